@@ -1,0 +1,115 @@
+"""A convolutional network for pictures."""
+
+import math
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from stoker.architectures.flat import ACTIVATIONS, outputs
+from stoker.errors import Problem
+from stoker.spec import architecture
+from stoker.spec.signature import ImageInput, Signature
+
+GROUPS = 8
+FIRST_CHANNELS = 32
+MOST_CHANNELS = 256
+SMALLEST_MAP = 2
+"""Default stages stop halving here: the mean over a smaller map has nothing left to average."""
+
+
+class Cnn(nn.Module):
+    """Stages that halve the picture, the mean over what is left, and a linear layer.
+
+    Layers are normalised over groups of channels (Wu and He 2018) rather than over the batch, so that a sample's output
+    depends on that sample alone.
+    """
+
+    def __init__(self, settings: architecture.Cnn, signature: Signature) -> None:
+        super().__init__()
+        assert settings.channels is not None
+        assert isinstance(signature.input, ImageInput)
+        stage = Residual if settings.blocks == "residual" else Plain
+        widths = [signature.input.channels, *settings.channels]
+        self.stages = nn.Sequential(
+            *(
+                stage(before, after, settings.kernel, settings.activation)
+                for before, after in zip(widths, widths[1:], strict=False)
+            )
+        )
+        self.mean = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(settings.dropout) if settings.dropout else nn.Identity()
+        self.output = nn.Linear(widths[-1], outputs(signature))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, outputs) from `image` (B, channels, height, width)."""
+        features = self.mean(self.stages(inputs["image"])).flatten(1)
+        result: Tensor = self.output(self.dropout(features))
+        return result
+
+
+class Plain(nn.Module):
+    """Convolution, normalisation, pooling, activation.
+
+    Pooling comes before the activation: for a rising activation the result is the same, on a quarter of the numbers.
+    """
+
+    def __init__(self, before: int, after: int, kernel: int, activation: str) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False)
+        self.norm = nn.GroupNorm(math.gcd(GROUPS, after), after)
+        self.pool = nn.MaxPool2d(2)
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (B, after, height / 2, width / 2)."""
+        result: Tensor = self.activation(self.pool(self.norm(self.convolution(maps))))
+        return result
+
+
+class Residual(nn.Module):
+    """Two convolutions with a shortcut around them (He et al. 2016), then pooling."""
+
+    def __init__(self, before: int, after: int, kernel: int, activation: str) -> None:
+        super().__init__()
+        padding = kernel // 2
+        self.body = nn.Sequential(
+            nn.Conv2d(before, after, kernel, padding=padding, bias=False),
+            nn.GroupNorm(math.gcd(GROUPS, after), after),
+            ACTIVATIONS[activation](),
+            nn.Conv2d(after, after, kernel, padding=padding, bias=False),
+            nn.GroupNorm(math.gcd(GROUPS, after), after),
+        )
+        self.shortcut = nn.Identity() if before == after else nn.Conv2d(before, after, 1, bias=False)
+        self.pool = nn.MaxPool2d(2)
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (B, after, height / 2, width / 2)."""
+        result: Tensor = self.activation(self.pool(self.body(maps) + self.shortcut(maps)))
+        return result
+
+
+def default_channels(picture: ImageInput) -> tuple[int, ...]:
+    """Halve the picture down to about 2 to 3 pixels, doubling the channels up to a bound."""
+    stages = max(1, int(math.log2(min(picture.height, picture.width) / SMALLEST_MAP)))
+    return tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(stages))
+
+
+def misfits(settings: architecture.Cnn, picture: ImageInput) -> list[Problem]:
+    """Say which settings the size of the pictures does not allow."""
+    problems = []
+    side = min(picture.height, picture.width)
+    size = f"{picture.height}x{picture.width}"
+    if settings.kernel > side:
+        largest = side if side % 2 else side - 1
+        message = f"{settings.kernel} is larger than the {size} pictures; use at most {max(largest, 1)}"
+        problems.append(Problem("architecture.kernel", message))
+    if settings.channels and 2 ** len(settings.channels) > side:
+        most = int(math.log2(side))
+        message = (
+            f"{len(settings.channels)} stages halve {size} pictures to nothing; use at most {most}"
+            if most
+            else f"{size} pictures cannot be halved; use larger ones or another family"
+        )
+        problems.append(Problem("architecture.channels", message))
+    return problems

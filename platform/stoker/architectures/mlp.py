@@ -1,0 +1,39 @@
+"""A multi-layer perceptron."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from stoker.architectures.flat import ACTIVATIONS, Flat, outputs
+from stoker.spec import architecture
+from stoker.spec.signature import ImageInput, Signature
+
+MANY_SAMPLES = 5_000
+
+
+class Mlp(nn.Module):
+    """Linear layers with an activation, and perhaps dropout, between them."""
+
+    def __init__(self, settings: architecture.Mlp, signature: Signature) -> None:
+        super().__init__()
+        assert settings.hidden is not None
+        self.flat = Flat(signature)
+        widths = [self.flat.width, *settings.hidden]
+        layers: list[nn.Module] = []
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers += [nn.Linear(before, after), ACTIVATIONS[settings.activation]()]
+            if settings.dropout:
+                layers.append(nn.Dropout(settings.dropout))
+        self.hidden = nn.Sequential(*layers)
+        self.output = nn.Linear(widths[-1], outputs(signature))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, outputs)."""
+        result: Tensor = self.output(self.hidden(self.flat(inputs)))
+        return result
+
+
+def default_hidden(signature: Signature, samples: int) -> tuple[int, ...]:
+    """Two layers, wider for pictures and for many samples."""
+    wide = samples >= MANY_SAMPLES or isinstance(signature.input, ImageInput)
+    return (256, 128) if wide else (128, 64)

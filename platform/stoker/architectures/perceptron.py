@@ -1,0 +1,22 @@
+"""A single linear layer."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from stoker.architectures.flat import Flat, outputs
+from stoker.spec.signature import Signature
+
+
+class Perceptron(nn.Module):
+    """A linear map of the inputs; a category adds a learnt amount for each of its values."""
+
+    def __init__(self, signature: Signature) -> None:
+        super().__init__()
+        self.flat = Flat(signature)
+        self.output = nn.Linear(self.flat.width, outputs(signature))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, outputs)."""
+        result: Tensor = self.output(self.flat(inputs))
+        return result

@@ -1,0 +1,87 @@
+"""Watching a run: a live bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from stoker.cli.runs import progress_text
+from stoker.cli.tables import styled
+from stoker.cli.words import duration_text, metric_text
+from stoker.clusters.local import LocalCluster
+from stoker.tracking.record import Progress, RunFolder, RunRecord
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+SHOWN_METRICS = 4
+EPOCH_LINE_S = 1.0
+"""Short epochs share a line."""
+LINE_S = 10.0
+"""Within a long epoch a line says that it goes on."""
+
+
+def attach(cluster: LocalCluster, folder: RunFolder) -> RunRecord:
+    """Show a run until nobody works on it any more, and return its record."""
+    return _draw(cluster, folder) if sys.stdout.isatty() else _tell(cluster, folder)
+
+
+def _draw(cluster: LocalCluster, folder: RunFolder) -> RunRecord:
+    with _bar() as bar:
+        task = bar.add_task("starting", total=None, place="", left="", metrics="")
+        for record in cluster.follow(folder):
+            progress = folder.progress()
+            bar.update(
+                task,
+                description=phase_text(record, progress),
+                completed=progress.step,
+                total=progress.steps or None,
+                place=f"epoch {progress.epoch}/{progress.epochs}" if progress.epochs else "",
+                left=f"{duration_text(progress.seconds_left)} left" if progress.seconds_left else "",
+                metrics=metrics_text(progress),
+            )
+    return record
+
+
+def _bar() -> "Bar":
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[place]}", markup=False),
+        TextColumn("{task.fields[left]}", markup=False),
+        TextColumn("{task.fields[metrics]}", markup=False, style="dim"),
+        transient=True,  # the outcome takes its place
+    )
+
+
+def _tell(cluster: LocalCluster, folder: RunFolder) -> RunRecord:
+    told, told_at = Progress(phase=""), 0.0
+    for record in cluster.follow(folder):
+        progress, time_s = folder.progress(), time.monotonic()
+        patience_s = 0.0 if progress.phase != told.phase else EPOCH_LINE_S if progress.epoch != told.epoch else LINE_S
+        due = progress.step > told.step if record.state.ended else time_s - told_at >= patience_s
+        if due and progress != told:
+            click.echo(line_text(record, progress))
+            told, told_at = progress, time_s
+    return record
+
+
+def phase_text(record: RunRecord, progress: Progress) -> str:
+    """Say what the run is busy with: the worker's word once training has begun, else the driver's."""
+    return progress.phase if progress.step else record.status.phase
+
+
+def line_text(record: RunRecord, progress: Progress) -> str:
+    """Write progress in one line."""
+    parts = (styled(phase_text(record, progress), bold=True), progress_text(progress), metrics_text(progress))
+    return "  ".join(filter(None, parts))
+
+
+def metrics_text(progress: Progress) -> str:
+    """Write the first few of the last metrics."""
+    shown = list(progress.metrics.items())[:SHOWN_METRICS]
+    return "  ".join(metric_text(name, value) for name, value in shown)

@@ -1,0 +1,160 @@
+"""`logs`, `wait` and `cancel`: staying with a run until it ends, or ending it."""
+
+import io
+import sys
+import time
+from collections.abc import Iterator
+
+import click
+
+from stoker.cli.reports import exit_code, run_json, show_outcome
+from stoker.cli.session import Session, examples, format_option, run_argument, session_object
+from stoker.cli.tables import print_json
+from stoker.cli.words import duration_text, parse_seconds
+from stoker.clusters.local import LocalCluster
+from stoker.errors import WaitTimedOut
+from stoker.tracking.record import RunFolder, RunRecord, follow_lines
+
+POLL_S = 0.2
+
+
+def parse_timeout(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Read the length of time of an option.
+
+    Raises:
+        BadParameter: it is none.
+
+    """
+    try:
+        return None if value is None else parse_seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command(
+    epilog=examples(
+        "stoker logs @last            all that the newest run printed",
+        "stoker logs -n 20 digits     the last 20 lines",
+        "stoker logs -f digits        from the beginning, then on until the run ends",
+    )
+)
+@run_argument
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last lines.")
+@format_option
+@session_object
+def logs(session: Session, run: str, follow: bool, lines: int | None, form: str) -> None:
+    """Print what a run printed.
+
+    With -o json each line is an object of its own.
+    """
+    folder = session.find(run)
+    position = 0 if lines is None else _position_of_last(folder, lines)
+    for line in _lines(folder, position, follow):
+        _print_line(line, form)
+
+
+@click.command(
+    epilog=examples(
+        "stoker wait @last && stoker predict @last --input new.csv",
+        "stoker wait digits --timeout 10m     gives up after ten minutes, with exit code 5",
+    )
+)
+@run_argument
+@click.option("--timeout", metavar="TIME", callback=parse_timeout, help="Give up after this time: 90s, 10m, 2h.")
+@format_option
+@session_object
+def wait(session: Session, run: str, timeout: float | None, form: str) -> int:
+    """Wait until a run ends; exit as it did.
+
+    Exit codes: 0 succeeded, 1 failed, cancelled or interrupted, 5 still going when the time was over.
+    """
+    folder = session.find(run)
+    record = wait_for(LocalCluster(session.settings), folder, timeout)
+    if form == "json":
+        print_json(run_json(folder, record, session.settings))
+    else:
+        show_outcome(folder, record, session.settings)
+    return exit_code(record)
+
+
+@click.command(
+    epilog=examples(
+        "stoker cancel @last            ask the newest run to end",
+        "stoker cancel digits --wait    and return when it has ended",
+    )
+)
+@run_argument
+@click.option("--wait", "waits", is_flag=True, help="Return when the run has ended.")
+@format_option
+@session_object
+def cancel(session: Session, run: str, waits: bool, form: str) -> None:
+    """End a run.
+
+    Its record and the metrics so far stay.
+    """
+    folder = session.find(run)
+    cluster = LocalCluster(session.settings)
+    cluster.cancel(folder)
+    record = wait_for(cluster, folder, None) if waits else folder.record()
+    if form == "json":
+        print_json(run_json(folder, record, session.settings))
+    elif waits:
+        click.echo(f"{record.id} is {record.state}")
+    else:
+        click.echo(f"asked {record.id} to end; `stoker wait {record.id}` returns when it has")
+
+
+def wait_for(cluster: LocalCluster, folder: RunFolder, timeout_s: float | None) -> RunRecord:
+    """Return a run's record as soon as nobody works on the run any more.
+
+    Raises:
+        WaitTimedOut: it takes longer.
+
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    for record in cluster.follow(folder, POLL_S):
+        if record.state.ended:
+            break
+        if deadline is not None and time.monotonic() >= deadline:
+            time_text = duration_text(timeout_s or 0)
+            raise WaitTimedOut(f"{record.id} is still {record.state} after {time_text}; it goes on")
+    return record
+
+
+def _lines(folder: RunFolder, position: int, follow: bool) -> Iterator[str]:
+    """Yield the log from a position on; all of it is there before the last look at a run that has ended."""
+    while True:
+        ended = not follow or folder.record().state.ended
+        for line, behind in follow_lines(folder.log, position):
+            position = behind
+            yield line
+        if ended:
+            break
+        sys.stdout.flush()
+        time.sleep(POLL_S)
+    if rest := _rest(folder, position):
+        yield rest
+
+
+def _rest(folder: RunFolder, position: int) -> str:
+    """Read the line that was never finished."""
+    if not folder.log.exists():
+        return ""
+    with folder.log.open("rb") as file:
+        file.seek(position)
+        return file.read().decode("utf-8", errors="replace")
+
+
+def _position_of_last(folder: RunFolder, lines: int) -> int:
+    """Find the byte at which the last lines begin."""
+    content = folder.log.read_bytes() if folder.log.exists() else b""
+    kept = io.BytesIO(content).readlines()[-lines:] if lines else []
+    return len(content) - sum(map(len, kept))
+
+
+def _print_line(line: str, form: str) -> None:
+    if form == "json":
+        print_json({"line": line}, indent=None)
+    else:
+        click.echo(line)

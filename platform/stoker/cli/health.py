@@ -1,0 +1,38 @@
+"""Whether a tracking server answers, asked before a run depends on it."""
+
+import urllib.error
+import urllib.request
+
+from stoker.cli.links import without_password
+from stoker.errors import Unreachable
+
+TIMEOUT_S = 3.0
+SERVER_ERROR = 500
+
+
+def silence(base: str, timeout_s: float = TIMEOUT_S) -> str:
+    """Ask a server for its health; return why it did not answer, or nothing if it did."""
+    try:
+        urllib.request.urlopen(f"{without_password(base)}/health", timeout=timeout_s).close()  # noqa: S310 - http(s) only
+    except urllib.error.HTTPError as error:
+        # A refusal is an answer: whoever guards the server may ask for a password here, too.
+        return f"HTTP {error.code}" if error.code >= SERVER_ERROR else ""
+    except urllib.error.URLError as error:
+        return str(getattr(error.reason, "strerror", None) or error.reason)
+    except (OSError, ValueError) as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
+def require_server(uri: str) -> None:
+    """Insist on an answer.
+
+    Raises:
+        Unreachable: there is none.
+
+    """
+    if reason := silence(uri):
+        raise Unreachable(
+            f"tracking server {without_password(uri)} does not answer ({reason}); "
+            "start it, or unset MLFLOW_TRACKING_URI to use the embedded store"
+        )

@@ -1,0 +1,84 @@
+"""The JOB argument: a file, `-` for standard input, or an earlier run whose file is meant."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stoker.cli.session import Session
+from stoker.errors import JobError, NotFound, Problem
+
+if TYPE_CHECKING:
+    from stoker.plan import Plan
+    from stoker.spec.job import Job
+    from stoker.spec.loading import LoadedJob
+
+STANDARD_INPUT = "<stdin>"
+
+
+def load(session: Session, job: str, sets: Sequence[str]) -> "LoadedJob":
+    """Load and check a job; of its data, headers and first rows are read.
+
+    Raises:
+        NotFound: neither a file nor a run has this name.
+        JobError: the file must change.
+
+    """
+    from stoker.datasets.inspection import inspect
+    from stoker.spec.loading import load_job, parse_job
+    from stoker.spec.yaml_marks import SIZE_LIMIT, decode
+
+    if job == "-":
+        text = decode(sys.stdin.buffer.read(SIZE_LIMIT + 1), STANDARD_INPUT)
+        return parse_job(text, STANDARD_INPUT, sets, inspect)
+    return load_job(job_path(session, job), sets, inspect)
+
+
+def job_path(session: Session, job: str) -> Path:
+    """Find the file that is meant: of an earlier run the resolved one, so that the run is repeated.
+
+    Raises:
+        NotFound: neither a file nor a run has this name.
+        JobError: it is a folder.
+
+    """
+    if job.startswith(("run:", "@")):
+        folder = session.find(job)
+        return folder.resolved if folder.resolved.exists() else folder.job
+    path = Path(job)
+    if path.is_dir():
+        raise JobError([Problem("", "is a folder; name a job file in it")], job)
+    if not path.exists():
+        raise NotFound(f"no file '{job}'; an earlier run is written run:ID, standard input is -")
+    return path
+
+
+def plan_for(loaded: "LoadedJob") -> "Plan":
+    """Make the plan of a job.
+
+    Raises:
+        JobError: what the plan found wrong, at its place in the file.
+
+    """
+    from stoker.plan import make_plan
+    from stoker.spec.loading import locate
+
+    try:
+        return make_plan(loaded.job)
+    except JobError as error:
+        raise JobError(locate(error.problems, loaded.marks), error.origin or loaded.origin) from error
+
+
+def job_summary(job: "Job") -> str:
+    """Say in one line what a job trains."""
+    from stoker.spec.task import TASKS
+
+    training = job.training
+    family = job.architecture.family if job.architecture else TASKS[job.task].families[0]
+    lengths = [
+        f"{training.epochs} epochs" if training.epochs else "",
+        f"{training.steps} steps" if training.steps else "",
+        training.time or "",
+    ]
+    length = " or ".join(filter(None, lengths))
+    return f"{job.task}: {family} on {job.dataset.source}" + (f", {length}" if length else "")

@@ -1,0 +1,104 @@
+"""An MLflow server as a child of this process: started, announced to the other commands, and ended with it."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import asdict
+from types import TracebackType
+
+from stoker.cli.links import LiveUi, note_path
+from stoker.errors import ClusterError
+from stoker.settings import Settings
+
+HOST = "127.0.0.1"
+PORTS_TRIED = 50
+STOP_S = 5.0
+LOG_LINES = 10
+ENVIRONMENT = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven more processes, for language models only
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def free_port(first: int) -> int:
+    """Find a port that nobody listens on, at or above the first.
+
+    Raises:
+        ClusterError: there is none nearby.
+
+    """
+    for port in range(first, min(first + PORTS_TRIED, 65536)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise ClusterError(f"no free port from {first} on; name another one with --port")
+
+
+class MlflowServer:
+    """The server; use it in a `with` statement, which ends it."""
+
+    def __init__(self, settings: Settings, port: int) -> None:
+        self.home = settings.home
+        self.log = settings.home / "ui.log"
+        self._handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and MLflow's own command
+                server_command(settings, port),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=settings.home,  # MLflow imports from where it is started: a user's click.py would be taken
+                env={**os.environ, **ENVIRONMENT},
+                start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the whole group
+            )
+        self.ui = LiveUi(port, self.process.pid, settings.tracking_uri)
+
+    def __enter__(self) -> "MlflowServer":
+        for number in self._handlers:
+            signal.signal(number, signal.default_int_handler)  # a closed terminal ends the server, too
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(self.process.pid, signal.SIGTERM)
+                self.process.wait(STOP_S)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)  # whoever of the group is left
+            self.process.wait()
+            note_path(self.home).unlink(missing_ok=True)
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+
+    def announce(self) -> None:
+        """Tell the other commands that pages can be linked to."""
+        note_path(self.home).write_text(json.dumps(asdict(self.ui)), encoding="utf-8")
+
+    def last_words(self) -> str:
+        """Read the end of what the server printed."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        return "\n".join(f"  | {line}" for line in lines)
+
+
+def server_command(settings: Settings, port: int) -> list[str]:
+    """Write the command line that serves a store; one worker, since more cost 40 ms a request and memory."""
+    return [
+        *(sys.executable, "-m", "mlflow", "server"),
+        *("--backend-store-uri", settings.tracking_uri),
+        *("--artifacts-destination", str(settings.artifacts)),
+        *("--host", HOST),
+        *("--port", str(port)),
+        *("--workers", "1"),
+    ]

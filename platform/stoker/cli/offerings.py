@@ -1,0 +1,72 @@
+"""What can stand in a job, read from the settings themselves."""
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+from stoker.spec.architecture import FAMILIES
+from stoker.spec.dataset import BUILTIN, FORMATS
+from stoker.spec.section import Section
+from stoker.spec.task import TASKS
+from stoker.spec.training import Optimizer, Schedule
+
+Row = dict[str, Any]
+
+
+def tasks() -> list[Row]:
+    """List what can be learnt."""
+    return [
+        {"task": name, "families": list(row.families), "metrics": list(row.metrics), "summary": row.summary}
+        for name, row in TASKS.items()
+    ]
+
+
+def families() -> list[Row]:
+    """List the network families."""
+    return [{"family": name, **_section(section, "family")} for name, section in FAMILIES.items()]
+
+
+def datasets() -> list[Row]:
+    """List the datasets that come with the installation."""
+    return [
+        {"dataset": name, "tasks": list(row.tasks), "label": row.label, "summary": row.summary}
+        for name, row in BUILTIN.items()
+    ]
+
+
+def formats() -> list[Row]:
+    """List how files are read."""
+    return [{"format": name, "samples": f"{kind}s"} for name, kind in FORMATS.items()]
+
+
+def optimizers() -> list[Row]:
+    """List the rules that change the weights."""
+    return _choices("optimizer", Optimizer)
+
+
+def schedules() -> list[Row]:
+    """List how the learning rate changes."""
+    return _choices("schedule", Schedule)
+
+
+OFFERINGS: dict[str, Callable[[], list[Row]]] = {
+    "tasks": tasks,
+    "families": families,
+    "datasets": datasets,
+    "formats": formats,
+    "optimizers": optimizers,
+    "schedules": schedules,
+}
+
+
+def _choices(noun: str, union: Any) -> list[Row]:
+    """List the members of `Annotated[A | B | ..., discriminator]` by their tag."""
+    sections = get_args(get_args(union)[0])
+    return [
+        {noun: get_args(section.model_fields["type"].annotation)[0], **_section(section, "type")}
+        for section in sections
+    ]
+
+
+def _section(section: type[Section], tag: str) -> Row:
+    summary = (section.__doc__ or "").splitlines()[0]
+    return {"settings": [name for name in section.model_fields if name != tag], "summary": summary}

@@ -1,0 +1,103 @@
+"""`plan`: what a job would train, on which data, how long and where."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stoker.cli.job_files import job_summary, load, plan_for
+from stoker.cli.session import Session, examples, format_option, job_argument, session_object, set_option
+from stoker.cli.tables import fields_text, print_json, table_text
+
+if TYPE_CHECKING:
+    from stoker.plan import Layer, Plan
+
+SHOWN_LAYERS = 24
+SHOWN_CLASSES = 12
+
+
+@click.command(
+    epilog=examples(
+        "stoker plan jobs/digits.yaml",
+        "stoker plan jobs/digits.yaml --set architecture.channels=[32,64] -o json",
+        "stoker plan run:@last                the newest run's file",
+    )
+)
+@job_argument
+@set_option
+@format_option
+@session_object
+def plan(session: Session, job: str, sets: tuple[str, ...], form: str) -> None:
+    """Show what a job would train, without training it.
+
+    The layers with their parameters, the memory, the parts of the data, the steps, and what was chosen by default.
+    """
+    made = plan_for(load(session, job, sets))
+    if form == "json":
+        print_json(plan_json(made))
+    else:
+        click.echo(plan_text(made))
+
+
+def plan_json(plan: "Plan") -> dict[str, Any]:
+    """Describe a plan for other programs."""
+    return {
+        "job": plan.job.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "layers": [asdict(layer) for layer in plan.layers],
+        "parameters": plan.parameters,
+        "memory_mib": plan.memory_mib,
+        "memory_available_mib": plan.memory_available_mib,
+        "parts": plan.parts,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "steps": plan.steps,
+        "epochs": plan.epochs,
+        "place": plan.place,
+        "notes": list(plan.notes),
+    }
+
+
+def plan_text(plan: "Plan") -> str:
+    """Lay out a plan: layers, data, and a few lines."""
+    memory = f"about {plan.memory_mib:,.0f} MiB of {plan.memory_available_mib:,.0f} MiB"
+    length = f"{plan.epochs:,} epochs of {plan.steps_per_epoch:,} steps, {plan.steps:,} steps in all"
+    fields = [
+        ("parameters", f"{plan.parameters:,}"),
+        ("memory", memory),
+        ("training", f"{length}, {plan.job.training.batch_size} samples each"),
+        ("runs on", plan.place),
+    ]
+    blocks = [
+        f"{plan.job.name}  {job_summary(plan.job)}",
+        _layer_table(plan.layers),
+        _data_table(plan.parts),
+        fields_text(fields),
+        "\n".join(f"- {note}" for note in plan.notes),
+    ]
+    return "\n\n".join(filter(None, blocks))
+
+
+def _layer_table(layers: "tuple[Layer, ...]") -> str:
+    rows = [[layer.name, layer.kind, "x".join(map(str, layer.shape)), f"{layer.parameters:,}"] for layer in layers]
+    if len(rows) > SHOWN_LAYERS:
+        half = SHOWN_LAYERS // 2
+        hidden = layers[half:-half]
+        gap = [f"... {len(hidden)} more", "", "", f"{sum(layer.parameters for layer in hidden):,}"]
+        rows = [*rows[:half], gap, *rows[-half:]]
+    return table_text(["layer", "kind", "output", "parameters"], rows, right=("parameters",)) if rows else ""
+
+
+def _data_table(parts: dict[str, dict[str, int]]) -> str:
+    classes = list(dict.fromkeys(name for counts in parts.values() for name in counts if name))
+    if len(classes) <= SHOWN_CLASSES:
+        head = ["part", "samples", *classes]
+        rows = [
+            [part, f"{sum(counts.values()):,}", *(f"{counts.get(name, 0):,}" for name in classes)]
+            for part, counts in parts.items()
+        ]
+    else:
+        head = ["part", "samples", "classes", "smallest", "largest"]
+        rows = [
+            [part, *(f"{n:,}" for n in (sum(counts.values()), len(counts), min(counts.values()), max(counts.values())))]
+            for part, counts in parts.items()
+        ]
+    return table_text(head, rows, right=head[1:]) if rows else ""

@@ -1,0 +1,107 @@
+"""`ls` and `status`: what runs there are, and how one stands."""
+
+import click
+
+from stoker.cli.links import run_page
+from stoker.cli.reports import cause_row, duration_s, main_metric, metric_table, metrics_of, run_json
+from stoker.cli.session import Session, examples, format_option, run_argument, session_object
+from stoker.cli.tables import fields_text, print_json, state_text, table_text
+from stoker.cli.words import age_text, duration_text
+from stoker.settings import Settings
+from stoker.tracking.record import Progress, RunFolder, RunRecord, now, runs
+
+NEWEST = 20
+HEAD = ("run", "state", "task", "family", "age", "duration", "metric")
+
+
+@click.command(
+    epilog=examples(
+        "stoker ls                    the 20 newest runs",
+        "stoker ls -n 3               the 3 newest",
+        "stoker ls --all -o json      everything, for another program",
+    )
+)
+@click.option("-n", "--newest", type=click.IntRange(min=1), default=NEWEST, show_default=True, help="How many.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Show all of them.")
+@format_option
+@session_object
+def ls(session: Session, newest: int, everything: bool, form: str) -> None:
+    """List the runs, newest first."""
+    settings = session.settings
+    found = runs(settings.home)
+    shown = found if everything else found[:newest]
+    if form == "json":
+        print_json([run_json(folder, folder.record(), settings) for folder in shown])
+    elif not found:
+        click.echo(f"no runs in {settings.home} yet; `stoker submit JOB.yaml` starts one")
+    else:
+        click.echo(table_text(HEAD, [_row(folder, folder.record()) for folder in shown], right=("age", "duration")))
+        if len(shown) < len(found):
+            click.echo(f"... and {len(found) - len(shown)} older; `stoker ls --all` shows them")
+
+
+@click.command(
+    epilog=examples(
+        "stoker status @last                the newest run",
+        "stoker status digits               the newest run of the job named digits",
+        "stoker status digits-1a2b -o json  a run by the start of its id, for another program",
+    )
+)
+@run_argument
+@format_option
+@session_object
+def status(session: Session, run: str, form: str) -> None:
+    """Show all that is known of a run."""
+    folder = session.find(run)
+    record = folder.record()
+    if form == "json":
+        print_json(run_json(folder, record, session.settings))
+    else:
+        click.echo(status_text(folder, record, session.settings))
+
+
+def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str:
+    """Lay out what is known of a run."""
+    header, progress, seconds = record.header, folder.progress(), duration_s(record)
+    row = cause_row(record)
+    metrics = metrics_of(record, progress)
+    fields = [
+        ("run", header.id),
+        ("state", state_text(record.state)),
+        ("busy with", "" if record.state.ended else progress.phase),
+        ("cause", record.status.cause),
+        ("message", record.status.message),
+        ("cure", row.cure if row and row.cure not in record.status.message else ""),
+        ("task", header.task),
+        ("family", header.family),
+        ("dataset", header.dataset),
+        ("age", age_text(now() - header.created)),
+        ("duration", duration_text(seconds) if seconds is not None else ""),
+        ("progress", progress_text(progress)),
+        ("page", run_page(record, settings)),
+        ("model", str(folder.model) if folder.model.exists() else record.status.model_uri),
+        ("folder", str(folder.path)),
+    ]
+    return fields_text(fields) + (f"\n\n{metric_table(metrics)}" if metrics else "")
+
+
+def progress_text(progress: Progress) -> str:
+    """Write how far training is; empty before its first step."""
+    if not progress.step:
+        return ""
+    epochs = f"epoch {progress.epoch}/{progress.epochs}, " if progress.epochs else ""
+    left = f", {duration_text(progress.seconds_left)} left" if progress.seconds_left else ""
+    return f"{epochs}step {progress.step:,}/{progress.steps:,}{left}"
+
+
+def _row(folder: RunFolder, record: RunRecord) -> list[str]:
+    header, seconds = record.header, duration_s(record)
+    return [
+        header.id,
+        state_text(record.state),
+        header.task,
+        header.family,
+        age_text(now() - header.created),
+        duration_text(seconds) if seconds is not None else "",
+        main_metric(header.task, metrics_of(record, folder.progress())),
+    ]

@@ -1,0 +1,72 @@
+"""What the commands share: the user's places, and the arguments and options that mean the same everywhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import click
+
+from stoker.settings import Settings, load_settings
+from stoker.tracking.record import RunFolder, find_run
+
+
+@dataclass
+class Session:
+    """The places of this call; read only when a command needs them."""
+
+    home: str | None = None
+    tracking_uri: str | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Flags, environment and config file together."""
+        return load_settings(self.home, self.tracking_uri)
+
+    def find(self, reference: str) -> RunFolder:
+        """Find a run by id, name, unique prefix, `run:ID` or `@last`.
+
+        Raises:
+            NotFound: no run, or several, answer to it.
+
+        """
+        return find_run(self.settings.home, reference)
+
+
+def examples(*lines: str) -> str:
+    """Write the end of a command's help: lines to type."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def parse_sets(sets: Sequence[str]) -> Sequence[str]:
+    """Check that each `--set` has a key and a value.
+
+    Raises:
+        BadParameter: one has no equals sign.
+
+    """
+    for text in sets:
+        if "=" not in text:
+            raise click.BadParameter(f"'{text}' is not KEY=VALUE (example: training.epochs=1)", param_hint="'--set'")
+    return sets
+
+
+session_object = click.make_pass_decorator(Session)
+run_argument = click.argument("run", metavar="RUN")
+job_argument = click.argument("job", metavar="JOB")
+set_option = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=lambda _context, _parameter, value: parse_sets(value),
+    help="Change a key of the file, such as training.epochs=1; may be repeated.",
+)
+format_option = click.option(
+    "-o",
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print the result.",
+)

@@ -1,0 +1,67 @@
+"""Tables and JSON on stdout, with click alone: the commands that are typed all day load nothing heavier."""
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+STATE_COLORS = {
+    "STARTING": "yellow",
+    "RUNNING": "cyan",
+    "INTERRUPTED": "magenta",
+    "SUCCEEDED": "green",
+    "FAILED": "red",
+    "CANCELLED": "yellow",
+}
+
+
+def styled(text: str, color: str | None = None, bold: bool = False) -> str:
+    """Colour a text; `click.echo` takes the colour away again where no terminal reads it."""
+    if os.environ.get("NO_COLOR"):
+        return text
+    return click.style(text, fg=color, bold=bold or None)
+
+
+def state_text(state: str) -> str:
+    """Write a state in its colour."""
+    return styled(state, STATE_COLORS.get(state))
+
+
+def table_text(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
+    """Lay out rows under a head; the columns named in `right` hold numbers."""
+    cells = [list(head), *[list(row) for row in rows]]
+    widths = [max(len(click.unstyle(row[column])) for row in cells) for column in range(len(head))]
+    lines = []
+    for number, row in enumerate(cells):
+        parts = []
+        for name, text, width in zip(head, row, widths, strict=True):
+            space = " " * (width - len(click.unstyle(text)))
+            shown = styled(text, bold=True) if number == 0 else text
+            parts.append(space + shown if name in right else shown + space)
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def fields_text(fields: Sequence[tuple[str, str]]) -> str:
+    """Lay out names and values, leaving out what is empty."""
+    shown = [(name, value) for name, value in fields if value]
+    width = max((len(name) for name, _ in shown), default=0)
+    return "\n".join(f"{styled(name.ljust(width), bold=True)}  {value}" for name, value in shown)
+
+
+def print_json(value: Any, indent: int | None = 2) -> None:
+    """Print a value as JSON that every reader takes: what is no finite number becomes null."""
+    click.echo(json.dumps(_finite(value), indent=indent, ensure_ascii=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,152 @@
+"""`ui`: the MLflow pages of the runs, served from this machine unless a server does."""
+
+import os
+import re
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from stoker.cli.health import require_server, silence
+from stoker.cli.links import MODE, LiveUi, is_server, live_ui, without_password
+from stoker.cli.mlflow_server import MlflowServer, free_port
+from stoker.cli.session import Session, examples, format_option, session_object
+from stoker.cli.tables import print_json
+from stoker.errors import ClusterError, NotFound
+from stoker.settings import Settings
+from stoker.tracking.record import RunFolder, runs
+
+PORT = 5000
+READY_S = 120.0
+POLL_S = 0.2
+SQLITE = "sqlite:///"
+
+
+@click.command(
+    epilog=examples(
+        "stoker ui                          all runs of the newest run's experiment",
+        "stoker ui @last                    the page of the newest run",
+        "stoker ui digits --port 8080 --no-browser",
+    )
+)
+@click.argument("run", metavar="[RUN]", required=False)
+@click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True, help="Where to listen.")
+@click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page.")
+@format_option
+@session_object
+def ui(session: Session, run: str | None, port: int, browser: bool, form: str) -> None:
+    """Open the MLflow pages of the runs.
+
+    Without a tracking server one is started here, for this machine alone, until Ctrl-C.
+    """
+    settings, page = find_page(session, run)
+    if is_server(settings.tracking_uri):
+        require_server(settings.tracking_uri)
+        show_page(without_password(settings.tracking_uri) + page, browser, form)
+        return
+    require_database(settings.tracking_uri)
+    if up := live_ui(settings.home, settings.tracking_uri):
+        show_page(up.base + page, browser, form, up)
+        click.echo(f"it is up already, as process {up.pid}", err=True)
+    else:
+        serve(settings, port, page, browser, form)
+
+
+def find_page(session: Session, run: str | None) -> tuple[Settings, str]:
+    """Find the store that is meant and the path of a page: a run's, or the table of the newest run's experiment.
+
+    Raises:
+        NotFound: no such run, or one that was not recorded in MLflow.
+
+    """
+    if run is None:
+        return session.settings, _runs_page(session.settings)
+    record = session.find(run).record()
+    if not record.header.tracking_uri:
+        raise NotFound(f"{record.id} has no page: its job says `tracking: none`")
+    settings = replace(session.settings, tracking_uri=record.header.tracking_uri)
+    return settings, record.status.url or f"/#/experiments?{MODE}"
+
+
+def _runs_page(settings: Settings) -> str:
+    experiments = (_experiment(folder) for folder in runs(settings.home))
+    newest = next((experiment for experiment in experiments if experiment), "")
+    return f"/#/experiments/{newest}/runs?{MODE}" if newest else f"/#/experiments?{MODE}"
+
+
+def _experiment(folder: RunFolder) -> str:
+    match = re.search(r"/experiments/(\w+)/", folder.status().url)
+    return match[1] if match else ""
+
+
+def require_database(uri: str) -> None:
+    """Refuse to show a store in which nothing was ever recorded, since MLflow would make an empty one.
+
+    Raises:
+        NotFound: its file does not exist.
+
+    """
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        raise NotFound(f"nothing recorded yet in {uri.removeprefix(SQLITE)}; `stoker submit JOB.yaml` records a run")
+
+
+def serve(settings: Settings, wanted: int, page: str, browser: bool, form: str) -> None:
+    """Serve a store until Ctrl-C.
+
+    Raises:
+        ClusterError: MLflow does not start, or ends by itself.
+
+    """
+    port = free_port(wanted)
+    if port != wanted:
+        click.echo(f"port {wanted} is taken; using {port}", err=True)
+    with MlflowServer(settings, port) as server:
+        try:
+            _wait_until_ready(server)
+            show_page(server.ui.base + page, browser, form, server.ui)
+            if form == "table":
+                click.echo("Ctrl-C ends it")
+            server.process.wait()
+        except KeyboardInterrupt:
+            return
+        raise ClusterError(f"MLflow ended by itself with exit code {server.process.returncode}:\n{server.last_words()}")
+
+
+def show_page(link: str, browser: bool, form: str, server: LiveUi | None = None) -> None:
+    """Print a link and open it where somebody can see it."""
+    if form == "json":
+        print_json({"url": link, "port": server.port if server else None, "pid": server.pid if server else None})
+    else:
+        click.echo(f"MLflow: {link}")
+    if browser and sys.stdout.isatty() and _has_screen():
+        import webbrowser
+
+        webbrowser.open(link)
+
+
+def _has_screen() -> bool:
+    """Without this a text browser would open inside the terminal."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _wait_until_ready(server: MlflowServer) -> None:
+    if not sys.stderr.isatty():
+        _poll_until_ready(server)
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("starting MLflow"):
+        _poll_until_ready(server)
+
+
+def _poll_until_ready(server: MlflowServer) -> None:
+    deadline = time.monotonic() + READY_S
+    while silence(server.ui.base, timeout_s=1.0):
+        if server.process.poll() is not None:
+            raise ClusterError(f"MLflow does not start:\n{server.last_words()}")
+        if time.monotonic() > deadline:
+            raise ClusterError(f"MLflow does not answer after {READY_S:.0f} s:\n{server.last_words()}")
+        time.sleep(POLL_S)
+    server.announce()

@@ -1,0 +1,138 @@
+"""This machine: each run has a driver process of its own, with an embedded Ray inside."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stoker.errors import ClusterError, NotFound
+from stoker.settings import Settings
+from stoker.tracking.record import RunFolder, RunHeader, RunRecord, find_run, runs
+
+if TYPE_CHECKING:
+    from stoker.spec.job import Job
+
+FREE_BYTES = 200 * 1024 * 1024
+"""A run needs about this much for its record and for Ray's session."""
+
+
+class LocalCluster:
+    """Submits, follows and ends runs on this machine."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def submit(self, job: "Job") -> RunFolder:
+        """Start a run in a process of its own and return at once.
+
+        Raises:
+            ClusterError: the home folder cannot be written or has no space.
+
+        """
+        folder = self._create(job)
+        lease = folder.hold_lease()
+        try:
+            with folder.log.open("ab") as log:
+                driver = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    [sys.executable, "-m", "stoker.execution.entrypoint", str(folder.path), "--lease", str(lease)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=folder.path,  # a module of the user's must not shadow one of ours
+                    env=driver_environment(self.settings),
+                    pass_fds=(lease,),
+                    start_new_session=True,  # closing the terminal harms nothing
+                )
+            folder.write_driver_pid(driver.pid)
+        finally:
+            os.close(lease)
+        return folder
+
+    def runs(self) -> list[RunRecord]:
+        """List the runs, newest first."""
+        return [folder.record() for folder in runs(self.settings.home)]
+
+    def find(self, reference: str) -> RunFolder:
+        """Find a run by id, name, unique prefix or `@last`."""
+        return find_run(self.settings.home, reference)
+
+    def cancel(self, folder: RunFolder) -> None:
+        """Ask a run to end.
+
+        Raises:
+            NotFound: nothing works on it any more.
+
+        """
+        pid = folder.driver_pid()
+        if pid is None:
+            raise NotFound(f"{folder.path.name} is {folder.record().state}: nothing to cancel")
+        folder.cancel_request.touch()
+        os.kill(pid, signal.SIGTERM)
+
+    def follow(self, folder: RunFolder, every_s: float = 0.2) -> Iterator[RunRecord]:
+        """Yield the run's record again and again, the last time when nobody works on it any more."""
+        while True:
+            record = folder.record()
+            yield record
+            if record.state.ended:
+                return
+            time.sleep(every_s)
+
+    def _create(self, job: "Job") -> RunFolder:
+        from stoker.spec.loading import dump_job  # who only follows or cancels does not pay for pydantic
+
+        assert job.name is not None
+        name = job.name
+        tracking = job.tracking
+        header = RunHeader(
+            id=f"{name}-{secrets.token_hex(4)}",
+            name=name,
+            task=job.task,
+            family=job.architecture.family if job.architecture else "",
+            dataset=Path(job.dataset.source).name,
+            created=time.time(),
+            order=time.time_ns(),
+            tracking_uri="" if tracking == "none" else self.settings.tracking_uri,
+            experiment="" if tracking == "none" else (tracking.experiment or name),
+        )
+        folder = RunFolder(self.settings.home / "runs" / header.id)
+        try:
+            folder.path.parent.mkdir(parents=True, exist_ok=True)
+            require_space(folder.path.parent)
+            folder.create(header, dump_job(job))
+        except OSError as error:
+            raise ClusterError(
+                f"cannot make a run in {self.settings.home}: {error.strerror}; free it or set STOKER_HOME to another folder"
+            ) from error
+        return folder
+
+
+def require_space(folder: Path) -> None:
+    """Refuse a run where the disk is all but full.
+
+    Raises:
+        ClusterError: less than FREE_BYTES are free.
+
+    """
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
+    if free < FREE_BYTES:
+        raise ClusterError(
+            f"no space for the run: {free // 2**20} MiB are free in {folder}, {FREE_BYTES // 2**20} MiB are needed; "
+            "free some or set STOKER_HOME to another folder"
+        )
+
+
+def driver_environment(settings: Settings) -> dict[str, str]:
+    """Build the environment of a driver: the user's own, and what must be set before Ray and MLflow load."""
+    return {
+        **os.environ,
+        "STOKER_HOME": str(settings.home),
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        "PYTHONUNBUFFERED": "1",
+    }

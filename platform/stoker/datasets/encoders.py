@@ -1,0 +1,207 @@
+"""Fitted preprocessing: learnt on the training part alone, saved with the model as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from stoker.datasets.columns import as_numbers, as_text
+from stoker.spec.signature import ClassOutput, ImageInput, Input, Output, Signature, TableInput, ValueOutput
+
+FARTHEST = 8.0
+"""Scaled numbers are cut off this many standard deviations from the mean: one wild value must not rule a prediction."""
+SKEWED = 2.0
+"""Skewness beyond which a column of positive numbers is scaled by its logarithm."""
+
+
+@dataclass(frozen=True)
+class NumberEncoder:
+    """One number column: missing values become the median, then zero mean and unit variance."""
+
+    name: str
+    median: float
+    mean: float
+    scale: float
+    logarithm: bool
+    """Scaled as log(1 + value): for positive numbers with a long tail, such as incomes and counts."""
+    flag: bool
+    """A second column says which values were missing."""
+
+    @staticmethod
+    def fit(name: str, column: pd.Series) -> "NumberEncoder":
+        """Learn from the training rows."""
+        values = as_numbers(column)
+        known = values[~np.isnan(values)]
+        if len(known) == 0:
+            return NumberEncoder(name, 0.0, 0.0, 1.0, False, True)
+        logarithm = bool(known.min() >= 0 and _skewness(known) > SKEWED)
+        scaled = np.log1p(known) if logarithm else known
+        scale = float(scaled.std())
+        return NumberEncoder(
+            name,
+            float(np.median(known)),
+            float(scaled.mean()),
+            scale if scale > 1e-12 else 1.0,
+            logarithm,
+            len(known) < len(values),
+        )
+
+    def encode(self, column: pd.Series) -> list[np.ndarray]:
+        """Return one float column, or two with the flag."""
+        values = as_numbers(column)
+        missing = np.isnan(values)
+        filled = np.where(missing, self.median, values)
+        if self.logarithm:
+            filled = np.log1p(np.clip(filled, 0, None))
+        scaled = np.clip((filled - self.mean) / self.scale, -FARTHEST, FARTHEST)
+        return [scaled, missing.astype(np.float64)] if self.flag else [scaled]
+
+
+@dataclass(frozen=True)
+class CategoryEncoder:
+    """One category column: a number for each value of the training rows, 0 for missing and unknown ones."""
+
+    name: str
+    values: tuple[str, ...]
+
+    @staticmethod
+    def fit(name: str, column: pd.Series) -> "CategoryEncoder":
+        """Learn from the training rows."""
+        return CategoryEncoder(name, tuple(sorted({value for value in as_text(column) if value is not None})))
+
+    def encode(self, column: pd.Series) -> np.ndarray:
+        """Return the int64 numbers."""
+        numbers = {value: number for number, value in enumerate(self.values, start=1)}
+        return np.array([numbers.get(value, 0) for value in as_text(column)], np.int64)
+
+
+@dataclass(frozen=True)
+class TableEncoder:
+    """All feature columns of a table."""
+
+    numbers: tuple[NumberEncoder, ...]
+    categories: tuple[CategoryEncoder, ...]
+
+    @staticmethod
+    def fit(frame: pd.DataFrame, numbers: tuple[str, ...], categories: tuple[str, ...]) -> "TableEncoder":
+        """Learn from the training rows."""
+        return TableEncoder(
+            tuple(NumberEncoder.fit(name, frame[name]) for name in numbers),
+            tuple(CategoryEncoder.fit(name, frame[name]) for name in categories),
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The feature columns, in the order they are encoded."""
+        return tuple(encoder.name for encoder in (*self.numbers, *self.categories))
+
+    @property
+    def input(self) -> TableInput:
+        """What a sample looks like."""
+        return TableInput(
+            sum(1 + encoder.flag for encoder in self.numbers),
+            tuple(len(encoder.values) + 1 for encoder in self.categories),
+        )
+
+    def encode(self, frame: pd.DataFrame) -> dict[str, torch.Tensor]:
+        """Encode rows; the frame must have all of `columns`."""
+        floats = [column for encoder in self.numbers for column in encoder.encode(frame[encoder.name])]
+        codes = [encoder.encode(frame[encoder.name]) for encoder in self.categories]
+        empty = np.zeros((len(frame), 0))
+        return {
+            "numbers": torch.from_numpy(np.stack(floats, 1) if floats else empty).float(),
+            "categories": torch.from_numpy(np.stack(codes, 1) if codes else empty.astype(np.int64)),
+        }
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """Pictures: size, channels, and the mean and deviation of each channel over the training set."""
+
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @staticmethod
+    def fit(pixels: np.ndarray) -> "ImageEncoder":
+        """Learn from (N, height, width, channels) uint8 training pictures."""
+        _, height, width, channels = pixels.shape
+        counts = [np.bincount(pixels[..., c].reshape(-1), minlength=256) for c in range(channels)]
+        levels = np.arange(256)
+        means = [float((count * levels).sum() / count.sum()) for count in counts]
+        squares = [float((count * (levels - mean) ** 2).sum() / count.sum()) for count, mean in zip(counts, means, strict=True)]
+        return ImageEncoder(height, width, channels, tuple(means), tuple(max(square**0.5, 1.0) for square in squares))
+
+    @property
+    def input(self) -> ImageInput:
+        """What a sample looks like."""
+        return ImageInput(self.channels, self.height, self.width)
+
+    def scaled(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Turn (B, height, width, channels) uint8 into (B, channels, height, width) float32, channels last in memory."""
+        mean = torch.tensor(self.mean, device=pixels.device)
+        scale = torch.tensor(self.scale, device=pixels.device)
+        return pixels.float().sub_(mean).div_(scale).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """What turns raw samples into tensors, and back into words: everything a model needs beside its weights."""
+
+    input: TableEncoder | ImageEncoder
+    output: Output
+
+    @property
+    def signature(self) -> Signature:
+        """What one sample and one output look like."""
+        shape: Input = self.input.input
+        return Signature(shape, self.output)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "input": {"kind": "table" if isinstance(self.input, TableEncoder) else "image", **asdict(self.input)},
+            "output": {"kind": "class" if isinstance(self.output, ClassOutput) else "value", **asdict(self.output)},
+        }
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> "Encoders":
+        """Rebuild from `to_json`."""
+        given, wanted = dict(content["input"]), dict(content["output"])
+        encoder: TableEncoder | ImageEncoder
+        if given.pop("kind") == "table":
+            encoder = TableEncoder(
+                tuple(NumberEncoder(**number) for number in given["numbers"]),
+                tuple(CategoryEncoder(category["name"], tuple(category["values"])) for category in given["categories"]),
+            )
+        else:
+            encoder = ImageEncoder(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+        if wanted.pop("kind") == "class":
+            return Encoders(encoder, ClassOutput(tuple(wanted["classes"])))
+        return Encoders(encoder, ValueOutput(**wanted))
+
+
+def encode_classes(labels: np.ndarray, classes: tuple[str, ...]) -> torch.Tensor:
+    """Number class names by their place in `classes`; every name must be known."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    return torch.tensor([numbers[label] for label in labels], dtype=torch.int64)
+
+
+def sorted_classes(labels: np.ndarray) -> tuple[str, ...]:
+    """Order class names: as numbers where all are, by letters otherwise."""
+    names = {str(label) for label in labels}
+    try:
+        return tuple(sorted(names, key=float))
+    except ValueError:
+        return tuple(sorted(names))
+
+
+def _skewness(values: np.ndarray) -> float:
+    deviation = values - values.mean()
+    spread = float((deviation**2).mean()) ** 0.5
+    return float((deviation**3).mean()) / spread**3 if spread > 0 else 0.0

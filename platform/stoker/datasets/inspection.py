@@ -1,0 +1,228 @@
+"""What `validate` learns of the data without reading it all: names, headers and first bytes."""
+
+import csv
+import gzip
+import itertools
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TextIO, cast
+
+from stoker.errors import Problem
+from stoker.spec.dataset import BUILTIN, FORMATS, IMAGE_SUFFIXES, Columns, Dataset, Format
+from stoker.spec.job import Job
+from stoker.spec.suggestion import did_you_mean
+from stoker.spec.task import TASKS, TaskName
+
+PARTS = ("train", "val", "test")
+SHOWN_COLUMNS = 20
+HEADER_BYTES = 1 << 20
+"""A header longer than this is none."""
+_IDX = re.compile(r".*idx[1-4]-ubyte(\.gz)?\Z")
+_SUFFIXES: tuple[tuple[str, Format], ...] = (
+    (".csv", "csv"),
+    (".csv.gz", "csv"),
+    (".tsv", "csv"),
+    (".tsv.gz", "csv"),
+    (".parquet", "parquet"),
+)
+
+
+def inspect(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> list[Problem]:
+    """Return what is wrong with the data of a job, or with as much of the job as could be read."""
+    dataset = job.dataset if job else dataset
+    task = job.task if job else task
+    if dataset is None or dataset.source in BUILTIN:
+        return []
+    try:
+        return list(_path_problems(dataset, task))
+    except PermissionError:
+        return [Problem("dataset.source", f"no permission to read '{dataset.source}'")]
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        return [Problem("dataset.source", f"'{dataset.source}' holds a broken gzip file; pack it again")]
+    except OSError as error:
+        return [Problem("dataset.source", f"'{dataset.source}' cannot be read: {error.strerror}")]
+    except UnicodeDecodeError:
+        return [Problem("dataset.source", f"'{dataset.source}' is not UTF-8 text; save it as UTF-8")]
+
+
+def infer_format(path: str | Path) -> Format | None:
+    """Tell the format from the name of a file or the content of a folder; None if it is not plain."""
+    path = Path(path)
+    if path.is_dir():
+        names = [entry.name for entry in itertools.islice(path.iterdir(), 1000)]
+        if any(_IDX.match(name) for name in names):
+            return "idx"
+        return "image-folder" if any(True for _ in _class_folders(path)) else None
+    if _IDX.match(path.name):
+        return "idx"
+    return next((found for suffix, found in _SUFFIXES if path.name.lower().endswith(suffix)), None)
+
+
+def csv_delimiter(path: str | Path) -> str:
+    """Return what separates the columns: whichever of comma, semicolon and tab the header holds most of."""
+    header = _first_line(Path(path))
+    counts = {delimiter: len(next(csv.reader([header], delimiter=delimiter), [])) for delimiter in ",;\t"}
+    return max(counts, key=lambda delimiter: counts[delimiter])
+
+
+def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]:
+    source = dataset.source
+    if "\0" in source:
+        yield Problem("dataset.source", "a path cannot hold a NUL character")
+    elif re.match(r"[a-z][a-z0-9+.-]*://", source):
+        scheme = source.partition("://")[0]
+        yield Problem("dataset.source", f"'{scheme}://' is not known yet; give a built-in name or a path")
+    elif any(letter in source for letter in "*?[") and not Path(source).exists():
+        yield Problem("dataset.source", f"'{source}' is a pattern, which is not known yet; give one file or a folder")
+    elif not Path(source).exists():
+        yield Problem("dataset.source", _missing(source))
+    else:
+        yield from _content_problems(dataset, Path(source), task)
+
+
+def _missing(source: str) -> str:
+    if "/" in source or "." in source or "\\" in source:
+        return f"'{source}' does not exist (looked in {'/' if source.startswith('/') else 'the current folder'})"
+    guess = did_you_mean(source, BUILTIN) or f"; built in are {', '.join(BUILTIN)}"
+    return f"'{source}' is neither a built-in dataset nor a path{guess}"
+
+
+def _content_problems(dataset: Dataset, path: Path, task: TaskName | None) -> Iterator[Problem]:
+    found = dataset.format or infer_format(path)
+    kind = TASKS[task].kind if task else None
+    if found is None:
+        yield _unknown_format(path)
+        return
+    if kind and FORMATS[found] != kind:
+        if dataset.format:
+            return  # told by the checks without data
+        fitting = " or ".join(name for name, each in FORMATS.items() if each == kind)
+        yield Problem("dataset.source", f"'{path}' is {found}, which does not fit {task}; use {fitting}")
+        return
+    if found in {"csv", "parquet"} and path.is_dir():
+        yield Problem("dataset.source", f"'{path}' is a folder; {found} is one file")
+    elif found == "image-folder" and not path.is_dir():
+        yield Problem("dataset.source", f"'{path}' is a file; image-folder is a folder with a folder for each class")
+    elif found == "csv":
+        yield from _csv_problems(dataset.columns, path)
+    elif found == "parquet":
+        yield from _parquet_problems(dataset.columns, path)
+    elif found == "idx":
+        yield from _idx_problems(path)
+    else:
+        yield from _folder_problems(path)
+
+
+def _unknown_format(path: Path) -> Problem:
+    if path.is_dir():
+        if not any(path.iterdir()):
+            return Problem("dataset.source", f"the folder '{path}' is empty")
+        message = f"'{path}' holds neither idx files nor a folder of pictures for each class"
+        return Problem("dataset.source", message)
+    known = ", ".join(FORMATS)
+    return Problem(
+        "dataset.source", f"the name '{path.name}' does not tell the format; set dataset.format to one of {known}"
+    )
+
+
+def _first_line(path: Path) -> str:
+    with _text_of(path) as file:
+        return file.readline(HEADER_BYTES)
+
+
+def _text_of(path: Path) -> TextIO:
+    if path.name.endswith(".gz"):
+        return cast("TextIO", gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _csv_problems(columns: Columns, path: Path) -> Iterator[Problem]:
+    if path.stat().st_size == 0 or not _first_line(path).strip():
+        yield Problem("dataset.source", f"'{path}' is empty")
+        return
+    delimiter = csv_delimiter(path)
+    with _text_of(path) as file:
+        rows = csv.reader(file, delimiter=delimiter)
+        try:
+            header = next(rows)
+            first = next((row for row in rows if row), None)
+        except csv.Error as error:
+            yield Problem("dataset.source", f"'{path}' is not csv: {error}")
+            return
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        yield Problem("dataset.source", f"'{path}' has more than one column '{repeated[0]}'")
+    if first is None:
+        yield Problem("dataset.source", f"'{path}' has a header but no rows")
+    elif len(first) != len(header):
+        yield Problem("dataset.source", f"the first row of '{path}' has {len(first)} values, its header {len(header)}")
+    yield from _column_problems(columns, header, path)
+
+
+def _parquet_problems(columns: Columns, path: Path) -> Iterator[Problem]:
+    import pyarrow  # here alone: a job without parquet does not wait for it
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            rows, names = file.metadata.num_rows, list(file.schema_arrow.names)
+    except pyarrow.ArrowException:
+        yield Problem("dataset.source", f"'{path}' is not a parquet file")
+        return
+    if rows == 0:
+        yield Problem("dataset.source", f"'{path}' has columns but no rows")
+    yield from _column_problems(columns, names, path)
+
+
+def _column_problems(columns: Columns, header: list[str], path: Path) -> Iterator[Problem]:
+    shown = ", ".join(header[:SHOWN_COLUMNS]) + (", ..." if len(header) > SHOWN_COLUMNS else "")
+    if columns.label is None:
+        yield Problem("dataset.columns.label", f"required: the column of {path.name} to predict (columns: {shown})")
+    named: list[tuple[str, str]] = [
+        (key, value) for key in ("label", "weight", "group") if (value := getattr(columns, key))
+    ]
+    named += [(f"features.{index}", name) for index, name in enumerate(columns.features or ())]
+    named += [(f"drop.{index}", name) for index, name in enumerate(columns.drop)]
+    named += [(f"types.{name}", name) for name in columns.types]
+    for key, name in named:
+        if name not in header:
+            guess = did_you_mean(name, header)
+            yield Problem(f"dataset.columns.{key}", f"no column '{name}' in {path.name} (columns: {shown}){guess}")
+
+
+def _idx_problems(path: Path) -> Iterator[Problem]:
+    files = sorted(entry for entry in path.iterdir() if _IDX.match(entry.name)) if path.is_dir() else [path]
+    if not files:
+        yield Problem("dataset.source", f"no idx files in '{path}' (names such as train-images-idx3-ubyte)")
+    for file in files:
+        with gzip.open(file) if file.name.endswith(".gz") else file.open("rb") as opened:
+            magic = opened.read(4)
+        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] != 8 or magic[3] not in (1, 3, 4):
+            yield Problem(
+                "dataset.source", f"'{file}' is not an idx file of bytes: it begins with {magic.hex() or 'nothing'}"
+            )
+
+
+def _folder_problems(path: Path) -> Iterator[Problem]:
+    parts = [path / part for part in PARTS if (path / part).is_dir()]
+    for root in parts if path / "train" in parts else [path]:
+        classes = [folder.name for folder in _class_folders(root)]
+        if not classes:
+            yield Problem("dataset.source", f"no folder of pictures in '{root}'; each class has its own folder")
+        elif len(classes) == 1:
+            yield Problem("dataset.source", f"only one class, '{classes[0]}', in '{root}'; a classification needs two")
+
+
+def _class_folders(path: Path) -> Iterator[Path]:
+    """Folders that hold pictures; those of the training part if the folder is already split."""
+    root = path / "train" if (path / "train").is_dir() and not _holds_picture(path / "train") else path
+    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        if _holds_picture(folder):
+            yield folder
+
+
+def _holds_picture(folder: Path) -> bool:
+    files: Iterable[Path] = folder.rglob("*")
+    return any(file.suffix.lower() in IMAGE_SUFFIXES for file in files)

@@ -1,0 +1,39 @@
+"""Randomness that belongs to the run, not to the rank."""
+
+from collections.abc import Callable
+from hashlib import blake2b
+
+import torch
+
+
+def generator(*key: int | str) -> torch.Generator:
+    """Return a CPU generator whose state is a function of the key alone."""
+    digest = blake2b(repr(key).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+class Noise:
+    """Random numbers for the rows of one global batch, of which this process sees a slice.
+
+    Draws are made for the whole batch and then cut, so that any number of workers sees the same numbers.
+    """
+
+    def __init__(self, key: tuple[int | str, ...], total: int, start: int, stop: int, device: torch.device) -> None:
+        self._key = key
+        self._total = total
+        self._rows = slice(start, stop)
+        self._device = device
+        self._generator: torch.Generator | None = None
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Draw (rows, *shape) from the standard normal distribution."""
+        return self._draw(torch.randn, shape)
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """Draw (rows, *shape) evenly from 0 to 1."""
+        return self._draw(torch.rand, shape)
+
+    def _draw(self, draw: Callable[..., torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
+        if self._generator is None:
+            self._generator = generator(*self._key)
+        return draw(self._total, *shape, generator=self._generator)[self._rows].to(self._device)

@@ -1,0 +1,94 @@
+"""The datasets that come with the installation: scikit-learn's small ones, and XOR.
+
+The files are read where scikit-learn keeps them; importing the library would take seconds.
+"""
+
+import gzip
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stoker.datasets.samples import Pictures, Raw, Table
+from stoker.errors import ClusterError
+from stoker.spec.dataset import BUILTIN
+
+IRIS = ["sepal_length_cm", "sepal_width_cm", "petal_length_cm", "petal_width_cm"]
+WINE = [
+    "alcohol", "malic_acid", "ash", "alcalinity_of_ash", "magnesium", "total_phenols", "flavanoids",
+    "nonflavanoid_phenols", "proanthocyanins", "color_intensity", "hue", "od280_od315", "proline",
+]  # fmt: skip
+DIABETES = ["age", "sex", "bmi", "bp", "s1_tc", "s2_ldl", "s3_hdl", "s4_tch", "s5_ltg", "s6_glu"]
+CELL = [
+    "radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave_points", "symmetry",
+    "fractal_dimension",
+]  # fmt: skip
+
+
+def read_builtin(name: str) -> Raw:
+    """Read a dataset of `spec.dataset.BUILTIN`.
+
+    Raises:
+        ClusterError: scikit-learn, which ships the data, is not installed.
+
+    """
+    return READERS[name]()
+
+
+def _xor() -> Table:
+    corners = [(0, 0, "0"), (0, 1, "1"), (1, 0, "1"), (1, 1, "0")]
+    return Table(pd.DataFrame(corners * 50, columns=["x1", "x2", "y"]), BUILTIN["xor"].label)
+
+
+def _iris() -> Table:
+    return _csv("iris", "iris.csv", IRIS, ("setosa", "versicolor", "virginica"))
+
+
+def _wine() -> Table:
+    return _csv("wine", "wine_data.csv", WINE, ("1", "2", "3"))
+
+
+def _breast_cancer() -> Table:
+    columns = [f"{statistic}_{measure}" for statistic in ("mean", "error", "worst") for measure in CELL]
+    return _csv("breast-cancer", "breast_cancer.csv", columns, ("malignant", "benign"))
+
+
+def _csv(name: str, file: str, columns: list[str], classes: tuple[str, ...]) -> Table:
+    label = BUILTIN[name].label
+    frame = pd.read_csv(_data_folder() / file, skiprows=1, names=[*columns, label])
+    frame[label] = [classes[number] for number in frame[label]]
+    return Table(frame, label)
+
+
+def _diabetes() -> Table:
+    label = BUILTIN["diabetes"].label
+    frame = pd.DataFrame(np.loadtxt(_data_folder() / "diabetes_data_raw.csv.gz"), columns=DIABETES)
+    frame[label] = np.loadtxt(_data_folder() / "diabetes_target.csv.gz")
+    return Table(frame, label)
+
+
+def _digits() -> Pictures:
+    with gzip.open(_data_folder() / "digits.csv.gz", "rt") as file:
+        content = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    pixels = (content[:, :64].astype(np.uint16) * 255 // 16).astype(np.uint8)  # the file counts ink from 0 to 16
+    names = tuple(f"digits[{number}]" for number in range(len(content)))
+    return Pictures(pixels.reshape(-1, 8, 8, 1), content[:, 64].astype(str), names)
+
+
+def _data_folder() -> Path:
+    found = importlib.util.find_spec("sklearn")
+    if found is None or not found.submodule_search_locations:
+        raise ClusterError("the built-in datasets come with scikit-learn, which is not installed: pip install scikit-learn")
+    return Path(found.submodule_search_locations[0]) / "datasets" / "data"
+
+
+READERS: dict[str, Callable[[], Raw]] = {
+    "xor": _xor,
+    "iris": _iris,
+    "wine": _wine,
+    "breast-cancer": _breast_cancer,
+    "diabetes": _diabetes,
+    "digits": _digits,
+}

@@ -1,0 +1,32 @@
+"""A file or folder of this machine."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from stoker.datasets.formats import csv, idx, image_folder, parquet
+from stoker.datasets.samples import Raw
+from stoker.errors import JobError, Problem
+from stoker.spec.dataset import Dataset
+
+READERS: dict[str, Callable[[Path, Dataset], Raw]] = {
+    "csv": csv.read,
+    "parquet": parquet.read,
+    "idx": idx.read,
+    "image-folder": image_folder.read,
+}
+
+
+def read_local(dataset: Dataset, format_name: str) -> Raw:
+    """Read `dataset.source` as a path.
+
+    Raises:
+        JobError: it cannot be read; the message names the file.
+
+    """
+    path = Path(dataset.source).expanduser()
+    if not path.exists():
+        raise JobError([Problem("dataset.source", f"no file or folder '{dataset.source}'")])
+    try:
+        return READERS[format_name](path, dataset)
+    except (OSError, EOFError, ValueError) as error:
+        raise JobError([Problem("dataset.source", f"cannot read '{dataset.source}': {error}")]) from error

@@ -1,0 +1,135 @@
+"""What a job will do, worked out before anything starts: on torch's meta device, with the real data's shapes."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from stoker.architectures.network import build_network, example_inputs, parameter_count
+from stoker.errors import JobError, Problem
+from stoker.spec.job import Job
+from stoker.spec.training import Muon, Sgd
+from stoker.training.assembly import Prepared, prepare
+from stoker.training.parallel import machine_cpus
+
+BYTES = 4
+MIB = 2**20
+PROCESS_MIB = 450
+"""A worker with torch and Ray loaded, before its first tensor."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the network."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    """Of its output for one sample."""
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `plan` prints and `submit` acts on."""
+
+    job: Job
+    """The job with every default that follows from the data."""
+    layers: tuple[Layer, ...]
+    parameters: int
+    memory_mib: float
+    """Of a worker: process, data, weights, gradients, optimizer, and the outputs of the layers for a micro-batch."""
+    memory_available_mib: float
+    parts: dict[str, dict[str, int]]
+    """Samples of each class in each part; under "" for values."""
+    steps_per_epoch: int
+    steps: int
+    """0 where `training.time` alone ends training."""
+    epochs: int
+    place: str
+    notes: tuple[str, ...]
+
+
+def make_plan(job: Job) -> Plan:
+    """Work out a job.
+
+    Raises:
+        JobError: the data, the network or the machine does not fit; paths only, the file's lines are the caller's.
+
+    """
+    gpus = _gpus(job)
+    cpus = machine_cpus()
+    if job.resources.cpus and job.resources.cpus > cpus:
+        raise JobError([Problem("resources.cpus", f"{job.resources.cpus} asked for, this machine has {cpus}")])
+    prepared = prepare(job.model_copy(update={"resources": job.resources.model_copy(update={"gpus": gpus})}))
+    layers, parameters, activations = _layers(prepared)
+    memory = _memory_mib(prepared, parameters, activations)
+    available = psutil.virtual_memory().available / MIB
+    open_length = not (prepared.job.training.epochs or prepared.job.training.steps)
+    notes = list(prepared.data.notes)
+    if memory > available:
+        notes.append(f"needs about {memory:,.0f} MiB, {available:,.0f} are free: lower training.micro_batch")
+    if prepared.job.training.precision == "auto":
+        notes.append("precision: fp32 or bf16, whichever three steps show to be faster")
+    threads = prepared.job.resources.cpus
+    return Plan(
+        job=prepared.job,
+        layers=layers,
+        parameters=parameters,
+        memory_mib=memory,
+        memory_available_mib=available,
+        parts=prepared.data.counts,
+        steps_per_epoch=prepared.steps_per_epoch,
+        steps=0 if open_length else prepared.steps,
+        epochs=0 if open_length else prepared.epochs,
+        place=f"this machine: embedded Ray, 1 worker, {threads} CPUs, {gpus or 'no'} GPU",
+        notes=tuple(notes),
+    )
+
+
+def _gpus(job: Job) -> int:
+    there = torch.cuda.device_count()
+    wanted = job.resources.gpus
+    if wanted is None:
+        return min(there, 1)
+    if wanted > there:
+        cure = "use 0" if there == 0 else f"use at most {there}"
+        raise JobError([Problem("resources.gpus", f"{wanted} asked for, this machine has {there}; {cure}")])
+    return wanted
+
+
+def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int, int]:
+    """Run one sample of shapes through the network; also count the numbers its layers put out."""
+    signature = prepared.data.encoders.signature
+    with torch.device("meta"):
+        network = build_network(prepared.architecture, signature)
+    layers: list[Layer] = []
+
+    def note(name: str, module: nn.Module, _: Any, output: Tensor) -> None:
+        layers.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), parameter_count(module)))
+
+    hooks = [
+        module.register_forward_hook(partial(note, name))
+        for name, module in network.named_modules()
+        if not list(module.children()) and not isinstance(module, nn.Identity)
+    ]
+    with torch.no_grad():
+        network(example_inputs(signature, 1, "meta"))
+    for hook in hooks:
+        hook.remove()
+    return tuple(layers), parameter_count(network), sum(math.prod(layer.shape) for layer in layers)
+
+
+def _memory_mib(prepared: Prepared, parameters: int, activations: int) -> float:
+    optimizer = prepared.job.training.optimizer
+    states = (1 if optimizer.momentum else 0) if isinstance(optimizer, Sgd) else 1 if isinstance(optimizer, Muon) else 2
+    weights = parameters * BYTES * (2 + states + 1)  # weights, gradients, optimizer, the best weights so far
+    data = sum(
+        tensor.nbytes for part in prepared.data.parts.values() for tensor in (*part.inputs.values(), part.target, part.ids)
+    )
+    outputs = 2 * activations * BYTES * prepared.micro_batch  # and their gradients
+    return PROCESS_MIB + (weights + data + outputs) / MIB

@@ -1,0 +1,101 @@
+"""What is minimised: the contract between a task and the training loop."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+
+class BatchLike(Protocol):
+    """Some samples, as the network sees them."""
+
+    @property
+    def inputs(self) -> Mapping[str, Tensor]:
+        """What spec.signature says of the input, B rows each."""
+
+    @property
+    def target(self) -> Tensor:
+        """(B,) class numbers or values."""
+
+    @property
+    def weight(self) -> Tensor | None:
+        """(B,) weight of each sample in the loss; None where all weigh 1."""
+
+    def __len__(self) -> int: ...
+
+
+class NoiseLike(Protocol):
+    """Random numbers for the rows of a batch that do not depend on how it is cut up."""
+
+    def normal(self, *shape: int) -> Tensor:
+        """Draw (B, *shape) from the standard normal distribution."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw (B, *shape) evenly from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A sum and what it counts, never a mean: so that uneven batches, weights and micro-batches come out exact."""
+
+    total: Tensor
+    """Scalar; carries the gradient."""
+    weight: Tensor
+    """Scalar; samples, tokens, positive boxes."""
+
+
+class Objective(nn.Module, ABC):
+    """The network or networks of a run, and what is minimised with them."""
+
+    @abstractmethod
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:
+        """Return the terms of the loss of a turn."""
+
+    @abstractmethod
+    def turns(self, step: int) -> Sequence[str]:
+        """Name the parameter groups that are stepped, one after another, in this step."""
+
+    @abstractmethod
+    def groups(self) -> dict[str, nn.Module]:
+        """Name the modules whose parameters each turn changes."""
+
+    @abstractmethod
+    def evaluate(self, batch: BatchLike) -> tuple[dict[str, Loss], Tensor]:
+        """Return the losses and the network's output, without randomness."""
+
+
+class Supervised(Objective):
+    """One network, one loss of its output against the target."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    @abstractmethod
+    def losses(self, output: Tensor, batch: BatchLike) -> Tensor:
+        """Return (B,) losses."""
+
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:  # noqa: ARG002 - the contract
+        """Return the one term `loss`."""
+        return {"loss": self._summed(self.network(batch.inputs), batch)}
+
+    def turns(self, step: int) -> Sequence[str]:  # noqa: ARG002 - the contract
+        """Step the network."""
+        return ("network",)
+
+    def groups(self) -> dict[str, nn.Module]:
+        """One group: all of the network."""
+        return {"network": self.network}
+
+    def evaluate(self, batch: BatchLike) -> tuple[dict[str, Loss], Tensor]:
+        """Return the loss and the network's output."""
+        output = self.network(batch.inputs)
+        return {"loss": self._summed(output, batch)}, output
+
+    def _summed(self, output: Tensor, batch: BatchLike) -> Loss:
+        losses = self.losses(output.float(), batch)
+        if batch.weight is None:
+            return Loss(losses.sum(), losses.new_tensor(len(batch)))
+        return Loss((losses * batch.weight).sum(), batch.weight.sum())

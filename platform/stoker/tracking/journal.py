@@ -1,0 +1,120 @@
+"""The journal: every metric of a run, appended once, and shipped to MLflow behind training's back."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from stoker.tracking.record import follow_lines
+
+SHIP_EVERY_S = 2.0
+LONGEST_WAIT_S = 30.0
+BATCH = 1000
+"""MLflow takes this many metrics in one request."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Metrics of one step."""
+
+    time_ms: int
+    step: int
+    epoch: int
+    metrics: dict[str, float]
+
+
+class Journal:
+    """Appends entries to a file; a line is whole or not there."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8")
+
+    def append(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Write one entry; it is on its way to the disk after `flush`."""
+        entry = {"time": time.time_ns() // 1_000_000, "step": step, "epoch": epoch, "metrics": dict(metrics)}
+        self._file.write(json.dumps(entry) + "\n")
+
+    def flush(self) -> None:
+        """Hand over what was appended."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._file.close()
+
+
+def read_journal(path: Path, position: int = 0) -> Iterator[tuple[Entry, int]]:
+    """Yield entries from a byte position on, each with the position behind it."""
+    for line, after in follow_lines(path, position):
+        content = json.loads(line)
+        yield Entry(content["time"], content["step"], content["epoch"], content["metrics"]), after
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of one metric."""
+
+    key: str
+    value: float
+    time_ms: int
+    step: int
+
+
+class Sink(Protocol):
+    """Where metrics go."""
+
+    def last_step(self, key: str) -> int:
+        """Tell the last step of a metric that is there already; -1 for none."""
+
+    def log_points(self, points: list[Point]) -> None:
+        """Store values; raises OSError where that may work later."""
+
+
+class Shipper:
+    """Ships a journal to a sink from a thread of its own; what is there already is skipped."""
+
+    def __init__(self, path: Path, sink: Sink) -> None:
+        self._path = path
+        self._sink = sink
+        self._position = 0
+        self._last: dict[str, int] = {}
+        self._waiting: list[Point] = []
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ship."""
+        self._thread.start()
+
+    def close(self, patience_s: float) -> int:
+        """Ship the rest, for so long at most; return how many values did not get through."""
+        self._closing.set()
+        self._thread.join()
+        deadline = time.monotonic() + patience_s
+        while not self._ship() and time.monotonic() < deadline:
+            time.sleep(1.0)
+        return len(self._waiting)
+
+    def _run(self) -> None:
+        wait = SHIP_EVERY_S
+        while not self._closing.wait(wait):
+            wait = SHIP_EVERY_S if self._ship() else min(2 * wait, LONGEST_WAIT_S)
+
+    def _ship(self) -> bool:
+        try:
+            for entry, after in read_journal(self._path, self._position):
+                self._position = after
+                for key, value in entry.metrics.items():
+                    if key not in self._last:
+                        self._last[key] = self._sink.last_step(key)
+                    if entry.step > self._last[key]:
+                        self._waiting.append(Point(key, value, entry.time_ms, entry.step))
+            while self._waiting:
+                self._sink.log_points(self._waiting[:BATCH])
+                del self._waiting[:BATCH]
+        except OSError:
+            return False
+        return True

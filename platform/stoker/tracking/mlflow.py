@@ -1,0 +1,182 @@
+"""A run's page in MLflow: found again by its tag, and in exactly one state at the end."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stoker.tracking.journal import Point
+from stoker.tracking.record import RunHeader
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+
+from mlflow import MlflowClient
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+RUN_TAG = "stoker.run"
+LONGEST_PARAM = 6000
+LONGEST_NOTE = 5000
+STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
+"""Our final states, and MLflow's words for them."""
+
+
+class TrackedRun:
+    """One run in MLflow."""
+
+    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str, tracking_uri: str) -> None:
+        self._client = client
+        self.experiment_id = experiment_id
+        self.run_id = run_id
+        self._tracking_uri = tracking_uri
+        self._monitor: SystemMetricsMonitor | None = None
+
+    @staticmethod
+    def open(header: RunHeader, artifacts: Path | None, tags: Mapping[str, str]) -> "TrackedRun":
+        """Find the run by its tag, or create it.
+
+        Args:
+            header: who the run is, and where it is tracked.
+            artifacts: folder of an embedded store's files; None with a server, which has its own.
+            tags: what else is known of the run at its start.
+
+        """
+        import mlflow
+
+        mlflow.set_tracking_uri(header.tracking_uri)
+        client = MlflowClient(header.tracking_uri)
+        experiment_id = _experiment(client, header.experiment, artifacts)
+        found = client.search_runs([experiment_id], f"tags.`{RUN_TAG}` = '{header.id}'", max_results=1)
+        if found:
+            return TrackedRun(client, experiment_id, found[0].info.run_id, header.tracking_uri)
+        everything = {RUN_TAG: header.id, "mlflow.source.name": header.id, "mlflow.source.type": "JOB", **tags}
+        run = client.create_run(experiment_id, run_name=header.id, tags=everything)
+        return TrackedRun(client, experiment_id, run.info.run_id, header.tracking_uri)
+
+    @property
+    def page(self) -> str:
+        """The run's page below the server's address."""
+        return f"/#/experiments/{self.experiment_id}/runs/{self.run_id}?workflowType=machine_learning"
+
+    def watch_system(self) -> None:
+        """Record CPU, memory, disk and network use while the run lasts."""
+        self._monitor = SystemMetricsMonitor(self.run_id, sampling_interval=5, tracking_uri=self._tracking_uri)
+        self._monitor.start()
+
+    def last_step(self, key: str) -> int:
+        """Tell the last step of a metric; -1 for none."""
+        with _outages():
+            history = self._client.get_metric_history(self.run_id, key)
+        return max((metric.step for metric in history), default=-1)
+
+    def log_points(self, points: list[Point]) -> None:
+        """Store values in one request."""
+        metrics = [Metric(point.key, point.value, point.time_ms, point.step) for point in points]
+        with _outages():
+            self._client.log_batch(self.run_id, metrics=metrics, synchronous=True)
+
+    def log_job(self, job: Mapping[str, Any], resolved: Path) -> None:
+        """Store the resolved job as parameters by dotted path, and as a file."""
+        known = self._client.get_run(self.run_id).data.params
+        params = [Param(key, value[:LONGEST_PARAM]) for key, value in flat(job).items() if key not in known]
+        self._client.log_batch(self.run_id, params=params, synchronous=True)
+        self._client.log_artifact(self.run_id, str(resolved))
+
+    def log_dataset(self, name: str, source: str, digest: str, context: str) -> None:
+        """Say which data the run used, without copying it."""
+        dataset = MetaDataset(CodeDatasetSource({"mlflow.source.name": source}), name=name, digest=digest[:36])
+        entity = dataset._to_mlflow_entity()
+        self._client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        self._client.log_batch(self.run_id, tags=[RunTag(key, value[:LONGEST_NOTE]) for key, value in tags.items()])
+
+    def log_files(self, folder: Path) -> None:
+        """Store every file of a folder."""
+        if folder.is_dir():
+            self._client.log_artifacts(self.run_id, str(folder))
+
+    def log_file(self, file: Path) -> None:
+        """Store one file."""
+        self._client.log_artifact(self.run_id, str(file))
+
+    def log_model(self, model: Any, register: str | None, step: int) -> str:
+        """Store a model as MLflow's pyfunc flavour; return its URI.
+
+        Args:
+            model: what `execution.packaging` says the flavour needs.
+            register: name of the registered model to add a version to.
+            step: the step of the weights, by which MLflow links their metrics.
+
+        """
+        import mlflow.pyfunc
+
+        info = Model.log(
+            None,
+            mlflow.pyfunc,
+            name="model",
+            run_id=self.run_id,
+            registered_model_name=register,
+            step=step,
+            **model,
+        )
+        uri: str = info.model_uri
+        return uri
+
+    def end(self, state: str, note: str, tags: Mapping[str, str]) -> None:
+        """Bring the run to its final state, with the reason as its description."""
+        if self._monitor is not None:
+            self._monitor.finish()
+            self._monitor = None
+        self.set_tags({"stoker.state": state, **({"mlflow.note.content": note} if note else {}), **tags})
+        self._client.set_terminated(self.run_id, STATUS[state])
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Flatten a job to dotted paths; lists become JSON."""
+    params: dict[str, str] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            params |= flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            params[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return {key.replace("[", "(").replace("]", ")"): value for key, value in params.items()}
+
+
+def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
+    """Find or create an experiment, also when another run creates it at the same moment."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = str(artifacts / name.replace("/", "-")) if artifacts else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+class _outages:  # noqa: N801 - reads as a statement
+    """Turn MLflow's errors of a server that is down or busy into OSError; what it refuses stays an error."""
+
+    REFUSED = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED", "BAD_REQUEST"})
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, MlflowException) and error.error_code not in self.REFUSED:
+            raise OSError(str(error)) from error

@@ -1,0 +1,315 @@
+"""The folder of a run: what is known of it without any server, and whether its driver lives.
+
+runs/<id>/
+  run.json        who it is; written once, before the driver starts
+  job.yaml        the checked file
+  resolved.yaml   the file with every default and choice written out
+  state.json      what the driver last said of the state
+  progress.json   how far the worker is
+  journal.jsonl   every metric, once
+  driver.lock     held by the living driver: the lease
+  log.txt         what driver and worker print
+  model/, artifacts/
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from stoker.errors import NotFound
+
+
+class State(StrEnum):
+    """Where a run stands; the last three are final."""
+
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    INTERRUPTED = "INTERRUPTED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing follows any more."""
+        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nobody works on it: final, or without a driver."""
+        return self.final or self is State.INTERRUPTED
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """Who a run is; never changes."""
+
+    id: str
+    name: str
+    task: str
+    family: str
+    dataset: str
+    created: float
+    """Seconds since 1970."""
+    order: int
+    """Nanoseconds at creation: what `@last` and "newest" go by."""
+    tracking_uri: str
+    """Empty with `tracking: none`."""
+    experiment: str
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What is known of the run so far."""
+
+    state: State = State.STARTING
+    phase: str = "starting"
+    """What the run is busy with, in words."""
+    cause: str = ""
+    message: str = ""
+    """For a failed run: what happened, and the cure."""
+    started: float = 0.0
+    ended: float = 0.0
+    mlflow_run: str = ""
+    url: str = ""
+    """The page of the run, where a server shows it."""
+    model_uri: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The results of the best weights, at the end."""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far training is; replaced a few times a second at most."""
+
+    phase: str = "starting"
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    steps: int = 0
+    seconds_left: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as `ls`, `status` and `wait` see it."""
+
+    header: RunHeader
+    status: RunStatus
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.header.id
+
+    @property
+    def state(self) -> State:
+        """The run's state, the driver's lease considered."""
+        return self.status.state
+
+
+class RunFolder:
+    """Reads and writes one run's folder; every write replaces a whole file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def job(self) -> Path:
+        """The checked job file."""
+        return self.path / "job.yaml"
+
+    @property
+    def resolved(self) -> Path:
+        """The job file with every choice written out."""
+        return self.path / "resolved.yaml"
+
+    @property
+    def journal(self) -> Path:
+        """Every metric of the run, one JSON object a line."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the driver and the worker print."""
+        return self.path / "log.txt"
+
+    @property
+    def model(self) -> Path:
+        """The best weights and all that is needed to use them."""
+        return self.path / "model"
+
+    @property
+    def artifacts(self) -> Path:
+        """Figures and tables of the record."""
+        return self.path / "artifacts"
+
+    @property
+    def cancel_request(self) -> Path:
+        """Exists once somebody asked the run to end."""
+        return self.path / "cancel"
+
+    def create(self, header: RunHeader, job: str) -> None:
+        """Make the folder, whole or not at all."""
+        draft = self.path.with_name(f".{self.path.name}.new")
+        draft.mkdir(parents=True)
+        (draft / "job.yaml").write_text(job, encoding="utf-8")
+        (draft / "run.json").write_text(json.dumps(asdict(header)), encoding="utf-8")
+        draft.rename(self.path)
+
+    def header(self) -> RunHeader:
+        """Read who the run is."""
+        return RunHeader(**_read_json(self.path / "run.json"))
+
+    def status(self) -> RunStatus:
+        """Read what the driver last said; a run without a word is starting."""
+        content = _read_json(self.path / "state.json")
+        return RunStatus(**{**content, "state": State(content["state"])}) if content else RunStatus()
+
+    def write_status(self, status: RunStatus) -> None:
+        """Say where the run stands."""
+        _replace_json(self.path / "state.json", asdict(status))
+
+    def progress(self) -> Progress:
+        """Read how far training is."""
+        return Progress(**_read_json(self.path / "progress.json"))
+
+    def write_progress(self, progress: Progress) -> None:
+        """Say how far training is."""
+        _replace_json(self.path / "progress.json", asdict(progress))
+
+    def hold_lease(self) -> int:
+        """Take the driver's lease and return its open file, which a child process may inherit.
+
+        The lease ends when the last process that has this file open ends, however it ends.
+
+        Raises:
+            BlockingIOError: another driver holds it.
+
+        """
+        lease = os.open(self.path / "driver.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lease)
+            raise
+        return lease
+
+    def driver_lives(self) -> bool:
+        """Ask the lease whether a driver works on this run."""
+        try:
+            lease = os.open(self.path / "driver.lock", os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lease)
+        return False
+
+    def write_driver_pid(self, pid: int) -> None:
+        """Note who holds the lease, so that `cancel` can tell it."""
+        (self.path / "driver.lock").write_text(str(pid), encoding="utf-8")
+
+    def driver_pid(self) -> int | None:
+        """Name the process that holds the lease, if one does."""
+        if not self.driver_lives():
+            return None
+        text = (self.path / "driver.lock").read_text(encoding="utf-8")
+        return int(text) if text else None
+
+    def record(self) -> RunRecord:
+        """Derive the state from the record and the driver's lease: the one place where this is done."""
+        status = self.status()
+        if not status.state.final and not self.driver_lives():
+            status = self.status()  # it may have ended between the two looks
+            if not status.state.final:
+                message = status.message or "its driver is gone; `stoker logs` shows how far it came"
+                status = RunStatus(**{**asdict(status), "state": State.INTERRUPTED, "message": message})
+        return RunRecord(self.header(), status, self.path)
+
+
+def runs(home: Path) -> list[RunFolder]:
+    """List the runs of a home, newest first."""
+    folder = home / "runs"
+    if not folder.is_dir():
+        return []
+    found = [RunFolder(path) for path in folder.iterdir() if not path.name.startswith(".") and (path / "run.json").is_file()]
+    return sorted(found, key=lambda run: run.header().order, reverse=True)
+
+
+def find_run(home: Path, reference: str) -> RunFolder:
+    """Find a run by id, by `run:ID`, by name (its newest run), by a unique prefix of an id, or by `@last`.
+
+    Raises:
+        NotFound: no run, or several, answer to it.
+
+    """
+    reference = reference.removeprefix("run:")
+    everything = runs(home)
+    if not everything:
+        raise NotFound(f"no run '{reference}': nothing was submitted from {home} yet")
+    if reference == "@last":
+        return everything[0]
+    headers = [(run, run.header()) for run in everything]
+    for matches in (_by_id(headers, reference), _by_name(headers, reference)):
+        if matches:
+            return matches[0]
+    prefixed = [run for run, header in headers if header.id.startswith(reference)]
+    if len(prefixed) == 1:
+        return prefixed[0]
+    if prefixed:
+        raise NotFound(f"'{reference}' could be {', '.join(run.path.name for run in prefixed[:5])}; type more of it")
+    newest = ", ".join(header.id for _, header in headers[:3])
+    raise NotFound(f"no run '{reference}' (newest: {newest}); `stoker ls` lists all")
+
+
+def _by_id(headers: list[tuple[RunFolder, RunHeader]], reference: str) -> list[RunFolder]:
+    return [run for run, header in headers if header.id == reference]
+
+
+def _by_name(headers: list[tuple[RunFolder, RunHeader]], reference: str) -> list[RunFolder]:
+    return [run for run, header in headers if header.name == reference]
+
+
+def follow_lines(path: Path, position: int = 0) -> Iterator[tuple[str, int]]:
+    """Yield the whole lines of a growing file from a byte position on, each with the position behind it."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        file.seek(position)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return  # half a line: its writer is not done
+            position += len(line)
+            yield line.decode("utf-8", errors="replace").rstrip("\r\n"), position
+
+
+def now() -> float:
+    """Seconds since 1970, for display only."""
+    return time.time()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return content
+
+
+def _replace_json(path: Path, content: dict[str, Any]) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(content), encoding="utf-8")
+    draft.replace(path)

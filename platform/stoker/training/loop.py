@@ -1,0 +1,271 @@
+"""The training loop: a generator that trains and says what happened; who drives it decides what to do about it."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from stoker.datasets.batches import Step
+from stoker.errors import Cause, TrainingFailed
+from stoker.spec.section import time_seconds
+from stoker.spec.task import TASKS, Direction
+from stoker.training.assembly import Assembly
+from stoker.training.evaluation import evaluate
+from stoker.training.optimization import Schedule, build_optimizers, clip, gradient_norm
+from stoker.training.parallel import arithmetic
+
+CHECKED_STEPS = 100
+"""Losses are looked at this many steps at a time: asking for each would wait for each."""
+
+
+@dataclass(frozen=True)
+class StepEnd:
+    """An optimizer step is done."""
+
+    run: str
+    epoch: int
+    step: int
+    """Steps done so far."""
+    losses: dict[str, Tensor]
+    """Mean of each term over the global batch; still on the device."""
+    learning_rate: float
+    gradient_norm: Tensor | None
+    """None where nobody asked and nothing was clipped."""
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """An epoch is done and the network evaluated; the state is whole here."""
+
+    run: str
+    epoch: int
+    """Epochs done so far."""
+    step: int
+    metrics: dict[str, float]
+    """By quantity and part, such as accuracy/val."""
+    improved: bool
+    """Whether these are the best weights so far."""
+
+
+@dataclass(frozen=True)
+class TrainingEnd:
+    """Nothing more is trained; the objective holds the best weights."""
+
+    run: str
+    step: int
+    best_epoch: int
+    reason: str
+    """Why training ended: length, time, or early stopping."""
+
+
+Event = StepEnd | EpochEnd | TrainingEnd
+
+
+@dataclass
+class Watched:
+    """The best value of a metric so far, and how long ago it was."""
+
+    metric: str
+    direction: Direction
+    best: tuple[float, float] = (math.inf, math.inf)
+    """The value, turned so that lower is better, and the loss that decides between equals."""
+    epoch: int = 0
+
+    def better(self, metrics: dict[str, float], epoch: int) -> bool:
+        """Take in an epoch's metrics; True if they are the best so far. What is not finite never is."""
+        value = metrics[self.metric]
+        loss = metrics.get(f"loss/{self.metric.split('/')[1]}", math.inf)
+        rank = (-value if self.direction == "max" else value, loss)
+        if not math.isfinite(value) or rank >= self.best:
+            return False
+        self.best, self.epoch = rank, epoch
+        return True
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes while training."""
+
+    assembly: Assembly
+    parameters: dict[str, list[Tensor]]
+    """What each turn changes."""
+    optimizers: dict[str, tuple[Optimizer, ...]]
+    schedules: tuple[Schedule, ...]
+    best: Watched
+    stopping: Watched | None
+    patience: int
+    """Epochs early stopping waits."""
+    epoch: int = 0
+    step: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    unread: list[dict[str, tuple[Tensor, Tensor]]] = field(default_factory=list)
+    """Total and weight of each term, of steps not yet looked at."""
+    sums: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Total and weight of each term over the epoch."""
+
+
+def train(run: str, assembly: Assembly, record_every: int = 1) -> Iterator[Event]:
+    """Train to the end; the objective then holds the best weights.
+
+    Args:
+        run: the run's id, carried by every event.
+        assembly: what to train.
+        record_every: the gradient's norm is measured every so many steps.
+
+    Raises:
+        TrainingFailed: the loss is no longer a finite number.
+
+    """
+    state = start(assembly)
+    prepared, training = assembly.prepared, assembly.job.training
+    batches = assembly.batches()
+    deadline = time.monotonic() + time_seconds(training.time) if training.time else math.inf
+    torch.manual_seed(training.seed)  # dropout draws from torch's own generator
+    assembly.objective.train()
+    reason = ""
+    while not reason:
+        for batch in batches.epoch(state.epoch):
+            yield _step(run, state, batch, measured=state.step % record_every == 0)
+            if state.step >= prepared.steps:
+                reason = "length"
+                break
+            if time.monotonic() >= deadline:
+                reason = "time"
+                break
+        state.epoch += 1
+        metrics = _epoch_metrics(state)
+        yield EpochEnd(run, state.epoch, state.step, metrics, _take_in(state, metrics))
+        if state.stopping and state.epoch - state.stopping.epoch >= state.patience:
+            reason = reason or "early stopping"
+    if state.best_weights:
+        assembly.objective.load_state_dict(state.best_weights)
+    yield TrainingEnd(run, state.step, state.best.epoch if state.best_weights else state.epoch, reason)
+
+
+def start(assembly: Assembly) -> TrainingState:
+    """Make the state before the first step."""
+    prepared = assembly.prepared
+    training = assembly.job.training
+    metric, direction = prepared.best
+    groups = assembly.objective.groups()
+    parameters = {name: [p for p in module.parameters() if p.requires_grad] for name, module in groups.items()}
+    optimizers = build_optimizers(training.optimizer, groups)
+    schedules = tuple(
+        Schedule(training.schedule, optimizer, prepared.steps, prepared.steps_per_epoch, direction)
+        for group in optimizers.values()
+        for optimizer in group
+    )
+    stopping, patience = None, 0
+    if training.early_stopping:
+        patience = training.early_stopping.patience
+        watched = training.early_stopping.metric or metric
+        stopping = Watched(watched, TASKS[assembly.job.task].metrics[watched.split("/")[0]])
+    return TrainingState(assembly, parameters, optimizers, schedules, Watched(metric, direction), stopping, patience)
+
+
+def _step(run: str, state: TrainingState, batch: Step, measured: bool) -> StepEnd:
+    """Take one optimizer step, in as many turns as the objective asks for."""
+    limit = state.assembly.job.training.gradient_clip
+    learning_rate = state.schedules[0].learning_rate
+    norm = None
+    sums: dict[str, tuple[Tensor, Tensor]] = {}
+    for turn in state.assembly.objective.turns(state.step):
+        sums |= _accumulate(state, batch, turn)
+        if limit:
+            norm = clip(state.parameters[turn], limit)
+        elif measured:
+            norm = gradient_norm(state.parameters[turn])
+        for optimizer in state.optimizers[turn]:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    for schedule in state.schedules:
+        schedule.step()
+    state.step += 1
+    state.unread.append(sums)
+    losses = {term: total / weight for term, (total, weight) in sums.items()}
+    if len(state.unread) >= CHECKED_STEPS:
+        _read_losses(state)
+    return StepEnd(run, state.epoch, state.step, losses, learning_rate, norm)
+
+
+def _accumulate(state: TrainingState, batch: Step, turn: str) -> dict[str, tuple[Tensor, Tensor]]:
+    """Leave the gradient of the global batch in the parameters; return total and weight of each term.
+
+    Sums are divided by what they count over the whole batch, so that micro-batches of any size give the same gradient.
+    """
+    if len(batch.micro_batches) > 1:
+        return _accumulate_micro_batches(state, batch, turn)
+    ((micro_batch, noise),) = batch.micro_batches
+    with arithmetic(state.assembly.device, state.assembly.job.training.precision):
+        losses = state.assembly.objective(micro_batch, turn, noise)
+    means = [loss.total / loss.weight for loss in losses.values()]
+    (means[0] if len(means) == 1 else torch.stack(means).sum()).backward()
+    return {term: (loss.total.detach(), loss.weight) for term, loss in losses.items()}
+
+
+def _accumulate_micro_batches(state: TrainingState, batch: Step, turn: str) -> dict[str, tuple[Tensor, Tensor]]:
+    """Keep one gradient for each term until all of what it counts is known."""
+    parameters = state.parameters[turn]
+    gradients: dict[str, list[Tensor]] = {}
+    sums: dict[str, tuple[Tensor, Tensor]] = {}
+    for micro_batch, noise in batch.micro_batches:
+        with arithmetic(state.assembly.device, state.assembly.job.training.precision):
+            losses = state.assembly.objective(micro_batch, turn, noise)
+        for term, loss in losses.items():
+            parts = torch.autograd.grad(loss.total, parameters, retain_graph=len(losses) > 1, materialize_grads=True)
+            if term not in sums:
+                gradients[term], sums[term] = list(parts), (loss.total.detach(), loss.weight)
+            else:
+                torch._foreach_add_(gradients[term], parts)
+                total, weight = sums[term]
+                sums[term] = (total + loss.total.detach(), weight + loss.weight)
+    for term, (_, weight) in sums.items():
+        torch._foreach_div_(gradients[term], weight)
+        for parameter, gradient in zip(parameters, gradients[term], strict=True):
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+    return sums
+
+
+def _read_losses(state: TrainingState) -> None:
+    """Add the losses of past steps to the epoch's; name the step at which they stopped being finite."""
+    first = state.step - len(state.unread) + 1
+    for term in state.unread[0] if state.unread else ():
+        pairs = torch.stack([torch.stack(step[term]).double() for step in state.unread if term in step]).tolist()
+        for number, (total, _) in enumerate(pairs):
+            if not math.isfinite(total):
+                place = f"step {first + number} (epoch {state.epoch + 1})"
+                raise TrainingFailed(Cause.NON_FINITE, f"the {term} became {total} at {place}")
+        total, weight = state.sums.get(term, (0.0, 0.0))
+        state.sums[term] = (total + sum(pair[0] for pair in pairs), weight + sum(pair[1] for pair in pairs))
+    state.unread.clear()
+
+
+def _epoch_metrics(state: TrainingState) -> dict[str, float]:
+    """Close the epoch: its training loss as it was while training, and all metrics of the evaluated part."""
+    _read_losses(state)
+    assembly = state.assembly
+    part = assembly.prepared.evaluated_part
+    precision = assembly.job.training.precision
+    metrics = {f"{quantity}/{part}": value for quantity, value in evaluate(assembly, part, precision).items()}
+    metrics |= {f"{term}/train": total / weight for term, (total, weight) in state.sums.items()}
+    state.sums.clear()
+    watched = {state.best.metric, *([state.stopping.metric] if state.stopping else [])}
+    if not watched <= metrics.keys():
+        metrics = {f"{quantity}/train": value for quantity, value in evaluate(assembly, "train", precision).items()} | metrics
+    return metrics
+
+
+def _take_in(state: TrainingState, metrics: dict[str, float]) -> bool:
+    """Keep the weights if they are the best so far, and tell schedules and early stopping of the epoch."""
+    improved = state.best.better(metrics, state.epoch)
+    if improved and "val" in state.assembly.parts:
+        state.best_weights = {name: value.clone() for name, value in state.assembly.objective.state_dict().items()}
+    for schedule in state.schedules:
+        schedule.epoch(metrics[state.best.metric])
+    if state.stopping:
+        state.stopping.better(metrics, state.epoch)
+    return improved

@@ -1,0 +1,137 @@
+"""Run folders as they really are, with real drivers where a run is alive."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stoker.cli.main import main
+from stoker.tracking.record import Progress, RunFolder, RunHeader, RunStatus, now
+
+SOURCE = Path(__file__).parents[2] / "platform"
+DRIVER = Path(__file__).with_name("driver.py")
+DEADLINE_S = 20.0
+
+
+class Driver:
+    """The living driver of a run; see driver.py."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(DRIVER), str(folder.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        )
+        self._await()
+
+    def tell(self, **order: Any) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        self._await()
+
+    def end(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(DEADLINE_S)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(DEADLINE_S)
+
+    def _await(self) -> None:
+        assert self.process.stdout
+        assert self.process.stdout.readline() == "done\n"
+
+
+@pytest.fixture(autouse=True)
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's own configuration must not reach a test."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("STOKER_HOME", "MLFLOW_TRACKING_URI", "STOKER_DEBUG", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def stoker(home: Path) -> Callable[..., int]:
+    """Call the command in this process, in the test's own home."""
+    return lambda *arguments: main(["--home", str(home), *map(str, arguments)])
+
+
+@pytest.fixture
+def spawn(home: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Start the command as a process of its own, for what needs signals, pipes or a fresh interpreter."""
+    started = []
+
+    def start(*arguments: object, **streams: Any) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "stoker.cli.main", "--home", str(home), *map(str, arguments)]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        environment = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"}
+        started.append(subprocess.Popen(command, text=True, env=environment, **pipes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def make_run(home: Path) -> Callable[..., RunFolder]:
+    """Make a run's folder; each is newer than those before."""
+    made = 0
+
+    def make(
+        run_id: str = "digits-00000001",
+        status: RunStatus | None = None,
+        progress: Progress | None = None,
+        log: str = "",
+        tracking_uri: str | None = None,
+        job: str = "task: image-classification\ndataset: digits\nname: digits\n",
+    ) -> RunFolder:
+        nonlocal made
+        made += 1
+        folder = RunFolder(home / "runs" / run_id)
+        uri = f"sqlite:///{home / 'mlflow.db'}" if tracking_uri is None else tracking_uri
+        name = run_id.rpartition("-")[0]
+        folder.create(
+            RunHeader(run_id, name, "image-classification", "cnn", "digits", now(), made, uri, name if uri else ""), job
+        )
+        if status:
+            folder.write_status(status)
+        if progress:
+            folder.write_progress(progress)
+        if log:
+            folder.log.write_text(log, encoding="utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def drive() -> Iterator[Callable[[RunFolder], Driver]]:
+    """Give a run a living driver."""
+    drivers: list[Driver] = []
+
+    def start(folder: RunFolder) -> Driver:
+        drivers.append(Driver(folder))
+        return drivers[-1]
+
+    yield start
+    for driver in drivers:
+        driver.kill()
+        for stream in (driver.process.stdin, driver.process.stdout):
+            assert stream
+            stream.close()

@@ -1,0 +1,126 @@
+"""`logs`, `wait` and `cancel` on runs that live, end and die."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from stoker.tracking.record import RunStatus, State
+
+
+def test_logs_print_everything_and_the_unfinished_line(stoker, make_run, capsys):
+    make_run(log="one\ntwo\nthr")
+    assert stoker("logs", "digits") == 0
+    assert capsys.readouterr().out == "one\ntwo\nthr\n"
+
+
+@pytest.mark.parametrize(("lines", "expected"), [(2, "two\nthree\n"), (0, ""), (9, "one\ntwo\nthree\n")])
+def test_logs_print_the_last_lines(lines, expected, stoker, make_run, capsys):
+    make_run(log="one\ntwo\nthree\n")
+    assert stoker("logs", "digits", "-n", lines) == 0
+    assert capsys.readouterr().out == expected
+
+
+def test_logs_of_a_run_that_printed_nothing_are_empty(stoker, make_run, capsys):
+    make_run()
+    assert stoker("logs", "digits") == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_logs_as_json_are_one_object_a_line(stoker, make_run, capsys):
+    make_run(log="one\ntwo\n")
+    assert stoker("logs", "digits", "-o", "json") == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"line": "one"}, {"line": "two"}]
+
+
+def test_following_loses_and_repeats_nothing(spawn, make_run, drive):
+    driver = drive(make_run())
+    driver.tell(log="line 0\n")
+    reader = spawn("logs", "-f", "digits")
+    for number in range(1, 200):
+        driver.tell(log=f"line {number}\n" if number % 2 else f"line {number}")
+        if not number % 2:
+            driver.tell(log="\n")
+    driver.tell(log="the end", status={"state": "SUCCEEDED"})
+    driver.end()
+    shown, _ = reader.communicate(timeout=20)
+    assert shown.splitlines() == [f"line {number}" for number in range(200)] + ["the end"]
+    assert reader.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [(State.SUCCEEDED, 0), (State.FAILED, 1), (State.CANCELLED, 1), (State.STARTING, 1)]
+)
+def test_wait_ends_as_the_run_did(state, code, stoker, make_run):
+    make_run(status=RunStatus(state=state))
+    assert stoker("wait", "digits") == code
+
+
+def test_wait_waits_for_the_driver(stoker, make_run, drive):
+    driver = drive(make_run())
+    end = threading.Timer(0.5, lambda: (driver.tell(status={"state": "SUCCEEDED"}), driver.end()))
+    end.start()
+    before = time.monotonic()
+    assert stoker("wait", "digits") == 0
+    end.join()
+    assert time.monotonic() - before >= 0.4
+
+
+def test_wait_ends_when_the_driver_is_killed(stoker, make_run, drive, capsys):
+    driver = drive(make_run())
+    end = threading.Timer(0.3, driver.kill)
+    end.start()
+    assert stoker("wait", "digits") == 1
+    end.join()
+    assert "INTERRUPTED" in capsys.readouterr().out
+
+
+def test_wait_gives_up_with_its_own_code(stoker, make_run, drive, capsys):
+    drive(make_run())
+    assert stoker("wait", "digits", "--timeout", "0.3s") == 5
+    assert "is still RUNNING" in capsys.readouterr().err
+
+
+def test_a_wrong_length_of_time_is_bad_input(stoker, make_run, capsys):
+    make_run()
+    assert stoker("wait", "digits", "--timeout", "soon") == 2
+    assert "examples: 90s, 10m, 2h" in capsys.readouterr().err
+
+
+def test_wait_shows_the_end_of_a_failure(stoker, make_run, capsys):
+    make_run(
+        status=RunStatus(state=State.FAILED, cause="BAD_DATA", message="no pictures"), log="loading\nno pictures\n"
+    )
+    assert stoker("wait", "digits") == 1
+    shown = capsys.readouterr().out
+    assert "BAD_DATA: no pictures" in shown
+    assert "cure: mend the data that the message names" in shown
+    assert "  | loading" in shown
+
+
+def test_wait_as_json_describes_the_run(stoker, make_run, capsys):
+    make_run(status=RunStatus(state=State.FAILED, cause="BAD_DATA", message="no pictures"))
+    assert stoker("wait", "digits", "-o", "json") == 1
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["state"], shown["cause"], shown["turn"]) == ("FAILED", "BAD_DATA", "edit the job or its data")
+
+
+def test_cancel_ends_a_run(stoker, make_run, drive, capsys):
+    drive(make_run())
+    assert stoker("cancel", "digits", "--wait") == 0
+    assert capsys.readouterr().out == "digits-00000001 is CANCELLED\n"
+
+
+def test_cancel_returns_at_once_without_wait(stoker, make_run, drive, capsys):
+    folder = make_run()
+    drive(folder)
+    assert stoker("cancel", "digits") == 0
+    assert "asked digits-00000001 to end" in capsys.readouterr().out
+    assert folder.cancel_request.exists()
+
+
+def test_cancel_refuses_what_has_ended(stoker, make_run, capsys):
+    make_run(status=RunStatus(state=State.SUCCEEDED))
+    assert stoker("cancel", "digits") == 3
+    assert "nothing to cancel" in capsys.readouterr().err

@@ -1,0 +1,65 @@
+"""`submit` before anything is started: the tracking server must answer."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from stoker.cli.health import require_server, silence
+from stoker.cli.mlflow_server import free_port
+from stoker.errors import Unreachable
+
+
+class Health(BaseHTTPRequestHandler):
+    code = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.code if self.path == "/health" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, type[Health]]]:
+    handler = type("OneHealth", (Health,), {})
+    listening = HTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"127.0.0.1:{listening.server_port}", handler
+    listening.shutdown()
+    thread.join()
+    listening.server_close()
+
+
+def test_a_healthy_server_is_enough(server):
+    require_server(f"http://{server[0]}/")
+    require_server(f"http://user:secret@{server[0]}")
+
+
+def test_a_refusal_is_an_answer(server):
+    server[1].code = 401
+    require_server(f"http://{server[0]}")
+
+
+def test_a_broken_server_is_unreachable(server):
+    server[1].code = 503
+    with pytest.raises(Unreachable, match=r"does not answer \(HTTP 503\)"):
+        require_server(f"http://{server[0]}")
+
+
+def test_nobody_there_has_a_reason():
+    assert silence(f"http://127.0.0.1:{free_port(20000)}") == "Connection refused"
+
+
+def test_submit_starts_nothing_without_its_tracking_server(stoker, home, tmp_path, capsys):
+    job = tmp_path / "digits.yaml"
+    job.write_text("task: image-classification\ndataset: digits\n")
+    uri = f"http://user:secret@127.0.0.1:{free_port(20000)}"
+    assert stoker("--tracking-uri", uri, "submit", job) == 4
+    error = capsys.readouterr().err
+    assert "does not answer (Connection refused); start it, or unset MLFLOW_TRACKING_URI" in error
+    assert "secret" not in error
+    assert not home.exists()

@@ -1,0 +1,82 @@
+"""`validate`: files, standard input, earlier runs; all mistakes at once."""
+
+import json
+
+import pytest
+
+WRONG = """task: image-classification
+architecture:
+  family: cnn
+  channles: [3]
+dataset: digits
+training: {epochs: fast}
+"""
+
+
+@pytest.fixture
+def job(tmp_path):
+    path = tmp_path / "digits.yaml"
+    path.write_text("task: image-classification\ndataset: digits\n")
+    return path
+
+
+def test_a_sound_file_is_fine(stoker, job, capsys):
+    assert stoker("validate", job, "--set", "training.epochs=3") == 0
+    assert capsys.readouterr().out == f"{job}: fine\n  image-classification: cnn on digits, 3 epochs\n"
+
+
+def test_all_mistakes_come_at_once(stoker, job, capsys):
+    job.write_text(WRONG)
+    assert stoker("validate", job) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    head, first, second = captured.err.splitlines()
+    assert head == f"{job}: 2 problems"
+    assert first.split()[:2] == ["4:3", "architecture.channles"]
+    assert second.split()[:2] == ["6:20", "training.epochs"]
+
+
+def test_mistakes_as_json_have_their_places(stoker, job, capsys):
+    job.write_text(WRONG)
+    assert stoker("validate", job, "-o", "json") == 2
+    problems = json.loads(capsys.readouterr().out)["error"]["problems"]
+    assert [(each["path"], each["line"], each["column"]) for each in problems] == [
+        ("architecture.channles", 4, 3),
+        ("training.epochs", 6, 20),
+    ]
+
+
+def test_a_sound_file_as_json_is_the_job(stoker, job, capsys):
+    assert stoker("validate", job, "-o", "json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["problems"] == []
+    assert shown["job"]["dataset"]["source"] == "digits"
+
+
+def test_standard_input_is_a_job(spawn, job):
+    with job.open() as file:
+        process = spawn("validate", "-", stdin=file)
+        shown, error = process.communicate(timeout=20)
+    assert (process.returncode, error) == (0, "")
+    assert shown.startswith("<stdin>: fine")
+
+
+@pytest.mark.parametrize("reference", ["run:digits-00000001", "@last", "run:digits"])
+def test_an_earlier_run_is_a_job(reference, stoker, make_run, capsys):
+    make_run().resolved.write_text("task: image-classification\ndataset: digits\ntraining: {epochs: 7}\n")
+    assert stoker("validate", reference) == 0
+    assert "7 epochs" in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there_is_not_found(stoker, capsys):
+    assert stoker("validate", "nothing.yaml") == 3
+    assert "no file 'nothing.yaml'" in capsys.readouterr().err
+
+
+def test_a_folder_is_bad_input(stoker, tmp_path):
+    assert stoker("validate", tmp_path) == 2
+
+
+def test_a_set_without_a_value_is_bad_input(stoker, job, capsys):
+    assert stoker("validate", job, "--set", "training.epochs") == 2
+    assert "training.epochs=1" in capsys.readouterr().err

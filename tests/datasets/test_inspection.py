@@ -1,0 +1,182 @@
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from stoker.datasets.inspection import csv_delimiter, infer_format, inspect
+from stoker.spec.dataset import Dataset
+from stoker.spec.task import TaskName
+
+TABLE: TaskName = "tabular-classification"
+IMAGES: TaskName = "image-classification"
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def found(source: str, task: TaskName = TABLE, **settings: object) -> list[str]:
+    dataset = Dataset.model_validate({"source": source, **settings})
+    return [f"{problem.path} {problem.message}" for problem in inspect(None, dataset, task)]
+
+
+def write(name: str, content: str | bytes = "") -> None:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def test_good_data_have_no_problem():
+    write("train.csv", "path,label\na,1\n")
+    assert found("train.csv", columns={"label": "label", "features": ["path"], "types": {"path": "category"}}) == []
+    assert found("iris") == []
+    for name in ("cats/1.png", "dogs/1.JPG"):
+        write(f"pictures/{name}")
+    assert found("pictures", IMAGES) == []
+    write("mnist/train-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x03\0\0"))
+    assert found("mnist", IMAGES) == []
+
+
+def test_a_column_that_is_not_there_is_told_with_those_that_are():
+    write("train.csv", "path;label\na;1\n")
+    columns = {"label": "lable", "features": ["path", "size"], "drop": ["x"], "weight": "w", "types": {"pth": "number"}}
+    there = "in train.csv (columns: path, label)"
+    assert found("train.csv", columns=columns) == [
+        f"dataset.columns.label no column 'lable' {there}; did you mean 'label'?",
+        f"dataset.columns.weight no column 'w' {there}",
+        f"dataset.columns.features.1 no column 'size' {there}",
+        f"dataset.columns.drop.0 no column 'x' {there}",
+        f"dataset.columns.types.pth no column 'pth' {there}; did you mean 'path'?",
+    ]
+
+
+def test_the_label_of_a_table_must_be_given():
+    write("train.tsv", "path\tlabel\na\t1\n")
+    assert found("train.tsv") == [
+        "dataset.columns.label required: the column of train.tsv to predict (columns: path, label)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", b"", "'a.csv' is empty"),
+        ("a.csv", b"x,y\n", "'a.csv' has a header but no rows"),
+        ("a.csv", b"x,y,x\n1,2,3\n", "'a.csv' has more than one column 'x'"),
+        ("a.csv", b"x,y\n1\n", "the first row of 'a.csv' has 1 values, its header 2"),
+        ("a.csv", b"x,y\n\xff,2\n", "'a.csv' is not UTF-8 text; save it as UTF-8"),
+        ("a.csv.gz", b"x,y\n1,2\n", "'a.csv.gz' holds a broken gzip file; pack it again"),
+        ("a.csv.gz", gzip.compress(b"x,y\n1,2\n" * 99)[:12], "'a.csv.gz' holds a broken gzip file; pack it again"),
+        ("a.parquet", b"PAR1", "'a.parquet' is not a parquet file"),
+        (
+            "a.txt",
+            b"x",
+            "the name 'a.txt' does not tell the format; set dataset.format to one of csv, parquet, idx, image-folder",
+        ),
+    ],
+)
+def test_a_broken_file_is_told_from_its_first_bytes(name: str, content: bytes, expected: str):
+    write(name, content)
+    assert found(name, columns={"label": "y"}) == [f"dataset.source {expected}"]
+
+
+def test_a_parquet_file_is_checked_by_its_schema():
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"x": [1], "y": [2]}), "a.parquet")
+    assert found("a.parquet", columns={"label": "y"}) == []
+    assert found("a.parquet", columns={"label": "yy"}) == [
+        "dataset.columns.label no column 'yy' in a.parquet (columns: x, y)"
+    ]
+    parquet.write_table(pyarrow.table({"x": pyarrow.array([], "int64"), "y": pyarrow.array([], "int64")}), "b.parquet")
+    assert found("b.parquet", columns={"label": "y"}) == ["dataset.source 'b.parquet' has columns but no rows"]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("digts", "'digts' is neither a built-in dataset nor a path; did you mean 'digits'?"),
+        (
+            "zzz",
+            "'zzz' is neither a built-in dataset nor a path; "
+            "built in are xor, iris, wine, breast-cancer, diabetes, digits",
+        ),
+        ("data/train.csv", "'data/train.csv' does not exist (looked in the current folder)"),
+        ("/nowhere/train.csv", "'/nowhere/train.csv' does not exist (looked in /)"),
+        ("data/*.csv", "'data/*.csv' is a pattern, which is not known yet; give one file or a folder"),
+        ("s3://bucket/x", "'s3://' is not known yet; give a built-in name or a path"),
+        ("a\0b", "a path cannot hold a NUL character"),
+    ],
+)
+def test_a_source_that_is_not_there_is_told(source: str, expected: str):
+    assert found(source) == [f"dataset.source {expected}"]
+
+
+def test_file_and_folder_are_not_mixed_up():
+    write("a.csv", "x,y\n1,2\n")
+    write("b/x.csv", "x,y\n1,2\n")
+    assert found("b", format="csv") == ["dataset.source 'b' is a folder; csv is one file"]
+    assert found("a.csv", IMAGES, format="image-folder") == [
+        "dataset.source 'a.csv' is a file; image-folder is a folder with a folder for each class"
+    ]
+    assert found("a.csv", IMAGES) == [
+        "dataset.source 'a.csv' is csv, which does not fit image-classification; use idx or image-folder"
+    ]
+    assert found("b", IMAGES) == ["dataset.source 'b' holds neither idx files nor a folder of pictures for each class"]
+    Path("c").mkdir()
+    assert found("c", IMAGES) == ["dataset.source the folder 'c' is empty"]
+
+
+def test_pictures_need_two_folders():
+    write("one/cats/1.png")
+    write("one/notes/readme.txt")
+    assert found("one", IMAGES) == ["dataset.source only one class, 'cats', in 'one'; a classification needs two"]
+    write("split/train/cats/1.png")
+    write("split/train/dogs/1.png")
+    write("split/val/cats/1.png")
+    write("split/val/dogs/1.png")
+    assert found("split", IMAGES) == []
+    Path("split/test").mkdir()
+    assert found("split", IMAGES) == [
+        "dataset.source no folder of pictures in 'split/test'; each class has its own folder"
+    ]
+
+
+def test_idx_files_are_known_by_their_first_bytes():
+    write("mnist/train-images-idx3-ubyte", b"\x89PNG....")
+    assert found("mnist", IMAGES) == [
+        f"dataset.source '{Path('mnist/train-images-idx3-ubyte')}' is not an idx file of bytes: it begins with 89504e47"
+    ]
+    write("mnist/train-images-idx3-ubyte", b"")
+    assert "begins with nothing" in found("mnist", IMAGES)[0]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_told():
+    write("a.csv", "x,y\n1,2\n")
+    Path("a.csv").chmod(0)
+    assert found("a.csv") == ["dataset.source no permission to read 'a.csv'"]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("a,b", ","), ("a;b", ";"), ("a\tb", "\t"), ("a", ","), ("'x;y',b,c", ","), ('"x;y;z;w",b', ",")],
+)
+def test_the_delimiter_is_what_the_header_holds_most_of(header: str, expected: str):
+    write("a.csv", f"{header}\n")
+    assert csv_delimiter("a.csv") == expected
+
+
+def test_the_format_is_told_by_the_name():
+    names = {
+        "a.csv": "csv",
+        "a.CSV.gz": "csv",
+        "a.tsv": "csv",
+        "a.parquet": "parquet",
+        "t10k-labels-idx1-ubyte.gz": "idx",
+        "a": None,
+    }
+    assert {name: infer_format(name) for name in names} == names
