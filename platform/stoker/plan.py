@@ -18,6 +18,8 @@ from stoker.training.parallel import machine_cpus
 
 BYTES = 4
 MIB = 2**20
+SMALL_NETWORK = 5_000_000
+"""Parameters up to which a trace with memory costs less than one without."""
 PROCESS_MIB = 450
 """A worker with torch and Ray loaded, before its first tensor."""
 
@@ -103,10 +105,18 @@ def _gpus(job: Job) -> int:
 
 
 def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int, int]:
-    """Run one sample of shapes through the network; also count the numbers its layers put out."""
+    """Run one sample of shapes through the network; also count the numbers its layers put out.
+
+    The network is built on the meta device, where nothing is computed. Tracing convolutions there loads torch's compiler,
+    which takes seconds; so a small network gets memory (of any content) for the trace.
+    """
     signature = prepared.data.encoders.signature
     with torch.device("meta"):
         network = build_network(prepared.architecture, signature)
+    device = "meta"
+    if parameter_count(network) < SMALL_NETWORK:
+        device = "cpu"
+        network.to_empty(device=device)
     layers: list[Layer] = []
 
     def note(name: str, module: nn.Module, _: Any, output: Tensor) -> None:
@@ -118,7 +128,7 @@ def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int, int]:
         if not list(module.children()) and not isinstance(module, nn.Identity)
     ]
     with torch.no_grad():
-        network(example_inputs(signature, 1, "meta"))
+        network(example_inputs(signature, 1, device))
     for hook in hooks:
         hook.remove()
     return tuple(layers), parameter_count(network), sum(math.prod(layer.shape) for layer in layers)

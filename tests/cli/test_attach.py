@@ -10,7 +10,7 @@ import threading
 from stoker.cli.attach import attach
 from stoker.clusters.local import LocalCluster
 from stoker.settings import Settings, embedded_uri
-from stoker.tracking.record import Progress, RunStatus, State
+from stoker.tracking.record import State
 
 WATCH = """
 import sys
@@ -46,10 +46,17 @@ def test_a_pipe_gets_plain_lines(home, make_run, drive, capsys):
     assert shown == "training  epoch 1/3, step 10/30, 5 s left  loss/train 1  accuracy/val 0.5\n"
 
 
-def test_the_last_line_is_not_lost(home, make_run, capsys):
-    folder = make_run(progress=Progress(**epoch(3)), status=RunStatus(state=State.SUCCEEDED))
+def test_the_last_epoch_is_told_however_short(home, make_run, drive, capsys):
+    folder = make_run()
+    driver = drive(folder)
+    driver.tell(progress=epoch(1))
+    end = threading.Timer(0.4, lambda: (driver.tell(progress=epoch(3), status={"state": "SUCCEEDED"}), driver.end()))
+    end.start()
     attach(LocalCluster(Settings(home, embedded_uri(home))), folder)
-    assert "epoch 3/3" in capsys.readouterr().out
+    end.join()
+    first, last = capsys.readouterr().out.splitlines()
+    assert "epoch 1/3" in first
+    assert "epoch 3/3" in last
 
 
 def watch_on_terminal(home, folder) -> tuple["subprocess.Popen[bytes]", int]:

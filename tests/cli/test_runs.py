@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from stoker.cli.runs import phase_text, progress_text
 from stoker.tracking.record import Progress, RunStatus, State
 
 SUCCEEDED = RunStatus(
@@ -13,6 +14,18 @@ SUCCEEDED = RunStatus(
     metrics={"accuracy/val": 0.98, "accuracy/test": 0.97123, "loss/test": 0.1},
     url="/#/experiments/7/runs/abc?workflowType=machine_learning",
 )
+
+
+def test_progress_is_written_as_far_as_it_is_known():
+    assert progress_text(Progress()) == ""
+    assert progress_text(Progress(step=1200)) == "step 1,200"
+    assert progress_text(Progress(epoch=1, epochs=2, step=5, steps=10)) == "epoch 1/2, step 5/10"
+
+
+def test_the_workers_word_goes_before_the_drivers(make_run):
+    record = make_run(status=RunStatus(phase="starting Ray")).record()
+    assert phase_text(record, Progress()) == "starting Ray"
+    assert phase_text(record, Progress(phase="loading the data")) == "loading the data"
 
 
 def test_an_empty_home_says_what_to_do(stoker, capsys):

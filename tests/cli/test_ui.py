@@ -47,6 +47,15 @@ def test_a_stale_note_is_no_ui(note, home):
     assert live_ui(home, "x") is None
 
 
+def test_the_ui_of_another_store_is_not_ours(home):
+    home.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        note = {"port": listening.getsockname()[1], "pid": os.getpid(), "uri": "sqlite:////mine.db"}
+        note_path(home).write_text(json.dumps(note))
+        assert live_ui(home, "sqlite:////mine.db") == LiveUi(**note)
+        assert live_ui(home, "sqlite:////other.db") is None
+
+
 def test_passwords_stay_out_of_links():
     assert without_password("https://me:secret@host:5000/mlflow/") == "https://host:5000/mlflow"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stoker.cli.runs import progress_text
+from stoker.cli.runs import phase_text, progress_text
 from stoker.cli.tables import styled
 from stoker.cli.words import duration_text, metric_text
 from stoker.clusters.local import LocalCluster
@@ -59,20 +59,15 @@ def _bar() -> "Bar":
 
 
 def _tell(cluster: LocalCluster, folder: RunFolder) -> RunRecord:
-    told, told_at = Progress(phase=""), 0.0
+    told, told_at, line = Progress(phase=""), 0.0, ""
     for record in cluster.follow(folder):
         progress, time_s = folder.progress(), time.monotonic()
         patience_s = 0.0 if progress.phase != told.phase else EPOCH_LINE_S if progress.epoch != told.epoch else LINE_S
         due = progress.step > told.step if record.state.ended else time_s - told_at >= patience_s
-        if due and progress != told:
-            click.echo(line_text(record, progress))
+        if due and line != (line := line_text(record, progress)):
+            click.echo(line)
             told, told_at = progress, time_s
     return record
-
-
-def phase_text(record: RunRecord, progress: Progress) -> str:
-    """Say what the run is busy with: the worker's word once training has begun, else the driver's."""
-    return progress.phase if progress.step else record.status.phase
 
 
 def line_text(record: RunRecord, progress: Progress) -> str:

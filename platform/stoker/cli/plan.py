@@ -59,11 +59,10 @@ def plan_json(plan: "Plan") -> dict[str, Any]:
 def plan_text(plan: "Plan") -> str:
     """Lay out a plan: layers, data, and a few lines."""
     memory = f"about {plan.memory_mib:,.0f} MiB of {plan.memory_available_mib:,.0f} MiB"
-    length = f"{plan.epochs:,} epochs of {plan.steps_per_epoch:,} steps, {plan.steps:,} steps in all"
     fields = [
         ("parameters", f"{plan.parameters:,}"),
         ("memory", memory),
-        ("training", f"{length}, {plan.job.training.batch_size} samples each"),
+        ("training", f"{length_text(plan)}, {plan.job.training.batch_size} samples each"),
         ("runs on", plan.place),
     ]
     blocks = [
@@ -74,6 +73,14 @@ def plan_text(plan: "Plan") -> str:
         "\n".join(f"- {note}" for note in plan.notes),
     ]
     return "\n\n".join(filter(None, blocks))
+
+
+def length_text(plan: "Plan") -> str:
+    """Say how long training is: in steps, or until a time is over."""
+    if not plan.steps:
+        return f"{plan.job.training.time}, {plan.steps_per_epoch:,} steps an epoch"
+    epochs = f"{plan.epochs:,} epochs of {plan.steps_per_epoch:,} steps, " if plan.epochs else ""
+    return f"{epochs}{plan.steps:,} steps in all"
 
 
 def _layer_table(layers: "tuple[Layer, ...]") -> str:

@@ -57,7 +57,8 @@ def metric_table(metrics: dict[str, float]) -> str:
         rows.setdefault(key, {})[column] = number_text(value)
     columns = [part for part in ("", *PARTS) if any(part in row for row in rows.values())]
     cells = [[key, *(row.get(column, "") for column in columns)] for key, row in rows.items()]
-    return table_text(["metric", *columns], cells, right=columns)
+    heads = [column or "value" for column in columns]
+    return table_text(["metric", *heads], cells, right=heads)
 
 
 def cause_row(record: RunRecord) -> CauseRow | None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from stoker.inference.model import Model
     from stoker.spec.dataset import Format
 
+input_format_option = click.option(
+    "--input-format", metavar="FORMAT", help="How to read the input; default: from its name."
+)
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 
@@ -44,15 +47,19 @@ def check_output(_context: click.Context, _parameter: click.Parameter, value: st
 )
 @run_argument
 @click.option("--input", "source", metavar="PATH", help="Other data than the run's own.")
-@click.option("--part", type=click.Choice(["test", "val", "train"]), default="test", show_default=True)
+@input_format_option
+@click.option(
+    "--part", type=click.Choice(["test", "val", "train"]), default="test", show_default=True, help="Of its own data."
+)
 @format_option
 @session_object
-def evaluate(session: Session, run: str, source: str | None, part: str, form: str) -> None:
+def evaluate(session: Session, run: str, source: str | None, input_format: str | None, part: str, form: str) -> None:
     """Measure a run's model on a part of its data, or on other data."""
+    kind = check_format(input_format)
     model = _load_model(session, run)
     from stoker.inference.evaluation import evaluate as evaluate_model
 
-    metrics = evaluate_model(model, source, part)
+    metrics = evaluate_model(model, source, part, kind)
     if form == "json":
         print_json(metrics)
     else:
@@ -70,7 +77,7 @@ def evaluate(session: Session, run: str, source: str | None, part: str, form: st
 @click.option(
     "--input", "source", metavar="PATH", required=True, help="A file, a folder or a pattern; no label needed."
 )
-@click.option("--input-format", metavar="FORMAT", help="How to read it; default: from its name.")
+@input_format_option
 @click.option(
     "--output", "target", metavar="FILE", callback=check_output, help=f"Write here instead: {', '.join(SUFFIXES)}."
 )

@@ -68,7 +68,7 @@ def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str
     fields = [
         ("run", header.id),
         ("state", state_text(record.state)),
-        ("busy with", "" if record.state.ended else progress.phase),
+        ("busy with", "" if record.state.ended else phase_text(record, progress)),
         ("cause", record.status.cause),
         ("message", record.status.message),
         ("cure", row.cure if row and row.cure not in record.status.message else ""),
@@ -85,13 +85,19 @@ def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str
     return fields_text(fields) + (f"\n\n{metric_table(metrics)}" if metrics else "")
 
 
+def phase_text(record: RunRecord, progress: Progress) -> str:
+    """Say what the run is busy with: the worker's word as soon as it has said one, else the driver's."""
+    return record.status.phase if progress.phase == Progress.phase else progress.phase
+
+
 def progress_text(progress: Progress) -> str:
     """Write how far training is; empty before its first step."""
     if not progress.step:
         return ""
     epochs = f"epoch {progress.epoch}/{progress.epochs}, " if progress.epochs else ""
     left = f", {duration_text(progress.seconds_left)} left" if progress.seconds_left else ""
-    return f"{epochs}step {progress.step:,}/{progress.steps:,}{left}"
+    steps = f"/{progress.steps:,}" if progress.steps else ""  # a time alone ends training
+    return f"{epochs}step {progress.step:,}{steps}{left}"
 
 
 def _row(folder: RunFolder, record: RunRecord) -> list[str]:

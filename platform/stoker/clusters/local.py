@@ -3,6 +3,7 @@
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stoker.errors import ClusterError, NotFound
+from stoker.errors import Cause, ClusterError, NotFound
 from stoker.settings import Settings
-from stoker.tracking.record import RunFolder, RunHeader, RunRecord, find_run, runs
+from stoker.tracking.record import RunFolder, RunHeader, RunRecord, RunStatus, State, find_run, runs
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job
@@ -27,30 +28,55 @@ class LocalCluster:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def submit(self, job: "Job") -> RunFolder:
-        """Start a run in a process of its own and return at once.
+    def stand_by(self, job: "Job") -> "Standby":
+        """Start a driver that gets Ray and its worker ready while the job is still being planned.
 
         Raises:
             ClusterError: the home folder cannot be written or has no space.
 
         """
-        folder = self._create(job)
-        lease = folder.hold_lease()
+        home = self.settings.home
         try:
-            with folder.log.open("ab") as log:
-                driver = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                    [sys.executable, "-m", "stoker.execution.entrypoint", str(folder.path), "--lease", str(lease)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    cwd=folder.path,  # a module of the user's must not shadow one of ours
-                    env=driver_environment(self.settings),
-                    pass_fds=(lease,),
-                    start_new_session=True,  # closing the terminal harms nothing
-                )
-            folder.write_driver_pid(driver.pid)
-        finally:
-            os.close(lease)
+            (home / "runs").mkdir(parents=True, exist_ok=True)
+            require_space(home)
+        except OSError as error:
+            raise _unusable(home, error) from error
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-P", "-m", "stoker.execution.entrypoint", "--standby", str(theirs.fileno())]
+        if job.resources.gpus is not None:
+            command += ["--gpus", str(job.resources.gpus)]
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=home,
+                env=driver_environment(self.settings),
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,  # closing the terminal harms nothing
+            )
+        return Standby(process, ours)
+
+    def submit(self, job: "Job", standby: "Standby | None" = None) -> RunFolder:
+        """Give a run to a driver of its own and return at once.
+
+        Raises:
+            ClusterError: the home folder cannot be written or has no space, or the driver ended before it had the run.
+
+        """
+        with standby or self.stand_by(job) as driver:
+            folder = self._create(job)
+            lease = folder.hold_lease()
+            try:
+                folder.write_driver_pid(driver.process.pid)
+                socket.send_fds(driver.socket, [str(folder.path).encode()], [lease])
+            except OSError as error:
+                message = "the driver ended before it had the run; `stoker logs` of it may say why"
+                folder.write_status(RunStatus(State.FAILED, cause=Cause.INTERNAL, message=message, exit_code=1))
+                raise ClusterError(f"{folder.path.name}: {message}") from error
+            finally:
+                os.close(lease)
         return folder
 
     def runs(self) -> list[RunRecord]:
@@ -106,10 +132,22 @@ class LocalCluster:
             require_space(folder.path.parent)
             folder.create(header, dump_job(job))
         except OSError as error:
-            raise ClusterError(
-                f"cannot make a run in {self.settings.home}: {error.strerror}; free it or set STOKER_HOME to another folder"
-            ) from error
+            raise _unusable(self.settings.home, error) from error
         return folder
+
+
+class Standby:
+    """A driver without a run. Leave the block without submitting one, and it goes away."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket) -> None:
+        self.process = process
+        self.socket = connection
+
+    def __enter__(self) -> "Standby":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
 
 
 def require_space(folder: Path) -> None:
@@ -126,6 +164,10 @@ def require_space(folder: Path) -> None:
             f"no space for the run: {free // 2**20} MiB are free in {folder}, {FREE_BYTES // 2**20} MiB are needed; "
             "free some or set STOKER_HOME to another folder"
         )
+
+
+def _unusable(home: Path, error: OSError) -> ClusterError:
+    return ClusterError(f"cannot make a run in {home}: {error.strerror}; mend it or set STOKER_HOME to another folder")
 
 
 def driver_environment(settings: Settings) -> dict[str, str]:

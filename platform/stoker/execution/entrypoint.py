@@ -1,8 +1,13 @@
-"""The driver of a run, `python -m stoker.execution.entrypoint FOLDER`: every cluster ends here."""
+"""The driver of a run, `python -m stoker.execution.entrypoint FOLDER`: every cluster ends here.
+
+With `--standby FD` it starts Ray and its worker before the run exists, and then gets the folder and its lease over that
+socket; if the other side hangs up instead, it goes away without a trace.
+"""
 
 import argparse
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -12,10 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoker.errors import CAUSES, Cause, StokerError
 from stoker.execution.ray_session import embedded_ray
-from stoker.execution.recording import Recording
-from stoker.settings import Settings, load_settings
-from stoker.spec.job import Job
-from stoker.spec.loading import load_job
+from stoker.settings import load_settings
 from stoker.tracking.record import RunFolder, RunStatus, State, now
 
 if TYPE_CHECKING:
@@ -25,57 +27,106 @@ FINAL = {"succeeded": State.SUCCEEDED, "cancelled": State.CANCELLED, "failed": S
 
 
 def main() -> int:
-    """Run the folder's job to its final state and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="the run's folder, with job.yaml and run.json")
-    parser.add_argument("--lease", type=int, help="open file that holds the run's lease, inherited from the submitter")
+    """Run a folder's job to its final state and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="the run's folder, with job.yaml and run.json")
+    parser.add_argument("--standby", type=int, metavar="FD", help="socket over which folder and lease will come")
+    parser.add_argument("--gpus", type=int, help="GPUs of the worker; default: one if there is one")
     arguments = parser.parse_args()
+    if arguments.standby is not None:
+        return _drive(arguments.gpus, socket.socket(fileno=arguments.standby))
+    if arguments.folder is None:
+        parser.error("name the run's folder")
     folder = RunFolder(arguments.folder)
-    lease = arguments.lease if arguments.lease is not None else folder.hold_lease()
-    os.set_inheritable(lease, False)
-    status = folder.status()
-    if status.state.final:
-        return status.exit_code
-    return Driver(folder, load_settings()).run()
+    folder.hold_lease()
+    if folder.status().state.final:
+        return folder.status().exit_code
+    return _drive(arguments.gpus, folder)
+
+
+def _drive(gpus: int | None, origin: "RunFolder | socket.socket") -> int:
+    """Start Ray and the worker, learn the run, and take it to its end."""
+    cancelled = threading.Event()
+    _on_terminate(cancelled)
+    driver = Driver(origin, cancelled) if isinstance(origin, RunFolder) else None
+    try:
+        with embedded_ray(cpus=1) as session:
+            _on_terminate(cancelled)  # ray.init puts its own handler in place
+            from stoker.execution.single_run import start_worker
+
+            worker = start_worker(gpus)
+            if driver is None:
+                folder = receive_run(origin)  # type: ignore[arg-type] - the other branch has a driver
+                if folder is None:
+                    return 0
+                driver = Driver(folder, cancelled)
+            return driver.run(worker, session)
+    except Exception as error:  # the last line of defence: a run always ends in a state
+        traceback.print_exc()
+        if driver is None:
+            return 1
+        return driver.fail(f"{type(error).__name__}: {error}")
+
+
+def receive_run(origin: socket.socket) -> RunFolder | None:
+    """Wait for a run's folder and lease; from then on, print to its log. None if the other side hangs up."""
+    with origin:
+        message, leases, _, _ = socket.recv_fds(origin, 65536, 1)
+    if not message:
+        return None
+    for lease in leases:
+        os.set_inheritable(lease, False)
+    folder = RunFolder(Path(message.decode()))
+    log = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    return folder
 
 
 class Driver:
     """Takes a run from its folder to one final state."""
 
-    def __init__(self, folder: RunFolder, settings: Settings) -> None:
+    def __init__(self, folder: RunFolder, cancelled: threading.Event) -> None:
         self._folder = folder
-        self._settings = settings
-        self._cancelled = threading.Event()
+        self._cancelled = cancelled
         self._lock = threading.Lock()
         self._status = RunStatus(State.STARTING, started=now())
+        self._say()
 
-    def run(self) -> int:
-        """Run the job; whatever happens, the record says so."""
-        self._folder.write_status(self._status)
-        _on_terminate(self._cancelled)
+    def run(self, worker: Any, session: Path) -> int:
+        """Let the worker train; whatever happens, the record says so."""
+        from stoker.execution.recording import Recording
+        from stoker.execution.single_run import run_single
+
+        note = self._folder.path / "ray_session"
+        note.write_text(str(session), encoding="utf-8")
+        recording = Recording(self._folder, load_settings(), self._announce)
+        self._say(state=State.RUNNING)
         try:
-            status = self._run(load_job(self._folder.job).job)
+            recording.start()
+            result = run_single(worker, self._folder.path, self._cancelled)
+            self._say(phase="recording in MLflow")
+            state = FINAL[result.outcome]
+            model_uri, trouble = recording.finish(result, state)
         except StokerError as error:
-            status = self._failed(str(error))
-        except Exception as error:  # the last line of defence: a run always ends in a state
-            traceback.print_exc()
-            status = self._failed(f"{type(error).__name__}: {error}")
-        self._folder.write_status(status)
-        return status.exit_code
+            return self.fail(str(error))
+        finally:
+            note.unlink(missing_ok=True)
+        return self._end(result, state, model_uri=model_uri, message=result.message or trouble)
 
-    def _run(self, job: Job) -> RunStatus:
-        recording = Recording(self._folder, self._settings, self._announce)
-        recording.start()
-        with embedded_ray(job.resources.cpus or 1, self._folder.path / "ray_session"):
-            _on_terminate(self._cancelled)  # ray.init puts its own handler in place
-            from stoker.execution.single_run import run_single
+    def fail(self, message: str) -> int:
+        """End a run that Stoker itself could not carry on."""
+        code = CAUSES[Cause.INTERNAL].exit_code
+        self._say(state=State.FAILED, cause=Cause.INTERNAL, message=message, phase="", ended=now(), exit_code=code)
+        return code
 
-            self._say(state=State.RUNNING)
-            gpus = job.resources.gpus or 0
-            result = run_single(self._folder.path, job.resources.cpus or 1, gpus, self._cancelled)
-        state = FINAL[result.outcome]
-        model_uri, trouble = recording.finish(result, state)
-        return replace(self._ended(result, state), model_uri=model_uri, message=result.message or trouble)
+    def _end(self, result: "WorkerResult", state: State, **changes: Any) -> int:
+        code = CAUSES[Cause(result.cause)].exit_code if result.cause else int(state is State.CANCELLED)
+        self._say(
+            state=state, cause=result.cause, metrics=result.metrics, phase="", ended=now(), exit_code=code, **changes
+        )
+        return code
 
     def _announce(self, mlflow_run: str, page: str) -> None:
         """Say where the page is as soon as it exists."""
@@ -85,17 +136,6 @@ class Driver:
         with self._lock:
             self._status = replace(self._status, **changes)
             self._folder.write_status(self._status)
-
-    def _ended(self, result: "WorkerResult", state: State) -> RunStatus:
-        code = CAUSES[Cause(result.cause)].exit_code if result.cause else int(state is State.CANCELLED)
-        return replace(
-            self._status, state=state, phase="", cause=result.cause, ended=now(), metrics=result.metrics, exit_code=code
-        )
-
-    def _failed(self, message: str) -> RunStatus:
-        cause = Cause.INTERNAL
-        code = CAUSES[cause].exit_code
-        return replace(self._status, state=State.FAILED, cause=cause, message=message, ended=now(), exit_code=code)
 
 
 def _on_terminate(cancelled: threading.Event) -> None:

@@ -14,50 +14,45 @@ OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
 @contextmanager
-def embedded_ray(cpus: int, note: Path) -> Iterator[None]:
+def embedded_ray(cpus: int) -> Iterator[Path]:
     """Start Ray for this process alone, and end it with the block.
 
     Args:
         cpus: logical CPUs Ray may hand out.
-        note: file that names the session's folder while it exists, so that `sweep_sessions` can remove what a killed
-            driver leaves.
+
+    Yields:
+        The session's folder. Who writes its name down can remove what a killed driver leaves (`sweep_session`).
 
     """
     folder = Path(tempfile.mkdtemp(prefix="stoker-"))  # short: socket paths below it have 107 bytes
-    note.write_text(str(folder), encoding="utf-8")
     port = _free_port()
     os.environ.update(
-        RAY_API_SERVER_ADDRESS=f"http://127.0.0.1:{port}",  # or Ray Train asks whichever cluster it finds first
+        RAY_API_SERVER_ADDRESS=f"http://127.0.0.1:{port}",  # or Ray asks whichever cluster it finds first
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN=secrets.token_hex(32),  # of this session alone, and in no file
         RAY_USAGE_STATS_ENABLED="0",
-        RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.2",
-        RAY_TRAIN_ENABLE_PREEMPTION_WATCHER="0",
-        RAY_TRAIN_ENABLE_PRINT_PATCH="0",
         RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
-        RAY_CHDIR_TO_TRIAL_DIR="0",
         RAY_COLOR_PREFIX="0",
+        RAY_preload_python_modules="stoker.execution.worker,torch._dynamo",  # while Ray itself still starts
         RAY_worker_niceness="0",
     )
     for joined in ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK"):
         os.environ.pop(joined, None)
-    import ray
+    import ray  # it reads the environment when it loads
 
     try:
         ray.init(
             address="local",
             num_cpus=cpus,
-            include_dashboard=True,
-            dashboard_port=port,
+            include_dashboard=False,  # only Ray Train needs it
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=str(folder),
             logging_level="warning",
         )
-        yield
+        yield folder
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
-        note.unlink(missing_ok=True)
 
 
 def sweep_session(note: Path) -> None:

@@ -1,6 +1,7 @@
 """One worker: assemble, drive the loop, write journal and progress, leave the model and the pictures of the record."""
 
 import csv
+import importlib
 import json
 import time
 import traceback
@@ -43,31 +44,38 @@ class WorkerResult:
     """What else the record should say: fingerprint of the data, reason of the end."""
 
 
-class Cancelled(Exception):
+class Cancelled(Exception):  # noqa: N818 - not an error
     """Somebody asked the run to end."""
 
 
-def run_worker(path: str, gpus: int) -> WorkerResult:
-    """Train the run of a folder; every failure comes back as a cause."""
-    folder = RunFolder(Path(path))
-    try:
-        return _run(folder, gpus)
-    except Cancelled:
-        return WorkerResult("cancelled")
-    except JobError as error:
-        return WorkerResult("failed", Cause.BAD_DATA, str(error))
-    except TrainingFailed as error:
-        return WorkerResult("failed", error.cause, error.message)
-    except Exception as error:  # everything else has a cause too, and its traceback in the log
-        traceback.print_exc()
-        return WorkerResult("failed", cause_of(error), f"{type(error).__name__}: {error}")
+class Worker:
+    """A process that trains. It loads its libraries before it knows its job."""
+
+    def warm_up(self) -> None:
+        """Load what the first step would otherwise wait for: every torch optimizer wants torch's compiler."""
+        importlib.import_module("torch._dynamo")
+
+    def run(self, path: str) -> WorkerResult:
+        """Train the run of a folder; every failure comes back as a cause."""
+        folder = RunFolder(Path(path))
+        try:
+            return _run(folder)
+        except Cancelled:
+            return WorkerResult("cancelled")
+        except JobError as error:
+            return WorkerResult("failed", Cause.BAD_DATA, str(error))
+        except TrainingFailed as error:
+            return WorkerResult("failed", error.cause, error.message)
+        except Exception as error:  # everything else has a cause too, and its traceback in the log
+            traceback.print_exc()
+            return WorkerResult("failed", cause_of(error), f"{type(error).__name__}: {error}")
 
 
-def _run(folder: RunFolder, gpus: int) -> WorkerResult:
+def _run(folder: RunFolder) -> WorkerResult:
     job = load_job(folder.job).job
     assert job.resources.cpus is not None
     prepare_process(job.resources.cpus)
-    device = choose_device(gpus)
+    device = choose_device(job.resources.gpus or 0)
     recorder = Recorder(folder)
     recorder.say("loading data")
     prepared = prepare(job)
@@ -127,7 +135,7 @@ class Recorder:
         if recorded:
             self._steps.append(event)
         now = time.monotonic()
-        if now - self._written >= PROGRESS_EVERY_S:
+        if now - self._written >= PROGRESS_EVERY_S or event.step == 1:
             left = (now - self._began) / event.step * (self._progress.steps - event.step)
             self._write(replace(self._progress, epoch=event.epoch, step=event.step, seconds_left=left))
             self.flush()

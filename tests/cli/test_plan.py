@@ -1,0 +1,76 @@
+"""`plan`: the real plan of a small job, and how large ones are kept short."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from click import unstyle
+
+from stoker.cli.plan import SHOWN_LAYERS, plan_text
+from stoker.plan import Layer, make_plan
+from stoker.spec.loading import parse_job
+
+JOB = "task: tabular-classification\ndataset: iris\ntraining: {epochs: 2, batch_size: 40}\n"
+
+
+@pytest.fixture
+def job(tmp_path):
+    path = tmp_path / "iris.yaml"
+    path.write_text(JOB)
+    return path
+
+
+@pytest.fixture(scope="module")
+def made():
+    return make_plan(parse_job(JOB, "iris.yaml").job)
+
+
+def test_a_plan_shows_layers_data_and_length(stoker, job, capsys):
+    assert stoker("plan", job) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("iris  tabular-classification: mlp on iris, 2 epochs\n")
+    assert "part   samples  setosa  versicolor  virginica" in shown
+    assert "train      120" in shown
+    assert "2 epochs of 3 steps, 6 steps in all, 40 samples each" in shown
+
+
+def test_a_plan_as_json_is_whole(stoker, job, capsys):
+    assert stoker("plan", job, "-o", "json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["parameters"] == sum(layer["parameters"] for layer in shown["layers"])
+    assert sum(shown["parts"]["train"].values()) == 120
+    assert shown["job"]["architecture"]["family"] == "mlp"
+
+
+def test_what_the_plan_finds_wrong_has_its_line(stoker, job, capsys):
+    job.write_text(JOB.replace("batch_size: 40", "batch_size: 4000"))
+    assert stoker("plan", job) == 2
+    head, problem = capsys.readouterr().err.splitlines()
+    assert head == f"{job}: 1 problem"
+    assert problem.split()[:2] == ["3:35", "training.batch_size"]
+
+
+def test_a_deep_network_is_cut_in_the_middle(made):
+    layers = tuple(Layer(f"layers.{number}", "Linear", (8,), 1000) for number in range(100))
+    shown = plan_text(replace(made, layers=layers))
+    assert shown.count("Linear") == SHOWN_LAYERS
+    assert f"... {100 - SHOWN_LAYERS} more" in shown
+    assert f"{(100 - SHOWN_LAYERS) * 1000:,}" in shown
+    assert "layers.0 " in shown
+    assert "layers.99 " in shown
+
+
+def test_many_classes_become_their_extremes(made):
+    shown = unstyle(plan_text(replace(made, parts={"train": {str(number): 10 + number for number in range(100)}})))
+    assert "part   samples  classes  smallest  largest" in shown
+    assert "train    5,950      100        10      109" in shown
+
+
+def test_values_have_no_classes(made):
+    assert "part   samples\ntrain      354" in unstyle(plan_text(replace(made, parts={"train": {"": 354}})))
+
+
+def test_training_by_the_clock_has_no_number_of_steps(made):
+    training = made.job.training.model_copy(update={"epochs": None, "time": "10 min"})
+    timed = replace(made, job=made.job.model_copy(update={"training": training}), steps=0, epochs=0)
+    assert "training    10 min, 3 steps an epoch, 40 samples each" in unstyle(plan_text(timed))
