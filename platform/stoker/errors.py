@@ -22,7 +22,7 @@ class StokerError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a job: the dotted key, what is wrong and the cure; line and column are 1-based, 0 where unknown."""
+    """One mistake in a job: the dotted key, what is wrong and the cure; line and column are from 1, 0 where unknown."""
 
     path: str
     message: str

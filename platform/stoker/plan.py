@@ -139,7 +139,9 @@ def _memory_mib(prepared: Prepared, parameters: int, activations: int) -> float:
     states = (1 if optimizer.momentum else 0) if isinstance(optimizer, Sgd) else 1 if isinstance(optimizer, Muon) else 2
     weights = parameters * BYTES * (2 + states + 1)  # weights, gradients, optimizer, the best weights so far
     data = sum(
-        tensor.nbytes for part in prepared.data.parts.values() for tensor in (*part.inputs.values(), part.target, part.ids)
+        tensor.nbytes
+        for part in prepared.data.parts.values()
+        for tensor in (*part.inputs.values(), part.target, part.ids)
     )
     outputs = 2 * activations * BYTES * prepared.micro_batch  # and their gradients
     return PROCESS_MIB + (weights + data + outputs) / MIB

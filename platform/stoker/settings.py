@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from stoker.errors import JobError, Problem
 
@@ -49,6 +50,13 @@ def load_settings(
     path = Path(chosen_home).expanduser().absolute()
     uri = tracking_uri or environment.get("MLFLOW_TRACKING_URI") or file.get("tracking_uri") or embedded_uri(path)
     return Settings(path, uri)
+
+
+def without_password(uri: str) -> str:
+    """Take user and password out of an address, so that it can be printed."""
+    parts = urlsplit(uri)
+    _, secret, host = parts.netloc.rpartition("@")
+    return (urlunsplit(parts._replace(netloc=host)) if secret else uri).rstrip("/")
 
 
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:

@@ -15,8 +15,7 @@ from stoker.tracking.record import Progress, RunFolder, RunStatus, State, now
 
 def main() -> None:
     folder = RunFolder(Path(sys.argv[1]))
-    folder.hold_lease()
-    folder.write_driver_pid(os.getpid())
+    folder.hold_lease(os.getpid())
     started = now()
     folder.write_status(RunStatus(state=State.RUNNING, phase="training", started=started))
 

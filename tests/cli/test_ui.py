@@ -8,9 +8,9 @@ import socket
 import pytest
 
 from stoker.cli.health import silence
-from stoker.cli.links import LiveUi, live_ui, note_path, without_password
+from stoker.cli.links import LiveUi, live_ui, note_path
 from stoker.cli.mlflow_server import free_port
-from stoker.settings import embedded_uri
+from stoker.settings import embedded_uri, without_password
 from stoker.tracking.record import RunStatus, State
 
 PAGE = "/#/experiments/7/runs/abc?workflowType=machine_learning"

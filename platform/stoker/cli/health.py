@@ -3,8 +3,8 @@
 import urllib.error
 import urllib.request
 
-from stoker.cli.links import without_password
 from stoker.errors import Unreachable
+from stoker.settings import without_password
 
 TIMEOUT_S = 3.0
 SERVER_ERROR = 500

@@ -4,9 +4,8 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-from stoker.settings import Settings
+from stoker.settings import Settings, without_password
 from stoker.tracking.record import RunRecord
 
 MODE = "workflowType=machine_learning"
@@ -55,13 +54,6 @@ def live_ui(home: Path, uri: str) -> LiveUi | None:
 def is_server(uri: str) -> bool:
     """Whether a tracking URI names a server rather than a store."""
     return uri.startswith(("http://", "https://"))
-
-
-def without_password(uri: str) -> str:
-    """Take user and password out of an address, so that it can be printed."""
-    parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=host)).rstrip("/")
 
 
 def run_link(record: RunRecord, settings: Settings) -> str:

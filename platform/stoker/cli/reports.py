@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from stoker.cli.links import is_server, run_link, run_page, without_password
+from stoker.cli.links import is_server, run_link, run_page
 from stoker.cli.tables import state_text, styled, table_text
 from stoker.cli.words import duration_text, metric_text, number_text
 from stoker.errors import CAUSES, Cause, CauseRow
-from stoker.settings import Settings
+from stoker.settings import Settings, without_password
 from stoker.spec.task import TASKS
 from stoker.tracking.record import Progress, RunFolder, RunRecord, State, now
 

@@ -43,12 +43,14 @@ def submit(session: Session, job: str, sets: tuple[str, ...], detach: bool, form
     settings = session.settings
     loaded = load(session, job, sets)
     require_tracking(loaded.job, settings)
-    plan = plan_for(loaded)
     cluster = LocalCluster(settings)
+    with cluster.stand_by(loaded.job) as standby:  # Ray starts while the plan is made
+        plan = plan_for(loaded)
+        if form != "json":
+            click.echo(plan_text(plan))
+        folder = cluster.submit(plan.job, standby)
     if form == "json":
-        return _submit_quietly(cluster, plan.job, detach)
-    click.echo(plan_text(plan))
-    folder = cluster.submit(plan.job)
+        return _stay_quietly(cluster, folder, detach)
     try:
         _say_started(folder, settings)
         if detach:
@@ -73,8 +75,7 @@ def require_tracking(job: "Job", settings: Settings) -> None:
         require_server(settings.tracking_uri)
 
 
-def _submit_quietly(cluster: LocalCluster, job: "Job", detach: bool) -> int:
-    folder = cluster.submit(job)
+def _stay_quietly(cluster: LocalCluster, folder: RunFolder, detach: bool) -> int:
     try:
         record = folder.record() if detach else wait_for(cluster, folder, None)
     except KeyboardInterrupt:

@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 
 from stoker.cli.health import require_server, silence
-from stoker.cli.links import MODE, LiveUi, is_server, live_ui, without_password
+from stoker.cli.links import MODE, LiveUi, is_server, live_ui
 from stoker.cli.mlflow_server import MlflowServer, free_port
 from stoker.cli.session import Session, examples, format_option, session_object
 from stoker.cli.tables import print_json
 from stoker.errors import ClusterError, NotFound
-from stoker.settings import Settings
+from stoker.settings import Settings, without_password
 from stoker.tracking.record import RunFolder, runs
 
 PORT = 5000

@@ -1,4 +1,4 @@
-"""This machine: each run has a driver process of its own, with an embedded Ray inside."""
+"""The machine at hand: each run has a driver process of its own, with an embedded Ray inside."""
 
 import os
 import secrets
@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stoker.errors import Cause, ClusterError, NotFound
-from stoker.settings import Settings
+from stoker.execution.ray_session import sweep_session
+from stoker.settings import Settings, without_password
 from stoker.tracking.record import RunFolder, RunHeader, RunRecord, RunStatus, State, find_run, runs
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ class LocalCluster:
             require_space(home)
         except OSError as error:
             raise _unusable(home, error) from error
+        for note in home.glob("runs/*/ray_session"):
+            if not RunFolder(note.parent).driver_lives():
+                sweep_session(note)
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-P", "-m", "stoker.execution.entrypoint", "--standby", str(theirs.fileno())]
         if job.resources.gpus is not None:
@@ -67,9 +72,8 @@ class LocalCluster:
         """
         with standby or self.stand_by(job) as driver:
             folder = self._create(job)
-            lease = folder.hold_lease()
+            lease = folder.hold_lease(driver.process.pid)
             try:
-                folder.write_driver_pid(driver.process.pid)
                 socket.send_fds(driver.socket, [str(folder.path).encode()], [lease])
             except OSError as error:
                 message = "the driver ended before it had the run; `stoker logs` of it may say why"
@@ -98,7 +102,8 @@ class LocalCluster:
         if pid is None:
             raise NotFound(f"{folder.path.name} is {folder.record().state}: nothing to cancel")
         folder.cancel_request.touch()
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it ended in this moment
+            os.kill(pid, signal.SIGTERM)
 
     def follow(self, folder: RunFolder, every_s: float = 0.2) -> Iterator[RunRecord]:
         """Yield the run's record again and again, the last time when nobody works on it any more."""
@@ -123,7 +128,7 @@ class LocalCluster:
             dataset=Path(job.dataset.source).name,
             created=time.time(),
             order=time.time_ns(),
-            tracking_uri="" if tracking == "none" else self.settings.tracking_uri,
+            tracking_uri="" if tracking == "none" else without_password(self.settings.tracking_uri),
             experiment="" if tracking == "none" else (tracking.experiment or name),
         )
         folder = RunFolder(self.settings.home / "runs" / header.id)

@@ -134,7 +134,9 @@ class ImageEncoder:
         counts = [np.bincount(pixels[..., c].reshape(-1), minlength=256) for c in range(channels)]
         levels = np.arange(256)
         means = [float((count * levels).sum() / count.sum()) for count in counts]
-        squares = [float((count * (levels - mean) ** 2).sum() / count.sum()) for count, mean in zip(counts, means, strict=True)]
+        squares = [
+            float((count * (levels - mean) ** 2).sum() / count.sum()) for count, mean in zip(counts, means, strict=True)
+        ]
         return ImageEncoder(height, width, channels, tuple(means), tuple(max(square**0.5, 1.0) for square in squares))
 
     @property
@@ -180,7 +182,9 @@ class Encoders:
                 tuple(CategoryEncoder(category["name"], tuple(category["values"])) for category in given["categories"]),
             )
         else:
-            encoder = ImageEncoder(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+            encoder = ImageEncoder(
+                **{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+            )
         if wanted.pop("kind") == "class":
             return Encoders(encoder, ClassOutput(tuple(wanted["classes"])))
         return Encoders(encoder, ValueOutput(**wanted))

@@ -75,10 +75,10 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     _check_parts(parts, labels, classes)
     features = _features(raw, dataset)
     encoders = _fit(raw, labels, classes, parts, features)
-    target = (
-        encode_classes(labels, classes) if classes is not None else torch.from_numpy(labels.astype(np.float32))
-    )
-    encoded = {part: _encode(raw, encoders, target, np.flatnonzero(parts == part), dataset.columns.weight) for part in PARTS}
+    target = encode_classes(labels, classes) if classes is not None else torch.from_numpy(labels.astype(np.float32))
+    encoded = {
+        part: _encode(raw, encoders, target, np.flatnonzero(parts == part), dataset.columns.weight) for part in PARTS
+    }
     return LoadedDataset(
         spec=_completed(dataset, raw, format_name, features, encoders),
         encoders=encoders,
@@ -239,7 +239,12 @@ def _completed(
         assert features is not None
         types = {**dict.fromkeys(features.numbers, "number"), **dict.fromkeys(features.categories, "category")}
         columns: Columns = dataset.columns.model_copy(
-            update={"label": raw.label, "features": (*features.numbers, *features.categories), "types": types, "drop": ()}
+            update={
+                "label": raw.label,
+                "features": (*features.numbers, *features.categories),
+                "types": types,
+                "drop": (),
+            }
         )
         update["columns"] = columns
     elif isinstance(encoders.input, ImageEncoder):

@@ -38,13 +38,13 @@ def main() -> int:
     if arguments.folder is None:
         parser.error("name the run's folder")
     folder = RunFolder(arguments.folder)
-    folder.hold_lease()
+    folder.hold_lease(os.getpid())
     if folder.status().state.final:
         return folder.status().exit_code
     return _drive(arguments.gpus, folder)
 
 
-def _drive(gpus: int | None, origin: "RunFolder | socket.socket") -> int:
+def _drive(gpus: int | None, origin: RunFolder | socket.socket) -> int:
     """Start Ray and the worker, learn the run, and take it to its end."""
     cancelled = threading.Event()
     _on_terminate(cancelled)
@@ -55,11 +55,12 @@ def _drive(gpus: int | None, origin: "RunFolder | socket.socket") -> int:
             from stoker.execution.single_run import start_worker
 
             worker = start_worker(gpus)
-            if driver is None:
-                folder = receive_run(origin)  # type: ignore[arg-type] - the other branch has a driver
+            if isinstance(origin, socket.socket):
+                folder = receive_run(origin)
                 if folder is None:
                     return 0
                 driver = Driver(folder, cancelled)
+            assert driver is not None
             return driver.run(worker, session)
     except Exception as error:  # the last line of defence: a run always ends in a state
         traceback.print_exc()

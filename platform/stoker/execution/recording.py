@@ -80,7 +80,7 @@ class Recording:
         while self._tracked is None:
             try:
                 with _one_at_a_time(self._settings.home / "mlflow.lock"):
-                    self._tracked = TrackedRun.open(self._header, artifacts, tags)
+                    self._tracked = TrackedRun.open(self._header, self._settings.tracking_uri, artifacts, tags)
             except Exception:
                 traceback.print_exc()
                 if self._over.wait(RETRY_S):
@@ -110,7 +110,12 @@ class Recording:
 def describe_environment() -> dict[str, str]:
     """Say what the run stands on."""
     libraries = {name: version(name) for name in LIBRARIES}
-    return {"python": platform.python_version(), "platform": platform.platform(), "stoker": stoker.__version__, **libraries}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "stoker": stoker.__version__,
+        **libraries,
+    }
 
 
 def code_hash() -> str:

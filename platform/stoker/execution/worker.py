@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-
 from stoker.errors import Cause, JobError, TrainingFailed
 from stoker.execution.causes import cause_of
 from stoker.inference.model import save_model
@@ -227,5 +226,3 @@ def _example(prepared: Prepared) -> str:
     if hasattr(example, "to_json"):
         return str(example.to_json(orient="split", index=False))
     return json.dumps(example.tolist())
-
-

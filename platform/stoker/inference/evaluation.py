@@ -11,7 +11,9 @@ from stoker.spec.task import TASKS
 from stoker.tasks.objective import Loss
 
 
-def evaluate(model: Model, source: str | None = None, part: str = "test", format_name: Format | None = None) -> dict[str, float]:
+def evaluate(
+    model: Model, source: str | None = None, part: str = "test", format_name: Format | None = None
+) -> dict[str, float]:
     """Return the loss and all metrics of the task.
 
     Args:
@@ -41,7 +43,9 @@ def _own_part(model: Model, part: str) -> Samples:
     if part not in data.parts:
         raise JobError([Problem("", f"the data has no part '{part}' (it has: {', '.join(data.parts)})")])
     if data.encoders != model.encoders:
-        raise JobError([Problem("", "the training data has changed since the model was trained; name data with --input")])
+        raise JobError(
+            [Problem("", "the training data has changed since the model was trained; name data with --input")]
+        )
     return data.parts[part]
 
 

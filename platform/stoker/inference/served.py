@@ -17,7 +17,7 @@ class ServedModel(PythonModel):  # type: ignore[misc] - MLflow has no types
         """Load weights and encoders from the model's artifacts."""
         self._model = Model.load(Path(context.artifacts["model"]))
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002 - the contract
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predict a table, or an array of pictures."""
         return self._model.predict(model_input)
 

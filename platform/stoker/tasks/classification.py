@@ -31,7 +31,7 @@ class CrossEntropy(Supervised):
 class Classification(Task):
     """A class for each sample."""
 
-    def objective(self, network: nn.Module, output: Output) -> Objective:  # noqa: ARG002 - the contract
+    def objective(self, network: nn.Module, output: Output) -> Objective:
         """Minimise the cross-entropy."""
         return CrossEntropy(network)
 
@@ -50,7 +50,7 @@ class Classification(Task):
             compute_groups=False,
         )
 
-    def measured(self, outputs: Tensor, output: Output) -> Tensor:  # noqa: ARG002 - the contract
+    def measured(self, outputs: Tensor, output: Output) -> Tensor:
         """Return (B, classes) probabilities."""
         return outputs.softmax(dim=1)
 

@@ -77,11 +77,11 @@ class Supervised(Objective):
     def losses(self, output: Tensor, batch: BatchLike) -> Tensor:
         """Return (B,) losses."""
 
-    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:  # noqa: ARG002 - the contract
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:
         """Return the one term `loss`."""
         return {"loss": self._summed(self.network(batch.inputs), batch)}
 
-    def turns(self, step: int) -> Sequence[str]:  # noqa: ARG002 - the contract
+    def turns(self, step: int) -> Sequence[str]:
         """Step the network."""
         return ("network",)
 

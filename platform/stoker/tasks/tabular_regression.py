@@ -39,7 +39,7 @@ class TabularRegression(Task):
         """Minimise the squared error."""
         return SquaredError(network, _value(output))
 
-    def metrics(self, output: Output) -> "MetricCollection":  # noqa: ARG002 - the contract
+    def metrics(self, output: Output) -> "MetricCollection":
         """RMSE and MAE in the label's own unit, and the share of variance explained."""
         from torchmetrics import MetricCollection  # seconds to import: not before the first evaluation
         from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score

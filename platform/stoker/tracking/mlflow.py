@@ -41,26 +41,27 @@ class TrackedRun:
         self._monitor: SystemMetricsMonitor | None = None
 
     @staticmethod
-    def open(header: RunHeader, artifacts: Path | None, tags: Mapping[str, str]) -> "TrackedRun":
+    def open(header: RunHeader, tracking_uri: str, artifacts: Path | None, tags: Mapping[str, str]) -> "TrackedRun":
         """Find the run by its tag, or create it.
 
         Args:
-            header: who the run is, and where it is tracked.
+            header: who the run is.
+            tracking_uri: the store or server, with a password if it wants one.
             artifacts: folder of an embedded store's files; None with a server, which has its own.
             tags: what else is known of the run at its start.
 
         """
         import mlflow
 
-        mlflow.set_tracking_uri(header.tracking_uri)
-        client = MlflowClient(header.tracking_uri)
+        mlflow.set_tracking_uri(tracking_uri)
+        client = MlflowClient(tracking_uri)
         experiment_id = _experiment(client, header.experiment, artifacts)
         found = client.search_runs([experiment_id], f"tags.`{RUN_TAG}` = '{header.id}'", max_results=1)
         if found:
-            return TrackedRun(client, experiment_id, found[0].info.run_id, header.tracking_uri)
+            return TrackedRun(client, experiment_id, found[0].info.run_id, tracking_uri)
         everything = {RUN_TAG: header.id, "mlflow.source.name": header.id, "mlflow.source.type": "JOB", **tags}
         run = client.create_run(experiment_id, run_name=header.id, tags=everything)
-        return TrackedRun(client, experiment_id, run.info.run_id, header.tracking_uri)
+        return TrackedRun(client, experiment_id, run.info.run_id, tracking_uri)
 
     @property
     def page(self) -> str:

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from stoker.errors import NotFound, Unreachable
-from stoker.settings import Settings
+from stoker.settings import Settings, without_password
 from stoker.tracking.record import RunRecord
 
 
@@ -21,7 +21,9 @@ def fetch_model(record: RunRecord, settings: Settings) -> Path:
         return model
     if not record.status.model_uri:
         raise NotFound(f"{record.id} is {record.state} and has no model")
-    return download_model(record.status.model_uri, record.header.tracking_uri or settings.tracking_uri)
+    recorded = record.header.tracking_uri
+    same = recorded == without_password(settings.tracking_uri)
+    return download_model(record.status.model_uri, settings.tracking_uri if same else recorded)
 
 
 def download_model(uri: str, tracking_uri: str) -> Path:

@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class RunStatus:
     """What is known of the run so far."""
 
     state: State = State.STARTING
-    phase: str = "starting"
+    phase: str = "starting Ray"
     """What the run is busy with, in words."""
     cause: str = ""
     message: str = ""
@@ -168,11 +168,19 @@ class RunFolder:
 
     def header(self) -> RunHeader:
         """Read who the run is."""
-        return RunHeader(**_read_json(self.path / "run.json"))
+        return RunHeader(**_known(RunHeader, _read_json(self.path / "run.json")))
+
+    def readable(self) -> bool:
+        """Tell whether this is the folder of a run, and not what something else left or cut short."""
+        try:
+            self.header()
+        except (OSError, ValueError, TypeError):
+            return False
+        return True
 
     def status(self) -> RunStatus:
         """Read what the driver last said; a run without a word is starting."""
-        content = _read_json(self.path / "state.json")
+        content = _known(RunStatus, _read_json(self.path / "state.json"))
         return RunStatus(**{**content, "state": State(content["state"])}) if content else RunStatus()
 
     def write_status(self, status: RunStatus) -> None:
@@ -181,16 +189,19 @@ class RunFolder:
 
     def progress(self) -> Progress:
         """Read how far training is."""
-        return Progress(**_read_json(self.path / "progress.json"))
+        return Progress(**_known(Progress, _read_json(self.path / "progress.json")))
 
     def write_progress(self, progress: Progress) -> None:
         """Say how far training is."""
         _replace_json(self.path / "progress.json", asdict(progress))
 
-    def hold_lease(self) -> int:
-        """Take the driver's lease and return its open file, which a child process may inherit.
+    def hold_lease(self, pid: int) -> int:
+        """Take the driver's lease and return its open file, which another process may be given.
 
         The lease ends when the last process that has this file open ends, however it ends.
+
+        Args:
+            pid: the driver, so that `cancel` can tell it.
 
         Raises:
             BlockingIOError: another driver holds it.
@@ -202,32 +213,29 @@ class RunFolder:
         except OSError:
             os.close(lease)
             raise
+        os.ftruncate(lease, 0)
+        os.write(lease, str(pid).encode())
         return lease
 
     def driver_lives(self) -> bool:
         """Ask the lease whether a driver works on this run."""
-        try:
-            lease = os.open(self.path / "driver.lock", os.O_RDWR)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(lease)
-        return False
-
-    def write_driver_pid(self, pid: int) -> None:
-        """Note who holds the lease, so that `cancel` can tell it."""
-        (self.path / "driver.lock").write_text(str(pid), encoding="utf-8")
+        return self.driver_pid() is not None
 
     def driver_pid(self) -> int | None:
         """Name the process that holds the lease, if one does."""
-        if not self.driver_lives():
+        try:
+            lease = os.open(self.path / "driver.lock", os.O_RDWR)
+        except FileNotFoundError:
             return None
-        text = (self.path / "driver.lock").read_text(encoding="utf-8")
-        return int(text) if text else None
+        try:
+            fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            while not (pid := os.pread(lease, 20, 0)):  # it is written right after the lease is taken
+                time.sleep(0.001)
+            return int(pid)
+        finally:
+            os.close(lease)
+        return None
 
     def record(self) -> RunRecord:
         """Derive the state from the record and the driver's lease: the one place where this is done."""
@@ -245,7 +253,9 @@ def runs(home: Path) -> list[RunFolder]:
     folder = home / "runs"
     if not folder.is_dir():
         return []
-    found = [RunFolder(path) for path in folder.iterdir() if not path.name.startswith(".") and (path / "run.json").is_file()]
+    found = [
+        RunFolder(path) for path in folder.iterdir() if not path.name.startswith(".") and (path / "run.json").is_file()
+    ]
     return sorted(found, key=lambda run: run.header().order, reverse=True)
 
 
@@ -302,11 +312,18 @@ def now() -> float:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    """Read an object; what is missing or cut short says nothing."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
         return {}
-    return content
+    return content if isinstance(content, dict) else {}
+
+
+def _known(kind: type, content: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a newer version wrote and this one does not know."""
+    names = {field.name for field in fields(kind)}
+    return {key: value for key, value in content.items() if key in names}
 
 
 def _replace_json(path: Path, content: dict[str, Any]) -> None:

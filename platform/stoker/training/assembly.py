@@ -169,9 +169,7 @@ def assemble(prepared: Prepared, device: torch.device) -> Assembly:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - missing in torch's stubs
     task = TASK_CLASSES[job.task]()
     objective = task.objective(network, prepared.data.encoders.output).to(device)
-    return Assembly(
-        prepared, {name: part.to(device) for name, part in prepared.data.parts.items()}, task, objective
-    )
+    return Assembly(prepared, {name: part.to(device) for name, part in prepared.data.parts.items()}, task, objective)
 
 
 def default_batch_size(samples: int) -> int:

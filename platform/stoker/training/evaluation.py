@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import torch
 
 from stoker.datasets.batches import Batch, in_order
+from stoker.tasks.task import Outcome
 from stoker.training.assembly import Assembly
 from stoker.training.parallel import arithmetic
-from stoker.tasks.task import Outcome
 
 TABLE_BATCH = 8192
 IMAGE_BATCH = 512

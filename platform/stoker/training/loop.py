@@ -255,7 +255,9 @@ def _epoch_metrics(state: TrainingState) -> dict[str, float]:
     state.sums.clear()
     watched = {state.best.metric, *([state.stopping.metric] if state.stopping else [])}
     if not watched <= metrics.keys():
-        metrics = {f"{quantity}/train": value for quantity, value in evaluate(assembly, "train", precision).items()} | metrics
+        metrics = {
+            f"{quantity}/train": value for quantity, value in evaluate(assembly, "train", precision).items()
+        } | metrics
     return metrics
 
 

@@ -120,5 +120,3 @@ def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
 def clip(parameters: Sequence[Tensor], limit: float) -> Tensor:
     """Shorten the gradient to a largest norm; return the norm it had."""
     return nn.utils.clip_grad_norm_(parameters, limit)
-
-

@@ -76,7 +76,9 @@ def decode(
     broken = [f"{name} ({result})" for name, result in zip(named, decoded, strict=True) if isinstance(result, str)]
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-        raise JobError([Problem("dataset.source", f"does not decode: {', '.join(broken[:3])}{more}; mend or remove it")])
+        raise JobError(
+            [Problem("dataset.source", f"does not decode: {', '.join(broken[:3])}{more}; mend or remove it")]
+        )
     arrays = [result for result in decoded if not isinstance(result, str)]
     channels = channels or max(array.shape[2] for array in arrays)
     sizes = Counter(array.shape[:2] for array in arrays)

@@ -80,7 +80,9 @@ def _digits() -> Pictures:
 def _data_folder() -> Path:
     found = importlib.util.find_spec("sklearn")
     if found is None or not found.submodule_search_locations:
-        raise ClusterError("the built-in datasets come with scikit-learn, which is not installed: pip install scikit-learn")
+        raise ClusterError(
+            "the built-in datasets come with scikit-learn, which is not installed: pip install scikit-learn"
+        )
     return Path(found.submodule_search_locations[0]) / "datasets" / "data"
 
 

@@ -1,0 +1,37 @@
+# make demo, make test: everything else is below them. Needs Python 3.11 or newer, pip and make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test lint bench soak clean
+
+setup: .venv/ready
+
+# uv installs in half a minute what takes pip four.
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
+	touch $@
+
+demo: setup
+	$(BIN)/stoker submit jobs/digits-cnn.yaml
+	@echo
+	@echo "The MLflow page of it:  $(BIN)/stoker ui @last"
+
+test: setup
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	for benchmark in bench/cli.py bench/train_cnn.py bench/loop_tax.py bench/metrics.py; do $(BIN)/python $$benchmark || exit 1; done
+
+soak: setup
+	$(BIN)/pytest -m slow
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

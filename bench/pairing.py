@@ -1,0 +1,195 @@
+"""A comparison: arms that take turns, told as medians of ratios, with what else kept the machine busy.
+
+Neither seconds nor rates are worth quoting from a shared machine; the ratio of two laps that ran one after the other is.
+"""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+Clock = Literal["cpu_s", "wall_s"]
+SHOWN_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Lap:
+    """One turn of an arm."""
+
+    wall_s: float
+    cpu_s: float
+    """Of all threads, and of processes that were started and ended in it."""
+    values: list[float] = field(default_factory=list)
+    """What came out, to be compared before any time is believed: losses, or counts."""
+
+
+Arm = Callable[[], Lap]
+Laps = dict[str, list[Lap]]
+
+
+def timed(work: Callable[[], object]) -> Lap:
+    """Time a piece of work in this process."""
+    wall, cpu = time.perf_counter(), _cpu_s()
+    work()
+    return Lap(time.perf_counter() - wall, _cpu_s() - cpu)
+
+
+def alternate(arms: Mapping[str, Arm], rounds: int) -> Laps:
+    """Let every arm run once a round, in turned order every other round; the first round warms up and is left out."""
+    laps: Laps = {name: [] for name in arms}
+    for number in range(rounds):
+        for name in reversed(arms) if number % 2 else arms:
+            laps[name].append(arms[name]())
+    return {name: done[1:] for name, done in laps.items()}
+
+
+class Training:
+    """An arm that trains: each lap takes the next steps, and fetches their losses behind the clock's back.
+
+    Args:
+        steps: yields the loss of each step as a tensor, and None behind each epoch, where what follows is not timed.
+        epoch: steps of an epoch, a multiple of a lap's.
+        lap: steps of a lap.
+
+    """
+
+    def __init__(self, steps: Iterator[object], epoch: int, lap: int) -> None:
+        assert epoch % lap == 0
+        self._steps, self._epoch, self._lap = steps, epoch, lap
+        self._done = 0
+
+    def __call__(self) -> Lap:
+        """Take a lap."""
+        losses: list[object] = []
+        lap = timed(lambda: losses.extend(islice(self._steps, self._lap)))
+        self._done += self._lap
+        if self._done % self._epoch == 0:
+            assert next(self._steps) is None
+        return Lap(lap.wall_s, lap.cpu_s, [float(loss) for loss in losses])  # type: ignore[arg-type] - tensors
+
+
+class Process:
+    """An arm in a process of its own, for what holds for a whole process, such as its allocator."""
+
+    def __init__(self, file: str, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, file, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __call__(self) -> Lap:
+        """Ask the process for a lap."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return Lap(**json.loads(self._process.stdout.readline()))
+
+    def end(self) -> None:
+        """Close the process, which counts its CPU time as ours."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(60)
+
+
+def serve(arm: Arm) -> None:
+    """Be the other side of `Process`: a lap for every line."""
+    for _ in sys.stdin:
+        print(json.dumps(asdict(arm())), flush=True)
+
+
+def command(*arguments: str, environment: Mapping[str, str] | None = None, code: int = 0) -> tuple[Lap, str]:
+    """Time a command from start to end; return what it printed too."""
+    printed: list[str] = []
+
+    def work() -> None:
+        done = subprocess.run(arguments, capture_output=True, text=True, env={**os.environ, **(environment or {})})
+        assert done.returncode == code, f"{arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        printed.append(done.stdout + done.stderr)
+
+    lap = timed(work)
+    return lap, printed[0]
+
+
+def check_equal(first: list[float], second: list[float], relative: float) -> float:
+    """Stop the benchmark where two curves differ by more than a tolerance; return their largest difference."""
+    assert first and len(first) == len(second)
+    largest = max(abs(a - b) / max(abs(a), abs(b), 1e-12) for a, b in zip(first, second, strict=True))
+    assert largest <= relative, f"not the same work: values differ by up to {largest:.2g} of their size"
+    return largest
+
+
+def ratio(laps: Laps, arm: str, peer: str, clock: Clock) -> float:
+    """Tell how many times faster an arm is than its peer: the median over the rounds."""
+    pairs = zip(laps[peer], laps[arm], strict=True)
+    return statistics.median(getattr(theirs, clock) / getattr(ours, clock) for theirs, ours in pairs)
+
+
+def spread(laps: Laps, arm: str, peer: str, clock: Clock) -> tuple[float, float]:
+    """Tell the quartiles of the same ratio."""
+    pairs = zip(laps[peer], laps[arm], strict=True)
+    low, _, high = statistics.quantiles([getattr(a, clock) / getattr(b, clock) for a, b in pairs], n=4)
+    return low, high
+
+
+def report(laps: Laps, peer: str, clock: Clock, pieces: int, unit: str) -> None:
+    """Print each arm's median time for one piece of a lap, and its ratio to a peer."""
+    print(f"  {'':34}{'median ' + clock[:-2]:>14}  {'times faster than ' + peer} (quartiles)")
+    for name, done in laps.items():
+        each = statistics.median(getattr(lap, clock) for lap in done) / pieces
+        low, high = spread(laps, name, peer, clock)
+        time_text = f"{each * 1e3:.3f} ms" if each >= 1e-3 else f"{each * 1e6:.1f} us"
+        print(f"  {name:34}{time_text + '/' + unit:>14}  {ratio(laps, name, peer, clock):.3f} ({low:.3f} to {high:.3f})")
+
+
+class Machine:
+    """What the benchmark ran on, and the share of it that others used meanwhile."""
+
+    def __init__(self) -> None:
+        self._busy, self._total = _machine_s()
+        self._own = _cpu_s()
+
+    def contamination(self) -> float:
+        """Tell the share of all cores' time that went to processes that are not ours; ours must have ended."""
+        busy, total = _machine_s()
+        others = (busy - self._busy) - (_cpu_s() - self._own)
+        return max(0.0, others) / max(total - self._total, 1e-9)
+
+    def describe(self, **more: object) -> None:
+        """Print what the numbers above stand on."""
+        known = _cpu_flags()
+        facts = {
+            "contamination": f"{self.contamination():.1%}",
+            **more,
+            "cores": len(os.sched_getaffinity(0)),
+            "cpu": " ".join(flag for flag in SHOWN_FLAGS if flag in known) or platform.machine(),
+            "python": platform.python_version(),
+        }
+        print("  " + ", ".join(f"{name} {value}" for name, value in facts.items()))
+
+
+def _cpu_s() -> float:
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
+def _machine_s() -> tuple[float, float]:
+    """Return busy and all seconds of all cores since the start of the machine; steal counts as busy."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return (sum(ticks) - idle) / TICKS_PER_S, sum(ticks) / TICKS_PER_S
+
+
+def _cpu_flags() -> set[str]:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("flags"):
+            return set(line.split(":")[1].split())
+    return set()

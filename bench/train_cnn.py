@@ -1,0 +1,127 @@
+"""B1: a small CNN through the platform, against the loop that one writes without thinking about speed.
+
+Both arms train the same network from the same weights on the same batches in the same order, with the same loss,
+weight decay and learning rates; the loss of every step agrees before any time is believed. They differ in how:
+
+- stoker: one worker's path as it is (allocator, resident uint8 pictures, channels last, fused AdamW), every step's
+  loss, gradient norm and learning rate recorded.
+- plain: DataLoader over a TensorDataset of ready float pictures, contiguous weights, AdamW as torch makes it by
+  default, glibc's allocator as it comes; it records nothing.
+- stoker bf16: as stoker, with `precision: bf16`. Other arithmetic, so other losses: a row of its own, no like for like.
+
+Each arm is a process of its own, since the allocator's options hold for a whole process.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+from torch.optim import AdamW, lr_scheduler
+from torch.utils.data import DataLoader, Sampler, TensorDataset
+from workload import CNN_STEPS, cnn_job, on_cpu, recorded_steps
+
+from pairing import Lap, Laps, Machine, Process, Training, alternate, check_equal, report, serve
+from stoker.architectures.network import build_network
+from stoker.datasets.noise import generator
+from stoker.training.assembly import Prepared
+from stoker.training.parallel import prepare_process
+
+ARMS = ("stoker", "plain", "stoker bf16")
+LAP = 20
+TOLERANCE = 1e-3
+"""Of the losses over the first laps: the sums are taken in another order, and AdamW makes small differences grow."""
+
+
+class SameOrder(Sampler[int]):
+    """The platform's order of samples, so that both arms see the same batches."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._seed, self._epoch = count, seed, 0
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.randperm(self._count, generator=generator(self._seed, "order", self._epoch))
+        self._epoch += 1
+        return iter(order.tolist())
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def plain_steps(prepared: Prepared) -> Iterator[torch.Tensor | None]:
+    """The loop of a tutorial."""
+    torch.manual_seed(prepared.job.training.seed)
+    network = build_network(prepared.architecture, prepared.data.encoders.signature)
+    samples = prepared.data.parts["train"]
+    pictures = prepared.data.encoders.input.scaled(samples.inputs["image"]).contiguous()  # type: ignore[union-attr] - pictures
+    samplers = SameOrder(len(samples), prepared.job.training.seed)
+    loader = DataLoader(TensorDataset(pictures, samples.target), batch_size=prepared.batch_size, sampler=samplers)
+    parameters = list(network.parameters())
+    optimizer = AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": 0.01},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ],
+        lr=2e-3,
+    )
+    warmup = round(0.05 * prepared.steps)
+    rise = lr_scheduler.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    fall = lr_scheduler.CosineAnnealingLR(optimizer, T_max=prepared.steps - warmup)
+    scheduler = lr_scheduler.SequentialLR(optimizer, [rise, fall], milestones=[warmup])
+    network.train()
+    while True:
+        for images, labels in loader:
+            loss = functional.cross_entropy(network({"image": images}), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            yield loss.detach()
+        yield None
+
+
+def serve_arm(name: str, threads: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        if name == "plain":
+            torch.set_num_threads(threads)
+        else:
+            prepare_process(threads)
+        prepared = cnn_job(Path(folder), epochs=2, precision="bf16" if name.endswith("bf16") else "fp32")
+        if name == "plain":
+            steps = plain_steps(prepared)
+        else:
+            steps = recorded_steps(on_cpu(prepared), Path(folder) / "run")
+        serve(Training(steps, CNN_STEPS, LAP))
+
+
+def curve(laps: list[Lap]) -> list[float]:
+    return [loss for lap in laps for loss in lap.values]
+
+
+def compare(threads: int, rounds: int) -> None:
+    machine = Machine()
+    processes = {name: Process(__file__, "--arm", name, "--threads", str(threads)) for name in ARMS}
+    first = {name: process() for name, process in processes.items()}
+    difference = check_equal(first["stoker"].values, first["plain"].values, TOLERANCE)
+    laps: Laps = alternate(processes, rounds)
+    check_equal(curve(laps["stoker"]), curve(laps["plain"]), 10 * TOLERANCE)
+    for process in processes.values():
+        process.end()
+    print(f"CNN, batch 128, {threads} thread(s); losses of the first {LAP} steps agree to {difference:.1g}")
+    report(laps, "plain", "cpu_s" if threads == 1 else "wall_s", LAP, "step")
+    machine.describe(torch=torch.__version__, threads=threads, malloc="mallopt in stoker's arms")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=0, help="default: 1, by CPU seconds, then all cores, by the wall")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.arm:
+        serve_arm(options.arm, options.threads)
+    else:
+        for count in [options.threads] if options.threads else sorted({1, torch.get_num_threads()}):
+            compare(count, options.rounds)

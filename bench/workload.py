@@ -1,0 +1,82 @@
+"""The two jobs that the training benchmarks share: pictures of MNIST's shape for a CNN, a table for a small MLP.
+
+Both datasets are noise: what is timed does not depend on what can be learnt, and every run makes the same ones.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from stoker.execution.worker import Recorder
+from stoker.spec.loading import parse_job
+from stoker.tracking.record import RunFolder
+from stoker.training.assembly import Assembly, Prepared, assemble, prepare
+from stoker.training.loop import EpochEnd, StepEnd, train
+
+CNN_JOB = """
+task: image-classification
+architecture: {{family: cnn, channels: [16, 32]}}
+dataset: {{source: {data}, format: idx, split: none}}
+training: {{epochs: {epochs}, batch_size: 128, precision: {precision}}}
+"""
+CNN_STEPS = 400
+"""Steps of an epoch: 51,200 pictures, about as many as MNIST has."""
+
+MLP_JOB = """
+task: tabular-classification
+architecture: {{family: mlp, hidden: [128, 64]}}
+dataset: {{source: {data}, columns: {{label: y}}, split: none}}
+training: {{epochs: {epochs}, batch_size: 64, precision: fp32}}
+"""
+MLP_STEPS = 400
+"""Steps of an epoch."""
+FEATURES = 30
+CLASSES = 10
+
+
+def cnn_job(folder: Path, epochs: int, precision: str = "fp32") -> Prepared:
+    """Prepare the CNN's job: 1x28x28 pictures of 10 classes, batches of 128."""
+    random = np.random.default_rng(0)
+    count = CNN_STEPS * 128
+    _write_idx(folder / "train-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28), dtype=np.uint8))
+    _write_idx(folder / "train-labels-idx1-ubyte", random.integers(0, CLASSES, count, dtype=np.uint8))
+    return prepare(parse_job(CNN_JOB.format(data=folder, epochs=epochs, precision=precision), "cnn").job)
+
+
+def mlp_job(folder: Path, epochs: int) -> Prepared:
+    """Prepare the MLP's job: 30 numbers a row, two classes, batches of 64."""
+    random = np.random.default_rng(0)
+    count = MLP_STEPS * 64
+    frame = pd.DataFrame(random.standard_normal((count, FEATURES)), columns=[f"x{i}" for i in range(FEATURES)])
+    frame["y"] = np.where(random.random(count) < 0.5, "no", "yes")
+    file = folder / "table.parquet"
+    frame.to_parquet(file)
+    return prepare(parse_job(MLP_JOB.format(data=file, epochs=epochs), "mlp").job)
+
+
+def on_cpu(prepared: Prepared) -> Assembly:
+    """Build a job's network and objective, with the same weights every time."""
+    return assemble(prepared, torch.device("cpu"))
+
+
+def recorded_steps(assembly: Assembly, folder: Path) -> Iterator[torch.Tensor | None]:
+    """Train through the platform's loop as a worker does, every step recorded; yield what pairing.Training asks for."""
+    folder.mkdir()
+    recorder = Recorder(RunFolder(folder))
+    recorder.begin(assembly.prepared)
+    for event in train("bench", assembly, record_every=1):
+        match event:
+            case StepEnd():
+                recorder.step(event, recorded=True)
+                yield event.losses["loss"]
+            case EpochEnd():
+                recorder.epoch(event)
+                yield None
+
+
+def _write_idx(path: Path, values: np.ndarray) -> None:
+    head = bytes([0, 0, 8, values.ndim]) + b"".join(size.to_bytes(4, "big") for size in values.shape)
+    path.write_bytes(head + values.tobytes())
