@@ -31,7 +31,8 @@ def augment(pictures: torch.Tensor, names: tuple[str, ...], noise: Noise) -> tor
         x = _shift(right, width) if "crop" in names else still
         y = _shift(down, height) if "crop" in names else still
         cos, sin = angle.cos(), angle.sin()
-        matrix = torch.stack([cos * mirror, -sin, x, sin * mirror, cos, y], dim=1).view(-1, 2, 3)
+        aspect = height / width  # affine_grid measures both sides as 2; a turn must not stretch the picture
+        matrix = torch.stack([cos * mirror, -sin * aspect, x, sin * mirror / aspect, cos, y], dim=1).view(-1, 2, 3)
         grid = functional.affine_grid(matrix, list(pictures.shape), align_corners=False)
         moved = functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
         pictures = moved.contiguous(memory_format=torch.channels_last)

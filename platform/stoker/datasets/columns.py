@@ -1,15 +1,19 @@
 """What the columns of a table are good for: inferred types, and columns that cannot help."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from stoker.errors import JobError, Problem
 from stoker.spec.dataset import Columns
 
 MOST_CATEGORIES = 100
 FEWEST_REPEATS = 2.0
 """Average number of rows a value needs; text that repeats less says nothing about new rows."""
+_ID = re.compile(r"(?i:(\A|[\W_])id\Z)|[a-z]I[dD]\Z")
+"""The name of a column that names rows: id, user_id, UserId; not paid."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +58,36 @@ def as_numbers(column: pd.Series) -> np.ndarray:
 
 
 def as_text(column: pd.Series) -> np.ndarray:
-    """Read a column as text; missing values are None. A whole number keeps no `.0`, whatever a missing value made of it."""
-    missing = column.isna().to_numpy()
-    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")
-    text = column.astype(str).to_numpy(object)
-    text[missing] = None
+    """Read a column as text; missing values are None.
+
+    A whole number is written without `.0`: a missing value elsewhere in the column must not rename a category.
+    """
+    text = np.empty(len(column), object)
+    text[:] = [_text(value) for value in column]
+    text[column.isna().to_numpy()] = None
     return text
+
+
+def as_weights(column: pd.Series, name: str) -> np.ndarray:
+    """Read a column as float32 weights.
+
+    Raises:
+        JobError: a weight is missing or below 0.
+
+    """
+    values = as_numbers(column)
+    bad = np.flatnonzero(~(values >= 0))
+    if len(bad):
+        first = int(bad[0])
+        message = f"'{column.iloc[first]}' in column '{name}', row {first + 1}, is not a weight of 0 or more"
+        raise JobError([Problem("dataset.columns.weight", message)])
+    return values.astype(np.float32)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
 
 
 def _useless(column: pd.Series, name: str) -> str | None:
@@ -78,10 +105,10 @@ def _useless(column: pd.Series, name: str) -> str | None:
 
 
 def _row_number(known: pd.Series, name: str) -> str | None:
-    """Integers that go up by one from row to row number the rows."""
+    """Recognise integers that go up by one from row to row, or are unique below a name such as `id`."""
     whole = pd.api.types.is_integer_dtype(known)
     if whole and len(known) > 2 and (known.diff().iloc[1:] == 1).all():
         return "it numbers the rows"
-    if whole and known.is_unique and len(known) > 2 and name.lower().endswith("id"):
+    if whole and known.is_unique and len(known) > 2 and _ID.search(name):
         return "it names the rows"
     return None

@@ -1,5 +1,6 @@
 """Fitted preprocessing: learnt on the training part alone, saved with the model as JSON."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 import torch
 
 from stoker.datasets.columns import as_numbers, as_text
+from stoker.errors import JobError, Problem
 from stoker.spec.signature import ClassOutput, ImageInput, Input, Output, Signature, TableInput, ValueOutput
 
 FARTHEST = 8.0
@@ -39,12 +41,12 @@ class NumberEncoder:
             return NumberEncoder(name, 0.0, 0.0, 1.0, False, True)
         logarithm = bool(known.min() >= 0 and _skewness(known) > SKEWED)
         scaled = np.log1p(known) if logarithm else known
-        scale = float(scaled.std())
+        mean, scale = mean_and_scale(scaled)
         return NumberEncoder(
             name,
             float(np.median(known)),
-            float(scaled.mean()),
-            scale if scale > 1e-12 else 1.0,
+            mean,
+            scale,
             logarithm,
             len(known) < len(values),
         )
@@ -96,7 +98,7 @@ class TableEncoder:
     @property
     def columns(self) -> tuple[str, ...]:
         """The feature columns, in the order they are encoded."""
-        return tuple(encoder.name for encoder in (*self.numbers, *self.categories))
+        return (*(number.name for number in self.numbers), *(category.name for category in self.categories))
 
     @property
     def input(self) -> TableInput:
@@ -134,15 +136,34 @@ class ImageEncoder:
         counts = [np.bincount(pixels[..., c].reshape(-1), minlength=256) for c in range(channels)]
         levels = np.arange(256)
         means = [float((count * levels).sum() / count.sum()) for count in counts]
-        squares = [
+        variances = [
             float((count * (levels - mean) ** 2).sum() / count.sum()) for count, mean in zip(counts, means, strict=True)
         ]
-        return ImageEncoder(height, width, channels, tuple(means), tuple(max(square**0.5, 1.0) for square in squares))
+        scales = tuple(max(variance**0.5, 1.0) for variance in variances)
+        return ImageEncoder(height, width, channels, tuple(means), scales)
 
     @property
     def input(self) -> ImageInput:
         """What a sample looks like."""
         return ImageInput(self.channels, self.height, self.width)
+
+    def fitting(self, pixels: np.ndarray) -> np.ndarray:
+        """Bring (N, height, width[, channels]) pictures to the model's channels; grey ones may stand for colour.
+
+        Raises:
+            JobError: the pictures have another shape.
+
+        """
+        if pixels.ndim == 3:
+            pixels = pixels[..., None]
+        shape = (self.height, self.width, self.channels)
+        if pixels.shape[1:] not in (shape, (*shape[:2], 1)):
+            given = " x ".join(map(str, pixels.shape[1:]))
+            wanted = " x ".join(map(str, shape))
+            message = f"the model takes pictures of {wanted} (height, width, channels), not {given}"
+            raise JobError([Problem("", message)])
+        whole = pixels.clip(0, 255).astype(np.uint8)
+        return np.ascontiguousarray(np.broadcast_to(whole, (len(whole), *shape)))
 
     def scaled(self, pixels: torch.Tensor) -> torch.Tensor:
         """Turn (B, height, width, channels) uint8 into (B, channels, height, width) float32, channels last in memory."""
@@ -182,9 +203,8 @@ class Encoders:
                 tuple(CategoryEncoder(category["name"], tuple(category["values"])) for category in given["categories"]),
             )
         else:
-            encoder = ImageEncoder(
-                **{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-            )
+            scales = {"mean": tuple(given.pop("mean")), "scale": tuple(given.pop("scale"))}
+            encoder = ImageEncoder(**given, **scales)
         if wanted.pop("kind") == "class":
             return Encoders(encoder, ClassOutput(tuple(wanted["classes"])))
         return Encoders(encoder, ValueOutput(**wanted))
@@ -198,11 +218,18 @@ def encode_classes(labels: np.ndarray, classes: tuple[str, ...]) -> torch.Tensor
 
 def sorted_classes(labels: np.ndarray) -> tuple[str, ...]:
     """Order class names: as numbers where all are, by letters otherwise."""
-    names = {str(label) for label in labels}
+    names = sorted({str(label) for label in labels})
     try:
-        return tuple(sorted(names, key=float))
+        numbers = {name: float(name) for name in names}
     except ValueError:
-        return tuple(sorted(names))
+        return tuple(names)
+    return tuple(sorted(names, key=numbers.__getitem__)) if all(map(math.isfinite, numbers.values())) else tuple(names)
+
+
+def mean_and_scale(values: np.ndarray) -> tuple[float, float]:
+    """Return mean and standard deviation; the latter is 1 where all values are equal but for rounding."""
+    mean, deviation = float(values.mean()), float(values.std())
+    return mean, deviation if deviation > 1e-12 * abs(mean) else 1.0
 
 
 def _skewness(values: np.ndarray) -> float:

@@ -5,6 +5,9 @@ import numpy as np
 from stoker.datasets.samples import PARTS
 from stoker.spec.dataset import Split
 
+TINY = 1e-9
+"""What the arithmetic of shares may be off, in samples."""
+
 
 def split_parts(
     split: Split, count: int, classes: np.ndarray | None = None, groups: np.ndarray | None = None
@@ -22,55 +25,63 @@ def split_parts(
 
     """
     rng = np.random.default_rng([split.seed, count])
-    shares = np.array([split.train, split.val, split.test])
-    parts = np.full(count, "", dtype="<U5")
+    shares = np.array([split.train, split.val, split.test, 0.0])
+    shares[3] = max(0.0, 1 - shares.sum())
     if groups is not None:
-        _split_groups(parts, groups, shares, rng)
-        return parts
+        return _split_groups(groups, shares, rng)
+    parts = np.full(count, "", dtype="<U5")
     strata = [np.arange(count)] if classes is None else [np.flatnonzero(classes == c) for c in np.unique(classes)]
-    owed = np.zeros(3)  # what rounding has kept from each part so far, so that the totals come out right
-    for rows in strata:
-        wanted = shares * len(rows) + owed
-        sizes = _round(wanted, len(rows))
-        owed = wanted - sizes
-        shuffled = rng.permutation(rows)
-        for part, size, start in zip(PARTS, sizes, np.cumsum([0, *sizes]), strict=False):
-            parts[shuffled[start : start + size]] = part
+    sizes = part_sizes(np.array([len(rows) for rows in strata]), shares)
+    for rows, of_class in zip(strata, sizes, strict=True):
+        parts[rng.permutation(rows)] = np.repeat((*PARTS, ""), of_class)
     return parts
+
+
+def part_sizes(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Share out each class in whole samples.
+
+    Every number is rounded up or down, whichever the part is owed more by the classes before, so that the totals come
+    out right as well. A class keeps a training sample even where its share is less than one.
+
+    Args:
+        counts: (classes,) samples of each class.
+        shares: (parts,) that add up to 1, training first.
+
+    Returns:
+        (classes, parts) that add up to `counts`.
+
+    """
+    wanted = np.outer(counts, shares)
+    sizes = np.floor(wanted + TINY).astype(int)
+    owed = np.zeros(len(shares))
+    for want, size, count in zip(wanted, sizes, counts, strict=True):
+        owed += want - size
+        claims = np.where(want - size > TINY, owed, -np.inf)
+        if size[0] == 0:
+            claims[0] = np.inf
+        chosen = np.argsort(-claims, kind="stable")[: count - size.sum()]
+        size[chosen] += 1
+        owed[chosen] -= 1
+    return sizes
 
 
 def complete_parts(given: np.ndarray, split: Split, classes: np.ndarray | None) -> np.ndarray:
     """Keep the parts that a source brings, and take a missing one from its training samples."""
     parts = given.astype("<U5")
-    missing = [part for part in ("val", "test") if part not in parts]
+    missing = {part: getattr(split, part) for part in ("val", "test") if part not in parts}
     train = np.flatnonzero(parts == "train")
-    shares = {part: getattr(split, part) for part in missing}
-    inner = Split(
-        train=1 - sum(shares.values()), val=shares.get("val", 0.0), test=shares.get("test", 0.0), seed=split.seed
-    )
+    inner = split.model_copy(update={"train": 1 - sum(missing.values()), "val": 0.0, "test": 0.0, **missing})
     parts[train] = split_parts(inner, len(train), None if classes is None else classes[train])
     return parts
 
 
-def _split_groups(parts: np.ndarray, groups: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> None:
+def _split_groups(groups: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Give each group, in random order, to the part that lacks most."""
+    parts = np.full(len(groups), "", dtype="<U5")
     lacking = shares * len(groups)
     for group in rng.permutation(np.unique(groups)):
         rows = np.flatnonzero(groups == group)
         part = int(np.argmax(lacking))
         lacking[part] -= len(rows)
-        parts[rows] = PARTS[part]
-
-
-def _round(wanted: np.ndarray, total: int) -> np.ndarray:
-    """Round shares down and give what is left to the largest remainders, training first among equals."""
-    wanted = np.clip(wanted, 0, None)
-    sizes = np.floor(wanted + 1e-9).astype(int)
-    if sizes[0] == 0 and total:
-        sizes[0] = 1  # no class without a training sample
-    while sizes.sum() > total:
-        sizes[int(np.argmax(sizes[1:])) + 1] -= 1
-    spare = min(total, round(float(wanted.sum()))) - int(sizes.sum())
-    for index in np.argsort(-(wanted - sizes), kind="stable")[: max(spare, 0)]:
-        sizes[index] += 1
-    return sizes
+        parts[rows] = (*PARTS, "")[part]
+    return parts

@@ -6,8 +6,12 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Data stays in the worker; Ray only carries a few kilobytes."""
@@ -56,12 +60,29 @@ def embedded_ray(cpus: int) -> Iterator[Path]:
 
 
 def sweep_session(note: Path) -> None:
-    """Remove the session folder that a killed driver left; its Ray died with it."""
-    if note.is_file():
-        folder = Path(note.read_text(encoding="utf-8"))
-        if folder.name.startswith("stoker-"):
-            shutil.rmtree(folder, ignore_errors=True)
-        note.unlink(missing_ok=True)
+    """Remove what a killed driver left: its session's folder, and those of its Ray's processes that outlived it."""
+    if not note.is_file():
+        return
+    folder = Path(note.read_text(encoding="utf-8"))
+    if folder.name.startswith("stoker-") and folder.is_dir():
+        for process in _processes_of(folder):
+            process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+    note.unlink(missing_ok=True)
+
+
+def _processes_of(folder: Path) -> "list[psutil.Process]":
+    """Find Ray's processes by the log files they hold open in the session's folder."""
+    import psutil  # only after a kill
+
+    found = []
+    for process in psutil.process_iter(["name"]):
+        if not (process.info["name"] or "").startswith(("ray::", "raylet", "gcs_server")):
+            continue
+        with suppress(psutil.Error):
+            if any(Path(file.path).is_relative_to(folder) for file in process.open_files()):
+                found.append(process)
+    return found
 
 
 def _free_port() -> int:

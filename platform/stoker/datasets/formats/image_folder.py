@@ -13,7 +13,7 @@ from stoker.errors import JobError, Problem
 from stoker.spec.dataset import IMAGE_SUFFIXES, Dataset
 
 PART_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-GREY = frozenset({"1", "L", "LA", "I", "I;16", "F"})
+GREY = frozenset({"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 """Pillow's modes without colour."""
 THREADS = 8
 
@@ -27,7 +27,7 @@ def read(path: Path, dataset: Dataset) -> Pictures:
     """
     files, parts = [], []
     for part, folder in part_folders(path):
-        for class_folder in sorted(child for child in folder.iterdir() if child.is_dir()):
+        for class_folder in visible_folders(folder):
             found = picture_files(class_folder)
             files += found
             parts += [part] * len(found)
@@ -41,15 +41,21 @@ def read(path: Path, dataset: Dataset) -> Pictures:
 
 def part_folders(path: Path) -> list[tuple[str, Path]]:
     """Find the folders train, val and test, or else take the whole folder as one part without a name."""
-    children = sorted(child for child in path.iterdir() if child.is_dir())
+    children = visible_folders(path)
     if children and all(child.name.lower() in PART_NAMES for child in children):
         return [(PART_NAMES[child.name.lower()], child) for child in children]
     return [("", path)]
 
 
+def visible_folders(path: Path) -> list[Path]:
+    """List the folders in a folder, without hidden ones such as caches of thumbnails."""
+    return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
 def picture_files(folder: Path) -> list[Path]:
-    """List the pictures of a folder and of the folders below it."""
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    """List the pictures of a folder and of the folders below it, without hidden ones."""
+    found = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(file for file in found if not file.name.startswith("."))
 
 
 def decode(
@@ -76,9 +82,9 @@ def decode(
     broken = [f"{name} ({result})" for name, result in zip(named, decoded, strict=True) if isinstance(result, str)]
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-        raise JobError(
-            [Problem("dataset.source", f"does not decode: {', '.join(broken[:3])}{more}; mend or remove it")]
-        )
+        cure = "mend or remove them" if len(broken) > 1 else "mend or remove it"
+        message = f"cannot read {', '.join(broken[:3])}{more}; {cure}"
+        raise JobError([Problem("dataset.source", message)])
     arrays = [result for result in decoded if not isinstance(result, str)]
     channels = channels or max(array.shape[2] for array in arrays)
     sizes = Counter(array.shape[:2] for array in arrays)
@@ -106,15 +112,22 @@ def _decode_one(file: Path, size: tuple[int, int] | None, channels: int | None) 
     try:
         with Picture.open(file) as picture:
             grey = picture.mode in GREY if channels is None else channels == 1
-            plain = picture.convert("L" if grey else "RGB")
+            plain = _eight_bits(picture).convert("L" if grey else "RGB")
             if size is not None and plain.size != (size[1], size[0]):
                 plain = plain.resize((size[1], size[0]))
             array = np.asarray(plain, np.uint8)
     except UnidentifiedImageError:
         return "not a picture"
-    except (OSError, ValueError, SyntaxError, Picture.DecompressionBombError) as error:
-        return str(error)
+    except Exception as error:  # a broken file makes Pillow's decoders raise almost anything
+        return str(error) or type(error).__name__
     return array[..., None] if array.ndim == 2 else array
+
+
+def _eight_bits(picture: Picture.Image) -> Picture.Image:
+    """Keep the upper half of 16 bits; Pillow's own conversion makes all but the darkest values white."""
+    if not picture.mode.startswith("I;16"):
+        return picture
+    return Picture.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
 
 
 def _class_of(file: Path, root: Path, part: str) -> str:

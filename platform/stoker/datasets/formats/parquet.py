@@ -3,13 +3,25 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow
 
 from stoker.datasets.samples import Table
 from stoker.spec.dataset import Dataset
 
 
 def read(path: Path, dataset: Dataset) -> Table:
-    """Read all rows and columns."""
-    frame = pd.read_parquet(path)
+    """Read all rows and columns; lists and other values with values in them become text.
+
+    Raises:
+        ValueError: it is not parquet.
+
+    """
+    try:
+        frame = pd.read_parquet(path).reset_index(drop=True)
+    except pyarrow.ArrowException as error:
+        raise ValueError(str(error)) from error
     frame.columns = frame.columns.astype(str)
+    for name in frame.columns[frame.dtypes == object]:
+        if not frame[name].map(pd.api.types.is_scalar).all():
+            frame[name] = frame[name].astype(str)
     return Table(frame, dataset.columns.label or "")

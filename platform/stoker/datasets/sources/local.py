@@ -1,6 +1,8 @@
 """A file or folder of this machine."""
 
+import zlib
 from collections.abc import Callable
+from csv import Error as CsvError
 from pathlib import Path
 
 from stoker.datasets.formats import csv, idx, image_folder, parquet
@@ -28,5 +30,5 @@ def read_local(dataset: Dataset, format_name: str) -> Raw:
         raise JobError([Problem("dataset.source", f"no file or folder '{dataset.source}'")])
     try:
         return READERS[format_name](path, dataset)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, CsvError) as error:
         raise JobError([Problem("dataset.source", f"cannot read '{dataset.source}': {error}")]) from error

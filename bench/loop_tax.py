@@ -1,0 +1,156 @@
+"""B2: what the platform's loop costs above a loop written by hand with the same knobs, metrics on.
+
+Both arms train the same network from the same weights on the same batches, with the same allocator, memory layout,
+fused optimizer, resident data and threads, and record loss, gradient norm and learning rate of every step as lines of
+JSON; the loss of every step agrees before any time is believed. What is left is the tax: events, the seams between
+loop, batches and objective, sums with their weights, and the watch for losses that are not finite.
+
+- stoker: training.loop driven by execution's Recorder, as in a worker.
+- by hand: the same with torch's schedulers, in one function.
+- by hand, own schedule: the cosine as a formula, the least that the same training can cost in Python.
+
+The MLP's step is a fraction of a millisecond, so that the tax shows; the CNN's is a usual one. All arms share one
+process and one thread, and are timed by CPU seconds.
+"""
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import AdamW, lr_scheduler
+from workload import CNN_STEPS, MLP_STEPS, cnn_job, mlp_job, on_cpu, recorded_steps
+
+from pairing import Laps, Machine, Training, alternate, check_equal, report
+from stoker.datasets.encoders import ImageEncoder
+from stoker.datasets.noise import generator
+from stoker.training.assembly import Assembly, Prepared
+from stoker.training.parallel import prepare_process
+
+WRITTEN_STEPS = 100
+"""The loop by hand fetches and writes the values of so many steps at once."""
+TOLERANCE = 1e-5
+LR, DECAY, WARMUP = 2e-3, 0.01, 0.05
+"""The platform's defaults for AdamW with a cosine."""
+
+
+def hand_steps(assembly: Assembly, log: Path, own_schedule: bool) -> Iterator[Tensor | None]:
+    """All of training in one function."""
+    prepared = assembly.prepared
+    network = assembly.objective.groups()["network"]
+    samples, inputs_of = assembly.parts["train"], picker(assembly)
+    count, size, seed = len(samples), prepared.batch_size, prepared.job.training.seed
+    parameters = list(network.parameters())
+    optimizer = AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": DECAY},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ],
+        lr=LR,
+        fused=True,
+    )
+    advance = formula(optimizer, prepared.steps) if own_schedule else torch_schedule(optimizer, prepared.steps)
+    kept: list[tuple[int, Tensor, Tensor, float]] = []
+    step = epoch = 0
+    network.train()
+    with log.open("a", encoding="utf-8") as file:
+        while True:
+            order = torch.randperm(count, generator=generator(seed, "order", epoch))
+            for begin in range(0, count, size):
+                chosen = order[begin : begin + size]
+                output = network(inputs_of(chosen))
+                loss = functional.cross_entropy(output, samples.target.index_select(0, chosen))
+                loss.backward()
+                norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+                rate = optimizer.param_groups[0]["lr"]
+                optimizer.step()
+                optimizer.zero_grad()
+                step += 1
+                advance(step)
+                loss = loss.detach()
+                kept.append((step, loss, norm, rate))
+                if len(kept) >= WRITTEN_STEPS:
+                    write(file, kept)
+                yield loss
+            epoch += 1
+            yield None
+
+
+def picker(assembly: Assembly) -> Callable[[Tensor], Mapping[str, Tensor]]:
+    """Pick resident rows; pictures are scaled on the way."""
+    inputs, encoder = assembly.parts["train"].inputs, assembly.data.encoders.input
+    if not isinstance(encoder, ImageEncoder):
+        return lambda chosen: {"numbers": inputs["numbers"].index_select(0, chosen)}
+    pixels, mean, scale = inputs["image"], torch.tensor(encoder.mean), torch.tensor(encoder.scale)
+    return lambda chosen: {
+        "image": pixels.index_select(0, chosen).float().sub_(mean).div_(scale).permute(0, 3, 1, 2)
+    }
+
+
+def torch_schedule(optimizer: AdamW, steps: int) -> Callable[[int], object]:
+    warmup = round(WARMUP * steps)
+    rise = lr_scheduler.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    fall = lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps - warmup)
+    scheduler = lr_scheduler.SequentialLR(optimizer, [rise, fall], milestones=[warmup])
+    return lambda step: scheduler.step()
+
+
+def formula(optimizer: AdamW, steps: int) -> Callable[[int], object]:
+    warmup = round(WARMUP * steps)
+
+    def advance(step: int) -> None:
+        if step < warmup:
+            rate = LR * (1 + step) / (warmup + 1)
+        else:
+            rate = LR * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+    advance(0)
+    return advance
+
+
+def write(file: Any, kept: list[tuple[int, Tensor, Tensor, float]]) -> None:
+    for step, loss, norm, rate in kept:
+        metrics = {"loss/step": float(loss), "gradient_norm/step": float(norm), "learning_rate/step": rate}
+        file.write(json.dumps({"time": time.time_ns() // 1_000_000, "step": step, "metrics": metrics}) + "\n")
+    kept.clear()
+    file.flush()
+
+
+def compare(name: str, prepared: Prepared, epoch: int, lap: int, rounds: int, folder: Path) -> Laps:
+    arms = {
+        "stoker": recorded_steps(on_cpu(prepared), folder / name),
+        "by hand": hand_steps(on_cpu(prepared), folder / f"{name}-hand.jsonl", own_schedule=False),
+        "by hand, own schedule": hand_steps(on_cpu(prepared), folder / f"{name}-formula.jsonl", own_schedule=True),
+    }
+    machine = Machine()
+    turns = {arm: Training(steps, epoch, lap) for arm, steps in arms.items()}
+    first = {arm: turn() for arm, turn in turns.items()}
+    difference = max(check_equal(first["stoker"].values, lap.values, TOLERANCE) for lap in first.values())
+    laps = alternate(turns, rounds)
+    for steps in arms.values():
+        steps.close()  # type: ignore[attr-defined] - generators
+    print(f"{name}: losses of the first {lap} steps agree to {difference:.1g}")
+    report(laps, "by hand", "cpu_s", lap, "step")
+    machine.describe(torch=torch.__version__, threads=torch.get_num_threads(), malloc="mallopt")
+    return laps
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    rounds = parser.parse_args().rounds
+    prepare_process(1)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        epochs = 1 + 2 * rounds
+        compare("MLP, batch 64", mlp_job(folder, epochs), MLP_STEPS, MLP_STEPS, rounds, folder)
+        compare("CNN, batch 128", cnn_job(folder, epochs=2), CNN_STEPS, 10, rounds, folder)

@@ -1,0 +1,168 @@
+"""A run from the command line to its record, in the embedded store."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from stoker.tracking.journal import read_journal
+from stoker.tracking.record import State
+
+
+@pytest.fixture(scope="session")
+def page(digits):
+    home, run = digits
+    client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("figures")
+    (found,) = client.search_runs([experiment.experiment_id], f"tags.`stoker.run` = '{run.path.name}'")
+    return client, found
+
+
+def test_ends_in_one_state_with_metrics_of_every_part(digits):
+    _, run = digits
+    status = run.record().status
+    assert status.state is State.SUCCEEDED
+    assert {f"{metric}/{part}" for metric in ("loss", "accuracy", "f1", "auroc") for part in ("train", "val", "test")} == set(
+        status.metrics
+    )
+    assert status.metrics["accuracy/test"] > 0.9
+
+
+def test_mlflow_has_the_run_by_its_tag_finished_and_named(digits, page):
+    _, run = digits
+    _, found = page
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == run.path.name
+    tags = found.data.tags
+    assert tags["stoker.state"] == "SUCCEEDED"
+    assert len(tags["stoker.data"]) == 64
+    assert tags["stoker.code"]
+    assert tags["stoker.end"] == "length"
+
+
+def test_every_value_of_the_journal_is_in_mlflow_exactly_once(digits, page):
+    _, run = digits
+    client, found = page
+    journal = [(key, entry.step, value) for entry, _ in read_journal(run.journal) for key, value in entry.metrics.items()]
+    assert len(journal) == len({(key, step) for key, step, _ in journal})
+    keys = {key for key, _, _ in journal}
+    stored = [(key, m.step, m.value) for key in keys for m in client.get_metric_history(found.info.run_id, key)]
+    assert sorted(stored) == sorted(journal)
+    assert {"loss/step", "learning_rate/step", "gradient_norm/step", "loss/train", "loss/val", "accuracy/test"} <= keys
+
+
+def test_parameters_are_the_resolved_job_by_path(page):
+    _, found = page
+    params = found.data.params
+    assert params["architecture.channels"] == "[16, 32]"
+    assert params["training.optimizer.lr"] == "0.01"
+    assert params["training.precision"] == "fp32"
+    assert params["training.checkpoint.best"] == "accuracy/val"
+    assert int(params["resources.cpus"]) >= 1
+
+
+def test_system_metrics_are_recorded(page):
+    _, found = page
+    assert any(key.startswith("system/") for key in found.data.metrics)
+
+
+def test_the_page_holds_job_environment_and_pictures(digits, page):
+    client, found = page
+    files = {file.path for file in client.list_artifacts(found.info.run_id)}
+    assert {"resolved.yaml", "environment.json", "confusion-matrix-test.png", "worst-test.csv", "worst-test.png"} <= files
+    _, run = digits
+    with Image.open(run.artifacts / "worst-test.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 10  # it shows something
+    worst = pd.read_csv(run.artifacts / "worst-test.csv")
+    assert worst["loss"].is_monotonic_decreasing
+    assert worst["sample"].str.startswith("digits[").all()
+
+
+def test_the_link_names_experiment_and_run(digits, page):
+    _, run = digits
+    _, found = page
+    expected = f"/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}?workflowType=machine_learning"
+    assert run.status().url == expected
+
+
+def test_the_resolved_file_repeats_the_run(digits):
+    home, run = digits
+    again = home.json("submit", f"run:{run.path.name}")
+    assert again["id"] != run.path.name
+    assert again["metrics"] == run.status().metrics
+
+
+def test_the_model_is_registered_without_pickles(digits, page):
+    home, run = digits
+    client, _ = page
+    version = client.get_model_version("digit-reader", 1)
+    assert version.status == "READY"
+    mlflow.set_tracking_uri(f"sqlite:///{home.path / 'mlflow.db'}")
+    folder = Path(mlflow.artifacts.download_artifacts(run.status().model_uri))
+    names = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert {"weights.safetensors", "encoders.json", "job.json"} <= names
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
+
+
+def test_evaluate_measures_what_training_reported(digits):
+    home, run = digits
+    measured = home.json("evaluate", run.path.name)
+    assert json.dumps(measured).count("accuracy") == 1
+    reported = run.status().metrics["accuracy/test"]
+    assert any(abs(value - reported) < 1e-6 for value in _numbers(measured))
+
+
+def test_predict_reads_a_folder_of_pictures_from_the_run_alone(digits, tmp_path):
+    home, run = digits
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    from stoker.datasets.sources.builtin import read_builtin
+
+    data = read_builtin("digits")
+    for number in range(20):
+        Image.fromarray(data.pixels[number, ..., 0]).save(pictures / f"{number}.png")
+    hidden = run.path / "hidden"
+    run.model.rename(hidden)  # what is left is MLflow's
+    try:
+        output = tmp_path / "out.csv"
+        home.stoker("predict", "digits", "--input", pictures, "--output", output)
+    finally:
+        hidden.rename(run.model)
+    table = pd.read_csv(output)
+    names = [int(Path(name).stem) for name in table["input"]]
+    assert (table["prediction"].astype(str) == [data.labels[name] for name in names]).mean() >= 0.9
+
+
+def test_the_embedded_store_is_made_once_in_the_home(digits):
+    home, _ = digits
+    with sqlite3.connect(home.path / "mlflow.db") as store:
+        assert store.execute("select count(*) from runs").fetchone()[0] >= 1
+
+
+def test_nothing_of_ray_is_left(digits):
+    import psutil
+
+    _, run = digits
+    assert not (run.path / "ray_session").exists()
+    sessions = [
+        file.path
+        for process in psutil.process_iter()
+        if process.username() == psutil.Process().username() and (process.name() or "").startswith(("raylet", "gcs_server"))
+        for file in process.open_files()
+        if run.path.name in file.path
+    ]
+    assert sessions == []
+
+
+def _numbers(content):
+    if isinstance(content, dict):
+        return [number for value in content.values() for number in _numbers(value)]
+    if isinstance(content, list):
+        return [number for value in content for number in _numbers(value)]
+    return [content] if isinstance(content, float) else []

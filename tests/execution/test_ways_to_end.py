@@ -1,0 +1,110 @@
+"""How a run ends when nobody lets it finish."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from stoker.tracking.record import State
+
+LONG = """
+name: long
+task: tabular-classification
+dataset: iris
+training: {epochs: 1000000, precision: fp32}
+"""
+
+
+@pytest.fixture
+def long_run(home, job_file, until):
+    """A run that trains until somebody ends it."""
+    run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
+    until(lambda: run.journal.exists() and run.journal.stat().st_size > 0, "the first metric")
+    yield run
+    if pid := run.driver_pid():
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_cancel_ends_it_as_cancelled_everywhere(home, long_run, until):
+    home.stoker("cancel", "long")
+    until(lambda: long_run.record().state.ended, "the end")
+    status = long_run.record().status
+    assert (status.state, status.exit_code) == (State.CANCELLED, 1)
+    client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
+    assert client.get_run(status.mlflow_run).info.status == "KILLED"
+    until(lambda: not long_run.driver_lives(), "the driver to go")
+    assert not (long_run.path / "ray_session").exists()
+
+
+def test_a_killed_driver_leaves_an_interrupted_run_and_the_next_submit_sweeps(home, long_run, job_file, until):
+    session = (long_run.path / "ray_session").read_text()
+    os.kill(long_run.driver_pid(), signal.SIGKILL)
+    until(lambda: not long_run.driver_lives(), "the lease to end")
+    assert long_run.record().state is State.INTERRUPTED
+    assert "RUNNING" not in home.stoker("ls")
+    home.stoker("submit", job_file(LONG.replace("1000000", "2")))
+    assert not os.path.exists(session)
+    left = [p.pid for p in psutil.process_iter() if any(session in part for part in _command(p))]
+    assert left == []
+
+
+def test_a_killed_worker_fails_the_run_with_its_cause(home, long_run, until):
+    driver = psutil.Process(long_run.driver_pid())
+    until(lambda: _worker_of(driver) is not None, "the worker")
+    _worker_of(driver).kill()
+    until(lambda: long_run.record().state.ended, "the end")
+    status = long_run.record().status
+    assert (status.state, status.cause) == (State.FAILED, "INFRASTRUCTURE")
+    assert "worker" in status.message
+
+
+def test_interrupting_the_submitter_detaches(home, job_file, until):
+    client = subprocess.Popen(
+        [sys.executable, "-P", "-m", "stoker.cli.main", "submit", job_file(LONG)],
+        env=home.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    until(lambda: any(home.path.glob("runs/long-*/journal.jsonl")), "the run")
+    client.send_signal(signal.SIGINT)
+    printed, _ = client.communicate(timeout=30)
+    assert client.returncode == 0
+    run_id = next(home.path.glob("runs/long-*")).name
+    assert f"detached; the run goes on. stoker logs -f {run_id}" in printed
+    assert home.run(run_id).record().state is State.RUNNING
+    home.stoker("cancel", run_id, "--wait", succeeds=False)
+
+
+def test_hanging_up_while_planning_leaves_nothing(home, job_file, until):
+    job = job_file(LONG.replace("iris", "{source: iris, columns: {label: nothing}}"))
+    message = home.stoker("submit", job, succeeds=False)
+    assert "nothing" in message
+    assert list(home.path.glob("runs/*")) == []
+    mine = [p for p in psutil.process_iter() if "--standby" in _command(p) and _home_of(p) == str(home.path)]
+    until(lambda: not any(p.is_running() for p in mine), "the driver on standby to go")
+
+
+def _worker_of(driver):
+    for process in driver.children(recursive=True):
+        if process.name().startswith("ray::Worker"):
+            return process
+    return None
+
+
+def _command(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _home_of(process):
+    try:
+        return process.environ().get("STOKER_HOME")
+    except psutil.Error:
+        return None
