@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -33,7 +34,7 @@ class Cnn(nn.Module):
         self.stages = nn.Sequential(
             *(
                 stage(before, after, settings.kernel, settings.activation)
-                for before, after in zip(widths, widths[1:], strict=False)
+                for before, after in pairwise(widths)
             )
         )
         self.mean = nn.AdaptiveAvgPool2d(1)

@@ -1,5 +1,6 @@
 """Any sample as one row of numbers: what the dense families stand on."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -35,7 +36,7 @@ class Flat(nn.Module):
 
 def embedding_width(values: int) -> int:
     """Size of a category's embedding: the rule of thumb of fastai's tabular learner, 1.6 n^0.56."""
-    return min(64, max(1, round(1.6 * values**0.56)))
+    return min(64, max(1, round(1.6 * math.pow(values, 0.56))))
 
 
 def outputs(signature: Signature) -> int:

@@ -1,6 +1,7 @@
 """A multi-layer perceptron."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ class Mlp(nn.Module):
         self.flat = Flat(signature)
         widths = [self.flat.width, *settings.hidden]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), ACTIVATIONS[settings.activation]()]
             if settings.dropout:
                 layers.append(nn.Dropout(settings.dropout))

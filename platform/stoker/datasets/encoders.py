@@ -1,6 +1,5 @@
 """Fitted preprocessing: learnt on the training part alone, saved with the model as JSON."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -108,6 +107,17 @@ class TableEncoder:
             tuple(len(encoder.values) + 1 for encoder in self.categories),
         )
 
+    def check(self, frame: pd.DataFrame, *others: str) -> None:
+        """Check that a table has all of `columns`, and others.
+
+        Raises:
+            JobError: it lacks some.
+
+        """
+        if missing := [name for name in (*others, *self.columns) if name not in frame.columns]:
+            there = ", ".join(map(str, frame.columns))
+            raise JobError([Problem("", f"the input lacks the columns {', '.join(missing)} (it has: {there})")])
+
     def encode(self, frame: pd.DataFrame) -> dict[str, torch.Tensor]:
         """Encode rows; the frame must have all of `columns`."""
         floats = [column for encoder in self.numbers for column in encoder.encode(frame[encoder.name])]
@@ -162,11 +172,12 @@ class ImageEncoder:
             wanted = " x ".join(map(str, shape))
             message = f"the model takes pictures of {wanted} (height, width, channels), not {given}"
             raise JobError([Problem("", message)])
-        whole = pixels.clip(0, 255).astype(np.uint8)
-        return np.ascontiguousarray(np.broadcast_to(whole, (len(whole), *shape)))
+        if pixels.dtype != np.uint8:
+            pixels = pixels.clip(0, 255).astype(np.uint8)
+        return np.ascontiguousarray(pixels.repeat(self.channels // pixels.shape[3], axis=3))
 
     def scaled(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Turn (B, height, width, channels) uint8 into (B, channels, height, width) float32, channels last in memory."""
+        """Turn (B, height, width, channels) uint8 into (B, channels, height, width) float32, channels last."""
         mean = torch.tensor(self.mean, device=pixels.device)
         scale = torch.tensor(self.scale, device=pixels.device)
         return pixels.float().sub_(mean).div_(scale).permute(0, 3, 1, 2)
@@ -184,6 +195,11 @@ class Encoders:
         """What one sample and one output look like."""
         shape: Input = self.input.input
         return Signature(shape, self.output)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The classes to tell apart; None where a number is predicted."""
+        return self.output.classes if isinstance(self.output, ClassOutput) else None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -203,27 +219,10 @@ class Encoders:
                 tuple(CategoryEncoder(category["name"], tuple(category["values"])) for category in given["categories"]),
             )
         else:
-            scales = {"mean": tuple(given.pop("mean")), "scale": tuple(given.pop("scale"))}
-            encoder = ImageEncoder(**given, **scales)
+            encoder = ImageEncoder(**{**given, "mean": tuple(given["mean"]), "scale": tuple(given["scale"])})
         if wanted.pop("kind") == "class":
             return Encoders(encoder, ClassOutput(tuple(wanted["classes"])))
         return Encoders(encoder, ValueOutput(**wanted))
-
-
-def encode_classes(labels: np.ndarray, classes: tuple[str, ...]) -> torch.Tensor:
-    """Number class names by their place in `classes`; every name must be known."""
-    numbers = {name: number for number, name in enumerate(classes)}
-    return torch.tensor([numbers[label] for label in labels], dtype=torch.int64)
-
-
-def sorted_classes(labels: np.ndarray) -> tuple[str, ...]:
-    """Order class names: as numbers where all are, by letters otherwise."""
-    names = sorted({str(label) for label in labels})
-    try:
-        numbers = {name: float(name) for name in names}
-    except ValueError:
-        return tuple(names)
-    return tuple(sorted(names, key=numbers.__getitem__)) if all(map(math.isfinite, numbers.values())) else tuple(names)
 
 
 def mean_and_scale(values: np.ndarray) -> tuple[float, float]:

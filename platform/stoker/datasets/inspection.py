@@ -158,7 +158,7 @@ def _csv_problems(columns: Columns, path: Path) -> Iterator[Problem]:
         yield Problem("dataset.source", f"'{path}' has a header but no rows")
     elif len(first) != len(header):
         yield Problem("dataset.source", f"the first row of '{path}' has {len(first)} values, its header {len(header)}")
-    yield from _column_problems(columns, header, path)
+    yield from column_problems(columns, header, path)
 
 
 def _parquet_problems(columns: Columns, path: Path) -> Iterator[Problem]:
@@ -173,10 +173,11 @@ def _parquet_problems(columns: Columns, path: Path) -> Iterator[Problem]:
         return
     if rows == 0:
         yield Problem("dataset.source", f"'{path}' has columns but no rows")
-    yield from _column_problems(columns, names, path)
+    yield from column_problems(columns, names, path)
 
 
-def _column_problems(columns: Columns, header: list[str], path: Path) -> Iterator[Problem]:
+def column_problems(columns: Columns, header: list[str], path: Path) -> Iterator[Problem]:
+    """Check the named columns against those of a table, whose name the messages tell."""
     shown = ", ".join(header[:SHOWN_COLUMNS]) + (", ..." if len(header) > SHOWN_COLUMNS else "")
     if columns.label is None:
         yield Problem("dataset.columns.label", f"required: the column of {path.name} to predict (columns: {shown})")

@@ -1,27 +1,24 @@
 """From the `dataset` section of a job to encoded parts: read, check, split, fit, encode."""
 
 import hashlib
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from stoker.datasets.columns import Features, as_numbers, as_text, infer_features
-from stoker.datasets.encoders import Encoders, ImageEncoder, TableEncoder, encode_classes, sorted_classes
-from stoker.datasets.inspection import infer_format
+from stoker.datasets.columns import Features, infer_features
+from stoker.datasets.encoders import Encoders, ImageEncoder, TableEncoder
+from stoker.datasets.encoding import encode_parts, fit_encoders
+from stoker.datasets.inspection import column_problems, infer_format
+from stoker.datasets.labels import read_labels
 from stoker.datasets.samples import PARTS, Pictures, Raw, Samples, Table
 from stoker.datasets.sources.builtin import read_builtin
 from stoker.datasets.sources.local import read_local
-from stoker.datasets.splitting import complete_parts, split_parts
+from stoker.datasets.splitting import choose_parts
 from stoker.errors import JobError, Problem
-from stoker.spec.dataset import BUILTIN, Columns, Dataset, Split
-from stoker.spec.signature import ClassOutput, ValueOutput
+from stoker.spec.dataset import BUILTIN, Dataset
 from stoker.spec.task import TaskRow
-
-MOST_CLASSES = 10_000
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,10 @@ def read_source(dataset: Dataset) -> tuple[Raw, str | None]:
 
     """
     if dataset.source in BUILTIN and dataset.format is None:
-        return read_builtin(dataset.source), None
+        raw = read_builtin(dataset.source)
+        if isinstance(raw, Table) and dataset.columns.label:
+            raw = replace(raw, label=dataset.columns.label)
+        return raw, None
     format_name = dataset.format or infer_format(Path(dataset.source).expanduser())
     if format_name is None:
         message = f"cannot tell the format of '{dataset.source}'; set dataset.format"
@@ -68,22 +68,17 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
 
     """
     raw, format_name = read_source(dataset)
-    if len(raw) == 0:
-        raise _problem("dataset.source", f"no rows in '{dataset.source}'")
-    labels, classes = _labels(raw, task)
-    parts = _parts(raw, dataset, labels if task.target == "class" else None)
-    _check_parts(parts, labels, classes)
     features = _features(raw, dataset)
-    encoders = _fit(raw, labels, classes, parts, features)
-    target = encode_classes(labels, classes) if classes is not None else torch.from_numpy(labels.astype(np.float32))
-    encoded = {
-        part: _encode(raw, encoders, target, np.flatnonzero(parts == part), dataset.columns.weight) for part in PARTS
-    }
+    if len(raw) == 0:
+        raise JobError([Problem("dataset.source", f"no rows in '{dataset.source}'")])
+    labels = read_labels(raw, task.target)
+    parts = choose_parts(raw, dataset, labels)
+    encoders = fit_encoders(raw, labels, parts == "train", features)
     return LoadedDataset(
         spec=_completed(dataset, raw, format_name, features, encoders),
         encoders=encoders,
-        parts={part: samples for part, samples in encoded.items() if len(samples)},
-        counts={part: _count(labels[parts == part], classes) for part in PARTS if (parts == part).any()},
+        parts=encode_parts(raw, labels, parts, encoders, dataset.columns.weight),
+        counts={part: labels.counts(parts == part) for part in PARTS if (parts == part).any()},
         names=raw.names if isinstance(raw, Pictures) else (),
         fingerprint=fingerprint(raw),
         notes=features.notes if features else (),
@@ -95,6 +90,7 @@ def fingerprint(raw: Raw) -> str:
     """Hash everything that was read: pixels and labels, or all cells and column names."""
     digest = hashlib.sha256()
     if isinstance(raw, Pictures):
+        digest.update(repr(raw.pixels.shape).encode())
         digest.update(raw.pixels.tobytes())
         digest.update("\0".join(map(str, raw.labels if raw.labels is not None else ())).encode())
     else:
@@ -103,131 +99,18 @@ def fingerprint(raw: Raw) -> str:
     return digest.hexdigest()
 
 
-def _problem(path: str, message: str) -> JobError:
-    return JobError([Problem(path, message)])
-
-
-def _labels(raw: Raw, task: TaskRow) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Return the target of each sample, and the classes where it is one."""
-    path = "dataset.columns.label" if isinstance(raw, Table) else "dataset.source"
-    if isinstance(raw, Table):
-        column = raw.frame[raw.label]
-        labels = as_numbers(column) if task.target == "value" else as_text(column)
-        _check_missing(column, labels, raw.label, task)
-    else:
-        assert raw.labels is not None
-        labels = raw.labels
-    if task.target == "value":
-        return labels, None
-    classes = sorted_classes(labels)
-    if len(classes) == 1:
-        raise _problem(path, f"only one class, '{classes[0]}': there is nothing to tell apart")
-    if len(classes) > MOST_CLASSES or (len(classes) > 100 and len(classes) > len(labels) / 2):
-        raise _problem(path, f"{len(classes)} classes in {len(labels)} samples; is it a number (tabular-regression)?")
-    return labels, classes
-
-
-def _check_missing(column: pd.Series, labels: np.ndarray, name: str, task: TaskRow) -> None:
-    missing = np.array([value is None or value != value for value in labels])  # NaN differs from itself
-    if not missing.any():
-        return
-    path = "dataset.columns.label"
-    first = int(np.flatnonzero(missing)[0])
-    value = column.iloc[first]
-    if task.target == "value" and not pd.isna(value):
-        raise _problem(path, f"'{value}' in column '{name}', row {first + 1}, is not a finite number")
-    raise _problem(
-        path,
-        f"{missing.sum()} of {len(labels)} rows have no value in column '{name}' (first: row {first + 1}); remove them",
-    )
-
-
-def _parts(raw: Raw, dataset: Dataset, classes: np.ndarray | None) -> np.ndarray:
-    split = dataset.split
-    if split == "none":
-        return np.full(len(raw), "train")
-    assert isinstance(split, Split)
-    strata = classes if split.stratify else None
-    if raw.parts is not None:
-        return complete_parts(raw.parts, split, strata)
-    group = dataset.columns.group
-    if group and isinstance(raw, Table):
-        return split_parts(split, len(raw), groups=as_text(raw.frame[group]).astype(str))
-    return split_parts(split, len(raw), strata)
-
-
-def _check_parts(parts: np.ndarray, labels: np.ndarray, classes: tuple[str, ...] | None) -> None:
-    train = labels[parts == "train"]
-    if len(train) == 0:
-        raise _problem("dataset.split", f"no sample is left to learn from, of {len(labels)}")
-    if classes is None:
-        return
-    problems = []
-    known = set(train)
-    for part in ("val", "test"):
-        for name, count in sorted(Counter(labels[parts == part]).items()):
-            if name not in known:
-                message = f"class '{name}' is in {part} ({count} samples) but not in train; a network cannot learn it"
-                problems.append(Problem("dataset.split", message))
-    if problems:
-        raise JobError(problems)
-
-
 def _features(raw: Raw, dataset: Dataset) -> Features | None:
+    """Check the named columns of a table, and choose those to learn from."""
     if isinstance(raw, Pictures):
         return None
-    features = infer_features(raw.frame, raw.label, dataset.columns)
-    if not features.numbers and not features.categories:
-        raise _problem("dataset.columns.features", f"no column is left to predict from: {'; '.join(features.notes)}")
+    columns = dataset.columns.model_copy(update={"label": raw.label or None})
+    if problems := list(column_problems(columns, list(raw.frame.columns), Path(dataset.source))):
+        raise JobError(problems)
+    features = infer_features(raw.frame, raw.label, columns)
+    if len(raw) and not features.numbers and not features.categories:
+        message = f"no column is left to predict from: {'; '.join(features.notes) or 'there is only the label'}"
+        raise JobError([Problem("dataset.columns.features", message)])
     return features
-
-
-def _fit(
-    raw: Raw, labels: np.ndarray, classes: tuple[str, ...] | None, parts: np.ndarray, features: Features | None
-) -> Encoders:
-    """Learn from the training part alone."""
-    train = parts == "train"
-    encoder: TableEncoder | ImageEncoder
-    if isinstance(raw, Pictures):
-        encoder = ImageEncoder.fit(raw.pixels[train])
-    else:
-        assert features is not None
-        encoder = TableEncoder.fit(raw.frame[train], features.numbers, features.categories)
-    if classes is not None:
-        return Encoders(encoder, ClassOutput(classes))
-    values = labels[train].astype(np.float64)
-    scale = float(values.std())
-    name = raw.label if isinstance(raw, Table) else ""
-    return Encoders(encoder, ValueOutput(name, float(values.mean()), scale if scale > 0 else 1.0))
-
-
-def _encode(raw: Raw, encoders: Encoders, target: torch.Tensor, rows: np.ndarray, weight: str | None) -> Samples:
-    index = torch.from_numpy(rows)
-    weights = None
-    if isinstance(raw, Pictures):
-        inputs = {"image": torch.from_numpy(raw.pixels[rows])}
-    else:
-        assert isinstance(encoders.input, TableEncoder)
-        inputs = encoders.input.encode(raw.frame.iloc[rows])
-        if weight:
-            weights = torch.from_numpy(_weights(raw.frame[weight], weight)[rows])
-    return Samples(inputs, target[index], weights, index)
-
-
-def _weights(column: pd.Series, name: str) -> np.ndarray:
-    values = as_numbers(column)
-    bad = np.flatnonzero(~(values >= 0))
-    if len(bad):
-        message = f"'{column.iloc[bad[0]]}' in column '{name}', row {bad[0] + 1}, is not a weight of 0 or more"
-        raise _problem("dataset.columns.weight", message)
-    return values.astype(np.float32)
-
-
-def _count(labels: np.ndarray, classes: tuple[str, ...] | None) -> dict[str, int]:
-    if classes is None:
-        return {"": len(labels)}
-    counts = Counter(labels)
-    return {name: counts[name] for name in classes}
 
 
 def _completed(
@@ -237,20 +120,17 @@ def _completed(
     update: dict[str, object] = {"format": format_name}
     if isinstance(raw, Table):
         assert features is not None
-        types = {**dict.fromkeys(features.numbers, "number"), **dict.fromkeys(features.categories, "category")}
-        columns: Columns = dataset.columns.model_copy(
-            update={
-                "label": raw.label,
-                "features": (*features.numbers, *features.categories),
-                "types": types,
-                "drop": (),
-            }
-        )
-        update["columns"] = columns
+        columns = {
+            "label": raw.label,
+            "features": (*features.numbers, *features.categories),
+            "types": {**dict.fromkeys(features.numbers, "number"), **dict.fromkeys(features.categories, "category")},
+            "drop": (),
+        }
+        update["columns"] = dataset.columns.model_copy(update=columns)
     elif isinstance(encoders.input, ImageEncoder):
         size = (encoders.input.height, encoders.input.width)
         update["image"] = dataset.image.model_copy(update={"size": size})
-    if Path(dataset.source).expanduser().exists() and dataset.source not in BUILTIN:
+    if format_name is not None:
         update["source"] = str(Path(dataset.source).expanduser().absolute())
     return dataset.model_copy(update=update)
 
@@ -260,27 +140,3 @@ def _example(raw: Raw, encoders: Encoders) -> pd.DataFrame | np.ndarray:
         return raw.pixels[:2]
     assert isinstance(encoders.input, TableEncoder)
     return raw.frame[list(encoders.input.columns)].head(3).reset_index(drop=True)
-
-
-def encode_labelled(raw: Raw, encoders: Encoders) -> Samples:
-    """Encode samples with labels by encoders that were fitted before.
-
-    Raises:
-        JobError: the label or a feature is missing, or a class is new.
-
-    """
-    rows = np.arange(len(raw))
-    if len(raw) == 0:
-        raise _problem("", "no rows to evaluate")
-    if isinstance(raw, Table):
-        assert isinstance(encoders.input, TableEncoder)
-        if missing := [name for name in (raw.label, *encoders.input.columns) if name not in raw.frame.columns]:
-            raise _problem("", f"the input lacks the columns {', '.join(missing)}")
-    if isinstance(encoders.output, ValueOutput):
-        assert isinstance(raw, Table)
-        return _encode(raw, encoders, torch.from_numpy(as_numbers(raw.frame[raw.label]).astype(np.float32)), rows, None)
-    labels = as_text(raw.frame[raw.label]) if isinstance(raw, Table) else raw.labels
-    assert labels is not None
-    if unknown := sorted({str(label) for label in labels} - set(encoders.output.classes)):
-        raise _problem("", f"classes the model does not know: {', '.join(unknown[:5])}")
-    return _encode(raw, encoders, encode_classes(labels, encoders.output.classes), rows, None)

@@ -2,11 +2,38 @@
 
 import numpy as np
 
-from stoker.datasets.samples import PARTS
-from stoker.spec.dataset import Split
+from stoker.datasets.columns import as_text
+from stoker.datasets.labels import Labels
+from stoker.datasets.samples import PARTS, Raw, Table
+from stoker.errors import JobError, Problem
+from stoker.spec.dataset import Dataset, Split
 
 TINY = 1e-9
 """What the arithmetic of shares may be off, in samples."""
+
+
+def choose_parts(raw: Raw, dataset: Dataset, labels: Labels) -> np.ndarray:
+    """Choose a part for each sample as the job and the source say.
+
+    Returns:
+        (N,) of "train", "val", "test", or "" for samples left out.
+
+    Raises:
+        JobError: nothing is left to learn from, or a class is not among it.
+
+    """
+    split, group = dataset.split, dataset.columns.group
+    if split == "none":
+        return np.full(len(raw), "train")
+    strata = labels.values if split.stratify and labels.classes is not None else None
+    if raw.parts is not None:
+        parts = complete_parts(raw.parts, split, strata)
+    elif group and isinstance(raw, Table):
+        parts = split_parts(split, len(raw), groups=as_text(raw.frame[group]).astype(str))
+    else:
+        parts = split_parts(split, len(raw), strata)
+    _check(parts, labels)
+    return parts
 
 
 def split_parts(
@@ -73,6 +100,20 @@ def complete_parts(given: np.ndarray, split: Split, classes: np.ndarray | None) 
     inner = split.model_copy(update={"train": 1 - sum(missing.values()), "val": 0.0, "test": 0.0, **missing})
     parts[train] = split_parts(inner, len(train), None if classes is None else classes[train])
     return parts
+
+
+def _check(parts: np.ndarray, labels: Labels) -> None:
+    known = set(labels.values[parts == "train"])
+    if not known:
+        raise JobError([Problem("dataset.split", f"no sample is left to learn from, of {len(parts)}")])
+    unknown = [
+        f"class '{name}' is in {part} ({count} sample{'s' if count > 1 else ''}) but not in train"
+        for part in ("val", "test")
+        for name, count in labels.counts(parts == part).items()
+        if labels.classes is not None and count and name not in known
+    ]
+    if unknown:
+        raise JobError([Problem("dataset.split", f"{message}; a network cannot learn it") for message in unknown])
 
 
 def _split_groups(groups: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stoker.architectures.network import build_network
 from stoker.datasets.batches import in_order
-from stoker.datasets.encoders import Encoders, ImageEncoder, TableEncoder
+from stoker.datasets.encoders import Encoders, TableEncoder
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.spec.job import Job
@@ -66,7 +66,7 @@ class Model:
         if isinstance(encoder, TableEncoder):
             inputs = encoder.encode(_table(samples, encoder))
         else:
-            inputs = {"image": torch.from_numpy(_pictures(samples, encoder))}
+            inputs = {"image": torch.from_numpy(encoder.fitting(np.array(samples)))}
         count = len(samples)
         return Samples(inputs, torch.zeros(count), None, torch.arange(count))
 
@@ -80,20 +80,10 @@ class Model:
 
 
 def _table(samples: pd.DataFrame | np.ndarray, encoder: TableEncoder) -> pd.DataFrame:
-    frame = samples if isinstance(samples, pd.DataFrame) else pd.DataFrame(samples, columns=list(encoder.columns))
-    missing = [name for name in encoder.columns if name not in frame.columns]
-    if missing:
-        there = ", ".join(map(str, frame.columns))
-        raise JobError([Problem("", f"the input lacks the columns {', '.join(missing)} (it has: {there})")])
-    return frame
-
-
-def _pictures(samples: pd.DataFrame | np.ndarray, encoder: ImageEncoder) -> np.ndarray:
-    pixels = np.asarray(samples)
-    if pixels.ndim == 3:
-        pixels = pixels[..., None]
-    expected = (encoder.height, encoder.width, encoder.channels)
-    if pixels.ndim != 4 or pixels.shape[1:] != expected:
-        message = f"the model takes pictures of shape {expected}, not {pixels.shape[1:]}"
-        raise JobError([Problem("", message)])
-    return np.ascontiguousarray(pixels.clip(0, 255).astype(np.uint8))
+    if isinstance(samples, np.ndarray):
+        if samples.ndim != 2 or samples.shape[1] != len(encoder.columns):
+            shape, wanted = " x ".join(map(str, samples.shape)), ", ".join(encoder.columns)
+            raise JobError([Problem("", f"an array of {shape}; expected a column for each of {wanted}")])
+        samples = pd.DataFrame(samples, columns=list(encoder.columns))
+    encoder.check(samples)
+    return samples

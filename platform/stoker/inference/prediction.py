@@ -6,56 +6,57 @@ from pathlib import Path
 import pandas as pd
 
 from stoker.datasets.encoders import ImageEncoder
-from stoker.datasets.formats.image_folder import decode, picture_files
+from stoker.datasets.formats import idx, image_folder
+from stoker.datasets.inspection import infer_format
 from stoker.datasets.loading import read_source
 from stoker.datasets.samples import Pictures
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
-from stoker.spec.dataset import IMAGE_SUFFIXES, Columns, Dataset, Format
+from stoker.spec.dataset import BUILTIN, IMAGE_SUFFIXES, Columns, Format
 
 
 def predict(model: Model, source: str, format_name: Format | None = None) -> pd.DataFrame:
     """Predict a file, a folder or glob of pictures, or a built-in dataset.
 
     Returns:
-        The task's predictions, with a first column `input` that names the picture, or all columns of the table behind them.
+        The task's predictions; before them a column `input` that names the picture, or behind them all columns of the
+        table.
 
     Raises:
         NotFound: nothing is there.
         JobError: it is not what the model takes.
 
     """
+    check_there(source)
     encoder = model.encoders.input
-    if isinstance(encoder, ImageEncoder):
-        files = _pictures(source)
-        if files:
-            pixels = decode(files, (encoder.height, encoder.width), channels=encoder.channels)
-            table = model.predict(pixels)
-            table.insert(0, "input", [str(file) for file in files])
-            return table
+    if isinstance(encoder, ImageEncoder) and source not in BUILTIN:
+        names, pixels = _pictures(source, format_name, encoder)
+        table = model.predict(pixels)
+        table.insert(0, "input", names)
+        return table
     dataset = model.job.dataset.model_copy(update={"source": source, "format": format_name, "columns": Columns()})
-    raw, _ = read_source(Dataset.model_validate(dataset.model_dump()))
+    raw, _ = read_source(dataset)
     if isinstance(raw, Pictures):
         table = model.predict(raw.pixels)
         table.insert(0, "input", list(raw.names))
         return table
     predictions = model.predict(raw.frame)
-    return pd.concat([predictions, raw.frame.reset_index(drop=True)], axis=1)
+    clashing = {name: f"input/{name}" for name in raw.frame.columns if name in predictions.columns}
+    return pd.concat([predictions, raw.frame.rename(columns=clashing)], axis=1)
 
 
-def _pictures(source: str) -> list[Path]:
-    """List the pictures that a path or glob names; none where it is something else."""
-    if has_magic(source) and not Path(source).exists():
-        files = sorted(Path(name) for name in glob(source, recursive=True))
-        if not files:
-            raise NotFound(f"no file matches '{source}'")
-        return [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    path = Path(source).expanduser()
-    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-        return [path]
-    if path.is_dir():
-        files = picture_files(path)
-        if not files and not list(path.glob("*idx3*")):
-            raise JobError([Problem("", f"no pictures in '{source}'")])
-        return files
-    return []
+def check_there(source: str) -> None:
+    """Check that a source names something.
+
+    Raises:
+        NotFound: there is nothing.
+
+    """
+    if source in BUILTIN or Path(source).expanduser().exists():
+        return
+    if not has_magic(source):
+        raise NotFound(f"no file or folder '{source}'")
+    if not glob(source, recursive=True):  # noqa: PTH207  # Path.glob takes no absolute pattern
+        raise NotFound(f"no file matches '{source}'")
+
+

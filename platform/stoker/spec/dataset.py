@@ -46,7 +46,7 @@ class Columns(Section):
     """Columns to leave out."""
 
     weight: str | None = None
-    """A column with the weight of each row in loss and metrics."""
+    """A column with the weight of each row in the loss; in the other metrics all rows count the same."""
 
     group: str | None = None
     """A column whose equal values stay in one part of the split."""

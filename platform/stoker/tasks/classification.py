@@ -38,14 +38,16 @@ class Classification(Task):
     def metrics(self, output: Output) -> "MetricCollection":
         """Accuracy over all samples; F1 and one-against-rest AUROC as means over the classes."""
         from torchmetrics import MetricCollection  # seconds to import: not before the first evaluation
-        from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MulticlassF1Score
+        from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+        from stoker.tasks.defined_metrics import Auroc
 
         count = len(_classes(output))
         return MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(count, average="micro", validate_args=False),
                 "f1": MulticlassF1Score(count, average="macro", validate_args=False),
-                "auroc": MulticlassAUROC(count, average="macro", thresholds=None, validate_args=False),
+                "auroc": Auroc(count, average="none", thresholds=None, validate_args=False),
             },
             compute_groups=False,
         )

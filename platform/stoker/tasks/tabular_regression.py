@@ -42,9 +42,11 @@ class TabularRegression(Task):
     def metrics(self, output: Output) -> "MetricCollection":
         """RMSE and MAE in the label's own unit, and the share of variance explained."""
         from torchmetrics import MetricCollection  # seconds to import: not before the first evaluation
-        from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
+        from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError
 
-        metrics = {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()}
+        from stoker.tasks.defined_metrics import R2
+
+        metrics = {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2()}
         collection: MetricCollection = MetricCollection(metrics, compute_groups=False).set_dtype(torch.float64)
         return collection
 

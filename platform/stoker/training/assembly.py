@@ -1,27 +1,25 @@
 """From a job to dataset, network and objective, checked against each other."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
+from pydantic import TypeAdapter
 
 from stoker.architectures.network import build_network, misfits, with_sizes
 from stoker.datasets.batches import Batches
 from stoker.datasets.loading import LoadedDataset, load_dataset
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
-from stoker.spec.architecture import FAMILIES, Architecture
+from stoker.spec.architecture import Architecture, ArchitectureChoice
 from stoker.spec.job import Job
-from stoker.spec.task import TASKS, Direction
+from stoker.spec.task import TASKS, Direction, TaskName
+from stoker.spec.training import Training
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Task
 from stoker.training.parallel import machine_cpus
-
-if TYPE_CHECKING:
-    from torchmetrics import MetricCollection
 
 SMALLEST_BATCH, LARGEST_BATCH = 16, 512
 STEPS_PER_EPOCH = 64
@@ -108,11 +106,6 @@ class Assembly:
         """Where the parts are."""
         return self.parts["train"].ids.device
 
-    @cached_property
-    def metrics(self) -> "MetricCollection":
-        """The task's metrics; the first use imports their library."""
-        return self.task.metrics(self.data.encoders.output).to(self.device)
-
     def batches(self) -> Batches:
         """Make the training batches."""
         return Batches(
@@ -132,30 +125,30 @@ def prepare(job: Job) -> Prepared:
         JobError: data and job do not fit.
 
     """
-    task = TASKS[job.task]
-    data = load_dataset(job.dataset, task)
+    data = load_dataset(job.dataset, TASKS[job.task])
     samples = len(data.parts["train"])
-    architecture = job.architecture or FAMILIES[task.families[0]](family=task.families[0])
-    architecture = with_sizes(architecture, data.encoders.signature, samples)  # type: ignore[arg-type] - FAMILIES' union
-    problems = [*misfits(architecture, data.encoders.signature), *_length_problems(job, samples)]
+    chosen = job.architecture or default_architecture(job.task)
+    architecture = with_sizes(chosen, data.encoders.signature, samples)
+    problems = [
+        *misfits(architecture, data.encoders.signature),
+        *_length_problems(job.training, samples),
+        *_metric_problems(job.training, data),
+    ]
     if problems:
         raise JobError(problems)
-    training = job.training
-    batch_size = training.batch_size or default_batch_size(samples)
-    epochs = training.epochs
-    if not (epochs or training.steps or training.time):
-        epochs = default_epochs(-(-samples // batch_size))
-    best = training.checkpoint.best or f"{task.best}/{'val' if 'val' in data.parts else 'train'}"
-    completed = training.model_copy(
-        update={
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "checkpoint": training.checkpoint.model_copy(update={"best": best}),
-        }
-    )
-    resources = job.resources.model_copy(update={"cpus": job.resources.cpus or machine_cpus()})
-    update = {"architecture": architecture, "dataset": data.spec, "training": completed, "resources": resources}
+    update = {
+        "architecture": architecture,
+        "dataset": data.spec,
+        "training": _completed(job, data),
+        "resources": job.resources.model_copy(update={"cpus": job.resources.cpus or machine_cpus()}),
+    }
     return Prepared(job.model_copy(update=update), data)
+
+
+def default_architecture(task: TaskName) -> Architecture:
+    """Choose the first family of a task."""
+    family: Architecture = TypeAdapter(ArchitectureChoice).validate_python(TASKS[task].families[0])
+    return family
 
 
 def assemble(prepared: Prepared, device: torch.device) -> Assembly:
@@ -166,7 +159,7 @@ def assemble(prepared: Prepared, device: torch.device) -> Assembly:
         torch.manual_seed(job.training.seed)
         network = build_network(prepared.architecture, prepared.data.encoders.signature)
     if "image" in prepared.data.parts["train"].inputs:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - missing in torch's stubs
+        network = network.to(memory_format=torch.channels_last)
     task = TASK_CLASSES[job.task]()
     objective = task.objective(network, prepared.data.encoders.output).to(device)
     return Assembly(prepared, {name: part.to(device) for name, part in prepared.data.parts.items()}, task, objective)
@@ -184,9 +177,36 @@ def default_epochs(steps_per_epoch: int) -> int:
     return min(max(round(DEFAULT_STEPS / steps_per_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
-def _length_problems(job: Job, samples: int) -> list[Problem]:
-    training = job.training
+def _completed(job: Job, data: LoadedDataset) -> Training:
+    training, samples = job.training, len(data.parts["train"])
+    batch_size = training.batch_size or default_batch_size(samples)
+    epochs = training.epochs
+    if not (epochs or training.steps or training.time):
+        epochs = default_epochs(-(-samples // batch_size))
+    best = training.checkpoint.best or f"{TASKS[job.task].best}/{'val' if 'val' in data.parts else 'train'}"
+    update = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "micro_batch": training.micro_batch and min(training.micro_batch, batch_size),
+        "checkpoint": training.checkpoint.model_copy(update={"best": best}),
+    }
+    return training.model_copy(update=update)
+
+
+def _length_problems(training: Training, samples: int) -> Iterator[Problem]:
     if training.batch_size and training.batch_size > samples:
         message = f"{training.batch_size} is more than the {samples} training samples; use at most {samples}"
-        return [Problem("training.batch_size", message)]
-    return []
+        yield Problem("training.batch_size", message)
+
+
+def _metric_problems(training: Training, data: LoadedDataset) -> Iterator[Problem]:
+    """Check what only the data can tell: that there are samples to measure the named metrics on."""
+    stopping = training.early_stopping
+    named = {
+        "training.checkpoint.best": training.checkpoint.best,
+        "training.early_stopping.metric": stopping.metric if stopping else None,
+    }
+    for path, metric in named.items():
+        if metric and metric.endswith("/val") and "val" not in data.parts:
+            cure = f"use {metric.removesuffix('val')}train, or give dataset.split.val a larger share"
+            yield Problem(path, f"'{metric}' cannot be measured: the validation part is empty; {cure}")

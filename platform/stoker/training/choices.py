@@ -18,21 +18,18 @@ GAIN = 1.3
 def choose(prepared: Prepared, device: torch.device) -> Prepared:
     """Fill in the choices that are still open, by timing three steps of each kind on throw-away weights."""
     training = prepared.job.training
+    candidates = [training.precision]
+    if training.precision == "auto":
+        candidates = ["fp32", "bf16"] if supports_bf16(device) else ["fp32"]
     open_length = not (training.epochs or training.steps)
-    if training.precision != "auto" and not open_length:
-        return prepared
-    update: dict[str, object] = {}
-    candidates = [training.precision] if training.precision != "auto" else ["fp32"]
-    if training.precision == "auto" and supports_bf16(device):
-        candidates.append("bf16")
     if len(candidates) == 1 and not open_length:
         return _with(prepared, {"precision": candidates[0]})
-    assembly = assemble(_with(prepared, {"steps": 1}), device)
+    assembly = assemble(prepared, device)
     seconds = {precision: step_seconds(assembly, precision) for precision in candidates}
     chosen = candidates[0]
-    if "bf16" in seconds and "fp32" in seconds and seconds["fp32"] > GAIN * seconds["bf16"]:
+    if len(seconds) > 1 and seconds["fp32"] > GAIN * seconds["bf16"]:
         chosen = "bf16"
-    update["precision"] = chosen
+    update: dict[str, object] = {"precision": chosen}
     if open_length:
         assert training.time is not None
         update["steps"] = max(1, round(time_seconds(training.time) / seconds[chosen]))
@@ -51,7 +48,7 @@ def step_seconds(assembly: Assembly, precision: str) -> float:
             for micro_batch, noise in batch.micro_batches:
                 with arithmetic(assembly.device, precision):
                     losses = objective(micro_batch, objective.turns(0)[0], noise)
-                torch.stack([loss.total for loss in losses.values()]).sum().backward()
+                torch.autograd.backward([loss.total for loss in losses.values()])
             if assembly.device.type == "cuda":
                 torch.cuda.synchronize(assembly.device)
             if attempt:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stoker.datasets.batches import Step
@@ -91,7 +91,7 @@ class TrainingState:
     """Everything that changes while training."""
 
     assembly: Assembly
-    parameters: dict[str, list[Tensor]]
+    parameters: dict[str, list[nn.Parameter]]
     """What each turn changes."""
     optimizers: dict[str, tuple[Optimizer, ...]]
     schedules: tuple[Schedule, ...]
@@ -186,7 +186,7 @@ def _step(run: str, state: TrainingState, batch: Step, measured: bool) -> StepEn
         schedule.step()
     state.step += 1
     state.unread.append(sums)
-    losses = {term: total / weight for term, (total, weight) in sums.items()}
+    losses = {term: _mean(total, weight) for term, (total, weight) in sums.items()}
     if len(state.unread) >= CHECKED_STEPS:
         _read_losses(state)
     return StepEnd(run, state.epoch, state.step, losses, learning_rate, norm)
@@ -202,8 +202,7 @@ def _accumulate(state: TrainingState, batch: Step, turn: str) -> dict[str, tuple
     ((micro_batch, noise),) = batch.micro_batches
     with arithmetic(state.assembly.device, state.assembly.job.training.precision):
         losses = state.assembly.objective(micro_batch, turn, noise)
-    means = [loss.total / loss.weight for loss in losses.values()]
-    (means[0] if len(means) == 1 else torch.stack(means).sum()).backward()
+    torch.autograd.backward([_mean(loss.total, loss.weight) for loss in losses.values()], inputs=state.parameters[turn])
     return {term: (loss.total.detach(), loss.weight) for term, loss in losses.items()}
 
 
@@ -224,41 +223,51 @@ def _accumulate_micro_batches(state: TrainingState, batch: Step, turn: str) -> d
                 total, weight = sums[term]
                 sums[term] = (total + loss.total.detach(), weight + loss.weight)
     for term, (_, weight) in sums.items():
-        torch._foreach_div_(gradients[term], weight)
+        torch._foreach_div_(gradients[term], _divisor(weight))
         for parameter, gradient in zip(parameters, gradients[term], strict=True):
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
     return sums
 
 
+def _mean(total: Tensor, weight: Tensor) -> Tensor:
+    """Divide a sum by what it counts."""
+    return total / _divisor(weight)
+
+
+def _divisor(weight: Tensor) -> Tensor:
+    """Return the weight; where nothing is counted, the sum is 0 and must stay so."""
+    return torch.where(weight == 0, 1.0, weight)
+
+
 def _read_losses(state: TrainingState) -> None:
     """Add the losses of past steps to the epoch's; name the step at which they stopped being finite."""
     first = state.step - len(state.unread) + 1
-    for term in state.unread[0] if state.unread else ():
-        pairs = torch.stack([torch.stack(step[term]).double() for step in state.unread if term in step]).tolist()
-        for number, (total, _) in enumerate(pairs):
-            if not math.isfinite(total):
-                place = f"step {first + number} (epoch {state.epoch + 1})"
-                raise TrainingFailed(Cause.NON_FINITE, f"the {term} became {total} at {place}")
-        total, weight = state.sums.get(term, (0.0, 0.0))
-        state.sums[term] = (total + sum(pair[0] for pair in pairs), weight + sum(pair[1] for pair in pairs))
+    named = [(first + place, term, pair) for place, step in enumerate(state.unread) for term, pair in step.items()]
     state.unread.clear()
+    values = torch.stack([torch.stack(pair).double() for _, _, pair in named]).tolist() if named else []
+    for (step, term, _), (total, weight) in zip(named, values, strict=True):
+        if not math.isfinite(total):
+            place = f"step {step} (epoch {state.epoch + 1})"
+            raise TrainingFailed(Cause.NON_FINITE, f"the {term} became {total} at {place}")
+        before = state.sums.get(term, (0.0, 0.0))
+        state.sums[term] = (before[0] + total, before[1] + weight)
 
 
 def _epoch_metrics(state: TrainingState) -> dict[str, float]:
     """Close the epoch: its training loss as it was while training, and all metrics of the evaluated part."""
     _read_losses(state)
-    assembly = state.assembly
-    part = assembly.prepared.evaluated_part
-    precision = assembly.job.training.precision
-    metrics = {f"{quantity}/{part}": value for quantity, value in evaluate(assembly, part, precision).items()}
-    metrics |= {f"{term}/train": total / weight for term, (total, weight) in state.sums.items()}
-    state.sums.clear()
     watched = {state.best.metric, *([state.stopping.metric] if state.stopping else [])}
-    if not watched <= metrics.keys():
-        metrics = {
-            f"{quantity}/train": value for quantity, value in evaluate(assembly, "train", precision).items()
-        } | metrics
-    return metrics
+    running = {f"{term}/train": total / weight for term, (total, weight) in state.sums.items() if weight}
+    state.sums.clear()
+    parts = {state.assembly.prepared.evaluated_part, *(metric.split("/")[1] for metric in watched - running.keys())}
+    metrics: dict[str, float] = {}
+    for part in sorted(parts):
+        for quantity, value in evaluate(state.assembly, part, state.assembly.job.training.precision).items():
+            metrics[f"{quantity}/{part}"] = value
+        if not math.isfinite(loss := metrics.get(f"loss/{part}", 0.0)):
+            message = f"the loss of the {part} part is {loss} after step {state.step} (epoch {state.epoch})"
+            raise TrainingFailed(Cause.NON_FINITE, message)
+    return metrics | running
 
 
 def _take_in(state: TrainingState, metrics: dict[str, float]) -> bool:

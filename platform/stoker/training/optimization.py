@@ -76,9 +76,8 @@ class Schedule:
             case spec.OneCycle():
                 top = [float(group["lr"]) for group in optimizer.param_groups]
                 share = min(max(warmup / steps, 1e-6), 1.0)
-                cycle_momentum = any(key in optimizer.defaults for key in ("momentum", "betas"))
-                main = schedulers.OneCycleLR(
-                    optimizer, max_lr=top, total_steps=steps + 1, pct_start=share, cycle_momentum=cycle_momentum
+                main = schedulers.OneCycleLR(  # the momentum stays what the job says
+                    optimizer, max_lr=top, total_steps=steps + 1, pct_start=share, cycle_momentum=False
                 )
                 warmup = 0  # the rise is part of the cycle
             case spec.Step(every=every, factor=factor):

@@ -14,8 +14,8 @@ M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD = -3, -1, -2
 def keep_freed_memory() -> bool:
     """Tell glibc to keep freed memory for the next step instead of giving it back to the kernel page by page.
 
-    A small convolutional net otherwise spends a fifth to a half of each CPU step in page faults. Call it before the first
-    large tensor. Without effect, and False, where the C library is another one.
+    A small convolutional net otherwise spends a fifth to a half of each CPU step in page faults. Call it before the
+    first large tensor. Without effect, and False, where the C library is another one.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -48,7 +48,8 @@ def supports_bf16(device: torch.device) -> bool:
     """Tell whether the device computes in bfloat16 in hardware; elsewhere it is only slower."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private: a torch without them has no answer
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
 def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -131,5 +131,5 @@ def _eight_bits(picture: Picture.Image) -> Picture.Image:
 
 
 def _class_of(file: Path, root: Path, part: str) -> str:
-    """The first folder below the part's folder (or the root, where there are no parts)."""
+    """Name the first folder below the part's folder (or the root, where there are no parts)."""
     return file.relative_to(root).parts[1 if part else 0]

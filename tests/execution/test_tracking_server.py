@@ -1,0 +1,106 @@
+"""Runs that are recorded by a server, or not at all."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from stoker.tracking.record import State
+
+TABLE = """
+name: weather
+task: tabular-classification
+dataset: {source: weather.csv, columns: {label: rain}}
+training: {epochs: 30, precision: fp32}
+tracking: {experiment: weather, register: rain}
+"""
+
+
+@pytest.fixture
+def server(tmp_path, until):
+    """A tracking server with a store of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path / "server"
+    folder.mkdir()
+    uri = f"http://127.0.0.1:{port}"
+    store, files = f"sqlite:///{folder / 'mlflow.db'}", str(folder / "files")
+    command = ["server", "--backend-store-uri", store, "--artifacts-destination", files, "--port", str(port)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "mlflow", *command, "--workers", "1"],
+            cwd=folder,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    until(lambda: _healthy(uri), "the tracking server", 90)
+    yield uri
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(20)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A table with numbers, words, a missing value here and there, and a column that numbers the rows."""
+    rows = []
+    for number in range(300):
+        damp, wind = number % 7, ("north", "south", "west")[number % 3]
+        rain = "yes" if damp > 3 or wind == "west" else "no"
+        rows.append((number, damp if number % 11 else None, wind if number % 13 else None, rain))
+    pd.DataFrame(rows, columns=["id", "damp", "wind", "rain"]).to_csv(tmp_path / "weather.csv", index=False)
+
+
+def test_a_server_gets_the_run_its_model_and_a_version(home, server, table, job_file, tmp_path):
+    home.environment["MLFLOW_TRACKING_URI"] = server
+    submitted = home.json("submit", job_file(TABLE))
+    assert not (home.path / "mlflow.db").exists()
+    assert submitted["metrics"]["accuracy/test"] > 0.8
+    client = MlflowClient(server)
+    run = client.get_run(submitted["mlflow_run"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["dataset.columns.features"] == '["damp", "wind"]'
+    assert run.data.metrics["accuracy/test"] == submitted["metrics"]["accuracy/test"]
+    mlflow.set_tracking_uri(server)
+    model = mlflow.pyfunc.load_model("models:/rain/1")
+    answer = model.predict(pd.DataFrame({"damp": [6.0, None, 0.0], "wind": ["north", "west", "never seen"]}))
+    assert list(answer["prediction"])[:2] == ["yes", "yes"]
+    assert home.json("status", "@last")["state"] == "SUCCEEDED"
+
+
+def test_a_server_that_is_down_is_said_before_anything_starts(home, table, job_file):
+    home.environment["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"
+    message = home.stoker("submit", job_file(TABLE), succeeds=False)
+    assert message == (
+        "error: tracking server http://127.0.0.1:9 does not answer (Connection refused); "
+        "start it, or unset MLFLOW_TRACKING_URI to use the embedded store\n"
+    )
+    assert not (home.path / "runs").exists()
+
+
+def test_without_tracking_there_is_no_store(home, table, job_file, tmp_path):
+    job = job_file(TABLE.replace("{experiment: weather, register: rain}", "none"))
+    submitted = home.json("submit", job)
+    run = home.run(submitted["id"])
+    assert run.record().state is State.SUCCEEDED
+    assert not (home.path / "mlflow.db").exists()
+    assert (run.model / "weights.safetensors").exists()
+    home.stoker("predict", "weather", "--input", tmp_path / "weather.csv", "--output", tmp_path / "out.csv")
+    assert (pd.read_csv(tmp_path / "out.csv")["prediction"] == pd.read_csv(tmp_path / "weather.csv")["rain"]).mean() > 0.8
+
+
+def _healthy(uri):
+    try:
+        urllib.request.urlopen(f"{uri}/health", timeout=2).close()
+    except OSError:
+        return False
+    return True
