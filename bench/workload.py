@@ -62,12 +62,12 @@ def on_cpu(prepared: Prepared) -> Assembly:
     return assemble(prepared, torch.device("cpu"))
 
 
-def recorded_steps(assembly: Assembly, folder: Path) -> Iterator[torch.Tensor | None]:
+def recorded_steps(assembly: Assembly, folder: Path, norm_every: int = 1) -> Iterator[torch.Tensor | None]:
     """Train through the platform's loop as a worker does, every step recorded; yield what pairing.Training asks for."""
     folder.mkdir()
     recorder = Recorder(RunFolder(folder))
     recorder.begin(assembly.prepared)
-    for event in train("bench", assembly, record_every=1):
+    for event in train("bench", assembly, record_every=norm_every):
         match event:
             case StepEnd():
                 recorder.step(event, recorded=True)

@@ -1,6 +1,7 @@
 """What a job will do, worked out before anything starts: on torch's meta device, with the real data's shapes."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from stoker.architectures.network import build_network, example_inputs, parameter_count
 from stoker.errors import JobError, Problem
 from stoker.spec.job import Job
+from stoker.spec.resources import Resources
+from stoker.spec.signature import Signature
 from stoker.spec.training import Muon, Sgd
 from stoker.training.assembly import Prepared, prepare
 from stoker.training.parallel import machine_cpus
@@ -63,13 +66,12 @@ def make_plan(job: Job) -> Plan:
         JobError: the data, the network or the machine does not fit; paths only, the file's lines are the caller's.
 
     """
-    gpus = _gpus(job)
-    cpus = machine_cpus()
-    if job.resources.cpus and job.resources.cpus > cpus:
-        raise JobError([Problem("resources.cpus", f"{job.resources.cpus} asked for, this machine has {cpus}")])
+    if problems := list(_resource_problems(job.resources)):
+        raise JobError(problems)
+    gpus = min(torch.cuda.device_count(), 1) if job.resources.gpus is None else job.resources.gpus
     prepared = prepare(job.model_copy(update={"resources": job.resources.model_copy(update={"gpus": gpus})}))
-    layers, parameters, activations = _layers(prepared)
-    memory = _memory_mib(prepared, parameters, activations)
+    layers, parameters = _layers(prepared)
+    memory = _memory_mib(prepared, parameters, sum(math.prod(layer.shape) for layer in layers))
     available = psutil.virtual_memory().available / MIB
     open_length = not (prepared.job.training.epochs or prepared.job.training.steps)
     notes = list(prepared.data.notes)
@@ -93,45 +95,44 @@ def make_plan(job: Job) -> Plan:
     )
 
 
-def _gpus(job: Job) -> int:
-    there = torch.cuda.device_count()
-    wanted = job.resources.gpus
-    if wanted is None:
-        return min(there, 1)
-    if wanted > there:
-        cure = "use 0" if there == 0 else f"use at most {there}"
-        raise JobError([Problem("resources.gpus", f"{wanted} asked for, this machine has {there}; {cure}")])
-    return wanted
+def _resource_problems(resources: Resources) -> Iterator[Problem]:
+    """Compare what is asked for with this machine."""
+    there = {"gpus": torch.cuda.device_count(), "cpus": machine_cpus()}
+    for name, most in there.items():
+        wanted = getattr(resources, name)
+        if wanted is not None and wanted > most:
+            cure = f"use at most {most}" if most else "use 0"
+            yield Problem(f"resources.{name}", f"{wanted} asked for, this machine has {most}; {cure}")
 
 
-def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int, int]:
-    """Run one sample of shapes through the network; also count the numbers its layers put out.
+def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int]:
+    """Trace the network without computing it, and count its parameters.
 
-    The network is built on the meta device, where nothing is computed. Tracing convolutions there loads torch's compiler,
-    which takes seconds; so a small network gets memory (of any content) for the trace.
+    It is built on the meta device, where nothing is computed. Tracing convolutions there loads torch's compiler, which
+    takes seconds; so a small network gets memory (of any content) for the trace.
     """
     signature = prepared.data.encoders.signature
     with torch.device("meta"):
         network = build_network(prepared.architecture, signature)
-    device = "meta"
-    if parameter_count(network) < SMALL_NETWORK:
-        device = "cpu"
-        network.to_empty(device=device)
+    parameters = parameter_count(network)
+    if parameters < SMALL_NETWORK:
+        return trace(network.to_empty(device="cpu"), signature, "cpu"), parameters
+    return trace(network, signature, "meta"), parameters
+
+
+def trace(network: nn.Module, signature: Signature, device: str) -> tuple[Layer, ...]:
+    """Run one sample of zeros through a network, and note what its layers put out."""
     layers: list[Layer] = []
 
     def note(name: str, module: nn.Module, _: Any, output: Tensor) -> None:
         layers.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), parameter_count(module)))
 
-    hooks = [
-        module.register_forward_hook(partial(note, name))
-        for name, module in network.named_modules()
-        if not list(module.children()) and not isinstance(module, nn.Identity)
-    ]
+    for name, module in network.named_modules():
+        if not list(module.children()) and not isinstance(module, nn.Identity):
+            module.register_forward_hook(partial(note, name))
     with torch.no_grad():
         network(example_inputs(signature, 1, device))
-    for hook in hooks:
-        hook.remove()
-    return tuple(layers), parameter_count(network), sum(math.prod(layer.shape) for layer in layers)
+    return tuple(layers)
 
 
 def _memory_mib(prepared: Prepared, parameters: int, activations: int) -> float:

@@ -42,7 +42,9 @@ class Home:
             text=True,
             timeout=DEADLINE_S,
         )
-        assert (done.returncode == 0) is succeeds, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
+        assert (done.returncode == 0) is succeeds, (
+            f"exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
+        )
         return done.stdout if succeeds else done.stderr
 
     def json(self, *arguments: object) -> Any:

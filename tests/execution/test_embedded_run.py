@@ -28,9 +28,9 @@ def test_ends_in_one_state_with_metrics_of_every_part(digits):
     _, run = digits
     status = run.record().status
     assert status.state is State.SUCCEEDED
-    assert {f"{metric}/{part}" for metric in ("loss", "accuracy", "f1", "auroc") for part in ("train", "val", "test")} == set(
-        status.metrics
-    )
+    assert {
+        f"{metric}/{part}" for metric in ("loss", "accuracy", "f1", "auroc") for part in ("train", "val", "test")
+    } == set(status.metrics)
     assert status.metrics["accuracy/test"] > 0.9
 
 
@@ -49,7 +49,9 @@ def test_mlflow_has_the_run_by_its_tag_finished_and_named(digits, page):
 def test_every_value_of_the_journal_is_in_mlflow_exactly_once(digits, page):
     _, run = digits
     client, found = page
-    journal = [(key, entry.step, value) for entry, _ in read_journal(run.journal) for key, value in entry.metrics.items()]
+    journal = [
+        (key, entry.step, value) for entry, _ in read_journal(run.journal) for key, value in entry.metrics.items()
+    ]
     assert len(journal) == len({(key, step) for key, step, _ in journal})
     keys = {key for key, _, _ in journal}
     stored = [(key, m.step, m.value) for key in keys for m in client.get_metric_history(found.info.run_id, key)]
@@ -75,7 +77,13 @@ def test_system_metrics_are_recorded(page):
 def test_the_page_holds_job_environment_and_pictures(digits, page):
     client, found = page
     files = {file.path for file in client.list_artifacts(found.info.run_id)}
-    assert {"resolved.yaml", "environment.json", "confusion-matrix-test.png", "worst-test.csv", "worst-test.png"} <= files
+    assert {
+        "resolved.yaml",
+        "environment.json",
+        "confusion-matrix-test.png",
+        "worst-test.csv",
+        "worst-test.png",
+    } <= files
     _, run = digits
     with Image.open(run.artifacts / "worst-test.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 10  # it shows something
@@ -153,7 +161,8 @@ def test_nothing_of_ray_is_left(digits):
     sessions = [
         file.path
         for process in psutil.process_iter()
-        if process.username() == psutil.Process().username() and (process.name() or "").startswith(("raylet", "gcs_server"))
+        if process.username() == psutil.Process().username()
+        and (process.name() or "").startswith(("raylet", "gcs_server"))
         for file in process.open_files()
         if run.path.name in file.path
     ]

@@ -27,9 +27,13 @@ def stranger(tmp_path_factory):
     uvicorn = python.with_name("uvicorn")  # MLflow calls it by name, as an installed one would be
     uvicorn.write_text(f"#!{python}\nfrom uvicorn.main import main\nmain()\n")
     uvicorn.chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MLFLOW_TRACKING_URI")
+    }
     environment["PATH"] = f"{python.parent}{os.pathsep}{environment['PATH']}"
-    missing = subprocess.run([python, "-c", "import mlflow, torch, stoker"], env=environment, capture_output=True, text=True)
+    missing = subprocess.run(
+        [python, "-c", "import mlflow, torch, stoker"], env=environment, capture_output=True, text=True
+    )
     assert "No module named 'stoker'" in missing.stderr
     return python, environment
 
@@ -103,5 +107,3 @@ def _free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-

@@ -95,7 +95,9 @@ def test_without_tracking_there_is_no_store(home, table, job_file, tmp_path):
     assert not (home.path / "mlflow.db").exists()
     assert (run.model / "weights.safetensors").exists()
     home.stoker("predict", "weather", "--input", tmp_path / "weather.csv", "--output", tmp_path / "out.csv")
-    assert (pd.read_csv(tmp_path / "out.csv")["prediction"] == pd.read_csv(tmp_path / "weather.csv")["rain"]).mean() > 0.8
+    assert (
+        pd.read_csv(tmp_path / "out.csv")["prediction"] == pd.read_csv(tmp_path / "weather.csv")["rain"]
+    ).mean() > 0.8
 
 
 def _healthy(uri):

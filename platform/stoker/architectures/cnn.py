@@ -32,10 +32,7 @@ class Cnn(nn.Module):
         stage = Residual if settings.blocks == "residual" else Plain
         widths = [signature.input.channels, *settings.channels]
         self.stages = nn.Sequential(
-            *(
-                stage(before, after, settings.kernel, settings.activation)
-                for before, after in pairwise(widths)
-            )
+            *(stage(before, after, settings.kernel, settings.activation) for before, after in pairwise(widths))
         )
         self.mean = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(settings.dropout) if settings.dropout else nn.Identity()

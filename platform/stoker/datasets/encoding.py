@@ -68,6 +68,9 @@ def encode_labelled(raw: Raw, encoders: Encoders, weight: str | None = None) -> 
     """
     if len(raw) == 0:
         raise JobError([Problem("", "no rows to evaluate")])
+    if isinstance(raw, Table) != isinstance(encoders.input, TableEncoder):
+        kinds = ("pictures", "a table") if isinstance(raw, Table) else ("a table", "pictures")
+        raise JobError([Problem("", f"the model takes {kinds[0]}, the input is {kinds[1]}")])
     if isinstance(raw, Table):
         assert isinstance(encoders.input, TableEncoder)
         encoders.input.check(raw.frame, raw.label)

@@ -1,13 +1,14 @@
 """The run's page in MLflow, opened beside the start of Ray; training never waits for it."""
 
 import fcntl
+import getpass
 import hashlib
 import importlib
 import json
 import platform
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ class Recording:
         try:
             model_uri = self._log_result(self._tracked, result) if state is State.SUCCEEDED else ""
             lost = self._shipper.close(PATIENCE_S)
-            note = f"{result.cause}: {result.message}" if result.cause else ""
+            note = f"{result.cause}: {result.message}" if result.cause else result_note(self._header.id, result.metrics)
             facts = {f"stoker.{name}": text for name, text in result.facts.items()}
             cause = {"stoker.cause": result.cause} if result.cause else {}
             self._tracked.end(state, note, {**facts, **cause})
@@ -72,6 +73,7 @@ class Recording:
 
         artifacts = self._settings.artifacts if self._settings.embedded else None
         tags = {
+            "mlflow.user": getpass.getuser(),
             "stoker.version": stoker.__version__,
             "stoker.code": code_hash(),
             "stoker.task": self._header.task,
@@ -105,6 +107,20 @@ class Recording:
         register = None if job.tracking == "none" else job.tracking.register_as
         with packaged(self._folder.model) as model:
             return tracked.log_model(model, register, result.best_step)
+
+
+def result_note(run: str, metrics: Mapping[str, float]) -> str:
+    """Write the results of the best weights as the page's description, in Markdown; empty without results."""
+    if not metrics:
+        return ""
+    quantities = sorted({key.split("/")[0] for key in metrics})
+    parts = [part for part in ("train", "val", "test") if any(key.endswith(f"/{part}") for key in metrics)]
+    lines = [f"| best weights | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|"]
+    for quantity in quantities:
+        values = [metrics.get(f"{quantity}/{part}") for part in parts]
+        cells = ["" if value is None else f"{value:.4g}" for value in values]
+        lines.append(f"| {quantity} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"`stoker predict {run} --input DATA`"])
 
 
 def describe_environment() -> dict[str, str]:

@@ -85,7 +85,8 @@ def _run(folder: RunFolder) -> WorkerResult:
     end = _train(folder, assembly, recorder)
     recorder.say("evaluating")
     metrics = _evaluate(folder, assembly)
-    recorder.final(end.step, end.best_epoch, {key: value for key, value in metrics.items() if key.endswith("/test")})
+    curves = {"loss/train", *(key for key in metrics if key.endswith(f"/{prepared.evaluated_part}"))}
+    recorder.final(end.step, end.best_epoch, {key: value for key, value in metrics.items() if key not in curves})
     recorder.say("saving the model")
     network = assembly.objective.groups()["network"]
     save_model(folder.model, prepared.job, prepared.data.encoders, network)

@@ -3,6 +3,7 @@
 from glob import glob, has_magic
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from stoker.datasets.encoders import ImageEncoder
@@ -10,6 +11,7 @@ from stoker.datasets.formats import idx, image_folder
 from stoker.datasets.inspection import infer_format
 from stoker.datasets.loading import read_source
 from stoker.datasets.samples import Pictures
+from stoker.datasets.sources.local import read_as
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
 from stoker.spec.dataset import BUILTIN, IMAGE_SUFFIXES, Columns, Format
@@ -60,3 +62,18 @@ def check_there(source: str) -> None:
         raise NotFound(f"no file matches '{source}'")
 
 
+def _pictures(source: str, format_name: Format | None, encoder: ImageEncoder) -> tuple[list[str], np.ndarray]:
+    """Read the pictures that a path or glob names, in the model's size, with their names."""
+    size = (encoder.height, encoder.width)
+    path = Path(source).expanduser()
+    if path.exists() and "idx" in (format_name, infer_format(path)):
+        pictures = read_as(source, lambda: idx.read_without_labels(path, size))
+        return list(pictures.names), pictures.pixels
+    if path.is_dir():
+        files = image_folder.picture_files(path)
+    else:
+        found = [path] if path.exists() else sorted(map(Path, glob(source, recursive=True)))  # noqa: PTH207  # as above
+        files = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise JobError([Problem("", f"no pictures in '{source}'")])
+    return list(map(str, files)), image_folder.decode(files, size, channels=encoder.channels)

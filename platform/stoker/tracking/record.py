@@ -253,9 +253,8 @@ def runs(home: Path) -> list[RunFolder]:
     folder = home / "runs"
     if not folder.is_dir():
         return []
-    found = [
-        RunFolder(path) for path in folder.iterdir() if not path.name.startswith(".") and (path / "run.json").is_file()
-    ]
+    children = (RunFolder(path) for path in folder.iterdir() if not path.name.startswith("."))
+    found = [run for run in children if run.readable()]
     return sorted(found, key=lambda run: run.header().order, reverse=True)
 
 

@@ -4,11 +4,14 @@ import zlib
 from collections.abc import Callable
 from csv import Error as CsvError
 from pathlib import Path
+from typing import TypeVar
 
 from stoker.datasets.formats import csv, idx, image_folder, parquet
 from stoker.datasets.samples import Raw
 from stoker.errors import JobError, Problem
 from stoker.spec.dataset import Dataset
+
+Content = TypeVar("Content")
 
 READERS: dict[str, Callable[[Path, Dataset], Raw]] = {
     "csv": csv.read,
@@ -28,7 +31,17 @@ def read_local(dataset: Dataset, format_name: str) -> Raw:
     path = Path(dataset.source).expanduser()
     if not path.exists():
         raise JobError([Problem("dataset.source", f"no file or folder '{dataset.source}'")])
+    return read_as(dataset.source, lambda: READERS[format_name](path, dataset))
+
+
+def read_as(source: str, read: Callable[[], Content]) -> Content:
+    """Call a reader; whatever it says of the file's content becomes a problem of the job.
+
+    Raises:
+        JobError: it cannot be read; the message names the file.
+
+    """
     try:
-        return READERS[format_name](path, dataset)
+        return read()
     except (OSError, EOFError, ValueError, zlib.error, CsvError) as error:
-        raise JobError([Problem("dataset.source", f"cannot read '{dataset.source}': {error}")]) from error
+        raise JobError([Problem("dataset.source", f"cannot read '{source}': {error}")]) from error

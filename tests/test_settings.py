@@ -1,0 +1,46 @@
+import pytest
+
+from stoker.errors import JobError
+from stoker.settings import load_settings, without_password
+
+
+def config(tmp_path, text):
+    folder = tmp_path / "stoker"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(text)
+    return {"XDG_CONFIG_HOME": str(tmp_path)}
+
+
+def test_a_flag_beats_the_environment_and_that_the_file(tmp_path):
+    environment = config(tmp_path, "home: /from/file\ntracking_uri: http://file:5000\n")
+    assert str(load_settings(environment=environment).home) == "/from/file"
+    environment |= {"STOKER_HOME": "/from/environment", "MLFLOW_TRACKING_URI": "http://environment:5000"}
+    settings = load_settings(environment=environment)
+    assert (str(settings.home), settings.tracking_uri) == ("/from/environment", "http://environment:5000")
+    settings = load_settings("/from/flag", "http://flag:5000", environment)
+    assert (str(settings.home), settings.tracking_uri) == ("/from/flag", "http://flag:5000")
+
+
+def test_the_default_store_is_absolute_and_in_the_home(tmp_path):
+    settings = load_settings(str(tmp_path), environment={"XDG_CONFIG_HOME": str(tmp_path)})
+    assert settings.tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
+    assert settings.embedded
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hom: /x\n", "unknown key in .*config.yaml; the keys are home, tracking_uri"),
+        ("- a\n", "expected lines of 'key: text'"),
+        ("home: [", "is not YAML"),
+    ],
+)
+def test_a_wrong_config_file_is_said(tmp_path, text, message):
+    with pytest.raises(JobError, match=message):
+        load_settings(environment=config(tmp_path, text))
+
+
+def test_passwords_are_taken_out_of_addresses_and_nothing_else_changes():
+    assert without_password("https://me:secret@host:5000/mlflow/") == "https://host:5000/mlflow"
+    assert without_password("sqlite:////home/me/mlflow.db") == "sqlite:////home/me/mlflow.db"
+    assert without_password("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
