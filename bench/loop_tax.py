@@ -26,13 +26,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, lr_scheduler
-from workload import CNN_STEPS, MLP_STEPS, cnn_job, mlp_job, on_cpu, recorded_steps
 
 from pairing import Laps, Machine, Training, alternate, check_equal, report
 from stoker.datasets.encoders import ImageEncoder
 from stoker.datasets.noise import generator
 from stoker.training.assembly import Assembly, Prepared
 from stoker.training.parallel import prepare_process
+from workload import CNN_STEPS, MLP_STEPS, cnn_job, mlp_job, on_cpu, recorded_steps
 
 WRITTEN_STEPS = 100
 """The loop by hand fetches and writes the values of so many steps at once."""
@@ -67,7 +67,7 @@ def hand_steps(assembly: Assembly, log: Path, own_schedule: bool) -> Iterator[Te
                 chosen = order[begin : begin + size]
                 output = network(inputs_of(chosen))
                 loss = functional.cross_entropy(output, samples.target.index_select(0, chosen))
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call] # torch's
                 norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
                 rate = optimizer.param_groups[0]["lr"]
                 optimizer.step()
@@ -89,9 +89,7 @@ def picker(assembly: Assembly) -> Callable[[Tensor], Mapping[str, Tensor]]:
     if not isinstance(encoder, ImageEncoder):
         return lambda chosen: {"numbers": inputs["numbers"].index_select(0, chosen)}
     pixels, mean, scale = inputs["image"], torch.tensor(encoder.mean), torch.tensor(encoder.scale)
-    return lambda chosen: {
-        "image": pixels.index_select(0, chosen).float().sub_(mean).div_(scale).permute(0, 3, 1, 2)
-    }
+    return lambda chosen: {"image": pixels.index_select(0, chosen).float().sub_(mean).div_(scale).permute(0, 3, 1, 2)}
 
 
 def torch_schedule(optimizer: AdamW, steps: int) -> Callable[[int], object]:
@@ -136,8 +134,6 @@ def compare(name: str, prepared: Prepared, epoch: int, lap: int, rounds: int, fo
     first = {arm: turn() for arm, turn in turns.items()}
     difference = max(check_equal(first["stoker"].values, lap.values, TOLERANCE) for lap in first.values())
     laps = alternate(turns, rounds)
-    for steps in arms.values():
-        steps.close()  # type: ignore[attr-defined] - generators
     print(f"{name}: losses of the first {lap} steps agree to {difference:.1g}")
     report(laps, "by hand", "cpu_s", lap, "step")
     machine.describe(torch=torch.__version__, threads=torch.get_num_threads(), malloc="mallopt")

@@ -1,6 +1,6 @@
 """A comparison: arms that take turns, told as medians of ratios, with what else kept the machine busy.
 
-Neither seconds nor rates are worth quoting from a shared machine; the ratio of two laps that ran one after the other is.
+Seconds of a shared machine are not worth quoting; the ratio of two laps that ran one after the other is.
 """
 
 import json
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, SupportsFloat
 
 Clock = Literal["cpu_s", "wall_s"]
 SHOWN_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -48,7 +48,7 @@ def alternate(arms: Mapping[str, Arm], rounds: int) -> Laps:
     """Let every arm run once a round, in turned order every other round; the first round warms up and is left out."""
     laps: Laps = {name: [] for name in arms}
     for number in range(rounds):
-        for name in reversed(arms) if number % 2 else arms:
+        for name in reversed(list(arms)) if number % 2 else arms:
             laps[name].append(arms[name]())
     return {name: done[1:] for name, done in laps.items()}
 
@@ -63,19 +63,19 @@ class Training:
 
     """
 
-    def __init__(self, steps: Iterator[object], epoch: int, lap: int) -> None:
+    def __init__(self, steps: Iterator[SupportsFloat | None], epoch: int, lap: int) -> None:
         assert epoch % lap == 0
         self._steps, self._epoch, self._lap = steps, epoch, lap
         self._done = 0
 
     def __call__(self) -> Lap:
         """Take a lap."""
-        losses: list[object] = []
+        losses: list[SupportsFloat | None] = []
         lap = timed(lambda: losses.extend(islice(self._steps, self._lap)))
         self._done += self._lap
         if self._done % self._epoch == 0:
             assert next(self._steps) is None
-        return Lap(lap.wall_s, lap.cpu_s, [float(loss) for loss in losses])  # type: ignore[arg-type] - tensors
+        return Lap(lap.wall_s, lap.cpu_s, [float(loss) for loss in losses if loss is not None])
 
 
 class Process:
@@ -88,10 +88,13 @@ class Process:
 
     def __call__(self) -> Lap:
         """Ask the process for a lap."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return Lap(**json.loads(self._process.stdout.readline()))
+        answer = self._process.stdout.readline()
+        assert answer, "the arm's process ended; what it said is above"
+        return Lap(**json.loads(answer))
 
     def end(self) -> None:
         """Close the process, which counts its CPU time as ours."""
@@ -121,7 +124,8 @@ def command(*arguments: str, environment: Mapping[str, str] | None = None, code:
 
 def check_equal(first: list[float], second: list[float], relative: float) -> float:
     """Stop the benchmark where two curves differ by more than a tolerance; return their largest difference."""
-    assert first and len(first) == len(second)
+    assert first
+    assert len(first) == len(second)
     largest = max(abs(a - b) / max(abs(a), abs(b), 1e-12) for a, b in zip(first, second, strict=True))
     assert largest <= relative, f"not the same work: values differ by up to {largest:.2g} of their size"
     return largest
@@ -129,25 +133,26 @@ def check_equal(first: list[float], second: list[float], relative: float) -> flo
 
 def ratio(laps: Laps, arm: str, peer: str, clock: Clock) -> float:
     """Tell how many times faster an arm is than its peer: the median over the rounds."""
-    pairs = zip(laps[peer], laps[arm], strict=True)
-    return statistics.median(getattr(theirs, clock) / getattr(ours, clock) for theirs, ours in pairs)
-
-
-def spread(laps: Laps, arm: str, peer: str, clock: Clock) -> tuple[float, float]:
-    """Tell the quartiles of the same ratio."""
-    pairs = zip(laps[peer], laps[arm], strict=True)
-    low, _, high = statistics.quantiles([getattr(a, clock) / getattr(b, clock) for a, b in pairs], n=4)
-    return low, high
+    return statistics.median(_ratios(laps, arm, peer, clock))
 
 
 def report(laps: Laps, peer: str, clock: Clock, pieces: int, unit: str) -> None:
     """Print each arm's median time for one piece of a lap, and its ratio to a peer."""
     print(f"  {'':34}{'median ' + clock[:-2]:>14}  {'times faster than ' + peer} (quartiles)")
     for name, done in laps.items():
-        each = statistics.median(getattr(lap, clock) for lap in done) / pieces
-        low, high = spread(laps, name, peer, clock)
+        each = statistics.median(_seconds(lap, clock) for lap in done) / pieces
+        low, middle, high = statistics.quantiles(_ratios(laps, name, peer, clock), n=4)
         time_text = f"{each * 1e3:.3f} ms" if each >= 1e-3 else f"{each * 1e6:.1f} us"
-        print(f"  {name:34}{time_text + '/' + unit:>14}  {ratio(laps, name, peer, clock):.3f} ({low:.3f} to {high:.3f})")
+        print(f"  {name:34}{time_text + '/' + unit:>14}  {middle:.3f} ({low:.3f} to {high:.3f})")
+
+
+def _ratios(laps: Laps, arm: str, peer: str, clock: Clock) -> list[float]:
+    pairs = zip(laps[peer], laps[arm], strict=True)
+    return [_seconds(theirs, clock) / _seconds(ours, clock) for theirs, ours in pairs]
+
+
+def _seconds(lap: Lap, clock: Clock) -> float:
+    return lap.cpu_s if clock == "cpu_s" else lap.wall_s
 
 
 class Machine:

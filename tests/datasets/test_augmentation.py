@@ -66,7 +66,9 @@ def test_jitter_changes_brightness_and_contrast_of_each_picture(pictures: torch.
     assert (offsets.std(1) < 1e-5).all()
 
 
-@pytest.mark.parametrize("names", [("flip",), ("crop",), ("rotate",), ("jitter",), ("flip", "crop", "rotate", "jitter")])
+@pytest.mark.parametrize(
+    "names", [("flip",), ("crop",), ("rotate",), ("jitter",), ("flip", "crop", "rotate", "jitter")]
+)
 def test_a_sample_changes_alike_however_the_batch_is_cut(pictures: torch.Tensor, names: tuple[str, ...]):
     whole = augment(pictures, names, noise())
     cut = torch.cat([augment(pictures[a:b], names, noise(6, a, b)) for a, b in [(0, 1), (1, 4), (4, 6)]])

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -47,7 +48,7 @@ def test_a_killed_driver_leaves_an_interrupted_run_and_the_next_submit_sweeps(ho
     assert long_run.record().state is State.INTERRUPTED
     assert "RUNNING" not in home.stoker("ls")
     home.stoker("submit", job_file(LONG.replace("1000000", "2")))
-    assert not os.path.exists(session)
+    assert not Path(session).exists()
     left = [p.pid for p in psutil.process_iter() if any(session in part for part in _command(p))]
     assert left == []
 

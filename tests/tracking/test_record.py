@@ -139,7 +139,7 @@ def test_progress_and_status_come_back_as_written(tmp_path):
 
 def test_a_folder_is_made_whole_or_not_at_all(tmp_path):
     folder = make(tmp_path, "a-1", 1)
-    with pytest.raises(OSError, match="not empty|exists"):
+    with pytest.raises(OSError, match=r"not empty|exists"):
         folder.create(folder.header(), "other")
     assert folder.job.read_text() == "task: x\n"
 

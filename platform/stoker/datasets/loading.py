@@ -10,6 +10,7 @@ import pandas as pd
 from stoker.datasets.columns import Features, infer_features
 from stoker.datasets.encoders import Encoders, ImageEncoder, TableEncoder
 from stoker.datasets.encoding import encode_parts, fit_encoders
+from stoker.datasets.formats.image_folder import resize
 from stoker.datasets.inspection import column_problems, infer_format
 from stoker.datasets.labels import read_labels
 from stoker.datasets.samples import PARTS, Pictures, Raw, Samples, Table
@@ -50,9 +51,9 @@ def read_source(dataset: Dataset) -> tuple[Raw, str | None]:
     """
     if dataset.source in BUILTIN and dataset.format is None:
         raw = read_builtin(dataset.source)
-        if isinstance(raw, Table) and dataset.columns.label:
-            raw = replace(raw, label=dataset.columns.label)
-        return raw, None
+        if isinstance(raw, Pictures):
+            return replace(raw, pixels=resize(raw.pixels, dataset.image.size)), None
+        return replace(raw, label=dataset.columns.label or raw.label), None
     format_name = dataset.format or infer_format(Path(dataset.source).expanduser())
     if format_name is None:
         message = f"cannot tell the format of '{dataset.source}'; set dataset.format"

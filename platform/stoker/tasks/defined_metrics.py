@@ -25,6 +25,10 @@ class Auroc(MulticlassAUROC):  # type: ignore[misc]  # torchmetrics is not read 
 class R2(R2Score):  # type: ignore[misc]  # torchmetrics is not read by mypy
     """Share of the variance explained; torchmetrics' own is 0 or 1 where the variance is merely small."""
 
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add samples; in float32 the squares of large targets would swallow their variance."""
+        super().update(preds.double(), target.double())
+
     def compute(self) -> Tensor:
         """Return the scalar share; NaN for samples that do not vary."""
         variation: Tensor = self.sum_squared_error - self.sum_error.square() / self.total

@@ -123,6 +123,7 @@ class TrackedRun:
         """
         import mlflow.pyfunc
 
+        mlflow.set_experiment(experiment_id=self.experiment_id)  # models go to the active one, whatever their run's
         info = Model.log(
             None,
             mlflow.pyfunc,

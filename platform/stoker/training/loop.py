@@ -15,8 +15,8 @@ from stoker.spec.section import time_seconds
 from stoker.spec.task import TASKS, Direction
 from stoker.training.assembly import Assembly
 from stoker.training.evaluation import evaluate
+from stoker.training.gradients import Sums, accumulate, mean
 from stoker.training.optimization import Schedule, build_optimizers, clip, gradient_norm
-from stoker.training.parallel import arithmetic
 
 CHECKED_STEPS = 100
 """Losses are looked at this many steps at a time: asking for each would wait for each."""
@@ -102,8 +102,8 @@ class TrainingState:
     epoch: int = 0
     step: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
-    unread: list[dict[str, tuple[Tensor, Tensor]]] = field(default_factory=list)
-    """Total and weight of each term, of steps not yet looked at."""
+    unread: list[Sums] = field(default_factory=list)
+    """Of steps not yet looked at."""
     sums: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Total and weight of each term over the epoch."""
 
@@ -172,9 +172,11 @@ def _step(run: str, state: TrainingState, batch: Step, measured: bool) -> StepEn
     limit = state.assembly.job.training.gradient_clip
     learning_rate = state.schedules[0].learning_rate
     norm = None
-    sums: dict[str, tuple[Tensor, Tensor]] = {}
-    for turn in state.assembly.objective.turns(state.step):
-        sums |= _accumulate(state, batch, turn)
+    sums: Sums = {}
+    assembly = state.assembly
+    for turn in assembly.objective.turns(state.step):
+        precision = assembly.job.training.precision
+        sums |= accumulate(assembly.objective, state.parameters[turn], batch, turn, assembly.device, precision)
         if limit:
             norm = clip(state.parameters[turn], limit)
         elif measured:
@@ -186,57 +188,10 @@ def _step(run: str, state: TrainingState, batch: Step, measured: bool) -> StepEn
         schedule.step()
     state.step += 1
     state.unread.append(sums)
-    losses = {term: _mean(total, weight) for term, (total, weight) in sums.items()}
+    losses = {term: mean(total, weight) for term, (total, weight) in sums.items()}
     if len(state.unread) >= CHECKED_STEPS:
         _read_losses(state)
     return StepEnd(run, state.epoch, state.step, losses, learning_rate, norm)
-
-
-def _accumulate(state: TrainingState, batch: Step, turn: str) -> dict[str, tuple[Tensor, Tensor]]:
-    """Leave the gradient of the global batch in the parameters; return total and weight of each term.
-
-    Sums are divided by what they count over the whole batch, so that micro-batches of any size give the same gradient.
-    """
-    if len(batch.micro_batches) > 1:
-        return _accumulate_micro_batches(state, batch, turn)
-    ((micro_batch, noise),) = batch.micro_batches
-    with arithmetic(state.assembly.device, state.assembly.job.training.precision):
-        losses = state.assembly.objective(micro_batch, turn, noise)
-    torch.autograd.backward([_mean(loss.total, loss.weight) for loss in losses.values()], inputs=state.parameters[turn])
-    return {term: (loss.total.detach(), loss.weight) for term, loss in losses.items()}
-
-
-def _accumulate_micro_batches(state: TrainingState, batch: Step, turn: str) -> dict[str, tuple[Tensor, Tensor]]:
-    """Keep one gradient for each term until all of what it counts is known."""
-    parameters = state.parameters[turn]
-    gradients: dict[str, list[Tensor]] = {}
-    sums: dict[str, tuple[Tensor, Tensor]] = {}
-    for micro_batch, noise in batch.micro_batches:
-        with arithmetic(state.assembly.device, state.assembly.job.training.precision):
-            losses = state.assembly.objective(micro_batch, turn, noise)
-        for term, loss in losses.items():
-            parts = torch.autograd.grad(loss.total, parameters, retain_graph=len(losses) > 1, materialize_grads=True)
-            if term not in sums:
-                gradients[term], sums[term] = list(parts), (loss.total.detach(), loss.weight)
-            else:
-                torch._foreach_add_(gradients[term], parts)
-                total, weight = sums[term]
-                sums[term] = (total + loss.total.detach(), weight + loss.weight)
-    for term, (_, weight) in sums.items():
-        torch._foreach_div_(gradients[term], _divisor(weight))
-        for parameter, gradient in zip(parameters, gradients[term], strict=True):
-            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-    return sums
-
-
-def _mean(total: Tensor, weight: Tensor) -> Tensor:
-    """Divide a sum by what it counts."""
-    return total / _divisor(weight)
-
-
-def _divisor(weight: Tensor) -> Tensor:
-    """Return the weight; where nothing is counted, the sum is 0 and must stay so."""
-    return torch.where(weight == 0, 1.0, weight)
 
 
 def _read_losses(state: TrainingState) -> None:
@@ -247,7 +202,7 @@ def _read_losses(state: TrainingState) -> None:
     values = torch.stack([torch.stack(pair).double() for _, _, pair in named]).tolist() if named else []
     for (step, term, _), (total, weight) in zip(named, values, strict=True):
         if not math.isfinite(total):
-            place = f"step {step} (epoch {state.epoch + 1})"
+            place = f"step {step} (epoch {-(-step // state.assembly.prepared.steps_per_epoch)})"
             raise TrainingFailed(Cause.NON_FINITE, f"the {term} became {total} at {place}")
         before = state.sums.get(term, (0.0, 0.0))
         state.sums[term] = (before[0] + total, before[1] + weight)

@@ -1,5 +1,6 @@
 """Comma-, semicolon- or tab-separated text, plain or gzip."""
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +17,11 @@ def read(path: Path, dataset: Dataset) -> Table:
         ValueError: it is not such text.
 
     """
-    frame = pd.read_csv(path, sep=csv_delimiter(path), low_memory=False, skipinitialspace=True)
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise ValueError("its rows have more values than its header")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            frame = pd.read_csv(path, sep=csv_delimiter(path), index_col=False, low_memory=False, skipinitialspace=True)
+        except pd.errors.ParserWarning as error:
+            raise ValueError("its rows have more values than its header") from error
     frame.columns = frame.columns.astype(str)
     return Table(frame, dataset.columns.label or "")

@@ -21,7 +21,7 @@ def read(path: Path, dataset: Dataset) -> Table:
     except pyarrow.ArrowException as error:
         raise ValueError(str(error)) from error
     frame.columns = frame.columns.astype(str)
-    for name in frame.select_dtypes("object"):
-        if not frame[name].map(pd.api.types.is_scalar).all():
+    for name in frame.columns:
+        if pd.api.types.is_object_dtype(frame[name]) and not frame[name].map(pd.api.types.is_scalar).all():
             frame[name] = frame[name].astype(str)
     return Table(frame, dataset.columns.label or "")

@@ -1,0 +1,84 @@
+"""B10: how long one waits for the commands that do not train, against the commands of what Stoker stands on.
+
+There is no equal work here: `--help` and `--version` are the least that each program can do, and what a user waits for
+is mostly imports. `ls` looks at 20 runs, `validate` at a good and at a bad job file; that they say what they should is
+checked before any time is told. Every arm is a whole process, by the wall clock.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from pairing import Lap, Machine, alternate, command, report
+from stoker.tracking.record import RunFolder, RunHeader, RunStatus, State, now
+
+RUNS = 20
+GOOD = "task: tabular-classification\ndataset: iris\ntraining: {epochs: 3}\n"
+BAD = "task: tabular-clasification\ndataset: {source: iris, split: {train: 2}}\ntraining: {epoch: 3}\n"
+
+
+def make_home(home: Path) -> None:
+    """Leave runs as drivers do."""
+    for number in range(RUNS):
+        name = f"bench-{number:08x}"
+        folder = RunFolder(home / "runs" / name)
+        header = RunHeader(name, "bench", "tabular-classification", "mlp", "iris", now(), number, "", "bench")
+        folder.create(header, GOOD)
+        folder.write_status(RunStatus(State.SUCCEEDED, started=now(), ended=now(), metrics={"accuracy/test": 0.9}))
+
+
+def arm(
+    words: list[str], environment: dict[str, str], expected: str, times: int = 1, code: int = 0
+) -> Callable[[], Lap]:
+    """Make a lap of one command; it must print some text so many times."""
+
+    def run() -> Lap:
+        lap, printed = command(*words, environment=environment, code=code)
+        assert printed.count(expected) >= times, f"{words} printed:\n{printed}"
+        return lap
+
+    return run
+
+
+def compare(folder: Path, rounds: int) -> None:
+    home = folder / "home"
+    make_home(home)
+    (folder / "good.yaml").write_text(GOOD)
+    (folder / "bad.yaml").write_text(BAD)
+    environment = {"STOKER_HOME": str(home), "XDG_CONFIG_HOME": str(folder), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment |= {"RAY_USAGE_STATS_ENABLED": "0"}
+    programs = Path(sys.executable).parent
+    good, bad = str(folder / "good.yaml"), str(folder / "bad.yaml")
+    commands: dict[str, tuple[list[str], str, int, int]] = {
+        "stoker --help": (["stoker", "--help"], "submit", 1, 0),
+        "stoker ls, 20 runs": (["stoker", "ls"], "bench-", RUNS, 0),
+        "stoker validate, a good file": (["stoker", "validate", good], "fine", 1, 0),
+        "stoker validate, three mistakes": (["stoker", "validate", bad], "3 problems", 1, 2),
+        "ray --version": (["ray", "--version"], "ray, version", 1, 0),
+        "mlflow --version": (["mlflow", "--version"], "mlflow, version", 1, 0),
+        "torchrun --help": (["torchrun", "--help"], "--nproc", 1, 0),
+        "python -c pass": (["python", "-c", "pass"], "", 1, 0),
+    }
+    arms = {
+        name: arm([str(programs / words[0]), *words[1:]], environment, expected, times, code)
+        for name, (words, expected, times, code) in commands.items()
+    }
+    machine = Machine()
+    laps = alternate(arms, rounds)
+    print("Commands, whole processes")
+    report(laps, "ray --version", "wall_s", 1, "run")
+    print("  the same by CPU seconds")
+    report(laps, "ray --version", "cpu_s", 1, "run")
+    machine.describe()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=10)
+    rounds = parser.parse_args().rounds
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    with tempfile.TemporaryDirectory() as place:
+        compare(Path(place), rounds)

@@ -1,0 +1,123 @@
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stoker.datasets.loading import read_source
+from stoker.datasets.samples import Pictures
+from stoker.errors import JobError
+from stoker.spec.dataset import Dataset
+
+
+def idx(values: np.ndarray) -> bytes:
+    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+    return bytes([0, 0, 8, values.ndim]) + sizes + values.astype(np.uint8).tobytes()
+
+
+def write(folder: Path, prefix: str = "", count: int = 4, side: int = 3) -> np.ndarray:
+    pixels = np.arange(count * side * side).reshape(count, side, side)
+    (folder / f"{prefix}images-idx3-ubyte").write_bytes(idx(pixels))
+    (folder / f"{prefix}labels-idx1-ubyte").write_bytes(idx(np.arange(count) % 2))
+    return pixels
+
+
+def read(path: Path, **settings: object) -> Pictures:
+    raw, format_name = read_source(Dataset.model_validate({"source": str(path), **settings}))
+    assert format_name == "idx"
+    assert isinstance(raw, Pictures)
+    return raw
+
+
+def problem(path: Path) -> str:
+    with pytest.raises(JobError) as caught:
+        read(path)
+    (found,) = caught.value.problems
+    assert found.path == "dataset.source"
+    return found.message
+
+
+def test_pictures_and_labels_are_read(tmp_path: Path):
+    pixels = write(tmp_path)
+    for path in (tmp_path, tmp_path / "images-idx3-ubyte"):
+        raw = read(path)
+        assert (raw.pixels[..., 0] == pixels).all()
+        assert raw.labels is not None
+        assert raw.labels.tolist() == ["0", "1", "0", "1"]
+        assert raw.parts is None
+    assert raw.names[2] == "images-idx3-ubyte[2]"
+
+
+def test_packed_files_are_read(tmp_path: Path):
+    pixels = write(tmp_path)
+    for file in list(tmp_path.iterdir()):
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    assert (read(tmp_path).pixels[..., 0] == pixels).all()
+
+
+def test_the_files_names_tell_the_parts(tmp_path: Path):
+    write(tmp_path, "train-", 4)
+    write(tmp_path, "t10k-", 2)
+    parts = read(tmp_path).parts
+    assert parts is not None
+    assert sorted(parts.tolist()) == ["test"] * 2 + ["train"] * 4
+
+
+def test_pictures_are_resized_where_the_job_says(tmp_path: Path):
+    write(tmp_path)
+    assert read(tmp_path, image={"size": [6, 5]}).pixels.shape == (4, 6, 5, 1)
+
+
+def test_a_file_that_is_cut_short_is_told(tmp_path: Path):
+    write(tmp_path)
+    file = tmp_path / "images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:-5])
+    expected = f"cannot read '{tmp_path}': 'images-idx3-ubyte' is cut short: 36 values announced, 31 there"
+    assert problem(tmp_path) == expected
+    file.write_bytes(file.read_bytes()[:9])
+    assert "is cut short" in problem(tmp_path)
+
+
+def test_missing_labels_are_told(tmp_path: Path):
+    write(tmp_path)
+    (tmp_path / "labels-idx1-ubyte").unlink()
+    assert problem(tmp_path) == f"cannot read '{tmp_path}': the labels 'labels-idx1-ubyte' are missing beside it"
+
+
+def test_too_few_labels_are_told(tmp_path: Path):
+    write(tmp_path)
+    (tmp_path / "labels-idx1-ubyte").write_bytes(idx(np.arange(3)))
+    assert problem(tmp_path) == f"cannot read '{tmp_path}': 4 pictures, but 3 labels in 'labels-idx1-ubyte'"
+
+
+def test_labels_are_not_taken_for_pictures(tmp_path: Path):
+    write(tmp_path)
+    path = tmp_path / "labels-idx1-ubyte"
+    expected = f"cannot read '{path}': 'labels-idx1-ubyte' has 1 dimensions; grey pictures have 3, labels 1"
+    assert problem(path) == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"PNG", b"\0\0\x0d\x03" + bytes(12)])
+def test_another_content_is_told(tmp_path: Path, content: bytes):
+    write(tmp_path)
+    (tmp_path / "images-idx3-ubyte").write_bytes(content)
+    assert problem(tmp_path) == f"cannot read '{tmp_path}': 'images-idx3-ubyte' is not an IDX file of bytes"
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:12] + b"\xff" * 20, lambda _: b"plain"])
+def test_a_broken_gzip_file_is_told(tmp_path: Path, damage):
+    write(tmp_path)
+    (tmp_path / "labels-idx1-ubyte").unlink()
+    (tmp_path / "labels-idx1-ubyte.gz").write_bytes(b"")
+    images = tmp_path / "images-idx3-ubyte"
+    (tmp_path / "images-idx3-ubyte.gz").write_bytes(damage(gzip.compress(images.read_bytes())))
+    images.unlink()
+    assert problem(tmp_path).startswith(f"cannot read '{tmp_path}': ")
+
+
+def test_mnist_is_read(public_data):
+    raw = read(public_data("mnist-10k"))
+    assert raw.pixels.shape == (10_000, 28, 28, 1)
+    assert raw.labels is not None
+    assert raw.labels[:3].tolist() == ["7", "2", "1"]

@@ -1,0 +1,275 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from stoker.datasets.encoding import encode_labelled
+from stoker.datasets.loading import LoadedDataset, load_dataset, read_source
+from stoker.datasets.samples import Pictures, Table
+from stoker.errors import JobError
+from stoker.spec.dataset import BUILTIN, Dataset
+from stoker.spec.signature import ValueOutput
+from stoker.spec.task import TASKS, TaskName
+
+CLASSES: TaskName = "tabular-classification"
+NUMBERS: TaskName = "tabular-regression"
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "x": rng.normal(size=60),
+            "colour": rng.choice(["red", "green", "blue"], 60),
+            "w": rng.integers(0, 3, 60),
+            "house": np.repeat(np.arange(20), 3),
+            "price": rng.normal(100, 9, size=60),
+            "y": ["a", "b", "c"] * 20,
+        }
+    )
+
+
+@pytest.fixture
+def load(tmp_path: Path):
+    """Load a frame as a csv file that is called train.csv."""
+
+    def loaded(frame: pd.DataFrame, task: TaskName = CLASSES, label: str = "y", **settings: Any) -> LoadedDataset:
+        frame.to_csv(tmp_path / "train.csv", index=False)
+        columns = {"label": label, **settings.pop("columns", {})}
+        source = {"source": str(tmp_path / "train.csv"), "columns": columns, **settings}
+        return load_dataset(Dataset.model_validate(source), TASKS[task])
+
+    return loaded
+
+
+def problems(call, *arguments: Any, **settings: Any) -> list[tuple[str, str]]:
+    with pytest.raises(JobError) as caught:
+        call(*arguments, **settings)
+    return [(problem.path, problem.message) for problem in caught.value.problems]
+
+
+def test_every_sample_is_in_one_part(load, frame: pd.DataFrame):
+    data = load(frame)
+    ids = torch.cat([part.ids for part in data.parts.values()])
+    assert sorted(ids.tolist()) == list(range(60))
+    assert data.counts == {
+        "train": {"a": 16, "b": 16, "c": 16},
+        "val": {"a": 2, "b": 2, "c": 2},
+        "test": {"a": 2, "b": 2, "c": 2},
+    }
+
+
+def test_targets_are_the_labels_of_their_rows(load, frame: pd.DataFrame):
+    for part in load(frame).parts.values():
+        assert part.target.tolist() == [number % 3 for number in part.ids.tolist()]
+
+
+def test_what_was_inferred_is_written_out_and_means_the_same_again(load, frame: pd.DataFrame):
+    data = load(frame, columns={"drop": ("house",), "weight": "w"})
+    assert data.spec.format == "csv"
+    assert data.spec.columns.features == ("x", "price", "colour")
+    assert data.spec.columns.types == {"x": "number", "price": "number", "colour": "category"}
+    again = load_dataset(data.spec, TASKS[CLASSES])
+    assert again.spec == data.spec
+    assert again.encoders == data.encoders
+    assert again.fingerprint == data.fingerprint
+
+
+def test_preparation_is_learnt_from_training_rows_alone(load, frame: pd.DataFrame):
+    data = load(frame)
+    changed = frame.copy()
+    for part in ("val", "test"):
+        rows = data.parts[part].ids.numpy()
+        changed.loc[rows, "x"] = 1e6
+        changed.loc[rows, "colour"] = "violet"
+    after = load(changed)
+    assert after.encoders == data.encoders
+    assert after.fingerprint != data.fingerprint
+    for name, tensor in data.parts["train"].inputs.items():
+        assert torch.equal(after.parts["train"].inputs[name], tensor)
+
+
+def test_the_scale_of_a_number_is_learnt_from_training_rows_alone(load, frame: pd.DataFrame):
+    data = load(frame, NUMBERS, "price")
+    train = frame["price"].to_numpy()[data.parts["train"].ids.numpy()]
+    assert data.encoders.output == ValueOutput("price", pytest.approx(train.mean()), pytest.approx(train.std()))
+
+
+def test_weights_travel_with_their_rows(load, frame: pd.DataFrame):
+    for part in load(frame, columns={"weight": "w"}).parts.values():
+        assert part.weight is not None
+        assert part.weight.tolist() == frame["w"].to_numpy()[part.ids.numpy()].tolist()
+
+
+def test_groups_stay_together(load, frame: pd.DataFrame):
+    data = load(frame, columns={"group": "house"})
+    houses = [set(frame["house"].to_numpy()[part.ids.numpy()]) for part in data.parts.values()]
+    assert len(houses) == 3
+    assert sum(map(len, houses)) == 20
+
+
+def test_no_split_trains_on_everything(load, frame: pd.DataFrame):
+    assert {name: len(part) for name, part in load(frame, split="none").parts.items()} == {"train": 60}
+
+
+def test_the_example_has_no_label(load, frame: pd.DataFrame):
+    assert list(load(frame).example.columns) == ["x", "w", "house", "price", "colour"]
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_a_dataset_that_comes_along_is_whole(name: str):
+    data = load_dataset(Dataset(source=name), TASKS[BUILTIN[name].tasks[0]])
+    samples = {"xor": 200, "iris": 150, "wine": 178, "breast-cancer": 569, "diabetes": 442, "digits": 1797}
+    assert sum(map(len, data.parts.values())) == samples[name]
+    assert data.spec.format is None
+    assert load_dataset(data.spec, TASKS[BUILTIN[name].tasks[0]]).spec == data.spec
+
+
+def test_another_label_of_a_dataset_that_comes_along(make_job):
+    dataset = Dataset.model_validate({"source": "iris", "columns": {"label": "petal_width_cm"}})
+    data = load_dataset(dataset, TASKS[NUMBERS])
+    assert data.encoders.output.name == "petal_width_cm"
+    assert data.spec.columns.features is not None
+    assert "species" in data.spec.columns.features
+
+
+def test_pictures_that_come_along_are_resized():
+    dataset = Dataset.model_validate({"source": "digits", "image": {"size": 12}})
+    data = load_dataset(dataset, TASKS["image-classification"])
+    assert data.parts["test"].inputs["image"].shape[1:] == (12, 12, 1)
+    assert data.spec.image.size == (12, 12)
+
+
+def test_real_tables_are_read(public_data):
+    for name, label, task in [("penguins", "species", CLASSES), ("titanic", "Survived", CLASSES)]:
+        path = public_data(f"{name}/{name}.csv")
+        data = load_dataset(Dataset.model_validate({"source": str(path), "columns": {"label": label}}), TASKS[task])
+        assert all(torch.isfinite(part.inputs["numbers"]).all() for part in data.parts.values())
+
+
+# What the data may have wrong, with the words that its author reads.
+
+
+def test_a_label_that_is_not_there_is_told(load, frame: pd.DataFrame):
+    columns = "columns: x, colour, w, house, price, y"
+    assert problems(load, frame, label="yy") == [("dataset.columns.label", f"no column 'yy' in train.csv ({columns})")]
+    named = {"features": ("x", "color"), "weight": "weight", "group": "houses", "types": {"z": "number"}}
+    assert problems(load, frame, columns=named) == [
+        ("dataset.columns.weight", f"no column 'weight' in train.csv ({columns})"),
+        ("dataset.columns.group", f"no column 'houses' in train.csv ({columns}); did you mean 'house'?"),
+        ("dataset.columns.features.1", f"no column 'color' in train.csv ({columns}); did you mean 'colour'?"),
+        ("dataset.columns.types.z", f"no column 'z' in train.csv ({columns})"),
+    ]
+    assert problems(load, frame, label=None)[0][0] == "dataset.columns.label"
+
+
+def test_an_unknown_column_of_a_dataset_that_comes_along_is_told():
+    dataset = Dataset.model_validate({"source": "xor", "columns": {"features": ["x3"]}})
+    assert problems(load_dataset, dataset, TASKS[CLASSES]) == [
+        ("dataset.columns.features.0", "no column 'x3' in xor (columns: x1, x2, y)")
+    ]
+
+
+def test_no_rows_are_told(load, frame: pd.DataFrame, tmp_path: Path):
+    assert problems(load, frame.head(0)) == [("dataset.source", f"no rows in '{tmp_path / 'train.csv'}'")]
+
+
+def test_one_class_is_told(load, frame: pd.DataFrame):
+    message = "only one class, 'a': there is nothing to tell apart"
+    assert problems(load, frame.assign(y="a")) == [("dataset.columns.label", message)]
+
+
+def test_a_missing_label_is_told(load, frame: pd.DataFrame):
+    frame.loc[[4, 9], "y"] = None
+    message = "2 of 60 rows have no value in column 'y' (first: row 5); remove them"
+    assert problems(load, frame) == [("dataset.columns.label", message)]
+
+
+def test_a_label_that_is_no_number_is_told(load, frame: pd.DataFrame):
+    message = "'a' in column 'y', row 1, is not a finite number"
+    assert problems(load, frame, NUMBERS) == [("dataset.columns.label", message)]
+
+
+def test_a_negative_weight_is_told(load, frame: pd.DataFrame):
+    frame.loc[7, "w"] = -1
+    message = "'-1' in column 'w', row 8, is not a weight of 0 or more"
+    assert problems(load, frame, columns={"weight": "w"}) == [("dataset.columns.weight", message)]
+
+
+def test_a_part_without_any_weight_is_told(load, frame: pd.DataFrame):
+    message = "all samples of the train part weigh 0 in column 'w'"
+    assert problems(load, frame.assign(w=0), columns={"weight": "w"}) == [("dataset.columns.weight", message)]
+
+
+def test_a_table_without_a_usable_column_is_told(load, frame: pd.DataFrame):
+    frame = frame[["y"]].assign(country="here", number=range(60))
+    message = (
+        "no column is left to predict from: column 'country' is left out: every row has the same value; "
+        "column 'number' is left out: it numbers the rows"
+    )
+    assert problems(load, frame) == [("dataset.columns.features", message)]
+    assert problems(load, frame[["y"]]) == [
+        ("dataset.columns.features", "no column is left to predict from: there is only the label")
+    ]
+
+
+def test_a_class_outside_of_training_alone_is_told(load, tmp_path: Path):
+    for part, names in {"train": "ab", "test": "abc"}.items():
+        for name in names:
+            folder = tmp_path / "pictures" / part / name
+            folder.mkdir(parents=True)
+            for number in range(3):
+                Image.new("L", (4, 4), 50 * number).save(folder / f"{number}.png")
+    dataset = Dataset.model_validate({"source": str(tmp_path / "pictures"), "split": {"val": 0}})
+    message = "class 'c' is in test (3 samples) but not in train; a network cannot learn it"
+    assert problems(load_dataset, dataset, TASKS["image-classification"]) == [("dataset.split", message)]
+
+
+def test_groups_that_leave_nothing_to_learn_from_are_told(load, frame: pd.DataFrame):
+    split = {"train": 0.2, "val": 0.8, "test": 0}
+    message = "no sample is left to learn from, of 60"
+    assert problems(load, frame.assign(house=1), columns={"group": "house"}, split=split) == [
+        ("dataset.split", message)
+    ]
+
+
+def test_a_source_without_a_plain_name_is_told(tmp_path: Path):
+    path = tmp_path / "data.txt"
+    path.write_text("x,y\n1,2\n")
+    assert problems(read_source, Dataset(source=str(path))) == [
+        ("dataset.source", f"cannot tell the format of '{path}'; set dataset.format")
+    ]
+    assert problems(read_source, Dataset(source=str(tmp_path / "no.csv"))) == [
+        ("dataset.source", f"no file or folder '{tmp_path / 'no.csv'}'")
+    ]
+
+
+def test_new_data_are_encoded_like_the_old(load, frame: pd.DataFrame):
+    data = load(frame, columns={"weight": "w"})
+    samples = encode_labelled(Table(frame, "y"), data.encoders, "w")
+    train = data.parts["train"]
+    again = samples.rows(train.ids)
+    assert torch.equal(again.inputs["numbers"], train.inputs["numbers"])
+    assert torch.equal(again.target, train.target)
+    assert again.weight is not None
+    assert train.weight is not None
+    assert torch.equal(again.weight, train.weight)
+    assert encode_labelled(Table(frame.drop(columns="w"), "y"), data.encoders, "w").weight is None
+
+
+def test_new_data_that_do_not_fit_are_told(load, frame: pd.DataFrame):
+    encoders = load(frame[["x", "y"]]).encoders
+    assert problems(encode_labelled, Table(frame[["colour"]], "y"), encoders) == [
+        ("", "the input lacks the columns y, x (it has: colour)")
+    ]
+    assert problems(encode_labelled, Table(frame.assign(y="d"), "y"), encoders) == [
+        ("", "classes the model does not know: d")
+    ]
+    assert problems(encode_labelled, Table(frame.head(0), "y"), encoders) == [("", "no rows to evaluate")]
+    pictures = Pictures(np.zeros((1, 2, 2, 1), np.uint8), np.array(["a"]), ("0",))
+    assert problems(encode_labelled, pictures, encoders) == [("", "the model takes a table, the input is pictures")]

@@ -1,0 +1,76 @@
+"""Small trained models, saved and loaded again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from stoker.inference.model import Model, save_model
+from stoker.spec.job import Job
+from stoker.training.assembly import Assembly, assemble, prepare
+from stoker.training.loop import train
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's end and its model."""
+
+    assembly: Assembly
+    model: Model
+    source: Path
+
+
+def trained(job: Job, folder: Path, source: Path) -> Trained:
+    assembly = assemble(prepare(job), torch.device("cpu"))
+    for _ in train("r", assembly):
+        pass
+    save_model(folder, assembly.job, assembly.data.encoders, assembly.objective.groups()["network"])
+    return Trained(assembly, Model.load(folder), source)
+
+
+@pytest.fixture(scope="module")
+def flowers(make_job: Callable[..., Job], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A classifier of weighted rows with a category and missing values."""
+    folder = tmp_path_factory.mktemp("flowers")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"length": rng.normal(size=90), "colour": rng.choice(["red", "blue"], 90), "w": rng.random(90)}
+    )
+    frame["kind"] = np.where(frame["length"] > 0, "rose", "lily")
+    frame.loc[::7, "length"] = None
+    frame.to_csv(folder / "flowers.csv", index=False)
+    columns = {"label": "kind", "weight": "w"}
+    job = make_job(
+        "tabular-classification",
+        {"source": str(folder / "flowers.csv"), "columns": columns},
+        training={"epochs": 3, "precision": "fp32"},
+    )
+    return trained(job, folder / "model", folder / "flowers.csv")
+
+
+@pytest.fixture(scope="module")
+def prices(make_job: Callable[..., Job], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A regression on a dataset that comes along."""
+    job = make_job("tabular-regression", "diabetes", training={"epochs": 2, "precision": "fp32"})
+    return trained(job, tmp_path_factory.mktemp("prices"), Path("diabetes"))
+
+
+@pytest.fixture(scope="module")
+def pictures(make_job: Callable[..., Job], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A classifier of coloured pictures, dark ones and bright ones."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for name, level in {"dark": 40, "bright": 200}.items():
+        (folder / "data" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = (level + rng.integers(-30, 30, (8, 8, 3))).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "data" / name / f"{number}.png")
+    dataset = {"source": str(folder / "data")}
+    network = {"family": "cnn", "channels": [4, 4]}
+    job = make_job("image-classification", dataset, architecture=network, training={"epochs": 3, "precision": "fp32"})
+    return trained(job, folder / "model", folder / "data")

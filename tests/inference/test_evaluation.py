@@ -1,0 +1,78 @@
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from stoker.errors import JobError, NotFound
+from stoker.inference.evaluation import evaluate
+from stoker.inference.model import Model, save_model
+from stoker.training.assembly import assemble, prepare
+from stoker.training.evaluation import evaluate as evaluate_in_training
+
+
+@pytest.mark.parametrize("name", ["flowers", "prices", "pictures"])
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_a_model_measures_what_its_training_measured(name: str, part: str, request: pytest.FixtureRequest):
+    run = request.getfixturevalue(name)
+    expected = evaluate_in_training(run.assembly, part, "fp32")
+    assert evaluate(run.model, part=part) == {
+        f"{quantity}/{part}": pytest.approx(value, rel=1e-6, nan_ok=True) for quantity, value in expected.items()
+    }
+
+
+def test_new_data_have_metrics_without_a_part(flowers):
+    metrics = evaluate(flowers.model, str(flowers.source))
+    assert set(metrics) == {"loss", "accuracy", "f1", "auroc"}
+    parts = [evaluate(flowers.model, part=part)[f"accuracy/{part}"] for part in ("train", "val", "test")]
+    assert metrics["accuracy"] == pytest.approx((parts[0] * 72 + parts[1] * 9 + parts[2] * 9) / 90, abs=1e-6)
+
+
+def test_new_pictures_are_measured_in_the_models_size(pictures, tmp_path: Path):
+    for name, level in {"dark": 10, "bright": 240}.items():
+        (tmp_path / name).mkdir()
+        Image.new("L", (20, 30), level).save(tmp_path / name / "1.png")
+    assert 0 <= evaluate(pictures.model, str(tmp_path))["accuracy"] <= 1
+
+
+def test_data_that_changed_since_training_are_refused(flowers, tmp_path: Path):
+    shutil.copy(flowers.source, kept := tmp_path / "kept.csv")
+    try:
+        frame = pd.read_csv(flowers.source)
+        frame["length"] += 1
+        frame.to_csv(flowers.source, index=False)
+        with pytest.raises(JobError) as caught:
+            evaluate(flowers.model)
+        message = f"'{flowers.source}' has changed since the model was trained; name data with --input"
+        assert str(caught.value) == message
+    finally:
+        shutil.copy(kept, flowers.source)
+
+
+def test_a_class_that_the_model_never_saw_is_told(flowers, tmp_path: Path):
+    frame = pd.read_csv(flowers.source)
+    frame.loc[3, "kind"] = "tulip"
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(JobError) as caught:
+        evaluate(flowers.model, str(tmp_path / "new.csv"))
+    assert [(problem.path, problem.message) for problem in caught.value.problems] == [
+        ("", "classes the model does not know: tulip")
+    ]
+
+
+def test_what_is_not_there_is_told(flowers, tmp_path: Path):
+    with pytest.raises(NotFound, match=r"^no file or folder 'nowhere\.csv'$"):
+        evaluate(flowers.model, "nowhere.csv")
+    with pytest.raises(JobError, match="the model takes a table, the input is pictures"):
+        evaluate(flowers.model, "digits")
+
+
+def test_a_part_that_the_data_lack_is_told(make_job, tmp_path: Path):
+    prepared = prepare(make_job("tabular-classification", {"source": "xor", "split": "none"}))
+    network = assemble(prepared, torch.device("cpu")).objective.groups()["network"]
+    save_model(tmp_path, prepared.job, prepared.data.encoders, network)
+    with pytest.raises(NotFound) as caught:
+        evaluate(Model.load(tmp_path))
+    assert str(caught.value) == "the data has no part 'test' (it has: train)"

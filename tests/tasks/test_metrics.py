@@ -1,0 +1,96 @@
+import math
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from stoker.spec.signature import ClassOutput, ValueOutput
+from stoker.tasks.defined_metrics import R2, Auroc
+from stoker.tasks.tabular_classification import TabularClassification
+from stoker.tasks.tabular_regression import TabularRegression
+
+CLASSES = ClassOutput(("a", "b", "c"))
+
+
+def pairwise_auroc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Share of the pairs of a positive and a negative that stand in the right order; ties count half."""
+    differences = scores[positive][:, None] - scores[~positive][None]
+    return float(((differences > 0) + 0.5 * (differences == 0)).mean())
+
+
+@pytest.fixture
+def classified() -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    target = torch.randint(0, 3, (501,), generator=rng)
+    logits = torch.randn(501, 3, generator=rng) + torch.nn.functional.one_hot(target, 3)
+    return (logits * 4).round() / 4, target  # rounded: some scores are equal
+
+
+def measured(metrics, task, outputs, target, output, cuts=(0, 7, 400, 501)):
+    for a, b in pairwise(cuts):
+        metrics.update(task.measured(outputs[a:b], output), target[a:b])
+    return {name: float(value) for name, value in metrics.compute().items()}
+
+
+def test_classification_metrics_equal_their_definitions(classified):
+    logits, target = classified
+    task = TabularClassification()
+    values = measured(task.metrics(CLASSES), task, logits, target, CLASSES)
+    truth, chosen = target.numpy(), logits.argmax(1).numpy()
+    scores = logits.softmax(1).numpy()
+    f1 = [2 * ((chosen == c) & (truth == c)).sum() / ((chosen == c).sum() + (truth == c).sum()) for c in range(3)]
+    assert values == {
+        "accuracy": pytest.approx((truth == chosen).mean()),
+        "f1": pytest.approx(np.mean(f1)),
+        "auroc": pytest.approx(np.mean([pairwise_auroc(scores[:, c], truth == c) for c in range(3)])),
+    }
+
+
+def test_regression_metrics_equal_their_definitions():
+    rng = np.random.default_rng(0)
+    output = ValueOutput("y", 1000.0, 20.0)
+    truth = rng.normal(1000, 20, 501).astype(np.float32)
+    outputs = torch.from_numpy(((truth - 1000) / 20 + rng.normal(0, 0.3, 501)).astype(np.float32))[:, None]
+    task = TabularRegression()
+    values = measured(task.metrics(output), task, outputs, torch.from_numpy(truth), output)
+    errors = outputs.numpy()[:, 0].astype(float) * 20 + 1000 - truth
+    assert values == {
+        "rmse": pytest.approx(np.sqrt((errors**2).mean())),
+        "mae": pytest.approx(np.abs(errors).mean()),
+        "r2": pytest.approx(1 - (errors**2).sum() / ((truth - truth.mean(dtype=float)) ** 2).sum()),
+    }
+
+
+def test_auroc_leaves_out_classes_without_samples_and_says_nothing(classified):
+    logits, target = classified
+    two = target != 2
+    metric = Auroc(3, average="none", thresholds=None, validate_args=False)
+    metric.update(logits.softmax(1)[two], target[two])
+    scores, truth = logits.softmax(1)[two].numpy(), target[two].numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        value = float(metric.compute())
+    assert value == pytest.approx(np.mean([pairwise_auroc(scores[:, c], truth == c) for c in range(2)]))
+
+
+def test_auroc_of_one_class_alone_is_undefined():
+    metric = Auroc(3, average="none", thresholds=None, validate_args=False)
+    metric.update(torch.eye(3), torch.tensor([1, 1, 1]))
+    assert math.isnan(float(metric.compute()))
+
+
+@pytest.mark.parametrize("target", [[1.0], [2.0, 2.0, 2.0]])
+def test_r2_of_samples_that_do_not_vary_is_undefined(target):
+    metric = R2().set_dtype(torch.float64)
+    metric.update(torch.zeros(len(target)), torch.tensor(target))
+    assert math.isnan(float(metric.compute()))
+
+
+def test_r2_does_not_depend_on_the_unit():
+    truth, guess = torch.tensor([1.0, 2.0, 4.0]).double(), torch.tensor([1.5, 2.0, 3.0]).double()
+    for unit in (1.0, 1e-6):
+        metric = R2().set_dtype(torch.float64)
+        metric.update(guess * unit, truth * unit)
+        assert float(metric.compute()) == pytest.approx(1 - 1.25 / (14 / 3))

@@ -1,0 +1,143 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stoker.errors import JobError
+from stoker.spec.loading import dump_job, parse_job
+from stoker.spec.task import TASKS
+from stoker.training.assembly import assemble, default_architecture, default_batch_size, default_epochs, prepare
+from stoker.training.choices import choose
+
+CPU = torch.device("cpu")
+
+
+def problems(job) -> list[tuple[str, str]]:
+    with pytest.raises(JobError) as caught:
+        prepare(job)
+    return [(problem.path, problem.message) for problem in caught.value.problems]
+
+
+def test_every_default_is_filled_in(make_job):
+    prepared = prepare(make_job("tabular-classification", "iris"))
+    training = prepared.job.training
+    assert prepared.architecture.family == "mlp"
+    assert (training.batch_size, training.epochs) == (16, 188)
+    assert training.checkpoint.best == "accuracy/val"
+    assert prepared.job.resources.cpus
+    assert prepared.steps_per_epoch == 8
+    assert prepared.steps == 188 * 8
+
+
+@pytest.mark.parametrize(
+    ("task", "dataset", "training"),
+    [
+        ("tabular-classification", "iris", {"micro_batch": 1000}),
+        ("tabular-regression", {"source": "diabetes", "split": "none"}, {"steps": 7}),
+        ("image-classification", {"source": "digits", "image": {"augment": ["flip"]}}, {"time": "1 min"}),
+    ],
+)
+def test_the_completed_job_is_a_job_that_means_the_same(make_job, task, dataset, training):
+    prepared = prepare(make_job(task, dataset, training=training))
+    written = parse_job(dump_job(prepared.job), "resolved.yaml").job
+    again = prepare(written).job
+    assert again.model_copy(update={"name": None}) == prepared.job.model_copy(update={"name": None})
+
+
+def test_the_first_limit_ends_training(make_job):
+    def lengths(**training):
+        prepared = prepare(make_job("tabular-classification", "iris", training={"batch_size": 50, **training}))
+        return prepared.steps, prepared.epochs
+
+    assert lengths(epochs=2) == (6, 2)
+    assert lengths(steps=4) == (4, 2)
+    assert lengths(epochs=2, steps=4) == (4, 2)
+    assert lengths(epochs=1, steps=4) == (3, 1)
+
+
+@given(st.integers(1, 10**7))
+def test_the_default_batch_is_a_power_of_two_that_fits(samples: int):
+    batch = default_batch_size(samples)
+    assert batch & (batch - 1) == 0
+    assert 1 <= batch <= min(samples, 512)
+    assert batch >= min(16, samples // 2 + 1)
+    assert 20 <= default_epochs(-(-samples // batch)) <= 200
+
+
+def test_the_default_network_is_the_tasks_first_family():
+    assert {task: default_architecture(task).family for task in TASKS} == {
+        task: row.families[0] for task, row in TASKS.items()
+    }
+
+
+def test_a_batch_larger_than_the_data_is_told(make_job):
+    job = make_job("tabular-classification", "iris", training={"batch_size": 121})
+    message = "121 is more than the 120 training samples; use at most 120"
+    assert problems(job) == [("training.batch_size", message)]
+
+
+def test_all_that_does_not_fit_the_data_is_told_at_once(make_job):
+    architecture = {"family": "cnn", "kernel": 9, "channels": [8, 8, 8, 8]}
+    job = make_job("image-classification", "digits", architecture=architecture, training={"batch_size": 5000})
+    assert problems(job) == [
+        ("architecture.kernel", "9 is larger than the 8x8 pictures; use at most 7"),
+        ("architecture.channels", "4 stages halve 8x8 pictures to nothing; use at most 3"),
+        ("training.batch_size", "5000 is more than the 1438 training samples; use at most 1438"),
+    ]
+
+
+def test_a_metric_of_an_empty_validation_part_is_told(make_job, tmp_path: Path):
+    path = tmp_path / "few.csv"
+    pd.DataFrame({"x": [1.0, 2.5, 2.0, 4.0], "y": [1.0, 2.0, 3.0, 4.0]}).to_csv(path, index=False)
+    dataset = {"source": str(path), "columns": {"label": "y"}, "split": {"train": 0.9, "val": 0.05, "test": 0}}
+    training = {"checkpoint": {"best": "rmse/val"}, "early_stopping": {"metric": "loss/val"}}
+    empty = "cannot be measured: the validation part is empty"
+    assert problems(make_job("tabular-regression", dataset, training=training)) == [
+        ("training.checkpoint.best", f"'rmse/val' {empty}; use rmse/train, or give dataset.split.val a larger share"),
+        (
+            "training.early_stopping.metric",
+            f"'loss/val' {empty}; use loss/train, or give dataset.split.val a larger share",
+        ),
+    ]
+    assert prepare(make_job("tabular-regression", dataset)).job.training.checkpoint.best == "rmse/train"
+
+
+def test_the_seed_chooses_the_weights_and_nothing_else_does(make_job):
+    def weights(seed: int) -> list[torch.Tensor]:
+        torch.rand(seed + 1)  # whatever was drawn before
+        job = make_job("tabular-classification", "xor", training={"seed": seed})
+        return list(assemble(prepare(job), CPU).objective.parameters())
+
+    before = torch.get_rng_state()
+    first, again, other = weights(3), weights(3), weights(4)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+    torch.set_rng_state(before)
+
+
+def test_precision_is_chosen_once(make_job):
+    chosen = choose(prepare(make_job("tabular-classification", "xor")), CPU)
+    assert chosen.job.training.precision in {"fp32", "bf16"}
+    assert choose(chosen, CPU).job == chosen.job
+    named = prepare(make_job("tabular-classification", "xor", training={"precision": "fp32"}))
+    assert choose(named, CPU).job == named.job
+
+
+def test_a_run_by_the_clock_gets_its_steps(make_job):
+    job = make_job("tabular-classification", "xor", training={"time": "2 s", "precision": "fp32"})
+    chosen = choose(prepare(job), CPU)
+    assert chosen.job.training.steps is not None
+    assert chosen.steps >= 1
+    assert choose(chosen, CPU).job == chosen.job
+
+
+def test_choosing_draws_nothing_and_trains_nothing(make_job):
+    prepared = prepare(make_job("tabular-classification", "xor", architecture={"family": "mlp", "dropout": 0.5}))
+    before = torch.get_rng_state()
+    chosen = choose(prepared, CPU)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(chosen.data.parts["train"].ids, prepared.data.parts["train"].ids)

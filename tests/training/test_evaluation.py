@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from stoker.training.assembly import assemble, prepare
+from stoker.training.evaluation import IMAGE_BATCH, TABLE_BATCH, evaluate, evaluate_in_detail
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Write more rows than are evaluated at once, the last batch uneven."""
+    rng = np.random.default_rng(0)
+    count = TABLE_BATCH + 1234
+    frame = pd.DataFrame({"x": rng.normal(size=count), "z": rng.normal(size=count)})
+    frame["y"] = (frame["x"] + rng.normal(size=count)).round(3)
+    frame["c"] = np.where(frame["y"] > 0.5, "high", np.where(frame["z"] > 0, "low", "middle"))
+    frame["w"] = rng.random(count)
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    return tmp_path / "table.csv"
+
+
+def forward(assembly, part: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
+    samples = assembly.parts[part]
+    with torch.no_grad():
+        return assembly.objective.groups()["network"](samples.inputs), samples.target
+
+
+def test_classification_is_exact_over_uneven_batches(make_job, table: Path):
+    columns = {"label": "c", "features": ["x", "z"], "weight": "w"}
+    job = make_job("tabular-classification", {"source": str(table), "columns": columns, "split": "none"})
+    assembly = assemble(prepare(job), CPU)
+    metrics, outcome = evaluate_in_detail(assembly, "train", "fp32")
+    logits, target = forward(assembly)
+    weight = assembly.parts["train"].weight
+    assert weight is not None
+    losses = torch.nn.functional.cross_entropy(logits, target, reduction="none").double()
+    assert metrics["loss"] == pytest.approx(float((losses * weight).sum() / weight.double().sum()), rel=1e-6)
+    assert metrics["accuracy"] == pytest.approx(float((logits.argmax(1) == target).double().mean()), rel=1e-6)
+    torch.testing.assert_close(outcome.outputs, logits)
+    assert torch.equal(outcome.ids, torch.arange(len(target)))
+
+
+def test_regression_is_exact_over_uneven_batches(make_job, table: Path):
+    columns = {"label": "y", "features": ["x", "z"]}
+    job = make_job("tabular-regression", {"source": str(table), "columns": columns, "split": "none"})
+    assembly = assemble(prepare(job), CPU)
+    metrics = evaluate(assembly, "train", "fp32")
+    outputs, target = forward(assembly)
+    output = assembly.data.encoders.output
+    errors = outputs[:, 0].double() * output.scale + output.mean - target
+    expected = {
+        "loss": (errors / output.scale).square().mean(),
+        "rmse": errors.square().mean().sqrt(),
+        "mae": errors.abs().mean(),
+        "r2": 1 - errors.square().sum() / (target.double() - target.double().mean()).square().sum(),
+    }
+    assert metrics == {name: pytest.approx(float(value), rel=1e-5) for name, value in expected.items()}
+
+
+def test_pictures_are_exact_over_uneven_batches(make_job):
+    assembly = assemble(prepare(make_job("image-classification", "digits", architecture="mlp")), CPU)
+    samples = assembly.parts["train"]
+    assert len(samples) % IMAGE_BATCH
+    pictures = assembly.data.encoders.input.scaled(samples.inputs["image"])
+    with torch.no_grad():
+        logits = assembly.objective.groups()["network"]({"image": pictures})
+    metrics = evaluate(assembly, "train", "fp32")
+    assert metrics["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, samples.target)), rel=1e-5)
+    assert metrics["accuracy"] == pytest.approx(float((logits.argmax(1) == samples.target).double().mean()))
+
+
+def test_evaluation_changes_nothing(make_job):
+    job = make_job("tabular-classification", "xor", architecture={"family": "mlp", "dropout": 0.5})
+    assembly = assemble(prepare(job), CPU)
+    assembly.objective.train()
+    before = torch.get_rng_state()
+    assert evaluate(assembly, "train", "fp32") == evaluate(assembly, "train", "fp32")
+    assert assembly.objective.training
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_part_without_one_of_the_classes_is_measured(make_job, tmp_path: Path):
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=62), "y": [*["a", "b"] * 30, "c", "c"]})
+    frame.to_csv(tmp_path / "rare.csv", index=False)
+    job = make_job("tabular-classification", {"source": str(tmp_path / "rare.csv"), "columns": {"label": "y"}})
+    assembly = assemble(prepare(job), CPU)
+    assert assembly.data.counts["val"]["c"] == 0
+    assert 0 <= evaluate(assembly, "val", "fp32")["auroc"] <= 1
+
+
+def test_a_part_of_one_row_is_measured(make_job, tmp_path: Path):
+    frame = pd.DataFrame({"x": [1.0, 2.5, 2.0, 4.0] * 3, "y": [1.0, 2.0, 3.0, 4.0] * 3})
+    frame.to_csv(tmp_path / "few.csv", index=False)
+    job = make_job("tabular-regression", {"source": str(tmp_path / "few.csv"), "columns": {"label": "y"}})
+    assembly = assemble(prepare(job), CPU)
+    assert len(assembly.parts["val"]) == 1
+    metrics = evaluate(assembly, "val", "fp32")
+    assert np.isfinite(metrics["rmse"])
+    assert np.isnan(metrics["r2"])

@@ -1,0 +1,160 @@
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import nn
+
+from stoker.spec.training import OptimizerChoice, ScheduleChoice
+from stoker.training.optimization import Schedule, build_optimizers, clip, gradient_norm
+
+STEPS, STEPS_PER_EPOCH = 100, 10
+Made = Callable[..., Schedule]
+
+
+def optimizers_of(settings, module: nn.Module):
+    return build_optimizers(TypeAdapter(OptimizerChoice).validate_python(settings), {"network": module})["network"]
+
+
+def schedule(settings, steps: int = STEPS, direction: str = "min") -> tuple[Schedule, torch.optim.Optimizer]:
+    (optimizer,) = optimizers_of({"type": "sgd", "lr": 1.0}, nn.Linear(2, 2))
+    parsed = TypeAdapter(ScheduleChoice).validate_python(settings)
+    return Schedule(parsed, optimizer, steps, STEPS_PER_EPOCH, direction), optimizer
+
+
+def rates(settings, steps: int = STEPS) -> list[float]:
+    made, optimizer = schedule(settings, steps)
+    found = []
+    for _ in range(steps):
+        found.append(made.learning_rate)
+        optimizer.step()
+        made.step()
+    return found
+
+
+def test_constant_stays():
+    assert rates("constant") == [1.0] * STEPS
+
+
+def test_warmup_rises_in_even_steps_to_the_rate():
+    found = rates({"type": "constant", "warmup": "4 steps"})
+    assert found[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert set(found[5:]) == {1.0}
+
+
+def test_cosine_falls_along_half_a_cosine():
+    found = rates({"type": "cosine", "warmup": 0, "floor": 0.1})
+    expected = [0.1 + 0.9 * (1 + math.cos(math.pi * step / STEPS)) / 2 for step in range(STEPS)]
+    assert found == pytest.approx(expected)
+
+
+def test_cosine_begins_after_its_warmup():
+    found = rates({"type": "cosine", "warmup": "20%"})
+    assert found[:20] == pytest.approx([(step + 1) / 21 for step in range(20)])
+    assert found[20] == pytest.approx(1)
+    assert found[60] == pytest.approx(0.5)
+    assert found[-1] == pytest.approx((1 + math.cos(math.pi * 79 / 80)) / 2)
+
+
+def test_linear_falls_along_a_line():
+    found = rates({"type": "linear", "warmup": "10 steps", "floor": 0.1})
+    assert found[10:] == pytest.approx([1 - 0.9 * step / 90 for step in range(90)])
+    assert rates({"type": "linear", "warmup": 0, "floor": 0.0})[50] == pytest.approx(0.5)
+
+
+def test_one_cycle_rises_to_the_rate_and_falls_below_its_start():
+    found = rates("one-cycle")
+    assert found[0] == pytest.approx(1 / 25)
+    assert max(found) == pytest.approx(1, abs=0.01)
+    assert found.index(max(found)) == pytest.approx(30, abs=1)
+    assert found[-1] < found[0] / 10
+
+
+def test_each_group_of_an_optimizer_keeps_its_own_rate():
+    made, optimizer = schedule({"type": "cosine", "floor": 0.5, "warmup": 0})
+    optimizer.param_groups[1]["lr"] = 8.0
+    parsed = TypeAdapter(ScheduleChoice).validate_python({"type": "linear", "floor": 0.5, "warmup": 0})
+    made = Schedule(parsed, optimizer, 2, 1, "min")
+    made.step()
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.75, 6.0])
+
+
+def test_one_cycle_leaves_the_momentum_as_the_job_says():
+    made, optimizer = schedule("one-cycle")
+    for _ in range(STEPS):
+        assert optimizer.param_groups[0]["momentum"] == 0.9
+        optimizer.step()
+        made.step()
+
+
+def test_step_cuts_at_regular_distances():
+    found = rates({"type": "step", "every": "3 epochs", "factor": 0.5})
+    assert found[::30] == pytest.approx([1, 0.5, 0.25, 0.125])
+    assert found[29] == pytest.approx(1)
+    after = rates({"type": "step", "every": "30 steps", "factor": 0.5, "warmup": "5 steps"})
+    assert after[34:36] == pytest.approx([1, 0.5])
+
+
+@pytest.mark.parametrize(("direction", "worse"), [("min", 2.0), ("max", 0.5)])
+def test_plateau_cuts_when_nothing_improves(direction: str, worse: float):
+    made, optimizer = schedule({"type": "plateau", "patience": 2, "factor": 0.1}, direction=direction)
+    found = []
+    for metric in [1.0, worse, worse, worse, worse, worse, worse]:
+        optimizer.step()
+        made.step()
+        made.epoch(metric)
+        found.append(made.learning_rate)
+    assert found == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
+
+
+def test_only_plateau_looks_at_the_metric():
+    made, _ = schedule("constant")
+    for _ in range(50):
+        made.epoch(1.0)
+    assert made.learning_rate == 1.0
+
+
+@pytest.mark.parametrize("kind", ["constant", "cosine", "linear", "one-cycle", "step", "plateau"])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_run_of_few_steps_has_a_schedule(kind: str, steps: int):
+    found = rates({"type": kind, "warmup": "100%"}, steps)
+    assert all(0 < rate <= 1 for rate in found)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", "muon"])
+def test_biases_do_not_decay(kind: str):
+    network = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    for optimizer in optimizers_of({"type": kind, "weight_decay": 0.5}, network):
+        optimizer.step()
+    for name, value in network.named_parameters():
+        shrunk = bool((value.abs() < before[name].abs()).all())
+        assert shrunk == name.endswith("weight"), name
+
+
+def test_muon_steps_the_hidden_matrices_alone():
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    muon, rest = optimizers_of("muon", network)
+    stepped = {id(p) for group in muon.param_groups for p in group["params"]}
+    assert stepped == {id(network[0].weight), id(network[2].weight)}
+    others = {id(p) for group in rest.param_groups for p in group["params"]}
+    assert others == {id(p) for p in network.parameters()} - stepped
+    assert rest.param_groups[0]["lr"] == pytest.approx(0.1 * muon.param_groups[0]["lr"])
+
+
+def test_muon_without_hidden_matrices_is_adamw():
+    (optimizer,) = optimizers_of("muon", nn.Linear(3, 2))
+    assert isinstance(optimizer, torch.optim.AdamW)
+
+
+def test_the_norm_is_that_of_all_gradients_together():
+    parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))]
+    parameters[0].grad, parameters[1].grad = torch.tensor([1.0, 2.0]), torch.tensor([2.0])
+    assert float(gradient_norm(parameters)) == pytest.approx(3)
+    assert float(clip(parameters, 1.5)) == pytest.approx(3)
+    assert float(gradient_norm(parameters)) == pytest.approx(1.5, abs=1e-4)
+    assert float(clip(parameters, 100.0)) == pytest.approx(1.5, abs=1e-4)
+    assert float(gradient_norm(parameters)) == pytest.approx(1.5, abs=1e-4)
