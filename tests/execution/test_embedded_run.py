@@ -112,7 +112,10 @@ def test_the_model_is_registered_without_pickles(digits, page):
     version = client.get_model_version("digit-reader", 1)
     assert version.status == "READY"
     mlflow.set_tracking_uri(f"sqlite:///{home.path / 'mlflow.db'}")
-    assert client.get_logged_model(run.status().model_uri.removeprefix("models:/")).experiment_id == found.info.experiment_id
+    assert (
+        client.get_logged_model(run.status().model_uri.removeprefix("models:/")).experiment_id
+        == found.info.experiment_id
+    )
     folder = Path(mlflow.artifacts.download_artifacts(run.status().model_uri))
     assert folder.is_relative_to(home.path / "artifacts")
     names = {path.name for path in folder.rglob("*") if path.is_file()}

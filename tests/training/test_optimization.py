@@ -71,15 +71,6 @@ def test_one_cycle_rises_to_the_rate_and_falls_below_its_start():
     assert found[-1] < found[0] / 10
 
 
-def test_each_group_of_an_optimizer_keeps_its_own_rate():
-    made, optimizer = schedule({"type": "cosine", "floor": 0.5, "warmup": 0})
-    optimizer.param_groups[1]["lr"] = 8.0
-    parsed = TypeAdapter(ScheduleChoice).validate_python({"type": "linear", "floor": 0.5, "warmup": 0})
-    made = Schedule(parsed, optimizer, 2, 1, "min")
-    made.step()
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.75, 6.0])
-
-
 def test_one_cycle_leaves_the_momentum_as_the_job_says():
     made, optimizer = schedule("one-cycle")
     for _ in range(STEPS):

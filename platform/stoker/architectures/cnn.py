@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from stoker.architectures.flat import ACTIVATIONS, outputs
@@ -45,6 +46,17 @@ class Cnn(nn.Module):
         return result
 
 
+class Norm(nn.GroupNorm):
+    """Group normalisation in float32: in bfloat16 its CPU kernel takes longer than the convolutions."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return maps of the same shape."""
+        if maps.dtype == torch.float32:
+            return super().forward(maps)
+        with torch.autocast(maps.device.type, enabled=False):
+            return super().forward(maps.float())
+
+
 class Plain(nn.Module):
     """Convolution, pooling, normalisation, activation.
 
@@ -55,7 +67,7 @@ class Plain(nn.Module):
     def __init__(self, before: int, after: int, kernel: int, activation: str) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False)
-        self.norm = nn.GroupNorm(math.gcd(GROUPS, after), after)
+        self.norm = Norm(math.gcd(GROUPS, after), after)
         self.pool = nn.MaxPool2d(2)
         self.activation = ACTIVATIONS[activation]()
 
@@ -73,10 +85,10 @@ class Residual(nn.Module):
         padding = kernel // 2
         self.body = nn.Sequential(
             nn.Conv2d(before, after, kernel, padding=padding, bias=False),
-            nn.GroupNorm(math.gcd(GROUPS, after), after),
+            Norm(math.gcd(GROUPS, after), after),
             ACTIVATIONS[activation](),
             nn.Conv2d(after, after, kernel, padding=padding, bias=False),
-            nn.GroupNorm(math.gcd(GROUPS, after), after),
+            Norm(math.gcd(GROUPS, after), after),
         )
         self.shortcut = nn.Identity() if before == after else nn.Conv2d(before, after, 1, bias=False)
         self.pool = nn.MaxPool2d(2)

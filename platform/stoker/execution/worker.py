@@ -43,7 +43,7 @@ class WorkerResult:
     """What else the record should say: fingerprint of the data, reason of the end."""
 
 
-class Cancelled(Exception):  # noqa: N818 - not an error
+class Cancelled(Exception):
     """Somebody asked the run to end."""
 
 

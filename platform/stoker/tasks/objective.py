@@ -97,5 +97,5 @@ class Supervised(Objective):
     def _summed(self, output: Tensor, batch: BatchLike) -> Loss:
         losses = self.losses(output.float(), batch)
         if batch.weight is None:
-            return Loss(losses.sum(), losses.new_tensor(len(batch)))
+            return Loss(losses.sum(), losses.new_full((), float(len(batch))))
         return Loss((losses * batch.weight).sum(), batch.weight.sum())

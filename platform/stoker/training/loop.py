@@ -183,7 +183,8 @@ def _step(run: str, state: TrainingState, batch: Step, measured: bool) -> StepEn
             norm = gradient_norm(state.parameters[turn])
         for optimizer in state.optimizers[turn]:
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        for parameter in state.parameters[turn]:
+            parameter.grad = None
     for schedule in state.schedules:
         schedule.step()
     state.step += 1

@@ -1,10 +1,11 @@
-"""Optimizers and learning-rate schedules for the parameter groups of an objective."""
+"""Optimizers and learning-rate schedules, as torch has them, for the parameter groups of an objective."""
 
-import math
 from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer
+from torch.optim import lr_scheduler as schedulers
 
 from stoker.spec import training as spec
 from stoker.spec.section import span_steps
@@ -12,8 +13,6 @@ from stoker.spec.task import Direction
 
 MUON_OTHERS = 0.1
 """AdamW's learning rate beside Muon, as a share of Muon's."""
-CYCLE_START, CYCLE_END = 1 / 25, 1 / 250_000
-"""Ends of the one-cycle schedule, as shares of its top: torch's and fastai's."""
 
 
 def build_optimizers(settings: spec.Optimizer, groups: dict[str, nn.Module]) -> dict[str, tuple[Optimizer, ...]]:
@@ -57,78 +56,67 @@ def _hidden_matrices(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
 
 
 class Schedule:
-    """The learning rates of one optimizer over a run: a function of the step, but for the cuts of `plateau`."""
+    """The learning rates of one optimizer over a run."""
 
     def __init__(
         self, settings: spec.Schedule, optimizer: Optimizer, steps: int, steps_per_epoch: int, direction: Direction
     ) -> None:
-        self._settings = settings
-        self._groups = optimizer.param_groups
-        self._tops = [float(group["lr"]) for group in self._groups]
-        self._steps, self._steps_per_epoch = steps, steps_per_epoch
-        self._sign = -1 if direction == "max" else 1
-        self._step = 0
-        self._cut = 1.0
-        self._best, self._waited = math.inf, 0
-        self._set()
+        self._optimizer = optimizer
+        optimizer._opt_called = True  # type: ignore[attr-defined]  # a group may rest in the first step; torch would warn
+        self._plateau: schedulers.ReduceLROnPlateau | None = None
+        warmup = min(span_steps(settings.warmup, steps, steps_per_epoch), max(steps - 1, 0))
+        after = max(steps - warmup, 1)
+        main: schedulers.LRScheduler
+        match settings:
+            case spec.Constant():
+                main = schedulers.ConstantLR(optimizer, factor=1.0, total_iters=0)
+            case spec.Cosine(floor=floor):
+                lowest = floor * float(optimizer.param_groups[0]["lr"])
+                main = schedulers.CosineAnnealingLR(optimizer, T_max=after, eta_min=lowest)
+            case spec.Linear(floor=floor):
+                main = schedulers.LinearLR(optimizer, start_factor=1.0, end_factor=floor, total_iters=after)
+            case spec.OneCycle():
+                top = [float(group["lr"]) for group in optimizer.param_groups]
+                share = min(max(warmup / steps, 1e-6), 1.0)
+                main = schedulers.OneCycleLR(  # the momentum stays what the job says
+                    optimizer, max_lr=top, total_steps=steps + 1, pct_start=share, cycle_momentum=False
+                )
+                warmup = 0  # the rise is part of the cycle
+            case spec.Step(every=every, factor=factor):
+                distance = max(span_steps(every, steps, steps_per_epoch), 1)
+                main = schedulers.StepLR(optimizer, step_size=distance, gamma=factor)
+            case spec.Plateau(patience=patience, factor=factor):
+                main = schedulers.ConstantLR(optimizer, factor=1.0, total_iters=0)
+                self._plateau = schedulers.ReduceLROnPlateau(optimizer, direction, factor, patience, threshold=1e-4)
+        self._scheduler = _warmed_up(main, optimizer, warmup)
 
     @property
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        return float(self._groups[0]["lr"])
+        return float(self._optimizer.param_groups[0]["lr"])
 
     def step(self) -> None:
         """Go on by one optimizer step."""
-        self._step += 1
-        self._set()
+        self._scheduler.step()
 
     def epoch(self, metric: float) -> None:
         """Tell the metric that `plateau` watches."""
-        if not isinstance(self._settings, spec.Plateau):
-            return
-        if self._sign * metric < self._best:
-            self._best, self._waited = self._sign * metric, 0
-        else:
-            self._waited += 1
-        if self._waited > self._settings.patience:
-            self._cut, self._waited = self._cut * self._settings.factor, 0
-            self._set()
-
-    def _set(self) -> None:
-        factor = self._cut * rate_factor(self._settings, self._step, self._steps, self._steps_per_epoch)
-        for group, top in zip(self._groups, self._tops, strict=True):
-            group["lr"] = top * factor
+        if self._plateau is not None:
+            self._plateau.step(metric)
 
 
-def rate_factor(settings: spec.Schedule, step: int, steps: int, steps_per_epoch: int) -> float:
-    """Return the share of the learning rate that a schedule gives a step, counted from 0, of a run of `steps`."""
-    warmup = min(span_steps(settings.warmup, steps, steps_per_epoch), steps - 1)
-    if step < warmup:
-        share = step / warmup
-        return _bent(CYCLE_START, 1, share) if isinstance(settings, spec.OneCycle) else (step + 1) / (warmup + 1)
-    share = min((step - warmup) / (steps - warmup), 1.0)
-    match settings:
-        case spec.Cosine(floor=floor):
-            return _bent(1, floor, share)
-        case spec.Linear(floor=floor):
-            return 1 + (floor - 1) * share
-        case spec.OneCycle():
-            return _bent(1, CYCLE_END, share)
-        case spec.Step(every=every, factor=factor):
-            return factor ** ((step - warmup) // max(span_steps(every, steps, steps_per_epoch), 1))
-        case _:
-            return 1.0
-
-
-def _bent(start: float, end: float, share: float) -> float:
-    """Go from start to end along half a cosine."""
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+def _warmed_up(main: schedulers.LRScheduler, optimizer: Optimizer, warmup: int) -> schedulers.LRScheduler:
+    if warmup < 1:
+        return main
+    rise = schedulers.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    return schedulers.SequentialLR(optimizer, [rise, main], milestones=[warmup])
 
 
 def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
     """Return the norm of all gradients together."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    return nn.utils.get_total_norm(gradients)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return norm
 
 
 def clip(parameters: Sequence[Tensor], limit: float) -> Tensor:

@@ -3,7 +3,7 @@
 import ctypes
 import os
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -54,4 +54,4 @@ def supports_bf16(device: torch.device) -> bool:
 
 def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Enter the precision of the network's forward pass; weights, losses and optimizer stay in float32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
