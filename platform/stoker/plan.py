@@ -79,7 +79,7 @@ def make_plan(job: Job) -> Plan:
         notes.append(f"needs about {memory:,.0f} MiB, {available:,.0f} are free: lower training.micro_batch")
     if prepared.job.training.precision == "auto":
         notes.append("precision: fp32 or bf16, whichever three steps show to be faster")
-    threads = prepared.job.resources.cpus
+    cpus = prepared.job.resources.cpus or f"up to {machine_cpus()}"
     return Plan(
         job=prepared.job,
         layers=layers,
@@ -90,7 +90,7 @@ def make_plan(job: Job) -> Plan:
         steps_per_epoch=prepared.steps_per_epoch,
         steps=0 if open_length else prepared.steps,
         epochs=0 if open_length else prepared.epochs,
-        place=f"this machine: embedded Ray, 1 worker, {threads} CPUs, {gpus or 'no'} GPU",
+        place=f"this machine: embedded Ray, 1 worker, {cpus} CPUs, {gpus or 'no'} GPU",
         notes=tuple(notes),
     )
 

@@ -28,7 +28,6 @@ def test_every_default_is_filled_in(make_job):
     assert prepared.architecture.family == "mlp"
     assert (training.batch_size, training.epochs) == (16, 188)
     assert training.checkpoint.best == "accuracy/val"
-    assert prepared.job.resources.cpus
     assert prepared.steps_per_epoch == 8
     assert prepared.steps == 188 * 8
 
@@ -119,12 +118,17 @@ def test_the_seed_chooses_the_weights_and_nothing_else_does(make_job):
     torch.set_rng_state(before)
 
 
-def test_precision_is_chosen_once(make_job):
+def test_precision_and_threads_are_chosen_once(make_job):
     chosen = choose(prepare(make_job("tabular-classification", "xor")), CPU)
     assert chosen.job.training.precision in {"fp32", "bf16"}
+    assert chosen.job.resources.cpus
     assert choose(chosen, CPU).job == chosen.job
-    named = prepare(make_job("tabular-classification", "xor", training={"precision": "fp32"}))
-    assert choose(named, CPU).job == named.job
+
+
+def test_what_the_job_says_is_not_chosen(make_job):
+    sections = {"training": {"precision": "bf16"}, "resources": {"cpus": 1}}
+    prepared = prepare(make_job("tabular-classification", "xor", **sections))
+    assert choose(prepared, CPU).job == prepared.job
 
 
 def test_a_run_by_the_clock_gets_its_steps(make_job):

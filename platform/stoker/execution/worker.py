@@ -20,7 +20,7 @@ from stoker.training.assembly import Assembly, Prepared, assemble, prepare
 from stoker.training.choices import choose
 from stoker.training.evaluation import evaluate, evaluate_in_detail
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, train
-from stoker.training.parallel import choose_device, prepare_process
+from stoker.training.parallel import choose_device, machine_cpus, prepare_process, set_threads
 
 PROGRESS_EVERY_S = 0.2
 RECORDED_STEPS = 2_000
@@ -72,14 +72,14 @@ class Worker:
 
 def _run(folder: RunFolder) -> WorkerResult:
     job = load_job(folder.job).job
-    assert job.resources.cpus is not None
-    prepare_process(job.resources.cpus)
+    prepare_process(job.resources.cpus or machine_cpus())
     device = choose_device(job.resources.gpus or 0)
     recorder = Recorder(folder)
     recorder.say("loading data")
     prepared = prepare(job)
-    recorder.say("choosing precision")
+    recorder.say("choosing threads and precision")
     prepared = choose(prepared, device)
+    set_threads(prepared.job.resources.cpus)
     folder.resolved.write_text(resolved_text(prepared), encoding="utf-8")
     assembly = assemble(prepared, device)
     end = _train(folder, assembly, recorder)

@@ -23,4 +23,4 @@ class Resources(Section):
     """GPUs of a worker; default: one if the machine has one."""
 
     cpus: int | None = Field(None, ge=1, le=4096)
-    """CPU cores of a worker, and its number of threads; default: the machine's, divided by the workers."""
+    """CPU cores and threads of a worker; default: one, or all of the machine where timing three steps shows a gain."""

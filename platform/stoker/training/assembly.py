@@ -19,7 +19,6 @@ from stoker.spec.training import Training
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Task
-from stoker.training.parallel import machine_cpus
 
 SMALLEST_BATCH, LARGEST_BATCH = 16, 512
 STEPS_PER_EPOCH = 64
@@ -140,7 +139,6 @@ def prepare(job: Job) -> Prepared:
         "architecture": architecture,
         "dataset": data.spec,
         "training": _completed(job, data),
-        "resources": job.resources.model_copy(update={"cpus": job.resources.cpus or machine_cpus()}),
     }
     return Prepared(job.model_copy(update=update), data)
 

@@ -1,47 +1,67 @@
-"""What is chosen by measuring, once, before the first step: precision, and the length of a run bounded by time."""
+"""What is chosen by measuring, once, before the first step: threads, precision, and the steps of a run bounded by time."""
 
 import copy
 import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 
-from stoker.spec.job import Job
 from stoker.spec.section import time_seconds
 from stoker.training.assembly import Assembly, Prepared, assemble
-from stoker.training.parallel import arithmetic, supports_bf16
+from stoker.training.parallel import arithmetic, machine_cpus, supports_bf16
 
+Choice = TypeVar("Choice")
 TIMED_STEPS = 3
 GAIN = 1.3
-"""bf16 must be this much faster to be worth its coarser numbers."""
+"""More threads, or coarser numbers, must be this much faster to be worth it."""
 
 
 def choose(prepared: Prepared, device: torch.device) -> Prepared:
     """Fill in the choices that are still open, by timing three steps of each kind on throw-away weights."""
-    training = prepared.job.training
-    candidates = [training.precision]
+    training, resources = prepared.job.training, prepared.job.resources
+    cpus = machine_cpus()
+    threads = [resources.cpus] if resources.cpus else sorted({1, cpus}) if device.type == "cpu" else [cpus]
+    precisions = [training.precision]
     if training.precision == "auto":
-        candidates = ["fp32", "bf16"] if supports_bf16(device) else ["fp32"]
+        precisions = ["fp32", "bf16"] if supports_bf16(device) else ["fp32"]
     open_length = not (training.epochs or training.steps)
-    if len(candidates) == 1 and not open_length:
-        return _with(prepared, {"precision": candidates[0]})
-    assembly = assemble(prepared, device)
-    seconds = {precision: step_seconds(assembly, precision) for precision in candidates}
-    chosen = candidates[0]
-    if len(seconds) > 1 and seconds["fp32"] > GAIN * seconds["bf16"]:
-        chosen = "bf16"
-    update: dict[str, object] = {"precision": chosen}
-    if open_length:
-        assert training.time is not None
-        update["steps"] = max(1, round(time_seconds(training.time) / seconds[chosen]))
-    return _with(prepared, update)
+    update: dict[str, object] = {}
+    if len(threads) * len(precisions) > 1 or open_length:
+        assembly = assemble(prepared, device)
+        many, _ = _fastest(threads, lambda number: step_seconds(assembly, precisions[0], number))
+        precision, seconds = _fastest(precisions, lambda name: step_seconds(assembly, name, many))
+        threads, precisions = [many], [precision]
+        if open_length:
+            assert training.time is not None
+            update["steps"] = max(1, round(time_seconds(training.time) / seconds))
+    update["precision"] = precisions[0]
+    job = prepared.job.model_copy(
+        update={
+            "training": training.model_copy(update=update),
+            "resources": resources.model_copy(update={"cpus": threads[0]}),
+        }
+    )
+    return Prepared(job, prepared.data)
 
 
-def step_seconds(assembly: Assembly, precision: str) -> float:
+def _fastest(candidates: Sequence[Choice], seconds: Callable[[Choice], float]) -> tuple[Choice, float]:
+    """Take the first candidate unless a later one is faster by GAIN; also return its time."""
+    chosen, best = candidates[0], seconds(candidates[0])
+    for candidate in candidates[1:]:
+        if (needed := seconds(candidate)) * GAIN < best:
+            chosen, best = candidate, needed
+    return chosen, best
+
+
+def step_seconds(assembly: Assembly, precision: str, threads: int) -> float:
     """Time forward and backward of a batch: the fastest of three, after one to warm up."""
     objective = copy.deepcopy(assembly.objective)
     objective.train()
     batch = next(iter(assembly.batches().epoch(0)))
     fastest = float("inf")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     with torch.random.fork_rng(devices=[assembly.device] if assembly.device.type == "cuda" else []):
         for attempt in range(1 + TIMED_STEPS):
             begin = time.perf_counter()
@@ -53,9 +73,5 @@ def step_seconds(assembly: Assembly, precision: str) -> float:
                 torch.cuda.synchronize(assembly.device)
             if attempt:
                 fastest = min(fastest, time.perf_counter() - begin)
+    torch.set_num_threads(before)
     return fastest
-
-
-def _with(prepared: Prepared, training: dict[str, object]) -> Prepared:
-    job: Job = prepared.job.model_copy(update={"training": prepared.job.training.model_copy(update=training)})
-    return Prepared(job, prepared.data)

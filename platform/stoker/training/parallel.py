@@ -34,6 +34,12 @@ def prepare_process(threads: int) -> None:
     torch.set_float32_matmul_precision("highest")
 
 
+def set_threads(threads: int | None) -> None:
+    """Compute with so many threads from here on; None keeps their number."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
 def machine_cpus() -> int:
     """Count the cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
