@@ -29,7 +29,8 @@ def trained(job: Job, folder: Path, source: Path) -> Trained:
     assembly = assemble(prepare(job), torch.device("cpu"))
     for _ in train("r", assembly):
         pass
-    save_model(folder, assembly.job, assembly.data.encoders, assembly.objective.groups()["network"])
+    network = assembly.objective.groups()["network"]
+    save_model(folder, assembly.job, assembly.data.encoders, network, assembly.data.fingerprint)
     return Trained(assembly, Model.load(folder), source)
 
 

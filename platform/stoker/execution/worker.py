@@ -89,7 +89,7 @@ def _run(folder: RunFolder) -> WorkerResult:
     recorder.final(end.step, end.best_epoch, {key: value for key, value in metrics.items() if key not in curves})
     recorder.say("saving the model")
     network = assembly.objective.groups()["network"]
-    save_model(folder.model, prepared.job, prepared.data.encoders, network)
+    save_model(folder.model, prepared.job, prepared.data.encoders, network, prepared.data.fingerprint)
     (folder.model / "example.json").write_text(_example(prepared), encoding="utf-8")
     facts = {"data": prepared.data.fingerprint, "end": end.reason, "best_epoch": str(end.best_epoch)}
     return WorkerResult("succeeded", metrics=metrics, best_step=end.step, facts=facts)

@@ -22,12 +22,13 @@ from stoker.tasks.task import Task
 BATCH = 512
 
 
-def save_model(folder: Path, job: Job, encoders: Encoders, network: nn.Module) -> None:
-    """Write weights.safetensors, encoders.json and job.json; nothing in them is code."""
+def save_model(folder: Path, job: Job, encoders: Encoders, network: nn.Module, fingerprint: str) -> None:
+    """Write weights.safetensors, encoders.json, job.json and data.json; nothing in them is code."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
     (folder / "encoders.json").write_text(json.dumps(encoders.to_json(), indent=1), encoding="utf-8")
+    (folder / "data.json").write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
     (folder / "job.json").write_text(job.model_dump_json(by_alias=True, exclude_none=True, indent=1), encoding="utf-8")
 
 
@@ -39,6 +40,8 @@ class Model:
     encoders: Encoders
     network: nn.Module
     task: Task
+    fingerprint: str
+    """Of the data it was trained with."""
 
     @staticmethod
     def load(folder: Path) -> "Model":
@@ -48,7 +51,8 @@ class Model:
         assert job.architecture is not None
         network = build_network(job.architecture, encoders.signature)
         network.load_state_dict(load_file(folder / "weights.safetensors"))
-        return Model(job, encoders, network.eval(), TASK_CLASSES[job.task]())
+        fingerprint = json.loads((folder / "data.json").read_text(encoding="utf-8"))["fingerprint"]
+        return Model(job, encoders, network.eval(), TASK_CLASSES[job.task](), fingerprint)
 
     def predict(self, samples: pd.DataFrame | np.ndarray) -> pd.DataFrame:
         """Predict a table with the feature columns, or pictures (N, height, width[, channels]) uint8.

@@ -43,7 +43,7 @@ class Cnn(Section):
     """Channels of the stages, first to last; default: from the size of the pictures."""
 
     blocks: Literal["plain", "residual"] = "plain"
-    """What a stage is made of: two convolutions, or two with a shortcut around them (He et al. 2016)."""
+    """What a stage is made of: one convolution, or two with a shortcut around them (He et al. 2016)."""
 
     kernel: int = Field(3, ge=1, le=31)
     """Width and height of the convolutions in pixels; an odd number."""

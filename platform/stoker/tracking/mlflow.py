@@ -140,6 +140,9 @@ class TrackedRun:
         """Bring the run to its final state, with the reason as its description."""
         if self._monitor is not None:
             self._monitor.finish()
+            self._monitor.collect_metrics()  # a short run is over before the first sample
+            self._monitor.publish_metrics(self._monitor.aggregate_metrics())
+            self._monitor.mlflow_logger.flush()
             self._monitor = None
         self.set_tags({"stoker.state": state, **({"mlflow.note.content": note} if note else {}), **tags})
         self._client.set_terminated(self.run_id, STATUS[state])

@@ -1,4 +1,4 @@
-"""What is chosen by measuring, once, before the first step: threads, precision, and the steps of a run bounded by time."""
+"""What is chosen by measuring, once, before the first step: threads, precision, the steps of a run by the clock."""
 
 import copy
 import time
