@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stoker.errors import NotFound
-from stoker.tracking.record import Progress, RunFolder, RunHeader, RunStatus, State, find_run, follow_lines, runs
+from stoker.tracking.history import find_run, runs
+from stoker.tracking.record import Progress, RunFolder, RunHeader, RunStatus, State, follow_lines
 
 SOURCE = Path(__file__).parents[2] / "platform"
 HOLD = """

@@ -8,7 +8,8 @@ from stoker.cli.session import Session, examples, format_option, run_argument, s
 from stoker.cli.tables import fields_text, print_json, state_text, table_text
 from stoker.cli.words import age_text, duration_text
 from stoker.settings import Settings
-from stoker.tracking.record import Progress, RunFolder, RunRecord, now, runs
+from stoker.tracking.history import runs
+from stoker.tracking.record import Progress, RunFolder, RunRecord, now
 
 NEWEST = 20
 HEAD = ("run", "state", "task", "family", "age", "duration", "metric")

@@ -7,7 +7,8 @@ from functools import cached_property
 import click
 
 from stoker.settings import Settings, load_settings
-from stoker.tracking.record import RunFolder, find_run
+from stoker.tracking.history import find_run
+from stoker.tracking.record import RunFolder
 
 
 @dataclass

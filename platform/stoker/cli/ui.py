@@ -16,7 +16,8 @@ from stoker.cli.session import Session, examples, format_option, session_object
 from stoker.cli.tables import print_json
 from stoker.errors import ClusterError, NotFound
 from stoker.settings import Settings, without_password
-from stoker.tracking.record import RunFolder, runs
+from stoker.tracking.history import runs
+from stoker.tracking.record import RunFolder
 
 PORT = 5000
 READY_S = 120.0

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from stoker.errors import Cause, ClusterError, NotFound
 from stoker.execution.ray_session import sweep_session
 from stoker.settings import Settings, without_password
-from stoker.tracking.record import RunFolder, RunHeader, RunRecord, RunStatus, State, find_run, runs
+from stoker.tracking.history import find_run, runs
+from stoker.tracking.record import RunFolder, RunHeader, RunRecord, RunStatus, State
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job

@@ -22,8 +22,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from stoker.errors import NotFound
-
 
 class State(StrEnum):
     """Where a run stands; the last three are final."""
@@ -246,50 +244,6 @@ class RunFolder:
                 message = status.message or "its driver is gone; `stoker logs` shows how far it came"
                 status = RunStatus(**{**asdict(status), "state": State.INTERRUPTED, "message": message})
         return RunRecord(self.header(), status, self.path)
-
-
-def runs(home: Path) -> list[RunFolder]:
-    """List the runs of a home, newest first."""
-    folder = home / "runs"
-    if not folder.is_dir():
-        return []
-    children = (RunFolder(path) for path in folder.iterdir() if not path.name.startswith("."))
-    found = [run for run in children if run.readable()]
-    return sorted(found, key=lambda run: run.header().order, reverse=True)
-
-
-def find_run(home: Path, reference: str) -> RunFolder:
-    """Find a run by id, by `run:ID`, by name (its newest run), by a unique prefix of an id, or by `@last`.
-
-    Raises:
-        NotFound: no run, or several, answer to it.
-
-    """
-    reference = reference.removeprefix("run:")
-    everything = runs(home)
-    if not everything:
-        raise NotFound(f"no run '{reference}': nothing was submitted from {home} yet")
-    if reference == "@last":
-        return everything[0]
-    headers = [(run, run.header()) for run in everything]
-    for matches in (_by_id(headers, reference), _by_name(headers, reference)):
-        if matches:
-            return matches[0]
-    prefixed = [run for run, header in headers if header.id.startswith(reference)]
-    if len(prefixed) == 1:
-        return prefixed[0]
-    if prefixed:
-        raise NotFound(f"'{reference}' could be {', '.join(run.path.name for run in prefixed[:5])}; type more of it")
-    newest = ", ".join(header.id for _, header in headers[:3])
-    raise NotFound(f"no run '{reference}' (newest: {newest}); `stoker ls` lists all")
-
-
-def _by_id(headers: list[tuple[RunFolder, RunHeader]], reference: str) -> list[RunFolder]:
-    return [run for run, header in headers if header.id == reference]
-
-
-def _by_name(headers: list[tuple[RunFolder, RunHeader]], reference: str) -> list[RunFolder]:
-    return [run for run, header in headers if header.name == reference]
 
 
 def follow_lines(path: Path, position: int = 0) -> Iterator[tuple[str, int]]:

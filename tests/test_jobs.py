@@ -1,0 +1,47 @@
+"""Every job file that Stoker ships: it teaches, it plans, it trains."""
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from stoker.datasets.inspection import inspect
+from stoker.plan import make_plan
+from stoker.spec.architecture import FAMILIES
+from stoker.spec.dataset import BUILTIN
+from stoker.spec.loading import load_job
+from stoker.spec.task import TASKS
+from stoker.training.assembly import assemble, prepare
+from stoker.training.loop import StepEnd, train
+
+JOBS = sorted((Path(__file__).parents[1] / "jobs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
+class TestJob:
+    def test_says_what_it_shows_the_command_and_what_to_expect(self, path):
+        what, command, expectation, after = path.read_text().splitlines()[:4]
+        assert what.startswith("# ")
+        assert command.startswith(f"# stoker submit jobs/{path.name}")
+        assert any(unit in expectation for unit in ("second", "minute"))
+        assert any(metric in expectation for metric in ("accuracy/", "r2/", "rmse/"))
+        assert not after.startswith("#")
+
+    def test_plans(self, path):
+        plan = make_plan(load_job(path, inspect=inspect).job)
+        assert plan.parameters > 0
+        assert plan.steps > 0
+
+    def test_trains_for_two_steps(self, path):
+        job = load_job(path, ["training.precision=fp32"]).job
+        events = list(islice(train("two-steps", assemble(prepare(job), torch.device("cpu"))), 2))
+        assert all(isinstance(event, StepEnd) for event in events)
+        assert all(torch.isfinite(event.losses["loss"]) for event in events)
+
+
+def test_the_jobs_show_every_task_family_and_dataset():
+    jobs = [load_job(path).job for path in JOBS]
+    assert {job.task for job in jobs} == set(TASKS)
+    assert {job.dataset.source for job in jobs} == set(BUILTIN)
+    assert {job.architecture.family for job in jobs if job.architecture} == set(FAMILIES)
