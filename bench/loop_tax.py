@@ -5,7 +5,7 @@ fused optimizer, resident data and threads, and record loss, gradient norm and l
 JSON; the loss of every step agrees before any time is believed. What is left is the tax: events, the seams between
 loop, batches and objective, sums with their weights, and the watch for losses that are not finite.
 
-- stoker: training.loop driven by execution's Recorder, as in a worker.
+- stoker: training.loop driven by execution's Reporter, as in a worker.
 - by hand: the same with torch's schedulers, in one function.
 - by hand, own schedule: the cosine as a formula, the least that the same training can cost in Python.
 

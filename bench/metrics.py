@@ -3,14 +3,14 @@
 Recording: 1,000 steps with 4 metrics each, whose values are tensors as training leaves them. All 4,000 values are read
 back from both stores and must be the same before a time is told.
 
-- stoker: Recorder to journal to Shipper, from the first step until the last value is in MLflow.
+- stoker: Reporter to journal to Shipper, from the first step until the last value is in MLflow.
 - mlflow.log_metrics: one synchronous call a step, as MLflow's guides have it.
 - log_batch of 1,000: MLflow's largest request, with all values at hand: what MLflow itself costs at the least.
 
 Overhead: an MLP's training through the platform's loop, with and without recording.
 
 - every step recorded: as a worker does in a run of up to 2,000 steps; longer runs record 2,000 of their steps.
-- without the norm: the same, but the loop is not asked for gradient norms: what the Recorder alone costs.
+- without the norm: the same, but the loop is not asked for gradient norms: what the Reporter alone costs.
 
 The journal is shipped by the run's driver, a process of its own; its CPU time is in the first table only.
 """
@@ -30,7 +30,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from pairing import Lap, Machine, Training, alternate, check_equal, ratio, report, timed
-from stoker.execution.worker import Recorder
+from stoker.execution.reporter import Reporter
 from stoker.tracking.journal import BATCH, Shipper
 from stoker.tracking.mlflow import TrackedRun
 from stoker.tracking.record import RunFolder, RunHeader, now
@@ -73,14 +73,14 @@ class Recording:
         header = RunHeader(name, "bench", "", "", "", now(), self._laps, uri, "bench")
         tracked = TrackedRun.open(header, uri, self._folder / "files", {})
         mlflow.set_tracking_uri(f"sqlite:///{self._folder / 'peer.db'}")  # `open` has set its own
-        recorder, shipper = Recorder(folder), Shipper(folder.journal, tracked)
+        reporter, shipper = Reporter(folder), Shipper(folder.journal, tracked)
 
         def work() -> None:
             shipper.start()
             for step, (loss, penalty, norm, rate) in self._steps:
                 event = StepEnd(name, 0, step, {"loss": loss, "penalty": penalty}, rate, norm)
-                recorder.step(event, recorded=True)
-            recorder.flush()
+                reporter.step(event, recorded=True)
+            reporter.flush()
             assert shipper.close(PATIENCE_S) == 0
 
         lap = timed(work)
@@ -126,7 +126,7 @@ def stored(uri: str, run_id: str) -> list[float]:
 
 
 def bare_steps(assembly: Assembly) -> Iterator[torch.Tensor | None]:
-    for event in train("bench", assembly, record_every=NEVER):
+    for event in train("bench", assembly, norm_every=NEVER):
         yield event.losses["loss"] if isinstance(event, StepEnd) else None
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stoker.execution.worker import Recorder
+from stoker.execution.reporter import Reporter
+from stoker.execution.worker import NORM_EVERY
 from stoker.spec.loading import parse_job
 from stoker.tracking.record import RunFolder
 from stoker.training.assembly import Assembly, Prepared, assemble, prepare
@@ -62,18 +63,18 @@ def on_cpu(prepared: Prepared) -> Assembly:
     return assemble(prepared, torch.device("cpu"))
 
 
-def recorded_steps(assembly: Assembly, folder: Path, norm_every: int = 1) -> Iterator[torch.Tensor | None]:
+def recorded_steps(assembly: Assembly, folder: Path, norm_every: int = NORM_EVERY) -> Iterator[torch.Tensor | None]:
     """Train through the platform's loop as a worker does, every step recorded; yield what pairing.Training asks for."""
     folder.mkdir()
-    recorder = Recorder(RunFolder(folder))
-    recorder.begin(assembly.prepared)
-    for event in train("bench", assembly, record_every=norm_every):
+    reporter = Reporter(RunFolder(folder))
+    reporter.begin(assembly.prepared)
+    for event in train("bench", assembly, norm_every=norm_every):
         match event:
             case StepEnd():
-                recorder.step(event, recorded=True)
+                reporter.step(event, recorded=True)
                 yield event.losses["loss"]
             case EpochEnd():
-                recorder.epoch(event)
+                reporter.epoch(event)
                 yield None
 
 

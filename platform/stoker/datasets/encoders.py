@@ -232,6 +232,5 @@ def mean_and_scale(values: np.ndarray) -> tuple[float, float]:
 
 
 def _skewness(values: np.ndarray) -> float:
-    deviation = values - values.mean()
-    spread = float((deviation**2).mean()) ** 0.5
-    return float((deviation**3).mean()) / spread**3 if spread > 0 else 0.0
+    mean, scale = mean_and_scale(values)
+    return float((((values - mean) / scale) ** 3).mean())  # scaled before the cube, which tiny numbers do not survive

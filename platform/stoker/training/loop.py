@@ -108,13 +108,13 @@ class TrainingState:
     """Total and weight of each term over the epoch."""
 
 
-def train(run: str, assembly: Assembly, record_every: int = 1) -> Iterator[Event]:
+def train(run: str, assembly: Assembly, norm_every: int = 1) -> Iterator[Event]:
     """Train to the end; the objective then holds the best weights.
 
     Args:
         run: the run's id, carried by every event.
         assembly: what to train.
-        record_every: the gradient's norm is measured at the steps whose number this divides.
+        norm_every: the gradient's norm is measured at the steps whose number this divides.
 
     Raises:
         TrainingFailed: the loss is no longer a finite number.
@@ -129,7 +129,7 @@ def train(run: str, assembly: Assembly, record_every: int = 1) -> Iterator[Event
     reason = ""
     while not reason:
         for batch in batches.epoch(state.epoch):
-            yield _step(run, state, batch, measured=(state.step + 1) % record_every == 0)
+            yield _step(run, state, batch, measured=(state.step + 1) % norm_every == 0)
             if state.step >= prepared.steps:
                 reason = "length"
                 break
