@@ -1,4 +1,4 @@
-"""B10: how long one waits for the commands that do not train, against the commands of what Stoker stands on.
+"""How long one waits for the commands that do not train, against the commands of what Stoker stands on.
 
 There is no equal work here: `--help` and `--version` are the least that each program can do, and what a user waits for
 is mostly imports. `ls` looks at 20 runs, `validate` at a good and at a bad job file; that they say what they should is

@@ -1,4 +1,4 @@
-"""B2: what the platform's loop costs above a loop written by hand with the same knobs, metrics on.
+"""What the platform's loop costs above a loop written by hand with the same knobs, metrics on.
 
 Both arms train the same network from the same weights on the same batches, with the same allocator, memory layout,
 fused optimizer, resident data and threads, and record loss, gradient norm and learning rate of every step as lines of

@@ -1,4 +1,4 @@
-"""B7: what it costs to record metrics, against mlflow.log_metrics at each step; both into SQLite.
+"""What it costs to record metrics, against mlflow.log_metrics at each step; both into SQLite.
 
 Recording: 1,000 steps with 4 metrics each, whose values are tensors as training leaves them. All 4,000 values are read
 back from both stores and must be the same before a time is told.

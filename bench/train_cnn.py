@@ -1,4 +1,4 @@
-"""B1: a small CNN through the platform, against the loop that one writes without thinking about speed.
+"""A small CNN through the platform, against the loop that one writes without thinking about speed.
 
 Both arms train the same network from the same weights on the same batches in the same order, with the same loss,
 weight decay and learning rates; the loss of every step agrees before any time is believed. They differ in how:

@@ -49,7 +49,15 @@ def load_settings(
     chosen_home = home or environment.get("STOKER_HOME") or file.get("home") or "~/.stoker"
     path = Path(chosen_home).expanduser().absolute()
     uri = tracking_uri or environment.get("MLFLOW_TRACKING_URI") or file.get("tracking_uri") or embedded_uri(path)
-    return Settings(path, uri)
+    return Settings(path, _absolute(uri))
+
+
+def _absolute(uri: str) -> str:
+    """Make a store in a file independent of the working directory, which is another one for a run's driver."""
+    for scheme in ("sqlite:///", "file:"):
+        if uri.startswith(scheme) and not uri.startswith((f"{scheme}/", "file:/")):
+            return f"{scheme}{Path(uri.removeprefix(scheme)).absolute()}"
+    return uri if "://" in uri or uri.startswith("file:") else str(Path(uri).absolute())
 
 
 def without_password(uri: str) -> str:

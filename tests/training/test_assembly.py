@@ -102,7 +102,7 @@ def test_a_metric_of_an_empty_validation_part_is_told(make_job, tmp_path: Path):
             f"'loss/val' {empty}; use loss/train, or give dataset.split.val a larger share",
         ),
     ]
-    assert prepare(make_job("tabular-regression", dataset)).job.training.checkpoint.best == "rmse/train"
+    assert prepare(make_job("tabular-regression", dataset)).best == ("rmse/train", "min")
 
 
 def test_the_seed_chooses_the_weights_and_nothing_else_does(make_job):

@@ -2,6 +2,7 @@
 
 import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 from stoker.errors import Unreachable
 from stoker.settings import without_password
@@ -13,7 +14,8 @@ SERVER_ERROR = 500
 def silence(base: str, timeout_s: float = TIMEOUT_S) -> str:
     """Ask a server for its health; return why it did not answer, or nothing if it did."""
     try:
-        urllib.request.urlopen(f"{without_password(base)}/health", timeout=timeout_s).close()  # noqa: S310 - http(s) only
+        opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if _is_local(base) else []))
+        opener.open(f"{without_password(base)}/health", timeout=timeout_s).close()
     except urllib.error.HTTPError as error:
         # A refusal is an answer: whoever guards the server may ask for a password here, too.
         return f"HTTP {error.code}" if error.code >= SERVER_ERROR else ""
@@ -22,6 +24,11 @@ def silence(base: str, timeout_s: float = TIMEOUT_S) -> str:
     except (OSError, ValueError) as error:
         return str(error) or type(error).__name__
     return ""
+
+
+def _is_local(base: str) -> bool:
+    """Whether a server is on this machine, where no proxy stands between."""
+    return urlsplit(base).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def require_server(uri: str) -> None:

@@ -9,7 +9,7 @@ from stoker.cli.tables import fields_text, print_json, state_text, table_text
 from stoker.cli.words import age_text, duration_text
 from stoker.settings import Settings
 from stoker.tracking.history import runs
-from stoker.tracking.record import Progress, RunFolder, RunRecord, now
+from stoker.tracking.record import Progress, RunFolder, RunRecord, RunStatus, now
 
 NEWEST = 20
 HEAD = ("run", "state", "task", "family", "age", "duration", "metric")
@@ -87,8 +87,9 @@ def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str
 
 
 def phase_text(record: RunRecord, progress: Progress) -> str:
-    """Say what the run is busy with: the worker's word as soon as it has said one, else the driver's."""
-    return record.status.phase if progress.phase == Progress.phase else progress.phase
+    """Say what the run is busy with: the driver's word before and after the worker's, else the worker's."""
+    worker_speaks = progress.phase != Progress.phase and record.status.phase in ("", RunStatus.phase)
+    return progress.phase if worker_speaks else record.status.phase
 
 
 def progress_text(progress: Progress) -> str:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=examples(
-        "stoker submit jobs/digits.yaml",
-        "stoker submit jobs/digits.yaml --set training.epochs=3 --detach",
+        "stoker submit jobs/digits-cnn.yaml",
+        "stoker submit jobs/digits-cnn.yaml --set training.epochs=3 --detach",
         "stoker submit run:@last             the newest run again, as a new one",
         "stoker submit job.yaml -o json      no progress; the result as JSON at the end",
     )

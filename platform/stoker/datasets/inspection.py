@@ -5,17 +5,17 @@ import gzip
 import itertools
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO, cast
 
+from stoker.datasets.folders import part_folders, picture_files, visible_folders
 from stoker.errors import Problem
-from stoker.spec.dataset import BUILTIN, FORMATS, IMAGE_SUFFIXES, Columns, Dataset, Format
+from stoker.spec.dataset import BUILTIN, FORMATS, Columns, Dataset, Format
 from stoker.spec.job import Job
 from stoker.spec.suggestion import did_you_mean
 from stoker.spec.task import TASKS, TaskName
 
-PARTS = ("train", "val", "test")
 SHOWN_COLUMNS = 20
 HEADER_BYTES = 1 << 20
 """A header longer than this is none."""
@@ -54,7 +54,10 @@ def infer_format(path: str | Path) -> Format | None:
         names = [entry.name for entry in itertools.islice(path.iterdir(), 1000)]
         if any(_IDX.match(name) for name in names):
             return "idx"
-        return "image-folder" if any(True for _ in _class_folders(path)) else None
+        roots = [root for _, root in part_folders(path)]
+        return (
+            "image-folder" if any(picture_files(folder) for root in roots for folder in visible_folders(root)) else None
+        )
     if _IDX.match(path.name):
         return "idx"
     return next((found for suffix, found in _SUFFIXES if path.name.lower().endswith(suffix)), None)
@@ -69,17 +72,18 @@ def csv_delimiter(path: str | Path) -> str:
 
 def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]:
     source = dataset.source
+    path = Path(source).expanduser()
     if "\0" in source:
         yield Problem("dataset.source", "a path cannot hold a NUL character")
     elif re.match(r"[a-z][a-z0-9+.-]*://", source):
         scheme = source.partition("://")[0]
         yield Problem("dataset.source", f"'{scheme}://' is not known yet; give a built-in name or a path")
-    elif any(letter in source for letter in "*?[") and not Path(source).exists():
+    elif any(letter in source for letter in "*?[") and not path.exists():
         yield Problem("dataset.source", f"'{source}' is a pattern, which is not known yet; give one file or a folder")
-    elif not Path(source).exists():
+    elif not path.exists():
         yield Problem("dataset.source", _missing(source))
     else:
-        yield from _content_problems(dataset, Path(source), task)
+        yield from _content_problems(dataset, path, task)
 
 
 def _missing(source: str) -> str:
@@ -200,30 +204,16 @@ def _idx_problems(path: Path) -> Iterator[Problem]:
     for file in files:
         with gzip.open(file) if file.name.endswith(".gz") else file.open("rb") as opened:
             magic = opened.read(4)
-        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] != 8 or magic[3] not in (1, 3, 4):
+        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] != 8 or magic[3] not in (1, 3):
             yield Problem(
                 "dataset.source", f"'{file}' is not an idx file of bytes: it begins with {magic.hex() or 'nothing'}"
             )
 
 
 def _folder_problems(path: Path) -> Iterator[Problem]:
-    parts = [path / part for part in PARTS if (path / part).is_dir()]
-    for root in parts if path / "train" in parts else [path]:
-        classes = [folder.name for folder in _class_folders(root)]
+    for part, root in part_folders(path):
+        classes = [folder.name for folder in visible_folders(root) if picture_files(folder)]
         if not classes:
             yield Problem("dataset.source", f"no folder of pictures in '{root}'; each class has its own folder")
-        elif len(classes) == 1:
+        elif len(classes) == 1 and part in ("", "train"):
             yield Problem("dataset.source", f"only one class, '{classes[0]}', in '{root}'; a classification needs two")
-
-
-def _class_folders(path: Path) -> Iterator[Path]:
-    """Folders that hold pictures; those of the training part if the folder is already split."""
-    root = path / "train" if (path / "train").is_dir() and not _holds_picture(path / "train") else path
-    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        if _holds_picture(folder):
-            yield folder
-
-
-def _holds_picture(folder: Path) -> bool:
-    files: Iterable[Path] = folder.rglob("*")
-    return any(file.suffix.lower() in IMAGE_SUFFIXES for file in files)

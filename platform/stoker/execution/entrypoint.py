@@ -62,11 +62,12 @@ def _drive(gpus: int | None, origin: RunFolder | socket.socket) -> int:
                 driver = Driver(folder, cancelled)
             assert driver is not None
             return driver.run(worker, session)
-    except Exception as error:  # the last line of defence: a run always ends in a state
+    except (Exception, SystemExit) as error:  # Ray itself exits on SIGTERM while it starts
         traceback.print_exc()
-        if driver is None:
-            return 1
-        return driver.fail(f"{type(error).__name__}: {error}")
+        if driver is None and isinstance(origin, socket.socket):
+            folder = receive_run(origin)
+            driver = Driver(folder, cancelled) if folder else None
+        return driver.stop(f"{type(error).__name__}: {error}") if driver else 1
 
 
 def receive_run(origin: socket.socket) -> RunFolder | None:
@@ -111,13 +112,16 @@ class Driver:
             state = FINAL[result.outcome]
             model_uri, trouble = recording.finish(result, state)
         except StokerError as error:
-            return self.fail(str(error))
+            return self.stop(str(error))
         finally:
             note.unlink(missing_ok=True)
         return self._end(result, state, model_uri=model_uri, message=result.message or trouble)
 
-    def fail(self, message: str) -> int:
-        """End a run that Stoker itself could not carry on."""
+    def stop(self, message: str) -> int:
+        """End a run that somebody cancelled before it trained, or that Stoker itself could not carry on."""
+        if self._folder.cancel_request.exists():
+            self._say(state=State.CANCELLED, phase="", ended=now(), exit_code=1)
+            return 1
         code = CAUSES[Cause.INTERNAL].exit_code
         self._say(state=State.FAILED, cause=Cause.INTERNAL, message=message, phase="", ended=now(), exit_code=code)
         return code

@@ -5,16 +5,21 @@ import getpass
 import hashlib
 import importlib
 import json
+import os
 import platform
+import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import stoker
-from stoker.settings import Settings
+from stoker.settings import Settings, without_password
+from stoker.spec.job import Job
 from stoker.spec.loading import load_job
 from stoker.tracking.journal import Shipper
 from stoker.tracking.record import RunFolder, State
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 PATIENCE_S = 60.0
 """A run that is over waits so long for a tracking server that is down."""
 RETRY_S = 2.0
+RESOLVED_EVERY_S = 0.5
+Answer = TypeVar("Answer")
 LIBRARIES = ("torch", "torchmetrics", "ray", "mlflow", "numpy", "pandas")
 
 
@@ -39,6 +46,8 @@ class Recording:
         self._announce = announce
         self._tracked: TrackedRun | None = None
         self._shipper: Shipper | None = None
+        self._reason = ""
+        """Why the page is not open yet."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._open, name="recording", daemon=True)
 
@@ -51,29 +60,52 @@ class Recording:
         """Record how the run ended; return the model's URI and what did not get through, both perhaps empty."""
         if not self._header.tracking_uri:
             return "", ""
+        deadline = time.monotonic() + PATIENCE_S
         self._over.set()
         self._thread.join(PATIENCE_S)
-        if self._tracked is None or self._shipper is None:
-            return "", f"MLflow at {self._header.tracking_uri} did not answer: nothing is recorded there"
-        try:
-            model_uri = self._log_result(self._tracked, result) if state is State.SUCCEEDED else ""
-            lost = self._shipper.close(PATIENCE_S)
-            note = f"{result.cause}: {result.message}" if result.cause else result_note(self._header.id, result.metrics)
-            facts = {f"stoker.{name}": text for name, text in result.facts.items()}
-            cause = {"stoker.cause": result.cause} if result.cause else {}
-            self._tracked.end(state, note, {**facts, **cause})
-        except Exception as error:  # the model and the journal are in the run's folder: nothing is lost
-            traceback.print_exc()
-            return "", f"MLflow did not take everything ({type(error).__name__}: {error}); it is in {self._folder.path}"
-        return model_uri, f"{lost} values of metrics did not reach MLflow" if lost else ""
+        tracked, shipper = self._tracked, self._shipper
+        if tracked is None or shipper is None:
+            return "", f"nothing is recorded in MLflow at {self._header.tracking_uri}: {self._reason or 'no answer'}"
+        troubles = []
+        if lost := shipper.close(PATIENCE_S):
+            troubles.append(f"{lost} values of metrics did not reach MLflow")
+        model_uri = ""
+        if state is State.SUCCEEDED:
+            logged, trouble = self._until(deadline, lambda: self._log_result(tracked, result))
+            model_uri = logged or ""
+            troubles.append(trouble)
+        note = f"{result.cause}: {result.message}" if result.cause else result_note(self._header.id, result.metrics)
+        facts = {f"stoker.{name}": text for name, text in {**result.facts, "cause": result.cause}.items() if text}
+        _, trouble = self._until(deadline, lambda: tracked.end(state, note, facts))
+        return model_uri, "; ".join(filter(None, [*troubles, trouble]))
+
+    def _until(self, deadline: float, step: Callable[[], Answer]) -> tuple[Answer | None, str]:
+        """Try a step until MLflow takes it or time is up; what it refuses for good is not tried again."""
+        while True:
+            try:
+                return step(), ""
+            except Exception as error:  # the model and the journal are in the run's folder: nothing is lost
+                traceback.print_exc()
+                from stoker.tracking.mlflow import is_outage
+
+                if not is_outage(error) or time.monotonic() > deadline:
+                    message = f"MLflow did not take everything ({type(error).__name__}: {self._plain(error)})"
+                    return None, f"{message}; it is in {self._folder.path}"
+            time.sleep(RETRY_S)
+
+    def _plain(self, error: Exception) -> str:
+        """Take the server's password out of a message."""
+        uri = self._settings.tracking_uri
+        return str(error).replace(uri, without_password(uri))
 
     def _open(self) -> None:
-        """Find or make the page, as soon as MLflow lets us."""
+        """Find or make the page, as soon as MLflow lets us, and log the job once it is resolved."""
         from stoker.tracking.mlflow import TrackedRun
 
-        artifacts = self._settings.artifacts if self._settings.embedded else None
+        settings = self._settings
+        artifacts = settings.artifacts if settings.embedded else None
         tags = {
-            "mlflow.user": getpass.getuser(),
+            "mlflow.user": user_name(),
             "stoker.version": stoker.__version__,
             "stoker.code": code_hash(),
             "stoker.task": self._header.task,
@@ -81,10 +113,11 @@ class Recording:
         }
         while self._tracked is None:
             try:
-                with _one_at_a_time(self._settings.home / "mlflow.lock"):
-                    self._tracked = TrackedRun.open(self._header, self._settings.tracking_uri, artifacts, tags)
-            except Exception:
-                traceback.print_exc()
+                with one_at_a_time(settings.home / "mlflow.lock") if settings.embedded else nullcontext():
+                    self._tracked = TrackedRun.open(self._header, settings.tracking_uri, artifacts, tags)
+            except Exception as error:
+                self._reason = f"{type(error).__name__}: {self._plain(error)}"
+                print(self._reason, file=sys.stderr)  # noqa: T201 - the driver's log
                 if self._over.wait(RETRY_S):
                     return
         self._shipper = Shipper(self._folder.journal, self._tracked)
@@ -92,13 +125,22 @@ class Recording:
         self._announce(self._tracked.run_id, self._tracked.page)
         self._tracked.watch_system()
         importlib.import_module("stoker.inference.model")  # its libraries are needed at the end, and load meanwhile
+        while not self._folder.resolved.exists() and not self._over.wait(RESOLVED_EVERY_S):
+            pass
+        if self._folder.resolved.exists():
+            with suppress(Exception):  # it is logged again at the end
+                self._log_job(self._tracked)
+
+    def _log_job(self, tracked: "TrackedRun") -> Job:
+        job = load_job(self._folder.resolved).job
+        tracked.log_job(job.model_dump(mode="json", by_alias=True, exclude_none=True), self._folder.resolved)
+        return job
 
     def _log_result(self, tracked: "TrackedRun", result: "WorkerResult") -> str:
         """Store job, data, figures and model."""
         from stoker.execution.packaging import packaged
 
-        job = load_job(self._folder.resolved).job
-        tracked.log_job(job.model_dump(mode="json", by_alias=True, exclude_none=True), self._folder.resolved)
+        job = self._log_job(tracked)
         tracked.log_dataset(self._header.dataset, job.dataset.source, result.facts["data"], "training")
         environment = self._folder.path / "environment.json"
         environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
@@ -143,15 +185,17 @@ def code_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-class _one_at_a_time:  # noqa: N801 - reads as a statement
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
     """Let one process at a time make the embedded store: MLflow's own set-up races."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
 
-    def __enter__(self) -> None:
-        self._file = self._path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+def user_name() -> str:
+    """Name the user; by number where the machine does not know more."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -24,6 +24,8 @@ class Reporter:
         self._journal = Journal(folder.journal)
         self._progress = Progress()
         self._steps: list[StepEnd] = []
+        self._curves: set[str] = set()
+        """Metrics that each epoch writes."""
         self._written = 0.0
         self._began = 0.0
 
@@ -51,6 +53,7 @@ class Reporter:
         self.flush(keep_open=True)
         self._journal.append(event.step, event.epoch, event.metrics)
         self._journal.flush()
+        self._curves.update(event.metrics)
         elapsed = time.monotonic() - self._began
         left = elapsed / event.step * (self._progress.steps - event.step)
         self._write(
@@ -58,9 +61,10 @@ class Reporter:
         )
 
     def final(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Write the results of the best weights."""
-        if metrics:
-            self._journal.append(step, epoch, metrics)
+        """Write the results of the best weights, but for the metrics that have a curve."""
+        rest = {key: value for key, value in metrics.items() if key not in self._curves}
+        if rest:
+            self._journal.append(step, epoch, rest)
             self._journal.flush()
 
     def flush(self, keep_open: bool = False) -> None:

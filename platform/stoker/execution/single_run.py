@@ -8,7 +8,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from stoker.errors import Cause
+from stoker.execution.causes import cause_of
 from stoker.execution.worker import Worker, WorkerResult
 
 CANCEL_PATIENCE_S = 10.0
@@ -43,8 +43,5 @@ def run_single(worker: ActorHandle, folder: Path, cancelled: threading.Event) ->
                     return WorkerResult("cancelled")
         ended: WorkerResult = ray.get(result)
     except RayError as error:
-        out_of_memory = type(error).__name__ == "OutOfMemoryError"
-        cause = Cause.OOM_HOST if out_of_memory else Cause.INFRASTRUCTURE
-        message = "the worker used up the machine's memory" if out_of_memory else "the worker process died"
-        return WorkerResult("failed", cause, f"{message} ({type(error).__name__})")
+        return WorkerResult("failed", cause_of(error), f"the worker process died ({type(error).__name__})")
     return ended

@@ -80,28 +80,31 @@ def _run(folder: RunFolder) -> WorkerResult:
     end = _train(folder, assembly, reporter)
     reporter.say("evaluating")
     metrics = _evaluate(folder, assembly)
-    curves = {"loss/train", *(key for key in metrics if key.endswith(f"/{prepared.evaluated_part}"))}
-    reporter.final(end.step, end.best_epoch, {key: value for key, value in metrics.items() if key not in curves})
+    reporter.final(end.step, end.best_epoch, metrics)
     reporter.say("saving the model")
     network = assembly.objective.groups()["network"]
-    save_model(folder.model, prepared.job, prepared.data.encoders, network, prepared.data.fingerprint)
-    (folder.model / "example.json").write_text(_example(prepared), encoding="utf-8")
+    draft = folder.path / ".model.new"
+    save_model(draft, prepared.job, prepared.data.encoders, network, prepared.data.fingerprint)
+    (draft / "example.json").write_text(_example(prepared), encoding="utf-8")
+    draft.rename(folder.model)
     facts = {"data": prepared.data.fingerprint, "end": end.reason, "best_epoch": str(end.best_epoch)}
-    return WorkerResult("succeeded", metrics=metrics, best_step=end.step, facts=facts)
+    return WorkerResult("succeeded", metrics=metrics, best_step=end.best_step, facts=facts)
 
 
 def _train(folder: RunFolder, assembly: Assembly, reporter: Reporter) -> TrainingEnd:
-    every = max(1, assembly.prepared.steps // RECORDED_STEPS)
+    every = -(-assembly.prepared.steps // RECORDED_STEPS)
     reporter.begin(assembly.prepared)
-    for event in train(folder.path.name, assembly, norm_every=every * NORM_EVERY):
-        match event:
-            case StepEnd():
-                reporter.step(event, recorded=event.step % every == 0)
-            case EpochEnd():
-                reporter.epoch(event)
-            case TrainingEnd():
-                reporter.flush()
-                return event
+    try:
+        for event in train(folder.path.name, assembly, norm_every=every * NORM_EVERY):
+            match event:
+                case StepEnd():
+                    reporter.step(event, recorded=event.step % every == 0)
+                case EpochEnd():
+                    reporter.epoch(event)
+                case TrainingEnd():
+                    return event
+    finally:
+        reporter.flush()  # the last steps explain a failure
     raise AssertionError("the loop ends with TrainingEnd")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from stoker.datasets.encoders import ImageEncoder
+from stoker.datasets.folders import picture_files
 from stoker.datasets.formats import idx, image_folder
 from stoker.datasets.inspection import infer_format
 from stoker.datasets.loading import read_source
@@ -70,7 +71,7 @@ def _pictures(source: str, format_name: Format | None, encoder: ImageEncoder) ->
         pictures = read_as(source, lambda: idx.read_without_labels(path, size))
         return list(pictures.names), pictures.pixels
     if path.is_dir():
-        files = image_folder.picture_files(path)
+        files = picture_files(path)
     else:
         found = [path] if path.exists() else sorted(map(Path, glob(source, recursive=True)))  # noqa: PTH207  # as above
         files = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES]

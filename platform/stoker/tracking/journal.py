@@ -82,6 +82,7 @@ class Shipper:
         self._position = 0
         self._last: dict[str, int] = {}
         self._waiting: list[Point] = []
+        self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
 
@@ -91,12 +92,13 @@ class Shipper:
 
     def close(self, patience_s: float) -> int:
         """Ship the rest, for so long at most; return how many values did not get through."""
-        self._closing.set()
-        self._thread.join()
         deadline = time.monotonic() + patience_s
+        self._closing.set()
+        self._thread.join(patience_s)
         while not self._ship() and time.monotonic() < deadline:
             time.sleep(1.0)
-        return len(self._waiting)
+        unread = sum(len(entry.metrics) for entry, _ in read_journal(self._path, self._position))
+        return len(self._waiting) + unread
 
     def _run(self) -> None:
         wait = SHIP_EVERY_S
@@ -104,17 +106,21 @@ class Shipper:
             wait = SHIP_EVERY_S if self._ship() else min(2 * wait, LONGEST_WAIT_S)
 
     def _ship(self) -> bool:
-        try:
-            for entry, after in read_journal(self._path, self._position):
-                self._position = after
-                for key, value in entry.metrics.items():
-                    if key not in self._last:
+        """Ship all there is; False where the sink is down, which loses nothing: an entry is taken whole or not yet."""
+        with self._lock:
+            try:
+                for entry, after in read_journal(self._path, self._position):
+                    for key in entry.metrics.keys() - self._last.keys():
                         self._last[key] = self._sink.last_step(key)
-                    if entry.step > self._last[key]:
-                        self._waiting.append(Point(key, value, entry.time_ms, entry.step))
-            while self._waiting:
-                self._sink.log_points(self._waiting[:BATCH])
-                del self._waiting[:BATCH]
-        except OSError:
-            return False
+                    self._waiting += [
+                        Point(key, value, entry.time_ms, entry.step)
+                        for key, value in entry.metrics.items()
+                        if entry.step > self._last[key]
+                    ]
+                    self._position = after
+                while self._waiting:
+                    self._sink.log_points(self._waiting[:BATCH])
+                    del self._waiting[:BATCH]
+            except OSError:
+                return False
         return True

@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,10 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 RUN_TAG = "stoker.run"
 LONGEST_PARAM = 6000
 LONGEST_NOTE = 5000
+REFUSED_IN_NAMES = re.compile(r"[^\w.\-: /]")
+"""MLflow's names are letters, digits and these; a column's name may have others."""
+REFUSED = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED", "BAD_REQUEST"})
+"""MLflow's words for what it will refuse again."""
 STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
 """Our final states, and MLflow's words for them."""
 
@@ -156,7 +162,7 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             params |= flat(value, f"{prefix}{key}.")
         elif value is not None:
             params[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
-    return {key.replace("[", "(").replace("]", ")"): value for key, value in params.items()}
+    return {REFUSED_IN_NAMES.sub("_", key): value for key, value in params.items()}
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
@@ -175,14 +181,17 @@ def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
     return str(found.experiment_id)
 
 
-class _outages:  # noqa: N801 - reads as a statement
+def is_outage(error: Exception) -> bool:
+    """Tell whether the server is down or busy, rather than refusing for good."""
+    return isinstance(error, OSError) or (isinstance(error, MlflowException) and error.error_code not in REFUSED)
+
+
+@contextmanager
+def _outages() -> Iterator[None]:
     """Turn MLflow's errors of a server that is down or busy into OSError; what it refuses stays an error."""
-
-    REFUSED = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED", "BAD_REQUEST"})
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, MlflowException) and error.error_code not in self.REFUSED:
+    try:
+        yield
+    except MlflowException as error:
+        if is_outage(error):
             raise OSError(str(error)) from error
+        raise

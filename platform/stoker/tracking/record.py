@@ -22,9 +22,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+ASKED_S = 0.2
+"""A lease that is held longer than this is a driver's."""
+
 
 class State(StrEnum):
-    """Where a run stands; the last three are final."""
+    """Where a run stands; SUCCEEDED, FAILED and CANCELLED are final."""
 
     STARTING = "STARTING"
     RUNNING = "RUNNING"
@@ -32,6 +35,12 @@ class State(StrEnum):
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
+    UNKNOWN = "UNKNOWN"
+    """A word that this version does not know."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "State":
+        return cls.UNKNOWN
 
     @property
     def final(self) -> bool:
@@ -179,7 +188,7 @@ class RunFolder:
     def status(self) -> RunStatus:
         """Read what the driver last said; a run without a word is starting."""
         content = _known(RunStatus, _read_json(self.path / "state.json"))
-        return RunStatus(**{**content, "state": State(content["state"])}) if content else RunStatus()
+        return RunStatus(**{**content, "state": State(str(content.get("state")))}) if content else RunStatus()
 
     def write_status(self, status: RunStatus) -> None:
         """Say where the run stands."""
@@ -207,12 +216,12 @@ class RunFolder:
         """
         lease = os.open(self.path / "driver.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lease)
+            os.ftruncate(lease, 0)
+            os.write(lease, str(pid).encode())
         except OSError:
             os.close(lease)
             raise
-        os.ftruncate(lease, 0)
-        os.write(lease, str(pid).encode())
         return lease
 
     def driver_lives(self) -> bool:
@@ -262,6 +271,20 @@ def follow_lines(path: Path, position: int = 0) -> Iterator[tuple[str, int]]:
 def now() -> float:
     """Seconds since 1970, for display only."""
     return time.time()
+
+
+def _lock(lease: int) -> None:
+    """Lock for good; who only asks whether a driver lives holds the lock for a moment, and is waited for."""
+    deadline = time.monotonic() + ASKED_S
+    while True:
+        try:
+            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.002)
+        else:
+            return
 
 
 def _read_json(path: Path) -> dict[str, Any]:

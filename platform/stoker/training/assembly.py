@@ -75,10 +75,14 @@ class Prepared:
 
     @property
     def best(self) -> tuple[str, Direction]:
-        """The metric that picks the best weights, and its better direction."""
-        metric = self.job.training.checkpoint.best
-        assert metric is not None
+        """The metric that tells how good the weights are, and its better direction."""
+        metric = self.job.training.checkpoint.best or f"{TASKS[self.job.task].best}/{self.evaluated_part}"
         return metric, TASKS[self.job.task].metrics[metric.split("/")[0]]
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best weights become the model; the last ones do where there is only training data."""
+        return self.job.training.checkpoint.best is not None
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,7 @@ def _completed(job: Job, data: LoadedDataset) -> Training:
     epochs = training.epochs
     if not (epochs or training.steps or training.time):
         epochs = default_epochs(-(-samples // batch_size))
-    best = training.checkpoint.best or f"{TASKS[job.task].best}/{'val' if 'val' in data.parts else 'train'}"
+    best = training.checkpoint.best or (f"{TASKS[job.task].best}/val" if "val" in data.parts else None)
     update = {
         "epochs": epochs,
         "batch_size": batch_size,

@@ -58,6 +58,8 @@ class TrainingEnd:
     run: str
     step: int
     best_epoch: int
+    best_step: int
+    """Epoch and step of the weights that the objective holds."""
     reason: str
     """Why training ended: length, time, or early stopping."""
 
@@ -74,15 +76,16 @@ class Watched:
     best: tuple[float, float] = (math.inf, math.inf)
     """The value, turned so that lower is better, and the loss that decides between equals."""
     epoch: int = 0
+    step: int = 0
 
-    def better(self, metrics: dict[str, float], epoch: int) -> bool:
+    def better(self, metrics: dict[str, float], epoch: int, step: int) -> bool:
         """Take in an epoch's metrics; True if they are the best so far. What is not finite never is."""
         value = metrics[self.metric]
         loss = metrics.get(f"loss/{self.metric.split('/')[1]}", math.inf)
         rank = (-value if self.direction == "max" else value, loss)
         if not math.isfinite(value) or rank >= self.best:
             return False
-        self.best, self.epoch = rank, epoch
+        self.best, self.epoch, self.step = rank, epoch, step
         return True
 
 
@@ -143,7 +146,8 @@ def train(run: str, assembly: Assembly, norm_every: int = 1) -> Iterator[Event]:
             reason = reason or "early stopping"
     if state.best_weights:
         assembly.objective.load_state_dict(state.best_weights)
-    yield TrainingEnd(run, state.step, state.best.epoch if state.best_weights else state.epoch, reason)
+    kept = state.best if state.best_weights else state
+    yield TrainingEnd(run, state.step, kept.epoch, kept.step, reason)
 
 
 def start(assembly: Assembly) -> TrainingState:
@@ -228,11 +232,11 @@ def _epoch_metrics(state: TrainingState) -> dict[str, float]:
 
 def _take_in(state: TrainingState, metrics: dict[str, float]) -> bool:
     """Keep the weights if they are the best so far, and tell schedules and early stopping of the epoch."""
-    improved = state.best.better(metrics, state.epoch)
-    if improved and "val" in state.assembly.parts:
+    improved = state.best.better(metrics, state.epoch, state.step)
+    if improved and state.assembly.prepared.keeps_best:
         state.best_weights = {name: value.clone() for name, value in state.assembly.objective.state_dict().items()}
     for schedule in state.schedules:
         schedule.epoch(metrics[state.best.metric])
     if state.stopping:
-        state.stopping.better(metrics, state.epoch)
+        state.stopping.better(metrics, state.epoch, state.step)
     return improved

@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
+from stoker.datasets.folders import part_folders, picture_files, visible_folders
 from stoker.datasets.samples import Pictures
 from stoker.errors import JobError, Problem
-from stoker.spec.dataset import IMAGE_SUFFIXES, Dataset
+from stoker.spec.dataset import Dataset
 
-PART_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 GREY = frozenset({"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 """Pillow's modes without colour."""
 THREADS = 8
@@ -37,25 +37,6 @@ def read(path: Path, dataset: Dataset) -> Pictures:
     labels = np.array([_class_of(file, path, part) for file, part in zip(files, parts, strict=True)])
     names = tuple(str(file.relative_to(path)) for file in files)
     return Pictures(pixels, labels, names, np.array(parts) if parts[0] else None)
-
-
-def part_folders(path: Path) -> list[tuple[str, Path]]:
-    """Find the folders train, val and test, or else take the whole folder as one part without a name."""
-    children = visible_folders(path)
-    if children and all(child.name.lower() in PART_NAMES for child in children):
-        return [(PART_NAMES[child.name.lower()], child) for child in children]
-    return [("", path)]
-
-
-def visible_folders(path: Path) -> list[Path]:
-    """List the folders in a folder, without hidden ones such as caches of thumbnails."""
-    return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """List the pictures of a folder and of the folders below it, without hidden ones."""
-    found = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(file for file in found if not file.name.startswith("."))
 
 
 def decode(

@@ -1,4 +1,4 @@
-"""Apache Parquet, a file or a folder of them."""
+"""Apache Parquet, one file."""
 
 from pathlib import Path
 
