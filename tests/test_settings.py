@@ -44,3 +44,16 @@ def test_passwords_are_taken_out_of_addresses_and_nothing_else_changes():
     assert without_password("https://me:secret@host:5000/mlflow/") == "https://host:5000/mlflow"
     assert without_password("sqlite:////home/me/mlflow.db") == "sqlite:////home/me/mlflow.db"
     assert without_password("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+
+
+def test_a_store_in_a_file_does_not_depend_on_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    environment = {"XDG_CONFIG_HOME": str(tmp_path)}
+    for uri, expected in (
+        ("sqlite:///mlflow.db", f"sqlite:///{tmp_path}/mlflow.db"),
+        ("sqlite:////a/mlflow.db", "sqlite:////a/mlflow.db"),
+        ("mlruns", f"{tmp_path}/mlruns"),
+        ("http://host:5000", "http://host:5000"),
+        ("postgresql+psycopg2://me@host/mlflow", "postgresql+psycopg2://me@host/mlflow"),
+    ):
+        assert load_settings(str(tmp_path), uri, environment).tracking_uri == expected

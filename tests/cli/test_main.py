@@ -1,9 +1,11 @@
 """The command itself: what it imports, how it teaches, and how it ends."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -114,3 +116,10 @@ def test_a_reader_that_goes_away_is_no_error(spawn, make_run):
     process.stdout.close()
     assert process.stderr.read() == ""
     process.wait(10)
+
+
+def test_the_jobs_that_help_names_exist():
+    sources = (Path(__file__).parents[2] / "platform" / "stoker" / "cli").glob("*.py")
+    named = {name for source in sources for name in re.findall(r"jobs/[a-z0-9-]+\.yaml", source.read_text())}
+    assert named
+    assert [name for name in named if not (Path(__file__).parents[2] / name).exists()] == []

@@ -63,6 +63,13 @@ def test_a_killed_worker_fails_the_run_with_its_cause(home, long_run, until):
     assert "worker" in status.message
 
 
+def test_cancelling_while_ray_starts_ends_it_as_cancelled(home, job_file, until):
+    run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
+    home.stoker("cancel", run.path.name)
+    until(lambda: run.record().state.ended, "the end")
+    assert run.record().state is State.CANCELLED
+
+
 def test_interrupting_the_submitter_detaches(home, job_file, until):
     client = subprocess.Popen(
         [sys.executable, "-P", "-m", "stoker.cli.main", "submit", job_file(LONG)],

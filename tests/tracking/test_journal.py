@@ -11,9 +11,13 @@ class Store:
         self.outages = outages
         self.before = before or {}
         self.largest = 0
+        self.deaf = 0
         self.asked = threading.Event()
 
     def last_step(self, key: str) -> int:
+        if self.deaf:
+            self.deaf -= 1
+            raise OSError("down")
         return self.before.get(key, -1)
 
     def log_points(self, points: list[Point]) -> None:
@@ -94,3 +98,24 @@ def test_a_server_that_stays_down_is_counted(tmp_path):
     shipper = Shipper(path, Store(outages=10**6))
     shipper.start()
     assert shipper.close(0) == 5
+
+
+def test_an_outage_at_the_first_sight_of_a_key_loses_nothing(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    write(path, range(1, 4))
+    store = Store()
+    store.deaf = 1
+    shipper = Shipper(path, store)
+    shipper.start()
+    assert shipper.close(30) == 0
+    assert [p.step for p in store.points] == [1, 2, 3]
+
+
+def test_entries_that_were_never_taken_are_counted_as_lost(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    write(path, range(1, 4))
+    store = Store()
+    store.deaf = 10**6
+    shipper = Shipper(path, store)
+    shipper.start()
+    assert shipper.close(0) == 3

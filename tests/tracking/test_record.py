@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,32 @@ def test_only_whole_lines_of_a_growing_file_are_read(tmp_path):
     with path.open("ab") as file:
         file.write(b"ee\n")
     assert [line for line, _ in follow_lines(path, lines[-1][1])] == ["three"]
+
+
+def test_a_state_of_a_newer_version_is_unknown_and_hides_nothing(tmp_path):
+    folder = make(tmp_path, "a-1", 1)
+    (folder.path / "state.json").write_text('{"state": "PAUSED"}')
+    assert folder.status().state is State.UNKNOWN
+    (folder.path / "state.json").write_text('{"phase": "x"}')
+    assert folder.status().state is State.UNKNOWN
+
+
+def test_a_driver_waits_for_those_who_only_ask(tmp_path):
+    folder = make(tmp_path, "a-1", 1)
+    os.close(folder.hold_lease(os.getpid()))
+    over = threading.Event()
+
+    def ask():
+        while not over.is_set():
+            folder.driver_lives()
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    try:
+        for _ in range(200):
+            os.close(folder.hold_lease(os.getpid()))
+    finally:
+        over.set()
+        for thread in asking:
+            thread.join()
