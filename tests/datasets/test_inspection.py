@@ -180,3 +180,25 @@ def test_the_format_is_told_by_the_name():
         "a": None,
     }
     assert {name: infer_format(name) for name in names} == names
+
+
+def test_folders_mean_to_validate_what_they_mean_to_the_reader(tmp_path: Path):
+    for name in ("car", "bus", "train"):  # a class may be called like a part
+        picture = tmp_path / "vehicles" / name / "1.png"
+        picture.parent.mkdir(parents=True)
+        picture.touch()
+    for part in ("training", "validation"):
+        for name in ("cats", "dogs"):
+            picture = tmp_path / "pets" / part / name / "1.png"
+            picture.parent.mkdir(parents=True)
+            picture.touch()
+    for folder in ("vehicles", "pets"):
+        dataset = Dataset.model_validate({"source": str(tmp_path / folder)})
+        assert inspect(None, dataset, "image-classification") == []
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.csv").write_text("x,y\n1,a\n2,b\n")
+    dataset = Dataset.model_validate({"source": "~/a.csv", "columns": {"label": "y"}})
+    assert inspect(None, dataset, "tabular-classification") == []

@@ -58,6 +58,10 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "2:30 dataset.format idx does not fit tabular-regression; use csv or parquet",
         ),
         (
+            "task: tabular-classification\ndataset: {source: x.csv, columns: {label: y, group: g}, split: none}",
+            "2:53 dataset.columns.group does nothing with split: none; leave it out",
+        ),
+        (
             "task: image-classification\ndataset: {source: digits, columns: {label: y}}",
             "2:44 dataset.columns.label does nothing for image-classification, which has no columns; leave it out",
         ),

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from stoker.errors import Cause, ClusterError, NotFound
 from stoker.execution.ray_session import sweep_session
 from stoker.settings import Settings, without_password
-from stoker.tracking.history import find_run, runs
 from stoker.tracking.record import RunFolder, RunHeader, RunRecord, RunStatus, State
 
 if TYPE_CHECKING:
@@ -83,14 +82,6 @@ class LocalCluster:
             finally:
                 os.close(lease)
         return folder
-
-    def runs(self) -> list[RunRecord]:
-        """List the runs, newest first."""
-        return [folder.record() for folder in runs(self.settings.home)]
-
-    def find(self, reference: str) -> RunFolder:
-        """Find a run by id, name, unique prefix or `@last`."""
-        return find_run(self.settings.home, reference)
 
     def cancel(self, folder: RunFolder) -> None:
         """Ask a run to end.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -178,8 +179,7 @@ class ImageEncoder:
 
     def scaled(self, pixels: torch.Tensor) -> torch.Tensor:
         """Turn (B, height, width, channels) uint8 into (B, channels, height, width) float32, channels last."""
-        mean = torch.tensor(self.mean, device=pixels.device)
-        scale = torch.tensor(self.scale, device=pixels.device)
+        mean, scale = _on_device(self.mean, pixels.device), _on_device(self.scale, pixels.device)
         return pixels.float().sub_(mean).div_(scale).permute(0, 3, 1, 2)
 
 
@@ -223,6 +223,13 @@ class Encoders:
         if wanted.pop("kind") == "class":
             return Encoders(encoder, ClassOutput(tuple(wanted["classes"])))
         return Encoders(encoder, ValueOutput(**wanted))
+
+
+@lru_cache(maxsize=64)
+def _on_device(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Copy constants to a device once, not for each batch."""
+    with torch.inference_mode(mode=False):  # whoever asks first, training must be able to use them
+        return torch.tensor(values, device=device)
 
 
 def mean_and_scale(values: np.ndarray) -> tuple[float, float]:

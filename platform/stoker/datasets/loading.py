@@ -1,6 +1,7 @@
 """From the `dataset` section of a job to encoded parts: read, check, split, fit, encode."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         counts={part: labels.counts(parts == part) for part in PARTS if (parts == part).any()},
         names=raw.names if isinstance(raw, Pictures) else (),
         fingerprint=fingerprint(raw),
-        notes=features.notes if features else (),
+        notes=(*(features.notes if features else ()), *_part_notes(raw, dataset)),
         example=_example(raw, encoders),
     )
 
@@ -98,6 +99,13 @@ def fingerprint(raw: Raw) -> str:
         digest.update("\0".join(map(str, raw.frame.columns)).encode())
         digest.update(pd.util.hash_pandas_object(raw.frame, index=False).to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def _part_notes(raw: Raw, dataset: Dataset) -> Iterator[str]:
+    """Say which of the job's shares mean nothing, because the source is split already."""
+    if raw.parts is not None and dataset.split != "none":
+        own = [part for part in PARTS if part in raw.parts]
+        yield f"the source brings its own {' and '.join(own)}; dataset.split has a say only in what is missing"
 
 
 def _features(raw: Raw, dataset: Dataset) -> Features | None:

@@ -70,6 +70,8 @@ def column_problems(columns: Columns) -> Iterator[Problem]:
 
 def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
     """Check source, format and preparation against the task."""
+    if dataset.split == "none" and dataset.columns.group:
+        yield Problem("dataset.columns.group", "does nothing with split: none; leave it out")
     row = TASKS[task]
     builtin = BUILTIN.get(dataset.source)
     if builtin and task not in builtin.tasks:

@@ -54,7 +54,7 @@ SECTION_OR_NONE = Discriminator(_section_or_none)
 
 
 UNITS = {"%": "%", "step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epochs"}
-SECONDS = {"s": 1, "sec": 1, "min": 60, "h": 3600, "d": 86400}
+SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def parse_span(value: Any) -> Any:
