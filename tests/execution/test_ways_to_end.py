@@ -26,8 +26,9 @@ def long_run(home, job_file, until):
     run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
     until(lambda: run.journal.exists() and run.journal.stat().st_size > 0, "the first metric")
     yield run
-    if pid := run.driver_pid():
-        os.kill(pid, signal.SIGKILL)
+    if (pid := run.driver_pid()) and not run.record().state.ended:
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: not run.driver_lives(), "the driver to go")
 
 
 def test_cancel_ends_it_as_cancelled_everywhere(home, long_run, until):
