@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sysconfig
 import urllib.error
@@ -38,12 +37,12 @@ def stranger(tmp_path_factory):
     return python, environment
 
 
-def test_serves_pictures_where_stoker_is_not_installed(digits, stranger, tmp_path, until):
+def test_serves_pictures_where_stoker_is_not_installed(digits, stranger, tmp_path, until, answers, free_port):
     home, run = digits
     python, environment = stranger
     mlflow.set_tracking_uri(f"sqlite:///{home.path / 'mlflow.db'}")
     model = mlflow.artifacts.download_artifacts(run.status().model_uri, dst_path=str(tmp_path))
-    port = _free_port()
+    port = free_port
     command = [python, "-m", "mlflow", "models", "serve", "-m", model, "--env-manager", "local", "--port", str(port)]
     log = tmp_path / "server.log"
     with log.open("wb") as output:
@@ -51,7 +50,7 @@ def test_serves_pictures_where_stoker_is_not_installed(digits, stranger, tmp_pat
             command, env=environment, cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        until(lambda: server.poll() is not None or _answers(port), "the server", 120)
+        until(lambda: server.poll() is not None or answers(f"http://127.0.0.1:{port}/ping"), "the server", 120)
         assert server.poll() is None, log.read_text()
         pictures = read_builtin("digits")
         sample = slice(0, 5)
@@ -93,17 +92,3 @@ def _ask(port, content):
             return json.load(answer)
     except urllib.error.HTTPError as error:
         raise AssertionError(error.read().decode()) from error
-
-
-def _answers(port):
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2).close()
-    except OSError:
-        return False
-    return True
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

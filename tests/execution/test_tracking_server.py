@@ -2,10 +2,8 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import urllib.request
 
 import mlflow
 import pandas as pd
@@ -24,16 +22,13 @@ tracking: {experiment: weather, register: rain}
 
 
 @pytest.fixture
-def server(tmp_path, until):
+def server(tmp_path, until, answers, free_port):
     """A tracking server with a store of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     folder = tmp_path / "server"
     folder.mkdir()
-    uri = f"http://127.0.0.1:{port}"
+    uri = f"http://127.0.0.1:{free_port}"
     store, files = f"sqlite:///{folder / 'mlflow.db'}", str(folder / "files")
-    command = ["server", "--backend-store-uri", store, "--artifacts-destination", files, "--port", str(port)]
+    command = ["server", "--backend-store-uri", store, "--artifacts-destination", files, "--port", str(free_port)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "mlflow", *command, "--workers", "1"],
@@ -43,7 +38,7 @@ def server(tmp_path, until):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    until(lambda: _healthy(uri), "the tracking server", 90)
+    until(lambda: answers(f"{uri}/health"), "the tracking server", 90)
     yield uri
     os.killpg(process.pid, signal.SIGTERM)
     process.wait(20)
@@ -98,11 +93,3 @@ def test_without_tracking_there_is_no_store(home, table, job_file, tmp_path):
     assert (
         pd.read_csv(tmp_path / "out.csv")["prediction"] == pd.read_csv(tmp_path / "weather.csv")["rain"]
     ).mean() > 0.8
-
-
-def _healthy(uri):
-    try:
-        urllib.request.urlopen(f"{uri}/health", timeout=2).close()
-    except OSError:
-        return False
-    return True

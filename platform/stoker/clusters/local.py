@@ -76,7 +76,7 @@ class LocalCluster:
             try:
                 socket.send_fds(driver.socket, [str(folder.path).encode()], [lease])
             except OSError as error:
-                message = "the driver ended before it had the run; `stoker logs` of it may say why"
+                message = "its driver was killed before it had the run; submit it again"
                 folder.write_status(RunStatus(State.FAILED, cause=Cause.INTERNAL, message=message, exit_code=1))
                 raise ClusterError(f"{folder.path.name}: {message}") from error
             finally:

@@ -63,10 +63,10 @@ def _drive(gpus: int | None, origin: RunFolder | socket.socket) -> int:
             assert driver is not None
             return driver.run(worker, session)
     except (Exception, SystemExit) as error:  # Ray itself exits on SIGTERM while it starts
-        traceback.print_exc()
         if driver is None and isinstance(origin, socket.socket):
             folder = receive_run(origin)
             driver = Driver(folder, cancelled) if folder else None
+        traceback.print_exc()  # to the run's log, now that there is one
         return driver.stop(f"{type(error).__name__}: {error}") if driver else 1
 
 

@@ -181,7 +181,7 @@ def code_hash() -> str:
     source = Path(stoker.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(source.rglob("*.py")):
-        digest.update(str(path.relative_to(source)).encode() + b"\\0" + path.read_bytes())
+        digest.update(str(path.relative_to(source)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -4,6 +4,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+import torch
+from torch import Tensor
+
 from stoker.tracking.journal import Journal
 from stoker.tracking.record import Progress, RunFolder
 from stoker.training.assembly import Prepared
@@ -50,7 +53,7 @@ class Reporter:
 
     def epoch(self, event: EpochEnd) -> None:
         """Write the epoch's metrics."""
-        self.flush(keep_open=True)
+        self.flush()
         self._journal.append(event.step, event.epoch, event.metrics)
         self._journal.flush()
         self._curves.update(event.metrics)
@@ -67,17 +70,16 @@ class Reporter:
             self._journal.append(step, epoch, rest)
             self._journal.flush()
 
-    def flush(self, keep_open: bool = False) -> None:
+    def flush(self) -> None:
         """Fetch the kept values from the device, all at once, and write them."""
-        for event in self._steps:
-            values = {f"{term}/step": float(value) for term, value in event.losses.items()}
-            if event.gradient_norm is not None:
-                values["gradient_norm/step"] = float(event.gradient_norm)
-            values["learning_rate/step"] = event.learning_rate
-            self._journal.append(event.step, event.epoch, values)
+        kept = [_measured(event) for event in self._steps]
+        tensors = [tensor.double() for values in kept for tensor in values.values()]
+        fetched = iter(torch.stack(tensors).tolist() if tensors else ())
+        for event, values in zip(self._steps, kept, strict=True):
+            metrics = {key: next(fetched) for key in values}
+            self._journal.append(event.step, event.epoch, {**metrics, "learning_rate/step": event.learning_rate})
         self._steps.clear()
-        if not keep_open:
-            self._journal.flush()
+        self._journal.flush()
 
     def _write(self, progress: Progress) -> None:
         self._progress = progress
@@ -85,3 +87,9 @@ class Reporter:
         self._folder.write_progress(progress)
         if self._folder.cancel_request.exists():
             raise Cancelled
+
+
+def _measured(event: StepEnd) -> dict[str, Tensor]:
+    """Name the values of a step that are still on the device."""
+    losses = {f"{term}/step": value for term, value in event.losses.items()}
+    return losses if event.gradient_norm is None else {**losses, "gradient_norm/step": event.gradient_norm}

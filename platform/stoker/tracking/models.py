@@ -42,7 +42,9 @@ def download_model(uri: str, tracking_uri: str) -> Path:
     try:
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=target))
     except (MlflowException, OSError) as error:
-        raise Unreachable(f"cannot fetch {uri} from {tracking_uri}: {error}") from error
+        raise Unreachable(
+            f"cannot fetch {uri} from {without_password(tracking_uri)}: {type(error).__name__}"
+        ) from error
     found = [path.parent for path in folder.rglob("weights.safetensors")]
     if not found:
         raise NotFound(f"{uri} is not a model of Stoker")

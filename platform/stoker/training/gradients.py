@@ -14,21 +14,16 @@ Sums = dict[str, tuple[Tensor, Tensor]]
 
 
 def accumulate(
-    objective: Objective,
-    parameters: Sequence[nn.Parameter],
-    batch: Step,
-    turn: str,
-    device: torch.device,
-    precision: str,
+    objective: Objective, parameters: Sequence[nn.Parameter], batch: Step, turn: str, precision: str
 ) -> Sums:
     """Leave the gradient of the global batch in the parameters of a turn, and in no others; return each term.
 
     Sums are divided by what they count over the whole batch, so that micro-batches of any size give the same gradient.
     """
     if len(batch.micro_batches) > 1:
-        return _accumulate_micro_batches(objective, parameters, batch, turn, device, precision)
+        return _accumulate_micro_batches(objective, parameters, batch, turn, precision)
     ((micro_batch, noise),) = batch.micro_batches
-    with arithmetic(device, precision):
+    with arithmetic(micro_batch.ids.device, precision):
         losses = objective(micro_batch, turn, noise)
     # Sums seeded with one over what they count give the gradient of the means, without a division in the graph.
     # To name the parameters costs time, and is needed only where a turn's loss reaches those of another.
@@ -46,18 +41,13 @@ def mean(total: Tensor, weight: Tensor) -> Tensor:
 
 
 def _accumulate_micro_batches(
-    objective: Objective,
-    parameters: Sequence[nn.Parameter],
-    batch: Step,
-    turn: str,
-    device: torch.device,
-    precision: str,
+    objective: Objective, parameters: Sequence[nn.Parameter], batch: Step, turn: str, precision: str
 ) -> Sums:
     """Keep one gradient for each term until all of what it counts is known."""
     gradients: dict[str, list[Tensor]] = {}
     sums: Sums = {}
     for micro_batch, noise in batch.micro_batches:
-        with arithmetic(device, precision):
+        with arithmetic(micro_batch.ids.device, precision):
             losses = objective(micro_batch, turn, noise)
         for term, loss in losses.items():
             parts = torch.autograd.grad(loss.total, parameters, retain_graph=len(losses) > 1, materialize_grads=True)

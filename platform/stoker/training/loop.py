@@ -180,7 +180,7 @@ def _step(run: str, state: TrainingState, batch: Step, measured: bool) -> StepEn
     assembly = state.assembly
     for turn in assembly.objective.turns(state.step):
         precision = assembly.job.training.precision
-        sums |= accumulate(assembly.objective, state.parameters[turn], batch, turn, assembly.device, precision)
+        sums |= accumulate(assembly.objective, state.parameters[turn], batch, turn, precision)
         if limit:
             norm = clip(state.parameters[turn], limit)
         elif measured:
