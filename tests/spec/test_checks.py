@@ -20,7 +20,8 @@ def mistakes(text: str) -> list[str]:
 def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: str):
     row = TASKS[task]  # type: ignore[index]
     for family in row.families:
-        text = f"task: {task}\ndataset: {source}\narchitecture: {family}\n"
+        written = "{family: custom, class: my_model:Net}" if family == "custom" else family
+        text = f"task: {task}\ndataset: {source}\narchitecture: {written}\n"
         job = parse_job(f"{text}training: {{checkpoint: {{best: {row.best}/val}}}}\n", "job.yaml").job
         assert job.architecture is not None
         assert job.architecture.family == family
@@ -31,11 +32,11 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
     [
         (
             TABLE + "architecture: cnn",
-            "3:15 architecture.family cnn does not fit tabular-classification; use mlp or perceptron",
+            "3:15 architecture.family cnn does not fit tabular-classification; use mlp or perceptron or custom",
         ),
         (
             TABLE + "architecture: {family: cnn}",
-            "3:24 architecture.family cnn does not fit tabular-classification; use mlp or perceptron",
+            "3:24 architecture.family cnn does not fit tabular-classification; use mlp or perceptron or custom",
         ),
         (
             IMAGES + "architecture: {family: cnn, kernel: 4}",
@@ -86,6 +87,10 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "3:40 training.micro_batch 8 is more than training.batch_size (4); use 4 or less",
         ),
         (
+            IMAGES + "training: {batch_size: 4}\nresources: {workers: 8}",
+            "3:24 training.batch_size 4 is less than resources.workers (8); use 8 or more, or at most 4 workers",
+        ),
+        (
             IMAGES + "training: {optimizer: {type: sgd, momentum: 0, nesterov: true}}",
             "3:58 training.optimizer.nesterov needs a momentum above 0 (example: momentum: 0.9)",
         ),
@@ -117,6 +122,15 @@ def test_a_metric_is_one_of_the_task(metric: str, expected: str):
     ]
 
 
+def test_a_class_of_the_users_may_measure_more_than_its_task():
+    custom = f"{IMAGES}architecture: {{family: custom, class: my_model:Net}}\ntraining: {{checkpoint: {{best: "
+    parse_job(f"{custom}critic/train}}}}\n", "job.yaml")
+    assert mistakes(f"{custom}critic}}}}\n") == [
+        "4:31 training.checkpoint.best 'critic' is not a metric of image-classification; "
+        "known are loss, accuracy, f1, auroc, each with /val or /train"
+    ]
+
+
 @pytest.mark.parametrize("split", ["none", "{val: 0}"])
 def test_without_a_validation_part_nothing_is_measured_on_it(split: str):
     start = f"task: image-classification\ndataset: {{source: digits, split: {split}}}\ntraining: "
@@ -136,6 +150,6 @@ def test_without_a_validation_part_nothing_is_measured_on_it(split: str):
 
 def test_the_nouns_without_mistakes_are_checked_next_to_a_wrong_one():
     assert mistakes(f"{TABLE}architecture: cnn\nresources: {{workers: 0}}") == [
-        "3:15 architecture.family cnn does not fit tabular-classification; use mlp or perceptron",
+        "3:15 architecture.family cnn does not fit tabular-classification; use mlp or perceptron or custom",
         "4:22 resources.workers 0 is too small: at least 1",
     ]

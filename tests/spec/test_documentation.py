@@ -42,7 +42,7 @@ def test_a_section_or_none_says_so():
         (
             "zzz",
             "no key 'zzz' in a job; "
-            "the keys here are version, name, task, architecture, dataset, training, resources, tracking",
+            "the keys here are version, name, task, architecture, dataset, training, resources, environment, tracking",
         ),
     ],
 )
@@ -57,11 +57,13 @@ def test_the_schema_is_closed_described_and_knows_shorthands():
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["additionalProperties"] is False
     assert "extends" in schema["properties"]
-    assert {"type": "string", "enum": ["perceptron", "mlp", "cnn"]} in _strings(schema["properties"]["architecture"])
+    assert {"type": "string", "enum": ["perceptron", "mlp", "cnn", "custom"]} in _strings(
+        schema["properties"]["architecture"]
+    )
     sections = [each for each in schema["$defs"].values() if each.get("type") == "object"]
     assert sections
     for section in [schema, *sections]:
-        assert section["additionalProperties"] is False
+        assert section["additionalProperties"] is False or section["title"] == "Custom"
         assert all(each.get("description") for each in section["properties"].values())
     json.dumps(schema)
 

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from operator import methodcaller
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from stoker.errors import JobError, Problem
 from stoker.spec.dataset import BUILTIN, Dataset
+from stoker.spec.environment import NAME
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job, load_job, locate, parse_job
 from stoker.spec.task import TaskName
@@ -107,7 +109,16 @@ def test_a_key_in_no_file_takes_the_nearest_place():
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
     lambda t: "${" not in t
 )
+without_nul = methodcaller("replace", "\0", "")
 positive = st.floats(min_value=1e-12, max_value=1000, allow_nan=False)
+
+
+plain_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | names,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=5,
+)
+distances = st.one_of(st.integers(1, 10**6).map(f"{{}}{unit}".format) for unit in ("%", " steps", " epochs", " min"))
 
 
 @st.composite
@@ -129,6 +140,9 @@ def jobs(draw: st.DrawFn) -> Job:
                 | st.fixed_dictionaries(
                     {"family": st.just("mlp"), "hidden": st.lists(st.integers(1, 65536), min_size=1)}
                 )
+                | st.dictionaries(names, plain_values, max_size=3).map(
+                    lambda free: {**free, "family": "custom", "class": "nets.small:Net"}
+                )
             ),
             "dataset": {
                 "source": source,
@@ -146,8 +160,15 @@ def jobs(draw: st.DrawFn) -> Job:
                     "type": "step",
                     "every": draw(st.floats(0, 1e9).map(lambda n: f"{n!r} steps") | st.integers(0, 10**12)),
                 },
+                "checkpoint": {"every": draw(distances | st.integers(1, 9)), "keep": draw(st.integers(1, 9))},
+                "start_from": draw(st.none() | names.map("run:{}".format)),
                 "gradient_clip": draw(st.none() | positive),
                 "seed": draw(st.integers(0, 2**63 - 1)),
+            },
+            "resources": {"workers": draw(st.integers(1, 9)), "timeout": draw(st.none() | st.just("12 h"))},
+            "environment": {
+                "code": draw(st.none() | names.filter(lambda name: "\0" not in name)),
+                "env": draw(st.dictionaries(st.from_regex(NAME, fullmatch=True), names.map(without_nul), max_size=3)),
             },
             "tracking": draw(st.just("none") | st.fixed_dictionaries({"experiment": names})),
         }

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from stoker.errors import JobError
+from stoker.spec.architecture import Custom, Mlp
 from stoker.spec.loading import load_job, parse_job
 
 SMALLEST = "task: image-classification\ndataset: digits\n"
@@ -44,6 +45,20 @@ def test_another_choice_replaces_the_whole_object_below(tmp_path: Path):
     assert (training.optimizer.type, training.epochs) == ("sgd", 3)
     child.write_text("extends: base.yaml\ntraining: {optimizer: adamw}\n")
     assert load_job(child).job.training.optimizer.model_dump()["betas"] == (0.8, 0.9)
+
+
+def test_the_settings_of_a_custom_class_are_merged_key_by_key(tmp_path: Path):
+    (tmp_path / "base.yaml").write_text(
+        f"{SMALLEST}architecture: {{family: custom, class: nets:Small, width: 8, head: {{drop: 0.1, act: relu}}}}\n"
+    )
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: base.yaml\narchitecture: {class: nets:Large, head: {drop: 0.2}}\n")
+    architecture = load_job(child, ["architecture.width=64", "architecture.head.bias=no"]).job.architecture
+    assert isinstance(architecture, Custom)
+    assert architecture.class_name == "nets:Large"
+    assert architecture.settings == {"width": 64, "head": {"drop": 0.2, "act": "relu", "bias": "no"}}
+    child.write_text("extends: base.yaml\narchitecture: mlp\n")
+    assert load_job(child).job.architecture == Mlp(family="mlp")
 
 
 def test_a_mistake_in_an_inherited_key_names_the_parent(tmp_path: Path):
@@ -101,7 +116,7 @@ def test_set_wins_over_the_file_and_follows_its_rules():
         ("training.epochs=[", "0:0 training.epochs not YAML; check indentation, quotes and brackets here (from --set)"),
         (
             "architecture.family=mlpp",
-            "0:0 architecture 'mlpp' is not one of perceptron, mlp, cnn; did you mean 'mlp'? (from --set)",
+            "0:0 architecture 'mlpp' is not one of perceptron, mlp, cnn, custom; did you mean 'mlp'? (from --set)",
         ),
         ("extends=a.yaml", "0:0 extends only a file can say what it extends (from --set)"),
     ],

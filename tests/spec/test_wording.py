@@ -23,7 +23,10 @@ def mistakes(text: str, *sets: str) -> list[str]:
         ("trainig: {epochs: 3}", "3:1 trainig unknown key; did you mean 'training'?"),
         ("seed: 3", "3:1 seed unknown key; did you mean 'dataset.split.seed' or 'training.seed'?"),
         ("training.epochs: 3", "3:1 training.epochs unknown key; write 'epochs' inside of 'training'"),
-        ("resources:\n  memory: 1", "4:3 resources.memory unknown key; the keys here are workers, gpus, cpus"),
+        (
+            "resources:\n  memory: 1",
+            "4:3 resources.memory unknown key; the keys here are workers, gpus, cpus, timeout, retries",
+        ),
         (
             "architecture:\n  family: cnn\n  channles: [64]",
             "5:3 architecture.channles unknown key for cnn; did you mean 'channels'?",
@@ -106,12 +109,53 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
         ("training:", "3:10 training expected an object, got nothing"),
         ("training: fast", "3:11 training expected an object, got 'fast'"),
         ("architecture: 3", "3:15 architecture expected an object or a word such as 'perceptron', got 3"),
-        ("architecture: cnnn", "3:15 architecture 'cnnn' is not one of perceptron, mlp, cnn; did you mean 'cnn'?"),
+        (
+            "architecture: cnnn",
+            "3:15 architecture 'cnnn' is not one of perceptron, mlp, cnn, custom; did you mean 'cnn'?",
+        ),
         ("architecture: {family: mlp, hidden: 64}", "3:37 architecture.hidden expected a list, got 64 (example: [64])"),
         ("architecture: {family: mlp, hidden: []}", "3:37 architecture.hidden expected at least 1 entry, got none"),
         ("architecture: {family: mlp, hidden: [8, 0]}", "3:41 architecture.hidden.1 0 is too small: at least 1"),
         ("architecture: {family: mlp, dropout: 1}", "3:38 architecture.dropout 1 is too large: less than 1"),
-        ("resources: {workers: 2}", "3:22 resources.workers more than 1 worker is not known yet; use 1"),
+        (
+            "architecture: custom",
+            "3:15 architecture.class required: the class of your network (example: class: my_model:Network)",
+        ),
+        (
+            "architecture: {family: custom, class: my model}",
+            "3:39 architecture.class 'my model' is not module:Class (example: my_model:Network)",
+        ),
+        (
+            "training: {checkpoint: {every: 0 steps}}",
+            "3:32 training.checkpoint.every '0 steps' is not a stretch of training or time above 0 "
+            "(examples: 1 epoch, 500 steps, 5%, 10 min)",
+        ),
+        ("training: {checkpoint: {keep: 0}}", "3:31 training.checkpoint.keep 0 is too small: at least 1"),
+        (
+            "training: {start_from: 'run:'}",
+            "3:24 training.start_from names no run (example: run:digits-cnn-7f3a9c21)",
+        ),
+        ("resources: {retries: -1}", "3:22 resources.retries -1 is too small: at least 0"),
+        (
+            "resources: {timeout: 2 epochs}",
+            "3:22 resources.timeout '2 epochs' is not a length of time (examples: 90 s, 10 min, 2 h)",
+        ),
+        ("environment: {env: {A: 1}}", "3:24 environment.env.A expected text, got 1; put it in quotes"),
+        (
+            "environment: {env: {1A: x}}",
+            "3:25 environment.env.1A '1A' is not the name of an environment variable: "
+            "letters, digits and '_', no digit first (example: DATA_ROOT)",
+        ),
+        (
+            "environment: {env: {'[key]': x}}",
+            "3:30 environment.env.[key] '[key]' is not the name of an environment variable: "
+            "letters, digits and '_', no digit first (example: DATA_ROOT)",
+        ),
+        (
+            "environment: {env: {TOKEN: '${TOKEN}'}}",
+            "3:28 environment.env.TOKEN ${NAME} is known in dataset.source and tracking only; write the value",
+        ),
+        ('environment: {code: "a\\0"}', "3:21 environment.code a NUL character cannot stand here"),
         ("resources: {workers: 0}", "3:22 resources.workers 0 is too small: at least 1"),
         ("tracking: nonee", "3:11 tracking 'nonee' is neither 'none' nor an object; did you mean 'none'?"),
         ("tracking: [a]", "3:11 tracking expected an object, got a list"),

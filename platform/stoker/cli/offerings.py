@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 from stoker.spec.architecture import FAMILIES
 from stoker.spec.dataset import BUILTIN, FORMATS
+from stoker.spec.language import keys_of
 from stoker.spec.section import Section
 from stoker.spec.task import TASKS
 from stoker.spec.training import Optimizer, Schedule
@@ -69,4 +70,4 @@ def _choices(noun: str, union: Any) -> list[Row]:
 
 def _section(section: type[Section], tag: str) -> Row:
     summary = (section.__doc__ or "").splitlines()[0]
-    return {"settings": [name for name in section.model_fields if name != tag], "summary": summary}
+    return {"settings": [key for key in keys_of(section) if key != tag], "summary": summary}

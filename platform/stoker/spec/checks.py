@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stoker.errors import Problem
-from stoker.spec.architecture import Architecture, Cnn
+from stoker.spec.architecture import Architecture, Cnn, Custom
 from stoker.spec.dataset import BUILTIN, FORMATS, Columns, Dataset, Image
+from stoker.spec.environment import Environment
+from stoker.spec.resources import Resources
 from stoker.spec.section import Section
 from stoker.spec.suggestion import did_you_mean
 from stoker.spec.task import TASKS, TaskName
@@ -20,6 +22,8 @@ class Parts:
     architecture: Architecture | None = None
     dataset: Dataset | None = None
     training: Training | None = None
+    resources: Resources | None = None
+    environment: Environment | None = None
 
 
 def check(parts: Parts) -> list[Problem]:
@@ -35,8 +39,10 @@ def check(parts: Parts) -> list[Problem]:
         found.append(data_problems(parts.dataset, parts.task))
     if parts.training:
         found.append(training_problems(parts.training))
+    if parts.training and parts.resources:
+        found.append(worker_problems(parts.training, parts.resources))
     if parts.training and parts.task:
-        found.append(metric_problems(parts.training, parts.task, parts.dataset))
+        found.append(metric_problems(parts.training, parts.task, parts))
     return [problem for each in found for problem in each]
 
 
@@ -105,15 +111,25 @@ def training_problems(training: Training) -> Iterator[Problem]:
         yield Problem("training.optimizer.nesterov", "needs a momentum above 0 (example: momentum: 0.9)")
 
 
-def metric_problems(training: Training, task: TaskName, dataset: Dataset | None) -> Iterator[Problem]:
+def worker_problems(training: Training, resources: Resources) -> Iterator[Problem]:
+    """Check that every worker has something to do in each step."""
+    batch, workers = training.batch_size, resources.workers
+    if batch is not None and batch < workers:
+        cure = f"use {workers} or more, or at most {batch} worker{'s' if batch > 1 else ''}"
+        yield Problem("training.batch_size", f"{batch} is less than resources.workers ({workers}); {cure}")
+
+
+def metric_problems(training: Training, task: TaskName, parts: Parts) -> Iterator[Problem]:
     """Check that the named metrics exist, and that there are samples to measure them on."""
-    held_out = dataset is None or (dataset.split != "none" and dataset.split.val > 0)
+    split = parts.dataset.split if parts.dataset else None
+    held_out = split is None or (split != "none" and split.val > 0)
+    free = isinstance(parts.architecture, Custom)
     best = training.checkpoint.best
     stopping = training.early_stopping
     if best is not None:
-        yield from _metric_problems("training.checkpoint.best", best, task, held_out)
+        yield from _metric_problems("training.checkpoint.best", best, task, held_out, free)
     if stopping and stopping.metric is not None:
-        yield from _metric_problems("training.early_stopping.metric", stopping.metric, task, held_out)
+        yield from _metric_problems("training.early_stopping.metric", stopping.metric, task, held_out, free)
     if held_out or best is not None:
         return
     cure = "; give dataset.split.val a share, or set training.checkpoint.best to a metric such as loss/train"
@@ -123,11 +139,12 @@ def metric_problems(training: Training, task: TaskName, dataset: Dataset | None)
         yield Problem("training.schedule", f"plateau has nothing to watch: there is no validation part{cure}")
 
 
-def _metric_problems(path: str, metric: str, task: TaskName, held_out: bool) -> Iterator[Problem]:
+def _metric_problems(path: str, metric: str, task: TaskName, held_out: bool, free: bool) -> Iterator[Problem]:
+    """Check one metric; where the choice is free, a class of the user's may measure more than its task."""
     quantities = TASKS[task].metrics
     quantity, _, part = metric.partition("/")
     known = [f"{name}/{part}" for name in quantities for part in ("val", "train")]
-    if metric in known:
+    if metric in known or (free and quantity and part in ("val", "train")):
         if part == "val" and not held_out:
             cure = f"use {quantity}/train, or give dataset.split.val a share"
             yield Problem(path, f"'{metric}' cannot be measured: there is no validation part; {cure}")

@@ -18,7 +18,7 @@ from stoker.spec.suggestion import did_you_mean
 
 EXTENDS = "Another job file, relative to this one, whose keys hold wherever this one is silent."
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_EXAMPLES = {
+KEY_EXAMPLES = {
     "name": "my-job", "dataset.source": "digits", "dataset.columns.label": "species",
     "dataset.columns.types": "{zip: category}", "dataset.image.size": "32", "dataset.image.augment": "[flip, crop]",
     "training.time": "10 min", "training.gradient_clip": "1.0", "training.checkpoint.best": "accuracy/val",
@@ -26,6 +26,8 @@ _EXAMPLES = {
     "architecture.channels": "[64, 128]", "training.epochs": "30", "training.steps": "5000",
     "training.batch_size": "128", "training.micro_batch": "32", "tracking.experiment": "my-experiment",
     "tracking.register": "my-model", "resources.gpus": "1", "resources.cpus": "4",
+    "resources.timeout": "12 h", "training.start_from": "run:digits-cnn-7f3a9c21", "environment.code": "src",
+    "environment.env": "{DATA_ROOT: /data}", "architecture.class": "my_model:Network",
 }  # fmt: skip
 
 
@@ -179,8 +181,8 @@ def _example(parts: list[str], shape: Shape, homes: list[type[Section]]) -> str:
     if not parts:
         return "task: image-classification"
     path = ".".join(parts)
-    if path in _EXAMPLES:
-        return f"{parts[-1]}: {_EXAMPLES[path]}"
+    if path in KEY_EXAMPLES:
+        return f"{parts[-1]}: {KEY_EXAMPLES[path]}"
     if shape.choices:
         return f"{parts[-1]}: {{{shape.tag}: {shape.choices[0][0]}}}"
     if shape.section:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from stoker.spec.architecture import ArchitectureChoice
 from stoker.spec.dataset import DatasetChoice
+from stoker.spec.environment import Environment
 from stoker.spec.resources import Resources
 from stoker.spec.section import Section
 from stoker.spec.task import TaskName
@@ -56,7 +57,10 @@ class Job(Section):
     """How the network is trained."""
 
     resources: Resources = Field({}, validate_default=True)
-    """What each worker gets."""
+    """The workers, and what each of them gets."""
+
+    environment: Environment = Field({}, validate_default=True)
+    """The code and the variables that the job brings along."""
 
     tracking: TrackingChoice = Field({}, validate_default=True)
     """Where the record goes; `none` switches MLflow off."""

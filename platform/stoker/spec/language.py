@@ -10,7 +10,7 @@ from pydantic import Discriminator
 from pydantic.fields import FieldInfo
 
 from stoker.spec.job import Job
-from stoker.spec.section import Section, Shorthand, Span, Time
+from stoker.spec.section import Interval, Section, Shorthand, Span, Time
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ def shape_of(hint: Any) -> Shape:
     """Read a type annotation of the settings."""
     if hint == Span:
         return Shape(scalar="a stretch of training such as 5%, 500 steps or 2 epochs")
+    if hint == Interval:
+        return Shape(scalar="a stretch of training or a length of time, such as 500 steps or 10 min")
     if hint == Time:
         return Shape(scalar="a length of time such as 10 min")
     origin, arguments = get_origin(hint), get_args(hint)
@@ -147,6 +149,8 @@ def locate_error(location: tuple[int | str, ...]) -> Place:
     label = ""
     labelled = False
     for part in location:
+        if part == "[key]" and not shape.section and not shape.items:
+            break  # the error is about the key itself
         if shape.labelled and not labelled:
             label, labelled = ("" if part in {"section", "none"} else str(part)), True
             shape = shape.option(str(part))

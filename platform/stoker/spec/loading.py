@@ -15,9 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 from stoker.errors import JobError, Problem
 from stoker.spec.architecture import ArchitectureChoice
 from stoker.spec.checks import Parts, check
+from stoker.spec.code import code_folder, code_problems
 from stoker.spec.dataset import Dataset, DatasetChoice
+from stoker.spec.environment import Environment
 from stoker.spec.job import Job, usable_name
 from stoker.spec.overlay import SET, laid_over, settings_document
+from stoker.spec.resources import Resources
 from stoker.spec.task import TaskName
 from stoker.spec.training import Training
 from stoker.spec.wording import problems_of
@@ -37,17 +40,27 @@ class LoadedJob:
     job: Job
     marks: Marks
     origin: str
+    code: Path | None
+    """The absolute folder of the Python files that it brings along; None where it brings none."""
 
 
-def load_job(path: str | Path, sets: Sequence[str] = (), inspect: Inspect | None = None) -> LoadedJob:
-    """Read a job file, or standard input where the path is `-`; `sets` are values such as `training.epochs=3`.
+def load_job(
+    path: str | Path, sets: Sequence[str] = (), inspect: Inspect | None = None, code: Path | None = None
+) -> LoadedJob:
+    """Read a job file, or standard input where the path is `-`.
+
+    Args:
+        path: of the file.
+        sets: values that replace those of the file, such as `training.epochs=3`.
+        inspect: looks at the data; with it, the job's code is looked at too.
+        code: where the code of the job is kept, if that is not where the file says: an earlier run has its own.
 
     Raises:
         JobError: with every mistake of the file, sorted by line.
 
     """
     origin = str(path)
-    return _check(_inherited(_read_file(origin), origin, ()), origin, sets, inspect)
+    return _check(_inherited(_read_file(origin), origin, ()), origin, sets, inspect, code)
 
 
 def parse_job(text: str, origin: str, sets: Sequence[str] = (), inspect: Inspect | None = None) -> LoadedJob:
@@ -85,7 +98,9 @@ def _named(problem: Problem) -> Problem:
     return replace(problem, message=problem.message + suffix) if from_set else problem
 
 
-def _check(document: Document, origin: str, sets: Sequence[str], inspect: Inspect | None) -> LoadedJob:
+def _check(
+    document: Document, origin: str, sets: Sequence[str], inspect: Inspect | None, kept: Path | None = None
+) -> LoadedJob:
     if sets:
         document = laid_over(settings_document(sets), document)
     problems = list(document.problems)
@@ -98,33 +113,53 @@ def _check(document: Document, origin: str, sets: Sequence[str], inspect: Inspec
     job: Job | None = None
     try:
         job = Job.model_validate(value)
-        parts = Parts(job.task, job.architecture, job.dataset, job.training)
+        parts = Parts(job.task, job.architecture, job.dataset, job.training, job.resources, job.environment)
     except ValidationError as error:
         problems += [each for each in problems_of(error, document.marks) if each.path not in known]
         parts = _sound_parts(value, error)
     problems += check(parts)
     if inspect and not any(path.partition(".")[0] == "dataset" for path in known):
         problems += inspect(job, parts.dataset, parts.task)
+    code = _code_folder(parts, document.marks, origin, kept)
+    if inspect and code and parts.environment:
+        found = code_problems(parts.architecture, parts.environment, code)
+        problems += [each for each in found if each.path not in known]
     if problems or job is None:
         placed = [replace(each, file=each.file or origin) for each in locate(problems, document.marks)]
         order = sorted(placed, key=lambda p: (p.file == SET, p.file != origin, p.file, p.line, p.column))
         raise JobError(order, origin)
-    return LoadedJob(job, document.marks, origin)
+    return LoadedJob(job, document.marks, origin, code)
+
+
+def _code_folder(parts: Parts, marks: Marks, origin: str, kept: Path | None) -> Path | None:
+    """Find the job's code: what a file says is relative to that file, what --set says to the current folder."""
+    environment = parts.environment
+    if environment is None:
+        return None
+    mark = marks.place("environment.code" if environment.code else "architecture.class")
+    if environment.code and mark and mark.file == SET:
+        return code_folder(parts.architecture, environment, Path())
+    file = mark.file if mark and mark.file != SET else origin
+    found = code_folder(parts.architecture, environment, Path(file).parent)
+    return kept if found and kept else found
 
 
 def _sound_parts(value: dict[str, Value], error: ValidationError) -> Parts:
     """Read the nouns of the job that have no mistake, so that they are checked too."""
     wrong = {str(each["loc"][0]) for each in error.errors(include_url=False) if each["loc"]}
 
-    def sound(key: str, kind: Any) -> Any:
-        usable = key not in wrong and value.get(key) is not None
-        return TypeAdapter(kind).validate_python(value[key], strict=True) if usable else None
+    def sound(key: str, kind: Any, default: Any = None) -> Any:
+        given = value.get(key, default)
+        usable = key not in wrong and given is not None
+        return TypeAdapter(kind).validate_python(given, strict=True) if usable else None
 
     return Parts(
         task=sound("task", TaskName),
         architecture=sound("architecture", ArchitectureChoice),
         dataset=sound("dataset", DatasetChoice),
         training=sound("training", Training),
+        resources=sound("resources", Resources),
+        environment=sound("environment", Environment, {}),
     )
 
 

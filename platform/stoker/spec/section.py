@@ -1,6 +1,7 @@
 """The one shape all settings share: frozen, closed, and documented under each field."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -65,11 +66,11 @@ def parse_span(value: Any) -> Any:
 
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = f"{_plain(value)} epochs"
+        value = _span(value, "epochs")
     if isinstance(value, str):
         number, unit = _number_and_unit(value)
         if number is not None and unit in UNITS and 0 <= number < math.inf:
-            return f"{_plain(number)}{'%' if unit == '%' else ' ' + UNITS[unit]}"
+            return _span(number, UNITS[unit])
     raise ValueError("is not a stretch of training (examples: 5%, 500 steps, 2 epochs)")
 
 
@@ -87,6 +88,34 @@ def parse_time(value: Any) -> Any:
     raise ValueError("is not a length of time (examples: 90 s, 10 min, 2 h)")
 
 
+def parse_interval(value: Any) -> Any:
+    """Check a distance between two events: a stretch of training or a length of time, more than nothing.
+
+    Raises:
+        ValueError: it is neither.
+
+    """
+    for parse in (parse_span, parse_time):
+        with suppress(ValueError):
+            text = parse(value)
+            number, _ = _number_and_unit(text)
+            if number:
+                return text
+    raise ValueError("is not a stretch of training or time above 0 (examples: 1 epoch, 500 steps, 5%, 10 min)")
+
+
+def is_time(interval: str) -> bool:
+    """Tell whether a checked interval is a length of time; else it is a stretch of training."""
+    return _number_and_unit(interval)[1] in SECONDS
+
+
+def span_epochs(span: str) -> int | None:
+    """Return the epochs of a checked stretch that ends with an epoch, None for every other."""
+    number, unit = _number_and_unit(span)
+    assert number is not None
+    return int(number) if UNITS[unit] == "epochs" and number.is_integer() else None
+
+
 def span_steps(span: str, total_steps: int, steps_per_epoch: int) -> int:
     """Turn a checked stretch into optimizer steps."""
     number, unit = _number_and_unit(span)
@@ -100,6 +129,12 @@ def time_seconds(time: str) -> float:
     number, unit = _number_and_unit(time)
     assert number is not None
     return number * SECONDS[unit]
+
+
+def _span(number: float, unit: str) -> str:
+    if unit == "%":
+        return f"{_plain(number)}%"
+    return f"{_plain(number)} {unit.removesuffix('s') if number == 1 else unit}"
 
 
 def _plain(number: float) -> str:
@@ -117,3 +152,4 @@ def _number_and_unit(text: str) -> tuple[float | None, str]:
 
 Span = Annotated[str, BeforeValidator(parse_span), WithJsonSchema({"type": ["string", "number"]})]
 Time = Annotated[str, BeforeValidator(parse_time), WithJsonSchema({"type": "string"})]
+Interval = Annotated[str, BeforeValidator(parse_interval), WithJsonSchema({"type": ["string", "number"]})]

@@ -27,12 +27,12 @@ class TaskRow:
 
 TASKS: dict[TaskName, TaskRow] = {
     "tabular-classification": TaskRow(
-        "table", "class", ("mlp", "perceptron"), CLASSIFICATION, "accuracy", "a class for each row of a table"
+        "table", "class", ("mlp", "perceptron", "custom"), CLASSIFICATION, "accuracy", "a class for each row of a table"
     ),
     "tabular-regression": TaskRow(
-        "table", "value", ("mlp", "perceptron"), REGRESSION, "rmse", "a number for each row of a table"
+        "table", "value", ("mlp", "perceptron", "custom"), REGRESSION, "rmse", "a number for each row of a table"
     ),
     "image-classification": TaskRow(
-        "image", "class", ("cnn", "mlp", "perceptron"), CLASSIFICATION, "accuracy", "a class for each picture"
+        "image", "class", ("cnn", "mlp", "perceptron", "custom"), CLASSIFICATION, "accuracy", "a class for each picture"
     ),
 }

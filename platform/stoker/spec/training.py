@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from stoker.spec.section import Section, Shorthand, Span, Time
+from stoker.spec.section import Interval, Section, Shorthand, Span, Time
 
 LearningRate = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
@@ -150,11 +150,24 @@ class EarlyStopping(Section):
 
 
 class Checkpoint(Section):
-    """Which weights become the model."""
+    """What of the training is saved on the way, and which weights become the model."""
+
+    every: Interval = "1 epoch"
+    """Distance between two checkpoints, from which a run goes on after a failure or a pause: `1 epoch`, `500 steps`,
+    `5%`, `10 min`."""
+
+    keep: int = Field(2, ge=1, le=1000)
+    """How many of the newest checkpoints are kept; the best weights are part of each."""
 
     best: str | None = None
-    """The metric whose best epoch is kept, such as accuracy/val; equal values are decided by the lower loss.
+    """The metric whose best epoch becomes the model, such as accuracy/val; equal values are decided by the lower loss.
     Default: the task's."""
+
+
+def _check_start(start: str) -> str:
+    if not start.removeprefix("run:"):
+        raise ValueError("names no run (example: run:digits-cnn-7f3a9c21)")
+    return start
 
 
 class Training(Section):
@@ -192,7 +205,11 @@ class Training(Section):
     """End training when a metric no longer improves."""
 
     checkpoint: Checkpoint = Field({}, validate_default=True)
-    """Which weights become the model."""
+    """What is saved on the way, and which weights become the model."""
 
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of weights, order, augmentation and dropout."""
+
+    start_from: Annotated[str, AfterValidator(_check_start)] | None = Field(None, min_length=1)
+    """Begin with trained weights: `run:ID`, those of an earlier run's model, or the folder of a saved model.
+    Default: with new ones from the seed."""

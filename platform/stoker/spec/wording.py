@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stoker.errors import Problem
-from stoker.spec.documentation import field_documents
+from stoker.spec.documentation import KEY_EXAMPLES, field_documents
 from stoker.spec.language import Place, Shape, keys_of, locate_error, walk
 from stoker.spec.suggestion import closest, did_you_mean
 from stoker.spec.yaml_marks import Marks
@@ -86,7 +86,8 @@ def _required(place: Place, _value: Any, _context: Any) -> str:
     section = place.around.section if place.around else None
     what = field_documents(section).get(key, "") if section else ""
     first = what.partition(":")[0].partition(";")[0].rstrip(".")
-    return f"required: {first[:1].lower()}{first[1:]} (example: {key}: {_example(place.shape)})"
+    example = KEY_EXAMPLES.get(place.dotted) or _example(place.shape)
+    return f"required: {first[:1].lower()}{first[1:]} (example: {key}: {example})"
 
 
 def _example(shape: Shape) -> str:
