@@ -35,7 +35,7 @@ from stoker.tracking.journal import BATCH, Shipper
 from stoker.tracking.mlflow import TrackedRun
 from stoker.tracking.record import RunFolder, RunHeader, now
 from stoker.training.assembly import Assembly
-from stoker.training.loop import StepEnd, train
+from stoker.training.loop import StepEnd, start, train
 from stoker.training.parallel import prepare_process
 from workload import MLP_STEPS, mlp_job, on_cpu, recorded_steps
 
@@ -126,7 +126,7 @@ def stored(uri: str, run_id: str) -> list[float]:
 
 
 def bare_steps(assembly: Assembly) -> Iterator[torch.Tensor | None]:
-    for event in train("bench", assembly, norm_every=NEVER):
+    for event in train("bench", start(assembly), norm_every=NEVER):
         yield event.losses["loss"] if isinstance(event, StepEnd) else None
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from stoker.execution.part import NORM_EVERY
 from stoker.execution.reporter import Reporter
-from stoker.execution.worker import NORM_EVERY
 from stoker.spec.loading import parse_job
 from stoker.tracking.record import RunFolder
 from stoker.training.assembly import Assembly, Prepared, assemble, prepare
-from stoker.training.loop import EpochEnd, StepEnd, train
+from stoker.training.loop import EpochEnd, StepEnd, start, train
 
 CNN_JOB = """
 task: image-classification
@@ -60,7 +60,7 @@ def mlp_job(folder: Path, epochs: int) -> Prepared:
 
 def on_cpu(prepared: Prepared) -> Assembly:
     """Build a job's network and objective, with the same weights every time."""
-    return assemble(prepared, torch.device("cpu"))
+    return assemble(prepared)
 
 
 def recorded_steps(assembly: Assembly, folder: Path, norm_every: int = NORM_EVERY) -> Iterator[torch.Tensor | None]:
@@ -68,7 +68,7 @@ def recorded_steps(assembly: Assembly, folder: Path, norm_every: int = NORM_EVER
     folder.mkdir()
     reporter = Reporter(RunFolder(folder))
     reporter.begin(assembly.prepared)
-    for event in train("bench", assembly, norm_every=norm_every):
+    for event in train("bench", start(assembly), norm_every=norm_every):
         match event:
             case StepEnd():
                 reporter.step(event, recorded=True)

@@ -13,9 +13,15 @@ from stoker.spec.dataset import BUILTIN
 from stoker.spec.loading import load_job
 from stoker.spec.task import TASKS
 from stoker.training.assembly import assemble, prepare
-from stoker.training.loop import StepEnd, train
+from stoker.training.loop import StepEnd, start, train
 
 JOBS = sorted((Path(__file__).parents[1] / "jobs").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def own_network(monkeypatch):
+    """As in a run: the modules beside the job file can be imported."""
+    monkeypatch.syspath_prepend(JOBS[0].parent)
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
@@ -35,7 +41,7 @@ class TestJob:
 
     def test_trains_for_two_steps(self, path):
         job = load_job(path, ["training.precision=fp32"]).job
-        events = list(islice(train("two-steps", assemble(prepare(job), torch.device("cpu"))), 2))
+        events = list(islice(train("two-steps", start(assemble(prepare(job)))), 2))
         assert all(isinstance(event, StepEnd) for event in events)
         assert all(torch.isfinite(event.losses["loss"]) for event in events)
 

@@ -27,7 +27,7 @@ def test_a_plan_counts_layers_parameters_and_samples(make_job):
 def test_the_planned_network_is_the_trained_one(make_job, architecture):
     job = make_job("image-classification", "digits", architecture=architecture)
     plan = make_plan(job)
-    trained = assemble(prepare(job), torch.device("cpu")).objective
+    trained = assemble(prepare(job)).objective
     assert plan.parameters == parameter_count(trained)
     assert plan.parameters == sum(layer.parameters for layer in plan.layers)
     assert plan.job == prepare(job.model_copy(update={"resources": plan.job.resources})).job

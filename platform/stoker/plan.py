@@ -10,12 +10,15 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from stoker.architectures.custom import user_failure
 from stoker.architectures.network import build_network, example_inputs, parameter_count
 from stoker.errors import JobError, Problem
+from stoker.spec.architecture import Custom
 from stoker.spec.job import Job
 from stoker.spec.resources import Resources
 from stoker.spec.signature import Signature
 from stoker.spec.training import Muon, Sgd
+from stoker.tasks.objective import Objective
 from stoker.training.assembly import Prepared, prepare
 from stoker.training.parallel import machine_cpus
 
@@ -68,18 +71,18 @@ def make_plan(job: Job) -> Plan:
     """
     if problems := list(_resource_problems(job.resources)):
         raise JobError(problems)
-    gpus = min(torch.cuda.device_count(), 1) if job.resources.gpus is None else job.resources.gpus
+    enough = torch.cuda.device_count() >= job.resources.workers
+    gpus = int(enough) if job.resources.gpus is None else job.resources.gpus
     prepared = prepare(job.model_copy(update={"resources": job.resources.model_copy(update={"gpus": gpus})}))
     layers, parameters = _layers(prepared)
     memory = _memory_mib(prepared, parameters, sum(math.prod(layer.shape) for layer in layers))
     available = psutil.virtual_memory().available / MIB
     open_length = not (prepared.job.training.epochs or prepared.job.training.steps)
-    notes = list(prepared.data.notes)
+    notes = [*prepared.data.notes, *_resource_notes(prepared.job.resources)]
     if memory > available:
         notes.append(f"needs about {memory:,.0f} MiB, {available:,.0f} are free: lower training.micro_batch")
     if prepared.job.training.precision == "auto":
         notes.append("precision: fp32 or bf16, whichever three steps show to be faster")
-    cpus = prepared.job.resources.cpus or f"up to {machine_cpus()}"
     return Plan(
         job=prepared.job,
         layers=layers,
@@ -90,19 +93,44 @@ def make_plan(job: Job) -> Plan:
         steps_per_epoch=prepared.steps_per_epoch,
         steps=0 if open_length else prepared.steps,
         epochs=0 if open_length else prepared.epochs,
-        place=f"this machine: embedded Ray, 1 worker, {cpus} CPUs, {gpus or 'no'} GPU",
+        place=_place(prepared.job.resources),
         notes=tuple(notes),
     )
 
 
 def _resource_problems(resources: Resources) -> Iterator[Problem]:
     """Compare what is asked for with this machine."""
-    there = {"gpus": torch.cuda.device_count(), "cpus": machine_cpus()}
-    for name, most in there.items():
-        wanted = getattr(resources, name)
-        if wanted is not None and wanted > most:
-            cure = f"use at most {most}" if most else "use 0"
-            yield Problem(f"resources.{name}", f"{wanted} asked for, this machine has {most}; {cure}")
+    gpus, cpus, workers = torch.cuda.device_count(), machine_cpus(), resources.workers
+    if resources.gpus and workers * resources.gpus > gpus:
+        wanted = f"{resources.gpus}" if workers == 1 else f"{resources.gpus} for each of {workers} workers"
+        cure = f"use 0, or at most {_counted(gpus // resources.gpus, 'worker')}" if gpus else "use 0"
+        yield Problem("resources.gpus", f"{wanted} asked for, this machine has {gpus}; {cure}")
+    if resources.cpus and resources.cpus > cpus:
+        yield Problem("resources.cpus", f"{resources.cpus} asked for, this machine has {cpus}; use at most {cpus}")
+
+
+def _resource_notes(resources: Resources) -> Iterator[str]:
+    """Warn of workers that take turns on the cores."""
+    cores = machine_cpus()
+    if resources.workers * _cpus(resources) > cores:
+        workers = f"{_counted(resources.workers, 'worker')} with {_counted(_cpus(resources), 'CPU')} each"
+        yield f"resources: {workers} share {_counted(cores, 'core')}, and wait for each other"
+
+
+def _place(resources: Resources) -> str:
+    """Say what the workers get of this machine; threads of CPU workers may turn out to be fewer than that."""
+    cpus, each = _cpus(resources), " each" if resources.workers > 1 else ""
+    share = f"{'' if resources.cpus or cpus == 1 else 'up to '}{_counted(cpus, 'CPU')}{each}"
+    gpus = f"{_counted(resources.gpus, 'GPU')}{each}" if resources.gpus else "no GPU"
+    return f"this machine: embedded Ray, {_counted(resources.workers, 'worker')}, {share}, {gpus}"
+
+
+def _cpus(resources: Resources) -> int:
+    return resources.cpus or max(1, machine_cpus() // resources.workers)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int]:
@@ -112,12 +140,26 @@ def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int]:
     takes seconds; so a small network gets memory (of any content) for the trace.
     """
     signature = prepared.data.encoders.signature
+    if isinstance(prepared.architecture, Custom):
+        return _custom_layers(build_network(prepared.architecture, signature), signature)
     with torch.device("meta"):
         network = build_network(prepared.architecture, signature)
     parameters = parameter_count(network)
     if parameters < SMALL_NETWORK:
         return trace(network.to_empty(device="cpu"), signature, "cpu"), parameters
     return trace(network, signature, "meta"), parameters
+
+
+def _custom_layers(module: nn.Module, signature: Signature) -> tuple[tuple[Layer, ...], int]:
+    """Look at a user's class as it is: its code may do what the meta device cannot."""
+    network = module.network if isinstance(module, Objective) else module
+    assert isinstance(network, nn.Module)
+    try:
+        return trace(network.eval(), signature, "cpu"), parameter_count(module)
+    except Exception as error:
+        if not isinstance(module, Objective):  # an objective may call its networks as it likes
+            raise user_failure(error) from error
+        return (), parameter_count(module)
 
 
 def trace(network: nn.Module, signature: Signature, device: str) -> tuple[Layer, ...]:

@@ -19,7 +19,7 @@ def samples() -> Samples:
 
 
 def batches_of(samples: Samples, batch_size=16, micro_batch=16, augmentation=(), seed=0) -> Batches:
-    return Batches(samples, ENCODER, batch_size, micro_batch, augmentation, seed)
+    return Batches(samples, ENCODER, batch_size, micro_batch, augmentation, seed, range(batch_size))
 
 
 def ids_of(batches: Batches, epoch: int, start: int = 0) -> list[int]:

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 from stoker.inference.model import Model, save_model
 from stoker.spec.job import Job
 from stoker.training.assembly import Assembly, assemble, prepare
-from stoker.training.loop import train
+from stoker.training.loop import start, train
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,10 @@ class Trained:
 
 
 def trained(job: Job, folder: Path, source: Path) -> Trained:
-    assembly = assemble(prepare(job), torch.device("cpu"))
-    for _ in train("r", assembly):
+    assembly = assemble(prepare(job))
+    for _ in train("r", start(assembly)):
         pass
-    network = assembly.objective.groups()["network"]
-    save_model(folder, assembly.job, assembly.data.encoders, network, assembly.data.fingerprint)
+    save_model(folder, assembly.job, assembly.data.encoders, assembly.objective, assembly.data.fingerprint)
     return Trained(assembly, Model.load(folder), source)
 
 

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 from stoker.errors import JobError, NotFound
@@ -71,8 +70,8 @@ def test_what_is_not_there_is_told(flowers, tmp_path: Path):
 
 def test_a_part_that_the_data_lack_is_told(make_job, tmp_path: Path):
     prepared = prepare(make_job("tabular-classification", {"source": "xor", "split": "none"}))
-    network = assemble(prepared, torch.device("cpu")).objective.groups()["network"]
-    save_model(tmp_path, prepared.job, prepared.data.encoders, network, prepared.data.fingerprint)
+    objective = assemble(prepared).objective
+    save_model(tmp_path, prepared.job, prepared.data.encoders, objective, prepared.data.fingerprint)
     with pytest.raises(NotFound) as caught:
         evaluate(Model.load(tmp_path))
     assert str(caught.value) == "the data has no part 'test' (it has: train)"

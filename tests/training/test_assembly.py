@@ -12,6 +12,7 @@ from stoker.spec.loading import dump_job, parse_job
 from stoker.spec.task import TASKS
 from stoker.training.assembly import assemble, default_architecture, default_batch_size, default_epochs, prepare
 from stoker.training.choices import choose
+from stoker.training.parallel import ALONE
 
 CPU = torch.device("cpu")
 
@@ -109,7 +110,7 @@ def test_the_seed_chooses_the_weights_and_nothing_else_does(make_job):
     def weights(seed: int) -> list[torch.Tensor]:
         torch.rand(seed + 1)  # whatever was drawn before
         job = make_job("tabular-classification", "xor", training={"seed": seed})
-        return list(assemble(prepare(job), CPU).objective.parameters())
+        return list(assemble(prepare(job)).objective.parameters())
 
     before = torch.get_rng_state()
     first, again, other = weights(3), weights(3), weights(4)
@@ -119,29 +120,29 @@ def test_the_seed_chooses_the_weights_and_nothing_else_does(make_job):
 
 
 def test_precision_and_threads_are_chosen_once(make_job):
-    chosen = choose(prepare(make_job("tabular-classification", "xor")), CPU)
+    chosen = choose(prepare(make_job("tabular-classification", "xor")), ALONE)
     assert chosen.job.training.precision in {"fp32", "bf16"}
     assert chosen.job.resources.cpus
-    assert choose(chosen, CPU).job == chosen.job
+    assert choose(chosen, ALONE).job == chosen.job
 
 
 def test_what_the_job_says_is_not_chosen(make_job):
     sections = {"training": {"precision": "bf16"}, "resources": {"cpus": 1}}
     prepared = prepare(make_job("tabular-classification", "xor", **sections))
-    assert choose(prepared, CPU).job == prepared.job
+    assert choose(prepared, ALONE).job == prepared.job
 
 
 def test_a_run_by_the_clock_gets_its_steps(make_job):
     job = make_job("tabular-classification", "xor", training={"time": "2 s", "precision": "fp32"})
-    chosen = choose(prepare(job), CPU)
+    chosen = choose(prepare(job), ALONE)
     assert chosen.job.training.steps is not None
     assert chosen.steps >= 1
-    assert choose(chosen, CPU).job == chosen.job
+    assert choose(chosen, ALONE).job == chosen.job
 
 
 def test_choosing_draws_nothing_and_trains_nothing(make_job):
     prepared = prepare(make_job("tabular-classification", "xor", architecture={"family": "mlp", "dropout": 0.5}))
     before = torch.get_rng_state()
-    chosen = choose(prepared, CPU)
+    chosen = choose(prepared, ALONE)
     assert torch.equal(torch.get_rng_state(), before)
     assert np.array_equal(chosen.data.parts["train"].ids, prepared.data.parts["train"].ids)

@@ -33,7 +33,7 @@ def forward(assembly, part: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
 def test_classification_is_exact_over_uneven_batches(make_job, table: Path):
     columns = {"label": "c", "features": ["x", "z"], "weight": "w"}
     job = make_job("tabular-classification", {"source": str(table), "columns": columns, "split": "none"})
-    assembly = assemble(prepare(job), CPU)
+    assembly = assemble(prepare(job))
     metrics, outcome = evaluate_in_detail(assembly, "train", "fp32")
     logits, target = forward(assembly)
     weight = assembly.parts["train"].weight
@@ -48,7 +48,7 @@ def test_classification_is_exact_over_uneven_batches(make_job, table: Path):
 def test_regression_is_exact_over_uneven_batches(make_job, table: Path):
     columns = {"label": "y", "features": ["x", "z"]}
     job = make_job("tabular-regression", {"source": str(table), "columns": columns, "split": "none"})
-    assembly = assemble(prepare(job), CPU)
+    assembly = assemble(prepare(job))
     metrics = evaluate(assembly, "train", "fp32")
     outputs, target = forward(assembly)
     output = assembly.data.encoders.output
@@ -63,7 +63,7 @@ def test_regression_is_exact_over_uneven_batches(make_job, table: Path):
 
 
 def test_pictures_are_exact_over_uneven_batches(make_job):
-    assembly = assemble(prepare(make_job("image-classification", "digits", architecture="mlp")), CPU)
+    assembly = assemble(prepare(make_job("image-classification", "digits", architecture="mlp")))
     samples = assembly.parts["train"]
     assert len(samples) % IMAGE_BATCH
     pictures = assembly.data.encoders.input.scaled(samples.inputs["image"])
@@ -76,7 +76,7 @@ def test_pictures_are_exact_over_uneven_batches(make_job):
 
 def test_evaluation_changes_nothing(make_job):
     job = make_job("tabular-classification", "xor", architecture={"family": "mlp", "dropout": 0.5})
-    assembly = assemble(prepare(job), CPU)
+    assembly = assemble(prepare(job))
     assembly.objective.train()
     before = torch.get_rng_state()
     assert evaluate(assembly, "train", "fp32") == evaluate(assembly, "train", "fp32")
@@ -88,7 +88,7 @@ def test_a_part_without_one_of_the_classes_is_measured(make_job, tmp_path: Path)
     frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=62), "y": [*["a", "b"] * 30, "c", "c"]})
     frame.to_csv(tmp_path / "rare.csv", index=False)
     job = make_job("tabular-classification", {"source": str(tmp_path / "rare.csv"), "columns": {"label": "y"}})
-    assembly = assemble(prepare(job), CPU)
+    assembly = assemble(prepare(job))
     assert assembly.data.counts["val"]["c"] == 0
     assert 0 <= evaluate(assembly, "val", "fp32")["auroc"] <= 1
 
@@ -97,7 +97,7 @@ def test_a_part_of_one_row_is_measured(make_job, tmp_path: Path):
     frame = pd.DataFrame({"x": [1.0, 2.5, 2.0, 4.0] * 3, "y": [1.0, 2.0, 3.0, 4.0] * 3})
     frame.to_csv(tmp_path / "few.csv", index=False)
     job = make_job("tabular-regression", {"source": str(tmp_path / "few.csv"), "columns": {"label": "y"}})
-    assembly = assemble(prepare(job), CPU)
+    assembly = assemble(prepare(job))
     assert len(assembly.parts["val"]) == 1
     metrics = evaluate(assembly, "val", "fp32")
     assert np.isfinite(metrics["rmse"])

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from stoker.tasks.objective import BatchLike, Loss, NoiseLike, Objective
 from stoker.training.assembly import Assembly, assemble, prepare
-from stoker.training.loop import StepEnd, train
+from stoker.training.loop import StepEnd, start, train
 
 CPU = torch.device("cpu")
 ROWS = 30
@@ -41,9 +41,7 @@ def assembled(make_job, tmp_path: Path) -> Assembled:
             "precision": "fp32",
         }
         network = {"family": "mlp", "hidden": [5], "activation": "tanh"}
-        return assemble(
-            prepare(make_job("tabular-classification", dataset, architecture=network, training=training)), CPU
-        )
+        return assemble(prepare(make_job("tabular-classification", dataset, architecture=network, training=training)))
 
     return make
 
@@ -69,7 +67,7 @@ class Compound(Objective):
     def groups(self) -> dict[str, nn.Module]:
         return {"network": self.network}
 
-    def evaluate(self, batch: BatchLike) -> tuple[dict[str, Loss], Tensor]:
+    def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor]:
         output = self.network(batch.inputs)
         return {"loss": Loss(output.square().sum(), output.new_tensor(len(batch)))}, output
 
@@ -94,13 +92,13 @@ class Rivals(Objective):
     def groups(self) -> dict[str, nn.Module]:
         return {"critic": self.critic, "generator": self.generator}
 
-    def evaluate(self, batch: BatchLike) -> tuple[dict[str, Loss], Tensor]:
+    def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor]:
         output = self.generator(batch.inputs["numbers"])
         return {"loss": Loss(output.sum() * 0, output.new_tensor(len(batch)))}, output
 
 
 def trained(assembly: Assembly) -> tuple[dict[str, Tensor], list[StepEnd]]:
-    steps = [event for event in train("r", assembly) if isinstance(event, StepEnd)]
+    steps = [event for event in train("r", start(assembly)) if isinstance(event, StepEnd)]
     return dict(assembly.objective.state_dict()), steps
 
 
@@ -161,7 +159,7 @@ def test_a_turn_steps_its_own_group_alone(assembled: Assembled, micro_batch: int
 
 def test_a_term_of_every_second_step_is_in_the_epochs_loss(assembled: Assembled):
     assembly = replace(assembled(10, steps=3, lr=1e-30, batch_size=10), objective=Rivals())
-    events = list(train("r", assembly))
+    events = list(train("r", start(assembly)))
     steps = [event.losses for event in events if isinstance(event, StepEnd)]
     metrics = events[-2].metrics
     assert metrics["generator/train"] == pytest.approx(float(steps[1]["generator"]))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from stoker.architectures import cnn, mlp, perceptron
+from stoker.architectures import cnn, custom, mlp, perceptron
 from stoker.errors import Problem
-from stoker.spec.architecture import Architecture, Cnn, Mlp, Perceptron
+from stoker.spec.architecture import Architecture, Cnn, Custom, Mlp, Perceptron
 from stoker.spec.signature import ImageInput, Signature, TableInput
 
 
@@ -21,6 +21,8 @@ def build_network(architecture: Architecture, signature: Signature) -> nn.Module
             return mlp.Mlp(architecture, signature)
         case Cnn():
             return cnn.Cnn(architecture, signature)
+        case Custom():
+            return custom.build(architecture, signature)
 
 
 def with_sizes(architecture: Architecture, signature: Signature, samples: int) -> Architecture:

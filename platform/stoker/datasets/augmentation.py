@@ -20,7 +20,7 @@ def augment(pictures: torch.Tensor, names: tuple[str, ...], noise: Noise) -> tor
 
     All movements are one affine sampling; what comes in from outside repeats the border.
     """
-    if not names:
+    if not names or len(pictures) == 0:
         return pictures
     flip, right, down, turn, bright, contrast = noise.uniform(6).unbind(1)
     if {"flip", "crop", "rotate"} & set(names):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -20,6 +21,8 @@ class Batch:
     weight: torch.Tensor | None
     ids: torch.Tensor
     """Number of each sample in its source."""
+    rows: slice
+    """Which rows of the worker's share of the global batch these are."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -30,19 +33,23 @@ class Step:
     """The micro-batches of one optimizer step, and the noise of each."""
 
     micro_batches: tuple[tuple[Batch, Noise], ...]
+    """Of this worker; one without samples where the global batch has none for it."""
     samples: int
+    """Of the global batch."""
 
 
 class Batches:
-    """Training batches of one part, in a new order each epoch.
+    """Training batches of one part, and of each the share of one worker.
 
     Args:
         samples: the part, on the device where it is used.
         encoder: turns stored inputs into what the network sees.
-        batch_size: samples of one optimizer step; the last one of an epoch may be smaller.
-        micro_batch: samples computed at once.
+        batch_size: samples of one optimizer step over all workers; the last one of an epoch may be smaller.
+        micro_batch: samples a worker computes at once.
         augmentation: random changes of pictures.
         seed: seed of order, augmentation and noise.
+        share: rows of a whole batch that are this worker's.
+        order: `shuffled` anew each epoch, or `streams`: row r of a batch follows row r of the batch before.
 
     """
 
@@ -54,6 +61,8 @@ class Batches:
         micro_batch: int,
         augmentation: tuple[str, ...],
         seed: int,
+        share: range,
+        order: Literal["shuffled", "streams"] = "shuffled",
     ) -> None:
         self._samples = samples
         self._encoder = encoder
@@ -61,6 +70,8 @@ class Batches:
         self._micro_batch = micro_batch
         self._augmentation = augmentation
         self._seed = seed
+        self._share = share
+        self._arrange = {"shuffled": self._shuffled, "streams": self._streams}[order]
 
     def __len__(self) -> int:
         """Count the steps of an epoch."""
@@ -68,16 +79,33 @@ class Batches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Step]:
         """Yield the steps of an epoch, from step number `start` of it on."""
-        order = torch.randperm(len(self._samples), generator=generator(self._seed, "order", epoch))
-        order = order.to(self._samples.ids.device)
+        order = self._arrange(epoch).to(self._samples.ids.device)
         for number in range(start, len(self)):
             chosen = order[number * self._batch_size : (number + 1) * self._batch_size]
             yield Step(tuple(self._micro_batches(chosen, epoch, number)), len(chosen))
 
+    def ids(self, epoch: int, number: int) -> list[int]:
+        """Name the samples of one global batch by their numbers in the source."""
+        places = self._arrange(epoch)[number * self._batch_size : (number + 1) * self._batch_size]
+        ids: list[int] = self._samples.ids.cpu()[places].tolist()
+        return ids
+
+    def _shuffled(self, epoch: int) -> torch.Tensor:
+        return torch.randperm(len(self._samples), generator=generator(self._seed, "order", epoch))
+
+    def _streams(self, _epoch: int) -> torch.Tensor:
+        """Cut the samples into one stream a row; the first streams are one longer and make the uneven last batch."""
+        whole, longer = divmod(len(self._samples), self._batch_size)
+        rows = torch.arange(self._batch_size)
+        begins = rows * whole + rows.clamp(max=longer)
+        places = begins + torch.arange(whole).unsqueeze(1)
+        return torch.cat([places.reshape(-1), begins[:longer] + whole])
+
     def _micro_batches(self, chosen: torch.Tensor, epoch: int, number: int) -> Iterator[tuple[Batch, Noise]]:
         total = len(chosen)
-        for begin in range(0, total, self._micro_batch):
-            end = min(begin + self._micro_batch, total)
+        first, last = min(self._share.start, total), min(self._share.stop, total)
+        for begin in range(first, max(last, first + 1), self._micro_batch):
+            end = min(begin + self._micro_batch, last)
             rows = self._samples.rows(chosen[begin:end])
             key = (self._seed, epoch, number)
             inputs = ready(rows, self._encoder)
@@ -85,16 +113,19 @@ class Batches:
                 noise = Noise((*key, "augmentation"), total, begin, end, rows.ids.device)
                 inputs["image"] = augment(inputs["image"], self._augmentation, noise)
             yield (
-                Batch(inputs, rows.target, rows.weight, rows.ids),
+                Batch(inputs, rows.target, rows.weight, rows.ids, slice(begin - first, end - first)),
                 Noise((*key, "objective"), total, begin, end, rows.ids.device),
             )
 
 
-def in_order(samples: Samples, encoder: TableEncoder | ImageEncoder, batch_size: int) -> Iterator[Batch]:
-    """Yield all samples once, as they stand, for evaluation and prediction."""
-    for start in range(0, len(samples), batch_size):
+def in_order(
+    samples: Samples, encoder: TableEncoder | ImageEncoder, batch_size: int, numbers: range | None = None
+) -> Iterator[Batch]:
+    """Yield all samples once, as they stand, for evaluation and prediction; or only the batches of these numbers."""
+    for number in range(-(-len(samples) // batch_size)) if numbers is None else numbers:
+        start = number * batch_size
         rows = samples.rows(torch.arange(start, min(start + batch_size, len(samples)), device=samples.ids.device))
-        yield Batch(ready(rows, encoder), rows.target, rows.weight, rows.ids)
+        yield Batch(ready(rows, encoder), rows.target, rows.weight, rows.ids, slice(0, len(rows.ids)))
 
 
 def ready(rows: Samples, encoder: TableEncoder | ImageEncoder) -> dict[str, torch.Tensor]:

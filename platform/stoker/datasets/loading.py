@@ -42,6 +42,10 @@ class LoadedDataset:
     example: pd.DataFrame | np.ndarray
     """A few raw samples without label, as `predict` takes them."""
 
+    def name_of(self, number: int) -> str:
+        """Say what to call a sample of the source."""
+        return self.names[number] if self.names else str(number)
+
 
 def read_source(dataset: Dataset) -> tuple[Raw, str | None]:
     """Read all samples; also tell the format, which built-in datasets have none of.

@@ -31,8 +31,7 @@ def evaluate(
 
     """
     samples = _own_part(model, part) if source is None else _labelled(model, source, format_name)
-    objective = model.task.objective(model.network, model.encoders.output)
-    metrics, _ = measure(objective, model.task, model.encoders, samples, "fp32")
+    metrics, _ = measure(model.objective, model.task, model.encoders, samples, "fp32", model.job.training.seed)
     return {name if source else f"{name}/{part}": value for name, value in metrics.items()}
 
 

@@ -1,6 +1,8 @@
 """A trained model: weights, encoders and job, together all that a prediction needs."""
 
 import json
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +17,38 @@ from stoker.datasets.batches import in_order
 from stoker.datasets.encoders import Encoders, TableEncoder
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
+from stoker.spec.architecture import Custom
 from stoker.spec.job import Job
 from stoker.tasks.choice import TASK_CLASSES
+from stoker.tasks.objective import Objective
 from stoker.tasks.task import Task
 
 BATCH = 512
 
 
-def save_model(folder: Path, job: Job, encoders: Encoders, network: nn.Module, fingerprint: str) -> None:
-    """Write weights.safetensors, encoders.json, job.json and data.json; nothing in them is code."""
+def save_model(
+    folder: Path, job: Job, encoders: Encoders, objective: Objective, fingerprint: str, code: Path | None = None
+) -> None:
+    """Write weights.safetensors, encoders.json, job.json and data.json; code is only what the user brought.
+
+    Args:
+        folder: where to write.
+        job: the job, completed.
+        encoders: how samples become numbers.
+        objective: of which the network is saved; all of it where it is the user's own.
+        fingerprint: of the data it was trained with.
+        code: the user's modules, for a custom architecture.
+
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if code is not None and code.is_dir():
+        shutil.copytree(code, folder / "code", dirs_exist_ok=True)
+    module = objective if isinstance(job.architecture, Custom) else objective.network
+    weights = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in module.state_dict().items()
+        if name not in objective.carried
+    }
     save_file(weights, folder / "weights.safetensors")
     (folder / "encoders.json").write_text(json.dumps(encoders.to_json(), indent=1), encoding="utf-8")
     (folder / "data.json").write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
@@ -38,7 +61,7 @@ class Model:
 
     job: Job
     encoders: Encoders
-    network: nn.Module
+    objective: Objective
     task: Task
     fingerprint: str
     """Of the data it was trained with."""
@@ -49,10 +72,21 @@ class Model:
         job = Job.model_validate_json((folder / "job.json").read_text(encoding="utf-8"))
         encoders = Encoders.from_json(json.loads((folder / "encoders.json").read_text(encoding="utf-8")))
         assert job.architecture is not None
+        custom = isinstance(job.architecture, Custom)
+        if custom and (folder / "code").is_dir():
+            sys.path.insert(0, str(folder / "code"))
         network = build_network(job.architecture, encoders.signature)
-        network.load_state_dict(load_file(folder / "weights.safetensors"))
+        task = TASK_CLASSES[job.task]()
+        objective = network if isinstance(network, Objective) else task.objective(network, encoders.output)
+        weights = load_file(folder / "weights.safetensors")
+        (objective if custom else objective.network).load_state_dict(weights, strict=not objective.carried)
         fingerprint = json.loads((folder / "data.json").read_text(encoding="utf-8"))["fingerprint"]
-        return Model(job, encoders, network.eval(), TASK_CLASSES[job.task](), fingerprint)
+        return Model(job, encoders, objective.eval(), task, fingerprint)
+
+    @property
+    def network(self) -> nn.Module:
+        """What predicts."""
+        return self.objective.network
 
     def predict(self, samples: pd.DataFrame | np.ndarray) -> pd.DataFrame:
         """Predict a table with the feature columns, or pictures (N, height, width[, channels]) uint8.

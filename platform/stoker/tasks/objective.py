@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -22,6 +22,10 @@ class BatchLike(Protocol):
     @property
     def weight(self) -> Tensor | None:
         """(B,) weight of each sample in the loss; None where all weigh 1."""
+
+    @property
+    def rows(self) -> slice:
+        """Which rows of this worker's share of the global batch these are: the place of carried state."""
 
     def __len__(self) -> int: ...
 
@@ -47,11 +51,26 @@ class Loss:
 
 
 class Objective(nn.Module, ABC):
-    """The network or networks of a run, and what is minimised with them."""
+    """The network or networks of a run, and what is minimised with them.
+
+    Everything that training changes is a parameter or a buffer: the state dict is what a checkpoint keeps. What is not
+    named in `carried` is *replicated*: each worker holds the same, so it may depend on weights and noise but not on a
+    worker's samples.
+    """
+
+    order: ClassVar[Literal["shuffled", "streams"]] = "shuffled"
+    """How an epoch's samples become batches: in random order, or so that each row of a batch follows the same row of
+    the batch before (the samples, as they stand, cut into as many streams as a batch has rows)."""
+
+    carried: ClassVar[tuple[str, ...]] = ()
+    """Buffers, by qualified name, whose first dimension is the rows of the global batch; a worker holds its share."""
+
+    network: nn.Module
+    """What predicts: it becomes the run's model."""
 
     @abstractmethod
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:
-        """Return the terms of the loss of a turn."""
+        """Return the terms of the loss of a turn: always the same terms, also for a batch without samples."""
 
     @abstractmethod
     def turns(self, step: int) -> Sequence[str]:
@@ -62,8 +81,14 @@ class Objective(nn.Module, ABC):
         """Name the modules whose parameters each turn changes."""
 
     @abstractmethod
-    def evaluate(self, batch: BatchLike) -> tuple[dict[str, Loss], Tensor]:
-        """Return the losses and the network's output, without randomness."""
+    def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
+        """Return the losses and the network's output for the task's metrics; None has no metrics but the losses."""
+
+    def begin_epoch(self, rows: int) -> None:
+        """Forget what was carried over; this worker's share of a batch has so many rows."""
+
+    def after_step(self) -> None:
+        """Follow the weights that this step has changed, such as with a moving average."""
 
 
 class Supervised(Objective):
@@ -89,7 +114,7 @@ class Supervised(Objective):
         """One group: all of the network."""
         return {"network": self.network}
 
-    def evaluate(self, batch: BatchLike) -> tuple[dict[str, Loss], Tensor]:
+    def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         """Return the loss and the network's output."""
         output = self.network(batch.inputs)
         return {"loss": self._summed(output, batch)}, output

@@ -1,24 +1,26 @@
 """From a job to dataset, network and objective, checked against each other."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from pydantic import TypeAdapter
 
+from stoker.architectures.custom import is_objective, user_class
 from stoker.architectures.network import build_network, misfits, with_sizes
 from stoker.datasets.batches import Batches
 from stoker.datasets.loading import LoadedDataset, load_dataset
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
-from stoker.spec.architecture import Architecture, ArchitectureChoice
+from stoker.spec.architecture import Architecture, ArchitectureChoice, Custom
 from stoker.spec.job import Job
 from stoker.spec.task import TASKS, Direction, TaskName
 from stoker.spec.training import Training
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Task
+from stoker.training.parallel import ALONE, Workers
 
 SMALLEST_BATCH, LARGEST_BATCH = 16, 512
 STEPS_PER_EPOCH = 64
@@ -48,8 +50,8 @@ class Prepared:
 
     @property
     def micro_batch(self) -> int:
-        """Samples computed at once."""
-        return self.job.training.micro_batch or self.batch_size
+        """Samples that a worker computes at once; by default its whole share."""
+        return self.job.training.micro_batch or -(-self.batch_size // self.job.resources.workers)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -76,8 +78,8 @@ class Prepared:
     @property
     def best(self) -> tuple[str, Direction]:
         """The metric that tells how good the weights are, and its better direction."""
-        metric = self.job.training.checkpoint.best or f"{TASKS[self.job.task].best}/{self.evaluated_part}"
-        return metric, TASKS[self.job.task].metrics[metric.split("/")[0]]
+        metric = self.job.training.checkpoint.best or f"{_best_quantity(self.job)}/{self.evaluated_part}"
+        return metric, TASKS[self.job.task].metrics.get(metric.split("/")[0], "min")  # else: a term of a user's loss
 
     @property
     def keeps_best(self) -> bool:
@@ -93,6 +95,7 @@ class Assembly:
     parts: dict[str, Samples]
     task: Task
     objective: Objective
+    workers: Workers
 
     @property
     def job(self) -> Job:
@@ -109,8 +112,24 @@ class Assembly:
         """Where the parts are."""
         return self.parts["train"].ids.device
 
+    def share(self) -> range:
+        """Return the rows of a whole batch that are this worker's."""
+        return self.workers.share(self.prepared.batch_size)
+
+    def not_finite(self, ids: Sequence[int]) -> list[int]:
+        """Pick the training samples that have a value which is not finite."""
+        samples = self.parts["train"]
+        places = torch.isin(samples.ids, torch.tensor(ids, device=self.device)).nonzero().flatten()
+        rows = samples.rows(places)
+        broken = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
+        weights = [] if rows.weight is None else [rows.weight]
+        for tensor in (*rows.inputs.values(), rows.target, *weights):
+            broken |= ~tensor.reshape(len(rows), -1).isfinite().all(dim=1)
+        found: list[int] = rows.ids[broken].tolist()
+        return found
+
     def batches(self) -> Batches:
-        """Make the training batches."""
+        """Make the training batches, this worker's share of each."""
         return Batches(
             self.parts["train"],
             self.data.encoders.input,
@@ -118,6 +137,8 @@ class Assembly:
             self.prepared.micro_batch,
             self.job.dataset.image.augment,
             self.job.training.seed,
+            self.share(),
+            self.objective.order,
         )
 
 
@@ -134,7 +155,7 @@ def prepare(job: Job) -> Prepared:
     architecture = with_sizes(chosen, data.encoders.signature, samples)
     problems = [
         *misfits(architecture, data.encoders.signature),
-        *_length_problems(job.training, samples),
+        *_length_problems(job, samples),
         *_metric_problems(job.training, data),
     ]
     if problems:
@@ -153,9 +174,9 @@ def default_architecture(task: TaskName) -> Architecture:
     return family
 
 
-def assemble(prepared: Prepared, device: torch.device) -> Assembly:
-    """Build network and objective on a device, with the seed's weights, and move the data there."""
-    job = prepared.job
+def assemble(prepared: Prepared, workers: Workers = ALONE) -> Assembly:
+    """Build network and objective on a worker's device, with the seed's weights, and move the data there."""
+    job, device = prepared.job, workers.device
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(job.training.seed)
@@ -163,8 +184,11 @@ def assemble(prepared: Prepared, device: torch.device) -> Assembly:
     if "image" in prepared.data.parts["train"].inputs:
         network = network.to(memory_format=torch.channels_last)
     task = TASK_CLASSES[job.task]()
-    objective = task.objective(network, prepared.data.encoders.output).to(device)
-    return Assembly(prepared, {name: part.to(device) for name, part in prepared.data.parts.items()}, task, objective)
+    # A user's class may be a network, or all that is minimised.
+    output = prepared.data.encoders.output
+    objective = network if isinstance(network, Objective) else task.objective(network, output)
+    parts = {name: part.to(device) for name, part in prepared.data.parts.items()}
+    return Assembly(prepared, parts, task, objective.to(device), workers)
 
 
 def default_batch_size(samples: int) -> int:
@@ -185,7 +209,7 @@ def _completed(job: Job, data: LoadedDataset) -> Training:
     epochs = training.epochs
     if not (epochs or training.steps or training.time):
         epochs = default_epochs(-(-samples // batch_size))
-    best = training.checkpoint.best or (f"{TASKS[job.task].best}/val" if "val" in data.parts else None)
+    best = training.checkpoint.best or (f"{_best_quantity(job)}/val" if "val" in data.parts else None)
     update = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -195,10 +219,24 @@ def _completed(job: Job, data: LoadedDataset) -> Training:
     return training.model_copy(update=update)
 
 
-def _length_problems(training: Training, samples: int) -> Iterator[Problem]:
-    if training.batch_size and training.batch_size > samples:
-        message = f"{training.batch_size} is more than the {samples} training samples; use at most {samples}"
-        yield Problem("training.batch_size", message)
+def _best_quantity(job: Job) -> str:
+    """Name what tells how good weights are: the task's own; the loss of a user's objective, which may have no other."""
+    if isinstance(job.architecture, Custom) and is_objective(user_class(job.architecture.class_name)):
+        return "loss"
+    return TASKS[job.task].best
+
+
+def _length_problems(job: Job, samples: int) -> Iterator[Problem]:
+    batch_size, workers = job.training.batch_size, job.resources.workers
+    if batch_size and batch_size > samples:
+        yield Problem(
+            "training.batch_size", f"{batch_size} is more than the {samples} training samples; use at most {samples}"
+        )
+    elif not batch_size and (chosen := default_batch_size(samples)) < workers:
+        message = (
+            f"{workers} are more than the {chosen} samples of a batch; use at most {chosen}, or set training.batch_size"
+        )
+        yield Problem("resources.workers", message)
 
 
 def _metric_problems(training: Training, data: LoadedDataset) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ import torch
 
 from stoker.spec.section import time_seconds
 from stoker.training.assembly import Assembly, Prepared, assemble
-from stoker.training.parallel import arithmetic, machine_cpus, supports_bf16
+from stoker.training.parallel import Workers, arithmetic, machine_cpus, supports_bf16
 
 Choice = TypeVar("Choice")
 TIMED_STEPS = 3
@@ -17,10 +17,13 @@ GAIN = 1.3
 """More threads, or coarser numbers, must be this much faster to be worth it."""
 
 
-def choose(prepared: Prepared, device: torch.device) -> Prepared:
-    """Fill in the choices that are still open, by timing three steps of each kind on throw-away weights."""
+def choose(prepared: Prepared, workers: Workers) -> Prepared:
+    """Fill in the choices that are still open, by timing three steps of each kind on throw-away weights.
+
+    One worker chooses, for all of them.
+    """
     training, resources = prepared.job.training, prepared.job.resources
-    cpus = machine_cpus()
+    device, cpus = workers.device, max(1, machine_cpus() // workers.count)
     threads = [resources.cpus] if resources.cpus else sorted({1, cpus}) if device.type == "cpu" else [cpus]
     precisions = [training.precision]
     if training.precision == "auto":
@@ -28,7 +31,7 @@ def choose(prepared: Prepared, device: torch.device) -> Prepared:
     open_length = not (training.epochs or training.steps)
     update: dict[str, object] = {}
     if len(threads) * len(precisions) > 1 or open_length:
-        assembly = assemble(prepared, device)
+        assembly = assemble(prepared, workers)
         many, _ = _fastest(threads, lambda number: step_seconds(assembly, precisions[0], number))
         precision, seconds = _fastest(precisions, lambda name: step_seconds(assembly, name, many))
         threads, precisions = [many], [precision]
@@ -58,6 +61,7 @@ def step_seconds(assembly: Assembly, precision: str, threads: int) -> float:
     """Time forward and backward of a batch: the fastest of three, after one to warm up."""
     objective = copy.deepcopy(assembly.objective)
     objective.train()
+    objective.begin_epoch(len(assembly.share()))
     batch = next(iter(assembly.batches().epoch(0)))
     fastest = float("inf")
     before = torch.get_num_threads()

@@ -1,25 +1,28 @@
 """The training loop: a generator that trains and says what happened; who drives it decides what to do about it."""
 
 import math
+import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from stoker.datasets.batches import Step
+from stoker.datasets.batches import Batches, Step
 from stoker.errors import Cause, TrainingFailed
 from stoker.spec.section import time_seconds
 from stoker.spec.task import TASKS, Direction
 from stoker.training.assembly import Assembly
-from stoker.training.evaluation import evaluate
+from stoker.training.evaluation import evaluate, with_loss
 from stoker.training.gradients import Sums, accumulate, mean
 from stoker.training.optimization import Schedule, build_optimizers, clip, gradient_norm
 
 CHECKED_STEPS = 100
 """Losses are looked at this many steps at a time: asking for each would wait for each."""
+SHOWN_SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -91,152 +94,220 @@ class Watched:
 
 @dataclass
 class TrainingState:
-    """Everything that changes while training."""
+    """Everything that changes while training; whole whenever the loop has yielded a StepEnd or an EpochEnd."""
 
     assembly: Assembly
+    batches: Batches
     parameters: dict[str, list[nn.Parameter]]
     """What each turn changes."""
     optimizers: dict[str, tuple[Optimizer, ...]]
-    schedules: tuple[Schedule, ...]
+    schedule: Schedule
     best: Watched
     stopping: Watched | None
     patience: int
     """Epochs early stopping waits."""
     epoch: int = 0
+    """Epochs done so far."""
+    batch: int = 0
+    """Steps of this epoch done so far."""
     step: int = 0
+    """Steps done so far."""
+    seconds: float = 0.0
+    """Training time before this attempt."""
+    reason: str = ""
+    """Why training is over; empty while it is not."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     unread: list[Sums] = field(default_factory=list)
     """Of steps not yet looked at."""
     sums: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Total and weight of each term over the epoch."""
+    began: float = field(default_factory=time.monotonic)
 
+    def weights(self) -> dict[str, Tensor]:
+        """Return what every worker holds the same of: parameters and replicated buffers, by qualified name."""
+        carried = self.assembly.objective.carried
+        return {name: value for name, value in self.assembly.objective.state_dict().items() if name not in carried}
 
-def train(run: str, assembly: Assembly, norm_every: int = 1) -> Iterator[Event]:
-    """Train to the end; the objective then holds the best weights.
+    def trained_s(self) -> float:
+        """Seconds trained so far, over all attempts."""
+        return self.seconds + time.monotonic() - self.began
 
-    Args:
-        run: the run's id, carried by every event.
-        assembly: what to train.
-        norm_every: the gradient's norm is measured at the steps whose number this divides.
+    def read_losses(self) -> None:
+        """Add the losses of past steps to the epoch's.
 
-    Raises:
-        TrainingFailed: the loss is no longer a finite number.
+        Raises:
+            TrainingFailed: they stopped being finite; the message names the step and its samples.
 
-    """
-    state = start(assembly)
-    prepared, training = assembly.prepared, assembly.job.training
-    batches = assembly.batches()
-    deadline = time.monotonic() + time_seconds(training.time) if training.time else math.inf
-    torch.manual_seed(training.seed)  # dropout draws from torch's own generator
-    assembly.objective.train()
-    reason = ""
-    while not reason:
-        for batch in batches.epoch(state.epoch):
-            yield _step(run, state, batch, measured=(state.step + 1) % norm_every == 0)
-            if state.step >= prepared.steps:
-                reason = "length"
-                break
-            if time.monotonic() >= deadline:
-                reason = "time"
-                break
-        state.epoch += 1
-        metrics = _epoch_metrics(state)
-        yield EpochEnd(run, state.epoch, state.step, metrics, _take_in(state, metrics))
-        if state.stopping and state.epoch - state.stopping.epoch >= state.patience:
-            reason = reason or "early stopping"
-    if state.best_weights:
-        assembly.objective.load_state_dict(state.best_weights)
-    kept = state.best if state.best_weights else state
-    yield TrainingEnd(run, state.step, kept.epoch, kept.step, reason)
+        """
+        first = self.step - len(self.unread) + 1
+        named = [(first + place, term, pair) for place, step in enumerate(self.unread) for term, pair in step.items()]
+        self.unread.clear()
+        values = torch.stack([torch.stack(pair).double() for _, _, pair in named]).tolist() if named else []
+        for (step, term, _), (total, weight) in zip(named, values, strict=True):
+            if not math.isfinite(total):
+                raise TrainingFailed(Cause.NON_FINITE, f"the {term} became {total} at {self._place(step)}")
+            before = self.sums.get(term, (0.0, 0.0))
+            self.sums[term] = (before[0] + total, before[1] + weight)
+
+    def _place(self, step: int) -> str:
+        """Name a step of this epoch and its samples; only those with values that are not finite, if there are some."""
+        ids = self.batches.ids(self.epoch, self.batch - (self.step - step) - 1)
+        broken = self.assembly.not_finite(ids)
+        shown = broken or ids
+        rest = f" and {len(shown) - SHOWN_SAMPLES} more" if len(shown) > SHOWN_SAMPLES else ""
+        samples = ", ".join(self.assembly.data.name_of(number) for number in shown[:SHOWN_SAMPLES]) + rest
+        what = "of which these have values that are not finite" if broken else "samples"
+        return f"step {step} (epoch {self.epoch + 1}; {what}: {samples})"
 
 
 def start(assembly: Assembly) -> TrainingState:
-    """Make the state before the first step."""
+    """Make the state before the first step, and seed what draws from the process's own generators."""
     prepared = assembly.prepared
     training = assembly.job.training
     metric, direction = prepared.best
     groups = assembly.objective.groups()
     parameters = {name: [p for p in module.parameters() if p.requires_grad] for name, module in groups.items()}
     optimizers = build_optimizers(training.optimizer, groups)
-    schedules = tuple(
-        Schedule(training.schedule, optimizer, prepared.steps, prepared.steps_per_epoch, direction)
-        for group in optimizers.values()
-        for optimizer in group
-    )
+    flat = [optimizer for group in optimizers.values() for optimizer in group]
+    schedule = Schedule(training.schedule, flat, prepared.steps, prepared.steps_per_epoch, direction)
     stopping, patience = None, 0
     if training.early_stopping:
         patience = training.early_stopping.patience
         watched = training.early_stopping.metric or metric
-        stopping = Watched(watched, TASKS[assembly.job.task].metrics[watched.split("/")[0]])
-    return TrainingState(assembly, parameters, optimizers, schedules, Watched(metric, direction), stopping, patience)
+        quantities = TASKS[assembly.job.task].metrics
+        stopping = Watched(watched, quantities.get(watched.split("/")[0], "min"))
+    seed_process(training.seed + assembly.workers.rank)
+    return TrainingState(
+        assembly,
+        assembly.batches(),
+        parameters,
+        optimizers,
+        schedule,
+        Watched(metric, direction),
+        stopping,
+        patience,
+    )
+
+
+def seed_process(seed: int) -> None:
+    """Seed torch's own generator, from which dropout draws, and those that a user's code may use."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event]:
+    """Train from a state to the end; the objective then holds the best weights.
+
+    Args:
+        run: the run's id, carried by every event.
+        state: where to begin; it moves on with every event.
+        norm_every: the gradient's norm is measured at the steps whose number this divides.
+
+    Raises:
+        TrainingFailed: the loss is no longer a finite number.
+
+    """
+    objective, steps = state.assembly.objective, state.assembly.prepared.steps
+    objective.train()
+    while not state.reason:
+        if state.batch == 0:
+            objective.begin_epoch(len(state.assembly.share()))
+        late = False
+        for batch in state.batches.epoch(state.epoch, state.batch):
+            if state.step >= steps or (late := _time_is_up(state)):
+                break
+            yield _step(run, state, batch, measured=(state.step + 1) % norm_every == 0)
+        state.read_losses()
+        state.epoch, state.batch = state.epoch + 1, 0
+        metrics = _epoch_metrics(state)
+        improved = _take_in(state, metrics)
+        state.reason = _reason(state, late)
+        yield EpochEnd(run, state.epoch, state.step, metrics, improved)
+    if state.best_weights:
+        objective.load_state_dict(state.best_weights, strict=False)  # what is carried over rows is no weight
+    kept = state.best if state.best_weights else state
+    yield TrainingEnd(run, state.step, kept.epoch, kept.step, state.reason)
+
+
+def _time_is_up(state: TrainingState) -> bool:
+    """Look at the first worker's clock, where the job has an eye on it."""
+    limit = state.assembly.job.training.time
+    if limit is None:
+        return False
+    return state.assembly.workers.first([state.trained_s()])[0] >= time_seconds(limit)
+
+
+def _reason(state: TrainingState, late: bool) -> str:
+    if state.step >= state.assembly.prepared.steps:
+        return "length"
+    if late or _time_is_up(state):
+        return "time"
+    if state.stopping and state.epoch - state.stopping.epoch >= state.patience:
+        return "early stopping"
+    return ""
 
 
 def _step(run: str, state: TrainingState, batch: Step, measured: bool) -> StepEnd:
     """Take one optimizer step, in as many turns as the objective asks for."""
-    limit = state.assembly.job.training.gradient_clip
-    learning_rate = state.schedules[0].learning_rate
+    assembly = state.assembly
+    objective, training = assembly.objective, assembly.job.training
+    learning_rate = state.schedule.learning_rate
     norm = None
     sums: Sums = {}
-    assembly = state.assembly
-    for turn in assembly.objective.turns(state.step):
-        precision = assembly.job.training.precision
-        sums |= accumulate(assembly.objective, state.parameters[turn], batch, turn, precision)
-        if limit:
-            norm = clip(state.parameters[turn], limit)
+    for turn in objective.turns(state.step):
+        parameters = state.parameters[turn]
+        sums |= accumulate(objective, parameters, batch, turn, training.precision, assembly.workers)
+        if training.gradient_clip:
+            norm = clip(parameters, training.gradient_clip)
         elif measured:
-            norm = gradient_norm(state.parameters[turn])
+            norm = gradient_norm(parameters)
         for optimizer in state.optimizers[turn]:
             optimizer.step()
-        for parameter in state.parameters[turn]:
+        for parameter in parameters:
             parameter.grad = None
-    for schedule in state.schedules:
-        schedule.step()
+    objective.after_step()
     state.step += 1
+    state.batch += 1
+    state.schedule.go_to(state.step)
     state.unread.append(sums)
     losses = {term: mean(total, weight) for term, (total, weight) in sums.items()}
     if len(state.unread) >= CHECKED_STEPS:
-        _read_losses(state)
+        state.read_losses()
     return StepEnd(run, state.epoch, state.step, losses, learning_rate, norm)
-
-
-def _read_losses(state: TrainingState) -> None:
-    """Add the losses of past steps to the epoch's; name the step at which they stopped being finite."""
-    first = state.step - len(state.unread) + 1
-    named = [(first + place, term, pair) for place, step in enumerate(state.unread) for term, pair in step.items()]
-    state.unread.clear()
-    values = torch.stack([torch.stack(pair).double() for _, _, pair in named]).tolist() if named else []
-    for (step, term, _), (total, weight) in zip(named, values, strict=True):
-        if not math.isfinite(total):
-            place = f"step {step} (epoch {-(-step // state.assembly.prepared.steps_per_epoch)})"
-            raise TrainingFailed(Cause.NON_FINITE, f"the {term} became {total} at {place}")
-        before = state.sums.get(term, (0.0, 0.0))
-        state.sums[term] = (before[0] + total, before[1] + weight)
 
 
 def _epoch_metrics(state: TrainingState) -> dict[str, float]:
     """Close the epoch: its training loss as it was while training, and all metrics of the evaluated part."""
-    _read_losses(state)
+    assembly = state.assembly
+    carried = assembly.objective.carried
+    assembly.workers.same_state([b for name, b in assembly.objective.named_buffers() if name not in carried])
     watched = {state.best.metric, *([state.stopping.metric] if state.stopping else [])}
-    running = {f"{term}/train": total / weight for term, (total, weight) in state.sums.items() if weight}
+    means = with_loss({term: total / weight for term, (total, weight) in state.sums.items() if weight})
+    running = {f"{term}/train": value for term, value in means.items()}
     state.sums.clear()
-    parts = {state.assembly.prepared.evaluated_part, *(metric.split("/")[1] for metric in watched - running.keys())}
+    parts = {assembly.prepared.evaluated_part, *(metric.split("/")[1] for metric in watched - running.keys())}
     metrics: dict[str, float] = {}
     for part in sorted(parts):
-        for quantity, value in evaluate(state.assembly, part, state.assembly.job.training.precision).items():
+        for quantity, value in evaluate(assembly, part, assembly.job.training.precision).items():
             metrics[f"{quantity}/{part}"] = value
         if not math.isfinite(loss := metrics.get(f"loss/{part}", 0.0)):
             message = f"the loss of the {part} part is {loss} after step {state.step} (epoch {state.epoch})"
             raise TrainingFailed(Cause.NON_FINITE, message)
-    return metrics | running
+    metrics |= running
+    if missing := watched - metrics.keys():
+        there = ", ".join(sorted(metrics))
+        raise TrainingFailed(Cause.BAD_DATA, f"the objective does not measure {', '.join(missing)} (it has: {there})")
+    return metrics
 
 
 def _take_in(state: TrainingState, metrics: dict[str, float]) -> bool:
     """Keep the weights if they are the best so far, and tell schedules and early stopping of the epoch."""
     improved = state.best.better(metrics, state.epoch, state.step)
     if improved and state.assembly.prepared.keeps_best:
-        state.best_weights = {name: value.clone() for name, value in state.assembly.objective.state_dict().items()}
-    for schedule in state.schedules:
-        schedule.epoch(metrics[state.best.metric])
+        state.best_weights = {name: value.clone() for name, value in state.weights().items()}
+    state.schedule.epoch(metrics[state.best.metric])
+    state.schedule.go_to(state.step)
     if state.stopping:
         state.stopping.better(metrics, state.epoch, state.step)
     return improved

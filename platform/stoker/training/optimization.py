@@ -1,11 +1,13 @@
-"""Optimizers and learning-rate schedules, as torch has them, for the parameter groups of an objective."""
+"""Optimizers as torch has them, and learning rates as functions of the step, for the groups of an objective."""
 
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer
-from torch.optim import lr_scheduler as schedulers
 
 from stoker.spec import training as spec
 from stoker.spec.section import span_steps
@@ -55,61 +57,101 @@ def _hidden_matrices(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     return [p for p in parameters if id(p) in chosen], [p for p in parameters if id(p) not in chosen]
 
 
+@dataclass
+class Plateau:
+    """How often the rate was cut, and what it waits for (torch's ReduceLROnPlateau, threshold 1e-4 relative)."""
+
+    best: float = math.inf
+    """Turned so that lower is better."""
+    idle: int = 0
+    """Epochs without improvement."""
+    factor: float = 1.0
+    """What the rate is multiplied with by now."""
+
+
 class Schedule:
-    """The learning rates of one optimizer over a run."""
+    """The learning rates of some optimizers over a run.
+
+    Each rate is a function of the step alone (and of the cuts of `plateau`), so that a resumed run goes on exactly.
+    """
 
     def __init__(
-        self, settings: spec.Schedule, optimizer: Optimizer, steps: int, steps_per_epoch: int, direction: Direction
+        self,
+        settings: spec.Schedule,
+        optimizers: Sequence[Optimizer],
+        steps: int,
+        steps_per_epoch: int,
+        direction: Direction,
     ) -> None:
-        self._optimizer = optimizer
-        optimizer._opt_called = True  # type: ignore[attr-defined]  # a group may rest in the first step; torch would warn
-        self._plateau: schedulers.ReduceLROnPlateau | None = None
-        warmup = min(span_steps(settings.warmup, steps, steps_per_epoch), max(steps - 1, 0))
-        after = max(steps - warmup, 1)
-        main: schedulers.LRScheduler
-        match settings:
-            case spec.Constant():
-                main = schedulers.ConstantLR(optimizer, factor=1.0, total_iters=0)
-            case spec.Cosine(floor=floor):
-                lowest = floor * float(optimizer.param_groups[0]["lr"])
-                main = schedulers.CosineAnnealingLR(optimizer, T_max=after, eta_min=lowest)
-            case spec.Linear(floor=floor):
-                main = schedulers.LinearLR(optimizer, start_factor=1.0, end_factor=floor, total_iters=after)
-            case spec.OneCycle():
-                top = [float(group["lr"]) for group in optimizer.param_groups]
-                share = min(max(warmup / steps, 1e-6), 1.0)
-                main = schedulers.OneCycleLR(  # the momentum stays what the job says
-                    optimizer, max_lr=top, total_steps=steps + 1, pct_start=share, cycle_momentum=False
-                )
-                warmup = 0  # the rise is part of the cycle
-            case spec.Step(every=every, factor=factor):
-                distance = max(span_steps(every, steps, steps_per_epoch), 1)
-                main = schedulers.StepLR(optimizer, step_size=distance, gamma=factor)
-            case spec.Plateau(patience=patience, factor=factor):
-                main = schedulers.ConstantLR(optimizer, factor=1.0, total_iters=0)
-                self._plateau = schedulers.ReduceLROnPlateau(optimizer, direction, factor, patience, threshold=1e-4)
-        self._scheduler = _warmed_up(main, optimizer, warmup)
+        self._settings = settings
+        self._groups = [(group, float(group["lr"])) for optimizer in optimizers for group in optimizer.param_groups]
+        self._steps = steps
+        self._steps_per_epoch = steps_per_epoch
+        self._warmup = min(span_steps(settings.warmup, steps, steps_per_epoch), max(steps - 1, 0))
+        self._sign = -1 if direction == "max" else 1
+        self._plateau = Plateau()
+        self.go_to(0)
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next step."""
-        return float(self._optimizer.param_groups[0]["lr"])
+        """The rate of the next step, of the first optimizer."""
+        return float(self._groups[0][0]["lr"])
 
-    def step(self) -> None:
-        """Go on by one optimizer step."""
-        self._scheduler.step()
+    def go_to(self, step: int) -> None:
+        """Set the rates for the step after so many."""
+        factor = self._factor(step) * self._plateau.factor
+        for group, top in self._groups:
+            group["lr"] = top * factor
 
     def epoch(self, metric: float) -> None:
-        """Tell the metric that `plateau` watches."""
-        if self._plateau is not None:
-            self._plateau.step(metric)
+        """Tell the metric that `plateau` watches; it counts from the next step on."""
+        if not isinstance(self._settings, spec.Plateau):
+            return
+        state, value = self._plateau, metric * self._sign
+        if value < state.best - 1e-4 * abs(state.best) or math.isinf(state.best):
+            state.best, state.idle = (value, 0) if math.isfinite(value) else (state.best, state.idle + 1)
+        else:
+            state.idle += 1
+        if state.idle > self._settings.patience:
+            state.factor, state.idle = state.factor * self._settings.factor, 0
+
+    def facts(self) -> dict[str, Any]:
+        """Return what does not follow from the step."""
+        return asdict(self._plateau)
+
+    def restore(self, facts: dict[str, Any]) -> None:
+        """Take over what `facts` returned."""
+        self._plateau = Plateau(**facts)
+
+    def _factor(self, step: int) -> float:
+        """Return the share of the top rate for the step after so many."""
+        settings, warmup = self._settings, self._warmup
+        if isinstance(settings, spec.OneCycle):
+            return _one_cycle(step, warmup, self._steps)
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        done = min((step - warmup) / max(self._steps - warmup, 1), 1.0)
+        match settings:
+            case spec.Cosine(floor=floor):
+                return floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2
+            case spec.Linear(floor=floor):
+                return 1 - (1 - floor) * done
+            case spec.Step(every=every, factor=factor):
+                distance = max(span_steps(every, self._steps, self._steps_per_epoch), 1)
+                return float(factor ** ((step - warmup) // distance))
+        return 1.0
 
 
-def _warmed_up(main: schedulers.LRScheduler, optimizer: Optimizer, warmup: int) -> schedulers.LRScheduler:
-    if warmup < 1:
-        return main
-    rise = schedulers.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
-    return schedulers.SequentialLR(optimizer, [rise, main], milestones=[warmup])
+START, END = 1 / 25, 1 / 250_000
+"""Shares of the top rate at which a cycle begins and ends (the factors of torch's OneCycleLR)."""
+
+
+def _one_cycle(step: int, rise: int, steps: int) -> float:
+    """Go up half a cosine and down another one."""
+    if step < rise:
+        return START + (1 - START) * (1 - math.cos(math.pi * step / rise)) / 2
+    done = min((step - rise) / max(steps - rise, 1), 1.0)
+    return END + (1 - END) * (1 + math.cos(math.pi * done)) / 2
 
 
 def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:

@@ -1,0 +1,149 @@
+"""The small CNN on two workers: Stoker's loop against torch's DistributedDataParallel as its tutorial has it.
+
+Both arms are two processes under torchrun, one thread each, with the same weights, batches and order; each process
+takes half of every batch of 128. The losses of every step agree before any time is believed. Wall time: run it on a
+quiet machine.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import AdamW, lr_scheduler
+from torch.utils.data import DataLoader, Sampler, TensorDataset
+
+from pairing import Lap, Laps, Machine, Process, Training, alternate, check_equal, report, serve
+from stoker.architectures.network import build_network
+from stoker.datasets.encoders import ImageEncoder
+from stoker.datasets.noise import generator
+from stoker.training.assembly import Prepared, assemble
+from stoker.training.loop import StepEnd, start, train
+from stoker.training.parallel import CPU, Workers, join, prepare_process
+from workload import CNN_STEPS, cnn_job
+
+ARMS = ("stoker", "torch DDP")
+WORKERS = 2
+LAP = 20
+TOLERANCE = 1e-3
+NEVER = sys.maxsize
+
+
+class HalfOfEachBatch(Sampler[int]):
+    """The platform's order of samples, of each global batch this process's half."""
+
+    def __init__(self, count: int, batch_size: int, rank: int) -> None:
+        self._count, self._batch_size, self._rank, self._epoch = count, batch_size, rank, 0
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.randperm(self._count, generator=generator(0, "order", self._epoch))
+        self._epoch += 1
+        halves = order.view(-1, WORKERS, self._batch_size // WORKERS)
+        return iter(halves[:, self._rank].flatten().tolist())
+
+    def __len__(self) -> int:
+        return self._count // WORKERS
+
+
+def ddp_steps(prepared: Prepared, rank: int) -> Iterator[torch.Tensor | None]:
+    """The loop of torch's tutorial; the loss is averaged for the comparison alone, behind the clock's back."""
+    torch.manual_seed(prepared.job.training.seed)
+    network = build_network(prepared.architecture, prepared.data.encoders.signature)
+    samples, encoder = prepared.data.parts["train"], prepared.data.encoders.input
+    assert isinstance(encoder, ImageEncoder)
+    pictures = encoder.scaled(samples.inputs["image"]).contiguous()
+    sampler = HalfOfEachBatch(len(samples), prepared.batch_size, rank)
+    loader = DataLoader(TensorDataset(pictures, samples.target), prepared.batch_size // WORKERS, sampler=sampler)
+    parallel = DistributedDataParallel(network)
+    parameters = list(parallel.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": 0.01},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = AdamW(groups, lr=2e-3)
+    warmup = round(0.05 * prepared.steps)
+    rise = lr_scheduler.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    fall = lr_scheduler.CosineAnnealingLR(optimizer, T_max=prepared.steps - warmup)
+    scheduler = lr_scheduler.SequentialLR(optimizer, [rise, fall], milestones=[warmup])
+    parallel.train()
+    while True:
+        for images, labels in loader:
+            loss = functional.cross_entropy(parallel({"image": images}), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            yield loss.detach()
+        yield None
+
+
+def stoker_steps(prepared: Prepared, workers: Workers) -> Iterator[torch.Tensor | None]:
+    for event in train("bench", start(assemble(prepared, workers)), norm_every=NEVER):
+        yield event.losses["loss"] if isinstance(event, StepEnd) else None
+
+
+def serve_arm(name: str) -> None:
+    """Be one of the two processes of an arm: the first one hears the start of a lap, and tells the other."""
+    rank = int(os.environ["RANK"])
+    if name == "stoker":
+        prepare_process(1)
+    else:
+        torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder, join(rank, WORKERS, CPU, "env://", 120.0) as workers:
+        prepared = cnn_job(Path(folder), epochs=2)
+        steps = stoker_steps(prepared, workers) if name == "stoker" else ddp_steps(prepared, rank)
+        training = Training(steps, CNN_STEPS, LAP)
+
+        def lap() -> Lap:
+            workers.first([1.0])
+            done = training()
+            values = torch.tensor(done.values, dtype=torch.float64)
+            if name != "stoker":  # its losses are of the global batch already
+                dist.all_reduce(values)
+                values /= WORKERS
+            return Lap(done.wall_s, done.cpu_s, values.tolist())
+
+        if rank == 0:
+            serve(lap)
+            workers.first([0.0])
+        else:
+            while workers.first([0.0])[0]:
+                done = training()
+                if name != "stoker":
+                    dist.all_reduce(torch.tensor(done.values, dtype=torch.float64))
+
+
+def curve(laps: list[Lap]) -> list[float]:
+    return [loss for lap in laps for loss in lap.values]
+
+
+def compare(rounds: int) -> None:
+    machine = Machine()
+    launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={WORKERS}", __file__)
+    processes = {name: Process(*launcher, "--arm", name) for name in ARMS}
+    first = {name: process() for name, process in processes.items()}
+    difference = check_equal(first["stoker"].values, first["torch DDP"].values, TOLERANCE)
+    laps: Laps = alternate(processes, rounds)
+    check_equal(curve(laps["stoker"]), curve(laps["torch DDP"]), 10 * TOLERANCE)
+    for process in processes.values():
+        process.end()
+    print(f"CNN, batch 128 over {WORKERS} workers, fp32; losses of the first {LAP} steps agree to {difference:.1g}")
+    report(laps, "torch DDP", "wall_s", LAP, "step")
+    machine.describe(torch=torch.__version__, threads="1 a worker")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.arm:
+        serve_arm(options.arm)
+    else:
+        compare(options.rounds)

@@ -1,0 +1,121 @@
+"""A user's own class: a network, or all that is minimised with it."""
+
+import importlib
+import inspect
+import traceback
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from stoker.errors import Cause, JobError, Problem, TrainingFailed
+from stoker.spec.architecture import Custom
+from stoker.spec.signature import Signature
+
+
+def build(settings: Custom, signature: Signature) -> nn.Module:
+    """Make an instance of the class that the job names, with the job's settings.
+
+    A parameter called `signature` gets what one sample and one output look like.
+
+    Returns:
+        The user's objective as it is; a network behind the face of all networks.
+
+    Raises:
+        JobError: there is no such class, or it does not take the settings.
+        TrainingFailed: USER_CODE, with the user's traceback.
+
+    """
+    made = user_class(settings.class_name)
+    taken = inspect.signature(made).parameters
+    arguments: dict[str, object] = dict(settings.settings)
+    if "signature" in taken:
+        arguments["signature"] = signature
+    if problems := _argument_problems(made, taken, arguments):
+        raise JobError(problems)
+    try:
+        module: nn.Module = made(**arguments)
+    except Exception as error:
+        raise user_failure(error) from error
+    return module if is_objective(made) else Network(module)
+
+
+def user_class(name: str) -> type[nn.Module]:
+    """Import the class that `module:Class` names.
+
+    Raises:
+        JobError: there is no such class.
+        TrainingFailed: USER_CODE, with the user's traceback.
+
+    """
+    module_name, _, class_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name.split(".")[0]:
+            raise user_failure(error) from error
+        message = f"no module '{module_name}'; it is looked for in environment.code (default: the job file's folder)"
+        raise JobError([Problem("architecture.class", message)]) from error
+    except Exception as error:
+        raise user_failure(error) from error
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        classes = [n for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, nn.Module)]
+        there = f"; it has {', '.join(classes)}" if classes else ""
+        message = f"module '{module_name}' has no torch module '{class_name}'{there}"
+        raise JobError([Problem("architecture.class", message)])
+    return found
+
+
+def is_objective(made: type[nn.Module]) -> bool:
+    """Tell a class for all that is minimised from one for a network alone; by name, since tasks lie beside us."""
+    return any(base.__module__ == "stoker.tasks.objective" for base in made.__mro__)
+
+
+class Network(nn.Module):
+    """A user's network behind the face of all networks."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self._names = [name for name in inspect.signature(network.forward).parameters if name != "self"]
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Hand the inputs over by name, `inputs` for all of them; a single parameter of any name gets the only one."""
+        if self._names == ["inputs"]:
+            output: Tensor = self.network(inputs)
+        elif set(self._names) <= inputs.keys():
+            output = self.network(**{name: inputs[name] for name in self._names})
+        else:
+            output = self.network(*[tensor for tensor in inputs.values() if tensor.shape[1:].numel()])
+        return output
+
+
+def user_failure(error: Exception) -> TrainingFailed:
+    """Tell an error in a user's code as theirs: its last line first, then their part of the traceback."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    frames = [f for f in frames if not f.filename.startswith("<frozen importlib")]
+    last = frames[-1] if frames else None
+    place = f"{last.filename}:{last.lineno}: " if last else ""
+    text = "".join(traceback.format_list(frames)).rstrip()
+    return TrainingFailed(Cause.USER_CODE, f"{place}{type(error).__name__}: {error}\n{text}")
+
+
+def _argument_problems(
+    made: type[nn.Module], taken: Mapping[str, inspect.Parameter], given: Mapping[str, object]
+) -> list[Problem]:
+    """Compare the job's settings with what the class takes."""
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values()):
+        return []
+    names = [name for name in taken if name != "signature"]
+    problems = [
+        Problem(
+            f"architecture.{name}", f"{made.__name__} takes no '{name}' (it takes: {', '.join(names) or 'nothing'})"
+        )
+        for name in given
+        if name not in taken
+    ]
+    for name, parameter in taken.items():
+        needed = parameter.default is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
+        if needed and name not in given:
+            problems.append(Problem(f"architecture.{name}", f"{made.__name__} needs a value for '{name}'"))
+    return problems

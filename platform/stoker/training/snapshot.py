@@ -1,0 +1,232 @@
+"""What a training state is made of, as tensors by qualified name and plain values; and the way back."""
+
+import json
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from stoker.errors import Cause, TrainingFailed
+from stoker.training.loop import TrainingState, Watched, seed_process
+
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""torch's types in the words of the safetensors format."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One worker's copy of a state, on the CPU."""
+
+    epoch: int
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def take(state: TrainingState, buffers: dict[str, Tensor]) -> Snapshot:
+    """Copy a state.
+
+    The first worker's copy holds what all workers share; the others' only their rows and random numbers.
+
+    Args:
+        state: what to copy; its losses are looked at first, so that no broken state is kept.
+        buffers: memory of earlier copies, which is used again.
+
+    Raises:
+        TrainingFailed: the loss is no longer a finite number.
+
+    """
+    state.read_losses()
+    mine = dict(_own_tensors(state))
+    if state.assembly.workers.rank == 0:
+        mine |= dict(_shared_tensors(state))
+    for name, tensor in mine.items():
+        if name not in buffers or buffers[name].shape != tensor.shape:
+            buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype)
+    names = list(mine)
+    with torch.no_grad():
+        torch._foreach_copy_([buffers[name] for name in names], [mine[name] for name in names])
+    return Snapshot(state.epoch, state.step, {name: buffers[name] for name in names}, _facts(state))
+
+
+def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: Sequence[Mapping[str, Any]]) -> None:
+    """Bring a state to a snapshot, taken by as many workers or by another number of them.
+
+    Args:
+        state: freshly started, of the same job.
+        parts: the tensors of each worker, by rank.
+        facts: the plain values of each worker, by rank.
+
+    Raises:
+        TrainingFailed: it was trained on other data.
+
+    """
+    workers, shared, first = state.assembly.workers, parts[0], facts[0]
+    if first["data"] != state.assembly.data.fingerprint:
+        message = "the data has changed since the checkpoint was written; bring it back, or submit the job anew"
+        raise TrainingFailed(Cause.BAD_DATA, message)
+    with torch.no_grad():
+        for name, value in state.weights().items():
+            value.copy_(shared[f"objective.{name}"])
+        _restore_rows(state, parts)
+        state.best_weights = {
+            name: torch.empty_like(value).copy_(shared[f"best.{name}"])
+            for name, value in state.weights().items()
+            if f"best.{name}" in shared
+        }
+        _restore_optimizers(state, shared)
+    state.epoch, state.batch, state.step = first["epoch"], first["batch"], first["step"]
+    state.seconds, state.reason = first["seconds"], first["reason"]
+    state.sums = {term: (total, weight) for term, (total, weight) in first["sums"].items()}
+    _restore_watched(state.best, first["best"])
+    if state.stopping and first["stopping"]:
+        _restore_watched(state.stopping, first["stopping"])
+    state.schedule.restore(first["schedule"])
+    state.schedule.go_to(state.step)
+    if len(parts) == workers.count:
+        _restore_random(parts[workers.rank], facts[workers.rank])
+    else:  # the numbers of so many workers exist for no other number of them
+        seed_process(state.assembly.job.training.seed + 1_000_003 * (state.step + 1) + workers.rank)
+
+
+def begin_anew(state: TrainingState) -> None:
+    """Train on from a finished state: weights and the optimizers' memory stay, the length begins at zero."""
+    state.epoch = state.batch = state.step = 0
+    state.seconds, state.reason = 0.0, ""
+    state.sums.clear()
+    state.best.epoch = state.best.step = 0  # what is best so far is what this began with
+    if state.stopping:
+        state.stopping.epoch = state.stopping.step = 0
+    state.schedule.restore({"best": math.inf, "idle": 0, "factor": 1.0})
+    state.schedule.go_to(0)
+
+
+def encode(tensors: Mapping[str, Tensor]) -> list[bytes | memoryview]:
+    """Lay tensors out as a safetensors file, in pieces that are not copied.
+
+    The library's own writer joins them in memory first, and holds the interpreter while it does.
+    """
+    header: dict[str, Any] = {}
+    pieces: list[bytes | memoryview] = []
+    position = 0
+    # Larger types first: the format wants each tensor at a multiple of its own size.
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
+        end = position + tensor.nbytes
+        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [position, end]}
+        if tensor.nbytes:
+            pieces.append(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        position = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return [len(text).to_bytes(8, "little"), text, *pieces]
+
+
+def _shared_tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
+    for name, value in state.weights().items():
+        yield f"objective.{name}", value
+    for name, value in state.best_weights.items():
+        yield f"best.{name}", value
+    for prefix, parameter, optimizer in _optimized(state):
+        for key, value in optimizer.state.get(parameter, {}).items():
+            yield f"{prefix}.{key}", value if isinstance(value, Tensor) else torch.tensor(value)
+
+
+def _own_tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
+    everything = state.assembly.objective.state_dict()
+    for name in state.assembly.objective.carried:
+        yield f"rows.{name}", everything[name]
+    yield "random.cpu", torch.get_rng_state()
+    if state.assembly.device.type == "cuda":
+        yield "random.cuda", torch.cuda.get_rng_state(state.assembly.device)
+
+
+def _optimized(state: TrainingState) -> Iterator[tuple[str, Tensor, Optimizer]]:
+    """Name the memory of each parameter in each optimizer."""
+    names = {parameter: name for name, parameter in state.assembly.objective.named_parameters()}
+    for turn, optimizers in state.optimizers.items():
+        for number, optimizer in enumerate(optimizers):
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    yield f"optimizer.{turn}.{number}.{names[parameter]}", parameter, optimizer
+
+
+def _facts(state: TrainingState) -> dict[str, Any]:
+    numpy_state = np.random.get_state(legacy=False)
+    assert isinstance(numpy_state, dict)
+    return {
+        "epoch": state.epoch,
+        "batch": state.batch,
+        "step": state.step,
+        "seconds": state.trained_s(),
+        "reason": state.reason,
+        "sums": state.sums,
+        "best": asdict(state.best),
+        "stopping": asdict(state.stopping) if state.stopping else None,
+        "schedule": state.schedule.facts(),
+        "data": state.assembly.data.fingerprint,
+        "random.python": random.getstate(),
+        "random.numpy": {**numpy_state, "state": {k: _plain(v) for k, v in numpy_state["state"].items()}},
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _restore_rows(state: TrainingState, parts: Sequence[Mapping[str, Tensor]]) -> None:
+    """Cut the rows of all workers anew."""
+    objective, share = state.assembly.objective, state.assembly.share()
+    if not objective.carried:
+        return
+    objective.begin_epoch(len(share))
+    buffers = dict(objective.named_buffers())
+    for name in objective.carried:
+        rows = torch.cat([part[f"rows.{name}"] for part in parts])
+        if len(rows):
+            buffers[name].copy_(rows[share.start : share.stop])
+
+
+def _restore_optimizers(state: TrainingState, shared: Mapping[str, Tensor]) -> None:
+    kept: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in shared.items():
+        if name.startswith("optimizer."):
+            prefix, _, key = name.rpartition(".")
+            kept.setdefault(prefix, {})[key] = tensor
+    for prefix, parameter, optimizer in _optimized(state):
+        for key, tensor in kept.get(prefix, {}).items():
+            alike = tensor.shape == parameter.shape and tensor.dtype == parameter.dtype
+            value = torch.empty_like(parameter) if alike else torch.empty(tensor.shape, dtype=tensor.dtype)
+            optimizer.state[parameter][key] = value.detach().copy_(tensor).to(parameter.device)
+
+
+def _restore_watched(watched: Watched, facts: Mapping[str, Any]) -> None:
+    watched.best = (facts["best"][0], facts["best"][1])
+    watched.epoch, watched.step = facts["epoch"], facts["step"]
+
+
+def _restore_random(part: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    torch.set_rng_state(part["random.cpu"])
+    if "random.cuda" in part and torch.cuda.is_available():
+        torch.cuda.set_rng_state(part["random.cuda"])
+    version, numbers, following = facts["random.python"]
+    random.setstate((version, tuple(numbers), following))
+    kept = facts["random.numpy"]
+    key = np.array(kept["state"]["key"], dtype=np.uint32)
+    np.random.set_state({**kept, "state": {**kept["state"], "key": key}})

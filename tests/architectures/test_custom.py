@@ -1,0 +1,100 @@
+"""A user's own class: how it is found, made and called, and how its mistakes are told."""
+
+import sys
+
+import pytest
+
+from stoker.architectures.network import build_network, example_inputs
+from stoker.errors import Cause, JobError, TrainingFailed
+from stoker.spec.architecture import Custom
+from stoker.spec.signature import ClassOutput, ImageInput, Signature, TableInput
+
+TABLE = Signature(TableInput(3, ()), ClassOutput(("a", "b")))
+PICTURE = Signature(ImageInput(1, 4, 4), ClassOutput(("a", "b")))
+CODE = """
+from torch import nn
+
+class ByInputs(nn.Module):
+    def __init__(self, scale=1.0):
+        super().__init__()
+        self.scale = scale
+        self.layer = nn.Linear(3, 2)
+    def forward(self, inputs):
+        return self.scale * self.layer(inputs["numbers"])
+
+class ByName(nn.Module):
+    def __init__(self, signature):
+        super().__init__()
+        self.layer = nn.Linear(signature.input.height * signature.input.width, 2)
+    def forward(self, image):
+        return self.layer(image.flatten(1))
+
+class ByPlace(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+    def forward(self, x):
+        return self.layer(x)
+
+class Broken(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layer = nn.Linear(width, 1 // 0)
+
+def function():
+    pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def code(tmp_path, monkeypatch):
+    name = f"user_code_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(CODE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield name
+    sys.modules.pop(name, None)
+
+
+def custom(path: str, **settings) -> Custom:
+    return Custom.model_validate({"family": "custom", "class": path, **settings})
+
+
+@pytest.mark.parametrize(
+    ("name", "signature"), [("ByInputs", TABLE), ("ByName", PICTURE), ("ByPlace", TABLE)], ids=lambda v: str(v)[:10]
+)
+def test_a_network_takes_all_inputs_one_by_name_or_the_only_one(code, name, signature):
+    network = build_network(custom(f"{code}:{name}"), signature)
+    assert network(example_inputs(signature, 5, "cpu")).shape == (5, 2)
+
+
+def test_settings_reach_the_constructor(code):
+    network = build_network(custom(f"{code}:ByInputs", scale=0.0), TABLE)
+    assert not network(example_inputs(TABLE, 5, "cpu")).any()
+
+
+@pytest.mark.parametrize(
+    ("path", "settings", "message"),
+    [
+        ("nowhere:Net", {}, "no module 'nowhere'"),
+        ("CODE:Net", {}, "has no torch module 'Net'; it has ByInputs, ByName, ByPlace, Broken"),
+        ("CODE:function", {}, "has no torch module 'function'"),
+        ("CODE:ByInputs", {"scalee": 1}, "ByInputs takes no 'scalee' (it takes: scale)"),
+        ("CODE:Broken", {}, "Broken needs a value for 'width'"),
+    ],
+)
+def test_what_does_not_fit_is_told(code, path, settings, message):
+    with pytest.raises(JobError) as caught:
+        build_network(custom(path.replace("CODE", code), **settings), TABLE)
+    assert message in str(caught.value)
+    assert caught.value.problems[0].path.startswith("architecture.")
+
+
+def test_an_error_of_the_user_is_shown_as_theirs_with_its_line(code):
+    with pytest.raises(TrainingFailed) as caught:
+        build_network(custom(f"{code}:Broken", width=3), TABLE)
+    assert caught.value.cause is Cause.USER_CODE
+    first = caught.value.message.splitlines()[0]
+    assert first.endswith("ZeroDivisionError: integer division or modulo by zero")
+    assert f"{code}.py:{CODE.splitlines().index('        self.layer = nn.Linear(width, 1 // 0)') + 1}" in first
+    assert "self.layer = nn.Linear(width, 1 // 0)" in caught.value.message
+    assert "stoker/architectures" not in caught.value.message

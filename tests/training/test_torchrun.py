@@ -1,0 +1,77 @@
+"""`torchrun -m stoker.training`: the same loop with neither Ray nor MLflow."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stoker.spec.loading import load_job
+from stoker.training.assembly import assemble, prepare
+from stoker.training.loop import StepEnd, start, train
+
+SOURCE = Path(__file__).parents[2] / "platform"
+JOB = """
+task: tabular-classification
+architecture: {family: mlp, hidden: [16]}
+dataset: breast-cancer
+training: {epochs: 3, batch_size: 50, optimizer: {type: adamw, lr: 1e-2}, precision: fp32, checkpoint: {every: 4 steps}}
+resources: {cpus: 1}
+"""
+NO_RAY = """
+import sys
+import stoker.training.__main__
+loaded = {name.split(".")[0] for name in sys.modules} & {"ray", "mlflow"}
+assert not loaded, loaded
+"""
+
+
+def torchrun(job: Path, output: Path, workers: int) -> "subprocess.CompletedProcess[str]":
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(workers)]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *command, "-m", "stoker.training", str(job), "--output", str(output)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=environment,
+    )
+
+
+def losses_of(output: Path) -> list[float]:
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [line["losses"]["loss"] for line in lines if "losses" in line]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_train_what_one_does_and_start_again_where_they_ended(tmp_path):
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB)
+    done = torchrun(job, tmp_path / "out", 2)
+    assert done.returncode == 0, done.stderr
+    state = start(assemble(prepare(load_job(job).job)))
+    alone = [float(event.losses["loss"]) for event in train("r", state) if isinstance(event, StepEnd)]
+    assert losses_of(tmp_path / "out") == pytest.approx(alone, abs=1e-5)
+    results = json.loads(done.stdout.splitlines()[-1])["results"]
+    assert results["accuracy/test"] > 0.8
+    first = (tmp_path / "out" / "weights.safetensors").read_bytes()
+    again = torchrun(job, tmp_path / "out", 2)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "out" / "weights.safetensors").read_bytes() == first
+    assert len(losses_of(tmp_path / "out")) == len(alone)
+
+
+def test_neither_ray_nor_mlflow_is_loaded():
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    subprocess.run([sys.executable, "-c", NO_RAY], check=True, timeout=100, env=environment)
+
+
+def test_what_is_wrong_is_told_without_a_traceback(tmp_path):
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB.replace("breast-cancer", "nowhere.csv"))
+    done = torchrun(job, tmp_path / "out", 1)
+    assert done.returncode != 0
+    assert "nowhere.csv" in done.stderr
+    assert "stoker/training" not in done.stderr  # torchrun's own traceback alone

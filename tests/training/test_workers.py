@@ -1,0 +1,106 @@
+"""The number of workers never changes the result."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from stoker.training.assembly import assemble, prepare
+from stoker.training.evaluation import evaluate
+from stoker.training.loop import EpochEnd, StepEnd, start, train
+from stoker.training.parallel import ALONE, Workers
+
+PROBES = ("wgan_gp", "char_rnn", "denoising", "boxes")
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def curve(job: Any, steps: int) -> Callable[[Workers], Any]:
+    """Train so many steps; return the losses of each, the metrics of each epoch, and the final weights' sum."""
+    prepared = prepare(job)
+
+    def work(workers: Workers) -> Any:
+        state = start(assemble(prepared, workers))
+        losses, metrics = [], []
+        for event in train("r", state):
+            if isinstance(event, StepEnd):
+                losses.append({term: float(value) for term, value in event.losses.items()})
+                if len(losses) == steps:
+                    break
+            elif isinstance(event, EpochEnd):
+                metrics.append(event.metrics)
+        weights = torch.cat([p.detach().flatten().double() for p in state.assembly.objective.parameters()])
+        return losses, metrics, weights
+
+    return work
+
+
+def test_the_losses_of_a_hundred_steps_agree_for_1_2_and_4_workers_on_uneven_batches(make_job, in_workers):
+    training = {"batch_size": 150, "steps": 101, "precision": "fp32", "micro_batch": 64}
+    architecture = {"family": "cnn", "channels": [8, 16]}
+    job = make_job("image-classification", "digits", architecture=architecture, training=training)
+    work = curve(job, 100)
+    alone, metrics, weights = work(ALONE)
+    assert len(alone) == 100
+    for count in (2, 4):
+        for losses, their_metrics, their_weights in in_workers(count, work):
+            assert max(abs(a["loss"] - b["loss"]) for a, b in zip(alone, losses, strict=True)) < 1e-5
+            assert torch.allclose(weights, their_weights, atol=1e-4)
+            assert [m.keys() for m in their_metrics] == [m.keys() for m in metrics]
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_the_probes_agree_for_1_2_and_3_workers(name, probe, in_workers):
+    work = curve(probe(name), 20)
+    alone, metrics, weights = work(ALONE)
+    for count in (2, 3):
+        for losses, their_metrics, their_weights in in_workers(count, work):
+            assert all(abs(a[t] - b[t]) < 1e-5 for a, b in zip(alone, losses, strict=True) for t in a)
+            assert torch.allclose(weights, their_weights, atol=1e-5)
+            for mine, theirs in zip(metrics, their_metrics, strict=True):
+                assert theirs == pytest.approx(mine, abs=1e-5)
+
+
+def test_the_metrics_of_the_same_weights_agree(make_job, in_workers):
+    job = make_job("tabular-classification", "breast-cancer", training={"batch_size": 40, "precision": "fp32"})
+    pictures = make_job("image-classification", "digits", architecture={"family": "cnn", "channels": [8]})
+
+    def work(workers: Workers) -> Any:
+        return [evaluate(assemble(prepared, workers), part, "fp32") for prepared in ready for part in ("train", "test")]
+
+    ready = [prepare(job), prepare(pictures)]
+    alone = work(ALONE)
+    for count in (2, 4):
+        for theirs in in_workers(count, work):
+            for mine, other in zip(alone, theirs, strict=True):
+                assert other == pytest.approx(mine, abs=1e-6)
+
+
+def test_every_sample_of_an_epoch_is_counted_once_and_each_worker_has_its_rows(make_job, in_workers):
+    job = make_job("tabular-classification", "iris", training={"batch_size": 50, "micro_batch": 9})
+    prepared = prepare(job)
+
+    def work(workers: Workers) -> list[list[int]]:
+        batches = assemble(prepared, workers).batches()
+        return [[i for batch, _ in step.micro_batches for i in batch.ids.tolist()] for step in batches.epoch(1)]
+
+    whole = work(ALONE)
+    for count in (2, 3, 4):
+        shares = in_workers(count, work)
+        for number, ids in enumerate(whole):
+            assert [i for share in shares for i in share[number]] == ids
+    assert sorted(i for ids in whole for i in ids) == sorted(prepared.data.parts["train"].ids.tolist())
+
+
+def test_a_gradient_that_only_some_have_is_summed_and_one_that_nobody_has_stays_absent(in_workers):
+    def work(workers: Workers) -> Any:
+        parameters = [torch.nn.Parameter(torch.zeros(3)) for _ in range(3)]
+        parameters[0].grad = torch.full((3,), float(workers.rank + 1))
+        if workers.rank == 1:
+            parameters[1].grad = torch.ones(3)
+        numbers = workers.sum_gradients(parameters, torch.tensor([1.0, float(workers.rank)]))
+        return [numbers.tolist(), *[None if p.grad is None else p.grad.tolist() for p in parameters]]
+
+    for result in in_workers(2, work):
+        assert result == [[2.0, 1.0], [3.0, 3.0, 3.0], [1.0, 1.0, 1.0], None]
