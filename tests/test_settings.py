@@ -1,7 +1,7 @@
 import pytest
 
 from stoker.errors import JobError
-from stoker.settings import load_settings, without_password
+from stoker.settings import Settings, load_settings, without_password
 
 
 def config(tmp_path, text):
@@ -17,7 +17,7 @@ def test_a_flag_beats_the_environment_and_that_the_file(tmp_path):
     environment |= {"STOKER_HOME": "/from/environment", "MLFLOW_TRACKING_URI": "http://environment:5000"}
     settings = load_settings(environment=environment)
     assert (str(settings.home), settings.tracking_uri) == ("/from/environment", "http://environment:5000")
-    settings = load_settings("/from/flag", "http://flag:5000", environment)
+    settings = load_settings("/from/flag", "http://flag:5000", environment=environment)
     assert (str(settings.home), settings.tracking_uri) == ("/from/flag", "http://flag:5000")
 
 
@@ -27,10 +27,27 @@ def test_the_default_store_is_absolute_and_in_the_home(tmp_path):
     assert settings.embedded
 
 
+def test_the_storage_may_be_told_to_be_the_runs_own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    environment = config(tmp_path, "storage: s3://bucket/runs\n")
+    assert load_settings(environment=environment).storage == "s3://bucket/runs"
+    assert load_settings(environment={**environment, "STOKER_STORAGE": "/mnt"}).storage == "/mnt"
+    assert load_settings(environment={**environment, "STOKER_STORAGE": ""}).storage == ""
+    assert load_settings(storage="checkpoints", environment=environment).storage == f"{tmp_path}/checkpoints"
+    assert load_settings(storage="file:///mnt/x", environment=environment).storage == "file:///mnt/x"
+
+
+def test_the_places_of_a_run_are_its_own_with_the_password_known_here(tmp_path):
+    here = Settings(tmp_path, "http://me:secret@host:5000", "s3://new")
+    assert here.of_run("http://host:5000", "s3://old") == Settings(tmp_path, "http://me:secret@host:5000", "s3://old")
+    assert here.of_run("http://other:5000", "") == Settings(tmp_path, "http://other:5000", "")
+    assert here.of_run("", "").tracking_uri == here.tracking_uri
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hom: /x\n", "unknown key in .*config.yaml; the keys are home, tracking_uri"),
+        ("hom: /x\n", "unknown key in .*config.yaml; the keys are home, tracking_uri, storage"),
         ("- a\n", "expected lines of 'key: text'"),
         ("home: [", "is not YAML"),
     ],
@@ -56,4 +73,4 @@ def test_a_store_in_a_file_does_not_depend_on_the_working_directory(tmp_path, mo
         ("http://host:5000", "http://host:5000"),
         ("postgresql+psycopg2://me@host/mlflow", "postgresql+psycopg2://me@host/mlflow"),
     ):
-        assert load_settings(str(tmp_path), uri, environment).tracking_uri == expected
+        assert load_settings(str(tmp_path), uri, environment=environment).tracking_uri == expected

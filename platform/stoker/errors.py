@@ -5,6 +5,8 @@ StokerError
 ├── NotFound          name another run, file or key
 ├── ClusterError      the operator's turn: a machine, a server or a disk refuses
 │   └── Unreachable   a server does not answer
+├── StorageError      a folder or bucket refuses to keep or to give; its cause says whose turn it is
+├── Damaged           what lies in storage is not what was put there
 ├── TrainingFailed    read the log: the run ended with a cause
 └── WaitTimedOut      nothing is wrong, it only takes longer
 """
@@ -71,17 +73,35 @@ class Turn(StrEnum):
 
     AUTHOR = "edit the job or its data"
     OPERATOR = "ask whoever runs the machine"
-    NOBODY = "resubmit"
+    NOBODY = "resume"
+
+
+class Retry(StrEnum):
+    """What the driver does on its own after a failure."""
+
+    NEVER = "never"
+    """It would end the same way."""
+    ONCE = "once"
+    """Again; where it fails at the same step a second time, never."""
+    AGAIN = "again"
+    """Again, until `resources.retries` attempts in a row have made no progress."""
+    SMALLER = "smaller"
+    """Again with half the micro-batch, at the same global batch."""
 
 
 class Cause(StrEnum):
     """Why a run failed."""
 
     BAD_DATA = "BAD_DATA"
+    USER_CODE = "USER_CODE"
     NON_FINITE = "NON_FINITE"
     OOM_DEVICE = "OOM_DEVICE"
     OOM_HOST = "OOM_HOST"
     DISK_FULL = "DISK_FULL"
+    STORAGE_AUTH = "STORAGE_AUTH"
+    TIMED_OUT = "TIMED_OUT"
+    HANG = "HANG"
+    CRASH_LOOP = "CRASH_LOOP"
     INTERNAL = "INTERNAL"
     INFRASTRUCTURE = "INFRASTRUCTURE"
 
@@ -91,19 +111,48 @@ class CauseRow:
     """What follows from a cause."""
 
     turn: Turn
+    retried: Retry
     exit_code: int
     cure: str
 
 
 CAUSES: dict[Cause, CauseRow] = {
-    Cause.BAD_DATA: CauseRow(Turn.AUTHOR, 1, "mend the data that the message names"),
-    Cause.NON_FINITE: CauseRow(Turn.AUTHOR, 1, "lower training.optimizer.lr or set training.gradient_clip"),
-    Cause.OOM_DEVICE: CauseRow(Turn.AUTHOR, 1, "lower training.micro_batch; the result stays the same"),
-    Cause.OOM_HOST: CauseRow(Turn.AUTHOR, 1, "use smaller images or fewer rows, or a machine with more memory"),
-    Cause.DISK_FULL: CauseRow(Turn.OPERATOR, 1, "free space where the runs are kept"),
-    Cause.INTERNAL: CauseRow(Turn.AUTHOR, 1, "read the log: it ends with the traceback"),
-    Cause.INFRASTRUCTURE: CauseRow(Turn.NOBODY, 1, "submit again"),
+    # the author's turn
+    Cause.BAD_DATA: CauseRow(Turn.AUTHOR, Retry.NEVER, 1, "mend the data that the message names"),
+    Cause.USER_CODE: CauseRow(Turn.AUTHOR, Retry.ONCE, 1, "mend the code that the traceback in the log ends in"),
+    Cause.NON_FINITE: CauseRow(
+        Turn.AUTHOR, Retry.NEVER, 1, "lower training.optimizer.lr or set training.gradient_clip"
+    ),
+    Cause.OOM_DEVICE: CauseRow(
+        Turn.AUTHOR, Retry.SMALLER, 1, "one sample does not fit the device: use a smaller network or smaller samples"
+    ),
+    Cause.OOM_HOST: CauseRow(
+        Turn.AUTHOR, Retry.SMALLER, 1, "use smaller images or fewer rows, or a machine with more memory"
+    ),
+    Cause.TIMED_OUT: CauseRow(Turn.AUTHOR, Retry.NEVER, 1, "raise resources.timeout, then resume"),
+    Cause.INTERNAL: CauseRow(Turn.AUTHOR, Retry.NEVER, 1, "read the log: it ends with the traceback"),
+    # the operator's turn
+    Cause.DISK_FULL: CauseRow(Turn.OPERATOR, Retry.NEVER, 1, "free space where the runs are kept, then resume"),
+    Cause.STORAGE_AUTH: CauseRow(Turn.OPERATOR, Retry.NEVER, 1, "mend the credentials of the storage, then resume"),
+    Cause.CRASH_LOOP: CauseRow(
+        Turn.OPERATOR, Retry.NEVER, 1, "the worker dies at the same step each time; the log's last lines may say why"
+    ),
+    # nobody's: it goes on by itself while the budget lasts
+    Cause.HANG: CauseRow(Turn.NOBODY, Retry.AGAIN, 1, "the log has the stacks of every worker; resume"),
+    Cause.INFRASTRUCTURE: CauseRow(Turn.NOBODY, Retry.AGAIN, 1, "resume"),
 }
+
+
+class StorageError(StokerError):
+    """A folder or a bucket refuses; the message names it and the cure."""
+
+    def __init__(self, cause: Cause, message: str) -> None:
+        self.cause = cause
+        super().__init__(message)
+
+
+class Damaged(StokerError):
+    """A stored file is not what was put there: another size, another checksum, or not there at all."""
 
 
 class TrainingFailed(StokerError):

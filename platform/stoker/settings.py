@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from stoker.errors import JobError, Problem
 
-KEYS = ("home", "tracking_uri")
+KEYS = ("home", "tracking_uri", "storage")
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,8 @@ class Settings:
     """One folder a run, and the embedded MLflow store."""
     tracking_uri: str
     """MLflow's tracking URI; the embedded default is a SQLite file in the home folder."""
+    storage: str = ""
+    """Where checkpoints go: a folder or a bucket; empty means each run's own folder."""
 
     @property
     def embedded(self) -> bool:
@@ -30,6 +32,17 @@ class Settings:
         """Where the embedded MLflow store keeps files."""
         return self.home / "artifacts"
 
+    def of_run(self, tracking_uri: str, storage: str) -> "Settings":
+        """Return the places that a run was begun with; their password is taken from here, since runs keep none.
+
+        Args:
+            tracking_uri: where it is recorded; empty with `tracking: none`.
+            storage: where its checkpoints are.
+
+        """
+        same = tracking_uri in ("", without_password(self.tracking_uri))
+        return replace(self, tracking_uri=self.tracking_uri if same else tracking_uri, storage=storage)
+
 
 def embedded_uri(home: Path) -> str:
     """Name the SQLite store of a home folder; absolute, since MLflow's own default depends on the working directory."""
@@ -37,7 +50,10 @@ def embedded_uri(home: Path) -> str:
 
 
 def load_settings(
-    home: str | None = None, tracking_uri: str | None = None, environment: Mapping[str, str] = os.environ
+    home: str | None = None,
+    tracking_uri: str | None = None,
+    storage: str | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Combine flags, environment and config file.
 
@@ -49,7 +65,8 @@ def load_settings(
     chosen_home = home or environment.get("STOKER_HOME") or file.get("home") or "~/.stoker"
     path = Path(chosen_home).expanduser().absolute()
     uri = tracking_uri or environment.get("MLFLOW_TRACKING_URI") or file.get("tracking_uri") or embedded_uri(path)
-    return Settings(path, _absolute(uri))
+    kept = environment.get("STOKER_STORAGE", file.get("storage", "")) if storage is None else storage
+    return Settings(path, _absolute(uri), _absolute_storage(kept))
 
 
 def _absolute(uri: str) -> str:
@@ -58,6 +75,15 @@ def _absolute(uri: str) -> str:
         if uri.startswith(scheme) and not uri.startswith((f"{scheme}/", "file:/")):
             return f"{scheme}{Path(uri.removeprefix(scheme)).absolute()}"
     return uri if "://" in uri or uri.startswith("file:") else str(Path(uri).absolute())
+
+
+def _absolute_storage(storage: str) -> str:
+    return storage if not storage or "://" in storage else str(Path(storage).expanduser().absolute())
+
+
+def is_server(uri: str) -> bool:
+    """Whether a tracking URI names a server rather than a store."""
+    return uri.startswith(("http://", "https://"))
 
 
 def without_password(uri: str) -> str:

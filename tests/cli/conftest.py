@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class Driver:
 def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's own configuration must not reach a test."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for name in ("STOKER_HOME", "MLFLOW_TRACKING_URI", "STOKER_DEBUG", "NO_COLOR", "FORCE_COLOR"):
+    for name in ("STOKER_HOME", "MLFLOW_TRACKING_URI", "STOKER_STORAGE", "STOKER_DEBUG", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -68,6 +69,29 @@ def home(tmp_path: Path) -> Path:
 def stoker(home: Path) -> Callable[..., int]:
     """Call the command in this process, in the test's own home."""
     return lambda *arguments: main(["--home", str(home), *map(str, arguments)])
+
+
+def await_that(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {DEADLINE_S:g} s for {what}"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool], str], None]:
+    return await_that
+
+
+@pytest.fixture
+def starting(home: Path) -> Iterator[Callable[..., int]]:
+    """Call the command in this process, with drivers that do not train; see driver.py."""
+    command = (sys.executable, str(DRIVER))
+    yield lambda *arguments: main(["--home", str(home), *map(str, arguments)], command)
+    for path in home.glob("runs/*"):
+        folder = RunFolder(path)
+        folder.cancel_request.touch()
+        await_that(lambda folder=folder: not folder.driver_lives(), "the driver to go")
 
 
 @pytest.fixture

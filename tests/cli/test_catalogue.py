@@ -32,6 +32,13 @@ def test_families_and_tasks_come_from_their_tables(stoker, capsys):
     assert "adamw" in [row["optimizer"] for row in everything["optimizers"]]
 
 
+def test_keys_are_listed_as_a_job_writes_them(stoker, capsys):
+    assert stoker("list", "families", "-o", "json") == 0
+    rows = {row["family"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["custom"]["settings"] == ["class"]
+    assert rows["mlp"]["settings"] == ["hidden", "activation", "dropout"]
+
+
 def test_the_schema_is_json(stoker, capsys):
     assert stoker("schema") == 0
     assert "task" in json.loads(capsys.readouterr().out)["properties"]

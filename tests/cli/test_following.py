@@ -1,4 +1,4 @@
-"""`logs`, `wait` and `cancel` on runs that live, end and die."""
+"""`logs` and `wait` on runs that live, rest, end and die."""
 
 import json
 import threading
@@ -50,7 +50,8 @@ def test_following_loses_and_repeats_nothing(spawn, make_run, drive):
 
 
 @pytest.mark.parametrize(
-    ("state", "code"), [(State.SUCCEEDED, 0), (State.FAILED, 1), (State.CANCELLED, 1), (State.STARTING, 1)]
+    ("state", "code"),
+    [(State.SUCCEEDED, 0), (State.PAUSED, 0), (State.FAILED, 1), (State.CANCELLED, 1), (State.STARTING, 1)],
 )
 def test_wait_ends_as_the_run_did(state, code, stoker, make_run):
     make_run(status=RunStatus(state=state))
@@ -104,23 +105,3 @@ def test_wait_as_json_describes_the_run(stoker, make_run, capsys):
     assert stoker("wait", "digits", "-o", "json") == 1
     shown = json.loads(capsys.readouterr().out)
     assert (shown["state"], shown["cause"], shown["turn"]) == ("FAILED", "BAD_DATA", "edit the job or its data")
-
-
-def test_cancel_ends_a_run(stoker, make_run, drive, capsys):
-    drive(make_run())
-    assert stoker("cancel", "digits", "--wait") == 0
-    assert capsys.readouterr().out == "digits-00000001 is CANCELLED\n"
-
-
-def test_cancel_returns_at_once_without_wait(stoker, make_run, drive, capsys):
-    folder = make_run()
-    drive(folder)
-    assert stoker("cancel", "digits") == 0
-    assert "asked digits-00000001 to end" in capsys.readouterr().out
-    assert folder.cancel_request.exists()
-
-
-def test_cancel_refuses_what_has_ended(stoker, make_run, capsys):
-    make_run(status=RunStatus(state=State.SUCCEEDED))
-    assert stoker("cancel", "digits") == 3
-    assert "nothing to cancel" in capsys.readouterr().err

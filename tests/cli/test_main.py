@@ -32,7 +32,10 @@ def heavy_imports(*arguments: str, heavy: tuple[str, ...] = HEAVY) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    [["--help"], ["ls"], ["ls", "-o", "json"], ["status", "x"], ["logs", "x"], ["wait", "x"], ["cancel", "x"]],
+    [
+        *(["--help"], ["ls"], ["ls", "-o", "json"], ["status", "x"], ["logs", "x"], ["wait", "x"]),
+        *(["pause", "x"], ["cancel", "x"], ["resume", "x"]),
+    ],
 )
 def test_daily_commands_import_nothing_heavy(command, home):
     assert heavy_imports("--home", str(home), *command) == "[]"

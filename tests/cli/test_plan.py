@@ -9,6 +9,7 @@ from click import unstyle
 from stoker.cli.plan import SHOWN_LAYERS, plan_text
 from stoker.plan import Layer, make_plan
 from stoker.spec.loading import parse_job
+from stoker.training.parallel import machine_cpus
 
 JOB = "task: tabular-classification\ndataset: iris\ntraining: {epochs: 2, batch_size: 40}\n"
 
@@ -48,6 +49,21 @@ def test_what_the_plan_finds_wrong_has_its_line(stoker, job, capsys):
     head, problem = capsys.readouterr().err.splitlines()
     assert head == f"{job}: 1 problem"
     assert problem.split()[:2] == ["3:35", "training.batch_size"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_place_names_the_workers(workers, stoker, job, capsys):
+    assert stoker("plan", job, "--set", f"resources={{workers: {workers}, cpus: 1, gpus: 0}}") == 0
+    share = {1: "1 worker, 1 CPU, no GPU", 2: "2 workers, 1 CPU each, no GPU"}[workers]
+    assert f"this machine: embedded Ray, {share}\n" in capsys.readouterr().out
+
+
+def test_more_workers_than_cores_are_a_note(stoker, job, capsys):
+    cores = machine_cpus()
+    assert stoker("plan", job, "--set", f"resources.workers={cores + 1}", "-o", "json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["place"] == f"this machine: embedded Ray, {cores + 1} workers, 1 CPU each, no GPU"
+    assert any(note.startswith(f"resources: {cores + 1} workers with 1 CPU each share") for note in shown["notes"])
 
 
 def test_a_deep_network_is_cut_in_the_middle(made):

@@ -1,10 +1,13 @@
 """`ls` and `status` on real folders, with real leases."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from stoker.cli.reports import next_commands
 from stoker.cli.runs import phase_text, progress_text
+from stoker.settings import Settings
 from stoker.tracking.record import Progress, RunStatus, State
 
 SUCCEEDED = RunStatus(
@@ -14,6 +17,9 @@ SUCCEEDED = RunStatus(
     metrics={"accuracy/val": 0.98, "accuracy/test": 0.97123, "loss/test": 0.1},
     url="/#/experiments/7/runs/abc?workflowType=machine_learning",
 )
+
+
+RESTING = RunStatus(state=State.PAUSED, attempt=2, checkpoint_epoch=3, checkpoint_step=1200)
 
 
 def test_progress_is_written_as_far_as_it_is_known():
@@ -26,6 +32,53 @@ def test_the_workers_word_goes_before_the_drivers(make_run):
     record = make_run(status=RunStatus(phase="starting Ray")).record()
     assert phase_text(record, Progress()) == "starting Ray"
     assert phase_text(record, Progress(phase="loading the data")) == "loading the data"
+
+
+def test_a_later_attempt_is_told(make_run):
+    record = make_run(status=RunStatus(State.RUNNING, phase="", attempt=2)).record()
+    record = replace(record, status=replace(record.status, state=State.RUNNING))  # no driver lives here
+    assert phase_text(record, Progress(phase="training")) == "attempt 2: training"
+    retrying = replace(record.status, state=State.RETRYING, cause="INFRASTRUCTURE")
+    assert phase_text(replace(record, status=retrying), Progress(phase="training")) == "retrying after INFRASTRUCTURE"
+
+
+def test_status_shows_where_a_resting_run_stands(stoker, make_run, capsys):
+    make_run(status=RESTING)
+    assert stoker("status", "digits") == 0
+    shown = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    fields = {name: value.strip() for name, value in shown.items()}
+    assert (fields["state"], fields["attempts"]) == ("PAUSED", "2")
+    assert fields["checkpoint"] == "epoch 3, step 1,200"
+    assert fields["next"] == "stoker resume digits-00000001"
+
+
+@pytest.mark.parametrize(
+    ("status", "commands"),
+    [
+        (RESTING, ["resume", "cancel"]),
+        (replace(RESTING, state=State.RUNNING), ["resume", "cancel"]),
+        (replace(RESTING, state=State.CANCELLED), ["resume"]),
+        (replace(RESTING, state=State.FAILED, cause="USER_CODE"), ["resume"]),
+        (RunStatus(State.FAILED, cause="HANG"), ["resume"]),
+        (RunStatus(State.FAILED, cause="BAD_DATA"), []),
+        (RunStatus(State.CANCELLED), []),
+        (RunStatus(State.SUCCEEDED), ["evaluate", "predict", "extend", "logs"]),
+    ],
+)
+def test_each_end_names_what_can_be_typed_next(status, commands, make_run, home):
+    """RUNNING without a driver is INTERRUPTED."""
+    record = make_run(status=status, tracking_uri="").record()
+    assert [command.split()[1] for command, _ in next_commands(record, Settings(home, ""))] == commands
+
+
+def test_ls_counts_attempts_where_one_was_not_enough(stoker, make_run, capsys):
+    make_run("digits-00000001", RESTING)
+    make_run("digits-00000002", SUCCEEDED)
+    assert stoker("ls") == 0
+    head, _, second = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "state", "task", "family", "age", "duration", "attempts", "metric"]
+    assert second.split()[:2] == ["digits-00000001", "PAUSED"]
+    assert "  2" in second[head.index("attempts") :]
 
 
 def test_an_empty_home_says_what_to_do(stoker, capsys):

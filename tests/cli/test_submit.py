@@ -1,57 +1,38 @@
-"""`submit` before anything is started: the tracking server must answer."""
+"""`submit` and what it starts: not without the tracking server, and once for a key."""
 
+import json
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
+import click
 import pytest
 
-from stoker.cli.health import require_server, silence
 from stoker.cli.mlflow_server import free_port
-from stoker.errors import Unreachable
+from stoker.tracking.record import RunFolder, State
 
-
-class Health(BaseHTTPRequestHandler):
-    code = 200
-
-    def do_GET(self) -> None:
-        self.send_response(self.code if self.path == "/health" else 404)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
+SOURCE = Path(__file__).parents[2] / "platform"
+DRIVER = Path(__file__).with_name("driver.py")
+SUBMIT = """
+import sys
+from stoker.cli.main import main
+sys.exit(main(sys.argv[2:], (sys.executable, sys.argv[1])))
+"""
+JOB = "task: tabular-classification\ndataset: iris\ntraining: {epochs: 2}\ntracking: none\n"
 
 
 @pytest.fixture
-def server() -> Iterator[tuple[str, type[Health]]]:
-    handler = type("OneHealth", (Health,), {})
-    listening = HTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"127.0.0.1:{listening.server_port}", handler
-    listening.shutdown()
-    thread.join()
-    listening.server_close()
+def job(tmp_path):
+    path = tmp_path / "iris.yaml"
+    path.write_text(JOB)
+    return path
 
 
-def test_a_healthy_server_is_enough(server):
-    require_server(f"http://{server[0]}/")
-    require_server(f"http://user:secret@{server[0]}")
-
-
-def test_a_refusal_is_an_answer(server):
-    server[1].code = 401
-    require_server(f"http://{server[0]}")
-
-
-def test_a_broken_server_is_unreachable(server):
-    server[1].code = 503
-    with pytest.raises(Unreachable, match=r"does not answer \(HTTP 503\)"):
-        require_server(f"http://{server[0]}")
-
-
-def test_nobody_there_has_a_reason():
-    assert silence(f"http://127.0.0.1:{free_port(20000)}") == "Connection refused"
+def the_run(home: Path) -> RunFolder:
+    (path,) = home.glob("runs/*")
+    return RunFolder(path)
 
 
 def test_submit_starts_nothing_without_its_tracking_server(stoker, home, tmp_path, capsys):
@@ -63,3 +44,94 @@ def test_submit_starts_nothing_without_its_tracking_server(stoker, home, tmp_pat
     assert "does not answer (Connection refused); start it, or unset MLFLOW_TRACKING_URI" in error
     assert "secret" not in error
     assert not home.exists()
+
+
+def test_submit_shows_the_plan_and_stays_until_the_run_rests(starting, home, job, until, capsys):
+    def rest_once_it_runs() -> None:
+        until(lambda: any(RunFolder(path).record().state is State.RUNNING for path in home.glob("runs/*")), "the run")
+        starting("pause", "iris", "-o", "json")
+
+    resting = threading.Thread(target=rest_once_it_runs)
+    resting.start()
+    assert starting("submit", job) == 0
+    resting.join()
+    shown, run = click.unstyle(capsys.readouterr().out), the_run(home).path.name
+    assert "2 epochs of 8 steps, 16 steps in all, 16 samples each\nruns on     this machine" in shown
+    assert f"\nrun {run}\n" in shown
+    assert f"PAUSED  {run} after" in shown
+    assert f"next:\n  stoker resume {run}  go on from the checkpoint\n" in shown
+
+
+def submitting(home: Path, *arguments: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", SUBMIT, str(DRIVER), "--home", str(home), "submit", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+
+
+def test_processes_that_submit_with_one_key_at_once_get_one_run(starting, home, job):
+    processes = [submitting(home, job, "--key", "nightly", "-d") for _ in range(3)]
+    shown = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    run = the_run(home)
+    said = [f"the key 'nightly' has a run, so none was started: {run.path.name} is" in text for text in shown]
+    assert sorted(said) == [False, True, True]
+    assert all(run.path.name in text for text in shown)
+    assert run.header().key == "nightly"
+
+
+def test_a_key_that_has_a_run_shows_its_end(starting, home, job, until, capsys):
+    assert starting("submit", job, "--key", "k", "--detach") == 0
+    run = the_run(home)
+    (run.path / "finish").touch()
+    assert starting("wait", run.path.name) == 0
+    capsys.readouterr()
+    assert starting("submit", job, "--key", "k") == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == f"the key 'k' has a run, so none was started: {run.path.name} is SUCCEEDED"
+    assert second.startswith(f"SUCCEEDED  {run.path.name}")
+    assert starting("submit", job, "--key", "k", "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out)["id"] == run.path.name
+
+
+def test_the_same_key_with_another_job_is_bad_input(starting, home, job, capsys):
+    assert starting("submit", job, "--key", "k", "-d") == 0
+    assert starting("submit", job, "--key", "k", "-d", "--set", "training.epochs=3") == 2
+    error = capsys.readouterr().err
+    assert (
+        error == f"error: the key 'k' is that of {the_run(home).path.name}, which has another job; choose another key\n"
+    )
+
+
+def test_a_plan_that_fails_frees_its_key(starting, home, job, capsys):
+    assert starting("submit", job, "--key", "k", "-d", "--set", "training.batch_size=4000") == 2
+    assert starting("submit", job, "--key", "k", "-d") == 0
+    assert the_run(home).header().key == "k"
+
+
+@pytest.mark.parametrize("key", ["", "  "])
+def test_an_empty_key_is_bad_input(key, starting, job, capsys):
+    assert starting("submit", job, "--key", key) == 2
+    assert "is empty (example: --key" in capsys.readouterr().err
+
+
+def test_the_users_code_is_planned_and_goes_along_again_with_the_run(starting, home, tmp_path, capsys):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "my_small_net.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Sequential):\n"
+        "    def __init__(self, width=4):\n        super().__init__(nn.Linear(4, width), nn.Linear(width, 3))\n"
+    )
+    job = folder / "mine.yaml"
+    job.write_text(f"{JOB}architecture: {{family: custom, class: my_small_net:Net, width: 5}}\n")
+    assert starting("submit", job, "--detach") == 0
+    first = the_run(home)
+    (folder / "my_small_net.py").unlink()
+    assert starting("submit", f"run:{first.path.name}", "-d", "-o", "json") == 0
+    shown = capsys.readouterr().out
+    second = RunFolder(home / "runs" / json.loads(shown[shown.index("\n{") :])["id"])
+    assert (second.code / "my_small_net.py").read_text() == (first.code / "my_small_net.py").read_text()
+    assert str(folder) not in sys.path

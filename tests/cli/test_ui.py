@@ -7,10 +7,10 @@ import socket
 
 import pytest
 
-from stoker.cli.health import silence
 from stoker.cli.links import LiveUi, live_ui, note_path
-from stoker.cli.mlflow_server import free_port
-from stoker.settings import embedded_uri, without_password
+from stoker.cli.mlflow_server import free_port, server_command
+from stoker.settings import Settings, embedded_uri, without_password
+from stoker.tracking.health import silence
 from stoker.tracking.record import RunStatus, State
 
 PAGE = "/#/experiments/7/runs/abc?workflowType=machine_learning"
@@ -54,6 +54,18 @@ def test_the_ui_of_another_store_is_not_ours(home):
         note_path(home).write_text(json.dumps(note))
         assert live_ui(home, "sqlite:////mine.db") == LiveUi(**note)
         assert live_ui(home, "sqlite:////other.db") is None
+
+
+def test_the_ui_of_a_store_with_a_password_is_found_without_it(home):
+    home.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        note = {"port": listening.getsockname()[1], "pid": os.getpid(), "uri": "postgresql://db/mlflow"}
+        note_path(home).write_text(json.dumps(note))
+        assert live_ui(home, "postgresql://me:secret@db/mlflow") == LiveUi(**note)
+
+
+def test_passwords_stay_out_of_the_process_list(home):
+    assert "secret" not in " ".join(server_command(Settings(home, "postgresql://me:secret@db/mlflow"), 5000))
 
 
 def test_passwords_stay_out_of_links():

@@ -68,6 +68,26 @@ def test_an_earlier_run_is_a_job(reference, stoker, make_run, capsys):
     assert "7 epochs" in capsys.readouterr().out
 
 
+def test_a_class_of_ones_own_is_looked_for_next_to_the_file(stoker, job, capsys):
+    job.write_text("task: image-classification\ndataset: digits\narchitecture: {family: custom, class: nets:Net}\n")
+    assert stoker("validate", job) == 2
+    assert f"3:39  architecture.class  no module 'nets' in '{job.parent}' (nets.py)" in capsys.readouterr().err
+    (job.parent / "nets.py").write_text("class Net: pass")
+    assert stoker("validate", job) == 0
+    assert "custom on digits" in capsys.readouterr().out
+
+
+def test_an_earlier_run_keeps_its_own_code(stoker, make_run, capsys):
+    run = make_run()
+    run.resolved.write_text(
+        "task: image-classification\ndataset: digits\narchitecture: {family: custom, class: nets:Net}\n"
+    )
+    run.code.mkdir()
+    (run.code / "nets.py").write_text("class Net: pass")
+    assert stoker("validate", "run:digits") == 0
+    assert "custom on digits" in capsys.readouterr().out
+
+
 def test_a_file_that_is_not_there_is_not_found(stoker, capsys):
     assert stoker("validate", "nothing.yaml") == 3
     assert "no file 'nothing.yaml'" in capsys.readouterr().err

@@ -158,7 +158,7 @@ def test_only_whole_lines_of_a_growing_file_are_read(tmp_path):
 
 def test_a_state_of_a_newer_version_is_unknown_and_hides_nothing(tmp_path):
     folder = make(tmp_path, "a-1", 1)
-    (folder.path / "state.json").write_text('{"state": "PAUSED"}')
+    (folder.path / "state.json").write_text('{"state": "SLEEPING"}')
     assert folder.status().state is State.UNKNOWN
     (folder.path / "state.json").write_text('{"phase": "x"}')
     assert folder.status().state is State.UNKNOWN

@@ -1,4 +1,4 @@
-"""Watching a run: a live bar on a terminal, plain lines elsewhere."""
+"""Staying with a run: a live bar on a terminal, plain lines elsewhere, until it ends or the user lets go."""
 
 import sys
 import time
@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stoker.cli.following import wait_for
+from stoker.cli.reports import exit_code, run_json, show_outcome
 from stoker.cli.runs import phase_text, progress_text
-from stoker.cli.tables import styled
+from stoker.cli.tables import print_json, styled
 from stoker.cli.words import duration_text, metric_text
 from stoker.clusters.local import LocalCluster
 from stoker.tracking.record import Progress, RunFolder, RunRecord
@@ -22,9 +24,52 @@ LINE_S = 10.0
 """Within a long epoch a line says that it goes on."""
 
 
+def stay_with(cluster: LocalCluster, folder: RunFolder, detach: bool, form: str, greeting: str) -> int:
+    """Show a run that was just started until it ends, and return its exit code; 0 as soon as the user lets go.
+
+    Args:
+        cluster: where it is.
+        folder: of the run.
+        detach: whether to let go at once.
+        form: `json` shows the run at the end, and nothing else.
+        greeting: what to say of it first.
+
+    """
+    if form == "json":
+        return _stay_quietly(cluster, folder, detach)
+    try:
+        click.echo(greeting)
+        if detach:
+            click.echo(_detached(folder.record()))
+            return 0
+        record = attach(cluster, folder)
+    except KeyboardInterrupt:
+        click.echo(f"\n{_detached(folder.record())}")
+        return 0
+    show_outcome(folder, record, cluster.settings)
+    return exit_code(record)
+
+
 def attach(cluster: LocalCluster, folder: RunFolder) -> RunRecord:
     """Show a run until nobody works on it any more, and return its record."""
     return _draw(cluster, folder) if sys.stdout.isatty() else _tell(cluster, folder)
+
+
+def _stay_quietly(cluster: LocalCluster, folder: RunFolder, detach: bool) -> int:
+    try:
+        record = folder.record() if detach else wait_for(cluster, folder, None)
+    except KeyboardInterrupt:
+        detach, record = True, folder.record()
+    print_json(run_json(folder, record, cluster.settings))
+    return 0 if detach else exit_code(record)
+
+
+def _detached(record: RunRecord) -> str:
+    run = record.id
+    if record.state.ended:
+        return f"stoker status {run} | stoker logs {run}"
+    commands = (f"stoker logs -f {run}", f"stoker status {run}", f"stoker pause {run}", f"stoker cancel {run}")
+    return f"detached; the run goes on. {' | '.join(commands)}"
 
 
 def _draw(cluster: LocalCluster, folder: RunFolder) -> RunRecord:
@@ -59,14 +104,14 @@ def _bar() -> "Bar":
 
 
 def _tell(cluster: LocalCluster, folder: RunFolder) -> RunRecord:
-    told, told_at, line = Progress(phase=""), 0.0, ""
+    told, told_phase, told_at, line = Progress(), "", 0.0, ""
     for record in cluster.follow(folder):
-        progress, time_s = folder.progress(), time.monotonic()
-        patience_s = 0.0 if progress.phase != told.phase else EPOCH_LINE_S if progress.epoch != told.epoch else LINE_S
+        progress, phase, time_s = folder.progress(), phase_text(record, folder.progress()), time.monotonic()
+        patience_s = 0.0 if phase != told_phase else EPOCH_LINE_S if progress.epoch != told.epoch else LINE_S
         due = progress.step > told.step if record.state.ended else time_s - told_at >= patience_s
         if due and line != (line := line_text(record, progress)):
             click.echo(line)
-            told, told_at = progress, time_s
+            told, told_phase, told_at = progress, phase, time_s
     return record
 
 

@@ -1,4 +1,4 @@
-"""`logs`, `wait` and `cancel`: staying with a run until it ends, or ending it."""
+"""`logs` and `wait`: staying with a run until it ends."""
 
 import io
 import sys
@@ -67,42 +67,16 @@ def logs(session: Session, run: str, follow: bool, lines: int | None, form: str)
 def wait(session: Session, run: str, timeout: float | None, form: str) -> int:
     """Wait until a run ends; exit as it did.
 
-    Exit codes: 0 succeeded, 1 failed, cancelled or interrupted, 5 still going when the time was over.
+    A run that is paused has ended for now. Exit codes: 0 succeeded or paused, 1 failed, cancelled or interrupted, 5
+    still going when the time was over.
     """
     folder = session.find(run)
-    record = wait_for(LocalCluster(session.settings), folder, timeout)
+    record = wait_for(session.cluster, folder, timeout)
     if form == "json":
         print_json(run_json(folder, record, session.settings))
     else:
         show_outcome(folder, record, session.settings)
     return exit_code(record)
-
-
-@click.command(
-    epilog=examples(
-        "stoker cancel @last            ask the newest run to end",
-        "stoker cancel digits --wait    and return when it has ended",
-    )
-)
-@run_argument
-@click.option("--wait", "waits", is_flag=True, help="Return when the run has ended.")
-@format_option
-@session_object
-def cancel(session: Session, run: str, waits: bool, form: str) -> None:
-    """End a run.
-
-    Its record and the metrics so far stay.
-    """
-    folder = session.find(run)
-    cluster = LocalCluster(session.settings)
-    cluster.cancel(folder)
-    record = wait_for(cluster, folder, None) if waits else folder.record()
-    if form == "json":
-        print_json(run_json(folder, record, session.settings))
-    elif waits:
-        click.echo(f"{record.id} is {record.state}")
-    else:
-        click.echo(f"asked {record.id} to end; `stoker wait {record.id}` returns when it has")
 
 
 def wait_for(cluster: LocalCluster, folder: RunFolder, timeout_s: float | None) -> RunRecord:

@@ -1,7 +1,8 @@
 """The JOB argument: a file, `-` for standard input, or an earlier run whose file is meant."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,20 +32,13 @@ def load(session: Session, job: str, sets: Sequence[str]) -> "LoadedJob":
     if job == "-":
         text = decode(sys.stdin.buffer.read(SIZE_LIMIT + 1), STANDARD_INPUT)
         return parse_job(text, STANDARD_INPUT, sets, inspect)
-    return load_job(job_path(session, job), sets, inspect)
-
-
-def job_path(session: Session, job: str) -> Path:
-    """Find the file that is meant: of an earlier run the resolved one, so that the run is repeated.
-
-    Raises:
-        NotFound: neither a file nor a run has this name.
-        JobError: it is a folder.
-
-    """
     if job.startswith(("run:", "@")):
-        folder = session.find(job)
-        return folder.resolved if folder.resolved.exists() else folder.job
+        folder = session.find(job)  # of a run the resolved file, so that it is repeated
+        return load_job(folder.resolved if folder.resolved.exists() else folder.job, sets, inspect, folder.code)
+    return load_job(_existing(job), sets, inspect)
+
+
+def _existing(job: str) -> Path:
     path = Path(job)
     if path.is_dir():
         raise JobError([Problem("", "is a folder; name a job file in it")], job)
@@ -64,9 +58,23 @@ def plan_for(loaded: "LoadedJob") -> "Plan":
     from stoker.spec.loading import locate
 
     try:
-        return make_plan(loaded.job)
+        with _importable(loaded.code):
+            return make_plan(loaded.job)
     except JobError as error:
         raise JobError(locate(error.problems, loaded.marks), error.origin or loaded.origin) from error
+
+
+@contextmanager
+def _importable(code: Path | None) -> Iterator[None]:
+    """Let the user's own modules be imported for the length of the block."""
+    if code is None:
+        yield
+        return
+    sys.path.insert(0, str(code))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(code))
 
 
 def job_summary(job: "Job") -> str:

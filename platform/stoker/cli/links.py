@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from stoker.settings import Settings, without_password
+from stoker.settings import Settings, is_server, without_password
 from stoker.tracking.record import RunRecord
 
 MODE = "workflowType=machine_learning"
@@ -19,7 +19,7 @@ class LiveUi:
     port: int
     pid: int
     uri: str
-    """The store that it shows."""
+    """The store that it shows, without a password."""
 
     @property
     def base(self) -> str:
@@ -40,7 +40,7 @@ def live_ui(home: Path, uri: str) -> LiveUi | None:
         os.kill(ui.pid, 0)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if ui.uri != uri:
+    if ui.uri != without_password(uri):
         return None
     import socket  # only who has a UI running pays for it
 
@@ -49,11 +49,6 @@ def live_ui(home: Path, uri: str) -> LiveUi | None:
     except OSError:
         return None
     return ui
-
-
-def is_server(uri: str) -> bool:
-    """Whether a tracking URI names a server rather than a store."""
-    return uri.startswith(("http://", "https://"))
 
 
 def run_link(record: RunRecord, settings: Settings) -> str:

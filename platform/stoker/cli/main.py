@@ -33,13 +33,18 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "validate": Entry("validate", "validate", "Check a job file and show every mistake in it."),
         "plan": Entry("plan", "plan", "Show what a job would train, without training it."),
     },
-    "Run it": {
+    "Start a run": {
         "submit": Entry("submit", "submit", "Start a run and watch it."),
+        "resume": Entry("continuing", "resume", "Go on with a run that did not come to its end."),
+        "extend": Entry("continuing", "extend", "Train a finished run further, as a new run."),
+    },
+    "Stay with it": {
         "ls": Entry("runs", "ls", "List the runs, newest first."),
         "status": Entry("runs", "status", "Show all that is known of a run."),
         "logs": Entry("following", "logs", "Print what a run printed."),
         "wait": Entry("following", "wait", "Wait until a run ends; exit as it did."),
-        "cancel": Entry("following", "cancel", "End a run."),
+        "pause": Entry("ending", "pause", "Let a run rest at a checkpoint, for `stoker resume`."),
+        "cancel": Entry("ending", "cancel", "End a run."),
     },
     "Use the result": {
         "evaluate": Entry("results", "evaluate", "Measure a run's model on a part of its data, or on other data."),
@@ -107,25 +112,36 @@ def unknown_command(name: str) -> str:
     A run is named by its id, by the start of its id, by the job's name (its newest run) or by @last.
     `stoker COMMAND --help` shows examples.
     """,
-    epilog="""Exit codes: 0 succeeded or detached, 1 failed or cancelled, 2 bad input, 3 not found, 4 unreachable,
-    5 `wait` timed out, 130 interrupted.""",
+    epilog="""Exit codes: 0 succeeded, paused or detached, 1 failed or cancelled, 2 bad input, 3 not found,
+    4 unreachable, 5 `wait` timed out, 130 interrupted.""",
 )
 @click.option("--home", metavar="FOLDER", help="Where the runs are kept.  [default: $STOKER_HOME or ~/.stoker]")
 @click.option(
     "--tracking-uri", metavar="URI", help="The MLflow to record in.  [default: $MLFLOW_TRACKING_URI or the home]"
 )
+@click.option(
+    "--storage",
+    metavar="PLACE",
+    help="Where checkpoints go: a folder, s3://BUCKET/PREFIX.  [default: $STOKER_STORAGE or the run's own folder]",
+)
 @click.pass_context
-def stoker(ctx: click.Context, home: str | None, tracking_uri: str | None) -> None:
+def stoker(ctx: click.Context, home: str | None, tracking_uri: str | None, storage: str | None) -> None:
     """Keep the places for the command that follows."""
-    ctx.obj = Session(home, tracking_uri)
+    ctx.obj = Session(home, tracking_uri, storage, ctx.obj)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code."""
+def main(arguments: Sequence[str] | None = None, driver: Sequence[str] = ()) -> int:
+    """Run a command and return its exit code.
+
+    Args:
+        arguments: what was typed; default: the command line of this process.
+        driver: the command of a run's driver; empty for Stoker's own, which trains.
+
+    """
     typed = list(sys.argv[1:] if arguments is None else arguments)
     as_json = asks_for_json(typed)
     try:
-        result = stoker.main(args=typed, prog_name="stoker", standalone_mode=False)
+        result = stoker.main(args=typed, prog_name="stoker", standalone_mode=False, obj=driver)
     except StokerError as error:
         show_failure(error, as_json)
         return error.exit_code

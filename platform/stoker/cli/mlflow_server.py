@@ -12,7 +12,7 @@ from types import TracebackType
 
 from stoker.cli.links import LiveUi, note_path
 from stoker.errors import ClusterError
-from stoker.settings import Settings
+from stoker.settings import Settings, without_password
 
 HOST = "127.0.0.1"
 PORTS_TRIED = 50
@@ -57,10 +57,10 @@ class MlflowServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=settings.home,  # MLflow imports from where it is started: a user's click.py would be taken
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **ENVIRONMENT, "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri},
                 start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the whole group
             )
-        self.ui = LiveUi(port, self.process.pid, settings.tracking_uri)
+        self.ui = LiveUi(port, self.process.pid, without_password(settings.tracking_uri))
 
     def __enter__(self) -> "MlflowServer":
         for number in self._handlers:
@@ -93,10 +93,12 @@ class MlflowServer:
 
 
 def server_command(settings: Settings, port: int) -> list[str]:
-    """Write the command line that serves a store; one worker, since more cost 40 ms a request and memory."""
+    """Write the command line that serves a store; one worker, since more cost 40 ms a request and memory.
+
+    Which store it is stands in the environment: a command line, and a password in it, can be read by everybody here.
+    """
     return [
         *(sys.executable, "-m", "mlflow", "server"),
-        *("--backend-store-uri", settings.tracking_uri),
         *("--artifacts-destination", str(settings.artifacts)),
         *("--host", HOST),
         *("--port", str(port)),

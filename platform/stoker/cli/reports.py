@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from stoker.cli.links import is_server, run_link, run_page
+from stoker.cli.links import run_link, run_page
 from stoker.cli.tables import state_text, styled, table_text
 from stoker.cli.words import duration_text, metric_text, number_text
-from stoker.errors import CAUSES, Cause, CauseRow
-from stoker.settings import Settings, without_password
+from stoker.errors import CAUSES, Cause, CauseRow, Turn
+from stoker.settings import Settings, is_server, without_password
 from stoker.spec.task import TASKS
-from stoker.tracking.record import Progress, RunFolder, RunRecord, State, now
+from stoker.tracking.record import Progress, RunFolder, RunRecord, RunStatus, State, now
 
 PARTS = ("train", "val", "test")
 LOG_LINES = 15
@@ -19,8 +19,8 @@ TAIL_BYTES = 65536
 
 
 def exit_code(record: RunRecord) -> int:
-    """Translate the end of a run: 0 for a success, else the run's own code or 1."""
-    return 0 if record.state is State.SUCCEEDED else record.status.exit_code or 1
+    """Translate the end of a run: 0 for a success or a rest that somebody wanted, else the run's own code or 1."""
+    return 0 if record.state in (State.SUCCEEDED, State.PAUSED) else record.status.exit_code or 1
 
 
 def duration_s(record: RunRecord) -> float | None:
@@ -61,6 +61,14 @@ def metric_table(metrics: dict[str, float]) -> str:
     return table_text(["metric", *heads], cells, right=heads)
 
 
+def checkpoint_text(status: RunStatus) -> str:
+    """Say where the newest checkpoint stands; empty without one."""
+    if not status.checkpoint_step:
+        return ""
+    epoch = f"epoch {status.checkpoint_epoch}, " if status.checkpoint_epoch else ""
+    return f"{epoch}step {status.checkpoint_step:,}"
+
+
 def cause_row(record: RunRecord) -> CauseRow | None:
     """Look up what follows from the cause of a failure."""
     cause = Cause.__members__.get(record.status.cause)
@@ -83,8 +91,36 @@ def show_outcome(folder: RunFolder, record: RunRecord, settings: Settings) -> No
     click.echo(f"{state_text(record.state)}  {record.id}{time}")
     if record.state is State.SUCCEEDED:
         _show_success(folder, record, settings)
-    elif record.state is not State.CANCELLED:
+    elif record.state in (State.FAILED, State.INTERRUPTED):
         _show_failure(folder, record)
+    if record.state is not State.SUCCEEDED and (checkpoint := checkpoint_text(record.status)):
+        click.echo(f"checkpoint: {checkpoint}")
+    if commands := next_commands(record, settings):
+        width = max(len(command) for command, _ in commands)
+        click.echo("next:\n" + "\n".join(f"  {command.ljust(width)}  {meaning}" for command, meaning in commands))
+
+
+def next_commands(record: RunRecord, settings: Settings) -> list[tuple[str, str]]:
+    """List what can be typed after the end of a run, each with what it does."""
+    run, state = record.id, record.state
+    if state is State.SUCCEEDED:
+        page = [(f"stoker ui {run}", "curves, figures and the model in MLflow")] if run_page(record, settings) else []
+        return [
+            *page,
+            (f"stoker evaluate {run}", "measure it on the test part again"),
+            (f"stoker predict {run} --input DATA", "use it on new data"),
+            (f"stoker extend {run} --epochs N", "train it further"),
+            (f"stoker logs {run}", "what the run printed"),
+        ]
+    row = cause_row(record)
+    saved = record.status.checkpoint_step > 0
+    goes_on = "go on from the checkpoint" if saved else "begin again"
+    resume = [(f"stoker resume {run}", goes_on)]
+    if state in (State.PAUSED, State.INTERRUPTED):
+        return [*resume, (f"stoker cancel {run}", "end it for good")]
+    if state is State.CANCELLED:
+        return resume if saved else []
+    return resume if saved or (row and row.turn is not Turn.AUTHOR) else []
 
 
 def run_json(folder: RunFolder, record: RunRecord, settings: Settings) -> dict[str, Any]:
@@ -115,15 +151,6 @@ def _show_success(folder: RunFolder, record: RunRecord, settings: Settings) -> N
         click.echo(f"model: {folder.model if folder.model.exists() else record.status.model_uri}")
     if link := run_link(record, settings):
         click.echo(f"page:  {link}")
-    commands = [
-        (f"stoker evaluate {record.id}", "measure it on the test part again"),
-        (f"stoker predict {record.id} --input DATA", "use it on new data"),
-        (f"stoker logs {record.id}", "what the run printed"),
-    ]
-    if run_page(record, settings):
-        commands.insert(0, (f"stoker ui {record.id}", "curves, figures and the model in MLflow"))
-    width = max(len(command) for command, _ in commands)
-    click.echo("next:\n" + "\n".join(f"  {command.ljust(width)}  {meaning}" for command, meaning in commands))
 
 
 def _show_failure(folder: RunFolder, record: RunRecord) -> None:
@@ -131,7 +158,7 @@ def _show_failure(folder: RunFolder, record: RunRecord) -> None:
     click.echo(f"  {styled(status.cause, 'red')}{': ' if status.cause else ''}{status.message}")
     if row and row.cure not in status.message:
         click.echo(f"  cure: {row.cure}")
-    if row:
+    if row and row.turn != row.cure:
         click.echo(f"  turn: {row.turn}")
     if lines := log_tail(folder):
         click.echo(f"last lines of the log (all of it: stoker logs {record.id}):")

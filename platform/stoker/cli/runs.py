@@ -3,16 +3,26 @@
 import click
 
 from stoker.cli.links import run_page
-from stoker.cli.reports import cause_row, duration_s, main_metric, metric_table, metrics_of, run_json
+from stoker.cli.reports import (
+    cause_row,
+    checkpoint_text,
+    duration_s,
+    main_metric,
+    metric_table,
+    metrics_of,
+    next_commands,
+    run_json,
+)
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
 from stoker.cli.tables import fields_text, print_json, state_text, table_text
 from stoker.cli.words import age_text, duration_text
 from stoker.settings import Settings
 from stoker.tracking.history import runs
-from stoker.tracking.record import Progress, RunFolder, RunRecord, RunStatus, now
+from stoker.tracking.record import Progress, RunFolder, RunRecord, RunStatus, State, now
 
 NEWEST = 20
-HEAD = ("run", "state", "task", "family", "age", "duration", "metric")
+HEAD = ("run", "state", "task", "family", "age", "duration", "attempts", "metric")
+NUMBERS = ("age", "duration", "attempts")
 
 
 @click.command(
@@ -36,7 +46,7 @@ def ls(session: Session, newest: int, everything: bool, form: str) -> None:
     elif not found:
         click.echo(f"no runs in {settings.home} yet; `stoker submit JOB.yaml` starts one")
     else:
-        click.echo(table_text(HEAD, [_row(folder, folder.record()) for folder in shown], right=("age", "duration")))
+        click.echo(_table([(folder, folder.record()) for folder in shown]))
         if len(shown) < len(found):
             click.echo(f"... and {len(found) - len(shown)} older; `stoker ls --all` shows them")
 
@@ -78,18 +88,29 @@ def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str
         ("dataset", header.dataset),
         ("age", age_text(now() - header.created)),
         ("duration", duration_text(seconds) if seconds is not None else ""),
+        ("attempts", str(record.status.attempt or "")),
         ("progress", progress_text(progress)),
+        ("checkpoint", checkpoint_text(record.status)),
+        ("extends", header.extends),
+        ("key", header.key),
         ("page", run_page(record, settings)),
         ("model", str(folder.model) if folder.model.exists() else record.status.model_uri),
+        ("checkpoints", header.storage),
         ("folder", str(folder.path)),
     ]
+    if record.state.ended:
+        fields += [("next", command) for command, _ in next_commands(record, settings)[:1]]
     return fields_text(fields) + (f"\n\n{metric_table(metrics)}" if metrics else "")
 
 
 def phase_text(record: RunRecord, progress: Progress) -> str:
     """Say what the run is busy with: the driver's word before and after the worker's, else the worker's."""
-    worker_speaks = progress.phase != Progress.phase and record.status.phase in ("", RunStatus.phase)
-    return progress.phase if worker_speaks else record.status.phase
+    status = record.status
+    if status.state is State.RETRYING:
+        return f"retrying after {status.cause}" if status.cause else "retrying"
+    worker_speaks = progress.phase != Progress.phase and status.phase in ("", RunStatus.phase)
+    phase = progress.phase if worker_speaks else status.phase
+    return f"attempt {status.attempt}: {phase}" if status.attempt > 1 else phase
 
 
 def progress_text(progress: Progress) -> str:
@@ -102,6 +123,15 @@ def progress_text(progress: Progress) -> str:
     return f"{epochs}step {progress.step:,}{steps}{left}"
 
 
+def _table(shown: list[tuple[RunFolder, RunRecord]]) -> str:
+    """Lay out runs; attempts are counted where one run needed several."""
+    rows = [_row(folder, record) for folder, record in shown]
+    if all(record.status.attempt < 2 for _, record in shown):
+        place = HEAD.index("attempts")
+        return table_text([*HEAD[:place], *HEAD[place + 1 :]], [[*r[:place], *r[place + 1 :]] for r in rows], NUMBERS)
+    return table_text(HEAD, rows, NUMBERS)
+
+
 def _row(folder: RunFolder, record: RunRecord) -> list[str]:
     header, seconds = record.header, duration_s(record)
     return [
@@ -111,5 +141,6 @@ def _row(folder: RunFolder, record: RunRecord) -> list[str]:
         header.family,
         age_text(now() - header.created),
         duration_text(seconds) if seconds is not None else "",
+        str(record.status.attempt or ""),
         main_metric(header.task, metrics_of(record, folder.progress())),
     ]

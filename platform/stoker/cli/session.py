@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import click
 
 from stoker.settings import Settings, load_settings
 from stoker.tracking.history import find_run
 from stoker.tracking.record import RunFolder
+
+if TYPE_CHECKING:
+    from stoker.clusters.local import LocalCluster
 
 
 @dataclass
@@ -17,11 +21,22 @@ class Session:
 
     home: str | None = None
     tracking_uri: str | None = None
+    storage: str | None = None
+    driver: Sequence[str] = ()
+    """The command of a run's driver; empty for Stoker's own."""
 
     @cached_property
     def settings(self) -> Settings:
         """Flags, environment and config file together."""
-        return load_settings(self.home, self.tracking_uri)
+        return load_settings(self.home, self.tracking_uri, self.storage)
+
+    @cached_property
+    def cluster(self) -> "LocalCluster":
+        """Where the runs are."""
+        from stoker.clusters.local import LocalCluster
+        from stoker.clusters.standby import DRIVER
+
+        return LocalCluster(self.settings, self.driver or DRIVER)
 
     def find(self, reference: str) -> RunFolder:
         """Find a run by id, name, unique prefix, `run:ID` or `@last`.
@@ -62,6 +77,7 @@ set_option = click.option(
     callback=lambda _context, _parameter, value: parse_sets(value),
     help="Change a key of the file, such as training.epochs=1; may be repeated.",
 )
+detach_option = click.option("-d", "--detach", is_flag=True, help="Return as soon as the run is started.")
 format_option = click.option(
     "-o",
     "--format",

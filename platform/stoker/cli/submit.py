@@ -1,24 +1,45 @@
 """`submit`: start a run, and stay with it until it ends or the user lets go."""
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import click
 
-from stoker.cli.attach import attach
-from stoker.cli.following import wait_for
-from stoker.cli.health import require_server
+from stoker.cli.attach import stay_with
 from stoker.cli.job_files import load, plan_for
-from stoker.cli.links import is_server, run_page
+from stoker.cli.links import run_page
 from stoker.cli.plan import plan_text
-from stoker.cli.reports import exit_code, run_json, show_outcome
-from stoker.cli.session import Session, examples, format_option, job_argument, session_object, set_option
-from stoker.cli.tables import print_json, styled
-from stoker.clusters.local import LocalCluster
-from stoker.settings import Settings
-from stoker.tracking.record import RunFolder
+from stoker.cli.session import (
+    Session,
+    detach_option,
+    examples,
+    format_option,
+    job_argument,
+    session_object,
+    set_option,
+)
+from stoker.cli.tables import styled
+from stoker.clusters.claims import claim
+from stoker.clusters.local import Origin
+from stoker.settings import Settings, is_server
+from stoker.tracking.health import require_server
+from stoker.tracking.record import RunFolder, RunRecord
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job
+    from stoker.spec.loading import LoadedJob
+
+
+def check_key(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse a key that says nothing, such as that of a variable which is not set.
+
+    Raises:
+        BadParameter: it is empty.
+
+    """
+    if value is not None and not value.strip():
+        raise click.BadParameter("is empty (example: --key nightly-2026-05-01)")
+    return value
 
 
 @click.command(
@@ -26,69 +47,89 @@ if TYPE_CHECKING:
         "stoker submit jobs/digits-cnn.yaml",
         "stoker submit jobs/digits-cnn.yaml --set training.epochs=3 --detach",
         "stoker submit run:@last             the newest run again, as a new one",
+        "stoker submit job.yaml --key ci-17  typed again, it finds the run that is there",
         "stoker submit job.yaml -o json      no progress; the result as JSON at the end",
     )
 )
 @job_argument
 @set_option
-@click.option("-d", "--detach", is_flag=True, help="Return as soon as the run is started.")
+@click.option("--key", metavar="KEY", callback=check_key, help="Never start a second run with this key.")
+@detach_option
 @format_option
 @session_object
-def submit(session: Session, job: str, sets: tuple[str, ...], detach: bool, form: str) -> int:
+def submit(session: Session, job: str, sets: tuple[str, ...], key: str | None, detach: bool, form: str) -> int:
     """Start a run and watch it.
 
-    Ctrl-C lets go of the run without ending it. Exit codes: 0 succeeded or detached, 1 failed or cancelled, 2 the file
-    must change, 4 the tracking server does not answer.
+    Ctrl-C lets go of the run without ending it. Exit codes: 0 succeeded, paused or detached, 1 failed or cancelled, 2
+    the file must change, 4 the tracking server does not answer.
     """
-    settings = session.settings
     loaded = load(session, job, sets)
-    require_tracking(loaded.job, settings)
-    cluster = LocalCluster(settings)
-    with cluster.stand_by(loaded.job) as standby:  # Ray starts while the plan is made
+    if key is None:
+        folder = start(session, loaded, Origin(loaded.code), form)
+        greeting = started_text(folder.record(), session.settings)
+    else:
+        folder, greeting = start_once(session, loaded, key, form)
+    return stay_with(session.cluster, folder, detach, form, greeting)
+
+
+def start(session: Session, loaded: "LoadedJob", origin: Origin, form: str) -> RunFolder:
+    """Plan a job, show the plan, and give the run to a driver, which gets ready meanwhile.
+
+    Raises:
+        JobError: the plan found a mistake.
+        Unreachable: the tracking server does not answer.
+        ClusterError: this machine refuses.
+
+    """
+    if loaded.job.tracking != "none":
+        require_tracking(session.settings)
+    with session.cluster.stand_by(loaded.job) as standby:
         plan = plan_for(loaded)
         if form != "json":
             click.echo(plan_text(plan))
-        folder = cluster.submit(plan.job, standby)
-    if form == "json":
-        return _stay_quietly(cluster, folder, detach)
-    try:
-        _say_started(folder, settings)
-        if detach:
-            click.echo(_detached(folder.path.name))
-            return 0
-        record = attach(cluster, folder)
-    except KeyboardInterrupt:
-        click.echo(f"\n{_detached(folder.path.name)}")
-        return 0
-    show_outcome(folder, record, settings)
-    return exit_code(record)
+        return session.cluster.submit(plan.job, standby, origin)
 
 
-def require_tracking(job: "Job", settings: Settings) -> None:
+def start_once(session: Session, loaded: "LoadedJob", key: str, form: str) -> tuple[RunFolder, str]:
+    """Start a run unless one has this key; return it, and what to say of it.
+
+    Raises:
+        JobError: the key's run has another job, or the plan found a mistake.
+        Unreachable: the tracking server does not answer.
+        ClusterError: this machine refuses.
+        WaitTimedOut: somebody else is starting it and does not come to an end.
+
+    """
+    settings, name = session.settings, loaded.job.name
+    assert name is not None
+    with claim(settings.home, key, name, job_hash(loaded.job)) as claimed:
+        if not claimed.taken:
+            folder = start(session, loaded, Origin(loaded.code, key=key, run=claimed.run), form)
+            return folder, started_text(folder.record(), settings)
+    record = RunFolder(settings.home / "runs" / claimed.run).record()
+    greeting = f"the key '{key}' has a run, so none was started: {record.id} is {record.state}"
+    return RunFolder(record.folder), greeting
+
+
+def require_tracking(settings: Settings) -> None:
     """Look for the tracking server before anything is started.
 
     Raises:
         Unreachable: it does not answer.
 
     """
-    if job.tracking != "none" and is_server(settings.tracking_uri):
+    if is_server(settings.tracking_uri):
         require_server(settings.tracking_uri)
 
 
-def _stay_quietly(cluster: LocalCluster, folder: RunFolder, detach: bool) -> int:
-    try:
-        record = folder.record() if detach else wait_for(cluster, folder, None)
-    except KeyboardInterrupt:
-        detach, record = True, folder.record()
-    print_json(run_json(folder, record, cluster.settings))
-    return 0 if detach else exit_code(record)
+def job_hash(job: "Job") -> str:
+    """Tell two jobs apart."""
+    from stoker.spec.loading import dump_job
+
+    return hashlib.sha256(dump_job(job).encode()).hexdigest()
 
 
-def _say_started(folder: RunFolder, settings: Settings) -> None:
-    click.echo(f"\nrun {styled(folder.path.name, bold=True)}")
-    if page := run_page(folder.record(), settings):
-        click.echo(f"page: {page}")
-
-
-def _detached(run_id: str) -> str:
-    return f"detached; the run goes on. stoker logs -f {run_id} | stoker status {run_id} | stoker cancel {run_id}"
+def started_text(record: RunRecord, settings: Settings) -> str:
+    """Say which run was started, and where it can be looked at."""
+    page = run_page(record, settings)
+    return f"\nrun {styled(record.id, bold=True)}" + (f"\npage: {page}" if page else "")

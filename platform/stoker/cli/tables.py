@@ -11,6 +11,8 @@ import click
 STATE_COLORS = {
     "STARTING": "yellow",
     "RUNNING": "cyan",
+    "RETRYING": "yellow",
+    "PAUSED": "blue",
     "INTERRUPTED": "magenta",
     "SUCCEEDED": "green",
     "FAILED": "red",

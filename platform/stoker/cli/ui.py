@@ -4,18 +4,17 @@ import os
 import re
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from stoker.cli.health import require_server, silence
-from stoker.cli.links import MODE, LiveUi, is_server, live_ui
+from stoker.cli.links import MODE, LiveUi, live_ui
 from stoker.cli.mlflow_server import MlflowServer, free_port
 from stoker.cli.session import Session, examples, format_option, session_object
 from stoker.cli.tables import print_json
 from stoker.errors import ClusterError, NotFound
-from stoker.settings import Settings, without_password
+from stoker.settings import Settings, is_server, without_password
+from stoker.tracking.health import require_server, silence
 from stoker.tracking.history import runs
 from stoker.tracking.record import RunFolder
 
@@ -67,7 +66,7 @@ def find_page(session: Session, run: str | None) -> tuple[Settings, str]:
     record = session.find(run).record()
     if not record.header.tracking_uri:
         raise NotFound(f"{record.id} has no page: its job says `tracking: none`")
-    settings = replace(session.settings, tracking_uri=record.header.tracking_uri)
+    settings = session.settings.of_run(record.header.tracking_uri, record.header.storage)
     return settings, record.status.url or f"/#/experiments?{MODE}"
 
 

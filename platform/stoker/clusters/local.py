@@ -1,69 +1,64 @@
 """The machine at hand: each run has a driver process of its own, with an embedded Ray inside."""
 
 import os
-import secrets
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stoker.clusters.home import make_home, require_space, usable
+from stoker.clusters.standby import DRIVER, Standby, start_driver
 from stoker.errors import Cause, ClusterError, NotFound
 from stoker.execution.ray_session import sweep_session
 from stoker.settings import Settings, without_password
-from stoker.tracking.record import RunFolder, RunHeader, RunRecord, RunStatus, State
+from stoker.tracking.record import RunFolder, RunHeader, RunRecord, RunStatus, State, new_run_id, now
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job
 
-FREE_BYTES = 200 * 1024 * 1024
-"""A run needs about this much for its record and for Ray's session."""
+DRIVER_GOES_S = 60.0
+"""A driver whose run has ended needs some of this to put Ray away."""
+POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a new run comes from, apart from its job."""
+
+    code: Path | None = None
+    """Folder of the user's own modules, which go with the run."""
+    extends: str = ""
+    """Id of the finished run that it goes on from."""
+    key: str = ""
+    run: str = ""
+    """The id that was claimed for the key; default: a new one."""
 
 
 class LocalCluster:
-    """Submits, follows and ends runs on this machine."""
+    """Submits, follows, rests and ends runs on this machine."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, driver: Sequence[str] = DRIVER) -> None:
         self.settings = settings
+        self._driver = driver
 
-    def stand_by(self, job: "Job") -> "Standby":
-        """Start a driver that gets Ray and its worker ready while the job is still being planned.
+    def stand_by(self, job: "Job") -> Standby:
+        """Start a driver that gets Ray and its workers ready while the job is still being planned.
 
         Raises:
             ClusterError: the home folder cannot be written or has no space.
 
         """
         home = self.settings.home
-        try:
-            (home / "runs").mkdir(parents=True, exist_ok=True)
-            require_space(home)
-        except OSError as error:
-            raise _unusable(home, error) from error
+        make_home(home)
         for note in home.glob("runs/*/ray_session"):
             if not RunFolder(note.parent).driver_lives():
                 sweep_session(note)
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "stoker.execution.entrypoint", "--standby", str(theirs.fileno())]
-        if job.resources.gpus is not None:
-            command += ["--gpus", str(job.resources.gpus)]
-        with theirs:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd=home,
-                env=driver_environment(self.settings),
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,  # closing the terminal harms nothing
-            )
-        return Standby(process, ours)
+        return start_driver(self._driver, self.settings, job.resources)
 
-    def submit(self, job: "Job", standby: "Standby | None" = None) -> RunFolder:
+    def submit(self, job: "Job", standby: Standby | None = None, origin: Origin | None = None) -> RunFolder:
         """Give a run to a driver of its own and return at once.
 
         Raises:
@@ -71,10 +66,10 @@ class LocalCluster:
 
         """
         with standby or self.stand_by(job) as driver:
-            folder = self._create(job)
+            folder = self._create(job, origin or Origin())
             lease = folder.hold_lease(driver.process.pid)
             try:
-                socket.send_fds(driver.socket, [str(folder.path).encode()], [lease])
+                driver.hand_over(folder, lease)
             except OSError as error:
                 message = "its driver was killed before it had the run; submit it again"
                 folder.write_status(RunStatus(State.FAILED, cause=Cause.INTERNAL, message=message, exit_code=1))
@@ -83,19 +78,75 @@ class LocalCluster:
                 os.close(lease)
         return folder
 
-    def cancel(self, folder: RunFolder) -> None:
-        """Ask a run to end.
+    def resume(self, folder: RunFolder) -> None:
+        """Give an ended run to a new driver and return at once: its next attempt begins at its newest checkpoint.
+
+        Raises:
+            NotFound: it has succeeded, or its driver lives; of several that resume it at once, all but one get this.
+            ClusterError: the home folder has no space, or the driver ended before it had the run.
+
+        """
+        from stoker.spec.loading import load_job  # who only follows or cancels does not pay for pydantic
+
+        require_resumable(folder)
+        header = folder.header()
+        places = self.settings.of_run(header.tracking_uri, header.storage)
+        job = load_job(folder.resolved if folder.resolved.exists() else folder.job).job
+        with LocalCluster(places, self._driver).stand_by(job) as driver:
+            lease = _lease_of_ended(folder, driver.process.pid)
+            try:
+                _require_unfinished(folder, folder.status().state)
+                before = folder.status()
+                folder.reopen()
+                try:
+                    driver.hand_over(folder, lease)
+                except OSError as error:
+                    folder.write_status(before)
+                    message = "its driver was killed before it had the run; resume it again"
+                    raise ClusterError(f"{folder.path.name}: {message}") from error
+            finally:
+                os.close(lease)
+
+    def pause(self, folder: RunFolder) -> None:
+        """Ask a run to rest at a checkpoint.
 
         Raises:
             NotFound: nothing works on it any more.
 
         """
-        pid = folder.driver_pid()
-        if pid is None:
-            raise NotFound(f"{folder.path.name} is {folder.record().state}: nothing to cancel")
-        folder.cancel_request.touch()
-        with suppress(ProcessLookupError):  # it ended in this moment
-            os.kill(pid, signal.SIGTERM)
+        record = folder.record()
+        if record.state.ended:
+            raise NotFound(f"{record.id} is {record.state}: nothing to pause")
+        _ask(folder, folder.pause_request)
+
+    def cancel(self, folder: RunFolder) -> str:
+        """Ask a run to end, or end one that nothing works on at once.
+
+        Returns:
+            Why MLflow still shows a run that was ended here as it was; empty where it does not.
+
+        Raises:
+            NotFound: it has ended for good.
+
+        """
+        from stoker.clusters.page import close_page  # half of the start of all other commands
+
+        state = folder.record().state
+        if not state.ended:
+            _ask(folder, folder.cancel_request)
+            return ""
+        _require_open(folder, state)
+        lease = _lease_of_ended(folder, os.getpid())
+        try:
+            status = folder.status()
+            _require_open(folder, status.state)
+            ended = replace(status, state=State.CANCELLED, phase="", cause="", message="", ended=now(), exit_code=1)
+            folder.write_status(ended)
+            sweep_session(folder.path / "ray_session")
+            record = folder.record()
+            return close_page(record, self.settings.of_run(record.header.tracking_uri, record.header.storage))
+        finally:
+            os.close(lease)
 
     def follow(self, folder: RunFolder, every_s: float = 0.2) -> Iterator[RunRecord]:
         """Yield the run's record again and again, the last time when nobody works on it any more."""
@@ -106,14 +157,15 @@ class LocalCluster:
                 return
             time.sleep(every_s)
 
-    def _create(self, job: "Job") -> RunFolder:
-        from stoker.spec.loading import dump_job  # who only follows or cancels does not pay for pydantic
+    def _create(self, job: "Job", origin: Origin) -> RunFolder:
+        from stoker.spec.code import code_files
+        from stoker.spec.loading import dump_job
 
         assert job.name is not None
         name = job.name
         tracking = job.tracking
         header = RunHeader(
-            id=f"{name}-{secrets.token_hex(4)}",
+            id=origin.run or new_run_id(name),
             name=name,
             task=job.task,
             family=job.architecture.family if job.architecture else "",
@@ -122,56 +174,72 @@ class LocalCluster:
             order=time.time_ns(),
             tracking_uri="" if tracking == "none" else without_password(self.settings.tracking_uri),
             experiment="" if tracking == "none" else (tracking.experiment or name),
+            key=origin.key,
+            extends=origin.extends,
+            storage=self.settings.storage,
         )
         folder = RunFolder(self.settings.home / "runs" / header.id)
-        try:
-            folder.path.parent.mkdir(parents=True, exist_ok=True)
+        code = origin.code
+        files = {str(file.relative_to(code)): file for file in code_files(code)} if code else {}
+        with usable(self.settings.home):
             require_space(folder.path.parent)
-            folder.create(header, dump_job(job))
-        except OSError as error:
-            raise _unusable(self.settings.home, error) from error
+            folder.create(header, dump_job(job), files)
         return folder
 
 
-class Standby:
-    """A driver without a run. Leave the block without submitting one, and it goes away."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket) -> None:
-        self.process = process
-        self.socket = connection
-
-    def __enter__(self) -> "Standby":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-
-def require_space(folder: Path) -> None:
-    """Refuse a run where the disk is all but full.
+def require_resumable(folder: RunFolder) -> None:
+    """Refuse to resume what has succeeded or still goes on.
 
     Raises:
-        ClusterError: less than FREE_BYTES are free.
+        NotFound: it has succeeded, or its driver lives.
 
     """
-    status = os.statvfs(folder)
-    free = status.f_bavail * status.f_frsize
-    if free < FREE_BYTES:
-        raise ClusterError(
-            f"no space for the run: {free // 2**20} MiB are free in {folder}, {FREE_BYTES // 2**20} MiB are needed; "
-            "free some or set STOKER_HOME to another folder"
-        )
+    state = folder.record().state
+    if not state.ended:
+        raise _alive(folder, state)
+    _require_unfinished(folder, state)
 
 
-def _unusable(home: Path, error: OSError) -> ClusterError:
-    return ClusterError(f"cannot make a run in {home}: {error.strerror}; mend it or set STOKER_HOME to another folder")
+def _require_unfinished(folder: RunFolder, state: State) -> None:
+    if state is State.SUCCEEDED:
+        run = folder.path.name
+        raise NotFound(f"{run} has succeeded; `stoker extend {run} --epochs N` trains it further")
 
 
-def driver_environment(settings: Settings) -> dict[str, str]:
-    """Build the environment of a driver: the user's own, and what must be set before Ray and MLflow load."""
-    return {
-        **os.environ,
-        "STOKER_HOME": str(settings.home),
-        "MLFLOW_TRACKING_URI": settings.tracking_uri,
-        "PYTHONUNBUFFERED": "1",
-    }
+def _require_open(folder: RunFolder, state: State) -> None:
+    if state.final:
+        raise NotFound(f"{folder.path.name} is {state}: nothing to cancel")
+
+
+def _alive(folder: RunFolder, state: State) -> NotFound:
+    return NotFound(f"{folder.path.name} is {state}: its driver lives")
+
+
+def _ask(folder: RunFolder, request: Path) -> None:
+    """Leave a request, and wake the driver."""
+    request.touch()
+    if (pid := folder.driver_pid()) is not None:
+        with suppress(ProcessLookupError):  # it ended in this moment
+            os.kill(pid, signal.SIGTERM)
+
+
+def _lease_of_ended(folder: RunFolder, pid: int) -> int:
+    """Take the lease of a run that has ended as soon as its last driver is gone.
+
+    Raises:
+        NotFound: somebody else was faster.
+        ClusterError: the last driver does not go.
+
+    """
+    deadline = time.monotonic() + DRIVER_GOES_S
+    while True:
+        try:
+            return folder.hold_lease(pid)
+        except BlockingIOError:
+            state = folder.record().state
+            if not state.ended:
+                raise _alive(folder, state) from None
+            if time.monotonic() > deadline:
+                message = f"{folder.path.name} is {state}, but its driver (process {folder.driver_pid()}) does not end"
+                raise ClusterError(message) from None
+            time.sleep(POLL_S)

@@ -1,20 +1,84 @@
-"""From an exception to the cause of a failed run."""
+"""From what went wrong in a worker to the cause of the failure, in the words that its reader needs."""
 
 import errno
+import re
+import traceback
+from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
-from stoker.errors import Cause
+from stoker.errors import Cause, ClusterError, JobError, NotFound, StorageError, TrainingFailed
+from stoker.execution.outcome import WorkerResult
+from stoker.execution.pulse import Pulse
+
+LOST = re.compile(r"\bgloo\b|\bNCCL\b|Connection (closed|reset) by peer|Timed out waiting \d+ms")
+"""What torch says in a RuntimeError where another worker is gone: gloo has no exception of its own."""
 
 
-def cause_of(error: BaseException) -> Cause:
-    """Name the cause behind an exception of a worker or of Ray."""
+def failure(error: Exception, code: Path, pulse: Pulse) -> WorkerResult:
+    """Tell how a worker failed.
+
+    Args:
+        error: what ended it.
+        code: the folder of the user's own modules.
+        pulse: where the worker was.
+
+    """
+    lost = False
+    details = ""
+    match error:
+        case JobError() | NotFound():
+            cause, message = Cause.BAD_DATA, str(error)
+        case StorageError():
+            cause, message = error.cause, str(error)
+        case ClusterError():
+            cause, message = Cause.INFRASTRUCTURE, str(error)
+        case TrainingFailed() if error.cause is not Cause.USER_CODE or error.__cause__ is None:
+            cause, message = error.cause, error.message
+        case _:
+            cause, message, details = _unforeseen(error, code)
+            lost = cause is Cause.INFRASTRUCTURE
+    return WorkerResult(
+        "failed", cause, message, details, lost, step=pulse.step, began=pulse.began, checkpoint=pulse.checkpoint
+    )
+
+
+def _unforeseen(error: BaseException, code: Path) -> tuple[Cause, str, str]:
+    """Name cause, message and traceback of an exception that is none of ours."""
+    if isinstance(error, TrainingFailed) and error.__cause__ is not None:
+        error = error.__cause__  # a user's own, told by whoever called their code
+    first_line = str(error).strip().partition("\n")[0]
+    details = "".join(traceback.format_exception(error))
+    if (cause := _resource(error)) is not None:
+        return cause, f"{type(error).__name__}: {first_line}", details
+    if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and LOST.search(str(error))):
+        return Cause.INFRASTRUCTURE, f"it lost its peers ({first_line})", details
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [number for number, frame in enumerate(frames) if Path(frame.filename).is_relative_to(code)]
+    place = ""
+    if theirs:
+        place = f"{Path(frames[theirs[-1]].filename).relative_to(code)}:{frames[theirs[-1]].lineno}"
+    elif isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(code):
+        place = f"{Path(error.filename).relative_to(code)}:{error.lineno}"
+    if place:
+        return Cause.USER_CODE, f"{place}: {type(error).__name__}: {first_line}", _their_part(error, theirs)
+    return Cause.INTERNAL, f"{type(error).__name__}: {error}", details
+
+
+def _resource(error: BaseException) -> Cause | None:
+    """Tell what ran out, if something did."""
     if isinstance(error, torch.OutOfMemoryError):
         return Cause.OOM_DEVICE
     if isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error):
         return Cause.OOM_HOST
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Cause.DISK_FULL
-    if type(error).__module__.startswith("ray.exceptions"):
-        return Cause.OOM_HOST if type(error).__name__ == "OutOfMemoryError" else Cause.INFRASTRUCTURE
-    return Cause.INTERNAL
+    return None
+
+
+def _their_part(error: BaseException, theirs: list[int]) -> str:
+    """Format the traceback from the user's first line on: our frames above it say nothing to them."""
+    told = traceback.TracebackException.from_exception(error)
+    told.stack = traceback.StackSummary.from_list(list(told.stack)[theirs[0] :] if theirs else [])
+    return "".join(told.format())

@@ -37,7 +37,7 @@ def embedded_ray(cpus: int) -> Iterator[Path]:
         RAY_USAGE_STATS_ENABLED="0",
         RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
         RAY_COLOR_PREFIX="0",
-        RAY_preload_python_modules="stoker.execution.worker,torch._dynamo",  # while Ray itself still starts
+        RAY_preload_python_modules="stoker.execution.part,torch._dynamo",  # while Ray itself still starts
         RAY_worker_niceness="0",
     )
     for joined in ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK"):
@@ -48,7 +48,7 @@ def embedded_ray(cpus: int) -> Iterator[Path]:
         ray.init(
             address="local",
             num_cpus=cpus,
-            include_dashboard=False,  # only Ray Train needs it
+            include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=str(folder),
             logging_level="warning",

@@ -25,7 +25,7 @@ from stoker.tracking.journal import Shipper
 from stoker.tracking.record import RunFolder, State
 
 if TYPE_CHECKING:
-    from stoker.execution.worker import WorkerResult
+    from stoker.execution.outcome import WorkerResult
     from stoker.tracking.mlflow import TrackedRun
 
 PATIENCE_S = 60.0
@@ -56,8 +56,18 @@ class Recording:
         if self._header.tracking_uri:
             self._thread.start()
 
-    def finish(self, result: "WorkerResult", state: State) -> tuple[str, str]:
-        """Record how the run ended; return the model's URI and what did not get through, both perhaps empty."""
+    def finish(self, result: "WorkerResult", state: State, attempts: int) -> tuple[str, str]:
+        """Record how the run ended, or that it rests.
+
+        Args:
+            result: of the last attempt.
+            state: of the run.
+            attempts: how many there were.
+
+        Returns:
+            The model's URI and what did not get through, both perhaps empty.
+
+        """
         if not self._header.tracking_uri:
             return "", ""
         deadline = time.monotonic() + PATIENCE_S
@@ -75,8 +85,10 @@ class Recording:
             model_uri = logged or ""
             troubles.append(trouble)
         note = f"{result.cause}: {result.message}" if result.cause else result_note(self._header.id, result.metrics)
-        facts = {f"stoker.{name}": text for name, text in {**result.facts, "cause": result.cause}.items() if text}
-        _, trouble = self._until(deadline, lambda: tracked.end(state, note, facts))
+        known = {**result.facts, "cause": result.cause, "attempts": str(attempts)}
+        facts = {f"stoker.{name}": text for name, text in known.items() if text}
+        end = tracked.end if state.final else tracked.rest
+        _, trouble = self._until(deadline, lambda: end(state, note, facts))
         return model_uri, "; ".join(filter(None, [*troubles, trouble]))
 
     def _until(self, deadline: float, step: Callable[[], Answer]) -> tuple[Answer | None, str]:

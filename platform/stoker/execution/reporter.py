@@ -1,4 +1,4 @@
-"""What a worker says while it trains: journal entries and progress."""
+"""What the first worker says while it trains: journal entries and progress."""
 
 import time
 from collections.abc import Mapping
@@ -15,39 +15,49 @@ from stoker.training.loop import EpochEnd, StepEnd
 PROGRESS_EVERY_S = 0.2
 
 
-class Cancelled(Exception):
-    """Somebody asked the run to end."""
-
-
 class Reporter:
     """Turns the loop's events into journal entries and progress, without asking the device at each step."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._journal = Journal(folder.journal)
-        self._progress = Progress()
+        self._progress = folder.progress()
         self._steps: list[StepEnd] = []
-        self._curves: set[str] = set()
-        """Metrics that each epoch writes."""
         self._written = 0.0
         self._began = 0.0
+        self._first = 0
+        """The step with which this attempt began."""
 
     def say(self, phase: str) -> None:
         """Tell what the worker is busy with."""
         self._write(replace(self._progress, phase=phase, seconds_left=0.0))
 
-    def begin(self, prepared: Prepared) -> None:
-        """Tell how long training will be."""
+    def begin(self, prepared: Prepared, step: int = 0) -> None:
+        """Tell how long training will be.
+
+        Args:
+            prepared: what is trained.
+            step: where this attempt begins.
+
+        """
         self._began = time.monotonic()
-        self._write(replace(self._progress, phase="training", epochs=prepared.epochs, steps=prepared.steps))
+        self._first = step
+        self._write(replace(self._progress, phase="training", epochs=prepared.epochs, step=step, steps=prepared.steps))
+
+    def take(self, event: StepEnd | EpochEnd, recorded: bool) -> None:
+        """Take in an event; of the steps, only some are recorded."""
+        if isinstance(event, StepEnd):
+            self.step(event, recorded)
+        else:
+            self.epoch(event)
 
     def step(self, event: StepEnd, recorded: bool) -> None:
         """Keep a step's values for the next flush, and show progress a few times a second."""
         if recorded:
             self._steps.append(event)
         now = time.monotonic()
-        if now - self._written >= PROGRESS_EVERY_S or event.step == 1:
-            left = (now - self._began) / event.step * (self._progress.steps - event.step)
+        if now - self._written >= PROGRESS_EVERY_S or event.step == self._first + 1:
+            left = self._seconds_left(event.step)
             self._write(replace(self._progress, epoch=event.epoch, step=event.step, seconds_left=left))
             self.flush()
 
@@ -56,19 +66,15 @@ class Reporter:
         self.flush()
         self._journal.append(event.step, event.epoch, event.metrics)
         self._journal.flush()
-        self._curves.update(event.metrics)
-        elapsed = time.monotonic() - self._began
-        left = elapsed / event.step * (self._progress.steps - event.step)
+        left = self._seconds_left(event.step)
         self._write(
             replace(self._progress, epoch=event.epoch, step=event.step, seconds_left=left, metrics=event.metrics)
         )
 
     def final(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Write the results of the best weights, but for the metrics that have a curve."""
-        rest = {key: value for key, value in metrics.items() if key not in self._curves}
-        if rest:
-            self._journal.append(step, epoch, rest)
-            self._journal.flush()
+        """Write the results of the best weights; where the last epoch has written a metric, that value stays."""
+        self._journal.append(step, epoch, metrics)
+        self._journal.flush()
 
     def flush(self) -> None:
         """Fetch the kept values from the device, all at once, and write them."""
@@ -81,12 +87,24 @@ class Reporter:
         self._steps.clear()
         self._journal.flush()
 
+    def sync(self) -> None:
+        """Bring all of it to the disk: a checkpoint is about to say that this much is done."""
+        self.flush()
+        self._journal.sync()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    def _seconds_left(self, step: int) -> float:
+        """Go by the pace of this attempt."""
+        pace = (time.monotonic() - self._began) / max(step - self._first, 1)
+        return pace * (self._progress.steps - step)
+
     def _write(self, progress: Progress) -> None:
         self._progress = progress
         self._written = time.monotonic()
         self._folder.write_progress(progress)
-        if self._folder.cancel_request.exists():
-            raise Cancelled
 
 
 def _measured(event: StepEnd) -> dict[str, Tensor]:

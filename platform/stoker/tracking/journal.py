@@ -1,6 +1,7 @@
 """The journal: every metric of a run, appended once, and shipped to MLflow behind training's back."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -27,19 +28,36 @@ class Entry:
 
 
 class Journal:
-    """Appends entries to a file; a line is whole or not there."""
+    """Appends entries to a file: a line is whole or not there, and each metric has one value a step.
+
+    An attempt that goes on from a checkpoint repeats steps that an earlier one has written: the first value stays.
+    """
 
     def __init__(self, path: Path) -> None:
+        self._last: dict[str, int] = {}
+        """The last step of each metric."""
+        whole = 0
+        for entry, whole in read_journal(path):
+            self._last.update(dict.fromkeys(entry.metrics, entry.step))
         self._file = path.open("a", encoding="utf-8")
+        self._file.truncate(whole)  # a killed writer leaves half a line, and the next entry would be lost with it
 
     def append(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Write one entry; it is on its way to the disk after `flush`."""
-        entry = {"time": time.time_ns() // 1_000_000, "step": step, "epoch": epoch, "metrics": dict(metrics)}
-        self._file.write(json.dumps(entry) + "\n")
+        """Write what is new of one entry; it is with the operating system after `flush`."""
+        new = {key: value for key, value in metrics.items() if step > self._last.get(key, -1)}
+        if new:
+            entry = {"time": time.time_ns() // 1_000_000, "step": step, "epoch": epoch, "metrics": new}
+            self._file.write(json.dumps(entry) + "\n")
+            self._last.update(dict.fromkeys(new, step))
 
     def flush(self) -> None:
-        """Hand over what was appended."""
+        """Hand over what was appended: it survives the death of this process."""
         self._file.flush()
+
+    def sync(self) -> None:
+        """Bring what was appended to the disk: it survives a power cut."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Flush and close."""

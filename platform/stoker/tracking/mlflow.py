@@ -21,7 +21,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import DatasetInput, InputTag, LoggedModelStatus, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
@@ -65,7 +65,10 @@ class TrackedRun:
         experiment_id = _experiment(client, header.experiment, artifacts)
         found = client.search_runs([experiment_id], f"tags.`{RUN_TAG}` = '{header.id}'", max_results=1)
         if found:
-            return TrackedRun(client, experiment_id, found[0].info.run_id, tracking_uri)
+            tracked = TrackedRun(client, experiment_id, found[0].info.run_id, tracking_uri)
+            client.update_run(tracked.run_id, status="RUNNING")  # another attempt of the same run
+            tracked.set_tags({"stoker.state": "RUNNING"})
+            return tracked
         everything = {RUN_TAG: header.id, "mlflow.source.name": header.id, "mlflow.source.type": "JOB", **tags}
         run = client.create_run(experiment_id, run_name=header.id, tags=everything)
         return TrackedRun(client, experiment_id, run.info.run_id, tracking_uri)
@@ -129,6 +132,8 @@ class TrackedRun:
         """
         import mlflow.pyfunc
 
+        if logged := self._logged_model(register):
+            return logged
         mlflow.set_experiment(experiment_id=self.experiment_id)  # models go to the active one, whatever their run's
         info = Model.log(
             None,
@@ -142,16 +147,39 @@ class TrackedRun:
         uri: str = info.model_uri
         return uri
 
+    def _logged_model(self, register: str | None) -> str:
+        """Name the model that an attempt which was cut off right after it has logged already; empty for none."""
+        outputs = self._client.get_run(self.run_id).outputs
+        for output in outputs.model_outputs if outputs else ():
+            model = self._client.get_logged_model(output.model_id)
+            if model.status == LoggedModelStatus.READY:
+                uri = f"models:/{model.model_id}"
+                if register and not self._client.search_model_versions(f"run_id = '{self.run_id}'"):
+                    import mlflow
+
+                    mlflow.register_model(uri, register)
+                return uri
+        return ""
+
+    def rest(self, state: str, note: str, tags: Mapping[str, str]) -> None:
+        """Leave the run open, since another attempt will go on with it."""
+        self._end_monitor()
+        self.set_tags({"stoker.state": state, **({"mlflow.note.content": note} if note else {}), **tags})
+        self._client.update_run(self.run_id, status="SCHEDULED")  # MLflow's word for what will run again
+
     def end(self, state: str, note: str, tags: Mapping[str, str]) -> None:
         """Bring the run to its final state, with the reason as its description."""
+        self._end_monitor()
+        self.set_tags({"stoker.state": state, **({"mlflow.note.content": note} if note else {}), **tags})
+        self._client.set_terminated(self.run_id, STATUS[state])
+
+    def _end_monitor(self) -> None:
         if self._monitor is not None:
             self._monitor.finish()
             self._monitor.collect_metrics()  # a short run is over before the first sample
             self._monitor.publish_metrics(self._monitor.aggregate_metrics())
             self._monitor.mlflow_logger.flush()
             self._monitor = None
-        self.set_tags({"stoker.state": state, **({"mlflow.note.content": note} if note else {}), **tags})
-        self._client.set_terminated(self.run_id, STATUS[state])
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -1,0 +1,67 @@
+"""`pause` and `cancel`: asking a run to rest, or to end."""
+
+import click
+
+from stoker.cli.following import wait_for
+from stoker.cli.reports import checkpoint_text, exit_code, run_json
+from stoker.cli.session import Session, examples, format_option, run_argument, session_object
+from stoker.cli.tables import print_json
+from stoker.tracking.record import State
+
+wait_option = click.option("--wait", "waits", is_flag=True, help="Return when nothing works on the run any more.")
+
+
+@click.command(
+    epilog=examples(
+        "stoker pause @last             ask the newest run to rest; `stoker resume @last` goes on",
+        "stoker pause digits --wait     and return when it does",
+    )
+)
+@run_argument
+@wait_option
+@format_option
+@session_object
+def pause(session: Session, run: str, waits: bool, form: str) -> int:
+    """Let a run rest at a checkpoint, for `stoker resume`.
+
+    It saves a checkpoint and ends its processes: its cores, memory and GPUs are free.
+    """
+    folder = session.find(run)
+    session.cluster.pause(folder)
+    record = wait_for(session.cluster, folder, None) if waits else folder.record()
+    if form == "json":
+        print_json(run_json(folder, record, session.settings))
+    elif waits:
+        where = f" at {checkpoint_text(record.status)}" if record.status.checkpoint_step else ""
+        click.echo(f"{record.id} is {record.state}{where}; `stoker resume {record.id}` goes on")
+    else:
+        click.echo(f"asked {record.id} to rest; `stoker wait {record.id}` returns when it does")
+    return exit_code(record) if waits else 0
+
+
+@click.command(
+    epilog=examples(
+        "stoker cancel @last            ask the newest run to end",
+        "stoker cancel digits --wait    and return when it has ended",
+    )
+)
+@run_argument
+@wait_option
+@format_option
+@session_object
+def cancel(session: Session, run: str, waits: bool, form: str) -> None:
+    """End a run.
+
+    Its record, the metrics so far and its checkpoints stay. A run that is paused or interrupted ends at once.
+    """
+    folder = session.find(run)
+    unclosed = session.cluster.cancel(folder)
+    record = wait_for(session.cluster, folder, None) if waits else folder.record()
+    if unclosed:
+        click.echo(f"MLflow does not know that it is {record.state}: {unclosed}", err=True)
+    if form == "json":
+        print_json(run_json(folder, record, session.settings))
+    elif record.state is State.CANCELLED or waits:
+        click.echo(f"{record.id} is {record.state}")
+    else:
+        click.echo(f"asked {record.id} to end; `stoker wait {record.id}` returns when it has")

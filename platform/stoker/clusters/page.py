@@ -1,0 +1,25 @@
+"""The MLflow page of a run that has no driver to close it."""
+
+from stoker.settings import Settings, is_server
+from stoker.tracking.health import silence
+from stoker.tracking.record import RunRecord
+
+
+def close_page(record: RunRecord, settings: Settings) -> str:
+    """Bring the page to the run's final state; return why that was not possible, or nothing.
+
+    A run that died before it had a page gets none.
+    """
+    if not record.header.tracking_uri or not record.status.mlflow_run:
+        return ""
+    uri = settings.tracking_uri
+    if is_server(uri) and (reason := silence(uri)):
+        return reason
+    try:
+        from stoker.tracking.mlflow import TrackedRun  # seconds, for those alone who cancel a run at rest
+
+        artifacts = settings.artifacts if settings.embedded else None
+        TrackedRun.open(record.header, uri, artifacts, {}).end(record.state, "", {})
+    except Exception as error:  # the run's own record is what counts, and that is written
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return ""

@@ -1,0 +1,55 @@
+"""Why a worker's process is gone."""
+
+from pathlib import Path
+
+from stoker.errors import Cause
+
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+MACHINE = Path("/proc/vmstat")
+
+
+def cause_of_death(error: Exception, kills_before: int) -> Cause:
+    """Tell a worker that ran out of memory from one that is gone for another reason.
+
+    Args:
+        error: what Ray says.
+        kills_before: `memory_kills` when the attempt began.
+
+    """
+    if type(error).__name__ == "OutOfMemoryError" or memory_kills() > kills_before:
+        return Cause.OOM_HOST
+    return Cause.INFRASTRUCTURE
+
+
+def memory_kills() -> int:
+    """Count the processes that the kernel has killed for want of memory: in our cgroup, else on the machine."""
+    for file in (*_files_of_cgroup(), MACHINE):
+        try:
+            lines = file.read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, number = line.partition(" ")
+            if name == "oom_kill":
+                return int(number)
+    return 0
+
+
+def _files_of_cgroup() -> list[Path]:
+    """Name the files that may count, for both versions of cgroups.
+
+    A container sees its own cgroup at the root, whatever it is called outside.
+    """
+    files: list[Path] = []
+    try:
+        lines = MEMBERSHIP.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return files
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            files += [CGROUPS / place / "memory.events" for place in (path.lstrip("/"), "")]
+        elif "memory" in controllers.split(","):
+            files += [CGROUPS / "memory" / place / "memory.oom_control" for place in (path.lstrip("/"), "")]
+    return files

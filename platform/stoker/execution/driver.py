@@ -1,0 +1,177 @@
+"""The driver of a run: attempts until one succeeds or nothing helps, and the record of it all."""
+
+import random
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stoker.errors import CAUSES, Cause, Retry
+from stoker.execution.outcome import WorkerResult
+from stoker.execution.pulse import Beat
+from stoker.execution.recording import Recording
+from stoker.execution.requests import Requests, Stop
+from stoker.execution.resolved import micro_batch, shrink_resolved
+from stoker.execution.retry import Action, Failure, decide
+from stoker.execution.watch import Watch
+from stoker.settings import load_settings
+from stoker.spec.loading import load_job
+from stoker.spec.resources import Resources
+from stoker.spec.section import time_seconds
+from stoker.tracking.record import RunFolder, RunStatus, State, now
+
+if TYPE_CHECKING:
+    from stoker.execution.worker_group import WorkerGroup
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code of a driver that was told to end, by the convention of shells: its run is not over."""
+
+
+class Driver:
+    """Takes a run from its folder to one final state, or to where it rests."""
+
+    def __init__(self, folder: RunFolder, terminated: threading.Event) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        came = folder.status()
+        self._status = RunStatus(
+            started=came.started or now(),
+            mlflow_run=came.mlflow_run,
+            url=came.url,
+            attempt=came.attempt,
+            checkpoint_epoch=came.checkpoint_epoch,
+            checkpoint_step=came.checkpoint_step,
+        )
+        self._say()
+        self._requests = Requests(folder, terminated)
+        self._recording = Recording(folder, load_settings(), self._announce)
+        self._resources: Resources | None = None
+
+    def run(self, group: "WorkerGroup", session: Path) -> int:
+        """Let the workers train; whatever happens, the record says so."""
+        note = self._folder.path / "ray_session"
+        note.write_text(str(session), encoding="utf-8")
+        self._recording.start()
+        try:
+            result = self._attempts(group)
+        except Exception as error:  # ours: the run must end all the same
+            traceback.print_exc()
+            result = WorkerResult("failed", Cause.INTERNAL, f"{type(error).__name__}: {error}")
+        finally:
+            note.unlink(missing_ok=True)
+        return self._end(result)
+
+    def stop(self, message: str) -> int:
+        """End a run for which no workers could be started, or that somebody stopped before they were."""
+        if self._status.mlflow_run:  # an earlier driver has opened the page
+            self._recording.start()
+        return self._end(WorkerResult("failed", Cause.INTERNAL, message))
+
+    def _attempts(self, group: "WorkerGroup") -> WorkerResult:
+        """Try until an attempt succeeds, somebody stops it, or trying again would not help."""
+        history: list[Failure] = []
+        while True:
+            result = self._attempt(group)
+            if result.outcome == "succeeded" or self._requests.stop():
+                return result
+            if result.outcome == "failed":
+                assert self._resources is not None
+                history.append(self._failure(result))
+                decision = decide(history, self._resources.retries, random.random())  # noqa: S311 - no secret
+                if decision.action is Action.END:
+                    return replace(result, cause=decision.cause, message=decision.message)
+                if decision.action is Action.SMALLER:
+                    shrink_resolved(self._folder.resolved)
+                self._say(state=State.RETRYING, cause=decision.cause, message=decision.message)
+                group.mend()
+                self._requests.wait(decision.wait_s)
+
+    def _attempt(self, group: "WorkerGroup") -> WorkerResult:
+        number = self._status.attempt + 1
+        self._say(state=State.RUNNING, attempt=number, phase="", cause="", message="")
+        group.begin(self._folder.path, number)
+        if self._resources is None:  # read while the workers begin
+            self._resources = load_job(self._folder.job).job.resources
+            if self._resources.timeout:
+                self._requests.limit(time_seconds(self._resources.timeout))
+        result = Watch(group, self._requests.stop, self._told).follow()
+        self._reached(result.checkpoint)
+        if result.outcome == "failed":
+            said = f"attempt {number} failed after step {result.step}: {result.cause}: {result.message}"
+            print(f"{result.details}\n{said}".lstrip(), file=sys.stderr)  # noqa: T201 - the run's log
+        return result
+
+    def _failure(self, result: WorkerResult) -> Failure:
+        cause = Cause(result.cause)
+        resolved, size = self._folder.resolved, 0
+        if CAUSES[cause].retried is Retry.SMALLER and result.began and resolved.exists():
+            size = micro_batch(load_job(resolved).job)
+        return Failure(cause, result.message, result.step, self._status.checkpoint_step, result.died, size)
+
+    def _end(self, result: WorkerResult) -> int:
+        """Bring run and page to where they stay."""
+        stop = None if result.outcome == "succeeded" else self._requests.stop()
+        if stop in (Stop.PAUSE, Stop.TERMINATE):
+            return self._rest(stop)
+        state, result = _final(result, stop, self._status.checkpoint_step)
+        self._say(phase="recording in MLflow")
+        model_uri, trouble = self._recording.finish(result, state, self._status.attempt)
+        code = CAUSES[Cause(result.cause)].exit_code if result.cause else int(state is State.CANCELLED)
+        self._say(
+            state=state,
+            cause=result.cause,
+            message=result.message or trouble,
+            metrics=result.metrics,
+            model_uri=model_uri,
+            phase="",
+            ended=now(),
+            exit_code=code,
+        )
+        return code
+
+    def _rest(self, stop: Stop) -> int:
+        """Leave the run where somebody may resume it; its state is the record's to derive where nobody paused it."""
+        paused = stop is Stop.PAUSE
+        self._say(phase="recording in MLflow")
+        trouble = self._recording.rest(State.PAUSED if paused else State.INTERRUPTED, self._status.attempt)
+        if paused:
+            self._say(state=State.PAUSED, cause="", message=trouble, phase="", ended=now(), exit_code=0)
+            return 0
+        run = self._folder.path.name
+        message = f"its driver was told to end; `stoker resume {run}` goes on from here"
+        self._say(cause="", message="; ".join(filter(None, [message, trouble])), phase="", ended=now())
+        return TERMINATED
+
+    def _told(self, beat: Beat) -> None:
+        self._reached(beat.checkpoint)
+
+    def _reached(self, checkpoint: tuple[int, int]) -> None:
+        """Say where the newest checkpoint is."""
+        epoch, step = checkpoint
+        if step > self._status.checkpoint_step:
+            self._say(checkpoint_epoch=epoch, checkpoint_step=step)
+
+    def _announce(self, mlflow_run: str, page: str) -> None:
+        """Say where the page is as soon as it exists."""
+        self._say(mlflow_run=mlflow_run, url=page)
+
+    def _say(self, **changes: Any) -> None:
+        with self._lock:
+            self._status = replace(self._status, **changes)
+            self._folder.write_status(self._status)
+
+
+def _final(result: WorkerResult, stop: Stop | None, checkpoint_step: int) -> tuple[State, WorkerResult]:
+    """Tell the final state; what somebody asked for wins over a failure that came of it, or just before."""
+    if result.outcome == "succeeded":
+        return State.SUCCEEDED, result
+    if stop is Stop.CANCEL:
+        return State.CANCELLED, WorkerResult("stopped")
+    if stop is Stop.TIMEOUT:
+        saved = f"; a checkpoint holds step {checkpoint_step}" if checkpoint_step else ""
+        message = f"resources.timeout is over{saved}"
+        return State.FAILED, WorkerResult("failed", Cause.TIMED_OUT, message)
+    return State.FAILED, result

@@ -1,0 +1,30 @@
+"""How a worker, or a whole attempt, ended; plain values, since they cross processes."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class WorkerResult:
+    """How a worker ended."""
+
+    outcome: str
+    """succeeded, stopped or failed."""
+    cause: str = ""
+    message: str = ""
+    details: str = ""
+    """For the log: a traceback."""
+    lost_peers: bool = False
+    """Whether it failed only because another worker was gone."""
+    died: bool = False
+    """Whether its process was gone, so that this result is the driver's."""
+    step: int = 0
+    """Steps that were done."""
+    began: bool = False
+    """Whether it came to train."""
+    checkpoint: tuple[int, int] = (0, 0)
+    """Epoch and step of the newest checkpoint; zeros without one."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Of the best weights, by quantity and part."""
+    best_step: int = 0
+    facts: dict[str, str] = field(default_factory=dict)
+    """What else the record should say: fingerprint of the data, reason of the end."""

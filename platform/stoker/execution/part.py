@@ -1,0 +1,241 @@
+"""One worker's part of one attempt: meet the others, load, train from the newest checkpoint, evaluate, save."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import psutil
+import ray
+import torch
+
+from stoker.datasets.loading import LoadedDataset
+from stoker.errors import Cause, TrainingFailed
+from stoker.execution.causes import failure
+from stoker.execution.outcome import WorkerResult
+from stoker.execution.pulse import Pulse, Stage
+from stoker.execution.reporter import Reporter
+from stoker.execution.resolved import smaller_micro_batch, write_resolved
+from stoker.execution.results import evaluate_all, leave_model
+from stoker.settings import load_settings
+from stoker.spec.job import Job
+from stoker.spec.loading import load_job
+from stoker.storage import Storage, open_storage
+from stoker.tracking.history import find_run
+from stoker.tracking.models import fetch_model
+from stoker.tracking.record import RunFolder
+from stoker.training.assembly import Assembly, Prepared, assemble, prepare
+from stoker.training.attempt import Saved, Saving, Stopped, attempt
+from stoker.training.checkpoint import Checkpoints
+from stoker.training.choices import choose
+from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, start
+from stoker.training.parallel import Workers, choose_device, join, machine_cpus, prepare_process, set_threads
+from stoker.training.transfer import begin_with
+
+RECORDED_STEPS = 2_000
+"""A run records the losses of about this many steps at most."""
+NORM_EVERY = 10
+"""Every so many recorded steps also have the gradient's norm, which costs a tenth of a small network's step."""
+COLLECTIVE_S = 1800.0
+"""One worker waits so long for the others at most; the driver notices a dead or a hanging one much earlier."""
+
+
+class Part:
+    """What the worker of one rank does in one attempt.
+
+    Args:
+        folder: of the run.
+        rank: this worker's number; the first one writes the record.
+        count: how many workers there are.
+        number: of the attempt.
+        pulse: told what is going on.
+        kept: the data of the run that this process served last; it is used again.
+
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        rank: int,
+        count: int,
+        number: int,
+        pulse: Pulse,
+        kept: dict[Path, LoadedDataset],
+    ) -> None:
+        self._folder = folder
+        self._header = folder.header()
+        self._rank = rank
+        self._count = count
+        self._number = number
+        self._pulse = pulse
+        self._kept = kept
+        self._reporter: Reporter | None = None
+
+    def run(self, address: str) -> WorkerResult:
+        """Do it, after having met the others at an address; every failure comes back as a cause."""
+        try:
+            if self._rank == 0:
+                self._reporter = Reporter(self._folder)
+            return self._run(address)
+        except Exception as error:  # each has a cause
+            return failure(error, self._folder.code, self._pulse)
+        finally:
+            if self._reporter:
+                self._reporter.close()
+
+    def _run(self, address: str) -> WorkerResult:
+        resolved = self._folder.resolved.exists()
+        job = load_job(self._folder.resolved if resolved else self._folder.job).job
+        self._enter(job)
+        device = choose_device(len(ray.get_runtime_context().get_accelerator_ids()["GPU"]))
+        with join(self._rank, self._count, device, address, COLLECTIVE_S) as workers:
+            prepared = self._prepared(job, resolved, workers)
+            set_threads(prepared.job.resources.cpus)
+            assembly = assemble(prepared, workers)
+            end = self._train(assembly)
+            if isinstance(end, Stopped):
+                return self._result("stopped")
+            return self._finish(assembly, end)
+
+    def _enter(self, job: Job) -> None:
+        """Make the process what the job wants it to be, before anything of the user's is loaded."""
+        os.environ.update(job.environment.env)
+        if (code := str(self._folder.code)) not in sys.path:
+            sys.path.insert(0, code)
+        if self._count > 1:
+            _speak_on(ray.util.get_node_ip_address())
+        prepare_process(job.resources.cpus or max(1, machine_cpus() // self._count))
+
+    def _prepared(self, job: Job, resolved: bool, workers: Workers) -> Prepared:
+        """Load the data, all workers at once, and let the first one choose for all what an earlier attempt has not."""
+        self._say("loading data")
+        data = self._kept.get(self._folder.path) if resolved else None
+        prepared = Prepared(job, data) if data else prepare(job)
+        if workers.from_first(prepared.data.fingerprint) != prepared.data.fingerprint:
+            message = f"worker {self._rank} has found other data than worker 0; all of them must see the same"
+            raise TrainingFailed(Cause.BAD_DATA, message)
+        if not resolved and self._rank == 0:
+            self._say("choosing threads and precision")
+            prepared = _chosen(prepared, workers)
+            write_resolved(self._folder.resolved, prepared.job, prepared.data.fingerprint)
+        self._kept.clear()
+        self._kept[self._folder.path] = prepared.data
+        chosen: Job = workers.from_first(prepared.job)
+        return Prepared(chosen, prepared.data)
+
+    def _train(self, assembly: Assembly) -> TrainingEnd | Stopped:
+        state = start(assembly)
+        checkpoints = self._restored(state)
+        every = -(-assembly.prepared.steps // RECORDED_STEPS)
+        self._pulse.at(state.epoch, state.step)
+        self._pulse.enter(Stage.TRAINING)
+        if self._reporter:
+            self._reporter.begin(assembly.prepared, state.step)
+        try:
+            for event in attempt(self._header.id, state, checkpoints, every * NORM_EVERY, lambda: self._pulse.request):
+                match event:
+                    case StepEnd():
+                        self._pulse.at(event.epoch, event.step)
+                        if self._reporter:
+                            self._reporter.step(event, recorded=event.step % every == 0)
+                    case EpochEnd():
+                        self._pulse.at(event.epoch, event.step)
+                        if self._reporter:
+                            self._reporter.epoch(event)
+                    case Saving():
+                        if self._reporter:
+                            self._reporter.sync()
+                    case Saved():
+                        self._pulse.checkpoint = (event.epoch, event.step)
+                    case TrainingEnd() | Stopped():
+                        self._pulse.checkpoint = checkpoints.newest
+                        return event
+        finally:
+            if self._reporter:
+                self._reporter.flush()  # the last steps explain a failure
+        raise AssertionError("an attempt ends with TrainingEnd or Stopped")
+
+    def _restored(self, state: TrainingState) -> Checkpoints:
+        """Bring the state to where an earlier attempt, or another run, has left it."""
+        keep = state.assembly.job.training.checkpoint.keep
+        checkpoints = Checkpoints(self._storage(self._header.id), "", keep, self._number)
+        if self._rank == 0:
+            checkpoints.claim()
+        restored = checkpoints.restore(state)
+        if restored:
+            self._pulse.checkpoint = (restored.epoch, restored.step)
+            for damage in restored.damaged if self._rank == 0 else ():
+                print(f"passed over a damaged checkpoint: {damage}", file=sys.stderr)  # noqa: T201 - the run's log
+        elif self._header.extends:
+            Checkpoints(self._storage(self._header.extends), "", keep, self._number).begin_from(state)
+        elif model := state.assembly.job.training.start_from:
+            begin_with(state.assembly.objective, _model_folder(model))
+        return checkpoints
+
+    def _storage(self, run: str) -> Storage:
+        """Open the checkpoints of this run, or of another one beside it."""
+        if self._header.storage:
+            return open_storage(f"{self._header.storage.rstrip('/')}/{run}")
+        return open_storage(str(RunFolder(self._folder.path.with_name(run)).checkpoints))
+
+    def _finish(self, assembly: Assembly, end: TrainingEnd) -> WorkerResult:
+        self._pulse.enter(Stage.ENDING)
+        self._say("evaluating")
+        metrics = evaluate_all(self._folder, assembly)
+        if self._reporter:
+            self._reporter.final(end.step, end.best_epoch, metrics)
+            self._say("saving the model")
+            leave_model(self._folder, assembly)
+        facts = {"data": assembly.data.fingerprint, "end": end.reason, "best_epoch": str(end.best_epoch)}
+        return self._result("succeeded", metrics, end.best_step, facts)
+
+    def _result(
+        self,
+        outcome: str,
+        metrics: dict[str, float] | None = None,
+        best_step: int = 0,
+        facts: dict[str, str] | None = None,
+    ) -> WorkerResult:
+        pulse = self._pulse
+        return WorkerResult(
+            outcome,
+            step=pulse.step,
+            began=pulse.began,
+            checkpoint=pulse.checkpoint,
+            metrics=metrics or {},
+            best_step=best_step,
+            facts=facts or {},
+        )
+
+    def _say(self, phase: str) -> None:
+        self._pulse.at(self._pulse.epoch, self._pulse.step)
+        if self._reporter:
+            self._reporter.say(phase)
+
+
+def _chosen(prepared: Prepared, workers: Workers) -> Prepared:
+    """Choose; where a whole share does not fit the device, the micro-batch is chosen, too."""
+    while True:
+        try:
+            return choose(prepared, workers)
+        except torch.OutOfMemoryError:
+            smaller = smaller_micro_batch(prepared.job)
+            if smaller is None:
+                raise
+            prepared = Prepared(smaller, prepared.data)
+
+
+def _model_folder(model: str) -> Path:
+    """Find the weights to start from: a run's, or those of a folder."""
+    if model.startswith("run:"):
+        settings = load_settings()
+        return fetch_model(find_run(settings.home, model).record(), settings)
+    return Path(model)
+
+
+def _speak_on(address: str) -> None:
+    """Let the workers speak on the network of this machine's address, not on the one that its name happens to mean."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(known.family == socket.AF_INET and known.address == address for known in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)

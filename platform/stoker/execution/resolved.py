@@ -1,0 +1,42 @@
+"""The resolved job file: what every attempt of a run reuses, chosen once."""
+
+from pathlib import Path
+
+from stoker.spec.job import Job
+from stoker.spec.loading import dump_job, load_job
+
+
+def write_resolved(path: Path, job: Job, fingerprint: str) -> None:
+    """Write the job with every default and choice, and what it stands on; whole or not at all."""
+    _write(path, f"# data: sha256 {fingerprint}\n", job)
+
+
+def shrink_resolved(path: Path) -> int | None:
+    """Halve the micro-batch of a run, for the attempts that follow; return it, or None where it is 1 already."""
+    note = path.read_text(encoding="utf-8").splitlines(keepends=True)[0]
+    job = smaller_micro_batch(load_job(path).job)
+    if job is None:
+        return None
+    _write(path, note, job)
+    return job.training.micro_batch
+
+
+def micro_batch(job: Job) -> int:
+    """Tell what each worker computes at once at most, in a job whose batch is known."""
+    assert job.training.batch_size is not None
+    share = -(-job.training.batch_size // job.resources.workers)
+    return min(job.training.micro_batch or share, share)
+
+
+def smaller_micro_batch(job: Job) -> Job | None:
+    """Return the job with half its micro-batch, at the same global batch; None where it is 1 already."""
+    half = micro_batch(job) // 2
+    if half == 0:
+        return None
+    return job.model_copy(update={"training": job.training.model_copy(update={"micro_batch": half})})
+
+
+def _write(path: Path, note: str, job: Job) -> None:
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(note + dump_job(job), encoding="utf-8")
+    draft.replace(path)

@@ -1,0 +1,200 @@
+"""The workers of a run, as actors on the Ray at hand: started together, watched, and replaced one by one."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError, RayError
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from stoker.errors import Cause
+from stoker.execution.deaths import cause_of_death, memory_kills
+from stoker.execution.outcome import WorkerResult
+from stoker.execution.pulse import STEP_FILE, Beat, last_step
+from stoker.execution.worker import ANSWERING_THREADS, ANSWERS, Spare, Worker
+
+ANSWER_S = 5.0
+"""A living worker answers by then, unless it hangs with the interpreter in its hand or is still loading."""
+SPARE_BYTES = 2 << 30
+"""A spare worker is kept where this much memory is free."""
+
+
+@dataclass
+class _Member:
+    """One worker, and what is still to come from it."""
+
+    actor: ActorHandle
+    dead: bool = False
+    result: Any = None
+    """Of `run`, as a reference; None where it is not running."""
+    beat: Any = None
+    """The next sign of life, as a reference."""
+
+
+class WorkerGroup:
+    """So many workers.
+
+    Args:
+        count: how many.
+        gpus: GPUs of each; None gives each one if there are enough.
+        spare: whether to keep a process in reserve, where no GPU is needed for it: Ray has none ready when a worker
+            dies, and to load the libraries takes longer than all else that it takes to go on.
+
+    """
+
+    def __init__(self, count: int, gpus: int | None, spare: bool) -> None:
+        if gpus is None:
+            gpus = min(1, int(ray.cluster_resources().get("GPU", 0)) // count)
+        self.count = count
+        self._gpus = gpus
+        self._spare_wanted = spare and not gpus
+        self._spare: ActorHandle | None = None
+        self._folder = Path()
+        self._kills = 0
+        self._place: PlacementGroup | None = None
+        if count > 1:  # all of them get room, or none
+            bundle = {"CPU": 1, "GPU": gpus} if gpus else {"CPU": 1}
+            self._place = placement_group([bundle] * count, strategy="PACK")
+        self._members = [_Member(self._start(rank)) for rank in range(count)]
+
+    def begin(self, folder: Path, attempt: int) -> None:
+        """Let all of them work on an attempt."""
+        self._folder = folder
+        self._kills = memory_kills()
+        address = self._members[0].actor.address.remote() if self.count > 1 else ""
+        for rank, member in enumerate(self._members):
+            member.beat = None
+            member.result = member.actor.run.remote(str(folder), rank, self.count, address, attempt)
+
+    def poll(self, timeout_s: float) -> dict[int, WorkerResult]:
+        """Wait a moment for results; return the new ones by rank, a dead worker's among them."""
+        running = {member.result: rank for rank, member in enumerate(self._members) if member.result is not None}
+        if ray.wait(list(running), timeout=timeout_s)[0]:
+            done, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
+            return {running[reference]: self._result(running[reference]) for reference in done}
+        return {}
+
+    def beats(self) -> dict[int, Beat]:
+        """Return the signs of life that have come in, by rank, and ask for the next ones."""
+        came: dict[int, Beat] = {}
+        for rank, member in enumerate(self._members):
+            if member.result is None:
+                continue
+            if member.beat is not None and ray.wait([member.beat], timeout=0)[0]:
+                with suppress(RayError):  # `poll` tells of a dead one
+                    came[rank] = ray.get(member.beat)
+                member.beat = None
+            if member.beat is None:
+                member.beat = member.actor.beat.remote()
+        return came
+
+    def ask(self, request: str) -> None:
+        """Ask all that are at work for something."""
+        for member in self._members:
+            if member.result is not None:
+                member.actor.ask.remote(request)
+
+    def stacks(self) -> str:
+        """Tell where all that are at work stand."""
+        asked = {rank: m.actor.stacks.remote() for rank, m in enumerate(self._members) if m.result is not None}
+        answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_S)
+        told = []
+        for rank, reference in asked.items():
+            text = "it does not answer"
+            if reference in answered:
+                with suppress(RayError):
+                    text = ray.get(reference)
+            told.append(f"worker {rank}:\n{text}")
+        return "\n".join(told)
+
+    def kill(self, ranks: Iterable[int]) -> None:
+        """End workers at once; their results will not come."""
+        for rank in ranks:
+            member = self._members[rank]
+            ray.kill(member.actor)
+            member.dead, member.result = True, None
+
+    def mend(self) -> None:
+        """Replace the dead, so that all can work on the next attempt; what lives keeps its data and libraries."""
+        if self._gpus:  # a device is not to be trusted after a failure
+            self.kill(range(self.count))
+        asked = {rank: m.actor.beat.remote() for rank, m in enumerate(self._members) if not m.dead}
+        if asked:
+            ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_S)
+        self.kill([rank for rank, reference in asked.items() if not _answered(reference)])
+        for rank, member in enumerate(self._members):
+            if member.dead:
+                self._members[rank] = _Member(self._take_spare() or self._start(rank))
+
+    def keep_spare(self) -> None:
+        """Have a worker in reserve from now on."""
+        if self._spare_wanted and self._spare is None and psutil.virtual_memory().available > SPARE_BYTES:
+            self._spare = self._actor(Spare, cpus=0)
+
+    def close(self) -> None:
+        """End all of them, and give their place back."""
+        for member in self._members:
+            ray.kill(member.actor)
+        if self._spare is not None:
+            ray.kill(self._spare)
+        if self._place is not None:
+            remove_placement_group(self._place)
+
+    def _start(self, rank: int) -> ActorHandle:
+        if self._place is None:
+            return self._actor(Worker, cpus=0)
+        return self._actor(Worker, cpus=1, scheduling_strategy=PlacementGroupSchedulingStrategy(self._place, rank))
+
+    def _actor(self, kind: type[Worker], cpus: int, **options: Any) -> ActorHandle:
+        remote = ray.remote(num_cpus=cpus, num_gpus=self._gpus, concurrency_groups={ANSWERS: ANSWERING_THREADS})
+        actor = remote(kind).options(**options).remote()
+        actor.warm_up.remote()
+        return actor
+
+    def _take_spare(self) -> ActorHandle | None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.take_over.remote()
+            alive = spare.beat.remote()
+            if ray.wait([alive], timeout=0.5)[0] and not _answered(alive):
+                return None
+        return spare
+
+    def _result(self, rank: int) -> WorkerResult:
+        member = self._members[rank]
+        reference, member.result = member.result, None
+        try:
+            ended: WorkerResult = ray.get(reference)
+        except RayActorError as error:
+            if error.actor_id not in (None, member.actor._actor_id.hex()):  # the one that was to give the address
+                return WorkerResult("failed", Cause.INFRASTRUCTURE, "it lost its peers", lost_peers=True)
+            return self._death(rank, error)
+        except RayError as error:
+            if type(error).__name__ == "OutOfMemoryError":
+                return self._death(rank, error)
+            return WorkerResult("failed", Cause.INTERNAL, f"{type(error).__name__} in worker {rank}", str(error))
+        return ended
+
+    def _death(self, rank: int, error: RayError) -> WorkerResult:
+        """Tell how a worker ended that cannot tell itself."""
+        self.kill([rank])
+        step = last_step(self._folder / STEP_FILE)
+        cause = cause_of_death(error, self._kills)
+        reason = " for want of memory" if cause is Cause.OOM_HOST else ""
+        message = f"the process of worker {rank} died{reason}"
+        return WorkerResult("failed", cause, message, str(error), died=True, step=max(step, 0), began=step >= 0)
+
+
+def _answered(reference: Any) -> bool:
+    """Tell whether an answer is there, and no error instead."""
+    try:
+        ray.get(reference, timeout=0)
+    except RayError:
+        return False
+    return True

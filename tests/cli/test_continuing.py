@@ -1,0 +1,110 @@
+"""`resume` and `extend`, with drivers that do not train."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from stoker.spec.loading import load_job
+from stoker.tracking.record import RunFolder, RunStatus, State
+
+IRIS = (
+    "task: tabular-classification\ndataset: iris\nname: iris\n"
+    "training: {steps: 64, time: 10 min, optimizer: {type: adam, lr: 0.01}}\n"
+)
+STOOD = RunStatus(state=State.PAUSED, attempt=1, checkpoint_epoch=2, checkpoint_step=80)
+
+
+@pytest.fixture
+def iris(make_run):
+    def make(status: RunStatus) -> RunFolder:
+        return make_run("iris-00000001", status, tracking_uri="", job=IRIS)
+
+    return make
+
+
+def test_resume_goes_on_and_stays_until_the_end(starting, iris, capsys):
+    folder = iris(STOOD)
+    (folder.path / "finish").touch()
+    assert starting("resume", "iris") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "run iris-00000001 was PAUSED; it goes on from epoch 2, step 80"
+    assert any(line.startswith("SUCCEEDED  iris-00000001") for line in lines)
+    assert any("stoker extend iris-00000001 --epochs N" in line for line in lines)
+    assert folder.status().attempt == 2
+
+
+def test_resume_lets_go_and_is_refused_while_the_run_goes_on(starting, iris, until, capsys):
+    folder = iris(replace(STOOD, state=State.FAILED, cause="HANG", checkpoint_step=0))
+    assert starting("resume", "iris", "--detach") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "run iris-00000001 was FAILED; it goes on from its beginning"
+    assert second.startswith("detached; the run goes on. stoker logs -f iris-00000001")
+    until(lambda: folder.record().state is State.RUNNING, "the run")
+    assert starting("resume", "iris") == 3
+    assert capsys.readouterr().err == "error: iris-00000001 is RUNNING: its driver lives\n"
+
+
+def test_resume_as_json_says_nothing_else(starting, iris, capsys):
+    folder = iris(replace(STOOD, state=State.CANCELLED))
+    (folder.path / "finish").touch()
+    assert starting("resume", "iris", "-o", "json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["state"], shown["attempt"], shown["checkpoint_step"]) == ("SUCCEEDED", 2, 120)
+
+
+def test_resume_refuses_what_has_succeeded(starting, iris, capsys):
+    iris(RunStatus(State.SUCCEEDED))
+    assert starting("resume", "iris") == 3
+    said = "iris-00000001 has succeeded; `stoker extend iris-00000001 --epochs N` trains it further"
+    assert capsys.readouterr().err == f"error: {said}\n"
+
+
+def test_resume_starts_nothing_without_the_runs_tracking_server(starting, make_run, capsys):
+    folder = make_run(status=STOOD, tracking_uri="http://127.0.0.1:9")
+    assert starting("resume", "digits") == 4
+    assert "http://127.0.0.1:9 does not answer" in capsys.readouterr().err
+    assert folder.record().status == STOOD
+
+
+def test_extend_makes_a_new_run_of_so_many_epochs(starting, iris, home, capsys):
+    first = iris(RunStatus(State.SUCCEEDED))
+    first.code.mkdir()
+    (first.code / "mine.py").write_text("")
+    first.resolved.write_text(IRIS + "environment: {code: .}\n")
+    assert starting("extend", "iris", "--epochs", "4", "--set", "training.optimizer.lr=0.001", "--detach") == 0
+    shown = capsys.readouterr().out
+    (second,) = (RunFolder(path) for path in home.glob("runs/*") if path != first.path)
+    assert f"run {second.path.name}\n" in shown
+    assert "\nextends iris-00000001\n" in shown
+    header, training = second.header(), load_job(second.job).job.training
+    assert (header.extends, header.name) == ("iris-00000001", "iris")
+    assert (training.epochs, training.steps, training.time) == (4, None, None)
+    assert training.optimizer.lr == 0.001
+    assert [path.name for path in second.code.iterdir()] == ["mine.py"]
+    assert first.record().state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("state", "cure"),
+    [
+        (State.FAILED, "has not succeeded; `stoker resume iris-00000001` goes on with it"),
+        (State.PAUSED, "has not succeeded; `stoker resume iris-00000001` goes on with it"),
+    ],
+)
+def test_extend_refuses_what_has_not_succeeded(state, cure, starting, iris, capsys):
+    iris(RunStatus(state))
+    assert starting("extend", "iris", "--epochs", "1") == 3
+    assert cure in capsys.readouterr().err
+
+
+def test_extend_refuses_what_still_goes_on(starting, iris, drive, capsys):
+    drive(iris(RunStatus()))
+    assert starting("extend", "iris", "--epochs", "1") == 3
+    assert "is RUNNING; it can be extended once it has succeeded" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("epochs", ["0", "-1", "many"])
+def test_extend_wants_epochs(epochs, starting, iris):
+    iris(RunStatus(State.SUCCEEDED))
+    assert starting("extend", "iris", "--epochs", epochs) == 2
