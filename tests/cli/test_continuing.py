@@ -67,6 +67,14 @@ def test_resume_starts_nothing_without_the_runs_tracking_server(starting, make_r
     assert folder.record().status == STOOD
 
 
+def test_an_extension_keeps_its_checkpoints_where_those_of_the_run_are(starting, iris, home, monkeypatch):
+    monkeypatch.setenv("STOKER_STORAGE", "/elsewhere")
+    first = iris(RunStatus(State.SUCCEEDED))
+    assert starting("extend", "iris", "--epochs", "4", "-d", "-o", "json") == 0
+    (second,) = (RunFolder(path) for path in home.glob("runs/*") if path != first.path)
+    assert (second.header().extends, second.header().storage) == ("iris-00000001", "")
+
+
 def test_extend_makes_a_new_run_of_so_many_epochs(starting, iris, home, capsys):
     first = iris(RunStatus(State.SUCCEEDED))
     first.code.mkdir()

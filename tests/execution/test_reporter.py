@@ -1,7 +1,9 @@
+import time
+
 import pytest
 import torch
 
-from stoker.execution.reporter import Cancelled, Reporter
+from stoker.execution.reporter import Reporter
 from stoker.spec.loading import parse_job
 from stoker.tracking.journal import read_journal
 from stoker.tracking.record import RunFolder, RunHeader
@@ -59,7 +61,27 @@ def test_the_first_step_is_told_at_once(folder, reporter):
     assert [entry.step for entry, _ in read_journal(folder.journal)] == [1]
 
 
-def test_a_request_to_cancel_ends_training(folder, reporter):
-    folder.cancel_request.touch()
-    with pytest.raises(Cancelled):
-        reporter.say("evaluating")
+def test_an_attempt_that_goes_on_repeats_nothing_and_goes_by_its_own_pace(folder, reporter):
+    for number in (1, 2, 3):
+        reporter.step(step(number, number / 10), recorded=True)
+    reporter.close()
+    again = Reporter(folder)
+    job = parse_job("task: tabular-classification\ndataset: xor\ntraining: {epochs: 2}\n", "x.yaml").job
+    again.begin(prepare(job), 2)
+    assert folder.progress().step == 2
+    began = time.monotonic()
+    again.step(step(3, 9.0), recorded=True)
+    assert folder.progress().seconds_left <= 17 * (time.monotonic() - began) + 1
+    again.step(step(4), recorded=True)
+    again.sync()
+    values = [(entry.step, entry.metrics["loss/step"]) for entry, _ in read_journal(folder.journal)]
+    assert values == [(1, pytest.approx(0.1)), (2, pytest.approx(0.2)), (3, pytest.approx(0.3)), (4, 0.5)]
+
+
+def test_the_results_add_only_what_has_no_curve(folder, reporter):
+    reporter.epoch(EpochEnd("a-1", 2, 20, {"loss/val": 0.125}, True))
+    reporter.final(20, 1, {"loss/val": 0.1, "loss/test": 0.2})
+    reporter.close()
+    Reporter(folder).final(20, 1, {"loss/val": 0.1, "loss/test": 0.2})
+    entries = [(entry.step, entry.metrics) for entry, _ in read_journal(folder.journal)]
+    assert entries == [(20, {"loss/val": 0.125}), (20, {"loss/test": 0.2})]

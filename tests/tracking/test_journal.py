@@ -119,3 +119,55 @@ def test_entries_that_were_never_taken_are_counted_as_lost(tmp_path):
     shipper = Shipper(path, store)
     shipper.start()
     assert shipper.close(0) == 3
+
+
+def test_half_a_line_of_a_killed_writer_costs_nothing_that_follows(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    write(path, [1, 2])
+    with path.open("a") as file:
+        file.write('{"time": 1, "step": 3, "epo')
+    write(path, [3, 4])
+    assert [entry.step for entry, _ in read_journal(path)] == [1, 2, 3, 4]
+
+
+def test_steps_that_are_repeated_after_a_checkpoint_keep_their_first_value(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    write(path, range(1, 6), ("a/step",))
+    again = Journal(path)
+    for step in range(3, 8):
+        again.append(step, 0, {"a/step": -1.0, "b/step": float(step)})
+    again.sync()
+    values = [(key, e.step, value) for e, _ in read_journal(path) for key, value in e.metrics.items()]
+    assert [step for key, step, _ in values if key == "a/step"] == [1, 2, 3, 4, 5, 6, 7]
+    assert [value for key, step, value in values if key == "a/step" and step < 6] == [0.5, 1.0, 1.5, 2.0, 2.5]
+    assert [step for key, step, _ in values if key == "b/step"] == [3, 4, 5, 6, 7]
+    again.close()
+
+
+def test_nothing_new_writes_no_line(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    write(path, [1, 2])
+    size = path.stat().st_size
+    write(path, [1, 2])
+    assert path.stat().st_size == size
+
+
+def test_a_shipper_that_died_in_the_middle_is_followed_by_one_that_ships_the_rest(tmp_path):
+    class Dying(Store):
+        def log_points(self, points: list[Point]) -> None:
+            super().log_points(points)
+            self.outages = 10**6
+
+    path = tmp_path / "journal.jsonl"
+    write(path, range(1, 1501), ("a/step", "b/step"))
+    first = Dying()
+    shipper = Shipper(path, first)
+    shipper.start()
+    assert shipper.close(0) == 2000
+    there = {key: max(point.step for point in first.points if point.key == key) for key in ("a/step", "b/step")}
+    second = Store(before=there)
+    shipper = Shipper(path, second)
+    shipper.start()
+    assert shipper.close(10) == 0
+    shipped = sorted((point.key, point.step) for point in first.points + second.points)
+    assert shipped == sorted((key, step) for step in range(1, 1501) for key in ("a/step", "b/step"))

@@ -146,6 +146,14 @@ def test_a_folder_is_made_whole_or_not_at_all(tmp_path):
     assert folder.job.read_text() == "task: x\n"
 
 
+def test_a_folder_whose_code_cannot_be_copied_leaves_nothing(tmp_path):
+    folder = RunFolder(tmp_path / "runs" / "a-1")
+    header = RunHeader("a-1", "a", "image-classification", "cnn", "digits", 1.0, 1, "", "")
+    with pytest.raises(FileNotFoundError):
+        folder.create(header, "task: x\n", {"nets/model.py": tmp_path / "gone.py"})
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 def test_only_whole_lines_of_a_growing_file_are_read(tmp_path):
     path = tmp_path / "log"
     path.write_bytes(b"one\ntwo\nthr")

@@ -1,5 +1,7 @@
 """`resume` and `extend`: going on with a run, as the same one or as a new one after it."""
 
+from dataclasses import replace
+
 import click
 
 from stoker.cli.attach import stay_with
@@ -68,6 +70,7 @@ def extend(session: Session, run: str, epochs: int, sets: tuple[str, ...], detac
     folder = session.find(run)
     _require_success(folder)
     run_id = folder.path.name
+    session = replace(session, storage=folder.header().storage)  # where the weights are that it begins with
     length = (f"training.epochs={epochs}", "training.steps=null", "training.time=null")
     loaded = load(session, f"run:{run_id}", [*sets, *length])
     new = start(session, loaded, Origin(loaded.code, extends=run_id), form)

@@ -33,7 +33,8 @@ def pause(session: Session, run: str, waits: bool, form: str) -> int:
         print_json(run_json(folder, record, session.settings))
     elif waits:
         where = f" at {checkpoint_text(record.status)}" if record.status.checkpoint_step else ""
-        click.echo(f"{record.id} is {record.state}{where}; `stoker resume {record.id}` goes on")
+        resumes = "" if record.state.final else f"; `stoker resume {record.id}` goes on"
+        click.echo(f"{record.id} is {record.state}{where}{resumes}")
     else:
         click.echo(f"asked {record.id} to rest; `stoker wait {record.id}` returns when it does")
     return exit_code(record) if waits else 0

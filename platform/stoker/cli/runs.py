@@ -95,7 +95,7 @@ def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str
         ("key", header.key),
         ("page", run_page(record, settings)),
         ("model", str(folder.model) if folder.model.exists() else record.status.model_uri),
-        ("checkpoints", header.storage),
+        ("storage", header.storage),
         ("folder", str(folder.path)),
     ]
     if record.state.ended:

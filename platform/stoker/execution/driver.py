@@ -16,7 +16,7 @@ from stoker.execution.recording import Recording
 from stoker.execution.requests import Requests, Stop
 from stoker.execution.resolved import micro_batch, shrink_resolved
 from stoker.execution.retry import Action, Failure, decide
-from stoker.execution.watch import Watch
+from stoker.execution.watch import Limits, Watch
 from stoker.settings import load_settings
 from stoker.spec.loading import load_job
 from stoker.spec.resources import Resources
@@ -94,10 +94,11 @@ class Driver:
         self._say(state=State.RUNNING, attempt=number, phase="", cause="", message="")
         group.begin(self._folder.path, number)
         if self._resources is None:  # read while the workers begin
-            self._resources = load_job(self._folder.job).job.resources
+            known = self._folder.resolved if self._folder.resolved.exists() else self._folder.job
+            self._resources = load_job(known).job.resources
             if self._resources.timeout:
                 self._requests.limit(time_seconds(self._resources.timeout))
-        result = Watch(group, self._requests.stop, self._told).follow()
+        result = Watch(group, self._requests.stop, self._told, Limits()).follow()
         self._reached(result.checkpoint)
         if result.outcome == "failed":
             said = f"attempt {number} failed after step {result.step}: {result.cause}: {result.message}"

@@ -1,7 +1,7 @@
-"""The driver of a run, `python -m stoker.execution.entrypoint FOLDER`: every cluster ends here.
+"""The driver's process, `python -m stoker.execution.entrypoint FOLDER`: every cluster ends here.
 
-With `--standby FD` it starts Ray and its workers before the run exists, and then gets the folder and its lease over that
-socket; if the other side hangs up instead, it goes away without a trace.
+With `--standby FD` it starts Ray and its workers before the run exists, and then gets the folder and its lease over
+that socket; if the other side hangs up instead, it goes away without a trace.
 """
 
 import argparse
@@ -13,54 +13,64 @@ import threading
 import traceback
 from pathlib import Path
 
-from stoker.execution.driver import Driver
-from stoker.execution.ray_session import embedded_ray
-from stoker.tracking.record import RunFolder
+from stoker.errors import JobError
+from stoker.execution.ray_session import embedded_ray, sweep_session
+from stoker.tracking.record import RunFolder, State
 
 
 def main() -> int:
-    """Run a folder's job to an end and return the exit code."""
+    """Run a folder's job to its final state and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="the run's folder, with job.yaml and run.json")
     parser.add_argument("--standby", type=int, metavar="FD", help="socket over which folder and lease will come")
-    parser.add_argument("--workers", type=int, default=1, help="training processes")
-    parser.add_argument("--gpus", type=int, help="GPUs of each worker; default: one each if there are enough")
+    parser.add_argument("--workers", type=int, default=1, help="on standby: how many workers the job will have")
+    parser.add_argument("--gpus", type=int, help="on standby: GPUs of each worker; default: one if there is one")
     arguments = parser.parse_args()
     if arguments.standby is not None:
         return _drive(arguments.workers, arguments.gpus, socket.socket(fileno=arguments.standby))
     if arguments.folder is None:
         parser.error("name the run's folder")
-    folder = RunFolder(arguments.folder)
-    try:
-        folder.hold_lease(os.getpid())
-    except BlockingIOError:
-        parser.exit(1, f"{folder.path.name}: another driver works on it (process {folder.driver_pid()})\n")
+    folder = RunFolder(arguments.folder.absolute())
+    folder.hold_lease(os.getpid())
     state = folder.status().state
     if state.final:
         return folder.status().exit_code
-    if state.ended:
+    if state is State.PAUSED:
         folder.reopen()
-    return _drive(arguments.workers, arguments.gpus, folder)
+    from stoker.spec.loading import load_job
+
+    try:
+        resources = load_job(folder.job).job.resources
+    except JobError as error:
+        from stoker.execution.driver import Driver
+
+        return Driver(folder, threading.Event()).stop(str(error))
+    return _drive(resources.workers, resources.gpus, folder)
 
 
 def _drive(workers: int, gpus: int | None, origin: RunFolder | socket.socket) -> int:
     """Start Ray and the workers, learn the run, and take it to its end."""
+    from stoker.execution.driver import Driver
+
     terminated = threading.Event()
     _on_terminate(terminated)
-    driver = Driver(origin, terminated) if isinstance(origin, RunFolder) else None
+    driver = None
+    if isinstance(origin, RunFolder):
+        sweep_session(origin.path / "ray_session")  # the workers of a killed driver must not train beside ours
+        driver = Driver(origin, terminated)
     try:
         with embedded_ray(cpus=workers) as session:
             _on_terminate(terminated)  # ray.init puts its own handler in place
             from stoker.execution.worker_group import WorkerGroup
 
-            group = WorkerGroup(workers, gpus, spare=workers > 1)
-            if isinstance(origin, socket.socket):
-                folder = receive_run(origin)
-                if folder is None:
-                    return 0
-                driver = Driver(folder, terminated)
-            assert driver is not None
+            group = WorkerGroup(workers, gpus, spare=True)
             try:
+                if isinstance(origin, socket.socket):
+                    folder = receive_run(origin)
+                    if folder is None:
+                        return 0
+                    driver = Driver(folder, terminated)
+                assert driver is not None
                 return driver.run(group, session)
             finally:
                 group.close()

@@ -5,6 +5,7 @@ import getpass
 import hashlib
 import importlib
 import json
+import math
 import os
 import platform
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import stoker
+from stoker.execution.outcome import WorkerResult
 from stoker.settings import Settings, without_password
 from stoker.spec.job import Job
 from stoker.spec.loading import load_job
@@ -25,12 +27,14 @@ from stoker.tracking.journal import Shipper
 from stoker.tracking.record import RunFolder, State
 
 if TYPE_CHECKING:
-    from stoker.execution.outcome import WorkerResult
     from stoker.tracking.mlflow import TrackedRun
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 """A run that is over waits so long for a tracking server that is down."""
+SHORT_PATIENCE_S = 10.0
+"""Who cancels a run or lets it rest waits for it; what is missing on the page is in the run's folder."""
 RETRY_S = 2.0
+LOOK_EVERY_S = 15.0
 RESOLVED_EVERY_S = 0.5
 Answer = TypeVar("Answer")
 LIBRARIES = ("torch", "torchmetrics", "ray", "mlflow", "numpy", "pandas")
@@ -49,6 +53,8 @@ class Recording:
         self._reason = ""
         """Why the page is not open yet."""
         self._over = threading.Event()
+        self._deadline = math.inf
+        """When patience ends; known once the run is over."""
         self._thread = threading.Thread(target=self._open, name="recording", daemon=True)
 
     def start(self) -> None:
@@ -56,43 +62,49 @@ class Recording:
         if self._header.tracking_uri:
             self._thread.start()
 
-    def finish(self, result: "WorkerResult", state: State, attempts: int) -> tuple[str, str]:
-        """Record how the run ended, or that it rests.
-
-        Args:
-            result: of the last attempt.
-            state: of the run.
-            attempts: how many there were.
-
-        Returns:
-            The model's URI and what did not get through, both perhaps empty.
-
-        """
-        if not self._header.tracking_uri:
-            return "", ""
-        deadline = time.monotonic() + PATIENCE_S
-        self._over.set()
-        self._thread.join(PATIENCE_S)
-        tracked, shipper = self._tracked, self._shipper
-        if tracked is None or shipper is None:
-            return "", f"nothing is recorded in MLflow at {self._header.tracking_uri}: {self._reason or 'no answer'}"
-        troubles = []
-        if lost := shipper.close(PATIENCE_S):
-            troubles.append(f"{lost} values of metrics did not reach MLflow")
-        model_uri = ""
+    def finish(self, result: WorkerResult, state: State, attempts: int) -> tuple[str, str]:
+        """Record how the run ended; return the model's URI and what did not get through, both perhaps empty."""
+        patience = PATIENCE_S if state is not State.CANCELLED else SHORT_PATIENCE_S
+        tracked, trouble = self._shipped(patience)
+        if tracked is None:
+            return "", trouble
+        troubles, model_uri = [trouble], ""
         if state is State.SUCCEEDED:
-            logged, trouble = self._until(deadline, lambda: self._log_result(tracked, result))
+            logged, trouble = self._until(lambda: self._log_result(tracked, result))
             model_uri = logged or ""
             troubles.append(trouble)
         note = f"{result.cause}: {result.message}" if result.cause else result_note(self._header.id, result.metrics)
-        known = {**result.facts, "cause": result.cause, "attempts": str(attempts)}
-        facts = {f"stoker.{name}": text for name, text in known.items() if text}
-        end = tracked.end if state.final else tracked.rest
-        _, trouble = self._until(deadline, lambda: end(state, note, facts))
+        facts = {**result.facts, "cause": result.cause, "attempts": str(attempts)}
+        tags = {f"stoker.{name}": text for name, text in facts.items()}
+        _, trouble = self._until(lambda: tracked.end(state, note, tags))
         return model_uri, "; ".join(filter(None, [*troubles, trouble]))
 
-    def _until(self, deadline: float, step: Callable[[], Answer]) -> tuple[Answer | None, str]:
-        """Try a step until MLflow takes it or time is up; what it refuses for good is not tried again."""
+    def rest(self, state: State, attempts: int) -> str:
+        """Record that the run stands still until somebody resumes it; return what did not get through."""
+        tracked, trouble = self._shipped(SHORT_PATIENCE_S)
+        if tracked is None:
+            return trouble
+        _, more = self._until(lambda: tracked.rest(state, {"stoker.attempts": str(attempts)}))
+        return "; ".join(filter(None, [trouble, more]))
+
+    def _shipped(self, patience_s: float) -> tuple["TrackedRun | None", str]:
+        """Wait for the page and ship the rest of the journal; return the page, and what did not get through."""
+        if self._thread.ident is None:
+            return None, ""
+        self._deadline = time.monotonic() + patience_s
+        self._over.set()
+        self._thread.join(patience_s)
+        if self._tracked is None or self._shipper is None:
+            uri = self._header.tracking_uri
+            return None, f"nothing is recorded in MLflow at {uri}: {self._reason or 'no answer'}"
+        try:
+            lost = self._shipper.close(max(0.0, self._deadline - time.monotonic()))
+        except Exception as error:  # refused for good, such as a run that somebody has deleted
+            return self._tracked, f"MLflow did not take all metrics ({type(error).__name__}: {self._plain(error)})"
+        return self._tracked, f"{lost} values of metrics did not reach MLflow" if lost else ""
+
+    def _until(self, step: Callable[[], Answer]) -> tuple[Answer | None, str]:
+        """Try a step until MLflow takes it or patience ends; what it refuses for good is not tried again."""
         while True:
             try:
                 return step(), ""
@@ -100,7 +112,7 @@ class Recording:
                 traceback.print_exc()
                 from stoker.tracking.mlflow import is_outage
 
-                if not is_outage(error) or time.monotonic() > deadline:
+                if not is_outage(error) or time.monotonic() > self._deadline:
                     message = f"MLflow did not take everything ({type(error).__name__}: {self._plain(error)})"
                     return None, f"{message}; it is in {self._folder.path}"
             time.sleep(RETRY_S)
@@ -130,8 +142,9 @@ class Recording:
             except Exception as error:
                 self._reason = f"{type(error).__name__}: {self._plain(error)}"
                 print(self._reason, file=sys.stderr)  # noqa: T201 - the driver's log
-                if self._over.wait(RETRY_S):
+                if time.monotonic() > self._deadline:
                     return
+                time.sleep(RETRY_S)
         self._shipper = Shipper(self._folder.journal, self._tracked)
         self._shipper.start()
         self._announce(self._tracked.run_id, self._tracked.page)
@@ -142,13 +155,15 @@ class Recording:
         if self._folder.resolved.exists():
             with suppress(Exception):  # it is logged again at the end
                 self._log_job(self._tracked)
+        while not self._over.wait(LOOK_EVERY_S):
+            self._tracked.watch_system()
 
     def _log_job(self, tracked: "TrackedRun") -> Job:
         job = load_job(self._folder.resolved).job
         tracked.log_job(job.model_dump(mode="json", by_alias=True, exclude_none=True), self._folder.resolved)
         return job
 
-    def _log_result(self, tracked: "TrackedRun", result: "WorkerResult") -> str:
+    def _log_result(self, tracked: "TrackedRun", result: WorkerResult) -> str:
         """Store job, data, figures and model."""
         from stoker.execution.packaging import packaged
 

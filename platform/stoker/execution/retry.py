@@ -71,6 +71,8 @@ def decide(history: Sequence[Failure], retries: int, chance: float) -> Decision:
             return Decision(Action.END, Cause.CRASH_LOOP, message)
         case Retry.AGAIN if idle < retries:
             return again
+        case Retry.AGAIN:
+            return Decision(Action.END, last.cause, f"{last.message}; {idle} more attempts made no progress")
     return Decision(Action.END, last.cause, last.message)
 
 

@@ -11,22 +11,30 @@ from stoker.execution.outcome import WorkerResult
 from stoker.execution.pulse import Beat, Stage
 from stoker.execution.requests import Stop
 
-POLL_S = 0.1
-BEAT_S = 1.0
-PATIENCE_S = 30.0
-"""Workers that were asked to stop have this long to write their checkpoint."""
-SURVIVORS_S = 10.0
-"""Where one worker has failed, the others notice by then, or never."""
-SPARE_AFTER_S = 10.0
-"""Training goes on for so long before a spare worker loads its libraries: MLflow's are loading beside it until then."""
-SILENT_S = 60.0
-"""A worker that trains answers by then, or hangs."""
-HANG_S = 300.0
-"""Workers that train and neither finish a step nor compute for so long hang; one that loads may hold its tongue."""
-ENDLESS_S = 3600.0
-"""So does one that computes, or loads, for so long without an end of it in sight."""
 BUSY = 0.1
 """Share of a core from which a worker counts as computing; answering alone takes a hundredth."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long to wait for what, in seconds."""
+
+    poll_s: float = 0.1
+    beat_s: float = 1.0
+    """Between two signs of life."""
+    patience_s: float = 30.0
+    """Workers that were asked to stop have this long to write their checkpoint."""
+    survivors_s: float = 10.0
+    """Where one worker has failed, the others notice by then, or never."""
+    spare_after_s: float = 10.0
+    """Training goes on for so long before a spare worker loads its libraries: MLflow's load beside it until then."""
+    silent_s: float = 60.0
+    """A worker that trains answers by then, or hangs."""
+    hang_s: float = 300.0
+    """Workers that train hang where they neither finish a step nor compute for so long; and one that does not answer
+    while it loads."""
+    endless_s: float = 3600.0
+    """Also what computes or loads for so long hangs."""
 
 
 class Group(Protocol):
@@ -60,15 +68,23 @@ class Watch:
         group: the workers, at work.
         stop: tells what somebody asks for.
         told: gets the first worker's signs of life.
+        limits: how long to wait for what.
 
     """
 
-    def __init__(self, group: Group, stop: Callable[[], Stop | None], told: Callable[[Beat], None]) -> None:
+    def __init__(
+        self,
+        group: Group,
+        stop: Callable[[], Stop | None],
+        told: Callable[[Beat], None],
+        limits: Limits,
+    ) -> None:
         self._group = group
         self._stop = stop
         self._told = told
         self._results: dict[int, WorkerResult] = {}
-        self._paces = [Pace() for _ in range(group.count)]
+        self._limits = limits
+        self._paces = [Pace(limits) for _ in range(group.count)]
         self._patience_ends = self._survivors_end = float("inf")
         self._trained_s = 0.0
 
@@ -76,14 +92,14 @@ class Watch:
         """Return how the attempt ended, all its workers considered."""
         before = heard = time.monotonic()
         while running := self._running():
-            self._results |= self._group.poll(POLL_S)
+            self._results |= self._group.poll(self._limits.poll_s)
             now = time.monotonic()
             for rank in running:  # a machine that slept for an hour has not waited for an hour
-                self._paces[rank].wait(min(now - before, BEAT_S))
+                self._paces[rank].wait(min(now - before, self._limits.beat_s))
             before = now
             self._let_go(now)
             asked = self._obey(now)
-            if now - heard >= BEAT_S:
+            if now - heard >= self._limits.beat_s:
                 heard = now
                 self._listen()
                 if asked:
@@ -96,7 +112,7 @@ class Watch:
     def _let_go(self, now: float) -> None:
         """Where a worker has failed, wait a moment for the others to notice."""
         if any(result.outcome == "failed" for result in self._results.values()):
-            self._survivors_end = min(self._survivors_end, now + SURVIVORS_S)
+            self._survivors_end = min(self._survivors_end, now + self._limits.survivors_s)
         if now >= self._survivors_end:
             lost = WorkerResult("failed", Cause.INFRASTRUCTURE, "it did not notice that it lost its peers")
             self._kill(replace(lost, lost_peers=True))
@@ -105,7 +121,7 @@ class Watch:
         """Hand a request on, and insist on it; return whether there is one."""
         if self._stop() is None:
             return False
-        self._patience_ends = min(self._patience_ends, now + PATIENCE_S)
+        self._patience_ends = min(self._patience_ends, now + self._limits.patience_s)
         if now >= self._patience_ends or not self._paces[0].began:
             self._kill(WorkerResult("stopped"))
         return True
@@ -118,8 +134,8 @@ class Watch:
         if (first := beats.get(0)) is not None:
             self._told(first)
             if first.stage is Stage.TRAINING:
-                self._trained_s += BEAT_S
-        if self._trained_s >= SPARE_AFTER_S:
+                self._trained_s += self._limits.beat_s
+        if self._trained_s >= self._limits.spare_after_s:
             self._group.keep_spare()
         running = self._running()
         silent = [rank for rank in running if self._paces[rank].silent]
@@ -141,6 +157,7 @@ class Watch:
 class Pace:
     """How long a worker has not answered, and how long it has got no further."""
 
+    limits: Limits
     beat: Beat | None = None
     """Its last sign of life."""
     silent_s: float = 0.0
@@ -168,14 +185,14 @@ class Pace:
     @property
     def silent(self) -> bool:
         """Whether it has not answered for too long."""
-        return self.silent_s >= (SILENT_S if self.began else HANG_S)
+        return self.silent_s >= (self.limits.silent_s if self.began else self.limits.hang_s)
 
     @property
     def hangs(self) -> bool:
         """Whether it has got no further for too long."""
         if self.beat is None or not self.began or self.beat.busy_s - self.busy_s >= BUSY * self.still_s:
-            return self.still_s >= ENDLESS_S
-        return self.still_s >= HANG_S
+            return self.still_s >= self.limits.endless_s
+        return self.still_s >= self.limits.hang_s
 
     @property
     def step(self) -> int:

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 PRELOADED = ("stoker.execution.part", "torch._dynamo")
 """What the first step would otherwise wait for; every torch optimizer wants torch's compiler."""
-ANSWERS = "answers"
-"""Ray's concurrency group of the methods that answer while `run` works."""
-ANSWERING_THREADS = 2
 
 
 class Worker:
-    """A process that trains. It loads its libraries before it knows its run, and serves one attempt after the other."""
+    """A process that trains. It loads its libraries before it knows its run, and serves one attempt after the other.
+
+    `address`, `ask`, `beat` and `stacks` are called while `run` works, in threads of their own.
+    """
 
     def __init__(self) -> None:
         self._pulse = Pulse()
@@ -52,24 +52,20 @@ class Worker:
         finally:
             self._pulse.end()
 
-    @ray.method(concurrency_group=ANSWERS)
     def address(self) -> str:
         """Name a free port of this machine, at which the workers may meet."""
         with socket.socket() as probe:
             probe.bind(("", 0))
             return f"{ray.util.get_node_ip_address()}:{probe.getsockname()[1]}"
 
-    @ray.method(concurrency_group=ANSWERS)
     def ask(self, request: str) -> None:
         """Ask the attempt for something: `stop`."""
         self._pulse.request = request
 
-    @ray.method(concurrency_group=ANSWERS)
     def beat(self) -> Beat:
         """Give a sign of life."""
         return self._pulse.beat()
 
-    @ray.method(concurrency_group=ANSWERS)
     def stacks(self) -> str:
         """Tell what every thread of the process is doing."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}

@@ -17,8 +17,11 @@ from stoker.errors import Cause
 from stoker.execution.deaths import cause_of_death, memory_kills
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.pulse import STEP_FILE, Beat, last_step
-from stoker.execution.worker import ANSWERING_THREADS, ANSWERS, Spare, Worker
+from stoker.execution.worker import Spare, Worker
 
+ANSWERS = "answers"
+"""Ray's concurrency group of what a worker answers while it trains."""
+ANSWERING_THREADS = 2
 ANSWER_S = 5.0
 """A living worker answers by then, unless it hangs with the interpreter in its hand or is still loading."""
 SPARE_BYTES = 2 << 30
@@ -67,7 +70,7 @@ class WorkerGroup:
         """Let all of them work on an attempt."""
         self._folder = folder
         self._kills = memory_kills()
-        address = self._members[0].actor.address.remote() if self.count > 1 else ""
+        address = _meanwhile(self._members[0].actor.address) if self.count > 1 else ""
         for rank, member in enumerate(self._members):
             member.beat = None
             member.result = member.actor.run.remote(str(folder), rank, self.count, address, attempt)
@@ -91,18 +94,18 @@ class WorkerGroup:
                     came[rank] = ray.get(member.beat)
                 member.beat = None
             if member.beat is None:
-                member.beat = member.actor.beat.remote()
+                member.beat = _meanwhile(member.actor.beat)
         return came
 
     def ask(self, request: str) -> None:
         """Ask all that are at work for something."""
         for member in self._members:
             if member.result is not None:
-                member.actor.ask.remote(request)
+                _meanwhile(member.actor.ask, request)
 
     def stacks(self) -> str:
         """Tell where all that are at work stand."""
-        asked = {rank: m.actor.stacks.remote() for rank, m in enumerate(self._members) if m.result is not None}
+        asked = {rank: _meanwhile(m.actor.stacks) for rank, m in enumerate(self._members) if m.result is not None}
         answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_S)
         told = []
         for rank, reference in asked.items():
@@ -124,7 +127,7 @@ class WorkerGroup:
         """Replace the dead, so that all can work on the next attempt; what lives keeps its data and libraries."""
         if self._gpus:  # a device is not to be trusted after a failure
             self.kill(range(self.count))
-        asked = {rank: m.actor.beat.remote() for rank, m in enumerate(self._members) if not m.dead}
+        asked = {rank: _meanwhile(m.actor.beat) for rank, m in enumerate(self._members) if not m.dead}
         if asked:
             ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_S)
         self.kill([rank for rank, reference in asked.items() if not _answered(reference)])
@@ -161,7 +164,7 @@ class WorkerGroup:
         spare, self._spare = self._spare, None
         if spare is not None:
             spare.take_over.remote()
-            alive = spare.beat.remote()
+            alive = _meanwhile(spare.beat)
             if ray.wait([alive], timeout=0.5)[0] and not _answered(alive):
                 return None
         return spare
@@ -189,6 +192,11 @@ class WorkerGroup:
         reason = " for want of memory" if cause is Cause.OOM_HOST else ""
         message = f"the process of worker {rank} died{reason}"
         return WorkerResult("failed", cause, message, str(error), died=True, step=max(step, 0), began=step >= 0)
+
+
+def _meanwhile(method: Any, *arguments: object) -> Any:
+    """Call a worker's method beside the one that trains; return a reference to the answer."""
+    return method.options(concurrency_group=ANSWERS).remote(*arguments)
 
 
 def _answered(reference: Any) -> bool:

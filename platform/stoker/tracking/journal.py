@@ -37,8 +37,9 @@ class Journal:
         self._last: dict[str, int] = {}
         """The last step of each metric."""
         whole = 0
-        for entry, whole in read_journal(path):
+        for entry, after in read_journal(path):
             self._last.update(dict.fromkeys(entry.metrics, entry.step))
+            whole = after
         self._file = path.open("a", encoding="utf-8")
         self._file.truncate(whole)  # a killed writer leaves half a line, and the next entry would be lost with it
 

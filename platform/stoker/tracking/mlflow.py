@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from mlflow.models import Model
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 RUN_TAG = "stoker.run"
+STATE_TAG = "stoker.state"
 LONGEST_PARAM = 6000
 LONGEST_NOTE = 5000
 REFUSED_IN_NAMES = re.compile(r"[^\w.\-: /]")
@@ -35,6 +36,8 @@ REFUSED = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERM
 """MLflow's words for what it will refuse again."""
 STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
 """Our final states, and MLflow's words for them."""
+RESTING = "SCHEDULED"
+"""MLflow's word for what is neither over nor going on: it has none for a pause."""
 
 
 class TrackedRun:
@@ -49,7 +52,7 @@ class TrackedRun:
 
     @staticmethod
     def open(header: RunHeader, tracking_uri: str, artifacts: Path | None, tags: Mapping[str, str]) -> "TrackedRun":
-        """Find the run by its tag, or create it.
+        """Find the run by its tag and let it go on, or create it.
 
         Args:
             header: who the run is.
@@ -79,9 +82,15 @@ class TrackedRun:
         return f"/#/experiments/{self.experiment_id}/runs/{self.run_id}?workflowType=machine_learning"
 
     def watch_system(self) -> None:
-        """Record CPU, memory, disk and network use while the run lasts."""
-        self._monitor = SystemMetricsMonitor(self.run_id, sampling_interval=5, tracking_uri=self._tracking_uri)
-        self._monitor.start()
+        """Record CPU, memory, disk and network use while the run lasts; again where an outage has ended it."""
+        if self._monitor is not None and self._monitor._process is not None and self._monitor._process.is_alive():
+            return
+        with suppress(MlflowException):
+            self._client.get_run(self.run_id)  # the monitor would count its steps from 0 if nobody answered
+            self._monitor = SystemMetricsMonitor(
+                self.run_id, sampling_interval=5, resume_logging=True, tracking_uri=self._tracking_uri
+            )
+            self._monitor.start()
 
     def last_step(self, key: str) -> int:
         """Tell the last step of a metric; -1 for none."""
@@ -104,6 +113,9 @@ class TrackedRun:
 
     def log_dataset(self, name: str, source: str, digest: str, context: str) -> None:
         """Say which data the run used, without copying it."""
+        inputs = self._client.get_run(self.run_id).inputs
+        if inputs and inputs.dataset_inputs:
+            return
         dataset = MetaDataset(CodeDatasetSource({"mlflow.source.name": source}), name=name, digest=digest[:36])
         entity = dataset._to_mlflow_entity()
         self._client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
@@ -122,7 +134,7 @@ class TrackedRun:
         self._client.log_artifact(self.run_id, str(file))
 
     def log_model(self, model: Any, register: str | None, step: int) -> str:
-        """Store a model as MLflow's pyfunc flavour; return its URI.
+        """Store a model as MLflow's pyfunc flavour, unless it is there already; return its URI.
 
         Args:
             model: what `execution.packaging` says the flavour needs.
@@ -132,8 +144,10 @@ class TrackedRun:
         """
         import mlflow.pyfunc
 
-        if logged := self._logged_model(register):
-            return logged
+        if stored := self._logged_model():
+            if register and not self._client.search_model_versions(f"name = '{register}' and run_id = '{self.run_id}'"):
+                mlflow.register_model(stored, register)
+            return stored
         mlflow.set_experiment(experiment_id=self.experiment_id)  # models go to the active one, whatever their run's
         info = Model.log(
             None,
@@ -147,31 +161,30 @@ class TrackedRun:
         uri: str = info.model_uri
         return uri
 
-    def _logged_model(self, register: str | None) -> str:
-        """Name the model that an attempt which was cut off right after it has logged already; empty for none."""
-        outputs = self._client.get_run(self.run_id).outputs
-        for output in outputs.model_outputs if outputs else ():
-            model = self._client.get_logged_model(output.model_id)
-            if model.status == LoggedModelStatus.READY:
-                uri = f"models:/{model.model_id}"
-                if register and not self._client.search_model_versions(f"run_id = '{self.run_id}'"):
-                    import mlflow
-
-                    mlflow.register_model(uri, register)
-                return uri
-        return ""
-
-    def rest(self, state: str, note: str, tags: Mapping[str, str]) -> None:
-        """Leave the run open, since another attempt will go on with it."""
+    def rest(self, state: str, tags: Mapping[str, str]) -> None:
+        """Say that the run stands still."""
         self._end_monitor()
-        self.set_tags({"stoker.state": state, **({"mlflow.note.content": note} if note else {}), **tags})
-        self._client.update_run(self.run_id, status="SCHEDULED")  # MLflow's word for what will run again
+        self.set_tags({STATE_TAG: state, **tags})
+        self._client.update_run(self.run_id, status=RESTING)
 
     def end(self, state: str, note: str, tags: Mapping[str, str]) -> None:
         """Bring the run to its final state, with the reason as its description."""
         self._end_monitor()
-        self.set_tags({"stoker.state": state, **({"mlflow.note.content": note} if note else {}), **tags})
+        self.set_tags({STATE_TAG: state, **({"mlflow.note.content": note} if note else {}), **tags})
         self._client.set_terminated(self.run_id, STATUS[state])
+
+    def _logged_model(self) -> str:
+        """Find the whole model that an earlier attempt of the end has stored; what it left half-stored is deleted."""
+        outputs = self._client.get_run(self.run_id).outputs
+        uri = ""
+        for output in outputs.model_outputs if outputs else ():
+            with suppress(MlflowException):  # it was deleted
+                stored = self._client.get_logged_model(output.model_id)
+                if stored.status is LoggedModelStatus.READY:
+                    uri = stored.model_uri
+                else:
+                    self._client.delete_logged_model(output.model_id)
+        return uri
 
     def _end_monitor(self) -> None:
         if self._monitor is not None:

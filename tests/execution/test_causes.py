@@ -1,0 +1,107 @@
+"""What a failed worker says."""
+
+import errno
+import importlib
+import sys
+
+import pytest
+import torch
+
+from stoker.architectures.custom import user_failure
+from stoker.errors import Cause, ClusterError, JobError, Problem, StorageError, TrainingFailed
+from stoker.execution.causes import failure
+from stoker.execution.pulse import Pulse, Stage
+
+NETWORK = """
+def forward(inputs):
+    return divide(inputs)
+
+
+def divide(inputs):
+    return inputs / 0
+"""
+
+
+@pytest.fixture
+def code(tmp_path, monkeypatch):
+    """The folder of a user's modules, where they can be imported."""
+    folder = tmp_path / "code"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+def caught(action, *arguments):
+    try:
+        action(*arguments)
+    except Exception as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (JobError([Problem("dataset", "no rows")]), Cause.BAD_DATA),
+        (TrainingFailed(Cause.NON_FINITE, "the loss became nan"), Cause.NON_FINITE),
+        (StorageError(Cause.STORAGE_AUTH, "s3://b refuses"), Cause.STORAGE_AUTH),
+        (ClusterError("the server does not answer"), Cause.INFRASTRUCTURE),
+        (torch.OutOfMemoryError("CUDA out of memory"), Cause.OOM_DEVICE),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), Cause.OOM_HOST),
+        (MemoryError(), Cause.OOM_HOST),
+        (OSError(errno.ENOSPC, "No space left on device"), Cause.DISK_FULL),
+        (
+            RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:4"),
+            Cause.INFRASTRUCTURE,
+        ),
+        (torch.distributed.DistBackendError("NCCL error"), Cause.INFRASTRUCTURE),
+        (RuntimeError("shape mismatch"), Cause.INTERNAL),
+    ],
+)
+def test_each_error_has_its_cause(error, cause, tmp_path):
+    assert failure(error, tmp_path, Pulse()).cause == cause
+
+
+def test_only_a_lost_peer_is_one(tmp_path):
+    lost = failure(torch.distributed.DistBackendError("NCCL error"), tmp_path, Pulse())
+    refused = failure(ClusterError("the server does not answer"), tmp_path, Pulse())
+    assert (lost.lost_peers, refused.lost_peers) == (True, False)
+    assert "lost its peers" in lost.message
+
+
+def test_an_error_in_the_users_code_names_their_line_and_leaves_our_frames_out(code):
+    (code / "my_network.py").write_text(NETWORK)
+    module = importlib.import_module("my_network")
+    result = failure(caught(module.forward, 1), code, Pulse())
+    sys.modules.pop("my_network")
+    assert (result.cause, result.message) == (Cause.USER_CODE, "my_network.py:7: ZeroDivisionError: division by zero")
+    assert "in divide" in result.details
+    assert "in forward" in result.details
+    assert "test_causes" not in result.details
+
+
+def test_an_error_that_was_told_as_the_users_is_told_the_same_way(code):
+    (code / "my_broken.py").write_text("import nothing_of_this_name\n")
+    error = caught(importlib.import_module, "my_broken")
+    told = TrainingFailed(Cause.USER_CODE, "")
+    told.__cause__ = error
+    result = failure(told, code, Pulse())
+    assert result.message == "my_broken.py:1: ModuleNotFoundError: No module named 'nothing_of_this_name'"
+    assert failure(user_failure(error), code, Pulse()).cause is Cause.USER_CODE
+
+
+def test_code_that_is_not_python_is_the_users(code):
+    (code / "my_typo.py").write_text("x = (\n")
+    result = failure(caught(importlib.import_module, "my_typo"), code, Pulse())
+    assert result.cause is Cause.USER_CODE
+    assert result.message.startswith("my_typo.py:1: SyntaxError:")
+
+
+def test_a_failure_knows_where_the_worker_was(tmp_path):
+    pulse = Pulse()
+    pulse.at(2, 40)
+    pulse.checkpoint = (1, 20)
+    assert not failure(RuntimeError(), tmp_path, pulse).began
+    pulse.enter(Stage.TRAINING)
+    result = failure(RuntimeError(), tmp_path, pulse)
+    assert (result.step, result.checkpoint, result.began) == (40, (1, 20), True)
