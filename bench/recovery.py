@@ -1,6 +1,6 @@
 """From the SIGKILL of one of two workers to the first new step: Stoker's runs, and bare Ray Train at its defaults.
 
-Both train on two CPU workers with a checkpoint to go on from. Stoker's arm is one long run whose workers are killed again
+Both train on two CPU workers and go on from a checkpoint. Stoker's arm is one long run whose workers are killed again
 and again; Ray Train's is a `TorchTrainer` with `max_failures`, once a round. Wall time: run it on a quiet machine.
 """
 
@@ -83,16 +83,25 @@ def recoveries(home: Path, kills: int) -> list[float]:
         driver = run.driver_pid()
         assert driver is not None
         tree = psutil.Process(driver).children(recursive=True)
-        victim = dice.choice([process for process in tree if process.name().startswith("ray::Worker")])
-        attempt, begin = run.status().attempt, time.monotonic()
+        workers = [process for process in tree if "".join(process.cmdline()[:1]).startswith("ray::Worker")]
+        assert workers, f"no worker lives: {run.record()}\n{run.log.read_text()[-2000:]}"
+        victim = dice.choice(workers)
+        attempt, begin, killed = run.status().attempt, time.monotonic(), time.time()
         os.kill(victim.pid, signal.SIGKILL)
         await_that(lambda attempt=attempt: run.status().attempt > attempt)
-        await_that(lambda: run.progress().phase == "training" and run.progress().step > run.status().checkpoint_step)
+        await_that(lambda killed=killed: steps_since(run, killed))
         found.append(time.monotonic() - begin)
     assert run.record().state is State.RUNNING
     subprocess.run([*stoker, "cancel", run.path.name, "--wait"], check=True, capture_output=True)
     await_that(lambda: not run.driver_lives())
     return found
+
+
+def steps_since(run: RunFolder, killed: float) -> bool:
+    """Tell whether a step was taken after the kill: progress that was written since is of the new attempt."""
+    written = (run.path / "progress.json").stat().st_mtime
+    progress = run.progress()
+    return written > killed + 0.3 and progress.phase == "training" and progress.step > run.status().checkpoint_step
 
 
 def ray_train(rounds: int) -> list[float]:

@@ -84,7 +84,7 @@ def kill(what: str, run: RunFolder, dice: random.Random) -> bool:
     pid = run.driver_pid()
     assert pid is not None
     tree = psutil.Process(pid).children(recursive=True)
-    workers = [process for process in tree if process.name().startswith("ray::Worker")]
+    workers = [process for process in tree if "".join(process.cmdline()[:1]).startswith("ray::Worker")]
     targets = {"worker": [dice.choice(workers)], "driver": [psutil.Process(pid)]}.get(
         what, [psutil.Process(pid), *tree]
     )

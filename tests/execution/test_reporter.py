@@ -64,6 +64,7 @@ def test_the_first_step_is_told_at_once(folder, reporter):
 def test_an_attempt_that_goes_on_repeats_nothing_and_goes_by_its_own_pace(folder, reporter):
     for number in (1, 2, 3):
         reporter.step(step(number, number / 10), recorded=True)
+    reporter.flush()
     reporter.close()
     again = Reporter(folder)
     job = parse_job("task: tabular-classification\ndataset: xor\ntraining: {epochs: 2}\n", "x.yaml").job

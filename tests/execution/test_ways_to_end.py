@@ -10,6 +10,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from stoker.tracking.journal import read_journal
 from stoker.tracking.record import State
 
 LONG = """
@@ -54,14 +55,49 @@ def test_a_killed_driver_leaves_an_interrupted_run_and_the_next_submit_sweeps(ho
     assert left == []
 
 
-def test_a_killed_worker_fails_the_run_with_its_cause(home, long_run, until):
+def test_a_pause_a_signal_and_a_cancel_leave_what_the_next_attempt_begins_with(home, long_run, until):
+    run_id = long_run.path.name
+    client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
+    until(lambda: long_run.status().checkpoint_step > 0, "a checkpoint")
+    home.stoker("pause", run_id, "--wait")
+    paused = long_run.record().status
+    assert (paused.state, paused.exit_code, paused.attempt) == (State.PAUSED, 0, 1)
+    page = client.get_run(paused.mlflow_run)
+    assert (page.info.status, page.data.tags["stoker.state"]) == ("SCHEDULED", "PAUSED")
+
+    home.stoker("resume", run_id, "--detach")
+    until(lambda: long_run.progress().step > paused.checkpoint_step, "the first new step")
+    assert long_run.record().status.attempt == 2
+    until(lambda: client.get_run(paused.mlflow_run).info.status == "RUNNING", "the page to go on")
     driver = psutil.Process(long_run.driver_pid())
-    until(lambda: _worker_of(driver) is not None, "the worker")
-    _worker_of(driver).kill()
-    until(lambda: long_run.record().state.ended, "the end")
-    status = long_run.record().status
-    assert (status.state, status.cause) == (State.FAILED, "INFRASTRUCTURE")
-    assert "worker" in status.message
+    driver.send_signal(signal.SIGTERM)
+    assert driver.wait(60) in (143, None)  # None: not our child
+    interrupted = long_run.record().status
+    assert interrupted.state is State.INTERRUPTED
+    assert "its driver was told to end" in interrupted.message
+    assert interrupted.checkpoint_step > paused.checkpoint_step
+
+    home.stoker("resume", run_id, "--detach")
+    until(lambda: long_run.progress().step > interrupted.checkpoint_step, "the first new step")
+    home.stoker("cancel", run_id, "--wait")
+    cancelled = long_run.record().status
+    assert (cancelled.state, cancelled.attempt) == (State.CANCELLED, 3)
+    page = client.get_run(cancelled.mlflow_run)
+    assert cancelled.mlflow_run == paused.mlflow_run
+    assert (page.info.status, page.data.tags["stoker.attempts"]) == ("KILLED", "3")
+    steps = [entry.step for entry, _ in read_journal(long_run.journal) if "loss/step" in entry.metrics]
+    assert steps == sorted(set(steps))
+
+
+def test_a_run_whose_time_is_over_fails_with_a_checkpoint(home, job_file):
+    home.stoker("submit", job_file(LONG), "--set", "resources.timeout=3 s", succeeds=False)
+    (run,) = (home.run(path.name) for path in home.path.glob("runs/*"))
+    status = run.record().status
+    assert (status.state, status.cause) == (State.FAILED, "TIMED_OUT")
+    assert status.checkpoint_step > 0
+    assert f"a checkpoint holds step {status.checkpoint_step}" in status.message
+    page = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}").get_run(status.mlflow_run)
+    assert (page.info.status, page.data.tags["stoker.cause"]) == ("FAILED", "TIMED_OUT")
 
 
 def test_cancelling_while_ray_starts_ends_it_as_cancelled(home, job_file, until):
@@ -109,13 +145,6 @@ def test_hanging_up_while_planning_leaves_nothing(home, job_file, until):
     assert list(home.path.glob("runs/*")) == []
     mine = [p for p in psutil.process_iter() if "--standby" in _command(p) and _home_of(p) == str(home.path)]
     until(lambda: not any(p.is_running() for p in mine), "the driver on standby to go")
-
-
-def _worker_of(driver):
-    for process in driver.children(recursive=True):
-        if process.name().startswith("ray::Worker"):
-            return process
-    return None
 
 
 def _command(process):

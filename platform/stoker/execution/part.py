@@ -36,7 +36,7 @@ RECORDED_STEPS = 2_000
 """A run records the losses of about this many steps at most."""
 NORM_EVERY = 10
 """Every so many recorded steps also have the gradient's norm, which costs a tenth of a small network's step."""
-COLLECTIVE_S = 1800.0
+COLLECTIVE_S = 600.0
 """One worker waits so long for the others at most; the driver notices a dead or a hanging one much earlier."""
 
 

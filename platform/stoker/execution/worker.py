@@ -28,18 +28,28 @@ PRELOADED = ("stoker.execution.part", "torch._dynamo")
 class Worker:
     """A process that trains. It loads its libraries before it knows its run, and serves one attempt after the other.
 
-    `address`, `ask`, `beat` and `stacks` are called while `run` works, in threads of their own.
+    `take_over`, `address`, `ask`, `beat` and `stacks` are called while the others work, in threads of their own.
     """
 
     def __init__(self) -> None:
         self._pulse = Pulse()
         self._kept: dict[Path, LoadedDataset] = {}
         """The data of the run that it served last."""
+        self._needed = threading.Event()
 
     def warm_up(self) -> None:
         """Load the libraries."""
         for module in PRELOADED:
             importlib.import_module(module)
+
+    def stand_by(self) -> None:
+        """Load the libraries and wait for the death of another worker."""
+        self.warm_up()
+        self._needed.wait()
+
+    def take_over(self) -> None:
+        """End the wait."""
+        self._needed.set()
 
     def run(self, path: str, rank: int, count: int, address: str, attempt: int) -> WorkerResult:
         """Train a run's part of this rank; every failure comes back as a cause."""
@@ -73,11 +83,3 @@ class Worker:
         for number, frame in sys._current_frames().items():
             parts.append(f"thread {names.get(number, number)}:\n{''.join(traceback.format_stack(frame))}")
         return "\n".join(parts)
-
-
-class Spare(Worker):
-    """A worker that has loaded its libraries and waits for the death of another one."""
-
-    def take_over(self) -> None:
-        """Become a worker like all others, also by the name that `ps` shows."""
-        self.__class__ = Worker  # type: ignore[assignment]  # Ray names the process by its actor's class

@@ -17,13 +17,13 @@ from stoker.errors import Cause
 from stoker.execution.deaths import cause_of_death, memory_kills
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.pulse import STEP_FILE, Beat, last_step
-from stoker.execution.worker import Spare, Worker
+from stoker.execution.worker import Worker
 
 ANSWERS = "answers"
 """Ray's concurrency group of what a worker answers while it trains."""
 ANSWERING_THREADS = 2
 ANSWER_S = 5.0
-"""A living worker answers by then, unless it hangs with the interpreter in its hand or is still loading."""
+"""A living worker answers by then, unless it hangs with the interpreter in its hand, or is still loading."""
 SPARE_BYTES = 2 << 30
 """A spare worker is kept where this much memory is free."""
 
@@ -38,6 +38,8 @@ class _Member:
     """Of `run`, as a reference; None where it is not running."""
     beat: Any = None
     """The next sign of life, as a reference."""
+    ready: bool = False
+    """Whether it has ever given one: until then its libraries are loading."""
 
 
 class WorkerGroup:
@@ -92,6 +94,7 @@ class WorkerGroup:
             if member.beat is not None and ray.wait([member.beat], timeout=0)[0]:
                 with suppress(RayError):  # `poll` tells of a dead one
                     came[rank] = ray.get(member.beat)
+                    member.ready = True
                 member.beat = None
             if member.beat is None:
                 member.beat = _meanwhile(member.actor.beat)
@@ -127,10 +130,11 @@ class WorkerGroup:
         """Replace the dead, so that all can work on the next attempt; what lives keeps its data and libraries."""
         if self._gpus:  # a device is not to be trusted after a failure
             self.kill(range(self.count))
-        asked = {rank: _meanwhile(m.actor.beat) for rank, m in enumerate(self._members) if not m.dead}
+        asked = {_meanwhile(m.actor.beat): rank for rank, m in enumerate(self._members) if not m.dead}
         if asked:
-            ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_S)
-        self.kill([rank for rank, reference in asked.items() if not _answered(reference)])
+            answers, none = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
+            self.kill(asked[answer] for answer in answers if not _alive(answer))
+            self.kill(asked[answer] for answer in none if self._members[asked[answer]].ready)
         for rank, member in enumerate(self._members):
             if member.dead:
                 self._members[rank] = _Member(self._take_spare() or self._start(rank))
@@ -138,7 +142,8 @@ class WorkerGroup:
     def keep_spare(self) -> None:
         """Have a worker in reserve from now on."""
         if self._spare_wanted and self._spare is None and psutil.virtual_memory().available > SPARE_BYTES:
-            self._spare = self._actor(Spare, cpus=0)
+            self._spare = _actor(cpus=0, gpus=0)
+            self._spare.stand_by.options(name="Spare").remote()  # `ps` shows it by this name as long as it waits
 
     def close(self) -> None:
         """End all of them, and give their place back."""
@@ -151,21 +156,19 @@ class WorkerGroup:
 
     def _start(self, rank: int) -> ActorHandle:
         if self._place is None:
-            return self._actor(Worker, cpus=0)
-        return self._actor(Worker, cpus=1, scheduling_strategy=PlacementGroupSchedulingStrategy(self._place, rank))
-
-    def _actor(self, kind: type[Worker], cpus: int, **options: Any) -> ActorHandle:
-        remote = ray.remote(num_cpus=cpus, num_gpus=self._gpus, concurrency_groups={ANSWERS: ANSWERING_THREADS})
-        actor = remote(kind).options(**options).remote()
+            actor = _actor(cpus=0, gpus=self._gpus)
+        else:
+            place = PlacementGroupSchedulingStrategy(self._place, rank)
+            actor = _actor(cpus=1, gpus=self._gpus, scheduling_strategy=place)
         actor.warm_up.remote()
         return actor
 
     def _take_spare(self) -> ActorHandle | None:
         spare, self._spare = self._spare, None
         if spare is not None:
-            spare.take_over.remote()
+            _meanwhile(spare.take_over)
             alive = _meanwhile(spare.beat)
-            if ray.wait([alive], timeout=0.5)[0] and not _answered(alive):
+            if ray.wait([alive], timeout=0.5)[0] and not _alive(alive):
                 return None
         return spare
 
@@ -191,7 +194,13 @@ class WorkerGroup:
         cause = cause_of_death(error, self._kills)
         reason = " for want of memory" if cause is Cause.OOM_HOST else ""
         message = f"the process of worker {rank} died{reason}"
-        return WorkerResult("failed", cause, message, str(error), died=True, step=max(step, 0), began=step >= 0)
+        details = str(error).splitlines()[-1]
+        return WorkerResult("failed", cause, message, details, died=True, step=max(step, 0), began=step >= 0)
+
+
+def _actor(cpus: int, gpus: int, **options: Any) -> ActorHandle:
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, concurrency_groups={ANSWERS: ANSWERING_THREADS})
+    return remote(Worker).options(**options).remote()
 
 
 def _meanwhile(method: Any, *arguments: object) -> Any:
@@ -199,10 +208,10 @@ def _meanwhile(method: Any, *arguments: object) -> Any:
     return method.options(concurrency_group=ANSWERS).remote(*arguments)
 
 
-def _answered(reference: Any) -> bool:
-    """Tell whether an answer is there, and no error instead."""
+def _alive(answer: Any) -> bool:
+    """Tell whether what came back is an answer, and no error instead."""
     try:
-        ray.get(reference, timeout=0)
+        ray.get(answer)
     except RayError:
         return False
     return True

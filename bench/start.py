@@ -1,0 +1,136 @@
+"""From a submitted job to its first step and to its end, on a Ray that is up: Stoker's workers, Ray Train and torchrun.
+
+- two workers, until the job is over: Stoker's driver (evaluation and model included) against a trivial
+  `TorchTrainer.fit` at its defaults, each on a Ray of its own that has been up for a while.
+- one worker, until its first optimizer step: Stoker's driver against a torchrun of a ten-line script.
+
+Wall time: run it on a quiet machine.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from pairing import Machine
+from stoker.execution.ray_session import embedded_ray
+from stoker.tracking.record import RunFolder, RunHeader
+
+JOB = """
+name: start
+task: tabular-classification
+architecture: {{family: mlp, hidden: [8]}}
+dataset: iris
+training: {{epochs: 1, batch_size: 64, precision: fp32}}
+resources: {{workers: {workers}, cpus: 1, gpus: 0}}
+tracking: none
+"""
+SETTLE_S = 25.0
+"""Until Ray's own processes and those that it keeps ready have loaded what they load."""
+FIT = """
+import sys, tempfile, time
+import ray, ray.train, torch
+from ray.train.torch import TorchTrainer
+def work():
+    network = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.AdamW(network.parameters())
+    network(torch.ones(8, 4)).sum().backward()
+    optimizer.step()
+ray.init(address="local", num_cpus=4, logging_level="error", log_to_driver=False, object_store_memory=100 * 2**20)
+time.sleep(float(sys.argv[1]))
+for _ in range(int(sys.argv[2])):
+    begin = time.monotonic()
+    run = ray.train.RunConfig(storage_path=tempfile.mkdtemp())
+    TorchTrainer(work, scaling_config=ray.train.ScalingConfig(num_workers=2), run_config=run).fit()
+    print("seconds", time.monotonic() - begin)
+"""
+SCRIPT = """
+import time, torch
+import torch.distributed as dist
+dist.init_process_group("gloo")
+network = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 2))
+optimizer = torch.optim.AdamW(network.parameters())
+network(torch.ones(8, 4)).sum().backward()
+optimizer.step()
+print("step", time.time(), flush=True)
+"""
+
+
+def ours(workers: int, rounds: int, home: Path) -> tuple[list[float], list[float]]:
+    """Run jobs one after the other on one Ray; return the seconds to the first step and to the end of each."""
+    from stoker.execution.requests import Stop
+    from stoker.execution.watch import Watch
+    from stoker.execution.worker_group import WorkerGroup
+
+    steps, ends = [], []
+    nobody: Stop | None = None
+    with embedded_ray(cpus=workers):
+        time.sleep(SETTLE_S)
+        for number in range(rounds):
+            begin, began = time.monotonic(), time.time()
+            folder = RunFolder(home / "runs" / f"start-{workers}-{number}")
+            header = RunHeader(folder.path.name, "start", "", "", "", began, time.time_ns(), "", "")
+            folder.create(header, JOB.format(workers=workers))
+            group = WorkerGroup(workers, 0, spare=False)
+            group.begin(folder.path, 1)
+            result = Watch(group, lambda: nobody, lambda _: None).follow()
+            group.close()
+            ends.append(time.monotonic() - begin)
+            assert result.outcome == "succeeded", result
+            steps.append(first_step(folder) - began)
+    return steps, ends
+
+
+def first_step(folder: RunFolder) -> float:
+    """Return when the first step was recorded, in seconds since 1970."""
+    from stoker.tracking.journal import read_journal
+
+    entry, _ = next(read_journal(folder.journal))
+    return entry.time_ms / 1000
+
+
+def fits(rounds: int) -> list[float]:
+    done = subprocess.run([sys.executable, "-c", FIT, str(SETTLE_S), str(rounds)], capture_output=True, text=True)
+    found = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("seconds")]
+    assert len(found) == rounds, done.stderr[-2000:]
+    return found
+
+
+def torchruns(rounds: int, folder: Path) -> list[float]:
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    found = []
+    for _ in range(rounds):
+        begin = time.time()
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1", str(script)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        found += [float(line.split()[1]) - begin for line in done.stdout.splitlines() if line.startswith("step")]
+    return found
+
+
+def told(name: str, seconds: list[float]) -> float:
+    median = statistics.median(seconds)
+    print(f"  {name:44} median {median:5.2f} s ({min(seconds):.2f} to {max(seconds):.2f}), {len(seconds)} times")
+    return median
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    machine = Machine()
+    with tempfile.TemporaryDirectory() as place:
+        _, two = ours(2, rounds, Path(place))
+        one, _ = ours(1, rounds, Path(place))
+        peers = fits(rounds)
+        launched = torchruns(rounds, Path(place))
+    print("Ray is up, two workers, submitted until over")
+    ratio = told("stoker", two) / told("TorchTrainer.fit, defaults", peers)
+    print(f"  {ratio:.2f} of TorchTrainer's time")
+    print("Ray is up, one worker, submitted until the first step")
+    ratio = told("stoker", one) / told("torchrun", launched)
+    print(f"  {ratio:.2f} of torchrun's time")
+    machine.describe()

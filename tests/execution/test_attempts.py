@@ -1,0 +1,121 @@
+"""Runs that fail and go on by themselves, or do not."""
+
+import os
+import signal
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from stoker.tracking.journal import read_journal
+from stoker.tracking.record import State
+
+DIGITS = """
+name: digits
+task: image-classification
+architecture: {family: mlp, hidden: [32]}
+dataset: digits
+training: {epochs: 400, batch_size: 64, precision: fp32}
+resources: {cpus: 1}
+"""
+CUSTOM = """
+name: own
+task: tabular-classification
+architecture: {family: custom, class: "own:Network", fault: FAULT}
+dataset: iris
+training: {epochs: 500, batch_size: 64, precision: fp32, checkpoint: {every: 4 steps}}
+resources: {cpus: 1}
+tracking: none
+"""
+NETWORK = """
+import os
+
+import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    def __init__(self, fault):
+        super().__init__()
+        self.fault, self.layer = fault, nn.Linear(4, 3)
+        self.register_buffer("steps", torch.tensor(0))
+
+    def forward(self, numbers):
+        self.steps += self.training
+        if self.steps == 30:
+            if self.fault == "dies":
+                os._exit(1)
+            return self.wrong(numbers)
+        return self.layer(numbers)
+
+    def wrong(self, numbers):
+        return numbers @ self.layer.weight
+"""
+
+
+def test_two_workers_of_which_one_is_killed_and_then_the_driver_give_the_result_of_one(home, job_file, until):
+    alone = home.run(home.json("submit", job_file(DIGITS))["id"])
+    job = home.json("submit", job_file(DIGITS), "--set", "resources.workers=2", "--detach")
+    run = home.run(job["id"])
+    until(lambda: run.progress().step > 400, "the first epochs", 120)
+    workers = _workers_of(run)
+    assert len(workers) == 2
+    workers[1].kill()
+    until(lambda: run.status().attempt == 2, "another attempt", 120)
+    seen = run.status().checkpoint_step
+    assert seen > 0
+    until(lambda: run.status().checkpoint_step > seen, "its first checkpoint", 120)
+    os.kill(run.driver_pid(), signal.SIGKILL)
+    until(lambda: not run.driver_lives(), "the lease to end")
+    assert run.record().state is State.INTERRUPTED
+    home.stoker("resume", run.path.name)
+    status = run.record().status
+    assert (status.state, status.attempt) == (State.SUCCEEDED, 3)
+
+    expected, found = _points(alone), _points(run)
+    assert found.keys() == expected.keys()
+    early = [point for point in expected if point[1] <= 2 * 23]
+    assert {point: found[point] for point in early} == pytest.approx({p: expected[p] for p in early}, abs=1e-5)
+    client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("digits")
+    assert len(client.search_runs([experiment.experiment_id])) == 2
+    for key in {key for key, _ in found}:
+        stored = sorted((metric.step, metric.value) for metric in client.get_metric_history(status.mlflow_run, key))
+        assert stored == sorted((step, value) for (name, step), value in found.items() if name == key)
+    page = client.get_run(status.mlflow_run)
+    assert (page.info.status, page.data.tags["stoker.attempts"]) == ("FINISHED", "3")
+    assert len(page.outputs.model_outputs) == 1
+
+
+def test_a_users_error_at_the_same_step_twice_ends_the_run_with_their_line(home, job_file, tmp_path):
+    (tmp_path / "own.py").write_text(NETWORK)
+    home.stoker("submit", job_file(CUSTOM.replace("FAULT", "raises")), succeeds=False)
+    (run,) = (home.run(path.name) for path in home.path.glob("runs/*"))
+    status = run.record().status
+    assert (status.state, status.cause, status.attempt) == (State.FAILED, "USER_CODE", 2)
+    assert status.message.startswith("own.py:23: RuntimeError: ")
+    log = run.log.read_text()
+    assert "in wrong" in log
+    assert "stoker/training" not in log
+    assert status.checkpoint_step == 28
+
+
+def test_a_worker_that_dies_at_the_same_step_each_time_is_a_crash_loop(home, job_file, tmp_path):
+    (tmp_path / "own.py").write_text(NETWORK)
+    home.stoker("submit", job_file(CUSTOM.replace("FAULT", "dies")), succeeds=False)
+    (run,) = (home.run(path.name) for path in home.path.glob("runs/*"))
+    status = run.record().status
+    assert (status.state, status.cause, status.attempt) == (State.FAILED, "CRASH_LOOP", 3)
+    assert "after step 29" in status.message
+
+
+def _workers_of(run):
+    tree = psutil.Process(run.driver_pid()).children(recursive=True)
+    return [process for process in tree if process.name().startswith("ray::Worker")]
+
+
+def _points(run):
+    """Read every value of the journal by key and step; none is there twice."""
+    points = [((key, e.step), value) for e, _ in read_journal(run.journal) for key, value in e.metrics.items()]
+    assert len(points) == len(dict(points))
+    return dict(points)
