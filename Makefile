@@ -19,7 +19,7 @@ demo: setup
 	@echo "The MLflow page of it:  $(BIN)/stoker ui @last"
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --session-timeout 2400
 
 lint: setup
 	$(BIN)/ruff format --check .

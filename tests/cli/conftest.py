@@ -71,15 +71,15 @@ def stoker(home: Path) -> Callable[..., int]:
     return lambda *arguments: main(["--home", str(home), *map(str, arguments)])
 
 
-def await_that(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
+def await_that(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
+    deadline = time.monotonic() + deadline_s
     while not condition():
-        assert time.monotonic() < deadline, f"waited {DEADLINE_S:g} s for {what}"
+        assert time.monotonic() < deadline, f"waited {deadline_s:g} s for {what}"
         time.sleep(0.01)
 
 
 @pytest.fixture
-def until() -> Callable[[Callable[[], bool], str], None]:
+def until() -> Callable[..., None]:
     return await_that
 
 

@@ -4,13 +4,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import click
 import pytest
 
 from stoker.cli.mlflow_server import free_port
+from stoker.tracking.history import runs
 from stoker.tracking.record import RunFolder, State
 
 SOURCE = Path(__file__).parents[2] / "platform"
@@ -46,34 +46,39 @@ def test_submit_starts_nothing_without_its_tracking_server(stoker, home, tmp_pat
     assert not home.exists()
 
 
-def test_submit_shows_the_plan_and_stays_until_the_run_rests(starting, home, job, until, capsys):
-    def rest_once_it_runs() -> None:
-        until(lambda: any(RunFolder(path).record().state is State.RUNNING for path in home.glob("runs/*")), "the run")
-        starting("pause", "iris", "-o", "json")
+@pytest.fixture
+def submitting(home: Path, job: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Submit in a process of its own, with a driver that does not train."""
+    started: list[subprocess.Popen[str]] = []
 
-    resting = threading.Thread(target=rest_once_it_runs)
-    resting.start()
-    assert starting("submit", job) == 0
-    resting.join()
-    shown, run = click.unstyle(capsys.readouterr().out), the_run(home).path.name
+    def start(*arguments: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", SUBMIT, str(DRIVER), "--home", str(home), "submit", str(job), *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_submit_shows_the_plan_and_stays_until_the_run_rests(starting, submitting, home, until):
+    process = submitting()
+    until(lambda: any(run.record().state is State.RUNNING for run in runs(home)), "the run", 60)
+    assert starting("pause", "iris", "-o", "json") == 0
+    shown, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (0, "")
+    run = the_run(home).path.name
     assert "2 epochs of 8 steps, 16 steps in all, 16 samples each\nruns on     this machine" in shown
     assert f"\nrun {run}\n" in shown
     assert f"PAUSED  {run} after" in shown
     assert f"next:\n  stoker resume {run}  go on from the checkpoint\n" in shown
 
 
-def submitting(home: Path, *arguments: object) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", SUBMIT, str(DRIVER), "--home", str(home), "submit", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
-    )
-
-
-def test_processes_that_submit_with_one_key_at_once_get_one_run(starting, home, job):
-    processes = [submitting(home, job, "--key", "nightly", "-d") for _ in range(3)]
+def test_processes_that_submit_with_one_key_at_once_get_one_run(starting, submitting, home):
+    processes = [submitting("--key", "nightly", "-d") for _ in range(3)]
     shown = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     run = the_run(home)

@@ -15,7 +15,7 @@ name: digits
 task: image-classification
 architecture: {family: mlp, hidden: [32]}
 dataset: digits
-training: {epochs: 400, batch_size: 64, precision: fp32}
+training: {epochs: 250, batch_size: 64, precision: fp32}
 resources: {cpus: 1}
 """
 CUSTOM = """

@@ -14,7 +14,7 @@ from stoker.storage import open_storage, read_manifest
 from stoker.tracking.journal import read_journal
 from stoker.tracking.record import RunFolder, State
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 PROBES = Path(__file__).parents[1] / "probes"
 CNN = """

@@ -1,6 +1,8 @@
 """An attempt as its driver sees it, with workers that only say what they are told to say."""
 
 import itertools
+import time
+from dataclasses import replace
 
 from stoker.errors import Cause
 from stoker.execution.outcome import WorkerResult
@@ -100,6 +102,13 @@ class Moving(Workers):
         return {0: beat(signs=next(self.signs))}
 
 
+class Deaf(Moving):
+    """It also hears nothing."""
+
+    def ask(self, request):
+        self.asked.append(request)
+
+
 def test_a_request_is_handed_on_and_heard():
     workers = Workers(2, beats={0: beat(), 1: beat()})
     result = follow_and_stop(workers)
@@ -109,10 +118,6 @@ def test_a_request_is_handed_on_and_heard():
 
 
 def test_workers_that_do_not_hear_a_request_are_ended():
-    class Deaf(Moving):
-        def ask(self, request):
-            self.asked.append(request)
-
     workers = Deaf(1)
     assert follow_and_stop(workers) == WorkerResult("stopped", step=5, began=True, checkpoint=(1, 4))
     assert workers.asked
@@ -120,9 +125,17 @@ def test_workers_that_do_not_hear_a_request_are_ended():
 
 
 def test_who_has_not_begun_to_train_is_not_waited_for():
-    workers = Workers(2)
-    assert follow(workers, Stop.CANCEL).outcome == "stopped"
-    assert (workers.killed, workers.asked) == ([0, 1], [])
+    class Loading(Deaf):
+        def beats(self):
+            return {0: beat(Stage.LOADING)}
+
+    workers = Loading(2)
+    began = time.monotonic()
+    assert (
+        Watch(workers, lambda: Stop.CANCEL, lambda _: None, replace(SHORT, patience_s=60)).follow().outcome == "stopped"
+    )
+    assert workers.killed == [0, 1]
+    assert time.monotonic() - began < 10
 
 
 def test_workers_that_get_no_further_hang_and_the_log_has_their_stacks(capsys):

@@ -90,7 +90,7 @@ def test_a_pause_a_signal_and_a_cancel_leave_what_the_next_attempt_begins_with(h
 
 
 def test_a_run_whose_time_is_over_fails_with_a_checkpoint(home, job_file):
-    home.stoker("submit", job_file(LONG), "--set", "resources.timeout=3 s", succeeds=False)
+    home.stoker("submit", job_file(LONG), "--set", "resources.timeout=12 s", succeeds=False)
     (run,) = (home.run(path.name) for path in home.path.glob("runs/*"))
     status = run.record().status
     assert (status.state, status.cause) == (State.FAILED, "TIMED_OUT")

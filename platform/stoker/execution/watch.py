@@ -1,5 +1,6 @@
 """One attempt, watched until it ends: who failed first, who hangs, and what somebody asks for meanwhile."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +24,8 @@ class Limits:
     beat_s: float = 1.0
     """Between two signs of life."""
     patience_s: float = 30.0
-    """Workers that were asked to stop have this long to write their checkpoint."""
+    """Workers that were asked to stop have this long to write their checkpoint; who has not begun to train has none to
+    write, and a beat's time to say otherwise."""
     survivors_s: float = 10.0
     """Where one worker has failed, the others notice by then, or never."""
     spare_after_s: float = 10.0
@@ -85,8 +87,7 @@ class Watch:
         self._results: dict[int, WorkerResult] = {}
         self._limits = limits
         self._paces = [Pace(limits) for _ in range(group.count)]
-        self._patience_ends = self._survivors_end = float("inf")
-        self._trained_s = 0.0
+        self._asked = self._survivors_end = self._training_since = math.inf
 
     def follow(self) -> WorkerResult:
         """Return how the attempt ended, all its workers considered."""
@@ -99,11 +100,11 @@ class Watch:
             before = now
             self._let_go(now)
             asked = self._obey(now)
-            if now - heard >= self._limits.beat_s:
+            if asked:
+                self._group.ask("stop")
+            if asked or not self._paces[0].began or now - heard >= self._limits.beat_s:
                 heard = now
-                self._listen()
-                if asked:
-                    self._group.ask("stop")
+                self._listen(now)
         return verdict(self._results)
 
     def _running(self) -> list[int]:
@@ -121,12 +122,13 @@ class Watch:
         """Hand a request on, and insist on it; return whether there is one."""
         if self._stop() is None:
             return False
-        self._patience_ends = min(self._patience_ends, now + self._limits.patience_s)
-        if now >= self._patience_ends or not self._paces[0].began:
+        self._asked = min(self._asked, now)
+        patience_s = self._limits.patience_s if self._paces[0].began else self._limits.beat_s
+        if now >= self._asked + patience_s:
             self._kill(WorkerResult("stopped"))
         return True
 
-    def _listen(self) -> None:
+    def _listen(self, now: float) -> None:
         """Take in signs of life, and the absence of them."""
         beats = self._group.beats()
         for rank, beat in beats.items():
@@ -134,8 +136,8 @@ class Watch:
         if (first := beats.get(0)) is not None:
             self._told(first)
             if first.stage is Stage.TRAINING:
-                self._trained_s += self._limits.beat_s
-        if self._trained_s >= self._limits.spare_after_s:
+                self._training_since = min(self._training_since, now)
+        if now >= self._training_since + self._limits.spare_after_s:
             self._group.keep_spare()
         running = self._running()
         silent = [rank for rank in running if self._paces[rank].silent]
