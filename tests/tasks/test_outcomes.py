@@ -47,14 +47,14 @@ def test_cross_entropy_is_a_sum_and_what_it_counts(weight):
     each = torch.log(torch.exp(logits).sum(1)) - logits[torch.arange(3), rows.target]
     counted = torch.ones(3) if weights is None else weights
     objective = CrossEntropy(Given())
-    for losses in (objective(rows, "network", NoNoise()), objective.evaluate(rows)[0]):
+    for losses in (objective(rows, "network", NoNoise()), objective.evaluate(rows, NoNoise())[0]):
         torch.testing.assert_close(losses["loss"].total, (each * counted).sum())
         assert float(losses["loss"].weight) == float(counted.sum())
 
 
 def test_squared_error_is_in_units_of_the_variance():
     rows = Rows({"numbers": torch.tensor([[0.0], [1.0]])}, torch.tensor([100.0, 130.0]), None)
-    losses, output = SquaredError(Given(), VALUE).evaluate(rows)
+    losses, output = SquaredError(Given(), VALUE).evaluate(rows, NoNoise())
     assert float(losses["loss"].total) == pytest.approx(0 + 4)
     assert output.shape == (2, 1)
 
