@@ -75,7 +75,7 @@ def ours(workers: int, rounds: int, home: Path) -> tuple[list[float], list[float
             header = RunHeader(folder.path.name, "start", "", "", "", began, time.time_ns(), "", "")
             folder.create(header, JOB.format(workers=workers))
             group = WorkerGroup(workers, 0, spare=False)
-            group.begin(folder.path, 1)
+            group.begin(folder, 1)
             result = Watch(group, lambda: nobody, lambda _: None).follow()
             group.close()
             ends.append(time.monotonic() - begin)

@@ -129,7 +129,9 @@ CAUSES: dict[Cause, CauseRow] = {
     Cause.OOM_HOST: CauseRow(
         Turn.AUTHOR, Retry.SMALLER, 1, "use smaller images or fewer rows, or a machine with more memory"
     ),
-    Cause.TIMED_OUT: CauseRow(Turn.AUTHOR, Retry.NEVER, 1, "raise resources.timeout, then resume"),
+    Cause.TIMED_OUT: CauseRow(
+        Turn.AUTHOR, Retry.NEVER, 1, "resume: it gets as long again; a longer resources.timeout needs a new run"
+    ),
     Cause.INTERNAL: CauseRow(Turn.AUTHOR, Retry.NEVER, 1, "read the log: it ends with the traceback"),
     # the operator's turn
     Cause.DISK_FULL: CauseRow(Turn.OPERATOR, Retry.NEVER, 1, "free space where the runs are kept, then resume"),

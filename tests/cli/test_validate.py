@@ -4,6 +4,10 @@ import json
 
 import pytest
 
+from stoker.cli.job_files import load
+from stoker.cli.session import Session
+from stoker.tracking.record import RunStatus, State
+
 WRONG = """task: image-classification
 architecture:
   family: cnn
@@ -34,6 +38,33 @@ def test_all_mistakes_come_at_once(stoker, job, capsys):
     assert head == f"{job}: 2 problems"
     assert first.split()[:2] == ["4:3", "architecture.channles"]
     assert second.split()[:2] == ["6:20", "training.epochs"]
+
+
+def starting_from(job, start):
+    job.write_text(f"task: image-classification\ndataset: digits\ntraining: {{start_from: '{start}'}}\n")
+    return job
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("run:nobody", "no run 'nobody'"),
+        ("run:digits", "digits-00000001 is FAILED and has no model"),
+        ("nowhere", "no saved model in 'nowhere' (weights.safetensors is missing)"),
+    ],
+)
+def test_weights_that_are_not_there_are_a_mistake_of_the_file(stoker, job, make_run, capsys, start, message):
+    make_run(status=RunStatus(State.FAILED, cause="BAD_DATA"))
+    assert stoker("validate", starting_from(job, start)) == 2
+    error = capsys.readouterr().err
+    assert "3:24  training.start_from" in error
+    assert message in error
+
+
+def test_weights_are_those_of_the_run_that_a_name_means_now(home, job, make_run):
+    make_run().model.mkdir()
+    loaded = load(Session(str(home)), str(starting_from(job, "run:digits")), ())
+    assert loaded.job.training.start_from == "run:digits-00000001"
 
 
 def test_mistakes_as_json_have_their_places(stoker, job, capsys):

@@ -6,6 +6,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stoker.clusters.page import close_page
+from stoker.tracking.journal import Journal
 from stoker.tracking.record import RunFolder, RunHeader, RunStatus, State
 
 
@@ -28,6 +29,22 @@ def test_the_page_ends_with_the_run(cluster, settings, paused):
     assert cluster.cancel(paused(settings.tracking_uri, page)) == ""
     ended = client.get_run(page)
     assert (ended.info.status, ended.data.tags["stoker.state"]) == ("KILLED", "CANCELLED")
+
+
+def test_what_the_driver_did_not_come_to_record_is_on_the_page(cluster, settings, paused):
+    settings.home.mkdir()
+    client = MlflowClient(settings.tracking_uri)
+    experiment = client.create_experiment("pages", str(settings.artifacts))
+    page = client.create_run(experiment, tags={"stoker.run": "a-1"}).info.run_id
+    folder = paused(settings.tracking_uri, page)
+    journal = Journal(folder.journal)
+    for step in range(1, 4):
+        journal.append(step, 1, {"loss/step": 1.0 / step})
+    journal.close()
+    client.log_metric(page, "loss/step", 1.0, step=1)  # as far as the driver came
+    assert cluster.cancel(folder) == ""
+    history = client.get_metric_history(page, "loss/step")
+    assert sorted((metric.step, metric.value) for metric in history) == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
 
 
 def test_a_server_that_is_gone_is_said_and_the_run_has_ended(cluster, paused):

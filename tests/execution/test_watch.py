@@ -4,6 +4,8 @@ import itertools
 import time
 from dataclasses import replace
 
+import pytest
+
 from stoker.errors import Cause
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.pulse import Beat, Stage
@@ -14,6 +16,8 @@ SHORT = Limits(
     poll_s=0.01,
     beat_s=0.01,
     patience_s=0.1,
+    rest_s=0.3,
+    saving_s=0.6,
     survivors_s=0.1,
     spare_after_s=0.05,
     silent_s=0.3,
@@ -122,6 +126,37 @@ def test_workers_that_do_not_hear_a_request_are_ended():
     assert follow_and_stop(workers) == WorkerResult("stopped", step=5, began=True, checkpoint=(1, 4))
     assert workers.asked
     assert workers.killed == [0]
+
+
+@pytest.mark.parametrize(
+    ("stop", "stage", "seconds"),
+    [
+        (Stop.CANCEL, Stage.TRAINING, 0.1),
+        (Stop.TERMINATE, Stage.TRAINING, 0.1),
+        (Stop.PAUSE, Stage.TRAINING, 0.3),
+        (Stop.TIMEOUT, Stage.TRAINING, 0.3),
+        (Stop.PAUSE, Stage.SAVING, 0.6),
+        (Stop.CANCEL, Stage.SAVING, 0.6),
+    ],
+)
+def test_the_more_there_is_to_lose_the_longer_a_request_may_take(stop, stage, seconds):
+    class Busy(Deaf):
+        def beats(self):
+            return {0: beat(stage, signs=next(self.signs))}
+
+    told = []
+    began = time.monotonic()
+    assert Watch(Busy(1), lambda: stop if told else None, told.append, SHORT).follow().outcome == "stopped"
+    assert time.monotonic() - began >= seconds
+
+
+def test_a_checkpoint_that_takes_long_is_no_hang():
+    pace = Pace(Limits())
+    pace.take(beat(Stage.SAVING))
+    pace.wait(500)
+    assert not pace.hangs
+    pace.wait(200)
+    assert pace.hangs
 
 
 def test_who_has_not_begun_to_train_is_not_waited_for():

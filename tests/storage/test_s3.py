@@ -210,6 +210,20 @@ def test_more_objects_than_a_page_are_listed(
     assert bucket_storage("").keys("run") == [f"run/{number:02}" for number in range(25)]
 
 
+def test_a_listing_that_breaks_off_begins_anew(bad_line: Any, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")
+    names = [f"run/{number:02}" for number in range(25)]
+    for name in names:
+        s3.put_object(Bucket="models", Key=f"team/{name}")
+    broken = iter(range(BEYOND_BOTOCORE))
+    bad_line.rule = lambda _method, path: (
+        "internal error" if "continuation-token" in path and next(broken, None) is not None else ""
+    )
+
+    assert S3Storage("models", "team", part_bytes=PART_BYTES).keys("run") == names
+    assert bad_line.seen["internal error"] == BEYOND_BOTOCORE
+
+
 def test_strange_names_are_keys_too(s3: Any, bucket_storage: Callable[[str], S3Storage]) -> None:
     storage = bucket_storage("")
     for key in ("a b/ü+%41", "a b/x&y=z?#"):

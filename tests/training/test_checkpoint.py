@@ -193,7 +193,7 @@ def test_a_finished_run_is_trained_on_from_its_last_weights_with_its_schedule_be
     events = list(attempt("r", state, Checkpoints(open_storage(str(tmp_path / "a")), "", 2, 1), 1, lambda: ""))
     before = [e for e in events if isinstance(e, EpochEnd)][-1].metrics["loss/train"]
     again = start(assemble(iris))
-    assert Checkpoints(open_storage(str(tmp_path / "a")), "", 2, 1).begin_from(again) is not None
+    Checkpoints(open_storage(str(tmp_path / "a")), "", 2, 1).begin_from(again)
     assert (again.epoch, again.step, again.reason) == (0, 0, "")
     assert again.schedule.learning_rate == start(assemble(iris)).schedule.learning_rate
     more = list(train("s", again))

@@ -74,6 +74,17 @@ def test_pictures_are_exact_over_uneven_batches(make_job):
     assert metrics["accuracy"] == pytest.approx(float((logits.argmax(1) == samples.target).double().mean()))
 
 
+def test_where_fewer_samples_fit_at_once_the_result_stays(make_job):
+    training = {"batch_size": 64, "precision": "fp32"}
+    whole = assemble(prepare(make_job("image-classification", "digits", architecture="mlp", training=training)))
+    training["micro_batch"] = 7
+    pieces = assemble(prepare(make_job("image-classification", "digits", architecture="mlp", training=training)))
+    most = []
+    pieces.objective.network.register_forward_hook(lambda _module, _inputs, output: most.append(len(output)))
+    assert evaluate(pieces, "train", "fp32") == pytest.approx(evaluate(whole, "train", "fp32"), abs=1e-6)
+    assert max(most) == 7
+
+
 def test_evaluation_changes_nothing(make_job):
     job = make_job("tabular-classification", "xor", architecture={"family": "mlp", "dropout": 0.5})
     assembly = assemble(prepare(job))

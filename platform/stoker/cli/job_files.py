@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,53 @@ def load(session: Session, job: str, sets: Sequence[str]) -> "LoadedJob":
 
     if job == "-":
         text = decode(sys.stdin.buffer.read(SIZE_LIMIT + 1), STANDARD_INPUT)
-        return parse_job(text, STANDARD_INPUT, sets, inspect)
-    if job.startswith(("run:", "@")):
+        loaded = parse_job(text, STANDARD_INPUT, sets, inspect)
+    elif job.startswith(("run:", "@")):
         folder = session.find(job)  # of a run the resolved file, so that it is repeated
-        return load_job(folder.resolved if folder.resolved.exists() else folder.job, sets, inspect, folder.code)
-    return load_job(_existing(job), sets, inspect)
+        loaded = load_job(folder.resolved if folder.resolved.exists() else folder.job, sets, inspect, folder.code)
+    else:
+        loaded = load_job(_existing(job), sets, inspect)
+    return _with_weights(session, loaded)
+
+
+def _with_weights(session: Session, loaded: "LoadedJob") -> "LoadedJob":
+    """Say once and for all which weights training begins with: a name means its newest run, which will be another one.
+
+    Raises:
+        JobError: they are not there.
+
+    """
+    start = loaded.job.training.start_from
+    if start is None:
+        return loaded
+    from stoker.spec.loading import locate
+
+    try:
+        meant = _weights(session, start)
+    except NotFound as error:
+        problem = Problem("training.start_from", str(error))
+        raise JobError(locate([problem], loaded.marks), loaded.origin) from error
+    training = loaded.job.training.model_copy(update={"start_from": meant})
+    return replace(loaded, job=loaded.job.model_copy(update={"training": training}))
+
+
+def _weights(session: Session, start: str) -> str:
+    """Name the run by its id, or the folder by its whole path.
+
+    Raises:
+        NotFound: there is no model.
+
+    """
+    if not start.startswith("run:"):
+        folder = Path(start).expanduser().absolute()
+        if not (folder / "weights.safetensors").is_file():
+            raise NotFound(f"no saved model in '{start}' (weights.safetensors is missing)")
+        return str(folder)
+    run = session.find(start)
+    record = run.record()
+    if not run.model.exists() and not record.status.model_uri:
+        raise NotFound(f"{record.id} is {record.state} and has no model")
+    return f"run:{record.id}"
 
 
 def _existing(job: str) -> Path:

@@ -2,7 +2,10 @@
 
 from stoker.settings import Settings, is_server
 from stoker.tracking.health import silence
-from stoker.tracking.record import RunRecord
+from stoker.tracking.journal import Shipper
+from stoker.tracking.record import RunFolder, RunRecord
+
+PATIENCE_S = 10.0
 
 
 def close_page(record: RunRecord, settings: Settings) -> str:
@@ -19,7 +22,13 @@ def close_page(record: RunRecord, settings: Settings) -> str:
         from stoker.tracking.mlflow import TrackedRun  # seconds, for those alone who cancel a run at rest
 
         artifacts = settings.artifacts if settings.embedded else None
-        TrackedRun.open(record.header, uri, artifacts, {}).end(record.state, "", {})
+        page = TrackedRun.open(record.header, uri, artifacts, {})
+        shipper = Shipper(RunFolder(record.folder).journal, page)
+        shipper.start()
+        lost = shipper.close(PATIENCE_S)  # what its driver did not come to
+        page.end(record.state, "", {})
+        if lost:
+            return f"{lost} values of metrics did not reach it"
     except Exception as error:  # the run's own record is what counts, and that is written
         return f"{type(error).__name__}: {error}".splitlines()[0]
     return ""

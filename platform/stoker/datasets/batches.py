@@ -27,6 +27,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def pieces(self, size: int) -> "Iterator[Batch]":
+        """Cut it into batches of at most so many samples."""
+        for start in range(0, len(self), size):
+            rows = slice(start, min(start + size, len(self)))
+            inputs = {name: value[rows] for name, value in self.inputs.items()}
+            weight = None if self.weight is None else self.weight[rows]
+            yield Batch(inputs, self.target[rows], weight, self.ids[rows], rows)
+
 
 @dataclass(frozen=True)
 class Step:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from stoker.errors import Cause, ClusterError, JobError, NotFound, StorageError, TrainingFailed
+from stoker.errors import Cause, ClusterError, Damaged, JobError, NotFound, StorageError, TrainingFailed
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.pulse import Pulse
 
@@ -32,7 +32,7 @@ def failure(error: Exception, code: Path, pulse: Pulse) -> WorkerResult:
             cause, message = Cause.BAD_DATA, str(error)
         case StorageError():
             cause, message = error.cause, str(error)
-        case ClusterError():
+        case ClusterError() | Damaged():
             cause, message = Cause.INFRASTRUCTURE, str(error)
         case TrainingFailed() if error.cause is not Cause.USER_CODE or error.__cause__ is None:
             cause, message = error.cause, error.message

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoker.errors import CAUSES, Cause, Retry
 from stoker.execution.outcome import WorkerResult
-from stoker.execution.pulse import Beat
+from stoker.execution.pulse import Beat, Stage
 from stoker.execution.recording import Recording
 from stoker.execution.requests import Requests, Stop
 from stoker.execution.resolved import micro_batch, shrink_resolved
@@ -24,6 +24,7 @@ from stoker.spec.section import time_seconds
 from stoker.tracking.record import RunFolder, RunStatus, State, now
 
 if TYPE_CHECKING:
+    from stoker.execution.durable import Durable
     from stoker.execution.worker_group import WorkerGroup
 
 TERMINATED = 128 + signal.SIGTERM
@@ -31,13 +32,22 @@ TERMINATED = 128 + signal.SIGTERM
 
 
 class Driver:
-    """Takes a run from its folder to one final state, or to where it rests."""
+    """Takes a run from its folder to one final state, or to where it rests.
 
-    def __init__(self, folder: RunFolder, terminated: threading.Event) -> None:
+    Args:
+        folder: of the run.
+        terminated: set once this process is told to end.
+        durable: what outlives the folder, where that goes with the pod that it is in.
+
+    """
+
+    def __init__(self, folder: RunFolder, terminated: threading.Event, durable: "Durable | None" = None) -> None:
         self._folder = folder
+        self._durable = durable
         self._lock = threading.Lock()
         came = folder.status()
         self._status = RunStatus(
+            reopened=came.reopened,
             started=came.started or now(),
             mlflow_run=came.mlflow_run,
             url=came.url,
@@ -50,10 +60,20 @@ class Driver:
         self._recording = Recording(folder, load_settings(), self._announce)
         self._resources: Resources | None = None
 
-    def run(self, group: "WorkerGroup", session: Path) -> int:
-        """Let the workers train; whatever happens, the record says so."""
+    def run(self, group: "WorkerGroup", session: Path | None = None) -> int:
+        """Let the workers train; whatever happens, the record says so.
+
+        Args:
+            group: the workers.
+            session: the folder of a Ray that belongs to this run alone.
+
+        """
         note = self._folder.path / "ray_session"
-        note.write_text(str(session), encoding="utf-8")
+        if session is not None:
+            note.write_text(str(session), encoding="utf-8")
+        if self._durable:
+            self._durable.recall_journal()
+            self._durable.start()
         self._recording.start()
         try:
             result = self._attempts(group)
@@ -62,7 +82,10 @@ class Driver:
             result = WorkerResult("failed", Cause.INTERNAL, f"{type(error).__name__}: {error}")
         finally:
             note.unlink(missing_ok=True)
-        return self._end(result)
+        code = self._end(result)
+        if self._durable and not self._durable.close():
+            print("the storage did not take the last state of the run", file=sys.stderr)  # noqa: T201 - the run's log
+        return code
 
     def stop(self, message: str) -> int:
         """End a run for which no workers could be started, or that somebody stopped before they were."""
@@ -92,14 +115,20 @@ class Driver:
     def _attempt(self, group: "WorkerGroup") -> WorkerResult:
         number = self._status.attempt + 1
         self._say(state=State.RUNNING, attempt=number, phase="", cause="", message="")
-        group.begin(self._folder.path, number)
+        if self._durable and number > 1:
+            self._durable.recall_journal()  # the first worker may have died with what was not here yet
+        group.begin(self._folder, number)
         if self._resources is None:  # read while the workers begin
             known = self._folder.resolved if self._folder.resolved.exists() else self._folder.job
             self._resources = load_job(known).job.resources
             if self._resources.timeout:
                 self._requests.limit(time_seconds(self._resources.timeout))
         result = Watch(group, self._requests.stop, self._told, Limits()).follow()
-        self._reached(result.checkpoint)
+        if result.began:
+            self._reached(result.checkpoint)
+        if not group.bring_home() and result.outcome == "succeeded":
+            lost = "the first worker died before its results were here"
+            result = replace(result, outcome="failed", cause=Cause.INFRASTRUCTURE, message=lost)
         if result.outcome == "failed":
             said = f"attempt {number} failed after step {result.step}: {result.cause}: {result.message}"
             print(f"{result.details}\n{said}".lstrip(), file=sys.stderr)  # noqa: T201 - the run's log
@@ -116,7 +145,10 @@ class Driver:
         """Bring run and page to where they stay."""
         stop = None if result.outcome == "succeeded" else self._requests.stop()
         if stop in (Stop.PAUSE, Stop.TERMINATE):
-            return self._rest(stop)
+            code = self._rest(stop)
+            if self._requests.stop() is not Stop.CANCEL:
+                return code
+            stop = Stop.CANCEL  # somebody has asked for it while the page was brought to rest
         state, result = _final(result, stop, self._status.checkpoint_step)
         self._say(phase="recording in MLflow")
         model_uri, trouble = self._recording.finish(result, state, self._status.attempt)
@@ -147,12 +179,13 @@ class Driver:
         return TERMINATED
 
     def _told(self, beat: Beat) -> None:
-        self._reached(beat.checkpoint)
+        if beat.stage is not Stage.LOADING:
+            self._reached(beat.checkpoint)
 
     def _reached(self, checkpoint: tuple[int, int]) -> None:
-        """Say where the newest checkpoint is."""
+        """Say where the newest checkpoint is; it may be an earlier one than before, where the others are damaged."""
         epoch, step = checkpoint
-        if step > self._status.checkpoint_step:
+        if step != self._status.checkpoint_step:
             self._say(checkpoint_epoch=epoch, checkpoint_step=step)
 
     def _announce(self, mlflow_run: str, page: str) -> None:

@@ -13,7 +13,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from stoker.errors import JobError
+from stoker.errors import JobError, StokerError
 from stoker.execution.ray_session import embedded_ray, sweep_session
 from stoker.tracking.record import RunFolder, State
 
@@ -25,9 +25,20 @@ def main() -> int:
     parser.add_argument("--standby", type=int, metavar="FD", help="socket over which folder and lease will come")
     parser.add_argument("--workers", type=int, default=1, help="on standby: how many workers the job will have")
     parser.add_argument("--gpus", type=int, help="on standby: GPUs of each worker; default: one if there is one")
+    parser.add_argument("--inputs", type=Path, help="take the run that this folder describes to the Ray at hand")
     arguments = parser.parse_args()
+    terminated = threading.Event()
+    _on_terminate(terminated)
     if arguments.standby is not None:
-        return _drive(arguments.workers, arguments.gpus, socket.socket(fileno=arguments.standby))
+        return _drive(arguments.workers, arguments.gpus, socket.socket(fileno=arguments.standby), terminated)
+    if arguments.inputs is not None:
+        from stoker.execution.attached import drive_attached
+
+        try:
+            return drive_attached(arguments.inputs, terminated)
+        except StokerError as error:
+            print(error, file=sys.stderr)  # noqa: T201 - the log of whoever has started this
+            return error.exit_code
     if arguments.folder is None:
         parser.error("name the run's folder")
     folder = RunFolder(arguments.folder.absolute())
@@ -44,16 +55,14 @@ def main() -> int:
     except JobError as error:
         from stoker.execution.driver import Driver
 
-        return Driver(folder, threading.Event()).stop(str(error))
-    return _drive(resources.workers, resources.gpus, folder)
+        return Driver(folder, terminated).stop(str(error))
+    return _drive(resources.workers, resources.gpus, folder, terminated)
 
 
-def _drive(workers: int, gpus: int | None, origin: RunFolder | socket.socket) -> int:
+def _drive(workers: int, gpus: int | None, origin: RunFolder | socket.socket, terminated: threading.Event) -> int:
     """Start Ray and the workers, learn the run, and take it to its end."""
     from stoker.execution.driver import Driver
 
-    terminated = threading.Event()
-    _on_terminate(terminated)
     driver = None
     if isinstance(origin, RunFolder):
         sweep_session(origin.path / "ray_session")  # the workers of a killed driver must not train beside ours

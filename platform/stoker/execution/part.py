@@ -12,6 +12,7 @@ import torch
 from stoker.datasets.loading import LoadedDataset
 from stoker.errors import Cause, TrainingFailed
 from stoker.execution.causes import failure
+from stoker.execution.durable import journal_key, storage_of
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.pulse import Pulse, Stage
 from stoker.execution.reporter import Reporter
@@ -20,7 +21,7 @@ from stoker.execution.results import evaluate_all, leave_model
 from stoker.settings import load_settings
 from stoker.spec.job import Job
 from stoker.spec.loading import load_job
-from stoker.storage import Storage, open_storage
+from stoker.storage import Storage
 from stoker.tracking.history import find_run
 from stoker.tracking.models import fetch_model
 from stoker.tracking.record import RunFolder
@@ -143,17 +144,28 @@ class Part:
                         if self._reporter:
                             self._reporter.epoch(event)
                     case Saving():
-                        if self._reporter:
-                            self._reporter.sync()
+                        self._pulse.enter(Stage.SAVING)
+                        self._secure_record(checkpoints)
                     case Saved():
                         self._pulse.checkpoint = (event.epoch, event.step)
                     case TrainingEnd() | Stopped():
                         self._pulse.checkpoint = checkpoints.newest
                         return event
+        except BaseException:
+            checkpoints.abandon()
+            raise
         finally:
             if self._reporter:
                 self._reporter.flush()  # the last steps explain a failure
         raise AssertionError("an attempt ends with TrainingEnd or Stopped")
+
+    def _secure_record(self, checkpoints: Checkpoints) -> None:
+        """Let the record outlive whatever a checkpoint outlives, and be there before it."""
+        if self._reporter is None:
+            return
+        self._reporter.sync()
+        if self._header.storage:
+            checkpoints.bring(journal_key(self._number), self._folder.journal.read_bytes())
 
     def _restored(self, state: TrainingState) -> Checkpoints:
         """Bring the state to where an earlier attempt, or another run, has left it."""
@@ -162,10 +174,10 @@ class Part:
         if self._rank == 0:
             checkpoints.claim()
         restored = checkpoints.restore(state)
-        if restored:
+        for damage in restored.damaged if restored and self._rank == 0 else ():
+            print(f"passed over a damaged checkpoint: {damage}", file=sys.stderr)  # noqa: T201 - the run's log
+        if restored and restored.step:
             self._pulse.checkpoint = (restored.epoch, restored.step)
-            for damage in restored.damaged if self._rank == 0 else ():
-                print(f"passed over a damaged checkpoint: {damage}", file=sys.stderr)  # noqa: T201 - the run's log
         elif self._header.extends:
             Checkpoints(self._storage(self._header.extends), "", keep, self._number).begin_from(state)
         elif model := state.assembly.job.training.start_from:
@@ -174,9 +186,7 @@ class Part:
 
     def _storage(self, run: str) -> Storage:
         """Open the checkpoints of this run, or of another one beside it."""
-        if self._header.storage:
-            return open_storage(f"{self._header.storage.rstrip('/')}/{run}")
-        return open_storage(str(RunFolder(self._folder.path.with_name(run)).checkpoints))
+        return storage_of(self._folder, self._header, run)
 
     def _finish(self, assembly: Assembly, end: TrainingEnd) -> WorkerResult:
         self._pulse.enter(Stage.ENDING)

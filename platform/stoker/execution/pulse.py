@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from stoker.execution.mirror import News
+
 NOT_BEGUN = -1
 STEP_FILE = ".step"
 """Of the run's folder: where its first worker was when it died."""
@@ -19,6 +21,8 @@ class Stage(StrEnum):
     """Nothing is trained yet, and nothing is lost if the worker goes away."""
     TRAINING = "training"
     """A request to stop is heard."""
+    SAVING = "saving"
+    """A checkpoint is being taken; where it is the last one, training waits until it is written."""
     ENDING = "ending"
 
 
@@ -36,6 +40,8 @@ class Beat:
     """Steps done so far."""
     checkpoint: tuple[int, int]
     """Epoch and step of the newest checkpoint; zeros without one."""
+    news: News | None = None
+    """What has changed in the worker's folder since; None where the driver has the same one."""
 
 
 class Pulse:
@@ -70,6 +76,8 @@ class Pulse:
         """Say what is done."""
         self.epoch, self.step = epoch, step
         self._signs += 1
+        if self._stage is Stage.SAVING:
+            self._stage = Stage.TRAINING
         self._write(step)
 
     def beat(self) -> Beat:

@@ -24,8 +24,13 @@ class Limits:
     beat_s: float = 1.0
     """Between two signs of life."""
     patience_s: float = 30.0
-    """Workers that were asked to stop have this long to write their checkpoint; who has not begun to train has none to
-    write, and a beat's time to say otherwise."""
+    """Workers that were asked to stop hear it between two steps, so they have this long to begin their checkpoint; who
+    has not begun to train has none to write, and a beat's time to say otherwise."""
+    rest_s: float = 300.0
+    """The same where nobody waits for them to be gone: a pause, or the end of the run's time. An evaluation may go on
+    for long."""
+    saving_s: float = 600.0
+    """The checkpoint itself may take this long."""
     survivors_s: float = 10.0
     """Where one worker has failed, the others notice by then, or never."""
     spare_after_s: float = 10.0
@@ -120,13 +125,22 @@ class Watch:
 
     def _obey(self, now: float) -> bool:
         """Hand a request on, and insist on it; return whether there is one."""
-        if self._stop() is None:
+        stop = self._stop()
+        if stop is None:
             return False
         self._asked = min(self._asked, now)
-        patience_s = self._limits.patience_s if self._paces[0].began else self._limits.beat_s
-        if now >= self._asked + patience_s:
+        if now >= self._asked + self._patience_s(stop):
             self._kill(WorkerResult("stopped"))
         return True
+
+    def _patience_s(self, stop: Stop) -> float:
+        """Tell how long after it was asked an attempt may go on."""
+        limits, first = self._limits, self._paces[0]
+        if not first.began:
+            return limits.beat_s
+        if first.saves:
+            return limits.saving_s
+        return limits.rest_s if stop in (Stop.PAUSE, Stop.TIMEOUT) else limits.patience_s
 
     def _listen(self, now: float) -> None:
         """Take in signs of life, and the absence of them."""
@@ -185,6 +199,11 @@ class Pace:
         return self.beat is not None and self.beat.stage is not Stage.LOADING
 
     @property
+    def saves(self) -> bool:
+        """Whether it takes a checkpoint, or waits until the last one is written."""
+        return self.beat is not None and self.beat.stage is Stage.SAVING
+
+    @property
     def silent(self) -> bool:
         """Whether it has not answered for too long."""
         return self.silent_s >= (self.limits.silent_s if self.began else self.limits.hang_s)
@@ -192,6 +211,8 @@ class Pace:
     @property
     def hangs(self) -> bool:
         """Whether it has got no further for too long."""
+        if self.saves:
+            return self.still_s >= self.limits.saving_s
         if self.beat is None or not self.began or self.beat.busy_s - self.busy_s >= BUSY * self.still_s:
             return self.still_s >= self.limits.endless_s
         return self.still_s >= self.limits.hang_s

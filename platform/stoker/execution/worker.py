@@ -5,15 +5,18 @@ imported where it runs.
 """
 
 import importlib
+import shutil
 import socket
 import sys
 import threading
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
 
+from stoker.execution.mirror import News, news_of, piece_of, results_of, unpack
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.pulse import STEP_FILE, Beat, Pulse
 from stoker.tracking.record import RunFolder
@@ -28,7 +31,8 @@ PRELOADED = ("stoker.execution.part", "torch._dynamo")
 class Worker:
     """A process that trains. It loads its libraries before it knows its run, and serves one attempt after the other.
 
-    `take_over`, `address`, `ask`, `beat` and `stacks` are called while the others work, in threads of their own.
+    `take_over`, `address`, `ask`, `beat` and `stacks` are called while the others work, in threads of their own. Who
+    shares no disk with the driver has a folder of its own for the run; `news`, `results` and `piece` tell of it.
     """
 
     def __init__(self) -> None:
@@ -36,6 +40,8 @@ class Worker:
         self._kept: dict[Path, LoadedDataset] = {}
         """The data of the run that it served last."""
         self._needed = threading.Event()
+        self._own: RunFolder | None = None
+        """Its own folder for the run, where it shares no disk with the driver."""
 
     def warm_up(self) -> None:
         """Load the libraries."""
@@ -51,11 +57,25 @@ class Worker:
         """End the wait."""
         self._needed.set()
 
-    def run(self, path: str, rank: int, count: int, address: str, attempt: int) -> WorkerResult:
-        """Train a run's part of this rank; every failure comes back as a cause."""
+    def run(
+        self, path: str, rank: int, count: int, address: str, attempt: int, files: dict[str, bytes] | None = None
+    ) -> WorkerResult:
+        """Train a run's part of this rank; every failure comes back as a cause.
+
+        Args:
+            path: the run's folder, as the driver knows it.
+            rank: this worker's number.
+            count: how many workers there are.
+            address: where they meet; empty for one alone.
+            attempt: its number.
+            files: what is in the folder, where worker and driver share no disk.
+
+        """
         from stoker.execution.part import Part
 
         folder = RunFolder(Path(path))
+        if files is not None:
+            folder = self._own = unpack(files, folder.path.name, rank)
         self._pulse = Pulse(folder.path / STEP_FILE if rank == 0 else None)
         try:
             return Part(folder, rank, count, attempt, self._pulse, self._kept).run(address)
@@ -72,9 +92,28 @@ class Worker:
         """Ask the attempt for something: `stop`."""
         self._pulse.request = request
 
-    def beat(self) -> Beat:
-        """Give a sign of life."""
-        return self._pulse.beat()
+    def beat(self, position: int = 0) -> Beat:
+        """Give a sign of life; `position` is how much of the journal the driver has, where it follows this one."""
+        beat = self._pulse.beat()
+        return beat if self._own is None else replace(beat, news=self.news(position))
+
+    def news(self, position: int) -> News:
+        """Tell what has changed in its own folder, the journal from a byte position on."""
+        return News() if self._own is None else news_of(self._own, position)
+
+    def results(self) -> dict[str, int]:
+        """List the files that it leaves for the record, with their sizes in bytes."""
+        return {} if self._own is None else results_of(self._own)
+
+    def piece(self, name: str, start: int) -> bytes:
+        """Read a piece of one of them."""
+        assert self._own is not None
+        return piece_of(self._own, name, start)
+
+    def tidy(self) -> None:
+        """Remove its own folder."""
+        if self._own is not None:
+            shutil.rmtree(self._own.path, ignore_errors=True)
 
     def stacks(self) -> str:
         """Tell what every thread of the process is doing."""

@@ -15,15 +15,19 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stoker.errors import Cause
 from stoker.execution.deaths import cause_of_death, memory_kills
+from stoker.execution.mirror import News, pack, pieces_of, take_news, whole_journal
 from stoker.execution.outcome import WorkerResult
-from stoker.execution.pulse import STEP_FILE, Beat, last_step
+from stoker.execution.pulse import STEP_FILE, Beat, Stage, last_step
 from stoker.execution.worker import Worker
+from stoker.tracking.record import RunFolder
 
 ANSWERS = "answers"
 """Ray's concurrency group of what a worker answers while it trains."""
 ANSWERING_THREADS = 2
 ANSWER_S = 5.0
 """A living worker answers by then, unless it hangs with the interpreter in its hand, or is still loading."""
+FETCH_S = 60.0
+"""A piece of a worker's record crosses the network by then."""
 SPARE_BYTES = 2 << 30
 """A spare worker is kept where this much memory is free."""
 
@@ -40,6 +44,8 @@ class _Member:
     """The next sign of life, as a reference."""
     ready: bool = False
     """Whether it has ever given one: until then its libraries are loading."""
+    last: Beat | None = None
+    """The last sign of life of this attempt."""
 
 
 class WorkerGroup:
@@ -50,17 +56,22 @@ class WorkerGroup:
         gpus: GPUs of each; None gives each one if there are enough.
         spare: whether to keep a process in reserve, where no GPU is needed for it: Ray has none ready when a worker
             dies, and to load the libraries takes longer than all else that it takes to go on.
+        one_disk: whether the workers see the driver's files; else the run's files cross, and the first worker's record
+            comes back.
 
     """
 
-    def __init__(self, count: int, gpus: int | None, spare: bool) -> None:
+    def __init__(self, count: int, gpus: int | None, spare: bool, one_disk: bool = True) -> None:
         if gpus is None:
             gpus = min(1, int(ray.cluster_resources().get("GPU", 0)) // count)
         self.count = count
         self._gpus = gpus
         self._spare_wanted = spare and not gpus
+        self.one_disk = one_disk
         self._spare: ActorHandle | None = None
-        self._folder = Path()
+        self._folder = RunFolder(Path())
+        self._position = 0
+        """How much of the first worker's journal is here, in bytes; unused where both have one disk."""
         self._kills = 0
         self._place: PlacementGroup | None = None
         if count > 1:  # all of them get room, or none
@@ -68,14 +79,16 @@ class WorkerGroup:
             self._place = placement_group([bundle] * count, strategy="PACK")
         self._members = [_Member(self._start(rank)) for rank in range(count)]
 
-    def begin(self, folder: Path, attempt: int) -> None:
+    def begin(self, folder: RunFolder, attempt: int) -> None:
         """Let all of them work on an attempt."""
         self._folder = folder
+        self._position = 0 if self.one_disk else whole_journal(folder)
+        files = None if self.one_disk else ray.put(pack(folder))
         self._kills = memory_kills()
         address = _meanwhile(self._members[0].actor.address) if self.count > 1 else ""
         for rank, member in enumerate(self._members):
-            member.beat = None
-            member.result = member.actor.run.remote(str(folder), rank, self.count, address, attempt)
+            member.beat = member.last = None
+            member.result = member.actor.run.remote(str(folder.path), rank, self.count, address, attempt, files)
 
     def poll(self, timeout_s: float) -> dict[int, WorkerResult]:
         """Wait a moment for results; return the new ones by rank, a dead worker's among them."""
@@ -93,11 +106,14 @@ class WorkerGroup:
                 continue
             if member.beat is not None and ray.wait([member.beat], timeout=0)[0]:
                 with suppress(RayError):  # `poll` tells of a dead one
-                    came[rank] = ray.get(member.beat)
+                    beat: Beat = ray.get(member.beat)
+                    came[rank] = member.last = beat
                     member.ready = True
+                    if rank == 0 and beat.news is not None:
+                        self._take(beat.news)
                 member.beat = None
             if member.beat is None:
-                member.beat = _meanwhile(member.actor.beat)
+                member.beat = _meanwhile(member.actor.beat, self._position)
         return came
 
     def ask(self, request: str) -> None:
@@ -126,6 +142,25 @@ class WorkerGroup:
             ray.kill(member.actor)
             member.dead, member.result = True, None
 
+    def bring_home(self) -> bool:
+        """Bring the first worker's record to the driver's folder, as an attempt has left it; False where it is lost."""
+        first = self._members[0]
+        if self.one_disk:
+            return True
+        if first.dead:
+            return False
+        try:
+            self._take(ray.get(_meanwhile(first.actor.news, self._position), timeout=FETCH_S))
+            for name, size in ray.get(_meanwhile(first.actor.results), timeout=FETCH_S).items():
+                path = self._folder.path / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as file:
+                    for start in pieces_of(size):
+                        file.write(ray.get(_meanwhile(first.actor.piece, name, start), timeout=FETCH_S))
+        except RayError:  # it died meanwhile
+            return False
+        return True
+
     def mend(self) -> None:
         """Replace the dead, so that all can work on the next attempt; what lives keeps its data and libraries."""
         if self._gpus:  # a device is not to be trusted after a failure
@@ -147,12 +182,19 @@ class WorkerGroup:
 
     def close(self) -> None:
         """End all of them, and give their place back."""
+        if not self.one_disk:
+            ray.wait([_meanwhile(m.actor.tidy) for m in self._members], num_returns=self.count, timeout=ANSWER_S)
         for member in self._members:
             ray.kill(member.actor)
         if self._spare is not None:
             ray.kill(self._spare)
         if self._place is not None:
             remove_placement_group(self._place)
+
+    def _take(self, news: News) -> None:
+        if not self.one_disk:
+            take_news(self._folder, news)
+            self._position += len(news.journal)
 
     def _start(self, rank: int) -> ActorHandle:
         if self._place is None:
@@ -190,7 +232,9 @@ class WorkerGroup:
     def _death(self, rank: int, error: RayError) -> WorkerResult:
         """Tell how a worker ended that cannot tell itself."""
         self.kill([rank])
-        step = last_step(self._folder / STEP_FILE)
+        step, last = last_step(self._folder.path / STEP_FILE), self._members[rank].last
+        if not self.one_disk and last is not None and last.stage is not Stage.LOADING:
+            step = last.step
         cause = cause_of_death(error, self._kills)
         reason = " for want of memory" if cause is Cause.OOM_HOST else ""
         message = f"the process of worker {rank} died{reason}"

@@ -170,7 +170,8 @@ class S3Storage(Storage):
     def _listed(self, operation: str, entries: str, below: str, prefix: str) -> list[dict[str, Any]]:
         """Collect the entries of all pages of a listing."""
         pages = self._client.get_paginator(operation)
-        answer = self._patiently(prefix, pages.paginate(Bucket=self._bucket, Prefix=below).build_full_result)
+        # From the first page each time: an iterator that has failed would go on behind the pages that it gave away.
+        answer = self._patiently(prefix, lambda: pages.paginate(Bucket=self._bucket, Prefix=below).build_full_result())
         return list(answer.get(entries, ()))
 
     def _give_up(self, upload: dict[str, Any]) -> None:

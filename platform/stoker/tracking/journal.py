@@ -43,11 +43,11 @@ class Journal:
         self._file = path.open("a", encoding="utf-8")
         self._file.truncate(whole)  # a killed writer leaves half a line, and the next entry would be lost with it
 
-    def append(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Write what is new of one entry; it is with the operating system after `flush`."""
+    def append(self, step: int, epoch: int, metrics: Mapping[str, float], time_ms: int = 0) -> None:
+        """Write what is new of one entry, made now unless it has a time; the operating system has it after `flush`."""
         new = {key: value for key, value in metrics.items() if step > self._last.get(key, -1)}
         if new:
-            entry = {"time": time.time_ns() // 1_000_000, "step": step, "epoch": epoch, "metrics": new}
+            entry = {"time": time_ms or time.time_ns() // 1_000_000, "step": step, "epoch": epoch, "metrics": new}
             self._file.write(json.dumps(entry) + "\n")
             self._last.update(dict.fromkeys(new, step))
 
@@ -68,8 +68,18 @@ class Journal:
 def read_journal(path: Path, position: int = 0) -> Iterator[tuple[Entry, int]]:
     """Yield entries from a byte position on, each with the position behind it."""
     for line, after in follow_lines(path, position):
-        content = json.loads(line)
-        yield Entry(content["time"], content["step"], content["epoch"], content["metrics"]), after
+        yield _entry(line), after
+
+
+def read_entries(content: bytes) -> Iterator[Entry]:
+    """Yield the entries of a journal's whole lines."""
+    for line in content[: content.rfind(b"\n") + 1].splitlines():
+        yield _entry(line)
+
+
+def _entry(line: str | bytes) -> Entry:
+    content = json.loads(line)
+    return Entry(content["time"], content["step"], content["epoch"], content["metrics"])
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,8 @@ class RunStatus:
     exit_code: int = 0
     attempt: int = 0
     """How often training was begun, the first time included."""
+    reopened: str = ""
+    """The last `resume` that was heard, where each comes with a word of its own."""
     checkpoint_epoch: int = 0
     checkpoint_step: int = 0
     """Where the newest checkpoint stands; 0 without one."""
@@ -237,8 +239,7 @@ class RunFolder:
 
     def status(self) -> RunStatus:
         """Read what the driver last said; a run without a word is starting."""
-        content = _known(RunStatus, _read_json(self.path / "state.json"))
-        return RunStatus(**{**content, "state": State(str(content.get("state")))}) if content else RunStatus()
+        return status_from(_read_json(self.path / "state.json"))
 
     def write_status(self, status: RunStatus) -> None:
         """Say where the run stands."""
@@ -249,13 +250,14 @@ class RunFolder:
         for request in (self.cancel_request, self.pause_request):
             request.unlink(missing_ok=True)
 
-    def reopen(self) -> None:
+    def reopen(self, word: str = "") -> None:
         """Let an ended run begin again: nothing is left of how it ended, all is of how far it came."""
         self.clear_requests()
         self.write_progress(replace(self.progress(), phase=Progress.phase, seconds_left=0.0))
         came = self.status()
         self.write_status(
             RunStatus(
+                reopened=word,
                 started=came.started,
                 mlflow_run=came.mlflow_run,
                 url=came.url,
@@ -324,6 +326,12 @@ class RunFolder:
                 message = status.message or f"its driver is gone; `stoker resume {self.path.name}` goes on from here"
                 status = RunStatus(**{**asdict(status), "state": State.INTERRUPTED, "message": message})
         return RunRecord(self.header(), status, self.path)
+
+
+def status_from(content: dict[str, Any]) -> RunStatus:
+    """Read what some version of a driver has written; nothing means that it is starting."""
+    known = _known(RunStatus, content)
+    return RunStatus(**{**known, "state": State(str(known.get("state")))}) if known else RunStatus()
 
 
 def new_run_id(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from stoker.errors import StokerError
+from stoker.errors import JobError, Problem, StokerError
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job, load_job
 from stoker.storage import open_storage
@@ -23,6 +23,7 @@ from stoker.training.choices import choose
 from stoker.training.evaluation import evaluate
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, start
 from stoker.training.parallel import Workers, join, machine_cpus, prepare_process, set_threads
+from stoker.training.transfer import begin_with
 
 TIMEOUT_S = 300.0
 NORM_NEVER = sys.maxsize
@@ -76,6 +77,13 @@ def _train(prepared: Prepared, output: Path, workers: Workers) -> None:
     if workers.rank == 0:
         checkpoints.claim()
     restored = checkpoints.restore(state)
+    for damage in restored.damaged if restored and workers.rank == 0 else ():
+        print(f"passed over a damaged checkpoint: {damage}", file=sys.stderr)
+    if model := prepared.job.training.start_from if state.step == 0 else None:
+        if model.startswith("run:"):
+            message = f"'{model}': runs are known to `stoker submit` alone; name the folder of its model"
+            raise JobError([Problem("training.start_from", message)])
+        begin_with(assembly.objective, Path(model))
     record = _Record(output / "metrics.jsonl", restored.step if restored else 0, writes=workers.rank == 0)
     for event in attempt(prepared.job.name or "run", state, checkpoints, NORM_NEVER, lambda: ""):
         match event:

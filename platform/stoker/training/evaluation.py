@@ -36,8 +36,8 @@ def evaluate_in_detail(assembly: Assembly, part: str, precision: str) -> tuple[d
 
 def _measure_part(assembly: Assembly, part: str, precision: str) -> tuple[dict[str, float], Tensor | None]:
     objective, task, encoders = assembly.objective, assembly.task, assembly.data.encoders
-    seed = assembly.job.training.seed
-    return measure(objective, task, encoders, assembly.parts[part], precision, seed, assembly.workers)
+    training, samples = assembly.job.training, assembly.parts[part]
+    return measure(objective, task, encoders, samples, precision, training.seed, assembly.workers, training.micro_batch)
 
 
 def measure(
@@ -48,11 +48,13 @@ def measure(
     precision: str,
     seed: int,
     workers: Workers = ALONE,
+    at_once: int | None = None,
 ) -> tuple[dict[str, float], Tensor | None]:
     """Run samples with labels through the network.
 
     The samples are cut into the same batches for any number of workers, with noise that depends on seed and batch
-    alone; each worker takes some of them, and the first one computes the metrics of all outputs.
+    alone; each worker takes some of them, and the first one computes the metrics of all outputs. Where no more than
+    `at_once` samples fit the device, a batch is computed in pieces.
 
     Returns:
         Loss and metrics by quantity, NaN where the samples do not define one; and the (N, ...) float32 outputs, at the
@@ -61,7 +63,7 @@ def measure(
     """
     was_training = objective.training
     objective.eval()
-    collected = workers.to_first(_some_batches(objective, encoders, samples, precision, seed, workers))
+    collected = workers.to_first(_some_batches(objective, encoders, samples, precision, seed, workers, at_once))
     objective.train(was_training)
     values: dict[str, float] = {}
     outputs: Tensor | None = None
@@ -75,7 +77,13 @@ def measure(
 
 
 def _some_batches(
-    objective: Objective, encoders: Encoders, samples: Samples, precision: str, seed: int, workers: Workers
+    objective: Objective,
+    encoders: Encoders,
+    samples: Samples,
+    precision: str,
+    seed: int,
+    workers: Workers,
+    at_once: int | None,
 ) -> tuple[Sums, Tensor | None]:
     """Run this worker's batches; return the sums of each term, and the outputs in order."""
     size = IMAGE_BATCH if "image" in samples.inputs else TABLE_BATCH
@@ -83,14 +91,16 @@ def _some_batches(
     totals: dict[str, list[Tensor]] = {}
     kept: list[Tensor] = []
     with torch.inference_mode():
-        for number, batch in zip(numbers, in_order(samples, encoders.input, size, numbers), strict=True):
-            noise = Noise((seed, "evaluation", number), len(batch), 0, len(batch), batch.ids.device)
-            with arithmetic(batch.ids.device, precision):
-                losses, output = objective.evaluate(batch, noise)
-            if output is not None:
-                kept.append(output.float())
-            for term, loss in losses.items():
-                totals.setdefault(term, []).append(torch.stack([loss.total.double(), loss.weight.double()]))
+        for number, whole in zip(numbers, in_order(samples, encoders.input, size, numbers), strict=True):
+            for batch in whole.pieces(at_once or size):
+                rows = batch.rows
+                noise = Noise((seed, "evaluation", number), len(whole), rows.start, rows.stop, batch.ids.device)
+                with arithmetic(batch.ids.device, precision):
+                    losses, output = objective.evaluate(batch, noise)
+                if output is not None:
+                    kept.append(output.float())
+                for term, loss in losses.items():
+                    totals.setdefault(term, []).append(torch.stack([loss.total.double(), loss.weight.double()]))
     sums: Sums = {}
     for term, pairs in totals.items():
         total, weight = torch.stack(pairs).sum(dim=0).tolist()

@@ -75,23 +75,30 @@ def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: 
         facts: the plain values of each worker, by rank.
 
     Raises:
-        TrainingFailed: it was trained on other data.
+        TrainingFailed: it was trained on other data, or is another network.
 
     """
     workers, shared, first = state.assembly.workers, parts[0], facts[0]
     if first["data"] != state.assembly.data.fingerprint:
         message = "the data has changed since the checkpoint was written; bring it back, or submit the job anew"
         raise TrainingFailed(Cause.BAD_DATA, message)
+    weights = state.weights()
+    kept = {name: shared[f"objective.{name}"].shape for name in weights if f"objective.{name}" in shared}
+    if kept != {name: value.shape for name, value in weights.items()}:
+        message = "the checkpoint is one of another network; leave the architecture as it was"
+        raise TrainingFailed(Cause.BAD_DATA, message)
     with torch.no_grad():
-        for name, value in state.weights().items():
+        for name, value in weights.items():
             value.copy_(shared[f"objective.{name}"])
         _restore_rows(state, parts)
         state.best_weights = {
             name: torch.empty_like(value).copy_(shared[f"best.{name}"])
-            for name, value in state.weights().items()
+            for name, value in weights.items()
             if f"best.{name}" in shared
         }
-        _restore_optimizers(state, shared)
+        kinds = _optimizer_types(state)
+        if first.get("optimizers", kinds) == kinds:  # the memory of one means nothing to another
+            _restore_optimizers(state, shared)
     state.epoch, state.batch, state.step = first["epoch"], first["batch"], first["step"]
     state.seconds, state.reason = first["seconds"], first["reason"]
     state.sums = {term: (total, weight) for term, (total, weight) in first["sums"].items()}
@@ -176,14 +183,19 @@ def _facts(state: TrainingState) -> dict[str, Any]:
         "step": state.step,
         "seconds": state.trained_s(),
         "reason": state.reason,
-        "sums": state.sums,
+        "sums": dict(state.sums),  # the state's own goes on changing while this is written
         "best": asdict(state.best),
         "stopping": asdict(state.stopping) if state.stopping else None,
         "schedule": state.schedule.facts(),
+        "optimizers": _optimizer_types(state),
         "data": state.assembly.data.fingerprint,
         "random.python": random.getstate(),
         "random.numpy": {**numpy_state, "state": {k: _plain(v) for k, v in numpy_state["state"].items()}},
     }
+
+
+def _optimizer_types(state: TrainingState) -> dict[str, list[str]]:
+    return {turn: [type(o).__name__ for o in optimizers] for turn, optimizers in state.optimizers.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -217,6 +229,8 @@ def _restore_optimizers(state: TrainingState, shared: Mapping[str, Tensor]) -> N
 
 
 def _restore_watched(watched: Watched, facts: Mapping[str, Any]) -> None:
+    if (facts["metric"], facts["direction"]) != (watched.metric, watched.direction):
+        return  # an extension may go by another metric; nothing of it is the best yet
     watched.best = (facts["best"][0], facts["best"][1])
     watched.epoch, watched.step = facts["epoch"], facts["step"]
 

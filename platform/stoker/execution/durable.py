@@ -1,0 +1,124 @@
+"""What of a run outlives its folder: the journal, the resolved file and the state, in the storage of its checkpoints.
+
+On a cluster the folder goes with the pod that it is in; the next driver makes it again from here.
+"""
+
+import json
+import threading
+import time
+import traceback
+from dataclasses import asdict
+
+from stoker.errors import NotFound, StokerError
+from stoker.storage import Storage, open_storage
+from stoker.tracking.journal import Journal, read_entries
+from stoker.tracking.record import RunFolder, RunHeader, RunStatus, status_from
+
+STATE = "state.json"
+RESOLVED = "resolved.yaml"
+JOURNAL = "journal"
+LOOK_EVERY_S = 1.0
+LAST_WORD_S = 60.0
+"""A run that is over waits so long for a storage that is down."""
+
+
+def storage_of(folder: RunFolder, header: RunHeader, run: str) -> Storage:
+    """Open what keeps a run's checkpoints.
+
+    Args:
+        folder: of a run that knows where.
+        header: of that run.
+        run: the id of this run, or of another one beside it.
+
+    """
+    if header.storage:
+        return open_storage(f"{header.storage.rstrip('/')}/{run}")
+    return open_storage(str(RunFolder(folder.path.with_name(run)).checkpoints))
+
+
+def journal_key(attempt: int) -> str:
+    """Name what an attempt brought of the journal."""
+    return f"{JOURNAL}/attempt-{attempt:04d}.jsonl"
+
+
+class Durable:
+    """The lasting part of one run.
+
+    State and resolved file follow those of the folder, from a thread of its own: a storage that is slow or down is
+    waited for by nobody before the end.
+
+    Args:
+        folder: of the run.
+        storage: of its checkpoints.
+
+    """
+
+    def __init__(self, folder: RunFolder, storage: Storage) -> None:
+        self._folder = folder
+        self._storage = storage
+        self._kept: dict[str, bytes] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="durable", daemon=True)
+
+    def recall(self) -> RunStatus | None:
+        """Bring state and resolved file back to a new folder; return the state, None for a run without a past."""
+        resolved = self._read(RESOLVED)
+        if resolved and not self._folder.resolved.exists():
+            self._folder.resolved.write_bytes(resolved)
+        content = self._read(STATE)
+        if not content:
+            return None
+        status = status_from(json.loads(content))
+        self._folder.write_status(status)
+        return status
+
+    def recall_journal(self) -> None:
+        """Bring the journal to at least where the newest checkpoint has it; what is there stays as it is."""
+        keys = self._storage.keys(JOURNAL)
+        if not keys:
+            return
+        journal = Journal(self._folder.journal)
+        for key in keys:
+            for entry in read_entries(self._storage.get(key)):
+                journal.append(entry.step, entry.epoch, entry.metrics, entry.time_ms)
+        journal.close()
+
+    def start(self) -> None:
+        """Follow the folder from now on."""
+        self._thread.start()
+
+    def close(self) -> bool:
+        """Keep the last word; False where the storage did not take it."""
+        self._over.set()
+        self._thread.join()
+        deadline = time.monotonic() + LAST_WORD_S
+        while not self._keep():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOOK_EVERY_S)
+        return True
+
+    def _follow(self) -> None:
+        while not self._over.wait(LOOK_EVERY_S):
+            self._keep()
+
+    def _keep(self) -> bool:
+        """Put what has changed."""
+        now = {STATE: json.dumps(asdict(self._folder.status())).encode()}
+        if self._folder.resolved.exists():
+            now[RESOLVED] = self._folder.resolved.read_bytes()
+        try:
+            for key, content in now.items():
+                if self._kept.get(key) != content:
+                    self._storage.put(key, [content])
+                    self._kept[key] = content
+        except StokerError:
+            traceback.print_exc()
+            return False
+        return True
+
+    def _read(self, key: str) -> bytes:
+        try:
+            return self._storage.get(key)
+        except NotFound:
+            return b""

@@ -1,0 +1,155 @@
+"""A run on a Ray that is there already: driver and workers share no folder, and what outlives both is the storage."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from stoker.storage import open_storage
+from stoker.tracking.journal import read_journal
+from stoker.tracking.record import RunFolder, RunHeader, State
+
+SOURCE = Path(__file__).parents[2] / "platform"
+RAY = """
+import sys
+from stoker.execution.ray_session import embedded_ray
+with embedded_ray(cpus=4):
+    import os, ray
+    print(ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"], flush=True)
+    sys.stdin.read()
+"""
+JOB = """
+name: far
+task: tabular-classification
+architecture: {family: custom, class: "own:Network"}
+dataset: breast-cancer
+training: {epochs: 150, batch_size: 64, precision: fp32, optimizer: {type: adamw, lr: 1e-3}}
+resources: {workers: WORKERS, cpus: 1, gpus: 0}
+"""
+NETWORK = """
+from torch import nn
+
+
+class Network(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(30, 8), nn.ReLU(), nn.Linear(8, 2))
+"""
+
+
+@pytest.fixture(scope="module")
+def ray_at_hand() -> Iterator[dict[str, str]]:
+    """Start a Ray of nobody's; tell how to reach it."""
+    head = subprocess.Popen(
+        [sys.executable, "-c", RAY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    assert head.stdout
+    assert head.stdin
+    address, token = head.stdout.readline().split()
+    yield {"RAY_ADDRESS": address, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    head.stdin.close()
+    head.wait(60)
+    head.stdout.close()
+
+
+class Place:
+    """One run with its inputs, its storage and its record; its homes come and go."""
+
+    def __init__(self, base: Path, ray: dict[str, str], workers: int) -> None:
+        self.base, self.run = base, f"far-0000000{workers}"
+        self.inputs = RunFolder(base / "inputs")
+        (base / "own.py").write_text(NETWORK)
+        header = RunHeader(self.run, "far", "tabular-classification", "custom", "breast-cancer", 1.0, 1, "", "far")
+        self.inputs.create(header, JOB.replace("WORKERS", str(workers)), {"own.py": base / "own.py"})
+        self.tracking = f"sqlite:///{base / 'mlflow.db'}"
+        self.storage = open_storage(str(base / "storage" / self.run))
+        self._ray = ray
+
+    def folder(self, home: str) -> RunFolder:
+        return RunFolder(self.base / home / "runs" / self.run)
+
+    def start(self, home: str, **environment: str) -> "subprocess.Popen[str]":
+        places = {"STOKER_HOME": str(self.base / home), "STOKER_STORAGE": str(self.base / "storage")}
+        return subprocess.Popen(
+            [sys.executable, "-m", "stoker.execution.entrypoint", "--inputs", str(self.inputs.path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={
+                **os.environ,
+                **self._ray,
+                **places,
+                "MLFLOW_TRACKING_URI": self.tracking,
+                "PYTHONPATH": str(SOURCE),
+                **environment,
+            },
+        )
+
+
+def points(folder: RunFolder) -> list[tuple[str, int, float]]:
+    found = [(k, e.step, v) for e, _ in read_journal(folder.journal) for k, v in e.metrics.items()]
+    assert len({point[:2] for point in found}) == len(found)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(workers, ray_at_hand, tmp_path, until):
+    (tmp_path / "a").mkdir()
+    undisturbed = Place(tmp_path / "a", ray_at_hand, workers)
+    process = undisturbed.start("home")
+    shown, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, shown
+    assert undisturbed.folder("home").status().state is State.SUCCEEDED
+    assert (undisturbed.folder("home").model / "weights.safetensors").exists()
+    assert undisturbed.folder("home").log.read_text() in shown
+
+    (tmp_path / "b").mkdir()
+    place = Place(tmp_path / "b", ray_at_hand, workers)
+    first = place.start("first")
+    until(lambda: first.poll() is not None or place.folder("first").status().checkpoint_step > 300, "a checkpoint", 120)
+    assert first.poll() is None, first.communicate()[0]
+    first.send_signal(signal.SIGKILL)
+    first.communicate(timeout=20)
+    shutil.rmtree(tmp_path / "b" / "first")
+    second = place.start("second")
+    shown, _ = second.communicate(timeout=200)
+    assert second.returncode == 0, shown
+    status = place.folder("second").status()
+    assert (status.state, status.attempt) == (State.SUCCEEDED, 2)
+    kept = json.loads(place.storage.get("state.json"))
+    assert (kept["state"], kept["metrics"]) == ("SUCCEEDED", undisturbed.folder("home").status().metrics)
+    weights = [
+        (at.folder(home).model / "weights.safetensors").read_bytes()
+        for at, home in ((undisturbed, "home"), (place, "second"))
+    ]
+    assert weights[0] == weights[1]
+    assert points(place.folder("second")) == points(undisturbed.folder("home"))
+    client = MlflowClient(place.tracking)
+    page = client.get_run(status.mlflow_run)
+    assert page.info.status == "FINISHED"
+    for key in {key for key, _, _ in points(place.folder("second"))}:
+        stored = sorted((metric.step, metric.value) for metric in client.get_metric_history(status.mlflow_run, key))
+        assert stored == [(step, value) for name, step, value in points(place.folder("second")) if name == key]
+
+    third = place.start("third")  # such as a RayJob that is retried after its run has ended
+    third.communicate(timeout=60)
+    assert third.returncode == 0
+    assert not place.folder("third").journal.exists()
+
+
+def test_without_a_storage_nothing_begins(ray_at_hand, tmp_path):
+    process = Place(tmp_path, ray_at_hand, 1).start("home", STOKER_STORAGE="")
+    shown, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "STOKER_STORAGE is not set" in shown
+    assert "Traceback" not in shown

@@ -1,0 +1,132 @@
+"""Checkpoints are written while training goes on, by several workers and on storage that fails."""
+
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stoker.errors import Cause, StorageError
+from stoker.storage import FolderStorage, committed
+from stoker.training.assembly import assemble, prepare
+from stoker.training.attempt import attempt
+from stoker.training.checkpoint import Checkpoints
+from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, start, train
+from stoker.training.parallel import Workers
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Counting(FolderStorage):
+    """Counts how often each key is put."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.puts: Counter[str] = Counter()
+
+    def put(self, key: str, chunks: Any) -> Any:
+        self.puts[key] += 1
+        return super().put(key, chunks)
+
+
+class Waiting(FolderStorage):
+    """Takes the first weights only when somebody allows it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.allowed = threading.Event()
+
+    def put(self, key: str, chunks: Any) -> Any:
+        if key.endswith(".safetensors"):
+            assert self.allowed.wait(30)
+        return super().put(key, chunks)
+
+
+class Refusing(FolderStorage):
+    """Has no room for weights."""
+
+    def put(self, key: str, chunks: Any) -> Any:
+        if key.endswith(".safetensors"):
+            raise StorageError(Cause.INFRASTRUCTURE, "it is not well")
+        return super().put(key, chunks)
+
+
+@pytest.fixture
+def iris(make_job):
+    """Prepare a job of nine steps, with checkpoints every so often."""
+
+    def make(every: str, epochs: int = 3) -> Any:
+        training = {"batch_size": 50, "epochs": epochs, "precision": "fp32", "checkpoint": {"every": every}}
+        return prepare(make_job("tabular-classification", "iris", training=training))
+
+    return make
+
+
+@pytest.mark.parametrize("every", ["3 steps", "9 steps", "1 step", "0.001 s", "50%", "1 epoch"])
+def test_nothing_that_a_manifest_names_is_written_again(iris, tmp_path, every):
+    storage = Counting(tmp_path)
+    events = list(attempt("r", start(assemble(iris(every))), Checkpoints(storage, "", 1, 1), 1, lambda: ""))
+    assert isinstance(events[-1], TrainingEnd)
+    assert storage.puts
+    assert set(storage.puts.values()) == {1}
+
+
+def test_a_checkpoint_holds_the_moment_it_was_taken_at_however_long_it_is_written(iris, tmp_path):
+    prepared, storage = iris("2 epochs"), Waiting(tmp_path)
+    state, checkpoints = start(assemble(prepared)), Checkpoints(storage, "", 2, 1)
+    undisturbed: dict[str, float] = {}
+    for event in train("r", state):
+        if isinstance(event, StepEnd) and event.step == 2:
+            checkpoints.save(state)
+        if isinstance(event, EpochEnd):
+            undisturbed = event.metrics
+            break
+    storage.allowed.set()
+    checkpoints.finish()
+    again = start(assemble(prepared))
+    restored = Checkpoints(storage, "", 2, 2).restore(again)
+    assert restored is not None
+    assert restored.step == 2
+    assert next(event for event in train("r", again) if isinstance(event, EpochEnd)).metrics == undisturbed
+
+
+def test_a_worker_whose_storage_fails_is_waited_for_by_nobody_and_training_goes_on(iris, tmp_path, in_workers):
+    prepared = iris("1 epoch")
+
+    def work(workers: Workers) -> Any:
+        storage = (Refusing if workers.rank == 1 else FolderStorage)(tmp_path)
+        checkpoints = Checkpoints(storage, "", 2, 1)
+        return type(list(attempt("r", start(assemble(prepared, workers)), checkpoints, 1, lambda: ""))[-1])
+
+    assert in_workers(2, work) == [TrainingEnd, TrainingEnd]  # within two minutes, or `in_workers` gives up
+    assert committed(FolderStorage(tmp_path), "") == []
+
+
+def test_an_abandoned_checkpoint_waits_for_no_peer(iris, tmp_path, in_workers):
+    prepared = iris("1 epoch")
+
+    def work(workers: Workers) -> bool:
+        state = start(assemble(prepared, workers))
+        next(train("r", state))
+        if workers.rank == 0:
+            checkpoints = Checkpoints(FolderStorage(tmp_path), "", 2, 1)
+            checkpoints.save(state)
+            checkpoints.abandon()
+            checkpoints.finish()
+            return checkpoints.busy
+        return False
+
+    assert in_workers(2, work) == [False, False]
+    assert committed(FolderStorage(tmp_path), "") == []
+
+
+def test_where_every_checkpoint_is_damaged_it_is_told_and_training_begins_anew(iris, tmp_path):
+    storage = FolderStorage(tmp_path)
+    list(attempt("r", start(assemble(iris("1 epoch"))), Checkpoints(storage, "", 2, 1), 1, lambda: ""))
+    for file in tmp_path.rglob("rank-0.safetensors"):
+        file.write_bytes(b"")
+    state = start(assemble(iris("1 epoch")))
+    restored = Checkpoints(storage, "", 2, 2).restore(state)
+    assert restored is not None
+    assert (restored.step, state.step, len(restored.damaged)) == (0, 0, len(list(tmp_path.glob("step-*"))))
