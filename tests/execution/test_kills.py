@@ -79,15 +79,20 @@ def check_recorded(home, run: RunFolder) -> None:
         assert sorted(metric.step for metric in client.get_metric_history(status.mlflow_run, key)) == sorted(steps)
 
 
-def kill(what: str, run: RunFolder, dice: random.Random) -> bool:
+def workers_of(run: RunFolder) -> list[psutil.Process]:
+    """Find the processes that train; Ray calls each by what it does, a moment after it has begun to."""
+    tree = psutil.Process(run.driver_pid()).children(recursive=True)
+    return [process for process in tree if "".join(process.cmdline()[:1]).startswith("ray::Worker")]
+
+
+def kill(what: str, run: RunFolder, dice: random.Random, until) -> bool:
     """Kill a worker, the driver, or all of them; return whether somebody must resume it."""
-    pid = run.driver_pid()
-    assert pid is not None
-    tree = psutil.Process(pid).children(recursive=True)
-    workers = [process for process in tree if "".join(process.cmdline()[:1]).startswith("ray::Worker")]
-    targets = {"worker": [dice.choice(workers)], "driver": [psutil.Process(pid)]}.get(
-        what, [psutil.Process(pid), *tree]
-    )
+    driver = psutil.Process(run.driver_pid())
+    if what == "worker":
+        until(lambda: workers_of(run), "a worker")
+        targets = [dice.choice(workers_of(run))]
+    else:
+        targets = [driver] if what == "driver" else [driver, *driver.children(recursive=True)]
     for target in targets:
         os.kill(target.pid, signal.SIGKILL)
     return what != "worker"
@@ -108,7 +113,7 @@ def test_three_kills_of_a_run_leave_no_trace_in_its_result(name, workers, home, 
         target = int(steps * (0.08 + 0.28 * number + 0.2 * dice.random()))
         until(lambda target=target: run.progress().step >= target or run.record().state.ended, f"step {target}", 200)
         assert not run.record().state.ended, home.logs()
-        if kill(what, run, dice):
+        if kill(what, run, dice, until):
             until(lambda: not run.driver_lives(), "the lease to end")
             assert run.record().state is State.INTERRUPTED
             home.stoker("resume", run.path.name, "--detach")
