@@ -153,4 +153,7 @@ class _Record:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads of torch that outlive their group may abort a process that is taken apart at its end
