@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from pairing import Machine
 from stoker.execution.ray_session import embedded_ray
@@ -59,29 +60,35 @@ print("step", time.time(), flush=True)
 """
 
 
-def ours(workers: int, rounds: int, home: Path) -> tuple[list[float], list[float]]:
-    """Run jobs one after the other on one Ray; return the seconds to the first step and to the end of each."""
-    from stoker.execution.requests import Stop
-    from stoker.execution.watch import Watch
-    from stoker.execution.worker_group import WorkerGroup
+def ours(rounds: int, home: Path) -> dict[int, tuple[list[float], list[float]]]:
+    """Run jobs one after the other on one Ray; by workers, the seconds to the first step and to the end of each."""
+    found: dict[int, tuple[list[float], list[float]]] = {}
+    with embedded_ray(cpus=2):
+        from stoker.execution.worker_group import WorkerGroup  # Ray reads its environment when it is loaded
 
-    steps, ends = [], []
-    nobody: Stop | None = None
-    with embedded_ray(cpus=workers):
         time.sleep(SETTLE_S)
-        for number in range(rounds):
-            begin, began = time.monotonic(), time.time()
-            folder = RunFolder(home / "runs" / f"start-{workers}-{number}")
-            header = RunHeader(folder.path.name, "start", "", "", "", began, time.time_ns(), "", "")
-            folder.create(header, JOB.format(workers=workers))
-            group = WorkerGroup(workers, 0, spare=False)
-            group.begin(folder, 1)
-            result = Watch(group, lambda: nobody, lambda _: None).follow()
-            group.close()
-            ends.append(time.monotonic() - begin)
-            assert result.outcome == "succeeded", result
-            steps.append(first_step(folder) - began)
-    return steps, ends
+        for workers in (2, 1):
+            found[workers] = [], []
+            for number in range(rounds):
+                step, end = one_run(WorkerGroup, workers, home / "runs" / f"start-{workers}-{number}")
+                found[workers][0].append(step)
+                found[workers][1].append(end)
+    return found
+
+
+def one_run(group_of: Any, workers: int, path: Path) -> tuple[float, float]:
+    """Take a run to its end; return the seconds to its first step and to its end."""
+    from stoker.execution.watch import Limits, Watch
+
+    begin, began = time.monotonic(), time.time()
+    folder = RunFolder(path)
+    folder.create(RunHeader(path.name, "start", "", "", "", began, time.time_ns(), "", ""), JOB.format(workers=workers))
+    group = group_of(workers, 0, spare=False)
+    group.begin(folder, 1)
+    result = Watch(group, lambda: None, lambda _: None, Limits()).follow()
+    group.close()
+    assert result.outcome == "succeeded", result
+    return first_step(folder) - began, time.monotonic() - begin
 
 
 def first_step(folder: RunFolder) -> float:
@@ -123,8 +130,8 @@ if __name__ == "__main__":
     rounds = parser.parse_args().rounds
     machine = Machine()
     with tempfile.TemporaryDirectory() as place:
-        _, two = ours(2, rounds, Path(place))
-        one, _ = ours(1, rounds, Path(place))
+        found = ours(rounds, Path(place))
+        two, one = found[2][1], found[1][0]
         peers = fits(rounds)
         launched = torchruns(rounds, Path(place))
     print("Ray is up, two workers, submitted until over")
