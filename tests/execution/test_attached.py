@@ -82,6 +82,7 @@ class Place:
         places = {"STOKER_HOME": str(self.base / home), "STOKER_STORAGE": str(self.base / "storage")}
         return subprocess.Popen(
             [sys.executable, "-m", "stoker.execution.entrypoint", "--inputs", str(self.inputs.path)],
+            cwd=self.base,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
