@@ -78,7 +78,7 @@ def make_plan(job: Job) -> Plan:
     memory = _memory_mib(prepared, parameters, sum(math.prod(layer.shape) for layer in layers))
     available = psutil.virtual_memory().available / MIB
     open_length = not (prepared.job.training.epochs or prepared.job.training.steps)
-    notes = [*prepared.data.notes, *_resource_notes(prepared.job.resources)]
+    notes = [*prepared.data.notes, *_resource_notes(prepared.job.resources), *_cluster_notes(prepared.job)]
     if memory > available:
         notes.append(f"needs about {memory:,.0f} MiB, {available:,.0f} are free: lower training.micro_batch")
     if prepared.job.training.precision == "auto":
@@ -96,6 +96,14 @@ def make_plan(job: Job) -> Plan:
         place=_place(prepared.job.resources),
         notes=tuple(notes),
     )
+
+
+def _cluster_notes(job: Job) -> Iterator[str]:
+    """Name what only a cluster can do."""
+    asked = {f"resources.{key}": getattr(job.resources, key) for key in ("memory", "accelerator", "queue", "priority")}
+    asked |= {f"environment.{key}": getattr(job.environment, key) for key in ("image", "packages")}
+    if idle := [key for key, value in asked.items() if value]:
+        yield f"{', '.join(idle)}: without effect on this machine, a cluster heeds {'it' if len(idle) == 1 else 'them'}"
 
 
 def _resource_problems(resources: Resources) -> Iterator[Problem]:

@@ -40,6 +40,14 @@ def test_all_mistakes_come_at_once(stoker, job, capsys):
     assert second.split()[:2] == ["6:20", "training.epochs"]
 
 
+def test_a_mistake_beside_a_list_is_told_like_every_other(stoker, job, capsys):
+    job.write_text(
+        "task: tabular-classification\ndataset: {source: iris, columns: {drop: [a]}}\ntraining: {epochs: fast}\n"
+    )
+    assert stoker("validate", job) == 2
+    assert "'fast' is not a" in capsys.readouterr().err
+
+
 def starting_from(job, start):
     job.write_text(f"task: image-classification\ndataset: digits\ntraining: {{start_from: '{start}'}}\n")
     return job

@@ -24,8 +24,9 @@ def mistakes(text: str, *sets: str) -> list[str]:
         ("seed: 3", "3:1 seed unknown key; did you mean 'dataset.split.seed' or 'training.seed'?"),
         ("training.epochs: 3", "3:1 training.epochs unknown key; write 'epochs' inside of 'training'"),
         (
-            "resources:\n  memory: 1",
-            "4:3 resources.memory unknown key; the keys here are workers, gpus, cpus, timeout, retries",
+            "resources:\n  disk: 1",
+            "4:3 resources.disk unknown key; the keys here are workers, gpus, cpus, memory, accelerator, queue, "
+            "priority, timeout, retries",
         ),
         (
             "architecture:\n  family: cnn\n  channles: [64]",

@@ -114,6 +114,8 @@ class Driver:
 
     def _attempt(self, group: "WorkerGroup") -> WorkerResult:
         number = self._status.attempt + 1
+        if not group.one_disk and not self._room(group):
+            return WorkerResult("stopped")
         self._say(state=State.RUNNING, attempt=number, phase="", cause="", message="")
         if self._durable and number > 1:
             self._durable.recall_journal()  # the first worker may have died with what was not here yet
@@ -133,6 +135,11 @@ class Driver:
             said = f"attempt {number} failed after step {result.step}: {result.cause}: {result.message}"
             print(f"{result.details}\n{said}".lstrip(), file=sys.stderr)  # noqa: T201 - the run's log
         return result
+
+    def _room(self, group: "WorkerGroup") -> bool:
+        """Wait for workers that are still to come; False where somebody stops the run before."""
+        self._say(phase=f"waiting for room for {group.count} worker{'s' if group.count > 1 else ''}")
+        return group.wait_for_room(lambda: self._requests.stop() is not None)
 
     def _failure(self, result: WorkerResult) -> Failure:
         cause = Cause(result.cause)

@@ -1,6 +1,6 @@
 """The workers of a run, as actors on the Ray at hand: started together, watched, and replaced one by one."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ ANSWER_S = 5.0
 """A living worker answers by then, unless it hangs with the interpreter in its hand, or is still loading."""
 FETCH_S = 60.0
 """A piece of a worker's record crosses the network by then."""
+ROOM_POLL_S = 1
 SPARE_BYTES = 2 << 30
 """A spare worker is kept where this much memory is free."""
 
@@ -74,10 +75,17 @@ class WorkerGroup:
         """How much of the first worker's journal is here, in bytes; unused where both have one disk."""
         self._kills = 0
         self._place: PlacementGroup | None = None
-        if count > 1:  # all of them get room, or none
+        if count > 1 or not one_disk:  # all of them get room, or none
             bundle = {"CPU": 1, "GPU": gpus} if gpus else {"CPU": 1}
             self._place = placement_group([bundle] * count, strategy="PACK")
         self._members = [_Member(self._start(rank)) for rank in range(count)]
+
+    def wait_for_room(self, stopped: Callable[[], bool]) -> bool:
+        """Wait until there is a place for every worker; False where somebody stops the run before."""
+        while self._place is not None and not self._place.wait(ROOM_POLL_S):
+            if stopped():
+                return False
+        return True
 
     def begin(self, folder: RunFolder, attempt: int) -> None:
         """Let all of them work on an attempt."""

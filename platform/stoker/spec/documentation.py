@@ -26,7 +26,10 @@ KEY_EXAMPLES = {
     "architecture.channels": "[64, 128]", "training.epochs": "30", "training.steps": "5000",
     "training.batch_size": "128", "training.micro_batch": "32", "tracking.experiment": "my-experiment",
     "tracking.register": "my-model", "resources.gpus": "1", "resources.cpus": "4",
-    "resources.timeout": "12 h", "training.start_from": "run:digits-cnn-7f3a9c21", "environment.code": "src",
+    "resources.memory": "16GiB", "resources.accelerator": "H200", "resources.queue": "team-a",
+    "resources.priority": "normal", "environment.image": "registry.example.com/stoker:0.1.0",
+    "environment.packages": "[einops==0.8.1]", "resources.timeout": "12 h",
+    "training.start_from": "run:digits-cnn-7f3a9c21", "environment.code": "src",
     "environment.env": "{DATA_ROOT: /data}", "architecture.class": "my_model:Network",
 }  # fmt: skip
 

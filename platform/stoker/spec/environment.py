@@ -35,5 +35,12 @@ class Environment(Section):
     """The folder whose Python files are shipped with the job and can be imported, relative to the file that names it.
     Default: the job file's folder where the architecture is custom, else nothing."""
 
+    image: Text | None = Field(None, min_length=1)
+    """Container image of every process on a cluster; it must hold this version of Stoker. Default: the cluster's."""
+
+    packages: Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(strict=False)] = ()
+    """Python packages that every process on a cluster installs at its start, as pip takes them, such as
+    `einops==0.8.1`. An image that has them starts sooner."""
+
     env: dict[VariableName, Text] = Field({}, json_schema_extra={"additionalProperties": False})
     """Environment variables of every worker, by name. They are kept in the run's record: secrets do not belong here."""

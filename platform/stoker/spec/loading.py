@@ -151,7 +151,7 @@ def _sound_parts(value: dict[str, Value], error: ValidationError) -> Parts:
     def sound(key: str, kind: Any, default: Any = None) -> Any:
         given = value.get(key, default)
         usable = key not in wrong and given is not None
-        return TypeAdapter(kind).validate_python(given, strict=True) if usable else None
+        return TypeAdapter(kind).validate_python(given) if usable else None
 
     return Parts(
         task=sound("task", TaskName),

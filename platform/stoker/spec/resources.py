@@ -1,8 +1,22 @@
 """What a job needs to run."""
 
-from pydantic import Field
+import re
+from typing import Annotated
 
-from stoker.spec.section import Section, Time
+from pydantic import AfterValidator, Field
+
+from stoker.spec.section import Section, Size, Time
+
+LABEL = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+
+
+def _check_label(text: str) -> str:
+    if not re.fullmatch(LABEL, text):
+        raise ValueError(f"'{text}' is no label of Kubernetes: letters, digits, '-', '_' and '.', at most 63")
+    return text
+
+
+Label = Annotated[str, AfterValidator(_check_label), Field(json_schema_extra={"pattern": f"^{LABEL}$"})]
 
 
 class Resources(Section):
@@ -16,6 +30,18 @@ class Resources(Section):
 
     cpus: int | None = Field(None, ge=1, le=4096)
     """CPU cores and threads of a worker; default: one, or all of the machine where timing three steps shows a gain."""
+
+    memory: Size | None = None
+    """Memory of a worker on a cluster, such as `16GiB`; default: what its administrator says."""
+
+    accelerator: Label | None = None
+    """Kind of GPU on a cluster, such as `H200`; default: any."""
+
+    queue: Label | None = None
+    """Queue of the cluster that the job waits in; default: the one that its administrator names, if any."""
+
+    priority: Label | None = None
+    """The job's priority in its queue, by the name of a class of the cluster."""
 
     timeout: Time | None = None
     """Time of the whole job, such as `12 h`; at its end the job saves a checkpoint and fails as TIMED_OUT, whereas

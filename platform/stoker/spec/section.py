@@ -1,6 +1,7 @@
 """The one shape all settings share: frozen, closed, and documented under each field."""
 
 import math
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -55,6 +56,8 @@ SECTION_OR_NONE = Discriminator(_section_or_none)
 
 
 UNITS = {"%": "%", "step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epochs"}
+SIZES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+SIZE = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(SIZES)})")
 SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -131,6 +134,25 @@ def time_seconds(time: str) -> float:
     return number * SECONDS[unit]
 
 
+def parse_size(value: object) -> str:
+    """Read an amount of memory.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    if isinstance(value, str) and (found := SIZE.fullmatch(value.strip())) and float(found[1]) > 0:
+        return f"{_plain(float(found[1]))}{found[2]}"
+    raise ValueError("is not an amount of memory (examples: 512MiB, 16GiB)")
+
+
+def size_bytes(size: str) -> int:
+    """Turn a checked amount of memory into bytes."""
+    found = SIZE.fullmatch(size)
+    assert found is not None
+    return round(float(found[1]) * SIZES[found[2]])
+
+
 def _span(number: float, unit: str) -> str:
     if unit == "%":
         return f"{_plain(number)}%"
@@ -150,6 +172,7 @@ def _number_and_unit(text: str) -> tuple[float | None, str]:
         return None, ""
 
 
+Size = Annotated[str, BeforeValidator(parse_size), WithJsonSchema({"type": "string"})]
 Span = Annotated[str, BeforeValidator(parse_span), WithJsonSchema({"type": ["string", "number"]})]
 Time = Annotated[str, BeforeValidator(parse_time), WithJsonSchema({"type": "string"})]
 Interval = Annotated[str, BeforeValidator(parse_interval), WithJsonSchema({"type": ["string", "number"]})]

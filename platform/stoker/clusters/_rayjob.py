@@ -1,0 +1,272 @@
+"""From a job to the objects of Kubernetes that run it: a pure function, which `plan --render` prints."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from stoker.clusters.profile import Profile, Share
+from stoker.errors import JobError, Problem
+from stoker.spec.job import Job
+from stoker.spec.loading import dump_job
+from stoker.spec.section import size_bytes, time_seconds
+from stoker.tracking.record import RunHeader
+
+Manifest = dict[str, Any]
+
+INPUTS = "/etc/stoker/run"
+HOME = "/home/stoker"
+VOLUME = "/var/lib/stoker"
+ENTRYPOINT = f"python -m stoker.execution.entrypoint --inputs {INPUTS}"
+RAY_VERSION = "2.60.0"
+"""What the image holds; KubeRay asks for it where Ray's tokens are on."""
+RUN_LABEL = "stoker.dev/run"
+NAME_LABEL = "stoker.dev/name"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
+HEADER = "stoker.dev/header"
+"""Annotation: who the run is, as JSON."""
+INPUTS_BYTES = 900_000
+"""A ConfigMap holds a mebibyte, its own words included."""
+USER = 1000
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - the submitter's pod must reach the dashboard, with Ray's token
+DEADLINE_SLACK_S = 900
+"""The driver itself ends a run whose time is over, with a checkpoint; Kubernetes steps in where it does not."""
+
+
+def inputs_manifest(job: Job, header: RunHeader, namespace: str, code: Mapping[str, bytes]) -> Manifest:
+    """Describe what the run is, as files of a ConfigMap.
+
+    Args:
+        job: the checked job.
+        header: who the run is.
+        namespace: where it goes.
+        code: the user's own files, by path.
+
+    Raises:
+        JobError: the code is larger than such an object may be.
+
+    """
+    size = sum(map(len, code.values()))
+    if size > INPUTS_BYTES:
+        message = f"holds {size / 1e6:.1f} MB of code, {INPUTS_BYTES / 1e6:.1f} MB fit; put the rest into an image"
+        raise JobError([Problem("environment.code", message)])
+    files = {key: content.decode("utf-8") for key, content in zip(_keys(code), code.values(), strict=True)}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(header, namespace),
+        "data": {"job.yaml": dump_job(job), "run.json": json.dumps(asdict(header)), **files},
+    }
+
+
+def rayjob_manifest(
+    job: Job, header: RunHeader, namespace: str, profile: Profile, code: Mapping[str, bytes]
+) -> Manifest:
+    """Describe a run as a RayJob.
+
+    Args:
+        job: the checked job.
+        header: who the run is.
+        namespace: where it goes.
+        profile: what the cluster's administrator says.
+        code: the user's own files, by path.
+
+    Raises:
+        JobError: the job asks for what the administrator does not allow.
+
+    """
+    image = job.environment.image or profile.image
+    if job.environment.image and not profile.own_images:
+        raise JobError([Problem("environment.image", f"this cluster runs {profile.image} alone; leave it out")])
+    pods = _Pods(job, header, profile, image, _keys(code), list(code))
+    resources = job.resources
+    metadata = _metadata(header, namespace)
+    if queue := resources.queue or profile.queue:
+        metadata["labels"][QUEUE_LABEL] = queue
+    if resources.priority:
+        metadata["labels"][PRIORITY_LABEL] = resources.priority
+    metadata["annotations"] = {HEADER: json.dumps(asdict(header))}
+    spec: Manifest = {
+        "submissionMode": "K8sJobMode",
+        "entrypoint": ENTRYPOINT,
+        "shutdownAfterJobFinishes": True,
+        "ttlSecondsAfterFinished": profile.ttl_s,
+        "backoffLimit": resources.retries,
+        "submitterPodTemplate": pods.submitter(),
+        "rayClusterSpec": {
+            "rayVersion": RAY_VERSION,
+            "authOptions": {"mode": "token"},
+            "headGroupSpec": {
+                "rayStartParams": {"num-cpus": "0", "dashboard-host": EVERYWHERE},
+                "template": pods.head(),
+            },
+            "workerGroupSpecs": [
+                {
+                    "groupName": "workers",
+                    "replicas": resources.workers,
+                    "minReplicas": resources.workers,
+                    "maxReplicas": resources.workers,
+                    "rayStartParams": {"num-cpus": str(pods.cpus)},
+                    "template": pods.worker(),
+                }
+            ],
+        },
+    }
+    if resources.timeout:
+        spec["activeDeadlineSeconds"] = math.ceil(time_seconds(resources.timeout)) + DEADLINE_SLACK_S
+    if job.environment.packages:
+        spec["runtimeEnvYAML"] = json.dumps({"pip": list(job.environment.packages)})  # JSON is YAML
+    return {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": metadata, "spec": spec}
+
+
+def owned_by(manifest: Manifest, owner: Manifest) -> Manifest:
+    """Let an object go with another one, which the server has created."""
+    metadata = owner["metadata"]
+    reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"]}
+    reference |= {"name": metadata["name"], "uid": metadata["uid"], "blockOwnerDeletion": True}
+    return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [reference]}}
+
+
+class _Pods:
+    """The pod templates of one run."""
+
+    def __init__(
+        self, job: Job, header: RunHeader, profile: Profile, image: str, keys: list[str], paths: list[str]
+    ) -> None:
+        self._job = job
+        self._profile = profile
+        self._image = image
+        self._labels = _labels(header)
+        self._run = header.id
+        self._items = [{"key": name, "path": name} for name in ("job.yaml", "run.json")]
+        self._items += [{"key": key, "path": f"code/{path}"} for key, path in zip(keys, paths, strict=True)]
+        self.cpus = job.resources.cpus or max(1, math.floor(profile.worker.cpus))
+
+    def submitter(self) -> Manifest:
+        """Describe the pod that tells the head's Ray of the run, and prints what the driver prints."""
+        container = self._container("ray-job-submitter", Share(cpus=0.25, memory="512MiB"))
+        return self._template([container], [_empty("tmp")], restartPolicy="Never")
+
+    def head(self) -> Manifest:
+        """Describe the pod of Ray's own processes and of the driver."""
+        container = self._container("ray-head", self._profile.head)
+        ports = {"gcs-server": 6379, "dashboard": 8265, "client": 10001}
+        container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
+        container["env"] += [
+            {"name": "STOKER_RAYJOB", "value": self._run},
+            {"name": "STOKER_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+        ]
+        container["volumeMounts"].append({"name": "inputs", "mountPath": INPUTS, "readOnly": True})
+        inputs = {"name": "inputs", "configMap": {"name": self._run, "items": self._items}}
+        token = {"serviceAccountName": self._profile.service_account, "automountServiceAccountToken": True}
+        return self._template([container], [*self._volumes(), inputs], **token)
+
+    def worker(self) -> Manifest:
+        """Describe the pod of one worker."""
+        resources, given = self._job.resources, self._profile.worker
+        share = Share(cpus=resources.cpus or given.cpus, memory=resources.memory or given.memory)
+        container = self._container("ray-worker", share)
+        more: Manifest = {}
+        gpus = 1 if resources.gpus is None and resources.accelerator else resources.gpus
+        if gpus:
+            for limits in container["resources"].values():
+                limits["nvidia.com/gpu"] = gpus
+            more["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+        if resources.accelerator:
+            kinds = self._profile.accelerators
+            more["nodeSelector"] = kinds.get(resources.accelerator, {"nvidia.com/gpu.product": resources.accelerator})
+        return self._template([container], self._volumes(), **more)
+
+    def _template(self, containers: list[Manifest], volumes: list[Manifest], **more: Any) -> Manifest:
+        spec: Manifest = {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "fsGroup": USER,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": containers,
+            "volumes": volumes,
+            **more,
+        }
+        if secrets := self._profile.image_pull_secrets:
+            spec["imagePullSecrets"] = [{"name": name} for name in secrets]
+        return {"metadata": {"labels": self._labels}, "spec": laid_over(self._profile.pod, spec)}
+
+    def _container(self, name: str, share: Share) -> Manifest:
+        profile = self._profile
+        amount = {"cpu": f"{share.cpus:g}", "memory": str(size_bytes(share.memory))}
+        container: Manifest = {
+            "name": name,
+            "image": self._image,
+            "imagePullPolicy": profile.image_pull_policy,
+            "env": [{"name": key, "value": value} for key, value in self._variables().items()],
+            "resources": {"requests": dict(amount), "limits": dict(amount)},
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": True,
+            },
+            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
+        }
+        if name == "ray-job-submitter":
+            return container
+        container["volumeMounts"].append({"name": "home", "mountPath": HOME})
+        if profile.storage_claim:
+            container["volumeMounts"].append({"name": "storage", "mountPath": VOLUME})
+        if profile.environment_secret:
+            container["envFrom"] = [{"secretRef": {"name": profile.environment_secret}}]
+        return container
+
+    def _variables(self) -> dict[str, str]:
+        return {
+            **self._job.environment.env,
+            "HOME": HOME,
+            "STOKER_HOME": f"{HOME}/.stoker",
+            "STOKER_STORAGE": VOLUME if self._profile.storage_claim else self._profile.storage,
+            "MLFLOW_TRACKING_URI": self._profile.tracking_uri,
+            "PYTHONUNBUFFERED": "1",
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+
+    def _volumes(self) -> list[Manifest]:
+        volumes = [_empty("tmp"), _empty("home")]
+        if claim := self._profile.storage_claim:
+            volumes.append({"name": "storage", "persistentVolumeClaim": {"claimName": claim}})
+        return volumes
+
+
+def laid_over(above: Any, below: Any) -> Any:
+    """Lay one tree over another: mappings are joined key by key, everything else is replaced."""
+    if not isinstance(above, dict) or not isinstance(below, dict):
+        return above
+    return {**below, **{key: laid_over(value, below[key]) if key in below else value for key, value in above.items()}}
+
+
+def _empty(name: str) -> Manifest:
+    return {"name": name, "emptyDir": {}}
+
+
+def _keys(code: Mapping[str, bytes]) -> list[str]:
+    """Name files as keys of a ConfigMap, which know no slashes."""
+    return [f"code-{number:04d}" for number in range(len(code))]
+
+
+def _labels(header: RunHeader) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": "stoker",
+        "app.kubernetes.io/component": "run",
+        "app.kubernetes.io/managed-by": "stoker",
+        RUN_LABEL: header.id,
+        NAME_LABEL: header.name,
+    }
+
+
+def _metadata(header: RunHeader, namespace: str) -> Manifest:
+    return {"name": header.id, "namespace": namespace, "labels": _labels(header)}
