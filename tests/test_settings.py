@@ -1,7 +1,7 @@
 import pytest
 
-from stoker.errors import JobError
-from stoker.settings import Settings, load_settings, without_password
+from stoker.errors import JobError, NotFound
+from stoker.settings import ClusterSettings, Settings, load_settings, without_password
 
 
 def config(tmp_path, text):
@@ -74,3 +74,29 @@ def test_a_store_in_a_file_does_not_depend_on_the_working_directory(tmp_path, mo
         ("postgresql+psycopg2://me@host/mlflow", "postgresql+psycopg2://me@host/mlflow"),
     ):
         assert load_settings(str(tmp_path), uri, environment=environment).tracking_uri == expected
+
+
+def test_clusters_are_named_in_the_config_file_and_one_may_be_the_default(tmp_path):
+    text = "cluster: prod\nclusters: {prod: {kube_context: gke-1, namespace: team}, lab: {}}\n"
+    environment = config(tmp_path, text)
+    settings = load_settings(environment=environment)
+    assert settings.cluster == "prod"
+    assert settings.cluster_named("prod") == ClusterSettings("prod", "gke-1", "team")
+    assert settings.cluster_named("lab").namespace == "stoker"
+    assert load_settings(environment=environment, cluster="local").cluster == "local"
+    with pytest.raises(NotFound, match=r"no cluster 'dev'.*there are local, prod, lab"):
+        settings.cluster_named("dev")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("clusters: prod\n", "expected names of clusters"),
+        ("clusters: {local: {}}\n", "'local' is the name of this machine"),
+        ("clusters: {prod: {context: a}}\n", "unknown key 'context' below 'prod'"),
+        ("clusters: {prod: {namespace: 1}}\n", "expected lines of 'key: text' below 'prod'"),
+    ],
+)
+def test_a_cluster_that_cannot_be_meant_is_told(tmp_path, text, message):
+    with pytest.raises(JobError, match=message):
+        load_settings(environment=config(tmp_path, text))

@@ -100,6 +100,7 @@ class Cause(StrEnum):
     DISK_FULL = "DISK_FULL"
     STORAGE_AUTH = "STORAGE_AUTH"
     TIMED_OUT = "TIMED_OUT"
+    NO_CAPACITY = "NO_CAPACITY"
     HANG = "HANG"
     CRASH_LOOP = "CRASH_LOOP"
     INTERNAL = "INTERNAL"
@@ -136,6 +137,9 @@ CAUSES: dict[Cause, CauseRow] = {
     # the operator's turn
     Cause.DISK_FULL: CauseRow(Turn.OPERATOR, Retry.NEVER, 1, "free space where the runs are kept, then resume"),
     Cause.STORAGE_AUTH: CauseRow(Turn.OPERATOR, Retry.NEVER, 1, "mend the credentials of the storage, then resume"),
+    Cause.NO_CAPACITY: CauseRow(
+        Turn.OPERATOR, Retry.NEVER, 1, "ask for less in resources, or for room on the cluster, then resume"
+    ),
     Cause.CRASH_LOOP: CauseRow(
         Turn.OPERATOR, Retry.NEVER, 1, "the worker dies at the same step each time; the log's last lines may say why"
     ),

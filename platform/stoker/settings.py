@@ -2,13 +2,27 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from stoker.errors import JobError, Problem
+from stoker.errors import JobError, NotFound, Problem
 
-KEYS = ("home", "tracking_uri", "storage")
+KEYS = ("home", "tracking_uri", "storage", "cluster", "clusters")
+CLUSTER_KEYS = ("kube_context", "namespace")
+HERE = "local"
+"""The name of this machine among the clusters."""
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """A namespace of a Kubernetes cluster."""
+
+    name: str
+    kube_context: str = ""
+    """Of the kubeconfig; empty: its current one."""
+    namespace: str = "stoker"
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,21 @@ class Settings:
     """MLflow's tracking URI; the embedded default is a SQLite file in the home folder."""
     storage: str = ""
     """Where checkpoints go: a folder or a bucket; empty means each run's own folder."""
+    cluster: str = HERE
+    """Where new runs go: this machine, or the name of one of the clusters."""
+    clusters: Mapping[str, ClusterSettings] = field(default_factory=dict)
+
+    def cluster_named(self, name: str) -> ClusterSettings:
+        """Look a cluster up.
+
+        Raises:
+            NotFound: there is none of this name.
+
+        """
+        if name not in self.clusters:
+            known = ", ".join([HERE, *self.clusters])
+            raise NotFound(f"no cluster '{name}' in {config_path()}; there are {known}")
+        return self.clusters[name]
 
     @property
     def embedded(self) -> bool:
@@ -54,6 +83,7 @@ def load_settings(
     tracking_uri: str | None = None,
     storage: str | None = None,
     environment: Mapping[str, str] = os.environ,
+    cluster: str | None = None,
 ) -> Settings:
     """Combine flags, environment and config file.
 
@@ -62,11 +92,14 @@ def load_settings(
 
     """
     file = _config_file(environment)
-    chosen_home = home or environment.get("STOKER_HOME") or file.get("home") or "~/.stoker"
+    said = {key: value for key, value in file.items() if isinstance(value, str)}
+    chosen_home = home or environment.get("STOKER_HOME") or said.get("home") or "~/.stoker"
     path = Path(chosen_home).expanduser().absolute()
-    uri = tracking_uri or environment.get("MLFLOW_TRACKING_URI") or file.get("tracking_uri") or embedded_uri(path)
-    kept = environment.get("STOKER_STORAGE", file.get("storage", "")) if storage is None else storage
-    return Settings(path, _absolute(uri), _absolute_storage(kept))
+    uri = tracking_uri or environment.get("MLFLOW_TRACKING_URI") or said.get("tracking_uri") or embedded_uri(path)
+    kept = environment.get("STOKER_STORAGE", said.get("storage", "")) if storage is None else storage
+    place = cluster or environment.get("STOKER_CLUSTER") or said.get("cluster") or HERE
+    clusters = {name: ClusterSettings(name, **keys) for name, keys in file.get("clusters", {}).items()}
+    return Settings(path, _absolute(uri), _absolute_storage(kept), place, clusters)
 
 
 def _absolute(uri: str) -> str:
@@ -99,7 +132,7 @@ def config_path(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(base).expanduser() / "stoker" / "config.yaml"
 
 
-def _config_file(environment: Mapping[str, str]) -> dict[str, str]:
+def _config_file(environment: Mapping[str, str]) -> dict[str, Any]:
     path = config_path(environment)
     if not path.is_file():
         return {}
@@ -109,8 +142,26 @@ def _config_file(environment: Mapping[str, str]) -> dict[str, str]:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise JobError([Problem("", f"{path} is not YAML: {str(error).splitlines()[0]}")]) from error
-    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(value, str) for key, value in content.items() if key != "clusters"
+    ):
         raise JobError([Problem("", f"{path}: expected lines of 'key: text'; the keys are {', '.join(KEYS)}")])
     if unknown := [key for key in content if key not in KEYS]:
         raise JobError([Problem(str(unknown[0]), f"unknown key in {path}; the keys are {', '.join(KEYS)}")])
+    if problem := _cluster_problem(content.get("clusters", {})):
+        raise JobError([Problem("clusters", f"{problem} in {path}")])
     return content
+
+
+def _cluster_problem(clusters: object) -> str:
+    """Say what is wrong with the clusters of the config file; empty for nothing."""
+    if not isinstance(clusters, dict):
+        return "expected names of clusters, each with its keys"
+    for name, keys in clusters.items():
+        if name == HERE:
+            return f"'{HERE}' is the name of this machine; call the cluster something else"
+        if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
+            return f"expected lines of 'key: text' below '{name}'; the keys are {', '.join(CLUSTER_KEYS)}"
+        if unknown := [key for key in keys if key not in CLUSTER_KEYS]:
+            return f"unknown key '{unknown[0]}' below '{name}' (the keys are {', '.join(CLUSTER_KEYS)})"
+    return ""

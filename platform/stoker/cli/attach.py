@@ -11,7 +11,7 @@ from stoker.cli.reports import exit_code, run_json, show_outcome
 from stoker.cli.runs import phase_text, progress_text
 from stoker.cli.tables import print_json, styled
 from stoker.cli.words import duration_text, metric_text
-from stoker.clusters.local import LocalCluster
+from stoker.clusters.cluster import Cluster
 from stoker.tracking.record import Progress, RunFolder, RunRecord
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ LINE_S = 10.0
 """Within a long epoch a line says that it goes on."""
 
 
-def stay_with(cluster: LocalCluster, folder: RunFolder, detach: bool, form: str, greeting: str) -> int:
+def stay_with(cluster: Cluster, folder: RunFolder, detach: bool, form: str, greeting: str) -> int:
     """Show a run that was just started until it ends, and return its exit code; 0 as soon as the user lets go.
 
     Args:
@@ -50,12 +50,12 @@ def stay_with(cluster: LocalCluster, folder: RunFolder, detach: bool, form: str,
     return exit_code(record)
 
 
-def attach(cluster: LocalCluster, folder: RunFolder) -> RunRecord:
+def attach(cluster: Cluster, folder: RunFolder) -> RunRecord:
     """Show a run until nobody works on it any more, and return its record."""
     return _draw(cluster, folder) if sys.stdout.isatty() else _tell(cluster, folder)
 
 
-def _stay_quietly(cluster: LocalCluster, folder: RunFolder, detach: bool) -> int:
+def _stay_quietly(cluster: Cluster, folder: RunFolder, detach: bool) -> int:
     try:
         record = folder.record() if detach else wait_for(cluster, folder, None)
     except KeyboardInterrupt:
@@ -72,7 +72,7 @@ def _detached(record: RunRecord) -> str:
     return f"detached; the run goes on. {' | '.join(commands)}"
 
 
-def _draw(cluster: LocalCluster, folder: RunFolder) -> RunRecord:
+def _draw(cluster: Cluster, folder: RunFolder) -> RunRecord:
     with _bar() as bar:
         task = bar.add_task("starting", total=None, place="", left="", metrics="")
         for record in cluster.follow(folder):
@@ -103,7 +103,7 @@ def _bar() -> "Bar":
     )
 
 
-def _tell(cluster: LocalCluster, folder: RunFolder) -> RunRecord:
+def _tell(cluster: Cluster, folder: RunFolder) -> RunRecord:
     told, told_phase, told_at, line = Progress(), "", 0.0, ""
     for record in cluster.follow(folder):
         progress, phase, time_s = folder.progress(), phase_text(record, folder.progress()), time.monotonic()

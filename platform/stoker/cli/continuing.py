@@ -40,13 +40,14 @@ def resume(session: Session, run: str, detach: bool, form: str) -> int:
     as of `stoker submit`.
     """
     folder = session.find(run)
+    place = session.place_of(folder)
+    record = place.refresh(folder)
     require_resumable(folder)
-    record = folder.record()
     header = record.header
-    if header.tracking_uri:
+    if header.tracking_uri and not header.cluster:
         require_tracking(session.settings.of_run(header.tracking_uri, header.storage))
-    session.cluster.resume(folder)
-    return stay_with(session.cluster, folder, detach, form, resumed_text(record))
+    place.resume(folder)
+    return stay_with(place, folder, detach, form, resumed_text(record))
 
 
 @click.command(
@@ -75,7 +76,7 @@ def extend(session: Session, run: str, epochs: int, sets: tuple[str, ...], detac
     loaded = load(session, f"run:{run_id}", [*sets, *length])
     new = start(session, loaded, Origin(loaded.code, extends=run_id), form)
     greeting = f"{started_text(new.record(), session.settings)}\nextends {run_id}"
-    return stay_with(session.cluster, new, detach, form, greeting)
+    return stay_with(session.place_of(new), new, detach, form, greeting)
 
 
 def resumed_text(record: RunRecord) -> str:

@@ -27,8 +27,9 @@ def pause(session: Session, run: str, waits: bool, form: str) -> int:
     It saves a checkpoint and ends its processes: its cores, memory and GPUs are free.
     """
     folder = session.find(run)
-    session.cluster.pause(folder)
-    record = wait_for(session.cluster, folder, None) if waits else folder.record()
+    place = session.place_of(folder)
+    place.pause(folder)
+    record = wait_for(place, folder, None) if waits else folder.record()
     if form == "json":
         print_json(run_json(folder, record, session.settings))
     elif waits:
@@ -56,8 +57,9 @@ def cancel(session: Session, run: str, waits: bool, form: str) -> None:
     Its record, the metrics so far and its checkpoints stay. A run that is paused or interrupted ends at once.
     """
     folder = session.find(run)
-    unclosed = session.cluster.cancel(folder)
-    record = wait_for(session.cluster, folder, None) if waits else folder.record()
+    place = session.place_of(folder)
+    unclosed = place.cancel(folder)
+    record = wait_for(place, folder, None) if waits else folder.record()
     if unclosed:
         click.echo(f"MLflow does not know that it is {record.state}: {unclosed}", err=True)
     if form == "json":

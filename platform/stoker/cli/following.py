@@ -11,7 +11,7 @@ from stoker.cli.reports import exit_code, run_json, show_outcome
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
 from stoker.cli.tables import print_json
 from stoker.cli.words import duration_text, parse_seconds
-from stoker.clusters.local import LocalCluster
+from stoker.clusters.cluster import Cluster
 from stoker.errors import WaitTimedOut
 from stoker.tracking.record import RunFolder, RunRecord, follow_lines
 
@@ -49,8 +49,10 @@ def logs(session: Session, run: str, follow: bool, lines: int | None, form: str)
     With -o json each line is an object of its own.
     """
     folder = session.find(run)
+    place = session.place_of(folder)
+    place.fetch_log(folder)
     position = 0 if lines is None else _position_of_last(folder, lines)
-    for line in _lines(folder, position, follow):
+    for line in _lines(place, folder, position, follow):
         _print_line(line, form)
 
 
@@ -71,7 +73,7 @@ def wait(session: Session, run: str, timeout: float | None, form: str) -> int:
     still going when the time was over.
     """
     folder = session.find(run)
-    record = wait_for(session.cluster, folder, timeout)
+    record = wait_for(session.place_of(folder), folder, timeout)
     if form == "json":
         print_json(run_json(folder, record, session.settings))
     else:
@@ -79,7 +81,7 @@ def wait(session: Session, run: str, timeout: float | None, form: str) -> int:
     return exit_code(record)
 
 
-def wait_for(cluster: LocalCluster, folder: RunFolder, timeout_s: float | None) -> RunRecord:
+def wait_for(cluster: Cluster, folder: RunFolder, timeout_s: float | None) -> RunRecord:
     """Return a run's record as soon as nobody works on the run any more.
 
     Raises:
@@ -96,10 +98,12 @@ def wait_for(cluster: LocalCluster, folder: RunFolder, timeout_s: float | None) 
     return record
 
 
-def _lines(folder: RunFolder, position: int, follow: bool) -> Iterator[str]:
+def _lines(place: Cluster, folder: RunFolder, position: int, follow: bool) -> Iterator[str]:
     """Yield the log from a position on; all of it is there before the last look at a run that has ended."""
     while True:
-        ended = not follow or folder.record().state.ended
+        ended = not follow or place.refresh(folder).state.ended
+        if follow:
+            place.fetch_log(folder)
         for line, behind in follow_lines(folder.log, position):
             position = behind
             yield line

@@ -124,10 +124,15 @@ def unknown_command(name: str) -> str:
     metavar="PLACE",
     help="Where checkpoints go: a folder, s3://BUCKET/PREFIX.  [default: $STOKER_STORAGE or the run's own folder]",
 )
+@click.option(
+    "--cluster", metavar="NAME", help="Where new runs go.  [default: $STOKER_CLUSTER or `cluster:` of the config file]"
+)
 @click.pass_context
-def stoker(ctx: click.Context, home: str | None, tracking_uri: str | None, storage: str | None) -> None:
+def stoker(
+    ctx: click.Context, home: str | None, tracking_uri: str | None, storage: str | None, cluster: str | None
+) -> None:
     """Keep the places for the command that follows."""
-    ctx.obj = Session(home, tracking_uri, storage, ctx.obj)
+    ctx.obj = Session(home, tracking_uri, storage, ctx.obj, cluster)
 
 
 def main(arguments: Sequence[str] | None = None, driver: Sequence[str] = ()) -> int:

@@ -64,7 +64,7 @@ def ls(session: Session, newest: int, everything: bool, form: str) -> None:
 def status(session: Session, run: str, form: str) -> None:
     """Show all that is known of a run."""
     folder = session.find(run)
-    record = folder.record()
+    record = session.place_of(folder).refresh(folder)
     if form == "json":
         print_json(run_json(folder, record, session.settings))
     else:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stoker.settings import Settings, load_settings
+from stoker.settings import HERE, Settings, load_settings
 from stoker.tracking.history import find_run
 from stoker.tracking.record import RunFolder
 
 if TYPE_CHECKING:
+    from stoker.clusters.cluster import Cluster
+    from stoker.clusters.kubernetes import KubernetesCluster
     from stoker.clusters.local import LocalCluster
 
 
@@ -24,19 +26,40 @@ class Session:
     storage: str | None = None
     driver: Sequence[str] = ()
     """The command of a run's driver; empty for Stoker's own."""
+    cluster_name: str | None = None
 
     @cached_property
     def settings(self) -> Settings:
         """Flags, environment and config file together."""
-        return load_settings(self.home, self.tracking_uri, self.storage)
+        return load_settings(self.home, self.tracking_uri, self.storage, cluster=self.cluster_name)
 
     @cached_property
-    def cluster(self) -> "LocalCluster":
-        """Where the runs are."""
+    def here(self) -> "LocalCluster":
+        """Name this machine."""
         from stoker.clusters.local import LocalCluster
         from stoker.clusters.standby import DRIVER
 
         return LocalCluster(self.settings, self.driver or DRIVER)
+
+    @property
+    def remote(self) -> bool:
+        """Whether new runs go to a cluster."""
+        return self.settings.cluster != HERE
+
+    @cached_property
+    def there(self) -> "KubernetesCluster":
+        """The cluster that new runs go to."""
+        return self._kubernetes(self.settings.cluster)
+
+    def place_of(self, folder: RunFolder) -> "Cluster":
+        """Say where a run is."""
+        name = folder.header().cluster
+        return self._kubernetes(name) if name else self.here
+
+    def _kubernetes(self, name: str) -> "KubernetesCluster":
+        from stoker.clusters.kubernetes import KubernetesCluster
+
+        return KubernetesCluster(self.settings, self.settings.cluster_named(name))
 
     def find(self, reference: str) -> RunFolder:
         """Find a run by id, name, unique prefix, `run:ID` or `@last`.

@@ -69,11 +69,11 @@ def submit(session: Session, job: str, sets: tuple[str, ...], key: str | None, d
         greeting = started_text(folder.record(), session.settings)
     else:
         folder, greeting = start_once(session, loaded, key, form)
-    return stay_with(session.cluster, folder, detach, form, greeting)
+    return stay_with(session.place_of(folder), folder, detach, form, greeting)
 
 
 def start(session: Session, loaded: "LoadedJob", origin: Origin, form: str) -> RunFolder:
-    """Plan a job, show the plan, and give the run to a driver, which gets ready meanwhile.
+    """Plan a job, show the plan, and give the run to a driver, which gets ready meanwhile; or give it to a cluster.
 
     Raises:
         JobError: the plan found a mistake.
@@ -81,13 +81,15 @@ def start(session: Session, loaded: "LoadedJob", origin: Origin, form: str) -> R
         ClusterError: this machine refuses.
 
     """
+    if session.remote:
+        return session.there.submit(loaded.job, origin)
     if loaded.job.tracking != "none":
         require_tracking(session.settings)
-    with session.cluster.stand_by(loaded.job) as standby:
+    with session.here.stand_by(loaded.job) as standby:
         plan = plan_for(loaded)
         if form != "json":
             click.echo(plan_text(plan))
-        return session.cluster.submit(plan.job, standby, origin)
+        return session.here.submit(plan.job, standby, origin)
 
 
 def start_once(session: Session, loaded: "LoadedJob", key: str, form: str) -> tuple[RunFolder, str]:

@@ -62,7 +62,7 @@ def inputs_manifest(job: Job, header: RunHeader, namespace: str, code: Mapping[s
 
 
 def rayjob_manifest(
-    job: Job, header: RunHeader, namespace: str, profile: Profile, code: Mapping[str, bytes]
+    job: Job, header: RunHeader, namespace: str, profile: Profile, code: Mapping[str, bytes], reopen: str = ""
 ) -> Manifest:
     """Describe a run as a RayJob.
 
@@ -72,6 +72,7 @@ def rayjob_manifest(
         namespace: where it goes.
         profile: what the cluster's administrator says.
         code: the user's own files, by path.
+        reopen: a new word where a run that has ended is to go on.
 
     Raises:
         JobError: the job asks for what the administrator does not allow.
@@ -80,7 +81,7 @@ def rayjob_manifest(
     image = job.environment.image or profile.image
     if job.environment.image and not profile.own_images:
         raise JobError([Problem("environment.image", f"this cluster runs {profile.image} alone; leave it out")])
-    pods = _Pods(job, header, profile, image, _keys(code), list(code))
+    pods = _Pods(job, header, profile, image, _keys(code), list(code), reopen)
     resources = job.resources
     metadata = _metadata(header, namespace)
     if queue := resources.queue or profile.queue:
@@ -133,13 +134,21 @@ class _Pods:
     """The pod templates of one run."""
 
     def __init__(
-        self, job: Job, header: RunHeader, profile: Profile, image: str, keys: list[str], paths: list[str]
+        self,
+        job: Job,
+        header: RunHeader,
+        profile: Profile,
+        image: str,
+        keys: list[str],
+        paths: list[str],
+        reopen: str,
     ) -> None:
         self._job = job
         self._profile = profile
         self._image = image
         self._labels = _labels(header)
         self._run = header.id
+        self._reopen = reopen
         self._items = [{"key": name, "path": name} for name in ("job.yaml", "run.json")]
         self._items += [{"key": key, "path": f"code/{path}"} for key, path in zip(keys, paths, strict=True)]
         self.cpus = job.resources.cpus or max(1, math.floor(profile.worker.cpus))
@@ -158,6 +167,8 @@ class _Pods:
             {"name": "STOKER_RAYJOB", "value": self._run},
             {"name": "STOKER_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         ]
+        if self._reopen:
+            container["env"].append({"name": "STOKER_REOPEN", "value": self._reopen})
         container["volumeMounts"].append({"name": "inputs", "mountPath": INPUTS, "readOnly": True})
         inputs = {"name": "inputs", "configMap": {"name": self._run, "items": self._items}}
         token = {"serviceAccountName": self._profile.service_account, "automountServiceAccountToken": True}

@@ -148,6 +148,13 @@ class LocalCluster:
         finally:
             os.close(lease)
 
+    def refresh(self, folder: RunFolder) -> RunRecord:
+        """Read the run's record: here it is always up to date."""
+        return folder.record()
+
+    def fetch_log(self, folder: RunFolder) -> None:
+        """Do nothing: the log is here."""
+
     def follow(self, folder: RunFolder, every_s: float = 0.2) -> Iterator[RunRecord]:
         """Yield the run's record again and again, the last time when nobody works on it any more."""
         while True:
@@ -161,23 +168,7 @@ class LocalCluster:
         from stoker.spec.code import code_files
         from stoker.spec.loading import dump_job
 
-        assert job.name is not None
-        name = job.name
-        tracking = job.tracking
-        header = RunHeader(
-            id=origin.run or new_run_id(name),
-            name=name,
-            task=job.task,
-            family=job.architecture.family if job.architecture else "",
-            dataset=Path(job.dataset.source).name,
-            created=time.time(),
-            order=time.time_ns(),
-            tracking_uri="" if tracking == "none" else without_password(self.settings.tracking_uri),
-            experiment="" if tracking == "none" else (tracking.experiment or name),
-            key=origin.key,
-            extends=origin.extends,
-            storage=self.settings.storage,
-        )
+        header = new_header(job, self.settings, origin)
         folder = RunFolder(self.settings.home / "runs" / header.id)
         code = origin.code
         files = {str(file.relative_to(code)): file for file in code_files(code)} if code else {}
@@ -185,6 +176,26 @@ class LocalCluster:
             require_space(folder.path.parent)
             folder.create(header, dump_job(job), files)
         return folder
+
+
+def new_header(job: "Job", settings: Settings, origin: Origin) -> RunHeader:
+    """Say who a new run is."""
+    assert job.name is not None
+    tracking = job.tracking
+    return RunHeader(
+        id=origin.run or new_run_id(job.name),
+        name=job.name,
+        task=job.task,
+        family=job.architecture.family if job.architecture else "",
+        dataset=Path(job.dataset.source).name,
+        created=time.time(),
+        order=time.time_ns(),
+        tracking_uri="" if tracking == "none" else without_password(settings.tracking_uri),
+        experiment="" if tracking == "none" else (tracking.experiment or job.name),
+        key=origin.key,
+        extends=origin.extends,
+        storage=settings.storage,
+    )
 
 
 def require_resumable(folder: RunFolder) -> None:

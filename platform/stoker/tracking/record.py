@@ -32,6 +32,10 @@ ASKED_S = 0.2
 class State(StrEnum):
     """Where a run stands; SUCCEEDED, FAILED and CANCELLED are final."""
 
+    QUEUED = "QUEUED"
+    """It waits for a place on its cluster."""
+    PROVISIONING = "PROVISIONING"
+    """Its pods are being made."""
     STARTING = "STARTING"
     RUNNING = "RUNNING"
     RETRYING = "RETRYING"
@@ -82,6 +86,8 @@ class RunHeader:
     """Id of the finished run that this one goes on from."""
     storage: str = ""
     """Where its checkpoints go; empty: to its own folder."""
+    cluster: str = ""
+    """Name of the cluster that it is on, in the words of this home's settings; empty: this machine."""
 
 
 @dataclass(frozen=True)
@@ -318,14 +324,17 @@ class RunFolder:
         return None
 
     def record(self) -> RunRecord:
-        """Derive the state from the record and the driver's lease: the one place where this is done."""
-        status = self.status()
-        if not status.state.ended and not self.driver_lives():
+        """Derive the state from the record and the driver's lease: the one place where this is done.
+
+        Of a run on a cluster the record is all there is here; its cluster brings it up to date.
+        """
+        status, header = self.status(), self.header()
+        if not header.cluster and not status.state.ended and not self.driver_lives():
             status = self.status()  # it may have ended between the two looks
             if not status.state.ended:
                 message = status.message or f"its driver is gone; `stoker resume {self.path.name}` goes on from here"
                 status = RunStatus(**{**asdict(status), "state": State.INTERRUPTED, "message": message})
-        return RunRecord(self.header(), status, self.path)
+        return RunRecord(header, status, self.path)
 
 
 def status_from(content: dict[str, Any]) -> RunStatus:

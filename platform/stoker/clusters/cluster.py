@@ -1,0 +1,31 @@
+"""What every place to run can do with a run: the commands know no more of it."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from stoker.settings import Settings
+from stoker.tracking.record import RunFolder, RunRecord
+
+
+class Cluster(Protocol):
+    """A place to run, as seen from this home."""
+
+    settings: Settings
+
+    def refresh(self, folder: RunFolder) -> RunRecord:
+        """Bring this home's folder of a run up to date, and return its record."""
+
+    def fetch_log(self, folder: RunFolder) -> None:
+        """Bring what the run has printed so far to its folder."""
+
+    def follow(self, folder: RunFolder, every_s: float = ...) -> Iterator[RunRecord]:
+        """Yield the run's record again and again, the last time when nobody works on it any more."""
+
+    def resume(self, folder: RunFolder) -> None:
+        """Let a run that did not come to its end go on, and return at once."""
+
+    def pause(self, folder: RunFolder) -> None:
+        """Ask a run to rest at a checkpoint."""
+
+    def cancel(self, folder: RunFolder) -> str:
+        """Ask a run to end; return what its page in MLflow did not come to know, or nothing."""

@@ -1,0 +1,158 @@
+"""A job as objects of Kubernetes."""
+
+import json
+
+import pytest
+import yaml
+
+from stoker.clusters._rayjob import inputs_manifest, laid_over, owned_by, rayjob_manifest
+from stoker.clusters.profile import Profile
+from stoker.errors import JobError
+from stoker.spec.loading import parse_job
+from stoker.tracking.record import RunHeader
+
+PROFILE = Profile(image="stoker:1", tracking_uri="http://mlflow:5000", storage="s3://runs/stoker")
+JOB = "name: digits\ntask: image-classification\ndataset: digits\n"
+HEADER = RunHeader("digits-0a1b2c3d", "digits", "image-classification", "cnn", "digits", 1.0, 1, "", "digits")
+
+
+def rendered(more="", profile=PROFILE, code=(), reopen=""):
+    job = parse_job(JOB + more, "digits.yaml").job
+    return rayjob_manifest(job, HEADER, "team", profile, dict(code), reopen)
+
+
+def pods(manifest):
+    cluster = manifest["spec"]["rayClusterSpec"]
+    worker = cluster["workerGroupSpecs"][0]["template"]
+    return [manifest["spec"]["submitterPodTemplate"], cluster["headGroupSpec"]["template"], worker]
+
+
+def container(pod):
+    (only,) = pod["spec"]["containers"]
+    return only
+
+
+def variables(pod):
+    return {each["name"]: each.get("value") for each in container(pod)["env"]}
+
+
+def test_it_is_named_labelled_and_described_as_the_run():
+    metadata = rendered("resources: {queue: team-a, priority: high}\n")["metadata"]
+    assert (metadata["name"], metadata["namespace"]) == ("digits-0a1b2c3d", "team")
+    assert metadata["labels"]["stoker.dev/run"] == "digits-0a1b2c3d"
+    assert metadata["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
+    assert metadata["labels"]["kueue.x-k8s.io/priority-class"] == "high"
+    assert json.loads(metadata["annotations"]["stoker.dev/header"])["task"] == "image-classification"
+
+
+def test_every_pod_passes_the_restricted_level():
+    for pod in pods(rendered()):
+        assert pod["spec"]["securityContext"]["runAsNonRoot"]
+        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        security = container(pod)["securityContext"]
+        assert security == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+
+
+def test_only_the_head_has_a_token_and_nothing_is_computed_there():
+    manifest = rendered()
+    submitter, head, worker = pods(manifest)
+    assert [pod["spec"]["automountServiceAccountToken"] for pod in (submitter, head, worker)] == [False, True, False]
+    assert head["spec"]["serviceAccountName"] == "stoker-job"
+    assert manifest["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert manifest["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+
+
+def test_workers_get_what_the_job_asks_for():
+    manifest = rendered(
+        "resources: {workers: 3, cpus: 4, memory: 16GiB, gpus: 1, accelerator: H200, retries: 5, timeout: 1 h}\n"
+    )
+    group = manifest["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+    assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (3, 3, 3)
+    assert group["rayStartParams"] == {"num-cpus": "4"}
+    amount = {"cpu": "4", "memory": str(16 * 2**30), "nvidia.com/gpu": 1}
+    assert container(group["template"])["resources"] == {"requests": amount, "limits": amount}
+    assert group["template"]["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": "H200"}
+    assert group["template"]["spec"]["tolerations"][0]["key"] == "nvidia.com/gpu"
+    assert manifest["spec"]["backoffLimit"] == 5
+    assert manifest["spec"]["activeDeadlineSeconds"] > 3600
+
+
+def test_a_job_that_says_nothing_gets_what_the_administrator_says():
+    profile = PROFILE.model_copy(update={"queue": "default", "accelerators": {"H200": {"gpu": "h200"}}})
+    manifest = rendered("resources: {accelerator: H200}\n", profile)
+    worker = pods(manifest)[2]
+    assert manifest["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "default"
+    assert worker["spec"]["nodeSelector"] == {"gpu": "h200"}
+    assert container(worker)["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert container(worker)["resources"]["limits"]["cpu"] == "2"
+
+
+def test_environment_and_places_reach_head_and_workers():
+    secret = PROFILE.model_copy(update={"environment_secret": "s3"})
+    manifest = rendered("environment: {env: {DATA: /data}, packages: [einops], image: 'mine:2'}\n", secret)
+    for pod in pods(manifest)[1:]:
+        assert variables(pod)["DATA"] == "/data"
+        assert variables(pod)["STOKER_STORAGE"] == "s3://runs/stoker"
+        assert variables(pod)["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+        assert container(pod)["envFrom"] == [{"secretRef": {"name": "s3"}}]
+        assert container(pod)["image"] == "mine:2"
+    assert yaml.safe_load(manifest["spec"]["runtimeEnvYAML"]) == {"pip": ["einops"]}
+
+
+def test_a_volume_takes_the_place_of_a_bucket():
+    profile = PROFILE.model_copy(update={"storage": "", "storage_claim": "runs"})
+    for pod in pods(rendered(profile=profile))[1:]:
+        assert {"name": "storage", "persistentVolumeClaim": {"claimName": "runs"}} in pod["spec"]["volumes"]
+        mounts = {each["name"]: each["mountPath"] for each in container(pod)["volumeMounts"]}
+        assert variables(pod)["STOKER_STORAGE"] == mounts["storage"]
+
+
+def test_the_users_code_lies_beside_the_job_where_the_driver_looks():
+    code = {"net.py": b"import torch\n", "parts/head.py": "# \u00fc\n".encode()}
+    head = pods(rendered(code=code.items()))[1]
+    inputs = inputs_manifest(parse_job(JOB, "x.yaml").job, HEADER, "team", code)
+    (volume,) = [each["configMap"] for each in head["spec"]["volumes"] if each["name"] == "inputs"]
+    assert volume["name"] == inputs["metadata"]["name"]
+    laid_out = {item["path"]: inputs["data"][item["key"]] for item in volume["items"]}
+    assert laid_out["code/net.py"] == "import torch\n"
+    assert laid_out["code/parts/head.py"] == "# \u00fc\n"
+    assert json.loads(laid_out["run.json"])["id"] == HEADER.id
+    assert "image-classification" in laid_out["job.yaml"]
+
+
+def test_a_resume_comes_with_a_word():
+    assert "STOKER_REOPEN" not in variables(pods(rendered())[1])
+    assert variables(pods(rendered(reopen="again"))[1])["STOKER_REOPEN"] == "again"
+
+
+def test_what_does_not_fit_or_is_not_allowed_is_refused():
+    with pytest.raises(JobError, match="this cluster runs stoker:1 alone"):
+        rendered("environment: {image: mine}\n", PROFILE.model_copy(update={"own_images": False}))
+    with pytest.raises(JobError, match=r"holds 1\.0 MB of code"):
+        inputs_manifest(parse_job(JOB, "x.yaml").job, HEADER, "team", {"a.py": b"#" * 1_000_000})
+
+
+def test_the_administrators_word_on_pods_is_laid_over_ours():
+    tolerations = [{"key": "team", "operator": "Exists"}]
+    profile = PROFILE.model_copy(update={"pod": {"tolerations": tolerations, "securityContext": {"runAsUser": 7}}})
+    for pod in pods(rendered(profile=profile)):
+        assert pod["spec"]["tolerations"] == tolerations
+        assert pod["spec"]["securityContext"]["runAsUser"] == 7
+        assert pod["spec"]["securityContext"]["runAsNonRoot"]
+
+
+def test_trees_are_laid_over_key_by_key():
+    assert laid_over({"a": {"b": 1}, "c": [1]}, {"a": {"b": 0, "d": 2}, "c": [2, 3]}) == {
+        "a": {"b": 1, "d": 2},
+        "c": [1],
+    }
+
+
+def test_an_owned_object_goes_with_its_owner():
+    owner = {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": "r", "uid": "u"}}
+    (reference,) = owned_by({"metadata": {"name": "x"}}, owner)["metadata"]["ownerReferences"]
+    assert (reference["kind"], reference["name"], reference["uid"]) == ("RayJob", "r", "u")

@@ -1,0 +1,90 @@
+"""What KubeRay, the driver and the pods say, as one state and one reason."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from stoker.clusters.rayjob_states import run_status, why_it_waits
+from stoker.errors import Cause
+from stoker.tracking.record import RunStatus, State
+
+RUNNING = RunStatus(State.RUNNING, attempt=2, checkpoint_step=40)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "state"),
+    [
+        ("", State.PROVISIONING),
+        ("Initializing", State.PROVISIONING),
+        ("Running", State.STARTING),
+        ("Suspended", State.QUEUED),
+        ("Retrying", State.RETRYING),
+        ("Complete", State.INTERRUPTED),
+        ("Failed", State.FAILED),
+        ("Singing", State.UNKNOWN),
+    ],
+)
+def test_before_the_driver_speaks_kuberay_does(deployment, state):
+    assert run_status({"jobDeploymentStatus": deployment}, RunStatus(), spoke=False).state is state
+
+
+def test_while_it_runs_the_driver_speaks():
+    assert run_status({"jobDeploymentStatus": "Running"}, RUNNING, spoke=True) is RUNNING
+
+
+@pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELLED, State.PAUSED])
+@pytest.mark.parametrize("deployment", ["Complete", "Failed", "Retrying", "Running", ""])
+def test_a_drivers_last_word_stays(state, deployment):
+    said = RunStatus(state)
+    assert run_status({"jobDeploymentStatus": deployment}, said, spoke=True) is said
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("DeadlineExceeded", Cause.TIMED_OUT),
+        ("PreRunningDeadlineExceeded", Cause.NO_CAPACITY),
+        ("SubmissionFailed", Cause.INFRASTRUCTURE),
+        ("", Cause.INFRASTRUCTURE),
+    ],
+)
+def test_a_driver_that_was_lost_leaves_the_word_to_kuberay(reason, cause):
+    status = run_status({"jobDeploymentStatus": "Failed", "reason": reason, "message": "so it is"}, RUNNING, spoke=True)
+    assert (status.state, status.cause, status.message) == (State.FAILED, cause, "so it is")
+    assert (status.attempt, status.checkpoint_step, status.exit_code) == (2, 40, 1)
+
+
+def pod(waiting=None, unscheduled=None):
+    state = SimpleNamespace(waiting=SimpleNamespace(reason=waiting, message="back-off") if waiting else None)
+    statuses = [SimpleNamespace(state=state, image="stoker:1")]
+    conditions = [SimpleNamespace(type="PodScheduled", status="False", message=unscheduled)] if unscheduled else []
+    status = SimpleNamespace(init_container_statuses=None, container_statuses=statuses, conditions=conditions)
+    return SimpleNamespace(metadata=SimpleNamespace(name="digits-head"), status=status)
+
+
+def event(reason, message, at, kind="Warning"):
+    about = SimpleNamespace(name="digits-worker")
+    metadata = SimpleNamespace(creation_timestamp=at)
+    return SimpleNamespace(type=kind, reason=reason, message=message, involved_object=about, metadata=metadata)
+
+
+def test_nothing_in_the_way_is_no_reason():
+    assert why_it_waits([pod()], [event("Scheduled", "ok", 1, "Normal")]) == ""
+
+
+def test_an_image_that_cannot_be_pulled_is_told_with_the_cure():
+    told = why_it_waits([pod("ImagePullBackOff")], [])
+    assert told.startswith("digits-head: its image cannot be pulled (back-off)")
+    assert "environment.image" in told
+
+
+def test_a_pod_without_a_place_is_told():
+    told = why_it_waits([pod(unscheduled="0/1 nodes are available: 1 Insufficient cpu.")], [])
+    assert told == (
+        "digits-head has no place: 0/1 nodes are available: 1 Insufficient cpu.; lower resources, or wait for room"
+    )
+
+
+def test_of_several_events_the_last_one_is_told():
+    events = [event("FailedMount", "no secret", 1), event("FailedCreate", "exceeded quota", 2), event("Odd", "x", 3)]
+    assert why_it_waits([], events).startswith("digits-worker: exceeded quota")
