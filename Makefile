@@ -28,7 +28,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	for benchmark in bench/cli.py bench/train_cnn.py bench/loop_tax.py bench/metrics.py; do $(BIN)/python $$benchmark || exit 1; done
+	for benchmark in cli train_cnn train_cnn_workers loop_tax metrics checkpoint start recovery; do $(BIN)/python bench/$$benchmark.py || exit 1; done
 
 soak: setup
 	$(BIN)/pytest -m slow
