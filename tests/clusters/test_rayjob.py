@@ -92,7 +92,7 @@ def test_a_job_that_says_nothing_gets_what_the_administrator_says():
 
 
 def test_environment_and_places_reach_head_and_workers():
-    secret = PROFILE.model_copy(update={"environment_secret": "s3"})
+    secret = PROFILE.model_copy(update={"environment_secrets": ["s3"]})
     manifest = rendered("environment: {env: {DATA: /data}, packages: [einops], image: 'mine:2'}\n", secret)
     for pod in pods(manifest)[1:]:
         assert variables(pod)["DATA"] == "/data"

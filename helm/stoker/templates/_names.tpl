@@ -13,6 +13,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ .Release.Name }}-mlflow
 {{- end }}
 
+{{- define "stoker.login" -}}
+{{ .Values.mlflow.auth.existingSecret | default (printf "%s-login" (include "stoker.mlflow" .)) }}
+{{- end }}
+
 {{/* Every name by which the server is reached in the cluster: MLflow compares the port, too. */}}
 {{- define "stoker.allowedHosts" -}}
 {{- $name := include "stoker.mlflow" . -}}

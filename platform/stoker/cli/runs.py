@@ -1,5 +1,7 @@
 """`ls` and `status`: what runs there are, and how one stands."""
 
+from contextlib import suppress
+
 import click
 
 from stoker.cli.links import run_page
@@ -16,6 +18,7 @@ from stoker.cli.reports import (
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
 from stoker.cli.tables import fields_text, print_json, state_text, table_text
 from stoker.cli.words import age_text, duration_text
+from stoker.errors import ClusterError, NotFound
 from stoker.settings import Settings
 from stoker.tracking.history import runs
 from stoker.tracking.record import Progress, RunFolder, RunRecord, RunStatus, State, now
@@ -42,11 +45,11 @@ def ls(session: Session, newest: int, everything: bool, form: str) -> None:
     found = runs(settings.home)
     shown = found if everything else found[:newest]
     if form == "json":
-        print_json([run_json(folder, folder.record(), settings) for folder in shown])
+        print_json([run_json(folder, _record(session, folder), settings) for folder in shown])
     elif not found:
         click.echo(f"no runs in {settings.home} yet; `stoker submit JOB.yaml` starts one")
     else:
-        click.echo(_table([(folder, folder.record()) for folder in shown]))
+        click.echo(_table([(folder, _record(session, folder)) for folder in shown]))
         if len(shown) < len(found):
             click.echo(f"... and {len(found) - len(shown)} older; `stoker ls --all` shows them")
 
@@ -86,6 +89,7 @@ def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str
         ("task", header.task),
         ("family", header.family),
         ("dataset", header.dataset),
+        ("cluster", header.cluster),
         ("age", age_text(now() - header.created)),
         ("duration", duration_text(seconds) if seconds is not None else ""),
         ("attempts", str(record.status.attempt or "")),
@@ -121,6 +125,15 @@ def progress_text(progress: Progress) -> str:
     left = f", {duration_text(progress.seconds_left)} left" if progress.seconds_left else ""
     steps = f"/{progress.steps:,}" if progress.steps else ""  # a time alone ends training
     return f"{epochs}step {progress.step:,}{steps}{left}"
+
+
+def _record(session: Session, folder: RunFolder) -> RunRecord:
+    """Read a run's record; one on a cluster that does not answer is shown as it was known last."""
+    record = folder.record()
+    if record.header.cluster and not record.state.ended:
+        with suppress(ClusterError, NotFound):
+            return session.place_of(folder).refresh(folder)
+    return record
 
 
 def _table(shown: list[tuple[RunFolder, RunRecord]]) -> str:

@@ -231,8 +231,7 @@ class _Pods:
         container["volumeMounts"].append({"name": "home", "mountPath": HOME})
         if profile.storage_claim:
             container["volumeMounts"].append({"name": "storage", "mountPath": VOLUME})
-        if profile.environment_secret:
-            container["envFrom"] = [{"secretRef": {"name": profile.environment_secret}}]
+        container["envFrom"] = [{"secretRef": {"name": secret}} for secret in profile.environment_secrets]
         return container
 
     def _variables(self) -> dict[str, str]:

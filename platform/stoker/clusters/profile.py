@@ -34,7 +34,7 @@ class Profile(Section):
     """Of the head's pod, which follows its own RayJob; workers have no token."""
 
     storage: str = ""
-    """`s3://BUCKET/PREFIX` of the checkpoints; credentials come with `environment_secret`."""
+    """`s3://BUCKET/PREFIX` of the checkpoints; credentials come with `environment_secrets`."""
 
     storage_claim: str = ""
     """A volume of many writers for the checkpoints, in place of `storage`."""
@@ -42,8 +42,8 @@ class Profile(Section):
     tracking_uri: str = Field(min_length=1)
     """MLflow, as the pods reach it."""
 
-    environment_secret: str = ""
-    """Secret whose keys are environment variables of every pod, such as AWS_ACCESS_KEY_ID."""
+    environment_secrets: list[str] = Field([])
+    """Secrets whose keys are environment variables of every pod: the login of MLflow, AWS_ACCESS_KEY_ID."""
 
     queue: Label | None = None
     """Kueue's queue of jobs that name none."""

@@ -5,9 +5,11 @@ import os
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
+
+from kubernetes.client.exceptions import ApiException
 
 from stoker.tracking.record import RunFolder
 
@@ -59,6 +61,8 @@ def _follow(rayjob: "_RayJob", folder: RunFolder, over: threading.Event) -> None
         except Exception:  # an API server that is down harms no run: it is asked again
             traceback.print_exc()
         if ended:
+            if folder.status().state.final:
+                rayjob.end()
             return
 
 
@@ -77,6 +81,11 @@ class _RayJob:
         """Tell what somebody asks for; empty for nothing."""
         found: Any = self._api.get_namespaced_custom_object(*self._place)
         return str(found["metadata"].get("annotations", {}).get(REQUEST, ""))
+
+    def end(self) -> None:
+        """Let the run be over: a driver that fails for good is not to be started on a new Ray, only to say so again."""
+        with suppress(ApiException):
+            self._api.patch_namespaced_custom_object(*self._place, {"spec": {"backoffLimit": 0}})
 
     def say(self, annotation: str, content: dict[str, Any]) -> None:
         """Write an annotation, if it is another one than before."""

@@ -74,6 +74,9 @@ class Recording:
             model_uri = logged or ""
             troubles.append(trouble)
         note = f"{result.cause}: {result.message}" if result.cause else result_note(self._header.id, result.metrics)
+        if self._folder.log.exists():
+            _, trouble = self._until(lambda: tracked.log_file(self._folder.log))
+            troubles.append(trouble)
         facts = {**result.facts, "cause": result.cause, "attempts": str(attempts)}
         tags = {f"stoker.{name}": text for name, text in facts.items()}
         _, trouble = self._until(lambda: tracked.end(state, note, tags))
