@@ -7,6 +7,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from stoker.spec.loading import load_job
 from stoker.tracking.journal import read_journal
 from stoker.tracking.record import State
 
@@ -42,7 +43,9 @@ class Network(nn.Module):
 
     def forward(self, numbers):
         self.steps += self.training
-        if self.steps == 30:
+        if self.fault == "needs memory" and len(numbers) > 20:
+            raise MemoryError
+        if self.steps == 30 and self.fault in ("raises", "dies"):
             if self.fault == "dies":
                 os._exit(1)
             return self.wrong(numbers)
@@ -93,7 +96,7 @@ def test_a_users_error_at_the_same_step_twice_ends_the_run_with_their_line(home,
     (run,) = (home.run(path.name) for path in home.path.glob("runs/*"))
     status = run.record().status
     assert (status.state, status.cause, status.attempt) == (State.FAILED, "USER_CODE", 2)
-    assert status.message.startswith("own.py:23: RuntimeError: ")
+    assert status.message.startswith("own.py:25: RuntimeError: ")
     log = run.log.read_text()
     assert "in wrong" in log
     assert "stoker/training" not in log
@@ -107,6 +110,17 @@ def test_a_worker_that_dies_at_the_same_step_each_time_is_a_crash_loop(home, job
     status = run.record().status
     assert (status.state, status.cause, status.attempt) == (State.FAILED, "CRASH_LOOP", 3)
     assert "after step 29" in status.message
+
+
+def test_a_lack_of_memory_halves_what_is_computed_at_once_until_it_fits(home, job_file, tmp_path):
+    (tmp_path / "own.py").write_text(NETWORK)
+    job = job_file(CUSTOM.replace("FAULT", "needs memory"))
+    run = home.run(home.json("submit", job, "--set", "training.steps=10")["id"])
+    assert (run.record().status.state, run.record().status.attempt) == (State.SUCCEEDED, 3)
+    training = load_job(run.resolved, code=run.code).job.training
+    assert (training.batch_size, training.micro_batch) == (64, 16)
+    roomy = home.run(home.json("submit", job_file(CUSTOM.replace("FAULT", "none")), "--set", "training.steps=10")["id"])
+    assert _points(run) == pytest.approx(_points(roomy), abs=1e-5)
 
 
 def _workers_of(run):

@@ -153,6 +153,7 @@ class Part:
                         return event
         except BaseException:
             checkpoints.abandon()
+            self._pulse.checkpoint = checkpoints.newest
             raise
         finally:
             if self._reporter:

@@ -31,6 +31,8 @@ from stoker.training.snapshot import Snapshot, begin_anew, encode, restore, take
 FORMAT = 1
 PEERS_S = 240.0
 """A checkpoint that a worker has not finished so long after the first one is given up: later it looks like a hang."""
+SETTLE_S = 10.0
+"""The next attempt of this process goes on from what is written by then."""
 POLL_S = 0.02
 LONGEST_POLL_S = 0.5
 FATAL = (Cause.DISK_FULL, Cause.STORAGE_AUTH)
@@ -131,8 +133,10 @@ class Checkpoints:
         self._thread.start()
 
     def abandon(self) -> None:
-        """Let a checkpoint that is being written come to nothing, where others will not write their part of it."""
+        """End an attempt that has failed: what is nearly written is waited for a moment, the parts of others are not."""
         self._abandoned.set()
+        if self._thread is not None:
+            self._thread.join(SETTLE_S)
 
     def bring(self, key: str, content: bytes) -> None:
         """Keep something with the checkpoints, which is there before the next one exists."""
