@@ -133,7 +133,7 @@ class Checkpoints:
         self._thread.start()
 
     def abandon(self) -> None:
-        """End an attempt that has failed: what is nearly written is waited for a moment, the parts of others are not."""
+        """End an attempt that has failed: what is nearly written is waited for a moment, the parts of others not."""
         self._abandoned.set()
         if self._thread is not None:
             self._thread.join(SETTLE_S)
