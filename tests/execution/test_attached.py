@@ -103,7 +103,7 @@ def points(folder: RunFolder) -> list[tuple[str, int, float]]:
     return sorted(found)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(workers, ray_at_hand, tmp_path, until):
     (tmp_path / "a").mkdir()
     undisturbed = Place(tmp_path / "a", ray_at_hand, workers)
