@@ -77,7 +77,9 @@ class Recording:
         if self._folder.log.exists():
             _, trouble = self._until(lambda: tracked.log_file(self._folder.log))
             troubles.append(trouble)
-        facts = {**result.facts, "cause": result.cause, "attempts": str(attempts)}
+        facts = {**result.facts, "attempts": str(attempts)}
+        if result.cause or attempts > 1:  # an earlier attempt's cause must not stay
+            facts["cause"] = result.cause
         tags = {f"stoker.{name}": text for name, text in facts.items()}
         _, trouble = self._until(lambda: tracked.end(state, note, tags))
         return model_uri, "; ".join(filter(None, [*troubles, trouble]))
