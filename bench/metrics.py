@@ -33,7 +33,8 @@ from pairing import Lap, Machine, Training, alternate, check_equal, ratio, repor
 from stoker.execution.reporter import Reporter
 from stoker.tracking.journal import BATCH, Shipper
 from stoker.tracking.mlflow import TrackedRun
-from stoker.tracking.record import RunFolder, RunHeader, now
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader, now
 from stoker.training.assembly import Assembly
 from stoker.training.loop import StepEnd, start, train
 from stoker.training.parallel import prepare_process

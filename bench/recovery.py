@@ -20,7 +20,8 @@ from pathlib import Path
 import psutil
 
 from pairing import Machine
-from stoker.tracking.record import RunFolder, State
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import State
 
 JOB = """
 name: recovery

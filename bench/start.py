@@ -18,7 +18,8 @@ from typing import Any
 
 from pairing import Machine
 from stoker.execution.ray_session import embedded_ray
-from stoker.tracking.record import RunFolder, RunHeader
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader
 
 JOB = """
 name: start

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from stoker.cli.main import main
-from stoker.tracking.record import Progress, RunFolder, RunHeader, RunStatus, now
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import Progress, RunHeader, RunStatus, now
 
 SOURCE = Path(__file__).parents[2] / "platform"
 DRIVER = Path(__file__).with_name("driver.py")

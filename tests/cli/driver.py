@@ -19,7 +19,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from stoker.tracking.record import Progress, RunFolder, RunStatus, State, now
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import Progress, RunStatus, State, now
 
 POLL_S = 0.01
 CLOSING_S = 0.3

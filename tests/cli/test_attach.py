@@ -10,7 +10,7 @@ import threading
 from stoker.cli.attach import attach
 from stoker.clusters.local import LocalCluster
 from stoker.settings import Settings, embedded_uri
-from stoker.tracking.record import State
+from stoker.tracking.run import State
 
 WATCH = """
 import sys

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from stoker.spec.loading import load_job
-from stoker.tracking.record import RunFolder, RunStatus, State
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunStatus, State
 
 IRIS = (
     "task: tabular-classification\ndataset: iris\nname: iris\n"

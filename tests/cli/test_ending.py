@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stoker.tracking.record import RunStatus, State
+from stoker.tracking.run import RunStatus, State
 
 RESTING = RunStatus(state=State.PAUSED, attempt=1, checkpoint_epoch=3, checkpoint_step=1200)
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from stoker.tracking.record import RunStatus, State
+from stoker.tracking.run import RunStatus, State
 
 
 def test_logs_print_everything_and_the_unfinished_line(stoker, make_run, capsys):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stoker.tracking.record import RunStatus, State
+from stoker.tracking.run import RunStatus, State
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 from stoker.cli.reports import next_commands
 from stoker.cli.runs import phase_text, progress_text
 from stoker.settings import Settings
-from stoker.tracking.record import Progress, RunStatus, State
+from stoker.tracking.run import Progress, RunStatus, State
 
 SUCCEEDED = RunStatus(
     state=State.SUCCEEDED,

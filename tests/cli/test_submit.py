@@ -11,7 +11,8 @@ import pytest
 
 from stoker.cli.mlflow_server import free_port
 from stoker.tracking.history import runs
-from stoker.tracking.record import RunFolder, State
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import State
 
 SOURCE = Path(__file__).parents[2] / "platform"
 DRIVER = Path(__file__).with_name("driver.py")

@@ -11,7 +11,7 @@ from stoker.cli.links import LiveUi, live_ui, note_path
 from stoker.cli.mlflow_server import free_port, server_command
 from stoker.settings import Settings, embedded_uri, without_password
 from stoker.tracking.health import silence
-from stoker.tracking.record import RunStatus, State
+from stoker.tracking.run import RunStatus, State
 
 PAGE = "/#/experiments/7/runs/abc?workflowType=machine_learning"
 

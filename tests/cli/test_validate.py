@@ -6,7 +6,7 @@ import pytest
 
 from stoker.cli.job_files import load
 from stoker.cli.session import Session
-from stoker.tracking.record import RunStatus, State
+from stoker.tracking.run import RunStatus, State
 
 WRONG = """task: image-classification
 architecture:

@@ -10,7 +10,8 @@ import pytest
 
 from stoker.clusters.claims import claim
 from stoker.errors import JobError, WaitTimedOut
-from stoker.tracking.record import RunFolder, RunHeader
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader
 
 SOURCE = Path(__file__).parents[2] / "platform"
 PROCESSES = 100
@@ -19,7 +20,8 @@ CLAIMANT = """
 import sys
 from pathlib import Path
 from stoker.clusters.claims import claim
-from stoker.tracking.record import RunFolder, RunHeader
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader
 home = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

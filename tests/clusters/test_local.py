@@ -11,7 +11,8 @@ from stoker.clusters.local import LocalCluster, Origin
 from stoker.errors import ClusterError, NotFound
 from stoker.settings import load_settings
 from stoker.spec.loading import parse_job
-from stoker.tracking.record import Progress, RunFolder, RunHeader, RunStatus, State
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import Progress, RunHeader, RunStatus, State
 
 JOB = "name: tiny\ntask: tabular-classification\ndataset: iris\n"
 STOOD = RunStatus(

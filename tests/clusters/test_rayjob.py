@@ -9,7 +9,7 @@ from stoker.clusters._rayjob import inputs_manifest, laid_over, owned_by, rayjob
 from stoker.clusters.profile import Profile
 from stoker.errors import JobError
 from stoker.spec.loading import parse_job
-from stoker.tracking.record import RunHeader
+from stoker.tracking.run import RunHeader
 
 PROFILE = Profile(image="stoker:1", tracking_uri="http://mlflow:5000", storage="s3://runs/stoker")
 JOB = "name: digits\ntask: image-classification\ndataset: digits\n"

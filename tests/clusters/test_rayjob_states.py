@@ -6,7 +6,7 @@ import pytest
 
 from stoker.clusters.rayjob_states import run_status, why_it_waits
 from stoker.errors import Cause
-from stoker.tracking.record import RunStatus, State
+from stoker.tracking.run import RunStatus, State
 
 RUNNING = RunStatus(State.RUNNING, attempt=2, checkpoint_step=40)
 

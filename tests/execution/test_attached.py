@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 
 from stoker.storage import open_storage
 from stoker.tracking.journal import read_journal
-from stoker.tracking.record import RunFolder, RunHeader, State
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader, State
 
 SOURCE = Path(__file__).parents[2] / "platform"
 RAY = """

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from stoker.spec.loading import load_job
 from stoker.tracking.journal import read_journal
-from stoker.tracking.record import State
+from stoker.tracking.run import State
 
 DIGITS = """
 name: digits

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from stoker.tracking.journal import read_journal
-from stoker.tracking.record import State
+from stoker.tracking.run import State
 
 
 @pytest.fixture(scope="session")

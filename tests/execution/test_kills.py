@@ -12,7 +12,8 @@ from mlflow import MlflowClient
 
 from stoker.storage import open_storage, read_manifest
 from stoker.tracking.journal import read_journal
-from stoker.tracking.record import RunFolder, State
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import State
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from stoker.tracking.record import State
+from stoker.tracking.run import State
 
 TABLE = """
 name: weather

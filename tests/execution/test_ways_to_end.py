@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stoker.tracking.journal import read_journal
-from stoker.tracking.record import State
+from stoker.tracking.run import State
 
 LONG = """
 name: long

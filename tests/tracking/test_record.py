@@ -10,7 +10,8 @@ import pytest
 
 from stoker.errors import NotFound
 from stoker.tracking.history import find_run, runs
-from stoker.tracking.record import Progress, RunFolder, RunHeader, RunStatus, State, follow_lines
+from stoker.tracking.record import RunFolder, follow_lines
+from stoker.tracking.run import Progress, RunHeader, RunStatus, State
 
 SOURCE = Path(__file__).parents[2] / "platform"
 HOLD = """

@@ -12,7 +12,8 @@ from stoker.cli.runs import phase_text, progress_text
 from stoker.cli.tables import print_json, styled
 from stoker.cli.words import duration_text, metric_text
 from stoker.clusters.cluster import Cluster
-from stoker.tracking.record import Progress, RunFolder, RunRecord
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import Progress, RunRecord
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

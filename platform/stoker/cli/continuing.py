@@ -19,7 +19,8 @@ from stoker.cli.session import (
 from stoker.cli.submit import require_tracking, start, started_text
 from stoker.clusters.local import Origin, require_resumable
 from stoker.errors import NotFound
-from stoker.tracking.record import RunFolder, RunRecord, State
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunRecord, State
 
 
 @click.command(

@@ -13,7 +13,8 @@ from stoker.cli.tables import print_json
 from stoker.cli.words import duration_text, parse_seconds
 from stoker.clusters.cluster import Cluster
 from stoker.errors import WaitTimedOut
-from stoker.tracking.record import RunFolder, RunRecord, follow_lines
+from stoker.tracking.record import RunFolder, follow_lines
+from stoker.tracking.run import RunRecord
 
 POLL_S = 0.2
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stoker.settings import Settings, is_server, without_password
-from stoker.tracking.record import RunRecord
+from stoker.tracking.run import RunRecord
 
 MODE = "workflowType=machine_learning"
 """MLflow opens in its mode for language models unless the link says otherwise."""

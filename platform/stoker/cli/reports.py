@@ -11,7 +11,8 @@ from stoker.cli.words import duration_text, metric_text, number_text
 from stoker.errors import CAUSES, Cause, CauseRow, Turn
 from stoker.settings import Settings, is_server, without_password
 from stoker.spec.task import TASKS
-from stoker.tracking.record import Progress, RunFolder, RunRecord, RunStatus, State, now
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import Progress, RunRecord, RunStatus, State, now
 
 PARTS = ("train", "val", "test")
 LOG_LINES = 15

@@ -21,7 +21,8 @@ from stoker.cli.words import age_text, duration_text
 from stoker.errors import ClusterError, NotFound
 from stoker.settings import Settings
 from stoker.tracking.history import runs
-from stoker.tracking.record import Progress, RunFolder, RunRecord, RunStatus, State, now
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import Progress, RunRecord, RunStatus, State, now
 
 NEWEST = 20
 HEAD = ("run", "state", "task", "family", "age", "duration", "attempts", "metric")

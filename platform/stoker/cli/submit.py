@@ -23,7 +23,8 @@ from stoker.clusters.claims import claim
 from stoker.clusters.local import Origin
 from stoker.settings import Settings, is_server
 from stoker.tracking.health import require_server
-from stoker.tracking.record import RunFolder, RunRecord
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunRecord
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job

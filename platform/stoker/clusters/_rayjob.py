@@ -8,10 +8,11 @@ from typing import Any
 
 from stoker.clusters.profile import Profile, Share
 from stoker.errors import JobError, Problem
+from stoker.execution.contract import NAMESPACE, RAYJOB, REOPEN
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job
 from stoker.spec.section import size_bytes, time_seconds
-from stoker.tracking.record import RunHeader
+from stoker.tracking.run import RunHeader
 
 Manifest = dict[str, Any]
 
@@ -164,11 +165,11 @@ class _Pods:
         ports = {"gcs-server": 6379, "dashboard": 8265, "client": 10001}
         container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
         container["env"] += [
-            {"name": "STOKER_RAYJOB", "value": self._run},
-            {"name": "STOKER_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+            {"name": RAYJOB, "value": self._run},
+            {"name": NAMESPACE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         ]
         if self._reopen:
-            container["env"].append({"name": "STOKER_REOPEN", "value": self._reopen})
+            container["env"].append({"name": REOPEN, "value": self._reopen})
         container["volumeMounts"].append({"name": "inputs", "mountPath": INPUTS, "readOnly": True})
         inputs = {"name": "inputs", "configMap": {"name": self._run, "items": self._items}}
         token = {"serviceAccountName": self._profile.service_account, "automountServiceAccountToken": True}

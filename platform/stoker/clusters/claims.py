@@ -17,7 +17,7 @@ from pathlib import Path
 
 from stoker.clusters.home import make_home
 from stoker.errors import JobError, Problem, WaitTimedOut
-from stoker.tracking.record import new_run_id
+from stoker.tracking.run import new_run_id
 
 PATIENCE_S = 600.0
 """The first claimant plans its job meanwhile, which takes long where much data is read."""

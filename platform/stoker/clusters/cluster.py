@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from stoker.settings import Settings
-from stoker.tracking.record import RunFolder, RunRecord
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunRecord
 
 
 class Cluster(Protocol):

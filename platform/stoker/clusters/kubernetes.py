@@ -22,10 +22,12 @@ from stoker.clusters.local import Origin, new_header, require_resumable
 from stoker.clusters.profile import Profile
 from stoker.clusters.rayjob_states import run_status, why_it_waits
 from stoker.errors import ClusterError, NotFound, Unreachable
+from stoker.execution.contract import PROGRESS, REQUEST, STATUS
 from stoker.settings import ClusterSettings, Settings
 from stoker.spec.code import code_files
 from stoker.spec.loading import dump_job, load_job
-from stoker.tracking.record import Progress, RunFolder, RunRecord, State, now, status_from
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import Progress, RunRecord, State, now, status_from
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job
@@ -35,7 +37,6 @@ PROFILE = "stoker-profile"
 TIMEOUT_S = 10
 POLL_S = 1.0
 GONE_S = 60.0
-REQUEST, STATUS, PROGRESS = "stoker.dev/request", "stoker.dev/status", "stoker.dev/progress"
 RAYJOBS = ("ray.io", "v1")
 FORBIDDEN, MISSING, TAKEN = 403, 404, 409
 

@@ -14,7 +14,8 @@ from stoker.clusters.standby import DRIVER, Standby, start_driver
 from stoker.errors import Cause, ClusterError, NotFound
 from stoker.execution.ray_session import sweep_session
 from stoker.settings import Settings, without_password
-from stoker.tracking.record import RunFolder, RunHeader, RunRecord, RunStatus, State, new_run_id, now
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader, RunRecord, RunStatus, State, new_run_id, now
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job

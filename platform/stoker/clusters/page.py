@@ -3,7 +3,8 @@
 from stoker.settings import Settings, is_server
 from stoker.tracking.health import silence
 from stoker.tracking.journal import Shipper
-from stoker.tracking.record import RunFolder, RunRecord
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunRecord
 
 PATIENCE_S = 10.0
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from stoker.errors import CAUSES, Cause
-from stoker.tracking.record import RunStatus, State, now
+from stoker.tracking.run import RunStatus, State, now
 
 DEPLOYMENT: dict[str, State] = {
     "": State.PROVISIONING,  # the operator has not seen it yet

@@ -14,15 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from stoker.errors import ClusterError, StokerError
+from stoker.execution.contract import REOPEN
 from stoker.execution.driver import Driver
 from stoker.execution.durable import Durable, storage_of
 from stoker.execution.rayjob import own_rayjob
 from stoker.settings import Settings, load_settings, without_password
 from stoker.spec.loading import load_job
-from stoker.tracking.record import RunFolder, RunHeader, State
-
-REOPEN = "STOKER_REOPEN"
-"""Environment variable: the word of a `resume`. A run that has ended begins again where it has not heard it yet."""
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader, State
 
 
 def drive_attached(inputs: Path, terminated: threading.Event) -> int:

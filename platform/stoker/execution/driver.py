@@ -21,7 +21,8 @@ from stoker.settings import load_settings
 from stoker.spec.loading import load_job
 from stoker.spec.resources import Resources
 from stoker.spec.section import time_seconds
-from stoker.tracking.record import RunFolder, RunStatus, State, now
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunStatus, State, now
 
 if TYPE_CHECKING:
     from stoker.execution.durable import Durable

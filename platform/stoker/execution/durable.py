@@ -12,7 +12,8 @@ from dataclasses import asdict
 from stoker.errors import NotFound, StokerError
 from stoker.storage import Storage, open_storage
 from stoker.tracking.journal import Journal, read_entries
-from stoker.tracking.record import RunFolder, RunHeader, RunStatus, status_from
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader, RunStatus, status_from
 
 STATE = "state.json"
 RESOLVED = "resolved.yaml"

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from stoker.errors import JobError, StokerError
 from stoker.execution.ray_session import embedded_ray, sweep_session
-from stoker.tracking.record import RunFolder, State
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import State
 
 
 def main() -> int:

@@ -11,15 +11,9 @@ from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
+from stoker.execution.contract import NAMESPACE, PROGRESS, RAYJOB, REQUEST, STATUS
 from stoker.tracking.record import RunFolder
 
-RAYJOB, NAMESPACE = "STOKER_RAYJOB", "STOKER_NAMESPACE"
-"""Environment variables: where the RayJob is."""
-REQUEST = "stoker.dev/request"
-"""Annotation: `cancel` or `pause`."""
-STATUS = "stoker.dev/status"
-PROGRESS = "stoker.dev/progress"
-"""Annotations: what the driver says, as JSON."""
 LOOK_EVERY_S = 2.0
 PROGRESS_EVERY = 3
 """Of so many looks one also tells how far training is."""

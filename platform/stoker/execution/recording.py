@@ -24,7 +24,8 @@ from stoker.settings import Settings, without_password
 from stoker.spec.job import Job
 from stoker.spec.loading import load_job
 from stoker.tracking.journal import Shipper
-from stoker.tracking.record import RunFolder, State
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import State
 
 if TYPE_CHECKING:
     from stoker.tracking.mlflow import TrackedRun

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from stoker.errors import NotFound
-from stoker.tracking.record import RunFolder, RunHeader
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader
 
 
 def runs(home: Path) -> list[RunFolder]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.tracking.journal import Point
-from stoker.tracking.record import RunHeader
+from stoker.tracking.run import RunHeader
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

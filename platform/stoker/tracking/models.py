@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stoker.errors import NotFound, Unreachable
 from stoker.settings import Settings, without_password
-from stoker.tracking.record import RunRecord
+from stoker.tracking.run import RunRecord
 
 
 def fetch_model(record: RunRecord, settings: Settings) -> Path:

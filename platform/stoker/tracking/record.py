@@ -20,134 +20,14 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from enum import StrEnum
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, known, status_from
+
 ASKED_S = 0.2
 """A lease that is held longer than this is a driver's."""
-
-
-class State(StrEnum):
-    """Where a run stands; SUCCEEDED, FAILED and CANCELLED are final."""
-
-    QUEUED = "QUEUED"
-    """It waits for a place on its cluster."""
-    PROVISIONING = "PROVISIONING"
-    """Its pods are being made."""
-    STARTING = "STARTING"
-    RUNNING = "RUNNING"
-    RETRYING = "RETRYING"
-    """A failure is being mended by the next attempt."""
-    PAUSED = "PAUSED"
-    """It rests at a checkpoint until somebody resumes it."""
-    INTERRUPTED = "INTERRUPTED"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-    UNKNOWN = "UNKNOWN"
-    """A word that this version does not know."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> "State":
-        return cls.UNKNOWN
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing follows any more."""
-        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
-
-    @property
-    def ended(self) -> bool:
-        """Whether nobody works on it: final, at rest, or without a driver."""
-        return self.final or self in (State.PAUSED, State.INTERRUPTED)
-
-
-@dataclass(frozen=True)
-class RunHeader:
-    """Who a run is; never changes."""
-
-    id: str
-    name: str
-    task: str
-    family: str
-    dataset: str
-    created: float
-    """Seconds since 1970."""
-    order: int
-    """Nanoseconds at creation: what `@last` and "newest" go by."""
-    tracking_uri: str
-    """Empty with `tracking: none`."""
-    experiment: str
-    key: str = ""
-    """What `submit --key` called it: no other run of this home has the same."""
-    extends: str = ""
-    """Id of the finished run that this one goes on from."""
-    storage: str = ""
-    """Where its checkpoints go; empty: to its own folder."""
-    cluster: str = ""
-    """Name of the cluster that it is on, in the words of this home's settings; empty: this machine."""
-
-
-@dataclass(frozen=True)
-class RunStatus:
-    """What is known of the run so far."""
-
-    state: State = State.STARTING
-    phase: str = "starting Ray"
-    """What the run is busy with, in words."""
-    cause: str = ""
-    message: str = ""
-    """For a failed run: what happened, and the cure."""
-    started: float = 0.0
-    ended: float = 0.0
-    mlflow_run: str = ""
-    url: str = ""
-    """The page of the run, where a server shows it."""
-    model_uri: str = ""
-    metrics: dict[str, float] = field(default_factory=dict)
-    """The results of the best weights, at the end."""
-    exit_code: int = 0
-    attempt: int = 0
-    """How often training was begun, the first time included."""
-    reopened: str = ""
-    """The last `resume` that was heard, where each comes with a word of its own."""
-    checkpoint_epoch: int = 0
-    checkpoint_step: int = 0
-    """Where the newest checkpoint stands; 0 without one."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far training is; replaced a few times a second at most."""
-
-    phase: str = "starting"
-    epoch: int = 0
-    epochs: int = 0
-    step: int = 0
-    steps: int = 0
-    seconds_left: float = 0.0
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A run as `ls`, `status` and `wait` see it."""
-
-    header: RunHeader
-    status: RunStatus
-    folder: Path
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return self.header.id
-
-    @property
-    def state(self) -> State:
-        """The run's state, the driver's lease considered."""
-        return self.status.state
 
 
 class RunFolder:
@@ -233,7 +113,7 @@ class RunFolder:
 
     def header(self) -> RunHeader:
         """Read who the run is."""
-        return RunHeader(**_known(RunHeader, _read_json(self.path / "run.json")))
+        return RunHeader(**known(RunHeader, _read_json(self.path / "run.json")))
 
     def readable(self) -> bool:
         """Tell whether this is the folder of a run, and not what something else left or cut short."""
@@ -275,7 +155,7 @@ class RunFolder:
 
     def progress(self) -> Progress:
         """Read how far training is."""
-        return Progress(**_known(Progress, _read_json(self.path / "progress.json")))
+        return Progress(**known(Progress, _read_json(self.path / "progress.json")))
 
     def write_progress(self, progress: Progress) -> None:
         """Say how far training is."""
@@ -337,17 +217,6 @@ class RunFolder:
         return RunRecord(header, status, self.path)
 
 
-def status_from(content: dict[str, Any]) -> RunStatus:
-    """Read what some version of a driver has written; nothing means that it is starting."""
-    known = _known(RunStatus, content)
-    return RunStatus(**{**known, "state": State(str(known.get("state")))}) if known else RunStatus()
-
-
-def new_run_id(name: str) -> str:
-    """Name a new run of a job."""
-    return f"{name}-{os.urandom(4).hex()}"
-
-
 def follow_lines(path: Path, position: int = 0) -> Iterator[tuple[str, int]]:
     """Yield the whole lines of a growing file from a byte position on, each with the position behind it."""
     if not path.exists():
@@ -359,11 +228,6 @@ def follow_lines(path: Path, position: int = 0) -> Iterator[tuple[str, int]]:
                 return  # half a line: its writer is not done
             position += len(line)
             yield line.decode("utf-8", errors="replace").rstrip("\r\n"), position
-
-
-def now() -> float:
-    """Seconds since 1970, for display only."""
-    return time.time()
 
 
 def _lock(lease: int) -> None:
@@ -387,12 +251,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _known(kind: type, content: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what a newer version wrote and this one does not know."""
-    names = {field.name for field in fields(kind)}
-    return {key: value for key, value in content.items() if key in names}
 
 
 def _replace_json(path: Path, content: dict[str, Any]) -> None:

@@ -1,0 +1,12 @@
+"""What the client of a cluster and the driver of a run there call the things that pass between them."""
+
+REQUEST = "stoker.dev/request"
+"""Annotation of a RayJob: `cancel` or `pause`."""
+STATUS = "stoker.dev/status"
+PROGRESS = "stoker.dev/progress"
+"""Annotations of a RayJob: what its driver says, as JSON."""
+
+RAYJOB, NAMESPACE = "STOKER_RAYJOB", "STOKER_NAMESPACE"
+"""Environment variables: where a driver's own RayJob is."""
+REOPEN = "STOKER_REOPEN"
+"""Environment variable: the word of a `resume`. A run that has ended begins again where it has not heard it yet."""
