@@ -30,6 +30,7 @@ tracking: none
 """
 NETWORK = """
 import os
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -43,6 +44,10 @@ class Network(nn.Module):
 
     def forward(self, numbers):
         self.steps += self.training
+        mark = Path(__file__).with_name(f"died-{int(self.steps)}")
+        if self.training and self.fault == "dies on its way" and self.steps % 30 == 0 and not mark.exists():
+            mark.touch()
+            os._exit(1)
         if self.fault == "needs memory" and len(numbers) > 20:
             raise MemoryError
         if self.steps == 30 and self.fault in ("raises", "dies"):
@@ -96,7 +101,7 @@ def test_a_users_error_at_the_same_step_twice_ends_the_run_with_their_line(home,
     (run,) = (home.run(path.name) for path in home.path.glob("runs/*"))
     status = run.record().status
     assert (status.state, status.cause, status.attempt) == (State.FAILED, "USER_CODE", 2)
-    assert status.message.startswith("own.py:25: RuntimeError: ")
+    assert status.message.startswith("own.py:30: RuntimeError: ")
     log = run.log.read_text()
     assert "in wrong" in log
     assert "stoker/training" not in log
@@ -110,6 +115,13 @@ def test_a_worker_that_dies_at_the_same_step_each_time_is_a_crash_loop(home, job
     status = run.record().status
     assert (status.state, status.cause, status.attempt) == (State.FAILED, "CRASH_LOOP", 3)
     assert "after step 29" in status.message
+
+
+def test_deaths_with_progress_between_them_are_not_counted_together(home, job_file, tmp_path):
+    (tmp_path / "own.py").write_text(NETWORK)
+    job = job_file(CUSTOM.replace("FAULT", "dies on its way"))
+    run = home.run(home.json("submit", job, "--set", "training.steps=70", "--set", "resources.retries=1")["id"])
+    assert (run.record().status.state, run.record().status.attempt) == (State.SUCCEEDED, 3)
 
 
 def test_a_lack_of_memory_halves_what_is_computed_at_once_until_it_fits(home, job_file, tmp_path):

@@ -127,7 +127,7 @@ class Driver:
             if self._resources.timeout:
                 self._requests.limit(time_seconds(self._resources.timeout))
         result = Watch(group, self._requests.stop, self._told, Limits()).follow()
-        if result.began:
+        if result.checkpoint[1] > self._status.checkpoint_step:  # who died without a word knows of none
             self._reached(result.checkpoint)
         if not group.bring_home() and result.outcome == "succeeded":
             lost = "the first worker died before its results were here"
