@@ -38,7 +38,7 @@ TIMEOUT_S = 10
 POLL_S = 1.0
 GONE_S = 60.0
 RAYJOBS = ("ray.io", "v1")
-FORBIDDEN, MISSING, TAKEN = 403, 404, 409
+FORBIDDEN, MISSING = 403, 404
 
 
 class KubernetesCluster:
@@ -98,9 +98,8 @@ class KubernetesCluster:
         folder = RunFolder(self.settings.home / "runs" / header.id)
         with _said(self._cluster):
             self._create(rayjob, dry_run="All")  # nothing is left of what the cluster does not take
-            folder.create(header, dump_job(job), files)
-            created = self._create(rayjob)
-            self._core.create_namespaced_config_map(self._namespace, owned_by(inputs, created))
+        folder.create(header, dump_job(job), files)
+        self._start(rayjob, inputs)
         return folder
 
     def refresh(self, folder: RunFolder) -> RunRecord:
@@ -162,13 +161,12 @@ class KubernetesCluster:
         require_resumable(folder)
         header, job = folder.header(), load_job(folder.job).job
         code = {str(path.relative_to(folder.code)): path.read_bytes() for path in folder.code.rglob("*.py")}
+        rayjob = rayjob_manifest(job, header, self._namespace, self.profile(), code, reopen=os.urandom(4).hex())
+        inputs = inputs_manifest(job, header, self._namespace, code)
         with _said(self._cluster):
             self._delete(header.id)
             self._await_gone(header.id)
-            rayjob = rayjob_manifest(job, header, self._namespace, self.profile(), code, reopen=os.urandom(4).hex())
-            created = self._create(rayjob)
-            inputs = inputs_manifest(job, header, self._namespace, code)
-            self._core.create_namespaced_config_map(self._namespace, owned_by(inputs, created))
+        self._start(rayjob, inputs)
         folder.reopen()
 
     def cancel(self, folder: RunFolder) -> str:
@@ -218,6 +216,12 @@ class KubernetesCluster:
                     draft = folder.path / ".log.new"
                     draft.write_bytes(content)
                     draft.replace(folder.log)
+
+    def _start(self, rayjob: dict[str, Any], inputs: dict[str, Any]) -> None:
+        """Make a RayJob and what its pods wait for, which goes with it."""
+        with _said(self._cluster):
+            created = self._create(rayjob)
+            self._core.create_namespaced_config_map(self._namespace, owned_by(inputs, created))
 
     def _create(self, manifest: dict[str, Any], **options: str) -> Any:
         return self._objects.create_namespaced_custom_object(
