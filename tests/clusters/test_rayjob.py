@@ -60,7 +60,9 @@ def test_every_pod_passes_the_restricted_level():
 def test_only_the_head_has_a_token_and_nothing_is_computed_there():
     manifest = rendered()
     submitter, head, worker = pods(manifest)
-    assert [pod["spec"]["automountServiceAccountToken"] for pod in (submitter, head, worker)] == [False, True, False]
+    assert not any(pod["spec"]["automountServiceAccountToken"] for pod in (submitter, head, worker))
+    with_token = [any(volume["name"] == "token" for volume in p["spec"]["volumes"]) for p in (submitter, head, worker)]
+    assert with_token == [False, True, False]
     assert head["spec"]["serviceAccountName"] == "stoker-job"
     assert manifest["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     assert manifest["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
@@ -98,7 +100,9 @@ def test_environment_and_places_reach_head_and_workers():
         assert variables(pod)["DATA"] == "/data"
         assert variables(pod)["STOKER_STORAGE"] == "s3://runs/stoker"
         assert variables(pod)["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
-        assert container(pod)["envFrom"] == [{"secretRef": {"name": "s3"}}]
+        mounts = {each["name"]: each["mountPath"] for each in container(pod)["volumeMounts"]}
+        assert variables(pod)["STOKER_SECRETS"] == mounts["secrets"]
+        assert {"name": "secrets", "projected": {"sources": [{"secret": {"name": "s3"}}]}} in pod["spec"]["volumes"]
         assert container(pod)["image"] == "mine:2"
     assert yaml.safe_load(manifest["spec"]["runtimeEnvYAML"]) == {"pip": ["einops"]}
 

@@ -9,6 +9,7 @@ from typing import Any
 from stoker.clusters.profile import Profile, Share
 from stoker.errors import JobError, Problem
 from stoker.execution.contract import NAMESPACE, RAYJOB, REOPEN
+from stoker.secret_files import FOLDER as SECRETS_FOLDER
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job
 from stoker.spec.section import size_bytes, time_seconds
@@ -18,6 +19,10 @@ Manifest = dict[str, Any]
 
 INPUTS = "/etc/stoker/run"
 HOME = "/home/stoker"
+SECRETS = "/etc/stoker/secrets"
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where every client of Kubernetes looks for it
+TOKEN_S = 3600
+"""The kubelet renews a token well before."""
 VOLUME = "/var/lib/stoker"
 ENTRYPOINT = f"python -m stoker.execution.entrypoint --inputs {INPUTS}"
 RAY_VERSION = "2.60.0"
@@ -30,7 +35,8 @@ HEADER = "stoker.dev/header"
 """Annotation: who the run is, as JSON."""
 INPUTS_BYTES = 900_000
 """A ConfigMap holds a mebibyte, its own words included."""
-USER = 1000
+USER = 10001
+"""Above the users of a node."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the submitter's pod must reach the dashboard, with Ray's token
 DEADLINE_SLACK_S = 900
 """The driver itself ends a run whose time is over, with a checkpoint; Kubernetes steps in where it does not."""
@@ -172,8 +178,9 @@ class _Pods:
             container["env"].append({"name": REOPEN, "value": self._reopen})
         container["volumeMounts"].append({"name": "inputs", "mountPath": INPUTS, "readOnly": True})
         inputs = {"name": "inputs", "configMap": {"name": self._run, "items": self._items}}
-        token = {"serviceAccountName": self._profile.service_account, "automountServiceAccountToken": True}
-        return self._template([container], [*self._volumes(), inputs], **token)
+        container["volumeMounts"].append({"name": "token", "mountPath": TOKEN, "readOnly": True})
+        account = {"serviceAccountName": self._profile.service_account}
+        return self._template([container], [*self._volumes(), inputs, _token()], **account)
 
     def worker(self) -> Manifest:
         """Describe the pod of one worker."""
@@ -232,13 +239,17 @@ class _Pods:
         container["volumeMounts"].append({"name": "home", "mountPath": HOME})
         if profile.storage_claim:
             container["volumeMounts"].append({"name": "storage", "mountPath": VOLUME})
-        container["envFrom"] = [{"secretRef": {"name": secret}} for secret in profile.environment_secrets]
+        if profile.environment_secrets:
+            container["volumeMounts"].append({"name": "secrets", "mountPath": SECRETS, "readOnly": True})
         return container
 
     def _variables(self) -> dict[str, str]:
+        secrets = {SECRETS_FOLDER: SECRETS} if self._profile.environment_secrets else {}
         return {
             **self._job.environment.env,
+            **secrets,
             "HOME": HOME,
+            "USER": "stoker",
             "STOKER_HOME": f"{HOME}/.stoker",
             "STOKER_STORAGE": VOLUME if self._profile.storage_claim else self._profile.storage,
             "MLFLOW_TRACKING_URI": self._profile.tracking_uri,
@@ -250,6 +261,9 @@ class _Pods:
         volumes = [_empty("tmp"), _empty("home")]
         if claim := self._profile.storage_claim:
             volumes.append({"name": "storage", "persistentVolumeClaim": {"claimName": claim}})
+        if secrets := self._profile.environment_secrets:
+            sources = [{"secret": {"name": name}} for name in secrets]
+            volumes.append({"name": "secrets", "projected": {"sources": sources}})
         return volumes
 
 
@@ -262,6 +276,15 @@ def laid_over(above: Any, below: Any) -> Any:
 
 def _empty(name: str) -> Manifest:
     return {"name": name, "emptyDir": {}}
+
+
+def _token() -> Manifest:
+    """Describe what automounting would bring, for one container alone."""
+    sources: list[Manifest] = [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_S}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    ]
+    return {"name": "token", "projected": {"sources": sources}}
 
 
 def _keys(code: Mapping[str, bytes]) -> list[str]:

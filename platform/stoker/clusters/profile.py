@@ -43,7 +43,7 @@ class Profile(Section):
     """MLflow, as the pods reach it."""
 
     environment_secrets: list[str] = Field([])
-    """Secrets whose keys are environment variables of every pod: the login of MLflow, AWS_ACCESS_KEY_ID."""
+    """Secrets whose keys become environment variables of drivers and workers, by way of files: AWS_ACCESS_KEY_ID."""
 
     queue: Label | None = None
     """Kueue's queue of jobs that name none."""

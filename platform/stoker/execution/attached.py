@@ -18,6 +18,7 @@ from stoker.execution.contract import REOPEN
 from stoker.execution.driver import Driver
 from stoker.execution.durable import Durable, storage_of
 from stoker.execution.rayjob import own_rayjob
+from stoker.secret_files import load_secret_files
 from stoker.settings import Settings, load_settings, without_password
 from stoker.spec.loading import load_job
 from stoker.tracking.record import RunFolder
@@ -32,6 +33,7 @@ def drive_attached(inputs: Path, terminated: threading.Event) -> int:
         terminated: set once this process is told to end.
 
     """
+    load_secret_files()
     folder = lay_out(inputs, load_settings())
     folder.hold_lease(os.getpid())
     durable = Durable(folder, storage_of(folder, folder.header(), folder.path.name))

@@ -19,6 +19,7 @@ import ray
 from stoker.execution.mirror import News, news_of, piece_of, results_of, unpack
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.pulse import STEP_FILE, Beat, Pulse
+from stoker.secret_files import load_secret_files
 from stoker.tracking.record import RunFolder
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Worker:
 
         folder = RunFolder(Path(path))
         if files is not None:
+            load_secret_files()
             folder = self._own = unpack(files, folder.path.name, rank)
         self._pulse = Pulse(folder.path / STEP_FILE if rank == 0 else None)
         try:
