@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from stoker.config_file import config_path
 from stoker.errors import JobError, NotFound, Problem
 
 KEYS = ("home", "tracking_uri", "storage", "cluster", "clusters")
@@ -124,12 +125,6 @@ def without_password(uri: str) -> str:
     parts = urlsplit(uri)
     _, secret, host = parts.netloc.rpartition("@")
     return (urlunsplit(parts._replace(netloc=host)) if secret else uri).rstrip("/")
-
-
-def config_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Name the config file, whether it exists or not."""
-    base = environment.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "stoker" / "config.yaml"
 
 
 def _config_file(environment: Mapping[str, str]) -> dict[str, Any]:

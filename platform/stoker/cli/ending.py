@@ -1,4 +1,4 @@
-"""`pause` and `cancel`: asking a run to rest, or to end."""
+"""`pause`, `cancel` and `kill`: asking a run to rest, or to end, or ending it."""
 
 import click
 
@@ -6,6 +6,7 @@ from stoker.cli.following import wait_for
 from stoker.cli.reports import checkpoint_text, exit_code, run_json
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
 from stoker.cli.tables import print_json
+from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
 
 wait_option = click.option("--wait", "waits", is_flag=True, help="Return when nothing works on the run any more.")
@@ -54,11 +55,36 @@ def pause(session: Session, run: str, waits: bool, form: str) -> int:
 def cancel(session: Session, run: str, waits: bool, form: str) -> None:
     """End a run.
 
-    Its record, the metrics so far and its checkpoints stay. A run that is paused or interrupted ends at once.
+    It saves a checkpoint first. Its record, the metrics so far and its checkpoints stay. A run that is paused or
+    interrupted ends at once.
     """
     folder = session.find(run)
     place = session.place_of(folder)
     unclosed = place.cancel(folder)
+    _show_end(session, folder, unclosed, waits, form)
+
+
+@click.command(
+    epilog=examples(
+        "stoker kill @last              end the newest run, whatever it is doing",
+    )
+)
+@run_argument
+@format_option
+@session_object
+def kill(session: Session, run: str, form: str) -> None:
+    """End a run at once.
+
+    Nothing waits for a checkpoint; the last one stays, and `stoker resume` goes on from it. `stoker cancel` is
+    gentler.
+    """
+    folder = session.find(run)
+    unclosed = session.place_of(folder).kill(folder)
+    _show_end(session, folder, unclosed, waits=False, form=form)
+
+
+def _show_end(session: Session, folder: RunFolder, unclosed: str, waits: bool, form: str) -> None:
+    place = session.place_of(folder)
     record = wait_for(place, folder, None) if waits else folder.record()
     if unclosed:
         click.echo(f"MLflow does not know that it is {record.state}: {unclosed}", err=True)

@@ -8,15 +8,17 @@ from collections.abc import Iterator
 import click
 
 from stoker.cli.reports import exit_code, run_json, show_outcome
-from stoker.cli.session import Session, examples, format_option, run_argument, session_object
+from stoker.cli.session import Session, cluster_option, examples, format_option, run_argument, session_object
 from stoker.cli.tables import print_json
 from stoker.cli.words import duration_text, parse_seconds
 from stoker.clusters.cluster import Cluster
 from stoker.errors import WaitTimedOut
+from stoker.execution.contract import worker_name
 from stoker.tracking.record import RunFolder, follow_lines
 from stoker.tracking.run import RunRecord
 
 POLL_S = 0.2
+CLUSTER_POLL_S = 1.0
 
 
 def parse_timeout(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
@@ -37,14 +39,17 @@ def parse_timeout(_context: click.Context, _parameter: click.Parameter, value: s
         "stoker logs @last            all that the newest run printed",
         "stoker logs -n 20 digits     the last 20 lines",
         "stoker logs -f digits        from the beginning, then on until the run ends",
+        "stoker logs --rank 1 digits  what its second worker printed",
     )
 )
 @run_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last lines.")
+@click.option("--rank", type=click.IntRange(min=0), help="Only what this worker printed, counted from 0.")
+@cluster_option
 @format_option
 @session_object
-def logs(session: Session, run: str, follow: bool, lines: int | None, form: str) -> None:
+def logs(session: Session, run: str, follow: bool, lines: int | None, rank: int | None, form: str) -> None:
     """Print what a run printed.
 
     With -o json each line is an object of its own.
@@ -52,9 +57,10 @@ def logs(session: Session, run: str, follow: bool, lines: int | None, form: str)
     folder = session.find(run)
     place = session.place_of(folder)
     place.fetch_log(folder)
-    position = 0 if lines is None else _position_of_last(folder, lines)
+    position = 0 if lines is None else _position_of_last(folder, lines, "" if rank is None else worker_name(rank))
     for line in _lines(place, folder, position, follow):
-        _print_line(line, form)
+        if rank is None or line.startswith(f"({worker_name(rank)} "):
+            _print_line(line, form)
 
 
 @click.command(
@@ -111,7 +117,7 @@ def _lines(place: Cluster, folder: RunFolder, position: int, follow: bool) -> It
         if ended:
             break
         sys.stdout.flush()
-        time.sleep(POLL_S)
+        time.sleep(CLUSTER_POLL_S if folder.header().cluster else POLL_S)
     if rest := _rest(folder, position):
         yield rest
 
@@ -125,11 +131,15 @@ def _rest(folder: RunFolder, position: int) -> str:
         return file.read().decode("utf-8", errors="replace")
 
 
-def _position_of_last(folder: RunFolder, lines: int) -> int:
-    """Find the byte at which the last lines begin."""
+def _position_of_last(folder: RunFolder, lines: int, worker: str = "") -> int:
+    """Find the byte at which the last lines begin, or the last of a worker."""
     content = folder.log.read_bytes() if folder.log.exists() else b""
-    kept = io.BytesIO(content).readlines()[-lines:] if lines else []
-    return len(content) - sum(map(len, kept))
+    starts, position = [], 0
+    for line in io.BytesIO(content):
+        if not worker or line.startswith(f"({worker} ".encode()):
+            starts.append(position)
+        position += len(line)
+    return starts[-lines:][0] if starts and lines else position
 
 
 def _print_line(line: str, form: str) -> None:

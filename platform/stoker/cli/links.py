@@ -66,4 +66,6 @@ def run_page(record: RunRecord, settings: Settings) -> str:
     """Link to the page of a run, or name the command that opens it; empty for a run without a record in MLflow."""
     if not record.header.tracking_uri:
         return ""
+    if record.header.cluster:  # its server has a name that the cluster alone knows
+        return f"stoker ui {record.id}"
     return run_link(record, settings) or f"stoker ui {record.id}"

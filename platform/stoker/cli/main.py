@@ -44,7 +44,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "logs": Entry("following", "logs", "Print what a run printed."),
         "wait": Entry("following", "wait", "Wait until a run ends; exit as it did."),
         "pause": Entry("ending", "pause", "Let a run rest at a checkpoint, for `stoker resume`."),
-        "cancel": Entry("ending", "cancel", "End a run."),
+        "cancel": Entry("ending", "cancel", "End a run, with a checkpoint."),
+        "kill": Entry("ending", "kill", "End a run at once."),
+        "events": Entry("events", "events", "Show what has happened to a run on its cluster."),
     },
     "Use the result": {
         "evaluate": Entry("results", "evaluate", "Measure a run's model on a part of its data, or on other data."),
@@ -52,6 +54,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "ui": Entry("ui", "ui", "Open the MLflow pages of the runs."),
     },
     "About": {
+        "cluster": Entry("cluster", "cluster", "Add, list or remove the clusters that runs can go to."),
         "version": Entry("catalogue", "version", "Show the versions of Stoker and of what it stands on."),
     },
 }

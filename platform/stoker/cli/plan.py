@@ -6,11 +6,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stoker.cli.job_files import job_summary, load, plan_for
-from stoker.cli.session import Session, examples, format_option, job_argument, session_object, set_option
+from stoker.cli.session import (
+    Session,
+    cluster_option,
+    examples,
+    format_option,
+    job_argument,
+    session_object,
+    set_option,
+)
 from stoker.cli.tables import fields_text, print_json, table_text
+from stoker.clusters.local import Origin
 
 if TYPE_CHECKING:
     from stoker.plan import Layer, Plan
+    from stoker.spec.loading import LoadedJob
 
 SHOWN_LAYERS = 24
 SHOWN_CLASSES = 12
@@ -21,22 +31,41 @@ SHOWN_CLASSES = 12
         "stoker plan jobs/digits-cnn.yaml",
         "stoker plan jobs/digits-cnn.yaml --set architecture.channels=[32,64] -o json",
         "stoker plan run:@last                the newest run's file",
+        "stoker plan job.yaml --cluster prod --render | kubectl diff -f -",
     )
 )
 @job_argument
 @set_option
+@cluster_option
+@click.option("--render", is_flag=True, help="Print the objects of Kubernetes that `submit` would make, and no more.")
 @format_option
 @session_object
-def plan(session: Session, job: str, sets: tuple[str, ...], form: str) -> None:
+def plan(session: Session, job: str, sets: tuple[str, ...], render: bool, form: str) -> None:
     """Show what a job would train, without training it.
 
     The layers with their parameters, the memory, the parts of the data, the steps, and what was chosen by default.
     """
-    made = plan_for(load(session, job, sets))
+    loaded = load(session, job, sets)
+    if render:
+        _print_objects(session, loaded, form)
+        return
+    made = plan_for(loaded)
     if form == "json":
         print_json(plan_json(made))
     else:
         click.echo(plan_text(made))
+
+
+def _print_objects(session: Session, loaded: "LoadedJob", form: str) -> None:
+    if not session.remote:
+        raise click.UsageError("--render needs a cluster: name one with --cluster")
+    rayjob, inputs, _ = session.there.render(loaded.job, Origin(loaded.code))
+    if form == "json":
+        print_json([rayjob, inputs])
+    else:
+        import yaml
+
+        click.echo(yaml.safe_dump_all([rayjob, inputs], sort_keys=False), nl=False)
 
 
 def plan_json(plan: "Plan") -> dict[str, Any]:

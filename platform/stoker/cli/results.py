@@ -117,7 +117,9 @@ def check_format(name: str | None) -> "Format | None":
 
 
 def _load_model(session: Session, run: str) -> "Model":
-    record = session.find(run).record()
+    folder = session.find(run)
+    session.place_of(folder).fetch_model(folder)
+    record = folder.record()
     from stoker.inference.model import Model
     from stoker.tracking.models import fetch_model
 

@@ -1,6 +1,7 @@
 """`ls` and `status`: what runs there are, and how one stands."""
 
 from contextlib import suppress
+from dataclasses import asdict
 
 import click
 
@@ -15,7 +16,7 @@ from stoker.cli.reports import (
     next_commands,
     run_json,
 )
-from stoker.cli.session import Session, examples, format_option, run_argument, session_object
+from stoker.cli.session import Session, cluster_option, examples, format_option, run_argument, session_object
 from stoker.cli.tables import fields_text, print_json, state_text, table_text
 from stoker.cli.words import age_text, duration_text
 from stoker.errors import ClusterError, NotFound
@@ -34,15 +35,21 @@ NUMBERS = ("age", "duration", "attempts")
         "stoker ls                    the 20 newest runs",
         "stoker ls -n 3               the 3 newest",
         "stoker ls --all -o json      everything, for another program",
+        "stoker ls --everyone --cluster prod    whatever is on a cluster, whoever submitted it",
     )
 )
 @click.option("-n", "--newest", type=click.IntRange(min=1), default=NEWEST, show_default=True, help="How many.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Show all of them.")
+@click.option("--everyone", is_flag=True, help="Show what a cluster has, whoever submitted it.")
+@cluster_option
 @format_option
 @session_object
-def ls(session: Session, newest: int, everything: bool, form: str) -> None:
-    """List the runs, newest first."""
+def ls(session: Session, newest: int, everything: bool, everyone: bool, form: str) -> None:
+    """List the runs, newest first: those of this home, or with --everyone those that a cluster still has."""
     settings = session.settings
+    if everyone:
+        _list_cluster(session, None if everything else newest, form)
+        return
     found = runs(settings.home)
     shown = found if everything else found[:newest]
     if form == "json":
@@ -63,6 +70,7 @@ def ls(session: Session, newest: int, everything: bool, form: str) -> None:
     )
 )
 @run_argument
+@cluster_option
 @format_option
 @session_object
 def status(session: Session, run: str, form: str) -> None:
@@ -73,6 +81,18 @@ def status(session: Session, run: str, form: str) -> None:
         print_json(run_json(folder, record, session.settings))
     else:
         click.echo(status_text(folder, record, session.settings))
+
+
+def _list_cluster(session: Session, newest: int | None, form: str) -> None:
+    if not session.remote:
+        raise click.UsageError("--everyone needs a cluster: name one with --cluster")
+    records = session.there.runs()[:newest]
+    if form == "json":
+        print_json([{**asdict(record.header), **asdict(record.status)} for record in records])
+    elif not records:
+        click.echo(f"cluster '{session.there.name}' has no runs")
+    else:
+        click.echo(_table([(RunFolder(record.folder), record) for record in records]))
 
 
 def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stoker.errors import NotFound
 from stoker.settings import HERE, Settings, load_settings
 from stoker.tracking.history import find_run
 from stoker.tracking.record import RunFolder
@@ -49,26 +50,38 @@ class Session:
     @cached_property
     def there(self) -> "KubernetesCluster":
         """The cluster that new runs go to."""
-        return self._kubernetes(self.settings.cluster)
+        return self.cluster(self.settings.cluster)
 
     def place_of(self, folder: RunFolder) -> "Cluster":
         """Say where a run is."""
         name = folder.header().cluster
-        return self._kubernetes(name) if name else self.here
+        return self.cluster(name) if name else self.here
 
-    def _kubernetes(self, name: str) -> "KubernetesCluster":
+    def cluster(self, name: str) -> "KubernetesCluster":
+        """Connect to a cluster of the settings.
+
+        Raises:
+            NotFound: there is none of this name.
+            ClusterError: the kubeconfig does not know the way.
+
+        """
         from stoker.clusters.kubernetes import KubernetesCluster
 
         return KubernetesCluster(self.settings, self.settings.cluster_named(name))
 
     def find(self, reference: str) -> RunFolder:
-        """Find a run by id, name, unique prefix, `run:ID` or `@last`.
+        """Find a run by id, name, unique prefix, `run:ID` or `@last`; somebody else's on the cluster, too.
 
         Raises:
             NotFound: no run, or several, answer to it.
 
         """
-        return find_run(self.settings.home, reference)
+        try:
+            return find_run(self.settings.home, reference)
+        except NotFound:
+            if not self.remote or reference == "@last":
+                raise
+        return self.there.adopt(reference.removeprefix("run:"))
 
 
 def examples(*lines: str) -> str:
@@ -89,7 +102,20 @@ def parse_sets(sets: Sequence[str]) -> Sequence[str]:
     return sets
 
 
+def _choose_cluster(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    session = context.find_object(Session)
+    if value and session:
+        session.cluster_name = value
+
+
 session_object = click.make_pass_decorator(Session)
+cluster_option = click.option(
+    "--cluster",
+    metavar="NAME",
+    expose_value=False,
+    callback=_choose_cluster,
+    help="The cluster that is meant; `local` is this machine.  [default: $STOKER_CLUSTER or the config file's]",
+)
 run_argument = click.argument("run", metavar="RUN")
 job_argument = click.argument("job", metavar="JOB")
 set_option = click.option(

@@ -11,6 +11,7 @@ from stoker.cli.links import run_page
 from stoker.cli.plan import plan_text
 from stoker.cli.session import (
     Session,
+    cluster_option,
     detach_option,
     examples,
     format_option,
@@ -24,7 +25,7 @@ from stoker.clusters.local import Origin
 from stoker.settings import Settings, is_server
 from stoker.tracking.health import require_server
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import RunRecord
+from stoker.tracking.run import RunRecord, keyed_run_id, new_run_id
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job
@@ -50,10 +51,12 @@ def check_key(_context: click.Context, _parameter: click.Parameter, value: str |
         "stoker submit run:@last             the newest run again, as a new one",
         "stoker submit job.yaml --key ci-17  typed again, it finds the run that is there",
         "stoker submit job.yaml -o json      no progress; the result as JSON at the end",
+        "stoker submit job.yaml --cluster prod",
     )
 )
 @job_argument
 @set_option
+@cluster_option
 @click.option("--key", metavar="KEY", callback=check_key, help="Never start a second run with this key.")
 @detach_option
 @format_option
@@ -105,7 +108,8 @@ def start_once(session: Session, loaded: "LoadedJob", key: str, form: str) -> tu
     """
     settings, name = session.settings, loaded.job.name
     assert name is not None
-    with claim(settings.home, key, name, job_hash(loaded.job)) as claimed:
+    fresh = keyed_run_id(name, key) if session.remote else new_run_id(name)
+    with claim(settings.home, key, fresh, job_hash(loaded.job)) as claimed:
         if not claimed.taken:
             folder = start(session, loaded, Origin(loaded.code, key=key, run=claimed.run), form)
             return folder, started_text(folder.record(), settings)

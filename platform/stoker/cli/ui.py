@@ -5,18 +5,22 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stoker.cli.links import MODE, LiveUi, live_ui
 from stoker.cli.mlflow_server import MlflowServer, free_port
-from stoker.cli.session import Session, examples, format_option, session_object
+from stoker.cli.session import Session, cluster_option, examples, format_option, session_object
 from stoker.cli.tables import print_json
-from stoker.errors import ClusterError, NotFound
+from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.settings import Settings, is_server, without_password
 from stoker.tracking.health import require_server, silence
 from stoker.tracking.history import runs
 from stoker.tracking.record import RunFolder
+
+if TYPE_CHECKING:
+    from stoker.clusters.kubernetes import KubernetesCluster
 
 PORT = 5000
 READY_S = 120.0
@@ -29,18 +33,26 @@ SQLITE = "sqlite:///"
         "stoker ui                          all runs of the newest run's experiment",
         "stoker ui @last                    the page of the newest run",
         "stoker ui digits --port 8080 --no-browser",
+        "stoker ui --cluster prod           of a cluster, until Ctrl-C",
     )
 )
 @click.argument("run", metavar="[RUN]", required=False)
 @click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True, help="Where to listen.")
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page.")
+@cluster_option
 @format_option
 @session_object
 def ui(session: Session, run: str | None, port: int, browser: bool, form: str) -> None:
     """Open the MLflow pages of the runs.
 
-    Without a tracking server one is started here, for this machine alone, until Ctrl-C.
+    Without a tracking server one is started here, for this machine alone, until Ctrl-C. That of a cluster is led here
+    for as long, and its login is shown.
     """
+    folder = session.find(run) if run else None
+    name = folder.header().cluster if folder else session.settings.cluster if session.remote else ""
+    if name:
+        show_cluster_page(session.cluster(name), folder, port, browser, form)
+        return
     settings, page = find_page(session, run)
     if is_server(settings.tracking_uri):
         require_server(settings.tracking_uri)
@@ -52,6 +64,36 @@ def ui(session: Session, run: str | None, port: int, browser: bool, form: str) -
         click.echo(f"it is up already, as process {up.pid}", err=True)
     else:
         serve(settings, port, page, browser, form)
+
+
+def show_cluster_page(
+    cluster: "KubernetesCluster", folder: RunFolder | None, wanted: int, browser: bool, form: str
+) -> None:
+    """Lead a cluster's MLflow to this machine until Ctrl-C, and show a page of it.
+
+    Raises:
+        Unreachable: the cluster does not answer, or its server is not up.
+        NotFound: the run was not recorded in MLflow.
+
+    """
+    record = cluster.refresh(folder) if folder else None
+    if record and not record.header.tracking_uri:
+        raise NotFound(f"{record.id} has no page: its job says `tracking: none`")
+    path = (record.status.url if record else "") or f"/#/experiments?{MODE}"
+    port = free_port(wanted)
+    with cluster.tracking(port) as (address, user, password):
+        if reason := silence(address, timeout_s=20.0):
+            raise Unreachable(f"MLflow of cluster '{cluster.name}' does not answer ({reason})")
+        try:
+            if user and form == "table":
+                click.echo(f"login: {user}\npassword: {password}")
+            show_page(address + path, browser, form)
+            if form == "table":
+                click.echo("Ctrl-C ends it")
+            while True:
+                time.sleep(POLL_S)
+        except KeyboardInterrupt:
+            return
 
 
 def find_page(session: Session, run: str | None) -> tuple[Settings, str]:

@@ -1,5 +1,6 @@
 """From a job to the objects of Kubernetes that run it: a pure function, which `plan --render` prints."""
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 HEADER = "stoker.dev/header"
 """Annotation: who the run is, as JSON."""
+JOB = "stoker.dev/job"
+"""Annotation: hash of the job, so that a key never stands for two of them."""
 INPUTS_BYTES = 900_000
 """A ConfigMap holds a mebibyte, its own words included."""
 USER = 10001
@@ -95,7 +98,7 @@ def rayjob_manifest(
         metadata["labels"][QUEUE_LABEL] = queue
     if resources.priority:
         metadata["labels"][PRIORITY_LABEL] = resources.priority
-    metadata["annotations"] = {HEADER: json.dumps(asdict(header))}
+    metadata["annotations"] = {HEADER: json.dumps(asdict(header)), JOB: _hash(job)}
     spec: Manifest = {
         "submissionMode": "K8sJobMode",
         "entrypoint": ENTRYPOINT,
@@ -254,7 +257,9 @@ class _Pods:
             "STOKER_STORAGE": VOLUME if self._profile.storage_claim else self._profile.storage,
             "MLFLOW_TRACKING_URI": self._profile.tracking_uri,
             "PYTHONUNBUFFERED": "1",
+            "GIT_PYTHON_REFRESH": "quiet",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_SCHEDULER_EVENTS": "0",  # what a run waits for, its status says
         }
 
     def _volumes(self) -> list[Manifest]:
@@ -290,6 +295,10 @@ def _token() -> Manifest:
 def _keys(code: Mapping[str, bytes]) -> list[str]:
     """Name files as keys of a ConfigMap, which know no slashes."""
     return [f"code-{number:04d}" for number in range(len(code))]
+
+
+def _hash(job: Job) -> str:
+    return hashlib.sha256(dump_job(job).encode()).hexdigest()
 
 
 def _labels(header: RunHeader) -> dict[str, str]:

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from stoker.clusters.home import make_home
 from stoker.errors import JobError, Problem, WaitTimedOut
-from stoker.tracking.run import new_run_id
 
 PATIENCE_S = 600.0
 """The first claimant plans its job meanwhile, which takes long where much data is read."""
@@ -45,7 +44,7 @@ class Claimed:
 
 
 @contextmanager
-def claim(home: Path, key: str, name: str, job: str, patience_s: float = PATIENCE_S) -> Iterator[Claimed]:
+def claim(home: Path, key: str, fresh: str, job: str, patience_s: float = PATIENCE_S) -> Iterator[Claimed]:
     """Claim a key for the length of the block, in which the run is made unless the key has one.
 
     A block that ends without a run frees the key.
@@ -53,7 +52,7 @@ def claim(home: Path, key: str, name: str, job: str, patience_s: float = PATIENC
     Args:
         home: the home folder.
         key: what the caller of `submit` made up.
-        name: of the job, for the id of a new run.
+        fresh: the id of a new run.
         job: hash of the job, so that a key never stands for two of them.
         patience_s: how long to wait for another claimant.
 
@@ -75,9 +74,8 @@ def claim(home: Path, key: str, name: str, job: str, patience_s: float = PATIENC
                 raise JobError([Problem("", message)])
             yield Claimed(known.run, taken=True)
         else:
-            fresh = Claim(new_run_id(name), job)
-            _write(file, fresh)
-            yield Claimed(fresh.run, taken=False)
+            _write(file, Claim(fresh, job))
+            yield Claimed(fresh, taken=False)
     finally:
         os.close(file)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from stoker.clusters.event import Event
 from stoker.settings import Settings
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord
@@ -30,3 +31,12 @@ class Cluster(Protocol):
 
     def cancel(self, folder: RunFolder) -> str:
         """Ask a run to end; return what its page in MLflow did not come to know, or nothing."""
+
+    def kill(self, folder: RunFolder) -> str:
+        """End a run at once, without a checkpoint; return what its page in MLflow did not come to know, or nothing."""
+
+    def events(self, folder: RunFolder) -> list[Event]:
+        """Tell what has happened to a run, the oldest first."""
+
+    def fetch_model(self, folder: RunFolder) -> None:
+        """Bring a run's model to its folder, where there is one."""

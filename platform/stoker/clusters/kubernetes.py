@@ -11,34 +11,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
-
-from stoker.clusters._rayjob import RUN_LABEL, inputs_manifest, owned_by, rayjob_manifest
+from stoker.clusters._rayjob import HEADER, JOB, RUN_LABEL, inputs_manifest, rayjob_manifest
+from stoker.clusters.event import Event, events_of
 from stoker.clusters.home import make_home
+from stoker.clusters.kube_api import KubeApi, Taken
 from stoker.clusters.local import Origin, new_header, require_resumable
-from stoker.clusters.profile import Profile
+from stoker.clusters.pages import Pages
+from stoker.clusters.pod_logs import append_news
 from stoker.clusters.rayjob_states import run_status, why_it_waits
-from stoker.errors import ClusterError, NotFound, Unreachable
+from stoker.errors import JobError, NotFound, Problem, StokerError, Unreachable
 from stoker.execution.contract import PROGRESS, REQUEST, STATUS
 from stoker.settings import ClusterSettings, Settings
 from stoker.spec.code import code_files
 from stoker.spec.loading import dump_job, load_job
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import Progress, RunRecord, State, now, status_from
+from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, known, now, status_from
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job
 
-PROFILE = "stoker-profile"
-"""Name of the ConfigMap that holds the administrator's settings."""
-TIMEOUT_S = 10
 POLL_S = 1.0
-GONE_S = 60.0
-RAYJOBS = ("ray.io", "v1")
-FORBIDDEN, MISSING = 403, 404
+PATIENCE_S = 300.0
+"""Who follows a run waits so long for a cluster that does not answer."""
 
 
 class KubernetesCluster:
@@ -46,60 +42,58 @@ class KubernetesCluster:
 
     def __init__(self, settings: Settings, cluster: ClusterSettings) -> None:
         self.settings = settings
-        self._cluster = cluster
+        self.name = cluster.name
         self._namespace = cluster.namespace
-        with _said(cluster):
-            api = config.new_client_from_config(  # type: ignore[no-untyped-call] # it has types for its API alone
-                context=cluster.kube_context or None
-            )
-        self._objects: Any = client.CustomObjectsApi(api)
-        self._core: Any = client.CoreV1Api(api)
+        self.api = KubeApi(cluster)
 
-    def profile(self) -> Profile:
-        """Read what the administrator says.
+    def render(self, job: "Job", origin: Origin) -> tuple[dict[str, Any], dict[str, Any], RunHeader]:
+        """Write down the objects of a run, its RayJob and the ConfigMap of its inputs; nothing is made.
 
         Raises:
-            ClusterError: nothing is installed there, or it cannot be read.
+            JobError: the administrator does not allow what the job asks for.
+            ClusterError: the cluster refuses to say.
 
         """
-        with _said(self._cluster):
-            try:
-                found = self._core.read_namespaced_config_map(PROFILE, self._namespace, _request_timeout=TIMEOUT_S)
-            except ApiException as error:
-                if error.status != MISSING:
-                    raise
-                where = f"namespace '{self._namespace}' of cluster '{self._cluster.name}'"
-                cure = "install the chart there, or name the right namespace"
-                raise ClusterError(f"{where} has no settings for runs (ConfigMap {PROFILE}); {cure}") from error
-        import yaml
-
-        return Profile.model_validate(yaml.safe_load((found.data or {}).get("profile.yaml", "")))
+        profile = self.api.profile()
+        header = replace(new_header(job, self.settings, origin), cluster=self.name, storage="")
+        if job.tracking != "none":
+            header = replace(header, tracking_uri=profile.tracking_uri)
+        code = {name: path.read_bytes() for name, path in _code(origin).items()}
+        rayjob = rayjob_manifest(job, header, self._namespace, profile, code)
+        return rayjob, inputs_manifest(job, header, self._namespace, code), header
 
     def submit(self, job: "Job", origin: Origin | None = None) -> RunFolder:
         """Give a run to the cluster and return at once.
 
+        With a key it is the run that the key has there, whoever has submitted it.
+
         Raises:
-            JobError: the administrator does not allow what the job asks for.
+            JobError: the administrator does not allow what the job asks for, or the key is another job's.
             ClusterError: the cluster refuses, with its words.
             Unreachable: it does not answer.
 
         """
         origin = origin or Origin()
-        header = replace(new_header(job, self.settings, origin), cluster=self._cluster.name, storage="")
-        code = origin.code
-        files = {str(path.relative_to(code)): path for path in code_files(code)} if code else {}
-        contents = {name: path.read_bytes() for name, path in files.items()}
-        profile = self.profile()
-        if job.tracking != "none":
-            header = replace(header, tracking_uri=profile.tracking_uri)
-        rayjob = rayjob_manifest(job, header, self._namespace, profile, contents)
-        inputs = inputs_manifest(job, header, self._namespace, contents)
+        rayjob, inputs, header = self.render(job, origin)
         make_home(self.settings.home)
         folder = RunFolder(self.settings.home / "runs" / header.id)
-        with _said(self._cluster):
-            self._create(rayjob, dry_run="All")  # nothing is left of what the cluster does not take
-        folder.create(header, dump_job(job), files)
-        self._start(rayjob, inputs)
+        try:
+            if origin.key and self._ended_long_ago(header):
+                raise Taken(header.id)
+            self.api.try_out(rayjob)
+            folder.create(header, dump_job(job), _code(origin))
+            self.api.start(rayjob, inputs)
+            folder.write_status(RunStatus(State.PROVISIONING, phase="getting its pods"))
+        except Taken:
+            if not origin.key:
+                raise
+            if not folder.readable():
+                folder.create(header, dump_job(job), _code(origin))
+            self._require_same_job(folder, rayjob, origin.key)
+        except StokerError:
+            if folder.readable():  # it is not there, so it was never begun
+                _say(folder, state=State.FAILED, cause="INFRASTRUCTURE", message="the cluster did not take it")
+            raise
         return folder
 
     def refresh(self, folder: RunFolder) -> RunRecord:
@@ -109,23 +103,23 @@ class KubernetesCluster:
             Unreachable: the cluster does not answer.
 
         """
-        known = folder.status()
-        if known.state.final:
+        before = folder.status()
+        if before.state.final:
             return folder.record()
-        rayjob = self._rayjob(folder.path.name)
+        rayjob = self.api.rayjob(folder.path.name)
         if rayjob is None:
-            if not known.state.ended:
-                message = "its RayJob is not there any more"
-                folder.write_status(replace(known, state=State.INTERRUPTED, message=message, ended=now()))
-            return folder.record()
-        annotations = rayjob["metadata"].get("annotations", {})
-        said = status_from(json.loads(annotations.get(STATUS, "{}")))
-        status = run_status(rayjob.get("status", {}), said, bool(annotations.get(STATUS)))
-        if status.state in (State.QUEUED, State.PROVISIONING):
-            status = replace(status, message=why_it_waits(self._pods(folder.path.name), self._events(folder.path.name)))
-        if progress := annotations.get(PROGRESS):
-            folder.write_progress(Progress(**json.loads(progress)))
-        if status != known:
+            status = self._status_of_gone(folder.header(), before)
+        else:
+            annotations = rayjob["metadata"].get("annotations", {})
+            said = annotations.get(STATUS)
+            status = run_status(rayjob.get("status", {}), status_from(json.loads(said or "{}")), bool(said))
+            if not status.state.ended and not (said and status.state is State.RUNNING):
+                status = replace(status, message=self._why_it_waits(folder.path.name) or status.message)
+            if status.state is State.INTERRUPTED:  # its last word may have reached MLflow alone
+                status = self._said_by_page(folder.header(), before) or status
+            if progress := annotations.get(PROGRESS):
+                folder.write_progress(Progress(**known(Progress, json.loads(progress))))
+        if status != before:
             folder.write_status(status)
         return folder.record()
 
@@ -134,21 +128,20 @@ class KubernetesCluster:
 
         A cluster that does not answer for a while is asked again.
         """
-        silent = 0
+        heard = time.monotonic()
         while True:
             try:
                 record = self.refresh(folder)
-                silent = 0
+                heard = time.monotonic()
             except Unreachable:
-                silent += 1
-                if silent * every_s > GONE_S:
+                if time.monotonic() - heard > PATIENCE_S:
                     raise
                 record = folder.record()
             yield record
             if record.state.ended:
                 self.fetch_log(folder)
                 return
-            time.sleep(every_s)
+            time.sleep(max(every_s, POLL_S))
 
     def resume(self, folder: RunFolder) -> None:
         """Let a run that did not come to its end go on, as a new RayJob of the same name.
@@ -159,15 +152,14 @@ class KubernetesCluster:
         """
         self.refresh(folder)
         require_resumable(folder)
-        header, job = folder.header(), load_job(folder.job).job
+        header, job = folder.header(), load_job(folder.job, code=folder.code).job
         code = {str(path.relative_to(folder.code)): path.read_bytes() for path in folder.code.rglob("*.py")}
-        rayjob = rayjob_manifest(job, header, self._namespace, self.profile(), code, reopen=os.urandom(4).hex())
-        inputs = inputs_manifest(job, header, self._namespace, code)
-        with _said(self._cluster):
-            self._delete(header.id)
-            self._await_gone(header.id)
-        self._start(rayjob, inputs)
-        folder.reopen()
+        word = os.urandom(4).hex()
+        rayjob = rayjob_manifest(job, header, self._namespace, self.api.profile(), code, reopen=word)
+        self.api.delete(header.id)
+        self.api.await_gone(header.id)
+        self.api.start(rayjob, inputs_manifest(job, header, self._namespace, code))
+        folder.reopen(word)
 
     def cancel(self, folder: RunFolder) -> str:
         """Ask a run to end, with a checkpoint; one that waits or rests ends at once.
@@ -176,17 +168,21 @@ class KubernetesCluster:
             NotFound: it has ended for good.
 
         """
-        record = self.refresh(folder)
-        if record.state.final:
-            raise NotFound(f"{record.id} is {record.state}: nothing to cancel")
-        if record.state is State.RUNNING:
-            self._ask(record.id, "cancel")
+        record = self._open(folder, "cancel")
+        if record.state in (State.RUNNING, State.RETRYING) or (record.status.attempt and not record.state.ended):
+            self.api.annotate(record.id, REQUEST, "cancel")
             return ""
-        with _said(self._cluster):
-            self._delete(record.id)
-        status = folder.status()
-        folder.write_status(replace(status, state=State.CANCELLED, message="", ended=now(), exit_code=1))
-        return ""
+        return self._end(folder)
+
+    def kill(self, folder: RunFolder) -> str:
+        """End a run at once, without a checkpoint; return what its page in MLflow did not come to know, or nothing.
+
+        Raises:
+            NotFound: it has ended for good.
+
+        """
+        self._open(folder, "kill")
+        return self._end(folder)
 
     def pause(self, folder: RunFolder) -> None:
         """Ask a run to rest at a checkpoint.
@@ -198,107 +194,156 @@ class KubernetesCluster:
         record = self.refresh(folder)
         if record.state.ended:
             raise NotFound(f"{record.id} is {record.state}: nothing to pause")
-        self._ask(record.id, "pause")
+        self.api.annotate(record.id, REQUEST, "pause")
 
     def fetch_log(self, folder: RunFolder) -> None:
-        """Bring what the run has printed so far to this home; what is here stays where the pods are gone."""
-        with _said(self._cluster):
-            pods = self._core.list_namespaced_pod(
-                self._namespace, label_selector=f"job-name={folder.path.name}", _request_timeout=TIMEOUT_S
-            )
-            for pod in sorted(pods.items, key=lambda pod: pod.metadata.creation_timestamp):
-                try:
-                    text = self._core.read_namespaced_pod_log(pod.metadata.name, self._namespace)
-                except ApiException:  # it has not begun
-                    continue
-                content = text.encode()
-                if not folder.log.exists() or len(content) > folder.log.stat().st_size:
-                    draft = folder.path / ".log.new"
-                    draft.write_bytes(content)
-                    draft.replace(folder.log)
+        """Bring what the run has printed so far to this home, or the copy that MLflow has where its pods are gone."""
+        run = folder.path.name
+        pods = self.api.pods(f"job-name={run}")
+        if pods:
+            append_news(self.api, folder, pods)
+        elif not folder.log.exists() and folder.header().experiment:
+            with self._pages() as pages:
+                pages.fetch(folder.header().experiment, run, folder.log.name, folder.log)
 
-    def _start(self, rayjob: dict[str, Any], inputs: dict[str, Any]) -> None:
-        """Make a RayJob and what its pods wait for, which goes with it."""
-        with _said(self._cluster):
-            created = self._create(rayjob)
-            self._core.create_namespaced_config_map(self._namespace, owned_by(inputs, created))
+    def fetch_model(self, folder: RunFolder) -> None:
+        """Bring a run's model here from its page, unless it is here.
 
-    def _create(self, manifest: dict[str, Any], **options: str) -> Any:
-        return self._objects.create_namespaced_custom_object(
-            *RAYJOBS, self._namespace, "rayjobs", manifest, field_validation="Strict", **options
-        )
+        Raises:
+            NotFound: there is none.
 
-    def _await_gone(self, run: str) -> None:
-        """Wait until nothing is left of a RayJob and its inputs."""
-        deadline = time.monotonic() + GONE_S
-        while self._rayjob(run) is not None or self._has_inputs(run):
-            if time.monotonic() > deadline:
-                raise ClusterError(f"the RayJob {run} of the last attempt does not go away; delete it, then resume")
-            time.sleep(POLL_S)
+        """
+        uri = folder.status().model_uri
+        if folder.model.exists() or not uri:
+            return
+        with self._pages() as pages:
+            pages.fetch_model(uri, folder.model)
 
-    def _has_inputs(self, run: str) -> bool:
+    def events(self, folder: RunFolder) -> list[Event]:
+        """Tell what has happened to a run and its pods, the oldest first."""
+        run = folder.path.name
+        return events_of(self.api.events(run), run)
+
+    def runs(self) -> list[RunRecord]:
+        """List the runs that the cluster still has, whoever has submitted them, the newest first."""
+        found = []
+        for rayjob in self.api.rayjobs():
+            header, said = self._header_of(rayjob), rayjob["metadata"].get("annotations", {}).get(STATUS)
+            status = run_status(rayjob.get("status", {}), status_from(json.loads(said or "{}")), bool(said))
+            found.append(RunRecord(header, status, self.settings.home / "runs" / header.id))
+        return sorted(found, key=lambda record: record.header.order, reverse=True)
+
+    def adopt(self, reference: str) -> RunFolder:
+        """Make a folder in this home for a run that somebody else has submitted.
+
+        Args:
+            reference: its id, the start of its id, or its job's name.
+
+        Raises:
+            NotFound: no run of the cluster, or several, answer to it.
+
+        """
+        records = self.runs()
+        exact = [each for each in records if reference == each.id] or [
+            each for each in records if reference == each.header.name
+        ]
+        found = exact[:1] or [each for each in records if each.id.startswith(reference)]
+        if len(found) != 1:
+            ids = ", ".join(each.id for each in (found or records)[:5])
+            raise NotFound(f"no run '{reference}' here, and not one of that name on cluster '{self.name}' ({ids})")
+        folder, inputs = RunFolder(found[0].folder), self.api.config_map(found[0].id) or {}
+        make_home(self.settings.home)
+        folder.create(found[0].header, inputs.get("job.yaml", ""))
+        folder.adopted.touch()
+        return folder
+
+    @contextmanager
+    def tracking(self, port: int = 0) -> Iterator[tuple[str, str, str]]:
+        """Reach the cluster's MLflow for the length of the block: yield address, user and password.
+
+        Args:
+            port: of this machine, where it has to be led there; 0 for any.
+
+        """
+        profile = self.api.profile()
+        address = urlsplit(profile.tracking_uri)
+        service, _, domain = (address.hostname or "").partition(".")
+        user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
+        if profile.login_secret and not user:
+            login = self.api.secret(profile.login_secret)
+            user, password = login["MLFLOW_TRACKING_USERNAME"], login["MLFLOW_TRACKING_PASSWORD"]
+        if domain.partition(".")[0] == self._namespace:  # a name that only the cluster knows
+            with self.api.tunnel(service, self._namespace, address.port or 80, port) as here:
+                yield f"http://127.0.0.1:{here}", user, password
+        else:
+            yield profile.tracking_uri, user, password
+
+    @contextmanager
+    def _pages(self) -> Iterator[Pages]:
+        with self.tracking() as (address, user, password):
+            yield Pages(address, user, password)
+
+    def _why_it_waits(self, run: str) -> str:
+        return why_it_waits(self.api.pods(f"{RUN_LABEL}={run}"), self.api.events(run), self.api.workload(run))
+
+    def _status_of_gone(self, header: RunHeader, before: RunStatus) -> RunStatus:
+        """Tell how a run stands that has no RayJob any more: as its page says, else as it was known last."""
+        if before.state.ended:
+            return before
+        if said := self._said_by_page(header, before):
+            return said
+        return replace(before, state=State.INTERRUPTED, message="its RayJob is not there any more", ended=now())
+
+    def _said_by_page(self, header: RunHeader, before: RunStatus) -> RunStatus | None:
+        if not header.experiment:
+            return None
+        with self._pages() as pages:
+            return pages.status(header.experiment, header.id, before)
+
+    def _open(self, folder: RunFolder, verb: str) -> RunRecord:
+        record = self.refresh(folder)
+        if record.state.final:
+            raise NotFound(f"{record.id} is {record.state}: nothing to {verb}")
+        return record
+
+    def _end(self, folder: RunFolder) -> str:
+        """End a run without its driver."""
+        header = folder.header()
+        self.api.delete(header.id)
+        _say(folder, state=State.CANCELLED)
         try:
-            self._core.read_namespaced_config_map(run, self._namespace, _request_timeout=TIMEOUT_S)
-        except ApiException as error:
-            if error.status != MISSING:
-                raise
+            if header.experiment and folder.status().attempt:
+                with self._pages() as pages:
+                    pages.end(header.experiment, header.id, State.CANCELLED)
+        except StokerError as error:
+            return str(error)
+        return ""
+
+    def _ended_long_ago(self, header: RunHeader) -> bool:
+        """Tell whether MLflow has a run of this id whose RayJob is gone."""
+        if not header.experiment or self.api.rayjob(header.id) is not None:
             return False
-        return True
+        with self._pages() as pages:
+            return pages.find(header.experiment, header.id) is not None
 
-    def _delete(self, run: str) -> None:
-        try:
-            self._objects.delete_namespaced_custom_object(*RAYJOBS, self._namespace, "rayjobs", run)
-        except ApiException as error:
-            if error.status != MISSING:
-                raise
+    def _require_same_job(self, folder: RunFolder, mine: dict[str, Any], key: str) -> None:
+        theirs = self.api.rayjob(folder.path.name)
+        if theirs is not None and theirs["metadata"]["annotations"].get(JOB) != mine["metadata"]["annotations"][JOB]:
+            message = f"the key '{key}' is that of {folder.path.name}, which has another job; choose another key"
+            raise JobError([Problem("", message)])
 
-    def _rayjob(self, run: str) -> Any:
-        with _said(self._cluster):
-            try:
-                return self._objects.get_namespaced_custom_object(
-                    *RAYJOBS, self._namespace, "rayjobs", run, _request_timeout=TIMEOUT_S
-                )
-            except ApiException as error:
-                if error.status != MISSING:
-                    raise
-                return None
-
-    def _ask(self, run: str, request: str) -> None:
-        body = {"metadata": {"annotations": {REQUEST: request}}}
-        with _said(self._cluster):
-            self._objects.patch_namespaced_custom_object(*RAYJOBS, self._namespace, "rayjobs", run, body)
-
-    def _pods(self, run: str) -> list[Any]:
-        with _said(self._cluster):
-            selector = f"{RUN_LABEL}={run}"
-            found = self._core.list_namespaced_pod(self._namespace, label_selector=selector, _request_timeout=TIMEOUT_S)
-        return list(found.items)
-
-    def _events(self, run: str) -> list[Any]:
-        with _said(self._cluster):
-            found = self._core.list_namespaced_event(self._namespace, _request_timeout=TIMEOUT_S)
-        return [event for event in found.items if event.involved_object.name.startswith(run)]
+    def _header_of(self, rayjob: dict[str, Any]) -> RunHeader:
+        """Read who a run is, in the words of this home."""
+        said = known(RunHeader, json.loads(rayjob["metadata"].get("annotations", {}).get(HEADER, "{}")))
+        return replace(RunHeader(**said), cluster=self.name)
 
 
-@contextmanager
-def _said(cluster: ClusterSettings) -> Iterator[None]:
-    """Say in our words what a cluster, or the way to it, refuses."""
-    name = f"cluster '{cluster.name}'"
-    try:
-        yield
-    except config.ConfigException as error:
-        raise ClusterError(f"{name}: {error}; name a context of your kubeconfig (kube_context)") from error
-    except ApiException as error:
-        raise ClusterError(f"{name} refuses: {_reason(error)}") from error
-    except (HTTPError, OSError) as error:
-        reason = str(getattr(error, "reason", error)).rpartition(": ")[2]
-        raise Unreachable(f"{name} does not answer ({reason})") from error
+def _code(origin: Origin) -> dict[str, Any]:
+    """Find the user's own files, by their path below the folder of the code."""
+    code = origin.code
+    return {str(path.relative_to(code)): path for path in code_files(code)} if code else {}
 
 
-def _reason(error: ApiException) -> str:
-    try:
-        message = str(json.loads(error.body or "")["message"])
-    except (TypeError, ValueError, KeyError):
-        message = str(error.reason)
-    cure = "; ask its administrator for the role stoker-submitter" if error.status == FORBIDDEN else ""
-    return f"{message}{cure}"
+def _say(folder: RunFolder, state: State, cause: str = "", message: str = "") -> None:
+    status = folder.status()
+    folder.write_status(replace(status, state=state, phase="", cause=cause, message=message, ended=now(), exit_code=1))

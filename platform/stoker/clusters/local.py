@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stoker.clusters.event import Event
 from stoker.clusters.home import make_home, require_space, usable
 from stoker.clusters.standby import DRIVER, Standby, start_driver
 from stoker.errors import Cause, ClusterError, NotFound
@@ -148,6 +149,27 @@ class LocalCluster:
             return close_page(record, self.settings.of_run(record.header.tracking_uri, record.header.storage))
         finally:
             os.close(lease)
+
+    def kill(self, folder: RunFolder) -> str:
+        """End a run at once, without a checkpoint; return what its page in MLflow did not come to know, or nothing.
+
+        Raises:
+            NotFound: it has ended for good.
+
+        """
+        _require_open(folder, folder.record().state)
+        if (pid := folder.driver_pid()) is not None:
+            with suppress(ProcessLookupError):  # it ended in this moment
+                os.kill(pid, signal.SIGKILL)
+        return self.cancel(folder)
+
+    def events(self, folder: RunFolder) -> list[Event]:
+        """Raise NotFound: this machine has nobody who would tell, but the log."""
+        run = folder.path.name
+        raise NotFound(f"{run} is on this machine, which keeps no events; `stoker logs {run}` shows what it printed")
+
+    def fetch_model(self, folder: RunFolder) -> None:
+        """Do nothing: the model is here."""
 
     def refresh(self, folder: RunFolder) -> RunRecord:
         """Read the run's record: here it is always up to date."""

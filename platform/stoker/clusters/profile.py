@@ -42,6 +42,9 @@ class Profile(Section):
     tracking_uri: str = Field(min_length=1)
     """MLflow, as the pods reach it."""
 
+    login_secret: str = ""
+    """Secret with MLflow's login, for submitters who look at pages; empty where they have one of their own."""
+
     environment_secrets: list[str] = Field([])
     """Secrets whose keys become environment variables of drivers and workers, by way of files: AWS_ACCESS_KEY_ID."""
 

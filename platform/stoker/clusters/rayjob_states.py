@@ -75,14 +75,17 @@ def run_status(rayjob: dict[str, Any], said: RunStatus, spoke: bool) -> RunStatu
     return replace(said, state=state, phase=_phase(state), message="")
 
 
-def why_it_waits(pods: Iterable[Any], events: Iterable[Any]) -> str:
+def why_it_waits(pods: Iterable[Any], events: Iterable[Any], workload: Any = None) -> str:
     """Say why a run has not begun, with the cure; empty where nothing is in its way.
 
     Args:
         pods: of the run.
         events: about the run and its objects.
+        workload: what Kueue holds of it.
 
     """
+    if said := _queued(workload):
+        return said
     for pod in pods:
         for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
             waiting = status.state.waiting if status.state else None
@@ -96,6 +99,18 @@ def why_it_waits(pods: Iterable[Any], events: Iterable[Any]) -> str:
     if warnings:
         last = max(warnings, key=lambda event: event.metadata.creation_timestamp)
         return _with_cure(f"{last.involved_object.name}: {last.message}", last.reason)
+    return ""
+
+
+def _queued(workload: Any) -> str:
+    """Say what Kueue waits for; empty where it has given the run its place, or does not know it."""
+    conditions = {each["type"]: each for each in (workload or {}).get("status", {}).get("conditions", [])}
+    if conditions.get("Admitted", {}).get("status") == "True":
+        return ""
+    for kind in ("Evicted", "QuotaReserved"):
+        condition = conditions.get(kind, {})
+        if condition.get("message") and condition["status"] == ("True" if kind == "Evicted" else "False"):
+            return f"in its queue: {condition['message']}"
     return ""
 
 

@@ -75,6 +75,7 @@ def _placed(header: RunHeader, settings: Settings) -> RunHeader:
 
 def _drive(folder: RunFolder, durable: Durable, terminated: threading.Event) -> int:
     driver = Driver(folder, terminated, durable)
+    os.environ.update(RAY_COLOR_PREFIX="0", RAY_DEDUP_LOGS="0")  # read when Ray loads
     try:
         import ray
 

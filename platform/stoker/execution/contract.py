@@ -10,3 +10,8 @@ RAYJOB, NAMESPACE = "STOKER_RAYJOB", "STOKER_NAMESPACE"
 """Environment variables: where a driver's own RayJob is."""
 REOPEN = "STOKER_REOPEN"
 """Environment variable: the word of a `resume`. A run that has ended begins again where it has not heard it yet."""
+
+
+def worker_name(rank: int) -> str:
+    """Name a worker as the run's log does, at the beginning of each of its lines."""
+    return f"worker {rank}"

@@ -37,6 +37,7 @@ def embedded_ray(cpus: int) -> Iterator[Path]:
         RAY_USAGE_STATS_ENABLED="0",
         RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
         RAY_COLOR_PREFIX="0",
+        RAY_DEDUP_LOGS="0",  # each worker's lines are its own
         RAY_preload_python_modules="stoker.execution.part,torch._dynamo",  # while Ray itself still starts
         RAY_worker_niceness="0",
     )

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
+from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
 
+from stoker.execution.contract import worker_name
 from stoker.execution.mirror import News, news_of, piece_of, results_of, unpack
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.pulse import STEP_FILE, Beat, Pulse
@@ -74,6 +76,8 @@ class Worker:
         """
         from stoker.execution.part import Part
 
+        for stream in (sys.stdout, sys.stderr):
+            print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank)}", file=stream, flush=True)
         folder = RunFolder(Path(path))
         if files is not None:
             load_secret_files()

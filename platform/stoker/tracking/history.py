@@ -29,7 +29,10 @@ def find_run(home: Path, reference: str) -> RunFolder:
     if not everything:
         raise NotFound(f"no run '{reference}': nothing was submitted from {home} yet")
     if reference == "@last":
-        return everything[0]
+        mine = [run for run in everything if not run.adopted.exists()]
+        if not mine:
+            raise NotFound(f"nothing was submitted from {home} yet")
+        return mine[0]
     headers = [(run, run.header()) for run in everything]
     for matches in (_by_id(headers, reference), _by_name(headers, reference)):
         if matches:

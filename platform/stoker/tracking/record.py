@@ -77,6 +77,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def adopted(self) -> Path:
+        """Exists where somebody else has submitted the run, and this home only looks at it."""
+        return self.path / "adopted"
+
+    @property
     def cancel_request(self) -> Path:
         """Exists once somebody asked the run to end."""
         return self.path / "cancel"

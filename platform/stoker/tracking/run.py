@@ -1,5 +1,6 @@
 """What is known of a run, as plain values."""
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -139,6 +140,11 @@ def status_from(content: dict[str, Any]) -> RunStatus:
 def new_run_id(name: str) -> str:
     """Name a new run of a job."""
     return f"{name}-{os.urandom(4).hex()}"
+
+
+def keyed_run_id(name: str, key: str) -> str:
+    """Name the run of a key, as every home names it."""
+    return f"{name}-{hashlib.sha256(f'{name}/{key}'.encode()).hexdigest()[:8]}"
 
 
 def now() -> float:

@@ -1,0 +1,295 @@
+"""The few things that Stoker asks of a Kubernetes API server, and its refusals in our words."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from stoker.clusters._rayjob import RUN_LABEL, owned_by
+from stoker.clusters.profile import Profile
+from stoker.errors import ClusterError, NotFound, Unreachable
+from stoker.settings import ClusterSettings
+
+PROFILE = "stoker-profile"
+"""Name of the ConfigMap that holds the administrator's settings."""
+TIMEOUT_S = 10
+GONE_S = 60.0
+POLL_S = 1.0
+RAYJOBS = ("ray.io", "v1")
+WORKLOADS = ("v1beta2", "v1beta1")
+"""Versions of Kueue's API that tell why a run waits, the newest first."""
+BAD, REFUSED, FORBIDDEN, MISSING, TAKEN = 400, 401, 403, 404, 409
+NEEDED = (
+    ("create", "ray.io", "rayjobs"),
+    ("patch", "ray.io", "rayjobs"),
+    ("delete", "ray.io", "rayjobs"),
+    ("create", "", "configmaps"),
+    ("list", "", "pods"),
+    ("list", "", "events"),
+)
+"""What a submitter must be allowed to do."""
+CURES = {
+    REFUSED: "log in to the cluster again: the token or certificate of your kubeconfig is not valid any more",
+    FORBIDDEN: "ask its administrator for the role stoker-submitter",
+}
+
+
+class Taken(ClusterError):
+    """There is an object of this name already."""
+
+
+class KubeApi:
+    """One namespace."""
+
+    def __init__(self, cluster: ClusterSettings) -> None:
+        self.cluster = cluster
+        self.namespace = cluster.namespace
+        with self.said():
+            self._client = self._new_client()
+        self._objects: Any = client.CustomObjectsApi(self._client)
+        self._core: Any = client.CoreV1Api(self._client)
+
+    def profile(self) -> Profile:
+        """Read what the administrator says.
+
+        Raises:
+            ClusterError: nothing is installed there, or it cannot be read.
+
+        """
+        found = self.config_map(PROFILE)
+        if found is None:
+            where = f"namespace '{self.namespace}' of cluster '{self.cluster.name}'"
+            cure = "install the chart there, or name the right namespace"
+            raise ClusterError(f"{where} has no settings for runs (ConfigMap {PROFILE}); {cure}")
+        import yaml
+
+        return Profile.model_validate(yaml.safe_load(found.get("profile.yaml", "")))
+
+    def config_map(self, name: str) -> dict[str, str] | None:
+        """Read a ConfigMap's data; None where there is none of this name."""
+        with self.said(), _none_is_fine():
+            found = self._core.read_namespaced_config_map(name, self.namespace, _request_timeout=TIMEOUT_S)
+            return dict(found.data or {})
+        return None
+
+    def lacking(self) -> list[str]:
+        """Ask the server what of a submitter's work it would refuse; return that in words."""
+        reviews: Any = client.AuthorizationV1Api(self._client)
+        missing = []
+        for verb, group, resource in NEEDED:
+            attributes = {"namespace": self.namespace, "verb": verb, "group": group, "resource": resource}
+            with self.said():
+                answer = reviews.create_self_subject_access_review(
+                    {"spec": {"resourceAttributes": attributes}}, _request_timeout=TIMEOUT_S
+                )
+            if not answer.status.allowed:
+                missing.append(f"{verb} {resource}")
+        return missing
+
+    def secret(self, name: str) -> dict[str, str]:
+        """Read a secret.
+
+        Raises:
+            ClusterError: it is not there, or not ours to read.
+
+        """
+        with self.said():
+            found = self._core.read_namespaced_secret(name, self.namespace, _request_timeout=TIMEOUT_S)
+        return {key: base64.b64decode(value).decode() for key, value in (found.data or {}).items()}
+
+    def try_out(self, rayjob: dict[str, Any]) -> None:
+        """Let the server check a RayJob without making it: nothing is left of what it does not take."""
+        self._create(rayjob, dry_run="All")
+
+    def start(self, rayjob: dict[str, Any], inputs: dict[str, Any]) -> None:
+        """Make a RayJob and what its pods wait for, which goes with it.
+
+        Raises:
+            Taken: a RayJob of this name is there.
+
+        """
+        created = self._create(rayjob)
+        try:
+            with self.said():
+                self._core.create_namespaced_config_map(
+                    self.namespace, owned_by(inputs, created), _request_timeout=TIMEOUT_S
+                )
+        except BaseException:  # or its pods would wait for ever
+            self.delete(rayjob["metadata"]["name"])
+            raise
+
+    def rayjob(self, run: str) -> Any:
+        """Read a RayJob; None where there is none."""
+        with self.said(), _none_is_fine():
+            return self._objects.get_namespaced_custom_object(
+                *RAYJOBS, self.namespace, "rayjobs", run, _request_timeout=TIMEOUT_S
+            )
+        return None
+
+    def rayjobs(self) -> list[Any]:
+        """List the RayJobs of all runs."""
+        with self.said():
+            found = self._objects.list_namespaced_custom_object(
+                *RAYJOBS, self.namespace, "rayjobs", label_selector=RUN_LABEL, _request_timeout=TIMEOUT_S
+            )
+        return list(found["items"])
+
+    def annotate(self, run: str, annotation: str, text: str) -> None:
+        """Write an annotation of a RayJob.
+
+        Raises:
+            NotFound: it is gone.
+
+        """
+        body = {"metadata": {"annotations": {annotation: text}}}
+        with self.said():
+            try:
+                self._objects.patch_namespaced_custom_object(
+                    *RAYJOBS, self.namespace, "rayjobs", run, body, _request_timeout=TIMEOUT_S
+                )
+            except ApiException as error:
+                if error.status == MISSING:
+                    raise NotFound(f"{run} has no RayJob any more") from error
+                raise
+
+    def delete(self, run: str) -> None:
+        """Delete a RayJob and all that belongs to it, unless it is gone."""
+        with self.said(), _none_is_fine():
+            self._objects.delete_namespaced_custom_object(
+                *RAYJOBS, self.namespace, "rayjobs", run, _request_timeout=TIMEOUT_S
+            )
+
+    def await_gone(self, run: str) -> None:
+        """Wait until nothing is left of a RayJob and its inputs."""
+        deadline = time.monotonic() + GONE_S
+        while self.rayjob(run) is not None or self.config_map(run) is not None:
+            if time.monotonic() > deadline:
+                raise ClusterError(f"the RayJob {run} of the last attempt does not go away; delete it, then resume")
+            time.sleep(POLL_S)
+
+    def pods(self, selector: str) -> list[Any]:
+        """List pods by their labels."""
+        with self.said():
+            found = self._core.list_namespaced_pod(self.namespace, label_selector=selector, _request_timeout=TIMEOUT_S)
+        return list(found.items)
+
+    def events(self, run: str) -> list[Any]:
+        """List what Kubernetes says of a run's objects, all of which begin with its name, and of Kueue's."""
+        with self.said():
+            found = self._core.list_namespaced_event(self.namespace, _request_timeout=TIMEOUT_S)
+        return [event for event in found.items if event.involved_object.name.startswith((run, f"rayjob-{run}"))]
+
+    def workload(self, run: str) -> Any:
+        """Find what Kueue holds of a run; None where there is none, or no Kueue."""
+        for version in WORKLOADS:
+            with self.said(), _none_is_fine(FORBIDDEN):
+                found = self._objects.list_namespaced_custom_object(
+                    "kueue.x-k8s.io", version, self.namespace, "workloads", _request_timeout=TIMEOUT_S
+                )
+                return next((each for each in found["items"] if _owner(each) == run), None)
+        return None
+
+    def pod_log(self, pod: str, since_s: int | None) -> str:
+        """Read what a pod has printed, each line behind its time; empty where it has not begun or is gone."""
+        options = {"since_seconds": since_s} if since_s else {}
+        with self.said(), _none_is_fine(BAD):
+            return str(
+                self._core.read_namespaced_pod_log(
+                    pod, self.namespace, timestamps=True, _request_timeout=GONE_S, **options
+                )
+            )
+        return ""
+
+    @contextmanager
+    def tunnel(self, service: str, namespace: str, port: int, local: int = 0) -> Iterator[int]:
+        """Lead a port of this machine to a pod behind a service, for the length of the block.
+
+        Raises:
+            ClusterError: no pod of it is up.
+
+        """
+        from stoker.clusters.tunnel import tunnel
+
+        with self.said():
+            found = self._core.read_namespaced_service(service, namespace, _request_timeout=TIMEOUT_S)
+            labels = ",".join(f"{key}={value}" for key, value in (found.spec.selector or {}).items())
+            pods = self._core.list_namespaced_pod(namespace, label_selector=labels, _request_timeout=TIMEOUT_S).items
+            ready = [pod for pod in pods if pod.status.phase == "Running"]
+        if not ready:
+            raise Unreachable(f"no pod of {service} in namespace '{namespace}' is up")
+        name = ready[0].metadata.name
+        with tunnel(self._new_client(), namespace, name, _pod_port(found, ready[0], port), local) as here:
+            yield here
+
+    @contextmanager
+    def said(self) -> Iterator[None]:
+        """Say in our words what a cluster, or the way to it, refuses."""
+        name = f"cluster '{self.cluster.name}'"
+        try:
+            yield
+        except config.ConfigException as error:
+            raise ClusterError(f"{name}: {error}; name a context of your kubeconfig (kube_context)") from error
+        except ApiException as error:
+            message = f"{name} refuses: {_reason(error)}"
+            raise (Taken if error.status == TAKEN else ClusterError)(message) from error
+        except (HTTPError, OSError) as error:
+            reason = str(getattr(error, "reason", error)).rpartition(": ")[2]
+            raise Unreachable(f"{name} does not answer ({reason})") from error
+
+    def _new_client(self) -> Any:
+        made = config.new_client_from_config(  # type: ignore[no-untyped-call] # it has types for its API alone
+            context=self.cluster.kube_context or None
+        )
+        made.configuration.retries = 0  # a cluster that does not answer is said so at once; who follows asks again
+        return client.ApiClient(made.configuration)
+
+    def _create(self, rayjob: dict[str, Any], **options: str) -> Any:
+        with self.said():
+            return self._objects.create_namespaced_custom_object(
+                *RAYJOBS,
+                self.namespace,
+                "rayjobs",
+                rayjob,
+                field_validation="Strict",
+                _request_timeout=TIMEOUT_S,
+                **options,
+            )
+
+
+@contextmanager
+def _none_is_fine(*more: int) -> Iterator[None]:
+    """End the block where there is no such object."""
+    try:
+        yield
+    except ApiException as error:
+        if error.status not in (MISSING, *more):
+            raise
+
+
+def _owner(workload: dict[str, Any]) -> str:
+    owners = workload["metadata"].get("ownerReferences", [])
+    return next((owner["name"] for owner in owners if owner["kind"] == "RayJob"), "")
+
+
+def _pod_port(service: Any, pod: Any, port: int) -> int:
+    """Find the port of a pod that a service's port leads to."""
+    target = next((each.target_port for each in service.spec.ports if each.port == port), port)
+    if isinstance(target, int):
+        return target
+    ports = [named for container in pod.spec.containers for named in container.ports or []]
+    return next((named.container_port for named in ports if named.name == target), port)
+
+
+def _reason(error: ApiException) -> str:
+    try:
+        message = str(json.loads(error.body or "")["message"])
+    except (TypeError, ValueError, KeyError):
+        message = str(error.reason)
+    cure = CURES.get(error.status or 0, "")
+    return f"{message}; {cure}" if cure else message

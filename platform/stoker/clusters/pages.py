@@ -1,0 +1,180 @@
+"""What MLflow's server knows of runs, read over HTTP: a client of a cluster does not import MLflow."""
+
+import base64
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stoker.errors import ClusterError, NotFound, Unreachable
+from stoker.tracking.run import RunStatus, State
+
+RUN_TAG, STATE_TAG = "stoker.run", "stoker.state"
+TIMEOUT_S = 20.0
+PAGE = 200
+PIECE_BYTES = 1 << 20
+MISSING = 404
+WEIGHTS = "weights.safetensors"
+
+
+class Pages:
+    """The runs of one server.
+
+    Args:
+        address: of the server.
+        user: who asks; empty where nobody has to say.
+        password: of that user.
+
+    """
+
+    def __init__(self, address: str, user: str = "", password: str = "") -> None:
+        self._address = address.rstrip("/")
+        login = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {login}"} if user else {}
+
+    def find(self, experiment: str, run: str) -> dict[str, Any] | None:
+        """Find a run's page by the run's id; None where there is none."""
+        found = self._get("experiments/get-by-name", experiment_name=experiment, missing={})
+        if not found:
+            return None
+        query = {
+            "experiment_ids": [found["experiment"]["experiment_id"]],
+            "filter": f"tags.`{RUN_TAG}` = '{run}'",
+            "max_results": 1,
+        }
+        runs = self._call("runs/search", query).get("runs", [])
+        return runs[0] if runs else None
+
+    def status(self, experiment: str, run: str, known: RunStatus) -> RunStatus | None:
+        """Tell how a run ended, as its page has it; None where the page does not say."""
+        page = self.find(experiment, run)
+        return status_of(page, known) if page else None
+
+    def fetch(self, experiment: str, run: str, name: str, target: Path) -> bool:
+        """Bring a file of a run's page here, unless there is none; tell whether there is."""
+        page = self.find(experiment, run)
+        if page is None:
+            return False
+        return self._download(page["info"]["artifact_uri"], name, target)
+
+    def fetch_model(self, model_uri: str, target: Path) -> None:
+        """Bring the files of a logged model of ours here, whole or not at all.
+
+        Raises:
+            NotFound: the server has no such model.
+
+        """
+        model = self._get(f"logged-models/{model_uri.rpartition('/')[2]}", missing={})
+        if not model:
+            raise NotFound(f"MLflow has no model {model_uri} any more")
+        uri = model["model"]["info"]["artifact_uri"]
+        files = list(self._files(uri, ""))
+        inside = next((path.removesuffix(WEIGHTS) for path in files if path.endswith(WEIGHTS)), None)
+        if inside is None:
+            raise NotFound(f"{model_uri} is not a model of Stoker")
+        draft = target.with_name(f".{target.name}.new")
+        for path in files:
+            if path.startswith(inside):
+                self._download(uri, path, draft / path.removeprefix(inside))
+        draft.rename(target)
+
+    def end(self, experiment: str, run: str, state: State) -> None:
+        """Say on a run's page that somebody has ended it."""
+        page = self.find(experiment, run)
+        if page is None:
+            return
+        run_id = page["info"]["run_id"]
+        self._call("runs/set-tag", {"run_id": run_id, "key": STATE_TAG, "value": state})
+        self._call("runs/update", {"run_id": run_id, "status": "KILLED"})
+
+    def _files(self, uri: str, folder: str) -> Iterator[str]:
+        """List the files below a folder of artifacts."""
+        place = _artifact_path(uri)
+        query = urllib.parse.urlencode({"path": f"{place}/{folder}".rstrip("/")})
+        found = json.loads(self._open(f"/api/2.0/mlflow-artifacts/artifacts?{query}").read())
+        for file in found.get("files", []):
+            path = f"{folder}/{file['path']}".lstrip("/")
+            if file.get("is_dir"):
+                yield from self._files(uri, path)
+            else:
+                yield path
+
+    def _download(self, uri: str, name: str, target: Path) -> bool:
+        path = urllib.parse.quote(f"{_artifact_path(uri)}/{name}")
+        try:
+            answer = self._open(f"/api/2.0/mlflow-artifacts/artifacts/{path}")
+        except NotFound:
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.new")
+        with draft.open("wb") as file:
+            while piece := answer.read(PIECE_BYTES):
+                file.write(piece)
+        draft.replace(target)
+        return True
+
+    def _get(self, method: str, missing: dict[str, Any], **query: str) -> dict[str, Any]:
+        words = f"?{urllib.parse.urlencode(query)}" if query else ""
+        try:
+            return dict(json.loads(self._open(f"/api/2.0/mlflow/{method}{words}").read()))
+        except NotFound:
+            return missing
+
+    def _call(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
+        return dict(json.loads(self._open(f"/api/2.0/mlflow/{method}", json.dumps(body).encode()).read()))
+
+    def _open(self, path: str, body: bytes | None = None) -> Any:
+        headers = {**self._headers, **({"Content-Type": "application/json"} if body else {})}
+        request = urllib.request.Request(self._address + path, body, headers)  # noqa: S310 - the address is a setting
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            return opener.open(request, timeout=TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            if error.code == MISSING:
+                raise NotFound(f"MLflow has nothing at {path}") from error
+            raise ClusterError(f"MLflow refuses: HTTP {error.code}") from error
+        except OSError as error:
+            raise Unreachable(f"MLflow does not answer ({getattr(error, 'reason', error)})") from error
+
+
+def status_of(page: dict[str, Any], known: RunStatus) -> RunStatus | None:
+    """Read how a run ended from its page; None where the page does not say that it has.
+
+    Args:
+        page: the run, as MLflow's REST API gives it.
+        known: what was known of it before.
+
+    """
+    from dataclasses import replace
+
+    data, info = page.get("data", {}), page["info"]
+    tags = {tag["key"]: tag["value"] for tag in data.get("tags", [])}
+    state = State(tags.get(STATE_TAG, ""))
+    if not state.ended:
+        return None
+    cause = tags.get("stoker.cause", "")
+    metrics = {metric["key"]: metric["value"] for metric in data.get("metrics", []) if "/" in metric["key"]}
+    outputs = page.get("outputs", {}).get("model_outputs", [])
+    model_uri = f"models:/{outputs[-1]['model_id']}" if outputs else known.model_uri
+    note = tags.get("mlflow.note.content", "") if state is State.FAILED else ""
+    return replace(
+        known,
+        state=state,
+        phase="",
+        cause=cause,
+        message=note.removeprefix(f"{cause}: "),
+        ended=float(info.get("end_time", 0)) / 1000 or known.ended,
+        metrics={key: value for key, value in metrics.items() if not key.startswith("system/")},
+        mlflow_run=info["run_id"],
+        model_uri=model_uri,
+        attempt=int(tags.get("stoker.attempts", known.attempt)),
+        exit_code=0 if state in (State.SUCCEEDED, State.PAUSED) else 1,
+    )
+
+
+def _artifact_path(uri: str) -> str:
+    """Take the place among the server's artifacts out of a URI such as mlflow-artifacts:/1/RUN/artifacts."""
+    return urllib.parse.urlsplit(uri).path.lstrip("/")

@@ -1,0 +1,44 @@
+"""Whole runs on the cluster."""
+
+import pytest
+
+SHORT = ("--set", "training.epochs=6", "--set", "training.precision=fp32")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_cnn_scores_as_it_does_on_this_machine_and_its_model_is_registered(home, mlflow, jobs, workers):
+    name = f"digits-test-{workers}"
+    more = ("--set", f"resources.workers={workers}", "--set", f"tracking.register={name}")
+    run = home.submit(jobs / "digits-cnn.yaml", *SHORT, *more)
+    assert home.json("wait", run)["state"] == "SUCCEEDED"
+    shown = home.status(run)
+    local = home.json("submit", str(jobs / "digits-cnn.yaml"), *SHORT, "--cluster", "local")
+    assert shown["metrics"] == pytest.approx(local["metrics"], abs=0.03)
+    versions = mlflow("model-versions/search", filter=f"name='{name}'")["model_versions"]
+    assert shown["mlflow_run"] in [version["run_id"] for version in versions]
+    assert "accuracy" in home.stoker("evaluate", run)
+    assert "worker 0" not in home.stoker("logs", run, "--rank", "1")
+
+
+def test_a_killed_worker_and_a_killed_head_cost_no_metric(home, mlflow, kube, api, long_job, namespace, until):
+    run = home.submit(long_job, "--set", "resources.workers=2")
+    until(lambda: home.status(run)["checkpoint_step"] > 100, "a checkpoint")
+    worker = kube.pods(f"stoker.dev/run={run},ray.io/node-type=worker")[0]
+    api.delete_namespaced_pod(worker.metadata.name, namespace, grace_period_seconds=0)
+    until(lambda: home.status(run)["attempt"] == 2 and home.status(run)["state"] == "RUNNING", "another attempt")
+    before = home.status(run)["checkpoint_step"]
+    until(lambda: home.status(run)["checkpoint_step"] > before, "its first checkpoint")
+    (head,) = kube.pods(f"stoker.dev/run={run},ray.io/node-type=head")
+    api.delete_namespaced_pod(head.metadata.name, namespace, grace_period_seconds=0)
+    assert home.json("wait", run)["state"] == "SUCCEEDED"
+    shown = home.status(run)
+    assert shown["attempt"] == 3
+    points = mlflow("metrics/get-history", run_id=shown["mlflow_run"], metric_key="loss/val")["metrics"]
+    steps = [int(point["step"]) for point in points]
+    assert len(steps) == len(set(steps)) == 1200
+    assert mlflow("runs/get", run_id=shown["mlflow_run"])["run"]["info"]["status"] == "FINISHED"
+
+
+def test_the_users_own_network_goes_along(home, jobs):
+    run = home.submit(jobs / "digits-custom.yaml", "--set", "training.epochs=2")
+    assert home.json("wait", run)["state"] == "SUCCEEDED"
