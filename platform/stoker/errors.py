@@ -4,7 +4,7 @@ StokerError
 ├── JobError          edit the job file: every problem of it at once, each with its place
 ├── NotFound          name another run, file or key
 ├── ClusterError      the operator's turn: a machine, a server or a disk refuses
-│   └── Unreachable   a server does not answer
+│   └── Unreachable   a server does not answer, or does not let us in
 ├── StorageError      a folder or bucket refuses to keep or to give; its cause says whose turn it is
 ├── Damaged           what lies in storage is not what was put there
 ├── TrainingFailed    read the log: the run ended with a cause
@@ -57,7 +57,7 @@ class ClusterError(StokerError):
 
 
 class Unreachable(ClusterError):
-    """A cluster or a tracking server does not answer."""
+    """A cluster or a tracking server does not answer, or does not let us in."""
 
     exit_code = 4
 

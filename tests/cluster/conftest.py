@@ -53,6 +53,7 @@ class Home:
 
     def __init__(self, path: Path, **keys: str) -> None:
         self.path = path / "home"
+        self.namespace = NAMESPACE
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("STOKER_", "MLFLOW_"))},
             "STOKER_HOME": str(self.path),
@@ -177,18 +178,35 @@ def until() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def mlflow(cluster: KubernetesCluster) -> Iterator[Callable[..., Any]]:
+def mlflow(cluster: KubernetesCluster) -> Callable[..., Any]:
     """Ask the cluster's MLflow, as REST calls: `mlflow("runs/get", run_id=...)`."""
-    with cluster.tracking() as (address, user, password):
-        login = base64.b64encode(f"{user}:{password}".encode()).decode()
 
-        def ask(method: str, **query: str) -> Any:
+    def ask(method: str, **query: str) -> Any:
+        with cluster.tracking() as (address, user, password):
+            login = base64.b64encode(f"{user}:{password}".encode()).decode()
             url = f"{address}/api/2.0/mlflow/{method}?{urllib.parse.urlencode(query)}"
             request = urllib.request.Request(url, headers={"Authorization": f"Basic {login}"})
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.loads(answer.read())
 
-        yield ask
+    return ask
+
+
+@pytest.fixture
+def steps_of(mlflow: Callable[..., Any]) -> Callable[[str, str], list[int]]:
+    """List the steps at which a run has a metric in the cluster's MLflow, in their order there."""
+
+    def steps(run: str, key: str) -> list[int]:
+        found: list[int] = []
+        more = {"page_token": ""}
+        while True:
+            answer = mlflow("metrics/get-history", run_id=run, metric_key=key, max_results="25000", **more)
+            found += [int(point["step"]) for point in answer.get("metrics", [])]
+            if not answer.get("next_page_token"):
+                return found
+            more = {"page_token": answer["next_page_token"]}
+
+    return steps
 
 
 @pytest.fixture

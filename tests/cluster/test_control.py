@@ -4,7 +4,7 @@ import concurrent.futures
 import shutil
 
 
-def test_a_run_that_rests_goes_on_in_the_same_record(home, mlflow, long_job, until):
+def test_a_run_that_rests_goes_on_in_the_same_record(home, mlflow, steps_of, long_job, until):
     run = home.submit(long_job)
     until(lambda: home.status(run)["checkpoint_step"] > 100, "a checkpoint")
     home.stoker("pause", run, "--wait")
@@ -17,8 +17,7 @@ def test_a_run_that_rests_goes_on_in_the_same_record(home, mlflow, long_job, unt
     ended = home.status(run)
     assert (ended["state"], ended["attempt"], ended["mlflow_run"]) == ("CANCELLED", 2, rested["mlflow_run"])
     assert ended["checkpoint_step"] > rested["checkpoint_step"]
-    points = mlflow("metrics/get-history", run_id=ended["mlflow_run"], metric_key="loss/val")["metrics"]
-    steps = [point["step"] for point in points]
+    steps = steps_of(ended["mlflow_run"], "loss/val")
     assert len(steps) == len(set(steps))
 
 

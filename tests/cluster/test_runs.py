@@ -20,7 +20,9 @@ def test_the_cnn_scores_as_it_does_on_this_machine_and_its_model_is_registered(h
     assert "worker 0" not in home.stoker("logs", run, "--rank", "1")
 
 
-def test_a_killed_worker_and_a_killed_head_cost_no_metric(home, mlflow, kube, api, long_job, namespace, until):
+def test_a_killed_worker_and_a_killed_head_cost_no_metric(
+    home, mlflow, steps_of, kube, api, long_job, namespace, until
+):
     run = home.submit(long_job, "--set", "resources.workers=2")
     until(lambda: home.status(run)["checkpoint_step"] > 100, "a checkpoint")
     worker = kube.pods(f"stoker.dev/run={run},ray.io/node-type=worker")[0]
@@ -33,8 +35,7 @@ def test_a_killed_worker_and_a_killed_head_cost_no_metric(home, mlflow, kube, ap
     assert home.json("wait", run)["state"] == "SUCCEEDED"
     shown = home.status(run)
     assert shown["attempt"] == 3
-    points = mlflow("metrics/get-history", run_id=shown["mlflow_run"], metric_key="loss/val")["metrics"]
-    steps = [int(point["step"]) for point in points]
+    steps = steps_of(shown["mlflow_run"], "loss/val")
     assert len(steps) == len(set(steps)) == 1200
     assert mlflow("runs/get", run_id=shown["mlflow_run"])["run"]["info"]["status"] == "FINISHED"
 

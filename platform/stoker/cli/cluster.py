@@ -5,7 +5,7 @@ import click
 from stoker.cli.session import Session, examples, format_option, session_object
 from stoker.cli.tables import fields_text, print_json, table_text
 from stoker.config_file import add_cluster, config_path, remove_cluster
-from stoker.errors import ClusterError, JobError, NotFound, Problem
+from stoker.errors import JobError, NotFound, Problem, Unreachable
 from stoker.settings import HERE, ClusterSettings
 
 HEAD = ("cluster", "context", "namespace", "")
@@ -46,7 +46,7 @@ def add(session: Session, name: str, kube_context: str, namespace: str, is_defau
     api = KubeApi(ClusterSettings(name, kube_context, namespace))
     profile = api.profile()
     if lacking := api.lacking():
-        raise ClusterError(
+        raise Unreachable(
             f"namespace '{namespace}' has the chart, but you may not {', '.join(lacking)} there; "
             "ask its administrator for the role stoker-submitter"
         )

@@ -44,6 +44,10 @@ class Taken(ClusterError):
     """There is an object of this name already."""
 
 
+KINDS = {TAKEN: Taken, REFUSED: Unreachable, FORBIDDEN: Unreachable}
+"""Who is not let in does not reach it."""
+
+
 class KubeApi:
     """One namespace."""
 
@@ -59,14 +63,15 @@ class KubeApi:
         """Read what the administrator says.
 
         Raises:
-            ClusterError: nothing is installed there, or it cannot be read.
+            NotFound: nothing is installed there.
+            ClusterError: it cannot be read.
 
         """
         found = self.config_map(PROFILE)
         if found is None:
             where = f"namespace '{self.namespace}' of cluster '{self.cluster.name}'"
             cure = "install the chart there, or name the right namespace"
-            raise ClusterError(f"{where} has no settings for runs (ConfigMap {PROFILE}); {cure}")
+            raise NotFound(f"{where} has no settings for runs (ConfigMap {PROFILE}); {cure}")
         import yaml
 
         return Profile.model_validate(yaml.safe_load(found.get("profile.yaml", "")))
@@ -237,7 +242,7 @@ class KubeApi:
             raise ClusterError(f"{name}: {error}; name a context of your kubeconfig (kube_context)") from error
         except ApiException as error:
             message = f"{name} refuses: {_reason(error)}"
-            raise (Taken if error.status == TAKEN else ClusterError)(message) from error
+            raise KINDS.get(error.status or 0, ClusterError)(message) from error
         except (HTTPError, OSError) as error:
             reason = str(getattr(error, "reason", error)).rpartition(": ")[2]
             raise Unreachable(f"{name} does not answer ({reason})") from error

@@ -1,0 +1,126 @@
+"""Why a run does not begin, in words and in time; and who is not let in."""
+
+import copy
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from kubernetes import client
+
+IN_TIME_S = 15
+TINY = "name: tiny\ntask: tabular-classification\ndataset: iris\ntraining: {epochs: 1}\n"
+
+
+@pytest.fixture
+def kubeconfig(tmp_path, home):
+    """Let the home's commands use another user, server or context."""
+
+    def write(user=None, server=None):
+        content = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+        content = copy.deepcopy(content)
+        if user:
+            content["users"][0]["user"] = user
+        if server:
+            content["clusters"][0]["cluster"] = {"server": server}
+        path = tmp_path / "kubeconfig"
+        path.write_text(yaml.safe_dump(content))
+        home.environment["KUBECONFIG"] = str(path)
+
+    return write
+
+
+@pytest.fixture
+def account(api, namespace):
+    """Make a service account; return its token."""
+    made = []
+
+    def make(name, role=None):
+        api.create_namespaced_service_account(namespace, {"metadata": {"name": name}})
+        made.append(name)
+        if role:
+            body = {
+                "metadata": {"name": name},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role},
+                "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+            }
+            client.RbacAuthorizationV1Api().create_namespaced_role_binding(namespace, body)
+        return api.create_namespaced_service_account_token(name, namespace, {"spec": {}}).status.token
+
+    yield make
+    for name in made:
+        api.delete_namespaced_service_account(name, namespace)
+        try:
+            client.RbacAuthorizationV1Api().delete_namespaced_role_binding(name, namespace)
+        except client.ApiException as error:
+            if error.status != 404:
+                raise
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("resources.cpus=500", ("Insufficient cpu", "lower resources")),
+        ("environment.image=nowhere.example.com/none:1", ("its image", "see environment.image")),
+        ("resources.accelerator=H900", ("has no place", "lower resources")),
+    ],
+)
+def test_a_run_that_cannot_begin_says_why(home, job, until, change, words):
+    run = home.submit(job(TINY), "--set", change)
+    message = until(lambda: home.status(run)["message"], "reason", IN_TIME_S)
+    for word in words:
+        assert word in message
+    assert home.status(run)["state"] == "PROVISIONING"
+    home.stoker("wait", run, "--timeout", "1s", code=5)
+    assert "CANCELLED" in home.stoker("cancel", run)
+
+
+def test_a_secret_that_is_missing_is_named(home, job, api, namespace, until):
+    profile = api.read_namespaced_config_map("stoker-profile", namespace).data["profile.yaml"]
+    changed = yaml.safe_load(profile)
+    changed["environment_secrets"] = [*changed.get("environment_secrets", []), "no-such-secret"]
+    body = {"data": {"profile.yaml": yaml.safe_dump(changed)}}
+    api.patch_namespaced_config_map("stoker-profile", namespace, body)
+    try:
+        run = home.submit(job(TINY))
+    finally:
+        api.patch_namespaced_config_map("stoker-profile", namespace, {"data": {"profile.yaml": profile}})
+    message = until(lambda: home.status(run)["message"], "reason", IN_TIME_S)
+    assert "no-such-secret" in message
+    assert "administrator" in message
+
+
+def test_a_wrong_namespace_or_context_is_said(home, job):
+    file = Path(home.environment["XDG_CONFIG_HOME"]) / "stoker" / "config.yaml"
+    file.write_text("cluster: test\nclusters: {test: {namespace: nowhere}}\n")
+    assert "install the chart there, or name the right namespace" in home.stoker("submit", str(job(TINY)), code=3)
+    file.write_text("cluster: test\nclusters: {test: {kube_context: nowhere}}\n")
+    assert "name a context of your kubeconfig" in home.stoker("submit", str(job(TINY)), code=1)
+    assert not list(home.path.glob("runs/*"))
+
+
+def test_who_has_no_permission_is_told_whom_to_ask(home, job, kubeconfig, account):
+    kubeconfig(user={"token": account("nobody")})
+    assert "ask its administrator for the role stoker-submitter" in home.stoker("submit", str(job(TINY)), code=4)
+
+
+def test_a_token_that_is_not_valid_any_more_is_said(home, job, kubeconfig):
+    kubeconfig(user={"token": "expired"})
+    assert "log in to the cluster again" in home.stoker("submit", str(job(TINY)), code=4)
+
+
+def test_a_cluster_that_does_not_answer_is_said(home, job, kubeconfig):
+    kubeconfig(server="https://127.0.0.1:1")
+    assert "cluster 'test' does not answer" in home.stoker("submit", str(job(TINY)), code=4)
+
+
+def test_the_charts_role_is_enough_for_a_submitter(home, job, kubeconfig, account):
+    kubeconfig(user={"token": account("somebody", role="stoker-submitter")})
+    run = home.submit(job(TINY), "--key", "role")
+    assert home.json("wait", run)["state"] == "SUCCEEDED"
+    assert home.stoker("events", run)
+    assert "accuracy" in home.stoker("evaluate", run)
+    home.stoker("kill", run, code=3)
+    assert "taken" in home.stoker("cluster", "add", "test", code=2)
+    added = home.json("cluster", "add", "again", "--namespace", home.namespace)
+    assert added["name"] == "again"
