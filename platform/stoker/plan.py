@@ -101,7 +101,7 @@ def make_plan(job: Job) -> Plan:
 def _cluster_notes(job: Job) -> Iterator[str]:
     """Name what only a cluster can do."""
     asked = {f"resources.{key}": getattr(job.resources, key) for key in ("memory", "accelerator", "queue", "priority")}
-    asked |= {f"environment.{key}": getattr(job.environment, key) for key in ("image", "packages")}
+    asked |= {f"environment.{key}": getattr(job.environment, key) for key in ("image", "packages", "pod")}
     if idle := [key for key, value in asked.items() if value]:
         yield f"{', '.join(idle)}: without effect on this machine, a cluster heeds {'it' if len(idle) == 1 else 'them'}"
 

@@ -5,7 +5,9 @@ import json
 import pytest
 import yaml
 
-from stoker.clusters._rayjob import inputs_manifest, laid_over, owned_by, rayjob_manifest
+from stoker.clusters._inputs import inputs_manifests
+from stoker.clusters._metadata import owned_by
+from stoker.clusters._rayjob import laid_over, rayjob_manifest
 from stoker.clusters.profile import Profile
 from stoker.errors import JobError
 from stoker.spec.loading import parse_job
@@ -34,6 +36,14 @@ def container(pod):
 
 def variables(pod):
     return {each["name"]: each.get("value") for each in container(pod)["env"]}
+
+
+def as_files(head, inputs):
+    """Lay ConfigMaps out as the head's volume says."""
+    (volume,) = [each for each in head["spec"]["volumes"] if each["name"] == "inputs"]
+    data = {each["metadata"]["name"]: each["data"] for each in inputs}
+    sources = [source["configMap"] for source in volume["projected"]["sources"]]
+    return {item["path"]: data[source["name"]][item["key"]] for source in sources for item in source["items"]}
 
 
 def test_it_is_named_labelled_and_described_as_the_run():
@@ -118,10 +128,7 @@ def test_a_volume_takes_the_place_of_a_bucket():
 def test_the_users_code_lies_beside_the_job_where_the_driver_looks():
     code = {"net.py": b"import torch\n", "parts/head.py": "# \u00fc\n".encode()}
     head = pods(rendered(code=code.items()))[1]
-    inputs = inputs_manifest(parse_job(JOB, "x.yaml").job, HEADER, "team", code)
-    (volume,) = [each["configMap"] for each in head["spec"]["volumes"] if each["name"] == "inputs"]
-    assert volume["name"] == inputs["metadata"]["name"]
-    laid_out = {item["path"]: inputs["data"][item["key"]] for item in volume["items"]}
+    laid_out = as_files(head, inputs_manifests(parse_job(JOB, "x.yaml").job, HEADER, "team", code))
     assert laid_out["code/net.py"] == "import torch\n"
     assert laid_out["code/parts/head.py"] == "# \u00fc\n"
     assert json.loads(laid_out["run.json"])["id"] == HEADER.id
@@ -136,8 +143,18 @@ def test_a_resume_comes_with_a_word():
 def test_what_does_not_fit_or_is_not_allowed_is_refused():
     with pytest.raises(JobError, match="this cluster runs stoker:1 alone"):
         rendered("environment: {image: mine}\n", PROFILE.model_copy(update={"own_images": False}))
-    with pytest.raises(JobError, match=r"holds 1\.0 MB of code"):
-        inputs_manifest(parse_job(JOB, "x.yaml").job, HEADER, "team", {"a.py": b"#" * 1_000_000})
+    with pytest.raises(JobError, match=r"a.py has 1\.0 MB, 0\.9 MB a file fit"):
+        rendered(code=[("a.py", b"#" * 1_000_000)])
+    with pytest.raises(JobError, match=r"holds 7\.2 MB of code, 7\.2 MB fit"):
+        rendered(code=[(f"{number}.py", b"#" * 800_000) for number in range(9)])
+
+
+def test_much_code_is_spread_over_several_objects():
+    code = {f"{number}.py": b"#" * 500_000 for number in range(4)}
+    inputs = inputs_manifests(parse_job(JOB, "x.yaml").job, HEADER, "team", code)
+    assert [each["metadata"]["name"] for each in inputs] == [HEADER.id, *(f"{HEADER.id}-{n}" for n in (1, 2, 3))]
+    laid_out = as_files(pods(rendered(code=code.items()))[1], inputs)
+    assert set(laid_out) == {"job.yaml", "run.json", *(f"code/{name}" for name in code)}
 
 
 def test_the_administrators_word_on_pods_is_laid_over_ours():
@@ -160,3 +177,13 @@ def test_an_owned_object_goes_with_its_owner():
     owner = {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": "r", "uid": "u"}}
     (reference,) = owned_by({"metadata": {"name": "x"}}, owner)["metadata"]["ownerReferences"]
     assert (reference["kind"], reference["name"], reference["uid"]) == ("RayJob", "r", "u")
+
+
+def test_a_job_may_say_of_its_pods_what_the_administrator_lets_it():
+    more = "environment: {pod: {nodeSelector: {zone: a}, tolerations: [{operator: Exists}]}}\n"
+    profile = PROFILE.model_copy(update={"pod": {"nodeSelector": {"disk": "fast"}}})
+    for pod in pods(rendered(more, profile)):
+        assert pod["spec"]["nodeSelector"] == {"zone": "a", "disk": "fast"}
+        assert pod["spec"]["tolerations"] == [{"operator": "Exists"}]
+    with pytest.raises(JobError, match=r"environment\.pod\.hostNetwork: this cluster does not let a job set it"):
+        rendered("environment: {pod: {hostNetwork: true}}\n")

@@ -61,11 +61,11 @@ def _print_objects(session: Session, loaded: "LoadedJob", form: str) -> None:
         raise click.UsageError("--render needs a cluster: name one with --cluster")
     rayjob, inputs, _ = session.there.render(loaded.job, Origin(loaded.code))
     if form == "json":
-        print_json([rayjob, inputs])
+        print_json([rayjob, *inputs])
     else:
         import yaml
 
-        click.echo(yaml.safe_dump_all([rayjob, inputs], sort_keys=False), nl=False)
+        click.echo(yaml.safe_dump_all([rayjob, *inputs], sort_keys=False), nl=False)
 
 
 def plan_json(plan: "Plan") -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from stoker.clusters._inputs import inputs_volume
+from stoker.clusters._metadata import Manifest, labels_of, metadata_of
 from stoker.clusters.profile import Profile, Share
 from stoker.errors import JobError, Problem
 from stoker.execution.contract import NAMESPACE, RAYJOB, REOPEN
@@ -15,8 +17,6 @@ from stoker.spec.job import Job
 from stoker.spec.loading import dump_job
 from stoker.spec.section import size_bytes, time_seconds
 from stoker.tracking.run import RunHeader
-
-Manifest = dict[str, Any]
 
 INPUTS = "/etc/stoker/run"
 HOME = "/home/stoker"
@@ -28,47 +28,17 @@ VOLUME = "/var/lib/stoker"
 ENTRYPOINT = f"python -m stoker.execution.entrypoint --inputs {INPUTS}"
 RAY_VERSION = "2.60.0"
 """What the image holds; KubeRay asks for it where Ray's tokens are on."""
-RUN_LABEL = "stoker.dev/run"
-NAME_LABEL = "stoker.dev/name"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 HEADER = "stoker.dev/header"
 """Annotation: who the run is, as JSON."""
 JOB = "stoker.dev/job"
 """Annotation: hash of the job, so that a key never stands for two of them."""
-INPUTS_BYTES = 900_000
-"""A ConfigMap holds a mebibyte, its own words included."""
 USER = 10001
 """Above the users of a node."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the submitter's pod must reach the dashboard, with Ray's token
 DEADLINE_SLACK_S = 900
 """The driver itself ends a run whose time is over, with a checkpoint; Kubernetes steps in where it does not."""
-
-
-def inputs_manifest(job: Job, header: RunHeader, namespace: str, code: Mapping[str, bytes]) -> Manifest:
-    """Describe what the run is, as files of a ConfigMap.
-
-    Args:
-        job: the checked job.
-        header: who the run is.
-        namespace: where it goes.
-        code: the user's own files, by path.
-
-    Raises:
-        JobError: the code is larger than such an object may be.
-
-    """
-    size = sum(map(len, code.values()))
-    if size > INPUTS_BYTES:
-        message = f"holds {size / 1e6:.1f} MB of code, {INPUTS_BYTES / 1e6:.1f} MB fit; put the rest into an image"
-        raise JobError([Problem("environment.code", message)])
-    files = {key: content.decode("utf-8") for key, content in zip(_keys(code), code.values(), strict=True)}
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": _metadata(header, namespace),
-        "data": {"job.yaml": dump_job(job), "run.json": json.dumps(asdict(header)), **files},
-    }
 
 
 def rayjob_manifest(
@@ -91,9 +61,14 @@ def rayjob_manifest(
     image = job.environment.image or profile.image
     if job.environment.image and not profile.own_images:
         raise JobError([Problem("environment.image", f"this cluster runs {profile.image} alone; leave it out")])
-    pods = _Pods(job, header, profile, image, _keys(code), list(code), reopen)
+    if refused := sorted(set(job.environment.pod) - set(profile.job_pod)):
+        allowed = f"it allows {', '.join(profile.job_pod)}" if profile.job_pod else "it allows none"
+        raise JobError(
+            [Problem(f"environment.pod.{key}", f"this cluster does not let a job set it; {allowed}") for key in refused]
+        )
+    pods = _Pods(job, header, profile, image, inputs_volume(header.id, code), reopen)
     resources = job.resources
-    metadata = _metadata(header, namespace)
+    metadata = metadata_of(header, namespace)
     if queue := resources.queue or profile.queue:
         metadata["labels"][QUEUE_LABEL] = queue
     if resources.priority:
@@ -132,14 +107,6 @@ def rayjob_manifest(
     return {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": metadata, "spec": spec}
 
 
-def owned_by(manifest: Manifest, owner: Manifest) -> Manifest:
-    """Let an object go with another one, which the server has created."""
-    metadata = owner["metadata"]
-    reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"]}
-    reference |= {"name": metadata["name"], "uid": metadata["uid"], "blockOwnerDeletion": True}
-    return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [reference]}}
-
-
 class _Pods:
     """The pod templates of one run."""
 
@@ -149,18 +116,16 @@ class _Pods:
         header: RunHeader,
         profile: Profile,
         image: str,
-        keys: list[str],
-        paths: list[str],
+        inputs: Manifest,
         reopen: str,
     ) -> None:
         self._job = job
         self._profile = profile
         self._image = image
-        self._labels = _labels(header)
+        self._labels = labels_of(header)
         self._run = header.id
         self._reopen = reopen
-        self._items = [{"key": name, "path": name} for name in ("job.yaml", "run.json")]
-        self._items += [{"key": key, "path": f"code/{path}"} for key, path in zip(keys, paths, strict=True)]
+        self._inputs = inputs
         self.cpus = job.resources.cpus or max(1, math.floor(profile.worker.cpus))
 
     def submitter(self) -> Manifest:
@@ -180,10 +145,9 @@ class _Pods:
         if self._reopen:
             container["env"].append({"name": REOPEN, "value": self._reopen})
         container["volumeMounts"].append({"name": "inputs", "mountPath": INPUTS, "readOnly": True})
-        inputs = {"name": "inputs", "configMap": {"name": self._run, "items": self._items}}
         container["volumeMounts"].append({"name": "token", "mountPath": TOKEN, "readOnly": True})
         account = {"serviceAccountName": self._profile.service_account}
-        return self._template([container], [*self._volumes(), inputs, _token()], **account)
+        return self._template([container], [*self._volumes(), self._inputs, _token()], **account)
 
     def worker(self) -> Manifest:
         """Describe the pod of one worker."""
@@ -219,7 +183,10 @@ class _Pods:
         }
         if secrets := self._profile.image_pull_secrets:
             spec["imagePullSecrets"] = [{"name": name} for name in secrets]
-        return {"metadata": {"labels": self._labels}, "spec": laid_over(self._profile.pod, spec)}
+        return {
+            "metadata": {"labels": self._labels},
+            "spec": laid_over(self._profile.pod, laid_over(self._job.environment.pod, spec)),
+        }
 
     def _container(self, name: str, share: Share) -> Manifest:
         profile = self._profile
@@ -292,24 +259,5 @@ def _token() -> Manifest:
     return {"name": "token", "projected": {"sources": sources}}
 
 
-def _keys(code: Mapping[str, bytes]) -> list[str]:
-    """Name files as keys of a ConfigMap, which know no slashes."""
-    return [f"code-{number:04d}" for number in range(len(code))]
-
-
 def _hash(job: Job) -> str:
     return hashlib.sha256(dump_job(job).encode()).hexdigest()
-
-
-def _labels(header: RunHeader) -> dict[str, str]:
-    return {
-        "app.kubernetes.io/name": "stoker",
-        "app.kubernetes.io/component": "run",
-        "app.kubernetes.io/managed-by": "stoker",
-        RUN_LABEL: header.id,
-        NAME_LABEL: header.name,
-    }
-
-
-def _metadata(header: RunHeader, namespace: str) -> Manifest:
-    return {"name": header.id, "namespace": namespace, "labels": _labels(header)}

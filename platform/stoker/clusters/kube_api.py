@@ -11,7 +11,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from stoker.clusters._rayjob import RUN_LABEL, owned_by
+from stoker.clusters._metadata import RUN_LABEL, owned_by
 from stoker.clusters.profile import Profile
 from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.settings import ClusterSettings
@@ -112,7 +112,7 @@ class KubeApi:
         """Let the server check a RayJob without making it: nothing is left of what it does not take."""
         self._create(rayjob, dry_run="All")
 
-    def start(self, rayjob: dict[str, Any], inputs: dict[str, Any]) -> None:
+    def start(self, rayjob: dict[str, Any], inputs: list[dict[str, Any]]) -> None:
         """Make a RayJob and what its pods wait for, which goes with it.
 
         Raises:
@@ -121,10 +121,11 @@ class KubeApi:
         """
         created = self._create(rayjob)
         try:
-            with self.said():
-                self._core.create_namespaced_config_map(
-                    self.namespace, owned_by(inputs, created), _request_timeout=TIMEOUT_S
-                )
+            for each in inputs:
+                with self.said():
+                    self._core.create_namespaced_config_map(
+                        self.namespace, owned_by(each, created), _request_timeout=TIMEOUT_S
+                    )
         except BaseException:  # or its pods would wait for ever
             self.delete(rayjob["metadata"]["name"])
             raise

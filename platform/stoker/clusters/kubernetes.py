@@ -13,7 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from stoker.clusters._rayjob import HEADER, JOB, RUN_LABEL, inputs_manifest, rayjob_manifest
+from stoker.clusters._inputs import inputs_manifests
+from stoker.clusters._metadata import RUN_LABEL
+from stoker.clusters._rayjob import HEADER, JOB, rayjob_manifest
 from stoker.clusters.event import Event, events_of
 from stoker.clusters.home import make_home
 from stoker.clusters.kube_api import KubeApi, Taken
@@ -46,8 +48,8 @@ class KubernetesCluster:
         self._namespace = cluster.namespace
         self.api = KubeApi(cluster)
 
-    def render(self, job: "Job", origin: Origin) -> tuple[dict[str, Any], dict[str, Any], RunHeader]:
-        """Write down the objects of a run, its RayJob and the ConfigMap of its inputs; nothing is made.
+    def render(self, job: "Job", origin: Origin) -> tuple[dict[str, Any], list[dict[str, Any]], RunHeader]:
+        """Write down the objects of a run, its RayJob and the ConfigMaps of its inputs; nothing is made.
 
         Raises:
             JobError: the administrator does not allow what the job asks for.
@@ -60,7 +62,7 @@ class KubernetesCluster:
             header = replace(header, tracking_uri=profile.tracking_uri)
         code = {name: path.read_bytes() for name, path in _code(origin).items()}
         rayjob = rayjob_manifest(job, header, self._namespace, profile, code)
-        return rayjob, inputs_manifest(job, header, self._namespace, code), header
+        return rayjob, inputs_manifests(job, header, self._namespace, code), header
 
     def submit(self, job: "Job", origin: Origin | None = None) -> RunFolder:
         """Give a run to the cluster and return at once.
@@ -158,7 +160,7 @@ class KubernetesCluster:
         rayjob = rayjob_manifest(job, header, self._namespace, self.api.profile(), code, reopen=word)
         self.api.delete(header.id)
         self.api.await_gone(header.id)
-        self.api.start(rayjob, inputs_manifest(job, header, self._namespace, code))
+        self.api.start(rayjob, inputs_manifests(job, header, self._namespace, code))
         folder.reopen(word)
 
     def cancel(self, folder: RunFolder) -> str:

@@ -30,7 +30,8 @@ KEY_EXAMPLES = {
     "resources.priority": "normal", "environment.image": "registry.example.com/stoker:0.1.0",
     "environment.packages": "[einops==0.8.1]", "resources.timeout": "12 h",
     "training.start_from": "run:digits-cnn-7f3a9c21", "environment.code": "src",
-    "environment.env": "{DATA_ROOT: /data}", "architecture.class": "my_model:Network",
+    "environment.env": "{DATA_ROOT: /data}", "environment.pod": "{nodeSelector: {zone: a}}",
+    "architecture.class": "my_model:Network",
 }  # fmt: skip
 
 
@@ -134,7 +135,9 @@ def type_words(shape: Shape) -> str:
         return " | ".join(str(word) for word in shape.words)
     if shape.items is not None:
         inner = type_words(shape_of(shape.items))
-        return f"a list of: {inner}" if shape.container == "list" else f"an object whose values are: {inner}"
+        if shape.container == "list":
+            return f"a list of: {inner}"
+        return f"an object whose values are: {inner}" if inner else "an object"
     return shape.scalar
 
 

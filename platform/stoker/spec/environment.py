@@ -1,7 +1,7 @@
 """What the job finds where it runs: the user's code and the variables of its processes."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -41,6 +41,10 @@ class Environment(Section):
     packages: Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(strict=False)] = ()
     """Python packages that every process on a cluster installs at its start, as pip takes them, such as
     `einops==0.8.1`. An image that has them starts sooner."""
+
+    pod: dict[str, Any] = Field({})
+    """What is laid over the description of every pod on a cluster, in Kubernetes' own words, such as
+    `{nodeSelector: {zone: a}}`. Its administrator says which of its keys a job may set."""
 
     env: dict[VariableName, Text] = Field({}, json_schema_extra={"additionalProperties": False})
     """Environment variables of every worker, by name. They are kept in the run's record: secrets do not belong here."""
