@@ -42,11 +42,11 @@ PATIENCE_S = 300.0
 class KubernetesCluster:
     """Submits, follows, rests and ends runs in one namespace."""
 
-    def __init__(self, settings: Settings, cluster: ClusterSettings) -> None:
+    def __init__(self, settings: Settings, cluster: ClusterSettings, api: KubeApi | None = None) -> None:
         self.settings = settings
         self.name = cluster.name
         self._namespace = cluster.namespace
-        self.api = KubeApi(cluster)
+        self.api = api or KubeApi(cluster)
 
     def render(self, job: "Job", origin: Origin) -> tuple[dict[str, Any], list[dict[str, Any]], RunHeader]:
         """Write down the objects of a run, its RayJob and the ConfigMaps of its inputs; nothing is made.
@@ -114,7 +114,9 @@ class KubernetesCluster:
         else:
             annotations = rayjob["metadata"].get("annotations", {})
             said = annotations.get(STATUS)
-            status = run_status(rayjob.get("status", {}), status_from(json.loads(said or "{}")), bool(said))
+            silent = replace(before, state=State.STARTING, cause="", message="", ended=0.0, exit_code=0)
+            heard = status_from(json.loads(said)) if said else silent
+            status = run_status(rayjob.get("status", {}), heard, bool(said))
             if not status.state.ended and not (said and status.state is State.RUNNING):
                 status = replace(status, message=self._why_it_waits(folder.path.name) or status.message)
             if status.state is State.INTERRUPTED:  # its last word may have reached MLflow alone
