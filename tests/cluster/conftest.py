@@ -86,6 +86,12 @@ class Home:
     def status(self, run: str) -> Any:
         return self.json("status", run)
 
+    def going(self, run: str) -> Any:
+        """Status of a run that must not end yet."""
+        shown = self.status(run)
+        assert shown["state"] not in ("SUCCEEDED", "FAILED", "CANCELLED", "INTERRUPTED"), shown
+        return shown
+
     def folder(self, run: str) -> RunFolder:
         return RunFolder(self.path / "runs" / run)
 

@@ -6,13 +6,13 @@ import shutil
 
 def test_a_run_that_rests_goes_on_in_the_same_record(home, mlflow, steps_of, long_job, until):
     run = home.submit(long_job)
-    until(lambda: home.status(run)["checkpoint_step"] > 100, "a checkpoint")
+    until(lambda: home.going(run)["checkpoint_step"] > 100, "a checkpoint")
     home.stoker("pause", run, "--wait")
     rested = home.status(run)
     assert rested["state"] == "PAUSED"
     assert mlflow("runs/get", run_id=rested["mlflow_run"])["run"]["info"]["status"] == "SCHEDULED"
     home.stoker("resume", run, "--detach")
-    until(lambda: home.status(run)["checkpoint_step"] > rested["checkpoint_step"], "a new checkpoint")
+    until(lambda: home.going(run)["checkpoint_step"] > rested["checkpoint_step"], "a new checkpoint")
     home.stoker("cancel", run, "--wait")
     ended = home.status(run)
     assert (ended["state"], ended["attempt"], ended["mlflow_run"]) == ("CANCELLED", 2, rested["mlflow_run"])
@@ -42,7 +42,7 @@ def test_the_client_may_vanish_and_the_run_outlives_its_rayjob_in_the_record(hom
 
 def test_a_killed_run_is_gone_at_once_and_its_page_says_so(home, mlflow, kube, long_job, until):
     run = home.submit(long_job)
-    until(lambda: home.status(run)["mlflow_run"], "a page")
+    until(lambda: home.going(run)["mlflow_run"], "a page")
     assert "CANCELLED" in home.stoker("kill", run)
     page = mlflow("runs/get", run_id=home.folder(run).status().mlflow_run)["run"]
     assert page["info"]["status"] == "KILLED"

@@ -24,7 +24,7 @@ def test_operator_mlflow_and_api_server_go_and_come_while_a_run_trains(
     home, steps_of, api, apps, job, namespace, until, signal
 ):
     run = home.submit(job(TIMED))
-    until(lambda: home.status(run)["checkpoint_step"] > 100, "a checkpoint")
+    until(lambda: home.going(run)["checkpoint_step"] > 100, "a checkpoint")
     for pod in api.list_pod_for_all_namespaces(label_selector=OPERATOR).items:
         api.delete_namespaced_pod(pod.metadata.name, pod.metadata.namespace)
     (server,) = apps.list_namespaced_deployment(namespace, label_selector="app.kubernetes.io/name=stoker").items

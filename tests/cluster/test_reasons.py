@@ -67,7 +67,7 @@ def account(api, namespace):
 )
 def test_a_run_that_cannot_begin_says_why(home, job, until, change, words):
     run = home.submit(job(TINY), "--set", change)
-    message = until(lambda: home.status(run)["message"], "reason", IN_TIME_S)
+    message = until(lambda: home.going(run)["message"], "reason", IN_TIME_S)
     for word in words:
         assert word in message
     assert home.status(run)["state"] == "PROVISIONING"
@@ -85,7 +85,7 @@ def test_a_secret_that_is_missing_is_named(home, job, api, namespace, until):
         run = home.submit(job(TINY))
     finally:
         api.patch_namespaced_config_map("stoker-profile", namespace, {"data": {"profile.yaml": profile}})
-    message = until(lambda: home.status(run)["message"], "reason", IN_TIME_S)
+    message = until(lambda: home.going(run)["message"], "reason", IN_TIME_S)
     assert "no-such-secret" in message
     assert "administrator" in message
 

@@ -24,12 +24,12 @@ def test_a_killed_worker_and_a_killed_head_cost_no_metric(
     home, mlflow, steps_of, kube, api, long_job, namespace, until
 ):
     run = home.submit(long_job, "--set", "resources.workers=2")
-    until(lambda: home.status(run)["checkpoint_step"] > 100, "a checkpoint")
+    until(lambda: home.going(run)["checkpoint_step"] > 100, "a checkpoint")
     worker = kube.pods(f"stoker.dev/run={run},ray.io/node-type=worker")[0]
     api.delete_namespaced_pod(worker.metadata.name, namespace, grace_period_seconds=0)
-    until(lambda: home.status(run)["attempt"] == 2 and home.status(run)["state"] == "RUNNING", "another attempt")
+    until(lambda: home.going(run)["attempt"] == 2 and home.going(run)["state"] == "RUNNING", "another attempt")
     before = home.status(run)["checkpoint_step"]
-    until(lambda: home.status(run)["checkpoint_step"] > before, "its first checkpoint")
+    until(lambda: home.going(run)["checkpoint_step"] > before, "its first checkpoint")
     (head,) = kube.pods(f"stoker.dev/run={run},ray.io/node-type=head")
     api.delete_namespaced_pod(head.metadata.name, namespace, grace_period_seconds=0)
     assert home.json("wait", run)["state"] == "SUCCEEDED"

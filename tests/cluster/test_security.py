@@ -72,7 +72,7 @@ def outsider(api, kube, until):
 
 def test_nobody_without_a_login_gets_anything(home, kube, long_job, namespace, outsider, until):
     run = home.submit(long_job)
-    until(lambda: home.status(run)["checkpoint_step"], "a checkpoint")
+    until(lambda: home.going(run)["checkpoint_step"], "a checkpoint")
     (head,) = kube.pods(f"stoker.dev/run={run},ray.io/node-type=head")
     seen = json.loads(outsider(PROBE, head.status.pod_ip, kube.profile().tracking_uri))
     assert seen.pop("client") != "connected"

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+import stoker
 from stoker.clusters.kube_api import Taken
-from stoker.clusters.kubernetes import KubernetesCluster
+from stoker.clusters.kubernetes import KubernetesCluster, require_version
 from stoker.clusters.local import Origin
 from stoker.clusters.profile import Profile
 from stoker.errors import ClusterError, JobError, NotFound, Unreachable
@@ -243,3 +244,11 @@ def test_an_older_word_of_the_driver_is_read_without_what_is_new(cluster, api, r
     api.annotate(run.path.name, "stoker.dev/progress", json.dumps({"step": 3, "unheard_of": 2}))
     assert cluster.refresh(run).state is State.RUNNING
     assert run.progress().step == 3
+
+
+def test_another_version_is_not_talked_to():
+    require_version("", "prod")
+    require_version(stoker.__version__, "prod")
+    require_version(stoker.__version__ + "rc1", "prod")
+    with pytest.raises(ClusterError, match=r"cluster 'prod' runs Stoker 99\.1\.0, this is"):
+        require_version("99.1.0", "prod")

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import stoker
 from stoker.clusters._inputs import inputs_manifests
 from stoker.clusters._metadata import RUN_LABEL
 from stoker.clusters._rayjob import HEADER, JOB, rayjob_manifest
@@ -23,7 +24,7 @@ from stoker.clusters.local import Origin, new_header, require_resumable
 from stoker.clusters.pages import Pages
 from stoker.clusters.pod_logs import append_news
 from stoker.clusters.rayjob_states import run_status, why_it_waits
-from stoker.errors import JobError, NotFound, Problem, StokerError, Unreachable
+from stoker.errors import ClusterError, JobError, NotFound, Problem, StokerError, Unreachable
 from stoker.execution.contract import PROGRESS, REQUEST, STATUS
 from stoker.settings import ClusterSettings, Settings
 from stoker.spec.code import code_files
@@ -57,6 +58,7 @@ class KubernetesCluster:
 
         """
         profile = self.api.profile()
+        require_version(profile.version, self.name)
         header = replace(new_header(job, self.settings, origin), cluster=self.name, storage="")
         if job.tracking != "none":
             header = replace(header, tracking_uri=profile.tracking_uri)
@@ -340,6 +342,18 @@ class KubernetesCluster:
         """Read who a run is, in the words of this home."""
         said = known(RunHeader, json.loads(rayjob["metadata"].get("annotations", {}).get(HEADER, "{}")))
         return replace(RunHeader(**said), cluster=self.name)
+
+
+def require_version(theirs: str, cluster: str) -> None:
+    """Refuse to talk to another version than this one, of which the last number alone may differ.
+
+    Raises:
+        ClusterError: it is another one.
+
+    """
+    if theirs and theirs.split(".")[:2] != stoker.__version__.split(".")[:2]:
+        cure = f"install stoker=={theirs} here, or let its administrator upgrade the chart"
+        raise ClusterError(f"cluster '{cluster}' runs Stoker {theirs}, this is {stoker.__version__}; {cure}")
 
 
 def _code(origin: Origin) -> dict[str, Any]:

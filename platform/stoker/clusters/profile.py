@@ -21,6 +21,9 @@ class Share(Section):
 class Profile(Section):
     """The settings of the runs of one namespace."""
 
+    version: str = ""
+    """Of Stoker in that image: a client of another one may say what it does not understand."""
+
     image: str = Field(min_length=1)
     """Container image of every process, unless a job names another one."""
 
