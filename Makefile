@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench soak clean
+.PHONY: setup demo test test-cluster lint bench soak clean
 
 setup: .venv/ready
 
@@ -20,6 +20,10 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest --session-timeout 2400
+
+# On the cluster that KUBECONFIG names, with the chart in its namespace `stoker`.
+test-cluster: setup
+	$(BIN)/pytest -m cluster tests/cluster $(OPTIONS)
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -85,6 +85,25 @@ def test_a_pod_without_a_place_is_told():
     )
 
 
+def kueue(**conditions):
+    return {
+        "status": {
+            "conditions": [
+                {"type": kind, "status": status, "message": message} for kind, (status, message) in conditions.items()
+            ]
+        }
+    }
+
+
+def test_a_run_in_its_queue_says_what_kueue_waits_for():
+    waiting = kueue(QuotaReserved=("False", "insufficient unused quota for cpu in flavor default, 2 more needed"))
+    assert why_it_waits([], [], waiting).startswith("in its queue: insufficient unused quota for cpu")
+    preempted = kueue(Evicted=("True", "Preempted to accommodate a workload"), QuotaReserved=("False", "no quota"))
+    assert why_it_waits([], [], preempted) == "in its queue: Preempted to accommodate a workload"
+    admitted = kueue(Admitted=("True", "yes"), QuotaReserved=("True", "yes"), Evicted=("True", "once"))
+    assert why_it_waits([pod("ImagePullBackOff")], [], admitted).startswith("digits-head: its image cannot be pulled")
+
+
 def test_of_several_events_the_last_one_is_told():
     events = [event("FailedMount", "no secret", 1), event("FailedCreate", "exceeded quota", 2), event("Odd", "x", 3)]
     assert why_it_waits([], events).startswith("digits-worker: exceeded quota")

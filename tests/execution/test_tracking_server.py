@@ -4,13 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from stoker.tracking.run import State
+from stoker.clusters.pages import Pages
+from stoker.tracking.run import RunStatus, State
 
 TABLE = """
 name: weather
@@ -70,6 +72,26 @@ def test_a_server_gets_the_run_its_model_and_a_version(home, server, table, job_
     answer = model.predict(pd.DataFrame({"damp": [6.0, None, 0.0], "wind": ["north", "west", "never seen"]}))
     assert list(answer["prediction"])[:2] == ["yes", "yes"]
     assert home.json("status", "@last")["state"] == "SUCCEEDED"
+    _require_that_a_client_without_mlflow_reads_it(Pages(server), submitted, tmp_path)
+
+
+def _require_that_a_client_without_mlflow_reads_it(pages, run, folder):
+    """What a client of a cluster asks of the server, once the run's own objects are gone."""
+    status = pages.status("weather", run["id"], RunStatus())
+    assert (status.state, status.attempt, status.exit_code) == (State.SUCCEEDED, 1, 0)
+    assert {key: status.metrics[key] for key in run["metrics"]} == run["metrics"]
+    assert (status.mlflow_run, status.model_uri) == (run["mlflow_run"], run["model_uri"])
+    assert pages.fetch("weather", run["id"], "resolved.yaml", folder / "fetched" / "resolved.yaml")
+    assert "weather" in (folder / "fetched" / "resolved.yaml").read_text()
+    assert not pages.fetch("weather", run["id"], "nothing.txt", folder / "fetched" / "nothing.txt")
+    pages.fetch_model(status.model_uri, folder / "fetched" / "model")
+    assert (folder / "fetched" / "model" / "weights.safetensors").read_bytes() == (
+        Path(run["model"]) / "weights.safetensors"
+    ).read_bytes()
+    assert pages.status("weather", "another-run", RunStatus()) is None
+    assert pages.status("another experiment", run["id"], RunStatus()) is None
+    pages.end("weather", run["id"], State.CANCELLED)
+    assert pages.status("weather", run["id"], RunStatus()).state is State.CANCELLED
 
 
 def test_a_server_that_is_down_is_said_before_anything_starts(home, table, job_file):

@@ -156,7 +156,6 @@ def status_of(page: dict[str, Any], known: RunStatus) -> RunStatus | None:
     if not state.ended:
         return None
     cause = tags.get("stoker.cause", "")
-    metrics = {metric["key"]: metric["value"] for metric in data.get("metrics", []) if "/" in metric["key"]}
     outputs = page.get("outputs", {}).get("model_outputs", [])
     model_uri = f"models:/{outputs[-1]['model_id']}" if outputs else known.model_uri
     note = tags.get("mlflow.note.content", "") if state is State.FAILED else ""
@@ -167,7 +166,7 @@ def status_of(page: dict[str, Any], known: RunStatus) -> RunStatus | None:
         cause=cause,
         message=note.removeprefix(f"{cause}: "),
         ended=float(info.get("end_time", 0)) / 1000 or known.ended,
-        metrics={key: value for key, value in metrics.items() if not key.startswith("system/")},
+        metrics=json.loads(tags.get("stoker.result", "{}")),
         mlflow_run=info["run_id"],
         model_uri=model_uri,
         attempt=int(tags.get("stoker.attempts", known.attempt)),

@@ -81,6 +81,8 @@ class Recording:
         facts = {**result.facts, "attempts": str(attempts)}
         if result.cause or attempts > 1:  # an earlier attempt's cause must not stay
             facts["cause"] = result.cause
+        if result.metrics:
+            facts["result"] = json.dumps(result.metrics)  # the page's own are those of the last step
         tags = {f"stoker.{name}": text for name, text in facts.items()}
         _, trouble = self._until(lambda: tracked.end(state, note, tags))
         return model_uri, "; ".join(filter(None, [*troubles, trouble]))
