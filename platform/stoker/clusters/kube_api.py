@@ -4,7 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from kubernetes import client, config
@@ -230,7 +230,10 @@ class KubeApi:
         if not ready:
             raise Unreachable(f"no pod of {service} in namespace '{namespace}' is up")
         name = ready[0].metadata.name
-        with tunnel(self._new_client(), namespace, name, _pod_port(found, ready[0], port), local) as here:
+        with ExitStack() as stack:
+            with self.said():
+                way = tunnel(self._new_client(), namespace, name, _pod_port(found, ready[0], port), local)
+                here = stack.enter_context(way)
             yield here
 
     @contextmanager
@@ -297,5 +300,7 @@ def _reason(error: ApiException) -> str:
         message = str(json.loads(error.body or "")["message"])
     except (TypeError, ValueError, KeyError):
         message = str(error.reason)
-    cure = CURES.get(error.status or 0, "")
+    if not error.status and "403" in message:  # of a websocket, whose refusal comes as text
+        message = "it does not let you forward a port of a pod (pods/portforward)"
+    cure = CURES.get(error.status or (FORBIDDEN if "pods/portforward" in message else 0), "")
     return f"{message}; {cure}" if cure else message

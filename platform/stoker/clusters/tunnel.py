@@ -24,12 +24,14 @@ def tunnel(api: Any, namespace: str, pod: str, port: int, local: int = 0) -> Ite
         port: of the pod.
         local: where to listen; 0 for any free port.
 
+    Raises:
+        ApiException: the API server does not let us.
+
     """
-    core = client.CoreV1Api(api)
+    way = _Way(client.CoreV1Api(api), namespace, pod, port)
+    way.open()
     with socket.create_server((HOST, local)) as listener:
-        listening = threading.Thread(
-            target=_accept, args=(listener, core, namespace, pod, port), name="tunnel", daemon=True
-        )
+        listening = threading.Thread(target=_accept, args=(listener, way), name="tunnel", daemon=True)
         listening.start()
         try:
             yield listener.getsockname()[1]
@@ -39,15 +41,35 @@ def tunnel(api: Any, namespace: str, pod: str, port: int, local: int = 0) -> Ite
     listening.join(timeout=5)
 
 
-def _accept(listener: socket.socket, core: Any, namespace: str, pod: str, port: int) -> None:
+class _Way:
+    """The way to a pod. The first connection is made before anybody asks for one: it tells whether there is a way."""
+
+    def __init__(self, core: Any, namespace: str, pod: str, port: int) -> None:
+        self._core, self._namespace, self._pod, self._port = core, namespace, pod, port
+        self._ready: Any = None
+
+    def open(self) -> None:
+        """Connect."""
+        connect = self._core.connect_get_namespaced_pod_portforward
+        forward = stream.portforward(connect, self._pod, self._namespace, ports=str(self._port))
+        self._ready = forward.socket(self._port)
+
+    def take(self) -> Any:
+        """Return a connection."""
+        if self._ready is None:
+            self.open()
+        ready, self._ready = self._ready, None
+        return ready
+
+
+def _accept(listener: socket.socket, way: _Way) -> None:
     while True:
         try:
             here, _ = listener.accept()
         except OSError:  # the block has ended
             return
         try:
-            forward = stream.portforward(core.connect_get_namespaced_pod_portforward, pod, namespace, ports=str(port))
-            there = forward.socket(port)
+            there = way.take()
         except Exception:  # the pod is gone, or the way to it: whoever has connected sees a closed connection
             here.close()
             continue
