@@ -35,7 +35,7 @@ bench: setup
 	for benchmark in cli train_cnn train_cnn_workers loop_tax metrics checkpoint start recovery; do $(BIN)/python bench/$$benchmark.py || exit 1; done
 
 soak: setup
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not cluster"
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

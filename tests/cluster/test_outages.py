@@ -20,6 +20,7 @@ def apps(api):
     return client.AppsV1Api()
 
 
+@pytest.mark.slow
 def test_operator_mlflow_and_api_server_go_and_come_while_a_run_trains(
     home, steps_of, api, apps, job, namespace, until, signal
 ):

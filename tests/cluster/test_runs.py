@@ -20,6 +20,7 @@ def test_the_cnn_scores_as_it_does_on_this_machine_and_its_model_is_registered(h
     assert "worker 0" not in home.stoker("logs", run, "--rank", "1")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_and_a_killed_head_cost_no_metric(
     home, mlflow, steps_of, kube, api, long_job, namespace, until
 ):
