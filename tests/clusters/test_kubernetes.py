@@ -1,6 +1,9 @@
 """The client's side of a run on Kubernetes, against an API server of a few lines; the real one is in tests/cluster."""
 
 import json
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -252,3 +255,32 @@ def test_another_version_is_not_talked_to():
     require_version(stoker.__version__ + "rc1", "prod")
     with pytest.raises(ClusterError, match=r"cluster 'prod' runs Stoker 99\.1\.0, this is"):
         require_version("99.1.0", "prod")
+
+
+CLIENT = """
+import sys
+from stoker.cli.main import main
+code = main(["submit", sys.argv[1], "--cluster", "away"])
+print(code, sorted({"torch", "ray", "mlflow", "pandas"} & set(sys.modules)))
+"""
+
+
+def test_a_client_of_a_cluster_loads_neither_torch_nor_ray_nor_mlflow(tmp_path):
+    (tmp_path / "job.yaml").write_text(JOB)
+    cluster = {"name": "c", "cluster": {"server": "https://127.0.0.1:9"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    user = {"name": "u", "user": {"token": "t"}}
+    content = {"clusters": [cluster], "contexts": [context], "users": [user], "current-context": "c"}
+    (tmp_path / "kubeconfig").write_text(json.dumps(content))
+    (tmp_path / "stoker").mkdir()
+    (tmp_path / "stoker" / "config.yaml").write_text("clusters: {away: {namespace: x}}\n")
+    environment = {**os.environ, "KUBECONFIG": str(tmp_path / "kubeconfig"), "XDG_CONFIG_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT, str(tmp_path / "job.yaml")],
+        env={**environment, "STOKER_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "4 []\n", done
+    assert "cluster 'away' does not answer" in done.stderr
