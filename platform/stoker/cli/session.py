@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stoker.settings import HERE, Settings, load_settings
+from stoker.settings import HERE, RayClusterSettings, Settings, load_settings
 from stoker.tracking.history import find_run
 from stoker.tracking.record import RunFolder
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stoker.clusters.cluster import Cluster
     from stoker.clusters.kubernetes import KubernetesCluster
     from stoker.clusters.local import LocalCluster
+    from stoker.clusters.ray_address import RayAddressCluster
 
 
 @dataclass
@@ -47,19 +48,24 @@ class Session:
         return self.settings.cluster != HERE
 
     @cached_property
-    def there(self) -> "KubernetesCluster":
+    def there(self) -> "KubernetesCluster | RayAddressCluster":
         """The cluster that new runs go to."""
-        return self._kubernetes(self.settings.cluster)
+        return self._cluster(self.settings.cluster)
 
     def place_of(self, folder: RunFolder) -> "Cluster":
         """Say where a run is."""
         name = folder.header().cluster
-        return self._kubernetes(name) if name else self.here
+        return self._cluster(name) if name else self.here
 
-    def _kubernetes(self, name: str) -> "KubernetesCluster":
+    def _cluster(self, name: str) -> "KubernetesCluster | RayAddressCluster":
+        cluster = self.settings.cluster_named(name)
+        if isinstance(cluster, RayClusterSettings):
+            from stoker.clusters.ray_address import RayAddressCluster
+
+            return RayAddressCluster(self.settings, cluster)
         from stoker.clusters.kubernetes import KubernetesCluster
 
-        return KubernetesCluster(self.settings, self.settings.cluster_named(name))
+        return KubernetesCluster(self.settings, cluster)
 
     def find(self, reference: str) -> RunFolder:
         """Find a run by id, name, unique prefix, `run:ID` or `@last`.

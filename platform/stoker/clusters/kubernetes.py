@@ -17,6 +17,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from stoker.clusters._rayjob import RUN_LABEL, inputs_manifest, owned_by, rayjob_manifest
+from stoker.clusters.following import follow
 from stoker.clusters.home import make_home
 from stoker.clusters.local import Origin, new_header, require_resumable
 from stoker.clusters.profile import Profile
@@ -134,21 +135,7 @@ class KubernetesCluster:
 
         A cluster that does not answer for a while is asked again.
         """
-        silent = 0
-        while True:
-            try:
-                record = self.refresh(folder)
-                silent = 0
-            except Unreachable:
-                silent += 1
-                if silent * every_s > GONE_S:
-                    raise
-                record = folder.record()
-            yield record
-            if record.state.ended:
-                self.fetch_log(folder)
-                return
-            time.sleep(every_s)
+        return follow(self, folder, every_s)
 
     def resume(self, folder: RunFolder) -> None:
         """Let a run that did not come to its end go on, as a new RayJob of the same name.

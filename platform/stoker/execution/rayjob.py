@@ -2,62 +2,23 @@
 
 import json
 import os
-import threading
-import traceback
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
-from stoker.execution.contract import NAMESPACE, PROGRESS, RAYJOB, REQUEST, STATUS
+from stoker.execution.contract import NAMESPACE, RAYJOB, REQUEST
+from stoker.execution.mailbox import followed
 from stoker.tracking.record import RunFolder
 
-LOOK_EVERY_S = 2.0
 PROGRESS_EVERY = 3
-"""Of so many looks one also tells how far training is."""
+"""Of so many messages about the state one brings the progress, too: an API server serves many."""
 
 
 def own_rayjob(folder: RunFolder) -> AbstractContextManager[None] | None:
     """Follow the RayJob of this driver for the length of a block; None where there is none."""
     name, namespace = os.environ.get(RAYJOB), os.environ.get(NAMESPACE)
-    return _followed(_RayJob(name, namespace), folder) if name and namespace else None
-
-
-@contextmanager
-def _followed(rayjob: "_RayJob", folder: RunFolder) -> Iterator[None]:
-    over = threading.Event()
-    thread = threading.Thread(target=_follow, args=(rayjob, folder, over), name="rayjob", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def _follow(rayjob: "_RayJob", folder: RunFolder, over: threading.Event) -> None:
-    """Hand requests to the driver as files of the run's folder, and say what has changed."""
-    looks = 0
-    while True:
-        ended = over.wait(LOOK_EVERY_S)
-        looks += 1
-        try:
-            rayjob.say(STATUS, asdict(folder.status()))
-            if ended or looks % PROGRESS_EVERY == 1:
-                rayjob.say(PROGRESS, asdict(folder.progress()))
-            match rayjob.request():
-                case "cancel":
-                    folder.cancel_request.touch()
-                case "pause":
-                    folder.pause_request.touch()
-        except Exception:  # an API server that is down harms no run: it is asked again
-            traceback.print_exc()
-        if ended:
-            if folder.status().state.final:
-                rayjob.end()
-            return
+    return followed(_RayJob(name, namespace), folder, PROGRESS_EVERY) if name and namespace else None
 
 
 class _RayJob:
@@ -81,10 +42,10 @@ class _RayJob:
         with suppress(ApiException):
             self._api.patch_namespaced_custom_object(*self._place, {"spec": {"backoffLimit": 0}})
 
-    def say(self, annotation: str, content: dict[str, Any]) -> None:
+    def say(self, name: str, content: dict[str, Any]) -> None:
         """Write an annotation, if it is another one than before."""
         text = json.dumps(content)
-        if self._said.get(annotation) != text:
-            body = {"metadata": {"annotations": {annotation: text}}}
+        if self._said.get(name) != text:
+            body = {"metadata": {"annotations": {name: text}}}
             self._api.patch_namespaced_custom_object(*self._place, body)
-            self._said[annotation] = text
+            self._said[name] = text
