@@ -147,10 +147,12 @@ class RayAddressCluster:
         if record.state.final:
             raise NotFound(f"{record.id} is {record.state}: nothing to cancel")
         if job is not None and not record.state.ended:
+            self._request(record, "cancel")
             if spoke(job):
-                self._request(record, "cancel")
                 return ""
-            self._api.post(f"/api/jobs/{_submission(record)}/stop")
+            self._api.post(
+                f"/api/jobs/{_submission(record)}/stop"
+            )  # a driver that begins all the same hears the request
         ended = replace(record.status, state=State.CANCELLED, phase="", cause="", message="", ended=now(), exit_code=1)
         folder.write_status(ended)
         return f"its driver is gone, and left the page as {record.state}" if record.status.mlflow_run else ""
@@ -197,7 +199,10 @@ class RayAddressCluster:
     def _nodes(self) -> list[Node]:
         answer = self._api.get(NODES) or {}
         found = answer.get("data", {}).get("result", {}).get("result", [])
-        return [node.get("resources_total") or {} for node in found if node.get("state") == "ALIVE"]
+        nodes = [node.get("resources_total") or {} for node in found if node.get("state") == "ALIVE"]
+        if not nodes:
+            raise Unreachable(f"cluster '{self._cluster.name}' has no node yet: its head is still starting")
+        return nodes
 
     def _upload(self, content: bytes) -> str:
         """Leave a package with Ray, unless it has it; whoever asks for one has it kept for ten minutes."""

@@ -49,7 +49,7 @@ def _place_problem(resources: Resources, gpus: int, places: int, nodes: Sequence
     return Problem(
         "resources.workers",
         f"the cluster holds {places} such worker{'s' * (places != 1)} at most, and {resources.workers} are asked for; "
-        f"each takes {worker}, and its nodes have {has or 'nothing'}{more}",
+        f"each takes {worker}, and its nodes have {has}{more}",
     )
 
 
@@ -67,5 +67,9 @@ def _kind_problem(kind: str, nodes: Sequence[Node]) -> Problem | None:
     kinds = sorted({name.removeprefix(KIND) for node in nodes for name in node if name.startswith(KIND)})
     if kinds == [kind]:
         return None
-    has = " and ".join(kinds) or "none that Ray knows the kind of"
-    return Problem("resources.accelerator", f"the cluster's GPUs are {has}, and a worker there gets any; leave it out")
+    has = (
+        f"the cluster's GPUs are {' and '.join(kinds)}"
+        if kinds
+        else "no node of the cluster tells the kind of its GPUs"
+    )
+    return Problem("resources.accelerator", f"{has}, and a worker there gets any; leave it out")

@@ -56,9 +56,9 @@ def run_status(job: dict[str, Any] | None, came: RunStatus) -> RunStatus:
     state = JOB.get(str(job.get("status")), State.UNKNOWN)
     if spoke(job):
         said = status_from(json.loads(job["metadata"][STATUS]))
-        if state is State.STARTING:  # a driver that has said its last word has its processes to end still
-            return replace(said, state=came.state, phase="ending its processes") if said.state.ended else said
-        if said.state.final or said.state is State.PAUSED:
+        if state is State.STARTING and said.state.ended:  # it has said its last word, and ends its processes
+            return replace(said, state=came.state, phase="ending its processes", ended=0.0, exit_code=0)
+        if state is State.STARTING or said.state.final or said.state is State.PAUSED:
             return said
         message = said.message or "its driver is gone"
         return replace(said, state=State.INTERRUPTED, phase="", cause="", message=message, ended=_ended(job))
