@@ -104,7 +104,8 @@ def test_the_token_comes_from_where_ray_looks_for_it(dashboard, monkeypatch, tmp
         ),
         (503, b"", Unreachable, "HTTP 503"),
         (413, b"", ClusterError, "no package that large"),
-        (200, b"<html>", ClusterError, "is not the dashboard of a Ray"),
+        (200, b"<html>", Unreachable, "is no dashboard of a Ray"),
+        (404, b"default backend - 404", Unreachable, "is no dashboard of a Ray"),
     ],
 )
 def test_a_refusal_is_told_in_a_line(code, content, kind, message, dashboard):

@@ -25,6 +25,8 @@ UPLOAD_TIMEOUT_S = 120
 TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 - where Ray keeps it
 AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 """What a proxy says for a head that does not answer it."""
+UNKNOWN = "does not exist"
+"""Ray's words for a job or package that it does not know; any other 404 is somebody else's."""
 SHOWN_CHARACTERS = 500
 
 
@@ -78,10 +80,11 @@ class RayApi:
             with self._opener.open(request, timeout=timeout_s) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
-            if error.code == HTTPStatus.NOT_FOUND:
-                error.close()
+            with error:
+                said = _last_line(error)
+            if error.code == HTTPStatus.NOT_FOUND and UNKNOWN in said:
                 return None
-            raise self._refusal(error) from error
+            raise self._refusal(error, said) from error
         except urllib.error.URLError as error:
             reason = str(getattr(error.reason, "strerror", None) or error.reason)
             raise Unreachable(f"{name} does not answer at {self._base} ({reason})") from error
@@ -89,11 +92,9 @@ class RayApi:
             reason = str(error) or type(error).__name__
             raise Unreachable(f"{name} does not answer at {self._base} ({reason})") from error
 
-    def _refusal(self, error: urllib.error.HTTPError) -> ClusterError:
+    def _refusal(self, error: urllib.error.HTTPError, said: str) -> ClusterError:
         """Say in our words what the cluster refuses."""
         name = f"cluster '{self._cluster.name}'"
-        with error:
-            said = _last_line(error)
         match error.code:
             case HTTPStatus.UNAUTHORIZED:
                 return ClusterError(f"{name} asks for Ray's token; {self._token_cure()}")
@@ -102,6 +103,8 @@ class RayApi:
                 return ClusterError(f"{name} does not take the token in {where}; ask its administrator for it")
             case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                 return ClusterError(f"{name} takes no package that large; put the code into its image")
+            case HTTPStatus.NOT_FOUND:
+                return self._foreign()
             case code if code in AWAY:
                 return Unreachable(f"{name} does not answer at {self._base} (HTTP {code})")
         return ClusterError(f"{name} refuses: {said or error.reason} (HTTP {error.code})")
@@ -118,8 +121,12 @@ class RayApi:
         try:
             return None if answer is None else json.loads(answer)
         except ValueError as error:
-            message = f"what answers at {self._base} is not the dashboard of a Ray; mend ray_address of the cluster"
-            raise ClusterError(f"cluster '{self._cluster.name}': {message}") from error
+            raise self._foreign() from error
+
+    def _foreign(self) -> Unreachable:
+        """Say that something else answers, such as a proxy whose head is away."""
+        name = f"cluster '{self._cluster.name}'"
+        return Unreachable(f"{name} does not answer: what does at {self._base} (ray_address) is no dashboard of a Ray")
 
     @property
     def _sends_token(self) -> bool:
