@@ -1,7 +1,7 @@
 import pytest
 
 from stoker.errors import JobError, NotFound
-from stoker.settings import ClusterSettings, Settings, load_settings, without_password
+from stoker.settings import ClusterSettings, RayClusterSettings, Settings, load_settings, without_password
 
 
 def config(tmp_path, text):
@@ -95,8 +95,30 @@ def test_clusters_are_named_in_the_config_file_and_one_may_be_the_default(tmp_pa
         ("clusters: {local: {}}\n", "'local' is the name of this machine"),
         ("clusters: {prod: {context: a}}\n", "unknown key 'context' below 'prod'"),
         ("clusters: {prod: {namespace: 1}}\n", "expected lines of 'key: text' below 'prod'"),
+        (
+            "clusters: {lab: {ray_address: 'http://h:1', namespace: a}}\n",
+            "either a Kubernetes namespace .* below 'lab'",
+        ),
+        ("clusters: {lab: {namespace: a, storage: /mnt}}\n", r"either .*\(namespace\) or a standing Ray \(storage\)"),
+        ("clusters: {lab: {ray_address: 'http://h:1'}}\n", "a standing Ray needs storage below 'lab'"),
+        ("clusters: {lab: {storage: /mnt}}\n", "a standing Ray needs ray_address below 'lab'"),
+        ("clusters: {lab: {ray_address: 'h:1', storage: /mnt}}\n", "'h:1' is not like https://head:8265"),
+        ("clusters: {lab: {ray_address: 'ray://h:1', storage: /mnt}}\n", "is not like https://head:8265"),
+        ("clusters: {lab: {ray_address: 'http://a:b@h:1', storage: /mnt}}\n", "'http://h:1' is not like https"),
+        ("clusters: {lab: {ray_address: 'http://h:x', storage: /mnt}}\n", "is not like https://head:8265"),
+        ("clusters: {lab: {ray_address: 'http://h:1', storage: runs}}\n", "storage 'runs' is not s3://"),
+        ("clusters: {lab: {ray_address: 'http://h:1', storage: /mnt, insecure: maybe}}\n", "insecure 'maybe' is not"),
     ],
 )
 def test_a_cluster_that_cannot_be_meant_is_told(tmp_path, text, message):
     with pytest.raises(JobError, match=message):
         load_settings(environment=config(tmp_path, text))
+
+
+def test_a_cluster_may_be_a_standing_ray(tmp_path):
+    text = (
+        "clusters: {lab: {ray_address: 'https://head:8265', storage: s3://runs/lab, tracking_uri: 'http://mlflow'}}\n"
+    )
+    settings = load_settings(environment=config(tmp_path, text))
+    lab = RayClusterSettings("lab", "https://head:8265", "s3://runs/lab", "http://mlflow", "no")
+    assert settings.cluster_named("lab") == lab

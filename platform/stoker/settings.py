@@ -12,6 +12,7 @@ from stoker.errors import JobError, NotFound, Problem
 
 KEYS = ("home", "tracking_uri", "storage", "cluster", "clusters")
 CLUSTER_KEYS = ("kube_context", "namespace")
+RAY_KEYS = ("ray_address", "storage", "tracking_uri", "insecure")
 HERE = "local"
 """The name of this machine among the clusters."""
 
@@ -27,6 +28,21 @@ class ClusterSettings:
 
 
 @dataclass(frozen=True)
+class RayClusterSettings:
+    """A standing Ray cluster."""
+
+    name: str
+    ray_address: str
+    """Of its dashboard, such as `https://head:8265`: Ray's Jobs API is there."""
+    storage: str
+    """Where checkpoints go: what every node of it reaches, `s3://BUCKET/PREFIX` or a folder that all of them share."""
+    tracking_uri: str = ""
+    """MLflow, as the nodes reach it; empty: for jobs with `tracking: none` alone."""
+    insecure: str = "no"
+    """`yes` sends Ray's token over plain http to another machine, for whoever listens."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """The places this user works with."""
 
@@ -38,9 +54,9 @@ class Settings:
     """Where checkpoints go: a folder or a bucket; empty means each run's own folder."""
     cluster: str = HERE
     """Where new runs go: this machine, or the name of one of the clusters."""
-    clusters: Mapping[str, ClusterSettings] = field(default_factory=dict)
+    clusters: Mapping[str, ClusterSettings | RayClusterSettings] = field(default_factory=dict)
 
-    def cluster_named(self, name: str) -> ClusterSettings:
+    def cluster_named(self, name: str) -> ClusterSettings | RayClusterSettings:
         """Look a cluster up.
 
         Raises:
@@ -99,7 +115,7 @@ def load_settings(
     uri = tracking_uri or environment.get("MLFLOW_TRACKING_URI") or said.get("tracking_uri") or embedded_uri(path)
     kept = environment.get("STOKER_STORAGE", said.get("storage", "")) if storage is None else storage
     place = cluster or environment.get("STOKER_CLUSTER") or said.get("cluster") or HERE
-    clusters = {name: ClusterSettings(name, **keys) for name, keys in file.get("clusters", {}).items()}
+    clusters = {name: _cluster(name, keys) for name, keys in file.get("clusters", {}).items()}
     return Settings(path, _absolute(uri), _absolute_storage(kept), place, clusters)
 
 
@@ -148,15 +164,44 @@ def _config_file(environment: Mapping[str, str]) -> dict[str, Any]:
     return content
 
 
+def _cluster(name: str, keys: Mapping[str, str]) -> ClusterSettings | RayClusterSettings:
+    return RayClusterSettings(name, **keys) if "ray_address" in keys else ClusterSettings(name, **keys)
+
+
 def _cluster_problem(clusters: object) -> str:
     """Say what is wrong with the clusters of the config file; empty for nothing."""
     if not isinstance(clusters, dict):
         return "expected names of clusters, each with its keys"
+    every = f"{', '.join(CLUSTER_KEYS)} of a Kubernetes cluster, or {', '.join(RAY_KEYS)} of a standing Ray"
     for name, keys in clusters.items():
         if name == HERE:
             return f"'{HERE}' is the name of this machine; call the cluster something else"
         if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
-            return f"expected lines of 'key: text' below '{name}'; the keys are {', '.join(CLUSTER_KEYS)}"
-        if unknown := [key for key in keys if key not in CLUSTER_KEYS]:
-            return f"unknown key '{unknown[0]}' below '{name}' (the keys are {', '.join(CLUSTER_KEYS)})"
+            return f"expected lines of 'key: text' below '{name}'; the keys are {every}"
+        if unknown := [key for key in keys if key not in (*CLUSTER_KEYS, *RAY_KEYS)]:
+            return f"unknown key '{unknown[0]}' below '{name}' (the keys are {every})"
+        of_ray = [key for key in keys if key in RAY_KEYS]
+        if of_ray and (problem := _ray_problem(keys)):
+            return f"{problem} below '{name}'"
+    return ""
+
+
+def _ray_problem(keys: Mapping[str, str]) -> str:
+    """Say what is wrong with the keys of one standing Ray; empty for nothing."""
+    if foreign := [key for key in keys if key in CLUSTER_KEYS]:
+        given = next(key for key in keys if key in RAY_KEYS)
+        return f"a cluster is either a Kubernetes namespace ({foreign[0]}) or a standing Ray ({given}), not both"
+    if missing := [key for key in ("ray_address", "storage") if not keys.get(key)]:
+        return f"a standing Ray needs {missing[0]}"
+    try:
+        address = urlsplit(keys["ray_address"])
+        usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
+    except ValueError:  # a port that is no number
+        usable = False
+    if not usable or "@" in keys["ray_address"]:
+        return f"ray_address '{without_password(keys['ray_address'])}' is not like https://head:8265"
+    if not keys["storage"].startswith(("s3://", "file:///", "/")):
+        return f"storage '{keys['storage']}' is not s3://BUCKET/PREFIX or the absolute path of a folder of all nodes"
+    if keys.get("insecure", "no") not in ("yes", "no"):
+        return f'insecure \'{keys["insecure"]}\' is not "yes" or "no"'
     return ""

@@ -47,6 +47,16 @@ def test_submit_starts_nothing_without_its_tracking_server(stoker, home, tmp_pat
     assert not home.exists()
 
 
+def test_a_standing_ray_of_the_config_file_is_where_the_job_goes(stoker, home, job, tmp_path, capsys):
+    port = free_port(20000)
+    (tmp_path / "config" / "stoker").mkdir(parents=True)
+    lab = f"clusters: {{lab: {{ray_address: 'http://127.0.0.1:{port}', storage: /mnt}}}}\n"
+    (tmp_path / "config" / "stoker" / "config.yaml").write_text(lab)
+    assert stoker("--cluster", "lab", "submit", job) == 4
+    assert f"cluster 'lab' does not answer at http://127.0.0.1:{port}" in capsys.readouterr().err
+    assert not home.exists()
+
+
 @pytest.fixture
 def submitting(home: Path, job: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     """Submit in a process of its own, with a driver that does not train."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from stoker.execution.attached import copied_output
 from stoker.storage import open_storage
 from stoker.tracking.journal import read_journal
 from stoker.tracking.record import RunFolder
@@ -155,3 +156,10 @@ def test_without_a_storage_nothing_begins(ray_at_hand, tmp_path):
     assert process.returncode == 1
     assert "STOKER_STORAGE is not set" in shown
     assert "Traceback" not in shown
+
+
+def test_what_is_printed_goes_on_as_text_whatever_it_is(tmp_path, capfd):
+    with copied_output(tmp_path / "log.txt"):
+        os.write(1, b"caf\xc3")
+        os.write(2, b"\xa9 \xff\n")
+    assert (tmp_path / "log.txt").read_text() == "caf\u00e9 \ufffd\n" == capfd.readouterr().out

@@ -1,14 +1,16 @@
 """`cluster add`, `ls`, `rm`: the clusters that runs can go to, as the config file has them."""
 
+from dataclasses import asdict
+
 import click
 
 from stoker.cli.session import Session, examples, format_option, session_object
 from stoker.cli.tables import fields_text, print_json, table_text
 from stoker.config_file import add_cluster, config_path, remove_cluster
 from stoker.errors import JobError, NotFound, Problem, Unreachable
-from stoker.settings import HERE, ClusterSettings
+from stoker.settings import HERE, ClusterSettings, RayClusterSettings, Settings
 
-HEAD = ("cluster", "context", "namespace", "")
+HEAD = ("cluster", "where", "")
 
 
 @click.group(
@@ -24,46 +26,56 @@ def cluster() -> None:
 @cluster.command(
     epilog=examples(
         "stoker cluster add prod --kube-context prod --namespace stoker",
-        "stoker cluster add lab --default      the current context; new runs go there from now on",
+        "stoker cluster add team --default     the current context; new runs go there from now on",
+        "stoker cluster add lab --ray-address https://ray.example.com --storage s3://runs/lab \\\n"
+        "      --tracking-uri https://mlflow.example.com",
     )
 )
 @click.argument("name")
 @click.option("--kube-context", default="", metavar="CONTEXT", help="Of the kubeconfig.  [default: its current one]")
-@click.option("--namespace", default="stoker", show_default=True, help="Where the chart is installed.")
+@click.option("--namespace", metavar="NAME", help="Where the chart is installed.  [default: stoker]")
+@click.option("--ray-address", default="", metavar="URL", help="Of a standing Ray's dashboard, in place of Kubernetes.")
+@click.option("--storage", default="", metavar="PLACE", help="Checkpoints on that Ray: s3://BUCKET/PREFIX or a folder.")
+@click.option("--tracking-uri", default="", metavar="URI", help="MLflow, as the nodes of that Ray reach it.")
+@click.option("--insecure", is_flag=True, help="Send that Ray's token over plain http.")
 @click.option("--default", "is_default", is_flag=True, help="Let new runs go there unless --cluster says otherwise.")
 @format_option
 @session_object
-def add(session: Session, name: str, kube_context: str, namespace: str, is_default: bool, form: str) -> None:
+def add(
+    session: Session,
+    name: str,
+    kube_context: str,
+    namespace: str | None,
+    ray_address: str,
+    storage: str,
+    tracking_uri: str,
+    insecure: bool,
+    is_default: bool,
+    form: str,
+) -> None:
     """Check that a cluster takes runs from here, and write it into the config file.
 
     Nothing is written where it does not answer, has no chart in that namespace, or does not let you submit.
     """
-    from stoker.clusters.kube_api import KubeApi
-
-    if name in (HERE, "") or name in session.settings.clusters:
-        message = f"'{name}' is taken; `stoker cluster rm {name}` first" if name != HERE else "is this machine"
-        raise JobError([Problem("", message)])
-    api = KubeApi(ClusterSettings(name, kube_context, namespace))
-    profile = api.profile()
-    if lacking := api.lacking():
-        raise Unreachable(
-            f"namespace '{namespace}' has the chart, but you may not {', '.join(lacking)} there; "
-            "ask its administrator for the role stoker-submitter"
-        )
-    path = add_cluster(name, {"kube_context": kube_context, "namespace": namespace}, is_default)
+    _require_free(session.settings, name)
+    if ray_address and (kube_context or namespace):
+        raise click.UsageError("--ray-address is a standing Ray; --kube-context and --namespace are of Kubernetes")
+    if not ray_address and (storage or tracking_uri or insecure):
+        raise click.UsageError("--storage, --tracking-uri and --insecure go with --ray-address; the chart says its own")
+    if ray_address:
+        keys = {"ray_address": ray_address, "storage": storage, "tracking_uri": tracking_uri}
+        keys |= {"insecure": "yes"} if insecure else {}
+        found = _reach_ray(session.settings, RayClusterSettings(name, **keys))
+    else:
+        keys = {"kube_context": kube_context, "namespace": namespace or "stoker"}
+        found = _reach_kubernetes(ClusterSettings(name, **keys))
+    path = add_cluster(name, keys, is_default)
     if form == "json":
-        print_json({"name": name, "kube_context": kube_context, "namespace": namespace, "file": str(path)})
+        print_json({"name": name, **keys, "file": str(path)})
         return
-    fields = [
-        ("cluster", name + (" (the default from now on)" if is_default else "")),
-        ("image", profile.image),
-        ("mlflow", profile.tracking_uri),
-        ("checkpoints", profile.storage or f"volume {profile.storage_claim}"),
-        ("queue", profile.queue or ""),
-        ("written to", str(path)),
-        ("next", "stoker submit JOB.yaml" + ("" if is_default else f" --cluster {name}")),
-    ]
-    click.echo(fields_text(fields))
+    title = ("cluster", name + (" (the default from now on)" if is_default else ""))
+    submit = "stoker submit JOB.yaml" + ("" if is_default else f" --cluster {name}")
+    click.echo(fields_text([title, *found, ("written to", str(path)), ("next", submit)]))
 
 
 @cluster.command("ls")
@@ -73,18 +85,16 @@ def list_clusters(session: Session, form: str) -> None:
     """List the clusters of the config file."""
     settings = session.settings
     if form == "json":
-        print_json(
-            [
-                {"name": each.name, "kube_context": each.kube_context, "namespace": each.namespace}
-                for each in settings.clusters.values()
-            ]
-        )
+        print_json([asdict(each) for each in settings.clusters.values()])
         return
-    rows = [[HERE, "", "", "default" if settings.cluster == HERE else ""]]
+    rows = [[HERE, "this machine"]]
     for each in settings.clusters.values():
-        mark = "default" if settings.cluster == each.name else ""
-        rows.append([each.name, each.kube_context or "(the current one)", each.namespace, mark])
-    click.echo(table_text(HEAD, rows))
+        if isinstance(each, RayClusterSettings):
+            rows.append([each.name, each.ray_address])
+        else:
+            context = f"context {each.kube_context}" if each.kube_context else "the kubeconfig's current context"
+            rows.append([each.name, f"namespace {each.namespace}, {context}"])
+    click.echo(table_text(HEAD, [[*row, "default" if row[0] == settings.cluster else ""] for row in rows]))
 
 
 @cluster.command()
@@ -95,3 +105,41 @@ def rm(session: Session, name: str) -> None:
     if name not in session.settings.clusters:
         raise NotFound(f"no cluster '{name}' in {config_path()}")
     click.echo(f"removed '{name}' from {remove_cluster(name)}; its runs go on")
+
+
+def _require_free(settings: Settings, name: str) -> None:
+    if name == HERE:
+        raise JobError([Problem("", f"'{HERE}' is the name of this machine; call the cluster something else")])
+    if name in settings.clusters:
+        raise JobError([Problem("", f"'{name}' is taken; `stoker cluster rm {name}` first")])
+
+
+def _reach_kubernetes(settings: ClusterSettings) -> list[tuple[str, str]]:
+    """Look whether a namespace takes runs, and tell what it has."""
+    from stoker.clusters.kube_api import KubeApi
+
+    api = KubeApi(settings)
+    profile = api.profile()
+    if lacking := api.lacking():
+        raise Unreachable(
+            f"namespace '{settings.namespace}' has the chart, but you may not {', '.join(lacking)} there; "
+            "ask its administrator for the role stoker-submitter"
+        )
+    return [
+        ("image", profile.image),
+        ("mlflow", profile.tracking_uri),
+        ("checkpoints", profile.storage or f"volume {profile.storage_claim}"),
+        ("queue", profile.queue or ""),
+    ]
+
+
+def _reach_ray(settings: Settings, cluster: RayClusterSettings) -> list[tuple[str, str]]:
+    """Look whether a Ray answers us, and tell what it has."""
+    if not cluster.storage:
+        raise click.UsageError("--storage is missing: name a place for checkpoints that every node of that Ray reaches")
+    from stoker.clusters.ray_address import RayAddressCluster
+
+    nodes = RayAddressCluster(settings, cluster).nodes()
+    totals = {kind: sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
+    shown = ", ".join(f"{amount:g} {kind}s" for kind, amount in totals.items() if amount)
+    return [("nodes", f"{len(nodes)} with {shown}"), ("mlflow", cluster.tracking_uri), ("checkpoints", cluster.storage)]

@@ -59,7 +59,8 @@ def plan(session: Session, job: str, sets: tuple[str, ...], render: bool, form: 
 def _print_objects(session: Session, loaded: "LoadedJob", form: str) -> None:
     if not session.remote:
         raise click.UsageError("--render needs a cluster: name one with --cluster")
-    rayjob, inputs, _ = session.there.render(loaded.job, Origin(loaded.code))
+    place = session.kubernetes(session.settings.cluster, "no object of Kubernetes is made for it")
+    rayjob, inputs, _ = place.render(loaded.job, Origin(loaded.code))
     if form == "json":
         print_json([rayjob, *inputs])
     else:

@@ -86,11 +86,12 @@ def status(session: Session, run: str, form: str) -> None:
 def _list_cluster(session: Session, newest: int | None, form: str) -> None:
     if not session.remote:
         raise click.UsageError("--everyone needs a cluster: name one with --cluster")
-    records = session.there.runs()[:newest]
+    place = session.kubernetes(session.settings.cluster, "its dashboard lists its jobs")
+    records = place.runs()[:newest]
     if form == "json":
         print_json([{**asdict(record.header), **asdict(record.status)} for record in records])
     elif not records:
-        click.echo(f"cluster '{session.there.name}' has no runs")
+        click.echo(f"cluster '{place.name}' has no runs")
     else:
         click.echo(_table([(RunFolder(record.folder), record) for record in records]))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stoker.errors import NotFound
-from stoker.settings import HERE, Settings, load_settings
+from stoker.settings import HERE, RayClusterSettings, Settings, load_settings
 from stoker.tracking.history import find_run
 from stoker.tracking.record import RunFolder
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stoker.clusters.cluster import Cluster
     from stoker.clusters.kubernetes import KubernetesCluster
     from stoker.clusters.local import LocalCluster
+    from stoker.clusters.ray_address import RayAddressCluster
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Session:
         return self.settings.cluster != HERE
 
     @cached_property
-    def there(self) -> "KubernetesCluster":
+    def there(self) -> "KubernetesCluster | RayAddressCluster":
         """The cluster that new runs go to."""
         return self.cluster(self.settings.cluster)
 
@@ -57,7 +58,22 @@ class Session:
         name = folder.header().cluster
         return self.cluster(name) if name else self.here
 
-    def cluster(self, name: str) -> "KubernetesCluster":
+    def kubernetes(self, name: str, what: str) -> "KubernetesCluster":
+        """Connect to a cluster of the settings for what a standing Ray does not have.
+
+        Raises:
+            NotFound: there is none of this name, or it is a standing Ray.
+            ClusterError: the kubeconfig does not know the way.
+
+        """
+        found = self.cluster(name)
+        from stoker.clusters.kubernetes import KubernetesCluster
+
+        if not isinstance(found, KubernetesCluster):
+            raise NotFound(f"cluster '{name}' is a standing Ray: {what}")
+        return found
+
+    def cluster(self, name: str) -> "KubernetesCluster | RayAddressCluster":
         """Connect to a cluster of the settings.
 
         Raises:
@@ -65,9 +81,14 @@ class Session:
             ClusterError: the kubeconfig does not know the way.
 
         """
+        cluster = self.settings.cluster_named(name)
+        if isinstance(cluster, RayClusterSettings):
+            from stoker.clusters.ray_address import RayAddressCluster
+
+            return RayAddressCluster(self.settings, cluster)
         from stoker.clusters.kubernetes import KubernetesCluster
 
-        return KubernetesCluster(self.settings, self.settings.cluster_named(name))
+        return KubernetesCluster(self.settings, cluster)
 
     def find(self, reference: str) -> RunFolder:
         """Find a run by id, name, unique prefix, `run:ID` or `@last`; somebody else's on the cluster, too.
@@ -81,7 +102,8 @@ class Session:
         except NotFound:
             if not self.remote or reference == "@last":
                 raise
-        return self.there.adopt(reference.removeprefix("run:"))
+        place = self.kubernetes(self.settings.cluster, f"it does not tell whose run '{reference}' is")
+        return place.adopt(reference.removeprefix("run:"))
 
 
 def examples(*lines: str) -> str:

@@ -14,7 +14,7 @@ from stoker.cli.mlflow_server import MlflowServer, free_port
 from stoker.cli.session import Session, cluster_option, examples, format_option, session_object
 from stoker.cli.tables import print_json
 from stoker.errors import ClusterError, NotFound, Unreachable
-from stoker.settings import Settings, is_server, without_password
+from stoker.settings import RayClusterSettings, Settings, is_server, without_password
 from stoker.tracking.health import require_server, silence
 from stoker.tracking.history import runs
 from stoker.tracking.record import RunFolder
@@ -50,8 +50,14 @@ def ui(session: Session, run: str | None, port: int, browser: bool, form: str) -
     """
     folder = session.find(run) if run else None
     name = folder.header().cluster if folder else session.settings.cluster if session.remote else ""
+    known = session.settings.clusters.get(name)
+    if isinstance(known, RayClusterSettings):
+        page = (folder.status().url if folder else "") or f"/#/experiments?{MODE}"
+        require_server(known.tracking_uri)
+        show_page(without_password(known.tracking_uri) + page, browser, form)
+        return
     if name:
-        show_cluster_page(session.cluster(name), folder, port, browser, form)
+        show_cluster_page(session.kubernetes(name, ""), folder, port, browser, form)
         return
     settings, page = find_page(session, run)
     if is_server(settings.tracking_uri):

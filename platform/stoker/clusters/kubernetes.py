@@ -6,7 +6,6 @@ asks. The client imports neither torch nor ray nor mlflow.
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,13 +17,14 @@ from stoker.clusters._inputs import inputs_manifests
 from stoker.clusters._metadata import RUN_LABEL
 from stoker.clusters._rayjob import HEADER, JOB, rayjob_manifest
 from stoker.clusters.event import Event, events_of
+from stoker.clusters.following import follow
 from stoker.clusters.home import make_home
 from stoker.clusters.kube_api import KubeApi, Taken
 from stoker.clusters.local import Origin, new_header, require_resumable
 from stoker.clusters.pages import Pages
 from stoker.clusters.pod_logs import append_news
 from stoker.clusters.rayjob_states import run_status, why_it_waits
-from stoker.errors import ClusterError, JobError, NotFound, Problem, StokerError, Unreachable
+from stoker.errors import ClusterError, JobError, NotFound, Problem, StokerError
 from stoker.execution.contract import PROGRESS, REQUEST, STATUS
 from stoker.settings import ClusterSettings, Settings
 from stoker.spec.code import code_files
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from stoker.spec.job import Job
 
 POLL_S = 1.0
-PATIENCE_S = 300.0
-"""Who follows a run waits so long for a cluster that does not answer."""
 
 
 class KubernetesCluster:
@@ -134,20 +132,7 @@ class KubernetesCluster:
 
         A cluster that does not answer for a while is asked again.
         """
-        heard = time.monotonic()
-        while True:
-            try:
-                record = self.refresh(folder)
-                heard = time.monotonic()
-            except Unreachable:
-                if time.monotonic() - heard > PATIENCE_S:
-                    raise
-                record = folder.record()
-            yield record
-            if record.state.ended:
-                self.fetch_log(folder)
-                return
-            time.sleep(max(every_s, POLL_S))
+        return follow(self, folder, every_s)
 
     def resume(self, folder: RunFolder) -> None:
         """Let a run that did not come to its end go on, as a new RayJob of the same name.

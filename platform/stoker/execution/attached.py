@@ -4,6 +4,7 @@ What the run is comes in a folder that nobody writes to: `run.json`, `job.yaml`,
 its own. What it has become so far lies in the storage of its checkpoints.
 """
 
+import codecs
 import os
 import sys
 import threading
@@ -18,6 +19,7 @@ from stoker.execution.contract import REOPEN
 from stoker.execution.driver import Driver
 from stoker.execution.durable import Durable, storage_of
 from stoker.execution.rayjob import own_rayjob
+from stoker.execution.submission import own_submission
 from stoker.secret_files import load_secret_files
 from stoker.settings import Settings, load_settings, without_password
 from stoker.spec.loading import load_job
@@ -43,7 +45,7 @@ def drive_attached(inputs: Path, terminated: threading.Event) -> int:
         if word in ("", status.reopened):
             return status.exit_code
         folder.reopen(word)
-    with copied_output(folder.log), own_rayjob(folder) or nullcontext():
+    with copied_output(folder.log), own_rayjob(folder) or own_submission(folder) or nullcontext():
         return _drive(folder, durable, terminated)
 
 
@@ -116,8 +118,10 @@ def copied_output(log: Path) -> Iterator[None]:
 
 
 def _copy(reading: int, shown: int, log: Path) -> None:
+    text = codecs.getincrementaldecoder("utf-8")("replace")  # Ray refuses to show a log that has anything else in it
     with log.open("ab", buffering=0) as file, os.fdopen(reading, "rb", buffering=0) as pipe:
         while content := pipe.read(65536):
-            file.write(content)
-            os.write(shown, content)
+            whole = text.decode(content).encode()
+            file.write(whole)
+            os.write(shown, whole)
     os.close(shown)

@@ -4,10 +4,12 @@ REQUEST = "stoker.dev/request"
 """Annotation of a RayJob: `cancel` or `pause`."""
 STATUS = "stoker.dev/status"
 PROGRESS = "stoker.dev/progress"
-"""Annotations of a RayJob: what its driver says, as JSON."""
+"""Annotations of a RayJob, or metadata of a job of a standing Ray: what the driver says, as JSON."""
 
 RAYJOB, NAMESPACE = "STOKER_RAYJOB", "STOKER_NAMESPACE"
 """Environment variables: where a driver's own RayJob is."""
+SUBMISSION = "STOKER_SUBMISSION"
+"""Environment variable: the submission id of a driver's own job on a standing Ray."""
 REOPEN = "STOKER_REOPEN"
 """Environment variable: the word of a `resume`. A run that has ended begins again where it has not heard it yet."""
 
@@ -15,3 +17,8 @@ REOPEN = "STOKER_REOPEN"
 def worker_name(rank: int) -> str:
     """Name a worker as the run's log does, at the beginning of each of its lines."""
     return f"worker {rank}"
+
+
+def request_package(submission: str) -> str:
+    """Name the package that carries a request to the driver of a job on a standing Ray: `cancel` or `pause`."""
+    return f"stoker_request_{submission}.zip"

@@ -1,0 +1,37 @@
+"""Staying with a run on a cluster, which may not answer for a while."""
+
+import time
+from collections.abc import Iterator
+
+from stoker.clusters.cluster import Cluster
+from stoker.errors import Unreachable
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunRecord
+
+PATIENCE_S = 300.0
+"""A cluster may be silent for so long."""
+LEAST_S = 1.0
+"""Between two looks, whoever looks."""
+
+
+def follow(cluster: Cluster, folder: RunFolder, every_s: float) -> Iterator[RunRecord]:
+    """Yield a run's record again and again, the last time when nobody works on it any more, with its log.
+
+    Raises:
+        Unreachable: the cluster has not answered for too long.
+
+    """
+    heard = time.monotonic()
+    while True:
+        try:
+            record = cluster.refresh(folder)
+            heard = time.monotonic()
+        except Unreachable:
+            if time.monotonic() - heard > PATIENCE_S:
+                raise
+            record = folder.record()
+        yield record
+        if record.state.ended:
+            cluster.fetch_log(folder)
+            return
+        time.sleep(max(every_s, LEAST_S))

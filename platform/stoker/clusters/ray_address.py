@@ -1,0 +1,279 @@
+"""A standing Ray cluster, by the HTTP API of its dashboard: each run is a job there, and this client may vanish.
+
+What this home knows of such a run is a folder like any other one's, brought up to date from the cluster when somebody
+asks. The client imports neither torch nor ray nor mlflow.
+
+The cluster's image holds this version of Stoker. Credentials of the storage (AWS_ACCESS_KEY_ID, ...) and of MLflow
+(MLFLOW_TRACKING_USERNAME, ...) are in the environment that every node's `ray start` had: a job's own description can be
+read by all who reach the cluster, so none go with it. All who reach it are one user, to Ray.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from stoker.clusters._ray_api import RayApi
+from stoker.clusters._submission import inputs_package, job_request, package_name, require_possible, submission_id
+from stoker.clusters.event import Event
+from stoker.clusters.following import follow
+from stoker.clusters.home import make_home
+from stoker.clusters.local import Origin, new_header, require_resumable
+from stoker.clusters.room import Node, require_room
+from stoker.clusters.submission_states import progress_of, run_status, spoke
+from stoker.config_file import config_path
+from stoker.errors import ClusterError, NotFound, Unreachable
+from stoker.execution.contract import request_package
+from stoker.settings import RayClusterSettings, Settings, without_password
+from stoker.spec.code import code_files
+from stoker.spec.loading import dump_job, load_job
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunRecord, State, now
+
+if TYPE_CHECKING:
+    from stoker.spec.job import Job
+
+POLL_S = 1.0
+NODES = "/api/v0/nodes?detail=1&limit=10000"
+NO_AGENT = "No available agent"
+"""Ray's word while a head that was just started gets ready."""
+GETS_READY_S = 30.0
+
+
+class RayAddressCluster:
+    """Submits, follows, rests and ends runs on one standing Ray."""
+
+    def __init__(self, settings: Settings, cluster: RayClusterSettings) -> None:
+        self.settings = settings
+        self._cluster = cluster
+        self._api = RayApi(cluster)
+
+    def submit(self, job: "Job", origin: Origin | None = None) -> RunFolder:
+        """Give a run to the cluster and return at once.
+
+        Raises:
+            JobError: the cluster does not have what the job asks for, and never will.
+            ClusterError: the cluster refuses, with its words.
+            Unreachable: it does not answer.
+
+        """
+        origin = origin or Origin()
+        header = self._placed(job, origin)
+        require_possible(job)
+        require_room(job.resources, self.nodes())
+        code = origin.code
+        files = {str(path.relative_to(code)): path for path in code_files(code)} if code else {}
+        package = self._upload(inputs_package(job, header, {name: path.read_bytes() for name, path in files.items()}))
+        make_home(self.settings.home)
+        folder = RunFolder(self.settings.home / "runs" / header.id)
+        folder.create(header, dump_job(job), files)
+        try:
+            self._start(job_request(job, header, package))
+        except Unreachable:  # it may have heard us: whoever asks for the run later will see
+            raise
+        except ClusterError:
+            shutil.rmtree(folder.path)
+            raise
+        return folder
+
+    def refresh(self, folder: RunFolder) -> RunRecord:
+        """Bring this home's folder of a run up to date, and return its record.
+
+        Raises:
+            ClusterError: the cluster refuses, with its words.
+            Unreachable: it does not answer.
+
+        """
+        self._look(folder)
+        return folder.record()
+
+    def follow(self, folder: RunFolder, every_s: float = POLL_S) -> Iterator[RunRecord]:
+        """Yield the run's record again and again, the last time when nobody works on it any more.
+
+        A cluster that does not answer for a while is asked again.
+        """
+        return follow(self, folder, every_s)
+
+    def resume(self, folder: RunFolder) -> None:
+        """Let a run that did not come to its end go on, as another job of the cluster.
+
+        Raises:
+            NotFound: it has succeeded, or goes on.
+            JobError: the cluster has become too small for it.
+            ClusterError: the cluster refuses, with its words.
+            Unreachable: it does not answer.
+
+        """
+        self.refresh(folder)
+        require_resumable(folder)
+        header, job, before = folder.header(), load_job(folder.job).job, folder.status()
+        require_room(job.resources, self.nodes())
+        self.fetch_log(folder)
+        code = {str(path.relative_to(folder.code)): path.read_bytes() for path in folder.code.rglob("*.py")}
+        package = self._upload(inputs_package(job, header, code))
+        word = os.urandom(4).hex()
+        folder.reopen(word)
+        try:
+            self._start(job_request(job, header, package, word))
+        except Unreachable:  # it may have heard us
+            raise
+        except ClusterError:
+            folder.write_status(before)
+            raise
+
+    def pause(self, folder: RunFolder) -> None:
+        """Ask a run to rest at a checkpoint.
+
+        Raises:
+            NotFound: nothing works on it.
+
+        """
+        record = self.refresh(folder)
+        if record.state.ended:
+            raise NotFound(f"{record.id} is {record.state}: nothing to pause")
+        self._request(record, "pause")
+
+    def cancel(self, folder: RunFolder) -> str:
+        """Ask a run to end, with a checkpoint; one that rests, or whose driver has not begun, ends at once.
+
+        Returns:
+            Why MLflow still shows a run that was ended here as it was; empty where it does not.
+
+        Raises:
+            NotFound: it has ended for good.
+
+        """
+        job, record = self._look(folder), folder.record()
+        if record.state.final:
+            raise NotFound(f"{record.id} is {record.state}: nothing to cancel")
+        if job is not None and not record.state.ended:
+            self._request(record, "cancel")
+            if spoke(job):
+                return ""
+            self._api.post(
+                f"/api/jobs/{_submission(record)}/stop"
+            )  # a driver that begins all the same hears the request
+        ended = replace(record.status, state=State.CANCELLED, phase="", cause="", message="", ended=now(), exit_code=1)
+        folder.write_status(ended)
+        return f"its driver is gone, and left the page as {record.state}" if record.status.mlflow_run else ""
+
+    def kill(self, folder: RunFolder) -> str:
+        """End a run at once, without a checkpoint.
+
+        Returns:
+            Why MLflow still shows a run that was ended here as it was; empty where it does not.
+
+        Raises:
+            NotFound: it has ended for good.
+
+        """
+        record = self.refresh(folder)
+        if record.state.final:
+            raise NotFound(f"{record.id} is {record.state}: nothing to kill")
+        self._api.post(f"/api/jobs/{_submission(record)}/stop")
+        ended = replace(record.status, state=State.CANCELLED, phase="", cause="", message="", ended=now(), exit_code=1)
+        folder.write_status(ended)
+        return f"its driver was ended, and left the page as {record.state}" if record.status.mlflow_run else ""
+
+    def events(self, folder: RunFolder) -> list[Event]:
+        """Raise NotFound: a standing Ray keeps no events of a run."""
+        run = folder.path.name
+        raise NotFound(f"{run} is on a standing Ray, which keeps no events; `stoker logs {run}` shows what it printed")
+
+    def fetch_model(self, folder: RunFolder) -> None:
+        """Do nothing: it is fetched from MLflow itself."""
+
+    def fetch_log(self, folder: RunFolder) -> None:
+        """Bring what the run has printed so far to this home; what is here stays where the cluster has lost it."""
+        try:
+            answer = self._api.get(f"/api/jobs/{_submission(folder.record())}/logs")
+        except Unreachable:
+            raise
+        except ClusterError:  # its node is gone, or Ray has not made the file yet
+            return
+        content = str((answer or {}).get("logs", "")).encode()
+        if content:
+            known = folder.log.read_bytes() if folder.log.exists() else b""
+            draft = folder.path / ".log.new"
+            draft.write_bytes(joined_log(known, content))
+            draft.replace(folder.log)
+
+    def nodes(self) -> list[Node]:
+        """Tell what each node has in all.
+
+        Raises:
+            ClusterError: the cluster refuses, with its words.
+            Unreachable: it does not answer, or has no node yet.
+
+        """
+        answer = self._api.get(NODES) or {}
+        found = answer.get("data", {}).get("result", {}).get("result", [])
+        nodes = [node.get("resources_total") or {} for node in found if node.get("state") == "ALIVE"]
+        if not nodes:
+            raise Unreachable(f"cluster '{self._cluster.name}' has no node yet: its head is still starting")
+        return nodes
+
+    def _placed(self, job: "Job", origin: Origin) -> Any:
+        """Say who a new run is, and that its places are those of the cluster."""
+        cluster = self._cluster
+        header = replace(new_header(job, self.settings, origin), cluster=cluster.name, storage=cluster.storage)
+        if job.tracking == "none":
+            return header
+        if not cluster.tracking_uri:
+            cure = "name MLflow as its nodes reach it, or set tracking: none in the job"
+            raise ClusterError(f"cluster '{cluster.name}' has no tracking_uri in {config_path()}; {cure}")
+        return replace(header, tracking_uri=without_password(cluster.tracking_uri))
+
+    def _look(self, folder: RunFolder) -> dict[str, Any] | None:
+        """Bring the folder up to date; return what Ray says of the run's job, None where it says nothing."""
+        record = folder.record()
+        if record.state.final:
+            return None
+        job: dict[str, Any] | None = self._api.get(f"/api/jobs/{_submission(record)}")
+        status = run_status(job, record.status)
+        if job is not None and (progress := progress_of(job)):
+            folder.write_progress(progress)
+        if status != record.status:
+            folder.write_status(status)
+        return job
+
+    def _upload(self, content: bytes) -> str:
+        """Leave a package with Ray, unless it has it; whoever asks for one has it kept for ten minutes."""
+        name = package_name(content)
+        if not self._api.has(f"/api/packages/gcs/{name}"):
+            self._api.put(f"/api/packages/gcs/{name}", content)
+        return name
+
+    def _start(self, request: dict[str, Any]) -> None:
+        deadline = time.monotonic() + GETS_READY_S
+        while True:
+            try:
+                self._api.post("/api/jobs/", request)
+            except ClusterError as error:
+                if NO_AGENT not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_S)
+            else:
+                return
+
+    def _request(self, record: RunRecord, what: str) -> None:
+        self._api.put(f"/api/packages/gcs/{request_package(_submission(record))}", what.encode())
+
+
+def joined_log(known: bytes, current: bytes) -> bytes:
+    """Lay the log of a run's newest job behind those of earlier ones; the first line of each has its time.
+
+    Args:
+        known: what is here, perhaps with a part of the newest one.
+        current: the newest one.
+
+    """
+    first = current.partition(b"\n")[0]
+    at = known.find(first)
+    return (known if at < 0 else known[:at]) + current
+
+
+def _submission(record: RunRecord) -> str:
+    return submission_id(record.id, record.status.reopened)
