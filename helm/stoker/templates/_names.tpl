@@ -1,5 +1,9 @@
 {{- define "stoker.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
 {{- end }}
 
 {{- define "stoker.labels" -}}
@@ -9,20 +13,58 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
+{{/* Where an object goes, and whose it is. */}}
+{{- define "stoker.metadata" -}}
+namespace: {{ .Release.Namespace }}
+labels:
+  {{- include "stoker.labels" . | nindent 2 }}
+{{- end }}
+
 {{- define "stoker.mlflow" -}}
 {{ .Release.Name }}-mlflow
+{{- end }}
+
+{{- define "stoker.trackingUri" -}}
+http://{{ include "stoker.mlflow" . }}.{{ .Release.Namespace }}:5000
 {{- end }}
 
 {{- define "stoker.login" -}}
 {{ .Values.mlflow.auth.existingSecret | default (printf "%s-login" (include "stoker.mlflow" .)) }}
 {{- end }}
 
+{{/* The volume of the checkpoints; empty where a bucket takes its place. */}}
+{{- define "stoker.storageClaim" -}}
+{{- if not .Values.jobs.storage.s3 -}}
+{{ .Values.jobs.storage.volume.existingClaim | default (printf "%s-runs" .Release.Name) }}
+{{- end -}}
+{{- end }}
+
+{{/* MLflow's own volume; empty where a database and a bucket take its place. */}}
+{{- define "stoker.mlflowClaim" -}}
+{{- if not (and .Values.mlflow.backendStore.existingSecret .Values.mlflow.artifacts.s3) -}}
+{{ .Values.mlflow.volume.existingClaim | default (include "stoker.mlflow" .) }}
+{{- end -}}
+{{- end }}
+
 {{/* Every name by which the server is reached in the cluster: MLflow compares the port, too. */}}
 {{- define "stoker.allowedHosts" -}}
 {{- $name := include "stoker.mlflow" . -}}
 {{- $hosts := list "localhost:*" "127.0.0.1:*" -}}
-{{- range $host := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
+{{- $inside := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
+{{- range $host := $inside -}}
 {{- $hosts = concat $hosts (list $host (printf "%s:5000" $host)) -}}
 {{- end -}}
+{{- if .Values.mlflow.ingress.enabled -}}
+{{- $hosts = concat $hosts (list .Values.mlflow.ingress.host (printf "%s:443" .Values.mlflow.ingress.host)) -}}
+{{- end -}}
 {{- join "," (concat $hosts .Values.mlflow.allowedHosts) -}}
+{{- end }}
+
+{{/* The version of Kueue's API that the cluster serves; empty where it has none. */}}
+{{- define "stoker.kueue" -}}
+{{- if .Capabilities.APIVersions.Has "kueue.x-k8s.io/v1beta2" -}}
+kueue.x-k8s.io/v1beta2
+{{- else if .Capabilities.APIVersions.Has "kueue.x-k8s.io/v1beta1" -}}
+kueue.x-k8s.io/v1beta1
+{{- end -}}
 {{- end }}

@@ -53,9 +53,9 @@ def pause(session: Session, run: str, waits: bool, form: str) -> int:
 @format_option
 @session_object
 def cancel(session: Session, run: str, waits: bool, form: str) -> None:
-    """End a run.
+    """End a run, with a checkpoint.
 
-    It saves a checkpoint first. Its record, the metrics so far and its checkpoints stay. A run that is paused or
+    Its record, the metrics so far and its checkpoints stay. A run that is paused or
     interrupted ends at once.
     """
     folder = session.find(run)

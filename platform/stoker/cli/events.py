@@ -23,9 +23,9 @@ HEAD = ("age", "about", "reason", "message")
 @format_option
 @session_object
 def events(session: Session, run: str, form: str) -> None:
-    """Show what has happened to a run on its cluster, the oldest first.
+    """Show what has happened to a run on its cluster.
 
-    Kubernetes forgets its events after an hour or so.
+    The oldest comes first. Kubernetes forgets its events after an hour or so.
     """
     folder = session.find(run)
     found = session.place_of(folder).events(folder)

@@ -45,7 +45,10 @@ NUMBERS = ("age", "duration", "attempts")
 @format_option
 @session_object
 def ls(session: Session, newest: int, everything: bool, everyone: bool, form: str) -> None:
-    """List the runs, newest first: those of this home, or with --everyone those that a cluster still has."""
+    """List the runs, newest first.
+
+    They are those of this home, or with --everyone those that a cluster still has.
+    """
     settings = session.settings
     if everyone:
         _list_cluster(session, None if everything else newest, form)

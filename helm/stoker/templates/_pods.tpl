@@ -1,0 +1,50 @@
+{{/* What every pod of ours has in common: it passes the level "restricted", and no user of a node has its number. */}}
+{{- define "stoker.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "stoker.container" -}}
+image: {{ include "stoker.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* The login as files that become variables: a projection of its Secret under the names that a client knows. */}}
+{{- define "stoker.loginFiles" -}}
+secret:
+  name: {{ include "stoker.login" . }}
+  items:
+    - {key: MLFLOW_TRACKING_USERNAME, path: MLFLOW_TRACKING_USERNAME}
+    - {key: MLFLOW_TRACKING_PASSWORD, path: MLFLOW_TRACKING_PASSWORD}
+{{- end }}
+
+{{/* What automounting would bring, for one pod alone. */}}
+{{- define "stoker.token" -}}
+projected:
+  sources:
+    - serviceAccountToken: {path: token, expirationSeconds: 3600}
+    - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+    - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
+{{- end }}
+
+{{/* What a pod of Ray gets, as request and as limit: Ray counts the limits. */}}
+{{- define "stoker.share" -}}
+{{- $amount := dict "cpu" (toString .cpus) "memory" (replace "iB" "i" .memory) }}
+{{- if .gpus }}{{ $_ := set $amount "nvidia.com/gpu" (int .gpus) }}{{ end -}}
+requests: {{ toJson $amount }}
+limits: {{ toJson $amount }}
+{{- end }}
