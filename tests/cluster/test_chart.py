@@ -59,7 +59,7 @@ def ask(until):
 def test_it_is_installed_tested_upgraded_and_removed_and_keeps_the_runs(chart, api, ask):
     notes = helm("install", "team", chart, "--values", str(VALUES), "--wait", "--timeout", "5m")
     assert f"stoker cluster add team --namespace {PLACE}" in notes
-    assert "Phase:          Succeeded" in helm("test", "team", "--timeout", "3m")
+    assert "Succeeded" in helm("test", "team", "--timeout", "3m")
     assert "already" in helm("install", "second", chart, "--values", str(VALUES), fails=True)
     made = ask("team-mlflow", "experiments/create", {"name": "before"})["experiment_id"]
     password = api.read_namespaced_secret("team-mlflow-login", PLACE).data

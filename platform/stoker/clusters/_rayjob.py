@@ -37,6 +37,10 @@ JOB = "stoker.dev/job"
 USER = 10001
 """Above the users of a node."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the submitter's pod must reach the dashboard, with Ray's token
+AGENT_PORT = 52365
+"""Of Ray's agent on each node, whose health KubeRay asks for, too."""
+PROBES = {"readinessProbe": 10, "livenessProbe": 120}
+"""How often in a row a pod may not answer. As KubeRay has them: a busy node is slow to answer, and not to be killed."""
 DEADLINE_SLACK_S = 900
 """The driver itself ends a run whose time is over, with a checkpoint; Kubernetes steps in where it does not."""
 
@@ -206,6 +210,9 @@ class _Pods:
         }
         if name == "ray-job-submitter":
             return container
+        for probe, failures in PROBES.items():
+            container[probe] = {"httpGet": {"path": "/api/healthz", "port": AGENT_PORT}, "periodSeconds": 5}
+            container[probe] |= {"initialDelaySeconds": 10, "timeoutSeconds": 5, "failureThreshold": failures}
         container["volumeMounts"].append({"name": "home", "mountPath": HOME})
         if profile.storage_claim:
             container["volumeMounts"].append({"name": "storage", "mountPath": VOLUME})
