@@ -1,0 +1,224 @@
+"""What the chart renders, by Helm itself; tests/cluster installs it."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stoker import __version__
+from stoker.clusters.profile import Profile
+
+ROOT = Path(__file__).parents[2]
+HELM = os.environ.get("HELM") or shutil.which("helm")
+EXAMPLES = sorted((ROOT / "k8s").glob("values-*.yaml"))
+KUEUE = {
+    "kueue": {
+        "flavors": [{"name": "gpu", "nodeLabels": {"pool": "gpu"}}],
+        "queues": [{"name": "team-a", "cohort": "all", "quota": {"gpu": {"cpu": 8, "nvidia.com/gpu": 4}}}],
+        "priorities": {"high": 10},
+    }
+}
+MANY = {"mlflow": {"replicas": 2, "backendStore": {"existingSecret": "db"}, "artifacts": {"s3": "s3://b/mlflow"}}}
+
+pytestmark = pytest.mark.skipif(HELM is None, reason="there is no helm on this machine")
+
+
+@pytest.fixture(scope="module")
+def chart(tmp_path_factory):
+    """The chart without its dependency, which is fetched where there is a network."""
+    folder = tmp_path_factory.mktemp("chart") / "stoker"
+    shutil.copytree(ROOT / "helm" / "stoker", folder)
+    description = (folder / "Chart.yaml").read_text()
+    (folder / "Chart.yaml").write_text(description[: description.index("dependencies:")])
+    return folder
+
+
+@pytest.fixture
+def render(chart, tmp_path):
+    """Render the chart with values; return its objects."""
+
+    def objects(values=None, *apis, file=None):
+        path = tmp_path / "values.yaml"
+        path.write_text(yaml.safe_dump(values or {}))
+        served = [option for api in apis for option in ("--api-versions", api)]
+        command = [HELM, "template", "team", str(chart), "--namespace", "ml", "--values", str(file or path), *served]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise ValueError(done.stderr)
+        return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+    return objects
+
+
+def of(objects, kind, name=None):
+    return [each for each in objects if each["kind"] == kind and name in (None, each["metadata"]["name"])]
+
+
+def pod_specs(objects):
+    """Find every pod that the chart makes, with its labels."""
+    for each in objects:
+        if each["kind"] in ("Deployment", "Job"):
+            template = each["spec"]["template"]
+            yield template["metadata"]["labels"], template["spec"]
+        if each["kind"] == "RayCluster":
+            groups = [each["spec"]["headGroupSpec"], *each["spec"]["workerGroupSpecs"]]
+            yield from ((group["template"]["metadata"]["labels"], group["template"]["spec"]) for group in groups)
+
+
+def test_helm_finds_nothing_to_say_of_it(chart):
+    done = subprocess.run([HELM, "lint", "--strict", str(chart)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_chart_and_the_package_are_of_one_version():
+    description = yaml.safe_load((ROOT / "helm" / "stoker" / "Chart.yaml").read_text())
+    assert description["appVersion"] == __version__
+
+
+def test_every_pod_passes_the_restricted_level_and_has_no_token_by_itself(render):
+    found = list(pod_specs(render({"sharedCluster": {"enabled": True}})))
+    assert len(found) == 5
+    for _, spec in found:
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"]
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            security = container["securityContext"]
+            assert (security["allowPrivilegeEscalation"], security["readOnlyRootFilesystem"]) == (False, True)
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_policies_select_every_pod_for_both_ways(render):
+    objects = render({"sharedCluster": {"enabled": True}})
+    policies = [each["spec"] for each in of(objects, "NetworkPolicy")]
+    for labels, _ in pod_specs(objects):
+        mine = [p for p in policies if p["podSelector"]["matchLabels"].items() <= labels.items()]
+        assert {way for policy in mine for way in policy["policyTypes"]} == {"Ingress", "Egress"}, labels
+
+
+def test_nothing_is_reachable_from_outside_unless_asked(render):
+    objects = render({"sharedCluster": {"enabled": True}})
+    assert not of(objects, "Ingress")
+    assert {each["spec"].get("type", "ClusterIP") for each in of(objects, "Service")} == {"ClusterIP"}
+    asked = {
+        "enabled": True,
+        "host": "mlflow.example.com",
+        "tls": {"secretName": "cert"},
+        "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}],
+    }
+    objects = render({"mlflow": {"ingress": asked}})
+    (ingress,) = of(objects, "Ingress")
+    assert ingress["spec"]["tls"] == [{"hosts": ["mlflow.example.com"], "secretName": "cert"}]
+    (server,) = of(objects, "Deployment")
+    (hosts,) = [each for each in server["spec"]["template"]["spec"]["containers"][0]["command"] if "hosts" in each]
+    assert "mlflow.example.com,mlflow.example.com:443" in hosts
+    assert "team-mlflow.ml:5000" in hosts
+
+
+def test_secrets_come_as_files_and_stand_in_no_configmap(render):
+    objects = render({"jobs": {"environmentSecret": "s3"}, **MANY})
+    for _, spec in pod_specs(objects):
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert "envFrom" not in container
+            assert all("secretKeyRef" not in each.get("valueFrom", {}) for each in container.get("env", []))
+    (server,) = of(objects, "Deployment")
+    (volume,) = [each for each in server["spec"]["template"]["spec"]["volumes"] if each["name"] == "secrets"]
+    files = [item["path"] for source in volume["projected"]["sources"] for item in source["secret"].get("items", [])]
+    assert {"DATABASE", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"} <= set(files)
+    assert not any("password" in str(each["data"]).lower() for each in of(objects, "ConfigMap"))
+
+
+def test_the_client_reads_the_profile(render):
+    values = {
+        "image": {"digest": "sha256:" + "a" * 64, "pullSecrets": [{"name": "registry"}]},
+        "jobs": {"storage": {"s3": "s3://b/runs"}, "queue": "team-a", "environmentSecret": "s3"},
+    }
+    (found,) = of(render(values), "ConfigMap", "stoker-profile")
+    profile = Profile.model_validate(yaml.safe_load(found["data"]["profile.yaml"]))
+    assert profile.image == "stoker@sha256:" + "a" * 64
+    assert (profile.storage, profile.storage_claim, profile.queue) == ("s3://b/runs", "", "team-a")
+    assert profile.environment_secrets == ["team-mlflow-login", "s3"]
+    assert (profile.image_pull_secrets, profile.version) == (["registry"], __version__)
+    (found,) = of(render(), "ConfigMap", "stoker-profile")
+    assert Profile.model_validate(yaml.safe_load(found["data"]["profile.yaml"])).storage_claim == "team-runs"
+
+
+def test_rights_are_those_that_are_needed(render):
+    roles = {each["metadata"]["name"]: each["rules"] for each in of(render(), "Role")}
+    assert roles["stoker-job"] == [{"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["get", "patch"]}]
+    for rule in roles["stoker-submitter"]:
+        assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
+        assert "pods/exec" not in rule["resources"]
+        if "secrets" in rule["resources"]:
+            assert (rule["verbs"], rule["resourceNames"]) == (["get"], ["team-mlflow-login"])
+    assert not of(render(), "ClusterRole")
+    subject = {"kind": "Group", "name": "ml", "apiGroup": "rbac.authorization.k8s.io"}
+    (binding,) = of(render({"submitters": [subject]}), "RoleBinding", "stoker-submitter")
+    assert binding["subjects"] == [subject]
+
+
+@pytest.mark.parametrize(("api", "cohort"), [("v1beta1", "cohort"), ("v1beta2", "cohortName")])
+def test_queues_are_made_where_kueue_is_served_and_in_its_words(render, api, cohort):
+    assert not of(render(KUEUE), "ClusterQueue")
+    objects = render(KUEUE, f"kueue.x-k8s.io/{api}")
+    (queue,) = of(objects, "ClusterQueue")
+    assert queue["apiVersion"] == f"kueue.x-k8s.io/{api}"
+    assert queue["spec"][cohort] == "all"
+    (group,) = queue["spec"]["resourceGroups"]
+    assert group["coveredResources"] == ["cpu", "nvidia.com/gpu"]
+    assert group["flavors"][0]["resources"][1] == {"name": "nvidia.com/gpu", "nominalQuota": "4"}
+    assert [each["metadata"]["name"] for each in of(objects, "LocalQueue")] == ["team-a"]
+    assert [each["value"] for each in of(objects, "WorkloadPriorityClass")] == [10]
+
+
+def test_limits_budget_and_monitor_are_there_when_wanted(render):
+    plain = render({}, "monitoring.coreos.com/v1")
+    for kind in ("ResourceQuota", "LimitRange", "PodDisruptionBudget", "ServiceMonitor", "RayCluster"):
+        assert not of(plain, kind)
+    jobs = {"quota": {"requests.nvidia.com/gpu": 8}, "limits": [{"type": "Container", "max": {"memory": "64Gi"}}]}
+    monitored = {"mlflow": {**MANY["mlflow"], "serviceMonitor": {"enabled": True}}, "jobs": jobs}
+    found = render(monitored, "monitoring.coreos.com/v1")
+    assert of(found, "ResourceQuota")[0]["spec"]["hard"] == {"requests.nvidia.com/gpu": "8"}
+    for kind in ("LimitRange", "PodDisruptionBudget", "ServiceMonitor"):
+        assert len(of(found, kind)) == 1
+    assert not of(render(monitored), "ServiceMonitor")
+    assert not of(render(MANY), "PersistentVolumeClaim", "team-mlflow")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"mlfow": {}}, "mlfow"),
+        ({"mlflow": {"worker": 2}}, "worker"),
+        ({"mlflow": {"workers": 0}}, "minimum"),
+        ({"image": {"digest": "abc"}}, "digest"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"jobs": {"worker": {"cpus": 2, "memory": "4Gi"}}}, "memory"),
+        ({"jobs": {"storage": {"s3": "bucket"}}}, "s3"),
+        ({"submitters": [{"kind": "Robot", "name": "x"}]}, "kind"),
+        ({"mlflow": {"replicas": 2}}, "replicas cannot share SQLite"),
+        ({"mlflow": {"ingress": {"enabled": True}}}, "host is empty"),
+        ({"mlflow": {"ingress": {"enabled": True, "host": "a.b"}}}, "passwords pass this ingress"),
+        ({"kueue": {"queues": [{"name": "q", "quota": {"gpu": {"cpu": 1}}}]}}, "not in kueue.flavors"),
+    ],
+)
+def test_a_mistake_in_the_values_is_refused(render, values, words):
+    with pytest.raises(ValueError, match=words):
+        render(values)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_render(render, file):
+    objects = render(file=file)
+    (found,) = of(objects, "ConfigMap", "stoker-profile")
+    assert Profile.model_validate(yaml.safe_load(found["data"]["profile.yaml"])).image.startswith(
+        "registry.example.com"
+    )
+
+
+def test_the_operators_keys_and_the_operators_own_absence_are_taken(render):
+    assert render({"kuberay-operator": {"enabled": False, "image": {"tag": "v1.6.2"}}, "global": {"a": 1}})
