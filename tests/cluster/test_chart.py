@@ -34,6 +34,7 @@ def chart(api, until):
     api.create_namespace({"metadata": {"name": PLACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
     yield folder
     api.delete_namespace(PLACE)
+    until(lambda: PLACE not in [each.metadata.name for each in api.list_namespace().items], "end of the namespace", 120)
 
 
 @pytest.fixture
