@@ -3,7 +3,10 @@
 import concurrent.futures
 import shutil
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_run_that_rests_goes_on_in_the_same_record(home, mlflow, steps_of, long_job, until):
     run = home.submit(long_job)
     until(lambda: home.going(run)["checkpoint_step"] > 100, "a checkpoint")
@@ -21,6 +24,7 @@ def test_a_run_that_rests_goes_on_in_the_same_record(home, mlflow, steps_of, lon
     assert len(steps) == len(set(steps))
 
 
+@pytest.mark.slow
 def test_the_client_may_vanish_and_the_run_outlives_its_rayjob_in_the_record(home, objects, jobs, namespace, until):
     run = home.submit(jobs / "digits-mlp.yaml", "--set", "training.epochs=2")
     forgotten = home.folder(run).status()
@@ -40,6 +44,7 @@ def test_the_client_may_vanish_and_the_run_outlives_its_rayjob_in_the_record(hom
     assert "accuracy" in home.stoker("evaluate", run)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_gone_at_once_and_its_page_says_so(home, mlflow, kube, long_job, until):
     run = home.submit(long_job)
     until(lambda: home.going(run)["mlflow_run"], "a page")
@@ -71,6 +76,7 @@ def test_many_submits_with_one_key_from_two_homes_make_one_run(home, another_hom
     assert f"the key 'nightly' is that of {run}, which has another job" in message
 
 
+@pytest.mark.slow
 def test_somebody_elses_run_is_found_shown_and_ended(home, another_home, long_job):
     run = home.submit(long_job)
     assert run in another_home.stoker("ls", "--everyone")

@@ -5,7 +5,7 @@ import time
 import pytest
 from kubernetes import client
 
-OPERATOR = "app.kubernetes.io/name=kuberay-operator"
+OPERATOR = "app.kubernetes.io/component=kuberay-operator"
 TIMED = """
 name: timed
 task: image-classification
@@ -26,7 +26,9 @@ def test_operator_mlflow_and_api_server_go_and_come_while_a_run_trains(
 ):
     run = home.submit(job(TIMED))
     until(lambda: home.going(run)["checkpoint_step"] > 100, "a checkpoint")
-    for pod in api.list_pod_for_all_namespaces(label_selector=OPERATOR).items:
+    operators = api.list_pod_for_all_namespaces(label_selector=OPERATOR).items
+    assert operators
+    for pod in operators:
         api.delete_namespaced_pod(pod.metadata.name, pod.metadata.namespace)
     (server,) = apps.list_namespaced_deployment(namespace, label_selector="app.kubernetes.io/name=stoker").items
     apps.patch_namespaced_deployment_scale(server.metadata.name, namespace, {"spec": {"replicas": 0}})

@@ -114,6 +114,7 @@ def test_a_cluster_that_does_not_answer_is_said(home, job, kubeconfig):
     assert "cluster 'test' does not answer" in home.stoker("submit", str(job(TINY)), code=4)
 
 
+@pytest.mark.slow
 def test_the_charts_role_is_enough_for_a_submitter(home, job, kubeconfig, account):
     kubeconfig(user={"token": account("somebody", role="stoker-submitter")})
     run = home.submit(job(TINY), "--key", "role")

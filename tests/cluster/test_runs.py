@@ -5,7 +5,7 @@ import pytest
 SHORT = ("--set", "training.epochs=6", "--set", "training.precision=fp32")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_cnn_scores_as_it_does_on_this_machine_and_its_model_is_registered(home, mlflow, jobs, workers):
     name = f"digits-test-{workers}"
     more = ("--set", f"resources.workers={workers}", "--set", f"tracking.register={name}")
@@ -41,6 +41,7 @@ def test_a_killed_worker_and_a_killed_head_cost_no_metric(
     assert mlflow("runs/get", run_id=shown["mlflow_run"])["run"]["info"]["status"] == "FINISHED"
 
 
+@pytest.mark.slow
 def test_the_users_own_network_goes_along(home, jobs):
     run = home.submit(jobs / "digits-custom.yaml", "--set", "training.epochs=2")
     assert home.json("wait", run)["state"] == "SUCCEEDED"

@@ -70,6 +70,7 @@ def outsider(api, kube, until):
         api.delete_namespaced_pod(name, "default")
 
 
+@pytest.mark.slow
 def test_nobody_without_a_login_gets_anything(home, kube, long_job, namespace, outsider, until):
     run = home.submit(long_job)
     until(lambda: home.going(run)["checkpoint_step"], "a checkpoint")
