@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stoker.datasets.inspection import csv_delimiter, infer_format, inspect
-from stoker.spec.dataset import Dataset
+from stoker.datasets.inspection import csv_delimiter, infer_format, inspect, inspect_elsewhere
+from stoker.spec.dataset import Columns, Dataset
 from stoker.spec.task import TaskName
 
 TABLE: TaskName = "tabular-classification"
@@ -202,3 +202,14 @@ def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: 
     (tmp_path / "a.csv").write_text("x,y\n1,a\n2,b\n")
     dataset = Dataset.model_validate({"source": "~/a.csv", "columns": {"label": "y"}})
     assert inspect(None, dataset, "tabular-classification") == []
+
+
+def test_what_this_machine_has_not_a_cluster_may_have(tmp_path):
+    def found(source):
+        dataset = Dataset(source=str(source), columns=Columns(label="b"))
+        return inspect_elsewhere(None, dataset, "tabular-classification")
+
+    assert found("/nowhere/at/all.csv") == []
+    assert "does not exist" in found("nowhere.csv")[0].message
+    (tmp_path / "t.csv").write_text("a,c\n1,2\n")
+    assert "no column 'b'" in found(tmp_path / "t.csv")[0].message

@@ -26,18 +26,19 @@ def load(session: Session, job: str, sets: Sequence[str]) -> "LoadedJob":
         JobError: the file must change.
 
     """
-    from stoker.datasets.inspection import inspect
+    from stoker.datasets.inspection import inspect, inspect_elsewhere
     from stoker.spec.loading import load_job, parse_job
     from stoker.spec.yaml_marks import SIZE_LIMIT, decode
 
+    look = inspect_elsewhere if session.remote else inspect
     if job == "-":
         text = decode(sys.stdin.buffer.read(SIZE_LIMIT + 1), STANDARD_INPUT)
-        loaded = parse_job(text, STANDARD_INPUT, sets, inspect)
+        loaded = parse_job(text, STANDARD_INPUT, sets, look)
     elif job.startswith(("run:", "@")):
         folder = session.find(job)  # of a run the resolved file, so that it is repeated
-        loaded = load_job(folder.resolved if folder.resolved.exists() else folder.job, sets, inspect, folder.code)
+        loaded = load_job(folder.resolved if folder.resolved.exists() else folder.job, sets, look, folder.code)
     else:
-        loaded = load_job(_existing(job), sets, inspect)
+        loaded = load_job(_existing(job), sets, look)
     return _with_weights(session, loaded)
 
 

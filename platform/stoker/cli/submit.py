@@ -86,6 +86,10 @@ def start(session: Session, loaded: "LoadedJob", origin: Origin, form: str) -> R
 
     """
     if session.remote:
+        source = loaded.job.dataset.source
+        if source.startswith("/"):
+            place = "its pods must find the data there, too: in the image, or on a volume"
+            click.echo(f"note: dataset.source is {source}; {place}", err=True)
         return session.there.submit(loaded.job, origin)
     if loaded.job.tracking != "none":
         require_tracking(session.settings)

@@ -47,6 +47,14 @@ def inspect(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> 
         return [Problem("dataset.source", f"'{dataset.source}' is not UTF-8 text; save it as UTF-8")]
 
 
+def inspect_elsewhere(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> list[Problem]:
+    """Look at the data of a job that runs on a cluster, which may have what this machine has not."""
+    found = job.dataset if job else dataset
+    if found is not None and found.source.startswith("/") and not Path(found.source).exists():
+        return []
+    return inspect(job, dataset, task)
+
+
 def infer_format(path: str | Path) -> Format | None:
     """Tell the format from the name of a file or the content of a folder; None if it is not plain."""
     path = Path(path)
