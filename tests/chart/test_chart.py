@@ -17,7 +17,9 @@ EXAMPLES = sorted((ROOT / "k8s").glob("values-*.yaml"))
 KUEUE = {
     "kueue": {
         "flavors": [{"name": "gpu", "nodeLabels": {"pool": "gpu"}}],
-        "queues": [{"name": "team-a", "cohort": "all", "quota": {"gpu": {"cpu": 8, "nvidia.com/gpu": 4}}}],
+        "queues": [
+            {"name": "team-a", "cohort": "all", "quota": {"gpu": {"cpu": 8, "memory": "64Gi", "nvidia.com/gpu": 4}}}
+        ],
         "priorities": {"high": 10},
     }
 }
@@ -100,6 +102,19 @@ def test_policies_select_every_pod_for_both_ways(render):
         assert {way for policy in mine for way in policy["policyTypes"]} == {"Ingress", "Egress"}, labels
 
 
+def test_no_peers_are_nobody_and_not_everybody(render):
+    nobody = {key: [] for key in ("dns", "operator", "apiServer", "https", "database")}
+    objects = render({"networkPolicy": nobody, **MANY})
+    rules = [
+        rule
+        for each in of(objects, "NetworkPolicy")
+        for way in ("ingress", "egress")
+        for rule in each["spec"].get(way) or []
+    ]
+    assert rules
+    assert all(rule.get("from") or rule.get("to") for rule in rules)
+
+
 def test_nothing_is_reachable_from_outside_unless_asked(render):
     objects = render({"sharedCluster": {"enabled": True}})
     assert not of(objects, "Ingress")
@@ -117,6 +132,10 @@ def test_nothing_is_reachable_from_outside_unless_asked(render):
     (hosts,) = [each for each in server["spec"]["template"]["spec"]["containers"][0]["command"] if "hosts" in each]
     assert "mlflow.example.com,mlflow.example.com:443" in hosts
     assert "team-mlflow.ml:5000" in hosts
+    assert (
+        "--cors-allowed-origins=https://mlflow.example.com"
+        in server["spec"]["template"]["spec"]["containers"][0]["command"]
+    )
 
 
 def test_secrets_come_as_files_and_stand_in_no_configmap(render):
@@ -169,8 +188,8 @@ def test_queues_are_made_where_kueue_is_served_and_in_its_words(render, api, coh
     assert queue["apiVersion"] == f"kueue.x-k8s.io/{api}"
     assert queue["spec"][cohort] == "all"
     (group,) = queue["spec"]["resourceGroups"]
-    assert group["coveredResources"] == ["cpu", "nvidia.com/gpu"]
-    assert group["flavors"][0]["resources"][1] == {"name": "nvidia.com/gpu", "nominalQuota": "4"}
+    assert group["coveredResources"] == ["cpu", "memory", "nvidia.com/gpu"]
+    assert group["flavors"][0]["resources"][2] == {"name": "nvidia.com/gpu", "nominalQuota": "4"}
     assert [each["metadata"]["name"] for each in of(objects, "LocalQueue")] == ["team-a"]
     assert [each["value"] for each in of(objects, "WorkloadPriorityClass")] == [10]
 
@@ -203,7 +222,8 @@ def test_limits_budget_and_monitor_are_there_when_wanted(render):
         ({"mlflow": {"replicas": 2}}, "replicas cannot share SQLite"),
         ({"mlflow": {"ingress": {"enabled": True}}}, "host is empty"),
         ({"mlflow": {"ingress": {"enabled": True, "host": "a.b"}}}, "passwords pass this ingress"),
-        ({"kueue": {"queues": [{"name": "q", "quota": {"gpu": {"cpu": 1}}}]}}, "not in kueue.flavors"),
+        ({"kueue": {"queues": [{"name": "q", "quota": {"gpu": {"cpu": 1}}}]}}, "memory"),
+        ({"kueue": {"queues": [{"name": "q", "quota": {"gpu": {"cpu": 1, "memory": 1}}}]}}, "not in kueue.flavors"),
     ],
 )
 def test_a_mistake_in_the_values_is_refused(render, values, words):

@@ -73,7 +73,7 @@ def test_only_the_head_has_a_token_and_nothing_is_computed_there():
     assert not any(pod["spec"]["automountServiceAccountToken"] for pod in (submitter, head, worker))
     with_token = [any(volume["name"] == "token" for volume in p["spec"]["volumes"]) for p in (submitter, head, worker)]
     assert with_token == [False, True, False]
-    assert head["spec"]["serviceAccountName"] == "stoker-job"
+    assert {pod["spec"]["serviceAccountName"] for pod in (submitter, head, worker)} == {"stoker-job"}
     assert manifest["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     assert manifest["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
 

@@ -126,7 +126,7 @@ class _Pods:
         self._job = job
         self._profile = profile
         self._image = image
-        self._labels = labels_of(header)
+        self._labels = {**profile.pod_labels, **labels_of(header)}
         self._run = header.id
         self._reopen = reopen
         self._inputs = inputs
@@ -150,8 +150,7 @@ class _Pods:
             container["env"].append({"name": REOPEN, "value": self._reopen})
         container["volumeMounts"].append({"name": "inputs", "mountPath": INPUTS, "readOnly": True})
         container["volumeMounts"].append({"name": "token", "mountPath": TOKEN, "readOnly": True})
-        account = {"serviceAccountName": self._profile.service_account}
-        return self._template([container], [*self._volumes(), self._inputs, _token()], **account)
+        return self._template([container], [*self._volumes(), self._inputs, _token()])
 
     def worker(self) -> Manifest:
         """Describe the pod of one worker."""
@@ -181,6 +180,7 @@ class _Pods:
                 "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
+            "serviceAccountName": self._profile.service_account,  # with it the cloud's identity, and no token
             "containers": containers,
             "volumes": volumes,
             **more,

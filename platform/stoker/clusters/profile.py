@@ -67,5 +67,8 @@ class Profile(Section):
     pod: dict[str, Any] = Field({})
     """Laid over the spec of every pod: tolerations, node selectors, security settings."""
 
+    pod_labels: dict[str, str] = Field({})
+    """Further labels of every pod."""
+
     job_pod: list[str] = Field(["nodeSelector", "tolerations", "affinity", "topologySpreadConstraints"])
     """Keys of a pod's spec that jobs may set, too (`environment.pod`); those of `pod` win."""
