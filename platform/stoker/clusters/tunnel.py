@@ -11,6 +11,8 @@ from kubernetes import client, stream
 
 HOST = "127.0.0.1"
 PIECE_BYTES = 1 << 16
+PROXY = "Kubernetes port forward proxy"
+"""How the library calls its threads."""
 
 
 @contextmanager
@@ -30,7 +32,7 @@ def tunnel(api: Any, namespace: str, pod: str, port: int, local: int = 0) -> Ite
     """
     way = _Way(client.CoreV1Api(api), namespace, pod, port)
     way.open()
-    with socket.create_server((HOST, local)) as listener:
+    with _quiet_ends(), socket.create_server((HOST, local)) as listener:
         listening = threading.Thread(target=_accept, args=(listener, way), name="tunnel", daemon=True)
         listening.start()
         try:
@@ -60,6 +62,23 @@ class _Way:
             self.open()
         ready, self._ready = self._ready, None
         return ready
+
+
+@contextmanager
+def _quiet_ends() -> Iterator[None]:
+    """Keep the library from showing a traceback where somebody hangs up."""
+    shown = threading.excepthook
+
+    def hook(told: threading.ExceptHookArgs) -> None:
+        ours = told.thread is not None and told.thread.name.startswith(PROXY)
+        if not (ours and isinstance(told.exc_value, OSError)):
+            shown(told)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = shown
 
 
 def _accept(listener: socket.socket, way: _Way) -> None:
