@@ -150,7 +150,7 @@ def _show_success(folder: RunFolder, record: RunRecord, settings: Settings) -> N
     click.echo()
     if folder.model.exists() or record.status.model_uri:
         click.echo(f"model: {folder.model if folder.model.exists() else record.status.model_uri}")
-    if link := run_link(record, settings):
+    if link := "" if record.header.cluster else run_link(record, settings):
         click.echo(f"page:  {link}")
 
 
