@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import Any
 
 from kubernetes import client, config
@@ -57,7 +58,11 @@ class KubeApi:
         with self.said():
             self._client = self._new_client()
         self._objects: Any = client.CustomObjectsApi(self._client)
-        self._core: Any = client.CoreV1Api(self._client)
+
+    @cached_property
+    def _core(self) -> Any:
+        """Pods, events and the like: it takes a second to load, so a submission does without."""
+        return client.CoreV1Api(self._client)
 
     def profile(self) -> Profile:
         """Read what the administrator says.
@@ -79,8 +84,7 @@ class KubeApi:
     def config_map(self, name: str) -> dict[str, str] | None:
         """Read a ConfigMap's data; None where there is none of this name."""
         with self.said(), _none_is_fine():
-            found = self._core.read_namespaced_config_map(name, self.namespace, _request_timeout=TIMEOUT_S)
-            return dict(found.data or {})
+            return dict(self._ask("GET", f"/{name}").get("data") or {})
         return None
 
     def lacking(self) -> list[str]:
@@ -123,9 +127,7 @@ class KubeApi:
         try:
             for each in inputs:
                 with self.said():
-                    self._core.create_namespaced_config_map(
-                        self.namespace, owned_by(each, created), _request_timeout=TIMEOUT_S
-                    )
+                    self._ask("POST", "", owned_by(each, created))
         except BaseException:  # or its pods would wait for ever
             self.delete(rayjob["metadata"]["name"])
             raise
@@ -257,6 +259,19 @@ class KubeApi:
         )
         made.configuration.retries = 0  # a cluster that does not answer is said so at once; who follows asks again
         return client.ApiClient(made.configuration)
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask for a ConfigMap as plain JSON."""
+        request = self._client.param_serialize(
+            method=method,
+            resource_path=f"/api/v1/namespaces/{self.namespace}/configmaps{path}",
+            header_params={"Accept": "application/json", "Content-Type": "application/json"},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        answer = self._client.call_api(*request, _request_timeout=TIMEOUT_S)
+        answer.read()
+        return self._client.response_deserialize(answer, {"2XX": "object"}).data
 
     def _create(self, rayjob: dict[str, Any], **options: str) -> Any:
         with self.said():
