@@ -52,6 +52,12 @@ def test_with_the_last_cluster_the_word_goes_and_with_the_default_its_name():
     assert yaml.safe_load(without_cluster(text, "prod")) == {"home": "/x"}
 
 
+@pytest.mark.parametrize("name", ["no", "1", "prod"])
+@pytest.mark.parametrize("before", ["", "---\nhome: /x\n", "home: /x\n"])
+def test_a_default_is_text_whatever_it_looks_like(name, before):
+    assert yaml.safe_load(with_default(before, name)) == {**(yaml.safe_load(before) or {}), "cluster": name}
+
+
 def test_what_is_written_in_one_line_is_left_alone():
     with pytest.raises(JobError, match="is written in one line"):
         with_cluster("clusters: {lab: {namespace: lab}}\n", "new", {})

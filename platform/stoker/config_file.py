@@ -76,7 +76,11 @@ def without_cluster(text: str, name: str) -> str:
 def with_default(text: str, name: str) -> str:
     """Let new runs go to a cluster."""
     before = _entry(text, "cluster")
-    return f"cluster: {name}\n{_without(text, before) if before else text}"
+    import yaml
+
+    rest = _without(text, before) if before else text
+    head, begin, body = rest.partition("---\n") if rest.startswith("---\n") else ("", "", rest)
+    return f"{head}{begin}{yaml.safe_dump({'cluster': name})}{body}"
 
 
 def _entry(text: str, key: str) -> tuple[Any, Any] | None:

@@ -4,7 +4,8 @@ StokerError
 ├── JobError          edit the job file: every problem of it at once, each with its place
 ├── NotFound          name another run, file or key
 ├── ClusterError      the operator's turn: a machine, a server or a disk refuses
-│   └── Unreachable   a server does not answer, or does not let us in
+│   ├── Unreachable   a server does not answer
+│   └── NoEntry       a server does not let us in
 ├── StorageError      a folder or bucket refuses to keep or to give; its cause says whose turn it is
 ├── Damaged           what lies in storage is not what was put there
 ├── TrainingFailed    read the log: the run ended with a cause
@@ -57,7 +58,13 @@ class ClusterError(StokerError):
 
 
 class Unreachable(ClusterError):
-    """A cluster or a tracking server does not answer, or does not let us in."""
+    """A cluster or a tracking server does not answer."""
+
+    exit_code = 4
+
+
+class NoEntry(ClusterError):
+    """A server does not know us, or does not allow it; to ask again would not help."""
 
     exit_code = 4
 

@@ -230,6 +230,49 @@ def test_each_line_of_the_log_comes_once_and_none_of_rays_own(cluster, api, run)
     assert run.log.read_text() == "first\nsecond\nthird\n"
 
 
+def test_a_progress_bar_in_the_log_harms_nothing(cluster, api, run):
+    name = run.path.name
+    bar = "2026-01-01T01:00:00.5Z 10%|#  |\rDownloading: 20%|##  |\x0c\u2028x\n"
+    api.printed[f"{name}/1"] = f"{bar}unable to retrieve container logs for containerd://0\n"
+    cluster.fetch_log(run)
+    api.printed[f"{name}/1"] += "2026-01-01T01:00:01Z second\n"
+    cluster.fetch_log(run)
+    assert run.log.read_bytes().split(b"\n")[-2:] == [b"second", b""]
+    (run.path / ".log.until").write_text("nonsense")
+    cluster.fetch_log(run)
+
+
+def test_a_run_that_another_home_resumed_is_not_deleted_as_an_old_one(cluster, api, run):
+    name = run.path.name
+    api.says(name, "Failed", RunStatus(State.FAILED, cause="HANG", attempt=1))
+    assert cluster.refresh(run).state is State.FAILED
+    api.says(name, "Running", RunStatus(State.RUNNING, attempt=2))
+    with pytest.raises(NotFound, match="its driver lives"):
+        cluster.resume(run)
+    assert name in api.jobs
+    api.says(name, "Failed", RunStatus(State.FAILED, cause="HANG", attempt=2))
+    assert cluster.refresh(run).state is State.FAILED
+    api.down = True
+    assert cluster.refresh(run).state is State.FAILED
+
+
+def test_a_key_of_another_job_is_refused_however_often_it_is_tried(cluster, api, tmp_path):
+    origin = Origin(key="nightly", run="digits-aaaaaaaa")
+    cluster.submit(parse_job(JOB, "digits.yaml").job, origin)
+    other = KubernetesCluster(Settings(tmp_path / "b", "", cluster="test"), ClusterSettings("test"), api)
+    for _ in range(2):
+        with pytest.raises(JobError, match="which has another job"):
+            other.submit(parse_job(JOB, "digits.yaml", ["training.epochs=3"]).job, origin)
+        assert not list((tmp_path / "b").glob("runs/*"))
+
+
+def test_a_run_that_waits_for_its_place_again_ends_without_a_driver(cluster, api, run):
+    api.says(run.path.name, "Suspended", RunStatus(State.RUNNING, attempt=1))
+    assert cluster.refresh(run).state is State.QUEUED
+    cluster.cancel(run)
+    assert (run.status().state, api.jobs) == (State.CANCELLED, {})
+
+
 def test_who_follows_asks_a_silent_cluster_again(cluster, api, run):
     seen = []
     for record in cluster.follow(run, every_s=0):

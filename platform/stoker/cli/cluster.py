@@ -7,7 +7,7 @@ import click
 from stoker.cli.session import Session, examples, format_option, session_object
 from stoker.cli.tables import fields_text, print_json, table_text
 from stoker.config_file import add_cluster, config_path, remove_cluster
-from stoker.errors import JobError, NotFound, Problem, Unreachable
+from stoker.errors import JobError, NoEntry, NotFound, Problem
 from stoker.settings import HERE, ClusterSettings, RayClusterSettings, Settings
 
 HEAD = ("cluster", "where", "")
@@ -121,7 +121,7 @@ def _reach_kubernetes(settings: ClusterSettings) -> list[tuple[str, str]]:
     api = KubeApi(settings)
     profile = api.profile()
     if lacking := api.lacking():
-        raise Unreachable(
+        raise NoEntry(
             f"namespace '{settings.namespace}' has the chart, but you may not {', '.join(lacking)} there; "
             "ask its administrator for the role stoker-submitter"
         )

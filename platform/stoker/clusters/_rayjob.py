@@ -41,8 +41,9 @@ AGENT_PORT = 52365
 """Of Ray's agent on each node, whose health KubeRay asks for, too."""
 PROBES = {"readinessProbe": 10, "livenessProbe": 120}
 """How often in a row a pod may not answer. As KubeRay has them: a busy node is slow to answer, and not to be killed."""
-DEADLINE_SLACK_S = 900
-"""The driver itself ends a run whose time is over, with a checkpoint; Kubernetes steps in where it does not."""
+DEADLINE_SLACK_S = 7 * 86400
+"""The driver itself ends a run whose time is over, with a checkpoint; Kubernetes, whose clock also runs while a run
+waits for its pods, steps in where nobody does."""
 
 
 def rayjob_manifest(

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from stoker.clusters.cluster import Cluster
-from stoker.errors import Unreachable
+from stoker.errors import StokerError, Unreachable
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord
 
@@ -30,8 +31,10 @@ def follow(cluster: Cluster, folder: RunFolder, every_s: float) -> Iterator[RunR
             if time.monotonic() - heard > PATIENCE_S:
                 raise
             record = folder.record()
-        yield record
         if record.state.ended:
-            cluster.fetch_log(folder)
+            with suppress(StokerError):  # how the run ended is known, with its log or without
+                cluster.fetch_log(folder)
+            yield record
             return
+        yield record
         time.sleep(max(every_s, LEAST_S))

@@ -10,11 +10,12 @@ from typing import Any
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+from pydantic import ValidationError
 from urllib3.exceptions import HTTPError
 
 from stoker.clusters._metadata import RUN_LABEL, owned_by
 from stoker.clusters.profile import Profile
-from stoker.errors import ClusterError, NotFound, Unreachable
+from stoker.errors import ClusterError, NoEntry, NotFound, Unreachable
 from stoker.settings import ClusterSettings
 
 PROFILE = "stoker-profile"
@@ -26,6 +27,8 @@ RAYJOBS = ("ray.io", "v1")
 WORKLOADS = ("v1beta2", "v1beta1")
 """Versions of Kueue's API that tell why a run waits, the newest first."""
 BAD, REFUSED, FORBIDDEN, MISSING, TAKEN = 400, 401, 403, 404, 409
+THROTTLED, BROKEN = 429, 500
+"""From a server that will soon do better."""
 NEEDED = (
     ("create", "ray.io", "rayjobs"),
     ("patch", "ray.io", "rayjobs"),
@@ -45,8 +48,7 @@ class Taken(ClusterError):
     """There is an object of this name already."""
 
 
-KINDS = {TAKEN: Taken, REFUSED: Unreachable, FORBIDDEN: Unreachable}
-"""Who is not let in does not reach it."""
+KINDS = {TAKEN: Taken, REFUSED: NoEntry, FORBIDDEN: NoEntry}
 
 
 class KubeApi:
@@ -79,7 +81,14 @@ class KubeApi:
             raise NotFound(f"{where} has no settings for runs (ConfigMap {PROFILE}); {cure}")
         import yaml
 
-        return Profile.model_validate(yaml.safe_load(found.get("profile.yaml", "")))
+        said = yaml.safe_load(found.get("profile.yaml", ""))
+        try:
+            return Profile.model_validate({key: said[key] for key in said if key in Profile.model_fields})
+        except (ValidationError, TypeError) as error:
+            reason = str(error).replace("\n", " ")
+            raise ClusterError(
+                f"the settings for runs in ConfigMap {PROFILE} are wrong: {reason}; tell the cluster's administrator"
+            ) from error
 
     def config_map(self, name: str) -> dict[str, str] | None:
         """Read a ConfigMap's data; None where there is none of this name."""
@@ -123,13 +132,19 @@ class KubeApi:
             Taken: a RayJob of this name is there.
 
         """
-        created = self._create(rayjob)
+        run = rayjob["metadata"]["name"]
+        try:
+            created = self._create(rayjob)
+        except Unreachable:  # the server may have taken it before it fell silent
+            created = self.rayjob(run)
+            if created is None:
+                raise
         try:
             for each in inputs:
                 with self.said():
                     self._ask("POST", "", owned_by(each, created))
         except BaseException:  # or its pods would wait for ever
-            self.delete(rayjob["metadata"]["name"])
+            self.delete(run)
             raise
 
     def rayjob(self, run: str) -> Any:
@@ -248,7 +263,8 @@ class KubeApi:
             raise ClusterError(f"{name}: {error}; name a context of your kubeconfig (kube_context)") from error
         except ApiException as error:
             message = f"{name} refuses: {_reason(error)}"
-            raise KINDS.get(error.status or 0, ClusterError)(message) from error
+            busy = error.status == THROTTLED or (error.status or 0) >= BROKEN
+            raise KINDS.get(error.status or 0, Unreachable if busy else ClusterError)(message) from error
         except (HTTPError, OSError) as error:
             reason = str(getattr(error, "reason", error)).rpartition(": ")[2]
             raise Unreachable(f"{name} does not answer ({reason})") from error

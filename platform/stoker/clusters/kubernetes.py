@@ -24,7 +24,7 @@ from stoker.clusters.local import Origin, new_header, require_resumable
 from stoker.clusters.pages import Pages
 from stoker.clusters.pod_logs import append_news
 from stoker.clusters.rayjob_states import run_status, why_it_waits
-from stoker.errors import ClusterError, JobError, NotFound, Problem, StokerError
+from stoker.errors import ClusterError, JobError, NotFound, Problem, StokerError, Unreachable
 from stoker.execution.contract import PROGRESS, REQUEST, STATUS
 from stoker.settings import ClusterSettings, Settings
 from stoker.spec.code import code_files
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from stoker.spec.job import Job
 
 POLL_S = 1.0
+HAS_DRIVER = (State.STARTING, State.RUNNING, State.RETRYING)
+"""Somebody is there to hear a request, once there was an attempt; what waits for pods again is ended without one."""
 
 
 class KubernetesCluster:
@@ -89,9 +91,11 @@ class KubernetesCluster:
         except Taken:
             if not origin.key:
                 raise
+            self._require_same_job(header.id, rayjob, origin.key)
             if not folder.readable():
                 folder.create(header, dump_job(job), _code(origin))
-            self._require_same_job(folder, rayjob, origin.key)
+        except Unreachable:  # it may be there all the same: whoever asks for it later will see
+            raise
         except StokerError:
             if folder.readable():  # it is not there, so it was never begun
                 _say(folder, state=State.FAILED, cause="INFRASTRUCTURE", message="the cluster did not take it")
@@ -106,10 +110,15 @@ class KubernetesCluster:
 
         """
         before = folder.status()
-        if before.state.final:
+        if before.state is State.SUCCEEDED:
             return folder.record()
-        rayjob = self.api.rayjob(folder.path.name)
-        if rayjob is None:
+        try:
+            rayjob = self.api.rayjob(folder.path.name)
+        except Unreachable:
+            if before.state.final:  # it may only have been resumed from another home since
+                return folder.record()
+            raise
+        if rayjob is None or rayjob["metadata"].get("deletionTimestamp"):
             status = self._status_of_gone(folder.header(), before)
         else:
             annotations = rayjob["metadata"].get("annotations", {})
@@ -121,6 +130,8 @@ class KubernetesCluster:
                 status = replace(status, message=self._why_it_waits(folder.path.name) or status.message)
             if status.state is State.INTERRUPTED:  # its last word may have reached MLflow alone
                 status = self._said_by_page(folder.header(), before) or status
+            if before.state.final and not said:  # the same end, or a resume whose driver has not spoken yet
+                status = before if status.state.ended else status
             if progress := annotations.get(PROGRESS):
                 folder.write_progress(Progress(**known(Progress, json.loads(progress))))
         if status != before:
@@ -160,7 +171,7 @@ class KubernetesCluster:
 
         """
         record = self._open(folder, "cancel")
-        if record.state in (State.RUNNING, State.RETRYING) or (record.status.attempt and not record.state.ended):
+        if record.state in HAS_DRIVER and record.status.attempt:
             self.api.annotate(record.id, REQUEST, "cancel")
             return ""
         return self._end(folder)
@@ -303,7 +314,7 @@ class KubernetesCluster:
         self.api.delete(header.id)
         _say(folder, state=State.CANCELLED)
         try:
-            if header.experiment and folder.status().attempt:
+            if header.experiment:
                 with self._pages() as pages:
                     pages.end(header.experiment, header.id, State.CANCELLED)
         except StokerError as error:
@@ -317,10 +328,10 @@ class KubernetesCluster:
         with self._pages() as pages:
             return pages.find(header.experiment, header.id) is not None
 
-    def _require_same_job(self, folder: RunFolder, mine: dict[str, Any], key: str) -> None:
-        theirs = self.api.rayjob(folder.path.name)
+    def _require_same_job(self, run: str, mine: dict[str, Any], key: str) -> None:
+        theirs = self.api.rayjob(run)
         if theirs is not None and theirs["metadata"]["annotations"].get(JOB) != mine["metadata"]["annotations"][JOB]:
-            message = f"the key '{key}' is that of {folder.path.name}, which has another job; choose another key"
+            message = f"the key '{key}' is that of {run}, which has another job; choose another key"
             raise JobError([Problem("", message)])
 
     def _header_of(self, rayjob: dict[str, Any]) -> RunHeader:

@@ -2,10 +2,13 @@
 
 import base64
 import json
+import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +79,7 @@ class Pages:
         if inside is None:
             raise NotFound(f"{model_uri} is not a model of Stoker")
         draft = target.with_name(f".{target.name}.new")
+        shutil.rmtree(draft, ignore_errors=True)
         for path in files:
             if path.startswith(inside):
                 self._download(uri, path, draft / path.removeprefix(inside))
@@ -94,7 +98,7 @@ class Pages:
         """List the files below a folder of artifacts."""
         place = _artifact_path(uri)
         query = urllib.parse.urlencode({"path": f"{place}/{folder}".rstrip("/")})
-        found = json.loads(self._open(f"/api/2.0/mlflow-artifacts/artifacts?{query}").read())
+        found = self._json(f"/api/2.0/mlflow-artifacts/artifacts?{query}")
         for file in found.get("files", []):
             path = f"{folder}/{file['path']}".lstrip("/")
             if file.get("is_dir"):
@@ -110,34 +114,51 @@ class Pages:
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f".{target.name}.new")
-        with draft.open("wb") as file:
+        with draft.open("wb") as file, _heard():
             while piece := answer.read(PIECE_BYTES):
                 file.write(piece)
+        if draft.stat().st_size != int(answer.headers.get("Content-Length", draft.stat().st_size)):
+            raise Unreachable(f"MLflow fell silent in the middle of {name}")  # a read that is cut short says nothing
         draft.replace(target)
         return True
 
     def _get(self, method: str, missing: dict[str, Any], **query: str) -> dict[str, Any]:
         words = f"?{urllib.parse.urlencode(query)}" if query else ""
         try:
-            return dict(json.loads(self._open(f"/api/2.0/mlflow/{method}{words}").read()))
+            return self._json(f"/api/2.0/mlflow/{method}{words}")
         except NotFound:
             return missing
 
     def _call(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
-        return dict(json.loads(self._open(f"/api/2.0/mlflow/{method}", json.dumps(body).encode()).read()))
+        return self._json(f"/api/2.0/mlflow/{method}", json.dumps(body).encode())
+
+    def _json(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+        answer = self._open(path, body)
+        with _heard():
+            return dict(json.loads(answer.read()))
 
     def _open(self, path: str, body: bytes | None = None) -> Any:
         headers = {**self._headers, **({"Content-Type": "application/json"} if body else {})}
         request = urllib.request.Request(self._address + path, body, headers)  # noqa: S310 - the address is a setting
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            return opener.open(request, timeout=TIMEOUT_S)
+            with _heard():
+                return opener.open(request, timeout=TIMEOUT_S)
         except urllib.error.HTTPError as error:
             if error.code == MISSING:
                 raise NotFound(f"MLflow has nothing at {path}") from error
             raise ClusterError(f"MLflow refuses: HTTP {error.code}") from error
-        except OSError as error:
-            raise Unreachable(f"MLflow does not answer ({getattr(error, 'reason', error)})") from error
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Say in our words that a server falls silent."""
+    try:
+        yield
+    except urllib.error.HTTPError:
+        raise
+    except (OSError, HTTPException) as error:
+        raise Unreachable(f"MLflow does not answer ({getattr(error, 'reason', error)})") from error
 
 
 def status_of(page: dict[str, Any], known: RunStatus) -> RunStatus | None:

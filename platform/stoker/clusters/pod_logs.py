@@ -10,6 +10,8 @@ from stoker.tracking.record import RunFolder
 
 CHATTER = re.compile(r"\S+ \S+\t(INFO|SUCC) (cli|sdk|job_manager)\.py:\d+ -- |Running entrypoint for job ")
 """What Ray's own client says of the job."""
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+"""Each line of a pod's log begins so; a progress bar redraws itself within one."""
 MARGIN_S = 300
 """The clock here and those there differ by less."""
 
@@ -26,12 +28,15 @@ def append_news(api: KubeApi, folder: RunFolder, pods: list[Any]) -> None:
 
     """
     place = folder.path / ".log.until"
-    until = place.read_text(encoding="utf-8") if place.exists() else ""
+    kept = place.read_text(encoding="utf-8") if place.exists() else ""
+    until = kept if TIME.match(kept) else ""
     since_s = int(time.time() - _seconds(until)) + MARGIN_S if until else None
     news, last = [], until
     for pod in sorted(pods, key=lambda pod: pod.metadata.creation_timestamp):
-        for line in api.pod_log(pod.metadata.name, since_s).splitlines():
+        for line in api.pod_log(pod.metadata.name, since_s).split("\n"):
             when, _, text = line.partition(" ")
+            if not TIME.match(when):
+                continue  # what the kubelet says of itself
             if _order(when) > _order(until):
                 if not CHATTER.match(text):
                     news.append(text)
