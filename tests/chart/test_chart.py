@@ -202,6 +202,8 @@ def test_limits_budget_and_monitor_are_there_when_wanted(render):
     monitored = {"mlflow": {**MANY["mlflow"], "serviceMonitor": {"enabled": True}}, "jobs": jobs}
     found = render(monitored, "monitoring.coreos.com/v1")
     assert of(found, "ResourceQuota")[0]["spec"]["hard"] == {"requests.nvidia.com/gpu": "8"}
+    (server,) = of(found, "Deployment")
+    assert any(",$(POD_IP):5000" in word for word in server["spec"]["template"]["spec"]["containers"][0]["command"])
     for kind in ("LimitRange", "PodDisruptionBudget", "ServiceMonitor"):
         assert len(of(found, kind)) == 1
     assert not of(render(monitored), "ServiceMonitor")
