@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import stoker
+from stoker.clusters.following import follow
 from stoker.clusters.kube_api import Taken
 from stoker.clusters.kubernetes import KubernetesCluster, require_version
 from stoker.clusters.local import Origin
@@ -275,7 +276,7 @@ def test_a_run_that_waits_for_its_place_again_ends_without_a_driver(cluster, api
 
 def test_who_follows_asks_a_silent_cluster_again(cluster, api, run):
     seen = []
-    for record in cluster.follow(run, every_s=0):
+    for record in follow(cluster, run):
         seen.append(record.state)
         api.down = len(seen) == 1
         if len(seen) == 2:

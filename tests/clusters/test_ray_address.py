@@ -19,6 +19,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stoker.clusters._ray_api import RayApi
+from stoker.clusters.following import follow
 from stoker.clusters.local import Origin
 from stoker.clusters.ray_address import RayAddressCluster, joined_log
 from stoker.errors import ClusterError, JobError, NotFound, Unreachable
@@ -192,7 +193,7 @@ def test_a_run_goes_there_with_its_code_rests_when_asked_and_comes_to_its_end(he
         cluster.pause(folder)
 
     cluster.resume(folder)
-    *_, last = cluster.follow(folder, every_s=0.2)
+    *_, last = follow(cluster, folder)
     assert last.state is State.SUCCEEDED, (last.status, folder.log.read_text())
     assert (last.status.attempt, last.status.started, last.status.checkpoint_epoch) == (2, rested.started, 80)
     assert last.status.metrics["accuracy/test"] >= 0

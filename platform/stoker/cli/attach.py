@@ -12,6 +12,7 @@ from stoker.cli.runs import phase_text, progress_text
 from stoker.cli.tables import print_json, styled
 from stoker.cli.words import duration_text, metric_text
 from stoker.clusters.cluster import Cluster
+from stoker.clusters.following import follow
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunRecord
 
@@ -76,7 +77,7 @@ def _detached(record: RunRecord) -> str:
 def _draw(cluster: Cluster, folder: RunFolder) -> RunRecord:
     with _bar() as bar:
         task = bar.add_task("starting", total=None, place="", left="", metrics="")
-        for record in cluster.follow(folder):
+        for record in follow(cluster, folder):
             progress = folder.progress()
             bar.update(
                 task,
@@ -106,7 +107,7 @@ def _bar() -> "Bar":
 
 def _tell(cluster: Cluster, folder: RunFolder) -> RunRecord:
     told, told_phase, told_at, line = Progress(), "", 0.0, ""
-    for record in cluster.follow(folder):
+    for record in follow(cluster, folder):
         progress, phase, time_s = folder.progress(), phase_text(record, folder.progress()), time.monotonic()
         patience_s = 0.0 if phase != told_phase else EPOCH_LINE_S if progress.epoch != told.epoch else LINE_S
         due = progress.step > told.step if record.state.ended else time_s - told_at >= patience_s

@@ -4,6 +4,7 @@ import io
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import click
 
@@ -12,13 +13,11 @@ from stoker.cli.session import Session, cluster_option, examples, format_option,
 from stoker.cli.tables import print_json
 from stoker.cli.words import duration_text, parse_seconds
 from stoker.clusters.cluster import Cluster
-from stoker.errors import WaitTimedOut
+from stoker.clusters.following import follow
+from stoker.errors import Unreachable, WaitTimedOut
 from stoker.execution.contract import worker_name
 from stoker.tracking.record import RunFolder, follow_lines
 from stoker.tracking.run import RunRecord
-
-POLL_S = 0.2
-CLUSTER_POLL_S = 1.0
 
 
 def parse_timeout(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
@@ -43,13 +42,13 @@ def parse_timeout(_context: click.Context, _parameter: click.Parameter, value: s
     )
 )
 @run_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@click.option("-f", "--follow", "on", is_flag=True, help="Go on until the run ends.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last lines.")
 @click.option("--rank", type=click.IntRange(min=0), help="Only what this worker printed, counted from 0.")
 @cluster_option
 @format_option
 @session_object
-def logs(session: Session, run: str, follow: bool, lines: int | None, rank: int | None, form: str) -> None:
+def logs(session: Session, run: str, on: bool, lines: int | None, rank: int | None, form: str) -> None:
     """Print what a run printed.
 
     With -o json each line is an object of its own.
@@ -58,7 +57,7 @@ def logs(session: Session, run: str, follow: bool, lines: int | None, rank: int 
     place = session.place_of(folder)
     place.fetch_log(folder)
     position = 0 if lines is None else _position_of_last(folder, lines, "" if rank is None else worker_name(rank))
-    for line in _lines(place, folder, position, follow):
+    for line in _lines(place, folder, position, on):
         if rank is None or line.startswith(f"({worker_name(rank)} "):
             _print_line(line, form)
 
@@ -96,7 +95,7 @@ def wait_for(cluster: Cluster, folder: RunFolder, timeout_s: float | None) -> Ru
 
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    for record in cluster.follow(folder, POLL_S):
+    for record in follow(cluster, folder):
         if record.state.ended:
             break
         if deadline is not None and time.monotonic() >= deadline:
@@ -105,19 +104,16 @@ def wait_for(cluster: Cluster, folder: RunFolder, timeout_s: float | None) -> Ru
     return record
 
 
-def _lines(place: Cluster, folder: RunFolder, position: int, follow: bool) -> Iterator[str]:
+def _lines(place: Cluster, folder: RunFolder, position: int, on: bool) -> Iterator[str]:
     """Yield the log from a position on; all of it is there before the last look at a run that has ended."""
-    while True:
-        ended = not follow or place.refresh(folder).state.ended
-        if follow:
-            place.fetch_log(folder)
+    for record in follow(place, folder) if on else [None]:
+        if record and not record.state.ended:
+            with suppress(Unreachable):  # asked again at the next look
+                place.fetch_log(folder)
         for line, behind in follow_lines(folder.log, position):
             position = behind
             yield line
-        if ended:
-            break
         sys.stdout.flush()
-        time.sleep(CLUSTER_POLL_S if folder.header().cluster else POLL_S)
     if rest := _rest(folder, position):
         yield rest
 

@@ -1,7 +1,6 @@
 """`ls` and `status`: what runs there are, and how one stands."""
 
 from contextlib import suppress
-from dataclasses import asdict
 
 import click
 
@@ -92,7 +91,7 @@ def _list_cluster(session: Session, newest: int | None, form: str) -> None:
     place = session.kubernetes(session.settings.cluster, "its dashboard lists its jobs")
     records = place.runs()[:newest]
     if form == "json":
-        print_json([{**asdict(record.header), **asdict(record.status)} for record in records])
+        print_json([run_json(RunFolder(record.folder), record, session.settings) for record in records])
     elif not records:
         click.echo(f"cluster '{place.name}' has no runs")
     else:

@@ -1,6 +1,5 @@
 """What every place to run can do with a run: the commands know no more of it."""
 
-from collections.abc import Iterator
 from typing import Protocol
 
 from stoker.clusters.event import Event
@@ -13,15 +12,14 @@ class Cluster(Protocol):
     """A place to run, as seen from this home."""
 
     settings: Settings
+    poll_s: float
+    """Between two looks at a run."""
 
     def refresh(self, folder: RunFolder) -> RunRecord:
         """Bring this home's folder of a run up to date, and return its record."""
 
     def fetch_log(self, folder: RunFolder) -> None:
         """Bring what the run has printed so far to its folder."""
-
-    def follow(self, folder: RunFolder, every_s: float = ...) -> Iterator[RunRecord]:
-        """Yield the run's record again and again, the last time when nobody works on it any more."""
 
     def resume(self, folder: RunFolder) -> None:
         """Let a run that did not come to its end go on, and return at once."""

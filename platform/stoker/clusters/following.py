@@ -1,4 +1,4 @@
-"""Staying with a run on a cluster, which may not answer for a while."""
+"""Staying with a run, wherever it is; a cluster may not answer for a while."""
 
 import time
 from collections.abc import Iterator
@@ -11,11 +11,9 @@ from stoker.tracking.run import RunRecord
 
 PATIENCE_S = 300.0
 """A cluster may be silent for so long."""
-LEAST_S = 1.0
-"""Between two looks, whoever looks."""
 
 
-def follow(cluster: Cluster, folder: RunFolder, every_s: float) -> Iterator[RunRecord]:
+def follow(cluster: Cluster, folder: RunFolder) -> Iterator[RunRecord]:
     """Yield a run's record again and again, the last time when nobody works on it any more, with its log.
 
     Raises:
@@ -37,4 +35,4 @@ def follow(cluster: Cluster, folder: RunFolder, every_s: float) -> Iterator[RunR
             yield record
             return
         yield record
-        time.sleep(max(every_s, LEAST_S))
+        time.sleep(cluster.poll_s)

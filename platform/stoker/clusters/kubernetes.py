@@ -17,31 +17,31 @@ from stoker.clusters._inputs import inputs_manifests
 from stoker.clusters._metadata import RUN_LABEL
 from stoker.clusters._rayjob import HEADER, JOB, rayjob_manifest
 from stoker.clusters.event import Event, events_of
-from stoker.clusters.following import follow
 from stoker.clusters.home import make_home
 from stoker.clusters.kube_api import KubeApi, Taken
 from stoker.clusters.local import Origin, new_header, require_resumable
 from stoker.clusters.pages import Pages
 from stoker.clusters.pod_logs import append_news
+from stoker.clusters.profile import Profile
 from stoker.clusters.rayjob_states import run_status, why_it_waits
-from stoker.errors import ClusterError, JobError, NotFound, Problem, StokerError, Unreachable
+from stoker.errors import Cause, ClusterError, JobError, NotFound, Problem, StokerError, Unreachable
 from stoker.execution.contract import PROGRESS, REQUEST, STATUS
 from stoker.settings import ClusterSettings, Settings
-from stoker.spec.code import code_files
 from stoker.spec.loading import dump_job, load_job
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, known, now, status_from
+from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, cancelled, known, now, status_from
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job
 
-POLL_S = 1.0
 HAS_DRIVER = (State.STARTING, State.RUNNING, State.RETRYING)
 """Somebody is there to hear a request, once there was an attempt; what waits for pods again is ended without one."""
 
 
 class KubernetesCluster:
-    """Submits, follows, rests and ends runs in one namespace."""
+    """Submits, rests and ends runs in one namespace."""
+
+    poll_s = 1.0
 
     def __init__(self, settings: Settings, cluster: ClusterSettings, api: KubeApi | None = None) -> None:
         self.settings = settings
@@ -57,12 +57,11 @@ class KubernetesCluster:
             ClusterError: the cluster refuses to say.
 
         """
-        profile = self.api.profile()
-        require_version(profile.version, self.name)
+        profile = self._profile()
         header = replace(new_header(job, self.settings, origin), cluster=self.name, storage="")
         if job.tracking != "none":
             header = replace(header, tracking_uri=profile.tracking_uri)
-        code = {name: path.read_bytes() for name, path in _code(origin).items()}
+        code = {name: path.read_bytes() for name, path in origin.files().items()}
         rayjob = rayjob_manifest(job, header, self._namespace, profile, code)
         return rayjob, inputs_manifests(job, header, self._namespace, code), header
 
@@ -85,7 +84,7 @@ class KubernetesCluster:
             if origin.key and self._ended_long_ago(header):
                 raise Taken(header.id)
             self.api.try_out(rayjob)
-            folder.create(header, dump_job(job), _code(origin))
+            folder.create(header, dump_job(job), origin.files())
             self.api.start(rayjob, inputs)
             folder.write_status(RunStatus(State.PROVISIONING, phase="getting its pods"))
         except Taken:
@@ -93,12 +92,13 @@ class KubernetesCluster:
                 raise
             self._require_same_job(header.id, rayjob, origin.key)
             if not folder.readable():
-                folder.create(header, dump_job(job), _code(origin))
+                folder.create(header, dump_job(job), origin.files())
         except Unreachable:  # it may be there all the same: whoever asks for it later will see
             raise
         except StokerError:
             if folder.readable():  # it is not there, so it was never begun
-                _say(folder, state=State.FAILED, cause="INFRASTRUCTURE", message="the cluster did not take it")
+                lost = RunStatus(State.FAILED, cause=Cause.INFRASTRUCTURE, message="the cluster did not take it")
+                folder.write_status(replace(lost, phase="", ended=now(), exit_code=1))
             raise
         return folder
 
@@ -121,29 +121,20 @@ class KubernetesCluster:
         if rayjob is None or rayjob["metadata"].get("deletionTimestamp"):
             status = self._status_of_gone(folder.header(), before)
         else:
-            annotations = rayjob["metadata"].get("annotations", {})
-            said = annotations.get(STATUS)
             silent = replace(before, state=State.STARTING, cause="", message="", ended=0.0, exit_code=0)
-            heard = status_from(json.loads(said)) if said else silent
-            status = run_status(rayjob.get("status", {}), heard, bool(said))
+            status, said = _status_of(rayjob, silent)
             if not status.state.ended and not (said and status.state is State.RUNNING):
-                status = replace(status, message=self._why_it_waits(folder.path.name) or status.message)
+                why = self._why_it_waits(folder.path.name, queued=status.state is State.QUEUED)
+                status = replace(status, message=why or status.message)
             if status.state is State.INTERRUPTED:  # its last word may have reached MLflow alone
                 status = self._said_by_page(folder.header(), before) or status
             if before.state.final and not said:  # the same end, or a resume whose driver has not spoken yet
                 status = before if status.state.ended else status
-            if progress := annotations.get(PROGRESS):
+            if progress := _annotations(rayjob).get(PROGRESS):
                 folder.write_progress(Progress(**known(Progress, json.loads(progress))))
         if status != before:
             folder.write_status(status)
         return folder.record()
-
-    def follow(self, folder: RunFolder, every_s: float = POLL_S) -> Iterator[RunRecord]:
-        """Yield the run's record again and again, the last time when nobody works on it any more.
-
-        A cluster that does not answer for a while is asked again.
-        """
-        return follow(self, folder, every_s)
 
     def resume(self, folder: RunFolder) -> None:
         """Let a run that did not come to its end go on, as a new RayJob of the same name.
@@ -155,9 +146,9 @@ class KubernetesCluster:
         self.refresh(folder)
         require_resumable(folder)
         header, job = folder.header(), load_job(folder.job, code=folder.code).job
-        code = {str(path.relative_to(folder.code)): path.read_bytes() for path in folder.code.rglob("*.py")}
+        code = folder.code_content()
         word = os.urandom(4).hex()
-        rayjob = rayjob_manifest(job, header, self._namespace, self.api.profile(), code, reopen=word)
+        rayjob = rayjob_manifest(job, header, self._namespace, self._profile(), code, reopen=word)
         self.api.delete(header.id)
         self.api.await_gone(header.id)
         self.api.start(rayjob, inputs_manifests(job, header, self._namespace, code))
@@ -230,8 +221,7 @@ class KubernetesCluster:
         """List the runs that the cluster still has, whoever has submitted them, the newest first."""
         found = []
         for rayjob in self.api.rayjobs():
-            header, said = self._header_of(rayjob), rayjob["metadata"].get("annotations", {}).get(STATUS)
-            status = run_status(rayjob.get("status", {}), status_from(json.loads(said or "{}")), bool(said))
+            header, (status, _) = self._header_of(rayjob), _status_of(rayjob, RunStatus())
             found.append(RunRecord(header, status, self.settings.home / "runs" / header.id))
         return sorted(found, key=lambda record: record.header.order, reverse=True)
 
@@ -285,8 +275,15 @@ class KubernetesCluster:
         with self.tracking() as (address, user, password):
             yield Pages(address, user, password)
 
-    def _why_it_waits(self, run: str) -> str:
-        return why_it_waits(self.api.pods(f"{RUN_LABEL}={run}"), self.api.events(run), self.api.workload(run))
+    def _why_it_waits(self, run: str, queued: bool) -> str:
+        workload = self.api.workload(run) if queued else None
+        return why_it_waits(self.api.pods(f"{RUN_LABEL}={run}"), self.api.events(run), workload)
+
+    def _profile(self) -> Profile:
+        """Read what the administrator says, unless it is meant for another version."""
+        profile = self.api.profile()
+        require_version(profile.version, self.name)
+        return profile
 
     def _status_of_gone(self, header: RunHeader, before: RunStatus) -> RunStatus:
         """Tell how a run stands that has no RayJob any more: as its page says, else as it was known last."""
@@ -312,7 +309,7 @@ class KubernetesCluster:
         """End a run without its driver."""
         header = folder.header()
         self.api.delete(header.id)
-        _say(folder, state=State.CANCELLED)
+        folder.write_status(cancelled(folder.status()))
         try:
             if header.experiment:
                 with self._pages() as pages:
@@ -330,13 +327,13 @@ class KubernetesCluster:
 
     def _require_same_job(self, run: str, mine: dict[str, Any], key: str) -> None:
         theirs = self.api.rayjob(run)
-        if theirs is not None and theirs["metadata"]["annotations"].get(JOB) != mine["metadata"]["annotations"][JOB]:
+        if theirs is not None and _annotations(theirs).get(JOB) != _annotations(mine)[JOB]:
             message = f"the key '{key}' is that of {run}, which has another job; choose another key"
             raise JobError([Problem("", message)])
 
     def _header_of(self, rayjob: dict[str, Any]) -> RunHeader:
         """Read who a run is, in the words of this home."""
-        said = known(RunHeader, json.loads(rayjob["metadata"].get("annotations", {}).get(HEADER, "{}")))
+        said = known(RunHeader, json.loads(_annotations(rayjob).get(HEADER, "{}")))
         return replace(RunHeader(**said), cluster=self.name)
 
 
@@ -352,12 +349,13 @@ def require_version(theirs: str, cluster: str) -> None:
         raise ClusterError(f"cluster '{cluster}' runs Stoker {theirs}, this is {stoker.__version__}; {cure}")
 
 
-def _code(origin: Origin) -> dict[str, Any]:
-    """Find the user's own files, by their path below the folder of the code."""
-    code = origin.code
-    return {str(path.relative_to(code)): path for path in code_files(code)} if code else {}
+def _annotations(rayjob: dict[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = rayjob["metadata"].get("annotations", {})
+    return found
 
 
-def _say(folder: RunFolder, state: State, cause: str = "", message: str = "") -> None:
-    status = folder.status()
-    folder.write_status(replace(status, state=state, phase="", cause=cause, message=message, ended=now(), exit_code=1))
+def _status_of(rayjob: dict[str, Any], silent: RunStatus) -> tuple[RunStatus, bool]:
+    """Derive a run's status, and tell whether its driver has spoken; `silent` stands for one that has not."""
+    said = _annotations(rayjob).get(STATUS)
+    heard = status_from(json.loads(said)) if said else silent
+    return run_status(rayjob.get("status", {}), heard, bool(said)), bool(said)

@@ -3,9 +3,9 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from stoker.errors import Cause, ClusterError, NotFound
 from stoker.execution.ray_session import sweep_session
 from stoker.settings import Settings, without_password
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import RunHeader, RunRecord, RunStatus, State, new_run_id, now
+from stoker.tracking.run import RunHeader, RunRecord, RunStatus, State, cancelled, new_run_id
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job
@@ -38,9 +38,22 @@ class Origin:
     run: str = ""
     """The id that was claimed for the key; default: a new one."""
 
+    def files(self) -> dict[str, Path]:
+        """Find the user's own files, by their path below the folder of the code.
+
+        Raises:
+            JobError: they are too many or too large.
+
+        """
+        from stoker.spec.code import code_files
+
+        return {str(path.relative_to(self.code)): path for path in code_files(self.code)} if self.code else {}
+
 
 class LocalCluster:
-    """Submits, follows, rests and ends runs on this machine."""
+    """Submits, rests and ends runs on this machine."""
+
+    poll_s = 0.2
 
     def __init__(self, settings: Settings, driver: Sequence[str] = DRIVER) -> None:
         self.settings = settings
@@ -142,8 +155,7 @@ class LocalCluster:
         try:
             status = folder.status()
             _require_open(folder, status.state)
-            ended = replace(status, state=State.CANCELLED, phase="", cause="", message="", ended=now(), exit_code=1)
-            folder.write_status(ended)
+            folder.write_status(cancelled(status))
             sweep_session(folder.path / "ray_session")
             record = folder.record()
             return close_page(record, self.settings.of_run(record.header.tracking_uri, record.header.storage))
@@ -178,23 +190,12 @@ class LocalCluster:
     def fetch_log(self, folder: RunFolder) -> None:
         """Do nothing: the log is here."""
 
-    def follow(self, folder: RunFolder, every_s: float = 0.2) -> Iterator[RunRecord]:
-        """Yield the run's record again and again, the last time when nobody works on it any more."""
-        while True:
-            record = folder.record()
-            yield record
-            if record.state.ended:
-                return
-            time.sleep(every_s)
-
     def _create(self, job: "Job", origin: Origin) -> RunFolder:
-        from stoker.spec.code import code_files
         from stoker.spec.loading import dump_job
 
         header = new_header(job, self.settings, origin)
         folder = RunFolder(self.settings.home / "runs" / header.id)
-        code = origin.code
-        files = {str(file.relative_to(code)): file for file in code_files(code)} if code else {}
+        files = origin.files()
         with usable(self.settings.home):
             require_space(folder.path.parent)
             folder.create(header, dump_job(job), files)

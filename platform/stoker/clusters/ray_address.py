@@ -11,14 +11,12 @@ read by all who reach the cluster, so none go with it. All who reach it are one 
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stoker.clusters._ray_api import RayApi
 from stoker.clusters._submission import inputs_package, job_request, package_name, require_possible, submission_id
 from stoker.clusters.event import Event
-from stoker.clusters.following import follow
 from stoker.clusters.home import make_home
 from stoker.clusters.local import Origin, new_header, require_resumable
 from stoker.clusters.room import Node, require_room
@@ -27,10 +25,9 @@ from stoker.config_file import config_path
 from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.execution.contract import request_package
 from stoker.settings import RayClusterSettings, Settings, without_password
-from stoker.spec.code import code_files
 from stoker.spec.loading import dump_job, load_job
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import RunRecord, State, now
+from stoker.tracking.run import RunRecord, cancelled
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job
@@ -43,7 +40,9 @@ GETS_READY_S = 30.0
 
 
 class RayAddressCluster:
-    """Submits, follows, rests and ends runs on one standing Ray."""
+    """Submits, rests and ends runs on one standing Ray."""
+
+    poll_s = 1.0
 
     def __init__(self, settings: Settings, cluster: RayClusterSettings) -> None:
         self.settings = settings
@@ -63,8 +62,7 @@ class RayAddressCluster:
         header = self._placed(job, origin)
         require_possible(job)
         require_room(job.resources, self.nodes())
-        code = origin.code
-        files = {str(path.relative_to(code)): path for path in code_files(code)} if code else {}
+        files = origin.files()
         package = self._upload(inputs_package(job, header, {name: path.read_bytes() for name, path in files.items()}))
         make_home(self.settings.home)
         folder = RunFolder(self.settings.home / "runs" / header.id)
@@ -89,13 +87,6 @@ class RayAddressCluster:
         self._look(folder)
         return folder.record()
 
-    def follow(self, folder: RunFolder, every_s: float = POLL_S) -> Iterator[RunRecord]:
-        """Yield the run's record again and again, the last time when nobody works on it any more.
-
-        A cluster that does not answer for a while is asked again.
-        """
-        return follow(self, folder, every_s)
-
     def resume(self, folder: RunFolder) -> None:
         """Let a run that did not come to its end go on, as another job of the cluster.
 
@@ -111,8 +102,7 @@ class RayAddressCluster:
         header, job, before = folder.header(), load_job(folder.job).job, folder.status()
         require_room(job.resources, self.nodes())
         self.fetch_log(folder)
-        code = {str(path.relative_to(folder.code)): path.read_bytes() for path in folder.code.rglob("*.py")}
-        package = self._upload(inputs_package(job, header, code))
+        package = self._upload(inputs_package(job, header, folder.code_content()))
         word = os.urandom(4).hex()
         folder.reopen(word)
         try:
@@ -152,11 +142,8 @@ class RayAddressCluster:
             self._request(record, "cancel")
             if spoke(job):
                 return ""
-            self._api.post(
-                f"/api/jobs/{_submission(record)}/stop"
-            )  # a driver that begins all the same hears the request
-        ended = replace(record.status, state=State.CANCELLED, phase="", cause="", message="", ended=now(), exit_code=1)
-        folder.write_status(ended)
+            self._api.post(f"/api/jobs/{_submission(record)}/stop")  # who begins all the same hears the request
+        folder.write_status(cancelled(record.status))
         return f"its driver is gone, and left the page as {record.state}" if record.status.mlflow_run else ""
 
     def kill(self, folder: RunFolder) -> str:
@@ -172,9 +159,10 @@ class RayAddressCluster:
         record = self.refresh(folder)
         if record.state.final:
             raise NotFound(f"{record.id} is {record.state}: nothing to kill")
-        self._api.post(f"/api/jobs/{_submission(record)}/stop")
-        ended = replace(record.status, state=State.CANCELLED, phase="", cause="", message="", ended=now(), exit_code=1)
-        folder.write_status(ended)
+        if not record.state.ended:
+            self._request(record, "cancel")  # for a driver that begins all the same
+            self._api.post(f"/api/jobs/{_submission(record)}/stop")
+        folder.write_status(cancelled(record.status))
         return f"its driver was ended, and left the page as {record.state}" if record.status.mlflow_run else ""
 
     def events(self, folder: RunFolder) -> list[Event]:

@@ -71,6 +71,10 @@ class RunFolder:
         """The user's own modules."""
         return self.path / "code"
 
+    def code_content(self) -> dict[str, bytes]:
+        """Read the user's own modules, by their path below the folder of the code."""
+        return {str(path.relative_to(self.code)): path.read_bytes() for path in sorted(self.code.rglob("*.py"))}
+
     @property
     def checkpoints(self) -> Path:
         """Where checkpoints are kept unless settings name another storage."""

@@ -4,7 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,11 @@ def status_from(content: dict[str, Any]) -> RunStatus:
     """Read what some version of a driver has written; nothing means that it is starting."""
     fields_of = known(RunStatus, content)
     return RunStatus(**{**fields_of, "state": State(str(fields_of.get("state")))}) if fields_of else RunStatus()
+
+
+def cancelled(status: RunStatus) -> RunStatus:
+    """Let a run be over that nobody works on: somebody has ended it."""
+    return replace(status, state=State.CANCELLED, phase="", cause="", message="", ended=now(), exit_code=1)
 
 
 def new_run_id(name: str) -> str:
