@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from stoker.cli.session import Session
 from stoker.errors import JobError, NotFound, Problem
+from stoker.spec.saved_model import WEIGHTS
 
 if TYPE_CHECKING:
     from stoker.plan import Plan
@@ -72,8 +73,8 @@ def _weights(session: Session, start: str) -> str:
     """
     if not start.startswith("run:"):
         folder = Path(start).expanduser().absolute()
-        if not (folder / "weights.safetensors").is_file():
-            raise NotFound(f"no saved model in '{start}' (weights.safetensors is missing)")
+        if not (folder / WEIGHTS).is_file():
+            raise NotFound(f"no saved model in '{start}' ({WEIGHTS} is missing)")
         return str(folder)
     run = session.find(start)
     record = run.record()

@@ -4,7 +4,6 @@ Whoever may use it may run anything on the cluster. Where Ray asks for its token
 does: RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names, ~/.ray/auth_token.
 """
 
-import ipaddress
 import json
 import os
 import urllib.error
@@ -15,10 +14,10 @@ from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 from stoker.errors import ClusterError, Unreachable
 from stoker.settings import RayClusterSettings
+from stoker.tracking.health import is_loopback, opener
 
 TIMEOUT_S = 10
 UPLOAD_TIMEOUT_S = 120
@@ -43,8 +42,7 @@ class RayApi:
         self._cluster = cluster
         self._base = cluster.ray_address.rstrip("/")
         self._environment = environment
-        own = [urllib.request.ProxyHandler({})] if _is_loopback(self._base) else []
-        self._opener = urllib.request.build_opener(_NoRedirect, *own)
+        self._opener = opener(self._base, _NoRedirect())
 
     def get(self, path: str) -> Any:
         """Ask for something; None where Ray does not know it.
@@ -130,7 +128,7 @@ class RayApi:
 
     @property
     def _sends_token(self) -> bool:
-        safe = self._base.startswith("https://") or _is_loopback(self._base)
+        safe = self._base.startswith("https://") or is_loopback(self._base)
         return safe or self._cluster.insecure == "yes"
 
     @cached_property
@@ -153,14 +151,6 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *_: object) -> None:
         return None
-
-
-def _is_loopback(base: str) -> bool:
-    host = urlsplit(base).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _last_line(answer: IO[bytes]) -> str:

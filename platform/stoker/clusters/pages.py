@@ -8,19 +8,20 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from stoker.errors import ClusterError, NotFound, Unreachable
+from stoker.spec.saved_model import WEIGHTS
+from stoker.tracking.health import opener
 from stoker.tracking.run import RunStatus, State
+from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, RESULT_TAG, RUN_TAG, STATE_TAG, STATUS
 
-RUN_TAG, STATE_TAG = "stoker.run", "stoker.state"
 TIMEOUT_S = 20.0
-PAGE = 200
 PIECE_BYTES = 1 << 20
 MISSING = 404
-WEIGHTS = "weights.safetensors"
 
 
 class Pages:
@@ -40,7 +41,7 @@ class Pages:
 
     def find(self, experiment: str, run: str) -> dict[str, Any] | None:
         """Find a run's page by the run's id; None where there is none."""
-        found = self._get("experiments/get-by-name", experiment_name=experiment, missing={})
+        found = self._get("experiments/get-by-name", experiment_name=experiment)
         if not found:
             return None
         query = {
@@ -70,7 +71,7 @@ class Pages:
             NotFound: the server has no such model.
 
         """
-        model = self._get(f"logged-models/{model_uri.rpartition('/')[2]}", missing={})
+        model = self._get(f"logged-models/{model_uri.rpartition('/')[2]}")
         if not model:
             raise NotFound(f"MLflow has no model {model_uri} any more")
         uri = model["model"]["info"]["artifact_uri"]
@@ -92,7 +93,7 @@ class Pages:
             return
         run_id = page["info"]["run_id"]
         self._call("runs/set-tag", {"run_id": run_id, "key": STATE_TAG, "value": state})
-        self._call("runs/update", {"run_id": run_id, "status": "KILLED"})
+        self._call("runs/update", {"run_id": run_id, "status": STATUS[state]})
 
     def _files(self, uri: str, folder: str) -> Iterator[str]:
         """List the files below a folder of artifacts."""
@@ -122,12 +123,13 @@ class Pages:
         draft.replace(target)
         return True
 
-    def _get(self, method: str, missing: dict[str, Any], **query: str) -> dict[str, Any]:
+    def _get(self, method: str, **query: str) -> dict[str, Any]:
+        """Ask for something; empty where there is none."""
         words = f"?{urllib.parse.urlencode(query)}" if query else ""
         try:
             return self._json(f"/api/2.0/mlflow/{method}{words}")
         except NotFound:
-            return missing
+            return {}
 
     def _call(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
         return self._json(f"/api/2.0/mlflow/{method}", json.dumps(body).encode())
@@ -140,10 +142,9 @@ class Pages:
     def _open(self, path: str, body: bytes | None = None) -> Any:
         headers = {**self._headers, **({"Content-Type": "application/json"} if body else {})}
         request = urllib.request.Request(self._address + path, body, headers)  # noqa: S310 - the address is a setting
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with _heard():
-                return opener.open(request, timeout=TIMEOUT_S)
+                return opener(self._address).open(request, timeout=TIMEOUT_S)
         except urllib.error.HTTPError as error:
             if error.code == MISSING:
                 raise NotFound(f"MLflow has nothing at {path}") from error
@@ -169,14 +170,12 @@ def status_of(page: dict[str, Any], known: RunStatus) -> RunStatus | None:
         known: what was known of it before.
 
     """
-    from dataclasses import replace
-
     data, info = page.get("data", {}), page["info"]
     tags = {tag["key"]: tag["value"] for tag in data.get("tags", [])}
     state = State(tags.get(STATE_TAG, ""))
     if not state.ended:
         return None
-    cause = tags.get("stoker.cause", "")
+    cause = tags.get(CAUSE_TAG, "")
     outputs = page.get("outputs", {}).get("model_outputs", [])
     model_uri = f"models:/{outputs[-1]['model_id']}" if outputs else known.model_uri
     note = tags.get("mlflow.note.content", "") if state is State.FAILED else ""
@@ -187,10 +186,10 @@ def status_of(page: dict[str, Any], known: RunStatus) -> RunStatus | None:
         cause=cause,
         message=note.removeprefix(f"{cause}: "),
         ended=float(info.get("end_time", 0)) / 1000 or known.ended,
-        metrics=json.loads(tags.get("stoker.result", "{}")),
+        metrics=json.loads(tags.get(RESULT_TAG, "{}")),
         mlflow_run=info["run_id"],
         model_uri=model_uri,
-        attempt=int(tags.get("stoker.attempts", known.attempt)),
+        attempt=int(tags.get(ATTEMPTS_TAG, known.attempt)),
         exit_code=0 if state in (State.SUCCEEDED, State.PAUSED) else 1,
     )
 

@@ -26,6 +26,7 @@ from stoker.spec.loading import load_job
 from stoker.tracking.journal import Shipper
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
+from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, RESULT_TAG
 
 if TYPE_CHECKING:
     from stoker.tracking.mlflow import TrackedRun
@@ -78,12 +79,11 @@ class Recording:
         if self._folder.log.exists():
             _, trouble = self._until(lambda: tracked.log_file(self._folder.log))
             troubles.append(trouble)
-        facts = {**result.facts, "attempts": str(attempts)}
+        tags = {f"stoker.{name}": text for name, text in result.facts.items()} | {ATTEMPTS_TAG: str(attempts)}
         if result.cause or attempts > 1:  # an earlier attempt's cause must not stay
-            facts["cause"] = result.cause
+            tags[CAUSE_TAG] = result.cause
         if result.metrics:
-            facts["result"] = json.dumps(result.metrics)  # the page's own are those of the last step
-        tags = {f"stoker.{name}": text for name, text in facts.items()}
+            tags[RESULT_TAG] = json.dumps(result.metrics)
         _, trouble = self._until(lambda: tracked.end(state, note, tags))
         return model_uri, "; ".join(filter(None, [*troubles, trouble]))
 
@@ -92,7 +92,7 @@ class Recording:
         tracked, trouble = self._shipped(SHORT_PATIENCE_S)
         if tracked is None:
             return trouble
-        _, more = self._until(lambda: tracked.rest(state, {"stoker.attempts": str(attempts)}))
+        _, more = self._until(lambda: tracked.rest(state, {ATTEMPTS_TAG: str(attempts)}))
         return "; ".join(filter(None, [trouble, more]))
 
     def _shipped(self, patience_s: float) -> tuple["TrackedRun | None", str]:

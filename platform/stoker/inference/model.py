@@ -19,6 +19,7 @@ from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.spec.architecture import Custom
 from stoker.spec.job import Job
+from stoker.spec.saved_model import WEIGHTS
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Task
@@ -49,7 +50,7 @@ def save_model(
         for name, tensor in module.state_dict().items()
         if name not in objective.carried
     }
-    save_file(weights, folder / "weights.safetensors")
+    save_file(weights, folder / WEIGHTS)
     (folder / "encoders.json").write_text(json.dumps(encoders.to_json(), indent=1), encoding="utf-8")
     (folder / "data.json").write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
     (folder / "job.json").write_text(job.model_dump_json(by_alias=True, exclude_none=True, indent=1), encoding="utf-8")
@@ -78,7 +79,7 @@ class Model:
         network = build_network(job.architecture, encoders.signature)
         task = TASK_CLASSES[job.task]()
         objective = network if isinstance(network, Objective) else task.objective(network, encoders.output)
-        weights = load_file(folder / "weights.safetensors")
+        weights = load_file(folder / WEIGHTS)
         (objective if custom else objective.network).load_state_dict(weights, strict=not objective.carried)
         fingerprint = json.loads((folder / "data.json").read_text(encoding="utf-8"))["fingerprint"]
         return Model(job, encoders, objective.eval(), task, fingerprint)

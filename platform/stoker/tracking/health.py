@@ -1,5 +1,6 @@
 """Whether a tracking server answers, asked before a run depends on it."""
 
+import ipaddress
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
@@ -14,8 +15,7 @@ SERVER_ERROR = 500
 def silence(base: str, timeout_s: float = TIMEOUT_S) -> str:
     """Ask a server for its health; return why it did not answer, or nothing if it did."""
     try:
-        opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if _is_local(base) else []))
-        opener.open(f"{without_password(base)}/health", timeout=timeout_s).close()
+        opener(base).open(f"{without_password(base)}/health", timeout=timeout_s).close()
     except urllib.error.HTTPError as error:
         # A refusal is an answer: whoever guards the server may ask for a password here, too.
         return f"HTTP {error.code}" if error.code >= SERVER_ERROR else ""
@@ -26,9 +26,19 @@ def silence(base: str, timeout_s: float = TIMEOUT_S) -> str:
     return ""
 
 
-def _is_local(base: str) -> bool:
-    """Whether a server is on this machine, where no proxy stands between."""
-    return urlsplit(base).hostname in ("localhost", "127.0.0.1", "::1")
+def opener(base: str, *handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
+    """Open addresses of a server: no proxy stands between where it is on this machine."""
+    direct = [urllib.request.ProxyHandler({})] if is_loopback(base) else []
+    return urllib.request.build_opener(*handlers, *direct)
+
+
+def is_loopback(base: str) -> bool:
+    """Whether a server is on this machine."""
+    host = urlsplit(base).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def require_server(uri: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from stoker.tracking.journal import Point
 from stoker.tracking.run import RunHeader
+from stoker.tracking.tags import RUN_TAG, STATE_TAG, STATUS
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -26,16 +27,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-RUN_TAG = "stoker.run"
-STATE_TAG = "stoker.state"
 LONGEST_PARAM = 6000
 LONGEST_NOTE = 5000
 REFUSED_IN_NAMES = re.compile(r"[^\w.\-: /]")
 """MLflow's names are letters, digits and these; a column's name may have others."""
 REFUSED = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED", "BAD_REQUEST"})
 """MLflow's words for what it will refuse again."""
-STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
-"""Our final states, and MLflow's words for them."""
 RESTING = "SCHEDULED"
 """MLflow's word for what is neither over nor going on: it has none for a pause."""
 
@@ -70,7 +67,7 @@ class TrackedRun:
         if found:
             tracked = TrackedRun(client, experiment_id, found[0].info.run_id, tracking_uri)
             client.update_run(tracked.run_id, status="RUNNING")  # another attempt of the same run
-            tracked.set_tags({"stoker.state": "RUNNING"})
+            tracked.set_tags({STATE_TAG: "RUNNING"})
             return tracked
         everything = {RUN_TAG: header.id, "mlflow.source.name": header.id, "mlflow.source.type": "JOB", **tags}
         run = client.create_run(experiment_id, run_name=header.id, tags=everything)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from stoker.errors import NotFound, Unreachable
 from stoker.settings import Settings, without_password
+from stoker.spec.saved_model import WEIGHTS
 from stoker.tracking.run import RunRecord
 
 
@@ -17,7 +18,7 @@ def fetch_model(record: RunRecord, settings: Settings) -> Path:
 
     """
     model = record.folder / "model"
-    if (model / "weights.safetensors").is_file():
+    if (model / WEIGHTS).is_file():
         return model
     if not record.status.model_uri:
         raise NotFound(f"{record.id} is {record.state} and has no model")
@@ -45,7 +46,7 @@ def download_model(uri: str, tracking_uri: str) -> Path:
         raise Unreachable(
             f"cannot fetch {uri} from {without_password(tracking_uri)}: {type(error).__name__}"
         ) from error
-    found = [path.parent for path in folder.rglob("weights.safetensors")]
+    found = [path.parent for path in folder.rglob(WEIGHTS)]
     if not found:
         raise NotFound(f"{uri} is not a model of Stoker")
     return found[0]

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from stoker.errors import JobError, Problem, StokerError
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job, load_job
+from stoker.spec.saved_model import WEIGHTS
 from stoker.storage import open_storage
 from stoker.training.assembly import Assembly, Prepared, assemble, prepare
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
@@ -111,7 +112,7 @@ def _finish(assembly: Assembly, record: "_Record", output: Path) -> None:
     record.results(results)
     if assembly.workers.rank == 0:
         weights = assembly.objective.state_dict()
-        save_file({k: v.cpu().contiguous().clone() for k, v in weights.items()}, output / "weights.safetensors")
+        save_file({k: v.cpu().contiguous().clone() for k, v in weights.items()}, output / WEIGHTS)
 
 
 class _Record:

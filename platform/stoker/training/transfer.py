@@ -6,9 +6,8 @@ import torch
 from safetensors.torch import load_file
 
 from stoker.errors import JobError, Problem
+from stoker.spec.saved_model import WEIGHTS
 from stoker.tasks.objective import Objective
-
-WEIGHTS = "weights.safetensors"
 
 
 def begin_with(objective: Objective, model: Path) -> tuple[str, ...]:
