@@ -3,12 +3,14 @@
 import os
 import shutil
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
 
 from stoker import __version__
+from stoker.clusters._rayjob import RAY_VERSION
 from stoker.clusters.profile import Profile
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +80,11 @@ def test_helm_finds_nothing_to_say_of_it(chart):
 def test_the_chart_and_the_package_are_of_one_version():
     description = yaml.safe_load((ROOT / "helm" / "stoker" / "Chart.yaml").read_text())
     assert description["appVersion"] == __version__
+
+
+def test_manifest_chart_and_package_are_of_one_ray(render):
+    (shared,) = of(render({"sharedCluster": {"enabled": True}}), "RayCluster")
+    assert shared["spec"]["rayVersion"] == RAY_VERSION == version("ray")
 
 
 def test_every_pod_passes_the_restricted_level_and_has_no_token_by_itself(render):

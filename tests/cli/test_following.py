@@ -22,6 +22,22 @@ def test_logs_print_the_last_lines(lines, expected, stoker, make_run, capsys):
     assert capsys.readouterr().out == expected
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (("--rank", 1), ["a", "b", "c"]),
+        (("--rank", 1, "-n", 2), ["b", "c"]),
+        (("--rank", 0), ["x"]),
+        (("--rank", 2), []),
+    ],
+)
+def test_logs_of_one_worker_are_its_lines_alone(more, expected, stoker, make_run, capsys):
+    lines = ["(worker 1 pid=7) a", "the driver", "(worker 0 pid=6) x", "(worker 1 pid=7) b", "(worker 1 pid=8) c"]
+    make_run(log="".join(f"{line}\n" for line in [*lines, "(worker 11 pid=9) y", "worker 1 is named"]))
+    assert stoker("logs", "digits", *more) == 0
+    assert [line.rpartition(" ")[2] for line in capsys.readouterr().out.splitlines()] == expected
+
+
 def test_logs_of_a_run_that_printed_nothing_are_empty(stoker, make_run, capsys):
     make_run()
     assert stoker("logs", "digits") == 0

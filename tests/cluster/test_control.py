@@ -39,7 +39,8 @@ def test_the_client_may_vanish_and_the_run_outlives_its_rayjob_in_the_record(hom
     assert (shown["state"], shown["attempt"]) == ("SUCCEEDED", 1)
     assert shown["metrics"]["accuracy/test"] > 0.5
     home.folder(run).log.unlink(missing_ok=True)
-    assert home.stoker("logs", run) is not None
+    home.stoker("logs", run)
+    assert home.folder(run).log.exists()
     assert run in home.stoker("ls")
     assert "accuracy" in home.stoker("evaluate", run)
 

@@ -43,6 +43,8 @@ class Network(nn.Module):
         self.register_buffer("steps", torch.tensor(0))
 
     def forward(self, numbers):
+        if self.training and self.steps == 0:
+            print("says the network")
         self.steps += self.training
         mark = Path(__file__).with_name(f"died-{int(self.steps)}")
         if self.training and self.fault == "dies on its way" and self.steps % 30 == 0 and not mark.exists():
@@ -100,9 +102,11 @@ def test_a_users_error_at_the_same_step_twice_ends_the_run_with_their_line(home,
     (run,) = (home.run(path.name) for path in home.path.glob("runs/*"))
     status = run.record().status
     assert (status.state, status.cause, status.attempt) == (State.FAILED, "USER_CODE", 2)
-    assert status.message.startswith("own.py:30: RuntimeError: ")
+    assert status.message.startswith("own.py:32: RuntimeError: ")
     log = run.log.read_text()
     assert "in wrong" in log
+    assert "says the network" in home.stoker("logs", run.path.name, "--rank", "0")
+    assert not home.stoker("logs", run.path.name, "--rank", "1")
     assert "stoker/training" not in log
     assert 0 < status.checkpoint_step <= 28  # one that is due while another is written is left out
 
