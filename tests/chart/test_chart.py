@@ -251,3 +251,23 @@ def test_the_examples_render(render, file):
 
 def test_the_operators_keys_and_the_operators_own_absence_are_taken(render):
     assert render({"kuberay-operator": {"enabled": False, "image": {"tag": "v1.6.2"}}, "global": {"a": 1}})
+
+
+def test_a_packed_chart_is_pinned_to_its_image_by_default(tmp_path):
+    digest = f"sha256:{'0f' * 32}"
+    pack = [ROOT / "k8s" / "package-chart", "--without-operator", "--destination", tmp_path]
+    environment = {**os.environ, "HELM": HELM}
+    subprocess.run([*pack, f"registry.example.com:5000/ml/stoker:1@{digest}"], check=True, env=environment)
+    command = [HELM, "template", "team", tmp_path / f"stoker-{__version__}.tgz"]
+    rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    images = {line.partition("image:")[2].strip().strip('"') for line in rendered.splitlines() if " image:" in line}
+    assert images == {f"registry.example.com:5000/ml/stoker@{digest}"}
+
+
+@pytest.mark.parametrize("image", ["stoker:0.1.0", "stoker@sha256:123", "@sha256:" + "0" * 64])
+def test_a_chart_is_not_packed_for_an_image_without_a_digest(image, tmp_path):
+    command = [ROOT / "k8s" / "package-chart", image, "--without-operator", "--destination", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HELM": HELM})
+    assert done.returncode == 2
+    assert "the digest is what the push of the image has printed" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,6 @@
 """The chart on a real cluster: installed, tested, upgraded and removed.
 
-STOKER_TEST_CHART is the chart's folder, without the dependency where the operator is there already.
+STOKER_TEST_CHART is the chart, without the dependency where the operator is there already.
 """
 
 import json
