@@ -13,6 +13,7 @@ runs/<id>/
   code/           the user's own modules, where the job names one
   checkpoints/    where settings name no other storage
   model/, artifacts/
+  trials.jsonl, trials/<id>.<n>/   of a sweep: its ledger, and a folder like this one for each trial
 """
 
 import fcntl
@@ -79,6 +80,20 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Where checkpoints are kept unless settings name another storage."""
         return self.path / "checkpoints"
+
+    @property
+    def ledger(self) -> Path:
+        """What happened to the trials of a sweep; only a sweep has one."""
+        return self.path / "trials.jsonl"
+
+    def trial(self, number: int) -> "RunFolder":
+        """Return the folder of a sweep's trial, which is a run like any other."""
+        return RunFolder(self.path / "trials" / f"{self.path.name}.{number}")
+
+    @property
+    def sweep(self) -> "RunFolder | None":
+        """The folder of the sweep that this run is a trial of; None for a run of its own."""
+        return RunFolder(self.path.parents[1]) if self.path.parent.name == "trials" else None
 
     @property
     def adopted(self) -> Path:
@@ -197,7 +212,9 @@ class RunFolder:
         return self.driver_pid() is not None
 
     def driver_pid(self) -> int | None:
-        """Name the process that holds the lease, if one does."""
+        """Name the process that holds the lease, if one does; a trial has its sweep's driver."""
+        if self.sweep:
+            return self.sweep.driver_pid()
         try:
             lease = os.open(self.path / "driver.lock", os.O_RDWR)
         except FileNotFoundError:

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class State(StrEnum):
-    """Where a run stands; SUCCEEDED, FAILED and CANCELLED are final."""
+    """Where a run stands; SUCCEEDED, FAILED, CANCELLED and PRUNED are final."""
 
     QUEUED = "QUEUED"
     """It waits for a place on its cluster."""
@@ -27,6 +27,8 @@ class State(StrEnum):
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
+    PRUNED = "PRUNED"
+    """Of a trial: its sweep has stopped it early, because others are better."""
     UNKNOWN = "UNKNOWN"
     """A word that this version does not know."""
 
@@ -37,7 +39,7 @@ class State(StrEnum):
     @property
     def final(self) -> bool:
         """Whether nothing follows any more."""
-        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+        return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.PRUNED)
 
     @property
     def ended(self) -> bool:

@@ -10,5 +10,5 @@ CAUSE_TAG = "stoker.cause"
 ATTEMPTS_TAG = "stoker.attempts"
 RESULT_TAG = "stoker.result"
 """The results of the best weights, as JSON: the page's own metrics are those of the last step."""
-STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
+STATUS = {"SUCCEEDED": "FINISHED", "PRUNED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
 """Our final states, and MLflow's words for them."""

@@ -1,0 +1,182 @@
+"""The ledger of a sweep: which trials there were, with which values, how far each came and how it ended.
+
+trials.jsonl in the sweep's folder, one object a line, appended and never changed:
+  {"trial": 3, "event": "begin", "picks": {...}, "values": {...}, "time": ...}
+  {"trial": 3, "event": "report", "epoch": 2, "step": 46, "metrics": {...}, "time": ...}
+  {"trial": 3, "event": "values", "picks": {...}, "values": {...}, "time": ...}      values that changed in mid-run
+  {"trial": 3, "event": "end", "state": "PRUNED", "metrics": {...}, "cause": "", "message": "", "time": ...}
+Searches and schedules are made again from it: it is in the order in which they were told.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from stoker.tracking.record import follow_lines
+from stoker.tracking.run import State, now
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a trial reached at the end of an epoch."""
+
+    epoch: int
+    step: int
+    metrics: dict[str, float]
+    """By quantity and part, such as accuracy/val; a sweep may also go by `parameters` and `seconds`."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is known of one trial."""
+
+    number: int
+    """Counted from 0 in the order in which they began."""
+    picks: dict[str, Any]
+    """By dimension of the space."""
+    values: dict[str, Any]
+    """By path in the job."""
+    state: State = State.RUNNING
+    reports: tuple[Report, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    """At the end: those of its best weights, of every part."""
+    cause: str = ""
+    message: str = ""
+    began: float = 0.0
+    """Seconds since 1970."""
+    ended: float = 0.0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done so far."""
+        return self.reports[-1].epoch if self.reports else 0
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The metrics of the last epoch."""
+        return self.reports[-1].metrics if self.reports else {}
+
+    def score(self, metric: str, direction: str) -> float:
+        """Return the best value of a metric so far; NaN without one, and what is not finite never is the best."""
+        found = [report.metrics.get(metric, math.nan) for report in self.reports]
+        finite = [value for value in found if math.isfinite(value)]
+        if not finite:
+            return math.nan
+        return max(finite) if direction == "max" else min(finite)
+
+
+def trial_id(sweep: str, number: int) -> str:
+    """Name a trial: as a run, and as its folder."""
+    return f"{sweep}.{number}"
+
+
+def ranked(trials: Sequence[Trial], metric: str, direction: str) -> list[Trial]:
+    """Sort trials, the best first; those without a value come last, in the order of their numbers.
+
+    Only trials that ended well, were stopped early or still go on take part in a comparison: one that has failed has
+    no model.
+    """
+
+    def key(trial: Trial) -> tuple[bool, float, int]:
+        score = trial.score(metric, direction)
+        out = math.isnan(score) or trial.state in (State.FAILED, State.CANCELLED)
+        return out, (0.0 if out else -score if direction == "max" else score), trial.number
+
+    return sorted(trials, key=key)
+
+
+class Ledger:
+    """Writes the ledger; a line is whole or not there. Each entry outlives the death of this process at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.trials: dict[int, Trial] = {}
+        whole = 0
+        for entry, after in _entries(path):
+            _take(self.trials, entry)
+            whole = after
+        self._file = path.open("a", encoding="utf-8")
+        self._file.truncate(whole)
+
+    def begin(self, number: int, picks: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Say that a trial was chosen, before anything of it exists."""
+        self._append(number, "begin", picks=dict(picks), values=dict(values))
+        os.fsync(self._file.fileno())
+
+    def report(self, number: int, epoch: int, step: int, metrics: Mapping[str, float]) -> bool:
+        """Say how far a trial is; False where that is known: an attempt that goes on repeats what was told before."""
+        if epoch <= self.trials[number].epoch:
+            return False
+        self._append(number, "report", epoch=epoch, step=step, metrics=dict(metrics))
+        return True
+
+    def change(self, number: int, picks: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Say that a trial goes on with other values."""
+        self._append(number, "values", picks=dict(picks), values=dict(values))
+
+    def end(self, number: int, state: State, metrics: Mapping[str, float], cause: str = "", message: str = "") -> None:
+        """Say how a trial ended; what was said first stays."""
+        if self.trials[number].state.final:
+            return
+        self._append(number, "end", state=str(state), metrics=dict(metrics), cause=cause, message=message)
+        os.fsync(self._file.fileno())
+
+    def reopen(self, number: int) -> None:
+        """Let a trial that has failed or was cancelled go on."""
+        self._append(number, "reopen")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _append(self, number: int, event: str, **more: Any) -> None:
+        entry = {"trial": number, "event": event, **more, "time": now()}
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+        _take(self.trials, entry)
+
+
+def read_trials(path: Path) -> list[Trial]:
+    """Read a ledger that somebody else may be writing, by the trials' numbers; empty without one."""
+    trials: dict[int, Trial] = {}
+    for entry, _ in _entries(path):
+        _take(trials, entry)
+    return [trials[number] for number in sorted(trials)]
+
+
+def entries(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what was written, in its order."""
+    for entry, _ in _entries(path):
+        yield entry
+
+
+def _entries(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    for line, after in follow_lines(path):
+        yield json.loads(line), after
+
+
+def _take(trials: dict[int, Trial], entry: Mapping[str, Any]) -> None:
+    """Bring what is known up to an entry; an event that this version does not know says nothing."""
+    number, time = entry["trial"], entry["time"]
+    match entry["event"]:
+        case "begin":
+            trials[number] = Trial(number, entry["picks"], entry["values"], began=time)
+        case "report":
+            report = Report(entry["epoch"], entry["step"], entry["metrics"])
+            trials[number] = replace(trials[number], reports=(*trials[number].reports, report))
+        case "values":
+            trials[number] = replace(trials[number], picks=entry["picks"], values=entry["values"])
+        case "reopen":
+            trials[number] = replace(trials[number], state=State.RUNNING, cause="", message="", ended=0.0)
+        case "end":
+            trials[number] = replace(
+                trials[number],
+                state=State(entry["state"]),
+                metrics=entry["metrics"],
+                cause=entry["cause"],
+                message=entry["message"],
+                ended=time,
+            )
