@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from stoker import __version__
-from stoker.clusters._rayjob import RAY_VERSION
+from stoker.clusters._rayjob import RAY_VERSION, rayjob_manifest
 from stoker.clusters.profile import Profile
+from stoker.spec.loading import parse_job
+from stoker.tracking.run import RunHeader
 
 ROOT = Path(__file__).parents[2]
 HELM = os.environ.get("HELM") or shutil.which("helm")
@@ -26,6 +28,25 @@ KUEUE = {
     }
 }
 MANY = {"mlflow": {"replicas": 2, "backendStore": {"existingSecret": "db"}, "artifacts": {"s3": "s3://b/mlflow"}}}
+FULL = {
+    "image": {"pullSecrets": [{"name": "registry"}]},
+    "jobs": {
+        "environmentSecret": "s3",
+        "storage": {"s3": "s3://b/runs"},
+        "queue": "team-a",
+        "head": {"cpus": 0.5, "memory": "1.5GiB"},
+        "accelerators": {"H200": {"pool": "gpu"}},
+        "pod": {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "team", "operator": "Exists"}]},
+        "podLabels": {"azure.workload.identity/use": "true"},
+    },
+    "sharedCluster": {
+        "enabled": True,
+        "workers": 2,
+        "worker": {"cpus": 4, "memory": "16GiB", "gpus": 1},
+        "from": [{"podSelector": {}}],
+    },
+}
+JOB = "name: digits\ntask: image-classification\ndataset: digits\nresources: {workers: 2, accelerator: H200}\n"
 
 pytestmark = pytest.mark.skipif(HELM is None, reason="there is no helm on this machine")
 
@@ -85,6 +106,24 @@ def test_the_chart_and_the_package_are_of_one_version():
 def test_manifest_chart_and_package_are_of_one_ray(render):
     (shared,) = of(render({"sharedCluster": {"enabled": True}}), "RayCluster")
     assert shared["spec"]["rayVersion"] == RAY_VERSION == version("ray")
+
+
+@pytest.mark.parametrize("values", [{"sharedCluster": {"enabled": True}}, FULL], ids=["plain", "full"])
+def test_kuberay_knows_every_field_of_the_shared_cluster(render, kuberay, values):
+    (shared,) = of(render(values), "RayCluster")
+    assert kuberay(shared) == []
+    shared["spec"]["workerGroupSpecs"][0]["replica"] = 1
+    (mistake,) = kuberay(shared)
+    assert "'replica' was unexpected" in mistake
+
+
+@pytest.mark.parametrize("values", [{}, FULL, *EXAMPLES], ids=["plain", "full", *(each.stem for each in EXAMPLES)])
+def test_kuberay_knows_every_field_of_a_job_by_the_charts_profile(render, kuberay, values):
+    objects = render(file=values) if isinstance(values, Path) else render(values)
+    (found,) = of(objects, "ConfigMap", "stoker-profile")
+    profile = Profile.model_validate(yaml.safe_load(found["data"]["profile.yaml"]))
+    header = RunHeader("digits-0a1b2c3d", "digits", "image-classification", "cnn", "digits", 1.0, 1, "", "digits")
+    assert kuberay(rayjob_manifest(parse_job(JOB, "digits.yaml").job, header, "ml", profile, {})) == []
 
 
 def test_every_pod_passes_the_restricted_level_and_has_no_token_by_itself(render):

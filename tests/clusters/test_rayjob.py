@@ -117,6 +117,21 @@ def test_environment_and_places_reach_head_and_workers():
     assert yaml.safe_load(manifest["spec"]["runtimeEnvYAML"]) == {"pip": ["einops"]}
 
 
+def test_a_job_does_not_say_whose_driver_it_is():
+    names = "{STOKER_RAYJOB: other, STOKER_NAMESPACE: other, STOKER_REOPEN: again, HOME: /root}"
+    submitter, head, worker = pods(rendered(f"environment: {{env: {names}}}\n"))
+    assert variables(head)["STOKER_RAYJOB"] == HEADER.id
+    for pod in (submitter, head, worker):
+        said = [each["name"] for each in container(pod)["env"]]
+        assert len(said) == len(set(said))
+        assert "STOKER_REOPEN" not in said
+        assert variables(pod)["HOME"] == "/home/stoker"
+
+
+def test_a_timeout_of_ages_is_one_that_kuberay_can_count():
+    assert rendered("resources: {timeout: 100000 d}\n")["spec"]["activeDeadlineSeconds"] == 2**31 - 1
+
+
 def test_a_volume_takes_the_place_of_a_bucket():
     profile = PROFILE.model_copy(update={"storage": "", "storage_claim": "runs"})
     for pod in pods(rendered(profile=profile))[1:]:

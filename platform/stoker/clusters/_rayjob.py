@@ -36,6 +36,8 @@ JOB = "stoker.dev/job"
 """Annotation: hash of the job, so that a key never stands for two of them."""
 USER = 10001
 """Above the users of a node."""
+HEADS_OWN = (RAYJOB, NAMESPACE, REOPEN)
+"""Variables that only the head gets, and no job can set: Kubernetes refuses a name that is there twice."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the submitter's pod must reach the dashboard, with Ray's token
 AGENT_PORT = 52365
 """Of Ray's agent on each node, whose health KubeRay asks for, too."""
@@ -44,6 +46,8 @@ PROBES = {"readinessProbe": 10, "livenessProbe": 120}
 DEADLINE_SLACK_S = 7 * 86400
 """The driver itself ends a run whose time is over, with a checkpoint; Kubernetes, whose clock also runs while a run
 waits for its pods, steps in where nobody does."""
+LONGEST_S = 2**31 - 1
+"""What KubeRay can count."""
 
 
 def rayjob_manifest(
@@ -106,7 +110,8 @@ def rayjob_manifest(
         },
     }
     if resources.timeout:
-        spec["activeDeadlineSeconds"] = math.ceil(time_seconds(resources.timeout)) + DEADLINE_SLACK_S
+        deadline_s = math.ceil(time_seconds(resources.timeout)) + DEADLINE_SLACK_S
+        spec["activeDeadlineSeconds"] = min(deadline_s, LONGEST_S)
     if job.environment.packages:
         spec["runtimeEnvYAML"] = json.dumps({"pip": list(job.environment.packages)})  # JSON is YAML
     return {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": metadata, "spec": spec}
@@ -223,8 +228,9 @@ class _Pods:
 
     def _variables(self) -> dict[str, str]:
         secrets = {SECRETS_FOLDER: SECRETS} if self._profile.environment_secrets else {}
+        given = self._job.environment.env
         return {
-            **self._job.environment.env,
+            **{name: value for name, value in given.items() if name not in HEADS_OWN},
             **secrets,
             "HOME": HOME,
             "USER": "stoker",

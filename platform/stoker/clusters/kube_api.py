@@ -135,10 +135,12 @@ class KubeApi:
         run = rayjob["metadata"]["name"]
         try:
             created = self._create(rayjob)
-        except Unreachable:  # the server may have taken it before it fell silent
+        except Unreachable as error:  # the server may have taken it before it fell silent
             created = self.rayjob(run)
             if created is None:
                 raise
+            if not _annotations(rayjob).items() <= _annotations(created).items():
+                raise Taken(f"cluster '{self.cluster.name}' has another RayJob {run}") from error
         try:
             for each in inputs:
                 with self.said():
@@ -310,6 +312,12 @@ def _none_is_fine(*more: int) -> Iterator[None]:
     except ApiException as error:
         if error.status not in (MISSING, *more):
             raise
+
+
+def _annotations(manifest: dict[str, Any]) -> dict[str, str]:
+    """Return what says who a RayJob's run is, and what its driver has added since."""
+    found: dict[str, str] = manifest["metadata"].get("annotations") or {}
+    return found
 
 
 def _owner(workload: dict[str, Any]) -> str:
