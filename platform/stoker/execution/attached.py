@@ -87,7 +87,7 @@ def _drive(folder: RunFolder, durable: Durable, terminated: threading.Event) -> 
         resources = load_job(folder.job).job.resources
         group = WorkerGroup(resources.workers, resources.gpus, spare=False, one_disk=False)
         try:
-            return driver.run(group)
+            return driver.train(group)
         finally:
             group.close()
     except (StokerError, OSError, RuntimeError) as error:

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,16 +57,26 @@ class Driver:
             checkpoint_epoch=came.checkpoint_epoch,
             checkpoint_step=came.checkpoint_step,
         )
-        self._say()
-        self._requests = Requests(folder, terminated)
-        self._recording = Recording(folder, load_settings(), self._announce)
+        self.say()
+        self.requests = Requests(folder, terminated)
+        self.recording = Recording(folder, load_settings(), self._announce)
         self._resources: Resources | None = None
 
-    def run(self, group: "WorkerGroup", session: Path | None = None) -> int:
-        """Let the workers train; whatever happens, the record says so.
+    def train(self, group: "WorkerGroup", session: Path | None = None) -> int:
+        """Let workers train; whatever happens, the record says so.
 
         Args:
             group: the workers.
+            session: the folder of a Ray that belongs to this run alone.
+
+        """
+        return self.run(lambda: self._attempts(group), session)
+
+    def run(self, work: Callable[[], WorkerResult], session: Path | None = None) -> int:
+        """Do the run's work; whatever happens, the record says so.
+
+        Args:
+            work: returns how it ended; it stops where somebody asks for it.
             session: the folder of a Ray that belongs to this run alone.
 
         """
@@ -75,9 +86,9 @@ class Driver:
         if self._durable:
             self._durable.recall_journal()
             self._durable.start()
-        self._recording.start()
+        self.recording.start()
         try:
-            result = self._attempts(group)
+            result = work()
         except Exception as error:  # ours: the run must end all the same
             traceback.print_exc()
             result = WorkerResult("failed", Cause.INTERNAL, f"{type(error).__name__}: {error}")
@@ -91,7 +102,7 @@ class Driver:
     def stop(self, message: str) -> int:
         """End a run for which no workers could be started, or that somebody stopped before they were."""
         if self._status.mlflow_run:  # an earlier driver has opened the page
-            self._recording.start()
+            self.recording.start()
         return self._end(WorkerResult("failed", Cause.INTERNAL, message))
 
     def _attempts(self, group: "WorkerGroup") -> WorkerResult:
@@ -99,7 +110,7 @@ class Driver:
         history: list[Failure] = []
         while True:
             result = self._attempt(group)
-            if result.outcome == "succeeded" or self._requests.stop():
+            if result.outcome == "succeeded" or self.requests.stop():
                 return result
             if result.outcome == "failed":
                 assert self._resources is not None
@@ -109,15 +120,15 @@ class Driver:
                     return replace(result, cause=decision.cause, message=decision.message)
                 if decision.action is Action.SMALLER:
                     shrink_resolved(self._folder.resolved)
-                self._say(state=State.RETRYING, cause=decision.cause, message=decision.message)
+                self.say(state=State.RETRYING, cause=decision.cause, message=decision.message)
                 group.mend()
-                self._requests.wait(decision.wait_s)
+                self.requests.wait(decision.wait_s)
 
     def _attempt(self, group: "WorkerGroup") -> WorkerResult:
         number = self._status.attempt + 1
         if not group.one_disk and not self._room(group):
             return WorkerResult("stopped")
-        self._say(state=State.RUNNING, attempt=number, phase="", cause="", message="")
+        self.say(state=State.RUNNING, attempt=number, phase="", cause="", message="")
         if self._durable and number > 1:
             self._durable.recall_journal()  # the first worker may have died with what was not here yet
         group.begin(self._folder, number)
@@ -125,8 +136,8 @@ class Driver:
             known = self._folder.resolved if self._folder.resolved.exists() else self._folder.job
             self._resources = load_job(known).job.resources
             if self._resources.timeout:
-                self._requests.limit(time_seconds(self._resources.timeout))
-        result = Watch(group, self._requests.stop, self._told, Limits()).follow()
+                self.requests.limit(time_seconds(self._resources.timeout))
+        result = Watch(group, self.requests.stop, self._told, Limits()).follow()
         if result.checkpoint[1] > self._status.checkpoint_step:  # who died without a word knows of none
             self._reached(result.checkpoint)
         if not group.bring_home() and result.outcome == "succeeded":
@@ -139,8 +150,8 @@ class Driver:
 
     def _room(self, group: "WorkerGroup") -> bool:
         """Wait for workers that are still to come; False where somebody stops the run before."""
-        self._say(phase=f"waiting for room for {group.count} worker{'s' if group.count > 1 else ''}")
-        return group.wait_for_room(lambda: self._requests.stop() is not None)
+        self.say(phase=f"waiting for room for {group.count} worker{'s' if group.count > 1 else ''}")
+        return group.wait_for_room(lambda: self.requests.stop() is not None)
 
     def _failure(self, result: WorkerResult) -> Failure:
         cause = Cause(result.cause)
@@ -151,17 +162,17 @@ class Driver:
 
     def _end(self, result: WorkerResult) -> int:
         """Bring run and page to where they stay."""
-        stop = None if result.outcome == "succeeded" else self._requests.stop()
+        stop = None if result.outcome == "succeeded" else self.requests.stop()
         if stop in (Stop.PAUSE, Stop.TERMINATE):
             code = self._rest(stop)
-            if self._requests.stop() is not Stop.CANCEL:
+            if self.requests.stop() is not Stop.CANCEL:
                 return code
             stop = Stop.CANCEL  # somebody has asked for it while the page was brought to rest
         state, result = _final(result, stop, self._status.checkpoint_step)
-        self._say(phase="recording in MLflow")
-        model_uri, trouble = self._recording.finish(result, state, self._status.attempt)
+        self.say(phase="recording in MLflow")
+        model_uri, trouble = self.recording.finish(result, state, self._status.attempt)
         code = CAUSES[Cause(result.cause)].exit_code if result.cause else int(state is State.CANCELLED)
-        self._say(
+        self.say(
             state=state,
             cause=result.cause,
             message=result.message or trouble,
@@ -176,14 +187,14 @@ class Driver:
     def _rest(self, stop: Stop) -> int:
         """Leave the run where somebody may resume it; its state is the record's to derive where nobody paused it."""
         paused = stop is Stop.PAUSE
-        self._say(phase="recording in MLflow")
-        trouble = self._recording.rest(State.PAUSED if paused else State.INTERRUPTED, self._status.attempt)
+        self.say(phase="recording in MLflow")
+        trouble = self.recording.rest(State.PAUSED if paused else State.INTERRUPTED, self._status.attempt)
         if paused:
-            self._say(state=State.PAUSED, cause="", message=trouble, phase="", ended=now(), exit_code=0)
+            self.say(state=State.PAUSED, cause="", message=trouble, phase="", ended=now(), exit_code=0)
             return 0
         run = self._folder.path.name
         message = f"its driver was told to end; `stoker resume {run}` goes on from here"
-        self._say(cause="", message="; ".join(filter(None, [message, trouble])), phase="", ended=now())
+        self.say(cause="", message="; ".join(filter(None, [message, trouble])), phase="", ended=now())
         return TERMINATED
 
     def _told(self, beat: Beat) -> None:
@@ -194,13 +205,14 @@ class Driver:
         """Say where the newest checkpoint is; it may be an earlier one than before, where the others are damaged."""
         epoch, step = checkpoint
         if step != self._status.checkpoint_step:
-            self._say(checkpoint_epoch=epoch, checkpoint_step=step)
+            self.say(checkpoint_epoch=epoch, checkpoint_step=step)
 
     def _announce(self, mlflow_run: str, page: str) -> None:
         """Say where the page is as soon as it exists."""
-        self._say(mlflow_run=mlflow_run, url=page)
+        self.say(mlflow_run=mlflow_run, url=page)
 
-    def _say(self, **changes: Any) -> None:
+    def say(self, **changes: Any) -> None:
+        """Say what has changed of the run's status."""
         with self._lock:
             self._status = replace(self._status, **changes)
             self._folder.write_status(self._status)

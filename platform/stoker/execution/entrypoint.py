@@ -81,7 +81,7 @@ def _drive(workers: int, gpus: int | None, origin: RunFolder | socket.socket, te
                         return 0
                     driver = Driver(folder, terminated)
                 assert driver is not None
-                return driver.run(group, session)
+                return driver.train(group, session)
             finally:
                 group.close()
     except (Exception, SystemExit) as error:  # Ray itself exits on SIGTERM while it starts

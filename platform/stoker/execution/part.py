@@ -3,16 +3,18 @@
 import os
 import socket
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import psutil
 import ray
 import torch
 
-from stoker.datasets.loading import LoadedDataset
+from stoker.architectures.network import parameter_count
 from stoker.errors import Cause, TrainingFailed
 from stoker.execution.causes import failure
 from stoker.execution.durable import journal_key, storage_of
+from stoker.execution.kept_data import KeptData
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.pulse import Pulse, Stage
 from stoker.execution.reporter import Reporter
@@ -50,7 +52,9 @@ class Part:
         count: how many workers there are.
         number: of the attempt.
         pulse: told what is going on.
-        kept: the data of the run that this process served last; it is used again.
+        kept: the data that this process has loaded; it is used again.
+        recorded_steps: of about so many steps at most the losses are recorded.
+        pictures: whether to draw the results.
 
     """
 
@@ -61,7 +65,9 @@ class Part:
         count: int,
         number: int,
         pulse: Pulse,
-        kept: dict[Path, LoadedDataset],
+        kept: KeptData,
+        recorded_steps: int = RECORDED_STEPS,
+        pictures: bool = True,
     ) -> None:
         self._folder = folder
         self._header = folder.header()
@@ -70,21 +76,44 @@ class Part:
         self._number = number
         self._pulse = pulse
         self._kept = kept
+        self._recorded_steps = recorded_steps
+        self._pictures = pictures
         self._reporter: Reporter | None = None
+        self._state: TrainingState | None = None
 
     def run(self, address: str) -> WorkerResult:
         """Do it, after having met the others at an address; every failure comes back as a cause."""
+        epochs = self.epochs(address)
+        while True:
+            try:
+                next(epochs)
+            except StopIteration as end:
+                result: WorkerResult = end.value
+                return result
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """What training has cost so far: `seconds`, and the network's `parameters`; empty before it begins."""
+        if self._state is None:
+            return {}
+        return {
+            "parameters": float(parameter_count(self._state.assembly.objective)),
+            "seconds": self._state.trained_s(),
+        }
+
+    def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
+        """Do the same, epoch by epoch: whoever drives it may leave it in between."""
         try:
             if self._rank == 0:
                 self._reporter = Reporter(self._folder)
-            return self._run(address)
+            return (yield from self._epochs(address))
         except Exception as error:  # each has a cause
             return failure(error, self._folder.code, self._pulse)
         finally:
             if self._reporter:
                 self._reporter.close()
 
-    def _run(self, address: str) -> WorkerResult:
+    def _epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
         resolved = self._folder.resolved.exists()
         job = load_job(self._folder.resolved if resolved else self._folder.job).job
         self._enter(job)
@@ -93,7 +122,7 @@ class Part:
             prepared = self._prepared(job, resolved, workers)
             set_threads(prepared.job.resources.cpus)
             assembly = assemble(prepared, workers)
-            end = self._train(assembly)
+            end = yield from self._train(assembly)
             if isinstance(end, Stopped):
                 return self._result("stopped")
             return self._finish(assembly, end)
@@ -110,8 +139,8 @@ class Part:
     def _prepared(self, job: Job, resolved: bool, workers: Workers) -> Prepared:
         """Load the data, all workers at once, and let the first one choose for all what an earlier attempt has not."""
         self._say("loading data")
-        data = self._kept.get(self._folder.path) if resolved else None
-        prepared = Prepared(job, data) if data else prepare(job)
+        data = self._kept.get(job)
+        prepared = Prepared(job, data) if data and resolved else prepare(job, data)
         if workers.from_first(prepared.data.fingerprint) != prepared.data.fingerprint:
             message = f"worker {self._rank} has found other data than worker 0; all of them must see the same"
             raise TrainingFailed(Cause.BAD_DATA, message)
@@ -119,15 +148,14 @@ class Part:
             self._say("choosing threads and precision")
             prepared = _chosen(prepared, workers)
             write_resolved(self._folder.resolved, prepared.job, prepared.data.fingerprint)
-        self._kept.clear()
-        self._kept[self._folder.path] = prepared.data
+        self._kept.keep(prepared.job, prepared.data)
         chosen: Job = workers.from_first(prepared.job)
         return Prepared(chosen, prepared.data)
 
-    def _train(self, assembly: Assembly) -> TrainingEnd | Stopped:
-        state = start(assembly)
+    def _train(self, assembly: Assembly) -> Generator[EpochEnd, None, TrainingEnd | Stopped]:
+        state = self._state = start(assembly)
         checkpoints = self._restored(state)
-        every = -(-assembly.prepared.steps // RECORDED_STEPS)
+        every = -(-assembly.prepared.steps // self._recorded_steps)
         self._pulse.at(state.epoch, state.step)
         self._pulse.enter(Stage.TRAINING)
         if self._reporter:
@@ -143,6 +171,7 @@ class Part:
                         self._pulse.at(event.epoch, event.step)
                         if self._reporter:
                             self._reporter.epoch(event)
+                        yield event
                     case Saving():
                         self._pulse.enter(Stage.SAVING)
                         self._secure_record(checkpoints)
@@ -192,7 +221,7 @@ class Part:
     def _finish(self, assembly: Assembly, end: TrainingEnd) -> WorkerResult:
         self._pulse.enter(Stage.ENDING)
         self._say("evaluating")
-        metrics = evaluate_all(self._folder, assembly)
+        metrics = evaluate_all(self._folder if self._pictures else None, assembly)
         if self._reporter:
             self._reporter.final(end.step, end.best_epoch, metrics)
             self._say("saving the model")

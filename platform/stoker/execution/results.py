@@ -15,13 +15,19 @@ from stoker.training.evaluation import evaluate, evaluate_in_detail
 WORST_SAMPLES = 16
 
 
-def evaluate_all(folder: RunFolder, assembly: Assembly) -> dict[str, float]:
-    """Evaluate the weights on every part, all workers together; the first one draws the held-out part."""
+def evaluate_all(folder: RunFolder | None, assembly: Assembly) -> dict[str, float]:
+    """Evaluate the weights on every part, all workers together; the first one draws the held-out part.
+
+    Args:
+        folder: of the run; None draws nothing.
+        assembly: with the weights.
+
+    """
     precision = assembly.job.training.precision
     shown = "test" if "test" in assembly.parts else assembly.prepared.evaluated_part
     metrics: dict[str, float] = {}
     for part in assembly.parts:
-        if part == shown:
+        if part == shown and folder is not None:
             values, outcome = evaluate_in_detail(assembly, part, precision)
             if outcome is not None:
                 _draw(folder.artifacts, assembly, outcome, part)

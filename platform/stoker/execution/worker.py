@@ -25,7 +25,7 @@ from stoker.secret_files import load_secret_files
 from stoker.tracking.record import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.datasets.loading import LoadedDataset
+    from stoker.execution.kept_data import KeptData
 
 PRELOADED = ("stoker.execution.part", "torch._dynamo")
 """What the first step would otherwise wait for; every torch optimizer wants torch's compiler."""
@@ -40,8 +40,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._pulse = Pulse()
-        self._kept: dict[Path, LoadedDataset] = {}
-        """The data of the run that it served last."""
+        self._kept: KeptData | None = None
         self._needed = threading.Event()
         self._own: RunFolder | None = None
         """Its own folder for the run, where it shares no disk with the driver."""
@@ -74,8 +73,10 @@ class Worker:
             files: what is in the folder, where worker and driver share no disk.
 
         """
+        from stoker.execution.kept_data import KeptData
         from stoker.execution.part import Part
 
+        self._kept = self._kept or KeptData()
         for stream in (sys.stdout, sys.stderr):
             print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank)}", file=stream, flush=True)
         folder = RunFolder(Path(path))

@@ -142,14 +142,18 @@ class Assembly:
         )
 
 
-def prepare(job: Job) -> Prepared:
+def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
     """Load the data and fill in every default that follows from it.
+
+    Args:
+        job: as it was checked.
+        data: what its `dataset` says, where somebody has loaded it already.
 
     Raises:
         JobError: data and job do not fit.
 
     """
-    data = load_dataset(job.dataset, TASKS[job.task])
+    data = data or load_dataset(job.dataset, TASKS[job.task])
     samples = len(data.parts["train"])
     chosen = job.architecture or default_architecture(job.task)
     architecture = with_sizes(chosen, data.encoders.signature, samples)

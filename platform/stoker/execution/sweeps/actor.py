@@ -1,0 +1,181 @@
+"""A trial's process, as an actor that Ray Tune hands from trial to trial: what a process loads is paid for once."""
+
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import random
+from typing import Any
+
+import ray
+from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
+from ray.tune import Trainable
+
+from stoker.execution.durable import storage_of
+from stoker.execution.kept_data import KeptData
+from stoker.execution.mirror import News, news_of, unpack
+from stoker.execution.outcome import WorkerResult
+from stoker.execution.part import Part
+from stoker.execution.pulse import Pulse
+from stoker.execution.resolved import shrink_resolved
+from stoker.execution.retry import Action, Failure, decide
+from stoker.execution.sweeps.sharing import from_shared
+from stoker.secret_files import load_secret_files
+from stoker.spec.loading import parse_job
+from stoker.tracking.record import RunFolder
+from stoker.tracking.trials import Report
+from stoker.training.loop import EpochEnd
+
+RECORDED_STEPS = 100
+"""A trial records the losses of about so many steps at most: there are many of them to look at."""
+TELL_EVERY_S = 0.5
+"""Epochs that nobody decides about are told together, about this often."""
+LISTEN_EVERY_S = 0.25
+STOP_FILE = "stop"
+"""In the folder of a sweep's trials: all of them are to save a checkpoint and stop."""
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """What is the same for all trials of a sweep."""
+
+    job: str
+    """The sweep's job with every default and choice."""
+    one_disk: bool
+    """Whether the trials see the driver's files."""
+    decisions: tuple[int, ...] | None
+    """The epochs after which a scheduler decides; None for all of them."""
+    retries: int
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a trial tells at once."""
+
+    reports: tuple[Report, ...]
+    result: WorkerResult | None
+    """How it ended; None while it goes on."""
+    news: News
+    """What has changed in its folder, where that is not the driver's."""
+
+
+class TrialActor(Trainable):
+    """Trains one trial after the other.
+
+    `step` returns `{"told": Told, "done": bool}`. A failure is mended here as far as it can be; only the death of the
+    process is left to others.
+    """
+
+    def setup(self, config: dict[str, Any], plan: TrialPlan, data: Sequence[ray.ObjectRef]) -> None:
+        """Begin with the first trial.
+
+        Args:
+            config: `number`, `folder` and, for a trial that does not see the driver's files, `files`.
+            plan: of all trials.
+            data: reference to the dataset of the sweep's job.
+
+        """
+        load_secret_files()
+        self._plan = plan
+        self._kept = KeptData(most=4)
+        self._kept.keep(parse_job(plan.job, "job.yaml").job, from_shared(ray.get(data[0])))
+        self._pulse = Pulse()
+        self._folder = RunFolder(Path())
+        threading.Thread(target=_listen, args=(weakref.ref(self),), name="listen", daemon=True).start()
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Leave a trial, wherever it is, and begin with the next."""
+        self._epochs.close()
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train until there is something to decide, or to tell."""
+        reports: list[Report] = []
+        result: WorkerResult | None = None
+        due = time.monotonic() + TELL_EVERY_S
+        while result is None:
+            try:
+                event = next(self._epochs)
+            except StopIteration as end:
+                result = self._again(end.value)
+                continue
+            reports.append(Report(event.epoch, event.step, event.metrics | self._part.costs))
+            decisions = self._plan.decisions
+            if decisions is None or event.epoch in decisions or time.monotonic() >= due:
+                break
+        return {"told": Told(tuple(reports), result, self._news()), "done": result is not None}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Let the trial rest at a checkpoint of its own; a scheduler wants it to wait for others."""
+        self._pulse.request = "stop"
+        for _ in self._epochs:
+            pass  # it hears at its next step
+        self._epochs = self._next_attempt()
+        (Path(checkpoint_dir) / "trial").write_text(self._folder.path.name, encoding="utf-8")
+
+    def load_checkpoint(self, checkpoint: str) -> None:  # type: ignore[override]
+        """Do nothing: a trial begins at its own newest checkpoint anyway."""
+
+    def cleanup(self) -> None:
+        """Leave the last trial."""
+        self._epochs.close()
+
+    def listen(self) -> None:
+        """Hear whether the trial is to stop."""
+        if any(path.exists() for path in (self._folder.cancel_request, self._folder.path.parent / STOP_FILE)):
+            self._pulse.request = "stop"
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            print(f"{LOG_PREFIX_ACTOR_NAME}Trial {config['number']}", file=stream, flush=True)
+        folder = RunFolder(Path(config["folder"]))
+        self._folder = folder if self._plan.one_disk else unpack(config["files"], folder.path.name, 0)
+        self._position = len(config["files"].get("journal.jsonl", b"")) if not self._plan.one_disk else 0
+        self._history: list[Failure] = []
+        header = self._folder.header()
+        begun = storage_of(self._folder, header, header.id).keys("attempts")
+        self._attempt = int(begun[-1].rsplit("/", 1)[1]) if begun else 0
+        self._epochs = self._next_attempt()
+
+    def _next_attempt(self) -> Generator[EpochEnd, None, WorkerResult]:
+        self._attempt += 1
+        self._pulse = Pulse()
+        self._part = Part(self._folder, 0, 1, self._attempt, self._pulse, self._kept, RECORDED_STEPS, pictures=False)
+        return self._part.epochs("")
+
+    def _again(self, result: WorkerResult) -> WorkerResult | None:
+        """Try again where that may help, as a run of its own would; else return how the trial ended."""
+        if result.outcome != "failed":
+            return result
+        said = f"attempt {self._attempt} failed after step {result.step}: {result.cause}: {result.message}"
+        print(f"{result.details}\n{said}".lstrip(), file=sys.stderr, flush=True)  # noqa: T201 - the run's log
+        self._history.append(Failure(result.cause, result.message, result.step, result.checkpoint[1]))
+        decision = decide(self._history, self._plan.retries, random())  # noqa: S311 - no secret
+        if decision.action is Action.END:
+            return WorkerResult(
+                "failed", decision.cause, decision.message, step=result.step, checkpoint=result.checkpoint
+            )
+        if decision.action is Action.SMALLER:
+            shrink_resolved(self._folder.resolved)
+        time.sleep(decision.wait_s)
+        self._epochs = self._next_attempt()
+        return None
+
+    def _news(self) -> News:
+        if self._plan.one_disk:
+            return News()
+        news = news_of(self._folder, self._position)
+        self._position += len(news.journal)
+        return news
+
+
+def _listen(reference: "weakref.ref[TrialActor]") -> None:
+    while (actor := reference()) is not None:
+        actor.listen()
+        del actor
+        time.sleep(LISTEN_EVERY_S)

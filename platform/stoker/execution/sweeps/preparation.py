@@ -1,0 +1,72 @@
+"""What is done once for all trials of a sweep: the data is loaded, and what is chosen by measuring is chosen."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stoker.secret_files import load_secret_files
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What all trials begin with."""
+
+    job: str
+    """The sweep's job with every default and choice, as YAML."""
+    fingerprint: str
+    """Of the data."""
+    evaluated_part: str
+    failure: tuple[str, str] = ("", "")
+    """Cause and message where the sweep cannot begin."""
+
+
+def prepare_sweep(job_text: str, code: str, parallel: int) -> tuple[Prepared, Any]:
+    """Load the data of a sweep's job, and choose; runs in a process of its own, as a task of Ray.
+
+    Args:
+        job_text: the checked file.
+        code: the folder of the user's own modules, which all processes see.
+        parallel: how many trials will train at once on this machine.
+
+    Returns:
+        What was chosen, and the data for the object store; None for the data of a sweep that cannot begin.
+
+    """
+    from stoker.execution.causes import failure
+    from stoker.execution.pulse import Pulse
+
+    try:
+        return _prepare(job_text, code, parallel)
+    except Exception as error:  # each has a cause
+        result = failure(error, Path(code), Pulse())
+        print(result.details, file=sys.stderr)  # noqa: T201 - the run's log
+        return Prepared("", "", "", (result.cause, result.message)), None
+
+
+def _prepare(job_text: str, code: str, parallel: int) -> tuple[Prepared, Any]:
+    import ray
+
+    from stoker.execution.sweeps.sharing import to_shared
+    from stoker.spec.loading import dump_job, parse_job
+    from stoker.training.assembly import Prepared as PreparedJob
+    from stoker.training.assembly import prepare
+    from stoker.training.choices import choose
+    from stoker.training.parallel import Workers, choose_device, machine_cpus, prepare_process
+
+    load_secret_files()
+    job = parse_job(job_text, "job.yaml").job
+    os.environ.update(job.environment.env)
+    if code not in sys.path:
+        sys.path.insert(0, code)
+    cpus = job.resources.cpus or max(1, machine_cpus() // (parallel * job.resources.workers))
+    prepare_process(cpus)
+    prepared = prepare(job)
+    if cpus == 1:  # trials that take turns on the cores gain nothing by more threads, so that is not measured
+        resources = prepared.job.resources.model_copy(update={"cpus": 1})
+        prepared = PreparedJob(prepared.job.model_copy(update={"resources": resources}), prepared.data)
+    device = choose_device(len(ray.get_runtime_context().get_accelerator_ids()["GPU"]))
+    chosen = choose(prepared, Workers(device=device))
+    text = dump_job(chosen.job.model_copy(update={"sweep": job.sweep}))
+    return Prepared(text, chosen.data.fingerprint, chosen.evaluated_part), to_shared(chosen.data)

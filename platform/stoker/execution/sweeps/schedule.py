@@ -1,0 +1,176 @@
+"""A sweep's schedulers: which trials end early, or wait, or go on from others; all of them Ray Tune's."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    FIFOScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    TrialScheduler,
+)
+
+from stoker.spec.job import Job
+from stoker.spec.section import span_epochs
+from stoker.spec.sweep import Asha, Hyperband, MedianStopping
+
+if TYPE_CHECKING:
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import Trial as TuneTrial
+
+EPOCH, SCORE = "epoch", "score"
+"""What schedulers look at in a result."""
+NO_LIMIT = 1_000_000
+"""Epochs of a job whose length is a time."""
+
+
+def build_scheduler(job: Job, mode: str) -> TrialScheduler:
+    """Make the scheduler that a sweep's job names.
+
+    Args:
+        job: with every default.
+        mode: `max` or `min`: which way the score is better.
+
+    """
+    assert job.sweep is not None
+    settings, epochs = job.sweep.scheduler, job.training.epochs or NO_LIMIT
+    common: dict[str, Any] = {"time_attr": EPOCH, "metric": SCORE, "mode": mode}
+    match settings:
+        case Asha():
+            return AsyncHyperBandScheduler(
+                **common,
+                max_t=epochs,
+                grace_period=_epochs(settings.min),
+                reduction_factor=settings.reduction,
+                stop_last_trials=False,
+            )
+        case MedianStopping():
+            return MedianStoppingRule(
+                **common,
+                grace_period=_epochs(settings.min),
+                min_samples_required=settings.trials,
+                min_time_slice=math.inf,  # or trials are paused to let others begin
+            )
+        case Hyperband():
+            return HyperBandScheduler(
+                **common, max_t=epochs, reduction_factor=settings.reduction, stop_last_trials=False
+            )
+    return FIFOScheduler()
+
+
+def decisions(job: Job) -> tuple[int, ...] | None:
+    """Tell after which epochs the scheduler may decide; None where it may after each."""
+    assert job.sweep is not None
+    settings = job.sweep.scheduler
+    if settings.type == "none":
+        return ()
+    if isinstance(settings, Asha):
+        rungs, epochs = [], job.training.epochs or NO_LIMIT
+        rung = _epochs(settings.min)
+        while rung < epochs:
+            rungs.append(rung)
+            rung *= settings.reduction
+        return tuple(rungs)
+    return None
+
+
+Scores = Sequence[tuple[int, float]]
+"""Epochs, each with its score; always finite."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """A trial that has ended in an earlier life of the sweep, as far as a scheduler asks for it."""
+
+    trial_id: str
+
+
+class Telling(TrialScheduler):
+    """A scheduler that hears each epoch of what a trial told at once, as if it had been told on its own.
+
+    Args:
+        inner: who decides.
+        tell: takes in what a trial has told; returns its epochs and their scores.
+        ended: what the trials that ended in an earlier life of the sweep had told.
+        begun: what a trial had told that goes on, by Tune's id of it.
+
+    """
+
+    def __init__(
+        self,
+        inner: TrialScheduler,
+        tell: Callable[[str, Any], Scores],
+        ended: Sequence[Scores],
+        begun: Callable[[str], Scores],
+    ) -> None:
+        super().__init__()
+        self.inner = inner
+        self._tell = tell
+        self._ended = list(ended) if isinstance(inner, (AsyncHyperBandScheduler, MedianStoppingRule)) else []
+        self._begun = begun
+        self._last: dict[str, dict[str, Any]] = {}
+
+    @property
+    def metric(self) -> str | None:
+        """Tune checks that results have it; ours do."""
+        return None
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        """Take nothing: the inner scheduler has its own."""
+        return True
+
+    def on_trial_add(self, tune_controller: "TuneController", trial: "TuneTrial") -> None:
+        """Take in a new trial, and what is known from before; what was decided then stays."""
+        for number, scores in enumerate(self._ended):
+            past = Past(f"past-{number}")
+            self.inner.on_trial_add(tune_controller, past)
+            for epoch, score in scores:
+                self.inner.on_trial_result(tune_controller, past, _result(past, epoch, score))
+        self._ended.clear()
+        self.inner.on_trial_add(tune_controller, trial)
+        if not isinstance(self.inner, (AsyncHyperBandScheduler, MedianStoppingRule)):
+            return
+        for epoch, score in self._begun(trial.trial_id):
+            self.inner.on_trial_result(tune_controller, trial, _result(trial, epoch, score))
+
+    def on_trial_error(self, tune_controller: "TuneController", trial: "TuneTrial") -> None:
+        """Take out a trial that has failed."""
+        self.inner.on_trial_error(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: "TuneController", trial: "TuneTrial", result: dict[str, Any]) -> str:
+        """Decide about a trial."""
+        decision: str = TrialScheduler.CONTINUE
+        for epoch, score in self._tell(trial.trial_id, result["told"]):
+            heard = self._last[trial.trial_id] = _result(trial, epoch, score)
+            decision = self.inner.on_trial_result(tune_controller, trial, heard)
+            if decision != TrialScheduler.CONTINUE:
+                break
+        return decision
+
+    def on_trial_complete(self, tune_controller: "TuneController", trial: "TuneTrial", result: dict[str, Any]) -> None:
+        """Take out a trial that has ended."""
+        self.inner.on_trial_complete(tune_controller, trial, self._last.pop(trial.trial_id, result))
+
+    def on_trial_remove(self, tune_controller: "TuneController", trial: "TuneTrial") -> None:
+        """Take out a trial that has not run to its end."""
+        self.inner.on_trial_remove(tune_controller, trial)
+
+    def choose_trial_to_run(self, tune_controller: "TuneController", **options: Any) -> "TuneTrial | None":
+        """Pick the trial that runs next."""
+        chosen: TuneTrial | None = self.inner.choose_trial_to_run(tune_controller, **options)
+        return chosen
+
+    def debug_string(self) -> str:
+        """Describe the state in words."""
+        return str(self.inner.debug_string())
+
+
+def _result(trial: "TuneTrial | Past", epoch: int, score: float) -> dict[str, Any]:
+    return {"training_iteration": epoch, EPOCH: epoch, SCORE: score, "trial_id": trial.trial_id, "time_total_s": 0.0}
+
+
+def _epochs(span: str) -> int:
+    return span_epochs(span) or 1

@@ -1,0 +1,55 @@
+"""A dataset on its way through Ray's object store: loaded once a node, and read in place by every process of it."""
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from stoker.datasets.loading import LoadedDataset
+from stoker.datasets.samples import Samples
+
+
+@dataclass(frozen=True)
+class SharedDataset:
+    """A dataset whose tensors are arrays: Ray maps arrays instead of copying them."""
+
+    rest: LoadedDataset
+    """All but the parts."""
+    parts: dict[str, dict[str, Any]]
+    """Of each part the arrays: inputs by name, target, weight, ids."""
+
+
+def to_shared(data: LoadedDataset) -> SharedDataset:
+    """Prepare a dataset for the object store."""
+    parts = {
+        name: {
+            "inputs": {key: tensor.numpy() for key, tensor in part.inputs.items()},
+            "target": part.target.numpy(),
+            "weight": None if part.weight is None else part.weight.numpy(),
+            "ids": part.ids.numpy(),
+        }
+        for name, part in data.parts.items()
+    }
+    return SharedDataset(replace(data, parts={}), parts)
+
+
+def from_shared(shared: SharedDataset) -> LoadedDataset:
+    """Make the dataset again, over the same memory, which nobody may write to."""
+    parts = {
+        name: Samples(
+            inputs={key: _tensor(array) for key, array in part["inputs"].items()},
+            target=_tensor(part["target"]),
+            weight=None if part["weight"] is None else _tensor(part["weight"]),
+            ids=_tensor(part["ids"]),
+        )
+        for name, part in shared.parts.items()
+    }
+    return replace(shared.rest, parts=parts)
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)

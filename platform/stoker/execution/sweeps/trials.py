@@ -1,0 +1,299 @@
+"""The trials of a sweep, as the driver keeps them: begun, told of, ended, and the best ones kept."""
+
+import math
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from stoker.errors import CAUSES, Cause, JobError, StokerError
+from stoker.execution.durable import storage_of
+from stoker.execution.mirror import take_news
+from stoker.execution.outcome import WorkerResult
+from stoker.execution.sweeps.actor import Told
+from stoker.search.search import Search
+from stoker.spec.goals import aims
+from stoker.spec.job import Job
+from stoker.spec.loading import dump_job
+from stoker.spec.point import point_job
+from stoker.storage import remove
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader, RunStatus, State
+from stoker.tracking.trials import Ledger, Report, Trial, entries, ranked, trial_id
+
+WORST = 1e30
+"""What a scheduler hears in place of a value that is not finite."""
+
+
+class Trials:
+    """Every trial that there is, and the one that comes next.
+
+    Args:
+        folder: of the sweep.
+        job: its job, with every default.
+        search: which point comes next.
+        count: how many trials there will be at most; None where only time ends the sweep.
+
+    """
+
+    def __init__(self, folder: RunFolder, job: Job, search: Search, count: int | None) -> None:
+        assert job.sweep is not None
+        self._folder = folder
+        self._header = folder.header()
+        self._job = job
+        self._search = search
+        self._count = count
+        self.aims = aims(job)
+        self._keep = job.sweep.keep
+        self._ledger = Ledger(folder.ledger)
+        self._gone: set[int] = set()
+        """Of which model and checkpoints are deleted."""
+        self._replay()
+        self._waiting = [trial.number for trial in self.all if not trial.state.final]
+        """Trials that an earlier driver has left in mid-run."""
+        self._next = len(self._ledger.trials)
+        self.exhausted = False
+
+    @property
+    def all(self) -> list[Trial]:
+        """All trials, by their numbers."""
+        return [self._ledger.trials[number] for number in sorted(self._ledger.trials)]
+
+    @property
+    def ended(self) -> list[Trial]:
+        """Those that are over."""
+        return [trial for trial in self.all if trial.state.final]
+
+    @property
+    def failures(self) -> list[Trial]:
+        """Those that have failed."""
+        return [trial for trial in self.all if trial.state is State.FAILED]
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial that has a model; of a sweep with several aims, the best by the first."""
+        done = [trial for trial in self.all if trial.state is State.SUCCEEDED]
+        first = self.aims[0]
+        found = ranked(done, first.name, first.direction)
+        return found[0] if found and not math.isnan(found[0].score(first.name, first.direction)) else None
+
+    def known_scores(self, number: int) -> list[tuple[int, float]]:
+        """Return the epochs and scores that a trial has told."""
+        return [(report.epoch, self.score(report)) for report in self._ledger.trials[number].reports]
+
+    def score(self, report: Report) -> float:
+        """Return what a scheduler goes by, always finite."""
+        first = self.aims[0]
+        value = report.metrics.get(first.name, math.nan)
+        return value if math.isfinite(value) else (-WORST if first.direction == "max" else WORST)
+
+    def begin(self) -> int | None:
+        """Choose a trial and make its folder; None where none is left."""
+        if self._waiting:
+            return self._waiting.pop(0)
+        if self._count is not None and self._next >= self._count:
+            self.exhausted = True
+            return None
+        point = self._search.ask(self._next)
+        if point is None:
+            self.exhausted = True
+            return None
+        number, self._next = self._next, self._next + 1
+        self._ledger.begin(number, point.picks, point.values)
+        self._make(number, point.values)
+        return number
+
+    def tell(self, number: int, told: Told) -> list[tuple[int, float]]:
+        """Take in what a trial tells; return the epochs that are new, with their scores."""
+        folder = self._folder.trial(number)
+        take_news(folder, told.news)
+        new = []
+        for report in told.reports:
+            if self._ledger.report(number, report.epoch, report.step, report.metrics):
+                score = self.score(report)
+                self._search.report(number, report.epoch, score)
+                new.append((report.epoch, score))
+        return new
+
+    def end(self, number: int, result: WorkerResult | None) -> None:
+        """Take in how a trial ended.
+
+        Args:
+            number: of the trial.
+            result: what it said itself; None where the scheduler has ended it.
+
+        """
+        if result is None:
+            self._close(number, State.PRUNED, {})
+        elif result.outcome == "succeeded":
+            costs = {key: value for key, value in self._ledger.trials[number].last.items() if "/" not in key}
+            self._close(number, State.SUCCEEDED, result.metrics | costs)
+        elif result.outcome == "failed":
+            self._close(number, State.FAILED, {}, result.cause, result.message)
+        elif self._folder.trial(number).cancel_request.exists():
+            self._close(number, State.CANCELLED, {})
+        # else it rests at a checkpoint
+
+    def cancel_rest(self) -> None:
+        """End what has not ended: the sweep is over."""
+        for trial in self.all:
+            if not trial.state.final:
+                self._close(trial.number, State.CANCELLED, {})
+
+    def prune_rest(self) -> None:
+        """End what has not ended well: the sweep's time is over."""
+        for trial in self.all:
+            if not trial.state.final:
+                self._close(trial.number, State.PRUNED, {})
+
+    def reopen(self) -> None:
+        """Let those go on that a failed or cancelled sweep has taken with it."""
+        for trial in self.all:
+            own = self._folder.trial(trial.number).cancel_request.exists()
+            if trial.state is State.FAILED or (trial.state is State.CANCELLED and not own):
+                self._ledger.reopen(trial.number)
+                self._say(trial.number, RunStatus(State.RUNNING, phase=""))
+                self._waiting.append(trial.number)
+        self._waiting.sort()
+
+    def common_failure(self) -> tuple[Cause, str]:
+        """Name the most frequent cause of the failed trials, and what the last of them said."""
+        causes = Counter(trial.cause for trial in self.failures)
+        cause, times = causes.most_common(1)[0]
+        last = next(trial for trial in reversed(self.failures) if trial.cause == cause)
+        message = f"{len(self.failures)} of {len(self.all)} trials failed, {times} by {cause}; "
+        return Cause(cause), f"{message}trial {last.number}: {last.message}"
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self._ledger.close()
+
+    def _close(
+        self, number: int, state: State, metrics: dict[str, float], cause: str = "", message: str = ""
+    ) -> None:
+        self._ledger.end(number, state, metrics, cause, message)
+        trial = self._ledger.trials[number]
+        self._tell_search(trial)
+        code = CAUSES[Cause(cause)].exit_code if cause else int(state is State.CANCELLED)
+        self._say(
+            number,
+            RunStatus(
+                state,
+                phase="",
+                cause=cause,
+                message=message,
+                metrics={key: value for key, value in metrics.items() if "/" in key},
+                started=trial.began,
+                ended=trial.ended,
+                exit_code=code,
+                attempt=1,
+                checkpoint_epoch=trial.epoch if state is State.SUCCEEDED else 0,
+                checkpoint_step=trial.reports[-1].step if state is State.SUCCEEDED and trial.reports else 0,
+            ),
+        )
+        if state.final:
+            self._tidy()
+
+    def _say(self, number: int, status: RunStatus) -> None:
+        folder = self._folder.trial(number)
+        before = folder.status()
+        folder.write_status(replace(status, mlflow_run=before.mlflow_run, url=before.url))
+
+    def _tell_search(self, trial: Trial) -> None:
+        match trial.state:
+            case State.SUCCEEDED:
+                values = [trial.score(aim.name, aim.direction) for aim in self.aims]
+                self._search.tell(trial.number, "complete", values)
+            case State.PRUNED:
+                self._search.tell(trial.number, "pruned", None)
+            case _:
+                self._search.tell(trial.number, "failed", None)
+
+    def _replay(self) -> None:
+        """Let the search hear all that an earlier driver's has heard, in the same order."""
+        open_again = {trial.number for trial in self.all if not trial.state.final}
+        for entry in entries(self._folder.ledger):
+            number = entry["trial"]
+            match entry["event"]:
+                case "begin":
+                    self._search.restore(number, entry["picks"])
+                    self._make(number, entry["values"])
+                case "report":
+                    report = Report(entry["epoch"], entry["step"], entry["metrics"])
+                    self._search.report(number, report.epoch, self.score(report))
+                case "end" if number not in open_again:
+                    self._tell_search(self._ledger.trials[number])
+
+    def _make(self, number: int, values: dict[str, Any]) -> None:
+        """Make a trial's folder, unless an earlier driver has."""
+        folder = self._folder.trial(number)
+        if folder.readable():
+            return
+        folder.path.parent.mkdir(exist_ok=True)
+        shutil.rmtree(folder.path, ignore_errors=True)
+        job = point_job(self._job, values)
+        header = RunHeader(
+            id=trial_id(self._header.id, number),
+            name=self._header.name,
+            task=self._header.task,
+            family=job.architecture.family if job.architecture else self._header.family,
+            dataset=self._header.dataset,
+            created=time.time(),
+            order=time.time_ns(),
+            tracking_uri=self._header.tracking_uri,
+            experiment=self._header.experiment,
+            storage=self._header.storage,
+            cluster=self._header.cluster,
+        )
+        code = {str(path.relative_to(self._folder.code)): path for path in self._folder.code.rglob("*.py")}
+        folder.create(header, dump_job(job), code)
+        folder.write_status(RunStatus(State.RUNNING, phase="", attempt=1))
+
+    def _tidy(self) -> None:
+        """Delete the models and checkpoints of all but the best trials; their records stay."""
+        first = self.aims[0]
+        over = ranked([trial for trial in self.all if trial.state is State.SUCCEEDED], first.name, first.direction)
+        kept = {trial.number for trial in over[: self._keep]} | self._front(over)
+        for trial in self.all:
+            number = trial.number
+            if not trial.state.final or number in kept or number in self._gone or trial.state is State.CANCELLED:
+                continue
+            folder = self._folder.trial(number)
+            shutil.rmtree(folder.model, ignore_errors=True)
+            with suppress(StokerError, OSError):  # what stays costs space only
+                storage = storage_of(folder, self._header, folder.path.name)
+                for key in {key.split("/")[0] for key in storage.keys("")}:
+                    remove(storage, key)
+                shutil.rmtree(folder.checkpoints, ignore_errors=True)
+            self._gone.add(number)
+
+    def _front(self, trials: Sequence[Trial]) -> set[int]:
+        """Of several aims, find the trials that no other beats in all."""
+        if len(self.aims) < 2:
+            return set()
+        front = set()
+        for trial in trials:
+            if not any(self._beats(other, trial) for other in trials):
+                front.add(trial.number)
+        return front
+
+    def _beats(self, one: Trial, other: Trial) -> bool:
+        """Tell whether a trial is at least as good in all, and better in one."""
+        signs = [-1 if aim.direction == "max" else 1 for aim in self.aims]
+        ours = [sign * one.score(aim.name, aim.direction) for sign, aim in zip(signs, self.aims, strict=True)]
+        theirs = [sign * other.score(aim.name, aim.direction) for sign, aim in zip(signs, self.aims, strict=True)]
+        return all(a <= b for a, b in zip(ours, theirs, strict=True)) and ours != theirs
+
+
+def refused(job: Job, values: dict[str, Any]) -> str:
+    """Say why a point is no job; empty where it is one."""
+    try:
+        point_job(job, values)
+    except JobError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the run's log
+        return str(error)
+    return ""
