@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from stoker.errors import JobError, Problem
 from stoker.spec.architecture import ArchitectureChoice
-from stoker.spec.checks import Parts, check
+from stoker.spec.checks import Parts, check, parts_of
 from stoker.spec.code import code_folder, code_problems
 from stoker.spec.dataset import Dataset, DatasetChoice
 from stoker.spec.environment import Environment
@@ -113,7 +113,7 @@ def _check(
     job: Job | None = None
     try:
         job = Job.model_validate(value)
-        parts = Parts(job.task, job.architecture, job.dataset, job.training, job.resources, job.environment)
+        parts = parts_of(job)
     except ValidationError as error:
         problems += [each for each in problems_of(error, document.marks) if each.path not in known]
         parts = _sound_parts(value, error)
