@@ -43,7 +43,12 @@ def _merge(above: Mapping[str, Value], below: Mapping[str, Value], path: str, ma
         here = f"{path}.{key}" if path else key
         old = written_out(below.get(key), here)
         new_object = written_out(new, here)
-        if path != SPACE and isinstance(old, dict) and isinstance(new_object, dict) and not _other_choice(new_object, old, here):
+        if (
+            path != SPACE
+            and isinstance(old, dict)
+            and isinstance(new_object, dict)
+            and not _other_choice(new_object, old, here)
+        ):
             result[key] = _merge(new_object, old, here, marks)
         else:
             result[key] = new

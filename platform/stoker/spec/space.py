@@ -116,15 +116,15 @@ class Space:
         return self._size
 
     @cached_property
+    def bound(self) -> int | None:
+        """The number of points if every condition were met; None where a range is continuous."""
+        counts = [self._count(each) for each in self._outer]
+        return None if None in counts else math.prod(count for count in counts if count is not None)
+
+    @cached_property
     def _size(self) -> int | None:
-        total = 1
-        for each in self._outer:
-            count = self._count(each)
-            if count is None:
-                return None
-            total *= count
-        if total > COUNTED or not self.where:
-            return total
+        if self.bound is None or self.bound > COUNTED or not self.where:
+            return self.bound
         return sum(1 for picks in self.grid() if self._allowed_picks(picks))
 
     def grid(self) -> Iterator[dict[str, Any]]:

@@ -95,9 +95,7 @@ class _Reading:
         self.dimensions += [Dimension(path, path, Options(tuple(plain), tag)), *inner]
         return None
 
-    def option(
-        self, outer: str, path: str, value: Any, tag: str, when: tuple[str, int], inner: list[Dimension]
-    ) -> Any:
+    def option(self, outer: str, path: str, value: Any, tag: str, when: tuple[str, int], inner: list[Dimension]) -> Any:
         """Read an option; returns it without its ranges, which become dimensions."""
         if not isinstance(value, Mapping):
             return list(value) if isinstance(value, tuple) else value
@@ -230,7 +228,9 @@ def _range_mistakes(found: Range) -> list[tuple[str, str]]:
     if found.minimum >= found.maximum:
         return [("min", f"min ({low}) must be below max ({high})")]
     if found.log and found.minimum <= 0:
-        return [("min", f"a log range begins above 0, not at {low}; use min: {text_of(found.maximum / 1000)} or no log")]
+        return [
+            ("min", f"a log range begins above 0, not at {low}; use min: {text_of(found.maximum / 1000)} or no log")
+        ]
     if (found.log or found.power is not None) and step is not None:
         return [("step", f"step does not go with {'log' if found.log else 'power'}; leave one out")]
     if found.log and found.power is not None:

@@ -159,9 +159,7 @@ class Pb2(Section):
     """Share of the trials that is replaced by an equal share of the best."""
 
 
-SchedulerSettings = Annotated[
-    NoScheduler | Asha | MedianStopping | Hyperband | Pbt | Pb2, Field(discriminator="type")
-]
+SchedulerSettings = Annotated[NoScheduler | Asha | MedianStopping | Hyperband | Pbt | Pb2, Field(discriminator="type")]
 SchedulerChoice = Annotated[SchedulerSettings, Shorthand("type")]
 
 

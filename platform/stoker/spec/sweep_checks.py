@@ -157,7 +157,9 @@ def _span_problems(job: Job, key: str, span: str) -> Iterator[Problem]:
     if "training.epochs" in job.sweep.space:
         limit = None
     if not epochs:
-        yield Problem(place, f"'{span}' is no whole number of epochs, after which trials are compared (example: 2 epochs)")
+        yield Problem(
+            place, f"'{span}' is no whole number of epochs, after which trials are compared (example: 2 epochs)"
+        )
     elif limit is not None and epochs > limit:
         yield Problem(place, f"{span} is more than training.epochs ({limit}); use {limit} or less")
 
