@@ -34,6 +34,14 @@ def test_a_section_or_none_says_so():
     assert key_document("tracking.register").documentation.startswith("Register the model under this name")
 
 
+def test_a_list_of_objects_is_documented_with_their_keys():
+    document = key_document("sweep.metric")
+    assert document.type == "a list of: an object, or text for its 'name'"
+    assert [line.name for line in document.keys] == ["name", "direction"]
+    assert key_document("sweep.metric.direction").type == "max | min"
+    assert [choice.name for choice in key_document("sweep.scheduler").choices][:3] == ["none", "asha", "median"]
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
@@ -42,7 +50,8 @@ def test_a_section_or_none_says_so():
         (
             "zzz",
             "no key 'zzz' in a job; "
-            "the keys here are version, name, task, architecture, dataset, training, resources, environment, tracking",
+            "the keys here are version, name, task, architecture, dataset, training, resources, environment, tracking, "
+            "sweep",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from stoker.errors import Problem
 from stoker.spec.architecture import Architecture, Cnn, Custom
 from stoker.spec.dataset import BUILTIN, FORMATS, Columns, Dataset, Image
 from stoker.spec.environment import Environment
+from stoker.spec.job import Job
 from stoker.spec.resources import Resources
 from stoker.spec.section import Section
 from stoker.spec.suggestion import did_you_mean
@@ -24,6 +25,11 @@ class Parts:
     training: Training | None = None
     resources: Resources | None = None
     environment: Environment | None = None
+
+
+def parts_of(job: Job) -> Parts:
+    """Return the nouns of a whole job."""
+    return Parts(job.task, job.architecture, job.dataset, job.training, job.resources, job.environment)
 
 
 def check(parts: Parts) -> list[Problem]:
@@ -127,9 +133,9 @@ def metric_problems(training: Training, task: TaskName, parts: Parts) -> Iterato
     best = training.checkpoint.best
     stopping = training.early_stopping
     if best is not None:
-        yield from _metric_problems("training.checkpoint.best", best, task, held_out, free)
+        yield from metric_name_problems("training.checkpoint.best", best, task, held_out, free)
     if stopping and stopping.metric is not None:
-        yield from _metric_problems("training.early_stopping.metric", stopping.metric, task, held_out, free)
+        yield from metric_name_problems("training.early_stopping.metric", stopping.metric, task, held_out, free)
     if held_out or best is not None:
         return
     cure = "; give dataset.split.val a share, or set training.checkpoint.best to a metric such as loss/train"
@@ -139,7 +145,7 @@ def metric_problems(training: Training, task: TaskName, parts: Parts) -> Iterato
         yield Problem("training.schedule", f"plateau has nothing to watch: there is no validation part{cure}")
 
 
-def _metric_problems(path: str, metric: str, task: TaskName, held_out: bool, free: bool) -> Iterator[Problem]:
+def metric_name_problems(path: str, metric: str, task: TaskName, held_out: bool, free: bool) -> Iterator[Problem]:
     """Check one metric; where the choice is free, a class of the user's may measure more than its task."""
     quantities = TASKS[task].metrics
     quantity, _, part = metric.partition("/")

@@ -31,7 +31,11 @@ KEY_EXAMPLES = {
     "environment.packages": "[einops==0.8.1]", "resources.timeout": "12 h",
     "training.start_from": "run:digits-cnn-7f3a9c21", "environment.code": "src",
     "environment.env": "{DATA_ROOT: /data}", "environment.pod": "{nodeSelector: {zone: a}}",
-    "architecture.class": "my_model:Network",
+    "architecture.class": "my_model:Network", "sweep.metric": "accuracy/val", "sweep.trials": "40",
+    "sweep.metric.name": "accuracy/val", "sweep.metric.direction": "max", "sweep.parallel": "8", "sweep.time": "2 h",
+    "sweep.search.first": "[{training.optimizer.lr: 3e-4}]",
+    "sweep.space": "{training.optimizer.lr: {min: 1e-5, max: 1e-2, log: true}}",
+    "sweep.where": "['training.batch_size <= 128 or training.epochs < 10']",
 }  # fmt: skip
 
 
@@ -110,14 +114,14 @@ def key_document(path: str) -> KeyDocument:
         if not homes:
             raise _unknown(path, part, shape)
         shape = keys_of(homes[0])[part]
-    section = shape.section or Job
+    alone = [] if shape.choices else _members(shape)
     text = field_documents(homes[0]).get(parts[-1], "") if parts else str(Job.__doc__)
     return KeyDocument(
         path=path,
         type=type_words(shape),
         default=_defaults(homes, parts[-1]) if parts else "",
         documentation=text,
-        keys=_key_lines(section) if shape.section else (),
+        keys=_key_lines(alone[0]) if alone else (),
         choices=tuple(Choice(name, str(each.__doc__), _key_lines(each)) for name, each in shape.choices),
         example=_example(parts, shape, homes),
     )
@@ -142,6 +146,9 @@ def type_words(shape: Shape) -> str:
 
 
 def _members(shape: Shape) -> list[type[Section]]:
+    """Return the objects that a key holds, or a list of them."""
+    if shape.container == "list":
+        return _members(shape_of(shape.items))
     return [shape.section] if shape.section else [section for _, section in shape.choices]
 
 

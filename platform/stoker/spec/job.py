@@ -10,6 +10,7 @@ from stoker.spec.dataset import DatasetChoice
 from stoker.spec.environment import Environment
 from stoker.spec.resources import Resources
 from stoker.spec.section import Section
+from stoker.spec.sweep import Sweep
 from stoker.spec.task import TaskName
 from stoker.spec.tracking import TrackingChoice
 from stoker.spec.training import Training
@@ -64,3 +65,6 @@ class Job(Section):
 
     tracking: TrackingChoice = Field({}, validate_default=True)
     """Where the record goes; `none` switches MLflow off."""
+
+    sweep: Sweep | None = None
+    """Many trials of this job with other values; default: one run with these."""

@@ -14,13 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from stoker.errors import JobError, Problem
 from stoker.spec.architecture import ArchitectureChoice
-from stoker.spec.checks import Parts, check
+from stoker.spec.checks import Parts, check, parts_of
 from stoker.spec.code import code_folder, code_problems
 from stoker.spec.dataset import Dataset, DatasetChoice
 from stoker.spec.environment import Environment
 from stoker.spec.job import Job, usable_name
 from stoker.spec.overlay import SET, laid_over, settings_document
 from stoker.spec.resources import Resources
+from stoker.spec.sweep_checks import sweep_problems
 from stoker.spec.task import TaskName
 from stoker.spec.training import Training
 from stoker.spec.wording import problems_of
@@ -113,11 +114,13 @@ def _check(
     job: Job | None = None
     try:
         job = Job.model_validate(value)
-        parts = Parts(job.task, job.architecture, job.dataset, job.training, job.resources, job.environment)
+        parts = parts_of(job)
     except ValidationError as error:
         problems += [each for each in problems_of(error, document.marks) if each.path not in known]
         parts = _sound_parts(value, error)
     problems += check(parts)
+    if job and job.sweep and not problems:
+        problems += sweep_problems(job, document.marks, SET)
     if inspect and not any(path.partition(".")[0] == "dataset" for path in known):
         problems += inspect(job, parts.dataset, parts.task)
     code = _code_folder(parts, document.marks, origin, kept)

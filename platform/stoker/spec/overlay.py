@@ -2,14 +2,23 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from stoker.errors import JobError, Problem
 from stoker.spec.yaml_marks import Document, Mark, Marks, Value, read_value
 
-CHOICES = {"architecture": "family", "training.optimizer": "type", "training.schedule": "type"}
+CHOICES = {
+    "architecture": "family",
+    "training.optimizer": "type",
+    "training.schedule": "type",
+    "sweep.search": "type",
+    "sweep.scheduler": "type",
+}
 """The tagged objects: where the tag changes, the keys of the earlier choice have no meaning any more."""
 SHORTHANDS = {**CHOICES, "dataset": "source"}
 """What a bare string stands for."""
+SPACE = "sweep.space"
+"""Its keys are dotted paths, and what stands under one is replaced whole: a choice is not merged with a range."""
 SET = "--set"
 _KEY = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*\Z")
 
@@ -23,21 +32,32 @@ def laid_over(above: Document, below: Document) -> Document:
     return Document(value, marks, [*below.problems, *above.problems])
 
 
+def merged(above: Mapping[str, Value], below: Mapping[str, Value]) -> dict[str, Value]:
+    """Lay values over the values of a job, as one file is laid over another."""
+    return _merge(above, below, "", Marks())
+
+
 def _merge(above: Mapping[str, Value], below: Mapping[str, Value], path: str, marks: Marks) -> dict[str, Value]:
-    merged = dict(below)
+    result = dict(below)
     for key, new in above.items():
         here = f"{path}.{key}" if path else key
-        old = _written_out(below.get(key), here)
-        new_object = _written_out(new, here)
-        if isinstance(old, dict) and isinstance(new_object, dict) and not _other_choice(new_object, old, here):
-            merged[key] = _merge(new_object, old, here, marks)
+        old = written_out(below.get(key), here)
+        new_object = written_out(new, here)
+        if (
+            path != SPACE
+            and isinstance(old, dict)
+            and isinstance(new_object, dict)
+            and not _other_choice(new_object, old, here)
+        ):
+            result[key] = _merge(new_object, old, here, marks)
         else:
-            merged[key] = new
-            _forget(here, marks)
-    return merged
+            result[key] = new
+            _forget(here, marks, [f"{path}.{other}" for other in below if path == SPACE and other != key])
+    return result
 
 
-def _written_out(value: Value, path: str) -> Value:
+def written_out(value: Any, path: str) -> Any:
+    """Write a bare string out where it stands for an object."""
     return {SHORTHANDS[path]: value} if isinstance(value, str) and path in SHORTHANDS else value
 
 
@@ -46,10 +66,12 @@ def _other_choice(above: Mapping[str, Value], below: Mapping[str, Value], path: 
     return tag is not None and tag in above and above[tag] != below.get(tag)
 
 
-def _forget(path: str, marks: Marks) -> None:
+def _forget(path: str, marks: Marks, kept: Sequence[str]) -> None:
+    """Drop the marks below a path; `kept` are neighbours whose own dotted keys may begin with it."""
     for places in (marks.keys, marks.values):
         for gone in [known for known in places if known.startswith(f"{path}.")]:
-            del places[gone]
+            if not any(gone == each or gone.startswith(f"{each}.") for each in kept if len(each) > len(path)):
+                del places[gone]
 
 
 def settings_document(settings: Sequence[str]) -> Document:
@@ -75,10 +97,11 @@ def _set(document: Document, path: str, text: str) -> None:
         value = None
     document.problems += [_wrong(path, problem.message) for problem in problems]
     target = document.value
-    parts = path.split(".")
+    inside = path.removeprefix(f"{SPACE}.")
+    parts = [*SPACE.split("."), inside] if inside != path else path.split(".")
     for end, part in enumerate(parts[:-1], 1):
         here = ".".join(parts[:end])
-        below = _written_out(target.get(part), here)
+        below = written_out(target.get(part), here)
         target[part] = target = below if isinstance(below, dict) else {}
         document.marks.keys[here] = Mark(SET, 0, 0)
     target[parts[-1]] = value
