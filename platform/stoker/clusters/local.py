@@ -71,7 +71,7 @@ class LocalCluster:
         for note in home.glob("runs/*/ray_session"):
             if not RunFolder(note.parent).driver_lives():
                 sweep_session(note)
-        return start_driver(self._driver, self.settings, job.resources)
+        return start_driver(self._driver, self.settings, job)
 
     def submit(self, job: "Job", standby: Standby | None = None, origin: Origin | None = None) -> RunFolder:
         """Give a run to a driver of its own and return at once.

@@ -11,7 +11,7 @@ from stoker.settings import Settings
 from stoker.tracking.record import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.spec.resources import Resources
+    from stoker.spec.job import Job
 
 DRIVER = (sys.executable, "-P", "-m", "stoker.execution.entrypoint")
 """The command of a driver."""
@@ -40,12 +40,17 @@ class Standby:
         socket.send_fds(self._socket, [str(folder.path).encode()], [lease])
 
 
-def start_driver(command: Sequence[str], settings: Settings, resources: "Resources") -> Standby:
-    """Start a driver for a job with such resources."""
+def start_driver(command: Sequence[str], settings: Settings, job: "Job") -> Standby:
+    """Start a driver for a job like this one."""
+    resources = job.resources
     ours, theirs = socket.socketpair()
     options = ["--standby", str(theirs.fileno()), "--workers", str(resources.workers)]
     if resources.gpus is not None:
         options += ["--gpus", str(resources.gpus)]
+    if job.sweep:
+        from stoker.spec.parallel import cores, trials_at_once
+
+        options += ["--trials", str(trials_at_once(job, cores(), gpus=0))]
     with theirs:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [*command, *options],

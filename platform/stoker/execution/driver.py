@@ -44,7 +44,7 @@ class Driver:
     """
 
     def __init__(self, folder: RunFolder, terminated: threading.Event, durable: "Durable | None" = None) -> None:
-        self._folder = folder
+        self.folder = folder
         self._durable = durable
         self._lock = threading.Lock()
         came = folder.status()
@@ -61,6 +61,11 @@ class Driver:
         self.requests = Requests(folder, terminated)
         self.recording = Recording(folder, load_settings(), self._announce)
         self._resources: Resources | None = None
+
+    @property
+    def attempt(self) -> int:
+        """How often training was begun."""
+        return self._status.attempt
 
     def train(self, group: "WorkerGroup", session: Path | None = None) -> int:
         """Let workers train; whatever happens, the record says so.
@@ -80,7 +85,7 @@ class Driver:
             session: the folder of a Ray that belongs to this run alone.
 
         """
-        note = self._folder.path / "ray_session"
+        note = self.folder.path / "ray_session"
         if session is not None:
             note.write_text(str(session), encoding="utf-8")
         if self._durable:
@@ -119,7 +124,7 @@ class Driver:
                 if decision.action is Action.END:
                     return replace(result, cause=decision.cause, message=decision.message)
                 if decision.action is Action.SMALLER:
-                    shrink_resolved(self._folder.resolved)
+                    shrink_resolved(self.folder.resolved)
                 self.say(state=State.RETRYING, cause=decision.cause, message=decision.message)
                 group.mend()
                 self.requests.wait(decision.wait_s)
@@ -131,9 +136,9 @@ class Driver:
         self.say(state=State.RUNNING, attempt=number, phase="", cause="", message="")
         if self._durable and number > 1:
             self._durable.recall_journal()  # the first worker may have died with what was not here yet
-        group.begin(self._folder, number)
+        group.begin(self.folder, number)
         if self._resources is None:  # read while the workers begin
-            known = self._folder.resolved if self._folder.resolved.exists() else self._folder.job
+            known = self.folder.resolved if self.folder.resolved.exists() else self.folder.job
             self._resources = load_job(known).job.resources
             if self._resources.timeout:
                 self.requests.limit(time_seconds(self._resources.timeout))
@@ -155,7 +160,7 @@ class Driver:
 
     def _failure(self, result: WorkerResult) -> Failure:
         cause = Cause(result.cause)
-        resolved, size = self._folder.resolved, 0
+        resolved, size = self.folder.resolved, 0
         if CAUSES[cause].retried is Retry.SMALLER and result.began and resolved.exists():
             size = micro_batch(load_job(resolved).job)
         return Failure(cause, result.message, result.step, self._status.checkpoint_step, result.died, size)
@@ -192,7 +197,7 @@ class Driver:
         if paused:
             self.say(state=State.PAUSED, cause="", message=trouble, phase="", ended=now(), exit_code=0)
             return 0
-        run = self._folder.path.name
+        run = self.folder.path.name
         message = f"its driver was told to end; `stoker resume {run}` goes on from here"
         self.say(cause="", message="; ".join(filter(None, [message, trouble])), phase="", ended=now())
         return TERMINATED
@@ -215,7 +220,7 @@ class Driver:
         """Say what has changed of the run's status."""
         with self._lock:
             self._status = replace(self._status, **changes)
-            self._folder.write_status(self._status)
+            self.folder.write_status(self._status)
 
 
 def _final(result: WorkerResult, stop: Stop | None, checkpoint_step: int) -> tuple[State, WorkerResult]:

@@ -11,12 +11,20 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stoker.errors import JobError, StokerError
 from stoker.execution.ray_session import embedded_ray, sweep_session
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
+
+if TYPE_CHECKING:
+    from stoker.execution.driver import Driver
+    from stoker.execution.worker_group import WorkerGroup
 
 
 def main() -> int:
@@ -26,12 +34,14 @@ def main() -> int:
     parser.add_argument("--standby", type=int, metavar="FD", help="socket over which folder and lease will come")
     parser.add_argument("--workers", type=int, default=1, help="on standby: how many workers the job will have")
     parser.add_argument("--gpus", type=int, help="on standby: GPUs of each worker; default: one if there is one")
+    parser.add_argument("--trials", type=int, default=0, help="on standby for a sweep: how many trials train at once")
     parser.add_argument("--inputs", type=Path, help="take the run that this folder describes to the Ray at hand")
     arguments = parser.parse_args()
     terminated = threading.Event()
     _on_terminate(terminated)
     if arguments.standby is not None:
-        return _drive(arguments.workers, arguments.gpus, socket.socket(fileno=arguments.standby), terminated)
+        size = Size(arguments.workers, arguments.gpus, arguments.trials)
+        return _drive(size, socket.socket(fileno=arguments.standby), terminated)
     if arguments.inputs is not None:
         from stoker.execution.attached import drive_attached
 
@@ -50,17 +60,30 @@ def main() -> int:
     if state is State.PAUSED:
         folder.reopen()
     from stoker.spec.loading import load_job
+    from stoker.spec.parallel import cores, trials_at_once
 
     try:
-        resources = load_job(folder.job).job.resources
+        job = load_job(folder.job).job
     except JobError as error:
         from stoker.execution.driver import Driver
 
         return Driver(folder, terminated).stop(str(error))
-    return _drive(resources.workers, resources.gpus, folder, terminated)
+    trials = trials_at_once(job, cores(), gpus=0) if job.sweep else 0
+    return _drive(Size(job.resources.workers, job.resources.gpus, trials), folder, terminated)
 
 
-def _drive(workers: int, gpus: int | None, origin: RunFolder | socket.socket, terminated: threading.Event) -> int:
+@dataclass(frozen=True)
+class Size:
+    """What a run needs of Ray."""
+
+    workers: int
+    """Of the run, or of each trial of a sweep."""
+    gpus: int | None
+    trials: int
+    """How many trials of a sweep train at once; 0 for a run of its own."""
+
+
+def _drive(size: Size, origin: RunFolder | socket.socket, terminated: threading.Event) -> int:
     """Start Ray and the workers, learn the run, and take it to its end."""
     from stoker.execution.driver import Driver
 
@@ -69,27 +92,42 @@ def _drive(workers: int, gpus: int | None, origin: RunFolder | socket.socket, te
         sweep_session(origin.path / "ray_session")  # the workers of a killed driver must not train beside ours
         driver = Driver(origin, terminated)
     try:
-        with embedded_ray(cpus=workers) as session:
+        with embedded_ray(cpus=size.workers * max(size.trials, 1), shares_data=size.trials > 0) as session:
             _on_terminate(terminated)  # ray.init puts its own handler in place
-            from stoker.execution.worker_group import WorkerGroup
-
-            group = WorkerGroup(workers, gpus, spare=True)
-            try:
+            with nullcontext() if size.trials else _workers(size) as group:
                 if isinstance(origin, socket.socket):
                     folder = receive_run(origin)
                     if folder is None:
                         return 0
                     driver = Driver(folder, terminated)
                 assert driver is not None
-                return driver.train(group, session)
-            finally:
-                group.close()
+                if group is not None:
+                    return driver.train(group, session)
+                return _sweep(driver, size.trials, session)
     except (Exception, SystemExit) as error:  # Ray itself exits on SIGTERM while it starts
         if driver is None and isinstance(origin, socket.socket):
             folder = receive_run(origin)
             driver = Driver(folder, terminated) if folder else None
         traceback.print_exc()  # to the run's log, now that there is one
         return driver.stop(f"{type(error).__name__}: {error}") if driver else 1
+
+
+@contextmanager
+def _workers(size: Size) -> "Iterator[WorkerGroup]":
+    from stoker.execution.worker_group import WorkerGroup
+
+    group = WorkerGroup(size.workers, size.gpus, spare=True)
+    try:
+        yield group
+    finally:
+        group.close()
+
+
+def _sweep(driver: "Driver", trials: int, session: Path) -> int:
+    from stoker.execution.sweeps.driver import Room, SweepDriver
+
+    sweep = SweepDriver(driver, Room(trials, one_disk=True, session=session))
+    return driver.run(sweep.run, session)
 
 
 def receive_run(origin: socket.socket) -> RunFolder | None:

@@ -18,11 +18,12 @@ OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
 @contextmanager
-def embedded_ray(cpus: int) -> Iterator[Path]:
+def embedded_ray(cpus: int, shares_data: bool = False) -> Iterator[Path]:
     """Start Ray for this process alone, and end it with the block.
 
     Args:
         cpus: logical CPUs Ray may hand out.
+        shares_data: whether processes share a dataset; its store then is as large as Ray's own default.
 
     Yields:
         The session's folder. Who writes its name down can remove what a killed driver leaves (`sweep_session`).
@@ -50,7 +51,7 @@ def embedded_ray(cpus: int) -> Iterator[Path]:
             address="local",
             num_cpus=cpus,
             include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
+            object_store_memory=None if shares_data else OBJECT_STORE_BYTES,
             _temp_dir=str(folder),
             logging_level="warning",
         )

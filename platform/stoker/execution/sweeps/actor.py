@@ -8,26 +8,26 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
 from ray.tune import Trainable
 
+from stoker.errors import Cause
 from stoker.execution.durable import storage_of
-from stoker.execution.kept_data import KeptData
 from stoker.execution.mirror import News, news_of, unpack
 from stoker.execution.outcome import WorkerResult
-from stoker.execution.part import Part
 from stoker.execution.pulse import Pulse
 from stoker.execution.resolved import shrink_resolved
 from stoker.execution.retry import Action, Failure, decide
-from stoker.execution.sweeps.sharing import from_shared
 from stoker.secret_files import load_secret_files
 from stoker.spec.loading import parse_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.trials import Report
-from stoker.training.loop import EpochEnd
+
+if TYPE_CHECKING:
+    from stoker.training.loop import EpochEnd  # the driver knows this class too, and has no torch
 
 RECORDED_STEPS = 100
 """A trial records the losses of about so many steps at most: there are many of them to look at."""
@@ -62,7 +62,7 @@ class Told:
     """What has changed in its folder, where that is not the driver's."""
 
 
-class TrialActor(Trainable):
+class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
     """Trains one trial after the other.
 
     `step` returns `{"told": Told, "done": bool}`. A failure is mended here as far as it can be; only the death of the
@@ -78,12 +78,16 @@ class TrialActor(Trainable):
             data: reference to the dataset of the sweep's job.
 
         """
+        from stoker.execution.kept_data import KeptData
+        from stoker.execution.sweeps.sharing import from_shared
+
         load_secret_files()
         self._plan = plan
         self._kept = KeptData(most=4)
         self._kept.keep(parse_job(plan.job, "job.yaml").job, from_shared(ray.get(data[0])))
         self._pulse = Pulse()
         self._folder = RunFolder(Path())
+        self._epochs: Generator[EpochEnd, None, WorkerResult]
         threading.Thread(target=_listen, args=(weakref.ref(self),), name="listen", daemon=True).start()
         self._begin(config)
 
@@ -118,7 +122,7 @@ class TrialActor(Trainable):
         self._epochs = self._next_attempt()
         (Path(checkpoint_dir) / "trial").write_text(self._folder.path.name, encoding="utf-8")
 
-    def load_checkpoint(self, checkpoint: str) -> None:  # type: ignore[override]
+    def load_checkpoint(self, checkpoint: str) -> None:
         """Do nothing: a trial begins at its own newest checkpoint anyway."""
 
     def cleanup(self) -> None:
@@ -142,7 +146,9 @@ class TrialActor(Trainable):
         self._attempt = int(begun[-1].rsplit("/", 1)[1]) if begun else 0
         self._epochs = self._next_attempt()
 
-    def _next_attempt(self) -> Generator[EpochEnd, None, WorkerResult]:
+    def _next_attempt(self) -> "Generator[EpochEnd, None, WorkerResult]":
+        from stoker.execution.part import Part
+
         self._attempt += 1
         self._pulse = Pulse()
         self._part = Part(self._folder, 0, 1, self._attempt, self._pulse, self._kept, RECORDED_STEPS, pictures=False)
@@ -154,7 +160,7 @@ class TrialActor(Trainable):
             return result
         said = f"attempt {self._attempt} failed after step {result.step}: {result.cause}: {result.message}"
         print(f"{result.details}\n{said}".lstrip(), file=sys.stderr, flush=True)  # noqa: T201 - the run's log
-        self._history.append(Failure(result.cause, result.message, result.step, result.checkpoint[1]))
+        self._history.append(Failure(Cause(result.cause), result.message, result.step, result.checkpoint[1]))
         decision = decide(self._history, self._plan.retries, random())  # noqa: S311 - no secret
         if decision.action is Action.END:
             return WorkerResult(

@@ -49,6 +49,7 @@ def _prepare(job_text: str, code: str, parallel: int) -> tuple[Prepared, Any]:
     import ray
 
     from stoker.execution.sweeps.sharing import to_shared
+    from stoker.spec.goals import best_metric
     from stoker.spec.loading import dump_job, parse_job
     from stoker.training.assembly import Prepared as PreparedJob
     from stoker.training.assembly import prepare
@@ -62,6 +63,9 @@ def _prepare(job_text: str, code: str, parallel: int) -> tuple[Prepared, Any]:
         sys.path.insert(0, code)
     cpus = job.resources.cpus or max(1, machine_cpus() // (parallel * job.resources.workers))
     prepare_process(cpus)
+    if job.training.checkpoint.best is None and (best := best_metric(job)):
+        checkpoint = job.training.checkpoint.model_copy(update={"best": best})
+        job = job.model_copy(update={"training": job.training.model_copy(update={"checkpoint": checkpoint})})
     prepared = prepare(job)
     if cpus == 1:  # trials that take turns on the cores gain nothing by more threads, so that is not measured
         resources = prepared.job.resources.model_copy(update={"cpus": 1})

@@ -88,12 +88,12 @@ class Past:
     trial_id: str
 
 
-class Telling(TrialScheduler):
+class Telling(TrialScheduler):  # type: ignore[misc] # Ray's classes have no types
     """A scheduler that hears each epoch of what a trial told at once, as if it had been told on its own.
 
     Args:
         inner: who decides.
-        tell: takes in what a trial has told; returns its epochs and their scores.
+        news: what a trial has told since, by Tune's id of it.
         ended: what the trials that ended in an earlier life of the sweep had told.
         begun: what a trial had told that goes on, by Tune's id of it.
 
@@ -102,16 +102,20 @@ class Telling(TrialScheduler):
     def __init__(
         self,
         inner: TrialScheduler,
-        tell: Callable[[str, Any], Scores],
+        news: Callable[[str], Scores],
         ended: Sequence[Scores],
         begun: Callable[[str], Scores],
     ) -> None:
         super().__init__()
         self.inner = inner
-        self._tell = tell
+        self._news = news
         self._ended = list(ended) if isinstance(inner, (AsyncHyperBandScheduler, MedianStoppingRule)) else []
         self._begun = begun
         self._last: dict[str, dict[str, Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave nothing to Tune, which pickles all it gets: what a sweep goes on from is its ledger."""
+        return {}
 
     @property
     def metric(self) -> str | None:
@@ -143,7 +147,7 @@ class Telling(TrialScheduler):
     def on_trial_result(self, tune_controller: "TuneController", trial: "TuneTrial", result: dict[str, Any]) -> str:
         """Decide about a trial."""
         decision: str = TrialScheduler.CONTINUE
-        for epoch, score in self._tell(trial.trial_id, result["told"]):
+        for epoch, score in self._news(trial.trial_id):
             heard = self._last[trial.trial_id] = _result(trial, epoch, score)
             decision = self.inner.on_trial_result(tune_controller, trial, heard)
             if decision != TrialScheduler.CONTINUE:

@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from stoker.errors import CAUSES, Cause, JobError, StokerError
+from stoker.errors import CAUSES, Cause, StokerError
 from stoker.execution.durable import storage_of
 from stoker.execution.mirror import take_news
 from stoker.execution.outcome import WorkerResult
@@ -52,6 +51,7 @@ class Trials:
         self._ledger = Ledger(folder.ledger)
         self._gone: set[int] = set()
         """Of which model and checkpoints are deleted."""
+        self._reopen()
         self._replay()
         self._waiting = [trial.number for trial in self.all if not trial.state.final]
         """Trials that an earlier driver has left in mid-run."""
@@ -114,9 +114,8 @@ class Trials:
         new = []
         for report in told.reports:
             if self._ledger.report(number, report.epoch, report.step, report.metrics):
-                score = self.score(report)
-                self._search.report(number, report.epoch, score)
-                new.append((report.epoch, score))
+                self._tell_epoch(number, report)
+                new.append((report.epoch, self.score(report)))
         return new
 
     def end(self, number: int, result: WorkerResult | None) -> None:
@@ -150,16 +149,6 @@ class Trials:
             if not trial.state.final:
                 self._close(trial.number, State.PRUNED, {})
 
-    def reopen(self) -> None:
-        """Let those go on that a failed or cancelled sweep has taken with it."""
-        for trial in self.all:
-            own = self._folder.trial(trial.number).cancel_request.exists()
-            if trial.state is State.FAILED or (trial.state is State.CANCELLED and not own):
-                self._ledger.reopen(trial.number)
-                self._say(trial.number, RunStatus(State.RUNNING, phase=""))
-                self._waiting.append(trial.number)
-        self._waiting.sort()
-
     def common_failure(self) -> tuple[Cause, str]:
         """Name the most frequent cause of the failed trials, and what the last of them said."""
         causes = Counter(trial.cause for trial in self.failures)
@@ -172,9 +161,7 @@ class Trials:
         """Close the ledger."""
         self._ledger.close()
 
-    def _close(
-        self, number: int, state: State, metrics: dict[str, float], cause: str = "", message: str = ""
-    ) -> None:
+    def _close(self, number: int, state: State, metrics: dict[str, float], cause: str = "", message: str = "") -> None:
         self._ledger.end(number, state, metrics, cause, message)
         trial = self._ledger.trials[number]
         self._tell_search(trial)
@@ -213,6 +200,9 @@ class Trials:
             case _:
                 self._search.tell(trial.number, "failed", None)
 
+    def _tell_epoch(self, number: int, report: Report) -> None:
+        self._search.report(number, report.epoch, report.metrics.get(self.aims[0].name, math.nan))
+
     def _replay(self) -> None:
         """Let the search hear all that an earlier driver's has heard, in the same order."""
         open_again = {trial.number for trial in self.all if not trial.state.final}
@@ -224,9 +214,19 @@ class Trials:
                     self._make(number, entry["values"])
                 case "report":
                     report = Report(entry["epoch"], entry["step"], entry["metrics"])
-                    self._search.report(number, report.epoch, self.score(report))
+                    self._tell_epoch(number, report)
                 case "end" if number not in open_again:
                     self._tell_search(self._ledger.trials[number])
+
+    def _reopen(self) -> None:
+        """Let those go on that a sweep has taken with it which has failed or was cancelled, and is resumed now."""
+        assert self._job.sweep is not None
+        failed = len(self.failures) >= self._job.sweep.failures
+        for trial in self.all:
+            own = self._folder.trial(trial.number).cancel_request.exists()
+            if (failed and trial.state is State.FAILED) or (trial.state is State.CANCELLED and not own):
+                self._ledger.reopen(trial.number)
+                self._say(trial.number, RunStatus(State.RUNNING, phase=""))
 
     def _make(self, number: int, values: dict[str, Any]) -> None:
         """Make a trial's folder, unless an earlier driver has."""
@@ -287,13 +287,3 @@ class Trials:
         ours = [sign * one.score(aim.name, aim.direction) for sign, aim in zip(signs, self.aims, strict=True)]
         theirs = [sign * other.score(aim.name, aim.direction) for sign, aim in zip(signs, self.aims, strict=True)]
         return all(a <= b for a, b in zip(ours, theirs, strict=True)) and ours != theirs
-
-
-def refused(job: Job, values: dict[str, Any]) -> str:
-    """Say why a point is no job; empty where it is one."""
-    try:
-        point_job(job, values)
-    except JobError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the run's log
-        return str(error)
-    return ""

@@ -1,0 +1,159 @@
+"""A sweep from its job to its best trial: prepared once, tuned, and summed up."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+from stoker.errors import Cause
+from stoker.execution.driver import Driver
+from stoker.execution.outcome import WorkerResult
+from stoker.execution.requests import Stop
+from stoker.execution.sweeps.preparation import Prepared, prepare_sweep
+from stoker.search.search import Search
+from stoker.spec.job import Job
+from stoker.spec.loading import load_job, parse_job
+from stoker.spec.section import time_seconds
+from stoker.spec.space_reading import read_space
+from stoker.tracking.journal import Journal
+from stoker.tracking.run import Progress, State
+from stoker.tracking.trials import Trial
+
+SHOW_EVERY_S = 0.2
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where a sweep runs."""
+
+    parallel: int
+    """How many trials train at once."""
+    one_disk: bool
+    """Whether the trials see the driver's files."""
+    session: Path
+    """A folder for what Ray Tune writes."""
+
+
+class SweepDriver:
+    """The work of a sweep's driver, on the Ray at hand.
+
+    Args:
+        driver: of the run that the sweep is.
+        room: where it runs.
+
+    """
+
+    def __init__(self, driver: Driver, room: Room) -> None:
+        self._folder = driver.folder
+        self._requests = driver.requests
+        self._driver = driver
+        self._room = room
+        self._shown = 0.0
+        self._deadline = float("inf")
+
+    def run(self) -> WorkerResult:
+        """Do it, until there are no more trials or somebody stops the sweep."""
+        self._driver.say(state=State.RUNNING, attempt=self._driver.attempt + 1, phase="loading data")
+        known = self._folder.resolved if self._folder.resolved.exists() else self._folder.job
+        text = known.read_text(encoding="utf-8")
+        job = parse_job(text, str(known)).job
+        gpus = _gpus(job)
+        task = ray.remote(prepare_sweep).options(num_returns=2, num_cpus=0, num_gpus=gpus)
+        prepared_ref, data = task.remote(text, str(self._folder.code), self._room.parallel)
+        from stoker.execution.sweeps.actor import TrialPlan  # Ray Tune loads while the data does
+        from stoker.execution.sweeps.schedule import decisions
+        from stoker.execution.sweeps.trials import Trials
+        from stoker.execution.sweeps.tuning import Tuning
+
+        prepared: Prepared = ray.get(prepared_ref)
+        if prepared.failure[0]:
+            return WorkerResult("failed", Cause(prepared.failure[0]), prepared.failure[1])
+        if not self._folder.resolved.exists():
+            draft = self._folder.path / ".resolved.new"
+            draft.write_text(f"# data: sha256 {prepared.fingerprint}\n{prepared.job}", encoding="utf-8")
+            draft.replace(self._folder.resolved)
+        self._job = job = load_job(self._folder.resolved).job
+        assert job.sweep is not None
+        if job.sweep.time:
+            self._deadline = time.monotonic() + time_seconds(job.sweep.time)
+        self._trials = Trials(self._folder, job, Search(job, read_space(job)), self._count(job))
+        self._journal = Journal(self._folder.journal)
+        self._driver.say(phase="")
+        try:
+            tuning = Tuning(
+                self._folder, job, self._trials, self._requests, self._room.parallel, self._is_over, self._show
+            )
+            tuning.run(
+                TrialPlan(prepared.job, self._room.one_disk, decisions(job), job.resources.retries),
+                data,
+                self._room.session,
+            )
+            return self._result(prepared)
+        finally:
+            self._show(last=True)
+            self._journal.close()
+            self._trials.close()
+
+    def _count(self, job: Job) -> int | None:
+        """Tell how many trials there will be, those included that `extend` has added."""
+        assert job.sweep is not None
+        more = self._folder.path / "more_trials"
+        added = int(more.read_text(encoding="utf-8")) if more.exists() else 0
+        return None if job.sweep.trials is None else job.sweep.trials + added
+
+    def _is_over(self) -> bool:
+        """Tell whether the sweep's own limits are reached."""
+        assert self._job.sweep is not None
+        return time.monotonic() >= self._deadline or len(self._trials.failures) >= self._job.sweep.failures
+
+    def _result(self, prepared: Prepared) -> WorkerResult:
+        assert self._job.sweep is not None
+        stop = self._requests.stop()
+        if stop in (Stop.PAUSE, Stop.TERMINATE):
+            return WorkerResult("stopped")
+        if stop is not None or len(self._trials.failures) >= self._job.sweep.failures:
+            self._trials.cancel_rest()
+        else:
+            self._trials.prune_rest()
+        if stop is not None:
+            return WorkerResult("stopped")
+        best = self._trials.best
+        if len(self._trials.failures) >= self._job.sweep.failures or (best is None and self._trials.failures):
+            cause, message = self._trials.common_failure()
+            return WorkerResult("failed", cause, message)
+        if best is None:
+            return WorkerResult("failed", Cause.TIMED_OUT, "no trial came to its end before sweep.time was over")
+        reason = "time" if time.monotonic() >= self._deadline else "length"
+        facts = {"data": prepared.fingerprint, "end": reason, "best_trial": str(best.number)}
+        results = {key: value for key, value in best.metrics.items() if "/" in key}
+        return WorkerResult("succeeded", metrics=results, facts=facts, step=len(self._trials.ended))
+
+    def _show(self, last: bool = False) -> None:
+        """Tell people how far the sweep is."""
+        now = time.monotonic()
+        if not last and now - self._shown < SHOW_EVERY_S:
+            return
+        self._shown = now
+        trials, ended = self._trials, self._trials.ended
+        best = self._best_so_far()
+        if ended and best:
+            self._journal.append(len(ended), 0, best)
+            self._journal.flush()
+        count = self._count(self._job) or 0
+        self._folder.write_progress(
+            Progress("training", step=len(ended), steps=max(count, len(trials.all)), metrics=best)
+        )
+
+    def _best_so_far(self) -> dict[str, float]:
+        best: Trial | None = self._trials.best
+        if best is None:
+            return {}
+        return {aim.name: best.score(aim.name, aim.direction) for aim in self._trials.aims}
+
+
+def _gpus(job: Job) -> int:
+    """Tell how many GPUs a worker gets."""
+    if job.resources.gpus is None:
+        return min(1, int(ray.cluster_resources().get("GPU", 0)))
+    return job.resources.gpus

@@ -1,0 +1,223 @@
+"""Ray Tune at work on a sweep: it hands trials to actors, asks the scheduler about each, and says how they end."""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stoker.errors import Cause
+from stoker.execution.deaths import cause_of_death, memory_kills
+from stoker.execution.mirror import pack
+from stoker.execution.outcome import WorkerResult
+from stoker.execution.requests import Requests
+from stoker.execution.sweeps.actor import STOP_FILE, Told, TrialActor, TrialPlan
+from stoker.execution.sweeps.schedule import Telling, build_scheduler
+from stoker.execution.sweeps.trials import Trials
+from stoker.spec.job import Job
+from stoker.tracking.record import RunFolder
+
+os.environ.update(
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",  # the record is ours
+    TUNE_DISABLE_AUTO_CALLBACK_SYNCER="1",
+    TUNE_DISABLE_SIGINT_HANDLER="1",
+    TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
+    TUNE_GLOBAL_CHECKPOINT_S="1000000000",  # so is what a sweep goes on from
+    TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="1000000000",
+    TUNE_PRINT_ALL_TRIAL_ERRORS="0",
+    RAY_AIR_NEW_OUTPUT="0",
+    RAY_CHDIR_TO_TRIAL_DIR="0",
+)
+
+from ray import ObjectRef, tune
+from ray.tune import Callback, PlacementGroupFactory, Stopper
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.search import Searcher
+
+logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it misses the files that it did not write
+
+STOPPING_S = 300.0
+"""Trials that were asked to stop have so long to save a checkpoint; one of them may be in a long evaluation."""
+
+
+class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no types
+    """One life of a sweep under Tune.
+
+    Args:
+        folder: of the sweep.
+        job: with every default.
+        trials: what there is and what comes next.
+        requests: what somebody wants of the sweep.
+        parallel: how many trials train at once.
+        over: whether the sweep's own limits are reached: time, failures.
+        changed: called when something has changed that people see.
+
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        job: Job,
+        trials: Trials,
+        requests: Requests,
+        parallel: int,
+        over: Callable[[], bool],
+        changed: Callable[[], None],
+    ) -> None:
+        self._folder = folder
+        self._job = job
+        self._trials = trials
+        self._requests = requests
+        self._parallel = parallel
+        self._over = over
+        self._changed = changed
+        self._numbers: dict[str, int] = {}
+        """Our numbers of Tune's trials."""
+        self._live: set[str] = set()
+        self._results: dict[str, WorkerResult] = {}
+        """How trials said that they ended."""
+        self._news: dict[str, list[tuple[int, float]]] = {}
+        """What the scheduler is still to hear."""
+        self._training: set[str] = set()
+        """Of the live ones, those that have a process."""
+        self._stop_deadline = math.inf
+        self._kills = memory_kills()
+        self._stop_file = folder.path / "trials" / STOP_FILE
+        self.stopped = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave nothing to Tune, which pickles all it gets: what a sweep goes on from is its ledger."""
+        return {}
+
+    def run(self, plan: TrialPlan, data: "ObjectRef[Any]", session: Path) -> None:
+        """Let trials train until there are no more, or somebody stops the sweep.
+
+        Args:
+            plan: what is the same for all trials.
+            data: the dataset, in the object store.
+            session: a folder for what Tune writes.
+
+        """
+        assert self._job.sweep is not None
+        self._stop_file.parent.mkdir(exist_ok=True)
+        self._stop_file.unlink(missing_ok=True)
+        self._one_disk = plan.one_disk
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._parallel)
+        resources = self._job.resources
+        bundle: dict[str, float] = {"CPU": 1, **({"GPU": resources.gpus} if resources.gpus else {})}
+        trainable = tune.with_resources(
+            tune.with_parameters(TrialActor, plan=plan, data=[data]), PlacementGroupFactory([bundle])
+        )
+        ended = [self._trials.known_scores(trial.number) for trial in self._trials.ended]
+        scheduler = Telling(
+            build_scheduler(self._job, self._trials.aims[0].direction),
+            lambda trial: self._news.pop(trial, []),
+            ended,
+            lambda trial: self._trials.known_scores(self._numbers[trial]),
+        )
+        tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=_Points(self), scheduler=scheduler, num_samples=-1, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=str(session),
+                verbose=0,
+                stop=self,
+                callbacks=[self],
+                failure_config=tune.FailureConfig(max_failures=self._job.resources.retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+        self._stop_file.unlink(missing_ok=True)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Hand out the next trial: a config, the word that there is none, or None for later."""
+        if self._stopping():
+            return str(Searcher.FINISHED)
+        ahead = 0 if self._parallel == 1 else self._parallel  # Tune keeps an actor only where a trial waits for it
+        if len(self._live) >= self._parallel + ahead:
+            return None
+        number = self._trials.begin()
+        if number is None:
+            return str(Searcher.FINISHED)
+        self._numbers[trial_id] = number
+        self._live.add(trial_id)
+        folder = self._folder.trial(number)
+        files = {} if self._one_disk else pack(folder)
+        self._changed()
+        return {"number": number, "folder": str(folder.path), "files": files}
+
+    def complete(self, trial_id: str, error: bool) -> None:
+        """Take in the end of a trial, in Tune's eyes."""
+        if trial_id not in self._live:
+            return
+        self._live.discard(trial_id)
+        self._training.discard(trial_id)
+        number, result = self._numbers[trial_id], self._results.pop(trial_id, None)
+        if error:
+            result = self._death(trial_id)
+        elif result is None and self._stopping():
+            result = WorkerResult("stopped")
+        self._trials.end(number, result)
+        self._changed()
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Take in what a trial has told, of which the scheduler does not hear the last; stop none."""
+        told: Told = result["told"]
+        if told.result is not None:
+            self._results[trial_id] = told.result
+        self._news[trial_id] = self._trials.tell(self._numbers[trial_id], told)
+        self._changed()
+        return False
+
+    def stop_all(self) -> bool:
+        """Tell Tune whether all is to end at once: those that were asked to stop have, or have had their time."""
+        return self._stopping() and (not self._training or time.monotonic() > self._stop_deadline)
+
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """Hear that a trial has a process."""
+        self._training.add(trial.trial_id)
+
+    def _stopping(self) -> bool:
+        """Tell whether the sweep is to stop, and let the trials know."""
+        if not self.stopped and (self._requests.stop() is not None or self._over()):
+            self.stopped = True
+            self._stop_deadline = time.monotonic() + STOPPING_S
+            self._stop_file.touch()
+        return self.stopped
+
+    def _death(self, trial_id: str) -> WorkerResult:
+        number = self._numbers[trial_id]
+        cause = cause_of_death(RuntimeError(), self._kills)
+        reason = " for want of memory" if cause is Cause.OOM_HOST else ""
+        return WorkerResult("failed", cause, f"the process of trial {number} died{reason}, again and again", died=True)
+
+
+class _Points(Searcher):  # type: ignore[misc]
+    """What Tune asks for trials."""
+
+    def __init__(self, tuning: Tuning) -> None:
+        super().__init__(metric=None, mode=None)
+        self._tuning = tuning
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave nothing to Tune, which pickles all it gets: what a sweep goes on from is its ledger."""
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Hand out the next trial."""
+        return self._tuning.suggest(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Take in the end of a trial."""
+        self._tuning.complete(trial_id, error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: the ledger has it."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing: the ledger has it."""
