@@ -59,10 +59,19 @@ class WorkerGroup:
             dies, and to load the libraries takes longer than all else that it takes to go on.
         one_disk: whether the workers see the driver's files; else the run's files cross, and the first worker's record
             comes back.
+        place: a place for all of them that somebody else has asked for, behind a bundle of his own; else they ask for
+            one themselves, where it has to be all or none.
 
     """
 
-    def __init__(self, count: int, gpus: int | None, spare: bool, one_disk: bool = True) -> None:
+    def __init__(
+        self,
+        count: int,
+        gpus: int | None,
+        spare: bool,
+        one_disk: bool = True,
+        place: PlacementGroup | None = None,
+    ) -> None:
         if gpus is None:
             gpus = min(1, int(ray.cluster_resources().get("GPU", 0)) // count)
         self.count = count
@@ -74,8 +83,8 @@ class WorkerGroup:
         self._position = 0
         """How much of the first worker's journal is here, in bytes; unused where both have one disk."""
         self._kills = 0
-        self._place: PlacementGroup | None = None
-        if count > 1 or not one_disk:  # all of them get room, or none
+        self._place, self._given = place, place is not None
+        if place is None and (count > 1 or not one_disk):  # all of them get room, or none
             bundle = {"CPU": 1, "GPU": gpus} if gpus else {"CPU": 1}
             self._place = placement_group([bundle] * count, strategy="PACK")
         self._members = [_Member(self._start(rank)) for rank in range(count)]
@@ -196,7 +205,7 @@ class WorkerGroup:
             ray.kill(member.actor)
         if self._spare is not None:
             ray.kill(self._spare)
-        if self._place is not None:
+        if self._place is not None and not self._given:
             remove_placement_group(self._place)
 
     def _take(self, news: News) -> None:
@@ -208,7 +217,7 @@ class WorkerGroup:
         if self._place is None:
             actor = _actor(cpus=0, gpus=self._gpus)
         else:
-            place = PlacementGroupSchedulingStrategy(self._place, rank)
+            place = PlacementGroupSchedulingStrategy(self._place, rank + self._given)
             actor = _actor(cpus=1, gpus=self._gpus, scheduling_strategy=place)
         actor.warm_up.remote()
         return actor

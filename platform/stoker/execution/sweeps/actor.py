@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import random
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
 from ray.tune import Trainable
+from ray.util import get_current_placement_group
 
 from stoker.errors import Cause
 from stoker.execution.durable import storage_of
@@ -27,10 +28,9 @@ from stoker.tracking.record import RunFolder
 from stoker.tracking.trials import Report
 
 if TYPE_CHECKING:
-    from stoker.training.loop import EpochEnd  # the driver knows this class too, and has no torch
+    from stoker.execution.sweeps.engines import Epochs  # the driver knows this class too, and has no torch
+    from stoker.execution.worker_group import WorkerGroup
 
-RECORDED_STEPS = 100
-"""A trial records the losses of about so many steps at most: there are many of them to look at."""
 TELL_EVERY_S = 0.5
 """Epochs that nobody decides about are told together, about this often."""
 LISTEN_EVERY_S = 0.25
@@ -49,6 +49,9 @@ class TrialPlan:
     decisions: tuple[int, ...] | None
     """The epochs after which a scheduler decides; None for all of them."""
     retries: int
+    workers: int
+    gpus: int
+    """Of each worker."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._kept.keep(parse_job(plan.job, "job.yaml").job, from_shared(ray.get(data[0])))
         self._pulse = Pulse()
         self._folder = RunFolder(Path())
-        self._epochs: Generator[EpochEnd, None, WorkerResult]
+        self._epochs: Epochs
+        self._group: WorkerGroup | None = None
         threading.Thread(target=_listen, args=(weakref.ref(self),), name="listen", daemon=True).start()
         self._begin(config)
 
@@ -104,13 +108,13 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         due = time.monotonic() + TELL_EVERY_S
         while result is None:
             try:
-                event = next(self._epochs)
+                report = next(self._epochs)
             except StopIteration as end:
                 result = self._again(end.value)
                 continue
-            reports.append(Report(event.epoch, event.step, event.metrics | self._part.costs))
+            reports.append(report)
             decisions = self._plan.decisions
-            if decisions is None or event.epoch in decisions or time.monotonic() >= due:
+            if decisions is None or report.epoch in decisions or time.monotonic() >= due:
                 break
         return {"told": Told(tuple(reports), result, self._news()), "done": result is not None}
 
@@ -128,6 +132,8 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
     def cleanup(self) -> None:
         """Leave the last trial."""
         self._epochs.close()
+        if self._group is not None:
+            self._group.close()
 
     def listen(self) -> None:
         """Hear whether the trial is to stop."""
@@ -146,13 +152,19 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._attempt = int(begun[-1].rsplit("/", 1)[1]) if begun else 0
         self._epochs = self._next_attempt()
 
-    def _next_attempt(self) -> "Generator[EpochEnd, None, WorkerResult]":
-        from stoker.execution.part import Part
+    def _next_attempt(self) -> "Epochs":
+        from stoker.execution.sweeps.engines import alone, together
 
         self._attempt += 1
         self._pulse = Pulse()
-        self._part = Part(self._folder, 0, 1, self._attempt, self._pulse, self._kept, RECORDED_STEPS, pictures=False)
-        return self._part.epochs("")
+        if self._plan.workers == 1:
+            return alone(self._folder, self._attempt, self._pulse, self._kept)
+        if self._group is None:
+            from stoker.execution.worker_group import WorkerGroup
+
+            place = get_current_placement_group()
+            self._group = WorkerGroup(self._plan.workers, self._plan.gpus, False, self._plan.one_disk, place)
+        return together(self._folder, self._attempt, self._pulse, self._group)
 
     def _again(self, result: WorkerResult) -> WorkerResult | None:
         """Try again where that may help, as a run of its own would; else return how the trial ended."""

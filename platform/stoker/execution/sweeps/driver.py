@@ -85,7 +85,14 @@ class SweepDriver:
                 self._folder, job, self._trials, self._requests, self._room.parallel, self._is_over, self._show
             )
             tuning.run(
-                TrialPlan(prepared.job, self._room.one_disk, decisions(job), job.resources.retries),
+                TrialPlan(
+                    prepared.job,
+                    self._room.one_disk,
+                    decisions(job),
+                    job.resources.retries,
+                    job.resources.workers,
+                    gpus,
+                ),
                 data,
                 self._room.session,
             )

@@ -105,10 +105,10 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._stop_file.unlink(missing_ok=True)
         self._one_disk = plan.one_disk
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._parallel)
-        resources = self._job.resources
-        bundle: dict[str, float] = {"CPU": 1, **({"GPU": resources.gpus} if resources.gpus else {})}
+        worker: dict[str, float] = {"CPU": 1, **({"GPU": plan.gpus} if plan.gpus else {})}
+        bundles = [worker] if plan.workers == 1 else [{}, *[worker] * plan.workers]
         trainable = tune.with_resources(
-            tune.with_parameters(TrialActor, plan=plan, data=[data]), PlacementGroupFactory([bundle])
+            tune.with_parameters(TrialActor, plan=plan, data=[data]), PlacementGroupFactory(bundles)
         )
         ended = [self._trials.known_scores(trial.number) for trial in self._trials.ended]
         scheduler = Telling(

@@ -1,0 +1,88 @@
+"""What trains a trial: its actor's own process, or a group of workers; both tell of one epoch after the other."""
+
+import threading
+import time
+from collections.abc import Callable, Generator
+
+from stoker.errors import Cause
+from stoker.execution.kept_data import KeptData
+from stoker.execution.outcome import WorkerResult
+from stoker.execution.part import Part
+from stoker.execution.pulse import Pulse
+from stoker.execution.requests import Stop
+from stoker.execution.watch import Limits, Watch
+from stoker.execution.worker_group import WorkerGroup
+from stoker.tracking.journal import read_journal
+from stoker.tracking.record import RunFolder
+from stoker.tracking.trials import Report
+
+RECORDED_STEPS = 100
+"""A trial records the losses of about so many steps at most: there are many trials to look at."""
+LOOK_EVERY_S = 0.1
+
+Epochs = Generator[Report, None, WorkerResult]
+"""Reports of one attempt, and how it ended; closing it leaves the trial where it is."""
+
+
+def alone(folder: RunFolder, attempt: int, pulse: Pulse, kept: KeptData) -> Epochs:
+    """Train in this process."""
+    part = Part(folder, 0, 1, attempt, pulse, kept, RECORDED_STEPS, pictures=False)
+    epochs = part.epochs("")
+    try:
+        while True:
+            try:
+                event = next(epochs)
+            except StopIteration as end:
+                result: WorkerResult = end.value
+                return result
+            yield Report(event.epoch, event.step, event.metrics | part.costs)
+    finally:
+        epochs.close()
+
+
+def together(folder: RunFolder, attempt: int, pulse: Pulse, group: WorkerGroup) -> Epochs:
+    """Let a group of workers train; the first one's journal tells of the epochs."""
+    began = time.monotonic()
+    watching = _Watching(group, lambda: Stop.CANCEL if pulse.request else None)
+    group.mend()
+    group.begin(folder, attempt)
+    watching.start()
+    position, told = 0, 0
+    try:
+        while True:
+            alive = watching.is_alive()
+            for entry, after in read_journal(folder.journal, position):
+                position = after
+                metrics = {key: value for key, value in entry.metrics.items() if not key.endswith("/step")}
+                if metrics and entry.epoch > told and not _final(metrics):
+                    told = entry.epoch
+                    yield Report(entry.epoch, entry.step, metrics | {"seconds": time.monotonic() - began})
+            if not alive:
+                break
+            watching.join(LOOK_EVERY_S)
+    finally:
+        if watching.is_alive():
+            pulse.request = "stop"
+            watching.join()
+    result = watching.result
+    if not group.bring_home() and result.outcome == "succeeded":
+        return WorkerResult("failed", Cause.INFRASTRUCTURE, "the first worker died before its results were here")
+    return result
+
+
+class _Watching(threading.Thread):
+    """Follows a group's attempt beside the thread that tells of it."""
+
+    def __init__(self, group: WorkerGroup, stop: Callable[[], Stop | None]) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._watch = Watch(group, stop, lambda _: None, Limits())
+        self.result = WorkerResult("failed", Cause.INTERNAL, "its watch has ended")
+
+    def run(self) -> None:
+        """Follow the attempt to its end."""
+        self.result = self._watch.follow()
+
+
+def _final(metrics: dict[str, float]) -> bool:
+    """Tell the results of the best weights from an epoch's metrics."""
+    return any(key.endswith("/test") for key in metrics)
