@@ -23,7 +23,9 @@ SMALL = "\n    architecture.hidden: [[8], [4]]\n    training.batch_size: [8, 16,
 SEARCHES = ("random", "sobol", "tpe", "cmaes", "gp")
 
 
-def search_of(search: str, space: str = SPACE, where: str = WHERE, metric: str = "loss/val", parallel: int = 1) -> Search:
+def search_of(
+    search: str, space: str = SPACE, where: str = WHERE, metric: str = "loss/val", parallel: int = 1
+) -> Search:
     text = f"{HEAD}sweep:\n  trials: 40\n  metric: {metric}\n  parallel: {parallel}\n  search: {search}\n"
     job = parse_job(f"{text}  where: {where}\n  space:{space}\n", "job.yaml").job
     return Search(job, read_space(job))
@@ -97,7 +99,8 @@ def test_another_seed_gives_other_points():
 
 
 def test_the_sobol_sequence_spreads_every_dimension_from_the_first_trial_on():
-    search = search_of("sobol", "\n    architecture.dropout: {min: 0, max: 0.8}\n    training.gradient_clip: {min: 0.001, max: 1}", "[]")  # fmt: skip
+    ranges = "\n    architecture.dropout: {min: 0, max: 0.8}\n    training.gradient_clip: {min: 0.001, max: 1}"
+    search = search_of("sobol", ranges, "[]")
     points = [search.ask(number) for number in range(16)]
     dropouts = sorted(point.values["architecture.dropout"] for point in points if point)
     assert [int(value / 0.05) for value in dropouts] == list(range(16))
@@ -219,7 +222,9 @@ def test_the_study_for_figures_shows_labels_and_numbers():
 
 
 def test_nothing_is_said_aloud(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder):
-    kinds: tuple[Callable[[], Search], ...] = tuple(lambda kind=kind: search_of(kind) for kind in ("sobol", "cmaes", "tpe"))
+    kinds: tuple[Callable[[], Search], ...] = tuple(
+        lambda kind=kind: search_of(kind) for kind in ("sobol", "cmaes", "tpe")
+    )
     for make in kinds:
         run(make(), 12)
     assert capfd.readouterr() == ("", "")

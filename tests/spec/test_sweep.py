@@ -67,7 +67,8 @@ def test_words_stand_for_objects_and_little_is_needed():
     [
         ("", [Aim("accuracy/val", "max")]),
         ("metric: loss/train,", [Aim("loss/train", "min")]),
-        ("metric: [accuracy/val, parameters, seconds],", [Aim("accuracy/val", "max"), Aim("parameters", "min"), Aim("seconds", "min")]),
+        ("metric: [accuracy/val, parameters, seconds],",
+         [Aim("accuracy/val", "max"), Aim("parameters", "min"), Aim("seconds", "min")]),
     ],
 )  # fmt: skip
 def test_each_aim_has_a_direction(metric: str, expected: list[Aim]):
@@ -78,7 +79,8 @@ def test_each_aim_has_a_direction(metric: str, expected: list[Aim]):
 def test_a_term_of_an_own_loss_says_its_direction():
     head = "task: image-classification\ndataset: digits\narchitecture: {family: custom, class: nets:Net}\n"
     job = parse_job(
-        f"{head}sweep: {{metric: {{name: kl/val, direction: max}}, trials: 3, space: {{architecture.width: [8, 16]}}}}\n",
+        f"{head}sweep: {{metric: {{name: kl/val, direction: max}}, trials: 3, "
+        "space: {architecture.width: [8, 16]}}\n",
         "job.yaml",
     ).job
     assert aims(job) == (Aim("kl/val", "max"),)
@@ -108,7 +110,8 @@ BAD: list[tuple[str, list[str]]] = [
     (f"metric: accuracy/vall, space: {LR}",
      ["5:28 'accuracy/vall' is not a metric of image-classification; did you mean 'accuracy/val'?"]),
     (f"metric: rmse/val, space: {LR}",
-     ["5:28 'rmse/val' is not a metric of image-classification; known are loss, accuracy, f1, auroc, each with /val or /train"]),
+     ["5:28 'rmse/val' is not a metric of image-classification; known are loss, accuracy, f1, auroc, "
+      "each with /val or /train"]),
     (f"metric: accuracy, space: {LR}", ["5:28 'accuracy' names no part; use accuracy/val or accuracy/train"]),
     (f"metric: parameters, space: {LR}",
      ["5:28 'parameters' alone is best for a trial that learns nothing; write metric: [loss/val, parameters]"]),
@@ -197,7 +200,8 @@ BAD: list[tuple[str, list[str]]] = [
     (f"where: ['open(1)'], space: {LR}",
      ["5:28 'open(1)' 'open' is no function here; known are min, max, abs, round, len, int"]),
     (f"where: ['training.optimizer.lr > 1'], space: {LR}",
-     ["5:28 no point of 1000 meets every condition; 'training.optimizer.lr > 1' forbids training.optimizer.lr = 0.0001"]),
+     ["5:28 no point of 1000 meets every condition; 'training.optimizer.lr > 1' "
+      "forbids training.optimizer.lr = 0.0001"]),
     ("space: {training.optimizer.lr: {min: 0.1, max: 5000}}",
      ["5:51 with training.optimizer.lr = 5000: 5000 is too large: at most 1000"]),
     ("space: {training.optimizer: [sgd, {type: adam, momentum: 0.9}]}",
@@ -227,7 +231,8 @@ def test_schedulers_that_exchange_trials_need_one_worker_and_a_known_length(kind
     text = f"{HEAD}sweep: {{trials: 9, scheduler: {kind}, space: {LR}}}\n"
     parse_job(text, "job.yaml")
     assert mistakes(text, "resources.workers=2") == [
-        f"5:31 {kind} pauses and exchanges trials, which needs trials of one worker; set resources.workers: 1, or use asha"
+        f"5:31 {kind} pauses and exchanges trials, which needs trials of one worker; "
+        "set resources.workers: 1, or use asha"
     ]
     no_epochs = text.replace("{epochs: 4}", "{time: 10 min}")
     assert mistakes(no_epochs) == [
@@ -257,7 +262,9 @@ def test_a_file_over_another_replaces_an_entry_of_the_space_whole(tmp_path: Path
         "    training.batch_size: [8, 16]\n"
     )
     child = tmp_path / "child.yaml"
-    child.write_text("extends: base.yaml\nsweep:\n  trials: 3\n  space:\n    training.optimizer.lr: {min: 0.1, max: 1}\n")
+    child.write_text(
+        "extends: base.yaml\nsweep:\n  trials: 3\n  space:\n    training.optimizer.lr: {min: 0.1, max: 1}\n"
+    )
     sweep = load_job(child, ["sweep.space.training.batch_size=[4, 8]", "sweep.search=tpe"]).job.sweep
     assert sweep
     assert sweep.space == {"training.optimizer.lr": {"min": 0.1, "max": 1}, "training.batch_size": [4, 8]}
