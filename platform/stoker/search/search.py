@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from stoker.errors import JobError
@@ -53,14 +54,15 @@ class Search:
         self._picks: dict[int, Picks] = {}
         self._grid = space.grid() if isinstance(job.sweep.search, GridSearch) else None
         self._reported: set[tuple[int, int]] = set()
-        self._directions = ["maximize" if aim.direction == "max" else "minimize" for aim in aims(job)]
+        better = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+        self._directions = [better[aim.direction] for aim in aims(job)]
         with _quiet():
             self._sampler = PointSampler(job.sweep, space, self._accepts)
             self._study = optuna.create_study(directions=self._directions, sampler=self._sampler)
 
     @property
     def study(self) -> optuna.Study:
-        """All trials so far as an Optuna study for figures: with labels for options, and with the numbers themselves."""
+        """All trials so far as an Optuna study for figures: with labels for options and the numbers themselves."""
         with _quiet():
             shown = optuna.create_study(directions=self._directions)
         asked = {trial.number: self._picks[number] for number, trial in self._trials.items()}

@@ -32,6 +32,7 @@ KEY_EXAMPLES = {
     "training.start_from": "run:digits-cnn-7f3a9c21", "environment.code": "src",
     "environment.env": "{DATA_ROOT: /data}", "environment.pod": "{nodeSelector: {zone: a}}",
     "architecture.class": "my_model:Network", "sweep.metric": "accuracy/val", "sweep.trials": "40",
+    "sweep": "{trials: 40, space: {training.optimizer.lr: {min: 1e-5, max: 1e-2, log: true}}}",
     "sweep.metric.name": "accuracy/val", "sweep.metric.direction": "max", "sweep.parallel": "8", "sweep.time": "2 h",
     "sweep.search.first": "[{training.optimizer.lr: 3e-4}]",
     "sweep.space": "{training.optimizer.lr: {min: 1e-5, max: 1e-2, log: true}}",

@@ -84,7 +84,7 @@ class _Values(Mapping[str, Any]):
 class _Paths(ast.NodeTransformer):
     """Makes one name of a dotted path, so that no attribute is ever looked up."""
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:  # noqa: N802 - the name that ast calls
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         inner = self.visit(node.value)
         if isinstance(inner, ast.Name):
             key = "class" if node.attr == _CLASS[1:] else node.attr

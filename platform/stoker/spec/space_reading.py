@@ -122,7 +122,8 @@ class _Reading:
         before = len(self.problems)
         words = type_words(shape)
         if shape.items is not None or shape.words or shape.section or shape.choices or not words.startswith(NUMBERS):
-            return self.wrong(place, f"a range is of numbers, and here stands {words}; write a list of values")
+            self.wrong(place, f"a range is of numbers, and here stands {words}; write a list of values")
+            return None
         for key in entry:
             if key not in RANGE_KEYS:
                 near = did_you_mean(str(key), RANGE_KEYS) or f"; known are {', '.join(RANGE_KEYS)}"
@@ -171,7 +172,8 @@ class _Reading:
         try:
             expression = Expression(text)
         except ValueError as error:
-            return self.wrong(place, f"'{text}' {error}")
+            self.wrong(place, f"'{text}' {error}")
+            return None
         unknown = [message for name in expression.names if (message := known_name(name, self.job))]
         for message in unknown:
             self.wrong(place, message)

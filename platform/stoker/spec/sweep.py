@@ -135,8 +135,7 @@ class Hyperband(Section):
 
 
 class Pbt(Section):
-    """Population based training (Jaderberg et al. 2017): bad trials take over the weights of good ones, then vary
-    their values."""
+    """Population based training (Jaderberg et al. 2017): bad trials go on as changed copies of good ones."""
 
     type: Literal["pbt"]
     """Which trials end early."""
