@@ -59,8 +59,8 @@ class WorkerGroup:
             dies, and to load the libraries takes longer than all else that it takes to go on.
         one_disk: whether the workers see the driver's files; else the run's files cross, and the first worker's record
             comes back.
-        place: a place for all of them that somebody else has asked for, behind a bundle of his own; else they ask for
-            one themselves, where it has to be all or none.
+        place: a place that somebody else has asked for, whose last bundles are theirs; else they ask for one
+            themselves, where it has to be all or none.
 
     """
 
@@ -84,6 +84,8 @@ class WorkerGroup:
         """How much of the first worker's journal is here, in bytes; unused where both have one disk."""
         self._kills = 0
         self._place, self._given = place, place is not None
+        self._before = place.bundle_count - count if place else 0
+        """Bundles of the place that are others'."""
         if place is None and (count > 1 or not one_disk):  # all of them get room, or none
             bundle = {"CPU": 1, "GPU": gpus} if gpus else {"CPU": 1}
             self._place = placement_group([bundle] * count, strategy="PACK")
@@ -217,7 +219,7 @@ class WorkerGroup:
         if self._place is None:
             actor = _actor(cpus=0, gpus=self._gpus)
         else:
-            place = PlacementGroupSchedulingStrategy(self._place, rank + self._given)
+            place = PlacementGroupSchedulingStrategy(self._place, rank + self._before)
             actor = _actor(cpus=1, gpus=self._gpus, scheduling_strategy=place)
         actor.warm_up.remote()
         return actor
