@@ -18,6 +18,7 @@ from stoker.spec.job import Job
 from stoker.spec.resources import Resources
 from stoker.spec.signature import Signature
 from stoker.spec.training import Muon, Sgd
+from stoker.sweep_plan import SweepPlan, plan_sweep, room_problems
 from stoker.tasks.objective import Objective
 from stoker.training.assembly import Prepared, prepare
 from stoker.training.parallel import machine_cpus
@@ -60,6 +61,8 @@ class Plan:
     epochs: int
     place: str
     notes: tuple[str, ...]
+    sweep: SweepPlan | None = None
+    """What is varied, and how often; the rest of the plan is that of the job as it stands."""
 
 
 def make_plan(job: Job) -> Plan:
@@ -69,7 +72,7 @@ def make_plan(job: Job) -> Plan:
         JobError: the data, the network or the machine does not fit; paths only, the file's lines are the caller's.
 
     """
-    if problems := list(_resource_problems(job.resources)):
+    if problems := [*_resource_problems(job.resources), *room_problems(job)]:
         raise JobError(problems)
     enough = torch.cuda.device_count() >= job.resources.workers
     gpus = int(enough) if job.resources.gpus is None else job.resources.gpus
@@ -77,7 +80,11 @@ def make_plan(job: Job) -> Plan:
     layers, parameters = _layers(prepared)
     memory = _memory_mib(prepared, parameters, sum(math.prod(layer.shape) for layer in layers))
     available = psutil.virtual_memory().available / MIB
+    sweep = None
+    if job.sweep:
+        sweep = plan_sweep(prepared, memory, _memory_of_point)
     open_length = not (prepared.job.training.epochs or prepared.job.training.steps)
+    place = _place(prepared.job.resources)
     notes = [*prepared.data.notes, *_resource_notes(prepared.job.resources), *_cluster_notes(prepared.job)]
     if memory > available:
         notes.append(f"needs about {memory:,.0f} MiB, {available:,.0f} are free: lower training.micro_batch")
@@ -93,8 +100,9 @@ def make_plan(job: Job) -> Plan:
         steps_per_epoch=prepared.steps_per_epoch,
         steps=0 if open_length else prepared.steps,
         epochs=0 if open_length else prepared.epochs,
-        place=_place(prepared.job.resources),
+        place=place,
         notes=tuple(notes),
+        sweep=sweep,
     )
 
 
@@ -183,6 +191,12 @@ def trace(network: nn.Module, signature: Signature, device: str) -> tuple[Layer,
     with torch.no_grad():
         network(example_inputs(signature, 1, device))
     return tuple(layers)
+
+
+def _memory_of_point(prepared: Prepared) -> float:
+    """Return the memory of a worker in MiB, as for the plan of a job of its own."""
+    layers, parameters = _layers(prepared)
+    return _memory_mib(prepared, parameters, sum(math.prod(layer.shape) for layer in layers))
 
 
 def _memory_mib(prepared: Prepared, parameters: int, activations: int) -> float:

@@ -16,6 +16,7 @@ from stoker.cli.session import (
     set_option,
 )
 from stoker.cli.tables import fields_text, print_json, table_text
+from stoker.cli.words import duration_text
 from stoker.clusters.local import Origin
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def plan_json(plan: "Plan") -> dict[str, Any]:
         "epochs": plan.epochs,
         "place": plan.place,
         "notes": list(plan.notes),
+        **({"sweep": asdict(plan.sweep)} if plan.sweep else {}),
     }
 
 
@@ -100,9 +102,45 @@ def plan_text(plan: "Plan") -> str:
         _layer_table(plan.layers),
         _data_table(plan.parts),
         fields_text(fields),
+        _sweep_text(plan),
         "\n".join(f"- {note}" for note in plan.notes),
     ]
     return "\n\n".join(filter(None, blocks))
+
+
+def _sweep_text(plan: "Plan") -> str:
+    """Say what a sweep varies: how often, how long, and which points come first."""
+    sweep, settings = plan.sweep, plan.job.sweep
+    if sweep is None or settings is None:
+        return ""
+    how = settings.search.type + ("" if settings.scheduler.type == "none" else f", {settings.scheduler.type}")
+    most = "" if settings.scheduler.type == "none" else "at most "
+    lengths = [
+        f"{sweep.trials:,} trials" if sweep.trials else "",
+        f"{settings.time}" if settings.time else "",
+        f"{sweep.parallel} at once",
+    ]
+    fields = [
+        ("sweep", f"{', '.join(filter(None, lengths))}; {how}"),
+        ("compared by", ", ".join(f"{aim.name} ({aim.direction})" for aim in sweep.aims)),
+        ("points", "continuous" if sweep.points is None else f"{sweep.points:,}"),
+        ("takes", f"{most}about {duration_text(sweep.seconds)} of training" if sweep.seconds else ""),
+        ("memory", f"about {sweep.memory_mib:,.0f} MiB for {sweep.parallel} trials"),
+    ]
+    paths = list(dict.fromkeys(path for values in sweep.samples for path in values))
+    rows = [
+        [str(number), *(value_text(values.get(path)) for path in paths)] for number, values in enumerate(sweep.samples)
+    ]
+    return f"{fields_text(fields)}\n\n{table_text(['trial', *paths], rows)}"
+
+
+def value_text(value: object) -> str:
+    """Write a value of a point: numbers with four digits, whole objects in one line."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {value_text(each)}" for key, each in value.items()) + "}"
+    return "" if value is None else str(value)
 
 
 def length_text(plan: "Plan") -> str:
