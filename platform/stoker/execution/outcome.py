@@ -28,3 +28,5 @@ class WorkerResult:
     best_step: int = 0
     facts: dict[str, str] = field(default_factory=dict)
     """What else the record should say: fingerprint of the data, reason of the end."""
+    note: str = ""
+    """Description of the page, in Markdown; default: the results."""

@@ -65,7 +65,14 @@ class Recording:
             self._thread.start()
 
     def finish(self, result: WorkerResult, state: State, attempts: int) -> tuple[str, str]:
-        """Record how the run ended; return the model's URI and what did not get through, both perhaps empty."""
+        """Record how the run ended; return the model's URI and what did not get through, both perhaps empty.
+
+        Args:
+            result: with the results of the best weights, and what the page is to say.
+            state: the final one.
+            attempts: how often training was begun.
+
+        """
         patience = PATIENCE_S if state is not State.CANCELLED else SHORT_PATIENCE_S
         tracked, trouble = self._shipped(patience)
         if tracked is None:
@@ -75,7 +82,11 @@ class Recording:
             logged, trouble = self._until(lambda: self._log_result(tracked, result))
             model_uri = logged or ""
             troubles.append(trouble)
-        note = f"{result.cause}: {result.message}" if result.cause else result_note(self._header.id, result.metrics)
+        note = (
+            f"{result.cause}: {result.message}"
+            if result.cause
+            else result.note or result_note(self._header.id, result.metrics)
+        )
         if self._folder.log.exists():
             _, trouble = self._until(lambda: tracked.log_file(self._folder.log))
             troubles.append(trouble)
@@ -181,6 +192,8 @@ class Recording:
         environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
         tracked.log_file(environment)
         tracked.log_files(self._folder.artifacts)
+        if not self._folder.model.exists():
+            return ""  # of a sweep: its best trial has one
         register = None if job.tracking == "none" else job.tracking.register_as
         with packaged(self._folder.model) as model:
             return tracked.log_model(model, register, result.best_step)
