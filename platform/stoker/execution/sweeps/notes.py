@@ -30,7 +30,7 @@ def trial_note(trial: Trial, sweep_id: str) -> str:
     return result_note(trial_id(sweep_id, trial.number), trial.metrics) if trial.state.final else ""
 
 
-def sweep_note(trials: Sequence[Trial], metric: str, direction: str, sweep_id: str) -> str:
+def sweep_note(trials: Sequence[Trial], metric: str, direction: str, sweep_id: str, view: str = "") -> str:
     """Say which trial is the best, with which values, and list those that come next.
 
     Args:
@@ -38,23 +38,18 @@ def sweep_note(trials: Sequence[Trial], metric: str, direction: str, sweep_id: s
         metric: what they are compared by.
         direction: max or min.
         sweep_id: the sweep's.
+        view: of all trials, below the server's address.
 
     """
     order = [trial for trial in ranked(trials, metric, direction) if _comparable(trial, metric, direction)]
-    counted = _counted(trials)
     if not order:
-        return f"No trial has a value of {metric} yet: {counted}" if trials else "No trial yet."
-    best = order[0]
-    first = f"Best: trial {best.number} with {metric} {best.score(metric, direction):.4g}; {counted}"
-    values = [f"| {_text(path)} | {_text(value)} |" for path, value in flat(best.values).items()]
-    table = ["| of the best trial | |", "|---|---|", *values]
-    return "\n".join(
-        [first, "", *table, "", *_table(order[:BEST], metric, direction), "", f"`{_name(best, sweep_id)}`"]
-    )
-
-
-def _name(trial: Trial, sweep_id: str) -> str:
-    return trial_id(sweep_id, trial.number)
+        return f"No trial has a value of {metric} yet; {_counted(trials)}" if trials else "No trial yet"
+    best, plural = order[0], "s" if len(trials) > 1 else ""
+    first = f"Best of {len(trials)} trial{plural}: {trial_id(sweep_id, best.number)} with {metric} "
+    values = [f"`{path}: {value}`" for path, value in flat(best.values).items()]
+    link = [f"[All trials, the best first]({view.removeprefix('/')})", ""] if view else []
+    words = [f"{first}{best.score(metric, direction):.4g}; {_counted(trials)}", "", " \u00b7 ".join(values), "", *link]
+    return "\n".join([*words, *_table(order[:BEST], metric, direction)])
 
 
 def _comparable(trial: Trial, metric: str, direction: str) -> bool:
@@ -65,8 +60,7 @@ def _comparable(trial: Trial, metric: str, direction: str) -> bool:
 def _counted(trials: Sequence[Trial]) -> str:
     """Count the trials by state."""
     counts = Counter(trial.state for trial in trials)
-    parts = [f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state]]
-    return f"{len(trials)} trial{'s' if len(trials) != 1 else ''} ({', '.join(parts)})"
+    return ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
 
 
 def _table(trials: Sequence[Trial], metric: str, direction: str) -> list[str]:
@@ -75,12 +69,17 @@ def _table(trials: Sequence[Trial], metric: str, direction: str) -> list[str]:
     paths = list(dict.fromkeys(path for row in rows for path in row))
     names = short_names(paths)
     heads = ["trial", metric, "epochs", *(names[path] for path in paths), "state"]
-    lines = [f"| {' | '.join(map(_text, heads))} |", "|" + "---|" * len(heads)]
+    lines = [_row(heads), "|" + "---|" * len(heads)]
     for trial, row in zip(trials, rows, strict=True):
         score = f"{trial.score(metric, direction):.4g}"
         cells = [trial.number, score, trial.epoch, *(row.get(path, "") for path in paths), WORDS.get(trial.state, "")]
-        lines.append(f"| {' | '.join(map(_text, cells))} |")
+        lines.append(_row(cells))
     return lines
+
+
+def _row(cells: Sequence[object]) -> str:
+    """Write a table's row; MLflow shows it without lines, and without a gap between cells but for what they bring."""
+    return f"| {' | '.join(f'{_text(cell)}&emsp;' for cell in cells)} |"
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
