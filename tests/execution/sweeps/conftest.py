@@ -12,6 +12,7 @@ import pytest
 
 from stoker.execution.resolved import write_resolved
 from stoker.execution.results import leave_model
+from stoker.execution.sweeps.pages import TrialPages
 from stoker.settings import Settings, embedded_uri
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job, load_job
@@ -143,6 +144,20 @@ def new_sweep(store: Settings, request: pytest.FixtureRequest) -> Iterator[Calla
 @pytest.fixture
 def sweep(new_sweep: Callable[..., Sweep]) -> Sweep:
     return new_sweep()
+
+
+@pytest.fixture
+def ship_all() -> Callable[..., TrialPages]:
+    """Bring to MLflow what there is of a sweep, with a driver's life of its own."""
+
+    def ship(sweep: Sweep, parent: TrackedRun | None = None) -> TrialPages:
+        parent = parent or sweep.open()
+        pages = TrialPages(sweep.folder, sweep.settings, lambda: parent, sweep.announce)
+        pages.start()
+        assert pages.close(60.0) == ""
+        return pages
+
+    return ship
 
 
 @pytest.fixture

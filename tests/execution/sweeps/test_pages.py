@@ -23,15 +23,6 @@ def pages_of(sweep, parent):
     return TrialPages(sweep.folder, sweep.settings, lambda: parent, sweep.announce)
 
 
-def ship(sweep, parent=None):
-    """Bring to MLflow what there is, with a driver's life of its own."""
-    parent = parent or sweep.open()
-    pages = pages_of(sweep, parent)
-    pages.start()
-    assert pages.close(PATIENCE_S) == ""
-    return pages
-
-
 def children(sweep):
     """Read the trials' pages, by the trials' numbers."""
     client = MlflowClient(sweep.settings.tracking_uri)
@@ -55,10 +46,10 @@ def require_the_journal(sweep, number, run_id):
         assert sorted((metric.step, metric.value, metric.timestamp) for metric in history) == points
 
 
-def test_a_trial_is_a_run_below_the_page_of_its_sweep(sweep):
+def test_a_trial_is_a_run_below_the_page_of_its_sweep(sweep, ship_all):
     parent = sweep.open()
     sweep.whole(0, lr=0.02, width=64)
-    ship(sweep, parent)
+    ship_all(sweep, parent)
     run = children(sweep)[0]
     tags, ident = run.data.tags, f"{sweep.header.id}.0"
     assert (run.info.run_name, tags[RUN_TAG], tags["mlflow.source.name"]) == (ident, ident, ident)
@@ -77,17 +68,17 @@ def test_a_trial_is_a_run_below_the_page_of_its_sweep(sweep):
     assert sweep.announced[0] == (run.info.run_id, parent.beside(run.info.run_id).page)
 
 
-def test_a_resumed_sweep_finds_its_pages_and_adds_nothing_twice(sweep):
+def test_a_resumed_sweep_finds_its_pages_and_adds_nothing_twice(sweep, ship_all):
     sweep.whole(0)
     sweep.begin(1)
     sweep.train(1, 2)
-    ship(sweep)
+    ship_all(sweep)
     before = children(sweep)
     assert (before[1].info.status, before[1].data.tags[STATE_TAG]) == ("SCHEDULED", "PAUSED")
     sweep.train(1, 2, first=2)  # an epoch is trained again, since it was not in the checkpoint
     sweep.end(1, metrics={"accuracy/val": 0.8})
     sweep.whole(2)
-    ship(sweep)
+    ship_all(sweep)
     after = children(sweep)
     assert {number: run.info.run_id for number, run in after.items() if number < 2} == {
         number: run.info.run_id for number, run in before.items()
@@ -95,7 +86,7 @@ def test_a_resumed_sweep_finds_its_pages_and_adds_nothing_twice(sweep):
     assert [after[number].info.status for number in range(3)] == ["FINISHED"] * 3
     for number in range(3):
         require_the_journal(sweep, number, after[number].info.run_id)
-    ship(sweep)
+    ship_all(sweep)
     again = children(sweep)
     assert [again[number].info.end_time for number in range(3)] == [after[number].info.end_time for number in range(3)]
 
@@ -115,14 +106,14 @@ def test_trials_appear_while_the_sweep_goes_on(sweep, until):
     assert pages.close(PATIENCE_S) == ""
 
 
-def test_a_failed_trial_says_why_and_costs_the_others_nothing(sweep):
+def test_a_failed_trial_says_why_and_costs_the_others_nothing(sweep, ship_all):
     sweep.begin(0, resolve=False)
     sweep.end(0, State.FAILED, cause="DATA", message="no column 'label'")
     sweep.whole(1)
     sweep.begin(2)
     sweep.train(2, 1)
     sweep.end(2, State.PRUNED, message="stopped after epoch 1: worse than half of the others")
-    ship(sweep)
+    ship_all(sweep)
     failed, whole, pruned = (children(sweep)[number] for number in range(3))
     assert (failed.info.status, failed.data.tags[STATE_TAG], failed.data.tags[CAUSE_TAG]) == (
         "FAILED",
@@ -136,20 +127,20 @@ def test_a_failed_trial_says_why_and_costs_the_others_nothing(sweep):
     assert pruned.data.tags["mlflow.note.content"].startswith("stopped after epoch 1")
 
 
-def test_a_trial_that_ended_before_it_had_a_folder_has_a_page(sweep):
+def test_a_trial_that_ended_before_it_had_a_folder_has_a_page(sweep, ship_all):
     sweep.ledger.begin(0, {}, {"training.batch_size": 100})
     sweep.end(0, State.FAILED, cause="JOB", message="training.batch_size: 100 is not a multiple of 3")
     sweep.ledger.begin(1, {}, {"training.batch_size": 99})
-    ship(sweep)
+    ship_all(sweep)
     assert list(children(sweep)) == [0]
     assert children(sweep)[0].data.params == {"training.batch_size": "100"}
 
 
-def test_a_reopened_trial_goes_on_and_nothing_of_its_first_end_stays(sweep):
+def test_a_reopened_trial_goes_on_and_nothing_of_its_first_end_stays(sweep, ship_all):
     sweep.begin(0, resolve=False)
     sweep.end(0, State.FAILED, cause="LOST", message="a machine is gone")
     parent = sweep.open()
-    ship(sweep, parent)
+    ship_all(sweep, parent)
     sweep.ledger.reopen(0)
     pages = pages_of(sweep, parent)
     pages.start()
@@ -160,7 +151,7 @@ def test_a_reopened_trial_goes_on_and_nothing_of_its_first_end_stays(sweep):
     folder.resolved.write_text(folder.job.read_text())
     metrics = sweep.train(0, 3)
     sweep.end(0, metrics=metrics)
-    ship(sweep, parent)
+    ship_all(sweep, parent)
     run = children(sweep)[0]
     assert (run.info.status, run.data.tags[STATE_TAG], run.data.tags[CAUSE_TAG]) == ("FINISHED", "SUCCEEDED", "")
     assert run.data.params["task"] == "tabular-classification"
@@ -193,11 +184,11 @@ def test_a_page_that_somebody_deleted_is_said_and_costs_the_others_nothing(sweep
     assert children(sweep)[1].info.status == "FINISHED"
 
 
-def test_a_journal_longer_than_a_request_gets_through(sweep):
+def test_a_journal_longer_than_a_request_gets_through(sweep, ship_all):
     sweep.begin(0)
     metrics = sweep.train(0, 300)
     sweep.end(0, metrics=metrics)
-    ship(sweep)
+    ship_all(sweep)
     run = children(sweep)[0]
     assert run.info.status == "FINISHED"
     require_the_journal(sweep, 0, run.info.run_id)
@@ -248,7 +239,9 @@ def test_an_outage_costs_nothing(tmp_path, new_sweep, tracking_server, until, an
     assert "3 of 3 trials did not wholly reach MLflow" in trouble
 
 
-def test_an_answer_that_is_lost_doubles_nothing(tmp_path, new_sweep, tracking_server, until, answers, impatient):
+def test_an_answer_that_is_lost_doubles_nothing(
+    tmp_path, new_sweep, tracking_server, until, answers, impatient, ship_all
+):
     tracking_server.start()
     until(lambda: answers(f"{tracking_server.uri}/health"), "the server", 90)
     with LosesAnswers(int(tracking_server.uri.rpartition(":")[2]), "runs/create") as lossy:
@@ -258,20 +251,20 @@ def test_an_answer_that_is_lost_doubles_nothing(tmp_path, new_sweep, tracking_se
         lossy.losing = 1
         sweep.whole(0)
         sweep.whole(1)
-        ship(sweep, parent)
+        ship_all(sweep, parent)
         found = children(sweep)
     assert lossy.lost == 1
     assert sorted(found) == [0, 1]
 
 
-def test_a_page_that_was_doubled_behind_our_back_is_one_in_the_end(sweep):
+def test_a_page_that_was_doubled_behind_our_back_is_one_in_the_end(sweep, ship_all):
     sweep.whole(0)
     parent = sweep.open()
-    ship(sweep, parent)
+    ship_all(sweep, parent)
     kept = children(sweep)[0].info.run_id
     tags = {RUN_TAG: f"{sweep.header.id}.0", PARENT_TAG: parent.run_id}
     parent.client.create_run(parent.experiment_id, tags=tags)
-    ship(sweep, parent)
+    ship_all(sweep, parent)
     assert children(sweep)[0].info.run_id == kept
 
 
@@ -326,10 +319,10 @@ def _whole(message):
     return bool(end) and len(body) >= (sizes[0] if sizes else 0)
 
 
-def test_the_best_model_is_stored_with_its_trial(sweep, leave_a_model):
+def test_the_best_model_is_stored_with_its_trial(sweep, leave_a_model, ship_all):
     sweep.whole(0)
     leave_a_model(sweep.folder.trial(0))
-    pages = ship(sweep)
+    pages = ship_all(sweep)
     uri = pages.log_model(0, "best-of-sweep")
     assert uri.startswith("models:/")
     client = MlflowClient(sweep.settings.tracking_uri)
@@ -343,10 +336,10 @@ def test_the_best_model_is_stored_with_its_trial(sweep, leave_a_model):
     assert client.get_logged_model(uri.rpartition("/")[2]).status == LoggedModelStatus.READY
 
 
-def test_a_model_that_mlflow_does_not_take_is_said_in_one_sentence(sweep, leave_a_model):
+def test_a_model_that_mlflow_does_not_take_is_said_in_one_sentence(sweep, leave_a_model, ship_all):
     sweep.whole(0)
     parent = sweep.open()
-    pages = ship(sweep, parent)
+    pages = ship_all(sweep, parent)
     with pytest.raises(ClusterError, match="trial 1 has no page in MLflow"):
         pages.log_model(1, None)
     leave_a_model(sweep.folder.trial(0))

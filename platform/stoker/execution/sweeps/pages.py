@@ -212,7 +212,7 @@ class TrialPages:
         page.backlog.read()
         resolved = self._sweep.trial(trial.number).resolved.exists()
         job = {} if page.complete else self._job(trial, resolved)
-        tags = {} if page.child.state == state else self._tags(trial, state)
+        tags = {} if page.child.state == state else self._tags(trial, state, page.child.state == State.RUNNING)
         values = values_text(trial.values)
         if values != page.child.values:
             tags[VALUES_TAG] = values
@@ -230,15 +230,12 @@ class TrialPages:
         job = load_job(self._sweep.trial(trial.number).resolved).job
         return job.model_dump(mode="json", by_alias=True, exclude_none=True)
 
-    def _tags(self, trial: Trial, state: State) -> dict[str, str]:
-        """Say how a trial stands; nothing of an earlier end stays."""
-        return {
-            STATE_TAG: state,
-            CAUSE_TAG: trial.cause,
-            RESULT_TAG: json.dumps(trial.metrics),
-            ATTEMPTS_TAG: str(max(self._sweep.trial(trial.number).status().attempt, 1)),
-            "mlflow.note.content": trial_note(trial, self._sweep.path.name),
-        }
+    def _tags(self, trial: Trial, state: State, first: bool) -> dict[str, str]:
+        """Say how a trial stands; unless this is its first end, nothing of an earlier one stays."""
+        tags = {CAUSE_TAG: trial.cause, "mlflow.note.content": trial_note(trial, self._sweep.path.name)}
+        said = {key: text for key, text in tags.items() if text or not first}
+        attempts = max(self._sweep.trial(trial.number).status().attempt, 1)
+        return {STATE_TAG: state, **said, RESULT_TAG: json.dumps(trial.metrics), ATTEMPTS_TAG: str(attempts)}
 
     def _missing(self, trial: Trial) -> bool:
         """Tell whether a page does not say all that is known of a trial."""
