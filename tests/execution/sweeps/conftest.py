@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from stoker.execution.resolved import write_resolved
 from stoker.execution.results import leave_model
@@ -16,14 +18,16 @@ from stoker.execution.sweeps.pages import TrialPages
 from stoker.settings import Settings, embedded_uri
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job, load_job
-from stoker.tracking.journal import Journal
+from stoker.tracking.journal import Journal, read_journal
 from stoker.tracking.mlflow import TrackedRun
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, State, now
+from stoker.tracking.tags import PARENT_TAG, RUN_TAG
 from stoker.tracking.trials import Ledger, trial_id
 from stoker.training.assembly import assemble, prepare
 
 STEPS = 20
+GOALS = {"accuracy/val": "max"}
 
 
 class Sweep:
@@ -86,6 +90,31 @@ class Sweep:
         self.begin(number, **values)
         metrics = self.train(number, 3)
         self.end(number, metrics=metrics | {"accuracy/test": metrics["accuracy/val"] - 0.01})
+
+    def pages(self, parent: TrackedRun | None) -> TrialPages:
+        """Make what brings its trials to MLflow."""
+        return TrialPages(self.folder, self.settings, lambda: parent, self.announce, GOALS)
+
+    def recorded(self) -> dict[int, Run]:
+        """Read the trials' pages, by the trials' numbers."""
+        client = MlflowClient(self.settings.tracking_uri)
+        experiment = client.get_experiment_by_name(self.header.experiment)
+        runs = client.search_runs([experiment.experiment_id], f"tags.`{PARENT_TAG}` != ''")
+        found = {int(run.data.tags[RUN_TAG].rpartition(".")[2]): run for run in runs}
+        assert len(found) == len(runs), "two pages of one trial"
+        return found
+
+    def require_the_journal(self, number: int) -> None:
+        """Require that every value of a trial's journal is on its page, once."""
+        client, run_id = MlflowClient(self.settings.tracking_uri), self.recorded()[number].info.run_id
+        written: dict[str, list[tuple[int, float, int]]] = {}
+        for entry, _ in read_journal(self.folder.trial(number).journal):
+            for key, value in entry.metrics.items():
+                written.setdefault(key, []).append((entry.step, value, entry.time_ms))
+        assert written
+        for key, points in written.items():
+            history = client.get_metric_history(run_id, key)
+            assert sorted((metric.step, metric.value, metric.timestamp) for metric in history) == points
 
     def _header(self, name: str) -> RunHeader:
         uri = self.settings.tracking_uri
@@ -151,8 +180,7 @@ def ship_all() -> Callable[..., TrialPages]:
     """Bring to MLflow what there is of a sweep, with a driver's life of its own."""
 
     def ship(sweep: Sweep, parent: TrackedRun | None = None) -> TrialPages:
-        parent = parent or sweep.open()
-        pages = TrialPages(sweep.folder, sweep.settings, lambda: parent, sweep.announce)
+        pages = sweep.pages(parent or sweep.open())
         pages.start()
         assert pages.close(60.0) == ""
         return pages

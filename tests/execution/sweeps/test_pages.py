@@ -1,17 +1,15 @@
 """The trials of a sweep in MLflow."""
 
 import json
-import socket
-import threading
+import math
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 
 from stoker.errors import ClusterError
-from stoker.execution.sweeps.pages import TrialPages, best_step
+from stoker.execution.sweeps.page import best_step
 from stoker.settings import Settings
-from stoker.tracking.journal import read_journal
 from stoker.tracking.run import State
 from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, PARENT_TAG, RESULT_TAG, RUN_TAG, STATE_TAG, VALUES_TAG
 from stoker.tracking.trials import Report, Trial
@@ -19,38 +17,11 @@ from stoker.tracking.trials import Report, Trial
 PATIENCE_S = 60.0
 
 
-def pages_of(sweep, parent):
-    return TrialPages(sweep.folder, sweep.settings, lambda: parent, sweep.announce)
-
-
-def children(sweep):
-    """Read the trials' pages, by the trials' numbers."""
-    client = MlflowClient(sweep.settings.tracking_uri)
-    experiment = client.get_experiment_by_name(sweep.header.experiment)
-    runs = client.search_runs([experiment.experiment_id], f"tags.`{PARENT_TAG}` != ''")
-    found = {int(run.data.tags[RUN_TAG].rpartition(".")[2]): run for run in runs}
-    assert len(found) == len(runs), "two pages of one trial"
-    return found
-
-
-def require_the_journal(sweep, number, run_id):
-    """Every value of a trial's journal is there, once."""
-    client = MlflowClient(sweep.settings.tracking_uri)
-    written: dict[str, list[tuple[int, float, int]]] = {}
-    for entry, _ in read_journal(sweep.folder.trial(number).journal):
-        for key, value in entry.metrics.items():
-            written.setdefault(key, []).append((entry.step, value, entry.time_ms))
-    assert written
-    for key, points in written.items():
-        history = client.get_metric_history(run_id, key)
-        assert sorted((metric.step, metric.value, metric.timestamp) for metric in history) == points
-
-
 def test_a_trial_is_a_run_below_the_page_of_its_sweep(sweep, ship_all):
     parent = sweep.open()
     sweep.whole(0, lr=0.02, width=64)
     ship_all(sweep, parent)
-    run = children(sweep)[0]
+    run = sweep.recorded()[0]
     tags, ident = run.data.tags, f"{sweep.header.id}.0"
     assert (run.info.run_name, tags[RUN_TAG], tags["mlflow.source.name"]) == (ident, ident, ident)
     assert tags[PARENT_TAG] == parent.run_id
@@ -64,7 +35,7 @@ def test_a_trial_is_a_run_below_the_page_of_its_sweep(sweep, ship_all):
     assert "| accuracy |  | 0.8 | 0.79 |" in tags["mlflow.note.content"]
     trial = sweep.ledger.trials[0]
     assert (run.info.start_time, run.info.end_time) == (int(trial.began * 1000), int(trial.ended * 1000))
-    require_the_journal(sweep, 0, run.info.run_id)
+    sweep.require_the_journal(0)
     assert sweep.announced[0] == (run.info.run_id, parent.beside(run.info.run_id).page)
 
 
@@ -73,36 +44,36 @@ def test_a_resumed_sweep_finds_its_pages_and_adds_nothing_twice(sweep, ship_all)
     sweep.begin(1)
     sweep.train(1, 2)
     ship_all(sweep)
-    before = children(sweep)
+    before = sweep.recorded()
     assert (before[1].info.status, before[1].data.tags[STATE_TAG]) == ("SCHEDULED", "PAUSED")
     sweep.train(1, 2, first=2)  # an epoch is trained again, since it was not in the checkpoint
     sweep.end(1, metrics={"accuracy/val": 0.8})
     sweep.whole(2)
     ship_all(sweep)
-    after = children(sweep)
+    after = sweep.recorded()
     assert {number: run.info.run_id for number, run in after.items() if number < 2} == {
         number: run.info.run_id for number, run in before.items()
     }
     assert [after[number].info.status for number in range(3)] == ["FINISHED"] * 3
     for number in range(3):
-        require_the_journal(sweep, number, after[number].info.run_id)
+        sweep.require_the_journal(number)
     ship_all(sweep)
-    again = children(sweep)
+    again = sweep.recorded()
     assert [again[number].info.end_time for number in range(3)] == [after[number].info.end_time for number in range(3)]
 
 
 def test_trials_appear_while_the_sweep_goes_on(sweep, until):
-    pages = pages_of(sweep, sweep.open())
+    pages = sweep.pages(sweep.open())
     pages.start()
     sweep.begin(0, resolve=False)
     until(lambda: 0 in sweep.announced, "the page of the trial")
-    run = children(sweep)[0]
+    run = sweep.recorded()[0]
     assert (run.info.status, run.data.tags[STATE_TAG]) == ("RUNNING", "RUNNING")
     assert run.data.params == {}
     sweep.train(0, 1)
-    until(lambda: "accuracy/val" in children(sweep)[0].data.metrics, "its first epoch")
+    until(lambda: "accuracy/val" in sweep.recorded()[0].data.metrics, "its first epoch")
     sweep.ledger.change(0, {}, {"training.optimizer.lr": 0.5})
-    until(lambda: json.loads(children(sweep)[0].data.tags[VALUES_TAG]) == {"training.optimizer.lr": 0.5}, "values")
+    until(lambda: json.loads(sweep.recorded()[0].data.tags[VALUES_TAG]) == {"training.optimizer.lr": 0.5}, "values")
     assert pages.close(PATIENCE_S) == ""
 
 
@@ -114,7 +85,7 @@ def test_a_failed_trial_says_why_and_costs_the_others_nothing(sweep, ship_all):
     sweep.train(2, 1)
     sweep.end(2, State.PRUNED, message="stopped after epoch 1: worse than half of the others")
     ship_all(sweep)
-    failed, whole, pruned = (children(sweep)[number] for number in range(3))
+    failed, whole, pruned = (sweep.recorded()[number] for number in range(3))
     assert (failed.info.status, failed.data.tags[STATE_TAG], failed.data.tags[CAUSE_TAG]) == (
         "FAILED",
         "FAILED",
@@ -132,8 +103,8 @@ def test_a_trial_that_ended_before_it_had_a_folder_has_a_page(sweep, ship_all):
     sweep.end(0, State.FAILED, cause="JOB", message="training.batch_size: 100 is not a multiple of 3")
     sweep.ledger.begin(1, {}, {"training.batch_size": 99})
     ship_all(sweep)
-    assert list(children(sweep)) == [0]
-    assert children(sweep)[0].data.params == {"training.batch_size": "100"}
+    assert list(sweep.recorded()) == [0]
+    assert sweep.recorded()[0].data.params == {"training.batch_size": "100"}
 
 
 def test_a_reopened_trial_goes_on_and_nothing_of_its_first_end_stays(sweep, ship_all):
@@ -142,36 +113,36 @@ def test_a_reopened_trial_goes_on_and_nothing_of_its_first_end_stays(sweep, ship
     parent = sweep.open()
     ship_all(sweep, parent)
     sweep.ledger.reopen(0)
-    pages = pages_of(sweep, parent)
+    pages = sweep.pages(parent)
     pages.start()
     assert pages.close(PATIENCE_S) == ""
-    tags = children(sweep)[0].data.tags
+    tags = sweep.recorded()[0].data.tags
     assert (tags[STATE_TAG], tags[CAUSE_TAG], tags["mlflow.note.content"]) == ("PAUSED", "", "")
     folder = sweep.folder.trial(0)
     folder.resolved.write_text(folder.job.read_text())
     metrics = sweep.train(0, 3)
     sweep.end(0, metrics=metrics)
     ship_all(sweep, parent)
-    run = children(sweep)[0]
+    run = sweep.recorded()[0]
     assert (run.info.status, run.data.tags[STATE_TAG], run.data.tags[CAUSE_TAG]) == ("FINISHED", "SUCCEEDED", "")
     assert run.data.params["task"] == "tabular-classification"
-    require_the_journal(sweep, 0, run.info.run_id)
+    sweep.require_the_journal(0)
 
 
 def test_a_reopened_trial_runs_again_within_one_life_of_the_driver(sweep, until):
-    pages = pages_of(sweep, sweep.open())
+    pages = sweep.pages(sweep.open())
     pages.start()
     sweep.begin(0)
     sweep.end(0, State.FAILED, cause="LOST", message="a machine is gone")
-    until(lambda: children(sweep) and children(sweep)[0].info.status == "FAILED", "its end")
+    until(lambda: sweep.recorded() and sweep.recorded()[0].info.status == "FAILED", "its end")
     sweep.ledger.reopen(0)
-    until(lambda: children(sweep)[0].info.status == "RUNNING", "its second beginning")
+    until(lambda: sweep.recorded()[0].info.status == "RUNNING", "its second beginning")
     assert pages.close(PATIENCE_S) == ""
 
 
 def test_a_page_that_somebody_deleted_is_said_and_costs_the_others_nothing(sweep, until):
     parent = sweep.open()
-    pages = pages_of(sweep, parent)
+    pages = sweep.pages(parent)
     pages.start()
     sweep.begin(0)
     until(lambda: 0 in sweep.announced, "the page of the trial")
@@ -181,7 +152,7 @@ def test_a_page_that_somebody_deleted_is_said_and_costs_the_others_nothing(sweep
     trouble = pages.close(PATIENCE_S)
     assert trouble.startswith("1 of 2 trials did not wholly reach MLflow (")
     assert "must be in the 'active' state" in trouble
-    assert children(sweep)[1].info.status == "FINISHED"
+    assert sweep.recorded()[1].info.status == "FINISHED"
 
 
 def test_a_journal_longer_than_a_request_gets_through(sweep, ship_all):
@@ -189,134 +160,27 @@ def test_a_journal_longer_than_a_request_gets_through(sweep, ship_all):
     metrics = sweep.train(0, 300)
     sweep.end(0, metrics=metrics)
     ship_all(sweep)
-    run = children(sweep)[0]
+    run = sweep.recorded()[0]
     assert run.info.status == "FINISHED"
-    require_the_journal(sweep, 0, run.info.run_id)
+    sweep.require_the_journal(0)
 
 
 def test_without_tracking_nothing_is_asked_of_anybody(tmp_path, new_sweep):
     sweep = new_sweep(Settings(tmp_path, ""))
     sweep.whole(0)
-    pages = pages_of(sweep, None)
+    pages = sweep.pages(None)
     pages.start()
     assert pages.close(PATIENCE_S) == ""
 
 
 def test_a_sweep_without_a_page_says_what_is_missing(sweep):
     sweep.whole(0)
-    pages = pages_of(sweep, None)
+    pages = sweep.pages(None)
     pages.start()
     assert pages.close(1.0) == (
         "1 of 1 trials did not wholly reach MLflow (33 values of metrics): "
         f"the sweep itself has no page there; they are in {sweep.folder.path}"
     )
-
-
-def test_an_outage_costs_nothing(tmp_path, new_sweep, tracking_server, until, answers, impatient):
-    tracking_server.start()
-    until(lambda: answers(f"{tracking_server.uri}/health"), "the server", 90)
-    sweep = new_sweep(Settings(tmp_path / "home", tracking_server.uri))
-    parent = sweep.open()
-    pages = pages_of(sweep, parent)
-    pages.start()
-    sweep.begin(0)
-    sweep.train(0, 1)
-    until(lambda: 0 in sweep.announced, "the first page")
-    tracking_server.stop()
-    sweep.end(0, metrics=sweep.train(0, 2, first=2))
-    sweep.whole(1)
-    until(lambda: pages._reason != "", "the outage to be noticed")
-    tracking_server.start()
-    assert pages.close(120.0) == ""
-    for number, run in children(sweep).items():
-        assert run.info.status == "FINISHED"
-        require_the_journal(sweep, number, run.info.run_id)
-    tracking_server.stop()
-    sweep.whole(2)
-    pages = pages_of(sweep, parent)
-    pages.start()
-    trouble = pages.close(3.0)
-    assert "3 of 3 trials did not wholly reach MLflow" in trouble
-
-
-def test_an_answer_that_is_lost_doubles_nothing(
-    tmp_path, new_sweep, tracking_server, until, answers, impatient, ship_all
-):
-    tracking_server.start()
-    until(lambda: answers(f"{tracking_server.uri}/health"), "the server", 90)
-    with LosesAnswers(int(tracking_server.uri.rpartition(":")[2]), "runs/create") as lossy:
-        sweep = new_sweep(Settings(tmp_path / "home", f"http://127.0.0.1:{lossy.port}"))
-        lossy.losing = 0
-        parent = sweep.open()
-        lossy.losing = 1
-        sweep.whole(0)
-        sweep.whole(1)
-        ship_all(sweep, parent)
-        found = children(sweep)
-    assert lossy.lost == 1
-    assert sorted(found) == [0, 1]
-
-
-def test_a_page_that_was_doubled_behind_our_back_is_one_in_the_end(sweep, ship_all):
-    sweep.whole(0)
-    parent = sweep.open()
-    ship_all(sweep, parent)
-    kept = children(sweep)[0].info.run_id
-    tags = {RUN_TAG: f"{sweep.header.id}.0", PARENT_TAG: parent.run_id}
-    parent.client.create_run(parent.experiment_id, tags=tags)
-    ship_all(sweep, parent)
-    assert children(sweep)[0].info.run_id == kept
-
-
-class LosesAnswers:
-    """Stands before a server, and drops the connection instead of passing an answer on."""
-
-    def __init__(self, server: int, path: str) -> None:
-        self._server, self._path = server, path.encode()
-        self._door = socket.create_server(("127.0.0.1", 0))
-        self.port = self._door.getsockname()[1]
-        self.losing = 0
-        self.lost = 0
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error):
-        self._door.shutdown(socket.SHUT_RDWR)
-        self._door.close()
-        self._thread.join()
-
-    def _serve(self):
-        while True:
-            try:
-                caller, _ = self._door.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._pass_on, args=(caller,), daemon=True).start()
-
-    def _pass_on(self, caller):
-        with caller, socket.create_connection(("127.0.0.1", self._server)) as server:
-            while request := caller.recv(1 << 20):
-                server.sendall(request)
-                while not _whole(request):
-                    request += (more := caller.recv(1 << 20))
-                    server.sendall(more)
-                answer = server.recv(1 << 20)
-                while not _whole(answer):
-                    answer += server.recv(1 << 20)
-                if self._path in request.split(b"\r\n")[0] and self.losing:
-                    self.losing -= 1
-                    self.lost += 1
-                    return
-                caller.sendall(answer)
-
-
-def _whole(message):
-    head, end, body = message.partition(b"\r\n\r\n")
-    sizes = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")]
-    return bool(end) and len(body) >= (sizes[0] if sizes else 0)
 
 
 def test_the_best_model_is_stored_with_its_trial(sweep, leave_a_model, ship_all):
@@ -326,7 +190,7 @@ def test_the_best_model_is_stored_with_its_trial(sweep, leave_a_model, ship_all)
     uri = pages.log_model(0, "best-of-sweep")
     assert uri.startswith("models:/")
     client = MlflowClient(sweep.settings.tracking_uri)
-    run = children(sweep)[0]
+    run = sweep.recorded()[0]
     assert f"models:/{run.outputs.model_outputs[0].model_id}" == uri
     assert client.get_model_version("best-of-sweep", "1").run_id == run.info.run_id
     assert pages.log_model(0, "best-of-sweep") == uri
@@ -355,3 +219,17 @@ def test_the_step_of_the_best_weights_is_that_of_the_epoch_they_are_of():
     trial = Trial(0, {}, {}, State.SUCCEEDED, reports, {"accuracy/val": 0.9, "accuracy/test": 0.8})
     assert best_step(trial) == 20
     assert best_step(Trial(0, {}, {})) == 0
+
+
+def test_the_best_value_so_far_is_recorded_once_for_mlflow_goes_by_the_last(sweep, ship_all):
+    sweep.begin(0)
+    for epoch, score in enumerate((0.5, 0.9, math.nan, 0.7), 1):
+        sweep.ledger.report(0, epoch, 10 * epoch, {"accuracy/val": score})
+    ship_all(sweep)
+    sweep.ledger.report(0, 5, 50, {"accuracy/val": 0.95})
+    sweep.ledger.report(0, 6, 60, {"accuracy/val": 0.6})
+    ship_all(sweep)
+    run = sweep.recorded()[0]
+    history = MlflowClient(sweep.settings.tracking_uri).get_metric_history(run.info.run_id, "accuracy/val-best")
+    assert [(metric.step, metric.value) for metric in history] == [(10, 0.5), (20, 0.9), (50, 0.95)]
+    assert run.data.metrics["accuracy/val-best"] == 0.95

@@ -14,9 +14,11 @@ def test_the_view_shows_this_sweep_alone_by_its_metric_with_what_was_swept(sweep
     link = share_view(page, sweep.header.id, ["loss/val", "accuracy/val"], "min", ["training.optimizer.lr", "a.b%"])
     experiment = MlflowClient(sweep.settings.tracking_uri).get_experiment(page.experiment_id)
     view = json.loads(experiment.tags[VIEW_TAG + sweep.header.id])
-    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`loss/val`", True)
-    assert view["selectedColumns"][:4] == [
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`loss/val-best`", True)
+    assert view["selectedColumns"][:6] == [
+        "metrics.`loss/val-best`",
         "metrics.`loss/val`",
+        "metrics.`accuracy/val-best`",
         "metrics.`accuracy/val`",
         "params.`training.optimizer.lr`",
         "params.`a.b_`",

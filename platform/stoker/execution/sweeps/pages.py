@@ -1,23 +1,22 @@
 """Every trial of a sweep in MLflow, as a run below the sweep's page; the search never waits for it."""
 
-import json
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from stoker.errors import ClusterError
 from stoker.execution.recording import PATIENCE_S, RETRY_S, describe_run
-from stoker.execution.sweeps.notes import trial_note, values_text
+from stoker.execution.sweeps.notes import values_text
+from stoker.execution.sweeps.page import Page, best_step
 from stoker.settings import Settings, without_password
-from stoker.spec.loading import load_job
 from stoker.tracking.journal import LONGEST_WAIT_S, Backlog
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, State
-from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, RESULT_TAG, STATE_TAG, VALUES_TAG
+from stoker.tracking.tags import VALUES_TAG
 from stoker.tracking.trials import LedgerReader, Trial, read_trials, trial_id
 
 if TYPE_CHECKING:
@@ -28,16 +27,6 @@ EVERY_S = 2.0
 CLOSING_EVERY_S = 0.5
 
 
-@dataclass
-class Page:
-    """A trial's page, and what of its journal is not there yet."""
-
-    child: "Child"
-    backlog: Backlog
-    complete: bool = False
-    """Whether the parameters are there."""
-
-
 class TrialPages:
     """Brings trials, their metrics and their ends to MLflow, as the ledger and the trials' folders tell them.
 
@@ -46,6 +35,7 @@ class TrialPages:
         settings: where it is recorded.
         parent: the sweep's own page; None until there is one.
         announce: hears of each page: the trial's number, MLflow's id of it, and the page below the server's address.
+        goals: the metrics that the sweep goes by, each with max or min; the best value so far of each is recorded.
 
     """
 
@@ -55,11 +45,13 @@ class TrialPages:
         settings: Settings,
         parent: Callable[[], "TrackedRun | None"],
         announce: Callable[[int, str, str], None],
+        goals: Mapping[str, str],
     ) -> None:
         self._sweep = sweep
         self._settings = settings
         self._parent = parent
         self._announce = announce
+        self._goals = goals
         self._ledger = LedgerReader(sweep.ledger)
         self._children: Children | None = None
         self._found: dict[str, Child] | None = None
@@ -169,7 +161,7 @@ class TrialPages:
         try:
             page = self._page(trial)
             if page is not None:
-                self._bring(page, trial, State.PAUSED if closing and not trial.state.final else trial.state)
+                page.bring(trial, State.PAUSED if closing and not trial.state.final else trial.state)
         except OSError:
             raise
         except Exception as error:  # a page must not cost the sweep
@@ -193,7 +185,7 @@ class TrialPages:
             except OSError:
                 self._found = None  # it may be there although nobody heard so
                 raise
-        page = Page(child, Backlog(self._sweep.trial(trial.number).journal, child.last_step))
+        page = Page(child, self._sweep.trial(trial.number), self._goals)
         self._pages[trial.number] = page
         self._announce(trial.number, child.tracked.run_id, child.tracked.page)
         return page
@@ -206,37 +198,6 @@ class TrialPages:
         ident = trial_id(self._sweep.path.name, trial.number)
         return replace(self._sweep.header(), id=ident) if trial.state.final else None
 
-    def _bring(self, page: Page, trial: Trial, state: State) -> None:
-        if page.child.state == state and state.final:
-            return
-        page.backlog.read()
-        resolved = self._sweep.trial(trial.number).resolved.exists()
-        job = {} if page.complete else self._job(trial, resolved)
-        tags = {} if page.child.state == state else self._tags(trial, state, page.child.state == State.RUNNING)
-        values = values_text(trial.values)
-        if values != page.child.values:
-            tags[VALUES_TAG] = values
-        if page.backlog.points or job or tags:
-            page.child.log(page.backlog.points, job, tags)
-            page.backlog.points.clear()
-        page.complete = page.complete or resolved
-        if page.child.state != state:
-            page.child.turn(state, trial.ended)
-
-    def _job(self, trial: Trial, resolved: bool) -> dict[str, Any]:
-        """Read the trial's job, once it is resolved; of one that ended before, its values are known."""
-        if not resolved:
-            return trial.values if trial.state.final else {}
-        job = load_job(self._sweep.trial(trial.number).resolved).job
-        return job.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-    def _tags(self, trial: Trial, state: State, first: bool) -> dict[str, str]:
-        """Say how a trial stands; unless this is its first end, nothing of an earlier one stays."""
-        tags = {CAUSE_TAG: trial.cause, "mlflow.note.content": trial_note(trial, self._sweep.path.name)}
-        said = {key: text for key, text in tags.items() if text or not first}
-        attempts = max(self._sweep.trial(trial.number).status().attempt, 1)
-        return {STATE_TAG: state, **said, RESULT_TAG: json.dumps(trial.metrics), ATTEMPTS_TAG: str(attempts)}
-
     def _missing(self, trial: Trial) -> bool:
         """Tell whether a page does not say all that is known of a trial."""
         if self._header(trial) is None:
@@ -248,7 +209,7 @@ class TrialPages:
     def _missing_values(self, number: int) -> int:
         page = self._pages.get(number)
         journal = self._sweep.trial(number).journal
-        return page.backlog.count() if page else Backlog(journal, lambda _: -1).count()
+        return page.missing() if page else Backlog(journal, lambda _: -1).count()
 
     def _store_model(self, tracked: "TrackedRun", trial: Trial, register: str | None) -> str:
         from stoker.execution.packaging import packaged
@@ -263,12 +224,3 @@ class TrialPages:
         """Say what went wrong in one line, without the server's password."""
         uri = self._settings.tracking_uri
         return f"{type(error).__name__}: {error}".replace(uri, without_password(uri)).splitlines()[0]
-
-
-def best_step(trial: Trial) -> int:
-    """Tell the step of a trial's best weights: of the epoch whose metrics are nearest to theirs; 0 without epochs."""
-
-    def distance(metrics: dict[str, float]) -> float:
-        return sum(abs(value - trial.metrics[key]) for key, value in metrics.items() if key in trial.metrics)
-
-    return min(trial.reports, key=lambda report: distance(report.metrics)).step if trial.reports else 0

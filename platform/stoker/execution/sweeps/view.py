@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from stoker.execution.sweeps.page import best_so_far
 from stoker.tracking.parameters import REFUSED_IN_NAMES
 from stoker.tracking.tags import PARENT_TAG, STATE_TAG
 
@@ -25,7 +26,7 @@ def share_view(page: "TrackedRun", sweep_id: str, metrics: Sequence[str], direct
     Args:
         page: the sweep's.
         sweep_id: the sweep's.
-        metrics: the one it goes by, then others to show.
+        metrics: those that the sweep goes by, the most important first.
         direction: of the first one, max or min.
         paths: what is swept, by path in the job.
 
@@ -52,13 +53,13 @@ def view_state(parent: str, metrics: Sequence[str], direction: str, paths: Seque
     """Write the view: sorted by a metric, MLflow lists trials side by side instead of hiding them below the sweep."""
     names = [REFUSED_IN_NAMES.sub("_", path) for path in paths]
     columns = [
-        *(f"metrics.`{metric}`" for metric in metrics),
+        *(f"metrics.`{name}`" for metric in metrics for name in (best_so_far(metric), metric)),
         *(f"params.`{name}`" for name in names),
         f"tags.`{STATE_TAG}`",
         "attributes.`Duration`",
     ]
     state = {
-        "orderByKey": f"metrics.`{metrics[0]}`",
+        "orderByKey": f"metrics.`{best_so_far(metrics[0])}`",
         "orderByAsc": direction == "min",
         "searchFilter": f"tags.`{PARENT_TAG}` = '{parent}'",
         "startTime": "ALL",
