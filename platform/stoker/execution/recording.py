@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -25,7 +26,7 @@ from stoker.spec.job import Job
 from stoker.spec.loading import load_job
 from stoker.tracking.journal import Shipper
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import State
+from stoker.tracking.run import RunHeader, State
 from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, RESULT_TAG
 
 if TYPE_CHECKING:
@@ -147,13 +148,7 @@ class Recording:
 
         settings = self._settings
         artifacts = settings.artifacts if settings.embedded else None
-        tags = {
-            "mlflow.user": user_name(),
-            "stoker.version": stoker.__version__,
-            "stoker.code": code_hash(),
-            "stoker.task": self._header.task,
-            "stoker.dataset": self._header.dataset,
-        }
+        tags = describe_run(self._header)
         while self._tracked is None:
             try:
                 with one_at_a_time(settings.home / "mlflow.lock") if settings.embedded else nullcontext():
@@ -213,6 +208,17 @@ def result_note(run: str, metrics: Mapping[str, float]) -> str:
     return "\n".join([*lines, "", f"`stoker predict {run} --input DATA`"])
 
 
+def describe_run(header: RunHeader) -> dict[str, str]:
+    """Say as tags what is known of a run at its start."""
+    return {
+        "mlflow.user": user_name(),
+        "stoker.version": stoker.__version__,
+        "stoker.code": code_hash(),
+        "stoker.task": header.task,
+        "stoker.dataset": header.dataset,
+    }
+
+
 def describe_environment() -> dict[str, str]:
     """Say what the run stands on."""
     libraries = {name: version(name) for name in LIBRARIES}
@@ -224,6 +230,7 @@ def describe_environment() -> dict[str, str]:
     }
 
 
+@cache
 def code_hash() -> str:
     """Hash the package's source, so that two runs can be told apart by their code."""
     source = Path(stoker.__file__).parent

@@ -4,7 +4,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -102,15 +102,45 @@ class Sink(Protocol):
         """Store values; raises OSError where that may work later."""
 
 
+class Backlog:
+    """What of a growing journal is not where it should be yet; what is there already is skipped.
+
+    Args:
+        path: the journal.
+        last_step: tells the last step of a metric that is there; -1 for none.
+
+    """
+
+    def __init__(self, path: Path, last_step: Callable[[str], int]) -> None:
+        self.points: list[Point] = []
+        self._path = path
+        self._last_step = last_step
+        self._position = 0
+        self._last: dict[str, int] = {}
+
+    def read(self) -> None:
+        """Take in what was written meanwhile; an entry is taken whole or not yet, whatever `last_step` raises."""
+        for entry, after in read_journal(self._path, self._position):
+            for key in entry.metrics.keys() - self._last.keys():
+                self._last[key] = self._last_step(key)
+            self.points += [
+                Point(key, value, entry.time_ms, entry.step)
+                for key, value in entry.metrics.items()
+                if entry.step > self._last[key]
+            ]
+            self._position = after
+
+    def count(self) -> int:
+        """Count the values that are missing there, those that were not read yet included."""
+        return len(self.points) + sum(len(entry.metrics) for entry, _ in read_journal(self._path, self._position))
+
+
 class Shipper:
     """Ships a journal to a sink from a thread of its own; what is there already is skipped."""
 
     def __init__(self, path: Path, sink: Sink) -> None:
-        self._path = path
         self._sink = sink
-        self._position = 0
-        self._last: dict[str, int] = {}
-        self._waiting: list[Point] = []
+        self._backlog = Backlog(path, sink.last_step)
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
@@ -126,8 +156,7 @@ class Shipper:
         self._thread.join(patience_s)
         while not self._ship() and time.monotonic() < deadline:
             time.sleep(1.0)
-        unread = sum(len(entry.metrics) for entry, _ in read_journal(self._path, self._position))
-        return len(self._waiting) + unread
+        return self._backlog.count()
 
     def _run(self) -> None:
         wait = SHIP_EVERY_S
@@ -135,21 +164,13 @@ class Shipper:
             wait = SHIP_EVERY_S if self._ship() else min(2 * wait, LONGEST_WAIT_S)
 
     def _ship(self) -> bool:
-        """Ship all there is; False where the sink is down, which loses nothing: an entry is taken whole or not yet."""
+        """Ship all there is; False where the sink is down, which loses nothing."""
         with self._lock:
             try:
-                for entry, after in read_journal(self._path, self._position):
-                    for key in entry.metrics.keys() - self._last.keys():
-                        self._last[key] = self._sink.last_step(key)
-                    self._waiting += [
-                        Point(key, value, entry.time_ms, entry.step)
-                        for key, value in entry.metrics.items()
-                        if entry.step > self._last[key]
-                    ]
-                    self._position = after
-                while self._waiting:
-                    self._sink.log_points(self._waiting[:BATCH])
-                    del self._waiting[:BATCH]
+                self._backlog.read()
+                while self._backlog.points:
+                    self._sink.log_points(self._backlog.points[:BATCH])
+                    del self._backlog.points[:BATCH]
             except OSError:
                 return False
         return True

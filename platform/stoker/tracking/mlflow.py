@@ -1,14 +1,13 @@
 """A run's page in MLflow: found again by its tag, and in exactly one state at the end."""
 
-import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from stoker.tracking.journal import Point
+from stoker.tracking.parameters import flat
 from stoker.tracking.run import RunHeader
 from stoker.tracking.tags import RUN_TAG, STATE_TAG, STATUS
 
@@ -29,8 +28,6 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 LONGEST_PARAM = 6000
 LONGEST_NOTE = 5000
-REFUSED_IN_NAMES = re.compile(r"[^\w.\-: /]")
-"""MLflow's names are letters, digits and these; a column's name may have others."""
 REFUSED = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED", "BAD_REQUEST"})
 """MLflow's words for what it will refuse again."""
 RESTING = "SCHEDULED"
@@ -69,9 +66,17 @@ class TrackedRun:
             client.update_run(tracked.run_id, status="RUNNING")  # another attempt of the same run
             tracked.set_tags({STATE_TAG: "RUNNING"})
             return tracked
-        everything = {RUN_TAG: header.id, "mlflow.source.name": header.id, "mlflow.source.type": "JOB", **tags}
-        run = client.create_run(experiment_id, run_name=header.id, tags=everything)
+        run = client.create_run(experiment_id, run_name=header.id, tags={**page_tags(header), **tags})
         return TrackedRun(client, experiment_id, run.info.run_id, tracking_uri)
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's own, for who has many runs to write."""
+        return self._client
+
+    def beside(self, run_id: str) -> "TrackedRun":
+        """Name another run of the same experiment, with the same client: nothing is asked of the server."""
+        return TrackedRun(self._client, self.experiment_id, run_id, self._tracking_uri)
 
     @property
     def page(self) -> str:
@@ -91,14 +96,14 @@ class TrackedRun:
 
     def last_step(self, key: str) -> int:
         """Tell the last step of a metric; -1 for none."""
-        with _outages():
+        with outages():
             history = self._client.get_metric_history(self.run_id, key)
         return max((metric.step for metric in history), default=-1)
 
     def log_points(self, points: list[Point]) -> None:
         """Store values in one request."""
         metrics = [Metric(point.key, point.value, point.time_ms, point.step) for point in points]
-        with _outages():
+        with outages():
             self._client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
     def log_job(self, job: Mapping[str, Any], resolved: Path) -> None:
@@ -192,15 +197,9 @@ class TrackedRun:
             self._monitor = None
 
 
-def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Flatten a job to dotted paths; lists become JSON."""
-    params: dict[str, str] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            params |= flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            params[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
-    return {REFUSED_IN_NAMES.sub("_", key): value for key, value in params.items()}
+def page_tags(header: RunHeader) -> dict[str, str]:
+    """Say whose page it is: the tags that it is found by, and that MLflow shows as its source."""
+    return {RUN_TAG: header.id, "mlflow.source.name": header.id, "mlflow.source.type": "JOB"}
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
@@ -225,7 +224,7 @@ def is_outage(error: Exception) -> bool:
 
 
 @contextmanager
-def _outages() -> Iterator[None]:
+def outages() -> Iterator[None]:
     """Turn MLflow's errors of a server that is down or busy into OSError; what it refuses stays an error."""
     try:
         yield

@@ -139,12 +139,26 @@ class Ledger:
         _take(self.trials, entry)
 
 
+class LedgerReader:
+    """Follows a ledger that somebody else writes, and reads each entry once."""
+
+    def __init__(self, path: Path) -> None:
+        self.trials: dict[int, Trial] = {}
+        self._path = path
+        self._position = 0
+
+    def read(self) -> None:
+        """Bring the trials up to date."""
+        for entry, after in _entries(self._path, self._position):
+            _take(self.trials, entry)
+            self._position = after
+
+
 def read_trials(path: Path) -> list[Trial]:
     """Read a ledger that somebody else may be writing, by the trials' numbers; empty without one."""
-    trials: dict[int, Trial] = {}
-    for entry, _ in _entries(path):
-        _take(trials, entry)
-    return [trials[number] for number in sorted(trials)]
+    reader = LedgerReader(path)
+    reader.read()
+    return [reader.trials[number] for number in sorted(reader.trials)]
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:
@@ -153,8 +167,8 @@ def entries(path: Path) -> Iterator[dict[str, Any]]:
         yield entry
 
 
-def _entries(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    for line, after in follow_lines(path):
+def _entries(path: Path, position: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    for line, after in follow_lines(path, position):
         yield json.loads(line), after
 
 

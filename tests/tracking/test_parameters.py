@@ -1,4 +1,4 @@
-from stoker.tracking.mlflow import flat
+from stoker.tracking.parameters import flat
 
 
 def test_parameters_have_names_that_mlflow_takes():

@@ -1,0 +1,112 @@
+"""What the pages of a sweep and of its trials say in words, in Markdown."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stoker.execution.recording import result_note
+from stoker.tracking.parameters import flat
+from stoker.tracking.run import State
+from stoker.tracking.trials import Trial, ranked, trial_id
+
+BEST = 10
+LONGEST_CELL = 40
+WORDS = {
+    State.SUCCEEDED: "succeeded",
+    State.PRUNED: "stopped early",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+    State.RUNNING: "running",
+}
+"""In the order in which they are counted."""
+
+
+def trial_note(trial: Trial, sweep_id: str) -> str:
+    """Say how a trial ended; empty while it goes on."""
+    if trial.cause or (trial.message and not trial.metrics):
+        return ": ".join(filter(None, [trial.cause, trial.message]))
+    return result_note(trial_id(sweep_id, trial.number), trial.metrics) if trial.state.final else ""
+
+
+def sweep_note(trials: Sequence[Trial], metric: str, direction: str, sweep_id: str, view: str = "") -> str:
+    """Say which trial is the best, with which values, and list those that come next.
+
+    Args:
+        trials: all of them.
+        metric: what they are compared by.
+        direction: max or min.
+        sweep_id: the sweep's.
+        view: of all trials, below the server's address.
+
+    """
+    order = [trial for trial in ranked(trials, metric, direction) if _comparable(trial, metric, direction)]
+    if not order:
+        return f"No trial has a value of {metric} yet; {_counted(trials)}" if trials else "No trial yet"
+    best, plural = order[0], "s" if len(trials) > 1 else ""
+    first = f"Best of {len(trials)} trial{plural}: {trial_id(sweep_id, best.number)} with {metric} "
+    values = [f"`{path}: {value}`" for path, value in flat(best.values).items()]
+    link = [f"[All trials, the best first]({view.removeprefix('/')})", ""] if view else []
+    words = [f"{first}{best.score(metric, direction):.4g}; {_counted(trials)}", "", " \u00b7 ".join(values), "", *link]
+    return "\n".join([*words, *_table(order[:BEST], metric, direction)])
+
+
+def _comparable(trial: Trial, metric: str, direction: str) -> bool:
+    failed = trial.state in (State.FAILED, State.CANCELLED)
+    return not failed and not math.isnan(trial.score(metric, direction))
+
+
+def _counted(trials: Sequence[Trial]) -> str:
+    """Count the trials by state."""
+    counts = Counter(trial.state for trial in trials)
+    return ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
+
+
+def _table(trials: Sequence[Trial], metric: str, direction: str) -> list[str]:
+    """Lay trials out, a row each; the swept values go by the ends of their paths that tell them apart."""
+    rows = [flat(trial.values) for trial in trials]
+    paths = list(dict.fromkeys(path for row in rows for path in row))
+    names = short_names(paths)
+    heads = ["trial", metric, "epochs", *(names[path] for path in paths), "state"]
+    lines = [_row(heads), "|" + "---|" * len(heads)]
+    for trial, row in zip(trials, rows, strict=True):
+        score = f"{trial.score(metric, direction):.4g}"
+        cells = [trial.number, score, trial.epoch, *(row.get(path, "") for path in paths), WORDS.get(trial.state, "")]
+        lines.append(_row(cells))
+    return lines
+
+
+def _row(cells: Sequence[object]) -> str:
+    """Write a table's row; MLflow shows it without lines, and without a gap between cells but for what they bring."""
+    return f"| {' | '.join(f'{_text(cell)}&emsp;' for cell in cells)} |"
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """Name each path by as much of its end as no other path has."""
+    names = {}
+    for path in paths:
+        words = path.split(".")
+        ends = [".".join(words[-length:]) for length in range(1, len(words) + 1)]
+        names[path] = next(
+            end for end in ends if end == path or sum(f".{other}".endswith(f".{end}") for other in paths) == 1
+        )
+    return names
+
+
+def _text(cell: object) -> str:
+    """Write a table's cell: in one line, without what Markdown takes for its end; numbers without noise."""
+    text = str(cell)
+    try:
+        number = json.loads(text)
+    except ValueError:
+        number = None
+    if isinstance(number, float):
+        text = f"{number:.4g}"
+    text = text.replace("|", "\\|").replace("\n", " ")
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+
+
+def values_text(values: Mapping[str, Any]) -> str:
+    """Write a trial's values for their tag."""
+    return json.dumps(dict(values))

@@ -1,0 +1,215 @@
+"""Sweeps on disk, as a driver writes them, and the stores that they are recorded in."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from stoker.execution.resolved import write_resolved
+from stoker.execution.results import leave_model
+from stoker.execution.sweeps.pages import TrialPages
+from stoker.settings import Settings, embedded_uri
+from stoker.spec.job import Job
+from stoker.spec.loading import dump_job, load_job
+from stoker.tracking.journal import Journal, read_journal
+from stoker.tracking.mlflow import TrackedRun
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader, State, now
+from stoker.tracking.tags import PARENT_TAG, RUN_TAG
+from stoker.tracking.trials import Ledger, trial_id
+from stoker.training.assembly import assemble, prepare
+
+STEPS = 20
+GOALS = {"accuracy/val": "max"}
+
+
+class Sweep:
+    """One sweep: its folder, its page, and what its driver writes."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.settings = settings
+        self.folder = RunFolder(settings.home / "runs" / name)
+        self.header = self._header(name)
+        self.folder.create(self.header, "task: tabular-classification\ndataset: iris\n")
+        self.ledger = Ledger(self.folder.ledger)
+        self.announced: dict[int, tuple[str, str]] = {}
+
+    def open(self) -> TrackedRun:
+        """Open its page, as its recording does."""
+        artifacts = self.settings.artifacts if self.settings.embedded else None
+        return TrackedRun.open(self.header, self.settings.tracking_uri, artifacts, {})
+
+    def announce(self, number: int, run_id: str, page: str) -> None:
+        self.announced[number] = run_id, page
+
+    def begin(self, number: int, lr: float = 0.01, width: int = 32, resolve: bool = True) -> RunFolder:
+        """Let a trial begin: ledger, folder, and the job that its worker has resolved."""
+        values = {"training.optimizer.lr": lr, "architecture.hidden": [width, width]}
+        self.ledger.begin(number, {"lr": lr, "hidden": width}, values)
+        folder = self.folder.trial(number)
+        job = Job.model_validate(
+            {
+                "task": "tabular-classification",
+                "dataset": "iris",
+                "architecture": {"family": "mlp", "hidden": [width, width]},
+                "training": {"optimizer": {"type": "adamw", "lr": lr}, "epochs": 3, "batch_size": 16},
+            }
+        )
+        folder.create(self._header(trial_id(self.header.id, number)), dump_job(job))
+        if resolve:
+            write_resolved(folder.resolved, job, "f" * 64)
+        return folder
+
+    def train(self, number: int, epochs: int, first: int = 1, steps: bool = True) -> dict[str, float]:
+        """Let its worker write epochs to the journal, and the driver tell the ledger."""
+        journal, metrics = Journal(self.folder.trial(number).journal), dict[str, float]()
+        for epoch in range(first, first + epochs):
+            step = epoch * STEPS
+            for within in range(step - STEPS + 5, step + 1, 5) if steps else ():
+                journal.append(within, epoch, {"loss/step": 1 / within, "learning_rate/step": 0.01})
+            score = 1 - 1 / (2 + epoch + number % 7)
+            metrics = {"accuracy/val": score, "loss/val": 1 - score, "loss/train": 1.1 - score}
+            journal.append(step, epoch, metrics)
+            self.ledger.report(number, epoch, step, metrics)
+        journal.close()
+        return metrics
+
+    def end(self, number: int, state: State = State.SUCCEEDED, **more: Any) -> None:
+        """Let a trial end."""
+        self.ledger.end(number, state, more.pop("metrics", {}), **more)
+
+    def whole(self, number: int, **values: Any) -> None:
+        """Let a trial begin, train three epochs and succeed."""
+        self.begin(number, **values)
+        metrics = self.train(number, 3)
+        self.end(number, metrics=metrics | {"accuracy/test": metrics["accuracy/val"] - 0.01})
+
+    def pages(self, parent: TrackedRun | None) -> TrialPages:
+        """Make what brings its trials to MLflow."""
+        return TrialPages(self.folder, self.settings, lambda: parent, self.announce, GOALS)
+
+    def recorded(self) -> dict[int, Run]:
+        """Read the trials' pages, by the trials' numbers."""
+        client = MlflowClient(self.settings.tracking_uri)
+        experiment = client.get_experiment_by_name(self.header.experiment)
+        runs = client.search_runs([experiment.experiment_id], f"tags.`{PARENT_TAG}` != ''")
+        found = {int(run.data.tags[RUN_TAG].rpartition(".")[2]): run for run in runs}
+        assert len(found) == len(runs), "two pages of one trial"
+        return found
+
+    def require_the_journal(self, number: int) -> None:
+        """Require that every value of a trial's journal is on its page, once."""
+        client, run_id = MlflowClient(self.settings.tracking_uri), self.recorded()[number].info.run_id
+        written: dict[str, list[tuple[int, float, int]]] = {}
+        for entry, _ in read_journal(self.folder.trial(number).journal):
+            for key, value in entry.metrics.items():
+                written.setdefault(key, []).append((entry.step, value, entry.time_ms))
+        assert written
+        for key, points in written.items():
+            history = client.get_metric_history(run_id, key)
+            assert sorted((metric.step, metric.value, metric.timestamp) for metric in history) == points
+
+    def _header(self, name: str) -> RunHeader:
+        uri = self.settings.tracking_uri
+        return RunHeader(name, "iris", "tabular-classification", "mlp", "iris", now(), 1, uri, f"on {name}"[:40])
+
+
+class TrackingServer:
+    """An MLflow server that may be down for a while."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.uri = f"http://127.0.0.1:{port}"
+        self.folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        store = ("--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}")
+        files = ("--artifacts-destination", str(self.folder / "files"))
+        place = ("--port", self.uri.rpartition(":")[2], "--workers", "1")
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "mlflow", "server", *store, *files, *place],
+                cwd=self.folder,
+                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        if self._process:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait(20)
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """An embedded store; each sweep has an experiment of its own there, since to make the tables takes seconds."""
+    home = tmp_path_factory.mktemp("home")
+    return Settings(home, embedded_uri(home))
+
+
+@pytest.fixture
+def new_sweep(store: Settings, request: pytest.FixtureRequest) -> Iterator[Callable[..., Sweep]]:
+    made: list[Sweep] = []
+
+    def make(settings: Settings = store) -> Sweep:
+        made.append(Sweep(settings, f"{request.node.name.removeprefix('test_')[:30]}-{len(made)}"))
+        return made[-1]
+
+    yield make
+    for sweep in made:
+        sweep.ledger.close()
+
+
+@pytest.fixture
+def sweep(new_sweep: Callable[..., Sweep]) -> Sweep:
+    return new_sweep()
+
+
+@pytest.fixture
+def ship_all() -> Callable[..., TrialPages]:
+    """Bring to MLflow what there is of a sweep, with a driver's life of its own."""
+
+    def ship(sweep: Sweep, parent: TrackedRun | None = None) -> TrialPages:
+        pages = sweep.pages(parent or sweep.open())
+        pages.start()
+        assert pages.close(60.0) == ""
+        return pages
+
+    return ship
+
+
+@pytest.fixture
+def leave_a_model() -> Callable[[RunFolder], None]:
+    """Leave the model of a trial, as a worker does; it has learnt nothing."""
+
+    def leave(folder: RunFolder) -> None:
+        assembly = assemble(prepare(load_job(folder.job).job))
+        leave_model(folder, assembly)
+
+    return leave
+
+
+@pytest.fixture
+def tracking_server(tmp_path: Path, free_port: int) -> Iterator[TrackingServer]:
+    (tmp_path / "server").mkdir()
+    server = TrackingServer(tmp_path / "server", free_port)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let MLflow's client give up at once: what tries again are the pages."""
+    settings: Mapping[str, str] = {"RETRIES": "0", "TIMEOUT": "5"}
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", settings["RETRIES"])
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", settings["TIMEOUT"])
