@@ -10,14 +10,13 @@ from stoker.cli.sweeps import (
     Sweep,
     best_text,
     cause_text,
-    cells,
     counts_text,
     goals_text,
-    seconds_of,
     total_text,
     values_text,
 )
-from stoker.cli.tables import STATE_COLORS, state_text, styled
+from stoker.cli.tables import state_text, styled
+from stoker.cli.trials_table import trials_table
 from stoker.cli.words import duration_text, number_text, shortened
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord, State
@@ -33,10 +32,10 @@ LINES = 4
 """So many trials get a line of their own at a time."""
 QUIET_S = 60.0
 """After so long a line says that the sweep goes on."""
+COMPARED = (State.SUCCEEDED, State.PRUNED)
 BEST = 10
-AROUND = 6
+AROUND = 7
 """Lines of the screen that hold no trial."""
-VALUE_WIDTH = 24
 CAUSE_WIDTH = 60
 
 
@@ -51,7 +50,7 @@ def draw(records: Iterator[RunRecord], folder: RunFolder) -> RunRecord:
         for record in records:
             if time.monotonic() - drawn_at >= DRAW_EVERY_S:
                 sweep, left_s = _sweep(record, folder, reader), folder.progress().seconds_left
-                live.update(view(sweep, left_s, console.height), refresh=True)
+                live.update(view(sweep, left_s, console.height, console.width), refresh=True)
                 drawn_at = time.monotonic()
     return record
 
@@ -88,7 +87,8 @@ class Teller:
         if not new:
             return [self._standing(sweep)]
         *first, final = new[-LINES:]
-        more = [f"{len(new) - LINES} other trials ended"] if len(new) > LINES else []
+        others = len(new) - LINES
+        more = [f"{others} other trial{'s' * (others > 1)} ended"] if others > 0 else []
         tail = ", ".join(filter(None, (total_text(sweep), _best_so_far(sweep))))
         return [*more, *(end_text(sweep, trial) for trial in first), f"{end_text(sweep, final)}   {tail}"]
 
@@ -109,24 +109,24 @@ def end_text(sweep: Sweep, trial: Trial) -> str:
     return "  ".join(filter(None, parts))
 
 
-def view(sweep: Sweep, left_s: float, height: int) -> "Group":
-    """Lay out a sweep for a terminal of so many lines: how far it is, the trials that train, and the best ones."""
+def view(sweep: Sweep, left_s: float, height: int, width: int) -> "Group":
+    """Lay out a sweep for a terminal: how far it is, the trials that train, and the best ones."""
     from rich.console import Group
     from rich.text import Text
 
     room = max(2, height - AROUND)
     running = [trial for trial in sweep.trials if not trial.state.final]
-    others = [trial for trial in sweep.sorted(sweep.facts.metric) if trial.state.final][:BEST]
+    others = [trial for trial in sweep.sorted(sweep.facts.metric) if trial.state in COMPARED][:BEST]
     shown = running[: max(1, room - min(len(others), room // 2))]
     best = others[: max(0, room - len(shown))]
+    head, *rows = trials_table(sweep, [*shown, *best], [*sweep.facts.goals], width).splitlines()
     hidden = len(running) - len(shown)
-    blocks: list[RenderableType] = [_header(sweep, left_s)]
-    if sweep.best:
-        blocks.append(Text(f"best: {best_text(sweep)}", no_wrap=True, overflow="ellipsis"))
-    blocks += [Text(), _table(sweep, shown, best)]
-    if hidden:
-        blocks.append(Text(f"... and {hidden} more running", style="dim"))
-    return Group(*blocks)
+    more = [f"... and {hidden} more that train"] if hidden else []
+    gap = [""] if shown and best else []
+    lines = [head, *rows[: len(shown)], *more, *gap, *rows[len(shown) :]]
+    top = [f"best: {best_text(sweep)}"] if sweep.best else []
+    table = [Text.from_ansi(line, no_wrap=True, overflow="ellipsis") for line in (*top, "", *lines)]
+    return Group(_header(sweep, left_s), *table)
 
 
 def _header(sweep: Sweep, left_s: float) -> "Table":
@@ -134,45 +134,16 @@ def _header(sweep: Sweep, left_s: float) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    counts = "  ".join(f"{number} {state.lower()}" for state, number in sweep.counts().items())
-    phase = sweep.record.status.phase if not sweep.trials else ""
     line = Table.grid(padding=(0, 2))
-    total = sweep.facts.trials
     parts: list[RenderableType] = [Text(f"{total_text(sweep)} trials", style="bold")]
-    if total:
-        parts.append(ProgressBar(total=total, completed=sweep.ended, width=20))
-    parts.append(Text(phase or counts, no_wrap=True, overflow="ellipsis"))
+    if total := sweep.facts.trials:
+        parts.append(ProgressBar(total=total, completed=sweep.ended, width=12))
+    counts = ", ".join(f"{number} {state.lower()}" for state, number in sweep.counts().items())
+    parts.append(Text(counts or sweep.record.status.phase, no_wrap=True, overflow="ellipsis"))
     if left_s:
-        parts.append(Text(f"{duration_text(left_s)} left"))
+        parts.append(Text(f"{duration_text(left_s)} left", no_wrap=True))
     line.add_row(*parts)
     return line
-
-
-def _table(sweep: Sweep, running: list[Trial], best: list[Trial]) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    metrics = [*sweep.facts.goals]
-    for name in ("trial", "state", *sweep.names.values(), *metrics, "epoch", "duration"):
-        right = name in ("trial", "epoch", "duration", *metrics)
-        table.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
-    for trial in running:
-        table.add_row(*_cells(sweep, trial, metrics))
-    if running and best:
-        table.add_row()
-    for trial in best:
-        table.add_row(*_cells(sweep, trial, metrics))
-    return table
-
-
-def _cells(sweep: Sweep, trial: Trial, metrics: list[str]) -> "list[RenderableType]":
-    from rich.text import Text
-
-    (number, _), values, numbers = cells(sweep, trial, metrics, VALUE_WIDTH)
-    state, seconds = sweep.state(trial), seconds_of(sweep, trial)
-    took = "" if seconds is None else duration_text(seconds)
-    plain = [Text(text) for text in (*values, *numbers, str(trial.epoch or ""), took)]
-    return [Text(number), Text(str(state), style=STATE_COLORS.get(state) or ""), *plain]
 
 
 def _sweep(record: RunRecord, folder: RunFolder, reader: LedgerReader) -> Sweep:

@@ -121,12 +121,13 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """Call each path by the shortest end that no other has; `type` says nothing without what it is a type of."""
+    """Call each path by the shortest end that no other has, and the type of a thing by the thing."""
+    whole = {path: path.removesuffix(".type") for path in paths}
     names = {}
-    for path in paths:
-        parts = path.split(".")
-        ends = [".".join(parts[-size:]) for size in range(1 + (parts[-1] == "type"), len(parts) + 1)] or [path]
-        alone = (end for end in ends if sum(f".{other}".endswith(f".{end}") for other in paths) == 1)
+    for path, called in whole.items():
+        parts = called.split(".")
+        ends = [".".join(parts[-size:]) for size in range(1, len(parts) + 1)]
+        alone = (end for end in ends if sum(f".{other}".endswith(f".{end}") for other in whole.values()) == 1)
         names[path] = next(alone, path)
     return names
 

@@ -49,6 +49,11 @@ def table_text(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequen
     return "\n".join(lines)
 
 
+def table_width(head: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Tell how wide a table gets."""
+    return max(len(click.unstyle(line)) for line in table_text(head, rows).splitlines())
+
+
 def fields_text(fields: Sequence[tuple[str, str]]) -> str:
     """Lay out names and values, leaving out what is empty."""
     shown = [(name, value) for name, value in fields if value]

@@ -1,7 +1,5 @@
 """`trials`: what a sweep has tried, the best first."""
 
-from collections.abc import Sequence
-
 import click
 
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
@@ -9,21 +7,15 @@ from stoker.cli.sweeps import (
     COUNTED,
     Sweep,
     best_text,
-    cause_text,
-    cells,
     counts_text,
     require_sweep,
-    seconds_of,
     trial_json,
 )
-from stoker.cli.tables import print_json, table_text, terminal_width
-from stoker.cli.words import duration_text, shortened
-from stoker.tracking.trials import Trial
+from stoker.cli.tables import print_json, terminal_width
+from stoker.cli.trials_table import trials_table
 
 SHOWN = 20
 BY_NUMBER = "number"
-WIDTHS = (40, 24, 16, 12, 8)
-"""Values are cut until the table fits the terminal."""
 
 
 @click.command(
@@ -68,7 +60,7 @@ def trials(session: Session, run: str, sort: str | None, shown: int, state: str 
     if found:
         click.echo("\n" + trials_table(sweep, found[:shown], metrics, terminal_width()))
     if len(found) > shown:
-        click.echo(f"... and {len(found) - shown} more; `stoker trials {folder.path.name} -n {len(found)}` shows all")
+        click.echo(f"... and {len(found) - shown} more; -n {len(found)} shows all")
 
 
 def require_metric(sweep: Sweep, metric: str) -> None:
@@ -80,33 +72,3 @@ def require_metric(sweep: Sweep, metric: str) -> None:
     """
     if metric not in (known := sweep.metrics()):
         raise click.BadParameter(f"'{metric}' is none of {BY_NUMBER}, {', '.join(known)}", param_hint="'--sort'")
-
-
-def trials_table(sweep: Sweep, shown: Sequence[Trial], metrics: Sequence[str], width: int | None) -> str:
-    """Lay out trials; a terminal's width is kept as far as values can be cut."""
-    for limit in WIDTHS:
-        text = _table(sweep, shown, metrics, limit, width)
-        if width is None or max(len(click.unstyle(line)) for line in text.splitlines()) <= width:
-            break
-    return text
-
-
-def _table(sweep: Sweep, shown: Sequence[Trial], metrics: Sequence[str], limit: int, width: int | None) -> str:
-    names = list(sweep.names.values())
-    head = ["trial", "state", *names, *metrics, "epoch", "duration"]
-    rows = [_row(sweep, trial, metrics, limit) for trial in shown]
-    right = ["trial", *metrics, "epoch", "duration"]
-    text = table_text(head, rows, right)
-    if not any(trial.cause or trial.message for trial in shown):
-        return text
-    used = max(len(click.unstyle(line)) for line in text.splitlines()) + 2
-    room = max(limit, width - used) if width else None
-    causes = [cause_text(trial) for trial in shown]
-    cut = [cause if room is None else shortened(cause, room) for cause in causes]
-    return table_text([*head, "cause"], [[*row, cause] for row, cause in zip(rows, cut, strict=True)], right)
-
-
-def _row(sweep: Sweep, trial: Trial, metrics: Sequence[str], limit: int) -> list[str]:
-    name, values, numbers = cells(sweep, trial, metrics, limit)
-    seconds = seconds_of(sweep, trial)
-    return [*name, *values, *numbers, str(trial.epoch or ""), "" if seconds is None else duration_text(seconds)]
