@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 
 from stoker.cli.main import main
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import Progress, RunHeader, RunStatus, now
+from stoker.tracking.run import Progress, RunHeader, RunStatus, State, now
+from stoker.tracking.trials import Ledger, SweepFacts, trial_id, write_facts
 
 SOURCE = Path(__file__).parents[2] / "platform"
 DRIVER = Path(__file__).with_name("driver.py")
@@ -143,6 +145,63 @@ def make_run(home: Path) -> Callable[..., RunFolder]:
         return folder
 
     return make
+
+
+class Trials:
+    """Writes of a sweep what its driver writes."""
+
+    def __init__(self, folder: RunFolder, facts: SweepFacts) -> None:
+        self.folder = folder
+        write_facts(folder, facts)
+        self.ledger = Ledger(folder.ledger)
+
+    def begin(self, number: int, job: str = "", **values: Any) -> None:
+        paths = {path.replace("__", "."): value for path, value in values.items()}
+        self.ledger.begin(number, paths, paths)
+        header = replace(self.folder.header(), id=trial_id(self.folder.path.name, number))
+        self.folder.trial(number).create(header, job or self.folder.job.read_text())
+        self.folder.trial(number).write_status(RunStatus(State.RUNNING, "training", started=now()))
+
+    def report(self, number: int, epoch: int, **metrics: float) -> None:
+        named = {name.replace("_", "/"): value for name, value in metrics.items()}
+        self.ledger.report(number, epoch, 10 * epoch, named)
+
+    def end(self, number: int, state: State, cause: str = "", message: str = "", **metrics: float) -> None:
+        named = {name.replace("_", "/"): value for name, value in metrics.items()}
+        self.ledger.end(number, state, named, cause, message)
+        trial = self.folder.trial(number)
+        status = replace(trial.status(), state=state, cause=cause, message=message, metrics=named, ended=now())
+        trial.write_status(status)
+
+    def trial(self, number: int, state: State, accuracy: float, cause: str = "", message: str = "") -> None:
+        """Write a whole trial of a few epochs."""
+        self.begin(
+            number, training__optimizer__lr=10 ** -(1 + number % 5) * 3, architecture__hidden=[64] * (number % 3)
+        )
+        epochs = 10 if state is State.SUCCEEDED else 1 + number % 4
+        for epoch in range(1, epochs + 1):
+            self.report(number, epoch, accuracy_val=accuracy * epoch / epochs, loss_train=1 / epoch)
+        if state.final:
+            results = {"accuracy_val": accuracy, "accuracy_test": accuracy - 0.01, "loss_val": 1 - accuracy}
+            self.end(number, state, cause, message, **(results if state is State.SUCCEEDED else {}))
+
+
+@pytest.fixture
+def make_sweep(make_run: Callable[..., RunFolder]) -> Iterator[Callable[..., Trials]]:
+    """Make a sweep's folder: `make_sweep("digits-00000001", status, trials=40)`."""
+    made: list[Trials] = []
+
+    def make(run_id: str = "digits-00000001", status: RunStatus | None = None, **facts: Any) -> Trials:
+        job = facts.pop("job", None)
+        folder = make_run(run_id, status, tracking_uri="", **({"job": job} if job else {}))
+        paths = ("training.optimizer.lr", "architecture.hidden")
+        known = {"metric": "accuracy/val", "direction": "max", "trials": 40, "parallel": 4, "paths": paths}
+        made.append(Trials(folder, SweepFacts(**{**known, **facts})))
+        return made[-1]
+
+    yield make
+    for sweep in made:
+        sweep.ledger.close()
 
 
 @pytest.fixture

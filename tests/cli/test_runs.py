@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from stoker.cli.reports import next_commands
+from stoker.cli.outcome import next_commands
 from stoker.cli.runs import phase_text, progress_text
 from stoker.settings import Settings
 from stoker.tracking.run import Progress, RunStatus, State

@@ -2,12 +2,16 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
 
+from stoker.cli import sweep_watch
 from stoker.cli.following import wait_for
-from stoker.cli.reports import exit_code, run_json, show_outcome
+from stoker.cli.outcome import show_outcome
+from stoker.cli.reports import exit_code, run_json
 from stoker.cli.runs import phase_text, progress_text
 from stoker.cli.tables import print_json, styled
 from stoker.cli.words import duration_text, metric_text
@@ -15,6 +19,7 @@ from stoker.clusters.cluster import Cluster
 from stoker.clusters.following import follow
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunRecord
+from stoker.tracking.trials import read_facts
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -54,7 +59,12 @@ def stay_with(cluster: Cluster, folder: RunFolder, detach: bool, form: str, gree
 
 def attach(cluster: Cluster, folder: RunFolder) -> RunRecord:
     """Show a run until nobody works on it any more, and return its record."""
-    return _draw(cluster, folder) if sys.stdout.isatty() else _tell(cluster, folder)
+    records, on_terminal = follow(cluster, folder), sys.stdout.isatty()
+    record = _draw(records, folder) if on_terminal else _tell(records, folder)
+    if record.state.ended:
+        return record
+    rest = chain([record], records)  # it has turned out to be a sweep
+    return sweep_watch.draw(rest, folder) if on_terminal else sweep_watch.tell(rest, folder)
 
 
 def _stay_quietly(cluster: Cluster, folder: RunFolder, detach: bool) -> int:
@@ -74,10 +84,13 @@ def _detached(record: RunRecord) -> str:
     return f"detached; the run goes on. {' | '.join(commands)}"
 
 
-def _draw(cluster: Cluster, folder: RunFolder) -> RunRecord:
+def _draw(records: Iterator[RunRecord], folder: RunFolder) -> RunRecord:
+    """Show a bar until the run has ended, or is known as a sweep."""
     with _bar() as bar:
         task = bar.add_task("starting", total=None, place="", left="", metrics="")
-        for record in follow(cluster, folder):
+        for record in records:
+            if read_facts(folder):
+                break
             progress = folder.progress()
             bar.update(
                 task,
@@ -105,9 +118,12 @@ def _bar() -> "Bar":
     )
 
 
-def _tell(cluster: Cluster, folder: RunFolder) -> RunRecord:
+def _tell(records: Iterator[RunRecord], folder: RunFolder) -> RunRecord:
+    """Print lines until the run has ended, or is known as a sweep."""
     told, told_phase, told_at, line = Progress(), "", 0.0, ""
-    for record in follow(cluster, folder):
+    for record in records:
+        if read_facts(folder):
+            break
         progress, phase, time_s = folder.progress(), phase_text(record, folder.progress()), time.monotonic()
         patience_s = 0.0 if phase != told_phase else EPOCH_LINE_S if progress.epoch != told.epoch else LINE_S
         due = progress.step > told.step if record.state.ended else time_s - told_at >= patience_s

@@ -17,10 +17,13 @@ from stoker.cli.session import (
     set_option,
 )
 from stoker.cli.submit import require_tracking, start, started_text
-from stoker.clusters.local import Origin, require_resumable
+from stoker.cli.sweeps import read_sweep, total_text
+from stoker.clusters.local import Origin
+from stoker.clusters.refusals import require_resumable, require_success
 from stoker.errors import NotFound
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import RunRecord, State
+from stoker.tracking.run import RunRecord
+from stoker.tracking.trials import read_facts
 
 
 @click.command(
@@ -55,22 +58,37 @@ def resume(session: Session, run: str, detach: bool, form: str) -> int:
     epilog=examples(
         "stoker extend @last --epochs 10",
         "stoker extend digits --epochs 5 --set training.optimizer.lr=1e-4",
+        "stoker extend sweep --trials 20           20 more trials of a sweep",
+        "stoker extend sweep.best --epochs 10      the best trial, as a run of its own",
     )
 )
 @run_argument
-@click.option("--epochs", type=click.IntRange(1, 1_000_000), required=True, help="How many more.")
+@click.option("--epochs", type=click.IntRange(1, 1_000_000), help="Train so many more epochs.")
+@click.option("--trials", type=click.IntRange(1, 100_000), help="Let a sweep try so many more points.")
 @set_option
 @detach_option
 @format_option
 @session_object
-def extend(session: Session, run: str, epochs: int, sets: tuple[str, ...], detach: bool, form: str) -> int:
-    """Train a finished run further, as a new run.
+def extend(
+    session: Session, run: str, epochs: int | None, trials: int | None, sets: tuple[str, ...], detach: bool, form: str
+) -> int:
+    """Train a finished run further, or a sweep with more trials.
 
-    It begins with the last weights of the run; its schedule begins anew, over so many epochs. The run itself stays as
-    it is. Exit codes as of `stoker submit`.
+    With --epochs a new run begins with the last weights of the run; its schedule begins anew, over so many epochs. The
+    run itself stays as it is. With --trials a sweep itself goes on. Exit codes as of `stoker submit`.
     """
+    if (epochs is None) == (trials is None):
+        raise click.UsageError("either --epochs N trains a run further, or --trials N adds trials to a sweep")
     folder = session.find(run)
-    _require_success(folder)
+    if trials is not None:
+        return _add_trials(session, folder, trials, sets, detach, form)
+    if read_facts(folder):
+        raise click.UsageError(
+            f"{folder.path.name} is a sweep: --trials N adds trials to it, and "
+            f"`stoker extend {folder.path.name}.best --epochs {epochs}` trains its best one further"
+        )
+    require_success(folder)
+    _require_end(folder)
     run_id = folder.path.name
     session = replace(session, storage=folder.header().storage)  # where the weights are that it begins with
     length = (f"training.epochs={epochs}", "training.steps=null", "training.time=null")
@@ -82,15 +100,38 @@ def extend(session: Session, run: str, epochs: int, sets: tuple[str, ...], detac
 
 def resumed_text(record: RunRecord) -> str:
     """Say which run goes on, and from where; `record` is what was known before."""
+    if sweep := read_sweep(record):
+        return f"run {record.id} was {record.state}; it goes on: {total_text(sweep)} trials have ended"
     where = f"from {checkpoint_text(record.status)}" if record.status.checkpoint_step else "from its beginning"
     return f"run {record.id} was {record.state}; it goes on {where}"
 
 
-def _require_success(folder: RunFolder) -> None:
-    record = folder.record()
-    if not record.state.ended:
-        raise NotFound(f"{record.id} is {record.state}; it can be extended once it has succeeded")
-    if record.state is not State.SUCCEEDED:
-        raise NotFound(
-            f"{record.id} is {record.state}, it has not succeeded; `stoker resume {record.id}` goes on with it"
-        )
+def _add_trials(
+    session: Session, folder: RunFolder, trials: int, sets: tuple[str, ...], detach: bool, form: str
+) -> int:
+    facts, run = read_facts(folder), folder.path.name
+    if facts is None:
+        raise click.UsageError(f"{run} is no sweep: --epochs N trains it further")
+    if sets:
+        raise click.UsageError("--set cannot change a sweep that goes on; `stoker submit` starts another one")
+    if facts.trials is None:
+        raise NotFound(f"{run} has no number of trials to add to: a time alone ends it")
+    header = folder.header()
+    if header.cluster:
+        raise NotFound(f"{run} is on cluster '{header.cluster}'; only a sweep on this machine gets more trials so far")
+    require_success(folder)
+    if header.tracking_uri:
+        require_tracking(session.settings.of_run(header.tracking_uri, header.storage))
+    session.here.extend(folder, trials)
+    return stay_with(session.here, folder, detach, form, f"run {run} goes on with {trials} more trials")
+
+
+def _require_end(folder: RunFolder) -> None:
+    """Refuse to go on from a trial whose checkpoints are gone: a sweep keeps those of the best alone."""
+    trial, kept = folder.path.name, folder.checkpoints
+    if folder.sweep is None or folder.header().storage or (kept.is_dir() and any(kept.iterdir())):
+        return
+    again = f"`stoker submit run:{trial}` trains it again"
+    raise NotFound(
+        f"{trial} has no checkpoint any more: its sweep keeps `sweep.keep` of them, of the best trials; {again}"
+    )

@@ -46,6 +46,7 @@ def pause(session: Session, run: str, waits: bool, form: str) -> int:
     epilog=examples(
         "stoker cancel @last            ask the newest run to end",
         "stoker cancel digits --wait    and return when it has ended",
+        "stoker cancel sweep.3          ask one trial of a sweep to end; the others go on",
     )
 )
 @run_argument

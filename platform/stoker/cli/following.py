@@ -8,7 +8,8 @@ from contextlib import suppress
 
 import click
 
-from stoker.cli.reports import exit_code, run_json, show_outcome
+from stoker.cli.outcome import show_outcome
+from stoker.cli.reports import exit_code, run_json
 from stoker.cli.session import Session, cluster_option, examples, format_option, run_argument, session_object
 from stoker.cli.tables import print_json
 from stoker.cli.words import duration_text, parse_seconds

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from stoker.cli.session import Session
 from stoker.errors import JobError, NotFound, Problem
 from stoker.spec.saved_model import WEIGHTS
+from stoker.tracking.history import with_model
 
 if TYPE_CHECKING:
     from stoker.plan import Plan
@@ -37,7 +38,8 @@ def load(session: Session, job: str, sets: Sequence[str]) -> "LoadedJob":
         loaded = parse_job(text, STANDARD_INPUT, sets, look)
     elif job.startswith(("run:", "@")):
         folder = session.find(job)  # of a run the resolved file, so that it is repeated
-        loaded = load_job(folder.resolved if folder.resolved.exists() else folder.job, sets, look, folder.code)
+        code = folder.sweep.code if folder.sweep and not folder.code.exists() else folder.code
+        loaded = load_job(folder.resolved if folder.resolved.exists() else folder.job, sets, look, code)
     else:
         loaded = load_job(_existing(job), sets, look)
     return _with_weights(session, loaded)
@@ -76,7 +78,7 @@ def _weights(session: Session, start: str) -> str:
         if not (folder / WEIGHTS).is_file():
             raise NotFound(f"no saved model in '{start}' ({WEIGHTS} is missing)")
         return str(folder)
-    run = session.find(start)
+    run = with_model(session.find(start))
     record = run.record()
     if not run.model.exists() and not record.status.model_uri:
         raise NotFound(f"{record.id} is {record.state} and has no model")

@@ -36,11 +36,12 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Start a run": {
         "submit": Entry("submit", "submit", "Start a run and watch it."),
         "resume": Entry("continuing", "resume", "Go on with a run that did not come to its end."),
-        "extend": Entry("continuing", "extend", "Train a finished run further, as a new run."),
+        "extend": Entry("continuing", "extend", "Train a finished run further, or a sweep with more trials."),
     },
     "Stay with it": {
         "ls": Entry("runs", "ls", "List the runs, newest first."),
         "status": Entry("runs", "status", "Show all that is known of a run."),
+        "trials": Entry("trials", "trials", "List the trials of a sweep, the best first."),
         "logs": Entry("following", "logs", "Print what a run printed."),
         "wait": Entry("following", "wait", "Wait until a run ends; exit as it did."),
         "pause": Entry("ending", "pause", "Let a run rest at a checkpoint, for `stoker resume`."),
@@ -112,7 +113,8 @@ def unknown_command(name: str) -> str:
       stoker ui @last                    look at the newest run in MLflow
       stoker predict @last --input new/  use its model
 
-    A run is named by its id, by the start of its id, by the job's name (its newest run) or by @last.
+    A run is named by its id, by the start of its id, by the job's name (its newest run) or by @last; a trial of a
+    sweep by RUN.3, and the best one by RUN.best.
     `stoker COMMAND --help` shows examples.
     """,
     epilog="""Exit codes: 0 succeeded, paused or detached, 1 failed or cancelled, 2 bad input, 3 not found,

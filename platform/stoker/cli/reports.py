@@ -3,16 +3,19 @@
 from dataclasses import asdict
 from typing import Any
 
-import click
-
-from stoker.cli.links import run_link, run_page
-from stoker.cli.tables import state_text, styled, table_text
-from stoker.cli.words import duration_text, metric_text, number_text
-from stoker.errors import CAUSES, Cause, CauseRow, Turn
+from stoker.cli.links import run_link
+from stoker.cli.sweeps import (
+    read_sweep,
+    sweep_json,
+)
+from stoker.cli.tables import table_text
+from stoker.cli.words import metric_text, number_text
+from stoker.errors import CAUSES, Cause, CauseRow
 from stoker.settings import Settings, is_server, without_password
 from stoker.spec.task import TASKS
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunRecord, RunStatus, State, now
+from stoker.tracking.trials import Trial, read_trials, trial_id
 
 PARTS = ("train", "val", "test")
 LOG_LINES = 15
@@ -21,7 +24,7 @@ TAIL_BYTES = 65536
 
 def exit_code(record: RunRecord) -> int:
     """Translate the end of a run: 0 for a success or a rest that somebody wanted, else the run's own code or 1."""
-    return 0 if record.state in (State.SUCCEEDED, State.PAUSED) else record.status.exit_code or 1
+    return 0 if record.state in (State.SUCCEEDED, State.PRUNED, State.PAUSED) else record.status.exit_code or 1
 
 
 def duration_s(record: RunRecord) -> float | None:
@@ -85,49 +88,19 @@ def log_tail(folder: RunFolder, lines: int = LOG_LINES) -> list[str]:
         return file.read().decode("utf-8", errors="replace").splitlines()[-lines:] if lines else []
 
 
-def show_outcome(folder: RunFolder, record: RunRecord, settings: Settings) -> None:
-    """Print how a run ended, and what can be typed now."""
-    seconds = duration_s(record)
-    time = f" after {duration_text(seconds)}" if seconds is not None else ""
-    click.echo(f"{state_text(record.state)}  {record.id}{time}")
-    if record.state is State.SUCCEEDED:
-        _show_success(folder, record, settings)
-    elif record.state in (State.FAILED, State.INTERRUPTED):
-        _show_failure(folder, record)
-    if record.state is not State.SUCCEEDED and (checkpoint := checkpoint_text(record.status)):
-        click.echo(f"checkpoint: {checkpoint}")
-    if commands := next_commands(record, settings):
-        width = max(len(command) for command, _ in commands)
-        click.echo("next:\n" + "\n".join(f"  {command.ljust(width)}  {meaning}" for command, meaning in commands))
-
-
-def next_commands(record: RunRecord, settings: Settings) -> list[tuple[str, str]]:
-    """List what can be typed after the end of a run, each with what it does."""
-    run, state = record.id, record.state
-    if state is State.SUCCEEDED:
-        page = [(f"stoker ui {run}", "curves, figures and the model in MLflow")] if run_page(record, settings) else []
-        return [
-            *page,
-            (f"stoker evaluate {run}", "measure it on the test part again"),
-            (f"stoker predict {run} --input DATA", "use it on new data"),
-            (f"stoker extend {run} --epochs N", "train it further"),
-            (f"stoker logs {run}", "what the run printed"),
-        ]
-    row = cause_row(record)
-    saved = record.status.checkpoint_step > 0
-    goes_on = "go on from the checkpoint" if saved else "begin again"
-    resume = [(f"stoker resume {run}", goes_on)]
-    if state in (State.PAUSED, State.INTERRUPTED):
-        return [*resume, (f"stoker cancel {run}", "end it for good")]
-    if state is State.CANCELLED:
-        return resume if saved else []
-    return resume if saved or (row and row.turn is not Turn.AUTHOR) else []
+def trial_of(folder: RunFolder) -> Trial | None:
+    """Read what the sweep of a trial knows of it; None for any other run."""
+    if folder.sweep is None:
+        return None
+    trials = read_trials(folder.sweep.ledger)
+    return next((trial for trial in trials if trial_id(folder.sweep.path.name, trial.number) == folder.path.name), None)
 
 
 def run_json(folder: RunFolder, record: RunRecord, settings: Settings) -> dict[str, Any]:
     """Describe a run for other programs."""
     row = cause_row(record)
     progress, uri = folder.progress(), record.header.tracking_uri
+    sweep, trial = read_sweep(record), trial_of(folder)
     return {
         **asdict(record.header),
         "tracking_uri": without_password(uri) if is_server(uri) else uri,
@@ -141,29 +114,21 @@ def run_json(folder: RunFolder, record: RunRecord, settings: Settings) -> dict[s
         "model": str(folder.model) if folder.model.exists() else "",
         "folder": str(folder.path),
         "log": str(folder.log),
+        **(sweep_json(sweep) if sweep else {}),
+        **({"trial_of": folder.sweep.path.name, "trial": trial.number} if folder.sweep and trial else {}),
+        **({"values": trial.values} if trial else {}),
     }
 
 
-def _show_success(folder: RunFolder, record: RunRecord, settings: Settings) -> None:
-    if record.status.metrics:
-        click.echo(f"\n{metric_table(record.status.metrics)}")
-    click.echo()
-    if folder.model.exists() or record.status.model_uri:
-        click.echo(f"model: {folder.model if folder.model.exists() else record.status.model_uri}")
-    if link := "" if record.header.cluster else run_link(record, settings):
-        click.echo(f"page:  {link}")
-
-
-def _show_failure(folder: RunFolder, record: RunRecord) -> None:
-    row, status = cause_row(record), record.status
-    click.echo(f"  {styled(status.cause, 'red')}{': ' if status.cause else ''}{status.message}")
-    if row and row.cure not in status.message:
-        click.echo(f"  cure: {row.cure}")
-    if row and row.turn != row.cure:
-        click.echo(f"  turn: {row.turn}")
-    if lines := log_tail(folder):
-        click.echo(f"last lines of the log (all of it: stoker logs {record.id}):")
-        click.echo("\n".join(f"  | {line}" for line in lines))
+def model_text(folder: RunFolder, record: RunRecord) -> str:
+    """Say where the model of a run is, or that of a sweep's best trial; empty without one."""
+    sweep = read_sweep(record)
+    if sweep and sweep.best and not folder.model.exists():
+        folder = folder.trial(sweep.best.number)
+        record = folder.record() if folder.readable() else record
+    place = str(folder.model) if folder.model.exists() else record.status.model_uri
+    registered = f"  (registered as {sweep.facts.registered})" if sweep and sweep.facts.registered else ""
+    return f"{place}{registered}" if place else ""
 
 
 def _last_sign_of_life(record: RunRecord) -> float:

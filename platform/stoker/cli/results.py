@@ -8,6 +8,7 @@ import click
 from stoker.cli.reports import metric_table
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
 from stoker.cli.tables import print_json
+from stoker.tracking.history import with_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +72,7 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
         "stoker predict @last --input new.csv",
         "stoker predict digits --input pictures/ --output labels.csv",
         "stoker predict iris-1a2b3c4d --input new.parquet -o json",
+        "stoker predict sweep --input new.csv          with the best trial of a sweep; sweep.3 is its trial 3",
     )
 )
 @run_argument
@@ -117,7 +119,7 @@ def check_format(name: str | None) -> "Format | None":
 
 
 def _load_model(session: Session, run: str) -> "Model":
-    folder = session.find(run)
+    folder = with_model(session.find(run))
     session.place_of(folder).fetch_model(folder)
     record = folder.record()
     from stoker.inference.model import Model

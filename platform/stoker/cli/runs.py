@@ -5,6 +5,7 @@ from contextlib import suppress
 import click
 
 from stoker.cli.links import run_page
+from stoker.cli.outcome import next_commands
 from stoker.cli.reports import (
     cause_row,
     checkpoint_text,
@@ -12,10 +13,22 @@ from stoker.cli.reports import (
     main_metric,
     metric_table,
     metrics_of,
-    next_commands,
+    model_text,
     run_json,
+    trial_of,
 )
 from stoker.cli.session import Session, cluster_option, examples, format_option, run_argument, session_object
+from stoker.cli.sweeps import (
+    Sweep,
+    best_text,
+    counts_text,
+    failure_lines,
+    goals_text,
+    read_sweep,
+    require_sweep,
+    total_text,
+    values_text,
+)
 from stoker.cli.tables import fields_text, print_json, state_text, table_text
 from stoker.cli.words import age_text, duration_text
 from stoker.errors import ClusterError, NotFound
@@ -102,10 +115,14 @@ def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str
     """Lay out what is known of a run."""
     header, progress, seconds = record.header, folder.progress(), duration_s(record)
     row = cause_row(record)
-    metrics = metrics_of(record, progress)
+    metrics, sweep = metrics_of(record, progress), read_sweep(record)
+    if sweep and sweep.best and not metrics:
+        metrics = sweep.best.metrics or sweep.best.last
     fields = [
         ("run", header.id),
         ("state", state_text(record.state)),
+        *_trial_fields(folder),
+        *_sweep_fields(sweep),
         ("busy with", "" if record.state.ended else phase_text(record, progress)),
         ("cause", record.status.cause),
         ("message", record.status.message),
@@ -117,18 +134,49 @@ def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str
         ("age", age_text(now() - header.created)),
         ("duration", duration_text(seconds) if seconds is not None else ""),
         ("attempts", str(record.status.attempt or "")),
-        ("progress", progress_text(progress)),
+        ("progress", _sweep_progress(progress) if sweep else progress_text(progress)),
         ("checkpoint", checkpoint_text(record.status)),
         ("extends", header.extends),
         ("key", header.key),
         ("page", run_page(record, settings)),
-        ("model", str(folder.model) if folder.model.exists() else record.status.model_uri),
+        ("model", model_text(folder, record)),
         ("storage", header.storage),
         ("folder", str(folder.path)),
     ]
     if record.state.ended:
         fields += [("next", command) for command, _ in next_commands(record, settings)[:1]]
     return fields_text(fields) + (f"\n\n{metric_table(metrics)}" if metrics else "")
+
+
+def _sweep_fields(sweep: Sweep | None) -> list[tuple[str, str]]:
+    """Tell what a sweep looks for, how far its trials are and what has come of them."""
+    if sweep is None:
+        return []
+    goals = ", ".join(f"{metric} ({direction})" for metric, direction in sweep.facts.goals.items())
+    failures = [("failed" if number == 0 else " ", line) for number, line in enumerate(failure_lines(sweep))]
+    return [
+        ("looks for", goals),
+        ("trials", counts_text(sweep).replace(" trials", "", 1)),
+        ("best", best_text(sweep)),
+        *failures,
+    ]
+
+
+def _sweep_progress(progress: Progress) -> str:
+    return f"{duration_text(progress.seconds_left)} left" if progress.seconds_left else ""
+
+
+def _trial_fields(folder: RunFolder) -> list[tuple[str, str]]:
+    """Tell which trial of which sweep a run is, with which values, and how it compares."""
+    trial = trial_of(folder)
+    if trial is None or folder.sweep is None:
+        return []
+    sweep = require_sweep(folder.sweep)
+    values = values_text(trial.values, sweep.names)
+    place = [each.number for each in sweep.sorted(sweep.facts.metric)].index(trial.number) + 1
+    reached = goals_text(sweep, trial)
+    rank = f"{reached}, place {place} of {len(sweep.trials)}" if reached and trial.state is not State.FAILED else ""
+    return [("trial of", f"{sweep.record.id}, number {trial.number}"), ("values", values), ("reached", rank)]
 
 
 def phase_text(record: RunRecord, progress: Progress) -> str:
@@ -179,5 +227,13 @@ def _row(folder: RunFolder, record: RunRecord) -> list[str]:
         age_text(now() - header.created),
         duration_text(seconds) if seconds is not None else "",
         str(record.status.attempt or ""),
-        main_metric(header.task, metrics_of(record, folder.progress())),
+        _result(folder, record),
     ]
+
+
+def _result(folder: RunFolder, record: RunRecord) -> str:
+    sweep = read_sweep(record)
+    if sweep is None:
+        return main_metric(record.header.task, metrics_of(record, folder.progress()))
+    best = goals_text(sweep, sweep.best) if sweep.best else ""
+    return ", ".join(filter(None, (best, f"{total_text(sweep)} trials")))

@@ -9,7 +9,7 @@ import click
 
 from stoker.errors import NotFound
 from stoker.settings import HERE, RayClusterSettings, Settings, load_settings
-from stoker.tracking.history import find_run
+from stoker.tracking.history import find_run, names_trial
 from stoker.tracking.record import RunFolder
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ class Session:
         return KubernetesCluster(self.settings, cluster)
 
     def find(self, reference: str) -> RunFolder:
-        """Find a run by id, name, unique prefix, `run:ID` or `@last`; somebody else's on the cluster, too.
+        """Find a run by id, name, unique prefix, `run:ID` or `@last`, and a trial by its number behind any of these.
+
+        Somebody else's run on the cluster is found by its id, too.
 
         Raises:
             NotFound: no run, or several, answer to it.
@@ -100,7 +102,7 @@ class Session:
         try:
             return find_run(self.settings.home, reference)
         except NotFound:
-            if not self.remote or reference == "@last":
+            if not self.remote or reference == "@last" or names_trial(reference):
                 raise
         place = self.kubernetes(self.settings.cluster, f"it does not tell whose run '{reference}' is")
         return place.adopt(reference.removeprefix("run:"))

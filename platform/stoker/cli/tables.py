@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ STATE_COLORS = {
     "SUCCEEDED": "green",
     "FAILED": "red",
     "CANCELLED": "yellow",
+    "PRUNED": "bright_black",
 }
 
 
@@ -47,11 +49,25 @@ def table_text(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequen
     return "\n".join(lines)
 
 
+def table_width(head: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Tell how wide a table gets."""
+    return max(len(click.unstyle(line)) for line in table_text(head, rows).splitlines())
+
+
 def fields_text(fields: Sequence[tuple[str, str]]) -> str:
     """Lay out names and values, leaving out what is empty."""
     shown = [(name, value) for name, value in fields if value]
     width = max((len(name) for name, _ in shown), default=0)
     return "\n".join(f"{styled(name.ljust(width), bold=True)}  {value}" for name, value in shown)
+
+
+def terminal_width() -> int | None:
+    """Tell how wide the terminal is; None where no terminal reads, and lines may be as long as they like."""
+    if not sys.stdout.isatty():
+        return None
+    if columns := os.environ.get("COLUMNS", ""):
+        return int(columns) if columns.isdecimal() else None
+    return os.get_terminal_size(sys.stdout.fileno()).columns or None
 
 
 def print_json(value: Any, indent: int | None = 2) -> None:

@@ -1,8 +1,12 @@
 """How numbers and stretches of time read, and how the user writes them."""
 
+import json
 import re
+from typing import Any
 
 SECONDS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+SMALL = 1e-3
+"""Smaller numbers are written with an exponent."""
 PARTS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -29,6 +33,22 @@ def age_text(seconds: float) -> str:
 def number_text(value: float) -> str:
     """Write a metric with four digits."""
     return f"{value:.4g}"
+
+
+def value_text(value: Any) -> str:
+    """Write a value of a job briefly, as the file would have it: `3e-4`, `[64,32]`, `adamw`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        mantissa, mark, exponent = (f"{value:.2e}" if 0 < abs(value) < SMALL else f"{value:.3g}").partition("e")
+        whole = mantissa.rstrip("0").rstrip(".") if mark and "." in mantissa else mantissa
+        return f"{whole}e{int(exponent)}" if mark else whole
+    return json.dumps(value, separators=(",", ":"))
+
+
+def shortened(text: str, width: int) -> str:
+    """Cut a text that is too wide."""
+    return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
 
 
 def metric_text(name: str, value: float) -> str:

@@ -19,11 +19,12 @@ from stoker.clusters._rayjob import HEADER, JOB, rayjob_manifest
 from stoker.clusters.event import Event, events_of
 from stoker.clusters.home import make_home
 from stoker.clusters.kube_api import KubeApi, Taken
-from stoker.clusters.local import Origin, new_header, require_resumable
+from stoker.clusters.local import Origin, new_header
 from stoker.clusters.pages import Pages
 from stoker.clusters.pod_logs import append_news
 from stoker.clusters.profile import Profile
 from stoker.clusters.rayjob_states import run_status, why_it_waits
+from stoker.clusters.refusals import require_resumable
 from stoker.errors import Cause, ClusterError, JobError, NotFound, Problem, StokerError, Unreachable
 from stoker.execution.contract import PROGRESS, REQUEST, STATUS
 from stoker.settings import ClusterSettings, Settings

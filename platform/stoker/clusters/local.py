@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING
 
 from stoker.clusters.event import Event
 from stoker.clusters.home import make_home, require_space, usable
+from stoker.clusters.refusals import (
+    alive,
+    require_open,
+    require_resumable,
+    require_success,
+    require_unfinished,
+    require_whole,
+)
 from stoker.clusters.standby import DRIVER, Standby, start_driver
 from stoker.errors import Cause, ClusterError, NotFound
 from stoker.execution.ray_session import sweep_session
@@ -101,22 +109,41 @@ class LocalCluster:
             ClusterError: the home folder has no space, or the driver ended before it had the run.
 
         """
+        require_resumable(folder)
+        self._start_again(folder, more_trials=0)
+
+    def extend(self, folder: RunFolder, trials: int) -> None:
+        """Let a sweep that has succeeded go on with more trials, and return at once.
+
+        Raises:
+            NotFound: it has not succeeded; of several that extend it at once, all but one get this.
+            ClusterError: the home folder has no space, or the driver ended before it had the run.
+
+        """
+        require_success(folder)
+        self._start_again(folder, trials)
+
+    def _start_again(self, folder: RunFolder, more_trials: int) -> None:
         from stoker.spec.loading import load_job  # who only follows or cancels does not pay for pydantic
 
-        require_resumable(folder)
         header = folder.header()
         places = self.settings.of_run(header.tracking_uri, header.storage)
         job = load_job(folder.resolved if folder.resolved.exists() else folder.job).job
         with LocalCluster(places, self._driver).stand_by(job) as driver:
             lease = _lease_of_ended(folder, driver.process.pid)
             try:
-                _require_unfinished(folder, folder.status().state)
-                before = folder.status()
+                before, added = folder.status(), folder.more_trials()
+                if more_trials:
+                    folder.write_more_trials(added + more_trials)
+                else:
+                    require_unfinished(folder, before.state)
                 folder.reopen()
                 try:
                     driver.hand_over(folder, lease)
                 except OSError as error:
                     folder.write_status(before)
+                    if more_trials:
+                        folder.write_more_trials(added)
                     message = "its driver was killed before it had the run; resume it again"
                     raise ClusterError(f"{folder.path.name}: {message}") from error
             finally:
@@ -126,16 +153,17 @@ class LocalCluster:
         """Ask a run to rest at a checkpoint.
 
         Raises:
-            NotFound: nothing works on it any more.
+            NotFound: nothing works on it any more, or it is a trial.
 
         """
+        require_whole(folder, "pause")
         record = folder.record()
         if record.state.ended:
             raise NotFound(f"{record.id} is {record.state}: nothing to pause")
         _ask(folder, folder.pause_request)
 
     def cancel(self, folder: RunFolder) -> str:
-        """Ask a run to end, or end one that nothing works on at once.
+        """Ask a run to end, or end one that nothing works on at once; a trial ends when its sweep next looks.
 
         Returns:
             Why MLflow still shows a run that was ended here as it was; empty where it does not.
@@ -147,14 +175,18 @@ class LocalCluster:
         from stoker.clusters.page import close_page  # half of the start of all other commands
 
         state = folder.record().state
+        if folder.sweep:
+            require_open(folder, state)
+            folder.cancel_request.touch()  # its driver is that of all trials, and a signal would end them all
+            return ""
         if not state.ended:
             _ask(folder, folder.cancel_request)
             return ""
-        _require_open(folder, state)
+        require_open(folder, state)
         lease = _lease_of_ended(folder, os.getpid())
         try:
             status = folder.status()
-            _require_open(folder, status.state)
+            require_open(folder, status.state)
             folder.write_status(cancelled(status))
             sweep_session(folder.path / "ray_session")
             record = folder.record()
@@ -165,12 +197,14 @@ class LocalCluster:
     def kill(self, folder: RunFolder) -> str:
         """End a run at once, without a checkpoint; return what its page in MLflow did not come to know, or nothing.
 
+        A trial is asked to end, as by `cancel`: it shares its processes with others.
+
         Raises:
             NotFound: it has ended for good.
 
         """
-        _require_open(folder, folder.record().state)
-        if (pid := folder.driver_pid()) is not None:
+        require_open(folder, folder.record().state)
+        if not folder.sweep and (pid := folder.driver_pid()) is not None:
             with suppress(ProcessLookupError):  # it ended in this moment
                 os.kill(pid, signal.SIGKILL)
         return self.cancel(folder)
@@ -222,34 +256,6 @@ def new_header(job: "Job", settings: Settings, origin: Origin) -> RunHeader:
     )
 
 
-def require_resumable(folder: RunFolder) -> None:
-    """Refuse to resume what has succeeded or still goes on.
-
-    Raises:
-        NotFound: it has succeeded, or its driver lives.
-
-    """
-    state = folder.record().state
-    if not state.ended:
-        raise _alive(folder, state)
-    _require_unfinished(folder, state)
-
-
-def _require_unfinished(folder: RunFolder, state: State) -> None:
-    if state is State.SUCCEEDED:
-        run = folder.path.name
-        raise NotFound(f"{run} has succeeded; `stoker extend {run} --epochs N` trains it further")
-
-
-def _require_open(folder: RunFolder, state: State) -> None:
-    if state.final:
-        raise NotFound(f"{folder.path.name} is {state}: nothing to cancel")
-
-
-def _alive(folder: RunFolder, state: State) -> NotFound:
-    return NotFound(f"{folder.path.name} is {state}: its driver lives")
-
-
 def _ask(folder: RunFolder, request: Path) -> None:
     """Leave a request, and wake the driver."""
     request.touch()
@@ -273,7 +279,7 @@ def _lease_of_ended(folder: RunFolder, pid: int) -> int:
         except BlockingIOError:
             state = folder.record().state
             if not state.ended:
-                raise _alive(folder, state) from None
+                raise alive(folder, state) from None
             if time.monotonic() > deadline:
                 message = f"{folder.path.name} is {state}, but its driver (process {folder.driver_pid()}) does not end"
                 raise ClusterError(message) from None

@@ -18,7 +18,8 @@ from stoker.clusters._ray_api import RayApi
 from stoker.clusters._submission import inputs_package, job_request, package_name, require_possible, submission_id
 from stoker.clusters.event import Event
 from stoker.clusters.home import make_home
-from stoker.clusters.local import Origin, new_header, require_resumable
+from stoker.clusters.local import Origin, new_header
+from stoker.clusters.refusals import require_resumable
 from stoker.clusters.room import Node, require_room
 from stoker.clusters.submission_states import progress_of, run_status, spoke
 from stoker.config_file import config_path

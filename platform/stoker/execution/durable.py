@@ -34,7 +34,7 @@ def storage_of(folder: RunFolder, header: RunHeader, run: str) -> Storage:
     """
     if header.storage:
         return open_storage(f"{header.storage.rstrip('/')}/{run}")
-    return open_storage(str(RunFolder(folder.path.with_name(run)).checkpoints))
+    return open_storage(str(folder.beside(run).checkpoints))
 
 
 def journal_key(attempt: int) -> str:

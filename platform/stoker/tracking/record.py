@@ -14,6 +14,8 @@ runs/<id>/
   checkpoints/    where settings name no other storage
   model/, artifacts/
   trials.jsonl, trials/<id>.<n>/   of a sweep: its ledger, and a folder like this one for each trial
+  sweep.json      of a sweep: what it looks for and what it found
+  more_trials     of a sweep that was extended: how many trials came on top of its job's
 """
 
 import fcntl
@@ -86,9 +88,31 @@ class RunFolder:
         """What happened to the trials of a sweep; only a sweep has one."""
         return self.path / "trials.jsonl"
 
+    @property
+    def facts(self) -> Path:
+        """What a sweep looks for; only a sweep has it, from before its first trial on."""
+        return self.path / "sweep.json"
+
+    def more_trials(self) -> int:
+        """Tell how many trials `extend` has added to those of a sweep's job."""
+        try:
+            return int((self.path / "more_trials").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return 0
+
+    def write_more_trials(self, number: int) -> None:
+        """Say how many trials there are on top of those of a sweep's job."""
+        _replace(self.path / "more_trials", f"{number}\n")
+
     def trial(self, number: int) -> "RunFolder":
         """Return the folder of a sweep's trial, which is a run like any other."""
         return RunFolder(self.path / "trials" / f"{self.path.name}.{number}")
+
+    def beside(self, run: str) -> "RunFolder":
+        """Return the folder of another run of the same home, or of a trial there, by its whole id."""
+        sweep, dot, number = run.rpartition(".")
+        home = self.sweep or self
+        return home.beside(sweep).trial(int(number)) if dot else RunFolder(home.path.with_name(run))
 
     @property
     def sweep(self) -> "RunFolder | None":
@@ -137,7 +161,7 @@ class RunFolder:
 
     def header(self) -> RunHeader:
         """Read who the run is."""
-        return RunHeader(**known(RunHeader, _read_json(self.path / "run.json")))
+        return RunHeader(**known(RunHeader, read_json(self.path / "run.json")))
 
     def readable(self) -> bool:
         """Tell whether this is the folder of a run, and not what something else left or cut short."""
@@ -149,11 +173,11 @@ class RunFolder:
 
     def status(self) -> RunStatus:
         """Read what the driver last said; a run without a word is starting."""
-        return status_from(_read_json(self.path / "state.json"))
+        return status_from(read_json(self.path / "state.json"))
 
     def write_status(self, status: RunStatus) -> None:
         """Say where the run stands."""
-        _replace_json(self.path / "state.json", asdict(status))
+        replace_json(self.path / "state.json", asdict(status))
 
     def clear_requests(self) -> None:
         """Take back what was asked of an earlier driver."""
@@ -179,11 +203,11 @@ class RunFolder:
 
     def progress(self) -> Progress:
         """Read how far training is."""
-        return Progress(**known(Progress, _read_json(self.path / "progress.json")))
+        return Progress(**known(Progress, read_json(self.path / "progress.json")))
 
     def write_progress(self, progress: Progress) -> None:
         """Say how far training is."""
-        _replace_json(self.path / "progress.json", asdict(progress))
+        replace_json(self.path / "progress.json", asdict(progress))
 
     def hold_lease(self, pid: int) -> int:
         """Take the driver's lease and return its open file, which another process may be given.
@@ -238,7 +262,8 @@ class RunFolder:
         if not header.cluster and not status.state.ended and not self.driver_lives():
             status = self.status()  # it may have ended between the two looks
             if not status.state.ended:
-                message = status.message or f"its driver is gone; `stoker resume {self.path.name}` goes on from here"
+                whole = (self.sweep or self).path.name
+                message = status.message or f"its driver is gone; `stoker resume {whole}` goes on from here"
                 status = RunStatus(**{**asdict(status), "state": State.INTERRUPTED, "message": message})
         return RunRecord(header, status, self.path)
 
@@ -270,7 +295,7 @@ def _lock(lease: int) -> None:
             return
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """Read an object; what is missing or cut short says nothing."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -279,7 +304,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _replace_json(path: Path, content: dict[str, Any]) -> None:
+def replace_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object, whole or not at all."""
+    _replace(path, json.dumps(content))
+
+
+def _replace(path: Path, content: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(content), encoding="utf-8")
+    draft.write_text(content, encoding="utf-8")
     draft.replace(path)

@@ -12,12 +12,12 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from stoker.tracking.record import follow_lines
-from stoker.tracking.run import State, now
+from stoker.tracking.record import RunFolder, follow_lines, read_json, replace_json
+from stoker.tracking.run import State, known, now
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,47 @@ class Trial:
         return max(finite) if direction == "max" else min(finite)
 
 
+@dataclass(frozen=True)
+class SweepFacts:
+    """What a sweep looks for, and at its end what it found."""
+
+    metric: str
+    """What its trials are compared by, such as accuracy/val; of several the first."""
+    direction: str
+    """`max` or `min`."""
+    metrics: tuple[tuple[str, str], ...] = ()
+    """All that they are compared by, each with its direction."""
+    trials: int | None = None
+    """How many there will be, those of `extend` included; None where a time alone ends the sweep."""
+    parallel: int = 1
+    paths: tuple[str, ...] = ()
+    """The paths in the job that are varied."""
+    best: int | None = None
+    importances: dict[str, float] = field(default_factory=dict)
+    """By path."""
+    registered: str = ""
+    """Name of the registered model that the best trial's became a version of."""
+
+    @property
+    def goals(self) -> dict[str, str]:
+        """What the trials are compared by, with the directions, the first first."""
+        return {self.metric: self.direction, **dict(self.metrics)}
+
+
+def read_facts(folder: RunFolder) -> SweepFacts | None:
+    """Read what a sweep looks for; None for a run that is no sweep, or not yet known as one."""
+    content = known(SweepFacts, read_json(folder.facts))
+    if not content:
+        return None
+    pairs = tuple((metric, direction) for metric, direction in content.get("metrics", ()))
+    return SweepFacts(**{**content, "metrics": pairs, "paths": tuple(content.get("paths", ()))})
+
+
+def write_facts(folder: RunFolder, facts: SweepFacts) -> None:
+    """Say what a sweep looks for."""
+    replace_json(folder.facts, asdict(facts))
+
+
 def trial_id(sweep: str, number: int) -> str:
     """Name a trial: as a run, and as its folder."""
     return f"{sweep}.{number}"
@@ -87,6 +128,14 @@ def ranked(trials: Sequence[Trial], metric: str, direction: str) -> list[Trial]:
         return out, (0.0 if out else -score if direction == "max" else score), trial.number
 
     return sorted(trials, key=key)
+
+
+def best_trial(trials: Sequence[Trial], facts: SweepFacts) -> Trial | None:
+    """Pick the best trial so far; None while none has a value that counts."""
+    first = next(iter(ranked(trials, facts.metric, facts.direction)), None)
+    if first is None or first.state in (State.FAILED, State.CANCELLED):
+        return None
+    return None if math.isnan(first.score(facts.metric, facts.direction)) else first
 
 
 class Ledger:
@@ -147,18 +196,17 @@ class LedgerReader:
         self._path = path
         self._position = 0
 
-    def read(self) -> None:
-        """Bring the trials up to date."""
+    def read(self) -> list[Trial]:
+        """Return all that is known by now, by the trials' numbers."""
         for entry, after in _entries(self._path, self._position):
             _take(self.trials, entry)
             self._position = after
+        return [self.trials[number] for number in sorted(self.trials)]
 
 
 def read_trials(path: Path) -> list[Trial]:
     """Read a ledger that somebody else may be writing, by the trials' numbers; empty without one."""
-    reader = LedgerReader(path)
-    reader.read()
-    return [reader.trials[number] for number in sorted(reader.trials)]
+    return LedgerReader(path).read()
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,150 @@
+"""The end of a run: how it ended, what came of it, and what can be typed now."""
+
+import click
+
+from stoker.cli.links import run_link, run_page
+from stoker.cli.reports import cause_row, checkpoint_text, duration_s, log_tail, metric_table, model_text
+from stoker.cli.sweeps import (
+    Sweep,
+    cells,
+    counts_text,
+    failure_lines,
+    flat,
+    goals_text,
+    pareto_front,
+    read_sweep,
+)
+from stoker.cli.tables import fields_text, state_text, styled, table_text
+from stoker.cli.words import duration_text, value_text
+from stoker.errors import Turn
+from stoker.settings import Settings
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunRecord, State
+from stoker.tracking.trials import Trial, trial_id
+
+SHOWN_FRONT = 10
+VALUE_WIDTH = 24
+
+
+def show_outcome(folder: RunFolder, record: RunRecord, settings: Settings) -> None:
+    """Print how a run ended, and what can be typed now."""
+    seconds = duration_s(record)
+    time = f" after {duration_text(seconds)}" if seconds is not None else ""
+    sweep = read_sweep(record)
+    trials = f", {counts_text(sweep)}" if sweep else ""
+    click.echo(f"{state_text(record.state)}  {record.id}{time}{trials}")
+    if sweep:
+        _show_best(sweep)
+    if record.state is State.SUCCEEDED:
+        _show_success(folder, record, settings)
+    elif record.state in (State.FAILED, State.INTERRUPTED):
+        _show_failure(folder, record)
+    if record.state is not State.SUCCEEDED and (checkpoint := checkpoint_text(record.status)):
+        click.echo(f"checkpoint: {checkpoint}")
+    if commands := next_commands(record, settings):
+        width = max(len(command) for command, _ in commands)
+        click.echo("next:\n" + "\n".join(f"  {command.ljust(width)}  {meaning}" for command, meaning in commands))
+
+
+def next_commands(record: RunRecord, settings: Settings) -> list[tuple[str, str]]:
+    """List what can be typed after the end of a run, each with what it does."""
+    run, state, folder = record.id, record.state, RunFolder(record.folder)
+    shown = state is State.SUCCEEDED and run_page(record, settings)
+    page = [(f"stoker ui {run}", "curves, figures and the model in MLflow")] if shown else []
+    if sweep := read_sweep(record):
+        return _next_of_sweep(sweep, page)
+    if folder.sweep and state is not State.SUCCEEDED:
+        return _next_of_trial(record, folder.sweep.path.name)
+    if state is State.SUCCEEDED:
+        return [
+            *page,
+            (f"stoker evaluate {run}", "measure it on the test part again"),
+            (f"stoker predict {run} --input DATA", "use it on new data"),
+            (f"stoker extend {run} --epochs N", "train it further"),
+            (f"stoker logs {run}", "what the run printed"),
+        ]
+    row = cause_row(record)
+    saved = record.status.checkpoint_step > 0
+    goes_on = "go on from the checkpoint" if saved else "begin again"
+    resume = [(f"stoker resume {run}", goes_on)]
+    if state in (State.PAUSED, State.INTERRUPTED):
+        return [*resume, (f"stoker cancel {run}", "end it for good")]
+    if state is State.CANCELLED:
+        return resume if saved else []
+    return resume if saved or (row and row.turn is not Turn.AUTHOR) else []
+
+
+def _next_of_sweep(sweep: Sweep, page: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    run, state, best = sweep.record.id, sweep.record.state, sweep.best
+    trials = [(f"stoker trials {run}", "all trials, the best first")] if sweep.trials else []
+    if state is not State.SUCCEEDED:
+        resume = [(f"stoker resume {run}", "go on with the trials that have not ended")]
+        cancel = [(f"stoker cancel {run}", "end it for good")]
+        return [*resume, *(cancel if state in (State.PAUSED, State.INTERRUPTED) else []), *trials]
+    commands = [*trials, *page]
+    if best:
+        winner = trial_id(run, best.number)
+        commands.append((f"stoker predict {winner} --input DATA", "use the best model on new data"))
+        if best.state is State.SUCCEEDED:
+            commands.append((f"stoker extend {winner} --epochs N", "train the best trial further"))
+        commands.append((f"stoker submit run:{winner}", "train it again, as a run of its own"))
+    more = [(f"stoker extend {run} --trials N", "try more points")] if sweep.facts.trials else []
+    return [*commands, *more]
+
+
+def _next_of_trial(record: RunRecord, sweep: str) -> list[tuple[str, str]]:
+    trials = (f"stoker trials {sweep}", "all trials of its sweep, the best first")
+    if record.state.final:
+        return [(f"stoker submit run:{record.id}", "train it from its beginning, as a run of its own"), trials]
+    return [(f"stoker resume {sweep}", "go on with its sweep"), trials]
+
+
+def _show_best(sweep: Sweep) -> None:
+    in_what = f" in {sweep.facts.metric}" if len(sweep.facts.goals) > 1 else ""
+    if best := sweep.best:
+        title = styled(f"best{in_what}: trial {best.number}", bold=True)
+        epochs = f", {best.epoch} epochs" if best.epoch else ""
+        ended = "" if best.state is State.SUCCEEDED else f", {sweep.state(best)}"
+        values = [(path, value_text(value)) for path, value in flat(best.values).items()]
+        click.echo(f"\n{title}  {goals_text(sweep, best)}{epochs}{ended}")
+        click.echo("\n".join(f"  {line}" for line in fields_text(values).splitlines()))
+    if front := pareto_front(sweep):
+        click.echo(
+            f"\nno other is better in all of it: {len(front)} trials\n{_front_table(sweep, front[:SHOWN_FRONT])}"
+        )
+    if failures := failure_lines(sweep):
+        click.echo("\nfailed:\n" + "\n".join(f"  {line}" for line in failures))
+    if sweep.record.state is not State.SUCCEEDED:
+        click.echo()
+
+
+def _show_success(folder: RunFolder, record: RunRecord, settings: Settings) -> None:
+    if record.status.metrics:
+        click.echo(f"\n{metric_table(record.status.metrics)}")
+    click.echo()
+    if model := model_text(folder, record):
+        click.echo(f"model: {model}")
+    if link := "" if record.header.cluster else run_link(record, settings):
+        click.echo(f"page:  {link}")
+
+
+def _show_failure(folder: RunFolder, record: RunRecord) -> None:
+    row, status = cause_row(record), record.status
+    click.echo(f"  {styled(status.cause, 'red')}{': ' if status.cause else ''}{status.message}")
+    if row and row.cure not in status.message:
+        click.echo(f"  cure: {row.cure}")
+    if row and row.turn != row.cure:
+        click.echo(f"  turn: {row.turn}")
+    if lines := log_tail(folder):
+        click.echo(f"last lines of the log (all of it: stoker logs {record.id}):")
+        click.echo("\n".join(f"  | {line}" for line in lines))
+
+
+def _front_table(sweep: Sweep, front: list[Trial]) -> str:
+    metrics, names = [*sweep.facts.goals], [*sweep.names.values()]
+    rows = []
+    for trial in front:
+        (number, _), values, numbers = cells(sweep, trial, metrics, VALUE_WIDTH)
+        rows.append([number, *numbers, *values])
+    text = table_text(["trial", *metrics, *names], rows, right=("trial", *metrics))
+    return "\n".join(f"  {line}" for line in text.splitlines())
