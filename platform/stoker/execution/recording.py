@@ -60,6 +60,11 @@ class Recording:
         """When patience ends; known once the run is over."""
         self._thread = threading.Thread(target=self._open, name="recording", daemon=True)
 
+    @property
+    def page(self) -> "TrackedRun | None":
+        """The run's page; None while there is none."""
+        return self._tracked
+
     def start(self) -> None:
         """Begin; without effect for a job with `tracking: none`."""
         if self._header.tracking_uri:

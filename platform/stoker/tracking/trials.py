@@ -130,12 +130,21 @@ def ranked(trials: Sequence[Trial], metric: str, direction: str) -> list[Trial]:
     return sorted(trials, key=key)
 
 
-def best_trial(trials: Sequence[Trial], facts: SweepFacts) -> Trial | None:
-    """Pick the best trial so far; None while none has a value that counts."""
-    first = next(iter(ranked(trials, facts.metric, facts.direction)), None)
+def best_of(trials: Sequence[Trial], metric: str, direction: str) -> Trial | None:
+    """Pick the best trial, of those that came to their end where there are any; None while none has a value.
+
+    A trial that was stopped early may have had a better value on its way, but has no model.
+    """
+    whole = [trial for trial in trials if trial.state is State.SUCCEEDED]
+    first = next(iter(ranked(whole or trials, metric, direction)), None)
     if first is None or first.state in (State.FAILED, State.CANCELLED):
         return None
-    return None if math.isnan(first.score(facts.metric, facts.direction)) else first
+    return None if math.isnan(first.score(metric, direction)) else first
+
+
+def best_trial(trials: Sequence[Trial], facts: SweepFacts) -> Trial | None:
+    """Pick a sweep's best trial so far; None while none has a value that counts."""
+    return best_of(trials, facts.metric, facts.direction)
 
 
 class Ledger:

@@ -1,24 +1,29 @@
 """A sweep from its job to its best trial: prepared once, tuned, and summed up."""
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
 
 from stoker.errors import Cause
 from stoker.execution.driver import Driver
 from stoker.execution.outcome import WorkerResult
+from stoker.execution.recording import SHORT_PATIENCE_S
 from stoker.execution.requests import Stop
+from stoker.execution.sweeps.pages import TrialPages
 from stoker.execution.sweeps.preparation import Prepared, prepare_sweep
 from stoker.search.search import Search
+from stoker.settings import load_settings
 from stoker.spec.job import Job
 from stoker.spec.loading import load_job, parse_job
 from stoker.spec.section import time_seconds
 from stoker.spec.space_reading import read_space
 from stoker.tracking.journal import Journal
 from stoker.tracking.run import Progress, State
-from stoker.tracking.trials import Trial
+from stoker.tracking.trials import SweepFacts, Trial, write_facts
 
 SHOW_EVERY_S = 0.2
 
@@ -77,8 +82,24 @@ class SweepDriver:
         assert job.sweep is not None
         if job.sweep.time:
             self._deadline = time.monotonic() + time_seconds(job.sweep.time)
-        self._trials = Trials(self._folder, job, Search(job, read_space(job)), self._count(job))
+        self._search = Search(job, space := read_space(job))
+        self._trials = Trials(self._folder, job, self._search, self._count(job))
         self._journal = Journal(self._folder.journal)
+        first = self._trials.aims[0]
+        self._facts = SweepFacts(
+            first.name,
+            first.direction,
+            tuple((aim.name, aim.direction) for aim in self._trials.aims),
+            self._count(job),
+            self._room.parallel,
+            tuple(dict.fromkeys(each.path for each in space.dimensions)),
+        )
+        write_facts(self._folder, self._facts)
+        recording = self._driver.recording
+        self._pages = TrialPages(
+            self._folder, load_settings(), lambda: recording.page, self._trials.announce, self._facts.goals
+        )
+        self._pages.start()
         self._driver.say(phase="")
         try:
             tuning = Tuning(
@@ -96,9 +117,10 @@ class SweepDriver:
                 data,
                 self._room.session,
             )
-            return self._result(prepared)
+            return self._result(prepared, data)
         finally:
             self._show(last=True)
+            self._pages.close(SHORT_PATIENCE_S)
             self._journal.close()
             self._trials.close()
 
@@ -114,7 +136,7 @@ class SweepDriver:
         assert self._job.sweep is not None
         return time.monotonic() >= self._deadline or len(self._trials.failures) >= self._job.sweep.failures
 
-    def _result(self, prepared: Prepared) -> WorkerResult:
+    def _result(self, prepared: Prepared, data: "ray.ObjectRef[Any]") -> WorkerResult:
         assert self._job.sweep is not None
         stop = self._requests.stop()
         if stop in (Stop.PAUSE, Stop.TERMINATE):
@@ -133,8 +155,17 @@ class SweepDriver:
             return WorkerResult("failed", Cause.TIMED_OUT, "no trial came to its end before sweep.time was over")
         reason = "time" if time.monotonic() >= self._deadline else "length"
         facts = {"data": prepared.fingerprint, "end": reason, "best_trial": str(best.number)}
+        from stoker.execution.sweeps.ending import Found, leave, note_of
+
+        self._show(last=True)
+        self._driver.say(phase="recording in MLflow")
+        found = Found(self._trials.all, best, self._trials.aims, self._facts)
+        trouble = leave(self._folder, self._job, found, self._search, self._pages, ray.get(data))
+        if trouble:
+            print(trouble, file=sys.stderr)  # noqa: T201 - the run's log
+        note = note_of(found, self._folder.path.name, self._driver.recording.page)
         results = {key: value for key, value in best.metrics.items() if "/" in key}
-        return WorkerResult("succeeded", metrics=results, facts=facts, step=len(self._trials.ended))
+        return WorkerResult("succeeded", message=trouble, metrics=results, facts=facts, note=note)
 
     def _show(self, last: bool = False) -> None:
         """Tell people how far the sweep is."""

@@ -9,7 +9,7 @@ from typing import Any
 from stoker.execution.recording import result_note
 from stoker.tracking.parameters import flat
 from stoker.tracking.run import State
-from stoker.tracking.trials import Trial, ranked, trial_id
+from stoker.tracking.trials import Trial, best_of, ranked, trial_id
 
 BEST = 10
 LONGEST_CELL = 40
@@ -44,7 +44,7 @@ def sweep_note(trials: Sequence[Trial], metric: str, direction: str, sweep_id: s
     order = [trial for trial in ranked(trials, metric, direction) if _comparable(trial, metric, direction)]
     if not order:
         return f"No trial has a value of {metric} yet; {_counted(trials)}" if trials else "No trial yet"
-    best, plural = order[0], "s" if len(trials) > 1 else ""
+    best, plural = best_of(trials, metric, direction) or order[0], "s" if len(trials) > 1 else ""
     first = f"Best of {len(trials)} trial{plural}: {trial_id(sweep_id, best.number)} with {metric} "
     values = [f"`{path}: {value}`" for path, value in flat(best.values).items()]
     link = [f"[All trials, the best first]({view.removeprefix('/')})", ""] if view else []

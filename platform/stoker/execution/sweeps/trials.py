@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from stoker.spec.point import point_job
 from stoker.storage import remove
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunStatus, State
-from stoker.tracking.trials import Ledger, Report, Trial, entries, ranked, trial_id
+from stoker.tracking.trials import Ledger, Report, Trial, best_of, entries, ranked, trial_id
 
 WORST = 1e30
 """What a scheduler hears in place of a value that is not finite."""
@@ -49,6 +50,9 @@ class Trials:
         self.aims = aims(job)
         self._keep = job.sweep.keep
         self._ledger = Ledger(folder.ledger)
+        self._pages: dict[int, tuple[str, str]] = {}
+        """MLflow's ids of the trials, and where their pages are."""
+        self._saying = threading.Lock()
         self._gone: set[int] = set()
         """Of which model and checkpoints are deleted."""
         self._reopen()
@@ -76,10 +80,8 @@ class Trials:
     @property
     def best(self) -> Trial | None:
         """The best trial that has a model; of a sweep with several aims, the best by the first."""
-        done = [trial for trial in self.all if trial.state is State.SUCCEEDED]
         first = self.aims[0]
-        found = ranked(done, first.name, first.direction)
-        return found[0] if found and not math.isnan(found[0].score(first.name, first.direction)) else None
+        return best_of([trial for trial in self.all if trial.state is State.SUCCEEDED], first.name, first.direction)
 
     def known_scores(self, number: int) -> list[tuple[int, float]]:
         """Return the epochs and scores that a trial has told."""
@@ -137,6 +139,14 @@ class Trials:
             self._close(number, State.CANCELLED, {})
         # else it rests at a checkpoint
 
+    def announce(self, number: int, mlflow_run: str, page: str) -> None:
+        """Say where a trial's page is; whoever brings it there does so from a thread of his own."""
+        folder = self._folder.trial(number)
+        with self._saying:
+            self._pages[number] = (mlflow_run, page)
+            if folder.readable():
+                folder.write_status(replace(folder.status(), mlflow_run=mlflow_run, url=page))
+
     def cancel_rest(self) -> None:
         """End what has not ended: the sweep is over."""
         for trial in self.all:
@@ -187,8 +197,10 @@ class Trials:
 
     def _say(self, number: int, status: RunStatus) -> None:
         folder = self._folder.trial(number)
-        before = folder.status()
-        folder.write_status(replace(status, mlflow_run=before.mlflow_run, url=before.url))
+        with self._saying:
+            before = folder.status()
+            page = self._pages.get(number, (before.mlflow_run, before.url))
+            folder.write_status(replace(status, mlflow_run=page[0], url=page[1]))
 
     def _tell_search(self, trial: Trial) -> None:
         match trial.state:
