@@ -61,6 +61,9 @@ class Profile(Section):
     worker: Share = Share(cpus=2, memory="4GiB")
     """What a worker gets whose job does not say."""
 
+    parallel_trials: int = Field(1, ge=1, le=4096)
+    """Trials of a sweep that train at once, where it does not say: their pods come all at once, or wait for each other."""
+
     accelerators: dict[str, dict[str, str]] = Field({})
     """Node labels of each kind of GPU; default for kind K: nvidia.com/gpu.product: K."""
 

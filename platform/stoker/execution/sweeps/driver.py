@@ -90,6 +90,8 @@ class SweepDriver:
             draft.replace(self._folder.resolved)
         self._job = job = load_job(self._folder.resolved).job
         assert job.sweep is not None
+        if job.resources.timeout:
+            self._requests.limit(time_seconds(job.resources.timeout))
         if job.sweep.time:
             self._deadline = time.monotonic() + time_seconds(job.sweep.time)
         self._search = Search(job, space := read_space(job))
