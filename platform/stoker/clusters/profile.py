@@ -62,7 +62,7 @@ class Profile(Section):
     """What a worker gets whose job does not say."""
 
     parallel_trials: int = Field(1, ge=1, le=4096)
-    """Trials of a sweep that train at once, where it does not say: their pods come all at once, or wait for each other."""
+    """Trials of a sweep that train at once, where it does not say; a sweep begins once all of their pods are there."""
 
     accelerators: dict[str, dict[str, str]] = Field({})
     """Node labels of each kind of GPU; default for kind K: nvidia.com/gpu.product: K."""

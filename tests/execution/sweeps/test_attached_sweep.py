@@ -24,7 +24,7 @@ training:
   checkpoint: {every: 5 epochs}
 resources: {workers: WORKERS, cpus: 1, gpus: 0}
 sweep:
-  trials: 4
+  trials: TRIALS
   parallel: 2
   space: {training.optimizer.lr: {min: 1.0e-4, max: 0.1, log: true}}
 """
@@ -47,10 +47,8 @@ class Network(nn.Sequential):
 def far(make_place, tmp_path):
     """Make the place of a sweep."""
 
-    def make(workers=1, pace_s=0.004, **changes):
-        job = JOB.replace("WORKERS", str(workers))
-        for before, after in changes.items():
-            job = job.replace(before.replace("_", " ") + ":", after)
+    def make(workers=1, pace_s=0.004, trials=4):
+        job = JOB.replace("WORKERS", str(workers)).replace("TRIALS", str(trials))
         return make_place(tmp_path, "far-0000000a", job, {"own.py": NETWORK.replace("PACE_S", str(pace_s))})
 
     return make
@@ -130,3 +128,42 @@ def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(far, u
         kept = [(step, value) for key, step, value in points(folder.trial(number)) if key == "accuracy/val"]
         assert sorted(stored) == sorted(kept)
     assert json.loads(place.storage.get("state.json"))["state"] == "SUCCEEDED"
+
+
+def test_trials_hear_that_they_are_to_stop_and_go_on_where_they_were(far, until):
+    place = far(pace_s=0.02, trials=3)
+    first = place.start("first")
+    until(
+        lambda: first.poll() is not None or [trial.epoch > 1 for trial in trials_of(place, "first")] == [True] * 2,
+        "two trials that train",
+        280,
+    )
+    assert first.poll() is None, first.communicate()[0]
+    place.folder("first").trial(0).cancel_request.touch()
+    until(lambda: trials_of(place, "first")[0].state is State.CANCELLED, "the end of one trial", 60)
+    until(lambda: len(trials_of(place, "first")) == 3, "the trial after it", 60)
+    assert trials_of(place, "first")[1].state is State.RUNNING
+    place.folder("first").pause_request.touch()
+    ended_well(first)
+    assert place.folder("first").status().state is State.PAUSED
+    before = trials_of(place, "first")
+    assert not before[1].state.final
+    shutil.rmtree(place.base / "first")
+
+    second = place.start("second", STOKER_REOPEN="again")
+    ended_well(second)
+    after = trials_of(place, "second")
+    assert [trial.state for trial in after] == [State.CANCELLED, State.SUCCEEDED, State.SUCCEEDED]
+    assert [report.epoch for report in after[1].reports] == list(range(1, 61))
+    assert begun(place)["far-0000000a.1"] == 2
+
+
+@pytest.mark.slow
+def test_a_trial_of_several_workers_comes_home_as_well(far):
+    place = far(workers=2, pace_s=0, trials=2)
+    ended_well(place.start("home"))
+    folder = place.folder("home")
+    for trial in trials_of(place, "home"):
+        assert [report.epoch for report in trial.reports] == list(range(1, 61))
+        assert len(points(folder.trial(trial.number))) > 60
+    assert sum((folder.trial(number).model / "weights.safetensors").exists() for number in (0, 1)) == 1

@@ -187,13 +187,13 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
             folder = unpack(config["files"], folder.path.name, "trial")
         header = folder.header()
         self._folder, self._header = folder, header
-        self._storage = storage_of(folder, header, header.id)
+        self._kept_at = storage_of(folder, header, header.id)
         self._position = 0
         if not self._plan.one_disk:  # what the files have may be older than the checkpoint
-            Durable(folder, self._storage).recall_journal()
+            Durable(folder, self._kept_at).recall_journal()
         self._untold = known_reports(folder)
         self._history: list[Failure] = []
-        begun = self._storage.keys("attempts")
+        begun = self._kept_at.keys("attempts")
         self._attempt = int(begun[-1].rsplit("/", 1)[1]) if begun else 0
         self._epochs = self._next_attempt()
 
@@ -234,7 +234,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
     def _kept_results(self, result: WorkerResult) -> WorkerResult:
         """Keep model and pictures where they outlive this machine, before anybody hears of them."""
         try:
-            keep_results(self._folder, self._storage)
+            keep_results(self._folder, self._kept_at)
         except StokerError as error:
             cause = error.cause if isinstance(error, StorageError) else Cause.INFRASTRUCTURE
             return replace(result, outcome="failed", cause=cause, message=f"the model cannot be kept: {error}")

@@ -45,7 +45,10 @@ class Word:
 def is_asked(trial: str) -> bool:
     """Tell whether a trial is asked to stop."""
     sweep, _, number = trial.rpartition(".")
-    words = (_internal_kv_get(_key(sweep)) or b"").decode().split()
+    try:
+        words = (_internal_kv_get(_key(sweep)) or b"").decode().split()
+    except Exception:  # Ray's store is away for a moment, or for good: then so are we
+        return False
     return ALL in words or number in words
 
 
