@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 TELL_EVERY_S = 0.5
 """Epochs that nobody decides about are told together, about this often."""
 LISTEN_EVERY_S = 0.25
+ASK_EVERY_S = 1.0
+"""The same for trials that ask Ray's own store, which serves all of them."""
 RESTING = "resting"
 """Among the metrics of a checkpoint in Tune's sense: its files, by name."""
 STOP_FILE = "stop"
@@ -102,7 +104,8 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         """What earlier attempts did, of which the driver may not have heard."""
         self._epochs: Epochs
         self._group: WorkerGroup | None = None
-        threading.Thread(target=_listen, args=(weakref.ref(self),), name="listen", daemon=True).start()
+        every_s = LISTEN_EVERY_S if plan.one_disk else ASK_EVERY_S
+        threading.Thread(target=_listen, args=(weakref.ref(self), every_s), name="listen", daemon=True).start()
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -253,8 +256,8 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         return news
 
 
-def _listen(reference: "weakref.ref[TrialActor]") -> None:
+def _listen(reference: "weakref.ref[TrialActor]", every_s: float) -> None:
     while (actor := reference()) is not None:
         actor.listen()
         del actor
-        time.sleep(LISTEN_EVERY_S)
+        time.sleep(every_s)

@@ -129,10 +129,11 @@ class Afar:
                 storage.put(key, [path.read_bytes()])
 
     def _recall(self, number: int) -> None:
-        durable = Durable(self._sweep.trial(number), self._storage(number))
-        with suppress(StokerError):  # what is not there any more is in MLflow, or nowhere
-            durable.recall()
-            durable.recall_journal()
+        folder, storage = self._sweep.trial(number), self._storage(number)
+        with suppress(StokerError):  # what is not there is in MLflow, or nowhere
+            Durable(folder, storage).recall_journal()
+        with suppress(StokerError):
+            folder.resolved.write_bytes(storage.get(RESOLVED))
 
     def _storage(self, number: int) -> Storage:
         return storage_of(self._sweep, self._header, self._sweep.trial(number).path.name)
