@@ -48,10 +48,12 @@ def together(folder: RunFolder, attempt: int, pulse: Pulse, group: WorkerGroup) 
     group.mend()
     group.begin(folder, attempt)
     watching.start()
-    position, told = 0, 0
+    position, told, home = 0, 0, True
     try:
         while True:
             alive = watching.is_alive()
+            if not alive:
+                home = group.bring_home()  # with it comes the rest of the journal
             for report, after in _reports(folder, position):
                 position = after
                 if report.epoch > told:
@@ -65,7 +67,7 @@ def together(folder: RunFolder, attempt: int, pulse: Pulse, group: WorkerGroup) 
             pulse.request = "stop"
             watching.join()
     result = watching.result
-    if not group.bring_home() and result.outcome == "succeeded":
+    if not home and result.outcome == "succeeded":
         return WorkerResult("failed", Cause.INFRASTRUCTURE, "the first worker died before its results were here")
     return result
 
