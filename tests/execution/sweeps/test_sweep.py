@@ -1,4 +1,4 @@
-"""Sweeps on one embedded Ray, whose processes stay warm from sweep to sweep; by their drivers, without a command line."""
+"""Sweeps on one embedded Ray, whose processes stay warm from sweep to sweep; their drivers are called directly."""
 
 import json
 import shutil
