@@ -24,7 +24,6 @@ from typing import Any
 import ray
 from ray import tune
 
-from pairing import Machine
 from stoker.execution.driver import Driver
 from stoker.execution.sweeps.driver import Room, SweepDriver
 from stoker.spec.job import Job
@@ -166,7 +165,6 @@ def empty(home: Path) -> None:
     few, many, rounds = 16, 80, 3
     ratios, seconds = [], []
     for number in range(rounds):
-        machine = Machine()
         with_tune = (bare(many) - bare(few)) / (many - few)
         walls = {}
         for trials in (few, many):
@@ -175,9 +173,7 @@ def empty(home: Path) -> None:
         ours = (walls[many] - walls[few]) / (many - few)
         ratios.append(ours / with_tune)
         seconds.append((ours, with_tune))
-        print(
-            f"  round {number}: {ours:.3f} s against {with_tune:.3f} s a trial; {machine.contamination():.0%} of the machine was others'"
-        )
+        print(f"  round {number}: {ours:.3f} s against {with_tune:.3f} s a trial")
     ours, theirs = (statistics.median(each) for each in zip(*seconds, strict=True))
     ratio = statistics.median(ratios)
     print(f"empty trial, tracking off: {ours:.3f} s, Ray Tune alone {theirs:.3f} s; ratio {ratio:.2f} (bar 1.15)")
