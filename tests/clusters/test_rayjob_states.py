@@ -54,12 +54,13 @@ def test_a_driver_that_was_lost_leaves_the_word_to_kuberay(reason, cause):
     assert (status.attempt, status.checkpoint_step, status.exit_code) == (2, 40, 1)
 
 
-def pod(waiting=None, unscheduled=None):
+def pod(waiting=None, unscheduled=None, name="digits-head"):
     state = SimpleNamespace(waiting=SimpleNamespace(reason=waiting, message="back-off") if waiting else None)
     statuses = [SimpleNamespace(state=state, image="stoker:1")]
-    conditions = [SimpleNamespace(type="PodScheduled", status="False", message=unscheduled)] if unscheduled else []
+    scheduled = "False" if unscheduled else "True"
+    conditions = [SimpleNamespace(type="PodScheduled", status=scheduled, message=unscheduled)]
     status = SimpleNamespace(init_container_statuses=None, container_statuses=statuses, conditions=conditions)
-    return SimpleNamespace(metadata=SimpleNamespace(name="digits-head"), status=status)
+    return SimpleNamespace(metadata=SimpleNamespace(name=name), status=status)
 
 
 def event(reason, message, at, kind="Warning"):
@@ -83,6 +84,12 @@ def test_a_pod_without_a_place_is_told():
     assert told == (
         "digits-head has no place: 0/1 nodes are available: 1 Insufficient cpu.; lower resources, or wait for room"
     )
+
+
+def test_what_was_said_of_a_pod_before_it_got_its_place_is_no_reason():
+    said = [event("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.", 1)]
+    assert why_it_waits([pod(name="digits-worker")], said) == ""
+    assert why_it_waits([pod()], said).startswith("digits-worker: 0/1 nodes are available")
 
 
 def kueue(**conditions):

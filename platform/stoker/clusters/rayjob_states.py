@@ -86,6 +86,7 @@ def why_it_waits(pods: Iterable[Any], events: Iterable[Any], workload: Any = Non
     """
     if said := _queued(workload):
         return said
+    placed = set()
     for pod in pods:
         for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
             waiting = status.state.waiting if status.state else None
@@ -95,7 +96,11 @@ def why_it_waits(pods: Iterable[Any], events: Iterable[Any], workload: Any = Non
         for condition in pod.status.conditions or []:
             if condition.type == "PodScheduled" and condition.status == "False":
                 return _with_cure(f"{pod.metadata.name} has no place: {condition.message}", "FailedScheduling")
+            if condition.type == "PodScheduled":
+                placed.add(pod.metadata.name)
     warnings = [event for event in events if event.type == "Warning" and event.reason in CURES]
+    # What was said of a pod before it got its place is no reason any more, and stays among the events for an hour.
+    warnings = [e for e in warnings if e.reason != "FailedScheduling" or e.involved_object.name not in placed]
     if warnings:
         last = max(warnings, key=lambda event: event.metadata.creation_timestamp)
         return _with_cure(f"{last.involved_object.name}: {last.message}", last.reason)
