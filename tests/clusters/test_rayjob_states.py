@@ -54,6 +54,37 @@ def test_a_driver_that_was_lost_leaves_the_word_to_kuberay(reason, cause):
     assert (status.attempt, status.checkpoint_step, status.exit_code) == (2, 40, 1)
 
 
+NO_INDEX = """runtime_env setup failed: Failed to set up runtime environment.
+[Node 10.244.0.28] Traceback (most recent call last):
+ray._private.runtime_env.utils.SubprocessCalledProcessError: Run cmd[9] failed with the following details.
+    WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by \
+'NewConnectionError('<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f851ce5a8d0>: Failed to establish a \
+new connection: [Errno -2] Name or service not known')': /simple/einops/
+    ERROR: Could not find a version that satisfies the requirement einops (from versions: none)
+    ERROR: No matching distribution found for einops
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (NO_INDEX, "its nodes do not reach the index of Python packages (Name or service not known); name an image"),
+        (NO_INDEX.replace("connection broken", "a while"), "No matching distribution found for einops"),
+    ],
+)
+def test_packages_that_cannot_be_installed_are_told_without_the_traceback(message, words):
+    rayjob = {"jobDeploymentStatus": "Failed", "reason": "AppFailed", "message": message}
+    status = run_status(rayjob, RunStatus(), spoke=False)
+    assert status.cause is Cause.INTERNAL
+    assert status.message.startswith(f"its packages could not be installed: {words}")
+    assert "Traceback" not in status.message
+
+
+def test_a_job_that_waits_for_its_packages_says_so():
+    waiting = {"jobDeploymentStatus": "Running", "jobStatus": "PENDING"}
+    assert run_status(waiting, RunStatus(), spoke=False).phase == "getting its packages"
+
+
 def pod(waiting=None, unscheduled=None, name="digits-head"):
     state = SimpleNamespace(waiting=SimpleNamespace(reason=waiting, message="back-off") if waiting else None)
     statuses = [SimpleNamespace(state=state, image="stoker:1")]
