@@ -12,9 +12,9 @@ from typing import Any
 
 from stoker.errors import CAUSES, Cause, StokerError
 from stoker.execution.durable import storage_of
-from stoker.execution.mirror import take_news
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.sweeps.actor import Told
+from stoker.execution.sweeps.afar import RECORD, Afar
 from stoker.search.search import Search
 from stoker.spec.goals import aims
 from stoker.spec.job import Job
@@ -25,6 +25,8 @@ from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunStatus, State
 from stoker.tracking.trials import Ledger, Report, Trial, best_of, entries, ranked, trial_id
 
+ASKED = "somebody has asked for it"
+"""Message of a trial that was cancelled on its own: it stays so when its sweep goes on."""
 WORST = 1e30
 """What a scheduler hears in place of a value that is not finite."""
 
@@ -37,10 +39,13 @@ class Trials:
         job: its job, with every default.
         search: which point comes next.
         count: how many trials there will be at most; None where only time ends the sweep.
+        afar: the trials' way home, where they do not see the driver's files.
 
     """
 
-    def __init__(self, folder: RunFolder, job: Job, search: Search, count: int | None) -> None:
+    def __init__(
+        self, folder: RunFolder, job: Job, search: Search, count: int | None, afar: Afar | None = None
+    ) -> None:
         assert job.sweep is not None
         self._folder = folder
         self._header = folder.header()
@@ -49,6 +54,7 @@ class Trials:
         self._count = count
         self.aims = aims(job)
         self._keep = job.sweep.keep
+        self._afar = afar
         self._ledger = Ledger(folder.ledger)
         self._pages: dict[int, tuple[str, str]] = {}
         """MLflow's ids of the trials, and where their pages are."""
@@ -57,6 +63,8 @@ class Trials:
         """Of which model and checkpoints are deleted."""
         self._reopen()
         self._replay()
+        if afar:
+            afar.recall([trial.number for trial in self.ended])
         self._waiting = [trial.number for trial in self.all if not trial.state.final]
         """Trials that an earlier driver has left in mid-run."""
         self._next = len(self._ledger.trials)
@@ -109,10 +117,18 @@ class Trials:
         self._make(number, point.values)
         return number
 
+    def secure(self) -> bool:
+        """Let what was chosen and has ended by now outlive this machine; False where that must be tried again."""
+        return self._afar is None or self._afar.secure()
+
+    def put_back(self, number: int) -> None:
+        """Let a trial that was chosen be the next one again."""
+        self._waiting.insert(0, number)
+
     def tell(self, number: int, told: Told) -> list[tuple[int, float]]:
         """Take in what a trial tells; return the epochs that are new, with their scores."""
-        folder = self._folder.trial(number)
-        take_news(folder, told.news)
+        if self._afar:
+            self._afar.take(number, told.news)
         new = []
         for report in told.reports:
             if self._ledger.report(number, report.epoch, report.step, report.metrics):
@@ -136,7 +152,7 @@ class Trials:
         elif result.outcome == "failed":
             self._close(number, State.FAILED, {}, result.cause, result.message)
         elif self._folder.trial(number).cancel_request.exists():
-            self._close(number, State.CANCELLED, {})
+            self._close(number, State.CANCELLED, {}, message=ASKED)
         # else it rests at a checkpoint
 
     def announce(self, number: int, mlflow_run: str, page: str) -> None:
@@ -175,24 +191,10 @@ class Trials:
         self._ledger.end(number, state, metrics, cause, message)
         trial = self._ledger.trials[number]
         self._tell_search(trial)
-        code = CAUSES[Cause(cause)].exit_code if cause else int(state is State.CANCELLED)
-        self._say(
-            number,
-            RunStatus(
-                state,
-                phase="",
-                cause=cause,
-                message=message,
-                metrics={key: value for key, value in metrics.items() if "/" in key},
-                started=trial.began,
-                ended=trial.ended,
-                exit_code=code,
-                attempt=1,
-                checkpoint_epoch=trial.epoch if state is State.SUCCEEDED else 0,
-                checkpoint_step=trial.reports[-1].step if state is State.SUCCEEDED and trial.reports else 0,
-            ),
-        )
-        if state.final:
+        self._say(number, _status_of(trial))
+        if self._afar:
+            self._afar.end(number)
+        if self.secure():  # else it is tidied at the next end
             self._tidy()
 
     def _say(self, number: int, status: RunStatus) -> None:
@@ -229,6 +231,8 @@ class Trials:
                     self._tell_epoch(number, report)
                 case "end" if number not in open_again:
                     self._tell_search(self._ledger.trials[number])
+                    if not self._folder.trial(number).status().state.final:  # its folder is a new one
+                        self._say(number, _status_of(self._ledger.trials[number]))
 
     def _reopen(self) -> None:
         """Let those go on that a sweep has taken with it which has failed or was cancelled, and is resumed now."""
@@ -236,6 +240,7 @@ class Trials:
         failed = len(self.failures) >= self._job.sweep.failures
         for trial in self.all:
             own = self._folder.trial(trial.number).cancel_request.exists()
+            own = own or trial.message == ASKED
             if (failed and trial.state is State.FAILED) or (trial.state is State.CANCELLED and not own):
                 self._ledger.reopen(trial.number)
                 self._say(trial.number, RunStatus(State.RUNNING, phase=""))
@@ -278,7 +283,7 @@ class Trials:
             shutil.rmtree(folder.model, ignore_errors=True)
             with suppress(StokerError, OSError):  # what stays costs space only
                 storage = storage_of(folder, self._header, folder.path.name)
-                for key in {key.split("/")[0] for key in storage.keys("")}:
+                for key in {key.split("/")[0] for key in storage.keys("")} - set(RECORD if self._afar else ()):
                     remove(storage, key)
                 shutil.rmtree(folder.checkpoints, ignore_errors=True)
             self._gone.add(number)
@@ -299,3 +304,21 @@ class Trials:
         ours = [sign * one.score(aim.name, aim.direction) for sign, aim in zip(signs, self.aims, strict=True)]
         theirs = [sign * other.score(aim.name, aim.direction) for sign, aim in zip(signs, self.aims, strict=True)]
         return all(a <= b for a, b in zip(ours, theirs, strict=True)) and ours != theirs
+
+
+def _status_of(trial: Trial) -> RunStatus:
+    """Say how a trial has ended, as a run of its own does."""
+    succeeded = trial.state is State.SUCCEEDED
+    return RunStatus(
+        trial.state,
+        phase="",
+        cause=trial.cause,
+        message=trial.message,
+        metrics={key: value for key, value in trial.metrics.items() if "/" in key},
+        started=trial.began,
+        ended=trial.ended,
+        exit_code=CAUSES[Cause(trial.cause)].exit_code if trial.cause else int(trial.state is State.CANCELLED),
+        attempt=1,
+        checkpoint_epoch=trial.epoch if succeeded else 0,
+        checkpoint_step=trial.reports[-1].step if succeeded and trial.reports else 0,
+    )
