@@ -20,8 +20,11 @@ RECORDED_STEPS = 100
 """A trial records the losses of about so many steps at most: there are many trials to look at."""
 LOOK_EVERY_S = 0.1
 
-Epochs = Generator[Report, None, WorkerResult]
-"""Reports of one attempt, and how it ended; closing it leaves the trial where it is."""
+Epochs = Generator[tuple[Report, bool], None, WorkerResult]
+"""Reports of one attempt, each with whether training has ended with it, where that is known; and how it ended.
+
+Closing it leaves the trial where it is.
+"""
 
 
 def alone(folder: RunFolder, attempt: int, pulse: Pulse, kept: KeptData) -> Epochs:
@@ -35,7 +38,7 @@ def alone(folder: RunFolder, attempt: int, pulse: Pulse, kept: KeptData) -> Epoc
             except StopIteration as end:
                 result: WorkerResult = end.value
                 return result
-            yield Report(event.epoch, event.step, event.metrics | part.costs)
+            yield Report(event.epoch, event.step, event.metrics | part.costs), event.last
     finally:
         epochs.close()
 
@@ -56,7 +59,7 @@ def together(folder: RunFolder, attempt: int, pulse: Pulse, group: WorkerGroup) 
                 metrics = {key: value for key, value in entry.metrics.items() if not key.endswith("/step")}
                 if metrics and entry.epoch > told and not _final(metrics):
                     told = entry.epoch
-                    yield Report(entry.epoch, entry.step, metrics | {"seconds": time.monotonic() - began})
+                    yield Report(entry.epoch, entry.step, metrics | {"seconds": time.monotonic() - began}), False
             if not alive:
                 break
             watching.join(LOOK_EVERY_S)
