@@ -12,7 +12,7 @@ from stoker.execution.pulse import Pulse
 from stoker.execution.requests import Stop
 from stoker.execution.watch import Limits, Watch
 from stoker.execution.worker_group import WorkerGroup
-from stoker.tracking.journal import read_journal
+from stoker.tracking.journal import epoch_metrics, read_journal
 from stoker.tracking.record import RunFolder
 from stoker.tracking.trials import Report
 
@@ -56,8 +56,8 @@ def together(folder: RunFolder, attempt: int, pulse: Pulse, group: WorkerGroup) 
             alive = watching.is_alive()
             for entry, after in read_journal(folder.journal, position):
                 position = after
-                metrics = {key: value for key, value in entry.metrics.items() if not key.endswith("/step")}
-                if metrics and entry.epoch > told and not _final(metrics):
+                metrics = epoch_metrics(entry)
+                if metrics and entry.epoch > told:
                     told = entry.epoch
                     yield Report(entry.epoch, entry.step, metrics | {"seconds": time.monotonic() - began}), False
             if not alive:
@@ -84,8 +84,3 @@ class _Watching(threading.Thread):
     def run(self) -> None:
         """Follow the attempt to its end."""
         self.result = self._watch.follow()
-
-
-def _final(metrics: dict[str, float]) -> bool:
-    """Tell the results of the best weights from an epoch's metrics."""
-    return any(key.endswith("/test") for key in metrics)

@@ -1,6 +1,7 @@
 """Population based training as a sweep's scheduler: trials meet, and the worst go on as changed copies of others."""
 
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,7 +115,8 @@ class Exchange(TrialScheduler):  # type: ignore[misc] # Ray's classes have no ty
 
     def _meet(self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]) -> str:
         self._last[trial] = result
-        with seeded(f"{self._meetings.seed} {self._base + result[EPOCH]}"):
+        with warnings.catch_warnings(), seeded(f"{self._meetings.seed} {self._base + result[EPOCH]}"):
+            warnings.filterwarnings("ignore", module="sklearn")  # a model of a few points need not be a good fit
             decision = str(self._inner.on_trial_result(Seen(tune_controller), trial, result))
         for other in tune_controller.get_trials():
             if other.config["number"] != self._number(other):  # Tune has copied the whole config of another
