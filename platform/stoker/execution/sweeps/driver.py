@@ -129,9 +129,7 @@ class SweepDriver:
     def _count(self, job: Job) -> int | None:
         """Tell how many trials there will be, those included that `extend` has added."""
         assert job.sweep is not None
-        more = self._folder.path / "more_trials"
-        added = int(more.read_text(encoding="utf-8")) if more.exists() else 0
-        return None if job.sweep.trials is None else job.sweep.trials + added
+        return None if job.sweep.trials is None else job.sweep.trials + self._folder.more_trials()
 
     def _is_over(self) -> bool:
         """Tell whether the sweep's own limits are reached."""
