@@ -1,23 +1,17 @@
 """Sweeps on one embedded Ray, whose processes stay warm from sweep to sweep; their drivers are called directly."""
 
 import json
-import shutil
-import tempfile
 import threading
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
-import ray
 
-from stoker.execution.driver import TERMINATED, Driver
-from stoker.execution.sweeps.driver import Room, SweepDriver
-from stoker.spec.loading import dump_job, load_job, parse_job
-from stoker.spec.parallel import trials_at_once
-from stoker.tracking.record import RunFolder
-from stoker.tracking.run import RunHeader, State
-from stoker.tracking.trials import entries, read_facts, read_trials
+from stoker.execution.driver import TERMINATED
+from stoker.spec.loading import load_job, parse_job
+from stoker.tracking.run import State
+from stoker.tracking.trials import entries, read_facts
 
 JOBS = sorted((Path(__file__).parents[3] / "jobs").glob("*-sweep*.yaml"))
 SMALL = {
@@ -46,50 +40,9 @@ sweep:
 """
 
 
-@pytest.fixture(scope="module")
-def session():
-    folder = Path(tempfile.mkdtemp(prefix="stoker-"))
-    ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=str(folder), logging_level="warning")
-    yield folder
-    ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture
-def sweep(session, tmp_path, monkeypatch):
-    """Make a sweep, or find it again, and let a driver take it to its end."""
-    monkeypatch.setenv("STOKER_HOME", str(tmp_path))
-    (tmp_path / "runs").mkdir()
-
-    class Sweep:
-        def __init__(self, job, name="small"):
-            self.job = job
-            self.folder = RunFolder(tmp_path / "runs" / f"{name}-00000000")
-            header = RunHeader(self.folder.path.name, name, job.task, "mlp", "digits", 1.0, 1, "", "")
-            self.folder.create(header, dump_job(job))
-            self.terminated = threading.Event()
-
-        def drive(self):
-            self.terminated.clear()
-            driver = Driver(self.folder, self.terminated)
-            room = Room(trials_at_once(self.job, 2, 0), one_disk=True, session=session)
-            return driver.run(SweepDriver(driver, room).run)
-
-        @property
-        def trials(self):
-            return read_trials(self.folder.ledger)
-
-        def interrupt_when(self, reached):
-            """Tell the driver to end once the trials have come so far."""
-
-            def watch():
-                while not reached(self.trials):
-                    time.sleep(0.02)
-                self.terminated.set()
-
-            threading.Thread(target=watch, daemon=True).start()
-
-    return Sweep
+def sweep(driven):
+    return driven
 
 
 def make(text=JOB, *sets):
