@@ -42,6 +42,8 @@ TELL_EVERY_S = 0.5
 LISTEN_EVERY_S = 0.25
 ASK_EVERY_S = 1.0
 """The same for trials that ask Ray's own store, which serves all of them."""
+STOP_FILE = "stop"
+"""In the folder of a sweep's trials: all of them are to save a checkpoint and stop."""
 
 
 @dataclass(frozen=True)
