@@ -65,14 +65,18 @@ class Plan:
     """What is varied, and how often; the rest of the plan is that of the job as it stands."""
 
 
-def make_plan(job: Job) -> Plan:
+def make_plan(job: Job, elsewhere: bool = False) -> Plan:
     """Work out a job.
+
+    Args:
+        job: the checked job.
+        elsewhere: whether a cluster will run it, whose room is not this machine's.
 
     Raises:
         JobError: the data, the network or the machine does not fit; paths only, the file's lines are the caller's.
 
     """
-    if problems := [*_resource_problems(job.resources), *room_problems(job)]:
+    if not elsewhere and (problems := [*_resource_problems(job.resources), *room_problems(job)]):
         raise JobError(problems)
     enough = torch.cuda.device_count() >= job.resources.workers
     gpus = int(enough) if job.resources.gpus is None else job.resources.gpus

@@ -93,6 +93,28 @@ def test_workers_get_what_the_job_asks_for():
     assert manifest["spec"]["activeDeadlineSeconds"] > 3600
 
 
+SWEEP = "sweep: {trials: 6, space: {training.optimizer.lr: {min: 0.001, max: 0.1}}%s}\n"
+
+
+def worker_group(*arguments):
+    return rendered(*arguments)["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+
+
+def test_each_worker_of_each_trial_gets_a_pod():
+    group = worker_group("resources: {workers: 2}\n" + SWEEP % ", parallel: 3")
+    assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (6, 6, 6)
+    assert group["rayStartParams"] == {"num-cpus": "1"}
+    assert container(group["template"])["resources"]["limits"]["cpu"] == "2"
+    group = worker_group("resources: {cpus: 4}\n" + SWEEP % ", parallel: 3")
+    assert (group["replicas"], group["rayStartParams"]) == (3, {"num-cpus": "4"})
+
+
+def test_a_sweep_that_does_not_say_gets_the_room_that_the_administrator_says():
+    assert worker_group(SWEEP % "")["replicas"] == 1
+    assert worker_group(SWEEP % "", PROFILE.model_copy(update={"parallel_trials": 4}))["replicas"] == 4
+    assert worker_group(SWEEP % ", parallel: 50")["replicas"] == 6
+
+
 def test_a_job_that_says_nothing_gets_what_the_administrator_says():
     profile = PROFILE.model_copy(update={"queue": "default", "accelerators": {"H200": {"gpu": "h200"}}})
     manifest = rendered("resources: {accelerator: H200}\n", profile)

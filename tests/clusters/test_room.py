@@ -34,6 +34,14 @@ def test_what_fits_an_empty_cluster_is_let_through(asked, nodes):
     require_room(resources(**asked), nodes)
 
 
+def test_trials_at_once_need_room_beside_each_other():
+    require_room(resources(workers=2, cpus=2), [SMALL, SMALL], trials=2)
+    with pytest.raises(JobError, match=r"sweep\.parallel.* holds 4 such workers at most, and 3 trials with 2 each are"):
+        require_room(resources(workers=2, cpus=2), [SMALL, SMALL], trials=3)
+    with pytest.raises(JobError, match=r"resources\.workers.* holds 0 such workers .* each takes 5 CPUs"):
+        require_room(resources(cpus=5), [SMALL], trials=1)
+
+
 @pytest.mark.parametrize(
     ("asked", "nodes", "message"),
     [

@@ -7,16 +7,26 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stoker.storage import open_storage
 from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader
 
 SOURCE = Path(__file__).parents[2] / "platform"
 DEADLINE_S = 240.0
+RAY = """
+import sys
+from stoker.execution.ray_session import embedded_ray
+with embedded_ray(cpus=4):
+    import os, ray
+    print(ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"], flush=True)
+    sys.stdin.read()
+"""
 
 
 class Home:
@@ -132,3 +142,68 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, RunFolder]:
     home.path.mkdir()
     submitted = home.json("submit", write_job(base / "job.yaml", DIGITS))
     return home, home.run(submitted["id"])
+
+
+@pytest.fixture(scope="module")
+def ray_at_hand() -> Iterator[dict[str, str]]:
+    """Start a Ray of nobody's; tell how to reach it."""
+    head = subprocess.Popen(
+        [sys.executable, "-c", RAY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    assert head.stdout
+    assert head.stdin
+    address, token = head.stdout.readline().split()
+    yield {"RAY_ADDRESS": address, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    head.stdin.close()
+    head.wait(60)
+    head.stdout.close()
+
+
+class Place:
+    """One run with its inputs, its storage and its record; its homes come and go."""
+
+    def __init__(self, base: Path, ray: dict[str, str], run: str, job: str, code: dict[str, str]) -> None:
+        self.base, self.run = base, run
+        self.inputs = RunFolder(base / "inputs")
+        for name, text in code.items():
+            (base / name).write_text(text)
+        header = RunHeader(run, "far", "tabular-classification", "custom", "breast-cancer", 1.0, 1, "", "far")
+        self.inputs.create(header, job, {name: base / name for name in code})
+        self.tracking = f"sqlite:///{base / 'mlflow.db'}"
+        self.storage = open_storage(str(base / "storage" / self.run))
+        self._ray = ray
+
+    def folder(self, home: str) -> RunFolder:
+        return RunFolder(self.base / home / "runs" / self.run)
+
+    def start(self, home: str, **environment: str) -> "subprocess.Popen[str]":
+        places = {"STOKER_HOME": str(self.base / home), "STOKER_STORAGE": str(self.base / "storage")}
+        return subprocess.Popen(
+            [sys.executable, "-m", "stoker.execution.entrypoint", "--inputs", str(self.inputs.path)],
+            cwd=self.base,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={
+                **os.environ,
+                **self._ray,
+                **places,
+                "MLFLOW_TRACKING_URI": self.tracking,
+                "PYTHONPATH": str(SOURCE),
+                **environment,
+            },
+        )
+
+
+@pytest.fixture
+def make_place(ray_at_hand: dict[str, str]) -> Callable[[Path, str, str, dict[str, str]], Place]:
+    """Make the place of a run on a Ray at hand: its folder, its id, its job, and the user's own modules."""
+
+    def make(base: Path, run: str, job: str, code: dict[str, str]) -> Place:
+        return Place(base, ray_at_hand, run, job, code)
+
+    return make

@@ -4,29 +4,15 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from stoker.execution.attached import copied_output
-from stoker.storage import open_storage
 from stoker.tracking.journal import read_journal
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import RunHeader, State
+from stoker.tracking.run import State
 
-SOURCE = Path(__file__).parents[2] / "platform"
-RAY = """
-import sys
-from stoker.execution.ray_session import embedded_ray
-with embedded_ray(cpus=4):
-    import os, ray
-    print(ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"], flush=True)
-    sys.stdin.read()
-"""
 JOB = """
 name: far
 task: tabular-classification
@@ -45,58 +31,15 @@ class Network(nn.Sequential):
 """
 
 
-@pytest.fixture(scope="module")
-def ray_at_hand() -> Iterator[dict[str, str]]:
-    """Start a Ray of nobody's; tell how to reach it."""
-    head = subprocess.Popen(
-        [sys.executable, "-c", RAY],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(SOURCE)},
-    )
-    assert head.stdout
-    assert head.stdin
-    address, token = head.stdout.readline().split()
-    yield {"RAY_ADDRESS": address, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-    head.stdin.close()
-    head.wait(60)
-    head.stdout.close()
+@pytest.fixture
+def far(make_place):
+    """Make the place of a run of so many workers below a folder."""
 
+    def make(base, workers):
+        base.mkdir(exist_ok=True)
+        return make_place(base, f"far-0000000{workers}", JOB.replace("WORKERS", str(workers)), {"own.py": NETWORK})
 
-class Place:
-    """One run with its inputs, its storage and its record; its homes come and go."""
-
-    def __init__(self, base: Path, ray: dict[str, str], workers: int) -> None:
-        self.base, self.run = base, f"far-0000000{workers}"
-        self.inputs = RunFolder(base / "inputs")
-        (base / "own.py").write_text(NETWORK)
-        header = RunHeader(self.run, "far", "tabular-classification", "custom", "breast-cancer", 1.0, 1, "", "far")
-        self.inputs.create(header, JOB.replace("WORKERS", str(workers)), {"own.py": base / "own.py"})
-        self.tracking = f"sqlite:///{base / 'mlflow.db'}"
-        self.storage = open_storage(str(base / "storage" / self.run))
-        self._ray = ray
-
-    def folder(self, home: str) -> RunFolder:
-        return RunFolder(self.base / home / "runs" / self.run)
-
-    def start(self, home: str, **environment: str) -> "subprocess.Popen[str]":
-        places = {"STOKER_HOME": str(self.base / home), "STOKER_STORAGE": str(self.base / "storage")}
-        return subprocess.Popen(
-            [sys.executable, "-m", "stoker.execution.entrypoint", "--inputs", str(self.inputs.path)],
-            cwd=self.base,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={
-                **os.environ,
-                **self._ray,
-                **places,
-                "MLFLOW_TRACKING_URI": self.tracking,
-                "PYTHONPATH": str(SOURCE),
-                **environment,
-            },
-        )
+    return make
 
 
 def points(folder: RunFolder) -> list[tuple[str, int, float]]:
@@ -106,9 +49,8 @@ def points(folder: RunFolder) -> list[tuple[str, int, float]]:
 
 
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(workers, ray_at_hand, tmp_path, until):
-    (tmp_path / "a").mkdir()
-    undisturbed = Place(tmp_path / "a", ray_at_hand, workers)
+def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(workers, far, tmp_path, until):
+    undisturbed = far(tmp_path / "a", workers)
     process = undisturbed.start("home")
     shown, _ = process.communicate(timeout=200)
     assert process.returncode == 0, shown
@@ -116,8 +58,7 @@ def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(worker
     assert (undisturbed.folder("home").model / "weights.safetensors").exists()
     assert undisturbed.folder("home").log.read_text() in shown
 
-    (tmp_path / "b").mkdir()
-    place = Place(tmp_path / "b", ray_at_hand, workers)
+    place = far(tmp_path / "b", workers)
     first = place.start("first")
     until(lambda: first.poll() is not None or place.folder("first").status().checkpoint_step > 300, "a checkpoint", 120)
     assert first.poll() is None, first.communicate()[0]
@@ -150,8 +91,8 @@ def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(worker
     assert not place.folder("third").journal.exists()
 
 
-def test_without_a_storage_nothing_begins(ray_at_hand, tmp_path):
-    process = Place(tmp_path, ray_at_hand, 1).start("home", STOKER_STORAGE="")
+def test_without_a_storage_nothing_begins(far, tmp_path):
+    process = far(tmp_path, 1).start("home", STOKER_STORAGE="")
     shown, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "STOKER_STORAGE is not set" in shown

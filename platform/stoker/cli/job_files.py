@@ -94,8 +94,12 @@ def _existing(job: str) -> Path:
     return path
 
 
-def plan_for(loaded: "LoadedJob") -> "Plan":
+def plan_for(loaded: "LoadedJob", elsewhere: bool = False) -> "Plan":
     """Make the plan of a job.
+
+    Args:
+        loaded: the job.
+        elsewhere: whether a cluster will run it, whose room is not this machine's.
 
     Raises:
         JobError: what the plan found wrong, at its place in the file.
@@ -106,7 +110,7 @@ def plan_for(loaded: "LoadedJob") -> "Plan":
 
     try:
         with _importable(loaded.code):
-            return make_plan(loaded.job)
+            return make_plan(loaded.job, elsewhere)
     except JobError as error:
         raise JobError(locate(error.problems, loaded.marks), error.origin or loaded.origin) from error
 

@@ -50,7 +50,7 @@ def plan(session: Session, job: str, sets: tuple[str, ...], render: bool, form: 
     if render:
         _print_objects(session, loaded, form)
         return
-    made = plan_for(loaded)
+    made = plan_for(loaded, session.remote)
     if form == "json":
         print_json(plan_json(made))
     else:

@@ -15,6 +15,7 @@ from stoker.execution.contract import NAMESPACE, RAYJOB, REOPEN
 from stoker.secret_files import FOLDER as SECRETS_FOLDER
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job
+from stoker.spec.parallel import planned_trials
 from stoker.spec.section import size_bytes, time_seconds
 from stoker.tracking.run import RunHeader
 
@@ -75,6 +76,9 @@ def rayjob_manifest(
         raise JobError(
             [Problem(f"environment.pod.{key}", f"this cluster does not let a job set it; {allowed}") for key in refused]
         )
+    replicas = job.resources.workers
+    if job.sweep:
+        replicas *= planned_trials(job, profile.parallel_trials)
     pods = _Pods(job, header, profile, image, inputs_volume(header.id, code), reopen)
     resources = job.resources
     metadata = metadata_of(header, namespace)
@@ -100,9 +104,9 @@ def rayjob_manifest(
             "workerGroupSpecs": [
                 {
                     "groupName": "workers",
-                    "replicas": resources.workers,
-                    "minReplicas": resources.workers,
-                    "maxReplicas": resources.workers,
+                    "replicas": replicas,
+                    "minReplicas": replicas,
+                    "maxReplicas": replicas,
                     "rayStartParams": {"num-cpus": str(pods.cpus)},
                     "template": pods.worker(),
                 }
@@ -136,7 +140,8 @@ class _Pods:
         self._run = header.id
         self._reopen = reopen
         self._inputs = inputs
-        self.cpus = job.resources.cpus or max(1, math.floor(profile.worker.cpus))
+        self.cpus = job.resources.cpus or (1 if job.sweep else max(1, math.floor(profile.worker.cpus)))
+        """In Ray's eyes; of a sweep as many as a trial's worker takes, so that each gets a pod of its own."""
 
     def submitter(self) -> Manifest:
         """Describe the pod that tells the head's Ray of the run, and prints what the driver prints."""

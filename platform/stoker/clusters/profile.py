@@ -61,6 +61,9 @@ class Profile(Section):
     worker: Share = Share(cpus=2, memory="4GiB")
     """What a worker gets whose job does not say."""
 
+    parallel_trials: int = Field(1, ge=1, le=4096)
+    """Trials of a sweep that train at once, where it does not say; a sweep begins once all of their pods are there."""
+
     accelerators: dict[str, dict[str, str]] = Field({})
     """Node labels of each kind of GPU; default for kind K: nvidia.com/gpu.product: K."""
 

@@ -27,6 +27,7 @@ from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.execution.contract import request_package
 from stoker.settings import RayClusterSettings, Settings, without_password
 from stoker.spec.loading import dump_job, load_job
+from stoker.spec.parallel import planned_trials
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord, cancelled
 
@@ -62,7 +63,7 @@ class RayAddressCluster:
         origin = origin or Origin()
         header = self._placed(job, origin)
         require_possible(job)
-        require_room(job.resources, self.nodes())
+        require_room(job.resources, self.nodes(), planned_trials(job, 1) if job.sweep else 0)
         files = origin.files()
         package = self._upload(inputs_package(job, header, {name: path.read_bytes() for name, path in files.items()}))
         make_home(self.settings.home)
@@ -101,7 +102,7 @@ class RayAddressCluster:
         self.refresh(folder)
         require_resumable(folder)
         header, job, before = folder.header(), load_job(folder.job).job, folder.status()
-        require_room(job.resources, self.nodes())
+        require_room(job.resources, self.nodes(), planned_trials(job, 1) if job.sweep else 0)
         self.fetch_log(folder)
         package = self._upload(inputs_package(job, header, folder.code_content()))
         word = os.urandom(4).hex()

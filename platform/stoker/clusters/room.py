@@ -13,12 +13,16 @@ KIND = "accelerator_type:"
 GIB = 2**30
 
 
-def require_room(resources: Resources, nodes: Sequence[Node]) -> None:
-    """Refuse what could wait for ever. A worker takes one of Ray's CPUs, however many threads it has.
+def require_room(resources: Resources, nodes: Sequence[Node], trials: int = 0) -> None:
+    """Refuse what could wait for ever.
+
+    A worker takes one of Ray's CPUs, however many threads it has. Those of a sweep take as many as they have threads,
+    since others of their kind train beside them.
 
     Args:
         resources: of the job.
         nodes: of the cluster.
+        trials: how many trials of a sweep are to train at once; 0 for a run of its own.
 
     Raises:
         JobError: the workers do not fit, or not where they are to be.
@@ -27,28 +31,31 @@ def require_room(resources: Resources, nodes: Sequence[Node]) -> None:
     problems = [_kind_problem(resources.accelerator, nodes)] if resources.accelerator else []
     gpus = resources.gpus
     if gpus is None:  # as the driver will choose
-        gpus = min(1, math.floor(sum(node.get("GPU", 0) for node in nodes)) // resources.workers)
-    memory = size_bytes(resources.memory) if resources.memory else 0
-    places = sum(_places(node, gpus, memory) for node in nodes)
-    if places < resources.workers:
-        problems.append(_place_problem(resources, gpus, places, nodes))
+        there = math.floor(sum(node.get("GPU", 0) for node in nodes))
+        gpus = min(1, there) if trials else min(1, there // resources.workers)
+    asked = {"CPU": resources.cpus or 1 if trials else 1, "GPU": gpus}
+    asked["memory"] = size_bytes(resources.memory) if resources.memory else 0
+    places = sum(_places(node, asked) for node in nodes)
+    if places < resources.workers * max(trials, 1):
+        problems.append(_place_problem(resources, asked, places, nodes, trials))
     if found := [problem for problem in problems if problem]:
         raise JobError(found)
 
 
-def _places(node: Node, gpus: int, memory: int) -> int:
-    """Count the workers that an empty node holds."""
-    asked = {"CPU": 1, "GPU": gpus, "memory": memory}
+def _places(node: Node, asked: Node) -> int:
+    """Count the workers that an empty node holds, each with so much."""
     return min(math.floor(node.get(name, 0) / each) for name, each in asked.items() if each)
 
 
-def _place_problem(resources: Resources, gpus: int, places: int, nodes: Sequence[Node]) -> Problem:
-    worker = f"1 CPU{f', {gpus} GPU' if gpus else ''}{f', {resources.memory}' if resources.memory else ''}"
+def _place_problem(resources: Resources, asked: Node, places: int, nodes: Sequence[Node], trials: int) -> Problem:
+    cpus, gpus = f"{asked['CPU']} CPU{'s' * (asked['CPU'] > 1)}", f", {asked['GPU']} GPU" if asked["GPU"] else ""
+    worker = f"{cpus}{gpus}{f', {resources.memory}' if resources.memory else ''}"
+    number = f"{trials} trials with {resources.workers} each" if trials > 1 else str(resources.workers)
     has = "; ".join(_node_text(node) for node in sorted(nodes, key=_size, reverse=True)[:3])
     more = f"; and {len(nodes) - 3} more" if len(nodes) > 3 else ""
     return Problem(
-        "resources.workers",
-        f"the cluster holds {places} such worker{'s' * (places != 1)} at most, and {resources.workers} are asked for; "
+        "sweep.parallel" if trials > 1 else "resources.workers",
+        f"the cluster holds {places} such worker{'s' * (places != 1)} at most, and {number} are asked for; "
         f"each takes {worker}, and its nodes have {has}{more}",
     )
 

@@ -7,6 +7,7 @@ its own. What it has become so far lies in the storage of its checkpoints.
 import codecs
 import os
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
@@ -22,7 +23,9 @@ from stoker.execution.rayjob import own_rayjob
 from stoker.execution.submission import own_submission
 from stoker.secret_files import load_secret_files
 from stoker.settings import Settings, load_settings, without_password
+from stoker.spec.job import Job
 from stoker.spec.loading import load_job
+from stoker.spec.parallel import trials_at_once
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, State
 
@@ -84,7 +87,10 @@ def _drive(folder: RunFolder, durable: Durable, terminated: threading.Event) -> 
         from stoker.execution.worker_group import WorkerGroup
 
         ray.init(address="auto", logging_level="warning")
-        resources = load_job(folder.job).job.resources
+        job = load_job(folder.job).job
+        if job.sweep:
+            return _sweep(driver, job, durable)
+        resources = job.resources
         group = WorkerGroup(resources.workers, resources.gpus, spare=False, one_disk=False)
         try:
             return driver.train(group)
@@ -93,6 +99,19 @@ def _drive(folder: RunFolder, durable: Durable, terminated: threading.Event) -> 
     except (StokerError, OSError, RuntimeError) as error:
         traceback.print_exc()
         return driver.stop(f"{type(error).__name__}: {error}")
+
+
+def _sweep(driver: Driver, job: Job, durable: Durable) -> int:
+    import ray
+
+    from stoker.execution.sweeps.afar import Afar
+    from stoker.execution.sweeps.driver import Room, SweepDriver
+
+    there = ray.cluster_resources()
+    parallel = trials_at_once(job, int(there.get("CPU", 0)), int(there.get("GPU", 0)))
+    with tempfile.TemporaryDirectory(prefix="stoker-") as session:
+        room = Room(parallel, one_disk=False, session=Path(session))
+        return driver.run(SweepDriver(driver, room, Afar(driver.folder, durable)).run)
 
 
 @contextmanager

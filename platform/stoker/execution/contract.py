@@ -1,7 +1,7 @@
 """What the client of a cluster and the driver of a run there call the things that pass between them."""
 
 REQUEST = "stoker.dev/request"
-"""Annotation of a RayJob: `cancel` or `pause`."""
+"""Annotation of a RayJob: `cancel` or `pause`; `cancel 3 5` is for those trials of a sweep."""
 STATUS = "stoker.dev/status"
 PROGRESS = "stoker.dev/progress"
 """Annotations of a RayJob, or metadata of a job of a standing Ray: what the driver says, as JSON."""

@@ -1,4 +1,4 @@
-"""What of a run outlives its folder: the journal, the resolved file and the state, in the storage of its checkpoints.
+"""What of a run outlives its folder: journal, resolved file, state, a sweep's ledger; in the storage of checkpoints.
 
 On a cluster the folder goes with the pod that it is in; the next driver makes it again from here.
 """
@@ -18,6 +18,11 @@ from stoker.tracking.run import RunHeader, RunStatus, status_from
 STATE = "state.json"
 RESOLVED = "resolved.yaml"
 JOURNAL = "journal"
+LEDGER = "ledger"
+"""Below it is a sweep's ledger in parts, each named by the byte with which it begins."""
+MORE_TRIALS = "more_trials"
+PART_BYTES = 1 << 20
+"""What has grown so long is not put again; the next part begins."""
 LOOK_EVERY_S = 1.0
 LAST_WORD_S = 60.0
 """A run that is over waits so long for a storage that is down."""
@@ -58,14 +63,21 @@ class Durable:
         self._folder = folder
         self._storage = storage
         self._kept: dict[str, bytes] = {}
+        self._part, self._there = 0, 0
+        """Where the ledger's last part begins, and how many bytes of it are kept, or unknown."""
+        self._putting = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="durable", daemon=True)
 
     def recall(self) -> RunStatus | None:
-        """Bring state and resolved file back to a new folder; return the state, None for a run without a past."""
-        resolved = self._read(RESOLVED)
-        if resolved and not self._folder.resolved.exists():
-            self._folder.resolved.write_bytes(resolved)
+        """Bring back to a new folder what it lacks; return the state, None for a run without a past."""
+        for key, path in ((RESOLVED, self._folder.resolved), (MORE_TRIALS, self._folder.path / MORE_TRIALS)):
+            if not path.exists() and (kept := self._read(key)):
+                path.write_bytes(kept)
+        parts = self._storage.keys(LEDGER)
+        if parts and not self._folder.ledger.exists():
+            self._folder.ledger.write_bytes(b"".join(self._storage.get(key) for key in parts))
+        self._part = int(parts[-1].rpartition("/")[2]) if parts else 0
         content = self._read(STATE)
         if not content:
             return None
@@ -83,6 +95,15 @@ class Durable:
             for entry in read_entries(self._storage.get(key)):
                 journal.append(entry.step, entry.epoch, entry.metrics, entry.time_ms)
         journal.close()
+
+    def secure(self) -> bool:
+        """Keep the ledger as it is now, for what is about to be done because of it; False where that fails."""
+        try:
+            self._keep_ledger()
+        except StokerError:
+            traceback.print_exc()
+            return False
+        return True
 
     def start(self) -> None:
         """Follow the folder from now on."""
@@ -106,9 +127,12 @@ class Durable:
     def _keep(self) -> bool:
         """Put what has changed."""
         now = {STATE: json.dumps(asdict(self._folder.status())).encode()}
-        if self._folder.resolved.exists():
-            now[RESOLVED] = self._folder.resolved.read_bytes()
+        files = {RESOLVED: self._folder.resolved, MORE_TRIALS: self._folder.path / MORE_TRIALS}
+        if self._folder.ledger.exists():
+            files[journal_key(1)] = self._folder.journal  # a sweep has no worker to bring it
+        now |= {key: path.read_bytes() for key, path in files.items() if path.exists()}
         try:
+            self._keep_ledger()
             for key, content in now.items():
                 if self._kept.get(key) != content:
                     self._storage.put(key, [content])
@@ -117,6 +141,22 @@ class Durable:
             traceback.print_exc()
             return False
         return True
+
+    def _keep_ledger(self) -> None:
+        """Put the ledger's last part, where it has grown; whole lines alone."""
+        with self._putting:
+            if not self._folder.ledger.exists():
+                return
+            with self._folder.ledger.open("rb") as file:
+                file.seek(self._part)
+                content = file.read()
+            content = content[: content.rfind(b"\n") + 1]
+            if len(content) <= self._there:
+                return
+            self._storage.put(f"{LEDGER}/{self._part:015d}", [content])
+            self._there = len(content)
+            if self._there >= PART_BYTES:
+                self._part, self._there = self._part + self._there, 0
 
     def _read(self, key: str) -> bytes:
         try:

@@ -23,7 +23,7 @@ class Mailbox(Protocol):
         """Leave the newest of a kind of message, if it is another one than before."""
 
     def request(self) -> str:
-        """Tell what somebody asks for; empty for nothing."""
+        """Tell what somebody asks for, in the words of the contract; empty for nothing."""
 
     def end(self) -> None:
         """Hear that the run is over for good."""
@@ -58,11 +58,7 @@ def _follow(mailbox: Mailbox, folder: RunFolder, progress_every: int, over: thre
             mailbox.say(STATUS, asdict(folder.status()))
             if ended or looks % progress_every == 0:
                 mailbox.say(PROGRESS, asdict(folder.progress()))
-            match mailbox.request():
-                case "cancel":
-                    folder.cancel_request.touch()
-                case "pause":
-                    folder.pause_request.touch()
+            _hand_on(mailbox.request(), folder)
             silent = False
         except Exception as error:  # a server that is down harms no run: it is asked again
             if not silent:
@@ -77,3 +73,17 @@ def _follow(mailbox: Mailbox, folder: RunFolder, progress_every: int, over: thre
                 mailbox.end()
             return
         deadline = time.monotonic() + LAST_WORD_S
+
+
+def _hand_on(request: str, folder: RunFolder) -> None:
+    """Leave a request in the run's folder: `pause`, `cancel`, or `cancel 3 5` for those trials of a sweep."""
+    match request.split():
+        case ["cancel"]:
+            folder.cancel_request.touch()
+        case ["pause"]:
+            folder.pause_request.touch()
+        case ["cancel", *numbers]:
+            for number in numbers:
+                trial = folder.trial(int(number))
+                if trial.path.exists():
+                    trial.cancel_request.touch()

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stoker.storage import Storage
 from stoker.tracking.journal import read_journal
 from stoker.tracking.record import RunFolder
 
+RESULTS = "results"
+"""Below this key of a storage are files in pieces, one object each."""
 PIECE_BYTES = 16 << 20
 """How much of a file crosses at once: neither side holds a whole model a second time."""
 
@@ -35,9 +38,9 @@ def pack(folder: RunFolder) -> dict[str, bytes]:
     return {str(path.relative_to(folder.path)): path.read_bytes() for path in paths if path.exists()}
 
 
-def unpack(files: dict[str, bytes], run: str, rank: int) -> RunFolder:
-    """Lay the files out in the worker's own folder for the run, which an earlier attempt may have left."""
-    folder = RunFolder(Path(tempfile.gettempdir()) / f"stoker-{os.getuid()}-{run}-{rank}")
+def unpack(files: dict[str, bytes], run: str, whose: str) -> RunFolder:
+    """Lay the files out in somebody's own folder for the run, which an earlier attempt may have left."""
+    folder = RunFolder(Path(tempfile.gettempdir()) / f"stoker-{os.getuid()}-{run}-{whose}")
     folder.path.mkdir(mode=0o700, exist_ok=True)
     folder.resolved.unlink(missing_ok=True)
     folder.journal.unlink(missing_ok=True)
@@ -96,8 +99,26 @@ def piece_of(folder: RunFolder, name: str, start: int) -> bytes:
 
 
 def pieces_of(size: int) -> Iterator[int]:
-    """Say where the pieces of a file begin."""
-    yield from range(0, size, PIECE_BYTES)
+    """Say where the pieces of a file begin; an empty one has a piece, too."""
+    yield from range(0, max(size, 1), PIECE_BYTES)
+
+
+def keep_results(folder: RunFolder, storage: Storage) -> None:
+    """Put what a worker leaves for the record beside its checkpoints, in place of what is there."""
+    storage.clear(RESULTS)
+    for name, size in results_of(folder).items():
+        for start in pieces_of(size):
+            storage.put(f"{RESULTS}/{name}/{start:015d}", [piece_of(folder, name, start)])
+
+
+def fetch_results(folder: RunFolder, storage: Storage) -> None:
+    """Bring home what was kept so."""
+    for key in storage.keys(RESULTS):
+        name, _, start = key.removeprefix(f"{RESULTS}/").rpartition("/")
+        path = folder.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab" if int(start) else "wb") as file:
+            file.write(storage.get(key))
 
 
 def _content(path: Path) -> bytes:

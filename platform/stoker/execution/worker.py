@@ -82,7 +82,7 @@ class Worker:
         folder = RunFolder(Path(path))
         if files is not None:
             load_secret_files()
-            folder = self._own = unpack(files, folder.path.name, rank)
+            folder = self._own = unpack(files, folder.path.name, str(rank))
         self._pulse = Pulse(folder.path / STEP_FILE if rank == 0 else None)
         try:
             return Part(folder, rank, count, attempt, self._pulse, self._kept).run(address)

@@ -1,4 +1,4 @@
-"""How many trials of a sweep a machine trains at once."""
+"""How many trials of a sweep a machine or a cluster trains at once."""
 
 import os
 
@@ -11,17 +11,30 @@ def cores() -> int:
 
 
 def room_for(job: Job, cpus: int, gpus: int) -> int:
-    """Tell how many trials of a job fit a machine at once; 0 where not one does.
+    """Tell how many trials of a job fit a machine or a cluster at once; 0 where not one does.
 
     Args:
         job: any job; what counts is what a trial's workers take.
-        cpus: cores of the machine.
+        cpus: its cores.
         gpus: its GPUs.
 
     """
     wanted = job.resources.gpus if job.resources.gpus is not None else min(1, gpus)
     room = cpus // ((job.resources.cpus or 1) * job.resources.workers)
     return min(room, gpus // (wanted * job.resources.workers)) if wanted else room
+
+
+def planned_trials(job: Job, unsaid: int) -> int:
+    """Tell how many trials of a sweep a cluster makes room for at once; never more than there are.
+
+    Args:
+        job: with a sweep.
+        unsaid: how many where it does not say.
+
+    """
+    assert job.sweep is not None
+    at_once = job.sweep.parallel or unsaid
+    return min(at_once, job.sweep.trials or at_once)
 
 
 def trials_at_once(job: Job, cpus: int, gpus: int) -> int:

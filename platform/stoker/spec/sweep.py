@@ -180,7 +180,8 @@ class Sweep(Section):
     """How many points are tried; needed unless `time` is given or `search` is grid."""
 
     parallel: int | None = Field(None, ge=1, le=4096)
-    """How many trials train at once, each with `resources`; default: as many as fit."""
+    """How many trials train at once, each with `resources`; default: as many as fit, and on Kubernetes as many as its
+    administrator says: each worker of each trial gets a pod."""
 
     time: Time | None = None
     """Time of the whole sweep, such as `2 h`; at its end no new trial begins and those that train are ended."""

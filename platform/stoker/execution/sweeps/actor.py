@@ -1,11 +1,12 @@
 """A trial's process, as an actor that Ray Tune hands from trial to trial: what a process loads is paid for once."""
 
+import shutil
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import random
 from typing import TYPE_CHECKING, Any
@@ -17,17 +18,19 @@ from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint, Trainable
 from ray.util import get_current_placement_group
 
-from stoker.errors import Cause, Damaged
-from stoker.execution.durable import storage_of
-from stoker.execution.mirror import News, news_of, unpack
+from stoker.errors import Cause, Damaged, StokerError, StorageError
+from stoker.execution.durable import Durable, storage_of
+from stoker.execution.mirror import News, keep_results, news_of, unpack
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.pulse import Pulse
 from stoker.execution.resolved import shrink_resolved
 from stoker.execution.retry import Action, Failure, decide
 from stoker.execution.sweeps.copies import copies_of, leave_copy
+from stoker.execution.sweeps.word import is_asked
 from stoker.secret_files import load_secret_files
 from stoker.spec.loading import parse_job
 from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader
 from stoker.tracking.trials import Report
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 TELL_EVERY_S = 0.5
 """Epochs that nobody decides about are told together, about this often."""
 LISTEN_EVERY_S = 0.25
+ASK_EVERY_S = 1.0
+"""The same for trials that ask Ray's own store, which serves all of them."""
 STOP_FILE = "stop"
 """In the folder of a sweep's trials: all of them are to save a checkpoint and stop."""
 
@@ -96,9 +101,13 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._kept.keep(parse_job(plan.job, "job.yaml").job, from_shared(ray.get(data[0])))
         self._pulse = Pulse()
         self._folder = RunFolder(Path())
+        self._header: RunHeader | None = None
+        self._untold: list[Report] = []
+        """What earlier attempts did, of which the driver may not have heard."""
         self._epochs: Epochs
         self._group: WorkerGroup | None = None
-        threading.Thread(target=_listen, args=(weakref.ref(self),), name="listen", daemon=True).start()
+        every_s = LISTEN_EVERY_S if plan.one_disk else ASK_EVERY_S
+        threading.Thread(target=_listen, args=(weakref.ref(self), every_s), name="listen", daemon=True).start()
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -109,7 +118,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
 
     def step(self) -> dict[str, Any]:
         """Train until there is something to decide, or to tell."""
-        reports: list[Report] = []
+        reports, self._untold = self._untold, []
         result: WorkerResult | None = None
         due = time.monotonic() + TELL_EVERY_S
         self._resting = False
@@ -149,21 +158,36 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._epochs.close()
         if self._group is not None:
             self._group.close()
+        self._tidy()
 
     def listen(self) -> None:
         """Hear whether the trial is to stop."""
-        if any(path.exists() for path in (self._folder.cancel_request, self._folder.path.parent / STOP_FILE)):
-            self._pulse.request = "stop"
+        pulse = self._pulse  # before the folder: the next trial is not to hear what its predecessor was asked
+        if self._plan.one_disk:
+            asked = any(path.exists() for path in (self._folder.cancel_request, self._folder.path.parent / STOP_FILE))
+        else:
+            asked = self._header is not None and is_asked(self._header.id)
+        if asked:
+            pulse.request = "stop"
 
     def _begin(self, config: dict[str, Any]) -> None:
         for stream in (sys.stdout, sys.stderr):
             print(f"{LOG_PREFIX_ACTOR_NAME}Trial {config['number']}", file=stream, flush=True)
+        from stoker.execution.sweeps.engines import known_reports
+
         folder = RunFolder(Path(config["folder"]))
-        self._folder = folder if self._plan.one_disk else unpack(config["files"], folder.path.name, 0)
-        self._position = len(config["files"].get("journal.jsonl", b"")) if not self._plan.one_disk else 0
+        if not self._plan.one_disk:
+            self._tidy()
+            folder = unpack(config["files"], folder.path.name, "trial")
+        header = folder.header()
+        self._folder, self._header = folder, header
+        self._kept_at = storage_of(folder, header, header.id)
+        self._position = 0
+        if not self._plan.one_disk:  # what the files have may be older than the checkpoint
+            Durable(folder, self._kept_at).recall_journal()
+        self._untold = known_reports(folder)
         self._history: list[Failure] = []
-        header = self._folder.header()
-        begun = storage_of(self._folder, header, header.id).keys("attempts")
+        begun = self._kept_at.keys("attempts")
         self._attempt = int(begun[-1].rsplit("/", 1)[1]) if begun else 0
         if config["change"]:
             self._take_over(config["change"], config["copy"])
@@ -204,6 +228,8 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
 
     def _again(self, result: WorkerResult) -> WorkerResult | None:
         """Try again where that may help, as a run of its own would; else return how the trial ended."""
+        if result.outcome == "succeeded" and not self._plan.one_disk:
+            result = self._kept_results(result)
         if result.outcome != "failed":
             return result
         said = f"attempt {self._attempt} failed after step {result.step}: {result.cause}: {result.message}"
@@ -220,6 +246,20 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._epochs = self._next_attempt()
         return None
 
+    def _kept_results(self, result: WorkerResult) -> WorkerResult:
+        """Keep model and pictures where they outlive this machine, before anybody hears of them."""
+        try:
+            keep_results(self._folder, self._kept_at)
+        except StokerError as error:
+            cause = error.cause if isinstance(error, StorageError) else Cause.INFRASTRUCTURE
+            return replace(result, outcome="failed", cause=cause, message=f"the model cannot be kept: {error}")
+        return result
+
+    def _tidy(self) -> None:
+        """Remove the folder of a trial that is left, where it is the node's own."""
+        if not self._plan.one_disk and self._header is not None:
+            shutil.rmtree(self._folder.path, ignore_errors=True)
+
     def _news(self) -> News:
         if self._plan.one_disk:
             return News()
@@ -228,8 +268,8 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         return news
 
 
-def _listen(reference: "weakref.ref[TrialActor]") -> None:
+def _listen(reference: "weakref.ref[TrialActor]", every_s: float) -> None:
     while (actor := reference()) is not None:
         actor.listen()
         del actor
-        time.sleep(LISTEN_EVERY_S)
+        time.sleep(every_s)

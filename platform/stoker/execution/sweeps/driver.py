@@ -13,6 +13,7 @@ from stoker.execution.driver import Driver
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.recording import SHORT_PATIENCE_S
 from stoker.execution.requests import Stop
+from stoker.execution.sweeps.afar import Afar
 from stoker.execution.sweeps.pages import TrialPages
 from stoker.execution.sweeps.preparation import Prepared, prepare_sweep
 from stoker.search.search import Search
@@ -27,6 +28,7 @@ from stoker.tracking.run import Progress, State
 from stoker.tracking.trials import SweepFacts, Trial, write_facts
 
 SHOW_EVERY_S = 0.2
+LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,16 @@ class SweepDriver:
     Args:
         driver: of the run that the sweep is.
         room: where it runs.
+        afar: the trials' way home, where they do not see the driver's files.
 
     """
 
-    def __init__(self, driver: Driver, room: Room) -> None:
+    def __init__(self, driver: Driver, room: Room, afar: Afar | None = None) -> None:
         self._folder = driver.folder
         self._requests = driver.requests
         self._driver = driver
         self._room = room
+        self._afar = afar
         self._shown = 0.0
         self._deadline = float("inf")
 
@@ -64,14 +68,20 @@ class SweepDriver:
         known = self._folder.resolved if self._folder.resolved.exists() else self._folder.job
         text = known.read_text(encoding="utf-8")
         job = parse_job(text, str(known)).job
-        gpus = _gpus(job)
-        task = ray.remote(prepare_sweep).options(num_returns=2, num_cpus=0, num_gpus=gpus)
-        prepared_ref, data = task.remote(text, str(self._folder.code), self._room.parallel)
+        self._gpus = gpus = _gpus(job)
+        cpus = 0 if self._room.one_disk else 1  # the driver's own node may have none to compute with
+        task = ray.remote(prepare_sweep).options(num_returns=2, num_cpus=cpus, num_gpus=gpus)
+        together = _together(self._room.parallel * job.resources.workers, self._room.one_disk)
+        prepared_ref, data = task.remote(text, self._folder.code_content(), together)
         from stoker.execution.sweeps.actor import TrialPlan  # Ray Tune loads while the data does
         from stoker.execution.sweeps.schedule import decisions
         from stoker.execution.sweeps.trials import Trials
         from stoker.execution.sweeps.tuning import Tuning
 
+        while not ray.wait([prepared_ref], timeout=LOOK_EVERY_S)[0]:
+            if self._requests.stop() is not None:
+                ray.cancel(prepared_ref, force=True)
+                return WorkerResult("stopped")
         prepared: Prepared = ray.get(prepared_ref)
         if prepared.failure[0]:
             return WorkerResult("failed", Cause(prepared.failure[0]), prepared.failure[1])
@@ -81,10 +91,12 @@ class SweepDriver:
             draft.replace(self._folder.resolved)
         self._job = job = load_job(self._folder.resolved).job
         assert job.sweep is not None
+        if job.resources.timeout:
+            self._requests.limit(time_seconds(job.resources.timeout))
         if job.sweep.time:
             self._deadline = time.monotonic() + time_seconds(job.sweep.time)
         self._search = Search(job, space := read_space(job))
-        self._trials = Trials(self._folder, job, self._search, self._count(job))
+        self._trials = Trials(self._folder, job, self._search, self._count(job), self._afar)
         self._journal = Journal(self._folder.journal)
         first = self._trials.aims[0]
         self._facts = SweepFacts(
@@ -156,17 +168,29 @@ class SweepDriver:
             return WorkerResult("failed", Cause.TIMED_OUT, "no trial came to its end before sweep.time was over")
         reason = "time" if time.monotonic() >= self._deadline else "length"
         facts = {"data": prepared.fingerprint, "end": reason, "best_trial": str(best.number)}
-        from stoker.execution.sweeps.ending import Found, leave, note_of
+        from stoker.execution.sweeps.ending import Found, leave, note_of, with_trace
 
         self._show(last=True)
         self._driver.say(phase="recording in MLflow")
         found = Found(self._trials.all, best, self._trials.aims, self._facts)
-        trouble = leave(self._folder, self._job, found, self._search, self._pages, ray.get(data))
+        if self._afar:
+            self._afar.fetch(best.number)
+        with_trace(lambda: self._draw(best, data))
+        trouble = leave(self._folder, self._job, found, self._search, self._pages)
         if trouble:
             print(trouble, file=sys.stderr)  # noqa: T201 - the run's log
         note = note_of(found, self._folder.path.name, self._driver.recording.page)
         results = {key: value for key, value in best.metrics.items() if "/" in key}
         return WorkerResult("succeeded", message=trouble, metrics=results, facts=facts, note=note)
+
+    def _draw(self, best: Trial, data: "ray.ObjectRef[Any]") -> None:
+        """Let the best trial's results be drawn from its model, as a run of its own leaves them."""
+        if self._afar:
+            self._afar.draw(best.number, self._job, data, self._gpus)
+            return
+        from stoker.execution.sweeps.ending import draw_best
+
+        draw_best(self._folder.trial(best.number), self._job, ray.get(data))
 
     def _show(self, last: bool = False) -> None:
         """Tell people how far the sweep is."""
@@ -189,6 +213,14 @@ class SweepDriver:
         if best is None:
             return {}
         return {aim.name: best.score(aim.name, aim.direction) for aim in self._trials.aims}
+
+
+def _together(workers: int, one_disk: bool) -> int:
+    """Tell how many of so many workers share a machine."""
+    if one_disk:
+        return workers
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    return -(-workers // max(len(nodes), 1))
 
 
 def _gpus(job: Job) -> int:

@@ -30,9 +30,8 @@ class Found:
     facts: SweepFacts
 
 
-def leave(folder: RunFolder, job: Job, found: Found, search: Search, pages: TrialPages, data: SharedDataset) -> str:
-    """Draw, and bring the best trial's model to MLflow; return what did not get through, or nothing."""
-    draw_best(folder.trial(found.best.number), job, data)
+def leave(folder: RunFolder, job: Job, found: Found, search: Search, pages: TrialPages) -> str:
+    """Draw the search, and bring the best trial's model to MLflow; return what did not get through, or nothing."""
     with_trace(lambda: draw_figures(search.study, folder.artifacts, [aim.name for aim in found.aims]))
     trouble = pages.close(PATIENCE_S)
     registered = ""
@@ -49,7 +48,16 @@ def leave(folder: RunFolder, job: Job, found: Found, search: Search, pages: Tria
 
 def draw_best(folder: RunFolder, job: Job, data: SharedDataset) -> None:
     """Draw a trial's results from its model, as a run of its own leaves them."""
-    with_trace(lambda: _draw_best(folder, job, data))
+    from stoker.execution.results import evaluate_all
+    from stoker.inference.model import Model
+    from stoker.training.assembly import Prepared, assemble, prepare
+
+    if (code := str(folder.code)) not in sys.path and folder.code.is_dir():
+        sys.path.insert(0, code)
+    trial = load_job(folder.resolved).job
+    prepared = Prepared(trial, from_shared(data)) if trial.dataset == job.dataset else prepare(trial)
+    assembly = replace(assemble(prepared), objective=Model.load(folder.model).objective)
+    evaluate_all(folder, assembly)
 
 
 def note_of(found: Found, sweep: str, page: Any) -> str:
@@ -68,16 +76,3 @@ def with_trace(step: Any) -> Any:
     except Exception:
         traceback.print_exc()
         return None
-
-
-def _draw_best(folder: RunFolder, job: Job, data: SharedDataset) -> None:
-    from stoker.execution.results import evaluate_all
-    from stoker.inference.model import Model
-    from stoker.training.assembly import Prepared, assemble, prepare
-
-    if (code := str(folder.code)) not in sys.path and folder.code.is_dir():
-        sys.path.insert(0, code)
-    trial = load_job(folder.resolved).job
-    prepared = Prepared(trial, from_shared(data)) if trial.dataset == job.dataset else prepare(trial)
-    assembly = replace(assemble(prepared), objective=Model.load(folder.model).objective)
-    evaluate_all(folder, assembly)

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 
 from stoker.errors import Cause
 from stoker.execution.kept_data import KeptData
@@ -54,12 +55,11 @@ def together(folder: RunFolder, attempt: int, pulse: Pulse, group: WorkerGroup) 
     try:
         while True:
             alive = watching.is_alive()
-            for entry, after in read_journal(folder.journal, position):
+            for report, after in _reports(folder, position):
                 position = after
-                metrics = epoch_metrics(entry)
-                if metrics and entry.epoch > told:
-                    told = entry.epoch
-                    yield Report(entry.epoch, entry.step, metrics | {"seconds": time.monotonic() - began}), False
+                if report.epoch > told:
+                    told = report.epoch
+                    yield replace(report, metrics=report.metrics | {"seconds": time.monotonic() - began}), False
             if not alive:
                 break
             watching.join(LOOK_EVERY_S)
@@ -73,6 +73,12 @@ def together(folder: RunFolder, attempt: int, pulse: Pulse, group: WorkerGroup) 
     return result
 
 
+def known_reports(folder: RunFolder) -> list[Report]:
+    """Tell of the epochs that the journal has from earlier attempts; a driver that was killed may not know of them."""
+    found = {report.epoch: report for report, _ in _reports(folder, 0)}
+    return [found[epoch] for epoch in sorted(found)]
+
+
 class _Watching(threading.Thread):
     """Follows a group's attempt beside the thread that tells of it."""
 
@@ -84,3 +90,10 @@ class _Watching(threading.Thread):
     def run(self) -> None:
         """Follow the attempt to its end."""
         self.result = self._watch.follow()
+
+
+def _reports(folder: RunFolder, position: int) -> Iterator[tuple[Report, int]]:
+    """Read the ends of epochs from a journal, each with the position behind it."""
+    for entry, after in read_journal(folder.journal, position):
+        if metrics := epoch_metrics(entry):
+            yield Report(entry.epoch, entry.step, metrics), after

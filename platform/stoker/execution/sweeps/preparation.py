@@ -2,6 +2,8 @@
 
 import os
 import sys
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,13 @@ class Prepared:
     """Cause and message where the sweep cannot begin."""
 
 
-def prepare_sweep(job_text: str, code: str, parallel: int) -> tuple[Prepared, Any]:
+def prepare_sweep(job_text: str, code: Mapping[str, bytes], together: int) -> tuple[Prepared, Any]:
     """Load the data of a sweep's job, and choose; runs in a process of its own, as a task of Ray.
 
     Args:
         job_text: the checked file.
-        code: the folder of the user's own modules, which all processes see.
-        parallel: how many trials will train at once on this machine.
+        code: the user's own modules, by path.
+        together: how many workers will train at once on this machine.
 
     Returns:
         What was chosen, and the data for the object store; None for the data of a sweep that cannot begin.
@@ -37,15 +39,20 @@ def prepare_sweep(job_text: str, code: str, parallel: int) -> tuple[Prepared, An
     from stoker.execution.causes import failure
     from stoker.execution.pulse import Pulse
 
-    try:
-        return _prepare(job_text, code, parallel)
-    except Exception as error:  # each has a cause
-        result = failure(error, Path(code), Pulse())
-        print(result.details, file=sys.stderr)  # noqa: T201 - the run's log
-        return Prepared("", "", "", (result.cause, result.message)), None
+    with tempfile.TemporaryDirectory() as place:
+        for name, content in code.items():
+            path = Path(place) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        try:
+            return _prepare(job_text, place, together)
+        except Exception as error:  # each has a cause
+            result = failure(error, Path(place), Pulse())
+            print(result.details, file=sys.stderr)  # noqa: T201 - the run's log
+            return Prepared("", "", "", (result.cause, result.message)), None
 
 
-def _prepare(job_text: str, code: str, parallel: int) -> tuple[Prepared, Any]:
+def _prepare(job_text: str, code: str, together: int) -> tuple[Prepared, Any]:
     import ray
 
     from stoker.execution.sweeps.sharing import to_shared
@@ -59,9 +66,8 @@ def _prepare(job_text: str, code: str, parallel: int) -> tuple[Prepared, Any]:
     load_secret_files()
     job = parse_job(job_text, "job.yaml").job
     os.environ.update(job.environment.env)
-    if code not in sys.path:
-        sys.path.insert(0, code)
-    cpus = job.resources.cpus or max(1, machine_cpus() // (parallel * job.resources.workers))
+    sys.path.insert(0, code)
+    cpus = job.resources.cpus or max(1, machine_cpus() // together)
     prepare_process(cpus)
     if job.training.checkpoint.best is None and (best := best_metric(job)):
         checkpoint = job.training.checkpoint.model_copy(update={"best": best})

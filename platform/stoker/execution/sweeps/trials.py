@@ -12,10 +12,10 @@ from typing import Any
 
 from stoker.errors import CAUSES, Cause, StokerError
 from stoker.execution.durable import storage_of
-from stoker.execution.mirror import take_news
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.resolved import change_resolved
 from stoker.execution.sweeps.actor import Told
+from stoker.execution.sweeps.afar import RECORD, Afar
 from stoker.execution.sweeps.copies import COPIES, copies_of
 from stoker.search.search import Search
 from stoker.spec.goals import aims
@@ -23,11 +23,12 @@ from stoker.spec.job import Job
 from stoker.spec.loading import dump_job
 from stoker.spec.point import point_job
 from stoker.storage import remove
-from stoker.tracking.journal import epoch_metrics, read_journal
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunStatus, State
 from stoker.tracking.trials import Ledger, Report, Trial, best_of, entries, ranked, trial_id
 
+ASKED = "somebody has asked for it"
+"""Message of a trial that was cancelled on its own: it stays so when its sweep goes on."""
 WORST = 1e30
 """What a scheduler hears in place of a value that is not finite."""
 
@@ -40,10 +41,13 @@ class Trials:
         job: its job, with every default.
         search: which point comes next.
         count: how many trials there will be at most; None where only time ends the sweep.
+        afar: the trials' way home, where they do not see the driver's files.
 
     """
 
-    def __init__(self, folder: RunFolder, job: Job, search: Search, count: int | None) -> None:
+    def __init__(
+        self, folder: RunFolder, job: Job, search: Search, count: int | None, afar: Afar | None = None
+    ) -> None:
         assert job.sweep is not None
         self._folder = folder
         self._header = folder.header()
@@ -52,6 +56,7 @@ class Trials:
         self._count = count
         self.aims = aims(job)
         self._keep = job.sweep.keep
+        self._afar = afar
         self._ledger = Ledger(folder.ledger)
         self._pages: dict[int, tuple[str, str]] = {}
         """MLflow's ids of the trials, and where their pages are."""
@@ -60,6 +65,8 @@ class Trials:
         """Of which model and checkpoints are deleted."""
         self._reopen()
         self._replay()
+        if afar:
+            afar.recall([trial.number for trial in self.ended])
         self._waiting = [trial.number for trial in self.all if not trial.state.final]
         """Trials that an earlier driver has left in mid-run."""
         self._next = len(self._ledger.trials)
@@ -116,34 +123,24 @@ class Trials:
         self._make(number, point.values)
         return number
 
+    def secure(self) -> bool:
+        """Let what was chosen and has ended by now outlive this machine; False where that must be tried again."""
+        return self._afar is None or self._afar.secure()
+
+    def put_back(self, number: int) -> None:
+        """Let a trial that was chosen be the next one again."""
+        self._waiting.insert(0, number)
+
     def tell(self, number: int, told: Told) -> list[tuple[int, float]]:
         """Take in what a trial tells; return the epochs that are new, with their scores."""
-        folder = self._folder.trial(number)
-        take_news(folder, told.news)
+        if self._afar:
+            self._afar.take(number, told.news)
         new = []
-        untold = self._untold(number, told)
-        for report in [*untold, *told.reports]:
+        for report in told.reports:
             if self._ledger.report(number, report.epoch, report.step, report.metrics):
                 self._tell_epoch(number, report)
                 new.append((report.epoch, self.score(report)))
         return new
-
-    def _untold(self, number: int, told: Told) -> list[Report]:
-        """Read in a trial's journal what it did before, but could not tell before its process or the driver died."""
-        trial = self._ledger.trials[number]
-        known, costs = trial.epoch, trial.last
-        end = math.inf if told.result and told.result.outcome == "succeeded" else 0.0
-        if told.reports:
-            end, costs = float(told.reports[0].epoch), told.reports[0].metrics
-        if end <= known + 1:
-            return []
-        found: dict[int, tuple[int, dict[str, float]]] = {}
-        for entry, _ in read_journal(self._folder.trial(number).journal):
-            metrics = epoch_metrics(entry)
-            if metrics and known < entry.epoch < end:
-                found.setdefault(entry.epoch, (entry.step, metrics))
-        costs = {key: value for key, value in costs.items() if "/" not in key}
-        return [Report(epoch, step, metrics | costs) for epoch, (step, metrics) in sorted(found.items())]
 
     def change(self, number: int, picks: Mapping[str, Any], values: dict[str, Any], source: int, copy: str) -> None:
         """Let a trial go on from a copy of another's checkpoint, with other values."""
@@ -166,7 +163,7 @@ class Trials:
         elif result.outcome == "failed":
             self._close(number, State.FAILED, {}, result.cause, result.message)
         elif self._folder.trial(number).cancel_request.exists():
-            self._close(number, State.CANCELLED, {})
+            self._close(number, State.CANCELLED, {}, message=ASKED)
         # else it rests at a checkpoint
 
     def announce(self, number: int, mlflow_run: str, page: str) -> None:
@@ -211,24 +208,10 @@ class Trials:
         self._ledger.end(number, state, metrics, cause, message)
         trial = self._ledger.trials[number]
         self._tell_search(trial)
-        code = CAUSES[Cause(cause)].exit_code if cause else int(state is State.CANCELLED)
-        self._say(
-            number,
-            RunStatus(
-                state,
-                phase="",
-                cause=cause,
-                message=message,
-                metrics={key: value for key, value in metrics.items() if "/" in key},
-                started=trial.began,
-                ended=trial.ended,
-                exit_code=code,
-                attempt=1,
-                checkpoint_epoch=trial.epoch if state is State.SUCCEEDED else 0,
-                checkpoint_step=trial.reports[-1].step if state is State.SUCCEEDED and trial.reports else 0,
-            ),
-        )
-        if state.final:
+        self._say(number, _status_of(trial))
+        if self._afar:
+            self._afar.end(number)
+        if self.secure():  # else it is tidied at the next end
             self._tidy()
 
     def _say(self, number: int, status: RunStatus) -> None:
@@ -265,6 +248,8 @@ class Trials:
                     self._tell_epoch(number, report)
                 case "end" if number not in open_again:
                     self._tell_search(self._ledger.trials[number])
+                    if not self._folder.trial(number).status().state.final:  # its folder is a new one
+                        self._say(number, _status_of(self._ledger.trials[number]))
         for number in sorted(open_again):
             if self._ledger.trials[number].changes:
                 self._write_values(number, self._ledger.trials[number].values)
@@ -275,6 +260,7 @@ class Trials:
         failed = len(self.failures) >= self._job.sweep.failures
         for trial in self.all:
             own = self._folder.trial(trial.number).cancel_request.exists()
+            own = own or trial.message == ASKED
             if (failed and trial.state is State.FAILED) or (trial.state is State.CANCELLED and not own):
                 self._ledger.reopen(trial.number)
                 self._say(trial.number, RunStatus(State.RUNNING, phase=""))
@@ -326,7 +312,7 @@ class Trials:
             shutil.rmtree(folder.model, ignore_errors=True)
             with suppress(StokerError, OSError):  # what stays costs space only
                 storage = storage_of(folder, self._header, folder.path.name)
-                for key in {key.split("/")[0] for key in storage.keys("")}:
+                for key in {key.split("/")[0] for key in storage.keys("")} - set(RECORD if self._afar else ()):
                     remove(storage, key)
                 shutil.rmtree(folder.checkpoints, ignore_errors=True)
             self._gone.add(number)
@@ -347,3 +333,21 @@ class Trials:
         ours = [sign * one.score(aim.name, aim.direction) for sign, aim in zip(signs, self.aims, strict=True)]
         theirs = [sign * other.score(aim.name, aim.direction) for sign, aim in zip(signs, self.aims, strict=True)]
         return all(a <= b for a, b in zip(ours, theirs, strict=True)) and ours != theirs
+
+
+def _status_of(trial: Trial) -> RunStatus:
+    """Say how a trial has ended, as a run of its own does."""
+    succeeded = trial.state is State.SUCCEEDED
+    return RunStatus(
+        trial.state,
+        phase="",
+        cause=trial.cause,
+        message=trial.message,
+        metrics={key: value for key, value in trial.metrics.items() if "/" in key},
+        started=trial.began,
+        ended=trial.ended,
+        exit_code=CAUSES[Cause(trial.cause)].exit_code if trial.cause else int(trial.state is State.CANCELLED),
+        attempt=1,
+        checkpoint_epoch=trial.epoch if succeeded else 0,
+        checkpoint_step=trial.reports[-1].step if succeeded and trial.reports else 0,
+    )

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from stoker.execution.sweeps.exchange import Exchange, Meetings
 from stoker.execution.sweeps.population import Population
 from stoker.execution.sweeps.schedule import Telling, build_exchange, build_scheduler
 from stoker.execution.sweeps.trials import Trials
+from stoker.execution.sweeps.word import Word
 from stoker.spec.job import Job
 from stoker.spec.section import span_epochs
 from stoker.spec.space_reading import read_space
@@ -39,12 +41,16 @@ os.environ.update(
 
 from ray import ObjectRef, tune
 from ray.tune import Callback, PlacementGroupFactory, Stopper
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+ENV_VARS_TO_PROPAGATE.difference_update({name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")})
+"""Each process has its credentials already; Tune would write them into descriptions that all who reach Ray can read."""
 logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it misses the files that it did not write
 
+ASK_EVERY_S = 0.5
 STOPPING_S = 300.0
 """Trials that were asked to stop have so long to save a checkpoint; one of them may be in a long evaluation."""
 
@@ -97,6 +103,9 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         if isinstance(self._settings, (Pbt, Pb2)):
             self._population = Population(job, read_space(job), logarithms=isinstance(self._settings, Pb2))
         self._stop_deadline = math.inf
+        self._word: Word | None = None
+        """To trials that do not see the driver's files."""
+        self._asked = 0.0
         self._kills = memory_kills()
         self._stop_file = folder.path / "trials" / STOP_FILE
         self.stopped = False
@@ -119,7 +128,8 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._stop_file.unlink(missing_ok=True)
         self._one_disk = plan.one_disk
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._parallel)
-        worker: dict[str, float] = {"CPU": 1, **({"GPU": plan.gpus} if plan.gpus else {})}
+        cpus = 1 if plan.one_disk else self._job.resources.cpus or 1  # a Ray of our own has one for each worker
+        worker: dict[str, float] = {"CPU": cpus, **({"GPU": plan.gpus} if plan.gpus else {})}
         bundles = [worker] if plan.workers == 1 else [{}, *[worker] * plan.workers]
         trainable = tune.with_resources(
             tune.with_parameters(TrialActor, plan=plan, data=[data]), PlacementGroupFactory(bundles)
@@ -133,7 +143,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
             self._refresh,
             self._parallel if self._together else 0,
         )
-        tune.Tuner(
+        tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=_Points(self), scheduler=scheduler, num_samples=-1, reuse_actors=True
@@ -147,7 +157,9 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
                 failure_config=tune.FailureConfig(max_failures=self._job.resources.retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
-        ).fit()
+        )
+        with nullcontext() if plan.one_disk else Word(self._folder.path.name) as self._word:
+            tuner.fit()
         self._stop_file.unlink(missing_ok=True)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -161,6 +173,9 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
             if self._together and self._live:
                 return None  # after the last one Tune keeps no processes, not even for trials that wait
             return str(Searcher.FINISHED)
+        if not self._trials.secure():  # its checkpoints must not outlive what is known of it
+            self._trials.put_back(number)
+            return None
         self._numbers[trial_id] = number
         self._live.add(trial_id)
         self._changed()
@@ -191,7 +206,13 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
 
     def stop_all(self) -> bool:
         """Tell Tune whether all is to end at once: those that were asked to stop have, or have had their time."""
-        return self._stopping() and (not self._count(TuneTrial.RUNNING) or time.monotonic() > self._stop_deadline)
+        stopping = self._stopping()
+        if self._word is not None and time.monotonic() >= self._asked + ASK_EVERY_S:
+            self._asked = time.monotonic()
+            numbers = [self._numbers[trial] for trial in self._begun]
+            cancelled = [number for number in numbers if self._folder.trial(number).cancel_request.exists()]
+            self._word.ask(stopping, cancelled)
+        return stopping and (not self._count(TuneTrial.RUNNING) or time.monotonic() > self._stop_deadline)
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Hear that a trial has a process."""
