@@ -57,9 +57,11 @@ class Trial:
     """By path in the job; where they have changed, the last ones."""
     state: State = State.RUNNING
     reports: tuple[Report, ...] = ()
-    line: tuple[Report, ...] = ()
-    """What its weights have reached: those of another trial up to where it took them over, its own from there on."""
     changes: tuple[Change, ...] = ()
+    taken: tuple[Report, ...] = ()
+    """What the weights had reached that it took over last."""
+    left: int = 0
+    """How many of its own reports are of weights that it has left for those."""
     metrics: dict[str, float] = field(default_factory=dict)
     """At the end: those of its best weights, of every part."""
     cause: str = ""
@@ -77,6 +79,11 @@ class Trial:
     def last(self) -> dict[str, float]:
         """The metrics of the last epoch."""
         return self.reports[-1].metrics if self.reports else {}
+
+    @property
+    def line(self) -> tuple[Report, ...]:
+        """What its weights have reached, first as another trial's."""
+        return (*self.taken, *self.reports[self.left :])
 
     def score(self, metric: str, direction: str) -> float:
         """Return the best value that its weights have reached; NaN without one, and what is not finite never is it."""
@@ -256,16 +263,16 @@ def _take(trials: dict[int, Trial], entry: Mapping[str, Any]) -> None:
             trials[number] = Trial(number, entry["picks"], entry["values"], began=time)
         case "report":
             report = Report(entry["epoch"], entry["step"], entry["metrics"])
-            before = trials[number]
-            trials[number] = replace(before, reports=(*before.reports, report), line=(*before.line, report))
+            trials[number] = replace(trials[number], reports=(*trials[number].reports, report))
         case "values":
             before, source = trials[number], entry["source"]
             trials[number] = replace(
                 before,
                 picks=entry["picks"],
                 values=entry["values"],
-                line=trials[source].line,
                 changes=(*before.changes, Change(before.epoch, source, entry["copy"], entry["values"])),
+                taken=trials[source].line,
+                left=len(before.reports),
             )
         case "reopen":
             trials[number] = replace(trials[number], state=State.RUNNING, cause="", message="", ended=0.0)

@@ -23,7 +23,6 @@ from stoker.spec.job import Job
 from stoker.spec.loading import dump_job
 from stoker.spec.point import point_job
 from stoker.storage import remove
-from stoker.tracking.journal import epoch_metrics, read_journal
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunStatus, State
 from stoker.tracking.trials import Ledger, Report, Trial, best_of, entries, ranked, trial_id
@@ -137,29 +136,11 @@ class Trials:
         if self._afar:
             self._afar.take(number, told.news)
         new = []
-        untold = self._untold(number, told)
-        for report in [*untold, *told.reports]:
+        for report in told.reports:
             if self._ledger.report(number, report.epoch, report.step, report.metrics):
                 self._tell_epoch(number, report)
                 new.append((report.epoch, self.score(report)))
         return new
-
-    def _untold(self, number: int, told: Told) -> list[Report]:
-        """Read in a trial's journal what it did before, but could not tell before its process or the driver died."""
-        trial = self._ledger.trials[number]
-        known, costs = trial.epoch, trial.last
-        end = math.inf if told.result and told.result.outcome == "succeeded" else 0.0
-        if told.reports:
-            end, costs = float(told.reports[0].epoch), told.reports[0].metrics
-        if end <= known + 1:
-            return []
-        found: dict[int, tuple[int, dict[str, float]]] = {}
-        for entry, _ in read_journal(self._folder.trial(number).journal):
-            metrics = epoch_metrics(entry)
-            if metrics and known < entry.epoch < end:
-                found.setdefault(entry.epoch, (entry.step, metrics))
-        costs = {key: value for key, value in costs.items() if "/" not in key}
-        return [Report(epoch, step, metrics | costs) for epoch, (step, metrics) in sorted(found.items())]
 
     def change(self, number: int, picks: Mapping[str, Any], values: dict[str, Any], source: int, copy: str) -> None:
         """Let a trial go on from a copy of another's checkpoint, with other values."""
