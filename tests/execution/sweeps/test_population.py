@@ -198,6 +198,7 @@ def test_hyperband_lets_trials_rest_and_go_on_where_they_were(driven):
     assert min(first, key=lambda number: first[number]) in pruned
 
 
+@pytest.mark.slow
 def test_the_worst_goes_on_from_the_best_with_values_of_its_own(driven):
     run = driven(parse(PBT))
     assert run.drive() == 0
