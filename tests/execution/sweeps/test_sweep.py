@@ -124,18 +124,27 @@ def test_a_cancelled_trial_ends_alone(sweep):
 
 
 WILD = """
-    training.optimizer: [{type: sgd, lr: 1e30}, {type: adamw, lr: 1e-2}]
+name: wild
+task: tabular-regression
+dataset: diabetes
+architecture: {family: mlp, hidden: [32]}
+training: {epochs: 3, batch_size: 64, precision: fp32}
+tracking: none
+resources: {cpus: 1}
+sweep:
+  search: grid
+  space:
+    training.optimizer: [{type: sgd, lr: 1000}, {type: adamw, lr: 1e-2}]
 """
 
 
 def test_failing_trials_are_recorded_and_too_many_of_them_end_the_sweep(sweep):
-    text = JOB[: JOB.index("    training.optimizer.lr")].rstrip("\n") + WILD
-    run = sweep(make(text, "sweep.trials=2", "sweep.search=grid"))
+    run = sweep(make(WILD))
     assert run.drive() == 0
     states = Counter(trial.state for trial in run.trials)
     assert states == {State.FAILED: 1, State.SUCCEEDED: 1}
     assert {trial.cause for trial in run.trials if trial.state is State.FAILED} == {"NON_FINITE"}
-    worse = sweep(make(text, "sweep.trials=2", "sweep.search=grid", "sweep.failures=1", "sweep.parallel=1"), "worse")
+    worse = sweep(make(WILD, "sweep.failures=1", "sweep.parallel=1"), "worse")
     assert worse.drive() == 1
     status = worse.folder.status()
     assert status.cause == "NON_FINITE"
