@@ -256,6 +256,14 @@ def test_limits_budget_and_monitor_are_there_when_wanted(render):
     assert not of(render(MANY), "PersistentVolumeClaim", "team-mlflow")
 
 
+def test_a_server_may_get_its_volume_back(render):
+    # What the API server filled into `rollingUpdate` would stay behind, and Recreate does not bear it: it is the
+    # chart's own, so that it goes with the values.
+    (many,), (one,) = of(render(MANY), "Deployment"), of(render({}), "Deployment")
+    assert set(many["spec"]["strategy"]) == {"type", "rollingUpdate"}
+    assert one["spec"]["strategy"] == {"type": "Recreate"}
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

@@ -180,7 +180,7 @@ class Trials:
         )
         epochs = 10 if state is State.SUCCEEDED else 1 + number % 4
         for epoch in range(1, epochs + 1):
-            self.report(number, epoch, accuracy_val=accuracy * epoch / epochs, loss_train=1 / epoch)
+            self.report(number, epoch, accuracy_val=accuracy * (epoch / epochs), loss_train=1 / epoch)
         if state.final:
             results = {"accuracy_val": accuracy, "accuracy_test": accuracy - 0.01, "loss_val": 1 - accuracy}
             self.end(number, state, cause, message, **(results if state is State.SUCCEEDED else {}))

@@ -117,3 +117,98 @@ def test_extend_refuses_what_still_goes_on(starting, iris, drive, capsys):
 def test_extend_wants_epochs(epochs, starting, iris):
     iris(RunStatus(State.SUCCEEDED))
     assert starting("extend", "iris", "--epochs", epochs) == 2
+
+
+@pytest.mark.parametrize("options", [[], ["--epochs", "1", "--trials", "1"]])
+def test_extend_wants_either_epochs_or_trials(options, starting, iris, capsys):
+    iris(RunStatus(State.SUCCEEDED))
+    assert starting("extend", "iris", *options) == 2
+    assert "either --epochs N trains a run further, or --trials N" in capsys.readouterr().err
+
+
+@pytest.fixture
+def sweep(make_sweep):
+    """A sweep that has succeeded, with a trial that has, too, and one that has not."""
+    made = make_sweep("iris-00000001", RunStatus(State.SUCCEEDED, attempt=1), trials=2, job=IRIS)
+    made.trial(0, State.SUCCEEDED, 0.9)
+    made.trial(1, State.PRUNED, 0.5)
+    return made
+
+
+def test_a_finished_sweep_goes_on_with_more_trials(sweep, starting, until, capsys):
+    folder = sweep.folder
+    for more, added in ((20, 20), (5, 25)):
+        (folder.path / "finish").touch()
+        assert starting("extend", "iris", "--trials", more) == 0
+        assert f"run iris-00000001 goes on with {more} more trials\n" in capsys.readouterr().out
+        assert folder.more_trials() == added
+        until(lambda: not folder.driver_lives(), "the driver to go")
+    assert folder.status().attempt == 3
+
+
+def test_what_still_goes_on_gets_no_more_trials(sweep, starting, capsys):
+    assert starting("extend", "iris", "--trials", "20", "-d") == 0
+    assert starting("extend", "iris", "--trials", "20", "-d") == 3
+    assert "it can be extended once it has succeeded" in capsys.readouterr().err
+    assert sweep.folder.more_trials() == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["iris", "--epochs", "4"], 2, "`stoker extend iris-00000001.best --epochs 4` trains its best one further"),
+        (["iris.0", "--trials", "4"], 2, "iris-00000001.0 is no sweep: --epochs N trains it further"),
+        (["iris", "--trials", "4", "--set", "seed=1"], 2, "--set cannot change a sweep that goes on"),
+        (["iris.1", "--epochs", "4"], 3, "`stoker submit run:iris-00000001.1` trains it from its beginning"),
+        (["iris.0", "--epochs", "4"], 3, "iris-00000001.0 has no checkpoint any more"),
+    ],
+)
+def test_what_cannot_be_extended_is_refused_with_what_can(arguments, code, said, sweep, starting, capsys):
+    assert starting("extend", *arguments) == code
+    assert said in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_sweep_that_a_time_alone_ends_gets_no_more_trials(make_sweep, starting, capsys):
+    make_sweep("iris-00000001", RunStatus(State.SUCCEEDED), trials=None)
+    assert starting("extend", "iris", "--trials", "4") == 3
+    assert "a time alone ends it" in capsys.readouterr().err
+
+
+def test_a_trial_is_trained_further_as_a_run_of_its_own(sweep, starting, home):
+    trial = sweep.folder.trial(0)
+    trial.checkpoints.mkdir()
+    (trial.checkpoints / "step-1").touch()
+    assert starting("extend", "iris.best", "--epochs", "4", "--detach") == 0
+    (new,) = (RunFolder(path) for path in home.glob("runs/*") if path != sweep.folder.path)
+    assert (new.header().extends, load_job(new.job).job.training.epochs) == ("iris-00000001.0", 4)
+    assert new.beside(new.header().extends).path == trial.path
+
+
+def test_a_trial_is_submitted_again_as_a_run_of_its_own_with_the_code_of_its_sweep(sweep, starting, home):
+    sweep.folder.code.mkdir()
+    (sweep.folder.code / "mine.py").write_text("")
+    sweep.folder.trial(1).resolved.write_text(IRIS.replace("0.01", "0.5") + "environment: {code: .}\n")
+    assert starting("submit", "run:iris.1", "-d", "-o", "json") == 0
+    (new,) = (RunFolder(path) for path in home.glob("runs/*") if path != sweep.folder.path)
+    assert load_job(new.job).job.training.optimizer.lr == 0.5
+    assert [path.name for path in new.code.iterdir()] == ["mine.py"]
+
+
+def test_weights_of_a_sweep_are_those_of_its_best_trial(sweep, starting, home):
+    sweep.folder.trial(0).model.mkdir()
+    assert starting("submit", "run:iris.0", "--set", "training.start_from=run:iris", "-d", "-o", "json") == 0
+    (new,) = (RunFolder(path) for path in home.glob("runs/*") if path != sweep.folder.path)
+    assert load_job(new.job).job.training.start_from == "run:iris-00000001.0"
+
+
+def test_resume_tells_how_far_a_sweep_is(make_sweep, starting, capsys):
+    sweep = make_sweep("iris-00000001", STOOD, trials=4, job=IRIS)
+    sweep.trial(0, State.SUCCEEDED, 0.9)
+    assert starting("resume", "iris", "-d") == 0
+    said = "run iris-00000001 was PAUSED; it goes on: 1/4 trials have ended"
+    assert capsys.readouterr().out.splitlines()[0] == said
+
+
+def test_resume_refuses_a_sweep_that_has_succeeded(sweep, starting, capsys):
+    assert starting("resume", "iris") == 3
+    assert "`stoker extend iris-00000001 --trials N` gives it more trials" in capsys.readouterr().err

@@ -81,3 +81,42 @@ def test_a_rest_shows_the_checkpoint_and_how_to_go_on(stoker, make_run, capsys):
         "  stoker resume digits-00000001  go on from the checkpoint",
         "  stoker cancel digits-00000001  end it for good",
     ]
+
+
+@pytest.mark.parametrize("command", ["cancel", "kill"])
+def test_one_trial_is_asked_to_end_and_its_driver_hears_no_signal(command, stoker, make_sweep, drive, capsys):
+    sweep = make_sweep()
+    driver = drive(sweep.folder)
+    sweep.trial(0, State.RUNNING, 0.5)
+    assert stoker(command, "digits.0") == 0
+    asked = "asked digits-00000001.0 to end; `stoker wait digits-00000001.0` returns when it has\n"
+    assert capsys.readouterr().out == asked
+    assert sweep.folder.trial(0).cancel_request.exists()
+    assert not sweep.folder.cancel_request.exists()
+    driver.tell(log="still here")
+    assert sweep.folder.record().state is State.RUNNING
+
+
+def test_a_trial_of_a_sweep_at_rest_ends_when_it_goes_on(stoker, make_sweep):
+    sweep = make_sweep(status=RESTING)
+    sweep.trial(0, State.RUNNING, 0.5)
+    assert stoker("cancel", "digits.0") == 0
+    assert sweep.folder.trial(0).cancel_request.exists()
+    assert sweep.folder.status() == RESTING
+
+
+def test_cancel_refuses_a_trial_that_has_ended(stoker, make_sweep, capsys):
+    make_sweep().trial(0, State.PRUNED, 0.5)
+    assert stoker("cancel", "digits.0") == 3
+    assert capsys.readouterr().err == "error: digits-00000001.0 is PRUNED: nothing to cancel\n"
+
+
+@pytest.mark.parametrize("command", ["pause", "resume"])
+def test_a_trial_rests_and_goes_on_with_its_sweep_alone(command, stoker, make_sweep, drive, capsys):
+    sweep = make_sweep()
+    drive(sweep.folder)
+    sweep.trial(0, State.RUNNING, 0.5)
+    assert stoker(command, "digits.0") == 3
+    why = "is a trial, which rests and goes on with its whole sweep"
+    assert capsys.readouterr().err == f"error: digits-00000001.0 {why}: `stoker {command} digits-00000001`\n"
+    assert not sweep.folder.trial(0).pause_request.exists()

@@ -34,7 +34,7 @@ def heavy_imports(*arguments: str, heavy: tuple[str, ...] = HEAVY) -> str:
     "command",
     [
         *(["--help"], ["ls"], ["ls", "-o", "json"], ["status", "x"], ["logs", "x"], ["wait", "x"]),
-        *(["pause", "x"], ["cancel", "x"], ["resume", "x"]),
+        *(["pause", "x"], ["cancel", "x"], ["resume", "x"], ["trials", "x"], ["status", "x.best"]),
     ],
 )
 def test_daily_commands_import_nothing_heavy(command, home):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stoker.cli.tables import fields_text, print_json, table_text
-from stoker.cli.words import age_text, duration_text, number_text, parse_seconds
+from stoker.cli.words import age_text, duration_text, number_text, parse_seconds, shortened, value_text
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,18 @@ def test_empty_fields_are_left_out(monkeypatch):
 def test_json_is_what_every_reader_takes(capsys):
     print_json({"a": [float("inf"), 1.5], "b": ("é", float("nan"))})
     assert json.loads(capsys.readouterr().out) == {"a": [None, 1.5], "b": ["é", None]}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((3e-4, "3e-4"), (1.234e-5, "1.23e-5"), (0.001, "0.001"), (0.5, "0.5"), (0.0, "0"), (-2e-4, "-2e-4")),
+        *((64, "64"), (2e5, "2e5"), ("adamw", "adamw"), (True, "true"), (None, "null"), ([128, 64], "[128,64]")),
+    ],
+)
+def test_values_of_a_job_are_brief(value, text):
+    assert value_text(value) == text
+
+
+def test_what_is_too_wide_is_cut():
+    assert (shortened("accuracy", 8), shortened("accuracy", 5)) == ("accuracy", "accu\u2026")

@@ -54,12 +54,44 @@ def test_a_driver_that_was_lost_leaves_the_word_to_kuberay(reason, cause):
     assert (status.attempt, status.checkpoint_step, status.exit_code) == (2, 40, 1)
 
 
-def pod(waiting=None, unscheduled=None):
+NO_INDEX = """runtime_env setup failed: Failed to set up runtime environment.
+[Node 10.244.0.28] Traceback (most recent call last):
+ray._private.runtime_env.utils.SubprocessCalledProcessError: Run cmd[9] failed with the following details.
+    WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by \
+'NewConnectionError('<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f851ce5a8d0>: Failed to establish a \
+new connection: [Errno -2] Name or service not known')': /simple/einops/
+    ERROR: Could not find a version that satisfies the requirement einops (from versions: none)
+    ERROR: No matching distribution found for einops
+"""
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (NO_INDEX, "its nodes do not reach the index of Python packages (Name or service not known); name an image"),
+        (NO_INDEX.replace("connection broken", "a while"), "No matching distribution found for einops"),
+    ],
+)
+def test_packages_that_cannot_be_installed_are_told_without_the_traceback(message, words):
+    rayjob = {"jobDeploymentStatus": "Failed", "reason": "AppFailed", "message": message}
+    status = run_status(rayjob, RunStatus(), spoke=False)
+    assert status.cause is Cause.INTERNAL
+    assert status.message.startswith(f"its packages could not be installed: {words}")
+    assert "Traceback" not in status.message
+
+
+def test_a_job_that_waits_for_its_packages_says_so():
+    waiting = {"jobDeploymentStatus": "Running", "jobStatus": "PENDING"}
+    assert run_status(waiting, RunStatus(), spoke=False).phase == "getting its packages"
+
+
+def pod(waiting=None, unscheduled=None, name="digits-head"):
     state = SimpleNamespace(waiting=SimpleNamespace(reason=waiting, message="back-off") if waiting else None)
     statuses = [SimpleNamespace(state=state, image="stoker:1")]
-    conditions = [SimpleNamespace(type="PodScheduled", status="False", message=unscheduled)] if unscheduled else []
+    scheduled = "False" if unscheduled else "True"
+    conditions = [SimpleNamespace(type="PodScheduled", status=scheduled, message=unscheduled)]
     status = SimpleNamespace(init_container_statuses=None, container_statuses=statuses, conditions=conditions)
-    return SimpleNamespace(metadata=SimpleNamespace(name="digits-head"), status=status)
+    return SimpleNamespace(metadata=SimpleNamespace(name=name), status=status)
 
 
 def event(reason, message, at, kind="Warning"):
@@ -83,6 +115,12 @@ def test_a_pod_without_a_place_is_told():
     assert told == (
         "digits-head has no place: 0/1 nodes are available: 1 Insufficient cpu.; lower resources, or wait for room"
     )
+
+
+def test_what_was_said_of_a_pod_before_it_got_its_place_is_no_reason():
+    said = [event("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.", 1)]
+    assert why_it_waits([pod(name="digits-worker")], said) == ""
+    assert why_it_waits([pod()], said).startswith("digits-worker: 0/1 nodes are available")
 
 
 def kueue(**conditions):

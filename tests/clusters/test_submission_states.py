@@ -89,6 +89,12 @@ def test_a_cluster_without_stoker_is_told_as_that():
     assert derived.message.endswith("No module named stoker; the cluster's image must hold this version of Stoker")
 
 
+def test_packages_that_cannot_be_installed_are_told_in_pips_words():
+    message = "runtime_env setup failed\n  ERROR: No matching distribution found for einops\n  [notice] new pip\n"
+    derived = run_status(job("FAILED", error_type="RUNTIME_ENV_SETUP_FAILURE", message=message), BEGUN)
+    assert derived.message.endswith("could not be laid out: No matching distribution found for einops")
+
+
 def test_progress_is_what_the_driver_says():
     said = Progress("training", epoch=2, epochs=3)
     assert progress_of({"metadata": {PROGRESS: json.dumps({**asdict(said), "of_a_newer_version": 1})}}) == said

@@ -240,6 +240,14 @@ def test_schedulers_that_exchange_trials_need_one_worker_and_a_known_length(kind
     ]
 
 
+@pytest.mark.parametrize("size", ["trials: 1", "time: 2 h"])
+def test_a_population_has_a_size(size: str):
+    place = "5:17" if size == "trials: 1" else "5:1"
+    assert mistakes(f"{HEAD}sweep: {{{size}, scheduler: pbt, space: {LR}}}\n") == [
+        f"{place} pbt lets so many trials go on from each other; use 2 or more (example: trials: 8)"
+    ]
+
+
 @pytest.mark.parametrize("given", ["training.optimizer.lr=0.1", "training.optimizer={type: sgd}"])
 def test_what_is_searched_cannot_be_given_on_the_command_line(given: str):
     head = HEAD.replace("epochs: 4", "optimizer: adamw")

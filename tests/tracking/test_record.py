@@ -192,3 +192,19 @@ def test_a_driver_waits_for_those_who_only_ask(tmp_path):
         over.set()
         for thread in asking:
             thread.join()
+
+
+def test_another_run_and_another_runs_trial_are_found_beside_a_run(tmp_path):
+    run, trial = RunFolder(tmp_path / "iris-1"), RunFolder(tmp_path / "iris-1").trial(3)
+    for folder in (run, trial):
+        assert folder.beside("iris-1").path == run.path
+        assert folder.beside("wine-2").path == tmp_path / "wine-2"
+        assert folder.beside("iris-1.3").path == trial.path
+        assert folder.beside("wine-2.0").path == tmp_path / "wine-2" / "trials" / "wine-2.0"
+
+
+def test_more_trials_are_counted_from_nothing(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.more_trials() == 0
+    folder.write_more_trials(20)
+    assert folder.more_trials() == 20

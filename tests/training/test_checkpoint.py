@@ -5,9 +5,10 @@ from itertools import islice
 from typing import Any
 
 import pytest
+import torch
 
 from stoker.errors import Cause, TrainingFailed
-from stoker.storage import MANIFEST, open_storage
+from stoker.storage import MANIFEST, committed, open_storage
 from stoker.training.assembly import assemble, prepare
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.checkpoint import Checkpoints
@@ -199,3 +200,53 @@ def test_a_finished_run_is_trained_on_from_its_last_weights_with_its_schedule_be
     more = list(train("s", again))
     assert isinstance(more[-1], TrainingEnd)
     assert next(e for e in more if isinstance(e, EpochEnd)).metrics["loss/train"] < before
+
+
+def test_a_run_goes_on_from_a_copy_of_another_s_checkpoint_with_its_own_learning_rate(make_job, tmp_path):
+    def begun(name, lr, epochs):
+        optimizer = {"type": "sgd", "lr": lr, "momentum": 0.9}
+        training = {"batch_size": 50, "epochs": 6, "precision": "fp32", "schedule": "constant", "optimizer": optimizer}
+        state = start(assemble(prepare(make_job("tabular-classification", "iris", training=training)), ALONE))
+        checkpoints = Checkpoints(open_storage(str(tmp_path / name)), "", 2, 1)
+        for event in train("r", state):
+            if isinstance(event, EpochEnd):
+                checkpoints.save(state)
+                checkpoints.finish()
+                if event.epoch == epochs:
+                    break
+        return state
+
+    source, ahead = begun("source", 0.1, 2), begun("own", 0.01, 4)
+    theirs, own = open_storage(str(tmp_path / "source")), open_storage(str(tmp_path / "own"))
+    (newest,) = [key for key in committed(theirs, "") if "epoch-000002" in key]
+    again = Checkpoints(own, "", 2, 2)
+    again.claim()
+    again.take_over(theirs, newest)
+    state = start(ahead.assembly)
+    again.restore(state)
+    assert (state.epoch, state.step) == (2, source.step)
+    assert all(torch.equal(value, source.weights()[name]) for name, value in state.weights().items())
+    assert state.best == source.best
+    ((optimizer,),) = state.optimizers.values()
+    ((memory,),) = source.optimizers.values()
+    for mine, others in zip(state.assembly.objective.parameters(), source.assembly.objective.parameters(), strict=True):
+        assert torch.equal(optimizer.state[mine]["momentum_buffer"], memory.state[others]["momentum_buffer"])
+    assert state.schedule.learning_rate == 0.01
+    assert next(iter(train("r", state))).learning_rate == 0.01
+    assert len(committed(own, "")) == 1  # nothing of its own is newer
+
+
+def test_a_stop_between_two_epochs_is_heard_between_them(make_job, tmp_path):
+    training = {"batch_size": 50, "epochs": 6, "precision": "fp32"}
+    state = start(assemble(prepare(make_job("tabular-classification", "iris", training=training)), ALONE))
+    checkpoints = Checkpoints(open_storage(str(tmp_path)), "", 2, 1)
+    requests = [""]
+    events = []
+    for event in attempt("r", state, checkpoints, 1, lambda: requests[0]):
+        events.append(event)
+        if isinstance(event, EpochEnd) and event.epoch == 2:
+            requests[0] = "stop"
+    *_, end, saving, _, stopped = events
+    assert (end.step, end.epoch, state.batch) == (saving.step, 2, 0)
+    assert stopped == Stopped("r", 2, end.step)
+    assert checkpoints.newest == (2, end.step)

@@ -39,6 +39,8 @@ def show_outcome(folder: RunFolder, record: RunRecord, settings: Settings) -> No
         _show_success(folder, record, settings)
     elif record.state in (State.FAILED, State.INTERRUPTED):
         _show_failure(folder, record)
+    if sweep and (failures := failure_lines(sweep)):
+        click.echo("failed:\n" + "\n".join(f"  {line}" for line in failures))
     if record.state is not State.SUCCEEDED and (checkpoint := checkpoint_text(record.status)):
         click.echo(f"checkpoint: {checkpoint}")
     if commands := next_commands(record, settings):
@@ -112,8 +114,6 @@ def _show_best(sweep: Sweep) -> None:
         click.echo(
             f"\nno other is better in all of it: {len(front)} trials\n{_front_table(sweep, front[:SHOWN_FRONT])}"
         )
-    if failures := failure_lines(sweep):
-        click.echo("\nfailed:\n" + "\n".join(f"  {line}" for line in failures))
     if sweep.record.state is not State.SUCCEEDED:
         click.echo()
 

@@ -135,7 +135,7 @@ def _header(sweep: Sweep, left_s: float) -> "Table":
     from rich.text import Text
 
     line = Table.grid(padding=(0, 2))
-    parts: list[RenderableType] = [Text(f"{total_text(sweep)} trials", style="bold")]
+    parts: list[RenderableType] = [Text(f"{total_text(sweep)} trials", style="bold", no_wrap=True)]
     if total := sweep.facts.trials:
         parts.append(ProgressBar(total=total, completed=sweep.ended, width=12))
     counts = ", ".join(f"{number} {state.lower()}" for state, number in sweep.counts().items())

@@ -31,8 +31,8 @@ def trials_table(sweep: Sweep, shown: Sequence[Trial], metrics: Sequence[str], w
         head, rows = _columns(sweep, shown, metrics, 0, ("duration",))
         room = _room(head, rows, width)
         assert room is not None
-        kept = room - CAUSE_WIDTH - 2 if any(causes) else room
-        values = [shortened(values_text(trial.values, sweep.names), max(CAUSE_WIDTH, kept)) for trial in shown]
+        kept = max(CAUSE_WIDTH, room - CAUSE_WIDTH - 2) if any(causes) else max(1, room)
+        values = [shortened(values_text(trial.values, sweep.names), kept) for trial in shown]
         head, rows = [*head, "values"], [[*row, text] for row, text in zip(rows, values, strict=True)]
         room = _room(head, rows, width)
     if any(causes):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from stoker.clusters.setup_failure import SETUP, setup_failure
 from stoker.errors import CAUSES, Cause
 from stoker.tracking.run import RunStatus, State, now
 
@@ -68,11 +69,14 @@ def run_status(rayjob: dict[str, Any], said: RunStatus, spoke: bool) -> RunStatu
     if state is State.FAILED:
         cause = REASONS.get(str(rayjob.get("reason", "")), Cause.INFRASTRUCTURE)
         message = str(rayjob.get("message", "")).strip() or f"KubeRay says {rayjob.get('reason', deployment)}"
+        if message.startswith(SETUP):
+            cause, message = Cause.INTERNAL, f"its packages could not be installed: {setup_failure(message)}"
         code = CAUSES[cause].exit_code
         return replace(said, state=state, phase="", cause=cause, message=message, ended=now(), exit_code=code)
     if state is State.INTERRUPTED:
         return replace(said, state=state, phase="", message="its driver ended without a word", ended=now())
-    return replace(said, state=state, phase=_phase(state), message="")
+    installs = state is State.STARTING and rayjob.get("jobStatus") == "PENDING"
+    return replace(said, state=state, phase="getting its packages" if installs else _phase(state), message="")
 
 
 def why_it_waits(pods: Iterable[Any], events: Iterable[Any], workload: Any = None) -> str:
@@ -86,6 +90,7 @@ def why_it_waits(pods: Iterable[Any], events: Iterable[Any], workload: Any = Non
     """
     if said := _queued(workload):
         return said
+    placed = set()
     for pod in pods:
         for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
             waiting = status.state.waiting if status.state else None
@@ -95,7 +100,11 @@ def why_it_waits(pods: Iterable[Any], events: Iterable[Any], workload: Any = Non
         for condition in pod.status.conditions or []:
             if condition.type == "PodScheduled" and condition.status == "False":
                 return _with_cure(f"{pod.metadata.name} has no place: {condition.message}", "FailedScheduling")
+            if condition.type == "PodScheduled":
+                placed.add(pod.metadata.name)
     warnings = [event for event in events if event.type == "Warning" and event.reason in CURES]
+    # What was said of a pod before it got its place is no reason any more, and stays among the events for an hour.
+    warnings = [e for e in warnings if e.reason != "FailedScheduling" or e.involved_object.name not in placed]
     if warnings:
         last = max(warnings, key=lambda event: event.metadata.creation_timestamp)
         return _with_cure(f"{last.involved_object.name}: {last.message}", last.reason)

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from stoker.clusters.setup_failure import SETUP, setup_failure
 from stoker.errors import CAUSES, Cause
 from stoker.execution.contract import PROGRESS, STATUS
 from stoker.tracking.run import Progress, RunStatus, State, known, now, status_from
@@ -79,6 +80,9 @@ def _ended(job: dict[str, Any]) -> float:
 
 def _why(job: dict[str, Any]) -> str:
     """Take what a failure comes down to out of Ray's message, which ends with the log or a traceback."""
-    lines = [line.strip() for line in str(job.get("message") or "").splitlines() if line.strip()]
+    message = str(job.get("message") or "")
+    if message.startswith(SETUP):
+        return setup_failure(message)
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
     last = lines[-1] if lines else "no reason is given"
     return f"{last}; the cluster's image must hold this version of Stoker" if NO_STOKER in last else last

@@ -1,9 +1,12 @@
 """The resolved job file: what every attempt of a run reuses, chosen once."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job, load_job
+from stoker.spec.point import point_job
 
 
 def write_resolved(path: Path, job: Job, fingerprint: str) -> None:
@@ -19,6 +22,12 @@ def shrink_resolved(path: Path) -> int | None:
         return None
     _write(path, note, job)
     return job.training.micro_batch
+
+
+def change_resolved(path: Path, values: Mapping[str, Any]) -> None:
+    """Give a run other values, by path of the job, for the attempts that follow."""
+    note = path.read_text(encoding="utf-8").splitlines(keepends=True)[0]
+    _write(path, note, point_job(load_job(path).job, values))
 
 
 def micro_batch(job: Job) -> int:

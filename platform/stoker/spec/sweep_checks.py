@@ -147,6 +147,9 @@ def scheduler_problems(job: Job, space: Space) -> Iterator[Problem]:
         cure = "set training.epochs, or use asha"
         yield Problem("sweep.scheduler", f"{scheduler.type} must know how many epochs a trial has; {cure}")
     if isinstance(scheduler, (Pbt, Pb2)):
+        if job.sweep.trials == 1 or (job.sweep.trials is None and job.sweep.time):
+            message = f"{scheduler.type} lets so many trials go on from each other; use 2 or more (example: trials: 8)"
+            yield Problem("sweep.trials", message)
         yield from _change_problems(space, scheduler)
 
 

@@ -5,7 +5,7 @@ from urllib.parse import unquote, urlsplit
 
 from stoker.errors import ClusterError
 from stoker.storage.folder import FolderStorage
-from stoker.storage.manifest import MANIFEST, Manifest, commit, committed, read_file, read_manifest, remove
+from stoker.storage.manifest import MANIFEST, Manifest, commit, committed, copy, read_file, read_manifest, remove
 from stoker.storage.objects import Chunks, Digest, Storage
 from stoker.storage.s3 import S3Storage
 
@@ -19,6 +19,7 @@ __all__ = [
     "Storage",
     "commit",
     "committed",
+    "copy",
     "open_storage",
     "read_file",
     "read_manifest",

@@ -70,6 +70,14 @@ def committed(storage: Storage, prefix: str) -> list[str]:
     return sorted(folder for folder, _, name in marked if name == MANIFEST and folder != prefix)
 
 
+def copy(source: Storage, folder: str, target: Storage, to: str) -> None:
+    """Copy a committed folder, whole or not at all; Damaged unless every byte is as it was written."""
+    manifest = read_manifest(source, folder)
+    names = list(manifest.files)
+    digests = {name: target.put(f"{to}/{name}", [read_file(source, folder, manifest, name)]) for name in names}
+    commit(target, to, digests, manifest.facts)
+
+
 def remove(storage: Storage, folder: str) -> None:
     """Delete a folder, its manifest first: what is left where this is cut short looks like what it is, no whole."""
     storage.delete([f"{folder}/{MANIFEST}"])

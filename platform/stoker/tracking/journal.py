@@ -71,6 +71,12 @@ def read_journal(path: Path, position: int = 0) -> Iterator[tuple[Entry, int]]:
         yield _entry(line), after
 
 
+def epoch_metrics(entry: Entry) -> dict[str, float]:
+    """Return the metrics of an entry that was written at the end of an epoch; empty for one of a step or of the end."""
+    metrics = {key: value for key, value in entry.metrics.items() if not key.endswith("/step")}
+    return {} if any(key.endswith("/test") for key in metrics) else metrics
+
+
 def read_entries(content: bytes) -> Iterator[Entry]:
     """Yield the entries of a journal's whole lines."""
     for line in content[: content.rfind(b"\n") + 1].splitlines():

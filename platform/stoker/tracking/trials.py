@@ -3,7 +3,8 @@
 trials.jsonl in the sweep's folder, one object a line, appended and never changed:
   {"trial": 3, "event": "begin", "picks": {...}, "values": {...}, "time": ...}
   {"trial": 3, "event": "report", "epoch": 2, "step": 46, "metrics": {...}, "time": ...}
-  {"trial": 3, "event": "values", "picks": {...}, "values": {...}, "time": ...}      values that changed in mid-run
+  {"trial": 3, "event": "values", "picks": {...}, "values": {...}, "source": 1, "copy": "...", "time": ...}
+                       from here on it goes on from a copy of another trial's checkpoint, with values of its own
   {"trial": 3, "event": "end", "state": "PRUNED", "metrics": {...}, "cause": "", "message": "", "time": ...}
 Searches and schedules are made again from it: it is in the order in which they were told.
 """
@@ -31,6 +32,20 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Change:
+    """In mid-run a trial went on from another's weights."""
+
+    epoch: int
+    """What the trial had done by then."""
+    source: int
+    """Number of the other trial."""
+    copy: str
+    """Key of the copy of the other's checkpoint."""
+    values: dict[str, Any]
+    """By path in the job, from here on."""
+
+
+@dataclass(frozen=True)
 class Trial:
     """What is known of one trial."""
 
@@ -39,9 +54,14 @@ class Trial:
     picks: dict[str, Any]
     """By dimension of the space."""
     values: dict[str, Any]
-    """By path in the job."""
+    """By path in the job; where they have changed, the last ones."""
     state: State = State.RUNNING
     reports: tuple[Report, ...] = ()
+    changes: tuple[Change, ...] = ()
+    taken: tuple[Report, ...] = ()
+    """What the weights had reached that it took over last."""
+    left: int = 0
+    """How many of its own reports are of weights that it has left for those."""
     metrics: dict[str, float] = field(default_factory=dict)
     """At the end: those of its best weights, of every part."""
     cause: str = ""
@@ -60,9 +80,14 @@ class Trial:
         """The metrics of the last epoch."""
         return self.reports[-1].metrics if self.reports else {}
 
+    @property
+    def line(self) -> tuple[Report, ...]:
+        """What its weights have reached, first as another trial's."""
+        return (*self.taken, *self.reports[self.left :])
+
     def score(self, metric: str, direction: str) -> float:
-        """Return the best value of a metric so far; NaN without one, and what is not finite never is the best."""
-        found = [report.metrics.get(metric, math.nan) for report in self.reports]
+        """Return the best value that its weights have reached; NaN without one, and what is not finite never is it."""
+        found = [report.metrics.get(metric, math.nan) for report in self.line]
         finite = [value for value in found if math.isfinite(value)]
         if not finite:
             return math.nan
@@ -171,9 +196,10 @@ class Ledger:
         self._append(number, "report", epoch=epoch, step=step, metrics=dict(metrics))
         return True
 
-    def change(self, number: int, picks: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        """Say that a trial goes on with other values."""
-        self._append(number, "values", picks=dict(picks), values=dict(values))
+    def change(self, number: int, picks: Mapping[str, Any], values: Mapping[str, Any], source: int, copy: str) -> None:
+        """Say that a trial goes on from a copy of another's checkpoint, with other values."""
+        self._append(number, "values", picks=dict(picks), values=dict(values), source=source, copy=copy)
+        os.fsync(self._file.fileno())
 
     def end(self, number: int, state: State, metrics: Mapping[str, float], cause: str = "", message: str = "") -> None:
         """Say how a trial ended; what was said first stays."""
@@ -239,7 +265,15 @@ def _take(trials: dict[int, Trial], entry: Mapping[str, Any]) -> None:
             report = Report(entry["epoch"], entry["step"], entry["metrics"])
             trials[number] = replace(trials[number], reports=(*trials[number].reports, report))
         case "values":
-            trials[number] = replace(trials[number], picks=entry["picks"], values=entry["values"])
+            before, source = trials[number], entry["source"]
+            trials[number] = replace(
+                before,
+                picks=entry["picks"],
+                values=entry["values"],
+                changes=(*before.changes, Change(before.epoch, source, entry["copy"], entry["values"])),
+                taken=trials[source].line,
+                left=len(before.reports),
+            )
         case "reopen":
             trials[number] = replace(trials[number], state=State.RUNNING, cause="", message="", ended=0.0)
         case "end":

@@ -10,7 +10,7 @@ from stoker.training.loop import EpochEnd, Event, StepEnd, TrainingEnd, Training
 from stoker.training.parallel import Workers
 
 LISTEN_S = 0.25
-"""Workers agree on requests about this often; alone, a worker listens at every step."""
+"""Workers agree on requests about this often; alone, a worker listens after every step and every epoch."""
 MOST_STEPS = 10_000
 
 
@@ -60,7 +60,7 @@ def attempt(
         yield event
         if isinstance(event, TrainingEnd):
             break
-        late = ear.listen(state) if isinstance(event, StepEnd) else False
+        late = ear.listen(state)
         over = ear.stop or bool(state.reason)
         if over or late or _due(state, event):
             if over or not state.assembly.workers.first([float(checkpoints.busy)])[0]:
@@ -107,12 +107,13 @@ class _Ear:
 
     def listen(self, state: TrainingState) -> bool:
         """Take in requests, where it is time to; return whether a checkpoint by the clock is due."""
-        if state.step < self._next:
+        alone = self._workers.count == 1
+        if not alone and state.step < self._next:
             return False
         now = time.monotonic()
         late = self._every_s is not None and now - self._saved >= self._every_s
         steps = 1
-        if self._workers.count > 1 and self._step:
+        if not alone and self._step:
             pace = (now - self._heard) / max(state.step - self._step, 1)
             steps = min(max(int(LISTEN_S / max(pace, 1e-6)), 1), MOST_STEPS)
         mine = [float(self._request() == "stop"), float(late), float(steps)]

@@ -24,7 +24,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from stoker.errors import Cause, Damaged, NotFound, StokerError, StorageError, TrainingFailed
-from stoker.storage import Digest, Manifest, Storage, commit, committed, read_file, read_manifest, remove
+from stoker.storage import Digest, Manifest, Storage, commit, committed, copy, read_file, read_manifest, remove
 from stoker.training.loop import TrainingState
 from stoker.training.snapshot import Snapshot, begin_anew, encode, restore, take
 
@@ -95,6 +95,23 @@ class Checkpoints:
     def claim(self) -> None:
         """Make this attempt the only one that may commit; called by the first worker, before training."""
         self._storage.put(f"{self._prefix}attempts/{self._attempt:04d}", [b"begun"])
+
+    def take_over(self, storage: Storage, folder: str) -> None:
+        """Let a checkpoint of another run stand for all that there is; called after `claim`, before training.
+
+        Args:
+            storage: where it is.
+            folder: its key there.
+
+        Raises:
+            Damaged: it is not what was written, or not there.
+
+        """
+        place = folder.rpartition("/")[2].rpartition("-attempt-")[0]
+        own = f"{self._prefix}{place}-attempt-{self._attempt:04d}"
+        copy(storage, folder, self._storage, own)
+        for other in self._folders() - {own}:
+            remove(self._storage, other)
 
     def begin_from(self, state: TrainingState) -> None:
         """Bring a state to the last checkpoint of another run, whose training goes on as a new one.
@@ -237,10 +254,14 @@ class Checkpoints:
         """Keep the newest ones; whatever is older, and was never finished, goes too."""
         whole = [folder for folder in committed(self._storage, self._folder) if "attempts" not in folder]
         kept = {newest, *sorted(whole)[-self._keep :]}
-        folders = {key.rsplit("/", 1)[0] for key in self._storage.keys(self._folder)}
-        for folder in sorted(folders):
-            if folder.removeprefix(self._prefix).startswith("step-") and folder < newest and folder not in kept:
+        for folder in sorted(self._folders() - kept):
+            if folder < newest:
                 remove(self._storage, folder)
+
+    def _folders(self) -> set[str]:
+        """Name the folders of all checkpoints, also of those that were never finished."""
+        folders = {key.rsplit("/", 1)[0] for key in self._storage.keys(self._folder)}
+        return {folder for folder in folders if folder.removeprefix(self._prefix).startswith("step-")}
 
     def _choose(self) -> tuple[str, tuple[str, ...]]:
         """Find the newest checkpoint of which every byte is as it was written."""

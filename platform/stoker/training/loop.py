@@ -52,6 +52,8 @@ class EpochEnd:
     """By quantity and part, such as accuracy/val."""
     improved: bool
     """Whether these are the best weights so far."""
+    last: bool = False
+    """Whether nothing more is trained."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event
         metrics = _epoch_metrics(state)
         improved = _take_in(state, metrics)
         state.reason = _reason(state, late)
-        yield EpochEnd(run, state.epoch, state.step, metrics, improved)
+        yield EpochEnd(run, state.epoch, state.step, metrics, improved, last=bool(state.reason))
     if state.best_weights:
         objective.load_state_dict(state.best_weights, strict=False)  # what is carried over rows is no weight
     kept = state.best if state.best_weights else state

@@ -1,29 +1,37 @@
 """Sweeps on disk, as a driver writes them, and the stores that they are recorded in."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from stoker.execution.driver import Driver
 from stoker.execution.resolved import write_resolved
 from stoker.execution.results import leave_model
+from stoker.execution.sweeps.driver import Room, SweepDriver
 from stoker.execution.sweeps.pages import TrialPages
 from stoker.settings import Settings, embedded_uri
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job, load_job
+from stoker.spec.parallel import trials_at_once
 from stoker.tracking.journal import Journal, read_journal
 from stoker.tracking.mlflow import TrackedRun
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, State, now
 from stoker.tracking.tags import PARENT_TAG, RUN_TAG
-from stoker.tracking.trials import Ledger, trial_id
+from stoker.tracking.trials import Ledger, read_trials, trial_id
 from stoker.training.assembly import assemble, prepare
 
 STEPS = 20
@@ -213,3 +221,50 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     settings: Mapping[str, str] = {"RETRIES": "0", "TIMEOUT": "5"}
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", settings["RETRIES"])
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", settings["TIMEOUT"])
+
+
+@pytest.fixture(scope="module")
+def session():
+    """Start a Ray whose processes stay warm from sweep to sweep."""
+    folder = Path(tempfile.mkdtemp(prefix="stoker-"))
+    ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=str(folder), logging_level="warning")
+    yield folder
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def driven(session, tmp_path, monkeypatch):
+    """Make a sweep, or find it again, and let a driver take it to its end."""
+    monkeypatch.setenv("STOKER_HOME", str(tmp_path))
+    (tmp_path / "runs").mkdir()
+
+    class Sweep:
+        def __init__(self, job, name="small"):
+            self.job = job
+            self.folder = RunFolder(tmp_path / "runs" / f"{name}-00000000")
+            header = RunHeader(self.folder.path.name, name, job.task, "mlp", "digits", 1.0, 1, "", "")
+            self.folder.create(header, dump_job(job))
+            self.terminated = threading.Event()
+
+        def drive(self):
+            self.terminated.clear()
+            driver = Driver(self.folder, self.terminated)
+            room = Room(trials_at_once(self.job, 2, 0), one_disk=True, session=session)
+            return driver.run(SweepDriver(driver, room).run)
+
+        @property
+        def trials(self):
+            return read_trials(self.folder.ledger)
+
+        def interrupt_when(self, reached):
+            """Tell the driver to end once the trials have come so far."""
+
+            def watch():
+                while not reached(self.trials):
+                    time.sleep(0.02)
+                self.terminated.set()
+
+            threading.Thread(target=watch, daemon=True).start()
+
+    return Sweep

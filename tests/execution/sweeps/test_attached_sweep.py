@@ -130,6 +130,7 @@ def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(far, u
     assert json.loads(place.storage.get("state.json"))["state"] == "SUCCEEDED"
 
 
+@pytest.mark.slow
 def test_trials_hear_that_they_are_to_stop_and_go_on_where_they_were(far, until):
     place = far(pace_s=0.05, trials=3)
     first = place.start("first")

@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import tempfile
 import threading
 import time
 import weakref
@@ -13,18 +12,20 @@ from random import random
 from typing import TYPE_CHECKING, Any
 
 import ray
+from pyarrow.fs import LocalFileSystem
 from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint, Trainable
 from ray.util import get_current_placement_group
 
-from stoker.errors import Cause, StokerError, StorageError
+from stoker.errors import Cause, Damaged, StokerError, StorageError
 from stoker.execution.durable import Durable, storage_of
 from stoker.execution.mirror import News, keep_results, news_of, unpack
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.pulse import Pulse
 from stoker.execution.resolved import shrink_resolved
 from stoker.execution.retry import Action, Failure, decide
+from stoker.execution.sweeps.copies import copies_of, leave_copy
 from stoker.execution.sweeps.word import is_asked
 from stoker.secret_files import load_secret_files
 from stoker.spec.loading import parse_job
@@ -41,8 +42,6 @@ TELL_EVERY_S = 0.5
 LISTEN_EVERY_S = 0.25
 ASK_EVERY_S = 1.0
 """The same for trials that ask Ray's own store, which serves all of them."""
-RESTING = "resting"
-"""Among the metrics of a checkpoint in Tune's sense: its files, by name."""
 STOP_FILE = "stop"
 """In the folder of a sweep's trials: all of them are to save a checkpoint and stop."""
 
@@ -61,6 +60,8 @@ class TrialPlan:
     workers: int
     gpus: int
     """Of each worker."""
+    exchanged: bool = False
+    """Whether trials go on from copies of others."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         """Begin with the first trial.
 
         Args:
-            config: `number`, `folder` and, for a trial that does not see the driver's files, `files`.
+            config: `number`, `folder`, for a trial that does not see the driver's files `files`, and for one that
+                goes on from another `change` and `copy`: for the how manieth time, and from which checkpoint.
             plan: of all trials.
             data: reference to the dataset of the sweep's job.
 
@@ -119,47 +121,36 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         reports, self._untold = self._untold, []
         result: WorkerResult | None = None
         due = time.monotonic() + TELL_EVERY_S
+        self._resting = False
         while result is None:
             try:
-                report = next(self._epochs)
+                report, last = next(self._epochs)
             except StopIteration as end:
                 result = self._again(end.value)
                 continue
             reports.append(report)
+            if last:
+                continue  # there is nothing to decide about it any more
             decisions = self._plan.decisions
             if decisions is None or report.epoch in decisions or time.monotonic() >= due:
                 break
         return {"told": Told(tuple(reports), result, self._news()), "done": result is not None}
 
     def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
-        """Bring what `save_checkpoint` leaves to the driver itself where Tune would look for a disk that all see."""
-        if self._plan.one_disk:
-            return super().save(checkpoint_dir)
-        with tempfile.TemporaryDirectory() as place:
-            self.save_checkpoint(place)
-            files = {path.name: path.read_bytes() for path in Path(place).iterdir()}
-        nowhere = Checkpoint.from_directory(tempfile.gettempdir())
-        return _TrainingResult(nowhere, {**(self._last_result or {}), RESTING: files})
+        """Let the trial rest at a checkpoint of its own, and leave a copy of it where others go on from it.
 
-    def restore(self, checkpoint_path: Any) -> None:
-        """Go on from what `save` has returned."""
-        if self._plan.one_disk:
-            super().restore(checkpoint_path)
-            return
-        with tempfile.TemporaryDirectory() as place:
-            for name, content in checkpoint_path.metrics[RESTING].items():
-                (Path(place) / name).write_bytes(content)
-            self.load_checkpoint(place)
+        Tune's own checkpoints lie on one machine's disk; what it gets here is only the name of ours.
+        """
+        if not self._resting:
+            self._pulse.request = "stop"
+            for _ in self._epochs:
+                pass  # it hears at once
+            self._epochs = self._next_attempt()
+            self._resting = True
+        name = leave_copy(self._folder) if self._plan.exchanged else self._folder.path.name
+        return _TrainingResult(Checkpoint(name, LocalFileSystem()) if name else None, {})
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Let the trial rest at a checkpoint of its own; a scheduler wants it to wait for others."""
-        self._pulse.request = "stop"
-        for _ in self._epochs:
-            pass  # it hears at its next step
-        self._epochs = self._next_attempt()
-        (Path(checkpoint_dir) / "trial").write_text(self._folder.path.name, encoding="utf-8")
-
-    def load_checkpoint(self, checkpoint: str) -> None:
+    def restore(self, checkpoint_path: object) -> None:
         """Do nothing: a trial begins at its own newest checkpoint anyway."""
 
     def cleanup(self) -> None:
@@ -198,7 +189,28 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._history: list[Failure] = []
         begun = self._kept_at.keys("attempts")
         self._attempt = int(begun[-1].rsplit("/", 1)[1]) if begun else 0
+        if config["change"]:
+            self._take_over(config["change"], config["copy"])
         self._epochs = self._next_attempt()
+        self._resting = False
+
+    def _take_over(self, change: int, copy: str) -> None:
+        """Put a copy of another trial's checkpoint in place of the trial's own, unless that is done."""
+        from stoker.training.checkpoint import Checkpoints
+
+        header = self._folder.header()
+        storage = storage_of(self._folder, header, header.id)
+        done = f"taken/{change:04d}"
+        if done in storage.keys("taken"):
+            return
+        self._attempt += 1
+        checkpoints = Checkpoints(storage, "", 1, self._attempt)
+        checkpoints.claim()
+        try:
+            checkpoints.take_over(copies_of(self._folder), copy)
+        except Damaged as error:
+            print(f"the trial keeps its own weights: {error}", file=sys.stderr)  # noqa: T201 - the run's log
+        storage.put(done, [copy.encode()])
 
     def _next_attempt(self) -> "Epochs":
         from stoker.execution.sweeps.engines import alone, together

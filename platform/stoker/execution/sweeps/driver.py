@@ -22,6 +22,7 @@ from stoker.spec.job import Job
 from stoker.spec.loading import load_job, parse_job
 from stoker.spec.section import time_seconds
 from stoker.spec.space_reading import read_space
+from stoker.spec.sweep import Pb2, Pbt
 from stoker.tracking.journal import Journal
 from stoker.tracking.run import Progress, State
 from stoker.tracking.trials import SweepFacts, Trial, write_facts
@@ -125,6 +126,7 @@ class SweepDriver:
                     job.resources.retries,
                     job.resources.workers,
                     gpus,
+                    exchanged=isinstance(job.sweep.scheduler, (Pbt, Pb2)),
                 ),
                 data,
                 self._room.session,
@@ -151,6 +153,7 @@ class SweepDriver:
         stop = self._requests.stop()
         if stop in (Stop.PAUSE, Stop.TERMINATE):
             return WorkerResult("stopped")
+        self._trials.remove_copies()
         if stop is not None or len(self._trials.failures) >= self._job.sweep.failures:
             self._trials.cancel_rest()
         else:

@@ -13,7 +13,7 @@ from stoker.execution.pulse import Pulse
 from stoker.execution.requests import Stop
 from stoker.execution.watch import Limits, Watch
 from stoker.execution.worker_group import WorkerGroup
-from stoker.tracking.journal import read_journal
+from stoker.tracking.journal import epoch_metrics, read_journal
 from stoker.tracking.record import RunFolder
 from stoker.tracking.trials import Report
 
@@ -21,8 +21,11 @@ RECORDED_STEPS = 100
 """A trial records the losses of about so many steps at most: there are many trials to look at."""
 LOOK_EVERY_S = 0.1
 
-Epochs = Generator[Report, None, WorkerResult]
-"""Reports of one attempt, and how it ended; closing it leaves the trial where it is."""
+Epochs = Generator[tuple[Report, bool], None, WorkerResult]
+"""Reports of one attempt, each with whether training has ended with it, where that is known; and how it ended.
+
+Closing it leaves the trial where it is.
+"""
 
 
 def alone(folder: RunFolder, attempt: int, pulse: Pulse, kept: KeptData) -> Epochs:
@@ -36,7 +39,7 @@ def alone(folder: RunFolder, attempt: int, pulse: Pulse, kept: KeptData) -> Epoc
             except StopIteration as end:
                 result: WorkerResult = end.value
                 return result
-            yield Report(event.epoch, event.step, event.metrics | part.costs)
+            yield Report(event.epoch, event.step, event.metrics | part.costs), event.last
     finally:
         epochs.close()
 
@@ -58,7 +61,7 @@ def together(folder: RunFolder, attempt: int, pulse: Pulse, group: WorkerGroup) 
                 position = after
                 if report.epoch > told:
                     told = report.epoch
-                    yield replace(report, metrics=report.metrics | {"seconds": time.monotonic() - began})
+                    yield replace(report, metrics=report.metrics | {"seconds": time.monotonic() - began}), False
             if not alive:
                 break
             watching.join(LOOK_EVERY_S)
@@ -94,11 +97,5 @@ class _Watching(threading.Thread):
 def _reports(folder: RunFolder, position: int) -> Iterator[tuple[Report, int]]:
     """Read the ends of epochs from a journal, each with the position behind it."""
     for entry, after in read_journal(folder.journal, position):
-        metrics = {key: value for key, value in entry.metrics.items() if not key.endswith("/step")}
-        if metrics and not _final(metrics):
+        if metrics := epoch_metrics(entry):
             yield Report(entry.epoch, entry.step, metrics), after
-
-
-def _final(metrics: dict[str, float]) -> bool:
-    """Tell the results of the best weights from an epoch's metrics."""
-    return any(key.endswith("/test") for key in metrics)

@@ -1,27 +1,31 @@
 """A sweep's schedulers: which trials end early, or wait, or go on from others; all of them Ray Tune's."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import (
     AsyncHyperBandScheduler,
     FIFOScheduler,
     HyperBandScheduler,
     MedianStoppingRule,
+    PopulationBasedTraining,
     TrialScheduler,
 )
 
+from stoker.execution.sweeps.exchange import EPOCH, waiting_in_vain
+from stoker.execution.sweeps.population import Population
 from stoker.spec.job import Job
 from stoker.spec.section import span_epochs
-from stoker.spec.sweep import Asha, Hyperband, MedianStopping
+from stoker.spec.space import Picks
+from stoker.spec.sweep import Asha, Hyperband, MedianStopping, Pb2, Pbt
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
-    from ray.tune.experiment import Trial as TuneTrial
 
-EPOCH, SCORE = "epoch", "score"
+SCORE = "score"
 """What schedulers look at in a result."""
 NO_LIMIT = 1_000_000
 """Epochs of a job whose length is a time."""
@@ -61,6 +65,41 @@ def build_scheduler(job: Job, mode: str) -> TrialScheduler:
     return FIFOScheduler()
 
 
+def build_exchange(
+    settings: Pbt | Pb2, mode: str, population: Population, picks_of: Callable[[int], Picks]
+) -> PopulationBasedTraining:
+    """Make the scheduler that lets bad trials go on from good ones.
+
+    Args:
+        settings: of the sweep.
+        mode: `max` or `min`: which way the score is better.
+        population: how values may change.
+        picks_of: the values of a trial, by its number.
+
+    """
+
+    def settle(config: Mapping[str, Any]) -> dict[str, Any]:
+        return population.settled(config, picks_of(config["number"]))
+
+    common: dict[str, Any] = {
+        "time_attr": EPOCH,
+        "metric": SCORE,
+        "mode": mode,
+        "perturbation_interval": _epochs(settings.every),
+        "quantile_fraction": settings.quantile,
+        "custom_explore_fn": settle,
+        "log_config": False,
+        "synch": True,
+    }
+    if isinstance(settings, Pbt):
+        return PopulationBasedTraining(
+            **common, hyperparam_mutations=population.mutations(), resample_probability=settings.resample
+        )
+    from ray.tune.schedulers.pb2 import PB2
+
+    return PB2(**common, hyperparam_bounds=population.bounds())
+
+
 def decisions(job: Job) -> tuple[int, ...] | None:
     """Tell after which epochs the scheduler may decide; None where it may after each."""
     assert job.sweep is not None
@@ -74,6 +113,8 @@ def decisions(job: Job) -> tuple[int, ...] | None:
             rungs.append(rung)
             rung *= settings.reduction
         return tuple(rungs)
+    if isinstance(settings, (Pbt, Pb2)) and job.training.epochs:
+        return tuple(range(_epochs(settings.every), job.training.epochs, _epochs(settings.every)))
     return None
 
 
@@ -96,6 +137,8 @@ class Telling(TrialScheduler):  # type: ignore[misc] # Ray's classes have no typ
         news: what a trial has told since, by Tune's id of it.
         ended: what the trials that ended in an earlier life of the sweep had told.
         begun: what a trial had told that goes on, by Tune's id of it.
+        refresh: called with a trial that goes on in another process.
+        kept: how many processes stay for trials that wait for others; Tune keeps one at most.
 
     """
 
@@ -105,12 +148,16 @@ class Telling(TrialScheduler):  # type: ignore[misc] # Ray's classes have no typ
         news: Callable[[str], Scores],
         ended: Sequence[Scores],
         begun: Callable[[str], Scores],
+        refresh: Callable[[TuneTrial], None],
+        kept: int,
     ) -> None:
         super().__init__()
         self.inner = inner
         self._news = news
         self._ended = list(ended) if isinstance(inner, (AsyncHyperBandScheduler, MedianStoppingRule)) else []
         self._begun = begun
+        self._refresh = refresh
+        self._kept = kept
         self._last: dict[str, dict[str, Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,6 +175,9 @@ class Telling(TrialScheduler):  # type: ignore[misc] # Ray's classes have no typ
 
     def on_trial_add(self, tune_controller: "TuneController", trial: "TuneTrial") -> None:
         """Take in a new trial, and what is known from before; what was decided then stays."""
+        if self._kept:
+            tune_controller._tune_controller._actor_cache.increase_max(trial.placement_group_factory, self._kept)
+            self._kept = 0
         for number, scores in enumerate(self._ended):
             past = Past(f"past-{number}")
             self.inner.on_trial_add(tune_controller, past)
@@ -141,8 +191,9 @@ class Telling(TrialScheduler):  # type: ignore[misc] # Ray's classes have no typ
             self.inner.on_trial_result(tune_controller, trial, _result(trial, epoch, score))
 
     def on_trial_error(self, tune_controller: "TuneController", trial: "TuneTrial") -> None:
-        """Take out a trial that has failed."""
+        """Take out a trial that has failed, perhaps to begin again."""
         self.inner.on_trial_error(tune_controller, trial)
+        self._refresh(trial)
 
     def on_trial_result(self, tune_controller: "TuneController", trial: "TuneTrial", result: dict[str, Any]) -> str:
         """Decide about a trial."""
@@ -165,6 +216,9 @@ class Telling(TrialScheduler):  # type: ignore[misc] # Ray's classes have no typ
     def choose_trial_to_run(self, tune_controller: "TuneController", **options: Any) -> "TuneTrial | None":
         """Pick the trial that runs next."""
         chosen: TuneTrial | None = self.inner.choose_trial_to_run(tune_controller, **options)
+        chosen = chosen or waiting_in_vain(tune_controller)
+        if chosen is not None and chosen.status == TuneTrial.PAUSED:
+            self._refresh(chosen)
         return chosen
 
     def debug_string(self) -> str:

@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,8 +13,10 @@ from typing import Any
 from stoker.errors import CAUSES, Cause, StokerError
 from stoker.execution.durable import storage_of
 from stoker.execution.outcome import WorkerResult
+from stoker.execution.resolved import change_resolved
 from stoker.execution.sweeps.actor import Told
 from stoker.execution.sweeps.afar import RECORD, Afar
+from stoker.execution.sweeps.copies import COPIES, copies_of
 from stoker.search.search import Search
 from stoker.spec.goals import aims
 from stoker.spec.job import Job
@@ -74,6 +76,10 @@ class Trials:
     def all(self) -> list[Trial]:
         """All trials, by their numbers."""
         return [self._ledger.trials[number] for number in sorted(self._ledger.trials)]
+
+    def trial(self, number: int) -> Trial:
+        """Return what is known of a trial."""
+        return self._ledger.trials[number]
 
     @property
     def ended(self) -> list[Trial]:
@@ -136,6 +142,11 @@ class Trials:
                 new.append((report.epoch, self.score(report)))
         return new
 
+    def change(self, number: int, picks: Mapping[str, Any], values: dict[str, Any], source: int, copy: str) -> None:
+        """Let a trial go on from a copy of another's checkpoint, with other values."""
+        self._ledger.change(number, picks, values, source, copy)
+        self._write_values(number, values)
+
     def end(self, number: int, result: WorkerResult | None) -> None:
         """Take in how a trial ended.
 
@@ -162,6 +173,12 @@ class Trials:
             self._pages[number] = (mlflow_run, page)
             if folder.readable():
                 folder.write_status(replace(folder.status(), mlflow_run=mlflow_run, url=page))
+
+    def remove_copies(self) -> None:
+        """Delete what trials went on from: no trial goes on any more."""
+        if any(trial.changes for trial in self.all):
+            with suppress(StokerError, OSError):  # what stays costs space only
+                copies_of(self._folder.trial(0)).clear(COPIES)
 
     def cancel_rest(self) -> None:
         """End what has not ended: the sweep is over."""
@@ -233,6 +250,9 @@ class Trials:
                     self._tell_search(self._ledger.trials[number])
                     if not self._folder.trial(number).status().state.final:  # its folder is a new one
                         self._say(number, _status_of(self._ledger.trials[number]))
+        for number in sorted(open_again):
+            if self._ledger.trials[number].changes:
+                self._write_values(number, self._ledger.trials[number].values)
 
     def _reopen(self) -> None:
         """Let those go on that a sweep has taken with it which has failed or was cancelled, and is resumed now."""
@@ -269,6 +289,15 @@ class Trials:
         code = {str(path.relative_to(self._folder.code)): path for path in self._folder.code.rglob("*.py")}
         folder.create(header, dump_job(job), code)
         folder.write_status(RunStatus(State.RUNNING, phase="", attempt=1))
+
+    def _write_values(self, number: int, values: Mapping[str, Any]) -> None:
+        """Write the values of a trial into its files, from which its next attempt begins."""
+        folder = self._folder.trial(number)
+        draft = folder.path / ".job.new"
+        draft.write_text(dump_job(point_job(self._job, values)), encoding="utf-8")
+        draft.replace(folder.job)
+        if folder.resolved.exists():
+            change_resolved(folder.resolved, values)
 
     def _tidy(self) -> None:
         """Delete the models and checkpoints of all but the best trials; their records stay."""

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -15,10 +16,15 @@ from stoker.execution.mirror import pack
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.requests import Requests
 from stoker.execution.sweeps.actor import STOP_FILE, Told, TrialActor, TrialPlan
-from stoker.execution.sweeps.schedule import Telling, build_scheduler
+from stoker.execution.sweeps.exchange import Exchange, Meetings
+from stoker.execution.sweeps.population import Population
+from stoker.execution.sweeps.schedule import Telling, build_exchange, build_scheduler
 from stoker.execution.sweeps.trials import Trials
 from stoker.execution.sweeps.word import Word
 from stoker.spec.job import Job
+from stoker.spec.section import span_epochs
+from stoker.spec.space_reading import read_space
+from stoker.spec.sweep import Hyperband, Pb2, Pbt, RandomSearch, SobolSearch
 from stoker.tracking.record import RunFolder
 
 os.environ.update(
@@ -37,6 +43,7 @@ from ray import ObjectRef, tune
 from ray.tune import Callback, PlacementGroupFactory, Stopper
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 ENV_VARS_TO_PROPAGATE.difference_update({name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")})
@@ -86,8 +93,15 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         """How trials said that they ended."""
         self._news: dict[str, list[tuple[int, float]]] = {}
         """What the scheduler is still to hear."""
-        self._training: set[str] = set()
-        """Of the live ones, those that have a process."""
+        self._begun: dict[str, TuneTrial] = {}
+        """Of the live ones, those that have had a process."""
+        assert job.sweep is not None
+        self._settings = job.sweep.scheduler
+        self._together = isinstance(self._settings, (Hyperband, Pbt, Pb2))
+        """Whether trials wait for each other."""
+        self._population: Population | None = None
+        if isinstance(self._settings, (Pbt, Pb2)):
+            self._population = Population(job, read_space(job), logarithms=isinstance(self._settings, Pb2))
         self._stop_deadline = math.inf
         self._word: Word | None = None
         """To trials that do not see the driver's files."""
@@ -122,10 +136,12 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         )
         ended = [self._trials.known_scores(trial.number) for trial in self._trials.ended]
         scheduler = Telling(
-            build_scheduler(self._job, self._trials.aims[0].direction),
+            self._scheduler(),
             lambda trial: self._news.pop(trial, []),
             ended,
             lambda trial: self._trials.known_scores(self._numbers[trial]),
+            self._refresh,
+            self._parallel if self._together else 0,
         )
         tuner = tune.Tuner(
             trainable,
@@ -150,28 +166,27 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         """Hand out the next trial: a config, the word that there is none, or None for later."""
         if self._stopping():
             return str(Searcher.FINISHED)
-        ahead = 0 if self._parallel == 1 else self._parallel  # Tune keeps an actor only where a trial waits for it
-        if len(self._live) >= self._parallel + ahead:
+        if len(self._live) - self._count(TuneTrial.PAUSED) >= self._parallel + self._ahead():
             return None
-        number = self._trials.begin()
+        number = None if self._trials.exhausted else self._trials.begin()
         if number is None:
+            if self._together and self._live:
+                return None  # after the last one Tune keeps no processes, not even for trials that wait
             return str(Searcher.FINISHED)
         if not self._trials.secure():  # its checkpoints must not outlive what is known of it
             self._trials.put_back(number)
             return None
         self._numbers[trial_id] = number
         self._live.add(trial_id)
-        folder = self._folder.trial(number)
-        files = {} if self._one_disk else pack(folder)
         self._changed()
-        return {"number": number, "folder": str(folder.path), "files": files}
+        return self._config(number)
 
     def complete(self, trial_id: str, error: bool) -> None:
         """Take in the end of a trial, in Tune's eyes."""
         if trial_id not in self._live:
             return
         self._live.discard(trial_id)
-        self._training.discard(trial_id)
+        self._begun.pop(trial_id, None)
         number, result = self._numbers[trial_id], self._results.pop(trial_id, None)
         if error:
             result = self._death(trial_id)
@@ -194,14 +209,71 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         stopping = self._stopping()
         if self._word is not None and time.monotonic() >= self._asked + ASK_EVERY_S:
             self._asked = time.monotonic()
-            numbers = [self._numbers[trial] for trial in self._training]
+            numbers = [self._numbers[trial] for trial in self._begun]
             cancelled = [number for number in numbers if self._folder.trial(number).cancel_request.exists()]
             self._word.ask(stopping, cancelled)
-        return stopping and (not self._training or time.monotonic() > self._stop_deadline)
+        return stopping and (not self._count(TuneTrial.RUNNING) or time.monotonic() > self._stop_deadline)
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Hear that a trial has a process."""
-        self._training.add(trial.trial_id)
+        self._begun[trial.trial_id] = trial
+
+    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """Hear that a trial begins again after something that it could not mend itself."""
+        print(f"trial {self._numbers[trial.trial_id]}: {trial.get_error()}", file=sys.stderr)  # noqa: T201 - the run's log
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """Hear that a trial does not begin again."""
+        self.on_trial_recover(iteration, trials, trial)
+
+    def _count(self, status: str) -> int:
+        return sum(trial.status == status for trial in self._begun.values())
+
+    def _ahead(self) -> int:
+        """Tell how many trials are to wait for a process.
+
+        Tune keeps a process only where a trial waits for it, and trials that are compared together must know that there
+        will be more of them.
+        """
+        return self._parallel if self._parallel > 1 or self._together else 0
+
+    def _scheduler(self) -> TrialScheduler:
+        assert self._job.sweep is not None
+        settings, search, mode = self._settings, self._job.sweep.search, self._trials.aims[0].direction
+        if self._population is None or not isinstance(settings, (Pbt, Pb2)):
+            return build_scheduler(self._job, mode)
+        inner = build_exchange(settings, mode, self._population, lambda number: self._trials.trial(number).picks)
+        after = max((trial.epoch for trial in self._trials.all if not trial.state.final), default=0)
+        seed = search.seed if isinstance(search, (RandomSearch, SobolSearch)) else 0
+        meetings = Meetings(span_epochs(settings.every) or 1, after, seed)
+        return Exchange(inner, meetings, lambda trial: self._numbers[trial.trial_id], self._exchange)
+
+    def _config(self, number: int) -> dict[str, Any]:
+        """Say what the process of a trial must know, and for trials that change what Tune must."""
+        trial, folder = self._trials.trial(number), self._folder.trial(number)
+        return {
+            "number": number,
+            "folder": str(folder.path),
+            "files": {} if self._one_disk else pack(folder),
+            "change": len(trial.changes),
+            "copy": trial.changes[-1].copy if trial.changes else "",
+            **(self._population.place(trial.picks) if self._population else {}),
+        }
+
+    def _exchange(self, trial: TuneTrial) -> None:
+        """Let a trial go on from another, whose config Tune has given it, changed."""
+        assert self._population is not None
+        picks = self._population.picks(trial.config)
+        values, source = self._population.space.values(picks), trial.config["number"]
+        number = self._numbers[trial.trial_id]
+        self._trials.change(number, picks, values, source, trial.checkpoint.path)
+        trial.set_config(self._config(number))
+        self._changed()
+
+    def _refresh(self, trial: TuneTrial) -> None:
+        """Let a process that does not see the driver's files begin with what they are by now."""
+        if not self._one_disk:
+            trial.set_config(self._config(self._numbers[trial.trial_id]))
 
     def _stopping(self) -> bool:
         """Tell whether the sweep is to stop, and let the trials know."""

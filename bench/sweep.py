@@ -1,0 +1,252 @@
+"""Sweeps against what one would write by hand, and against each other.
+
+- empty: time of a trial that trains next to nothing (a perceptron on four samples), in Stoker's sweep with tracking off
+  and on, against Ray Tune alone with reused actors, whose class trainable does the same training and nothing else.
+- short: 32 trials of three epochs, `stoker submit` from start to end, against a script of 30 lines: a Ray Tune function
+  trainable with Tune's defaults, the same network, data, points and epochs.
+- asha: 32 trials on digits with ASHA, against the same trials run to their ends.
+- tpe: median of the best of 30 trials over five seeds, TPE against random search.
+
+Wall time: run it on a quiet machine.  python bench/sweep.py [empty short asha tpe]
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from stoker.execution.driver import Driver
+from stoker.execution.sweeps.driver import Room, SweepDriver
+from stoker.spec.job import Job
+from stoker.spec.loading import dump_job, parse_job
+from stoker.tracking.record import RunFolder
+from stoker.tracking.run import RunHeader
+from stoker.tracking.trials import Trial, read_facts, read_trials
+
+CPUS = 2
+EMPTY = """
+name: empty
+task: tabular-classification
+architecture: perceptron
+dataset: {source: xor, split: none}
+training: {epochs: 1, batch_size: 4, precision: fp32}
+resources: {cpus: 1, gpus: 0}
+tracking: none
+sweep: {trials: 64, parallel: 2, space: {training.optimizer.lr: {min: 1e-4, max: 1e-1, log: true}}}
+"""
+DIGITS = """
+name: digits
+task: image-classification
+architecture: {family: mlp, hidden: [128, 64]}
+dataset: {source: digits, split: {train: 0.7, val: 0.1, test: 0.2}}
+training: {epochs: 27, batch_size: 32, precision: fp32}
+resources: {cpus: 1, gpus: 0}
+tracking: none
+sweep:
+  metric: accuracy/val
+  trials: 32
+  parallel: 2
+  space:
+    training.optimizer.lr: {min: 1e-4, max: 1e-1, log: true}
+    training.optimizer.weight_decay: {min: 1e-4, max: 1e-1, log: true}
+    architecture.hidden: [[32], [64], [128, 64]]
+"""
+SCRIPT = """
+import sys, torch
+from ray import tune
+from sklearn.datasets import load_digits
+points = __import__("json").loads(sys.argv[1])
+def train(config):
+    images, labels = load_digits(return_X_y=True)
+    x, y = torch.tensor(images, dtype=torch.float32) / 16, torch.tensor(labels)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    train_rows, val_rows = order[:1257], order[1257:1437]
+    torch.set_num_threads(1)
+    sizes = [64, *config["hidden"], 10]
+    layers = []
+    for i, (a, b) in enumerate(zip(sizes, sizes[1:])):
+        layers += [torch.nn.Linear(a, b)] + ([torch.nn.ReLU()] if i < len(sizes) - 2 else [])
+    network = torch.nn.Sequential(*layers)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config["lr"], weight_decay=config["weight_decay"])
+    for epoch in range(3):
+        for rows in train_rows[torch.randperm(len(train_rows))].split(32):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            accuracy = (network(x[val_rows]).argmax(1) == y[val_rows]).float().mean().item()
+        tune.report({"accuracy": accuracy})
+def unpacked(config):
+    train(config["point"])
+tuner = tune.Tuner(unpacked, param_space={"point": tune.grid_search(points)})
+print("best", tuner.fit().get_best_result("accuracy", "max").metrics["accuracy"])
+"""
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or ["empty", "short", "asha", "tpe"]
+    if "short" in wanted:
+        short()
+    rest = [name for name in wanted if name != "short"]
+    if rest:
+        home = Path(tempfile.mkdtemp(prefix="stoker-"))
+        os.environ["STOKER_HOME"] = str(home)
+        ray.init(address="local", num_cpus=CPUS, include_dashboard=False, logging_level="error", log_to_driver=False)
+        for name in rest:
+            {"empty": empty, "asha": asha, "tpe": tpe}[name](home)
+        ray.shutdown()
+
+
+def drive(home: Path, job: Job, run: str, tracked: str = "") -> tuple[float, list[Trial], RunFolder]:
+    """Run a sweep on the Ray at hand; return the seconds from its first trial to its last, its trials and folder."""
+    folder = RunFolder(home / "runs" / f"{run}-00000000")
+    folder.path.parent.mkdir(exist_ok=True)
+    folder.create(RunHeader(folder.path.name, run, job.task, "mlp", "bench", 1.0, 1, tracked, run), dump_job(job))
+    driver = Driver(folder, threading.Event())
+    session = Path(tempfile.mkdtemp())
+    assert driver.run(SweepDriver(driver, Room(CPUS, one_disk=True, session=session)).run) == 0
+    trials = read_trials(folder.ledger)
+    return max(trial.ended for trial in trials) - min(trial.began for trial in trials), trials, folder
+
+
+class Bare(tune.Trainable):  # type: ignore[misc]
+    """The training of an empty trial, and nothing else."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._lr = new_config["lr"]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        from stoker.training.assembly import assemble, prepare
+        from stoker.training.evaluation import evaluate
+        from stoker.training.loop import start, train
+
+        job = parse_job(EMPTY, "empty.yaml", [f"training.optimizer.lr={self._lr}", "sweep=null"]).job
+        assembly = assemble(prepare(job))
+        for _ in train("bare", start(assembly)):
+            pass
+        return {"loss": evaluate(assembly, "train", "fp32")["loss"], "done": True}
+
+
+def bare(trials: int) -> float:
+    """Return the seconds from the first trial to the last of Ray Tune alone, its actors warm before."""
+    times: list[float] = []
+
+    class Times(tune.Callback):  # type: ignore[misc]
+        def on_trial_start(self, **_: Any) -> None:
+            times.append(time.monotonic())
+
+        def on_trial_complete(self, **_: Any) -> None:
+            times.append(time.monotonic())
+
+    tune.Tuner(
+        tune.with_resources(Bare, {"cpu": 1}),
+        param_space={"lr": tune.loguniform(1e-4, 1e-1)},
+        tune_config=tune.TuneConfig(num_samples=trials, reuse_actors=True),
+        run_config=tune.RunConfig(storage_path=tempfile.mkdtemp(), verbose=0, callbacks=[Times()]),
+    ).fit()
+    return times[-1] - times[0]
+
+
+def empty(home: Path) -> None:
+    """Time an empty trial: many against few, so that what is done once cancels out."""
+    few, many, rounds = 16, 80, 3
+    ratios, seconds = [], []
+    for number in range(rounds):
+        with_tune = (bare(many) - bare(few)) / (many - few)
+        walls = {}
+        for trials in (few, many):
+            job = parse_job(EMPTY, "empty.yaml", [f"sweep.trials={trials}"]).job
+            walls[trials], _, _ = drive(home, job, f"empty-{number}-{trials}")
+        ours = (walls[many] - walls[few]) / (many - few)
+        ratios.append(ours / with_tune)
+        seconds.append((ours, with_tune))
+        print(f"  round {number}: {ours:.3f} s against {with_tune:.3f} s a trial")
+    ours, theirs = (statistics.median(each) for each in zip(*seconds, strict=True))
+    ratio = statistics.median(ratios)
+    print(f"empty trial, tracking off: {ours:.3f} s, Ray Tune alone {theirs:.3f} s; ratio {ratio:.2f} (bar 1.15)")
+    walls = {}
+    for trials in (few, many):
+        job = parse_job(EMPTY, "empty.yaml", [f"sweep.trials={trials}", "tracking={}"]).job
+        walls[trials], _, _ = drive(home, job, f"tracked-{trials}", f"sqlite:///{home}/mlflow.db")
+    print(f"empty trial, tracking on: {(walls[many] - walls[few]) / (many - few):.3f} s")
+
+
+def short() -> None:
+    """Time 32 short trials from nothing to the end."""
+    sets = ["training.epochs=3", "sweep.space.architecture.hidden=[[32], [64], [128, 64]]"]
+    job = parse_job(DIGITS, "digits.yaml", sets).job
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "short.yaml"
+        file.write_text(dump_job(job))
+        environment = {**os.environ, "STOKER_HOME": f"{folder}/home"}
+        begin = time.monotonic()
+        command = [sys.executable, "-m", "stoker.cli.main", "submit", str(file)]
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+        ours = time.monotonic() - begin
+        run = RunFolder(next((Path(folder) / "home" / "runs").iterdir()))
+        trials, facts = read_trials(run.ledger), read_facts(run)
+        assert facts is not None
+        points = [
+            {
+                "lr": trial.values["training.optimizer.lr"],
+                "weight_decay": trial.values["training.optimizer.weight_decay"],
+                "hidden": trial.values["architecture.hidden"],
+            }
+            for trial in trials
+        ]
+        best = max(trial.score("accuracy/val", "max") for trial in trials)
+    begin = time.monotonic()
+    command = [sys.executable, "-c", SCRIPT, json.dumps(points)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ)
+    theirs = time.monotonic() - begin
+    print(f"32 short trials: {ours:.1f} s, by hand {theirs:.1f} s; {theirs / ours:.2f} times as fast (bar 3)")
+    print(f"  best accuracy/val {best:.4f}, by hand {done.stdout.split()[-1]}")
+
+
+def asha(home: Path) -> None:
+    """Time ASHA against the same trials run to their ends."""
+    scheduled = ["sweep.scheduler={type: asha, min: 1 epoch, reduction: 3}"]
+    whole, _, _ = drive(home, parse_job(DIGITS, "digits.yaml").job, "whole")
+    halved, trials, folder = drive(home, parse_job(DIGITS, "digits.yaml", scheduled).job, "halved")
+    facts = read_facts(folder)
+    assert facts is not None
+    best = trials[facts.best or 0].metrics["accuracy/test"]
+    print(f"asha: {halved:.1f} s, all to their ends {whole:.1f} s; ratio {halved / whole:.2f} (bar 0.5)")
+    print(f"  best trial has accuracy/test {best:.4f} (bar 0.98)")
+
+
+def tpe(home: Path) -> None:
+    """Compare the best of 30 trials over five seeds."""
+    medians = {}
+    for kind in ("random", "tpe"):
+        found = []
+        for seed in range(5):
+            sets = [
+                f"sweep.search={{type: {kind}, seed: {seed}}}",
+                "sweep.trials=30",
+                "sweep.parallel=1",
+                "training.epochs=3",
+                "sweep.metric=loss/val",
+            ]
+            _, trials, _ = drive(home, parse_job(DIGITS, "digits.yaml", sets).job, f"{kind}-{seed}")
+            found.append(min(trial.score("loss/val", "min") for trial in trials))
+        medians[kind] = statistics.median(found)
+        print(f"  {kind}: best loss/val of each seed {', '.join(f'{value:.4f}' for value in found)}")
+    print(f"tpe: median of the best {medians['tpe']:.4f}, random {medians['random']:.4f} (bar: at most as high)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Sweeps on one embedded Ray, whose processes stay warm from sweep to sweep; their drivers are called directly."""
+
+import json
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from stoker.execution.driver import TERMINATED
+from stoker.spec.loading import load_job, parse_job
+from stoker.tracking.run import State
+from stoker.tracking.trials import entries, read_facts
+
+JOBS = sorted((Path(__file__).parents[3] / "jobs").glob("*-sweep*.yaml"))
+SMALL = {
+    "digits-sweep": ["sweep.trials=6", "training.epochs=4"],
+    "digits-sweep-hyperband": ["sweep.trials=4", "training.epochs=4"],
+    "digits-sweep-pbt": ["training.epochs=4"],
+    "digits-sweep-pb2": ["training.epochs=4"],
+    "digits-sweep-grid": ["training.epochs=1"],
+    "digits-sweep-median": ["sweep.trials=6", "training.epochs=4", "sweep.scheduler.trials=2"],
+    "diabetes-sweep-gp": ["sweep.trials=3", "training.epochs=3"],
+}
+QUICK = ("digits-sweep",)
+"""The others take as long again, each."""
+JOB = """
+name: small
+task: image-classification
+dataset: digits
+architecture: {family: mlp, hidden: [32]}
+training: {epochs: 3, batch_size: 64, precision: fp32}
+tracking: none
+resources: {cpus: 1, retries: 0}
+sweep:
+  trials: 5
+  keep: 2
+  space:
+    training.optimizer.lr: {min: 1e-4, max: 1e-1, log: true}
+    architecture.hidden: [[16], [32]]
+"""
+
+
+@pytest.fixture
+def sweep(driven):
+    return driven
+
+
+def make(text=JOB, *sets):
+    return parse_job(text, "small.yaml", sets).job
+
+
+@pytest.mark.parametrize(
+    "path", [path if path.stem in QUICK else pytest.param(path, marks=pytest.mark.slow) for path in JOBS], ids=str
+)
+def test_every_sweep_of_the_jobs_comes_to_its_best_trial(sweep, path):
+    small = SMALL.get(path.stem, ["sweep.trials=4", "training.epochs=2"])
+    job = load_job(path, ["tracking=none", "training.precision=fp32", "resources.cpus=1", *small]).job
+    run = sweep(job)
+    assert run.drive() == 0, run.folder.log
+    facts = read_facts(run.folder)
+    assert {trial.state for trial in run.trials} <= {State.SUCCEEDED, State.PRUNED}
+    assert len(run.trials) == (job.sweep.trials or 6)
+    best = next(trial for trial in run.trials if trial.number == facts.best)
+    assert best.state is State.SUCCEEDED
+    assert (run.folder.trial(best.number).model / "weights.safetensors").is_file()
+    assert run.folder.status().metrics == {key: value for key, value in best.metrics.items() if "/" in key}
+    told = Counter(
+        (entry["trial"], entry["epoch"]) for entry in entries(run.folder.ledger) if entry["event"] == "report"
+    )
+    assert set(told.values()) == {1}
+
+
+@pytest.mark.slow
+def test_the_same_file_gives_the_same_points_and_only_the_best_models_stay(sweep):
+    one, other = sweep(make()), sweep(make(), "other")
+    assert one.drive() == other.drive() == 0
+    assert [trial.values for trial in one.trials] == [trial.values for trial in other.trials]
+    models = [trial.number for trial in one.trials if one.folder.trial(trial.number).model.exists()]
+    scores = {trial.number: trial.score("accuracy/val", "max") for trial in one.trials}
+    assert sorted(scores, key=lambda number: (-scores[number], number))[:2] == sorted(
+        models, key=lambda number: (-scores[number], number)
+    )
+    assert all(one.folder.trial(number).journal.exists() for number in scores)
+
+
+def test_an_interrupted_sweep_goes_on_without_repeating_a_trial(sweep):
+    job = make(JOB, "training.epochs=30", "training.checkpoint.every=1 epoch")
+    whole, cut = sweep(job, "whole"), sweep(job, "cut")
+    assert whole.drive() == 0
+    cut.interrupt_when(lambda trials: any(trial.state.final for trial in trials))
+    assert cut.drive() == TERMINATED
+    ended = {trial.number: trial for trial in cut.trials if trial.state.final}
+    assert 0 < len(ended) < 5
+    before = len(list(entries(cut.folder.ledger)))
+    assert cut.drive() == 0
+    after = list(entries(cut.folder.ledger))[before:]
+    assert not {entry["trial"] for entry in after} & ended.keys()
+    assert [trial.values for trial in cut.trials] == [trial.values for trial in whole.trials]
+    assert [trial.reports[-1].metrics["accuracy/val"] for trial in cut.trials] == [
+        trial.reports[-1].metrics["accuracy/val"] for trial in whole.trials
+    ]
+    assert read_facts(cut.folder).best == read_facts(whole.folder).best
+    for trial in cut.trials:
+        steps = [json.loads(line)["step"] for line in cut.folder.trial(trial.number).journal.read_text().splitlines()]
+        epochs = [report.epoch for report in trial.reports]
+        assert epochs == list(range(1, 31))
+        assert max(steps) == trial.reports[-1].step
+
+
+@pytest.mark.slow
+def test_a_cancelled_trial_ends_alone(sweep):
+    run = sweep(make(JOB, "training.epochs=100", "sweep.trials=2"))
+
+    def cancel():
+        while not any(trial.number == 1 and trial.epoch > 3 for trial in run.trials):
+            time.sleep(0.02)
+        run.folder.trial(1).cancel_request.touch()
+
+    threading.Thread(target=cancel, daemon=True).start()
+    assert run.drive() == 0
+    assert [trial.state for trial in run.trials] == [State.SUCCEEDED, State.CANCELLED]
+
+
+WILD = """
+name: wild
+task: tabular-regression
+dataset: diabetes
+architecture: {family: mlp, hidden: [32]}
+training: {epochs: 3, batch_size: 64, precision: fp32}
+tracking: none
+resources: {cpus: 1}
+sweep:
+  search: grid
+  space:
+    training.optimizer: [{type: sgd, lr: 1000}, {type: adamw, lr: 1e-2}]
+"""
+
+
+def test_failing_trials_are_recorded_and_too_many_of_them_end_the_sweep(sweep):
+    run = sweep(make(WILD))
+    assert run.drive() == 0
+    states = Counter(trial.state for trial in run.trials)
+    assert states == {State.FAILED: 1, State.SUCCEEDED: 1}
+    assert {trial.cause for trial in run.trials if trial.state is State.FAILED} == {"NON_FINITE"}
+    worse = sweep(make(WILD, "sweep.failures=1", "sweep.parallel=1"), "worse")
+    assert worse.drive() == 1
+    status = worse.folder.status()
+    assert status.cause == "NON_FINITE"
+    assert "1 of 1 trials failed" in status.message
+    assert all(trial.state.final for trial in worse.trials)
+
+
+@pytest.mark.slow
+def test_time_ends_a_sweep_with_the_best_of_what_came_to_its_end(sweep):
+    run = sweep(make(JOB, "sweep.time=4 s", "sweep.trials=100000"))
+    began = time.monotonic()
+    assert run.drive() == 0
+    assert time.monotonic() - began < 30
+    assert 0 < len(run.trials) < 1000
+    assert all(trial.state.final for trial in run.trials)
+    assert read_facts(run.folder).best is not None
+
+
+@pytest.mark.slow
+def test_more_trials_follow_a_finished_sweep(sweep):
+    run = sweep(make())
+    assert run.drive() == 0
+    (run.folder.path / "more_trials").write_text("2")
+    before = len(list(entries(run.folder.ledger)))
+    run.folder.reopen()
+    assert run.drive() == 0
+    assert [trial.number for trial in run.trials] == list(range(7))
+    assert {entry["trial"] for entry in list(entries(run.folder.ledger))[before:]} == {5, 6}
