@@ -47,8 +47,8 @@ class Network(nn.Sequential):
 def far(make_place, tmp_path):
     """Make the place of a sweep."""
 
-    def make(workers=1, pace_s=0.004, trials=4):
-        job = JOB.replace("WORKERS", str(workers)).replace("TRIALS", str(trials))
+    def make(workers=1, pace_s=0.004, trials=4, more=""):
+        job = JOB.replace("WORKERS", str(workers)).replace("TRIALS", str(trials)) + more
         return make_place(tmp_path, "far-0000000a", job, {"own.py": NETWORK.replace("PACE_S", str(pace_s))})
 
     return make
@@ -168,3 +168,23 @@ def test_a_trial_of_several_workers_comes_home_as_well(far):
         assert [report.epoch for report in trial.reports] == list(range(1, 61))
         assert len(points(folder.trial(trial.number))) > 60
     assert sum((folder.trial(number).model / "weights.safetensors").exists() for number in (0, 1)) == 1
+
+
+@pytest.mark.slow
+def test_a_population_goes_on_without_its_first_driver(far, until):
+    place = far(pace_s=0.01, more="  scheduler: {type: pbt, every: 10 epochs}\n")
+    first = place.start("first")
+
+    def one_has_changed():
+        return any(trial.changes for trial in trials_of(place, "first"))
+
+    until(lambda: first.poll() is not None or one_has_changed(), "a trial that goes on from another", 280)
+    assert first.poll() is None, first.communicate()[0]
+    known = {trial.number: trial.changes for trial in trials_of(place, "first")}
+    kill(first, place.base / "first")
+    ended_well(place.start("second"))
+    for trial in trials_of(place, "second"):
+        assert trial.state is State.SUCCEEDED
+        assert [report.epoch for report in trial.reports] == list(range(1, 61))
+        assert trial.changes[: len(known[trial.number])] == known[trial.number]
+        points(place.folder("second").trial(trial.number))

@@ -29,6 +29,8 @@ from stoker.tracking.trials import Ledger, Report, Trial, best_of, entries, rank
 
 ASKED = "somebody has asked for it"
 """Message of a trial that was cancelled on its own: it stays so when its sweep goes on."""
+SECURE_S, SECURE_EVERY_S = 60.0, 1.0
+"""A storage that is down is waited for so long before a trial takes over another's weights, and asked so often."""
 WORST = 1e30
 """What a scheduler hears in place of a value that is not finite."""
 
@@ -146,6 +148,11 @@ class Trials:
         """Let a trial go on from a copy of another's checkpoint, with other values."""
         self._ledger.change(number, picks, values, source, copy)
         self._write_values(number, values)
+        deadline = time.monotonic() + SECURE_S
+        while (
+            not self.secure() and time.monotonic() < deadline
+        ):  # whoever goes on with it must know whose weights it has
+            time.sleep(SECURE_EVERY_S)
 
     def end(self, number: int, result: WorkerResult | None) -> None:
         """Take in how a trial ended.
