@@ -57,11 +57,6 @@ class Trial:
     """By path in the job; where they have changed, the last ones."""
     state: State = State.RUNNING
     reports: tuple[Report, ...] = ()
-    changes: tuple[Change, ...] = ()
-    taken: tuple[Report, ...] = ()
-    """What the weights had reached that it took over last."""
-    left: int = 0
-    """How many of its own reports are of weights that it has left for those."""
     metrics: dict[str, float] = field(default_factory=dict)
     """At the end: those of its best weights, of every part."""
     cause: str = ""
@@ -69,6 +64,11 @@ class Trial:
     began: float = 0.0
     """Seconds since 1970."""
     ended: float = 0.0
+    changes: tuple[Change, ...] = ()
+    taken: tuple[Report, ...] = ()
+    """What the weights had reached that it took over last."""
+    left: int = 0
+    """How many of its own reports are of weights that it has left for those."""
 
     @property
     def epoch(self) -> int:
