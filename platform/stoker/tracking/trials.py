@@ -156,11 +156,13 @@ def ranked(trials: Sequence[Trial], metric: str, direction: str) -> list[Trial]:
 
 
 def best_of(trials: Sequence[Trial], metric: str, direction: str) -> Trial | None:
-    """Pick the best trial, of those that came to their end where there are any; None while none has a value.
+    """Pick the best trial; None while none has a value.
 
-    A trial that was stopped early may have had a better value on its way, but has no model.
+    Once all are over it is one that came to its end, where there is one: a trial that was stopped early may have had a
+    better value on its way, but has no model.
     """
-    whole = [trial for trial in trials if trial.state is State.SUCCEEDED]
+    over = all(trial.state.final for trial in trials)
+    whole = [trial for trial in trials if over and trial.state is State.SUCCEEDED]
     first = next(iter(ranked(whole or trials, metric, direction)), None)
     if first is None or first.state in (State.FAILED, State.CANCELLED):
         return None
