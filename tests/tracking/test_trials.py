@@ -51,3 +51,22 @@ def test_the_best_trial_has_a_finite_value_and_has_not_failed(tmp_path):
     assert best is not None
     assert best.number == 3
     ledger.close()
+
+
+def test_a_trial_that_took_over_another_s_weights_is_as_good_as_they_are(tmp_path):
+    ledger = Ledger(tmp_path / "trials.jsonl")
+    for number, values in enumerate([(0.9, 0.7), (0.6, 0.8)]):
+        ledger.begin(number, {"lr": number}, {"lr": number})
+        for epoch, value in enumerate(values, 1):
+            ledger.report(number, epoch, 10 * epoch, {"accuracy/val": value})
+    assert ledger.trials[0].score("accuracy/val", "max") == 0.9
+    ledger.change(0, {"lr": 2}, {"lr": 2}, 1, "copies/1")
+    ledger.report(1, 3, 30, {"accuracy/val": 0.95})  # the other goes on without it
+    assert not ledger.report(0, 2, 20, {"accuracy/val": 0.99})
+    ledger.report(0, 3, 30, {"accuracy/val": 0.81})
+    ledger.close()
+    trial = read_trials(tmp_path / "trials.jsonl")[0]
+    assert [report.metrics["accuracy/val"] for report in trial.reports] == [0.9, 0.7, 0.81]
+    assert [report.metrics["accuracy/val"] for report in trial.line] == [0.6, 0.8, 0.81]
+    assert trial.score("accuracy/val", "max") == 0.81
+    assert (trial.values, trial.changes[0].epoch, trial.changes[0].source) == ({"lr": 2}, 2, 1)

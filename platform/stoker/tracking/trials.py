@@ -57,11 +57,6 @@ class Trial:
     """By path in the job; where they have changed, the last ones."""
     state: State = State.RUNNING
     reports: tuple[Report, ...] = ()
-    changes: tuple[Change, ...] = ()
-    taken: tuple[Report, ...] = ()
-    """What the weights had reached that it took over last."""
-    left: int = 0
-    """How many of its own reports are of weights that it has left for those."""
     metrics: dict[str, float] = field(default_factory=dict)
     """At the end: those of its best weights, of every part."""
     cause: str = ""
@@ -69,6 +64,11 @@ class Trial:
     began: float = 0.0
     """Seconds since 1970."""
     ended: float = 0.0
+    changes: tuple[Change, ...] = ()
+    taken: tuple[Report, ...] = ()
+    """What the weights had reached that it took over last."""
+    left: int = 0
+    """How many of its own reports are of weights that it has left for those."""
 
     @property
     def epoch(self) -> int:
@@ -156,11 +156,13 @@ def ranked(trials: Sequence[Trial], metric: str, direction: str) -> list[Trial]:
 
 
 def best_of(trials: Sequence[Trial], metric: str, direction: str) -> Trial | None:
-    """Pick the best trial, of those that came to their end where there are any; None while none has a value.
+    """Pick the best trial; None while none has a value.
 
-    A trial that was stopped early may have had a better value on its way, but has no model.
+    Once all are over it is one that came to its end, where there is one: a trial that was stopped early may have had a
+    better value on its way, but has no model.
     """
-    whole = [trial for trial in trials if trial.state is State.SUCCEEDED]
+    over = all(trial.state.final for trial in trials)
+    whole = [trial for trial in trials if over and trial.state is State.SUCCEEDED]
     first = next(iter(ranked(whole or trials, metric, direction)), None)
     if first is None or first.state in (State.FAILED, State.CANCELLED):
         return None

@@ -72,7 +72,8 @@ def test_trials_appear_while_the_sweep_goes_on(sweep, until):
     assert run.data.params == {}
     sweep.train(0, 1)
     until(lambda: "accuracy/val" in sweep.recorded()[0].data.metrics, "its first epoch")
-    sweep.ledger.change(0, {}, {"training.optimizer.lr": 0.5})
+    sweep.begin(1, resolve=False)
+    sweep.ledger.change(0, {}, {"training.optimizer.lr": 0.5}, 1, "copies/1")
     until(lambda: json.loads(sweep.recorded()[0].data.tags[VALUES_TAG]) == {"training.optimizer.lr": 0.5}, "values")
     assert pages.close(PATIENCE_S) == ""
 

@@ -1,5 +1,6 @@
 """A trial's process, as an actor that Ray Tune hands from trial to trial: what a process loads is paid for once."""
 
+import os
 import shutil
 import sys
 import threading
@@ -121,6 +122,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         reports, self._untold = self._untold, []
         result: WorkerResult | None = None
         due = time.monotonic() + TELL_EVERY_S
+        self._take_over()
         self._resting = False
         while result is None:
             try:
@@ -178,7 +180,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         folder = RunFolder(Path(config["folder"]))
         if not self._plan.one_disk:
             self._tidy()
-            folder = unpack(config["files"], folder.path.name, "trial")
+            folder = unpack(config["files"], folder.path.name, f"trial-{os.getpid()}")  # another may still have it
         header = folder.header()
         self._folder, self._header = folder, header
         self._kept_at = storage_of(folder, header, header.id)
@@ -189,28 +191,30 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._history: list[Failure] = []
         begun = self._kept_at.keys("attempts")
         self._attempt = int(begun[-1].rsplit("/", 1)[1]) if begun else 0
-        if config["change"]:
-            self._take_over(config["change"], config["copy"])
+        self._owed = (config["change"], config["copy"])
         self._epochs = self._next_attempt()
-        self._resting = False
+        self._resting = True
 
-    def _take_over(self, change: int, copy: str) -> None:
-        """Put a copy of another trial's checkpoint in place of the trial's own, unless that is done."""
+    def _take_over(self) -> None:
+        """Put a copy of another trial's checkpoint in place of the trial's own, where that is still to be done.
+
+        Only where the trial really trains: Tune also begins it in processes that it then has no use for.
+        """
         from stoker.training.checkpoint import Checkpoints
 
-        header = self._folder.header()
-        storage = storage_of(self._folder, header, header.id)
+        (change, copy), self._owed = self._owed, (0, "")
         done = f"taken/{change:04d}"
-        if done in storage.keys("taken"):
+        if not change or done in self._kept_at.keys("taken"):
             return
         self._attempt += 1
-        checkpoints = Checkpoints(storage, "", 1, self._attempt)
+        checkpoints = Checkpoints(self._kept_at, "", 1, self._attempt)
         checkpoints.claim()
         try:
             checkpoints.take_over(copies_of(self._folder), copy)
         except Damaged as error:
             print(f"the trial keeps its own weights: {error}", file=sys.stderr)  # noqa: T201 - the run's log
-        storage.put(done, [copy.encode()])
+        self._kept_at.put(done, [copy.encode()])
+        self._epochs = self._next_attempt()
 
     def _next_attempt(self) -> "Epochs":
         from stoker.execution.sweeps.engines import alone, together

@@ -220,7 +220,8 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Hear that a trial begins again after something that it could not mend itself."""
-        print(f"trial {self._numbers[trial.trial_id]}: {trial.get_error()}", file=sys.stderr)  # noqa: T201 - the run's log
+        if error := trial.get_error():  # of a process that has died there is none
+            print(f"trial {self._numbers[trial.trial_id]}: {error}", file=sys.stderr)  # noqa: T201 - the run's log
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Hear that a trial does not begin again."""
