@@ -149,9 +149,7 @@ class Trials:
         self._ledger.change(number, picks, values, source, copy)
         self._write_values(number, values)
         deadline = time.monotonic() + SECURE_S
-        while (
-            not self.secure() and time.monotonic() < deadline
-        ):  # whoever goes on with it must know whose weights it has
+        while not self.secure() and time.monotonic() < deadline:  # the next driver must know whose weights it has
             time.sleep(SECURE_EVERY_S)
 
     def end(self, number: int, result: WorkerResult | None) -> None:
