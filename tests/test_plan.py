@@ -5,9 +5,9 @@ from stoker.architectures.network import build_network, parameter_count
 from stoker.errors import JobError
 from stoker.plan import SMALL_NETWORK, make_plan, trace
 from stoker.spec.architecture import Cnn, Mlp
+from stoker.spec.parallel import machine_cpus
 from stoker.spec.signature import ClassOutput, ImageInput, Signature
 from stoker.training.assembly import assemble, prepare
-from stoker.training.parallel import machine_cpus
 
 
 def test_a_plan_counts_layers_parameters_and_samples(make_job):

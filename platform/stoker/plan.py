@@ -15,13 +15,13 @@ from stoker.architectures.network import build_network, example_inputs, paramete
 from stoker.errors import JobError, Problem
 from stoker.spec.architecture import Custom
 from stoker.spec.job import Job
+from stoker.spec.parallel import machine_cpus
 from stoker.spec.resources import Resources
 from stoker.spec.signature import Signature
 from stoker.spec.training import Muon, Sgd
 from stoker.sweep_plan import SweepPlan, plan_sweep, room_problems
 from stoker.tasks.objective import Objective
 from stoker.training.assembly import Prepared, prepare
-from stoker.training.parallel import machine_cpus
 
 BYTES = 4
 MIB = 2**20

@@ -11,14 +11,13 @@ from stoker.errors import JobError, Problem
 from stoker.search.search import Search
 from stoker.spec.goals import Aim, aims
 from stoker.spec.job import Job
-from stoker.spec.parallel import room_for, trials_at_once
+from stoker.spec.parallel import machine_cpus, room_for, trials_at_once
 from stoker.spec.point import point_job
 from stoker.spec.section import span_epochs
 from stoker.spec.space_reading import read_space
 from stoker.spec.sweep import Asha, MedianStopping
 from stoker.training.assembly import Prepared, assemble, prepare
 from stoker.training.choices import step_seconds
-from stoker.training.parallel import machine_cpus
 
 SHOWN = 3
 """Points that a plan shows."""

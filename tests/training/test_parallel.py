@@ -3,7 +3,8 @@ import sys
 import pytest
 import torch
 
-from stoker.training.parallel import arithmetic, choose_device, keep_freed_memory, machine_cpus, supports_bf16
+from stoker.spec.parallel import machine_cpus
+from stoker.training.parallel import arithmetic, choose_device, keep_freed_memory, supports_bf16
 
 CPU = torch.device("cpu")
 

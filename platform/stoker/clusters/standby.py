@@ -48,9 +48,9 @@ def start_driver(command: Sequence[str], settings: Settings, job: "Job") -> Stan
     if resources.gpus is not None:
         options += ["--gpus", str(resources.gpus)]
     if job.sweep:
-        from stoker.spec.parallel import cores, trials_at_once
+        from stoker.spec.parallel import machine_cpus, trials_at_once
 
-        options += ["--trials", str(trials_at_once(job, cores(), gpus=0))]
+        options += ["--trials", str(trials_at_once(job, machine_cpus(), gpus=0))]
     with theirs:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [*command, *options],

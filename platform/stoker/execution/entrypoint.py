@@ -60,7 +60,7 @@ def main() -> int:
     if state is State.PAUSED:
         folder.reopen()
     from stoker.spec.loading import load_job
-    from stoker.spec.parallel import cores, trials_at_once
+    from stoker.spec.parallel import machine_cpus, trials_at_once
 
     try:
         job = load_job(folder.job).job
@@ -68,7 +68,7 @@ def main() -> int:
         from stoker.execution.driver import Driver
 
         return Driver(folder, terminated).stop(str(error))
-    trials = trials_at_once(job, cores(), gpus=0) if job.sweep else 0
+    trials = trials_at_once(job, machine_cpus(), gpus=0) if job.sweep else 0
     return _drive(Size(job.resources.workers, job.resources.gpus, trials), folder, terminated)
 
 

@@ -23,6 +23,7 @@ from stoker.execution.results import evaluate_all, leave_model
 from stoker.settings import load_settings
 from stoker.spec.job import Job
 from stoker.spec.loading import load_job
+from stoker.spec.parallel import machine_cpus
 from stoker.storage import Storage
 from stoker.tracking.history import find_run
 from stoker.tracking.models import fetch_model
@@ -32,7 +33,7 @@ from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.choices import choose
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, start
-from stoker.training.parallel import Workers, choose_device, join, machine_cpus, prepare_process, set_threads
+from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
 from stoker.training.transfer import begin_with
 
 RECORDED_STEPS = 2_000

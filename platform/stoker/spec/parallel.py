@@ -5,7 +5,7 @@ import os
 from stoker.spec.job import Job
 
 
-def cores() -> int:
+def machine_cpus() -> int:
     """Count the cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from stoker.errors import JobError, Problem, StokerError
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job, load_job
+from stoker.spec.parallel import machine_cpus
 from stoker.spec.saved_model import WEIGHTS
 from stoker.storage import open_storage
 from stoker.training.assembly import Assembly, Prepared, assemble, prepare
@@ -23,7 +24,7 @@ from stoker.training.checkpoint import Checkpoints
 from stoker.training.choices import choose
 from stoker.training.evaluation import evaluate
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, start
-from stoker.training.parallel import Workers, join, machine_cpus, prepare_process, set_threads
+from stoker.training.parallel import Workers, join, prepare_process, set_threads
 from stoker.training.transfer import begin_with
 
 TIMEOUT_S = 300.0

@@ -7,9 +7,10 @@ from typing import TypeVar
 
 import torch
 
+from stoker.spec.parallel import machine_cpus
 from stoker.spec.section import time_seconds
 from stoker.training.assembly import Assembly, Prepared, assemble
-from stoker.training.parallel import Workers, arithmetic, machine_cpus, supports_bf16
+from stoker.training.parallel import Workers, arithmetic, supports_bf16
 
 Choice = TypeVar("Choice")
 TIMED_STEPS = 3

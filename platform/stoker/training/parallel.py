@@ -1,7 +1,6 @@
 """The processes and devices a network is trained on: workers and their sums, threads, allocator, precision."""
 
 import ctypes
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -176,11 +175,6 @@ def set_threads(threads: int | None) -> None:
     """Compute with so many threads from here on; None keeps their number."""
     if threads:
         torch.set_num_threads(threads)
-
-
-def machine_cpus() -> int:
-    """Count the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_device(gpus: int) -> torch.device:

@@ -58,10 +58,11 @@ def _prepare(job_text: str, code: str, together: int) -> tuple[Prepared, Any]:
     from stoker.execution.sweeps.sharing import to_shared
     from stoker.spec.goals import best_metric
     from stoker.spec.loading import dump_job, parse_job
+    from stoker.spec.parallel import machine_cpus
     from stoker.training.assembly import Prepared as PreparedJob
     from stoker.training.assembly import prepare
     from stoker.training.choices import choose
-    from stoker.training.parallel import Workers, choose_device, machine_cpus, prepare_process
+    from stoker.training.parallel import Workers, choose_device, prepare_process
 
     load_secret_files()
     job = parse_job(job_text, "job.yaml").job
