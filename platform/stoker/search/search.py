@@ -12,12 +12,10 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from stoker.errors import JobError
 from stoker.search.distributions import distribution_of, shown_distribution, shown_pick, suggest
 from stoker.search.sampling import PointSampler
 from stoker.spec.goals import aims
 from stoker.spec.job import Job
-from stoker.spec.point import point_job
 from stoker.spec.space import Picks, Space
 from stoker.spec.sweep import GridSearch
 
@@ -46,7 +44,6 @@ class Search:
     def __init__(self, job: Job, space: Space) -> None:
         assert job.sweep is not None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._job = job
         self._space = space
         self._sweep = job.sweep
         self._seen: set[tuple[tuple[str, Any], ...]] = set()
@@ -155,14 +152,7 @@ class Search:
         """Tell whether a point is new, meets the conditions, and makes a job."""
         if self._space.bound is not None and _key(picks) in self._seen:
             return False
-        try:
-            values = self._space.values(picks)
-            if not self._space.allowed(values):
-                return False
-            point_job(self._job, values)
-        except (ValueError, JobError):
-            return False
-        return True
+        return self._space.makes_job(picks)
 
 
 def _key(picks: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from stoker.errors import JobError
 from stoker.spec.dimension import Dimension, Options, Range, text_of
 from stoker.spec.expressions import Expression
 from stoker.spec.job import Job
 from stoker.spec.overlay import written_out
-from stoker.spec.point import plain_values, value_at
+from stoker.spec.point import plain_values, point_job, value_at
 
 COUNTED = 10_000
 """Points that are looked at one by one for conditions; of larger spaces only the bound is known."""
@@ -153,6 +154,17 @@ class Space:
             if not condition.value(lambda path: value_at(every, path)):
                 return index
         return None
+
+    def makes_job(self, picks: Picks) -> bool:
+        """Tell whether a point meets every condition and makes a job."""
+        try:
+            values = self.values(picks)
+            if not self.allowed(values):
+                return False
+            point_job(self.job, values)
+        except (ValueError, JobError):
+            return False
+        return True
 
     @cached_property
     def _outer(self) -> tuple[Dimension, ...]:

@@ -60,7 +60,7 @@ def parse(text, *sets):
 
 def population_of(scheduler="pbt", space="{training.optimizer.lr: {min: 1e-4, max: 1, log: true}}", where="[]"):
     job = parse(f"{JOB}\nsweep: {{trials: 4, scheduler: {scheduler}, space: {space}, where: {where}}}")
-    return Population(job, read_space(job), logarithms=isinstance(job.sweep.scheduler, Pb2))
+    return Population(read_space(job), logarithms=isinstance(job.sweep.scheduler, Pb2))
 
 
 class Tuned:
@@ -72,7 +72,7 @@ class Tuned:
 
 def changed(population, picks, seed=0, **settings):
     """Let Tune change a point as it does when another trial goes on from it."""
-    scheduler = population.job.sweep.scheduler.model_copy(update=settings)
+    scheduler = population.space.job.sweep.scheduler.model_copy(update=settings)
     inner = build_exchange(scheduler, "max", population, lambda number: picks)
     source = Tuned({"number": 7, "folder": "/f", "files": {}, **population.place(picks)})
     with seeded(str(seed)):

@@ -6,10 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stoker.errors import JobError
 from stoker.spec.dimension import Dimension, Options, Range
-from stoker.spec.job import Job
-from stoker.spec.point import point_job
 from stoker.spec.space import Picks, Space
 
 Place = dict[str, Any]
@@ -21,13 +18,11 @@ class Population:
     """The changes of a sweep's trials.
 
     Args:
-        job: of the sweep.
         space: all of its dimensions can change in mid-run.
         logarithms: whether Tune sees the logarithms of ranges over orders of magnitude, as a model of them needs.
 
     """
 
-    job: Job
     space: Space
     logarithms: bool
 
@@ -48,7 +43,7 @@ class Population:
 
         """
         picks = self.picks(place)
-        return {**place, **self.place(picks if self._accepts(picks) else source)}
+        return {**place, **self.place(picks if self.space.makes_job(picks) else source)}
 
     def mutations(self) -> dict[str, list[Any] | Callable[[], float]]:
         """Say how each value may be drawn anew: from a list, in which it may also move to a neighbour, or freely."""
@@ -85,14 +80,3 @@ class Population:
             return domain.at(min(max(domain.index(value), 0), domain.count - 1))
         number = math.exp(value) if self.logarithms and domain.log else float(value)
         return min(max(number, domain.minimum), domain.maximum)
-
-    def _accepts(self, picks: Picks) -> bool:
-        """Tell whether a point meets the conditions and makes a job."""
-        try:
-            values = self.space.values(picks)
-            if not self.space.allowed(values):
-                return False
-            point_job(self.job, values)
-        except (ValueError, JobError):
-            return False
-        return True

@@ -101,7 +101,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         """Whether trials wait for each other."""
         self._population: Population | None = None
         if isinstance(self._settings, (Pbt, Pb2)):
-            self._population = Population(job, read_space(job), logarithms=isinstance(self._settings, Pb2))
+            self._population = Population(read_space(job), logarithms=isinstance(self._settings, Pb2))
         self._stop_deadline = math.inf
         self._word: Word | None = None
         """To trials that do not see the driver's files."""
