@@ -5,9 +5,10 @@ import json
 import click
 import pytest
 
-from stoker.cli.sweeps import pareto_front, require_sweep, short_names
+from stoker.cli.sweeps import require_sweep, short_names
 from stoker.cli.trials_table import trials_table
 from stoker.tracking.run import RunStatus, State
+from stoker.tracking.trials import pareto_front
 
 DONE = RunStatus(State.SUCCEEDED, "", started=100.0, ended=172.0, attempt=1)
 REFUSED = "NON_FINITE", "loss/train is nan at step 37; lower training.optimizer.lr"
@@ -136,7 +137,9 @@ def test_no_other_trial_beats_the_front(make_sweep):
     for number, (accuracy, parameters) in enumerate([(0.9, 500), (0.8, 900), (0.7, 100), (0.9, 400), (0.95, 900)]):
         sweep.begin(number)
         sweep.report(number, 1, accuracy_val=accuracy, parameters=parameters)
-    assert [trial.number for trial in pareto_front(require_sweep(sweep.folder))] == [4, 3, 2]
+    read = require_sweep(sweep.folder)
+    front = pareto_front(read.sorted(read.facts.metric), read.facts.goals)
+    assert [trial.number for trial in front] == [4, 3, 2]
 
 
 @pytest.mark.parametrize(

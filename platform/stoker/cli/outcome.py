@@ -9,18 +9,17 @@ from stoker.cli.sweeps import (
     cells,
     counts_text,
     failure_lines,
-    flat,
     goals_text,
-    pareto_front,
     read_sweep,
 )
 from stoker.cli.tables import fields_text, state_text, styled, table_text
 from stoker.cli.words import duration_text, value_text
 from stoker.errors import Turn
 from stoker.settings import Settings
+from stoker.tracking.parameters import flattened
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord, State
-from stoker.tracking.trials import Trial, trial_id
+from stoker.tracking.trials import Trial, pareto_front, trial_id
 
 SHOWN_FRONT = 10
 VALUE_WIDTH = 24
@@ -107,10 +106,10 @@ def _show_best(sweep: Sweep) -> None:
         title = styled(f"best{in_what}: trial {best.number}", bold=True)
         epochs = f", {best.epoch} epochs" if best.epoch else ""
         ended = "" if best.state is State.SUCCEEDED else f", {sweep.state(best)}"
-        values = [(path, value_text(value)) for path, value in flat(best.values).items()]
+        values = [(path, value_text(value)) for path, value in flattened(best.values).items()]
         click.echo(f"\n{title}  {goals_text(sweep, best)}{epochs}{ended}")
         click.echo("\n".join(f"  {line}" for line in fields_text(values).splitlines()))
-    if front := pareto_front(sweep):
+    if front := pareto_front(sweep.sorted(sweep.facts.metric), sweep.facts.goals):
         click.echo(
             f"\nno other is better in all of it: {len(front)} trials\n{_front_table(sweep, front[:SHOWN_FRONT])}"
         )

@@ -10,6 +10,7 @@ from stoker.cli.tables import state_text, styled
 from stoker.cli.words import metric_text, number_text, shortened, value_text
 from stoker.errors import NotFound
 from stoker.spec.task import TASKS
+from stoker.tracking import parameters
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord, State, now
 from stoker.tracking.trials import SweepFacts, Trial, best_trial, ranked, read_facts, read_trials, trial_id
@@ -40,7 +41,7 @@ class Sweep:
     @cached_property
     def names(self) -> dict[str, str]:
         """What is varied, by path, and what the columns are called."""
-        paths = dict.fromkeys(path for trial in self.trials for path in flat(trial.values))
+        paths = dict.fromkeys(path for trial in self.trials for path in parameters.flattened(trial.values))
         return short_names([*paths])
 
     def state(self, trial: Trial) -> State:
@@ -110,31 +111,18 @@ def require_sweep(folder: RunFolder) -> Sweep:
     return sweep
 
 
-def flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a choice of whole objects by the paths in them."""
-    found: dict[str, Any] = {}
-    for path, value in values.items():
-        found |= (
-            flat({f"{path}.{key}": inner for key, inner in value.items()}) if isinstance(value, dict) else {path: value}
-        )
-    return found
-
-
 def short_names(paths: Sequence[str]) -> dict[str, str]:
     """Call each path by the shortest end that no other has, and the type of a thing by the thing."""
-    whole = {path: path.removesuffix(".type") for path in paths}
-    names = {}
-    for path, called in whole.items():
-        parts = called.split(".")
-        ends = [".".join(parts[-size:]) for size in range(1, len(parts) + 1)]
-        alone = (end for end in ends if sum(f".{other}".endswith(f".{end}") for other in whole.values()) == 1)
-        names[path] = next(alone, path)
-    return names
+    things = {path: path.removesuffix(".type") for path in paths}
+    ends = parameters.short_names([*things.values()])
+    return {path: path if list(things.values()).count(thing) > 1 else ends[thing] for path, thing in things.items()}
 
 
 def values_text(values: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """Write the values of a trial in one line."""
-    return " ".join(f"{names.get(path, path)}={value_text(value)}" for path, value in flat(values).items())
+    return " ".join(
+        f"{names.get(path, path)}={value_text(value)}" for path, value in parameters.flattened(values).items()
+    )
 
 
 def total_text(sweep: Sweep) -> str:
@@ -185,25 +173,6 @@ def failure_lines(sweep: Sweep) -> list[str]:
     return lines
 
 
-def pareto_front(sweep: Sweep) -> list[Trial]:
-    """Pick the trials that no other beats in all that is looked for; empty where that is one metric."""
-    goals = sweep.facts.goals
-    if len(goals) < 2:
-        return []
-    points = {}
-    for trial in ranked(sweep.trials, sweep.facts.metric, sweep.facts.direction):
-        values = [sweep.value(trial, metric) for metric in goals]
-        if trial.state in (State.FAILED, State.CANCELLED) or any(v is None or not math.isfinite(v) for v in values):
-            continue
-        signs = [-1 if direction == "max" else 1 for direction in goals.values()]
-        points[trial.number] = [sign * (value or 0.0) for sign, value in zip(signs, values, strict=True)]
-    return [
-        trial
-        for trial in ranked(sweep.trials, sweep.facts.metric, sweep.facts.direction)
-        if trial.number in points and not any(_beats(other, points[trial.number]) for other in points.values())
-    ]
-
-
 def sweep_json(sweep: Sweep) -> dict[str, Any]:
     """Describe the trials of a sweep for other programs."""
     counts = {state.lower(): number for state, number in sweep.counts().items()}
@@ -232,16 +201,12 @@ def trial_json(sweep: Sweep, trial: Trial) -> dict[str, Any]:
 
 def cells(sweep: Sweep, trial: Trial, metrics: Sequence[str], width: int) -> tuple[list[str], list[str], list[str]]:
     """Write a trial for tables: number and state, its values, its metrics; no value is wider than so much."""
-    values, numbers = flat(trial.values), [sweep.value(trial, metric) for metric in metrics]
+    values, numbers = parameters.flattened(trial.values), [sweep.value(trial, metric) for metric in metrics]
     return (
         [str(trial.number), state_text(sweep.state(trial))],
         [shortened(value_text(values[path]), width) if path in values else "" for path in sweep.names],
         ["" if number is None else number_text(number) for number in numbers],
     )
-
-
-def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def _trials_text(trials: Sequence[Trial]) -> str:

@@ -174,6 +174,29 @@ def best_trial(trials: Sequence[Trial], facts: SweepFacts) -> Trial | None:
     return best_of(trials, facts.metric, facts.direction)
 
 
+def pareto_front(trials: Sequence[Trial], goals: Mapping[str, str]) -> list[Trial]:
+    """Pick the trials that no other beats in all metrics, in their order; empty where there is one metric.
+
+    Args:
+        trials: those without a value for each metric, failed and cancelled ones are passed over.
+        goals: the metrics, each with `max` or `min`.
+
+    """
+    if len(goals) < 2:
+        return []
+    signs = [-1 if direction == "max" else 1 for direction in goals.values()]
+    points = {}
+    for trial in trials:
+        scores = [trial.score(metric, direction) for metric, direction in goals.items()]
+        if trial.state not in (State.FAILED, State.CANCELLED) and all(map(math.isfinite, scores)):
+            points[trial.number] = [sign * score for sign, score in zip(signs, scores, strict=True)]
+    return [
+        trial
+        for trial in trials
+        if trial.number in points and not any(_beats(other, points[trial.number]) for other in points.values())
+    ]
+
+
 class Ledger:
     """Writes the ledger; a line is whole or not there. Each entry outlives the death of this process at once."""
 
@@ -239,6 +262,11 @@ class LedgerReader:
             _take(self.trials, entry)
             self._position = after
         return [self.trials[number] for number in sorted(self.trials)]
+
+
+def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Tell whether values are at most as high everywhere, and lower somewhere."""
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def read_trials(path: Path) -> list[Trial]:

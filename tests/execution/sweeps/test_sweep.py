@@ -52,7 +52,8 @@ def make(text=JOB, *sets):
 
 
 @pytest.mark.parametrize(
-    "path", [path if path.stem in QUICK else pytest.param(path, marks=pytest.mark.slow) for path in JOBS], ids=str
+    "path",
+    [pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow]) for path in JOBS],
 )
 def test_every_sweep_of_the_jobs_comes_to_its_best_trial(sweep, path):
     small = SMALL.get(path.stem, ["sweep.trials=4", "training.epochs=2"])

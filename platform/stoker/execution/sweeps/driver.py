@@ -13,6 +13,7 @@ from stoker.execution.driver import Driver
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.recording import SHORT_PATIENCE_S
 from stoker.execution.requests import Stop
+from stoker.execution.resolved import write_resolved
 from stoker.execution.sweeps.afar import Afar
 from stoker.execution.sweeps.pages import TrialPages
 from stoker.execution.sweeps.preparation import Prepared, prepare_sweep
@@ -86,9 +87,7 @@ class SweepDriver:
         if prepared.failure[0]:
             return WorkerResult("failed", Cause(prepared.failure[0]), prepared.failure[1])
         if not self._folder.resolved.exists():
-            draft = self._folder.path / ".resolved.new"
-            draft.write_text(f"# data: sha256 {prepared.fingerprint}\n{prepared.job}", encoding="utf-8")
-            draft.replace(self._folder.resolved)
+            write_resolved(self._folder.resolved, parse_job(prepared.job, "job.yaml").job, prepared.fingerprint)
         self._job = job = load_job(self._folder.resolved).job
         assert job.sweep is not None
         if job.resources.timeout:
@@ -155,9 +154,9 @@ class SweepDriver:
             return WorkerResult("stopped")
         self._trials.remove_copies()
         if stop is not None or len(self._trials.failures) >= self._job.sweep.failures:
-            self._trials.cancel_rest()
-        else:
-            self._trials.prune_rest()
+            self._trials.end_rest(State.CANCELLED)
+        else:  # the sweep's time is over
+            self._trials.end_rest(State.PRUNED)
         if stop is not None:
             return WorkerResult("stopped")
         best = self._trials.best

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stoker.execution.recording import result_note
-from stoker.tracking.parameters import flat
+from stoker.tracking.parameters import flat, short_names
 from stoker.tracking.run import State
 from stoker.tracking.trials import Trial, best_of, ranked, trial_id
 
@@ -80,18 +80,6 @@ def _table(trials: Sequence[Trial], metric: str, direction: str) -> list[str]:
 def _row(cells: Sequence[object]) -> str:
     """Write a table's row; MLflow shows it without lines, and without a gap between cells but for what they bring."""
     return f"| {' | '.join(f'{_text(cell)}&emsp;' for cell in cells)} |"
-
-
-def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """Name each path by as much of its end as no other path has."""
-    names = {}
-    for path in paths:
-        words = path.split(".")
-        ends = [".".join(words[-length:]) for length in range(1, len(words) + 1)]
-        names[path] = next(
-            end for end in ends if end == path or sum(f".{other}".endswith(f".{end}") for other in paths) == 1
-        )
-    return names
 
 
 def _text(cell: object) -> str:

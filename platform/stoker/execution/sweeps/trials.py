@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ from stoker.spec.point import point_job
 from stoker.storage import remove
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunStatus, State
-from stoker.tracking.trials import Ledger, Report, Trial, best_of, entries, ranked, trial_id
+from stoker.tracking.trials import Ledger, Report, Trial, best_of, entries, pareto_front, ranked, trial_id
 
 ASKED = "somebody has asked for it"
 """Message of a trial that was cancelled on its own: it stays so when its sweep goes on."""
@@ -76,8 +76,8 @@ class Trials:
 
     @property
     def all(self) -> list[Trial]:
-        """All trials, by their numbers."""
-        return [self._ledger.trials[number] for number in sorted(self._ledger.trials)]
+        """All trials, by their numbers, which is the order in which they began."""
+        return [*self._ledger.trials.values()]
 
     def trial(self, number: int) -> Trial:
         """Return what is known of a trial."""
@@ -185,17 +185,11 @@ class Trials:
             with suppress(StokerError, OSError):  # what stays costs space only
                 copies_of(self._folder.trial(0)).clear(COPIES)
 
-    def cancel_rest(self) -> None:
+    def end_rest(self, state: State) -> None:
         """End what has not ended: the sweep is over."""
         for trial in self.all:
             if not trial.state.final:
-                self._close(trial.number, State.CANCELLED, {})
-
-    def prune_rest(self) -> None:
-        """End what has not ended well: the sweep's time is over."""
-        for trial in self.all:
-            if not trial.state.final:
-                self._close(trial.number, State.PRUNED, {})
+                self._close(trial.number, state, {})
 
     def common_failure(self) -> tuple[Cause, str]:
         """Name the most frequent cause of the failed trials, and what the last of them said."""
@@ -307,8 +301,9 @@ class Trials:
     def _tidy(self) -> None:
         """Delete the models and checkpoints of all but the best trials; their records stay."""
         first = self.aims[0]
+        goals = {aim.name: aim.direction for aim in self.aims}
         over = ranked([trial for trial in self.all if trial.state is State.SUCCEEDED], first.name, first.direction)
-        kept = {trial.number for trial in over[: self._keep]} | self._front(over)
+        kept = {trial.number for trial in (*over[: self._keep], *pareto_front(over, goals))}
         for trial in self.all:
             number = trial.number
             if not trial.state.final or number in kept or number in self._gone or trial.state is State.CANCELLED:
@@ -321,23 +316,6 @@ class Trials:
                     remove(storage, key)
                 shutil.rmtree(folder.checkpoints, ignore_errors=True)
             self._gone.add(number)
-
-    def _front(self, trials: Sequence[Trial]) -> set[int]:
-        """Of several aims, find the trials that no other beats in all."""
-        if len(self.aims) < 2:
-            return set()
-        front = set()
-        for trial in trials:
-            if not any(self._beats(other, trial) for other in trials):
-                front.add(trial.number)
-        return front
-
-    def _beats(self, one: Trial, other: Trial) -> bool:
-        """Tell whether a trial is at least as good in all, and better in one."""
-        signs = [-1 if aim.direction == "max" else 1 for aim in self.aims]
-        ours = [sign * one.score(aim.name, aim.direction) for sign, aim in zip(signs, self.aims, strict=True)]
-        theirs = [sign * other.score(aim.name, aim.direction) for sign, aim in zip(signs, self.aims, strict=True)]
-        return all(a <= b for a, b in zip(ours, theirs, strict=True)) and ours != theirs
 
 
 def _status_of(trial: Trial) -> RunStatus:
