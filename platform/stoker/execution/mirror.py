@@ -7,7 +7,7 @@ progress with each sign of life, model and pictures at the end.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +46,16 @@ def unpack(files: dict[str, bytes], run: str, whose: str) -> RunFolder:
     folder.journal.unlink(missing_ok=True)
     for place in (folder.code, folder.model, folder.artifacts):
         shutil.rmtree(place, ignore_errors=True)
+    write_files(folder.path, files)
+    return folder
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files by their paths below a folder."""
     for name, content in files.items():
-        path = folder.path / name
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    return folder
 
 
 def news_of(folder: RunFolder, position: int) -> News:

@@ -18,7 +18,7 @@ import ray
 
 from stoker.errors import StokerError
 from stoker.execution.durable import JOURNAL, RESOLVED, Durable, storage_of
-from stoker.execution.mirror import News, fetch_results, pack, results_of, take_news
+from stoker.execution.mirror import News, fetch_results, pack, results_of, take_news, write_files
 from stoker.execution.recording import PATIENCE_S, RETRY_S
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job, parse_job
@@ -117,10 +117,7 @@ class Afar:
         folder = self._sweep.trial(number)
         task = ray.remote(draw_there).options(num_cpus=1, num_gpus=gpus)
         drawn = ray.get(task.remote(pack(folder), folder.path.name, dump_job(job), data))
-        for name, content in drawn.items():
-            path = folder.path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        write_files(folder.path, drawn)
 
     def _keep(self, number: int) -> None:
         folder, storage = self._sweep.trial(number), self._storage(number)
@@ -158,10 +155,7 @@ def draw_there(files: dict[str, bytes], trial: str, job_text: str, data: "Shared
     load_secret_files()
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(Path(place) / trial)
-        for name, content in files.items():
-            path = folder.path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        write_files(folder.path, files)
         header = folder.header()
         fetch_results(folder, storage_of(folder, header, header.id))
         draw_best(folder, parse_job(job_text, "job.yaml").job, data)

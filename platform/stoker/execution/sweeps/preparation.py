@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stoker.execution.mirror import write_files
 from stoker.secret_files import load_secret_files
 
 
@@ -19,7 +20,6 @@ class Prepared:
     """The sweep's job with every default and choice, as YAML."""
     fingerprint: str
     """Of the data."""
-    evaluated_part: str
     failure: tuple[str, str] = ("", "")
     """Cause and message where the sweep cannot begin."""
 
@@ -40,16 +40,13 @@ def prepare_sweep(job_text: str, code: Mapping[str, bytes], together: int) -> tu
     from stoker.execution.pulse import Pulse
 
     with tempfile.TemporaryDirectory() as place:
-        for name, content in code.items():
-            path = Path(place) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        write_files(Path(place), code)
         try:
             return _prepare(job_text, place, together)
         except Exception as error:  # each has a cause
             result = failure(error, Path(place), Pulse())
             print(result.details, file=sys.stderr)  # noqa: T201 - the run's log
-            return Prepared("", "", "", (result.cause, result.message)), None
+            return Prepared("", "", (result.cause, result.message)), None
 
 
 def _prepare(job_text: str, code: str, together: int) -> tuple[Prepared, Any]:
@@ -80,4 +77,4 @@ def _prepare(job_text: str, code: str, together: int) -> tuple[Prepared, Any]:
     device = choose_device(len(ray.get_runtime_context().get_accelerator_ids()["GPU"]))
     chosen = choose(prepared, Workers(device=device))
     text = dump_job(chosen.job.model_copy(update={"sweep": job.sweep}))
-    return Prepared(text, chosen.data.fingerprint, chosen.evaluated_part), to_shared(chosen.data)
+    return Prepared(text, chosen.data.fingerprint), to_shared(chosen.data)

@@ -24,7 +24,7 @@ from stoker.spec.loading import dump_job
 from stoker.spec.point import point_job
 from stoker.storage import remove
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import RunHeader, RunStatus, State
+from stoker.tracking.run import RunStatus, State
 from stoker.tracking.trials import Ledger, Report, Trial, best_of, entries, pareto_front, ranked, trial_id
 
 ASKED = "somebody has asked for it"
@@ -272,18 +272,14 @@ class Trials:
         folder.path.parent.mkdir(exist_ok=True)
         shutil.rmtree(folder.path, ignore_errors=True)
         job = point_job(self._job, values)
-        header = RunHeader(
+        header = replace(
+            self._header,
             id=trial_id(self._header.id, number),
-            name=self._header.name,
-            task=self._header.task,
             family=job.architecture.family if job.architecture else self._header.family,
-            dataset=self._header.dataset,
             created=time.time(),
             order=time.time_ns(),
-            tracking_uri=self._header.tracking_uri,
-            experiment=self._header.experiment,
-            storage=self._header.storage,
-            cluster=self._header.cluster,
+            key="",
+            extends="",
         )
         code = {str(path.relative_to(self._folder.code)): path for path in self._folder.code.rglob("*.py")}
         folder.create(header, dump_job(job), code)
