@@ -3,6 +3,7 @@
 import hashlib
 import json
 import multiprocessing
+import pickle
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -33,9 +34,9 @@ def _worker(rank: int, count: int, port: int, work: Callable[[Workers], Any], an
     torch.set_num_threads(1)
     try:
         with join(rank, count, torch.device("cpu"), f"127.0.0.1:{port}", 60.0) as workers:
-            answers.put((rank, work(workers)))
+            answers.put((rank, pickle.dumps(work(workers))))  # as bytes: a tensor's memory would end with its worker
     except BaseException as error:
-        answers.put((rank, error))
+        answers.put((rank, pickle.dumps(error)))
         raise
 
 
@@ -52,7 +53,8 @@ def in_workers() -> Callable[[int, Callable[[Workers], Any]], list[Any]]:
             process.start()
         results = {}
         for _ in processes:
-            rank, result = answers.get(timeout=120)
+            rank, answer = answers.get(timeout=120)
+            result = pickle.loads(answer)
             if isinstance(result, BaseException):
                 raise result
             results[rank] = result
