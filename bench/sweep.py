@@ -4,10 +4,11 @@
   and on, against Ray Tune alone with reused actors, whose class trainable does the same training and nothing else.
 - short: 32 trials of three epochs, `stoker submit` from start to end, against a script of 30 lines: a Ray Tune function
   trainable with Tune's defaults, the same network, data, points and epochs.
-- asha: 32 trials on digits with ASHA, against the same trials run to their ends.
+- asha: 32 trials of a convolutional network on digits with ASHA, against the same trials run to their ends.
 - tpe: median of the best of 30 trials over five seeds, TPE against random search.
+- many: 200 trials with MLflow, `stoker submit` from start to end: the driver's memory on the way, and what MLflow has.
 
-Wall time: run it on a quiet machine.  python bench/sweep.py [empty short asha tpe]
+Wall time: run it on a quiet machine.  python bench/sweep.py [empty short asha tpe many]
 """
 
 import json
@@ -21,7 +22,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
+from mlflow import MlflowClient
 from ray import tune
 
 from stoker.execution.driver import Driver
@@ -29,7 +32,7 @@ from stoker.execution.sweeps.driver import Room, SweepDriver
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job, parse_job
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import RunHeader
+from stoker.tracking.run import RunHeader, State
 from stoker.tracking.trials import Trial, read_facts, read_trials
 
 CPUS = 2
@@ -93,10 +96,11 @@ print("best", tuner.fit().get_best_result("accuracy", "max").metrics["accuracy"]
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["empty", "short", "asha", "tpe"]
-    if "short" in wanted:
-        short()
-    rest = [name for name in wanted if name != "short"]
+    wanted = sys.argv[1:] or ["empty", "short", "asha", "tpe", "many"]
+    for name in wanted:
+        if name in ("short", "many"):
+            {"short": short, "many": many}[name]()
+    rest = [name for name in wanted if name not in ("short", "many")]
     if rest:
         home = Path(tempfile.mkdtemp(prefix="stoker-"))
         os.environ["STOKER_HOME"] = str(home)
@@ -218,14 +222,48 @@ def short() -> None:
 
 def asha(home: Path) -> None:
     """Time ASHA against the same trials run to their ends."""
-    scheduled = ["sweep.scheduler={type: asha, min: 1 epoch, reduction: 3}"]
-    whole, _, _ = drive(home, parse_job(DIGITS, "digits.yaml").job, "whole")
-    halved, trials, folder = drive(home, parse_job(DIGITS, "digits.yaml", scheduled).job, "halved")
+    network = ["architecture={family: cnn, channels: [16, 32]}"]
+    scheduled = [*network, "sweep.scheduler={type: asha, min: 1 epoch, reduction: 3}"]
+    text = DIGITS.replace("    architecture.hidden: [[32], [64], [128, 64]]\n", "")
+    halved, trials, folder = drive(home, parse_job(text, "digits.yaml", scheduled).job, "halved")
+    whole, _, _ = drive(home, parse_job(text, "digits.yaml", network).job, "whole")
     facts = read_facts(folder)
     assert facts is not None
     best = trials[facts.best or 0].metrics["accuracy/test"]
     print(f"asha: {halved:.1f} s, all to their ends {whole:.1f} s; ratio {halved / whole:.2f} (bar 0.5)")
     print(f"  best trial has accuracy/test {best:.4f} (bar 0.98)")
+
+
+def many() -> None:
+    """Watch the driver of 200 trials, and count what MLflow has of them."""
+    trials = 200
+    sets = [f"sweep.trials={trials}", "training.epochs=3", "tracking={}"]
+    with tempfile.TemporaryDirectory() as place:
+        file, home = Path(place) / "many.yaml", Path(place) / "home"
+        file.write_text(dump_job(parse_job(DIGITS, "digits.yaml", sets).job))
+        environment = {**os.environ, "STOKER_HOME": str(home), "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"}
+        begin = time.monotonic()
+        command = [sys.executable, "-m", "stoker.cli.main", "submit", str(file)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+        memory: dict[int, float] = {}
+        while process.poll() is None:
+            time.sleep(1.0)
+            for run in (home / "runs").glob("*"):
+                folder = RunFolder(run)
+                if folder.ledger.exists() and (driver := folder.driver_pid()) and psutil.pid_exists(driver):
+                    ended = sum(trial.state.final for trial in read_trials(folder.ledger))
+                    memory[ended] = psutil.Process(driver).memory_info().rss / 2**20
+        seconds = time.monotonic() - begin
+        told = [trial for trial in read_trials(folder.ledger) if trial.state is State.SUCCEEDED]
+        client = MlflowClient(f"sqlite:///{home}/mlflow.db")
+        parent = folder.status().mlflow_run
+        experiment = client.get_run(parent).info.experiment_id
+        children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent}'", max_results=1000)
+        points = [len(client.get_metric_history(child.info.run_id, "accuracy/val")) for child in children]
+    print(f"{trials} trials with MLflow: {seconds:.0f} s in all, {len(told)} of them succeeded")
+    print(f"  MLflow has {len(children)} of them; of accuracy/val {sum(points)} points (expected: {3 * trials})")
+    shown = [min(memory, key=lambda ended: abs(ended - at)) for at in (10, 50, 100, 150, trials)]
+    print(f"  driver's memory: {', '.join(f'{memory[at]:.0f} MiB at {at}' for at in dict.fromkeys(shown))}")
 
 
 def tpe(home: Path) -> None:

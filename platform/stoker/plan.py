@@ -122,8 +122,8 @@ def _resource_problems(resources: Resources) -> Iterator[Problem]:
     """Compare what is asked for with this machine."""
     gpus, cpus, workers = torch.cuda.device_count(), machine_cpus(), resources.workers
     if resources.gpus and workers * resources.gpus > gpus:
-        wanted = f"{resources.gpus}" if workers == 1 else f"{resources.gpus} for each of {workers} workers"
-        cure = f"use 0, or at most {_counted(gpus // resources.gpus, 'worker')}" if gpus else "use 0"
+        wanted = f"{resources.gpus:g}" if workers == 1 else f"{resources.gpus:g} for each of {workers} workers"
+        cure = f"use 0, or at most {_counted(int(gpus // resources.gpus), 'worker')}" if gpus else "use 0"
         yield Problem("resources.gpus", f"{wanted} asked for, this machine has {gpus}; {cure}")
     if resources.cpus and resources.cpus > cpus:
         yield Problem("resources.cpus", f"{resources.cpus} asked for, this machine has {cpus}; use at most {cpus}")
@@ -141,8 +141,12 @@ def _place(resources: Resources) -> str:
     """Say what the workers get of this machine; threads of CPU workers may turn out to be fewer than that."""
     cpus, each = _cpus(resources), " each" if resources.workers > 1 else ""
     share = f"{'' if resources.cpus or cpus == 1 else 'up to '}{_counted(cpus, 'CPU')}{each}"
-    gpus = f"{_counted(resources.gpus, 'GPU')}{each}" if resources.gpus else "no GPU"
+    gpus = f"{_gpus(resources.gpus)}{each}" if resources.gpus else "no GPU"
     return f"this machine: embedded Ray, {_counted(resources.workers, 'worker')}, {share}, {gpus}"
+
+
+def _gpus(share: float) -> str:
+    return _counted(int(share), "GPU") if share >= 1 else f"{share:g} of a GPU"
 
 
 def _cpus(resources: Resources) -> int:

@@ -84,7 +84,7 @@ def test_workers_get_what_the_job_asks_for():
     )
     group = manifest["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
     assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (3, 3, 3)
-    assert group["rayStartParams"] == {"num-cpus": "4"}
+    assert group["rayStartParams"] == {"num-cpus": "1"}  # a pod holds one worker, whatever its threads
     amount = {"cpu": "4", "memory": str(16 * 2**30), "nvidia.com/gpu": 1}
     assert container(group["template"])["resources"] == {"requests": amount, "limits": amount}
     assert group["template"]["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": "H200"}
@@ -107,6 +107,15 @@ def test_each_worker_of_each_trial_gets_a_pod():
     assert container(group["template"])["resources"]["limits"]["cpu"] == "2"
     group = worker_group("resources: {cpus: 4}\n" + SWEEP % ", parallel: 3")
     assert (group["replicas"], group["rayStartParams"]) == (3, {"num-cpus": "4"})
+
+
+def test_trials_that_share_a_gpu_share_a_pod():
+    group = worker_group("resources: {gpus: 0.25, cpus: 2, memory: 3GiB}\n" + SWEEP % ", parallel: 6")
+    assert (group["replicas"], group["rayStartParams"]) == (2, {"num-cpus": "8"})
+    limits = container(group["template"])["resources"]["limits"]
+    assert limits == {"cpu": "8", "memory": str(12 * 2**30), "nvidia.com/gpu": 1}
+    group = worker_group("resources: {gpus: 0.25}\n" + SWEEP % ", parallel: 2")
+    assert (group["replicas"], group["rayStartParams"]) == (1, {"num-cpus": "2"})
 
 
 def test_a_sweep_that_does_not_say_gets_the_room_that_the_administrator_says():

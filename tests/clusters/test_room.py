@@ -42,6 +42,13 @@ def test_trials_at_once_need_room_beside_each_other():
         require_room(resources(cpus=5), [SMALL], trials=1)
 
 
+def test_trials_that_share_a_gpu_fit_as_often_as_ray_places_them():
+    require_room(resources(gpus=0.25), [LARGE], trials=8)
+    require_room(resources(gpus=0.4), [LARGE], trials=4)
+    with pytest.raises(JobError, match=r"holds 4 such workers at most, and 5 trials .*1 CPU, 0.4 GPU"):
+        require_room(resources(gpus=0.4), [LARGE], trials=5)
+
+
 @pytest.mark.parametrize(
     ("asked", "nodes", "message"),
     [

@@ -91,6 +91,11 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "3:24 training.batch_size 4 is less than resources.workers (8); use 8 or more, or at most 4 workers",
         ),
         (
+            IMAGES + "resources: {workers: 2, gpus: 0.5}",
+            "3:31 resources.gpus 0.5: workers of one run cannot share a GPU; use 1, or workers: 1",
+        ),
+        (IMAGES + "resources: {gpus: 2}", "3:19 resources.gpus 2 is neither 0 nor 1 nor a part of one such as 0.25"),
+        (
             IMAGES + "training: {optimizer: {type: sgd, momentum: 0, nesterov: true}}",
             "3:58 training.optimizer.nesterov needs a momentum above 0 (example: momentum: 0.9)",
         ),

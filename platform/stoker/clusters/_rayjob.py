@@ -15,7 +15,7 @@ from stoker.execution.contract import NAMESPACE, RAYJOB, REOPEN
 from stoker.secret_files import FOLDER as SECRETS_FOLDER
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job
-from stoker.spec.parallel import planned_trials
+from stoker.spec.parallel import planned_trials, sharers
 from stoker.spec.section import size_bytes, time_seconds
 from stoker.tracking.run import RunHeader
 
@@ -76,11 +76,12 @@ def rayjob_manifest(
         raise JobError(
             [Problem(f"environment.pod.{key}", f"this cluster does not let a job set it; {allowed}") for key in refused]
         )
-    replicas = job.resources.workers
+    resources, replicas, sharing = job.resources, job.resources.workers, 1
     if job.sweep:
-        replicas *= planned_trials(job, profile.parallel_trials)
-    pods = _Pods(job, header, profile, image, inputs_volume(header.id, code), reopen)
-    resources = job.resources
+        trials = planned_trials(job, profile.parallel_trials)
+        sharing = min(trials, sharers(resources.gpus)) if resources.gpus else 1
+        replicas *= math.ceil(trials / sharing)
+    pods = _Pods(job, header, profile, image, inputs_volume(header.id, code), reopen, sharing)
     metadata = metadata_of(header, namespace)
     if queue := resources.queue or profile.queue:
         metadata["labels"][QUEUE_LABEL] = queue
@@ -132,16 +133,18 @@ class _Pods:
         image: str,
         inputs: Manifest,
         reopen: str,
+        sharing: int,
     ) -> None:
         self._job = job
+        self._sharing = sharing
         self._profile = profile
         self._image = image
         self._labels = {**profile.pod_labels, **labels_of(header)}
         self._run = header.id
         self._reopen = reopen
         self._inputs = inputs
-        self.cpus = job.resources.cpus or (1 if job.sweep else max(1, math.floor(profile.worker.cpus)))
-        """In Ray's eyes; of a sweep as many as a trial's worker takes, so that each gets a pod of its own."""
+        self.cpus = (job.resources.cpus or 1) * sharing if job.sweep else 1
+        """In Ray's eyes; just what the workers take that are to be in one pod, or Ray would put more of them there."""
 
     def submitter(self) -> Manifest:
         """Describe the pod that tells the head's Ray of the run, and prints what the driver prints."""
@@ -164,15 +167,15 @@ class _Pods:
         return self._template([container], [*self._volumes(), self._inputs, _token()])
 
     def worker(self) -> Manifest:
-        """Describe the pod of one worker."""
+        """Describe the pod of one worker, or of the trials that share a GPU."""
         resources, given = self._job.resources, self._profile.worker
         share = Share(cpus=resources.cpus or given.cpus, memory=resources.memory or given.memory)
-        container = self._container("ray-worker", share)
+        container = self._container("ray-worker", share, self._sharing)
         more: Manifest = {}
         gpus = 1 if resources.gpus is None and resources.accelerator else resources.gpus
         if gpus:
             for limits in container["resources"].values():
-                limits["nvidia.com/gpu"] = gpus
+                limits["nvidia.com/gpu"] = math.ceil(gpus)
             more["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
         if resources.accelerator:
             kinds = self._profile.accelerators
@@ -203,9 +206,9 @@ class _Pods:
             "spec": laid_over(self._profile.pod, laid_over(self._job.environment.pod, spec)),
         }
 
-    def _container(self, name: str, share: Share) -> Manifest:
+    def _container(self, name: str, share: Share, sharing: int = 1) -> Manifest:
         profile = self._profile
-        amount = {"cpu": f"{share.cpus:g}", "memory": str(size_bytes(share.memory))}
+        amount = {"cpu": f"{share.cpus * sharing:g}", "memory": str(size_bytes(share.memory) * sharing)}
         container: Manifest = {
             "name": name,
             "image": self._image,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from stoker.errors import JobError, Problem
+from stoker.spec.parallel import ROUNDING, sharers
 from stoker.spec.resources import Resources
 from stoker.spec.section import size_bytes
 
@@ -44,11 +45,13 @@ def require_room(resources: Resources, nodes: Sequence[Node], trials: int = 0) -
 
 def _places(node: Node, asked: Node) -> int:
     """Count the workers that an empty node holds, each with so much."""
-    return min(math.floor(node.get(name, 0) / each) for name, each in asked.items() if each)
+    if 0 < (share := asked["GPU"]) < 1:
+        asked = {**asked, "GPU": 1 / sharers(share)}
+    return min(math.floor(node.get(name, 0) / each + ROUNDING) for name, each in asked.items() if each)
 
 
 def _place_problem(resources: Resources, asked: Node, places: int, nodes: Sequence[Node], trials: int) -> Problem:
-    cpus, gpus = f"{asked['CPU']} CPU{'s' * (asked['CPU'] > 1)}", f", {asked['GPU']} GPU" if asked["GPU"] else ""
+    cpus, gpus = f"{asked['CPU']} CPU{'s' * (asked['CPU'] > 1)}", f", {asked['GPU']:g} GPU" if asked["GPU"] else ""
     worker = f"{cpus}{gpus}{f', {resources.memory}' if resources.memory else ''}"
     number = f"{trials} trials with {resources.workers} each" if trials > 1 else str(resources.workers)
     has = "; ".join(_node_text(node) for node in sorted(nodes, key=_size, reverse=True)[:3])

@@ -50,7 +50,7 @@ def start_driver(command: Sequence[str], settings: Settings, job: "Job") -> Stan
     if job.sweep:
         from stoker.spec.parallel import machine_cpus, trials_at_once
 
-        options += ["--trials", str(trials_at_once(job, machine_cpus(), gpus=0))]
+        options += ["--trials", str(trials_at_once(job, machine_cpus(), gpus=None))]
     with theirs:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [*command, *options],

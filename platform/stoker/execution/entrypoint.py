@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="?", help="the run's folder, with job.yaml and run.json")
     parser.add_argument("--standby", type=int, metavar="FD", help="socket over which folder and lease will come")
     parser.add_argument("--workers", type=int, default=1, help="on standby: how many workers the job will have")
-    parser.add_argument("--gpus", type=int, help="on standby: GPUs of each worker; default: one if there is one")
+    parser.add_argument("--gpus", type=float, help="on standby: GPUs of each worker; default: one if there is one")
     parser.add_argument("--trials", type=int, default=0, help="on standby for a sweep: how many trials train at once")
     parser.add_argument("--inputs", type=Path, help="take the run that this folder describes to the Ray at hand")
     arguments = parser.parse_args()
@@ -68,7 +68,7 @@ def main() -> int:
         from stoker.execution.driver import Driver
 
         return Driver(folder, terminated).stop(str(error))
-    trials = trials_at_once(job, machine_cpus(), gpus=0) if job.sweep else 0
+    trials = trials_at_once(job, machine_cpus(), gpus=None) if job.sweep else 0
     return _drive(Size(job.resources.workers, job.resources.gpus, trials), folder, terminated)
 
 
@@ -78,9 +78,9 @@ class Size:
 
     workers: int
     """Of the run, or of each trial of a sweep."""
-    gpus: int | None
+    gpus: float | None
     trials: int
-    """How many trials of a sweep train at once; 0 for a run of its own."""
+    """How many trials of a sweep train at once at most; 0 for a run of its own."""
 
 
 def _drive(size: Size, origin: RunFolder | socket.socket, terminated: threading.Event) -> int:

@@ -67,7 +67,7 @@ class WorkerGroup:
     def __init__(
         self,
         count: int,
-        gpus: int | None,
+        gpus: float | None,
         spare: bool,
         one_disk: bool = True,
         place: PlacementGroup | None = None,
@@ -261,7 +261,7 @@ class WorkerGroup:
         return WorkerResult("failed", cause, message, details, died=True, step=max(step, 0), began=step >= 0)
 
 
-def _actor(cpus: int, gpus: int, **options: Any) -> ActorHandle:
+def _actor(cpus: int, gpus: float, **options: Any) -> ActorHandle:
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, concurrency_groups={ANSWERS: ANSWERING_THREADS})
     return remote(Worker).options(**options).remote()
 

@@ -123,6 +123,9 @@ def worker_problems(training: Training, resources: Resources) -> Iterator[Proble
     if batch is not None and batch < workers:
         cure = f"use {workers} or more, or at most {batch} worker{'s' if batch > 1 else ''}"
         yield Problem("training.batch_size", f"{batch} is less than resources.workers ({workers}); {cure}")
+    if workers > 1 and resources.gpus and resources.gpus < 1:
+        cure = "use 1, or workers: 1"
+        yield Problem("resources.gpus", f"{resources.gpus:g}: workers of one run cannot share a GPU; {cure}")
 
 
 def metric_problems(training: Training, task: TaskName, parts: Parts) -> Iterator[Problem]:

@@ -1,27 +1,50 @@
 """How many trials of a sweep a machine or a cluster trains at once."""
 
+import math
 import os
+import sys
+from pathlib import Path
 
 from stoker.spec.job import Job
 
+CONTAINER_CPUS = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of processor time, and of the period in which it may be used: what Kubernetes makes of a CPU limit."""
+ROUNDING = 1e-9
+"""A third, written as 0.3333333333, is a third."""
+
 
 def machine_cpus() -> int:
-    """Count the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Count the cores this process may use; of a container's, whole ones."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CONTAINER_CPUS.read_text(encoding="utf-8").split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no container, or one without limit: max
+        return cores
 
 
-def room_for(job: Job, cpus: int, gpus: int) -> int:
+def room_for(job: Job, cpus: int, gpus: int | None) -> int:
     """Tell how many trials of a job fit a machine or a cluster at once; 0 where not one does.
 
     Args:
         job: any job; what counts is what a trial's workers take.
         cpus: its cores.
-        gpus: its GPUs.
+        gpus: its GPUs; None where they are counted later.
 
     """
-    wanted = job.resources.gpus if job.resources.gpus is not None else min(1, gpus)
     room = cpus // ((job.resources.cpus or 1) * job.resources.workers)
-    return min(room, gpus // (wanted * job.resources.workers)) if wanted else room
+    return room if gpus is None else min(room, gpu_room(job, gpus))
+
+
+def gpu_room(job: Job, gpus: int) -> int:
+    """Tell how many trials of a job so many GPUs have room for; any number where they take none."""
+    wanted = job.resources.gpus if job.resources.gpus is not None else min(1, gpus)
+    return gpus * sharers(wanted) // job.resources.workers if wanted else sys.maxsize
+
+
+def sharers(share: float) -> int:
+    """Tell how many workers share a GPU of which each takes so much."""
+    return math.floor(1 / share + ROUNDING)
 
 
 def planned_trials(job: Job, unsaid: int) -> int:
@@ -37,13 +60,13 @@ def planned_trials(job: Job, unsaid: int) -> int:
     return min(at_once, job.sweep.trials or at_once)
 
 
-def trials_at_once(job: Job, cpus: int, gpus: int) -> int:
+def trials_at_once(job: Job, cpus: int, gpus: int | None) -> int:
     """Tell how many trials of a sweep train at once: as many as it says, or as fit; at least one.
 
     Args:
         job: with a sweep.
         cpus: cores of the machine.
-        gpus: its GPUs.
+        gpus: its GPUs; None where they are counted later.
 
     """
     assert job.sweep is not None

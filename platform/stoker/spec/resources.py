@@ -16,6 +16,13 @@ def _check_label(text: str) -> str:
     return text
 
 
+def _check_gpus(number: float) -> float:
+    if not 0 <= number <= 1:
+        raise ValueError(f"{number:g} is neither 0 nor 1 nor a part of one such as 0.25")
+    return int(number) if number in {0, 1} else number
+
+
+Gpus = Annotated[float, AfterValidator(_check_gpus), Field(json_schema_extra={"minimum": 0, "maximum": 1})]
 Label = Annotated[str, AfterValidator(_check_label), Field(json_schema_extra={"pattern": f"^{LABEL}$"})]
 
 
@@ -25,8 +32,9 @@ class Resources(Section):
     workers: int = Field(1, ge=1, le=4096)
     """Training processes; the global batch is divided between them, and the result does not depend on their number."""
 
-    gpus: int | None = Field(None, ge=0, le=1)
-    """GPUs of a worker; default: one if the machine has one."""
+    gpus: Gpus | None = None
+    """GPUs of a worker, 0 or 1, or the part of one that a trial of a sweep gets, such as `0.25`, so that four of them
+    share it; default: one if the machine has one."""
 
     cpus: int | None = Field(None, ge=1, le=4096)
     """CPU cores and threads of a worker; default: one, or all of the machine where timing three steps shows a gain."""

@@ -59,7 +59,7 @@ class TrialPlan:
     """The epochs after which a scheduler decides; None for all of them."""
     retries: int
     workers: int
-    gpus: int
+    gpus: float
     """Of each worker."""
     exchanged: bool = False
     """Whether trials go on from copies of others."""

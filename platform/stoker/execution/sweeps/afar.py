@@ -107,7 +107,7 @@ class Afar:
                     raise
             time.sleep(RETRY_S)
 
-    def draw(self, number: int, job: Job, data: "ray.ObjectRef[Any]", gpus: int) -> None:
+    def draw(self, number: int, job: Job, data: "ray.ObjectRef[Any]", gpus: float) -> None:
         """Let a trial's results be drawn where trials train: the driver's own machine may be too small for it.
 
         Raises:

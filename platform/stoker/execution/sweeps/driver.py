@@ -21,6 +21,7 @@ from stoker.search.search import Search
 from stoker.settings import load_settings
 from stoker.spec.job import Job
 from stoker.spec.loading import load_job, parse_job
+from stoker.spec.parallel import gpu_room
 from stoker.spec.section import time_seconds
 from stoker.spec.space_reading import read_space
 from stoker.spec.sweep import Pb2, Pbt
@@ -37,7 +38,7 @@ class Room:
     """Where a sweep runs."""
 
     parallel: int
-    """How many trials train at once."""
+    """How many trials train at once, if there are GPUs enough."""
     one_disk: bool
     """Whether the trials see the driver's files."""
     session: Path
@@ -70,9 +71,12 @@ class SweepDriver:
         text = known.read_text(encoding="utf-8")
         job = parse_job(text, str(known)).job
         self._gpus = gpus = _gpus(job)
+        self._parallel = self._room.parallel
+        if job.sweep and not job.sweep.parallel:
+            self._parallel = max(1, min(self._parallel, gpu_room(job, int(ray.cluster_resources().get("GPU", 0)))))
         cpus = 0 if self._room.one_disk else 1  # the driver's own node may have none to compute with
         task = ray.remote(prepare_sweep).options(num_returns=2, num_cpus=cpus, num_gpus=gpus)
-        together = _together(self._room.parallel * job.resources.workers, self._room.one_disk)
+        together = _together(self._parallel * job.resources.workers, self._room.one_disk)
         prepared_ref, data = task.remote(text, self._folder.code_content(), together)
         from stoker.execution.sweeps.actor import TrialPlan  # Ray Tune loads while the data does
         from stoker.execution.sweeps.schedule import decisions
@@ -103,7 +107,7 @@ class SweepDriver:
             first.direction,
             tuple((aim.name, aim.direction) for aim in self._trials.aims),
             self._count(job),
-            self._room.parallel,
+            self._parallel,
             tuple(dict.fromkeys(each.path for each in space.dimensions)),
         )
         write_facts(self._folder, self._facts)
@@ -114,9 +118,7 @@ class SweepDriver:
         self._pages.start()
         self._driver.say(phase="")
         try:
-            tuning = Tuning(
-                self._folder, job, self._trials, self._requests, self._room.parallel, self._is_over, self._show
-            )
+            tuning = Tuning(self._folder, job, self._trials, self._requests, self._parallel, self._is_over, self._show)
             tuning.run(
                 TrialPlan(
                     prepared.job,
@@ -222,8 +224,8 @@ def _together(workers: int, one_disk: bool) -> int:
     return -(-workers // max(len(nodes), 1))
 
 
-def _gpus(job: Job) -> int:
-    """Tell how many GPUs a worker gets."""
+def _gpus(job: Job) -> float:
+    """Tell how many GPUs a worker gets, or which part of one."""
     if job.resources.gpus is None:
         return min(1, int(ray.cluster_resources().get("GPU", 0)))
     return job.resources.gpus
