@@ -18,9 +18,11 @@ from stoker.clusters.kubernetes import KubernetesCluster, require_version
 from stoker.clusters.local import Origin
 from stoker.clusters.profile import Profile
 from stoker.errors import ClusterError, JobError, NotFound, Unreachable
+from stoker.execution.sweeps.folders import make_trial
 from stoker.settings import ClusterSettings, Settings
 from stoker.spec.loading import parse_job
 from stoker.tracking.run import Progress, RunStatus, State
+from stoker.tracking.trials import Ledger, SweepFacts, write_facts
 
 JOB = "name: digits\ntask: image-classification\ndataset: digits\ntracking: none\n"
 
@@ -182,6 +184,39 @@ def test_a_resumed_run_comes_back_with_a_word_and_its_code(cluster, api, tmp_pat
     assert (status.state, status.checkpoint_step) == (State.PROVISIONING, 9)
     with pytest.raises(NotFound, match="its driver lives"):
         cluster.resume(run)
+
+
+def head_variables(rayjob):
+    (head,) = rayjob["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    return {each["name"]: each.get("value") for each in head["env"]}
+
+
+def test_a_trial_is_cancelled_alone_and_a_sweep_that_has_ended_gets_more_trials(cluster, api):
+    text = JOB + "sweep: {trials: 4, space: {training.optimizer.lr: {min: 0.001, max: 0.1}}}\n"
+    run = cluster.submit(job := parse_job(text, "digits.yaml").job)
+    ledger = Ledger(run.ledger)
+    for number in range(2):
+        ledger.begin(number, {}, {"training.optimizer.lr": 0.01})
+        make_trial(run, job, number, {"training.optimizer.lr": 0.01})
+    write_facts(run, SweepFacts("accuracy/val", "max", trials=4))
+    api.says(run.path.name, "Running", RunStatus(State.RUNNING, attempt=1))
+    cluster.cancel(run.trial(1))
+    assert api.jobs[run.path.name]["metadata"]["annotations"]["stoker.dev/request"] == "cancel 1"
+    for verb in (cluster.pause, cluster.resume):
+        with pytest.raises(NotFound, match="is a trial"):
+            verb(run.trial(1))
+    with pytest.raises(NotFound, match="can be extended once it has succeeded"):
+        cluster.extend(run, 20)
+    api.says(run.path.name, "Complete", RunStatus(State.SUCCEEDED, attempt=1))
+    with pytest.raises(NotFound, match="no trial of it trains"):
+        cluster.cancel(run.trial(1))
+    cluster.extend(run, 20)
+    assert head_variables(api.jobs[run.path.name])["STOKER_MORE_TRIALS"] == "20"
+    assert cluster.refresh(run).state is State.PROVISIONING
+    write_facts(run, SweepFacts("accuracy/val", "max", trials=24))
+    api.says(run.path.name, "Complete", RunStatus(State.PAUSED, attempt=2))
+    cluster.resume(run)
+    assert head_variables(api.jobs[run.path.name])["STOKER_MORE_TRIALS"] == "20"
 
 
 def test_a_run_whose_rayjob_is_gone_is_interrupted_where_no_page_tells_more(cluster, api, run):

@@ -8,6 +8,7 @@ import yaml
 from stoker.clusters._inputs import inputs_manifests
 from stoker.clusters._metadata import owned_by
 from stoker.clusters._rayjob import laid_over, rayjob_manifest
+from stoker.clusters.again import FIRST, Again
 from stoker.clusters.profile import Profile
 from stoker.errors import JobError
 from stoker.spec.loading import parse_job
@@ -18,9 +19,9 @@ JOB = "name: digits\ntask: image-classification\ndataset: digits\n"
 HEADER = RunHeader("digits-0a1b2c3d", "digits", "image-classification", "cnn", "digits", 1.0, 1, "", "digits")
 
 
-def rendered(more="", profile=PROFILE, code=(), reopen=""):
+def rendered(more="", profile=PROFILE, code=(), again=FIRST):
     job = parse_job(JOB + more, "digits.yaml").job
-    return rayjob_manifest(job, HEADER, "team", profile, dict(code), reopen)
+    return rayjob_manifest(job, HEADER, "team", profile, dict(code), again)
 
 
 def pods(manifest):
@@ -183,7 +184,10 @@ def test_the_users_code_lies_beside_the_job_where_the_driver_looks():
 
 def test_a_resume_comes_with_a_word():
     assert "STOKER_REOPEN" not in variables(pods(rendered())[1])
-    assert variables(pods(rendered(reopen="again"))[1])["STOKER_REOPEN"] == "again"
+    told = variables(pods(rendered(again=Again("beef")))[1])
+    assert (told["STOKER_REOPEN"], told.get("STOKER_MORE_TRIALS")) == ("beef", None)
+    told = variables(pods(rendered(again=Again("beef", 20)))[1])
+    assert (told["STOKER_REOPEN"], told["STOKER_MORE_TRIALS"]) == ("beef", "20")
 
 
 def test_what_does_not_fit_or_is_not_allowed_is_refused():

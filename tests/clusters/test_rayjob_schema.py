@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stoker.clusters._rayjob import rayjob_manifest
+from stoker.clusters.again import FIRST, Again
 from stoker.clusters.profile import Profile
 from stoker.spec.loading import load_job, parse_job
 from stoker.tracking.run import RunHeader
@@ -62,9 +63,9 @@ environment:
 }
 
 
-def rendered(more="", profile=BUCKET, code=None, reopen=""):
+def rendered(more="", profile=BUCKET, code=None, again=FIRST):
     job = parse_job(JOB + more, "digits.yaml").job
-    return rayjob_manifest(job, HEADER, "team", profile, code or {}, reopen)
+    return rayjob_manifest(job, HEADER, "team", profile, code or {}, again)
 
 
 @pytest.mark.parametrize("profile", [BUCKET, VOLUME, FULL], ids=["bucket", "volume", "full"])
@@ -89,7 +90,7 @@ def test_kuberay_takes_code_however_many_objects_hold_it(kuberay, files, size, p
 
 
 def test_kuberay_takes_a_resumed_run(kuberay):
-    assert kuberay(rendered(reopen="0a1b2c3d")) == []
+    assert kuberay(rendered(again=Again("0a1b2c3d", 20))) == []
 
 
 def put(manifest, where, value):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from stoker.clusters._submission import inputs_package, job_request, package_name, require_possible
+from stoker.clusters.again import Again
 from stoker.errors import JobError
 from stoker.spec.loading import parse_job
 from stoker.tracking.run import RunHeader
@@ -52,7 +53,7 @@ def test_the_job_has_the_runs_id_and_its_places():
 
 
 def test_a_resumed_run_is_another_job_with_a_word_of_its_own():
-    request = job_request(parse(), PLACED, "p.zip", "beef")
+    request = job_request(parse(), PLACED, "p.zip", Again("beef"))
     assert request["submission_id"] == f"{HEADER.id}-beef"
     assert request["runtime_env"]["env_vars"]["STOKER_REOPEN"] == "beef"
 

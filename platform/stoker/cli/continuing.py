@@ -80,6 +80,7 @@ def extend(
     if (epochs is None) == (trials is None):
         raise click.UsageError("either --epochs N trains a run further, or --trials N adds trials to a sweep")
     folder = session.find(run)
+    session.place_of(folder).refresh(folder)
     if trials is not None:
         return _add_trials(session, folder, trials, sets, detach, form)
     if read_facts(folder):
@@ -116,14 +117,12 @@ def _add_trials(
         raise click.UsageError("--set cannot change a sweep that goes on; `stoker submit` starts another one")
     if facts.trials is None:
         raise NotFound(f"{run} has no number of trials to add to: a time alone ends it")
-    header = folder.header()
-    if header.cluster:
-        raise NotFound(f"{run} is on cluster '{header.cluster}'; only a sweep on this machine gets more trials so far")
+    header, place = folder.header(), session.place_of(folder)
     require_success(folder)
-    if header.tracking_uri:
+    if header.tracking_uri and not header.cluster:
         require_tracking(session.settings.of_run(header.tracking_uri, header.storage))
-    session.here.extend(folder, trials)
-    return stay_with(session.here, folder, detach, form, f"run {run} goes on with {trials} more trials")
+    place.extend(folder, trials)
+    return stay_with(place, folder, detach, form, f"run {run} goes on with {trials} more trials")
 
 
 def _require_end(folder: RunFolder) -> None:

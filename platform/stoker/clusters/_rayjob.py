@@ -9,9 +9,10 @@ from typing import Any
 
 from stoker.clusters._inputs import inputs_volume
 from stoker.clusters._metadata import Manifest, labels_of, metadata_of
+from stoker.clusters.again import FIRST, Again
 from stoker.clusters.profile import Profile, Share
 from stoker.errors import JobError, Problem
-from stoker.execution.contract import NAMESPACE, RAYJOB, REOPEN
+from stoker.execution.contract import MORE_TRIALS, NAMESPACE, RAYJOB, REOPEN
 from stoker.secret_files import FOLDER as SECRETS_FOLDER
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job
@@ -37,7 +38,7 @@ JOB = "stoker.dev/job"
 """Annotation: hash of the job, so that a key never stands for two of them."""
 USER = 10001
 """Above the users of a node."""
-HEADS_OWN = (RAYJOB, NAMESPACE, REOPEN)
+HEADS_OWN = (RAYJOB, NAMESPACE, REOPEN, MORE_TRIALS)
 """Variables that only the head gets, and no job can set: Kubernetes refuses a name that is there twice."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the submitter's pod must reach the dashboard, with Ray's token
 AGENT_PORT = 52365
@@ -52,7 +53,7 @@ LONGEST_S = 2**31 - 1
 
 
 def rayjob_manifest(
-    job: Job, header: RunHeader, namespace: str, profile: Profile, code: Mapping[str, bytes], reopen: str = ""
+    job: Job, header: RunHeader, namespace: str, profile: Profile, code: Mapping[str, bytes], again: Again = FIRST
 ) -> Manifest:
     """Describe a run as a RayJob.
 
@@ -62,7 +63,7 @@ def rayjob_manifest(
         namespace: where it goes.
         profile: what the cluster's administrator says.
         code: the user's own files, by path.
-        reopen: a new word where a run that has ended is to go on.
+        again: for a run that goes on after its end.
 
     Raises:
         JobError: the job asks for what the administrator does not allow.
@@ -81,7 +82,7 @@ def rayjob_manifest(
         trials = planned_trials(job, profile.parallel_trials)
         sharing = min(trials, sharers(resources.gpus)) if resources.gpus else 1
         replicas *= math.ceil(trials / sharing)
-    pods = _Pods(job, header, profile, image, inputs_volume(header.id, code), reopen, sharing)
+    pods = _Pods(job, header, profile, image, inputs_volume(header.id, code), again, sharing)
     metadata = metadata_of(header, namespace)
     if queue := resources.queue or profile.queue:
         metadata["labels"][QUEUE_LABEL] = queue
@@ -132,7 +133,7 @@ class _Pods:
         profile: Profile,
         image: str,
         inputs: Manifest,
-        reopen: str,
+        again: Again,
         sharing: int,
     ) -> None:
         self._job = job
@@ -141,7 +142,7 @@ class _Pods:
         self._image = image
         self._labels = {**profile.pod_labels, **labels_of(header)}
         self._run = header.id
-        self._reopen = reopen
+        self._again = again
         self._inputs = inputs
         self.cpus = (job.resources.cpus or 1) * sharing if job.sweep else 1
         """In Ray's eyes; just what the workers take that are to be in one pod, or Ray would put more of them there."""
@@ -160,8 +161,7 @@ class _Pods:
             {"name": RAYJOB, "value": self._run},
             {"name": NAMESPACE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         ]
-        if self._reopen:
-            container["env"].append({"name": REOPEN, "value": self._reopen})
+        container["env"] += [{"name": name, "value": value} for name, value in self._again.variables.items()]
         container["volumeMounts"].append({"name": "inputs", "mountPath": INPUTS, "readOnly": True})
         container["volumeMounts"].append({"name": "token", "mountPath": TOKEN, "readOnly": True})
         return self._template([container], [*self._volumes(), self._inputs, _token()])

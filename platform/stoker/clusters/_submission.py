@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from stoker.clusters.again import FIRST, Again
 from stoker.errors import JobError, Problem
-from stoker.execution.contract import REOPEN, SUBMISSION
+from stoker.execution.contract import SUBMISSION
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job
 from stoker.tracking.run import RunHeader
@@ -86,7 +87,7 @@ def package_name(content: bytes) -> str:
     return f"stoker_{hashlib.sha256(content).hexdigest()[:32]}.zip"
 
 
-def job_request(job: Job, header: RunHeader, package: str, word: str = "") -> dict[str, Any]:
+def job_request(job: Job, header: RunHeader, package: str, again: Again = FIRST) -> dict[str, Any]:
     """Describe the job of a run.
 
     The driver takes no CPU of Ray's: it mostly waits, and a job that asks for none runs on the head.
@@ -95,15 +96,14 @@ def job_request(job: Job, header: RunHeader, package: str, word: str = "") -> di
         job: the checked job.
         header: who the run is, and where its record and checkpoints go.
         package: name of the package with its inputs.
-        word: of a `resume`.
+        again: for a run that goes on after its end.
 
     """
-    submission = submission_id(header.id, word)
+    submission = submission_id(header.id, again.word)
     variables = {**job.environment.env, "STOKER_HOME": HOME, "STOKER_STORAGE": header.storage, SUBMISSION: submission}
+    variables |= again.variables
     if header.tracking_uri:
         variables["MLFLOW_TRACKING_URI"] = header.tracking_uri
-    if word:
-        variables[REOPEN] = word
     environment: dict[str, Any] = {"working_dir": f"gcs://{package}", "env_vars": variables}
     if job.environment.packages:
         environment["pip"] = list(job.environment.packages)

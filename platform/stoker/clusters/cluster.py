@@ -24,6 +24,9 @@ class Cluster(Protocol):
     def resume(self, folder: RunFolder) -> None:
         """Let a run that did not come to its end go on, and return at once."""
 
+    def extend(self, folder: RunFolder, trials: int) -> None:
+        """Let a sweep that has succeeded go on with more trials, and return at once."""
+
     def pause(self, folder: RunFolder) -> None:
         """Ask a run to rest at a checkpoint."""
 

@@ -16,6 +16,7 @@ import stoker
 from stoker.clusters._inputs import inputs_manifests
 from stoker.clusters._metadata import RUN_LABEL
 from stoker.clusters._rayjob import HEADER, JOB, rayjob_manifest
+from stoker.clusters.again import Again
 from stoker.clusters.event import Event, events_of
 from stoker.clusters.home import make_home
 from stoker.clusters.kube_api import KubeApi, Taken
@@ -24,7 +25,8 @@ from stoker.clusters.pages import Pages
 from stoker.clusters.pod_logs import append_news
 from stoker.clusters.profile import Profile
 from stoker.clusters.rayjob_states import run_status, why_it_waits
-from stoker.clusters.refusals import require_resumable
+from stoker.clusters.refusals import require_driver, require_resumable, require_success, require_whole
+from stoker.clusters.trials import added_trials, fetch_trials, trial_request
 from stoker.errors import Cause, ClusterError, JobError, NotFound, Problem, StokerError, Unreachable
 from stoker.execution.contract import PROGRESS, REQUEST, STATUS
 from stoker.settings import ClusterSettings, Settings
@@ -104,12 +106,18 @@ class KubernetesCluster:
         return folder
 
     def refresh(self, folder: RunFolder) -> RunRecord:
-        """Bring this home's folder of a run up to date, and return its record.
+        """Bring this home's folder of a run, or of a trial and its sweep, up to date, and return its record.
 
         Raises:
             Unreachable: the cluster does not answer.
 
         """
+        whole = folder.sweep or folder
+        self._look(whole)
+        fetch_trials(whole, self._pages)
+        return folder.record()
+
+    def _look(self, folder: RunFolder) -> RunRecord:
         before = folder.status()
         if before.state is State.SUCCEEDED:
             return folder.record()
@@ -146,23 +154,42 @@ class KubernetesCluster:
         """
         self.refresh(folder)
         require_resumable(folder)
+        self._start_again(folder, added_trials(folder))
+
+    def extend(self, folder: RunFolder, trials: int) -> None:
+        """Let a sweep that has succeeded go on with more trials, and return at once.
+
+        Raises:
+            NotFound: it has not succeeded.
+
+        """
+        self.refresh(folder)
+        require_success(folder)
+        self._start_again(folder, added_trials(folder) + trials)
+
+    def _start_again(self, folder: RunFolder, more_trials: int) -> None:
         header, job = folder.header(), load_job(folder.job, code=folder.code).job
         code = folder.code_content()
         word = os.urandom(4).hex()
-        rayjob = rayjob_manifest(job, header, self._namespace, self._profile(), code, reopen=word)
+        again = Again(word, more_trials)
+        rayjob = rayjob_manifest(job, header, self._namespace, self._profile(), code, again)
         self.api.delete(header.id)
         self.api.await_gone(header.id)
         self.api.start(rayjob, inputs_manifests(job, header, self._namespace, code))
         folder.reopen(word)
 
     def cancel(self, folder: RunFolder) -> str:
-        """Ask a run to end, with a checkpoint; one that waits or rests ends at once.
+        """Ask a run to end, with a checkpoint; one that waits or rests ends at once. A trial ends alone.
 
         Raises:
             NotFound: it has ended for good.
 
         """
         record = self._open(folder, "cancel")
+        if sweep := folder.sweep:
+            require_driver(sweep)
+            self.api.annotate(sweep.path.name, REQUEST, trial_request(folder))
+            return ""
         if record.state in HAS_DRIVER and record.status.attempt:
             self.api.annotate(record.id, REQUEST, "cancel")
             return ""
@@ -171,10 +198,14 @@ class KubernetesCluster:
     def kill(self, folder: RunFolder) -> str:
         """End a run at once, without a checkpoint; return what its page in MLflow did not come to know, or nothing.
 
+        A trial is asked to end, as by `cancel`: it shares its processes with others.
+
         Raises:
             NotFound: it has ended for good.
 
         """
+        if folder.sweep:
+            return self.cancel(folder)
         self._open(folder, "kill")
         return self._end(folder)
 
@@ -182,9 +213,10 @@ class KubernetesCluster:
         """Ask a run to rest at a checkpoint.
 
         Raises:
-            NotFound: nothing works on it.
+            NotFound: nothing works on it, or it is a trial.
 
         """
+        require_whole(folder, "pause")
         record = self.refresh(folder)
         if record.state.ended:
             raise NotFound(f"{record.id} is {record.state}: nothing to pause")
@@ -192,6 +224,7 @@ class KubernetesCluster:
 
     def fetch_log(self, folder: RunFolder) -> None:
         """Bring what the run has printed so far to this home, or the copy that MLflow has where its pods are gone."""
+        folder = folder.sweep or folder
         run = folder.path.name
         pods = self.api.pods(f"job-name={run}")
         if pods:
@@ -215,7 +248,7 @@ class KubernetesCluster:
 
     def events(self, folder: RunFolder) -> list[Event]:
         """Tell what has happened to a run and its pods, the oldest first."""
-        run = folder.path.name
+        run = (folder.sweep or folder).path.name
         return events_of(self.api.events(run), run)
 
     def runs(self) -> list[RunRecord]:

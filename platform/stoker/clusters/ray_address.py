@@ -11,21 +11,27 @@ read by all who reach the cluster, so none go with it. All who reach it are one 
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from stoker.clusters._ray_api import RayApi
 from stoker.clusters._submission import inputs_package, job_request, package_name, require_possible, submission_id
+from stoker.clusters.again import Again
 from stoker.clusters.event import Event
 from stoker.clusters.home import make_home
 from stoker.clusters.local import Origin, new_header
-from stoker.clusters.refusals import require_resumable
+from stoker.clusters.pages import Pages
+from stoker.clusters.refusals import require_driver, require_open, require_resumable, require_success, require_whole
 from stoker.clusters.room import Node, require_room
 from stoker.clusters.submission_states import progress_of, run_status, spoke
+from stoker.clusters.trials import added_trials, fetch_trials, trial_request
 from stoker.config_file import config_path
 from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.execution.contract import request_package
-from stoker.settings import RayClusterSettings, Settings, without_password
+from stoker.settings import RayClusterSettings, Settings, is_server, without_password
 from stoker.spec.loading import dump_job, load_job
 from stoker.spec.parallel import planned_trials
 from stoker.tracking.record import RunFolder
@@ -79,14 +85,16 @@ class RayAddressCluster:
         return folder
 
     def refresh(self, folder: RunFolder) -> RunRecord:
-        """Bring this home's folder of a run up to date, and return its record.
+        """Bring this home's folder of a run, or of a trial and its sweep, up to date, and return its record.
 
         Raises:
             ClusterError: the cluster refuses, with its words.
             Unreachable: it does not answer.
 
         """
-        self._look(folder)
+        whole = folder.sweep or folder
+        self._look(whole)
+        fetch_trials(whole, self._pages)
         return folder.record()
 
     def resume(self, folder: RunFolder) -> None:
@@ -101,6 +109,15 @@ class RayAddressCluster:
         """
         self.refresh(folder)
         require_resumable(folder)
+        self._start_again(folder, added_trials(folder))
+
+    def extend(self, folder: RunFolder, trials: int) -> None:
+        """Let a sweep that has succeeded go on with more trials, as another job of the cluster; raises as `resume`."""
+        self.refresh(folder)
+        require_success(folder)
+        self._start_again(folder, added_trials(folder) + trials)
+
+    def _start_again(self, folder: RunFolder, more_trials: int) -> None:
         header, job, before = folder.header(), load_job(folder.job).job, folder.status()
         require_room(job.resources, self.nodes(), planned_trials(job, 1) if job.sweep else 0)
         self.fetch_log(folder)
@@ -108,7 +125,7 @@ class RayAddressCluster:
         word = os.urandom(4).hex()
         folder.reopen(word)
         try:
-            self._start(job_request(job, header, package, word))
+            self._start(job_request(job, header, package, Again(word, more_trials)))
         except Unreachable:  # it may have heard us
             raise
         except ClusterError:
@@ -119,9 +136,10 @@ class RayAddressCluster:
         """Ask a run to rest at a checkpoint.
 
         Raises:
-            NotFound: nothing works on it.
+            NotFound: nothing works on it, or it is a trial.
 
         """
+        require_whole(folder, "pause")
         record = self.refresh(folder)
         if record.state.ended:
             raise NotFound(f"{record.id} is {record.state}: nothing to pause")
@@ -130,6 +148,8 @@ class RayAddressCluster:
     def cancel(self, folder: RunFolder) -> str:
         """Ask a run to end, with a checkpoint; one that rests, or whose driver has not begun, ends at once.
 
+        A trial ends alone.
+
         Returns:
             Why MLflow still shows a run that was ended here as it was; empty where it does not.
 
@@ -137,9 +157,13 @@ class RayAddressCluster:
             NotFound: it has ended for good.
 
         """
+        if sweep := folder.sweep:
+            require_open(folder, self.refresh(folder).state)
+            require_driver(sweep)
+            self._request(sweep.record(), trial_request(folder))
+            return ""
         job, record = self._look(folder), folder.record()
-        if record.state.final:
-            raise NotFound(f"{record.id} is {record.state}: nothing to cancel")
+        require_open(folder, record.state)
         if job is not None and not record.state.ended:
             self._request(record, "cancel")
             if spoke(job):
@@ -149,7 +173,7 @@ class RayAddressCluster:
         return f"its driver is gone, and left the page as {record.state}" if record.status.mlflow_run else ""
 
     def kill(self, folder: RunFolder) -> str:
-        """End a run at once, without a checkpoint.
+        """End a run at once, without a checkpoint; a trial is asked to end, as by `cancel`.
 
         Returns:
             Why MLflow still shows a run that was ended here as it was; empty where it does not.
@@ -158,6 +182,8 @@ class RayAddressCluster:
             NotFound: it has ended for good.
 
         """
+        if folder.sweep:
+            return self.cancel(folder)
         record = self.refresh(folder)
         if record.state.final:
             raise NotFound(f"{record.id} is {record.state}: nothing to kill")
@@ -177,6 +203,7 @@ class RayAddressCluster:
 
     def fetch_log(self, folder: RunFolder) -> None:
         """Bring what the run has printed so far to this home; what is here stays where the cluster has lost it."""
+        folder = folder.sweep or folder
         try:
             answer = self._api.get(f"/api/jobs/{_submission(folder.record())}/logs")
         except Unreachable:
@@ -215,6 +242,22 @@ class RayAddressCluster:
             cure = "name MLflow as its nodes reach it, or set tracking: none in the job"
             raise ClusterError(f"cluster '{cluster.name}' has no tracking_uri in {config_path()}; {cure}")
         return replace(header, tracking_uri=without_password(cluster.tracking_uri))
+
+    @contextmanager
+    def _pages(self) -> Iterator[Pages]:
+        """Reach the MLflow that the cluster's runs are recorded in.
+
+        Raises:
+            Unreachable: it is no server, but files of the cluster's nodes.
+
+        """
+        uri = urlsplit(self._cluster.tracking_uri)
+        if not is_server(self._cluster.tracking_uri):
+            raise Unreachable(f"{without_password(self._cluster.tracking_uri)} is no server")
+        user, password = uri.username or "", uri.password or ""
+        if not user:
+            user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
+        yield Pages(uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl(), unquote(user), unquote(password))
 
     def _look(self, folder: RunFolder) -> dict[str, Any] | None:
         """Bring the folder up to date; return what Ray says of the run's job, None where it says nothing."""

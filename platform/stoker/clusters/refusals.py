@@ -74,6 +74,17 @@ def require_open(folder: RunFolder, state: State) -> None:
         raise NotFound(f"{folder.path.name} is {state}: nothing to cancel")
 
 
+def require_driver(sweep: RunFolder) -> None:
+    """Refuse to ask something of a sweep's driver that is not there to hear it.
+
+    Raises:
+        NotFound: nothing works on the sweep.
+
+    """
+    if (state := sweep.record().state).ended:
+        raise NotFound(f"{sweep.path.name} is {state}: no trial of it trains")
+
+
 def alive(folder: RunFolder, state: State) -> NotFound:
     """Say that somebody works on a run."""
     return NotFound(f"{folder.path.name} is {state}: its driver lives")

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stoker.errors import ClusterError, StokerError
-from stoker.execution.contract import REOPEN
+from stoker.execution.contract import MORE_TRIALS, REOPEN
 from stoker.execution.driver import Driver
 from stoker.execution.durable import Durable, storage_of
 from stoker.execution.rayjob import own_rayjob
@@ -43,6 +43,8 @@ def drive_attached(inputs: Path, terminated: threading.Event) -> int:
     folder.hold_lease(os.getpid())
     durable = Durable(folder, storage_of(folder, folder.header(), folder.path.name))
     status = durable.recall()
+    if more := int(os.environ.get(MORE_TRIALS, "0")):
+        folder.write_more_trials(more)
     word = os.environ.get(REOPEN, "")
     if status is not None and (status.state.final or status.state is State.PAUSED):
         if word in ("", status.reopened):

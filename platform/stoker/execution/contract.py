@@ -13,6 +13,9 @@ SUBMISSION = "STOKER_SUBMISSION"
 REOPEN = "STOKER_REOPEN"
 """Environment variable: the word of a `resume`. A run that has ended begins again where it has not heard it yet."""
 
+MORE_TRIALS = "STOKER_MORE_TRIALS"
+"""Environment variable: how many trials `extend` has added to those of a sweep's job, in all."""
+
 
 def worker_name(rank: int) -> str:
     """Name a worker as the run's log does, at the beginning of each of its lines."""
@@ -20,5 +23,5 @@ def worker_name(rank: int) -> str:
 
 
 def request_package(submission: str) -> str:
-    """Name the package that carries a request to the driver of a job on a standing Ray: `cancel` or `pause`."""
+    """Name the package that carries a request to a job's driver on a standing Ray, as REQUEST does."""
     return f"stoker_request_{submission}.zip"

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -12,7 +13,7 @@ from stoker.execution.sweeps.page import best_step
 from stoker.settings import Settings
 from stoker.tracking.run import State
 from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, PARENT_TAG, RESULT_TAG, RUN_TAG, STATE_TAG, VALUES_TAG
-from stoker.tracking.trials import Report, Trial
+from stoker.tracking.trials import Report, SweepFacts, Trial, write_facts
 
 PATIENCE_S = 60.0
 
@@ -60,6 +61,17 @@ def test_a_resumed_sweep_finds_its_pages_and_adds_nothing_twice(sweep, ship_all)
     ship_all(sweep)
     again = sweep.recorded()
     assert [again[number].info.end_time for number in range(3)] == [after[number].info.end_time for number in range(3)]
+
+
+def test_the_record_of_all_trials_is_with_the_sweeps_page(sweep, ship_all, tmp_path):
+    parent = sweep.open()
+    for number in range(3):
+        sweep.whole(number)
+    write_facts(sweep.folder, SweepFacts("accuracy/val", "max", trials=3, best=2))
+    ship_all(sweep, parent)
+    client = MlflowClient(sweep.settings.tracking_uri)
+    for file in (sweep.folder.ledger, sweep.folder.facts):
+        assert Path(client.download_artifacts(parent.run_id, file.name, str(tmp_path))).read_text() == file.read_text()
 
 
 def test_trials_appear_while_the_sweep_goes_on(sweep, until):

@@ -43,6 +43,7 @@ def leave(folder: RunFolder, job: Job, found: Found, search: Search, pages: Tria
             trouble = str(error)
     importances = with_trace(search.importances) or {}
     write_facts(folder, replace(found.facts, best=found.best.number, importances=importances, registered=registered))
+    with_trace(pages.keep_record)
     return trouble
 
 

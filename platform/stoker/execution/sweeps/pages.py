@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from stoker.tracking.mlflow import TrackedRun
 
 EVERY_S = 2.0
+RECORD_EVERY_S = 5.0
+RECORD_GROWS = 1.1
+"""The ledger goes to the sweep's page when it has grown so many times: in all that is some ten times its size."""
 CLOSING_EVERY_S = 0.5
 
 
@@ -61,6 +64,8 @@ class TrialPages:
         """Trials that MLflow does not take for good, and why."""
         self._reason = ""
         """Why the last round came to nothing."""
+        self._recorded = (0, 0.0)
+        """Size of the ledger that is on the sweep's page, and when it came there."""
         self._closing = threading.Event()
         self._deadline = 0.0
         self._thread = threading.Thread(target=self._run, name="trial-pages", daemon=True)
@@ -115,6 +120,29 @@ class TrialPages:
                     raise ClusterError(f"MLflow did not take the model ({self._plain(error)})") from error
             time.sleep(RETRY_S)
 
+    def keep_record(self, last: bool = True) -> None:
+        """Store the ledger and what the sweep looks for with the sweep's page, where it has grown enough.
+
+        They tell those who do not see this folder of the trials.
+        """
+        parent = self._parent()
+        if parent is None or not (self._sweep.ledger.exists() and self._sweep.facts.exists()):
+            return
+        size, now = self._sweep.ledger.stat().st_size, time.monotonic()
+        grown = size > RECORD_GROWS * self._recorded[0] and now > self._recorded[1] + RECORD_EVERY_S
+        if last or grown:
+            parent.log_file(self._sweep.ledger)
+            parent.log_file(self._sweep.facts)
+            self._recorded = (size, now)
+
+    def _try_to_keep_record(self, closing: bool) -> None:
+        """Store the record, or try again later: a server that takes no files costs no trial its page."""
+        try:
+            self.keep_record(last=closing)
+        except Exception as error:
+            print(f"the trials' record is not in MLflow yet: {self._plain(error)}", file=sys.stderr)  # noqa: T201
+            self._recorded = (self._recorded[0], time.monotonic())
+
     def _run(self) -> None:
         wait = EVERY_S
         while not self._closing.wait(wait):
@@ -131,6 +159,7 @@ class TrialPages:
                 return True
             for number in sorted(self._ledger.trials):
                 self._attend(self._ledger.trials[number], closing)
+            self._try_to_keep_record(closing)
             if closing and self._children:
                 self._children.find({page.child.tracked.run_id for page in self._pages.values()})
         except Exception as error:  # whatever it is, the next round may fare better

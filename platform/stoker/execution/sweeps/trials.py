@@ -10,13 +10,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from stoker.errors import CAUSES, Cause, StokerError
+from stoker.errors import Cause, StokerError
 from stoker.execution.durable import storage_of
 from stoker.execution.outcome import WorkerResult
 from stoker.execution.resolved import change_resolved
 from stoker.execution.sweeps.actor import Told
 from stoker.execution.sweeps.afar import RECORD, Afar
 from stoker.execution.sweeps.copies import COPIES, copies_of
+from stoker.execution.sweeps.folders import make_trial, status_of
 from stoker.search.search import Search
 from stoker.spec.goals import aims
 from stoker.spec.job import Job
@@ -25,7 +26,7 @@ from stoker.spec.point import point_job
 from stoker.storage import remove
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunStatus, State
-from stoker.tracking.trials import Ledger, Report, Trial, best_of, entries, pareto_front, ranked, trial_id
+from stoker.tracking.trials import Ledger, Report, Trial, best_of, entries, pareto_front, ranked
 
 ASKED = "somebody has asked for it"
 """Message of a trial that was cancelled on its own: it stays so when its sweep goes on."""
@@ -122,7 +123,7 @@ class Trials:
             return None
         number, self._next = self._next, self._next + 1
         self._ledger.begin(number, point.picks, point.values)
-        self._make(number, point.values)
+        make_trial(self._folder, self._job, number, point.values)
         return number
 
     def secure(self) -> bool:
@@ -207,7 +208,7 @@ class Trials:
         self._ledger.end(number, state, metrics, cause, message)
         trial = self._ledger.trials[number]
         self._tell_search(trial)
-        self._say(number, _status_of(trial))
+        self._say(number, status_of(trial))
         if self._afar:
             self._afar.end(number)
         if self.secure():  # else it is tidied at the next end
@@ -241,14 +242,14 @@ class Trials:
             match entry["event"]:
                 case "begin":
                     self._search.restore(number, entry["picks"])
-                    self._make(number, entry["values"])
+                    make_trial(self._folder, self._job, number, entry["values"])
                 case "report":
                     report = Report(entry["epoch"], entry["step"], entry["metrics"])
                     self._tell_epoch(number, report)
                 case "end" if number not in open_again:
                     self._tell_search(self._ledger.trials[number])
                     if not self._folder.trial(number).status().state.final:  # its folder is a new one
-                        self._say(number, _status_of(self._ledger.trials[number]))
+                        self._say(number, status_of(self._ledger.trials[number]))
         for number in sorted(open_again):
             if self._ledger.trials[number].changes:
                 self._write_values(number, self._ledger.trials[number].values)
@@ -263,27 +264,6 @@ class Trials:
             if (failed and trial.state is State.FAILED) or (trial.state is State.CANCELLED and not own):
                 self._ledger.reopen(trial.number)
                 self._say(trial.number, RunStatus(State.RUNNING, phase=""))
-
-    def _make(self, number: int, values: dict[str, Any]) -> None:
-        """Make a trial's folder, unless an earlier driver has."""
-        folder = self._folder.trial(number)
-        if folder.readable():
-            return
-        folder.path.parent.mkdir(exist_ok=True)
-        shutil.rmtree(folder.path, ignore_errors=True)
-        job = point_job(self._job, values)
-        header = replace(
-            self._header,
-            id=trial_id(self._header.id, number),
-            family=job.architecture.family if job.architecture else self._header.family,
-            created=time.time(),
-            order=time.time_ns(),
-            key="",
-            extends="",
-        )
-        code = {str(path.relative_to(self._folder.code)): path for path in self._folder.code.rglob("*.py")}
-        folder.create(header, dump_job(job), code)
-        folder.write_status(RunStatus(State.RUNNING, phase="", attempt=1))
 
     def _write_values(self, number: int, values: Mapping[str, Any]) -> None:
         """Write the values of a trial into its files, from which its next attempt begins."""
@@ -312,21 +292,3 @@ class Trials:
                     remove(storage, key)
                 shutil.rmtree(folder.checkpoints, ignore_errors=True)
             self._gone.add(number)
-
-
-def _status_of(trial: Trial) -> RunStatus:
-    """Say how a trial has ended, as a run of its own does."""
-    succeeded = trial.state is State.SUCCEEDED
-    return RunStatus(
-        trial.state,
-        phase="",
-        cause=trial.cause,
-        message=trial.message,
-        metrics={key: value for key, value in trial.metrics.items() if "/" in key},
-        started=trial.began,
-        ended=trial.ended,
-        exit_code=CAUSES[Cause(trial.cause)].exit_code if trial.cause else int(trial.state is State.CANCELLED),
-        attempt=1,
-        checkpoint_epoch=trial.epoch if succeeded else 0,
-        checkpoint_step=trial.reports[-1].step if succeeded and trial.reports else 0,
-    )
