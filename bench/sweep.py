@@ -31,6 +31,7 @@ from stoker.execution.driver import Driver
 from stoker.execution.sweeps.driver import Room, SweepDriver
 from stoker.spec.job import Job
 from stoker.spec.loading import dump_job, parse_job
+from stoker.spec.point import point_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, State
 from stoker.tracking.trials import Trial, read_facts, read_trials
@@ -126,6 +127,7 @@ class Bare(tune.Trainable):  # type: ignore[misc]
     """The training of an empty trial, and nothing else."""
 
     def setup(self, config: dict[str, Any]) -> None:
+        self._job = parse_job(EMPTY, "empty.yaml").job
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -137,7 +139,7 @@ class Bare(tune.Trainable):  # type: ignore[misc]
         from stoker.training.evaluation import evaluate
         from stoker.training.loop import start, train
 
-        job = parse_job(EMPTY, "empty.yaml", [f"training.optimizer.lr={self._lr}", "sweep=null"]).job
+        job = point_job(self._job, {"training.optimizer.lr": self._lr})
         assembly = assemble(prepare(job))
         for _ in train("bare", start(assembly)):
             pass

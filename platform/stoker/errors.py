@@ -15,12 +15,17 @@ StokerError
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class StokerError(Exception):
     """Anything that Stoker says instead of showing a traceback."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Come to another process as what it is: Python would make it again from its text alone."""
+        return _made_again, (type(self), self.args, self.__dict__)
 
 
 @dataclass(frozen=True)
@@ -176,3 +181,9 @@ class TrainingFailed(StokerError):
         self.message = message
         self.exit_code = CAUSES[cause].exit_code
         super().__init__(f"{cause}: {message}")
+
+
+def _made_again(kind: type[StokerError], arguments: tuple[Any, ...], state: dict[str, Any]) -> StokerError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error

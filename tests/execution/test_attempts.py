@@ -63,6 +63,7 @@ class Network(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_two_workers_of_which_one_is_killed_and_then_the_driver_give_the_result_of_one(home, job_file, until):
     alone = home.run(home.json("submit", job_file(DIGITS))["id"])
     job = home.json("submit", job_file(DIGITS), "--set", "resources.workers=2", "--detach")
@@ -120,6 +121,7 @@ def test_a_worker_that_dies_at_the_same_step_each_time_is_a_crash_loop(home, job
     assert "after step 29" in status.message
 
 
+@pytest.mark.slow
 def test_deaths_with_progress_between_them_are_not_counted_together(home, job_file, tmp_path):
     (tmp_path / "own.py").write_text(NETWORK)
     job = job_file(CUSTOM.replace("FAULT", "dies on its way"))
@@ -127,6 +129,7 @@ def test_deaths_with_progress_between_them_are_not_counted_together(home, job_fi
     assert (run.record().status.state, run.record().status.attempt) == (State.SUCCEEDED, 3)
 
 
+@pytest.mark.slow
 def test_a_lack_of_memory_halves_what_is_computed_at_once_until_it_fits(home, job_file, tmp_path):
     (tmp_path / "own.py").write_text(NETWORK)
     job = job_file(CUSTOM.replace("FAULT", "needs memory"))

@@ -89,6 +89,7 @@ def test_a_pause_a_signal_and_a_cancel_leave_what_the_next_attempt_begins_with(h
     assert steps == sorted(set(steps))
 
 
+@pytest.mark.slow
 def test_a_run_whose_time_is_over_fails_with_a_checkpoint(home, job_file):
     home.stoker("submit", job_file(LONG), "--set", "resources.timeout=12 s", succeeds=False)
     (run,) = (home.run(path.name) for path in home.path.glob("runs/*"))

@@ -3,12 +3,15 @@
 import socket
 import threading
 
+import pytest
+
 from stoker.settings import Settings
 from stoker.tracking.tags import PARENT_TAG, RUN_TAG
 
 PATIENCE_S = 60.0
 
 
+@pytest.mark.slow
 def test_an_outage_costs_nothing(tmp_path, new_sweep, tracking_server, until, answers, impatient):
     tracking_server.start()
     until(lambda: answers(f"{tracking_server.uri}/health"), "the server", 90)

@@ -182,6 +182,7 @@ def check_values(folder, trial):
             assert entry.metrics["learning_rate/step"] == [lr for epoch, lr in schedule if epoch <= entry.epoch][-1]
 
 
+@pytest.mark.slow
 def test_hyperband_lets_trials_rest_and_go_on_where_they_were(driven):
     run = driven(parse(HYPERBAND))
     run.interrupt_when(lambda trials: any(trial.epoch == 3 for trial in trials))
