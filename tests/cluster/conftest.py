@@ -185,13 +185,14 @@ def until() -> Callable[..., Any]:
 
 @pytest.fixture
 def mlflow(cluster: KubernetesCluster) -> Callable[..., Any]:
-    """Ask the cluster's MLflow, as REST calls: `mlflow("runs/get", run_id=...)`."""
+    """Ask the cluster's MLflow, as REST calls: `mlflow("runs/get", run_id=...)`; searches have a body."""
 
-    def ask(method: str, **query: str) -> Any:
+    def ask(method: str, body: dict[str, Any] | None = None, **query: str) -> Any:
         with cluster.tracking() as (address, user, password):
             login = base64.b64encode(f"{user}:{password}".encode()).decode()
             url = f"{address}/api/2.0/mlflow/{method}?{urllib.parse.urlencode(query)}"
-            request = urllib.request.Request(url, headers={"Authorization": f"Basic {login}"})
+            headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
+            request = urllib.request.Request(url, json.dumps(body).encode() if body else None, headers)
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.loads(answer.read())
 
@@ -213,6 +214,21 @@ def steps_of(mlflow: Callable[..., Any]) -> Callable[[str, str], list[int]]:
             more = {"page_token": answer["next_page_token"]}
 
     return steps
+
+
+@pytest.fixture
+def children(mlflow: Callable[..., Any]) -> Callable[[str], dict[str, str]]:
+    """Find the pages of a sweep's trials below its own, by the trials' ids."""
+
+    def find(parent: str) -> dict[str, str]:
+        experiment = mlflow("runs/get", run_id=parent)["run"]["info"]["experiment_id"]
+        below = f"tags.`mlflow.parentRunId` = '{parent}'"
+        answer = mlflow("runs/search", {"experiment_ids": [experiment], "filter": below, "max_results": 1000})
+        found = [(run["info"]["run_name"], run["info"]["run_id"]) for run in answer.get("runs", [])]
+        assert len(dict(found)) == len(found)
+        return dict(found)
+
+    return find
 
 
 @pytest.fixture
