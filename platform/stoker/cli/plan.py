@@ -129,17 +129,17 @@ def _sweep_text(plan: "Plan") -> str:
     ]
     paths = list(dict.fromkeys(path for values in sweep.samples for path in values))
     rows = [
-        [str(number), *(value_text(values.get(path)) for path in paths)] for number, values in enumerate(sweep.samples)
+        [str(number), *(sample_text(values.get(path)) for path in paths)] for number, values in enumerate(sweep.samples)
     ]
     return f"{fields_text(fields)}\n\n{table_text(['trial', *paths], rows)}"
 
 
-def value_text(value: object) -> str:
+def sample_text(value: object) -> str:
     """Write a value of a point: numbers with four digits, whole objects in one line."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {value_text(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {sample_text(each)}" for key, each in value.items()) + "}"
     return "" if value is None else str(value)
 
 

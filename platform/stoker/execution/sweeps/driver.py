@@ -16,7 +16,7 @@ from stoker.execution.requests import Stop
 from stoker.execution.resolved import write_resolved
 from stoker.execution.sweeps.afar import Afar
 from stoker.execution.sweeps.pages import TrialPages
-from stoker.execution.sweeps.preparation import Prepared, prepare_sweep
+from stoker.execution.sweeps.preparation import PreparedSweep, prepare_sweep
 from stoker.search.search import Search
 from stoker.settings import load_settings
 from stoker.spec.job import Job
@@ -67,29 +67,61 @@ class SweepDriver:
     def run(self) -> WorkerResult:
         """Do it, until there are no more trials or somebody stops the sweep."""
         self._driver.say(state=State.RUNNING, attempt=self._driver.attempt + 1, phase="loading data")
-        known = self._folder.resolved if self._folder.resolved.exists() else self._folder.job
-        text = known.read_text(encoding="utf-8")
-        job = parse_job(text, str(known)).job
-        self._gpus = gpus = _gpus(job)
-        self._parallel = self._room.parallel
-        if job.sweep and not job.sweep.parallel:
-            self._parallel = max(1, min(self._parallel, gpu_room(job, int(ray.cluster_resources().get("GPU", 0)))))
-        cpus = 0 if self._room.one_disk else 1  # the driver's own node may have none to compute with
-        task = ray.remote(prepare_sweep).options(num_returns=2, num_cpus=cpus, num_gpus=gpus)
-        together = _together(self._parallel * job.resources.workers, self._room.one_disk)
-        prepared_ref, data = task.remote(text, self._folder.code_content(), together)
+        task = self._start_preparing()
         from stoker.execution.sweeps.actor import TrialPlan  # Ray Tune loads while the data does
         from stoker.execution.sweeps.schedule import decisions
-        from stoker.execution.sweeps.trials import Trials
         from stoker.execution.sweeps.tuning import Tuning
 
+        prepared_ref, data = task
         while not ray.wait([prepared_ref], timeout=LOOK_EVERY_S)[0]:
             if self._requests.stop() is not None:
                 ray.cancel(prepared_ref, force=True)
                 return WorkerResult("stopped")
-        prepared: Prepared = ray.get(prepared_ref)
+        prepared: PreparedSweep = ray.get(prepared_ref)
         if prepared.failure[0]:
             return WorkerResult("failed", Cause(prepared.failure[0]), prepared.failure[1])
+        self._begin(prepared)
+        job = self._job
+        assert job.sweep is not None
+        plan = TrialPlan(
+            prepared.job,
+            self._room.one_disk,
+            decisions(job),
+            job.resources.retries,
+            job.resources.workers,
+            self._gpus,
+            exchanged=isinstance(job.sweep.scheduler, (Pbt, Pb2)),
+        )
+        try:
+            tuning = Tuning(self._folder, job, self._trials, self._requests, self._parallel, self._is_over, self._show)
+            tuning.run(plan, data, self._room.session)
+            return self._result(prepared, data)
+        finally:
+            self._show(last=True)
+            self._pages.close(SHORT_PATIENCE_S)
+            self._journal.close()
+            self._trials.close()
+
+    def _start_preparing(self) -> "tuple[ray.ObjectRef[PreparedSweep], ray.ObjectRef[Any]]":
+        """Let a task load the data and settle what the job leaves open, and say how many trials train at once."""
+        known = self._folder.resolved if self._folder.resolved.exists() else self._folder.job
+        text = known.read_text(encoding="utf-8")
+        job = parse_job(text, str(known)).job
+        assert job.sweep is not None
+        self._gpus = _gpus(job)
+        self._parallel = self._room.parallel
+        if not job.sweep.parallel:
+            self._parallel = max(1, min(self._parallel, gpu_room(job, int(ray.cluster_resources().get("GPU", 0)))))
+        cpus = 0 if self._room.one_disk else 1  # the driver's own node may have none to compute with
+        task = ray.remote(prepare_sweep).options(num_returns=2, num_cpus=cpus, num_gpus=self._gpus)
+        together = _together(self._parallel * job.resources.workers, self._room.one_disk)
+        prepared, data = task.remote(text, self._folder.code_content(), together)
+        return prepared, data
+
+    def _begin(self, prepared: PreparedSweep) -> None:
+        """Find out where an earlier driver has left the sweep, say what it looks for, and open its pages."""
+        from stoker.execution.sweeps.trials import Trials
+
         if not self._folder.resolved.exists():
             write_resolved(self._folder.resolved, parse_job(prepared.job, "job.yaml").job, prepared.fingerprint)
         self._job = job = load_job(self._folder.resolved).job
@@ -117,27 +149,6 @@ class SweepDriver:
         )
         self._pages.start()
         self._driver.say(phase="")
-        try:
-            tuning = Tuning(self._folder, job, self._trials, self._requests, self._parallel, self._is_over, self._show)
-            tuning.run(
-                TrialPlan(
-                    prepared.job,
-                    self._room.one_disk,
-                    decisions(job),
-                    job.resources.retries,
-                    job.resources.workers,
-                    gpus,
-                    exchanged=isinstance(job.sweep.scheduler, (Pbt, Pb2)),
-                ),
-                data,
-                self._room.session,
-            )
-            return self._result(prepared, data)
-        finally:
-            self._show(last=True)
-            self._pages.close(SHORT_PATIENCE_S)
-            self._journal.close()
-            self._trials.close()
 
     def _count(self, job: Job) -> int | None:
         """Tell how many trials there will be, those included that `extend` has added."""
@@ -149,7 +160,7 @@ class SweepDriver:
         assert self._job.sweep is not None
         return time.monotonic() >= self._deadline or len(self._trials.failures) >= self._job.sweep.failures
 
-    def _result(self, prepared: Prepared, data: "ray.ObjectRef[Any]") -> WorkerResult:
+    def _result(self, prepared: PreparedSweep, data: "ray.ObjectRef[Any]") -> WorkerResult:
         assert self._job.sweep is not None
         stop = self._requests.stop()
         if stop in (Stop.PAUSE, Stop.TERMINATE):

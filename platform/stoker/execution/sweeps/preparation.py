@@ -13,7 +13,7 @@ from stoker.secret_files import load_secret_files
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedSweep:
     """What all trials begin with."""
 
     job: str
@@ -24,7 +24,7 @@ class Prepared:
     """Cause and message where the sweep cannot begin."""
 
 
-def prepare_sweep(job_text: str, code: Mapping[str, bytes], together: int) -> tuple[Prepared, Any]:
+def prepare_sweep(job_text: str, code: Mapping[str, bytes], together: int) -> tuple[PreparedSweep, Any]:
     """Load the data of a sweep's job, and choose; runs in a process of its own, as a task of Ray.
 
     Args:
@@ -46,18 +46,17 @@ def prepare_sweep(job_text: str, code: Mapping[str, bytes], together: int) -> tu
         except Exception as error:  # each has a cause
             result = failure(error, Path(place), Pulse())
             print(result.details, file=sys.stderr)  # noqa: T201 - the run's log
-            return Prepared("", "", (result.cause, result.message)), None
+            return PreparedSweep("", "", (result.cause, result.message)), None
 
 
-def _prepare(job_text: str, code: str, together: int) -> tuple[Prepared, Any]:
+def _prepare(job_text: str, code: str, together: int) -> tuple[PreparedSweep, Any]:
     import ray
 
     from stoker.execution.sweeps.sharing import to_shared
     from stoker.spec.goals import best_metric
     from stoker.spec.loading import dump_job, parse_job
     from stoker.spec.parallel import machine_cpus
-    from stoker.training.assembly import Prepared as PreparedJob
-    from stoker.training.assembly import prepare
+    from stoker.training.assembly import Prepared, prepare
     from stoker.training.choices import choose
     from stoker.training.parallel import Workers, choose_device, prepare_process
 
@@ -73,8 +72,8 @@ def _prepare(job_text: str, code: str, together: int) -> tuple[Prepared, Any]:
     prepared = prepare(job)
     if cpus == 1:  # trials that take turns on the cores gain nothing by more threads, so that is not measured
         resources = prepared.job.resources.model_copy(update={"cpus": 1})
-        prepared = PreparedJob(prepared.job.model_copy(update={"resources": resources}), prepared.data)
+        prepared = Prepared(prepared.job.model_copy(update={"resources": resources}), prepared.data)
     device = choose_device(len(ray.get_runtime_context().get_accelerator_ids()["GPU"]))
     chosen = choose(prepared, Workers(device=device))
     text = dump_job(chosen.job.model_copy(update={"sweep": job.sweep}))
-    return Prepared(text, chosen.data.fingerprint), to_shared(chosen.data)
+    return PreparedSweep(text, chosen.data.fingerprint), to_shared(chosen.data)
