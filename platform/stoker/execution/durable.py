@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from dataclasses import asdict
+from pathlib import Path
 
 from stoker.errors import NotFound, StokerError
 from stoker.storage import Storage, open_storage
@@ -21,6 +22,7 @@ JOURNAL = "journal"
 LEDGER = "ledger"
 """Below it is a sweep's ledger in parts, each named by the byte with which it begins."""
 MORE_TRIALS = "more_trials"
+FACTS = "sweep.json"
 PART_BYTES = 1 << 20
 """What has grown so long is not put again; the next part begins."""
 LOOK_EVERY_S = 1.0
@@ -71,7 +73,7 @@ class Durable:
 
     def recall(self) -> RunStatus | None:
         """Bring back to a new folder what it lacks; return the state, None for a run without a past."""
-        for key, path in ((RESOLVED, self._folder.resolved), (MORE_TRIALS, self._folder.path / MORE_TRIALS)):
+        for key, path in self._files().items():
             if not path.exists() and (kept := self._read(key)):
                 path.write_bytes(kept)
         parts = self._storage.keys(LEDGER)
@@ -124,10 +126,15 @@ class Durable:
         while not self._over.wait(LOOK_EVERY_S):
             self._keep()
 
+    def _files(self) -> dict[str, Path]:
+        """Name what is kept as it is in the folder, by its key."""
+        folder = self._folder
+        return {RESOLVED: folder.resolved, MORE_TRIALS: folder.path / MORE_TRIALS, FACTS: folder.facts}
+
     def _keep(self) -> bool:
         """Put what has changed."""
         now = {STATE: json.dumps(asdict(self._folder.status())).encode()}
-        files = {RESOLVED: self._folder.resolved, MORE_TRIALS: self._folder.path / MORE_TRIALS}
+        files = self._files()
         if self._folder.ledger.exists():
             files[journal_key(1)] = self._folder.journal  # a sweep has no worker to bring it
         now |= {key: path.read_bytes() for key, path in files.items() if path.exists()}

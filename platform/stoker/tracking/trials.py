@@ -109,6 +109,8 @@ class SweepFacts:
     parallel: int = 1
     paths: tuple[str, ...] = ()
     """The paths in the job that are varied."""
+    worked_s: float = 0.0
+    """How long its drivers have worked on it, of the time that it has."""
     best: int | None = None
     importances: dict[str, float] = field(default_factory=dict)
     """By path."""

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from stoker.execution.driver import TERMINATED
 from stoker.spec.loading import load_job, parse_job
 from stoker.tracking.run import State
-from stoker.tracking.trials import entries, read_facts
+from stoker.tracking.trials import entries, read_facts, write_facts
 
 JOBS = sorted((Path(__file__).parents[3] / "jobs").glob("*-sweep*.yaml"))
 SMALL = {
@@ -162,6 +163,21 @@ def test_time_ends_a_sweep_with_the_best_of_what_came_to_its_end(sweep):
     assert 0 < len(run.trials) < 1000
     assert all(trial.state.final for trial in run.trials)
     assert read_facts(run.folder).best is not None
+
+
+@pytest.mark.slow
+def test_the_time_of_a_sweep_is_that_of_all_its_drivers(sweep, monkeypatch):
+    monkeypatch.setattr("stoker.execution.sweeps.driver.COUNT_EVERY_S", 0.5)
+    run = sweep(make(JOB, "sweep.time=1000 s", "sweep.trials=100000"))
+    run.interrupt_when(lambda trials: sum(trial.state.final for trial in trials) >= 8)
+    assert run.drive() == TERMINATED
+    worked_s = read_facts(run.folder).worked_s
+    assert 0 < worked_s < 60
+    write_facts(run.folder, replace(read_facts(run.folder), worked_s=995.0))
+    began = time.monotonic()
+    assert run.drive() == 0
+    assert time.monotonic() - began < 60
+    assert (read_facts(run.folder).best is not None, read_facts(run.folder).worked_s) == (True, 0.0)
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ from stoker.spec.space_reading import read_space
 from stoker.spec.sweep import Pb2, Pbt
 from stoker.tracking.journal import Journal
 from stoker.tracking.run import Progress, State
-from stoker.tracking.trials import SweepFacts, Trial, write_facts
+from stoker.tracking.trials import SweepFacts, Trial, read_facts, write_facts
 
 SHOW_EVERY_S = 0.2
 LOOK_EVERY_S = 0.5
+COUNT_EVERY_S = 5.0
+"""The time that a sweep has had is known as exactly, after its driver was killed."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class SweepDriver:
         self._room = room
         self._afar = afar
         self._shown = 0.0
+        self._began, self._counted = 0.0, 0.0
+        """When it began to work on the trials, and when that was last written down."""
         self._deadline = float("inf")
 
     def run(self) -> WorkerResult:
@@ -128,8 +132,13 @@ class SweepDriver:
         assert job.sweep is not None
         if job.resources.timeout:
             self._requests.limit(time_seconds(job.resources.timeout))
+        self._began = self._counted = time.monotonic()
+        worked_s = known.worked_s if (known := read_facts(self._folder)) else 0.0
         if job.sweep.time:
-            self._deadline = time.monotonic() + time_seconds(job.sweep.time)
+            time_s = time_seconds(job.sweep.time)
+            if worked_s >= time_s:  # who resumes a sweep whose time is over gives it that time again
+                worked_s = 0.0
+            self._deadline = self._began + time_s - worked_s
         self._search = Search(job, space := read_space(job))
         self._trials = Trials(self._folder, job, self._search, self._count(job), self._afar)
         self._journal = Journal(self._folder.journal)
@@ -141,6 +150,7 @@ class SweepDriver:
             self._count(job),
             self._parallel,
             tuple(dict.fromkeys(each.path for each in space.dimensions)),
+            worked_s,
         )
         write_facts(self._folder, self._facts)
         recording = self._driver.recording
@@ -210,6 +220,9 @@ class SweepDriver:
         if not last and now - self._shown < SHOW_EVERY_S:
             return
         self._shown = now
+        if not last and now - self._counted > COUNT_EVERY_S:
+            self._counted = now
+            write_facts(self._folder, replace(self._facts, worked_s=self._facts.worked_s + now - self._began))
         trials, ended = self._trials, self._trials.ended
         best = self._best_so_far()
         if ended and best:
