@@ -3,6 +3,7 @@
 import os
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +39,10 @@ class Server:
         if found := (self.place.path / name).exists():
             shutil.copy(self.place.path / name, target)
         return found
+
+    def status(self, experiment, run, known):
+        assert experiment == "digits"
+        return replace(known, mlflow_run=f"page-of-{run}", model_uri="models:/m-1")
 
     @contextmanager
     def pages(self):
@@ -101,13 +106,13 @@ def test_a_server_is_asked_now_and_then_while_a_sweep_goes_on_and_once_when_it_h
     fetch_trials(folder, server.pages)
     assert server.asked == 3
     server.down = False
-    server.tell((0, "begin", {}, {LR: 0.01}))
+    server.tell((0, "begin", {}, {LR: 0.01}), (1, "begin", {}, {LR: 0.02}))
     write_facts(server.place, SweepFacts("accuracy/val", "max", best=0))
     for _ in range(3):
         fetch_trials(folder, server.pages)
         later(folder)
     assert server.asked == 4
-    assert folder.trial(0).readable()
+    assert [folder.trial(number).status().model_uri for number in (0, 1)] == ["models:/m-1", ""]
 
 
 @pytest.mark.parametrize("text", [JOB, JOB + "tracking: none\n" + SWEEP])

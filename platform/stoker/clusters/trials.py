@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 
 from stoker.clusters.pages import Pages
 from stoker.errors import StokerError
@@ -43,22 +44,27 @@ def fetch_trials(folder: RunFolder, pages: Callable[[], AbstractContextManager[P
     with suppress(StokerError), pages() as server:
         server.fetch(header.experiment, header.id, folder.ledger.name, folder.ledger)
         server.fetch(header.experiment, header.id, folder.facts.name, folder.facts)
-        _lay_out(folder)
+        _lay_out(folder, server)
         seen.write_text(now, encoding="utf-8")
 
 
-def _lay_out(sweep: RunFolder) -> None:
-    """Make the folders of the trials, and say in each how it stands."""
-    if read_facts(sweep) is None:
+def _lay_out(sweep: RunFolder, server: Pages) -> None:
+    """Make the folders of the trials, and say in each how it stands, and of the best one where its model is."""
+    facts, job = read_facts(sweep), None
+    if facts is None:
         return
-    job = None
     for trial in read_trials(sweep.ledger):
         folder = sweep.trial(trial.number)
         if not folder.readable():
             job = job or load_job(sweep.job, code=sweep.code).job
             make_trial(sweep, job, trial.number, trial.values)
+        before = folder.status()
         status = status_of(trial) if trial.state.final else RunStatus(State.RUNNING, phase="", attempt=1)
-        if folder.status() != status:
+        status = replace(status, mlflow_run=before.mlflow_run, url=before.url, model_uri=before.model_uri)
+        if trial.number == facts.best and not status.model_uri:
+            header = folder.header()
+            status = server.status(header.experiment, header.id, status) or status
+        if before != status:
             folder.write_status(status)
 
 
