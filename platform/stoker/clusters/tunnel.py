@@ -3,7 +3,7 @@
 import selectors
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -32,7 +32,8 @@ def tunnel(api: Any, namespace: str, pod: str, port: int, local: int = 0) -> Ite
     """
     way = _Way(client.CoreV1Api(api), namespace, pod, port)
     way.open()
-    with _quiet_ends(), socket.create_server((HOST, local)) as listener:
+    _keep_quiet_of_ends()
+    with socket.create_server((HOST, local)) as listener:
         listening = threading.Thread(target=_accept, args=(listener, way), name="tunnel", daemon=True)
         listening.start()
         try:
@@ -64,21 +65,24 @@ class _Way:
         return ready
 
 
-@contextmanager
-def _quiet_ends() -> Iterator[None]:
-    """Keep the library from showing a traceback where somebody hangs up."""
+def _keep_quiet_of_ends() -> None:
+    """Keep the library from showing a traceback where somebody hangs up, which its threads may notice later."""
     shown = threading.excepthook
+    if isinstance(shown, _Hook):
+        return
+    threading.excepthook = _Hook(shown)
 
-    def hook(told: threading.ExceptHookArgs) -> None:
+
+class _Hook:
+    """What threads that end with an error are shown by, but for those of the library that were hung up on."""
+
+    def __init__(self, shown: Callable[[threading.ExceptHookArgs], Any]) -> None:
+        self._shown = shown
+
+    def __call__(self, told: threading.ExceptHookArgs) -> None:
         ours = told.thread is not None and told.thread.name.startswith(PROXY)
         if not (ours and isinstance(told.exc_value, OSError)):
-            shown(told)
-
-    threading.excepthook = hook
-    try:
-        yield
-    finally:
-        threading.excepthook = shown
+            self._shown(told)
 
 
 def _accept(listener: socket.socket, way: _Way) -> None:
