@@ -59,8 +59,10 @@ class TrialPlan:
     """The epochs after which a scheduler decides; None for all of them."""
     retries: int
     workers: int
+    cpus: int
+    """Of each worker, as Ray counts them: what the job's file says, not the threads that were chosen later."""
     gpus: float
-    """Of each worker."""
+    """Of each worker, or which part of one."""
     exchanged: bool = False
     """Whether trials go on from copies of others."""
 

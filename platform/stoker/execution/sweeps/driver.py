@@ -93,6 +93,7 @@ class SweepDriver:
             decisions(job),
             job.resources.retries,
             job.resources.workers,
+            self._cpus,
             self._gpus,
             exchanged=isinstance(job.sweep.scheduler, (Pbt, Pb2)),
         )
@@ -112,6 +113,8 @@ class SweepDriver:
         text = known.read_text(encoding="utf-8")
         job = parse_job(text, str(known)).job
         assert job.sweep is not None
+        asked = load_job(self._folder.job, code=self._folder.code).job.resources.cpus
+        self._cpus = 1 if self._room.one_disk else asked or 1  # a Ray of our own has one for each worker
         self._gpus = _gpus(job)
         self._parallel = self._room.parallel
         if not job.sweep.parallel:

@@ -128,8 +128,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._stop_file.unlink(missing_ok=True)
         self._one_disk = plan.one_disk
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._parallel)
-        cpus = 1 if plan.one_disk else self._job.resources.cpus or 1  # a Ray of our own has one for each worker
-        worker: dict[str, float] = {"CPU": cpus, **({"GPU": plan.gpus} if plan.gpus else {})}
+        worker: dict[str, float] = {"CPU": plan.cpus, **({"GPU": plan.gpus} if plan.gpus else {})}
         bundles = [worker] if plan.workers == 1 else [{}, *[worker] * plan.workers]
         trainable = tune.with_resources(
             tune.with_parameters(TrialActor, plan=plan, data=[data]), PlacementGroupFactory(bundles)
