@@ -57,7 +57,17 @@ def test_no_gpu_is_no_limit():
     ("limit", "cores"), [("150000 100000", 1), ("50000 100000", 1), ("900000000 100000", None), ("max 100000", None)]
 )
 def test_a_container_has_no_more_cores_than_its_limit(tmp_path, monkeypatch, limit, cores):
-    monkeypatch.setattr(parallel, "CONTAINER_CPUS", tmp_path / "cpu.max")
+    monkeypatch.setattr(parallel, "CGROUP", tmp_path)
     own = machine_cpus()
     (tmp_path / "cpu.max").write_text(f"{limit}\n")
+    assert machine_cpus() == (cores or own)
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(150000, 1), (50000, 1), (900000000, None), (-1, None)])
+def test_the_same_holds_on_an_older_kernel(tmp_path, monkeypatch, quota, cores):
+    monkeypatch.setattr(parallel, "CGROUP", tmp_path)
+    own = machine_cpus()
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
     assert machine_cpus() == (cores or own)

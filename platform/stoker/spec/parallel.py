@@ -3,12 +3,15 @@
 import math
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from stoker.spec.job import Job
 
-CONTAINER_CPUS = Path("/sys/fs/cgroup/cpu.max")
-"""Microseconds of processor time, and of the period in which it may be used: what Kubernetes makes of a CPU limit."""
+CGROUP = Path("/sys/fs/cgroup")
+CPU_LIMITS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
+"""Microseconds of processor time, and of the period in which it may be used: what Kubernetes makes of a CPU limit; new
+kernels have both in one file, old ones in two."""
 ROUNDING = 1e-9
 """A third, written as 0.3333333333, is a third."""
 
@@ -16,11 +19,12 @@ ROUNDING = 1e-9
 def machine_cpus() -> int:
     """Count the cores this process may use; of a container's, whole ones."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = CONTAINER_CPUS.read_text(encoding="utf-8").split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no container, or one without limit: max
-        return cores
+    for files in CPU_LIMITS:
+        with suppress(OSError, ValueError):  # of another kind of kernel, or `max`
+            quota, period = (int(word) for file in files for word in (CGROUP / file).read_text().split())
+            if quota > 0:  # -1 is no limit
+                cores = max(1, min(cores, quota // period))
+    return cores
 
 
 def room_for(job: Job, cpus: int, gpus: int | None) -> int:
