@@ -88,6 +88,15 @@ def test_a_run_that_is_no_sweep_has_no_trials(sweep, make_run, stoker, capsys):
         assert capsys.readouterr().err == f"error: {said}\n"
 
 
+def test_a_sweep_that_has_not_come_to_its_trials_is_one_all_the_same(make_run, stoker, capsys):
+    make_run(
+        "digits-00000001", RunStatus(State.STARTING), job="task: image-classification\ndataset: digits\nsweep: {}\n"
+    )
+    assert stoker("trials", "digits") == 3
+    said = "nothing is known of the trials of digits-00000001 yet: it has not begun with them"
+    assert capsys.readouterr().err == f"error: {said}\n"
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, None])
 def test_the_table_fits_the_terminal(width, sweep):
     known = require_sweep(sweep.folder)

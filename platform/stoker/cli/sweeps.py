@@ -13,7 +13,7 @@ from stoker.spec.task import TASKS
 from stoker.tracking import parameters
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord, State, now
-from stoker.tracking.trials import SweepFacts, Trial, best_trial, ranked, read_facts, read_trials, trial_id
+from stoker.tracking.trials import SweepFacts, Trial, best_trial, is_sweep, ranked, read_facts, read_trials, trial_id
 
 COUNTED = (State.RUNNING, State.PAUSED, State.INTERRUPTED, State.SUCCEEDED, State.PRUNED, State.FAILED, State.CANCELLED)
 NAMED_TRIALS = 8
@@ -99,11 +99,15 @@ def require_sweep(folder: RunFolder) -> Sweep:
     """Read a sweep.
 
     Raises:
-        NotFound: the run is none.
+        NotFound: the run is none, or nothing is known of its trials.
 
     """
     sweep, run = read_sweep(folder.record()), folder.path.name
     if sweep is None:
+        if not folder.sweep and is_sweep(folder):
+            untold = bool(folder.header().cluster) and not folder.header().experiment
+            why = "with tracking: none its driver alone knows them" if untold else "it has not begun with them"
+            raise NotFound(f"nothing is known of the trials of {run} yet: {why}")
         cure = (
             f"`stoker trials {folder.sweep.path.name}` shows all" if folder.sweep else f"`stoker status {run}` shows it"
         )

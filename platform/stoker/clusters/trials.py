@@ -1,6 +1,5 @@
 """What a sweep on a cluster has tried, brought to this home from its page in MLflow."""
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -12,15 +11,9 @@ from stoker.execution.sweeps.folders import make_trial, status_of
 from stoker.spec.loading import load_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunStatus, State
-from stoker.tracking.trials import read_facts, read_trials
+from stoker.tracking.trials import is_sweep, read_facts, read_trials
 
 LOOK_EVERY_S = 5.0
-SWEEP_KEY = re.compile(r"^sweep:", re.MULTILINE)
-
-
-def is_sweep(folder: RunFolder) -> bool:
-    """Tell whether a run is a sweep, without reading its whole job."""
-    return SWEEP_KEY.search(folder.job.read_text(encoding="utf-8")) is not None
 
 
 def fetch_trials(folder: RunFolder, pages: Callable[[], AbstractContextManager[Pages]]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from stoker.errors import NotFound
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader
-from stoker.tracking.trials import SweepFacts, Trial, best_trial, read_facts, read_trials, trial_id
+from stoker.tracking.trials import SweepFacts, Trial, best_trial, is_sweep, read_facts, read_trials, trial_id
 
 BEST = "best"
 """`ID.best` is the best trial of a sweep."""
@@ -69,10 +69,10 @@ def find_trial(sweep: RunFolder, which: str) -> RunFolder:
 
     """
     run, facts = sweep.path.name, read_facts(sweep)
-    if facts is None:
+    if facts is None and not is_sweep(sweep):
         raise NotFound(f"{run} is no sweep: it has no trial '{which}'")
     trials = read_trials(sweep.ledger)
-    if not trials:
+    if facts is None or not trials:
         raise NotFound(f"no trial of {run} has begun yet")
     number = _best_number(run, trials, facts) if which == BEST else int(which)
     if number not in [trial.number for trial in trials]:

@@ -12,6 +12,7 @@ Searches and schedules are made again from it: it is in the order in which they 
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any
 
 from stoker.tracking.record import RunFolder, follow_lines, read_json, replace_json
 from stoker.tracking.run import State, known, now
+
+SWEEP_KEY = re.compile(r"^sweep:", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,11 @@ class SweepFacts:
     def goals(self) -> dict[str, str]:
         """What the trials are compared by, with the directions, the first first."""
         return {self.metric: self.direction, **dict(self.metrics)}
+
+
+def is_sweep(folder: RunFolder) -> bool:
+    """Tell whether a run is a sweep, from its job alone, which is not checked again."""
+    return SWEEP_KEY.search(folder.job.read_text(encoding="utf-8")) is not None
 
 
 def read_facts(folder: RunFolder) -> SweepFacts | None:
