@@ -156,10 +156,10 @@ def test_failing_trials_are_recorded_and_too_many_of_them_end_the_sweep(sweep):
 
 @pytest.mark.slow
 def test_time_ends_a_sweep_with_the_best_of_what_came_to_its_end(sweep):
-    run = sweep(make(JOB, "sweep.time=4 s", "sweep.trials=100000"))
+    run = sweep(make(JOB, "sweep.time=20 s", "sweep.trials=100000"))  # of which its processes need some to begin
     began = time.monotonic()
     assert run.drive() == 0
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 90
     assert 0 < len(run.trials) < 1000
     assert all(trial.state.final for trial in run.trials)
     assert read_facts(run.folder).best is not None
