@@ -48,7 +48,8 @@ def points(folder: RunFolder) -> list[tuple[str, int, float]]:
     return sorted(found)
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(workers, far, tmp_path, until):
     undisturbed = far(tmp_path / "a", workers)
     process = undisturbed.start("home")

@@ -119,6 +119,7 @@ def test_a_worker_that_dies_at_the_same_step_each_time_is_a_crash_loop(home, job
     status = run.record().status
     assert (status.state, status.cause, status.attempt) == (State.FAILED, "CRASH_LOOP", 3)
     assert "after step 29" in status.message
+    assert not (home.path / "mlflow.db").exists()  # tracking: none
 
 
 @pytest.mark.slow

@@ -104,6 +104,7 @@ def test_a_server_that_is_down_is_said_before_anything_starts(home, table, job_f
     assert not (home.path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_without_tracking_there_is_no_store(home, table, job_file, tmp_path):
     job = job_file(TABLE.replace("{experiment: weather, register: rain}", "none"))
     submitted = home.json("submit", job)

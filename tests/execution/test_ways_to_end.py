@@ -138,6 +138,7 @@ def test_interrupting_the_submitter_detaches(home, job_file, until):
     home.stoker("cancel", run_id, "--wait")
 
 
+@pytest.mark.slow
 def test_hanging_up_while_planning_leaves_nothing(home, job_file, until):
     job = job_file(LONG.replace("iris", "{source: iris, columns: {label: nothing}}"))
     message = home.stoker("submit", job, succeeds=False)
