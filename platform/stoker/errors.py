@@ -12,6 +12,7 @@ StokerError
 └── WaitTimedOut      nothing is wrong, it only takes longer
 """
 
+import copyreg
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,7 +26,7 @@ class StokerError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Come to another process as what it is: Python would make it again from its text alone."""
-        return _made_again, (type(self), self.args, self.__dict__)
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined] # pickle's own
 
 
 @dataclass(frozen=True)
@@ -181,9 +182,3 @@ class TrainingFailed(StokerError):
         self.message = message
         self.exit_code = CAUSES[cause].exit_code
         super().__init__(f"{cause}: {message}")
-
-
-def _made_again(kind: type[StokerError], arguments: tuple[Any, ...], state: dict[str, Any]) -> StokerError:
-    error = kind.__new__(kind, *arguments)
-    error.__dict__.update(state)
-    return error
