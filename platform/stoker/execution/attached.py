@@ -112,7 +112,7 @@ def _sweep(driver: Driver, job: Job, durable: Durable) -> int:
     there = ray.cluster_resources()
     parallel = trials_at_once(job, int(there.get("CPU", 0)), int(there.get("GPU", 0)))
     with tempfile.TemporaryDirectory(prefix="stoker-") as session:
-        room = Room(parallel, one_disk=False, session=Path(session))
+        room = Room(parallel, one_disk=False, session=Path(session), cpus=job.resources.cpus or 1)
         return driver.run(SweepDriver(driver, room, Afar(driver.folder, durable)).run)
 
 

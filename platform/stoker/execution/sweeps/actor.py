@@ -60,7 +60,7 @@ class TrialPlan:
     retries: int
     workers: int
     cpus: int
-    """Of each worker, as Ray counts them: what the job's file says, not the threads that were chosen later."""
+    """Of each worker, as Ray counts them: what its file says, not the threads that were chosen later."""
     gpus: float
     """Of each worker, or which part of one."""
     exchanged: bool = False

@@ -45,6 +45,8 @@ class Room:
     """Whether the trials see the driver's files."""
     session: Path
     """A folder for what Ray Tune writes."""
+    cpus: int = 1
+    """Of Ray's, for each worker of a trial: a Ray of our own has one for each."""
 
 
 class SweepDriver:
@@ -71,12 +73,11 @@ class SweepDriver:
     def run(self) -> WorkerResult:
         """Do it, until there are no more trials or somebody stops the sweep."""
         self._driver.say(state=State.RUNNING, attempt=self._driver.attempt + 1, phase="loading data")
-        task = self._start_preparing()
+        prepared_ref, data = self._start_preparing()
         from stoker.execution.sweeps.actor import TrialPlan  # Ray Tune loads while the data does
         from stoker.execution.sweeps.schedule import decisions
         from stoker.execution.sweeps.tuning import Tuning
 
-        prepared_ref, data = task
         while not ray.wait([prepared_ref], timeout=LOOK_EVERY_S)[0]:
             if self._requests.stop() is not None:
                 ray.cancel(prepared_ref, force=True)
@@ -93,7 +94,7 @@ class SweepDriver:
             decisions(job),
             job.resources.retries,
             job.resources.workers,
-            self._cpus,
+            self._room.cpus,
             self._gpus,
             exchanged=isinstance(job.sweep.scheduler, (Pbt, Pb2)),
         )
@@ -113,12 +114,11 @@ class SweepDriver:
         text = known.read_text(encoding="utf-8")
         job = parse_job(text, str(known)).job
         assert job.sweep is not None
-        asked = load_job(self._folder.job, code=self._folder.code).job.resources.cpus
-        self._cpus = 1 if self._room.one_disk else asked or 1  # a Ray of our own has one for each worker
-        self._gpus = _gpus(job)
+        there = int(ray.cluster_resources().get("GPU", 0))
+        self._gpus = min(1, there) if job.resources.gpus is None else job.resources.gpus
         self._parallel = self._room.parallel
         if not job.sweep.parallel:
-            self._parallel = max(1, min(self._parallel, gpu_room(job, int(ray.cluster_resources().get("GPU", 0)))))
+            self._parallel = max(1, min(self._parallel, gpu_room(job, there)))
         cpus = 0 if self._room.one_disk else 1  # the driver's own node may have none to compute with
         task = ray.remote(prepare_sweep).options(num_returns=2, num_cpus=cpus, num_gpus=self._gpus)
         together = _together(self._parallel * job.resources.workers, self._room.one_disk)
@@ -169,9 +169,13 @@ class SweepDriver:
         return None if job.sweep.trials is None else job.sweep.trials + self._folder.more_trials()
 
     def _is_over(self) -> bool:
-        """Tell whether the sweep's own limits are reached."""
+        """Tell whether the sweep's own limits are reached; it is asked all the time, so here time is counted."""
         assert self._job.sweep is not None
-        return time.monotonic() >= self._deadline or len(self._trials.failures) >= self._job.sweep.failures
+        now = time.monotonic()
+        if now - self._counted > COUNT_EVERY_S:
+            self._counted = now
+            write_facts(self._folder, replace(self._facts, worked_s=self._facts.worked_s + now - self._began))
+        return now >= self._deadline or len(self._trials.failures) >= self._job.sweep.failures
 
     def _result(self, prepared: PreparedSweep, data: "ray.ObjectRef[Any]") -> WorkerResult:
         assert self._job.sweep is not None
@@ -223,9 +227,6 @@ class SweepDriver:
         if not last and now - self._shown < SHOW_EVERY_S:
             return
         self._shown = now
-        if not last and now - self._counted > COUNT_EVERY_S:
-            self._counted = now
-            write_facts(self._folder, replace(self._facts, worked_s=self._facts.worked_s + now - self._began))
         trials, ended = self._trials, self._trials.ended
         best = self._best_so_far()
         if ended and best:
@@ -249,10 +250,3 @@ def _together(workers: int, one_disk: bool) -> int:
         return workers
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     return -(-workers // max(len(nodes), 1))
-
-
-def _gpus(job: Job) -> float:
-    """Tell how many GPUs a worker gets, or which part of one."""
-    if job.resources.gpus is None:
-        return min(1, int(ray.cluster_resources().get("GPU", 0)))
-    return job.resources.gpus

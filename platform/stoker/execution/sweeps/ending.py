@@ -44,7 +44,7 @@ def leave(folder: RunFolder, job: Job, found: Found, search: Search, pages: Tria
     importances = with_trace(search.importances) or {}
     facts = replace(found.facts, best=found.best.number, importances=importances, registered=registered)
     write_facts(folder, replace(facts, worked_s=0.0))  # whoever extends it gives it its time again
-    with_trace(pages.keep_record)
+    pages.keep_record()
     return trouble
 
 

@@ -123,25 +123,23 @@ class TrialPages:
     def keep_record(self, last: bool = True) -> None:
         """Store the ledger and what the sweep looks for with the sweep's page, where it has grown enough.
 
-        They tell those who do not see this folder of the trials.
+        They tell those who do not see this folder of the trials. A server that takes no files costs no trial its page:
+        it is asked again later.
         """
         parent = self._parent()
         if parent is None or not (self._sweep.ledger.exists() and self._sweep.facts.exists()):
             return
         size, now = self._sweep.ledger.stat().st_size, time.monotonic()
-        grown = size > RECORD_GROWS * self._recorded[0] and now > self._recorded[1] + RECORD_EVERY_S
-        if last or grown:
+        kept, then = self._recorded
+        if not last and (size <= RECORD_GROWS * kept or now <= then + RECORD_EVERY_S):
+            return
+        try:
             parent.log_file(self._sweep.ledger)
             parent.log_file(self._sweep.facts)
-            self._recorded = (size, now)
-
-    def _try_to_keep_record(self, closing: bool) -> None:
-        """Store the record, or try again later: a server that takes no files costs no trial its page."""
-        try:
-            self.keep_record(last=closing)
+            kept = size
         except Exception as error:
             print(f"the trials' record is not in MLflow yet: {self._plain(error)}", file=sys.stderr)  # noqa: T201
-            self._recorded = (self._recorded[0], time.monotonic())
+        self._recorded = (kept, now)
 
     def _run(self) -> None:
         wait = EVERY_S
@@ -159,7 +157,7 @@ class TrialPages:
                 return True
             for number in sorted(self._ledger.trials):
                 self._attend(self._ledger.trials[number], closing)
-            self._try_to_keep_record(closing)
+            self.keep_record(last=closing)
             if closing and self._children:
                 self._children.find({page.child.tracked.run_id for page in self._pages.values()})
         except Exception as error:  # whatever it is, the next round may fare better
