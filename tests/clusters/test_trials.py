@@ -59,9 +59,9 @@ def server(tmp_path):
 
 @pytest.fixture
 def make(tmp_path):
-    def make(text=JOB + SWEEP):
+    def make(text=JOB + SWEEP, experiment="digits"):
         folder = RunFolder(tmp_path / "digits-0a1b2c3d")
-        header = RunHeader(folder.path.name, "digits", "image-classification", "cnn", "digits", 1.0, 1, "", "digits")
+        header = RunHeader(folder.path.name, "digits", "image-classification", "cnn", "digits", 1.0, 1, "", experiment)
         folder.create(header, dump_job(parse_job(text, "digits.yaml").job))
         folder.write_status(RunStatus(State.RUNNING, attempt=1))
         return folder
@@ -115,14 +115,9 @@ def test_a_server_is_asked_now_and_then_while_a_sweep_goes_on_and_once_when_it_h
     assert [folder.trial(number).status().model_uri for number in (0, 1)] == ["models:/m-1", ""]
 
 
-@pytest.mark.parametrize("text", [JOB, JOB + "tracking: none\n" + SWEEP])
-def test_nobody_is_asked_about_a_run_of_its_own_or_one_without_a_page(make, server, text):
-    folder = make(text)
-    if "none" in text:
-        header = RunHeader(folder.path.name, "digits", "image-classification", "cnn", "digits", 1.0, 1, "", "")
-        shutil.rmtree(folder.path)
-        folder.create(header, text)
-    fetch_trials(folder, server.pages)
+@pytest.mark.parametrize(("text", "experiment"), [(JOB, "digits"), (JOB + SWEEP, "")])
+def test_nobody_is_asked_about_a_run_of_its_own_or_one_without_a_page(make, server, text, experiment):
+    fetch_trials(make(text, experiment), server.pages)
     assert server.asked == 0
 
 
@@ -137,7 +132,7 @@ def test_a_request_names_all_trials_that_were_to_end(make, server):
 
 @pytest.mark.parametrize(("there", "added"), [(4, 0), (24, 20), (None, 0)])
 def test_trials_that_somebody_added_are_counted(make, there, added):
-    folder = make()
-    assert added_trials(folder) == 0
+    folder, job = make(), parse_job(JOB + SWEEP, "digits.yaml").job
+    assert added_trials(folder, job) == 0
     write_facts(folder, SweepFacts("accuracy/val", "max", trials=there))
-    assert added_trials(folder) == added
+    assert added_trials(folder, job) == added

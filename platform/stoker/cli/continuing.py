@@ -18,6 +18,7 @@ from stoker.cli.session import (
 )
 from stoker.cli.submit import require_tracking, start, started_text
 from stoker.cli.sweeps import read_sweep, total_text
+from stoker.clusters.cluster import Cluster
 from stoker.clusters.local import Origin
 from stoker.clusters.refusals import require_resumable, require_success
 from stoker.errors import NotFound
@@ -80,9 +81,10 @@ def extend(
     if (epochs is None) == (trials is None):
         raise click.UsageError("either --epochs N trains a run further, or --trials N adds trials to a sweep")
     folder = session.find(run)
-    session.place_of(folder).refresh(folder)
+    place = session.place_of(folder)
+    place.refresh(folder)
     if trials is not None:
-        return _add_trials(session, folder, trials, sets, detach, form)
+        return _add_trials(session, place, folder, trials, sets, detach, form)
     if read_facts(folder):
         raise click.UsageError(
             f"{folder.path.name} is a sweep: --trials N adds trials to it, and "
@@ -108,7 +110,7 @@ def resumed_text(record: RunRecord) -> str:
 
 
 def _add_trials(
-    session: Session, folder: RunFolder, trials: int, sets: tuple[str, ...], detach: bool, form: str
+    session: Session, place: Cluster, folder: RunFolder, trials: int, sets: tuple[str, ...], detach: bool, form: str
 ) -> int:
     facts, run = read_facts(folder), folder.path.name
     if facts is None:
@@ -117,7 +119,7 @@ def _add_trials(
         raise click.UsageError("--set cannot change a sweep that goes on; `stoker submit` starts another one")
     if facts.trials is None:
         raise NotFound(f"{run} has no number of trials to add to: a time alone ends it")
-    header, place = folder.header(), session.place_of(folder)
+    header = folder.header()
     require_success(folder)
     if header.tracking_uri and not header.cluster:
         require_tracking(session.settings.of_run(header.tracking_uri, header.storage))

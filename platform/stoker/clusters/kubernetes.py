@@ -117,15 +117,16 @@ class KubernetesCluster:
         fetch_trials(whole, self._pages)
         return folder.record()
 
-    def _look(self, folder: RunFolder) -> RunRecord:
+    def _look(self, folder: RunFolder) -> None:
+        """Bring the folder of a run that is no trial to what the cluster says of it."""
         before = folder.status()
         if before.state is State.SUCCEEDED:
-            return folder.record()
+            return
         try:
             rayjob = self.api.rayjob(folder.path.name)
         except Unreachable:
             if before.state.final:  # it may only have been resumed from another home since
-                return folder.record()
+                return
             raise
         if rayjob is None or rayjob["metadata"].get("deletionTimestamp"):
             status = self._status_of_gone(folder.header(), before)
@@ -143,7 +144,6 @@ class KubernetesCluster:
                 folder.write_progress(Progress(**known(Progress, json.loads(progress))))
         if status != before:
             folder.write_status(status)
-        return folder.record()
 
     def resume(self, folder: RunFolder) -> None:
         """Let a run that did not come to its end go on, as a new RayJob of the same name.
@@ -154,7 +154,7 @@ class KubernetesCluster:
         """
         self.refresh(folder)
         require_resumable(folder)
-        self._start_again(folder, added_trials(folder))
+        self._start_again(folder)
 
     def extend(self, folder: RunFolder, trials: int) -> None:
         """Let a sweep that has succeeded go on with more trials, and return at once.
@@ -165,13 +165,13 @@ class KubernetesCluster:
         """
         self.refresh(folder)
         require_success(folder)
-        self._start_again(folder, added_trials(folder) + trials)
+        self._start_again(folder, trials)
 
-    def _start_again(self, folder: RunFolder, more_trials: int) -> None:
+    def _start_again(self, folder: RunFolder, trials: int = 0) -> None:
         header, job = folder.header(), load_job(folder.job, code=folder.code).job
         code = folder.code_content()
         word = os.urandom(4).hex()
-        again = Again(word, more_trials)
+        again = Again(word, added_trials(folder, job) + trials)
         rayjob = rayjob_manifest(job, header, self._namespace, self._profile(), code, again)
         self.api.delete(header.id)
         self.api.await_gone(header.id)

@@ -109,15 +109,15 @@ class RayAddressCluster:
         """
         self.refresh(folder)
         require_resumable(folder)
-        self._start_again(folder, added_trials(folder))
+        self._start_again(folder)
 
     def extend(self, folder: RunFolder, trials: int) -> None:
         """Let a sweep that has succeeded go on with more trials, as another job of the cluster; raises as `resume`."""
         self.refresh(folder)
         require_success(folder)
-        self._start_again(folder, added_trials(folder) + trials)
+        self._start_again(folder, trials)
 
-    def _start_again(self, folder: RunFolder, more_trials: int) -> None:
+    def _start_again(self, folder: RunFolder, trials: int = 0) -> None:
         header, job, before = folder.header(), load_job(folder.job).job, folder.status()
         require_room(job.resources, self.nodes(), planned_trials(job, 1) if job.sweep else 0)
         self.fetch_log(folder)
@@ -125,7 +125,7 @@ class RayAddressCluster:
         word = os.urandom(4).hex()
         folder.reopen(word)
         try:
-            self._start(job_request(job, header, package, Again(word, more_trials)))
+            self._start(job_request(job, header, package, Again(word, added_trials(folder, job) + trials)))
         except Unreachable:  # it may have heard us
             raise
         except ClusterError:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from stoker.clusters.pages import Pages
 from stoker.errors import StokerError
 from stoker.execution.sweeps.folders import make_trial, status_of
+from stoker.spec.job import Job
 from stoker.spec.loading import load_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunStatus, State
@@ -61,13 +62,11 @@ def _lay_out(sweep: RunFolder, server: Pages) -> None:
             folder.write_status(status)
 
 
-def added_trials(folder: RunFolder) -> int:
+def added_trials(folder: RunFolder, job: Job) -> int:
     """Tell how many trials a sweep has that are not its job's: somebody has extended it, here or elsewhere."""
     facts = read_facts(folder)
-    if facts is None or facts.trials is None:
+    if facts is None or facts.trials is None or job.sweep is None:
         return 0
-    job = load_job(folder.job, code=folder.code).job
-    assert job.sweep is not None
     return facts.trials - (job.sweep.trials or facts.trials)
 
 
