@@ -103,6 +103,8 @@ def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(far, u
     assert first.poll() is None, first.communicate()[0]
     before = trials_of(place, "first")
     kill(first, place.base / "first")
+    chosen = place.storage.get("resolved.yaml").replace(b"cpus: 1", b"cpus: 64")  # threads, more than Ray has CPUs
+    place.storage.put("resolved.yaml", [chosen])
     second = place.start("second")
     shown = ended_well(second)
 
