@@ -98,10 +98,11 @@ print("best", tuner.fit().get_best_result("accuracy", "max").metrics["accuracy"]
 
 def main() -> None:
     wanted = sys.argv[1:] or ["empty", "short", "asha", "tpe", "many"]
+    from_nothing = {"short": short, "many": many}
     for name in wanted:
-        if name in ("short", "many"):
-            {"short": short, "many": many}[name]()
-    rest = [name for name in wanted if name not in ("short", "many")]
+        if name in from_nothing:
+            from_nothing[name]()
+    rest = [name for name in wanted if name not in from_nothing]
     if rest:
         home = Path(tempfile.mkdtemp(prefix="stoker-"))
         os.environ["STOKER_HOME"] = str(home)
