@@ -123,6 +123,20 @@ def test_what_was_said_of_a_pod_before_it_got_its_place_is_no_reason():
     assert why_it_waits([pod()], said).startswith("digits-worker: 0/1 nodes are available")
 
 
+def test_a_mount_that_has_passed_is_no_reason():
+    failed = event("FailedMount", 'MountVolume.SetUp failed for volume "data"', 1)
+    assert why_it_waits([pod()], [failed]).startswith("digits-worker: MountVolume.SetUp failed")
+    assert why_it_waits([pod()], [failed, event("Pulling", "its image", 2, "Normal")]) == ""
+
+
+def test_a_mount_that_passes_by_itself_hides_no_reason():
+    passing = event("FailedMount", "failed to sync secret cache: timed out waiting for the condition", 2)
+    assert why_it_waits([pod()], [passing]) == ""
+    missing = event("FailedMount", 'secret "mine" not found', 1)
+    told = 'digits-worker: secret "mine" not found; ask the cluster\'s administrator for the volume'
+    assert why_it_waits([pod()], [missing, passing]) == told
+
+
 def kueue(**conditions):
     return {
         "status": {

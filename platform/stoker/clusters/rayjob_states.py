@@ -1,6 +1,6 @@
 """What KubeRay and the pods of a run say, in our states and words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +39,10 @@ WAITING: dict[str, str] = {
     "CrashLoopBackOff": "its container ends as soon as it begins",
 }
 """A container's reasons to wait that do not pass by themselves."""
+MOUNTED = frozenset({"Pulling", "Pulled", "Created", "Started"})
+"""What a kubelet says of a pod whose volumes it has mounted."""
+PASSING = "failed to sync"
+"""A kubelet's word on a Secret or ConfigMap it has not read yet: it asks again by itself, and says what is wrong."""
 CURES: dict[str, str] = {
     "ImagePullBackOff": "see environment.image, and the cluster's pull secret",
     "ErrImagePull": "see environment.image, and the cluster's pull secret",
@@ -79,7 +83,7 @@ def run_status(rayjob: dict[str, Any], said: RunStatus, spoke: bool) -> RunStatu
     return replace(said, state=state, phase="getting its packages" if installs else _phase(state), message="")
 
 
-def why_it_waits(pods: Iterable[Any], events: Iterable[Any], workload: Any = None) -> str:
+def why_it_waits(pods: Iterable[Any], events: Sequence[Any], workload: Any = None) -> str:
     """Say why a run has not begun, with the cure; empty where nothing is in its way.
 
     Args:
@@ -102,9 +106,11 @@ def why_it_waits(pods: Iterable[Any], events: Iterable[Any], workload: Any = Non
                 return _with_cure(f"{pod.metadata.name} has no place: {condition.message}", "FailedScheduling")
             if condition.type == "PodScheduled":
                 placed.add(pod.metadata.name)
+    # What was said of a pod before it got its place and its volumes stays among the events for an hour.
+    over = {"FailedScheduling": placed, "FailedMount": {e.involved_object.name for e in events if e.reason in MOUNTED}}
     warnings = [event for event in events if event.type == "Warning" and event.reason in CURES]
-    # What was said of a pod before it got its place is no reason any more, and stays among the events for an hour.
-    warnings = [e for e in warnings if e.reason != "FailedScheduling" or e.involved_object.name not in placed]
+    warnings = [e for e in warnings if e.involved_object.name not in over.get(e.reason, ())]
+    warnings = [e for e in warnings if e.reason != "FailedMount" or PASSING not in e.message]
     if warnings:
         last = max(warnings, key=lambda event: event.metadata.creation_timestamp)
         return _with_cure(f"{last.involved_object.name}: {last.message}", last.reason)
