@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -104,6 +105,17 @@ def test_the_code_goes_with_the_run(cluster, job, tmp_path):
     assert shipped == ["model.py", "nets/__init__.py", "nets/layers.py"]
     assert (folder.code / "nets" / "layers.py").read_text() == "# nets/layers.py\n"
     assert (folder.header().extends, folder.header().key) == ("tiny-0", "k")
+
+
+def test_a_kill_ends_a_run_whose_driver_hears_nothing(cluster, job, until):
+    folder = cluster.submit(job)
+    until(lambda: running(folder), "the run")
+    os.kill(folder.driver_pid(), signal.SIGSTOP)
+    assert cluster.kill(folder) == ""
+    assert not folder.driver_lives()
+    assert folder.record().state is State.CANCELLED
+    with pytest.raises(NotFound, match="is CANCELLED: nothing to"):
+        cluster.kill(folder)
 
 
 def test_a_run_without_code_has_no_folder_for_it(cluster, job):

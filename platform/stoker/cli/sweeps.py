@@ -13,7 +13,17 @@ from stoker.spec.task import TASKS
 from stoker.tracking import parameters
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord, State, now
-from stoker.tracking.trials import SweepFacts, Trial, best_trial, is_sweep, ranked, read_facts, read_trials, trial_id
+from stoker.tracking.trials import (
+    SweepFacts,
+    Trial,
+    best_trial,
+    is_sweep,
+    ranked,
+    read_facts,
+    read_trials,
+    standing,
+    trial_id,
+)
 
 COUNTED = (State.RUNNING, State.PAUSED, State.INTERRUPTED, State.SUCCEEDED, State.PRUNED, State.FAILED, State.CANCELLED)
 NAMED_TRIALS = 8
@@ -45,10 +55,8 @@ class Sweep:
         return short_names([*paths])
 
     def state(self, trial: Trial) -> State:
-        """Say where a trial stands: with nobody at work it does not run, whatever was said of it last."""
-        if trial.state.final or not self.record.state.ended:
-            return trial.state
-        return State.PAUSED if self.record.state is State.PAUSED else State.INTERRUPTED
+        """Say where a trial stands."""
+        return standing(trial, self.record.state)
 
     def counts(self) -> dict[str, int]:
         """Count the trials by their state, in the order in which people ask."""

@@ -172,8 +172,6 @@ class LocalCluster:
             NotFound: it has ended for good.
 
         """
-        from stoker.clusters.page import close_page  # half of the start of all other commands
-
         state = folder.record().state
         if folder.sweep:
             require_open(folder, state)
@@ -182,12 +180,16 @@ class LocalCluster:
         if not state.ended:
             _ask(folder, folder.cancel_request)
             return ""
+        from stoker.clusters.page import close_page  # half of the start of all other commands
+        from stoker.execution.sweeps.folders import cancel_trials
+
         require_open(folder, state)
         lease = _lease_of_ended(folder, os.getpid())
         try:
             status = folder.status()
             require_open(folder, status.state)
             folder.write_status(cancelled(status))
+            cancel_trials(folder)
             sweep_session(folder.path / "ray_session")
             record = folder.record()
             return close_page(record, self.settings.of_run(record.header.tracking_uri, record.header.storage))
@@ -207,6 +209,9 @@ class LocalCluster:
         if not folder.sweep and (pid := folder.driver_pid()) is not None:
             with suppress(ProcessLookupError):  # it ended in this moment
                 os.kill(pid, signal.SIGKILL)
+            deadline = time.monotonic() + DRIVER_GOES_S
+            while folder.driver_pid() == pid and time.monotonic() < deadline:
+                time.sleep(POLL_S)
         return self.cancel(folder)
 
     def events(self, folder: RunFolder) -> list[Event]:

@@ -17,11 +17,13 @@ from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.spec.saved_model import WEIGHTS
 from stoker.tracking.health import opener
 from stoker.tracking.run import RunStatus, State
-from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, RESULT_TAG, RUN_TAG, STATE_TAG, STATUS
+from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, PARENT_TAG, RESULT_TAG, RUN_TAG, STATE_TAG, STATUS
 
 TIMEOUT_S = 20.0
 PIECE_BYTES = 1 << 20
 MISSING = 404
+MOST_CHILDREN = 1000
+"""MLflow gives the newest first, and those that run are among them."""
 
 
 class Pages:
@@ -87,13 +89,20 @@ class Pages:
         draft.rename(target)
 
     def end(self, experiment: str, run: str, state: State) -> None:
-        """Say on a run's page that somebody has ended it."""
+        """Say on a run's page that somebody has ended it, and on those of its trials that have not ended."""
         page = self.find(experiment, run)
         if page is None:
             return
-        run_id = page["info"]["run_id"]
-        self._call("runs/set-tag", {"run_id": run_id, "key": STATE_TAG, "value": state})
-        self._call("runs/update", {"run_id": run_id, "status": STATUS[state]})
+        info = page["info"]
+        query = {
+            "experiment_ids": [info["experiment_id"]],
+            "filter": f"tags.`{PARENT_TAG}` = '{info['run_id']}'",
+            "max_results": MOST_CHILDREN,
+        }
+        children = [child["info"] for child in self._call("runs/search", query).get("runs", [])]
+        for each in (info, *(child for child in children if child["status"] not in STATUS.values())):
+            self._call("runs/set-tag", {"run_id": each["run_id"], "key": STATE_TAG, "value": state})
+            self._call("runs/update", {"run_id": each["run_id"], "status": STATUS[state]})
 
     def _files(self, uri: str, folder: str) -> Iterator[str]:
         """List the files below a folder of artifacts."""

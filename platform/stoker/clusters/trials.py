@@ -11,8 +11,8 @@ from stoker.execution.sweeps.folders import make_trial, status_of
 from stoker.spec.job import Job
 from stoker.spec.loading import load_job
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import RunStatus, State
-from stoker.tracking.trials import is_sweep, read_facts, read_trials
+from stoker.tracking.run import RunStatus
+from stoker.tracking.trials import is_sweep, read_facts, read_trials, standing
 
 LOOK_EVERY_S = 5.0
 
@@ -44,7 +44,7 @@ def fetch_trials(folder: RunFolder, pages: Callable[[], AbstractContextManager[P
 
 def _lay_out(sweep: RunFolder, server: Pages) -> None:
     """Make the folders of the trials, and say in each how it stands, and of the best one where its model is."""
-    facts, job = read_facts(sweep), None
+    facts, stands, job = read_facts(sweep), sweep.status().state, None
     if facts is None:
         return
     for trial in read_trials(sweep.ledger):
@@ -53,7 +53,7 @@ def _lay_out(sweep: RunFolder, server: Pages) -> None:
             job = job or load_job(sweep.job, code=sweep.code).job
             make_trial(sweep, job, trial.number, trial.values)
         before = folder.status()
-        status = status_of(trial) if trial.state.final else RunStatus(State.RUNNING, phase="", attempt=1)
+        status = status_of(trial) if trial.state.final else RunStatus(standing(trial, stands), phase="", attempt=1)
         status = replace(status, mlflow_run=before.mlflow_run, url=before.url, model_uri=before.model_uri)
         if trial.number == facts.best and not status.model_uri:
             header = folder.header()

@@ -126,6 +126,19 @@ class SweepFacts:
         return {self.metric: self.direction, **dict(self.metrics)}
 
 
+def standing(trial: Trial, sweep: State) -> State:
+    """Say where a trial stands: with nobody at work it does not run, whatever was said of it last.
+
+    Args:
+        trial: what the ledger has of it.
+        sweep: how its sweep stands.
+
+    """
+    if trial.state.final or not sweep.ended:
+        return trial.state
+    return sweep if sweep in (State.PAUSED, State.CANCELLED) else State.INTERRUPTED
+
+
 def is_sweep(folder: RunFolder) -> bool:
     """Tell whether a run is a sweep, from its job alone, which is not checked again."""
     return SWEEP_KEY.search(folder.job.read_text(encoding="utf-8")) is not None

@@ -8,12 +8,13 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 
+from stoker.clusters.local import LocalCluster
 from stoker.errors import ClusterError
 from stoker.execution.sweeps.page import best_step
 from stoker.settings import Settings
-from stoker.tracking.run import State
+from stoker.tracking.run import RunStatus, State
 from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, PARENT_TAG, RESULT_TAG, RUN_TAG, STATE_TAG, VALUES_TAG
-from stoker.tracking.trials import Report, SweepFacts, Trial, write_facts
+from stoker.tracking.trials import Report, SweepFacts, Trial, read_trials, write_facts
 
 PATIENCE_S = 60.0
 
@@ -246,3 +247,28 @@ def test_the_best_value_so_far_is_recorded_once_for_mlflow_goes_by_the_last(swee
     history = MlflowClient(sweep.settings.tracking_uri).get_metric_history(run.info.run_id, "accuracy/val-best")
     assert [(metric.step, metric.value) for metric in history] == [(10, 0.5), (20, 0.9), (50, 0.95)]
     assert run.data.metrics["accuracy/val-best"] == 0.95
+
+
+def test_a_sweep_that_nobody_works_on_any_more_ends_with_its_trials(sweep, ship_all):
+    write_facts(sweep.folder, SweepFacts("accuracy/val", "max"))
+    parent = sweep.open()
+    sweep.whole(0)
+    for number in (1, 2):
+        sweep.begin(number)
+        sweep.train(number, 1)
+    ship_all(sweep, parent)
+    sweep.folder.write_status(RunStatus(State.PAUSED, mlflow_run=parent.run_id))
+    page, url = sweep.announced[1]
+    sweep.folder.trial(1).write_status(RunStatus(State.RUNNING, mlflow_run=page, url=url))
+    sweep.train(1, 1, first=2)  # what did not reach MLflow before the driver was lost
+    whole = sweep.recorded()[0]
+    assert LocalCluster(sweep.settings).cancel(sweep.folder) == ""
+    pages, trials = sweep.recorded(), read_trials(sweep.folder.ledger)
+    assert [trial.state for trial in trials] == [State.SUCCEEDED, State.CANCELLED, State.CANCELLED]
+    assert [pages[number].info.status for number in range(3)] == ["FINISHED", "KILLED", "KILLED"]
+    assert [pages[number].data.tags[STATE_TAG] for number in range(3)] == ["SUCCEEDED", "CANCELLED", "CANCELLED"]
+    assert pages[0].info.end_time == whole.info.end_time
+    sweep.require_the_journal(1)
+    status = sweep.folder.trial(1).status()
+    assert (status.state, status.mlflow_run, status.url) == (State.CANCELLED, page, url)
+    assert MlflowClient(sweep.settings.tracking_uri).get_run(parent.run_id).info.status == "KILLED"

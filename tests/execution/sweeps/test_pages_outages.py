@@ -5,8 +5,10 @@ import threading
 
 import pytest
 
+from stoker.clusters.pages import Pages
 from stoker.settings import Settings
-from stoker.tracking.tags import PARENT_TAG, RUN_TAG
+from stoker.tracking.run import State
+from stoker.tracking.tags import PARENT_TAG, RUN_TAG, STATE_TAG
 
 PATIENCE_S = 60.0
 
@@ -51,10 +53,14 @@ def test_an_answer_that_is_lost_doubles_nothing(
         lossy.losing = 1
         sweep.whole(0)
         sweep.whole(1)
+        sweep.begin(2)
         ship_all(sweep, parent)
         found = sweep.recorded()
     assert lossy.lost == 1
-    assert sorted(found) == [0, 1]
+    assert sorted(found) == [0, 1, 2]
+    Pages(tracking_server.uri).end(sweep.header.experiment, sweep.header.id, State.CANCELLED)  # as a client does
+    assert [sweep.recorded()[number].info.status for number in range(3)] == ["FINISHED", "FINISHED", "KILLED"]
+    assert sweep.recorded()[2].data.tags[STATE_TAG] == "CANCELLED"
 
 
 def test_a_page_that_was_doubled_behind_our_back_is_one_in_the_end(sweep, ship_all):

@@ -12,7 +12,7 @@ from stoker.spec.loading import dump_job
 from stoker.spec.point import point_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunStatus, State
-from stoker.tracking.trials import Trial, trial_id
+from stoker.tracking.trials import Ledger, Trial, trial_id
 
 
 def make_trial(sweep: RunFolder, job: Job, number: int, values: Mapping[str, Any]) -> None:
@@ -61,3 +61,18 @@ def status_of(trial: Trial) -> RunStatus:
         checkpoint_epoch=trial.epoch if succeeded else 0,
         checkpoint_step=trial.reports[-1].step if succeeded and trial.reports else 0,
     )
+
+
+def cancel_trials(sweep: RunFolder) -> None:
+    """Let the trials of a sweep be over that have not ended; nobody may be at work on it. Another run has none."""
+    if not sweep.ledger.exists():
+        return
+    ledger = Ledger(sweep.ledger)
+    for trial in [*ledger.trials.values()]:
+        if not trial.state.final:
+            ledger.end(trial.number, State.CANCELLED, {})
+            folder = sweep.trial(trial.number)
+            before = folder.status()
+            status = status_of(ledger.trials[trial.number])
+            folder.write_status(replace(status, mlflow_run=before.mlflow_run, url=before.url))
+    ledger.close()
