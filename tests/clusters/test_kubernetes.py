@@ -21,7 +21,7 @@ from stoker.errors import ClusterError, JobError, NotFound, Unreachable
 from stoker.execution.sweeps.folders import make_trial
 from stoker.settings import ClusterSettings, Settings
 from stoker.spec.loading import parse_job
-from stoker.tracking.run import Progress, RunStatus, State
+from stoker.tracking.run import WAITING, Progress, RunStatus, State
 from stoker.tracking.trials import Ledger, SweepFacts, write_facts
 
 JOB = "name: digits\ntask: image-classification\ndataset: digits\ntracking: none\n"
@@ -31,7 +31,7 @@ class FakeApi:
     """What one namespace holds."""
 
     def __init__(self):
-        self.jobs, self.maps, self.printed, self.down, self.full = {}, {}, {}, False, False
+        self.jobs, self.maps, self.printed, self.said, self.down, self.full = {}, {}, {}, [], False, False
 
     def profile(self):
         return Profile(image="stoker:1", tracking_uri="http://mlflow.team:5000", storage_claim="runs")
@@ -80,7 +80,7 @@ class FakeApi:
         return self.printed[pod]
 
     def events(self, run):
-        return []
+        return self.said
 
     def workload(self, run):
         return None
@@ -123,6 +123,18 @@ def test_a_submitted_run_has_a_folder_that_follows_what_the_driver_says(cluster,
     assert cluster.refresh(run).status.metrics == {"loss/val": 0.5}
     api.jobs.clear()
     assert cluster.refresh(run).state is State.SUCCEEDED
+
+
+def test_who_has_begun_and_waits_for_room_is_told_what_is_in_the_way(cluster, api, run):
+    about, made = SimpleNamespace(name="digits-worker"), SimpleNamespace(creation_timestamp=1)
+    quota = {"type": "Warning", "reason": "FailedCreate", "message": "exceeded quota: gpus"}
+    api.said = [SimpleNamespace(**quota, involved_object=about, metadata=made)]
+    api.says(run.path.name, "Running", RunStatus(State.RUNNING, attempt=1, phase=f"{WAITING} for a trial"))
+    record = cluster.refresh(run)
+    assert record.state is State.RUNNING
+    assert record.status.message.startswith("digits-worker: exceeded quota: gpus; ask the cluster's administrator")
+    api.says(run.path.name, "Running", RunStatus(State.RUNNING, attempt=1, phase=""))
+    assert cluster.refresh(run).status.message == ""
 
 
 def test_nothing_is_here_of_what_the_cluster_does_not_take(cluster, api):

@@ -32,7 +32,18 @@ from stoker.execution.contract import PROGRESS, REQUEST, STATUS
 from stoker.settings import ClusterSettings, Settings
 from stoker.spec.loading import dump_job, load_job
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, cancelled, known, now, status_from
+from stoker.tracking.run import (
+    WAITING,
+    Progress,
+    RunHeader,
+    RunRecord,
+    RunStatus,
+    State,
+    cancelled,
+    known,
+    now,
+    status_from,
+)
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job
@@ -133,7 +144,8 @@ class KubernetesCluster:
         else:
             silent = replace(before, state=State.STARTING, cause="", message="", ended=0.0, exit_code=0)
             status, said = _status_of(rayjob, silent)
-            if not status.state.ended and not (said and status.state is State.RUNNING):
+            works = said and status.state is State.RUNNING and not status.phase.startswith(WAITING)
+            if not status.state.ended and not works:
                 why = self._why_it_waits(folder.path.name, queued=status.state is State.QUEUED)
                 status = replace(status, message=why or status.message)
             if status.state is State.INTERRUPTED:  # its last word may have reached MLflow alone

@@ -23,7 +23,7 @@ from stoker.spec.loading import load_job
 from stoker.spec.resources import Resources
 from stoker.spec.section import time_seconds
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import RunStatus, State, now
+from stoker.tracking.run import WAITING, RunStatus, State, now
 
 if TYPE_CHECKING:
     from stoker.execution.durable import Durable
@@ -155,7 +155,7 @@ class Driver:
 
     def _room(self, group: "WorkerGroup") -> bool:
         """Wait for workers that are still to come; False where somebody stops the run before."""
-        self.say(phase=f"waiting for room for {group.count} worker{'s' if group.count > 1 else ''}")
+        self.say(phase=f"{WAITING} for {group.count} worker{'s' if group.count > 1 else ''}")
         return group.wait_for_room(lambda: self.requests.stop() is not None)
 
     def _failure(self, result: WorkerResult) -> Failure:

@@ -47,6 +47,10 @@ class State(StrEnum):
         return self.final or self in (State.PAUSED, State.INTERRUPTED)
 
 
+WAITING = "waiting for room"
+"""How the phase of a run begins that Ray has no place for yet."""
+
+
 @dataclass(frozen=True)
 class RunHeader:
     """Who a run is; never changes."""

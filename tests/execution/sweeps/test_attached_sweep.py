@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stoker.tracking.journal import read_journal
-from stoker.tracking.run import State
+from stoker.tracking.run import WAITING, State
 from stoker.tracking.trials import read_trials
 
 JOB = """
@@ -137,6 +137,19 @@ def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(far, u
         kept = [(step, value) for key, step, value in points(folder.trial(number)) if key == "accuracy/val"]
         assert sorted(stored) == sorted(kept)
     assert json.loads(place.storage.get("state.json"))["state"] == "SUCCEEDED"
+
+
+@pytest.mark.slow
+def test_a_sweep_waits_for_room_and_ends_when_it_is_asked_to(far, until):
+    place = far()
+    job = place.inputs.job
+    job.write_text(job.read_text().replace("gpus: 0", "gpus: 1"))  # of which this Ray has none
+    driver = place.start("first")
+    until(lambda: driver.poll() is not None or place.folder("first").status().phase == WAITING, "the wait", 120)
+    assert driver.poll() is None, driver.communicate()[0]
+    place.folder("first").cancel_request.touch()
+    driver.communicate(timeout=60)
+    assert place.folder("first").status().state is State.CANCELLED
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 
 from stoker.execution.driver import TERMINATED
 from stoker.spec.loading import load_job, parse_job
@@ -109,6 +110,30 @@ def test_an_interrupted_sweep_goes_on_without_repeating_a_trial(sweep):
         epochs = [report.epoch for report in trial.reports]
         assert epochs == list(range(1, 13))
         assert max(steps) == trial.reports[-1].step
+
+
+@pytest.mark.slow
+def test_a_sweep_for_which_there_is_no_room_says_so_until_there_is(sweep, monkeypatch):
+    monkeypatch.setattr("stoker.execution.sweeps.tuning.BEGINS_S", 0.5)
+    run = sweep(make(JOB, "training.epochs=1", "sweep.trials=1"))
+    other = ray.remote(num_cpus=2)(Counter).remote()
+    ray.get(other.__ray_ready__.remote())
+    phases = []
+
+    def make_room():
+        while "waiting for room for a trial" not in phases:
+            phases.append(run.folder.status().phase)
+            time.sleep(0.05)
+        ray.kill(other)
+        while run.folder.status().phase:
+            time.sleep(0.05)
+        phases.append("")
+
+    room = threading.Thread(target=make_room)
+    room.start()
+    assert run.drive() == 0
+    room.join(60)
+    assert phases[-2:] == ["waiting for room for a trial", ""]
 
 
 @pytest.mark.slow

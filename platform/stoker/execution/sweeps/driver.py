@@ -26,7 +26,7 @@ from stoker.spec.section import time_seconds
 from stoker.spec.space_reading import read_space
 from stoker.spec.sweep import Pb2, Pbt
 from stoker.tracking.journal import Journal
-from stoker.tracking.run import Progress, State
+from stoker.tracking.run import WAITING, Progress, State
 from stoker.tracking.trials import SweepFacts, Trial, read_facts, write_facts
 
 SHOW_EVERY_S = 0.2
@@ -72,16 +72,18 @@ class SweepDriver:
 
     def run(self) -> WorkerResult:
         """Do it, until there are no more trials or somebody stops the sweep."""
-        self._driver.say(state=State.RUNNING, attempt=self._driver.attempt + 1, phase="loading data")
-        prepared_ref, data = self._start_preparing()
+        phase = "loading data" if self._room.one_disk else WAITING
+        self._driver.say(state=State.RUNNING, attempt=self._driver.attempt + 1, phase=phase)
+        begun = self._start_preparing()
+        if begun is None:
+            return WorkerResult("stopped")
+        prepared_ref, data = begun
         from stoker.execution.sweeps.actor import TrialPlan  # Ray Tune loads while the data does
         from stoker.execution.sweeps.schedule import decisions
         from stoker.execution.sweeps.tuning import Tuning
 
-        while not ray.wait([prepared_ref], timeout=LOOK_EVERY_S)[0]:
-            if self._requests.stop() is not None:
-                ray.cancel(prepared_ref, force=True)
-                return WorkerResult("stopped")
+        if not self._await(prepared_ref):
+            return WorkerResult("stopped")
         prepared: PreparedSweep = ray.get(prepared_ref)
         if prepared.failure[0]:
             return WorkerResult("failed", Cause(prepared.failure[0]), prepared.failure[1])
@@ -99,7 +101,16 @@ class SweepDriver:
             exchanged=isinstance(job.sweep.scheduler, (Pbt, Pb2)),
         )
         try:
-            tuning = Tuning(self._folder, job, self._trials, self._requests, self._parallel, self._is_over, self._show)
+            tuning = Tuning(
+                self._folder,
+                job,
+                self._trials,
+                self._requests,
+                self._parallel,
+                self._is_over,
+                self._show,
+                lambda waits: self._driver.say(phase=f"{WAITING} for a trial" if waits else ""),
+            )
             tuning.run(plan, data, self._room.session)
             return self._result(prepared, data)
         finally:
@@ -108,8 +119,13 @@ class SweepDriver:
             self._journal.close()
             self._trials.close()
 
-    def _start_preparing(self) -> "tuple[ray.ObjectRef[PreparedSweep], ray.ObjectRef[Any]]":
-        """Let a task load the data and settle what the job leaves open, and say how many trials train at once."""
+    def _start_preparing(self) -> "tuple[ray.ObjectRef[PreparedSweep], ray.ObjectRef[Any]] | None":
+        """Let a task load the data and settle what the job leaves open, and say how many trials train at once.
+
+        Returns:
+            What was settled, and the data; None where somebody stops the sweep before Ray has room for the task.
+
+        """
         known = self._folder.resolved if self._folder.resolved.exists() else self._folder.job
         text = known.read_text(encoding="utf-8")
         job = parse_job(text, str(known)).job
@@ -120,10 +136,22 @@ class SweepDriver:
         if not job.sweep.parallel:
             self._parallel = max(1, min(self._parallel, gpu_room(job, there)))
         cpus = 0 if self._room.one_disk else 1  # the driver's own node may have none to compute with
+        if not self._room.one_disk:
+            if not self._await(ray.remote(_be_there).options(num_cpus=cpus, num_gpus=self._gpus).remote()):
+                return None
+            self._driver.say(phase="loading data")
         task = ray.remote(prepare_sweep).options(num_returns=2, num_cpus=cpus, num_gpus=self._gpus)
         together = _together(self._parallel * job.resources.workers, self._room.one_disk)
         prepared, data = task.remote(text, self._folder.code_content(), together)
         return prepared, data
+
+    def _await(self, task: "ray.ObjectRef[Any]") -> bool:
+        """Wait for a task; end it, and return False, where somebody stops the sweep before."""
+        while not ray.wait([task], timeout=LOOK_EVERY_S)[0]:
+            if self._requests.stop() is not None:
+                ray.cancel(task, force=True)
+                return False
+        return True
 
     def _begin(self, prepared: PreparedSweep) -> None:
         """Find out where an earlier driver has left the sweep, say what it looks for, and open its pages."""
@@ -242,6 +270,10 @@ class SweepDriver:
         if best is None:
             return {}
         return {aim.name: best.score(aim.name, aim.direction) for aim in self._trials.aims}
+
+
+def _be_there() -> None:
+    """Do nothing, where there is room for what is to be done."""
 
 
 def _together(workers: int, one_disk: bool) -> int:

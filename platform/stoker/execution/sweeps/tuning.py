@@ -50,6 +50,8 @@ ENV_VARS_TO_PROPAGATE.difference_update({name for name in ENV_VARS_TO_PROPAGATE 
 """Each process has its credentials already; Tune would write them into descriptions that all who reach Ray can read."""
 logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it misses the files that it did not write
 
+BEGINS_S = 30.0
+"""Longer than a trial's process takes to begin where there is room for it."""
 ASK_EVERY_S = 0.5
 STOPPING_S = 300.0
 """Trials that were asked to stop have so long to save a checkpoint; one of them may be in a long evaluation."""
@@ -66,6 +68,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         parallel: how many trials train at once.
         over: whether the sweep's own limits are reached: time, failures.
         changed: called when something has changed that people see.
+        waits: told when Ray has room for no trial any more, and when it has again.
 
     """
 
@@ -78,6 +81,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         parallel: int,
         over: Callable[[], bool],
         changed: Callable[[], None],
+        waits: Callable[[bool], None],
     ) -> None:
         self._folder = folder
         self._job = job
@@ -86,6 +90,9 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._parallel = parallel
         self._over = over
         self._changed = changed
+        self._waits = waits
+        self._waiting, self._trained = False, time.monotonic()
+        """Whether Ray has room for none, and when it last had."""
         self._numbers: dict[str, int] = {}
         """Our numbers of Tune's trials."""
         self._live: set[str] = set()
@@ -211,7 +218,18 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
             numbers = [self._numbers[trial] for trial in self._begun]
             cancelled = [number for number in numbers if self._folder.trial(number).cancel_request.exists()]
             self._word.ask(stopping, cancelled)
-        return stopping and (not self._count(TuneTrial.RUNNING) or time.monotonic() > self._stop_deadline)
+        training = bool(self._count(TuneTrial.RUNNING))
+        self._look_for_room(training)
+        return stopping and (not training or time.monotonic() > self._stop_deadline)
+
+    def _look_for_room(self, training: bool) -> None:
+        """Tell when trials have waited for a process for longer than one takes to begin."""
+        if training or not self._live:
+            self._trained = time.monotonic()
+        waiting = time.monotonic() > self._trained + BEGINS_S
+        if waiting != self._waiting:
+            self._waiting = waiting
+            self._waits(waiting)
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Hear that a trial has a process."""
