@@ -232,6 +232,17 @@ def test_a_run_whose_driver_is_killed_is_interrupted_and_may_be_given_up(head, c
     assert cluster.refresh(folder).state is State.CANCELLED
 
 
+def test_a_killed_run_is_over_and_its_driver_gone(head, cluster):
+    folder = cluster.submit(untracked())
+    await_that(lambda: cluster.refresh(folder).status.started > 0, "the driver's first word")
+    drivers = head.drivers()
+    for process in drivers:
+        process.send_signal(signal.SIGSTOP)  # it hears no request
+    assert cluster.kill(folder) == ""
+    assert folder.record().state is State.CANCELLED
+    await_that(lambda: not any(process.is_running() for process in drivers), "the end of the driver")
+
+
 def test_a_run_that_has_not_begun_ends_at_once(cluster):
     folder = cluster.submit(untracked())
     cluster.cancel(folder)

@@ -21,7 +21,7 @@ from stoker.clusters.event import Event, events_of
 from stoker.clusters.home import make_home
 from stoker.clusters.kube_api import KubeApi, Taken
 from stoker.clusters.local import Origin, new_header
-from stoker.clusters.pages import Pages
+from stoker.clusters.pages import Pages, end_page
 from stoker.clusters.pod_logs import append_news
 from stoker.clusters.profile import Profile
 from stoker.clusters.rayjob_states import run_status, why_it_waits
@@ -356,13 +356,7 @@ class KubernetesCluster:
         header = folder.header()
         self.api.delete(header.id)
         folder.write_status(cancelled(folder.status()))
-        try:
-            if header.experiment:
-                with self._pages() as pages:
-                    pages.end(header.experiment, header.id, State.CANCELLED)
-        except StokerError as error:
-            return str(error)
-        return ""
+        return end_page(header, self._pages)
 
     def _ended_long_ago(self, header: RunHeader) -> bool:
         """Tell whether MLflow has a run of this id whose RayJob is gone."""

@@ -6,17 +6,17 @@ import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from stoker.errors import ClusterError, NotFound, Unreachable
+from stoker.errors import ClusterError, NotFound, StokerError, Unreachable
 from stoker.spec.saved_model import WEIGHTS
 from stoker.tracking.health import opener
-from stoker.tracking.run import RunStatus, State
+from stoker.tracking.run import RunHeader, RunStatus, State
 from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, PARENT_TAG, RESULT_TAG, RUN_TAG, STATE_TAG, STATUS
 
 TIMEOUT_S = 20.0
@@ -158,6 +158,18 @@ class Pages:
             if error.code == MISSING:
                 raise NotFound(f"MLflow has nothing at {path}") from error
             raise ClusterError(f"MLflow refuses: HTTP {error.code}") from error
+
+
+def end_page(header: RunHeader, pages: Callable[[], AbstractContextManager[Pages]]) -> str:
+    """Say on a run's page that it is CANCELLED; return why that was not possible, or nothing."""
+    if not header.experiment:
+        return ""
+    try:
+        with pages() as server:
+            server.end(header.experiment, header.id, State.CANCELLED)
+    except StokerError as error:
+        return str(error)
+    return ""
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from stoker.clusters.again import Again
 from stoker.clusters.event import Event
 from stoker.clusters.home import make_home
 from stoker.clusters.local import Origin, new_header
-from stoker.clusters.pages import Pages
+from stoker.clusters.pages import Pages, end_page
 from stoker.clusters.refusals import require_driver, require_open, require_resumable, require_success, require_whole
 from stoker.clusters.room import Node, require_room
 from stoker.clusters.submission_states import progress_of, run_status, spoke
@@ -45,6 +45,8 @@ NODES = "/api/v0/nodes?detail=1&limit=10000"
 NO_AGENT = "No available agent"
 """Ray's word while a head that was just started gets ready."""
 GETS_READY_S = 30.0
+DRIVER_GOES_S = 30.0
+"""Ray lets the process of a job that is stopped end by itself for some seconds."""
 
 
 class RayAddressCluster:
@@ -170,7 +172,7 @@ class RayAddressCluster:
                 return ""
             self._api.post(f"/api/jobs/{_submission(record)}/stop")  # who begins all the same hears the request
         folder.write_status(cancelled(record.status))
-        return f"its driver is gone, and left the page as {record.state}" if record.status.mlflow_run else ""
+        return end_page(folder.header(), self._pages)
 
     def kill(self, folder: RunFolder) -> str:
         """End a run at once, without a checkpoint; a trial is asked to end, as by `cancel`.
@@ -190,8 +192,13 @@ class RayAddressCluster:
         if not record.state.ended:
             self._request(record, "cancel")  # for a driver that begins all the same
             self._api.post(f"/api/jobs/{_submission(record)}/stop")
-        folder.write_status(cancelled(record.status))
-        return f"its driver was ended, and left the page as {record.state}" if record.status.mlflow_run else ""
+            deadline = time.monotonic() + DRIVER_GOES_S
+            while not self.refresh(folder).state.ended and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+            if folder.record().state.final:  # it has heard the request, or came to its end
+                return ""
+        folder.write_status(cancelled(folder.status()))
+        return end_page(folder.header(), self._pages)
 
     def events(self, folder: RunFolder) -> list[Event]:
         """Raise NotFound: a standing Ray keeps no events of a run."""
