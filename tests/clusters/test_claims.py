@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,8 +75,9 @@ def test_a_hundred_processes_make_one_run(claimants, tmp_path):
     processes = claimants(PROCESSES)
     for process in processes:
         step(process)
-    for process in processes:  # the one that claims the key needs a second step; nobody else looks for one
-        step(process)
+    for process in processes:  # the one that claims the key needs a second step; the others may have ended by then
+        with suppress(BrokenPipeError):
+            step(process)
     answers = [process.communicate(timeout=DEADLINE_S)[0].split() for process in processes]
     assert len({run for _, run in answers}) == 1
     assert sorted(word for word, _ in answers) == ["mine"] + ["taken"] * (PROCESSES - 1)
