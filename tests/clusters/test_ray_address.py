@@ -244,8 +244,8 @@ def test_a_killed_run_is_over_and_its_driver_gone(head, cluster):
 
 
 def test_a_run_that_has_not_begun_ends_at_once(cluster):
-    folder = cluster.submit(untracked())
-    cluster.cancel(folder)
+    folder = cluster.submit(parse(JOB))
+    assert cluster.cancel(folder) == ""  # it has no page that would have to be told
     assert cluster.refresh(folder).state is State.CANCELLED
 
 

@@ -7,10 +7,9 @@ asks. The client imports neither torch nor ray nor mlflow.
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import stoker
 from stoker.clusters._inputs import inputs_manifests
@@ -21,6 +20,7 @@ from stoker.clusters.event import Event, events_of
 from stoker.clusters.home import make_home
 from stoker.clusters.kube_api import KubeApi, Taken
 from stoker.clusters.local import Origin, new_header
+from stoker.clusters.mlflow_reach import reach_mlflow
 from stoker.clusters.pages import Pages, end_page
 from stoker.clusters.pod_logs import append_news
 from stoker.clusters.profile import Profile
@@ -32,18 +32,7 @@ from stoker.execution.contract import PROGRESS, REQUEST, STATUS
 from stoker.settings import ClusterSettings, Settings
 from stoker.spec.loading import dump_job, load_job
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import (
-    WAITING,
-    Progress,
-    RunHeader,
-    RunRecord,
-    RunStatus,
-    State,
-    cancelled,
-    known,
-    now,
-    status_from,
-)
+from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, cancelled, known, now, status_from
 
 if TYPE_CHECKING:
     from stoker.spec.job import Job
@@ -144,8 +133,7 @@ class KubernetesCluster:
         else:
             silent = replace(before, state=State.STARTING, cause="", message="", ended=0.0, exit_code=0)
             status, said = _status_of(rayjob, silent)
-            works = said and status.state is State.RUNNING and not status.phase.startswith(WAITING)
-            if not status.state.ended and not works:
+            if not status.state.ended and not (said and status.works):
                 why = self._why_it_waits(folder.path.name, queued=status.state is State.QUEUED)
                 status = replace(status, message=why or status.message)
             if status.state is State.INTERRUPTED:  # its last word may have reached MLflow alone
@@ -295,26 +283,9 @@ class KubernetesCluster:
         folder.adopted.touch()
         return folder
 
-    @contextmanager
-    def tracking(self, port: int = 0) -> Iterator[tuple[str, str, str]]:
-        """Reach the cluster's MLflow for the length of the block: yield address, user and password.
-
-        Args:
-            port: of this machine, where it has to be led there; 0 for any.
-
-        """
-        profile = self.api.profile()
-        address = urlsplit(profile.tracking_uri)
-        service, _, domain = (address.hostname or "").partition(".")
-        user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
-        if profile.login_secret and not user:
-            login = self.api.secret(profile.login_secret)
-            user, password = login["MLFLOW_TRACKING_USERNAME"], login["MLFLOW_TRACKING_PASSWORD"]
-        if domain.partition(".")[0] == self._namespace:  # a name that only the cluster knows
-            with self.api.tunnel(service, self._namespace, address.port or 80, port) as here:
-                yield f"http://127.0.0.1:{here}", user, password
-        else:
-            yield profile.tracking_uri, user, password
+    def tracking(self, port: int = 0) -> AbstractContextManager[tuple[str, str, str]]:
+        """Reach the cluster's MLflow for the length of the block; see `reach_mlflow`."""
+        return reach_mlflow(self.api, self._namespace, port)
 
     @contextmanager
     def _pages(self) -> Iterator[Pages]:

@@ -171,8 +171,7 @@ class RayAddressCluster:
             if spoke(job):
                 return ""
             self._api.post(f"/api/jobs/{_submission(record)}/stop")  # who begins all the same hears the request
-        folder.write_status(cancelled(record.status))
-        return end_page(folder.header(), self._pages)
+        return self._end(folder)
 
     def kill(self, folder: RunFolder) -> str:
         """End a run at once, without a checkpoint; a trial is asked to end, as by `cancel`.
@@ -197,8 +196,7 @@ class RayAddressCluster:
                 time.sleep(POLL_S)
             if folder.record().state.final:  # it has heard the request, or came to its end
                 return ""
-        folder.write_status(cancelled(folder.status()))
-        return end_page(folder.header(), self._pages)
+        return self._end(folder)
 
     def events(self, folder: RunFolder) -> list[Event]:
         """Raise NotFound: a standing Ray keeps no events of a run."""
@@ -297,6 +295,12 @@ class RayAddressCluster:
                 time.sleep(POLL_S)
             else:
                 return
+
+    def _end(self, folder: RunFolder) -> str:
+        """End a run without its driver."""
+        status = folder.status()
+        folder.write_status(cancelled(status))
+        return end_page(folder.header(), self._pages) if status.mlflow_run else ""
 
     def _request(self, record: RunRecord, what: str) -> None:
         self._api.put(f"/api/packages/gcs/{request_package(_submission(record))}", what.encode())

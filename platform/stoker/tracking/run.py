@@ -104,6 +104,11 @@ class RunStatus:
     checkpoint_step: int = 0
     """Where the newest checkpoint stands; 0 without one."""
 
+    @property
+    def works(self) -> bool:
+        """Whether a driver has begun and Ray has room for what it does."""
+        return self.state is State.RUNNING and not self.phase.startswith(WAITING)
+
 
 @dataclass(frozen=True)
 class Progress:
