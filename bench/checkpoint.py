@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from pairing import Lap, Machine, alternate, report, timed
-from stoker.spec.loading import parse_job
+from stoker.jobfile.loading import parse_job
 from stoker.storage import open_storage
 from stoker.training.assembly import assemble, prepare
 from stoker.training.checkpoint import Checkpoints

@@ -29,7 +29,7 @@ from torch.optim import AdamW, lr_scheduler
 
 from pairing import Laps, Machine, Training, alternate, check_equal, report
 from stoker.datasets.encoders import ImageEncoder
-from stoker.datasets.noise import generator
+from stoker.randomness import generator
 from stoker.training.assembly import Assembly, Prepared
 from stoker.training.parallel import prepare_process
 from workload import CNN_STEPS, MLP_STEPS, cnn_job, mlp_job, on_cpu, recorded_steps

@@ -29,9 +29,9 @@ from ray import tune
 
 from stoker.execution.driver import Driver
 from stoker.execution.sweeps.driver import Room, SweepDriver
-from stoker.spec.job import Job
-from stoker.spec.loading import dump_job, parse_job
-from stoker.spec.point import point_job
+from stoker.job.job import Job
+from stoker.jobfile.loading import dump_job, parse_job
+from stoker.jobfile.space.point import point_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, State
 from stoker.tracking.trials import Trial, read_facts, read_trials

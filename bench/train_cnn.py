@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 from pairing import Lap, Laps, Machine, Process, Training, alternate, check_equal, report, serve
 from stoker.architectures.network import build_network
 from stoker.datasets.encoders import ImageEncoder
-from stoker.datasets.noise import generator
+from stoker.randomness import generator
 from stoker.training.assembly import Prepared
 from stoker.training.parallel import prepare_process
 from workload import CNN_STEPS, cnn_job, on_cpu, recorded_steps

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 from pairing import Lap, Laps, Machine, Process, Training, alternate, check_equal, report, serve
 from stoker.architectures.network import build_network
 from stoker.datasets.encoders import ImageEncoder
-from stoker.datasets.noise import generator
+from stoker.randomness import generator
 from stoker.training.assembly import Prepared, assemble
 from stoker.training.loop import StepEnd, start, train
 from stoker.training.parallel import CPU, Workers, join, prepare_process

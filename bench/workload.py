@@ -12,7 +12,7 @@ import torch
 
 from stoker.execution.part import NORM_EVERY
 from stoker.execution.reporter import Reporter
-from stoker.spec.loading import parse_job
+from stoker.jobfile.loading import parse_job
 from stoker.tracking.record import RunFolder
 from stoker.training.assembly import Assembly, Prepared, assemble, prepare
 from stoker.training.loop import EpochEnd, StepEnd, start, train

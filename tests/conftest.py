@@ -10,7 +10,7 @@ import torch
 import yaml
 from jsonschema import Draft4Validator, FormatChecker, ValidationError, validators
 
-from stoker.spec.job import Job
+from stoker.job.job import Job
 
 PUBLIC_DATA = Path(__file__).parents[2] / "shared" / "data"
 CHART = Path(__file__).parents[1] / "helm" / "stoker" / "Chart.yaml"

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from stoker.datasets.inspection import inspect
-from stoker.plan import make_plan
-from stoker.spec.architecture import FAMILIES
-from stoker.spec.dataset import BUILTIN
-from stoker.spec.loading import load_job
-from stoker.spec.task import TASKS
+from stoker.job.architecture.choice import FAMILIES
+from stoker.job.dataset import BUILTIN
+from stoker.job.task import TASKS
+from stoker.jobfile.loading import load_job
+from stoker.planning.run import make_plan
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import StepEnd, start, train
 

@@ -6,8 +6,8 @@ import pytest
 
 from stoker.architectures.network import build_network, example_inputs
 from stoker.errors import Cause, JobError, TrainingFailed
-from stoker.spec.architecture import Custom
-from stoker.spec.signature import ClassOutput, ImageInput, Signature, TableInput
+from stoker.job.architecture.custom import Custom
+from stoker.job.signature import ClassOutput, ImageInput, Signature, TableInput
 
 TABLE = Signature(TableInput(3, ()), ClassOutput(("a", "b")))
 PICTURE = Signature(ImageInput(1, 4, 4), ClassOutput(("a", "b")))

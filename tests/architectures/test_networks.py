@@ -4,8 +4,10 @@ import torch
 from stoker.architectures.cnn import default_channels
 from stoker.architectures.flat import Flat, embedding_width
 from stoker.architectures.network import build_network, example_inputs, misfits, parameter_count, with_sizes
-from stoker.spec.architecture import Cnn, Mlp, Perceptron
-from stoker.spec.signature import ClassOutput, ImageInput, Signature, TableInput, ValueOutput
+from stoker.job.architecture.cnn import Cnn
+from stoker.job.architecture.mlp import Mlp
+from stoker.job.architecture.perceptron import Perceptron
+from stoker.job.signature import ClassOutput, ImageInput, Signature, TableInput, ValueOutput
 
 CLASSES = ClassOutput(("a", "b", "c"))
 PICTURE = Signature(ImageInput(3, 16, 12), CLASSES)

@@ -7,7 +7,7 @@ import yaml
 
 from stoker.clusters._rayjob import rayjob_manifest
 from stoker.clusters.profile import Profile
-from stoker.spec.loading import parse_job
+from stoker.jobfile.loading import parse_job
 from stoker.tracking.run import RunHeader
 
 JOBS = {

@@ -12,7 +12,7 @@ import yaml
 from stoker import __version__
 from stoker.clusters._rayjob import RAY_VERSION, rayjob_manifest
 from stoker.clusters.profile import Profile
-from stoker.spec.loading import parse_job
+from stoker.jobfile.loading import parse_job
 from stoker.tracking.run import RunHeader
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import pytest
 from stoker import __version__
 from stoker.cli.catalogue import TOPICS
 from stoker.cli.offerings import OFFERINGS
-from stoker.spec.architecture import FAMILIES
-from stoker.spec.task import TASKS
+from stoker.job.architecture.choice import FAMILIES
+from stoker.job.task import TASKS
 
 
 def test_every_topic_is_offered():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from stoker.spec.loading import load_job
+from stoker.jobfile.loading import load_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunStatus, State
 

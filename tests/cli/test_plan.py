@@ -7,9 +7,9 @@ import pytest
 from click import unstyle
 
 from stoker.cli.plan import SHOWN_LAYERS, plan_text
-from stoker.plan import Layer, make_plan
-from stoker.spec.loading import parse_job
-from stoker.spec.parallel import machine_cpus
+from stoker.job.concurrency import machine_cpus
+from stoker.jobfile.loading import parse_job
+from stoker.planning.run import Layer, make_plan
 
 JOB = "task: tabular-classification\ndataset: iris\ntraining: {epochs: 2, batch_size: 40}\n"
 

@@ -4,7 +4,7 @@ import pytest
 
 from stoker.clusters.local import Origin
 from stoker.errors import ClusterError
-from stoker.spec.loading import parse_job
+from stoker.jobfile.loading import parse_job
 
 JOB = "name: checked\ntask: image-classification\ndataset: digits\n"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stoker.clusters.local import LocalCluster
+from stoker.jobfile.loading import parse_job
 from stoker.settings import Settings, load_settings
-from stoker.spec.loading import parse_job
 from stoker.tracking.record import RunFolder
 
 DRIVER = (sys.executable, str(Path(__file__).parents[1] / "cli" / "driver.py"))

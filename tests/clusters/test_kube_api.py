@@ -14,8 +14,8 @@ from stoker.clusters.kubernetes import KubernetesCluster
 from stoker.clusters.local import Origin
 from stoker.clusters.profile import Profile
 from stoker.errors import Unreachable
+from stoker.jobfile.loading import parse_job
 from stoker.settings import ClusterSettings, Settings
-from stoker.spec.loading import parse_job
 from stoker.tracking.run import State
 
 JOB = "name: digits\ntask: image-classification\ndataset: digits\ntracking: none\n"

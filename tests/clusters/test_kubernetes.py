@@ -19,8 +19,8 @@ from stoker.clusters.local import Origin
 from stoker.clusters.profile import Profile
 from stoker.errors import ClusterError, JobError, NotFound, Unreachable
 from stoker.execution.sweeps.folders import make_trial
+from stoker.jobfile.loading import parse_job
 from stoker.settings import ClusterSettings, Settings
-from stoker.spec.loading import parse_job
 from stoker.tracking.run import WAITING, Progress, RunStatus, State
 from stoker.tracking.trials import Ledger, SweepFacts, write_facts
 

@@ -10,8 +10,8 @@ import pytest
 
 from stoker.clusters.local import LocalCluster, Origin
 from stoker.errors import ClusterError, NotFound
+from stoker.jobfile.loading import parse_job
 from stoker.settings import load_settings
-from stoker.spec.loading import parse_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunHeader, RunStatus, State
 

@@ -23,8 +23,8 @@ from stoker.clusters.following import follow
 from stoker.clusters.local import Origin
 from stoker.clusters.ray_address import RayAddressCluster, joined_log
 from stoker.errors import ClusterError, JobError, NotFound, Unreachable
+from stoker.jobfile.loading import parse_job
 from stoker.settings import RayClusterSettings, Settings, load_settings
-from stoker.spec.loading import parse_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, State
 

@@ -11,7 +11,7 @@ from stoker.clusters._rayjob import laid_over, rayjob_manifest
 from stoker.clusters.again import FIRST, Again
 from stoker.clusters.profile import Profile
 from stoker.errors import JobError
-from stoker.spec.loading import parse_job
+from stoker.jobfile.loading import parse_job
 from stoker.tracking.run import RunHeader
 
 PROFILE = Profile(image="stoker:1", tracking_uri="http://mlflow:5000", storage="s3://runs/stoker")

@@ -11,7 +11,7 @@ import pytest
 from stoker.clusters._rayjob import rayjob_manifest
 from stoker.clusters.again import FIRST, Again
 from stoker.clusters.profile import Profile
-from stoker.spec.loading import load_job, parse_job
+from stoker.jobfile.loading import load_job, parse_job
 from stoker.tracking.run import RunHeader
 
 JOBS = sorted((Path(__file__).parents[2] / "jobs").glob("*.yaml"))

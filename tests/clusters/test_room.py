@@ -4,7 +4,7 @@ import pytest
 
 from stoker.clusters.room import require_room
 from stoker.errors import JobError
-from stoker.spec.resources import Resources
+from stoker.job.resources import Resources
 
 GIB = 2.0**30
 HEAD = {"CPU": 0.0, "memory": 8 * GIB, "node:__internal_head__": 1.0}

@@ -10,7 +10,7 @@ import pytest
 from stoker.clusters._submission import inputs_package, job_request, package_name, require_possible
 from stoker.clusters.again import Again
 from stoker.errors import JobError
-from stoker.spec.loading import parse_job
+from stoker.jobfile.loading import parse_job
 from stoker.tracking.run import RunHeader
 
 JOB = "name: digits\ntask: image-classification\ndataset: digits\n"

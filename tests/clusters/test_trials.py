@@ -10,7 +10,7 @@ import pytest
 from stoker.clusters import trials
 from stoker.clusters.trials import added_trials, fetch_trials, trial_request
 from stoker.errors import Unreachable
-from stoker.spec.loading import dump_job, load_job, parse_job
+from stoker.jobfile.loading import dump_job, load_job, parse_job
 from stoker.tracking.history import find_trial
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunStatus, State

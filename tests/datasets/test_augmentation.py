@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from stoker.datasets.augmentation import CONTRAST, augment
-from stoker.datasets.noise import Noise
+from stoker.randomness import Noise
 
 CPU = torch.device("cpu")
 

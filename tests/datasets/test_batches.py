@@ -4,8 +4,8 @@ import torch
 
 from stoker.datasets.batches import Batches, in_order
 from stoker.datasets.encoders import ImageEncoder, TableEncoder
-from stoker.datasets.noise import Noise
 from stoker.datasets.samples import Samples
+from stoker.randomness import Noise
 
 SAMPLES = 50
 ENCODER = ImageEncoder(4, 4, 1, (10.0,), (2.0,))

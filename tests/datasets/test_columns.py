@@ -4,7 +4,7 @@ import pytest
 
 from stoker.datasets.columns import as_numbers, as_text, as_weights, infer_features
 from stoker.errors import JobError
-from stoker.spec.dataset import Columns
+from stoker.job.dataset import Columns
 
 
 @pytest.fixture

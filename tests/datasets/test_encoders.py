@@ -17,7 +17,7 @@ from stoker.datasets.encoders import (
     mean_and_scale,
 )
 from stoker.errors import JobError
-from stoker.spec.signature import ClassOutput, ImageInput, TableInput, ValueOutput
+from stoker.job.signature import ClassOutput, ImageInput, TableInput, ValueOutput
 
 NUMBERS = st.floats(-1e100, 1e100)
 TEXT = st.text(max_size=5)

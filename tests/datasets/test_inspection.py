@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from stoker.datasets.inspection import csv_delimiter, infer_format, inspect, inspect_elsewhere
-from stoker.spec.dataset import Columns, Dataset
-from stoker.spec.task import TaskName
+from stoker.job.dataset import Columns, Dataset
+from stoker.job.task import TaskName
 
 TABLE: TaskName = "tabular-classification"
 IMAGES: TaskName = "image-classification"

@@ -11,9 +11,9 @@ from stoker.datasets.encoding import encode_labelled
 from stoker.datasets.loading import LoadedDataset, load_dataset, read_source
 from stoker.datasets.samples import Pictures, Table
 from stoker.errors import JobError
-from stoker.spec.dataset import BUILTIN, Dataset
-from stoker.spec.signature import ValueOutput
-from stoker.spec.task import TASKS, TaskName
+from stoker.job.dataset import BUILTIN, Dataset
+from stoker.job.signature import ValueOutput
+from stoker.job.task import TASKS, TaskName
 
 CLASSES: TaskName = "tabular-classification"
 NUMBERS: TaskName = "tabular-regression"

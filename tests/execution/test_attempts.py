@@ -7,7 +7,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from stoker.spec.loading import load_job
+from stoker.jobfile.loading import load_job
 from stoker.tracking.journal import read_journal
 from stoker.tracking.run import State
 

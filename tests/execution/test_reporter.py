@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stoker.execution.reporter import Reporter
-from stoker.spec.loading import parse_job
+from stoker.jobfile.loading import parse_job
 from stoker.tracking.journal import read_journal
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader

@@ -1,7 +1,7 @@
 import pytest
 
 from stoker.execution.resolved import micro_batch, shrink_resolved, smaller_micro_batch, write_resolved
-from stoker.spec.loading import load_job
+from stoker.jobfile.loading import load_job
 
 
 @pytest.fixture

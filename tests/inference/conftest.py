@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from stoker.inference.model import Model, save_model
-from stoker.spec.job import Job
+from stoker.job.job import Job
 from stoker.training.assembly import Assembly, assemble, prepare
 from stoker.training.loop import start, train
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from stoker.jobfile.loading import parse_job
+from stoker.jobfile.space.point import point_job
+from stoker.jobfile.space.reading import read_space
 from stoker.search.search import Point, Search
-from stoker.spec.loading import parse_job
-from stoker.spec.point import point_job
-from stoker.spec.space_reading import read_space
 
 HEAD = "task: image-classification\ndataset: digits\narchitecture: mlp\n"
 SPACE = """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stoker.spec.signature import ClassOutput, ValueOutput
+from stoker.job.signature import ClassOutput, ValueOutput
 from stoker.tasks.defined_metrics import R2, Auroc
 from stoker.tasks.tabular_classification import TabularClassification
 from stoker.tasks.tabular_regression import TabularRegression

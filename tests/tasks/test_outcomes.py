@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from stoker.spec.signature import ClassOutput, ValueOutput
+from stoker.job.signature import ClassOutput, ValueOutput
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.classification import CrossEntropy
 from stoker.tasks.tabular_classification import TabularClassification
@@ -94,7 +94,7 @@ def test_every_task_draws_its_figure():
 
 
 def test_every_task_of_the_table_has_its_class():
-    from stoker.spec.task import TASKS
+    from stoker.job.task import TASKS
 
     assert TASK_CLASSES.keys() == TASKS.keys()
     for name, task in TASK_CLASSES.items():

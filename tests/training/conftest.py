@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from stoker.spec.job import Job
-from stoker.spec.loading import load_job
+from stoker.job.job import Job
+from stoker.jobfile.loading import load_job
 from stoker.training.assembly import prepare
 from stoker.training.loop import TrainingState
 from stoker.training.parallel import Workers, join

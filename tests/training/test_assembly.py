@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.errors import JobError
-from stoker.spec.loading import dump_job, parse_job
-from stoker.spec.task import TASKS
+from stoker.job.task import TASKS
+from stoker.jobfile.loading import dump_job, parse_job
 from stoker.training.assembly import assemble, default_architecture, default_batch_size, default_epochs, prepare
 from stoker.training.choices import choose
 from stoker.training.parallel import ALONE

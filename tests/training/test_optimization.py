@@ -6,7 +6,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from stoker.spec.training import OptimizerChoice, ScheduleChoice
+from stoker.job.training import OptimizerChoice, ScheduleChoice
 from stoker.training.optimization import Schedule, build_optimizers, clip, gradient_norm
 
 STEPS, STEPS_PER_EPOCH = 100, 10

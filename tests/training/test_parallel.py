@@ -3,7 +3,7 @@ import sys
 import pytest
 import torch
 
-from stoker.spec.parallel import machine_cpus
+from stoker.job.concurrency import machine_cpus
 from stoker.training.parallel import arithmetic, choose_device, keep_freed_memory, supports_bf16
 
 CPU = torch.device("cpu")

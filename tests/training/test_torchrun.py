@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.spec.loading import load_job
+from stoker.jobfile.loading import load_job
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import StepEnd, start, train
 

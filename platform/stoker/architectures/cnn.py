@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from stoker.architectures.flat import ACTIVATIONS, outputs
 from stoker.errors import Problem
-from stoker.spec import architecture
-from stoker.spec.signature import ImageInput, Signature
+from stoker.job.architecture.cnn import Cnn as CnnSettings
+from stoker.job.signature import ImageInput, Signature
 
 GROUPS = 8
 FIRST_CHANNELS = 32
@@ -26,7 +26,7 @@ class Cnn(nn.Module):
     depends on that sample alone.
     """
 
-    def __init__(self, settings: architecture.Cnn, signature: Signature) -> None:
+    def __init__(self, settings: CnnSettings, signature: Signature) -> None:
         super().__init__()
         assert settings.channels is not None
         assert isinstance(signature.input, ImageInput)
@@ -106,7 +106,7 @@ def default_channels(picture: ImageInput) -> tuple[int, ...]:
     return tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(stages))
 
 
-def misfits(settings: architecture.Cnn, picture: ImageInput) -> list[Problem]:
+def misfits(settings: CnnSettings, picture: ImageInput) -> list[Problem]:
     """Say which settings the size of the pictures does not allow."""
     problems = []
     side = min(picture.height, picture.width)

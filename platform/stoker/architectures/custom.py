@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from stoker.errors import Cause, JobError, Problem, TrainingFailed
-from stoker.spec.architecture import Custom
-from stoker.spec.signature import Signature
+from stoker.job.architecture.custom import Custom
+from stoker.job.signature import Signature
 
 
 def build(settings: Custom, signature: Signature) -> nn.Module:

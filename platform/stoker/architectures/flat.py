@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from stoker.spec.signature import ClassOutput, ImageInput, Signature
+from stoker.job.signature import ClassOutput, ImageInput, Signature
 
 
 class Flat(nn.Module):

@@ -6,8 +6,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from stoker.architectures.flat import ACTIVATIONS, Flat, outputs
-from stoker.spec import architecture
-from stoker.spec.signature import ImageInput, Signature
+from stoker.job.architecture.mlp import Mlp as MlpSettings
+from stoker.job.signature import ImageInput, Signature
 
 MANY_SAMPLES = 5_000
 
@@ -15,7 +15,7 @@ MANY_SAMPLES = 5_000
 class Mlp(nn.Module):
     """Linear layers with an activation, and perhaps dropout, between them."""
 
-    def __init__(self, settings: architecture.Mlp, signature: Signature) -> None:
+    def __init__(self, settings: MlpSettings, signature: Signature) -> None:
         super().__init__()
         assert settings.hidden is not None
         self.flat = Flat(signature)

@@ -8,12 +8,16 @@ from torch import Tensor, nn
 
 from stoker.architectures import cnn, custom, mlp, perceptron
 from stoker.errors import Problem
-from stoker.spec.architecture import Architecture, Cnn, Custom, Mlp, Perceptron
-from stoker.spec.signature import ImageInput, Signature, TableInput
+from stoker.job.architecture.choice import Architecture
+from stoker.job.architecture.cnn import Cnn
+from stoker.job.architecture.custom import Custom
+from stoker.job.architecture.mlp import Mlp
+from stoker.job.architecture.perceptron import Perceptron
+from stoker.job.signature import ImageInput, Signature, TableInput
 
 
 def build_network(architecture: Architecture, signature: Signature) -> nn.Module:
-    """Build a family's network: `forward(inputs: Mapping[str, Tensor]) -> Tensor`, shapes as spec.signature says."""
+    """Build a family's network: `forward(inputs: Mapping[str, Tensor]) -> Tensor`, shapes as job.signature says."""
     match architecture:
         case Perceptron():
             return perceptron.Perceptron(signature)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from stoker.architectures.flat import Flat, outputs
-from stoker.spec.signature import Signature
+from stoker.job.signature import Signature
 
 
 class Perceptron(nn.Module):

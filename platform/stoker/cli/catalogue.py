@@ -11,7 +11,7 @@ from stoker.cli.session import examples, format_option
 from stoker.cli.tables import fields_text, print_json, styled, table_text
 
 if TYPE_CHECKING:
-    from stoker.spec.documentation import KeyDocument, KeyLine
+    from stoker.jobfile.documentation import KeyDocument, KeyLine
 
 TOPICS = ("tasks", "families", "datasets", "formats", "optimizers", "schedules")
 DEPENDENCIES = ("ray", "torch", "mlflow")
@@ -54,7 +54,7 @@ def schema(key: str | None, form: str) -> None:
     With the schema in a file, a first line `# yaml-language-server: $schema=./job.schema.json` lets an editor complete
     and check the keys.
     """
-    from stoker.spec.documentation import job_schema, key_document
+    from stoker.jobfile.documentation import job_schema, key_document
 
     if key is None:
         print_json(job_schema())

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from stoker.cli.session import Session
 from stoker.errors import JobError, NotFound, Problem
-from stoker.spec.saved_model import WEIGHTS
+from stoker.job.saved_model import WEIGHTS
 from stoker.tracking.history import with_model
 
 if TYPE_CHECKING:
-    from stoker.plan import Plan
-    from stoker.spec.job import Job
-    from stoker.spec.loading import LoadedJob
+    from stoker.job.job import Job
+    from stoker.jobfile.loading import LoadedJob
+    from stoker.planning.run import Plan
 
 STANDARD_INPUT = "<stdin>"
 
@@ -29,8 +29,8 @@ def load(session: Session, job: str, sets: Sequence[str]) -> "LoadedJob":
 
     """
     from stoker.datasets.inspection import inspect, inspect_elsewhere
-    from stoker.spec.loading import load_job, parse_job
-    from stoker.spec.yaml_marks import SIZE_LIMIT, decode
+    from stoker.jobfile.loading import load_job, parse_job
+    from stoker.jobfile.yaml_reader import SIZE_LIMIT, decode
 
     look = inspect_elsewhere if session.remote else inspect
     if job == "-":
@@ -55,7 +55,7 @@ def _with_weights(session: Session, loaded: "LoadedJob") -> "LoadedJob":
     start = loaded.job.training.start_from
     if start is None:
         return loaded
-    from stoker.spec.loading import locate
+    from stoker.jobfile.loading import locate
 
     try:
         meant = _weights(session, start)
@@ -105,8 +105,8 @@ def plan_for(loaded: "LoadedJob", elsewhere: bool = False) -> "Plan":
         JobError: what the plan found wrong, at its place in the file.
 
     """
-    from stoker.plan import make_plan
-    from stoker.spec.loading import locate
+    from stoker.jobfile.loading import locate
+    from stoker.planning.run import make_plan
 
     try:
         with _importable(loaded.code):
@@ -130,7 +130,7 @@ def _importable(code: Path | None) -> Iterator[None]:
 
 def job_summary(job: "Job") -> str:
     """Say in one line what a job trains."""
-    from stoker.spec.task import TASKS
+    from stoker.job.task import TASKS
 
     training = job.training
     family = job.architecture.family if job.architecture else TASKS[job.task].families[0]

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any, get_args
 
-from stoker.spec.architecture import FAMILIES
-from stoker.spec.dataset import BUILTIN, FORMATS
-from stoker.spec.language import keys_of
-from stoker.spec.section import Section
-from stoker.spec.task import TASKS
-from stoker.spec.training import Optimizer, Schedule
+from stoker.job.architecture.choice import FAMILIES
+from stoker.job.dataset import BUILTIN, FORMATS
+from stoker.job.section import Section
+from stoker.job.task import TASKS
+from stoker.job.training import Optimizer, Schedule
+from stoker.jobfile.language import keys_of
 
 Row = dict[str, Any]
 

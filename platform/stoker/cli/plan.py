@@ -20,8 +20,8 @@ from stoker.cli.words import duration_text
 from stoker.clusters.local import Origin
 
 if TYPE_CHECKING:
-    from stoker.plan import Layer, Plan
-    from stoker.spec.loading import LoadedJob
+    from stoker.jobfile.loading import LoadedJob
+    from stoker.planning.run import Layer, Plan
 
 SHOWN_LAYERS = 24
 SHOWN_CLASSES = 12

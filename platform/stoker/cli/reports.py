@@ -11,8 +11,8 @@ from stoker.cli.sweeps import (
 from stoker.cli.tables import table_text
 from stoker.cli.words import metric_text, number_text
 from stoker.errors import CAUSES, Cause, CauseRow
+from stoker.job.task import TASKS
 from stoker.settings import Settings, is_server, without_password
-from stoker.spec.task import TASKS
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunRecord, RunStatus, State, now
 from stoker.tracking.trials import Trial, read_trials, trial_id

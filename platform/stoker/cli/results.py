@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from stoker.inference.model import Model
-    from stoker.spec.dataset import Format
+    from stoker.job.dataset import Format
 
 input_format_option = click.option(
     "--input-format", metavar="FORMAT", help="How to read the input; default: from its name."
@@ -111,7 +111,7 @@ def check_format(name: str | None) -> "Format | None":
         BadParameter: there is no such format.
 
     """
-    from stoker.spec.dataset import FORMATS
+    from stoker.job.dataset import FORMATS
 
     if name is not None and name not in FORMATS:
         raise click.BadParameter(f"'{name}' is none of {', '.join(FORMATS)}", param_hint="'--input-format'")

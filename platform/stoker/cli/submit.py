@@ -28,8 +28,8 @@ from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord, keyed_run_id, new_run_id
 
 if TYPE_CHECKING:
-    from stoker.spec.job import Job
-    from stoker.spec.loading import LoadedJob
+    from stoker.job.job import Job
+    from stoker.jobfile.loading import LoadedJob
 
 
 def check_key(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -135,7 +135,7 @@ def require_tracking(settings: Settings) -> None:
 
 def job_hash(job: "Job") -> str:
     """Tell two jobs apart."""
-    from stoker.spec.loading import dump_job
+    from stoker.jobfile.loading import dump_job
 
     return hashlib.sha256(dump_job(job).encode()).hexdigest()
 

@@ -9,7 +9,7 @@ from typing import Any
 from stoker.cli.tables import state_text, styled
 from stoker.cli.words import metric_text, number_text, shortened, value_text
 from stoker.errors import NotFound
-from stoker.spec.task import TASKS
+from stoker.job.task import TASKS
 from stoker.tracking import parameters
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord, State, now

@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from stoker.clusters._metadata import Manifest, metadata_of
 from stoker.errors import JobError, Problem
-from stoker.spec.job import Job
-from stoker.spec.loading import dump_job
+from stoker.job.job import Job
+from stoker.jobfile.loading import dump_job
 from stoker.tracking.run import RunHeader
 
 PART_BYTES = 900_000

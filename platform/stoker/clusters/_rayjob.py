@@ -13,11 +13,11 @@ from stoker.clusters.again import FIRST, Again
 from stoker.clusters.profile import Profile, Share
 from stoker.errors import JobError, Problem
 from stoker.execution.contract import MORE_TRIALS, NAMESPACE, RAYJOB, REOPEN
+from stoker.job.concurrency import planned_trials, sharers
+from stoker.job.job import Job
+from stoker.job.section import size_bytes, time_seconds
+from stoker.jobfile.loading import dump_job
 from stoker.secret_files import FOLDER as SECRETS_FOLDER
-from stoker.spec.job import Job
-from stoker.spec.loading import dump_job
-from stoker.spec.parallel import planned_trials, sharers
-from stoker.spec.section import size_bytes, time_seconds
 from stoker.tracking.run import RunHeader
 
 INPUTS = "/etc/stoker/run"

@@ -11,8 +11,8 @@ from typing import Any
 from stoker.clusters.again import FIRST, Again
 from stoker.errors import JobError, Problem
 from stoker.execution.contract import SUBMISSION
-from stoker.spec.job import Job
-from stoker.spec.loading import dump_job
+from stoker.job.job import Job
+from stoker.jobfile.loading import dump_job
 from stoker.tracking.run import RunHeader
 
 INPUTS = "inputs"

@@ -29,13 +29,13 @@ from stoker.clusters.refusals import require_driver, require_resumable, require_
 from stoker.clusters.trials import added_trials, fetch_trials, trial_request
 from stoker.errors import Cause, ClusterError, JobError, NotFound, Problem, StokerError, Unreachable
 from stoker.execution.contract import PROGRESS, REQUEST, STATUS
+from stoker.jobfile.loading import dump_job, load_job
 from stoker.settings import ClusterSettings, Settings
-from stoker.spec.loading import dump_job, load_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, cancelled, known, now, status_from
 
 if TYPE_CHECKING:
-    from stoker.spec.job import Job
+    from stoker.job.job import Job
 
 HAS_DRIVER = (State.STARTING, State.RUNNING, State.RETRYING)
 """Somebody is there to hear a request, once there was an attempt; what waits for pods again is ended without one."""

@@ -27,7 +27,7 @@ from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunRecord, RunStatus, State, cancelled, new_run_id
 
 if TYPE_CHECKING:
-    from stoker.spec.job import Job
+    from stoker.job.job import Job
 
 DRIVER_GOES_S = 60.0
 """A driver whose run has ended needs some of this to put Ray away."""
@@ -53,7 +53,7 @@ class Origin:
             JobError: they are too many or too large.
 
         """
-        from stoker.spec.code import code_files
+        from stoker.jobfile.code import code_files
 
         return {str(path.relative_to(self.code)): path for path in code_files(self.code)} if self.code else {}
 
@@ -124,7 +124,7 @@ class LocalCluster:
         self._start_again(folder, trials)
 
     def _start_again(self, folder: RunFolder, more_trials: int) -> None:
-        from stoker.spec.loading import load_job  # who only follows or cancels does not pay for pydantic
+        from stoker.jobfile.loading import load_job  # who only follows or cancels does not pay for pydantic
 
         header = folder.header()
         places = self.settings.of_run(header.tracking_uri, header.storage)
@@ -230,7 +230,7 @@ class LocalCluster:
         """Do nothing: the log is here."""
 
     def _create(self, job: "Job", origin: Origin) -> RunFolder:
-        from stoker.spec.loading import dump_job
+        from stoker.jobfile.loading import dump_job
 
         header = new_header(job, self.settings, origin)
         folder = RunFolder(self.settings.home / "runs" / header.id)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import ClusterError, NotFound, StokerError, Unreachable
-from stoker.spec.saved_model import WEIGHTS
+from stoker.job.saved_model import WEIGHTS
 from stoker.tracking.health import opener
 from stoker.tracking.run import RunHeader, RunStatus, State
 from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, PARENT_TAG, RESULT_TAG, RUN_TAG, STATE_TAG, STATUS

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from stoker.spec.resources import Label
-from stoker.spec.section import Section, Size
+from stoker.job.resources import Label
+from stoker.job.section import Section, Size
 
 
 class Share(Section):

@@ -31,14 +31,14 @@ from stoker.clusters.trials import added_trials, fetch_trials, trial_request
 from stoker.config_file import config_path
 from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.execution.contract import request_package
+from stoker.job.concurrency import planned_trials
+from stoker.jobfile.loading import dump_job, load_job
 from stoker.settings import RayClusterSettings, Settings, is_server, without_password
-from stoker.spec.loading import dump_job, load_job
-from stoker.spec.parallel import planned_trials
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord, cancelled
 
 if TYPE_CHECKING:
-    from stoker.spec.job import Job
+    from stoker.job.job import Job
 
 POLL_S = 1.0
 NODES = "/api/v0/nodes?detail=1&limit=10000"

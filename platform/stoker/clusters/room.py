@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from stoker.errors import JobError, Problem
-from stoker.spec.parallel import ROUNDING, sharers
-from stoker.spec.resources import Resources
-from stoker.spec.section import size_bytes
+from stoker.job.concurrency import ROUNDING, sharers
+from stoker.job.resources import Resources
+from stoker.job.section import size_bytes
 
 Node = Mapping[str, float]
 """What a node has in all, in Ray's words: CPU, GPU, memory in bytes, accelerator_type:KIND."""

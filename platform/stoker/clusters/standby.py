@@ -11,7 +11,7 @@ from stoker.settings import Settings
 from stoker.tracking.record import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.spec.job import Job
+    from stoker.job.job import Job
 
 DRIVER = (sys.executable, "-P", "-m", "stoker.execution.entrypoint")
 """The command of a driver."""
@@ -48,7 +48,7 @@ def start_driver(command: Sequence[str], settings: Settings, job: "Job") -> Stan
     if resources.gpus is not None:
         options += ["--gpus", str(resources.gpus)]
     if job.sweep:
-        from stoker.spec.parallel import machine_cpus, trials_at_once
+        from stoker.job.concurrency import machine_cpus, trials_at_once
 
         options += ["--trials", str(trials_at_once(job, machine_cpus(), gpus=None))]
     with theirs:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from stoker.clusters.pages import Pages
 from stoker.errors import StokerError
 from stoker.execution.sweeps.folders import make_trial, status_of
-from stoker.spec.job import Job
-from stoker.spec.loading import load_job
+from stoker.job.job import Job
+from stoker.jobfile.loading import load_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunStatus
 from stoker.tracking.trials import is_sweep, read_facts, read_trials, standing

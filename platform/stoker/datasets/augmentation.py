@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn import functional
 
-from stoker.datasets.noise import Noise
+from stoker.randomness import Noise
 
 SHIFT = 1 / 8
 """Farthest shift of `crop`, as a share of the side."""

@@ -8,8 +8,8 @@ import torch
 
 from stoker.datasets.augmentation import augment
 from stoker.datasets.encoders import ImageEncoder, TableEncoder
-from stoker.datasets.noise import Noise, generator
 from stoker.datasets.samples import Samples
+from stoker.randomness import Noise, generator
 
 
 @dataclass(frozen=True)

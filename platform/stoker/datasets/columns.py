@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from stoker.errors import JobError, Problem
-from stoker.spec.dataset import Columns
+from stoker.job.dataset import Columns
 
 MOST_CATEGORIES = 100
 FEWEST_REPEATS = 2.0

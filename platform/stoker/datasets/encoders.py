@@ -11,7 +11,7 @@ import torch
 
 from stoker.datasets.columns import as_numbers, as_text
 from stoker.errors import JobError, Problem
-from stoker.spec.signature import ClassOutput, ImageInput, Input, Output, Signature, TableInput, ValueOutput
+from stoker.job.signature import ClassOutput, ImageInput, Input, Output, Signature, TableInput, ValueOutput
 
 FARTHEST = 8.0
 """Scaled numbers are cut off this many standard deviations from the mean: one wild value must not rule a prediction."""

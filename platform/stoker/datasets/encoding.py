@@ -8,7 +8,7 @@ from stoker.datasets.encoders import Encoders, ImageEncoder, TableEncoder, mean_
 from stoker.datasets.labels import Labels, known_labels
 from stoker.datasets.samples import PARTS, Pictures, Raw, Samples, Table
 from stoker.errors import JobError, Problem
-from stoker.spec.signature import ClassOutput, Output, ValueOutput
+from stoker.job.signature import ClassOutput, Output, ValueOutput
 
 
 def fit_encoders(raw: Raw, labels: Labels, train: np.ndarray, features: Features | None) -> Encoders:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stoker.spec.dataset import IMAGE_SUFFIXES
+from stoker.job.dataset import IMAGE_SUFFIXES
 
 PART_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 

@@ -11,10 +11,10 @@ from typing import TextIO, cast
 
 from stoker.datasets.folders import part_folders, picture_files, visible_folders
 from stoker.errors import Problem
-from stoker.spec.dataset import BUILTIN, FORMATS, Columns, Dataset, Format
-from stoker.spec.job import Job
-from stoker.spec.suggestion import did_you_mean
-from stoker.spec.task import TASKS, TaskName
+from stoker.job.dataset import BUILTIN, FORMATS, Columns, Dataset, Format
+from stoker.job.job import Job
+from stoker.job.task import TASKS, TaskName
+from stoker.jobfile.suggestion import did_you_mean
 
 SHOWN_COLUMNS = 20
 HEADER_BYTES = 1 << 20

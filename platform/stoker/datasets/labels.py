@@ -10,7 +10,7 @@ import torch
 from stoker.datasets.columns import as_numbers, as_text
 from stoker.datasets.samples import Pictures, Raw, Table
 from stoker.errors import JobError, Problem
-from stoker.spec.task import Target
+from stoker.job.task import Target
 
 MOST_CLASSES = 10_000
 FEWEST_SAMPLES = 2

@@ -19,8 +19,8 @@ from stoker.datasets.sources.builtin import read_builtin
 from stoker.datasets.sources.local import read_local
 from stoker.datasets.splitting import choose_parts
 from stoker.errors import JobError, Problem
-from stoker.spec.dataset import BUILTIN, Dataset
-from stoker.spec.task import TaskRow
+from stoker.job.dataset import BUILTIN, Dataset
+from stoker.job.task import TaskRow
 
 
 @dataclass(frozen=True)

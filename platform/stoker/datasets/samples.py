@@ -48,7 +48,7 @@ class Samples:
     """Encoded samples, resident in memory; every tensor has N rows."""
 
     inputs: dict[str, torch.Tensor]
-    """As spec.signature says, but pictures still as uint8 (N, height, width, channels)."""
+    """As job.signature says, but pictures still as uint8 (N, height, width, channels)."""
     target: torch.Tensor
     """int64 class numbers or float32 values."""
     weight: torch.Tensor | None

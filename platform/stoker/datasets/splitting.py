@@ -6,7 +6,7 @@ from stoker.datasets.columns import as_text
 from stoker.datasets.labels import Labels
 from stoker.datasets.samples import PARTS, Raw, Table
 from stoker.errors import JobError, Problem
-from stoker.spec.dataset import Dataset, Split
+from stoker.job.dataset import Dataset, Split
 
 TINY = 1e-9
 """What the arithmetic of shares may be off, in samples."""

@@ -21,11 +21,11 @@ from stoker.execution.driver import Driver
 from stoker.execution.durable import Durable, storage_of
 from stoker.execution.rayjob import own_rayjob
 from stoker.execution.submission import own_submission
+from stoker.job.concurrency import trials_at_once
+from stoker.job.job import Job
+from stoker.jobfile.loading import load_job
 from stoker.secret_files import load_secret_files
 from stoker.settings import Settings, load_settings, without_password
-from stoker.spec.job import Job
-from stoker.spec.loading import load_job
-from stoker.spec.parallel import trials_at_once
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, State
 

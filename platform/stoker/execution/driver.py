@@ -18,10 +18,10 @@ from stoker.execution.requests import Requests, Stop
 from stoker.execution.resolved import micro_batch, shrink_resolved
 from stoker.execution.retry import Action, Failure, decide
 from stoker.execution.watch import Limits, Watch
+from stoker.job.resources import Resources
+from stoker.job.section import time_seconds
+from stoker.jobfile.loading import load_job
 from stoker.settings import load_settings
-from stoker.spec.loading import load_job
-from stoker.spec.resources import Resources
-from stoker.spec.section import time_seconds
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import WAITING, RunStatus, State, now
 

@@ -59,8 +59,8 @@ def main() -> int:
         return folder.status().exit_code
     if state is State.PAUSED:
         folder.reopen()
-    from stoker.spec.loading import load_job
-    from stoker.spec.parallel import machine_cpus, trials_at_once
+    from stoker.job.concurrency import machine_cpus, trials_at_once
+    from stoker.jobfile.loading import load_job
 
     try:
         job = load_job(folder.job).job

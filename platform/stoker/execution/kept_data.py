@@ -1,7 +1,7 @@
 """Data that a process has loaded, for the attempts and trials that come after."""
 
 from stoker.datasets.loading import LoadedDataset
-from stoker.spec.job import Job
+from stoker.job.job import Job
 
 
 class KeptData:

@@ -16,11 +16,11 @@ from mlflow.types.schema import ColSpec, DataType, Schema, TensorSpec
 
 import stoker
 from stoker.datasets.encoders import Encoders, ImageEncoder
-from stoker.spec.signature import ClassOutput
+from stoker.job.signature import ClassOutput
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow")
 """What the packages below need to predict."""
-PACKAGES = ("spec", "datasets", "architectures", "tasks", "inference")
+PACKAGES = ("job", "jobfile", "datasets", "architectures", "tasks", "inference")
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def packaged(model: Path) -> Iterator[dict[str, Any]]:
         code = Path(draft) / "stoker"
         for package in PACKAGES:
             shutil.copytree(source / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
-        for module in ("__init__.py", "errors.py"):
+        for module in ("__init__.py", "errors.py", "randomness.py"):
             shutil.copy(source / module, code / module)
         yield {
             "python_model": str(code / "inference" / "served.py"),

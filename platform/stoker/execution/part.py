@@ -20,10 +20,10 @@ from stoker.execution.pulse import Pulse, Stage
 from stoker.execution.reporter import Reporter
 from stoker.execution.resolved import smaller_micro_batch, write_resolved
 from stoker.execution.results import evaluate_all, leave_model
+from stoker.job.concurrency import machine_cpus
+from stoker.job.job import Job
+from stoker.jobfile.loading import load_job
 from stoker.settings import load_settings
-from stoker.spec.job import Job
-from stoker.spec.loading import load_job
-from stoker.spec.parallel import machine_cpus
 from stoker.storage import Storage
 from stoker.tracking.history import find_run
 from stoker.tracking.models import fetch_model

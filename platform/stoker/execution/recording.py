@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import stoker
 from stoker.execution.outcome import WorkerResult
+from stoker.job.job import Job
+from stoker.jobfile.loading import load_job
 from stoker.settings import Settings, without_password
-from stoker.spec.job import Job
-from stoker.spec.loading import load_job
 from stoker.tracking.journal import Shipper
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, State

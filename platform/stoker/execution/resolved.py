@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stoker.spec.job import Job
-from stoker.spec.loading import dump_job, load_job
-from stoker.spec.point import point_job
+from stoker.job.job import Job
+from stoker.jobfile.loading import dump_job, load_job
+from stoker.jobfile.space.point import point_job
 
 
 def write_resolved(path: Path, job: Job, fingerprint: str) -> None:

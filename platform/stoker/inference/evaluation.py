@@ -6,8 +6,8 @@ from stoker.datasets.samples import Samples
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
 from stoker.inference.prediction import check_there
-from stoker.spec.dataset import Format
-from stoker.spec.task import TASKS
+from stoker.job.dataset import Format
+from stoker.job.task import TASKS
 from stoker.training.evaluation import measure
 
 

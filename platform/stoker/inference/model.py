@@ -17,9 +17,9 @@ from stoker.datasets.batches import in_order
 from stoker.datasets.encoders import Encoders, TableEncoder
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
-from stoker.spec.architecture import Custom
-from stoker.spec.job import Job
-from stoker.spec.saved_model import WEIGHTS
+from stoker.job.architecture.custom import Custom
+from stoker.job.job import Job
+from stoker.job.saved_model import WEIGHTS
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Task

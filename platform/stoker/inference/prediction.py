@@ -15,7 +15,7 @@ from stoker.datasets.samples import Pictures
 from stoker.datasets.sources.local import read_as
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
-from stoker.spec.dataset import BUILTIN, IMAGE_SUFFIXES, Columns, Format
+from stoker.job.dataset import BUILTIN, IMAGE_SUFFIXES, Columns, Format
 
 
 def predict(model: Model, source: str, format_name: Format | None = None) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from typing import Any
 from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from stoker.spec.dimension import Dimension, Options, Range
+from stoker.jobfile.space.dimension import Dimension, Options, Range
 
 
 def distribution_of(dimension: Dimension) -> BaseDistribution:

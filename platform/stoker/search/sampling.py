@@ -11,9 +11,9 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
+from stoker.job.sweep import GridSearch, Sweep
+from stoker.jobfile.space.space import COUNTED, Picks, Space
 from stoker.search.distributions import distribution_of, drawn_of, pick_of
-from stoker.spec.space import COUNTED, Picks, Space
-from stoker.spec.sweep import GridSearch, Sweep
 
 MODEL_DRAWS = {"tpe": 10, "cmaes": 10, "gp": 3}
 """Draws from a model before chance takes over: it would draw much the same again; a Gaussian process takes long."""

@@ -12,12 +12,12 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from stoker.job.goals import aims
+from stoker.job.job import Job
+from stoker.job.sweep import GridSearch
+from stoker.jobfile.space.space import Picks, Space
 from stoker.search.distributions import distribution_of, shown_distribution, shown_pick, suggest
 from stoker.search.sampling import PointSampler
-from stoker.spec.goals import aims
-from stoker.spec.job import Job
-from stoker.spec.space import Picks, Space
-from stoker.spec.sweep import GridSearch
 
 State = Literal["complete", "pruned", "failed"]
 ENOUGH = 4

@@ -1,6 +1,6 @@
 """Each task's module, by the name in the job."""
 
-from stoker.spec.task import TaskName
+from stoker.job.task import TaskName
 from stoker.tasks.image_classification import ImageClassification
 from stoker.tasks.tabular_classification import TabularClassification
 from stoker.tasks.tabular_regression import TabularRegression

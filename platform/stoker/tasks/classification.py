@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stoker.spec.signature import ClassOutput, Output
+from stoker.job.signature import ClassOutput, Output
 from stoker.tasks.objective import BatchLike, Objective, Supervised
 from stoker.tasks.task import Outcome, Task
 

@@ -13,7 +13,7 @@ class BatchLike(Protocol):
 
     @property
     def inputs(self) -> Mapping[str, Tensor]:
-        """What spec.signature says of the input, B rows each."""
+        """What job.signature says of the input, B rows each."""
 
     @property
     def target(self) -> Tensor:

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from stoker.spec.signature import Output, ValueOutput
+from stoker.job.signature import Output, ValueOutput
 from stoker.tasks.objective import BatchLike, Objective, Supervised
 from stoker.tasks.task import Outcome, Task
 

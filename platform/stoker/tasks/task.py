@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from torch import Tensor, nn
 
-from stoker.spec.signature import Output
+from stoker.job.signature import Output
 from stoker.tasks.objective import Objective
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 
 from stoker.errors import NotFound, Unreachable
+from stoker.job.saved_model import WEIGHTS
 from stoker.settings import Settings, without_password
-from stoker.spec.saved_model import WEIGHTS
 from stoker.tracking.run import RunRecord
 
 

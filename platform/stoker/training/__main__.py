@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 from stoker.errors import JobError, Problem, StokerError
-from stoker.spec.job import Job
-from stoker.spec.loading import dump_job, load_job
-from stoker.spec.parallel import machine_cpus
-from stoker.spec.saved_model import WEIGHTS
+from stoker.job.concurrency import machine_cpus
+from stoker.job.job import Job
+from stoker.job.saved_model import WEIGHTS
+from stoker.jobfile.loading import dump_job, load_job
 from stoker.storage import open_storage
 from stoker.training.assembly import Assembly, Prepared, assemble, prepare
 from stoker.training.attempt import Saved, Saving, Stopped, attempt

@@ -13,10 +13,11 @@ from stoker.datasets.batches import Batches
 from stoker.datasets.loading import LoadedDataset, load_dataset
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
-from stoker.spec.architecture import Architecture, ArchitectureChoice, Custom
-from stoker.spec.job import Job
-from stoker.spec.task import TASKS, Direction, TaskName
-from stoker.spec.training import Training
+from stoker.job.architecture.choice import Architecture, ArchitectureChoice
+from stoker.job.architecture.custom import Custom
+from stoker.job.job import Job
+from stoker.job.task import TASKS, Direction, TaskName
+from stoker.job.training import Training
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Task

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from stoker.spec.section import is_time, span_epochs, span_steps, time_seconds
+from stoker.job.section import is_time, span_epochs, span_steps, time_seconds
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.loop import EpochEnd, Event, StepEnd, TrainingEnd, TrainingState, train
 from stoker.training.parallel import Workers

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import torch
 
-from stoker.spec.parallel import machine_cpus
-from stoker.spec.section import time_seconds
+from stoker.job.concurrency import machine_cpus
+from stoker.job.section import time_seconds
 from stoker.training.assembly import Assembly, Prepared, assemble
 from stoker.training.parallel import Workers, arithmetic, supports_bf16
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from stoker.datasets.batches import in_order
 from stoker.datasets.encoders import Encoders
-from stoker.datasets.noise import Noise
 from stoker.datasets.samples import Samples
+from stoker.randomness import Noise
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Outcome, Task
 from stoker.training.assembly import Assembly

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 
 from stoker.datasets.batches import Batches, Step
 from stoker.errors import Cause, TrainingFailed
-from stoker.spec.section import time_seconds
-from stoker.spec.task import TASKS, Direction
+from stoker.job.section import time_seconds
+from stoker.job.task import TASKS, Direction
 from stoker.training.assembly import Assembly
 from stoker.training.evaluation import evaluate, with_loss
 from stoker.training.gradients import Sums, accumulate, mean

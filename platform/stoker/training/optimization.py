@@ -9,29 +9,29 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer
 
-from stoker.spec import training as spec
-from stoker.spec.section import span_steps
-from stoker.spec.task import Direction
+from stoker.job import training as rules
+from stoker.job.section import span_steps
+from stoker.job.task import Direction
 
 MUON_OTHERS = 0.1
 """AdamW's learning rate beside Muon, as a share of Muon's."""
 
 
-def build_optimizers(settings: spec.Optimizer, groups: dict[str, nn.Module]) -> dict[str, tuple[Optimizer, ...]]:
+def build_optimizers(settings: rules.Optimizer, groups: dict[str, nn.Module]) -> dict[str, tuple[Optimizer, ...]]:
     """Build the optimizers of each named group: one, or two with Muon."""
     return {name: _optimizers(settings, module) for name, module in groups.items()}
 
 
-def _optimizers(settings: spec.Optimizer, module: nn.Module) -> tuple[Optimizer, ...]:
+def _optimizers(settings: rules.Optimizer, module: nn.Module) -> tuple[Optimizer, ...]:
     match settings:
-        case spec.Sgd(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay):
+        case rules.Sgd(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay):
             groups = _decayed(module.parameters(), decay)
             return (SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True),)
-        case spec.Adam(lr=lr, betas=betas, weight_decay=decay):
+        case rules.Adam(lr=lr, betas=betas, weight_decay=decay):
             return (Adam(_decayed(module.parameters(), decay), lr=lr, betas=betas, fused=True),)
-        case spec.AdamW(lr=lr, betas=betas, weight_decay=decay):
+        case rules.AdamW(lr=lr, betas=betas, weight_decay=decay):
             return (AdamW(_decayed(module.parameters(), decay), lr=lr, betas=betas, fused=True),)
-        case spec.Muon(lr=lr, momentum=momentum, weight_decay=decay):
+        case rules.Muon(lr=lr, momentum=momentum, weight_decay=decay):
             matrices, others = _hidden_matrices(module)
             rest = AdamW(_decayed(others, decay), lr=lr * MUON_OTHERS, fused=True)
             if not matrices:
@@ -77,7 +77,7 @@ class Schedule:
 
     def __init__(
         self,
-        settings: spec.Schedule,
+        settings: rules.Schedule,
         optimizers: Sequence[Optimizer],
         steps: int,
         steps_per_epoch: int,
@@ -105,7 +105,7 @@ class Schedule:
 
     def epoch(self, metric: float) -> None:
         """Tell the metric that `plateau` watches; it counts from the next step on."""
-        if not isinstance(self._settings, spec.Plateau):
+        if not isinstance(self._settings, rules.Plateau):
             return
         state, value = self._plateau, metric * self._sign
         if value < state.best - 1e-4 * abs(state.best) or math.isinf(state.best):
@@ -126,17 +126,17 @@ class Schedule:
     def _factor(self, step: int) -> float:
         """Return the share of the top rate for the step after so many."""
         settings, warmup = self._settings, self._warmup
-        if isinstance(settings, spec.OneCycle):
+        if isinstance(settings, rules.OneCycle):
             return _one_cycle(step, warmup, self._steps)
         if step < warmup:
             return (step + 1) / (warmup + 1)
         done = min((step - warmup) / max(self._steps - warmup, 1), 1.0)
         match settings:
-            case spec.Cosine(floor=floor):
+            case rules.Cosine(floor=floor):
                 return floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2
-            case spec.Linear(floor=floor):
+            case rules.Linear(floor=floor):
                 return 1 - (1 - floor) * done
-            case spec.Step(every=every, factor=factor):
+            case rules.Step(every=every, factor=factor):
                 distance = max(span_steps(every, self._steps, self._steps_per_epoch), 1)
                 return float(factor ** ((step - warmup) // distance))
         return 1.0

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from stoker.errors import JobError, Problem
-from stoker.spec.saved_model import WEIGHTS
+from stoker.job.saved_model import WEIGHTS
 from stoker.tasks.objective import Objective
 
 

@@ -7,7 +7,7 @@ import pytest
 from stoker.datasets.loading import read_source
 from stoker.datasets.samples import Pictures
 from stoker.errors import JobError
-from stoker.spec.dataset import Dataset
+from stoker.job.dataset import Dataset
 
 
 def idx(values: np.ndarray) -> bytes:

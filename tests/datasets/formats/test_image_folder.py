@@ -8,7 +8,7 @@ from stoker.datasets.formats.image_folder import decode
 from stoker.datasets.loading import read_source
 from stoker.datasets.samples import Pictures
 from stoker.errors import JobError
-from stoker.spec.dataset import Dataset
+from stoker.job.dataset import Dataset
 
 
 def draw(path: Path, colour: object = 100, mode: str = "L", size: tuple[int, int] = (4, 4)) -> Path:

@@ -8,8 +8,8 @@ import pytest
 from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.samples import Table
 from stoker.errors import JobError
-from stoker.spec.dataset import Dataset
-from stoker.spec.task import TASKS
+from stoker.job.dataset import Dataset
+from stoker.job.task import TASKS
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -22,10 +22,10 @@ from stoker.execution.resolved import write_resolved
 from stoker.execution.results import leave_model
 from stoker.execution.sweeps.driver import Room, SweepDriver
 from stoker.execution.sweeps.pages import TrialPages
+from stoker.job.concurrency import trials_at_once
+from stoker.job.job import Job
+from stoker.jobfile.loading import dump_job, load_job
 from stoker.settings import Settings, embedded_uri
-from stoker.spec.job import Job
-from stoker.spec.loading import dump_job, load_job
-from stoker.spec.parallel import trials_at_once
 from stoker.tracking.journal import Journal, read_journal
 from stoker.tracking.mlflow import TrackedRun
 from stoker.tracking.record import RunFolder

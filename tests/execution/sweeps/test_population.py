@@ -13,9 +13,9 @@ from stoker.execution.driver import TERMINATED
 from stoker.execution.sweeps.exchange import EPOCH, Exchange, Meetings, seeded
 from stoker.execution.sweeps.population import Population
 from stoker.execution.sweeps.schedule import build_exchange
-from stoker.spec.loading import load_job, parse_job
-from stoker.spec.space_reading import read_space
-from stoker.spec.sweep import Pb2
+from stoker.job.sweep import Pb2
+from stoker.jobfile.loading import load_job, parse_job
+from stoker.jobfile.space.reading import read_space
 from stoker.tracking.journal import read_journal
 from stoker.tracking.run import State
 from stoker.tracking.trials import entries, read_facts, read_trials

@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from stoker.execution.driver import TERMINATED
-from stoker.spec.loading import load_job, parse_job
+from stoker.jobfile.loading import load_job, parse_job
 from stoker.tracking.run import State
 from stoker.tracking.trials import entries, read_facts, write_facts
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from stoker.datasets.inspection import csv_delimiter
 from stoker.datasets.samples import Table
-from stoker.spec.dataset import Dataset
+from stoker.job.dataset import Dataset
 
 
 def read(path: Path, dataset: Dataset) -> Table:

@@ -8,7 +8,7 @@ import numpy as np
 
 from stoker.datasets.formats.image_folder import resize
 from stoker.datasets.samples import Pictures
-from stoker.spec.dataset import Dataset
+from stoker.job.dataset import Dataset
 
 UINT8 = 0x08
 PREFIXES = {"train": "train", "t10k": "test", "test": "test", "val": "val"}

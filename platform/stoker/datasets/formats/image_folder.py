@@ -11,7 +11,7 @@ from PIL import UnidentifiedImageError
 from stoker.datasets.folders import part_folders, picture_files, visible_folders
 from stoker.datasets.samples import Pictures
 from stoker.errors import JobError, Problem
-from stoker.spec.dataset import Dataset
+from stoker.job.dataset import Dataset
 
 GREY = frozenset({"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 """Pillow's modes without colour."""

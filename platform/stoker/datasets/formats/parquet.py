@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow
 
 from stoker.datasets.samples import Table
-from stoker.spec.dataset import Dataset
+from stoker.job.dataset import Dataset
 
 
 def read(path: Path, dataset: Dataset) -> Table:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from stoker.datasets.samples import Pictures, Raw, Table
 from stoker.errors import ClusterError
-from stoker.spec.dataset import BUILTIN
+from stoker.job.dataset import BUILTIN
 
 IRIS = ["sepal_length_cm", "sepal_width_cm", "petal_length_cm", "petal_width_cm"]
 WINE = [
@@ -28,7 +28,7 @@ CELL = [
 
 
 def read_builtin(name: str) -> Raw:
-    """Read a dataset of `spec.dataset.BUILTIN`.
+    """Read a dataset of `job.dataset.BUILTIN`.
 
     Raises:
         ClusterError: scikit-learn, which ships the data, is not installed.

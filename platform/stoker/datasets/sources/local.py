@@ -9,7 +9,7 @@ from typing import TypeVar
 from stoker.datasets.formats import csv, idx, image_folder, parquet
 from stoker.datasets.samples import Raw
 from stoker.errors import JobError, Problem
-from stoker.spec.dataset import Dataset
+from stoker.job.dataset import Dataset
 
 Content = TypeVar("Content")
 

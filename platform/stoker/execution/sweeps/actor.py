@@ -28,8 +28,8 @@ from stoker.execution.resolved import shrink_resolved
 from stoker.execution.retry import Action, Failure, decide
 from stoker.execution.sweeps.copies import copies_of, leave_copy
 from stoker.execution.sweeps.word import is_asked
+from stoker.jobfile.loading import parse_job
 from stoker.secret_files import load_secret_files
-from stoker.spec.loading import parse_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader
 from stoker.tracking.trials import Report

@@ -20,8 +20,8 @@ from stoker.errors import StokerError
 from stoker.execution.durable import JOURNAL, RESOLVED, Durable, storage_of
 from stoker.execution.mirror import News, fetch_results, pack, results_of, take_news, write_files
 from stoker.execution.recording import PATIENCE_S, RETRY_S
-from stoker.spec.job import Job
-from stoker.spec.loading import dump_job, parse_job
+from stoker.job.job import Job
+from stoker.jobfile.loading import dump_job, parse_job
 from stoker.storage import Storage
 from stoker.tracking.journal import Journal, read_entries
 from stoker.tracking.record import RunFolder

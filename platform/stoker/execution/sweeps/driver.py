@@ -17,14 +17,14 @@ from stoker.execution.resolved import write_resolved
 from stoker.execution.sweeps.afar import Afar
 from stoker.execution.sweeps.pages import TrialPages
 from stoker.execution.sweeps.preparation import PreparedSweep, prepare_sweep
+from stoker.job.concurrency import gpu_room
+from stoker.job.job import Job
+from stoker.job.section import time_seconds
+from stoker.job.sweep import Pb2, Pbt
+from stoker.jobfile.loading import load_job, parse_job
+from stoker.jobfile.space.reading import read_space
 from stoker.search.search import Search
 from stoker.settings import load_settings
-from stoker.spec.job import Job
-from stoker.spec.loading import load_job, parse_job
-from stoker.spec.parallel import gpu_room
-from stoker.spec.section import time_seconds
-from stoker.spec.space_reading import read_space
-from stoker.spec.sweep import Pb2, Pbt
 from stoker.tracking.journal import Journal
 from stoker.tracking.run import WAITING, Progress, State
 from stoker.tracking.trials import SweepFacts, Trial, read_facts, write_facts

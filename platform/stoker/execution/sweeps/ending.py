@@ -12,10 +12,10 @@ from stoker.execution.sweeps.notes import sweep_note
 from stoker.execution.sweeps.pages import TrialPages
 from stoker.execution.sweeps.sharing import SharedDataset, from_shared
 from stoker.execution.sweeps.view import share_view
+from stoker.job.goals import Aim
+from stoker.job.job import Job
+from stoker.jobfile.loading import load_job
 from stoker.search.search import Search
-from stoker.spec.goals import Aim
-from stoker.spec.job import Job
-from stoker.spec.loading import load_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.trials import SweepFacts, Trial, write_facts
 

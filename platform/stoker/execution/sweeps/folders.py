@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from stoker.errors import CAUSES, Cause
-from stoker.spec.job import Job
-from stoker.spec.loading import dump_job
-from stoker.spec.point import point_job
+from stoker.job.job import Job
+from stoker.jobfile.loading import dump_job
+from stoker.jobfile.space.point import point_job
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunStatus, State
 from stoker.tracking.trials import Ledger, Trial, trial_id

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stoker.execution.sweeps.notes import trial_note, values_text
-from stoker.spec.loading import load_job
+from stoker.jobfile.loading import load_job
 from stoker.tracking.journal import Backlog, Point
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stoker.spec.dimension import Dimension, Options, Range
-from stoker.spec.space import Picks, Space
+from stoker.jobfile.space.dimension import Dimension, Options, Range
+from stoker.jobfile.space.space import Picks, Space
 
 Place = dict[str, Any]
 """A point as Tune sees it, by name of each dimension: a number, or the index of an option."""

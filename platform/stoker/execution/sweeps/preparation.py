@@ -53,9 +53,9 @@ def _prepare(job_text: str, code: str, together: int) -> tuple[PreparedSweep, An
     import ray
 
     from stoker.execution.sweeps.sharing import to_shared
-    from stoker.spec.goals import best_metric
-    from stoker.spec.loading import dump_job, parse_job
-    from stoker.spec.parallel import machine_cpus
+    from stoker.job.concurrency import machine_cpus
+    from stoker.job.goals import best_metric
+    from stoker.jobfile.loading import dump_job, parse_job
     from stoker.training.assembly import Prepared, prepare
     from stoker.training.choices import choose
     from stoker.training.parallel import Workers, choose_device, prepare_process

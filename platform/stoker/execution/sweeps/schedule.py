@@ -17,10 +17,10 @@ from ray.tune.schedulers import (
 
 from stoker.execution.sweeps.exchange import EPOCH, waiting_in_vain
 from stoker.execution.sweeps.population import Population
-from stoker.spec.job import Job
-from stoker.spec.section import span_epochs
-from stoker.spec.space import Picks
-from stoker.spec.sweep import Asha, Hyperband, MedianStopping, Pb2, Pbt
+from stoker.job.job import Job
+from stoker.job.section import span_epochs
+from stoker.job.sweep import Asha, Hyperband, MedianStopping, Pb2, Pbt
+from stoker.jobfile.space.space import Picks
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController

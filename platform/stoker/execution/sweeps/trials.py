@@ -18,11 +18,11 @@ from stoker.execution.sweeps.actor import Told
 from stoker.execution.sweeps.afar import RECORD, Afar
 from stoker.execution.sweeps.copies import COPIES, copies_of
 from stoker.execution.sweeps.folders import make_trial, status_of
+from stoker.job.goals import aims
+from stoker.job.job import Job
+from stoker.jobfile.loading import dump_job
+from stoker.jobfile.space.point import point_job
 from stoker.search.search import Search
-from stoker.spec.goals import aims
-from stoker.spec.job import Job
-from stoker.spec.loading import dump_job
-from stoker.spec.point import point_job
 from stoker.storage import remove
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunStatus, State

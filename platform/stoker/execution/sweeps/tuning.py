@@ -21,10 +21,10 @@ from stoker.execution.sweeps.population import Population
 from stoker.execution.sweeps.schedule import Telling, build_exchange, build_scheduler
 from stoker.execution.sweeps.trials import Trials
 from stoker.execution.sweeps.word import Word
-from stoker.spec.job import Job
-from stoker.spec.section import span_epochs
-from stoker.spec.space_reading import read_space
-from stoker.spec.sweep import Hyperband, Pb2, Pbt, RandomSearch, SobolSearch
+from stoker.job.job import Job
+from stoker.job.section import span_epochs
+from stoker.job.sweep import Hyperband, Pb2, Pbt, RandomSearch, SobolSearch
+from stoker.jobfile.space.reading import read_space
 from stoker.tracking.record import RunFolder
 
 os.environ.update(

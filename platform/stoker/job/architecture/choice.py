@@ -1,0 +1,15 @@
+"""The network families by name; a family's module in `architectures/` has the name of its settings here."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from stoker.job.architecture.cnn import Cnn
+from stoker.job.architecture.custom import Custom
+from stoker.job.architecture.mlp import Mlp
+from stoker.job.architecture.perceptron import Perceptron
+from stoker.job.section import Section, Shorthand
+
+Architecture = Annotated[Perceptron | Mlp | Cnn | Custom, Field(discriminator="family")]
+ArchitectureChoice = Annotated[Architecture, Shorthand("family")]
+FAMILIES: dict[str, type[Section]] = {"perceptron": Perceptron, "mlp": Mlp, "cnn": Cnn, "custom": Custom}

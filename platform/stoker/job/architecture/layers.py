@@ -1,0 +1,9 @@
+"""Types that the settings of several network families share."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Activation = Literal["relu", "gelu", "silu", "tanh", "sigmoid"]
+Width = Annotated[int, Field(ge=1, le=65536)]
+Widths = Annotated[tuple[Width, ...], Field(strict=False, min_length=1)]

@@ -1,0 +1,130 @@
+"""Where samples come from, how they are read, and how they are split."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, Tag, model_validator
+
+from stoker.job.section import SECTION_OR_NONE, Section, Shorthand
+from stoker.job.task import Kind
+
+Format = Literal["csv", "parquet", "idx", "image-folder"]
+FORMATS: dict[str, Kind] = {"csv": "table", "parquet": "table", "idx": "image", "image-folder": "image"}
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """A dataset that comes with the installation."""
+
+    kind: Kind
+    label: str
+    tasks: tuple[str, ...]
+    summary: str
+
+
+BUILTIN: dict[str, Builtin] = {
+    "xor": Builtin("table", "y", ("tabular-classification",), "the four corners that no plane separates"),
+    "iris": Builtin("table", "species", ("tabular-classification",), "150 flowers, 4 measures, 3 species"),
+    "wine": Builtin("table", "cultivar", ("tabular-classification",), "178 wines, 13 measures, 3 cultivars"),
+    "breast-cancer": Builtin("table", "diagnosis", ("tabular-classification",), "569 biopsies, 30 measures, 2 classes"),
+    "diabetes": Builtin("table", "progression", ("tabular-regression",), "442 patients, 10 measures, a number"),
+    "digits": Builtin("image", "digit", ("image-classification",), "1,797 handwritten digits of 8x8 pixels"),
+}
+
+
+class Columns(Section):
+    """Which column plays which part; what is absent is inferred and shown by `plan`."""
+
+    label: str | None = None
+    """The column to predict. A built-in dataset knows its own."""
+
+    features: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """The columns to predict from; default: all that are left."""
+
+    drop: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Columns to leave out."""
+
+    weight: str | None = None
+    """A column with the weight of each row in the loss; in the other metrics all rows count the same."""
+
+    group: str | None = None
+    """A column whose equal values stay in one part of the split."""
+
+    types: dict[str, Literal["number", "category"]] = Field({})
+    """The type of a column where the inferred one is wrong: number or category."""
+
+
+def _pair(value: object) -> object:
+    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Pixels = Annotated[int, Field(ge=1, le=4096)]
+Augmentation = Literal["flip", "crop", "rotate", "jitter"]
+
+
+class Image(Section):
+    """What happens to pictures before the network sees them."""
+
+    size: (
+        Annotated[
+            tuple[Pixels, Pixels], Field(strict=False), BeforeValidator(_pair, json_schema_input_type=int | list[int])
+        ]
+        | None
+    ) = None
+    """Height and width in pixels, one number for both; default: as they are, if all agree."""
+
+    augment: Annotated[tuple[Augmentation, ...], Field(strict=False)] = ()
+    """Random changes while training, drawn anew for each sample: flip (left-right), crop (shift by up to an eighth),
+    rotate (up to 15 degrees), jitter (brightness and contrast)."""
+
+
+class Split(Section):
+    """Shares of the samples; they may add up to less than 1."""
+
+    train: float = Field(0.8, gt=0, le=1)
+    """Share to learn from."""
+
+    val: float = Field(0.1, ge=0, lt=1)
+    """Share to choose the best weights by."""
+
+    test: float = Field(0.1, ge=0, lt=1)
+    """Share to report on, used once."""
+
+    stratify: bool = True
+    """Keep the shares of the classes equal in all parts; without effect on a regression."""
+
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Seed of the split alone, so that `training.seed` may vary on the same parts."""
+
+    @model_validator(mode="after")
+    def _at_most_everything(self) -> "Split":
+        if self.train + self.val + self.test > 1 + 1e-9:
+            raise ValueError(f"the shares add up to {self.train + self.val + self.test:g}, more than 1")
+        return self
+
+
+SplitChoice = Annotated[Annotated[Split, Tag("section")] | Annotated[Literal["none"], Tag("none")], SECTION_OR_NONE]
+
+
+class Dataset(Section):
+    """The samples to learn from."""
+
+    source: str = Field(min_length=1)
+    """A built-in name (see `stoker list datasets`) or a path to a file or folder; `${NAME}` stands for an
+    environment variable."""
+
+    format: Format | None = None
+    """How to read it; default: from the file's name."""
+
+    columns: Columns = Field({}, validate_default=True)
+    """The parts that the columns of a table play."""
+
+    image: Image = Field({}, validate_default=True)
+    """How pictures are prepared."""
+
+    split: SplitChoice = Field({}, validate_default=True)
+    """Shares for training, validation and test; `none` trains on everything."""
+
+
+DatasetChoice = Annotated[Dataset, Shorthand("source")]

@@ -1,0 +1,178 @@
+"""The one shape all settings share: frozen, closed, and documented under each field."""
+
+import math
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic_core import core_schema
+
+
+class Section(BaseModel):
+    """A mapping of the job file. Unknown keys are errors; a string is never taken for a number.
+
+    The text under each field is its documentation; `jobfile/documentation` reads it from the source when asked, since
+    reading it at import takes longer than checking a job. For the same reason validators are built on first use.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+
+
+@dataclass(frozen=True)
+class Shorthand:
+    """Lets a bare string stand for `{key: string}`: `adamw` is `{type: adamw}`."""
+
+    key: str
+
+    def expand(self, value: Any) -> Any:
+        """Write a bare string out."""
+        return {self.key: value} if isinstance(value, str) else value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self.expand, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> Any:
+        written_out = handler(schema)
+        tags = list(written_out.get("discriminator", {}).get("mapping", {}))
+        return {"anyOf": [{"type": "string", "enum": tags} if tags else {"type": "string"}, written_out]}
+
+
+def _section_or_none(value: Any) -> str:
+    return "none" if isinstance(value, str) else "section"
+
+
+SECTION_OR_NONE = Discriminator(_section_or_none)
+"""Picks the member of a union of a section, tagged `section`, and the word none, tagged `none`."""
+
+
+UNITS = {"%": "%", "step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epochs"}
+SIZES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+SIZE = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(SIZES)})")
+SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def parse_span(value: Any) -> Any:
+    """Check a stretch of training: `5%`, `500 steps`, `2 epochs`, or a bare number of epochs.
+
+    Raises:
+        ValueError: the text is none of these.
+
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = _span(value, "epochs")
+    if isinstance(value, str):
+        number, unit = _number_and_unit(value)
+        if number is not None and unit in UNITS and 0 <= number < math.inf:
+            return _span(number, UNITS[unit])
+    raise ValueError("is not a stretch of training (examples: 5%, 500 steps, 2 epochs)")
+
+
+def parse_time(value: Any) -> Any:
+    """Check a length of time such as `10 min`; the units are s, min, h and d.
+
+    Raises:
+        ValueError: the text is not a length of time.
+
+    """
+    if isinstance(value, str):
+        number, unit = _number_and_unit(value)
+        if number is not None and unit in SECONDS and 0 < number < math.inf:
+            return f"{_plain(number)} {unit}"
+    raise ValueError("is not a length of time (examples: 90 s, 10 min, 2 h)")
+
+
+def parse_interval(value: Any) -> Any:
+    """Check a distance between two events: a stretch of training or a length of time, more than nothing.
+
+    Raises:
+        ValueError: it is neither.
+
+    """
+    for parse in (parse_span, parse_time):
+        with suppress(ValueError):
+            text = parse(value)
+            number, _ = _number_and_unit(text)
+            if number:
+                return text
+    raise ValueError("is not a stretch of training or time above 0 (examples: 1 epoch, 500 steps, 5%, 10 min)")
+
+
+def is_time(interval: str) -> bool:
+    """Tell whether a checked interval is a length of time; else it is a stretch of training."""
+    return _number_and_unit(interval)[1] in SECONDS
+
+
+def span_epochs(span: str) -> int | None:
+    """Return the epochs of a checked stretch that ends with an epoch, None for every other."""
+    number, unit = _number_and_unit(span)
+    assert number is not None
+    return int(number) if UNITS[unit] == "epochs" and number.is_integer() else None
+
+
+def span_steps(span: str, total_steps: int, steps_per_epoch: int) -> int:
+    """Turn a checked stretch into optimizer steps."""
+    number, unit = _number_and_unit(span)
+    assert number is not None
+    scale = {"%": total_steps / 100, "steps": 1, "epochs": steps_per_epoch}[UNITS[unit]]
+    return round(number * scale)
+
+
+def time_seconds(time: str) -> float:
+    """Turn a checked length of time into seconds."""
+    number, unit = _number_and_unit(time)
+    assert number is not None
+    return number * SECONDS[unit]
+
+
+def parse_size(value: object) -> str:
+    """Read an amount of memory.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    if isinstance(value, str) and (found := SIZE.fullmatch(value.strip())) and float(found[1]) > 0:
+        return f"{_plain(float(found[1]))}{found[2]}"
+    raise ValueError("is not an amount of memory (examples: 512MiB, 16GiB)")
+
+
+def size_bytes(size: str) -> int:
+    """Turn a checked amount of memory into bytes."""
+    found = SIZE.fullmatch(size)
+    assert found is not None
+    return round(float(found[1]) * SIZES[found[2]])
+
+
+def _span(number: float, unit: str) -> str:
+    if unit == "%":
+        return f"{_plain(number)}%"
+    return f"{_plain(number)} {unit.removesuffix('s') if number == 1 else unit}"
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if float(number).is_integer() else repr(number)
+
+
+def _number_and_unit(text: str) -> tuple[float | None, str]:
+    stripped = text.strip()
+    digits = stripped.rstrip("abcdefghijklmnopqrstuvwxyz% ")
+    try:
+        return float(digits), stripped[len(digits) :].strip()
+    except ValueError:
+        return None, ""
+
+
+Size = Annotated[str, BeforeValidator(parse_size), WithJsonSchema({"type": "string"})]
+Span = Annotated[str, BeforeValidator(parse_span), WithJsonSchema({"type": ["string", "number"]})]
+Time = Annotated[str, BeforeValidator(parse_time), WithJsonSchema({"type": "string"})]
+Interval = Annotated[str, BeforeValidator(parse_interval), WithJsonSchema({"type": ["string", "number"]})]

@@ -1,0 +1,35 @@
+"""Where the record of a run goes."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, Tag
+
+from stoker.job.section import SECTION_OR_NONE, Section
+
+
+def _check_model_name(name: str) -> str:
+    if "/" in name or ":" in name:
+        raise ValueError(f"'{name}' may hold neither '/' nor ':'")
+    return name
+
+
+ModelName = Annotated[
+    str,
+    Field(min_length=1, max_length=250, json_schema_extra={"pattern": "^[^/:]+$"}),
+    AfterValidator(_check_model_name),
+]
+
+
+class Tracking(Section):
+    """The MLflow experiment and the registry."""
+
+    experiment: str | None = Field(None, min_length=1, max_length=250)
+    """The MLflow experiment; default: the job's name."""
+
+    register_as: ModelName | None = Field(None, alias="register")
+    """Register the model under this name as a new version; default: not registered."""
+
+
+TrackingChoice = Annotated[
+    Annotated[Tracking, Tag("section")] | Annotated[Literal["none"], Tag("none")], SECTION_OR_NONE
+]

@@ -1,0 +1,168 @@
+"""What must fit together in a job, as far as it can be told without the data."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from stoker.errors import Problem
+from stoker.job.architecture.choice import Architecture
+from stoker.job.architecture.cnn import Cnn
+from stoker.job.architecture.custom import Custom
+from stoker.job.dataset import BUILTIN, FORMATS, Columns, Dataset, Image
+from stoker.job.environment import Environment
+from stoker.job.job import Job
+from stoker.job.resources import Resources
+from stoker.job.section import Section
+from stoker.job.task import TASKS, TaskName
+from stoker.job.training import Plateau, Sgd, Training
+from stoker.jobfile.suggestion import did_you_mean
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The nouns of a job that could be read; a check is made if all that it needs is there."""
+
+    task: TaskName | None = None
+    architecture: Architecture | None = None
+    dataset: Dataset | None = None
+    training: Training | None = None
+    resources: Resources | None = None
+    environment: Environment | None = None
+
+
+def parts_of(job: Job) -> Parts:
+    """Return the nouns of a whole job."""
+    return Parts(job.task, job.architecture, job.dataset, job.training, job.resources, job.environment)
+
+
+def check(parts: Parts) -> list[Problem]:
+    """Return every mistake."""
+    found: list[Iterable[Problem]] = []
+    if parts.architecture:
+        found.append(architecture_problems(parts.architecture))
+    if parts.architecture and parts.task:
+        found.append(family_problems(parts.architecture, parts.task))
+    if parts.dataset:
+        found.append(column_problems(parts.dataset.columns))
+    if parts.dataset and parts.task:
+        found.append(data_problems(parts.dataset, parts.task))
+    if parts.training:
+        found.append(training_problems(parts.training))
+    if parts.training and parts.resources:
+        found.append(worker_problems(parts.training, parts.resources))
+    if parts.training and parts.task:
+        found.append(metric_problems(parts.training, parts.task, parts))
+    return [problem for each in found for problem in each]
+
+
+def architecture_problems(architecture: Architecture) -> Iterator[Problem]:
+    """Check the network's settings against each other."""
+    if isinstance(architecture, Cnn) and architecture.kernel % 2 == 0:
+        cure = f"use {architecture.kernel - 1} or {architecture.kernel + 1}"
+        yield Problem("architecture.kernel", f"{architecture.kernel} is even; a kernel has a middle: {cure}")
+
+
+def family_problems(architecture: Architecture, task: TaskName) -> Iterator[Problem]:
+    """Check that the task knows the network family."""
+    allowed = TASKS[task].families
+    if architecture.family not in allowed:
+        message = f"{architecture.family} does not fit {task}; use {' or '.join(allowed)}"
+        yield Problem("architecture.family", message)
+
+
+def column_problems(columns: Columns) -> Iterator[Problem]:
+    """Check that no column plays two parts."""
+    for key in ("label", "weight", "group"):
+        name = getattr(columns, key)
+        if name is not None and name in columns.drop:
+            yield Problem("dataset.columns.drop", f"'{name}' is the {key} column; it cannot be left out")
+    features = columns.features or ()
+    if columns.label is not None and columns.label in features:
+        yield Problem("dataset.columns.features", f"'{columns.label}' is the label; it cannot be learnt from")
+    for name in sorted(set(features) & set(columns.drop)):
+        yield Problem("dataset.columns.drop", f"'{name}' is also one of the features; say only one of them")
+
+
+def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
+    """Check source, format and preparation against the task."""
+    if dataset.split == "none" and dataset.columns.group:
+        yield Problem("dataset.columns.group", "does nothing with split: none; leave it out")
+    row = TASKS[task]
+    builtin = BUILTIN.get(dataset.source)
+    if builtin and task not in builtin.tasks:
+        message = f"'{dataset.source}' does not fit {task}; it is for {' or '.join(builtin.tasks)}"
+        yield Problem("dataset.source", message)
+    elif builtin and dataset.format:
+        yield Problem("dataset.format", f"does nothing for '{dataset.source}', which is built in; leave it out")
+    elif dataset.format and FORMATS[dataset.format] != row.kind:
+        fitting = " or ".join(name for name, kind in FORMATS.items() if kind == row.kind)
+        yield Problem("dataset.format", f"{dataset.format} does not fit {task}; use {fitting}")
+    if row.kind == "image":
+        yield from _without_effect("dataset.columns", dataset.columns, Columns(), f"{task}, which has no columns")
+    else:
+        yield from _without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no pictures")
+
+
+def _without_effect(path: str, section: Section, default: Section, what: str) -> Iterator[Problem]:
+    for name in type(section).model_fields:
+        if getattr(section, name) != getattr(default, name):
+            yield Problem(f"{path}.{name}", f"does nothing for {what}; leave it out")
+
+
+def training_problems(training: Training) -> Iterator[Problem]:
+    """Check the settings of training against each other."""
+    batch, micro = training.batch_size, training.micro_batch
+    if batch is not None and micro is not None and micro > batch:
+        message = f"{micro} is more than training.batch_size ({batch}); use {batch} or less"
+        yield Problem("training.micro_batch", message)
+    optimizer = training.optimizer
+    if isinstance(optimizer, Sgd) and optimizer.nesterov and optimizer.momentum == 0:
+        yield Problem("training.optimizer.nesterov", "needs a momentum above 0 (example: momentum: 0.9)")
+
+
+def worker_problems(training: Training, resources: Resources) -> Iterator[Problem]:
+    """Check that every worker has something to do in each step."""
+    batch, workers = training.batch_size, resources.workers
+    if batch is not None and batch < workers:
+        cure = f"use {workers} or more, or at most {batch} worker{'s' if batch > 1 else ''}"
+        yield Problem("training.batch_size", f"{batch} is less than resources.workers ({workers}); {cure}")
+    if workers > 1 and resources.gpus and resources.gpus < 1:
+        cure = "use 1, or workers: 1"
+        yield Problem("resources.gpus", f"{resources.gpus:g}: workers of one run cannot share a GPU; {cure}")
+
+
+def metric_problems(training: Training, task: TaskName, parts: Parts) -> Iterator[Problem]:
+    """Check that the named metrics exist, and that there are samples to measure them on."""
+    split = parts.dataset.split if parts.dataset else None
+    held_out = split is None or (split != "none" and split.val > 0)
+    free = isinstance(parts.architecture, Custom)
+    best = training.checkpoint.best
+    stopping = training.early_stopping
+    if best is not None:
+        yield from metric_name_problems("training.checkpoint.best", best, task, held_out, free)
+    if stopping and stopping.metric is not None:
+        yield from metric_name_problems("training.early_stopping.metric", stopping.metric, task, held_out, free)
+    if held_out or best is not None:
+        return
+    cure = "; give dataset.split.val a share, or set training.checkpoint.best to a metric such as loss/train"
+    if stopping and stopping.metric is None:
+        yield Problem("training.early_stopping", f"has nothing to watch: there is no validation part{cure}")
+    if isinstance(training.schedule, Plateau):
+        yield Problem("training.schedule", f"plateau has nothing to watch: there is no validation part{cure}")
+
+
+def metric_name_problems(path: str, metric: str, task: TaskName, held_out: bool, free: bool) -> Iterator[Problem]:
+    """Check one metric; where the choice is free, a class of the user's may measure more than its task."""
+    quantities = TASKS[task].metrics
+    quantity, _, part = metric.partition("/")
+    known = [f"{name}/{part}" for name in quantities for part in ("val", "train")]
+    if metric in known or (free and quantity and part in ("val", "train")):
+        if part == "val" and not held_out:
+            cure = f"use {quantity}/train, or give dataset.split.val a share"
+            yield Problem(path, f"'{metric}' cannot be measured: there is no validation part; {cure}")
+    elif part == "test" and quantity in quantities:
+        yield Problem(path, f"the test part is used once, at the end; use {quantity}/val")
+    elif not part and quantity in quantities:
+        yield Problem(path, f"'{metric}' names no part; use {quantity}/val or {quantity}/train")
+    else:
+        guess = did_you_mean(metric, known) or f"; known are {', '.join(quantities)}, each with /val or /train"
+        yield Problem(path, f"'{metric}' is not a metric of {task}{guess}")

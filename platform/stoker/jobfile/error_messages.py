@@ -1,0 +1,200 @@
+"""Says in a job author's words what pydantic found; one function for each kind of its errors, none of its own text."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
+
+from stoker.errors import Problem
+from stoker.jobfile.documentation import KEY_EXAMPLES, field_documents
+from stoker.jobfile.language import Place, Shape, keys_of, locate_error, walk
+from stoker.jobfile.suggestion import closest, did_you_mean
+from stoker.jobfile.yaml_reader import Marks
+
+EXAMPLES = {"a number": "3e-4", "a whole number": "10", "text": "my-text", "true or false": "true"}
+SHOWN_CHARACTERS = 40
+
+
+def problems_of(error: ValidationError, marks: Marks) -> list[Problem]:
+    """Translate every error of a job; an unknown key is shown where it stands, whatever its value."""
+    found: dict[str, Problem] = {}
+    for each in error.errors(include_url=False):
+        place = locate_error(each["loc"])
+        if each["type"] == "missing" and isinstance(each["loc"][-1], int):
+            place = locate_error(each["loc"][:-1])
+            message = f"expected {int(each['loc'][-1]) + 1} entries, got {each['loc'][-1]}"
+        else:
+            message = _KINDS.get(each["type"], _unfit)(place, each["input"], each.get("ctx", {}))
+        path = _with_tag(place, each)
+        if each["type"] == "too_short" and any(known.startswith(f"{path}.") for known in found):
+            continue  # only because the entries before it were wrong
+        mark = marks.keys.get(path) if each["type"] == "extra_forbidden" else None
+        found.setdefault(
+            path, Problem(path, message, mark.line, mark.column, mark.file) if mark else Problem(path, message)
+        )
+    return list(found.values())
+
+
+def show(value: Any) -> str:
+    """Write a value of a file as a message shows it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"'{value}'" if len(value) <= SHOWN_CHARACTERS else f"'{value[: SHOWN_CHARACTERS - 3]}...'"
+    if isinstance(value, (int, float)):
+        text = _number(value)
+        return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
+    return "a list" if isinstance(value, (list, tuple)) else "an object"
+
+
+def _number(value: int | float) -> str:
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**SHOWN_CHARACTERS else "a huge number"
+    return f"{value:g}" if value - value == 0 else f".{value}".replace(".-", "-.")
+
+
+def _with_tag(place: Place, error: Any) -> str:
+    wrong_tag = error["type"] == "union_tag_not_found" and isinstance(error["input"], dict)
+    return ".".join((*place.path, place.shape.tag)) if wrong_tag else place.dotted
+
+
+def _unknown_key(place: Place, _value: Any, _context: Any) -> str:
+    key = place.path[-1]
+    whose = f"unknown key for {place.option}" if place.option else "unknown key"
+    section = place.around.section if place.around else None
+    siblings = list(keys_of(section)) if section else []
+    near = closest(key, siblings)
+    if near:
+        return f"{whose}; did you mean '{near}'?"
+    elsewhere: dict[str, list[str]] = {}
+    for path, option in walk():
+        if path.rpartition(".")[2] == key:
+            elsewhere.setdefault(path, []).append(option)
+        elif path == key:
+            return f"{whose}; write '{key.rpartition('.')[2]}' inside of '{key.rpartition('.')[0]}'"
+    if place.dotted in elsewhere:
+        return f"{whose}; '{key}' belongs to {' and '.join(elsewhere[place.dotted])}"
+    if elsewhere:
+        return f"{whose}; did you mean {' or '.join(repr(path) for path in list(elsewhere)[:2])}?"
+    return f"{whose}; the keys here are {', '.join(siblings)}"
+
+
+def _required(place: Place, _value: Any, _context: Any) -> str:
+    key = place.path[-1]
+    section = place.around.section if place.around else None
+    what = field_documents(section).get(key, "") if section else ""
+    first = what.partition(":")[0].partition(";")[0].rstrip(".")
+    example = KEY_EXAMPLES.get(place.dotted) or _example(place.shape)
+    return f"required: {first[:1].lower()}{first[1:]} (example: {key}: {example})"
+
+
+def _example(shape: Shape) -> str:
+    if shape.choices:
+        return shape.choices[0][0]
+    return str(shape.words[-1]) if shape.words else "digits"
+
+
+def _tag_required(place: Place, value: Any, _context: Any) -> str:
+    if not isinstance(value, dict):
+        return _object(place, value, _context)
+    labels = [label for label, _ in place.shape.choices]
+    return f"required: one of {', '.join(labels)} (example: {place.shape.tag}: {labels[0]})"
+
+
+def _tag_unknown(place: Place, value: Any, _context: Any) -> str:
+    return _not_one_of(value.get(place.shape.tag), [label for label, _ in place.shape.choices])
+
+
+def _literal(place: Place, value: Any, _context: Any) -> str:
+    if place.around and place.around.section and keys_of(place.around.section)[place.path[-1]].section:
+        return f"{show(value)} is neither 'none' nor an object{did_you_mean(str(value), ['none'])}"
+    return _not_one_of(value, place.shape.words)
+
+
+def _not_one_of(value: Any, known: Any) -> str:
+    words = [str(word) for word in known]
+    guess = did_you_mean(value, words) if isinstance(value, str) else ""
+    return (
+        f"{show(value)} is not one of {', '.join(words)}{guess}"
+        if len(words) > 1
+        else f"{show(value)} is not known; use {words[0]}"
+    )
+
+
+def _object(place: Place, value: Any, _context: Any) -> str:
+    short = f" or a word such as '{_example(place.shape)}'" if place.shape.short else ""
+    return f"expected an object{short}, got {show(value)}"
+
+
+def _list(_place: Place, value: Any, _context: Any) -> str:
+    return f"expected a list, got {show(value)} (example: [{show(value) if _plain(value) else 'a, b'}])"
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, (int, float, str)) and not isinstance(value, bool)
+
+
+def _kind(words: str) -> Callable[[Place, Any, Any], str]:
+    def message(_place: Place, value: Any, _context: Any) -> str:
+        if isinstance(value, str):
+            return f"{show(value)} is not {words} (example: {EXAMPLES[words]})"
+        return f"expected {words}, got {show(value)}"
+
+    return message
+
+
+def _text(_place: Place, value: Any, _context: Any) -> str:
+    return f"expected text, got {show(value)}" + (
+        "; put it in quotes" if not isinstance(value, (list, dict, type(None))) else ""
+    )
+
+
+def _bound(words: str, key: str) -> Callable[[Place, Any, Any], str]:
+    return lambda _place, value, context: f"{show(value)} {words} {_number(context[key])}"
+
+
+def _length(words: str, key: str, unit: str) -> Callable[[Place, Any, Any], str]:
+    def message(_place: Place, value: Any, context: Any) -> str:
+        number = context[key]
+        many = unit if number == 1 else {"entry": "entries"}.get(unit, f"{unit}s")
+        return f"{words} {number} {many}, got {len(value) if value else 'none'}"
+
+    return message
+
+
+def _own(_place: Place, value: Any, context: Any) -> str:
+    text = str(context["error"])
+    return f"{show(value)} {text}" if text.startswith("is not ") else text
+
+
+def _unfit(_place: Place, value: Any, _context: Any) -> str:
+    return f"{show(value)} does not fit here"
+
+
+_KINDS: dict[str, Callable[[Place, Any, Any], str]] = {
+    "extra_forbidden": _unknown_key,
+    "missing": _required,
+    "union_tag_not_found": _tag_required,
+    "union_tag_invalid": _tag_unknown,
+    "literal_error": _literal,
+    "model_type": _object,
+    "model_attributes_type": _object,
+    "dict_type": _object,
+    "tuple_type": _list,
+    "int_type": _kind("a whole number"),
+    "float_type": _kind("a number"),
+    "bool_type": _kind("true or false"),
+    "string_type": _text,
+    "greater_than": _bound("is too small: more than", "gt"),
+    "greater_than_equal": _bound("is too small: at least", "ge"),
+    "less_than": _bound("is too large: less than", "lt"),
+    "less_than_equal": _bound("is too large: at most", "le"),
+    "finite_number": lambda _place, value, _context: f"{show(value)} is not a finite number (example: 3e-4)",
+    "too_short": _length("expected at least", "min_length", "entry"),
+    "too_long": _length("expected at most", "max_length", "entry"),
+    "string_too_short": _length("expected at least", "min_length", "character"),
+    "string_too_long": _length("expected at most", "max_length", "character"),
+    "value_error": _own,
+}

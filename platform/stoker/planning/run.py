@@ -1,0 +1,220 @@
+"""What a job will do, worked out before anything starts: on torch's meta device, with the real data's shapes."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from stoker.architectures.custom import user_failure
+from stoker.architectures.network import build_network, example_inputs, parameter_count
+from stoker.errors import JobError, Problem
+from stoker.job.architecture.custom import Custom
+from stoker.job.concurrency import machine_cpus
+from stoker.job.job import Job
+from stoker.job.resources import Resources
+from stoker.job.signature import Signature
+from stoker.job.training import Muon, Sgd
+from stoker.planning.sweep import SweepPlan, plan_sweep, room_problems
+from stoker.tasks.objective import Objective
+from stoker.training.assembly import Prepared, prepare
+
+BYTES = 4
+MIB = 2**20
+SMALL_NETWORK = 5_000_000
+"""Parameters up to which a trace with memory costs less than one without."""
+PROCESS_MIB = 450
+"""A worker with torch and Ray loaded, before its first tensor."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the network."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    """Of its output for one sample."""
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `plan` prints and `submit` acts on."""
+
+    job: Job
+    """The job with every default that follows from the data."""
+    layers: tuple[Layer, ...]
+    parameters: int
+    memory_mib: float
+    """Of a worker: process, data, weights, gradients, optimizer, and the outputs of the layers for a micro-batch."""
+    memory_available_mib: float
+    parts: dict[str, dict[str, int]]
+    """Samples of each class in each part; under "" for values."""
+    steps_per_epoch: int
+    steps: int
+    """0 where `training.time` alone ends training."""
+    epochs: int
+    place: str
+    notes: tuple[str, ...]
+    sweep: SweepPlan | None = None
+    """What is varied, and how often; the rest of the plan is that of the job as it stands."""
+
+
+def make_plan(job: Job, elsewhere: bool = False) -> Plan:
+    """Work out a job.
+
+    Args:
+        job: the checked job.
+        elsewhere: whether a cluster will run it, whose room is not this machine's.
+
+    Raises:
+        JobError: the data, the network or the machine does not fit; paths only, the file's lines are the caller's.
+
+    """
+    if not elsewhere and (problems := [*_resource_problems(job.resources), *room_problems(job)]):
+        raise JobError(problems)
+    enough = torch.cuda.device_count() >= job.resources.workers
+    gpus = int(enough) if job.resources.gpus is None else job.resources.gpus
+    prepared = prepare(job.model_copy(update={"resources": job.resources.model_copy(update={"gpus": gpus})}))
+    layers, parameters = _layers(prepared)
+    memory = _memory_mib(prepared, parameters, sum(math.prod(layer.shape) for layer in layers))
+    available = psutil.virtual_memory().available / MIB
+    sweep = None
+    if job.sweep:
+        sweep = plan_sweep(prepared, memory, _memory_of_point)
+    open_length = not (prepared.job.training.epochs or prepared.job.training.steps)
+    place = _place(prepared.job.resources)
+    notes = [*prepared.data.notes, *_resource_notes(prepared.job.resources), *_cluster_notes(prepared.job)]
+    if memory > available:
+        notes.append(f"needs about {memory:,.0f} MiB, {available:,.0f} are free: lower training.micro_batch")
+    if prepared.job.training.precision == "auto":
+        notes.append("precision: fp32 or bf16, whichever three steps show to be faster")
+    return Plan(
+        job=prepared.job,
+        layers=layers,
+        parameters=parameters,
+        memory_mib=memory,
+        memory_available_mib=available,
+        parts=prepared.data.counts,
+        steps_per_epoch=prepared.steps_per_epoch,
+        steps=0 if open_length else prepared.steps,
+        epochs=0 if open_length else prepared.epochs,
+        place=place,
+        notes=tuple(notes),
+        sweep=sweep,
+    )
+
+
+def _cluster_notes(job: Job) -> Iterator[str]:
+    """Name what only a cluster can do."""
+    asked = {f"resources.{key}": getattr(job.resources, key) for key in ("memory", "accelerator", "queue", "priority")}
+    asked |= {f"environment.{key}": getattr(job.environment, key) for key in ("image", "packages", "pod")}
+    if idle := [key for key, value in asked.items() if value]:
+        yield f"{', '.join(idle)}: without effect on this machine, a cluster heeds {'it' if len(idle) == 1 else 'them'}"
+
+
+def _resource_problems(resources: Resources) -> Iterator[Problem]:
+    """Compare what is asked for with this machine."""
+    gpus, cpus, workers = torch.cuda.device_count(), machine_cpus(), resources.workers
+    if resources.gpus and workers * resources.gpus > gpus:
+        wanted = f"{resources.gpus:g}" if workers == 1 else f"{resources.gpus:g} for each of {workers} workers"
+        cure = f"use 0, or at most {_counted(int(gpus // resources.gpus), 'worker')}" if gpus else "use 0"
+        yield Problem("resources.gpus", f"{wanted} asked for, this machine has {gpus}; {cure}")
+    if resources.cpus and resources.cpus > cpus:
+        yield Problem("resources.cpus", f"{resources.cpus} asked for, this machine has {cpus}; use at most {cpus}")
+
+
+def _resource_notes(resources: Resources) -> Iterator[str]:
+    """Warn of workers that take turns on the cores."""
+    cores = machine_cpus()
+    if resources.workers * _cpus(resources) > cores:
+        workers = f"{_counted(resources.workers, 'worker')} with {_counted(_cpus(resources), 'CPU')} each"
+        yield f"resources: {workers} share {_counted(cores, 'core')}, and wait for each other"
+
+
+def _place(resources: Resources) -> str:
+    """Say what the workers get of this machine; threads of CPU workers may turn out to be fewer than that."""
+    cpus, each = _cpus(resources), " each" if resources.workers > 1 else ""
+    share = f"{'' if resources.cpus or cpus == 1 else 'up to '}{_counted(cpus, 'CPU')}{each}"
+    gpus = f"{_gpus(resources.gpus)}{each}" if resources.gpus else "no GPU"
+    return f"this machine: embedded Ray, {_counted(resources.workers, 'worker')}, {share}, {gpus}"
+
+
+def _gpus(share: float) -> str:
+    return _counted(int(share), "GPU") if share >= 1 else f"{share:g} of a GPU"
+
+
+def _cpus(resources: Resources) -> int:
+    return resources.cpus or max(1, machine_cpus() // resources.workers)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int]:
+    """Trace the network without computing it, and count its parameters.
+
+    It is built on the meta device, where nothing is computed. Tracing convolutions there loads torch's compiler, which
+    takes seconds; so a small network gets memory (of any content) for the trace.
+    """
+    signature = prepared.data.encoders.signature
+    if isinstance(prepared.architecture, Custom):
+        return _custom_layers(build_network(prepared.architecture, signature), signature)
+    with torch.device("meta"):
+        network = build_network(prepared.architecture, signature)
+    parameters = parameter_count(network)
+    if parameters < SMALL_NETWORK:
+        return trace(network.to_empty(device="cpu"), signature, "cpu"), parameters
+    return trace(network, signature, "meta"), parameters
+
+
+def _custom_layers(module: nn.Module, signature: Signature) -> tuple[tuple[Layer, ...], int]:
+    """Look at a user's class as it is: its code may do what the meta device cannot."""
+    network = module.network if isinstance(module, Objective) else module
+    assert isinstance(network, nn.Module)
+    try:
+        return trace(network.eval(), signature, "cpu"), parameter_count(module)
+    except Exception as error:
+        if not isinstance(module, Objective):  # an objective may call its networks as it likes
+            raise user_failure(error) from error
+        return (), parameter_count(module)
+
+
+def trace(network: nn.Module, signature: Signature, device: str) -> tuple[Layer, ...]:
+    """Run one sample of zeros through a network, and note what its layers put out."""
+    layers: list[Layer] = []
+
+    def note(name: str, module: nn.Module, _: Any, output: Tensor) -> None:
+        layers.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), parameter_count(module)))
+
+    for name, module in network.named_modules():
+        if not list(module.children()) and not isinstance(module, nn.Identity):
+            module.register_forward_hook(partial(note, name))
+    with torch.no_grad():
+        network(example_inputs(signature, 1, device))
+    return tuple(layers)
+
+
+def _memory_of_point(prepared: Prepared) -> float:
+    """Return the memory of a worker in MiB, as for the plan of a job of its own."""
+    layers, parameters = _layers(prepared)
+    return _memory_mib(prepared, parameters, sum(math.prod(layer.shape) for layer in layers))
+
+
+def _memory_mib(prepared: Prepared, parameters: int, activations: int) -> float:
+    optimizer = prepared.job.training.optimizer
+    states = (1 if optimizer.momentum else 0) if isinstance(optimizer, Sgd) else 1 if isinstance(optimizer, Muon) else 2
+    weights = parameters * BYTES * (2 + states + 1)  # weights, gradients, optimizer, the best weights so far
+    data = sum(
+        tensor.nbytes
+        for part in prepared.data.parts.values()
+        for tensor in (*part.inputs.values(), part.target, part.ids)
+    )
+    outputs = 2 * activations * BYTES * prepared.micro_batch  # and their gradients
+    return PROCESS_MIB + (weights + data + outputs) / MIB

@@ -1,0 +1,108 @@
+"""What a sweep will do, worked out before anything starts: how many trials, which first, how long and how large."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from stoker.errors import JobError, Problem
+from stoker.job.concurrency import machine_cpus, room_for, trials_at_once
+from stoker.job.goals import Aim, aims
+from stoker.job.job import Job
+from stoker.job.section import span_epochs
+from stoker.job.sweep import Asha, MedianStopping
+from stoker.jobfile.space.point import point_job
+from stoker.jobfile.space.reading import read_space
+from stoker.search.search import Search
+from stoker.training.assembly import Prepared, assemble, prepare
+from stoker.training.choices import step_seconds
+
+SHOWN = 3
+"""Points that a plan shows."""
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What `plan` says of a sweep."""
+
+    aims: tuple[Aim, ...]
+    trials: int | None
+    """How many at most; None where only time ends the sweep."""
+    parallel: int
+    points: int | None
+    """Possible points; None for a space with continuous ranges."""
+    samples: tuple[dict[str, Any], ...]
+    """Values of the first trials, by path."""
+    memory_mib: float
+    """Of all trials that train at once, by the largest of the samples."""
+    seconds: float | None
+    """Of the whole sweep at most, by the pace of the job as it stands; None where its length is a time."""
+
+
+def room_problems(job: Job) -> Iterator[Problem]:
+    """Check that this machine has room for as many trials as a sweep wants to train at once."""
+    if job.sweep is None or job.sweep.parallel is None:
+        return
+    gpus, cpus = torch.cuda.device_count(), machine_cpus()
+    room = room_for(job, cpus, gpus)
+    if job.sweep.parallel > room:
+        fits = f"at most {room} fit" if room > 1 else "one fits" if room else "not one fits"
+        message = f"{job.sweep.parallel} trials at once: {fits} this machine ({cpus} cores, {gpus} GPUs)"
+        yield Problem("sweep.parallel", f"{message}; leave it out for as many as fit")
+
+
+def plan_sweep(prepared: Prepared, memory_mib: float, memory_of: Callable[[Prepared], float]) -> SweepPlan:
+    """Work out a sweep.
+
+    Args:
+        prepared: the job as it stands, with its data.
+        memory_mib: of a worker of that job.
+        memory_of: the same for another job.
+
+    Raises:
+        JobError: the sweep does not fit the data; paths only.
+
+    """
+    job = prepared.job
+    assert job.sweep is not None
+    if problems := list(_length_problems(prepared)):
+        raise JobError(problems)
+    space = read_space(job)
+    search = Search(job, space)
+    count = space.size() if job.sweep.search.type == "grid" else None
+    trials = min(filter(None, (job.sweep.trials, count)), default=None)
+    samples = [point for number in range(min(SHOWN, trials or SHOWN)) if (point := search.ask(number))]
+    parallel = trials_at_once(job, machine_cpus(), torch.cuda.device_count())
+    jobs = [prepare(point_job(job, point.values), prepared.data) for point in samples if not _varies_data(point.values)]
+    largest = max([memory_mib, *(memory_of(each) for each in jobs)])
+    seconds = None
+    if trials and (job.training.epochs or job.training.steps):
+        pace = step_seconds(assemble(prepared), "fp32", 1)
+        seconds = pace * prepared.steps * math.ceil(trials / parallel)
+    return SweepPlan(
+        aims(job),
+        trials,
+        parallel,
+        space.size(),
+        tuple(point.values for point in samples),
+        largest * parallel * job.resources.workers,
+        seconds,
+    )
+
+
+def _varies_data(values: dict[str, Any]) -> bool:
+    return any(path.split(".")[0] == "dataset" for path in values)
+
+
+def _length_problems(prepared: Prepared) -> Iterator[Problem]:
+    """Check the scheduler against a length that follows from the data."""
+    assert prepared.job.sweep is not None
+    scheduler = prepared.job.sweep.scheduler
+    if not isinstance(scheduler, (Asha, MedianStopping)) or not prepared.job.training.epochs:
+        return
+    epochs, least = prepared.job.training.epochs, span_epochs(scheduler.min) or 1
+    if least > epochs:
+        message = f"{least} epochs are more than the {epochs} of a trial; use at most {epochs}"
+        yield Problem("sweep.scheduler.min", message)

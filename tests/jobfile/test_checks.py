@@ -1,0 +1,160 @@
+import pytest
+
+from stoker.errors import JobError
+from stoker.job.task import TASKS
+from stoker.jobfile.loading import parse_job
+
+IMAGES = "task: image-classification\ndataset: digits\n"
+TABLE = "task: tabular-classification\ndataset: iris\n"
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(JobError) as raised:
+        parse_job(text, "job.yaml")
+    return [f"{p.line}:{p.column} {p.path} {p.message}" for p in raised.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("task", "source"), [(name, s) for name, s in zip(TASKS, ["iris", "diabetes", "digits"], strict=True)]
+)
+def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: str):
+    row = TASKS[task]  # type: ignore[index]
+    for family in row.families:
+        written = "{family: custom, class: my_model:Net}" if family == "custom" else family
+        text = f"task: {task}\ndataset: {source}\narchitecture: {written}\n"
+        job = parse_job(f"{text}training: {{checkpoint: {{best: {row.best}/val}}}}\n", "job.yaml").job
+        assert job.architecture is not None
+        assert job.architecture.family == family
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            TABLE + "architecture: cnn",
+            "3:15 architecture.family cnn does not fit tabular-classification; use mlp or perceptron or custom",
+        ),
+        (
+            TABLE + "architecture: {family: cnn}",
+            "3:24 architecture.family cnn does not fit tabular-classification; use mlp or perceptron or custom",
+        ),
+        (
+            IMAGES + "architecture: {family: cnn, kernel: 4}",
+            "3:37 architecture.kernel 4 is even; a kernel has a middle: use 3 or 5",
+        ),
+        (
+            "task: tabular-classification\ndataset: digits",
+            "2:10 dataset.source 'digits' does not fit tabular-classification; it is for image-classification",
+        ),
+        (
+            "task: image-classification\ndataset: {source: digits, format: idx}",
+            "2:35 dataset.format does nothing for 'digits', which is built in; leave it out",
+        ),
+        (
+            "task: image-classification\ndataset: {source: x.csv, format: csv}",
+            "2:34 dataset.format csv does not fit image-classification; use idx or image-folder",
+        ),
+        (
+            "task: tabular-regression\ndataset: {source: x, format: idx}",
+            "2:30 dataset.format idx does not fit tabular-regression; use csv or parquet",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, columns: {label: y, group: g}, split: none}",
+            "2:53 dataset.columns.group does nothing with split: none; leave it out",
+        ),
+        (
+            "task: image-classification\ndataset: {source: digits, columns: {label: y}}",
+            "2:44 dataset.columns.label does nothing for image-classification, which has no columns; leave it out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: iris, image: {size: 8}}",
+            "2:39 dataset.image.size does nothing for tabular-classification, which has no pictures; leave it out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: iris, columns: {label: a, drop: [a]}}",
+            "2:51 dataset.columns.drop 'a' is the label column; it cannot be left out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: iris, columns: {label: a, features: [a]}}",
+            "2:55 dataset.columns.features 'a' is the label; it cannot be learnt from",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: iris, columns: {features: [a], drop: [a]}}",
+            "2:56 dataset.columns.drop 'a' is also one of the features; say only one of them",
+        ),
+        (
+            IMAGES + "training: {batch_size: 4, micro_batch: 8}",
+            "3:40 training.micro_batch 8 is more than training.batch_size (4); use 4 or less",
+        ),
+        (
+            IMAGES + "training: {batch_size: 4}\nresources: {workers: 8}",
+            "3:24 training.batch_size 4 is less than resources.workers (8); use 8 or more, or at most 4 workers",
+        ),
+        (
+            IMAGES + "resources: {workers: 2, gpus: 0.5}",
+            "3:31 resources.gpus 0.5: workers of one run cannot share a GPU; use 1, or workers: 1",
+        ),
+        (IMAGES + "resources: {gpus: 2}", "3:19 resources.gpus 2 is neither 0 nor 1 nor a part of one such as 0.25"),
+        (
+            IMAGES + "training: {optimizer: {type: sgd, momentum: 0, nesterov: true}}",
+            "3:58 training.optimizer.nesterov needs a momentum above 0 (example: momentum: 0.9)",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_told(text: str, expected: str):
+    assert mistakes(text) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("acuracy/val", "'acuracy/val' is not a metric of image-classification; did you mean 'accuracy/val'?"),
+        (
+            "rmse/val",
+            "'rmse/val' is not a metric of image-classification; "
+            "known are loss, accuracy, f1, auroc, each with /val or /train",
+        ),
+        ("accuracy", "'accuracy' names no part; use accuracy/val or accuracy/train"),
+        ("accuracy/test", "the test part is used once, at the end; use accuracy/val"),
+    ],
+)
+def test_a_metric_is_one_of_the_task(metric: str, expected: str):
+    assert mistakes(f"{IMAGES}training: {{checkpoint: {{best: {metric}}}}}") == [
+        f"3:31 training.checkpoint.best {expected}"
+    ]
+    assert mistakes(f"{IMAGES}training: {{early_stopping: {{metric: {metric}}}}}") == [
+        f"3:37 training.early_stopping.metric {expected}"
+    ]
+
+
+def test_a_class_of_the_users_may_measure_more_than_its_task():
+    custom = f"{IMAGES}architecture: {{family: custom, class: my_model:Net}}\ntraining: {{checkpoint: {{best: "
+    parse_job(f"{custom}critic/train}}}}\n", "job.yaml")
+    assert mistakes(f"{custom}critic}}}}\n") == [
+        "4:31 training.checkpoint.best 'critic' is not a metric of image-classification; "
+        "known are loss, accuracy, f1, auroc, each with /val or /train"
+    ]
+
+
+@pytest.mark.parametrize("split", ["none", "{val: 0}"])
+def test_without_a_validation_part_nothing_is_measured_on_it(split: str):
+    start = f"task: image-classification\ndataset: {{source: digits, split: {split}}}\ntraining: "
+    cure = "; give dataset.split.val a share, or set training.checkpoint.best to a metric such as loss/train"
+    assert mistakes(f"{start}{{checkpoint: {{best: loss/val}}}}") == [
+        "3:31 training.checkpoint.best 'loss/val' cannot be measured: there is no validation part; "
+        "use loss/train, or give dataset.split.val a share"
+    ]
+    assert mistakes(f"{start}{{early_stopping: {{patience: 3}}}}") == [
+        f"3:28 training.early_stopping has nothing to watch: there is no validation part{cure}"
+    ]
+    assert mistakes(f"{start}{{schedule: plateau}}") == [
+        f"3:22 training.schedule plateau has nothing to watch: there is no validation part{cure}"
+    ]
+    parse_job(f"{start}{{schedule: plateau, early_stopping: {{}}, checkpoint: {{best: loss/train}}}}", "job.yaml")
+
+
+def test_the_nouns_without_mistakes_are_checked_next_to_a_wrong_one():
+    assert mistakes(f"{TABLE}architecture: cnn\nresources: {{workers: 0}}") == [
+        "3:15 architecture.family cnn does not fit tabular-classification; use mlp or perceptron or custom",
+        "4:22 resources.workers 0 is too small: at least 1",
+    ]

@@ -1,0 +1,91 @@
+import pytest
+import torch
+
+from stoker.architectures.network import build_network, parameter_count
+from stoker.errors import JobError
+from stoker.job.architecture.cnn import Cnn
+from stoker.job.architecture.mlp import Mlp
+from stoker.job.concurrency import machine_cpus
+from stoker.job.signature import ClassOutput, ImageInput, Signature
+from stoker.planning.run import SMALL_NETWORK, make_plan, trace
+from stoker.training.assembly import assemble, prepare
+
+
+def test_a_plan_counts_layers_parameters_and_samples(make_job):
+    job = make_job("tabular-classification", "iris", architecture={"family": "mlp", "hidden": [8]})
+    plan = make_plan(job)
+    assert [(layer.name, layer.kind, layer.shape, layer.parameters) for layer in plan.layers] == [
+        ("hidden.0", "Linear", (8,), 4 * 8 + 8),
+        ("hidden.1", "ReLU", (8,), 0),
+        ("output", "Linear", (3,), 8 * 3 + 3),
+    ]
+    assert plan.parts["val"] == {"setosa": 5, "versicolor": 5, "virginica": 5}
+    assert (plan.steps_per_epoch, plan.steps, plan.epochs) == (8, 188 * 8, 188)
+    assert plan.notes == ("precision: fp32 or bf16, whichever three steps show to be faster",)
+
+
+@pytest.mark.parametrize("architecture", ["cnn", "mlp", {"family": "cnn", "blocks": "residual", "dropout": 0.1}])
+def test_the_planned_network_is_the_trained_one(make_job, architecture):
+    job = make_job("image-classification", "digits", architecture=architecture)
+    plan = make_plan(job)
+    trained = assemble(prepare(job)).objective
+    assert plan.parameters == parameter_count(trained)
+    assert plan.parameters == sum(layer.parameters for layer in plan.layers)
+    assert plan.job == prepare(job.model_copy(update={"resources": plan.job.resources})).job
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [Mlp(family="mlp", hidden=(16, 8), dropout=0.5), Cnn(family="cnn", channels=(8, 16), blocks="residual")],
+)
+def test_a_trace_is_the_same_with_and_without_memory(architecture):
+    signature = Signature(ImageInput(3, 8, 8), ClassOutput(("a", "b")))
+    with torch.device("meta"):
+        empty = build_network(architecture, signature)
+    assert trace(empty, signature, "meta") == trace(build_network(architecture, signature), signature, "cpu")
+
+
+def test_a_large_network_is_planned_without_memory(make_job):
+    network = {"family": "mlp", "hidden": [20_000, 20_000]}
+    plan = make_plan(make_job("tabular-classification", "iris", architecture=network))
+    assert plan.parameters == 4 * 20_000 + 20_000 + 20_000**2 + 20_000 + 3 * 20_000 + 3
+    assert plan.parameters > SMALL_NETWORK
+    assert [layer.shape for layer in plan.layers] == [(20_000,)] * 4 + [(3,)]
+    assert plan.memory_mib > plan.parameters * 4 * 5 / 2**20
+
+
+def test_memory_grows_with_batch_optimizer_and_micro_batch(make_job):
+    def memory(**training) -> float:
+        return make_plan(make_job("image-classification", "digits", training=training)).memory_mib
+
+    small = memory(batch_size=16)
+    assert small > 0
+    assert memory(batch_size=256) > small
+    assert memory(batch_size=256, micro_batch=16) == small
+    assert memory(batch_size=16, optimizer={"type": "sgd", "momentum": 0.0}) < small
+
+
+def test_a_run_by_the_clock_has_no_number_of_steps(make_job):
+    plan = make_plan(make_job("tabular-classification", "xor", training={"time": "10 min", "precision": "fp32"}))
+    assert (plan.steps, plan.epochs) == (0, 0)
+    assert plan.notes == ()
+
+
+def test_more_than_the_machine_has_is_told_at_once(make_job):
+    gpus, cpus = torch.cuda.device_count(), machine_cpus()
+    if gpus:
+        pytest.skip("this machine has the GPU that a job may ask for")
+    job = make_job("tabular-classification", "xor", resources={"gpus": 1, "cpus": 4096})
+    with pytest.raises(JobError) as caught:
+        make_plan(job)
+    assert [(problem.path, problem.message) for problem in caught.value.problems] == [
+        ("resources.gpus", "1 asked for, this machine has 0; use 0"),
+        ("resources.cpus", f"4096 asked for, this machine has {cpus}; use at most {cpus}"),
+    ]
+
+
+def test_what_is_left_out_is_noted(make_job, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("row,x,y\n" + "".join(f"{row},{row * row % 7},{'ab'[row % 2]}\n" for row in range(40)))
+    job = make_job("tabular-classification", {"source": str(path), "columns": {"label": "y"}})
+    assert make_plan(job).notes[0] == "column 'row' is left out: it numbers the rows"
