@@ -13,7 +13,7 @@ class TwoViews(nn.Module):
 
     def __init__(self, signature, width: int = 32) -> None:
         super().__init__()
-        picture, classes = signature.input, len(signature.output.classes)
+        picture, classes = signature.image, len(signature.classes)
         self.rows = nn.Linear(picture.channels * picture.width, width)
         self.columns = nn.Linear(picture.channels * picture.height, width)
         self.head = nn.Linear(width * (picture.height + picture.width), classes)

@@ -1,8 +1,10 @@
 """Randomness that belongs to the run, not to the rank."""
 
+import random
 from collections.abc import Callable
 from hashlib import blake2b
 
+import numpy as np
 import torch
 
 
@@ -10,6 +12,13 @@ def generator(*key: int | str) -> torch.Generator:
     """Return a CPU generator whose state is a function of the key alone."""
     digest = blake2b(repr(key).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def seed_process(seed: int) -> None:
+    """Seed the generators of this process: torch's, from which dropout draws, and those that a user's code may use."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
 
 
 class Noise:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stoker.tasks.objective import BatchLike, Loss, NoiseLike, Objective
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
 
 
 class Boxes(Objective):
@@ -12,9 +12,9 @@ class Boxes(Objective):
 
     def __init__(self, signature, width: int = 16, bright: float = 0.4) -> None:
         super().__init__()
-        self.half = signature.input.height // 2
+        self.half = signature.image.height // 2
         self.bright = bright
-        size = signature.input.channels * signature.input.height * signature.input.width
+        size = signature.image.channels * signature.image.height * signature.image.width
         self.network = nn.Sequential(nn.Flatten(), nn.Linear(size, width), nn.ReLU(), nn.Linear(width, 4 * 3))
 
     def turns(self, step: int):
@@ -23,8 +23,12 @@ class Boxes(Objective):
     def groups(self):
         return {"network": self.network}
 
-    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:
-        return self._losses(batch)
+    def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
+        owner, _, _ = self._boxes(batch.inputs["image"].mean(dim=1))
+        return {"objectness": 4.0 * len(batch), "box": float(len(owner))}
+
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
+        return {term: loss.total for term, loss in self._losses(batch).items()}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         return self._losses(batch), None

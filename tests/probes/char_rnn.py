@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stoker.tasks.objective import BatchLike, Loss, NoiseLike, Objective
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
 
 
 class Body(nn.Module):
@@ -26,7 +26,7 @@ class CharRnn(Objective):
     def __init__(self, signature, hidden: int = 8) -> None:
         super().__init__()
         self.hidden = hidden
-        self.network = Body(max(signature.input.categories), hidden)
+        self.network = Body(max(signature.categories), hidden)
         self.register_buffer("state", torch.zeros(0, hidden))
 
     def begin_epoch(self, rows: int) -> None:
@@ -38,12 +38,15 @@ class CharRnn(Objective):
     def groups(self):
         return {"network": self.network}
 
-    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:
+    def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
+        return {"loss": float(batch.inputs["categories"][:, 1:].numel())}
+
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         if len(batch) == 0:  # torch's GRU wants a sample
-            return {"loss": Loss(sum(p.sum() for p in self.network.parameters()) * 0.0, self.state.new_zeros(()))}
+            return {"loss": sum(p.sum() for p in self.network.parameters()) * 0.0}
         loss, last = self._read(batch.inputs["categories"], self.state[batch.rows].clone())
         self.state[batch.rows] = last.detach()
-        return {"loss": loss}
+        return {"loss": loss.total}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         text = batch.inputs["categories"]

@@ -6,13 +6,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from stoker.tasks.objective import BatchLike, Loss, NoiseLike, Objective
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
 
 
 class Denoising(Objective):
     def __init__(self, signature, width: int = 32, decay: float = 0.95) -> None:
         super().__init__()
-        self.size = signature.input.channels * signature.input.height * signature.input.width
+        self.size = signature.image.channels * signature.image.height * signature.image.width
         self.decay = decay
         self.online = nn.Sequential(nn.Linear(self.size + 1, width), nn.SiLU(), nn.Linear(width, self.size))
         self.average = copy.deepcopy(self.online).requires_grad_(False)
@@ -27,8 +27,11 @@ class Denoising(Objective):
     def groups(self):
         return {"online": self.online}
 
-    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:
-        return {"loss": self._loss(self.online, batch, noise)}
+    def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
+        return {"loss": float(len(batch))}
+
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
+        return {"loss": self._loss(self.online, batch, noise).total}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         return {"loss": self._loss(self.average, batch, noise)}, None

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from stoker.tasks.objective import BatchLike, Loss, NoiseLike, Objective
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
 
 
 class WganGp(Objective):
     def __init__(self, signature, latent: int = 4, width: int = 16, penalty: float = 10.0) -> None:
         super().__init__()
-        numbers = signature.input.numbers
+        numbers = signature.numbers
         self.latent, self.penalty = latent, penalty
         self.generator = nn.Sequential(nn.Linear(latent, width), nn.ReLU(), nn.Linear(width, numbers))
         self.critic = nn.Sequential(nn.Linear(numbers, width), nn.LeakyReLU(0.2), nn.Linear(width, 1))
@@ -24,18 +24,20 @@ class WganGp(Objective):
     def groups(self):
         return {"critic": self.critic, "generator": self.generator}
 
-    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:
+    def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
+        return {turn: float(len(batch))}
+
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         real = batch.inputs["numbers"]
         fake = self.generator(noise.normal(self.latent))
-        count = real.new_tensor(float(len(batch)))
         if turn == "generator":
-            return {"generator": Loss(-self.critic(fake).sum(), count)}
+            return {"generator": -self.critic(fake).sum()}
         mix = noise.uniform(1)
         between = (mix * real + (1 - mix) * fake.detach()).requires_grad_(True)
         slope = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)[0]
         slope_loss = self.penalty * ((slope.square().sum(dim=1) + 1e-12).sqrt() - 1).square().sum()
         distance = self.critic(fake.detach()).sum() - self.critic(real).sum()
-        return {"critic": Loss(distance + slope_loss, count)}
+        return {"critic": distance + slope_loss}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         fake = self.generator(noise.normal(self.latent))

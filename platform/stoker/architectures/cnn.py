@@ -1,16 +1,16 @@
-"""A convolutional network for pictures."""
+"""A convolutional network for images."""
 
 import math
 from collections.abc import Mapping
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
-from stoker.architectures.flat import ACTIVATIONS, outputs
+from stoker.architectures.heads import outputs
+from stoker.architectures.layers import ACTIVATIONS, Norm
 from stoker.errors import Problem
 from stoker.job.architecture.cnn import Cnn as CnnSettings
-from stoker.job.signature import ImageInput, Signature
+from stoker.job.signature import Signature
 
 GROUPS = 8
 FIRST_CHANNELS = 32
@@ -20,18 +20,14 @@ SMALLEST_MAP = 2
 
 
 class Cnn(nn.Module):
-    """Stages that halve the picture, the mean over what is left, and a linear layer.
-
-    Layers are normalised over groups of channels (Wu and He 2018) rather than over the batch, so that a sample's output
-    depends on that sample alone.
-    """
+    """Stages that halve the image, the mean over what is left, and a linear layer."""
 
     def __init__(self, settings: CnnSettings, signature: Signature) -> None:
         super().__init__()
         assert settings.channels is not None
-        assert isinstance(signature.input, ImageInput)
+        self.name, shape = next(iter(signature.images.items()))
         stage = Residual if settings.blocks == "residual" else Plain
-        widths = [signature.input.channels, *settings.channels]
+        widths = [shape.channels, *settings.channels]
         self.stages = nn.Sequential(
             *(stage(before, after, settings.kernel, settings.activation) for before, after in pairwise(widths))
         )
@@ -40,21 +36,10 @@ class Cnn(nn.Module):
         self.output = nn.Linear(widths[-1], outputs(signature))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (B, outputs) from `image` (B, channels, height, width)."""
-        features = self.mean(self.stages(inputs["image"])).flatten(1)
+        """Return (B, outputs) from an image (B, channels, height, width)."""
+        features = self.mean(self.stages(inputs[self.name])).flatten(1)
         result: Tensor = self.output(self.dropout(features))
         return result
-
-
-class Norm(nn.GroupNorm):
-    """Group normalisation in float32: in bfloat16 its CPU kernel takes longer than the convolutions."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Return maps of the same shape."""
-        if maps.dtype == torch.float32:
-            return super().forward(maps)
-        with torch.autocast(maps.device.type, enabled=False):
-            return super().forward(maps.float())
 
 
 class Plain(nn.Module):
@@ -100,27 +85,38 @@ class Residual(nn.Module):
         return result
 
 
-def default_channels(picture: ImageInput) -> tuple[int, ...]:
-    """Halve the picture down to about 2 to 3 pixels, doubling the channels up to a bound."""
-    stages = max(1, int(math.log2(min(picture.height, picture.width) / SMALLEST_MAP)))
-    return tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(stages))
+def build(settings: CnnSettings, signature: Signature) -> nn.Module:
+    """Build the network."""
+    return Cnn(settings, signature)
 
 
-def misfits(settings: CnnSettings, picture: ImageInput) -> list[Problem]:
-    """Say which settings the size of the pictures does not allow."""
+def with_sizes(settings: CnnSettings, signature: Signature, samples: int) -> CnnSettings:
+    """Halve the image down to about 2 to 3 pixels, doubling the channels up to a bound, unless the job says how."""
+    if settings.channels is not None:
+        return settings
+    stages = max(1, int(math.log2(min(signature.image.height, signature.image.width) / SMALLEST_MAP)))
+    channels = tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(stages))
+    return settings.model_copy(update={"channels": channels})
+
+
+def misfits(settings: CnnSettings, signature: Signature) -> list[Problem]:
+    """Return the settings that the size of the images does not allow."""
+    if len(signature.images) != 1 or len(signature.inputs) != 1:
+        return [Problem("architecture.family", "cnn takes one image a sample and nothing else; use mlp")]
+    image = signature.image
     problems = []
-    side = min(picture.height, picture.width)
-    size = f"{picture.height}x{picture.width}"
+    side = min(image.height, image.width)
+    size = f"{image.height}x{image.width}"
     if settings.kernel > side:
         largest = side if side % 2 else side - 1
-        message = f"{settings.kernel} is larger than the {size} pictures; use at most {max(largest, 1)}"
+        message = f"{settings.kernel} is larger than the {size} images; use at most {max(largest, 1)}"
         problems.append(Problem("architecture.kernel", message))
     if settings.channels and 2 ** len(settings.channels) > side:
         most = int(math.log2(side))
         message = (
-            f"{len(settings.channels)} stages halve {size} pictures to nothing; use at most {most}"
+            f"{len(settings.channels)} stages halve {size} images to nothing; use at most {most}"
             if most
-            else f"{size} pictures cannot be halved; use larger ones or another family"
+            else f"{size} images cannot be halved; use larger ones or another family"
         )
         problems.append(Problem("architecture.channels", message))
     return problems

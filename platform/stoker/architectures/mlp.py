@@ -5,9 +5,11 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from stoker.architectures.flat import ACTIVATIONS, Flat, outputs
+from stoker.architectures.heads import outputs
+from stoker.architectures.inputs import Flat
+from stoker.architectures.layers import ACTIVATIONS
 from stoker.job.architecture.mlp import Mlp as MlpSettings
-from stoker.job.signature import ImageInput, Signature
+from stoker.job.signature import Signature
 
 MANY_SAMPLES = 5_000
 
@@ -34,7 +36,14 @@ class Mlp(nn.Module):
         return result
 
 
-def default_hidden(signature: Signature, samples: int) -> tuple[int, ...]:
-    """Two layers, wider for pictures and for many samples."""
-    wide = samples >= MANY_SAMPLES or isinstance(signature.input, ImageInput)
-    return (256, 128) if wide else (128, 64)
+def build(settings: MlpSettings, signature: Signature) -> nn.Module:
+    """Build the network."""
+    return Mlp(settings, signature)
+
+
+def with_sizes(settings: MlpSettings, signature: Signature, samples: int) -> MlpSettings:
+    """Choose two layers, wider for images and for many samples, unless the job says how."""
+    if settings.hidden is not None:
+        return settings
+    wide = samples >= MANY_SAMPLES or bool(signature.images)
+    return settings.model_copy(update={"hidden": (256, 128) if wide else (128, 64)})

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from stoker.architectures.flat import Flat, outputs
+from stoker.architectures.heads import outputs
+from stoker.architectures.inputs import Flat
+from stoker.job.architecture.perceptron import Perceptron as PerceptronSettings
 from stoker.job.signature import Signature
 
 
@@ -20,3 +22,8 @@ class Perceptron(nn.Module):
         """Return (B, outputs)."""
         result: Tensor = self.output(self.flat(inputs))
         return result
+
+
+def build(settings: PerceptronSettings, signature: Signature) -> nn.Module:
+    """Build the network."""
+    return Perceptron(signature)

@@ -52,6 +52,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Use the result": {
         "evaluate": Entry("results", "evaluate", "Measure a run's model on a part of its data, or on other data."),
         "predict": Entry("results", "predict", "Predict with a run's model."),
+        "generate": Entry("results", "generate", "Make new samples with a run's model."),
         "ui": Entry("ui", "ui", "Open the MLflow pages of the runs."),
     },
     "About": {

@@ -36,7 +36,7 @@ def datasets() -> list[Row]:
 
 def formats() -> list[Row]:
     """List how files are read."""
-    return [{"format": name, "samples": f"{kind}s"} for name, kind in FORMATS.items()]
+    return [{"format": name, "columns": list(kinds)} for name, kinds in FORMATS.items()]
 
 
 def optimizers() -> list[Row]:

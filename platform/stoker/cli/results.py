@@ -11,8 +11,6 @@ from stoker.cli.tables import print_json
 from stoker.tracking.history import with_model
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from stoker.inference.model import Model
     from stoker.job.dataset import Format
 
@@ -23,7 +21,7 @@ SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 
 def check_output(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Path | None:
-    """Refuse a file that could not be written before anything is computed.
+    """Refuse a file or folder that could not be written before anything is computed.
 
     Raises:
         BadParameter: an unknown kind of file, or no such folder.
@@ -32,8 +30,10 @@ def check_output(_context: click.Context, _parameter: click.Parameter, value: st
     if value is None:
         return None
     path = Path(value)
-    if path.suffix not in SUFFIXES:
-        raise click.BadParameter(f"'{value}' should end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    if path.suffix and path.suffix not in SUFFIXES and not path.is_dir():
+        raise click.BadParameter(
+            f"'{value}' should end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}, or be a folder"
+        )
     if not path.absolute().parent.is_dir():
         raise click.BadParameter(f"there is no folder '{path.parent}'")
     return path
@@ -70,7 +70,8 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
 @click.command(
     epilog=examples(
         "stoker predict @last --input new.csv",
-        "stoker predict digits --input pictures/ --output labels.csv",
+        "stoker predict digits --input images/ --output labels.csv",
+        "stoker predict nuclei --input images/ --output masks/",
         "stoker predict iris-1a2b3c4d --input new.parquet -o json",
         "stoker predict sweep --input new.csv          with the best trial of a sweep; sweep.3 is its trial 3",
     )
@@ -81,27 +82,70 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
 )
 @input_format_option
 @click.option(
-    "--output", "target", metavar="FILE", callback=check_output, help=f"Write here instead: {', '.join(SUFFIXES)}."
+    "--output",
+    "target",
+    metavar="PATH",
+    callback=check_output,
+    help=f"Write here instead: {', '.join(SUFFIXES)}, or a folder.",
 )
 @format_option
 @session_object
 def predict(session: Session, run: str, source: str, input_format: str | None, target: Path | None, form: str) -> None:
     """Predict with a run's model.
 
-    The result is a table, one row for each row or picture of the input.
+    The result is a table, one row for each row or image of the input; in a folder, where the answers are images.
     """
     kind = check_format(input_format)
     model = _load_model(session, run)
+    from stoker.inference.model import joined
+    from stoker.inference.output import write_folder, write_table
     from stoker.inference.prediction import predict as predict_with
 
-    table = predict_with(model, source, kind)
+    answers = predict_with(model, source, kind)
+    if target and target.suffix not in SUFFIXES:
+        count = write_folder(answers, target)
+        click.echo(f"wrote {count:,} answers to {target}/", err=True)
+        return
+    together = joined(list(answers))
+    if together.images is not None:
+        click.echo("the answers are images: name a folder with --output to have them written", err=True)
     if target:
-        _write(table, target)
-        click.echo(f"wrote {len(table):,} rows to {target}", err=True)
+        write_table(together.table, target)
+        click.echo(f"wrote {len(together.table):,} rows to {target}", err=True)
     elif form == "json":
-        click.echo(table.to_json(orient="records", indent=2))
+        click.echo(together.table.to_json(orient="records", indent=2))
     else:
-        click.echo(table.to_string(index=False))
+        click.echo(together.table.to_string(index=False))
+
+
+@click.command(
+    epilog=examples(
+        "stoker generate @last --output samples/",
+        "stoker generate digits-gan --count 64 --class 3 --seed 1 --output samples/",
+    )
+)
+@run_argument
+@click.option("--count", type=click.IntRange(1, 1_000_000), default=64, show_default=True, help="How many, in all.")
+@click.option("--class", "classes", metavar="NAME", multiple=True, help="Of this class; may be given again.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same samples.")
+@click.option("--output", "target", metavar="FOLDER", required=True, type=click.Path(path_type=Path, file_okay=False))
+@session_object
+def generate(session: Session, run: str, count: int, classes: tuple[str, ...], seed: int, target: Path) -> None:
+    """Make new samples with a run's model.
+
+    The result is a folder of images, each named by its class and number.
+    """
+    model = _load_model(session, run)
+    from stoker.inference.generation import generate as generate_with
+    from stoker.inference.output import write_image
+
+    made = generate_with(model, count, seed, classes)
+    target.mkdir(parents=True, exist_ok=True)
+    width = len(str(count - 1))
+    for number, (name, pixels) in enumerate(made):
+        stem = f"{number:0{width}}" if not name else f"{name}-{number:0{width}}"
+        write_image(target / f"{stem}.png", pixels)
+    click.echo(f"wrote {count:,} images to {target}/", err=True)
 
 
 def check_format(name: str | None) -> "Format | None":
@@ -126,18 +170,3 @@ def _load_model(session: Session, run: str) -> "Model":
     from stoker.tracking.models import fetch_model
 
     return Model.load(fetch_model(record, session.settings))
-
-
-def _write(table: "pd.DataFrame", target: Path) -> None:
-    """Write a table whole or not at all."""
-    draft = target.with_name(f".{target.name}.draft")
-    try:
-        if target.suffix == ".csv":
-            table.to_csv(draft, index=False)
-        elif target.suffix == ".parquet":
-            table.to_parquet(draft, index=False)
-        else:
-            table.to_json(draft, orient="records", lines=True)
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Random changes of pictures, drawn for each sample."""
+"""Random changes of images, drawn for each sample."""
 
 import math
 
@@ -15,32 +15,48 @@ BRIGHTNESS = 0.25
 CONTRAST = 0.2
 
 
-def augment(pictures: torch.Tensor, names: tuple[str, ...], noise: Noise) -> torch.Tensor:
-    """Change each picture of (B, channels, height, width) in its own way.
+def augment(
+    images: torch.Tensor, names: tuple[str, ...], noise: Noise, masks: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Change each image in its own way, and its mask by the same movement.
 
     All movements are one affine sampling; what comes in from outside repeats the border.
+
+    Args:
+        images: (B, channels, height, width) float32.
+        names: the changes of dataset.image.augment.
+        noise: numbers for each row.
+        masks: (B, height, width) class numbers.
+
+    Returns:
+        Images and masks of the same shapes.
+
     """
-    if not names or len(pictures) == 0:
-        return pictures
+    if not names or len(images) == 0:
+        return images, masks
     flip, right, down, turn, bright, contrast = noise.uniform(6).unbind(1)
     if {"flip", "crop", "rotate"} & set(names):
         still = torch.zeros_like(flip)
         mirror = torch.where(flip < 0.5, -1.0, 1.0) if "flip" in names else still + 1
         angle = (turn * 2 - 1) * TURN if "rotate" in names else still
-        height, width = pictures.shape[2:]
+        height, width = images.shape[2:]
         x = _shift(right, width) if "crop" in names else still
         y = _shift(down, height) if "crop" in names else still
         cos, sin = angle.cos(), angle.sin()
-        aspect = height / width  # affine_grid measures both sides as 2; a turn must not stretch the picture
+        aspect = height / width  # affine_grid measures both sides as 2; a turn must not stretch the image
         matrix = torch.stack([cos * mirror, -sin * aspect, x, sin * mirror / aspect, cos, y], dim=1).view(-1, 2, 3)
-        grid = functional.affine_grid(matrix, list(pictures.shape), align_corners=False)
-        moved = functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
-        pictures = moved.contiguous(memory_format=torch.channels_last)
+        grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
+        moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        images = moved.contiguous(memory_format=torch.channels_last)
+        if masks is not None:
+            layer = masks.unsqueeze(1).float()
+            turned = functional.grid_sample(layer, grid, "nearest", padding_mode="border", align_corners=False)
+            masks = turned.squeeze(1).to(masks.dtype)
     if "jitter" in names:
         factor = (1 + (contrast * 2 - 1) * CONTRAST).view(-1, 1, 1, 1)
         offset = ((bright * 2 - 1) * BRIGHTNESS).view(-1, 1, 1, 1)
-        pictures = pictures * factor + offset
-    return pictures
+        images = images * factor + offset
+    return images, masks
 
 
 def _shift(uniform: torch.Tensor, side: int) -> torch.Tensor:

@@ -1,15 +1,24 @@
-"""Batches from samples in memory: the same ones for the same seed, epoch and step, wherever they are made."""
+"""Batches from samples in memory: a pure function of seed, epoch and step, wherever they are made."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
 from stoker.datasets.augmentation import augment
-from stoker.datasets.encoders import ImageEncoder, TableEncoder
+from stoker.datasets.fields.mask import MaskField
+from stoker.datasets.fields.schema import Fields
 from stoker.datasets.samples import Samples
+from stoker.job.signature import MaskOutput, Signature
 from stoker.randomness import Noise, generator
+
+LARGEST_BATCH, LARGEST_IMAGE_BATCH = 8192, 256
+"""Samples that an evaluation or a prediction computes at once, at most."""
+MOST_VALUES = 50_000_000
+"""Numbers that a network holds at a time for a batch of images, at most: 200 MB in float32."""
+MAPS = 16
+"""Numbers that a network holds at a time for each number of an image, roughly."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +26,7 @@ class Batch:
     """Some samples, ready for the network."""
 
     inputs: dict[str, torch.Tensor]
-    target: torch.Tensor
+    target: torch.Tensor | None
     weight: torch.Tensor | None
     ids: torch.Tensor
     """Number of each sample in its source."""
@@ -32,8 +41,9 @@ class Batch:
         for start in range(0, len(self), size):
             rows = slice(start, min(start + size, len(self)))
             inputs = {name: value[rows] for name, value in self.inputs.items()}
+            target = None if self.target is None else self.target[rows]
             weight = None if self.weight is None else self.weight[rows]
-            yield Batch(inputs, self.target[rows], weight, self.ids[rows], rows)
+            yield Batch(inputs, target, weight, self.ids[rows], rows)
 
 
 @dataclass(frozen=True)
@@ -51,10 +61,10 @@ class Batches:
 
     Args:
         samples: the part, on the device where it is used.
-        encoder: turns stored inputs into what the network sees.
+        fields: turn stored inputs into what the network sees.
         batch_size: samples of one optimizer step over all workers; the last one of an epoch may be smaller.
         micro_batch: samples a worker computes at once.
-        augmentation: random changes of pictures.
+        augmentation: random changes of images (and of a mask together with its image).
         seed: seed of order, augmentation and noise.
         share: rows of a whole batch that are this worker's.
         order: `shuffled` anew each epoch, or `streams`: row r of a batch follows row r of the batch before.
@@ -64,7 +74,7 @@ class Batches:
     def __init__(
         self,
         samples: Samples,
-        encoder: TableEncoder | ImageEncoder,
+        fields: Fields,
         batch_size: int,
         micro_batch: int,
         augmentation: tuple[str, ...],
@@ -73,7 +83,7 @@ class Batches:
         order: Literal["shuffled", "streams"] = "shuffled",
     ) -> None:
         self._samples = samples
-        self._encoder = encoder
+        self._fields = fields
         self._batch_size = batch_size
         self._micro_batch = micro_batch
         self._augmentation = augmentation
@@ -114,30 +124,50 @@ class Batches:
         first, last = min(self._share.start, total), min(self._share.stop, total)
         for begin in range(first, max(last, first + 1), self._micro_batch):
             end = min(begin + self._micro_batch, last)
-            rows = self._samples.rows(chosen[begin:end])
             key = (self._seed, epoch, number)
-            inputs = ready(rows, self._encoder)
+            batch = gathered(self._samples, self._fields, chosen[begin:end], slice(begin - first, end - first))
             if self._augmentation:
-                noise = Noise((*key, "augmentation"), total, begin, end, rows.ids.device)
-                inputs["image"] = augment(inputs["image"], self._augmentation, noise)
-            yield (
-                Batch(inputs, rows.target, rows.weight, rows.ids, slice(begin - first, end - first)),
-                Noise((*key, "objective"), total, begin, end, rows.ids.device),
-            )
+                noise = Noise((*key, "augmentation"), total, begin, end, batch.ids.device)
+                batch = augmented(batch, self._fields, self._augmentation, noise)
+            yield batch, Noise((*key, "objective"), total, begin, end, batch.ids.device)
 
 
-def in_order(
-    samples: Samples, encoder: TableEncoder | ImageEncoder, batch_size: int, numbers: range | None = None
-) -> Iterator[Batch]:
+def gathered(samples: Samples, fields: Fields, index: torch.Tensor, rows: slice) -> Batch:
+    """Make a batch of some samples."""
+    return Batch(
+        fields.gather(samples, index),
+        None if samples.target is None else samples.target.take(index),
+        None if samples.weight is None else samples.weight.index_select(0, index),
+        samples.ids.index_select(0, index),
+        rows,
+    )
+
+
+def augmented(batch: Batch, fields: Fields, names: tuple[str, ...], noise: Noise) -> Batch:
+    """Change the images of a batch, and a mask that belongs to them in the same way."""
+    inputs, target = dict(batch.inputs), batch.target
+    masked = isinstance(fields.target, MaskField)
+    for name in fields.signature.images:
+        inputs[name], mask = augment(inputs[name], names, noise, target if masked else None)
+        target = mask if masked else target
+    return replace(batch, inputs=inputs, target=target)
+
+
+def in_order(samples: Samples, fields: Fields, batch_size: int, numbers: range | None = None) -> Iterator[Batch]:
     """Yield all samples once, as they stand, for evaluation and prediction; or only the batches of these numbers."""
     for number in range(-(-len(samples) // batch_size)) if numbers is None else numbers:
         start = number * batch_size
-        rows = samples.rows(torch.arange(start, min(start + batch_size, len(samples)), device=samples.ids.device))
-        yield Batch(ready(rows, encoder), rows.target, rows.weight, rows.ids, slice(0, len(rows.ids)))
+        index = torch.arange(start, min(start + batch_size, len(samples)), device=samples.ids.device)
+        yield gathered(samples, fields, index, slice(0, len(index)))
 
 
-def ready(rows: Samples, encoder: TableEncoder | ImageEncoder) -> dict[str, torch.Tensor]:
-    """Turn stored inputs into what the network sees."""
-    if isinstance(encoder, ImageEncoder):
-        return {"image": encoder.scaled(rows.inputs["image"])}
-    return dict(rows.inputs)
+def batch_limit(signature: Signature) -> int:
+    """Return how many samples are computed at once without training: by the size of images and of their outputs."""
+    images = signature.images.values()
+    if not images:
+        return LARGEST_BATCH
+    pixels = sum(shape.height * shape.width for shape in images)
+    largest = max(sum(shape.channels * shape.height * shape.width for shape in images), pixels)
+    if isinstance(signature.output, MaskOutput):
+        largest = max(largest, pixels * len(signature.output.classes))
+    return max(1, min(LARGEST_IMAGE_BATCH, MOST_VALUES // (MAPS * largest)))

@@ -1,114 +1,122 @@
-"""What the columns of a table are good for: inferred types, and columns that cannot help."""
+"""How the encoded values of a column lie in memory, and how those of a batch are gathered."""
 
-import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import pandas as pd
+import torch
+from torch import Tensor
 
-from stoker.errors import JobError, Problem
-from stoker.job.dataset import Columns
 
-MOST_CATEGORIES = 100
-FEWEST_REPEATS = 2.0
-"""Average number of rows a value needs; text that repeats less says nothing about new rows."""
-_ID = re.compile(r"(?i:(\A|[\W_])id\Z)|[a-z]I[dD]\Z")
-"""The name of a column that names rows: id, user_id, UserId; not paid."""
+class Column(ABC):
+    """Encoded values, one a sample."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def take(self, index: Tensor) -> Tensor:
+        """Gather the values of some rows as one tensor (B, ...)."""
+
+    @abstractmethod
+    def rows(self, index: Tensor) -> "Column":
+        """Pick rows by number; the result stands alone."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> "Column":
+        """Move to a device."""
+
+    @property
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the memory behind the column, by the name of the argument that takes it."""
 
 
 @dataclass(frozen=True)
-class Features:
-    """The columns to predict from, by type, and why others are left out."""
+class Dense(Column):
+    """Values of one shape."""
 
-    numbers: tuple[str, ...]
-    categories: tuple[str, ...]
-    notes: tuple[str, ...]
+    values: Tensor
+    """(N, ...)."""
 
+    def __len__(self) -> int:
+        return len(self.values)
 
-def infer_features(frame: pd.DataFrame, label: str, columns: Columns) -> Features:
-    """Sort the columns into numbers and categories.
+    def take(self, index: Tensor) -> Tensor:
+        """Return (B, ...)."""
+        return self.values.index_select(0, index)
 
-    Named features are kept whatever they hold. Of the others, columns with one value, row numbers, and text that hardly
-    repeats (names, tickets) are left out, each with a note.
-    """
-    aside = {label, columns.weight, columns.group, *columns.drop}
-    candidates = columns.features or tuple(name for name in frame.columns if name not in aside)
-    numbers, categories, notes = [], [], []
-    for name in candidates:
-        declared = columns.types.get(name)
-        reason = None if declared or columns.features else _useless(frame[name], name)
-        if reason:
-            notes.append(f"column '{name}' is left out: {reason}")
-        elif (declared or inferred_type(frame[name])) == "number":
-            numbers.append(name)
-        else:
-            categories.append(name)
-    return Features(tuple(numbers), tuple(categories), tuple(notes))
+    def rows(self, index: Tensor) -> "Dense":
+        """Copy some rows."""
+        return Dense(self.values.index_select(0, index))
+
+    def to(self, device: torch.device) -> "Dense":
+        """Move to a device."""
+        return Dense(self.values.to(device))
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the values."""
+        return {"values": self.values}
 
 
-def inferred_type(column: pd.Series) -> str:
-    """Tell whether a column holds numbers or categories."""
-    return "number" if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column) else "category"
+@dataclass(frozen=True)
+class Ragged(Column):
+    """Sequences of different lengths, one behind the other."""
+
+    values: Tensor
+    """(total,) all sequences."""
+    offsets: Tensor
+    """(N + 1,) int64: sequence i is values[offsets[i]:offsets[i + 1]]."""
+
+    @staticmethod
+    def of(sequences: Sequence[Sequence[int]]) -> "Ragged":
+        """Lay out sequences of integers."""
+        offsets = torch.zeros(len(sequences) + 1, dtype=torch.int64)
+        offsets[1:] = torch.tensor([len(each) for each in sequences], dtype=torch.int64).cumsum(0)
+        return Ragged(torch.tensor([x for each in sequences for x in each], dtype=torch.int64), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def lengths(self) -> Tensor:
+        """Return (N,) the length of each sequence."""
+        return self.offsets.diff()
+
+    def take(self, index: Tensor) -> Tensor:
+        """Return (B, longest), padded with 0 behind the end of each sequence; at least one place wide."""
+        begin = self.offsets[index]
+        length = self.offsets[index + 1] - begin
+        width = max(1, int(length.max())) if len(index) else 1
+        steps = torch.arange(width, device=index.device)
+        inside = steps < length.unsqueeze(1)
+        places = (begin.unsqueeze(1) + steps).clamp(max=max(len(self.values) - 1, 0))
+        values = self.values if len(self.values) else self.values.new_zeros(1)
+        return values[places] * inside
+
+    def rows(self, index: Tensor) -> "Ragged":
+        """Copy some rows."""
+        begin, length = self.offsets[index], self.lengths()[index]
+        offsets = torch.zeros(len(index) + 1, dtype=torch.int64, device=index.device)
+        offsets[1:] = length.cumsum(0)
+        places = torch.arange(int(offsets[-1]), device=index.device)
+        places = places + (begin - offsets[:-1]).repeat_interleave(length)
+        return Ragged(self.values[places], offsets)
+
+    def to(self, device: torch.device) -> "Ragged":
+        """Move to a device."""
+        return Ragged(self.values.to(device), self.offsets.to(device))
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Return values and offsets."""
+        return {"values": self.values, "offsets": self.offsets}
 
 
-def as_numbers(column: pd.Series) -> np.ndarray:
-    """Read a column as float64; what is not a finite number is missing (NaN)."""
-    values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def as_text(column: pd.Series) -> np.ndarray:
-    """Read a column as text; missing values are None.
-
-    A whole number is written without `.0`: a missing value elsewhere in the column must not rename a category.
-    """
-    text = np.empty(len(column), object)
-    text[:] = [_text(value) for value in column]
-    text[column.isna().to_numpy()] = None
-    return text
-
-
-def as_weights(column: pd.Series, name: str) -> np.ndarray:
-    """Read a column as float32 weights.
-
-    Raises:
-        JobError: a weight is missing or below 0.
-
-    """
-    values = as_numbers(column)
-    bad = np.flatnonzero(~(values >= 0))
-    if len(bad):
-        first = int(bad[0])
-        message = f"'{column.iloc[first]}' in column '{name}', row {first + 1}, is not a weight of 0 or more"
-        raise JobError([Problem("dataset.columns.weight", message)])
-    return values.astype(np.float32)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def _useless(column: pd.Series, name: str) -> str | None:
-    known = column.dropna()
-    distinct = known.nunique()
-    if distinct == 0:
-        return "it is empty"
-    if distinct == 1 and len(known) == len(column):
-        return "every row has the same value"
-    if inferred_type(column) == "number":
-        return _row_number(known, name)
-    if distinct > MOST_CATEGORIES or len(known) / distinct < FEWEST_REPEATS:
-        return f"{distinct} different texts in {len(known)} rows; name it in dataset.columns.types to keep it"
-    return None
-
-
-def _row_number(known: pd.Series, name: str) -> str | None:
-    """Recognise integers that go up by one from row to row, or are unique below a name such as `id`."""
-    whole = pd.api.types.is_integer_dtype(known)
-    if whole and len(known) > 2 and (known.diff().iloc[1:] == 1).all():
-        return "it numbers the rows"
-    if whole and known.is_unique and len(known) > 2 and _ID.search(name):
-        return "it names the rows"
-    return None
+def joined(columns: Sequence[Column]) -> Column:
+    """Put columns that share one tensor of the network side by side: (N, a) and (N, b) become (N, a + b)."""
+    if len(columns) == 1:
+        return columns[0]
+    dense = [column.values for column in columns if isinstance(column, Dense)]
+    assert len(dense) == len(columns)
+    return Dense(torch.cat(dense, dim=1))

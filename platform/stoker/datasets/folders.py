@@ -1,10 +1,18 @@
-"""What the folders of a set of pictures mean: parts, classes, and files that are pictures."""
+"""What the names of files and folders mean: parts, classes, and files that are images."""
 
 from pathlib import Path
 
 from stoker.job.dataset import IMAGE_SUFFIXES
 
-PART_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+PART_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+}
 
 
 def part_folders(path: Path) -> list[tuple[str, Path]]:
@@ -20,7 +28,22 @@ def visible_folders(path: Path) -> list[Path]:
     return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """List the pictures of a folder and of the folders below it, without hidden ones."""
+def visible_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """List the files of some suffixes in a folder, without hidden ones."""
+    found = (child for child in path.iterdir() if child.is_file() and child.name.lower().endswith(suffixes))
+    return sorted(file for file in found if not file.name.startswith("."))
+
+
+def part_of(file: Path) -> str:
+    """Return the part that the name of a file begins with, such as `dev.tsv` or `train-00001.parquet`; else ''."""
+    name = file.name.lower()
+    for word, part in PART_NAMES.items():
+        if name.startswith(word) and not name[len(word)].isalpha():
+            return part
+    return ""
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """List the images of a folder and of the folders below it, without hidden ones."""
     found = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
     return sorted(file for file in found if not file.name.startswith("."))

@@ -3,30 +3,29 @@
 import csv
 import gzip
 import itertools
+import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO, cast
 
-from stoker.datasets.folders import part_folders, picture_files, visible_folders
+from stoker.datasets.folders import image_paths, part_folders, visible_files, visible_folders
 from stoker.errors import Problem
-from stoker.job.dataset import BUILTIN, FORMATS, Columns, Dataset, Format
+from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Format, fits
 from stoker.job.job import Job
 from stoker.job.task import TASKS, TaskName
 from stoker.jobfile.suggestion import did_you_mean
 
+Check = Callable[[Dataset, Path, bool], Iterator[Problem]]
 SHOWN_COLUMNS = 20
+DELIMITERS = ",;\t|"
+DELIMITER_LINES = 50
 HEADER_BYTES = 1 << 20
 """A header longer than this is none."""
 _IDX = re.compile(r".*idx[1-4]-ubyte(\.gz)?\Z")
-_SUFFIXES: tuple[tuple[str, Format], ...] = (
-    (".csv", "csv"),
-    (".csv.gz", "csv"),
-    (".tsv", "csv"),
-    (".tsv.gz", "csv"),
-    (".parquet", "parquet"),
-)
+_SUFFIXES: dict[str, Format] = {**TABLE_SUFFIXES, ".txt": "text", ".npz": "npz"}
+IMAGES, MASKS = "images", "masks"
 
 
 def inspect(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> list[Problem]:
@@ -56,26 +55,46 @@ def inspect_elsewhere(job: Job | None, dataset: Dataset | None, task: TaskName |
 
 
 def infer_format(path: str | Path) -> Format | None:
-    """Tell the format from the name of a file or the content of a folder; None if it is not plain."""
+    """Infer the format from the name of a file or the content of a folder; None if it is not plain."""
     path = Path(path)
     if path.is_dir():
-        names = [entry.name for entry in itertools.islice(path.iterdir(), 1000)]
-        if any(_IDX.match(name) for name in names):
-            return "idx"
-        roots = [root for _, root in part_folders(path)]
-        return (
-            "image-folder" if any(picture_files(folder) for root in roots for folder in visible_folders(root)) else None
-        )
+        return _folder_format(path)
     if _IDX.match(path.name):
         return "idx"
-    return next((found for suffix, found in _SUFFIXES if path.name.lower().endswith(suffix)), None)
+    return next((found for suffix, found in _SUFFIXES.items() if path.name.lower().endswith(suffix)), None)
+
+
+def _folder_format(path: Path) -> Format | None:
+    names = [entry.name for entry in itertools.islice(path.iterdir(), 1000)]
+    if any(_IDX.match(name) for name in names):
+        return "idx"
+    if pair_folders(path):
+        return "image-mask"
+    if any(image_paths(folder) for _, root in part_folders(path) for folder in visible_folders(root)):
+        return "image-folder"
+    tables = {found for suffix, found in TABLE_SUFFIXES.items() if visible_files(path, (suffix,))}
+    return tables.pop() if len(tables) == 1 else None
+
+
+def pair_folders(path: Path) -> list[Path]:
+    """List the folders that hold both images/ and masks/: the folder itself, or those of its parts."""
+    roots = [path, *(root for _, root in part_folders(path))]
+    return [root for root in dict.fromkeys(roots) if (root / IMAGES).is_dir() and (root / MASKS).is_dir()]
 
 
 def csv_delimiter(path: str | Path) -> str:
-    """Return what separates the columns: whichever of comma, semicolon and tab the header holds most of."""
-    header = _first_line(Path(path))
-    counts = {delimiter: len(next(csv.reader([header], delimiter=delimiter), [])) for delimiter in ",;\t"}
-    return max(counts, key=lambda delimiter: counts[delimiter])
+    """Return what separates the columns: what cuts the first lines into equally many parts, the most if several do."""
+    path = Path(path)
+    with text_of(path) as file:
+        lines = [line for line in itertools.islice(file, DELIMITER_LINES) if line.strip()]
+    found: list[tuple[bool, int]] = []
+    for delimiter in DELIMITERS:
+        counts = {len(row) for row in csv.reader(lines, delimiter=delimiter)} or {0}
+        found.append((len(counts) == 1 and max(counts) > 1, min(counts)))
+    best = max(found)
+    if best[1] < 2 and ".tsv" in path.name:
+        return "\t"
+    return DELIMITERS[found.index(best)]
 
 
 def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]:
@@ -103,35 +122,28 @@ def _missing(source: str) -> str:
 
 def _content_problems(dataset: Dataset, path: Path, task: TaskName | None) -> Iterator[Problem]:
     found = dataset.format or infer_format(path)
-    kind = TASKS[task].kind if task else None
     if found is None:
         yield _unknown_format(path)
         return
-    if kind and FORMATS[found] != kind:
+    if task and not fits(found, TASKS[task]):
         if dataset.format:
             return  # told by the checks without data
-        fitting = " or ".join(name for name, each in FORMATS.items() if each == kind)
+        fitting = " or ".join(name for name in FORMATS if fits(name, TASKS[task]))
         yield Problem("dataset.source", f"'{path}' is {found}, which does not fit {task}; use {fitting}")
         return
-    if found in {"csv", "parquet"} and path.is_dir():
+    if found in FOLDERS and not path.is_dir():
+        yield Problem("dataset.source", f"'{path}' is a file; {found} is {FOLDERS[found]}")
+    elif found in ("text", "npz") and path.is_dir():
         yield Problem("dataset.source", f"'{path}' is a folder; {found} is one file")
-    elif found == "image-folder" and not path.is_dir():
-        yield Problem("dataset.source", f"'{path}' is a file; image-folder is a folder with a folder for each class")
-    elif found == "csv":
-        yield from _csv_problems(dataset.columns, path)
-    elif found == "parquet":
-        yield from _parquet_problems(dataset.columns, path)
-    elif found == "idx":
-        yield from _idx_problems(path)
     else:
-        yield from _folder_problems(path)
+        yield from CHECKS[found](dataset, path, not (task and TASKS[task].target_optional))
 
 
 def _unknown_format(path: Path) -> Problem:
     if path.is_dir():
         if not any(path.iterdir()):
             return Problem("dataset.source", f"the folder '{path}' is empty")
-        message = f"'{path}' holds neither idx files nor a folder of pictures for each class"
+        message = f"'{path}' holds neither idx files, nor a folder of images for each class, nor images/ and masks/"
         return Problem("dataset.source", message)
     known = ", ".join(FORMATS)
     return Problem(
@@ -140,25 +152,39 @@ def _unknown_format(path: Path) -> Problem:
 
 
 def _first_line(path: Path) -> str:
-    with _text_of(path) as file:
+    with text_of(path) as file:
         return file.readline(HEADER_BYTES)
 
 
-def _text_of(path: Path) -> TextIO:
+def text_of(path: Path) -> TextIO:
+    """Open a text file, plain or gzip."""
     if path.name.endswith(".gz"):
         return cast("TextIO", gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _csv_problems(columns: Columns, path: Path) -> Iterator[Problem]:
+def _table_problems(suffixes: tuple[str, ...], check: Check) -> Check:
+    """Check a table in one file, or the first of many."""
+
+    def check_first(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
+        files = visible_files(path, suffixes) if path.is_dir() else [path]
+        if not files:
+            yield Problem("dataset.source", f"no {' or '.join(suffixes)} files in '{path}'")
+        for file in files[:1]:
+            yield from check(dataset, file, needed)
+
+    return check_first
+
+
+def _csv_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
     if path.stat().st_size == 0 or not _first_line(path).strip():
         yield Problem("dataset.source", f"'{path}' is empty")
         return
     delimiter = csv_delimiter(path)
-    with _text_of(path) as file:
+    with text_of(path) as file:
         rows = csv.reader(file, delimiter=delimiter)
         try:
-            header = next(rows)
+            header = list(dataset.columns.names) or next(rows)
             first = next((row for row in rows if row), None)
         except csv.Error as error:
             yield Problem("dataset.source", f"'{path}' is not csv: {error}")
@@ -170,10 +196,28 @@ def _csv_problems(columns: Columns, path: Path) -> Iterator[Problem]:
         yield Problem("dataset.source", f"'{path}' has a header but no rows")
     elif len(first) != len(header):
         yield Problem("dataset.source", f"the first row of '{path}' has {len(first)} values, its header {len(header)}")
-    yield from column_problems(columns, header, path)
+    yield from column_problems(dataset.columns, header, path, needed)
 
 
-def _parquet_problems(columns: Columns, path: Path) -> Iterator[Problem]:
+def _jsonl_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
+    line = _first_line(path).strip()
+    try:
+        first = json.loads(line) if line else {}
+    except json.JSONDecodeError as error:
+        message = f"line 1 of '{path}' is not JSON ({error.msg} at column {error.colno})"
+        yield Problem("dataset.source", message)
+        return
+    if not isinstance(first, dict) or not first:
+        yield Problem("dataset.source", f"line 1 of '{path}' is no object with keys")
+        return
+    yield from column_problems(dataset.columns, list(first), path, needed)
+
+
+def _no_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
+    yield from ()
+
+
+def _parquet_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
     import pyarrow  # here alone: a job without parquet does not wait for it
     from pyarrow import parquet
 
@@ -185,13 +229,13 @@ def _parquet_problems(columns: Columns, path: Path) -> Iterator[Problem]:
         return
     if rows == 0:
         yield Problem("dataset.source", f"'{path}' has columns but no rows")
-    yield from column_problems(columns, names, path)
+    yield from column_problems(dataset.columns, names, path, needed)
 
 
-def column_problems(columns: Columns, header: list[str], path: Path) -> Iterator[Problem]:
-    """Check the named columns against those of a table, whose name the messages tell."""
+def column_problems(columns: Columns, header: list[str], path: Path, needed: bool = True) -> Iterator[Problem]:
+    """Check the named columns against those of a table, whose name the messages hold; a label may be needed."""
     shown = ", ".join(header[:SHOWN_COLUMNS]) + (", ..." if len(header) > SHOWN_COLUMNS else "")
-    if columns.label is None:
+    if columns.label is None and needed:
         yield Problem("dataset.columns.label", f"required: the column of {path.name} to predict (columns: {shown})")
     named: list[tuple[str, str]] = [
         (key, value) for key in ("label", "weight", "group") if (value := getattr(columns, key))
@@ -205,7 +249,7 @@ def column_problems(columns: Columns, header: list[str], path: Path) -> Iterator
             yield Problem(f"dataset.columns.{key}", f"no column '{name}' in {path.name} (columns: {shown}){guess}")
 
 
-def _idx_problems(path: Path) -> Iterator[Problem]:
+def _idx_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
     files = sorted(entry for entry in path.iterdir() if _IDX.match(entry.name)) if path.is_dir() else [path]
     if not files:
         yield Problem("dataset.source", f"no idx files in '{path}' (names such as train-images-idx3-ubyte)")
@@ -218,10 +262,31 @@ def _idx_problems(path: Path) -> Iterator[Problem]:
             )
 
 
-def _folder_problems(path: Path) -> Iterator[Problem]:
+def _folder_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
     for part, root in part_folders(path):
-        classes = [folder.name for folder in visible_folders(root) if picture_files(folder)]
+        classes = [folder.name for folder in visible_folders(root) if image_paths(folder)]
         if not classes:
-            yield Problem("dataset.source", f"no folder of pictures in '{root}'; each class has its own folder")
-        elif len(classes) == 1 and part in ("", "train"):
+            yield Problem("dataset.source", f"no folder of images in '{root}'; each class has its own folder")
+        elif needed and len(classes) == 1 and part in ("", "train"):
             yield Problem("dataset.source", f"only one class, '{classes[0]}', in '{root}'; a classification needs two")
+
+
+def _pair_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
+    if not pair_folders(path):
+        yield Problem("dataset.source", f"'{path}' has no folders {IMAGES}/ and {MASKS}/, nor have its parts")
+
+
+FOLDERS: dict[str, str] = {
+    "image-folder": "a folder with a folder for each class",
+    "image-mask": f"a folder with folders {IMAGES}/ and {MASKS}/",
+}
+CHECKS: dict[str, Check] = {
+    "csv": _table_problems((".csv", ".csv.gz", ".tsv", ".tsv.gz"), _csv_problems),
+    "jsonl": _table_problems((".jsonl", ".jsonl.gz", ".ndjson"), _jsonl_problems),
+    "parquet": _table_problems((".parquet",), _parquet_problems),
+    "text": _no_problems,
+    "npz": _no_problems,
+    "idx": _idx_problems,
+    "image-folder": _folder_problems,
+    "image-mask": _pair_problems,
+}

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 
-from stoker.datasets.columns import as_numbers, as_text
-from stoker.datasets.samples import Pictures, Raw, Table
+from stoker.datasets.fields.category import as_text, sorted_classes
+from stoker.datasets.fields.number import as_numbers
+from stoker.datasets.records import Records
 from stoker.errors import JobError, Problem
-from stoker.job.task import Target
+from stoker.job.task import Kind
 
 MOST_CLASSES = 10_000
 FEWEST_SAMPLES = 2
@@ -22,91 +22,80 @@ class Labels:
     """The label of each sample."""
 
     values: np.ndarray
-    """(N,) class names, or float64 numbers."""
+    """(N,) class names, or float64 numbers; zeros where a label is neither."""
     classes: tuple[str, ...] | None
-    """All class names in their order; None for numbers."""
-
-    def encoded(self) -> torch.Tensor:
-        """Return (N,) int64 places in `classes`, or float32 numbers."""
-        if self.classes is None:
-            return torch.from_numpy(self.values.astype(np.float32))
-        places = {name: place for place, name in enumerate(self.classes)}
-        return torch.tensor([places[label] for label in self.values], dtype=torch.int64)
+    """All class names in their order; None where there are none."""
 
     def counts(self, rows: np.ndarray) -> dict[str, int]:
-        """Count the samples of each class among some rows; under "" for numbers."""
+        """Count the samples of each class among some rows; under "" where there are no classes."""
         if self.classes is None:
             return {"": len(self.values[rows])}
         counted = Counter(self.values[rows])
         return {name: counted[name] for name in self.classes}
 
 
-def read_labels(raw: Raw, target: Target) -> Labels:
+def read_labels(records: Records, name: str, kind: Kind) -> Labels:
     """Read and check the labels to learn from.
+
+    Args:
+        records: all samples.
+        name: the column; empty where there is none.
+        kind: of the column.
 
     Raises:
         JobError: a label is missing, or there is nothing to tell apart.
 
     """
-    values = label_values(raw, target)
-    if target == "value":
+    if not name or kind not in ("number", "category"):
+        return Labels(np.zeros(len(records)), None)
+    values = label_values(records, name, kind)
+    if kind == "number":
         if len(np.unique(values)) == 1:
-            raise _problem(raw, f"every row has the value {values[0]:g}: there is nothing to learn")
+            raise _problem(records, f"every row has the value {values[0]:g}: there is nothing to learn")
         return Labels(values, None)
     classes = sorted_classes(values)
     if len(classes) == 1:
-        raise _problem(raw, f"only one class, '{classes[0]}': there is nothing to tell apart")
+        raise _problem(records, f"only one class, '{classes[0]}': there is nothing to tell apart")
     if len(classes) > MOST_CLASSES or len(classes) > max(100, len(values) / FEWEST_SAMPLES):
-        cure = "; is it a number (tabular-regression)?" if isinstance(raw, Table) else ""
-        raise _problem(raw, f"{len(classes)} classes in {len(values)} samples{cure}")
+        cure = "; is it a number (tabular-regression)?" if records.is_table else ""
+        raise _problem(records, f"{len(classes)} classes in {len(values)} samples{cure}")
     return Labels(values, classes)
 
 
-def known_labels(raw: Raw, classes: tuple[str, ...] | None) -> Labels:
-    """Read the labels of new data for a model that was trained on `classes`, or on numbers.
+def check_known(records: Records, name: str, classes: tuple[str, ...]) -> None:
+    """Check the labels of new data against the classes that a model was trained on.
 
     Raises:
         JobError: a label is missing, or a class is new.
 
     """
-    values = label_values(raw, "value" if classes is None else "class")
-    unknown = sorted(set(values) - set(classes)) if classes is not None else []
+    unknown = sorted(set(label_values(records, name, "category")) - set(classes))
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise JobError([Problem("", f"classes the model does not know: {', '.join(unknown[:5])}{more}")])
-    return Labels(values, classes)
 
 
-def label_values(raw: Raw, target: Target) -> np.ndarray:
+def label_values(records: Records, name: str, kind: Kind) -> np.ndarray:
     """Return (N,) class names or float64 numbers.
 
     Raises:
         JobError: one is missing, or not of this kind.
 
     """
-    if isinstance(raw, Pictures):
-        assert raw.labels is not None
-        return raw.labels
-    column = raw.frame[raw.label]
-    values = as_numbers(column) if target == "value" else as_text(column)
+    column = records.columns[name]
+    values = as_numbers(column) if kind == "number" else as_text(column)
     missing = np.flatnonzero(pd.isna(values))
     if len(missing) == 0:
         return values
     first = int(missing[0])
-    if not pd.isna(column.iloc[first]):
-        message = f"'{column.iloc[first]}' in column '{raw.label}', row {first + 1}, is not a finite number"
-        raise _problem(raw, message)
-    rows = f"{len(missing)} of {len(values)} rows have no value in column '{raw.label}'"
-    raise _problem(raw, f"{rows} (first: row {first + 1}); remove them")
+    found = pd.Series(column).iloc[first]
+    if not pd.isna(found):
+        message = f"'{found}' in column '{name}', row {first + 1}, is not a finite number"
+        raise _problem(records, message)
+    rows = f"{len(missing)} of {len(values)} rows have no value in column '{name}'"
+    raise _problem(records, f"{rows} (first: row {first + 1}); remove them")
 
 
-def sorted_classes(labels: np.ndarray) -> tuple[str, ...]:
-    """Order class names: as numbers where all are, by letters otherwise."""
-    names = sorted(set(map(str, labels)))
-    numbers = pd.to_numeric(pd.Series(names, dtype=object), errors="coerce").to_numpy(np.float64)
-    return tuple(np.array(names, object)[np.argsort(numbers, kind="stable")] if np.isfinite(numbers).all() else names)
-
-
-def _problem(raw: Raw, message: str) -> JobError:
-    path = "dataset.columns.label" if isinstance(raw, Table) else "dataset.source"
+def _problem(records: Records, message: str) -> JobError:
+    path = "dataset.columns.label" if records.is_table else "dataset.source"
     return JobError([Problem(path, message)])

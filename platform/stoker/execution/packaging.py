@@ -15,60 +15,77 @@ from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, DataType, Schema, TensorSpec
 
 import stoker
-from stoker.datasets.encoders import Encoders, ImageEncoder
-from stoker.job.signature import ClassOutput
+from stoker.inference.model import Model
+from stoker.job.signature import ClassOutput, MaskOutput
+from stoker.tasks.abilities import CanSample
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow")
 """What the packages below need to predict."""
+MODULES = ("__init__.py", "errors.py", "randomness.py")
 PACKAGES = ("job", "jobfile", "datasets", "architectures", "tasks", "inference")
 
 
 @contextmanager
 def packaged(model: Path) -> Iterator[dict[str, Any]]:
     """Make the arguments of MLflow's pyfunc flavour for the folder of a saved model."""
-    encoders = Encoders.from_json(json.loads((model / "encoders.json").read_text(encoding="utf-8")))
+    loaded = Model.load(model)
     source = Path(stoker.__file__).parent
     with tempfile.TemporaryDirectory(prefix="stoker-code-") as draft:
         code = Path(draft) / "stoker"
         for package in PACKAGES:
             shutil.copytree(source / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
-        for module in ("__init__.py", "errors.py", "randomness.py"):
+        for module in MODULES:
             shutil.copy(source / module, code / module)
         yield {
             "python_model": str(code / "inference" / "served.py"),
             "code_paths": [str(code)],
             "artifacts": {"model": str(model)},
-            "signature": signature(encoders),
-            "input_example": example(model, encoders),
+            "signature": signature(loaded),
+            "input_example": example(model, loaded),
             "pip_requirements": [f"{name}=={_version(name)}" for name in (*REQUIREMENTS, "mlflow")],
         }
 
 
-def signature(encoders: Encoders) -> ModelSignature:
-    """Say what the served model takes and returns."""
-    if isinstance(encoders.input, ImageEncoder):
-        shape = (-1, encoders.input.height, encoders.input.width, encoders.input.channels)
-        inputs = Schema([TensorSpec(np.dtype(np.uint8), shape)])
+def signature(model: Model) -> ModelSignature:
+    """Return what the served model takes and answers."""
+    shapes, output = model.fields.signature, model.fields.signature.output
+    image = next(iter(shapes.images.values()), None)
+    if isinstance(model.network, CanSample) and image:
+        classes = [ColSpec(DataType.string, "class")] if shapes.classes else []
+        made = TensorSpec(np.dtype(np.uint8), (-1, image.height, image.width, image.channels))
+        return ModelSignature(Schema([*classes, ColSpec(DataType.long, "seed")]), Schema([made]))
+    if image and len(shapes.inputs) == 1:
+        inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, image.height, image.width, image.channels))])
     else:
-        numbers = [ColSpec(DataType.double, encoder.name, required=False) for encoder in encoders.input.numbers]
-        categories = [ColSpec(DataType.string, encoder.name, required=False) for encoder in encoders.input.categories]
-        inputs = Schema([*numbers, *categories])
-    if isinstance(encoders.output, ClassOutput):
-        classes = [ColSpec(DataType.float, f"probability/{name}") for name in encoders.output.classes]
-        return ModelSignature(inputs, Schema([ColSpec(DataType.string, "prediction"), *classes]))
-    return ModelSignature(inputs, Schema([ColSpec(DataType.double, "prediction")]))
+        types = {"number": DataType.double}
+        inputs = Schema(
+            [ColSpec(types.get(each.kind, DataType.string), each.name, required=False) for each in model.fields.inputs]
+        )
+    match output:
+        case MaskOutput():
+            outputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, output.height, output.width))])
+        case ClassOutput():
+            chances = [ColSpec(DataType.float, f"probability/{name}") for name in output.classes]
+            outputs = Schema([ColSpec(DataType.string, "prediction"), *chances])
+        case _:
+            outputs = Schema([ColSpec(DataType.double, "prediction")])
+    return ModelSignature(inputs, outputs)
 
 
-def example(model: Path, encoders: Encoders) -> pd.DataFrame | np.ndarray:
+def example(folder: Path, model: Model) -> pd.DataFrame | np.ndarray:
     """Read the raw samples that were saved with the model, in the types of the signature."""
-    content = json.loads((model / "example.json").read_text(encoding="utf-8"))
-    if isinstance(encoders.input, ImageEncoder):
+    if isinstance(model.network, CanSample):
+        classes = model.fields.signature.classes[:3]
+        return pd.DataFrame({"class": list(classes), "seed": range(len(classes))} if classes else {"seed": [0]})
+    content = json.loads((folder / "example.json").read_text(encoding="utf-8"))
+    if isinstance(content, list):
         return np.array(content, np.uint8)
     frame = pd.DataFrame(content["data"], columns=content["columns"])
-    for number in encoders.input.numbers:
-        frame[number.name] = pd.to_numeric(frame[number.name], errors="coerce").astype(float)
-    for category in encoders.input.categories:
-        frame[category.name] = frame[category.name].astype("string").astype(object)
+    for each in model.fields.inputs:
+        if each.kind == "number":
+            frame[each.name] = pd.to_numeric(frame[each.name], errors="coerce").astype(float)
+        else:
+            frame[each.name] = frame[each.name].astype("string").astype(object)
     return frame
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from stoker.training.assembly import Prepared
 from stoker.training.loop import EpochEnd, StepEnd
 
 PROGRESS_EVERY_S = 0.2
+Value = TypeVar("Value")
 
 
 class Reporter:
@@ -84,7 +86,8 @@ class Reporter:
         fetched = iter(torch.stack(tensors).tolist() if tensors else ())
         for event, values in zip(self._steps, kept, strict=True):
             metrics = {key: next(fetched) for key in values}
-            self._journal.append(event.step, event.epoch, {**metrics, "learning_rate/step": event.learning_rate})
+            rates = _by_group("learning_rate", event.learning_rates)
+            self._journal.append(event.step, event.epoch, {**metrics, **rates})
         self._steps.clear()
         self._journal.flush()
 
@@ -111,4 +114,11 @@ class Reporter:
 def _measured(event: StepEnd) -> dict[str, Tensor]:
     """Name the values of a step that are still on the device."""
     losses = {f"{term}/step": value for term, value in event.losses.items()}
-    return losses if event.gradient_norm is None else {**losses, "gradient_norm/step": event.gradient_norm}
+    return losses | _by_group("gradient_norm", event.gradient_norms)
+
+
+def _by_group(quantity: str, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Name a value of each group of parameters; without the group where there is only one."""
+    if len(values) == 1:
+        return {f"{quantity}/step": value for value in values.values()}
+    return {f"{quantity}_{group}/step": value for group, value in values.items()}

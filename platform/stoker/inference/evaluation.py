@@ -1,11 +1,14 @@
 """Metrics of a model on a part of its own data, or on new data with labels."""
 
-from stoker.datasets.encoding import encode_labelled
+from pathlib import Path
+
+from stoker.datasets.fields.category import ClassField
+from stoker.datasets.labels import check_known, label_values
 from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
-from stoker.inference.prediction import check_there
+from stoker.inference.prediction import aligned, check_there
 from stoker.job.dataset import Format
 from stoker.job.task import TASKS
 from stoker.training.evaluation import measure
@@ -31,7 +34,7 @@ def evaluate(
 
     """
     samples = _own_part(model, part) if source is None else _labelled(model, source, format_name)
-    metrics, _ = measure(model.objective, model.task, model.encoders, samples, "fp32", model.job.training.seed)
+    metrics = measure(model.objective, model.task, samples, "fp32", model.job.training.seed).metrics
     return {name if source else f"{name}/{part}": value for name, value in metrics.items()}
 
 
@@ -46,7 +49,23 @@ def _own_part(model: Model, part: str) -> Samples:
 
 
 def _labelled(model: Model, source: str, format_name: Format | None) -> Samples:
+    """Encode samples with labels by the model's fields.
+
+    Raises:
+        JobError: the label or a feature is missing, or a class is new.
+
+    """
     check_there(source)
     dataset = model.job.dataset.model_copy(update={"source": source, "format": format_name})
-    raw, _ = read_source(dataset)
-    return encode_labelled(raw, model.encoders, dataset.columns.weight)
+    records, _ = read_source(dataset)
+    records = aligned(records, model, Path(source).expanduser())
+    if len(records) == 0:
+        raise JobError([Problem("", "no rows to evaluate")])
+    target = model.fields.target
+    model.fields.check(records, *([target.name] if target else []))
+    if isinstance(target, ClassField):
+        check_known(records, target.name, target.classes)
+    elif target and target.kind == "number":
+        label_values(records, target.name, target.kind)
+    weight = dataset.columns.weight
+    return model.fields.encode(records, weight=weight if weight in records.columns else None)

@@ -1,8 +1,9 @@
-"""A trained model: weights, encoders and job, together all that a prediction needs."""
+"""A trained model: weights, fields and job, together all that a prediction needs."""
 
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,32 +11,37 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from stoker.architectures.network import build_network
-from stoker.datasets.batches import in_order
-from stoker.datasets.encoders import Encoders, TableEncoder
+from stoker.datasets.batches import batch_limit, in_order
+from stoker.datasets.fields.image import ImageField
+from stoker.datasets.fields.schema import Fields
+from stoker.datasets.records import Records, table
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.saved_model import WEIGHTS
-from stoker.tasks.choice import TASK_CLASSES
+from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
-from stoker.tasks.task import Task
+from stoker.tasks.task import Answers, Task
 
 BATCH = 512
+FIELDS, ASSETS = "fields.json", "assets"
+ROWS = 4096
+"""Records that are encoded at a time."""
 
 
 def save_model(
-    folder: Path, job: Job, encoders: Encoders, objective: Objective, fingerprint: str, code: Path | None = None
+    folder: Path, job: Job, fields: Fields, objective: Objective, fingerprint: str, code: Path | None = None
 ) -> None:
-    """Write weights.safetensors, encoders.json, job.json and data.json; code is only what the user brought.
+    """Write weights.safetensors, fields.json, assets/, job.json and data.json; code is only what the user brought.
 
     Args:
         folder: where to write.
         job: the job, completed.
-        encoders: how samples become numbers.
+        fields: how samples become numbers.
         objective: of which the network is saved; all of it where it is the user's own.
         fingerprint: of the data it was trained with.
         code: the user's modules, for a custom architecture.
@@ -51,17 +57,34 @@ def save_model(
         if name not in objective.carried
     }
     save_file(weights, folder / WEIGHTS)
-    (folder / "encoders.json").write_text(json.dumps(encoders.to_json(), indent=1), encoding="utf-8")
+    (folder / FIELDS).write_text(json.dumps(fields.to_json(), indent=1), encoding="utf-8")
+    for name, text in fields.assets().items():
+        (folder / ASSETS).mkdir(exist_ok=True)
+        (folder / ASSETS / name).write_text(text, encoding="utf-8")
     (folder / "data.json").write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
     (folder / "job.json").write_text(job.model_dump_json(by_alias=True, exclude_none=True, indent=1), encoding="utf-8")
 
 
+def load_fields(folder: Path) -> Fields:
+    """Read the fields of a saved model.
+
+    Raises:
+        JobError: it was saved by a version that kept them otherwise.
+
+    """
+    if not (folder / FIELDS).is_file():
+        message = f"'{folder}' has no {FIELDS}: an older version saved this model; use it with that version"
+        raise JobError([Problem("", message)])
+    assets = {path.name: path.read_text(encoding="utf-8") for path in (folder / ASSETS).glob("*")}
+    return Fields.from_json(json.loads((folder / FIELDS).read_text(encoding="utf-8")), assets)
+
+
 @dataclass(frozen=True)
 class Model:
-    """A network with its encoders, on the CPU, ready to predict."""
+    """A network with its fields, on the CPU, ready to predict."""
 
     job: Job
-    encoders: Encoders
+    fields: Fields
     objective: Objective
     task: Task
     fingerprint: str
@@ -70,59 +93,72 @@ class Model:
     @staticmethod
     def load(folder: Path) -> "Model":
         """Rebuild a model from the files of `save_model`."""
+        fields = load_fields(folder)
         job = Job.model_validate_json((folder / "job.json").read_text(encoding="utf-8"))
-        encoders = Encoders.from_json(json.loads((folder / "encoders.json").read_text(encoding="utf-8")))
         assert job.architecture is not None
         custom = isinstance(job.architecture, Custom)
         if custom and (folder / "code").is_dir():
             sys.path.insert(0, str(folder / "code"))
-        network = build_network(job.architecture, encoders.signature)
-        task = TASK_CLASSES[job.task]()
-        objective = network if isinstance(network, Objective) else task.objective(network, encoders.output)
+        task = TASK_CLASSES[job.task](fields)
+        objective = objective_of(build_network(job.architecture, fields.signature), task)
         weights = load_file(folder / WEIGHTS)
         (objective if custom else objective.network).load_state_dict(weights, strict=not objective.carried)
         fingerprint = json.loads((folder / "data.json").read_text(encoding="utf-8"))["fingerprint"]
-        return Model(job, encoders, objective.eval(), task, fingerprint)
+        return Model(job, fields, objective.eval(), task, fingerprint)
 
     @property
     def network(self) -> nn.Module:
         """What predicts."""
         return self.objective.network
 
-    def predict(self, samples: pd.DataFrame | np.ndarray) -> pd.DataFrame:
-        """Predict a table with the feature columns, or pictures (N, height, width[, channels]) uint8.
+    def predict(self, samples: pd.DataFrame | np.ndarray) -> Answers:
+        """Answer a table with the feature columns, or images (N, height, width[, channels]) uint8.
 
         Raises:
-            JobError: columns are missing, or the pictures have another shape.
+            JobError: columns are missing, or the images have another shape.
 
         """
-        encoded = self.encode(samples)
-        return self.task.predictions(self.outputs(encoded), self.encoders.output)
+        return joined(list(self.answers(self.records_of(samples))))
 
-    def encode(self, samples: pd.DataFrame | np.ndarray) -> Samples:
-        """Turn raw samples into the network's input; targets are empty."""
-        encoder = self.encoders.input
-        if isinstance(encoder, TableEncoder):
-            inputs = encoder.encode(_table(samples, encoder))
-        else:
-            inputs = {"image": torch.from_numpy(encoder.fitting(np.array(samples)))}
-        count = len(samples)
-        return Samples(inputs, torch.zeros(count), None, torch.arange(count))
+    def answers(self, records: Records) -> Iterator[Answers]:
+        """Answer records with all feature columns, some at a time.
+
+        Raises:
+            JobError: columns are missing, a file cannot be read, or the task answers no questions.
+
+        """
+        self.fields.check(records)
+        if len(records) == 0:
+            raise JobError([Problem("", "no samples to predict")])
+        for start in range(0, len(records), ROWS):
+            few = records.rows(np.arange(start, min(start + ROWS, len(records))))
+            yield from self._batches(self.fields.encode(few, target=False))
 
     @torch.inference_mode()
-    def outputs(self, samples: Samples) -> Tensor:
-        """Return the network's float32 outputs, (N, ...)."""
-        if len(samples) == 0:
-            raise JobError([Problem("", "no samples to predict")])
-        batches = in_order(samples, self.encoders.input, BATCH)
-        return torch.cat([self.network(batch.inputs).float() for batch in batches])
+    def _batches(self, samples: Samples) -> Iterator[Answers]:
+        for batch in in_order(samples, self.fields, min(BATCH, batch_limit(self.fields.signature))):
+            yield self.task.answers(self.network(batch.inputs).float())
+
+    def records_of(self, samples: pd.DataFrame | np.ndarray) -> Records:
+        """Name the columns of raw samples.
+
+        Raises:
+            JobError: an array does not have a column for each feature.
+
+        """
+        columns = self.fields.columns
+        if isinstance(samples, pd.DataFrame):
+            return table(samples)
+        if len(columns) == 1 and isinstance(self.fields.inputs[0], ImageField):
+            return Records({columns[0]: np.asarray(samples)})
+        if samples.ndim != 2 or samples.shape[1] != len(columns):
+            shape = " x ".join(map(str, samples.shape))
+            raise JobError([Problem("", f"an array of {shape}; expected a column for each of {', '.join(columns)}")])
+        return table(pd.DataFrame(samples, columns=list(columns)))
 
 
-def _table(samples: pd.DataFrame | np.ndarray, encoder: TableEncoder) -> pd.DataFrame:
-    if isinstance(samples, np.ndarray):
-        if samples.ndim != 2 or samples.shape[1] != len(encoder.columns):
-            shape, wanted = " x ".join(map(str, samples.shape)), ", ".join(encoder.columns)
-            raise JobError([Problem("", f"an array of {shape}; expected a column for each of {wanted}")])
-        samples = pd.DataFrame(samples, columns=list(encoder.columns))
-    encoder.check(samples)
-    return samples
+def joined(answers: list[Answers]) -> Answers:
+    """Put answers one behind the other."""
+    images = [each.images for each in answers if each.images is not None]
+    everything = pd.concat([each.table for each in answers], ignore_index=True)
+    return Answers(everything, np.concatenate(images) if images else None)

@@ -1,29 +1,31 @@
 """Predictions for whatever `dataset.source` takes, without the label."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from stoker.datasets.encoders import ImageEncoder
-from stoker.datasets.folders import picture_files
-from stoker.datasets.formats import idx, image_folder
+from stoker.datasets.fields.image import ImageField
+from stoker.datasets.fields.inference import image_files
+from stoker.datasets.folders import image_paths
 from stoker.datasets.inspection import infer_format
 from stoker.datasets.loading import read_source
-from stoker.datasets.samples import Pictures
-from stoker.datasets.sources.local import read_as
+from stoker.datasets.records import Files, Records
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
-from stoker.job.dataset import BUILTIN, IMAGE_SUFFIXES, Columns, Format
+from stoker.job.dataset import BUILTIN, IMAGE_SUFFIXES, TABLE_SUFFIXES, Columns, Format
+from stoker.tasks.task import Answers
+
+TABLES = {*TABLE_SUFFIXES.values(), "text"}
 
 
-def predict(model: Model, source: str, format_name: Format | None = None) -> pd.DataFrame:
-    """Predict a file, a folder or glob of pictures, or a built-in dataset.
+def predict(model: Model, source: str, format_name: Format | None = None) -> Iterator[Answers]:
+    """Predict a file, a folder or glob of images, or a built-in dataset, some samples at a time.
 
     Returns:
-        The task's predictions; before them a column `input` that names the picture, or behind them all columns of the
-        table.
+        The task's answers; before them a column `input` that names the image, or behind them all columns of the table.
 
     Raises:
         NotFound: nothing is there.
@@ -31,21 +33,59 @@ def predict(model: Model, source: str, format_name: Format | None = None) -> pd.
 
     """
     check_there(source)
-    encoder = model.encoders.input
-    if isinstance(encoder, ImageEncoder) and source not in BUILTIN:
-        names, pixels = _pictures(source, format_name, encoder)
-        table = model.predict(pixels)
-        table.insert(0, "input", names)
-        return table
-    dataset = model.job.dataset.model_copy(update={"source": source, "format": format_name, "columns": Columns()})
-    raw, _ = read_source(dataset)
-    if isinstance(raw, Pictures):
-        table = model.predict(raw.pixels)
-        table.insert(0, "input", list(raw.names))
-        return table
-    predictions = model.predict(raw.frame)
-    clashing = {name: f"input/{name}" for name in raw.frame.columns if name in predictions.columns}
-    return pd.concat([predictions, raw.frame.rename(columns=clashing)], axis=1)
+    records = read_unlabelled(model, source, format_name)
+    frame = None if records.names else records.frame
+    begin = 0
+    for answers in model.answers(records):
+        count = len(answers.table)
+        yield Answers(_named(answers.table, records, frame, begin), answers.images)
+        begin += count
+
+
+def _named(predictions: pd.DataFrame, records: Records, frame: pd.DataFrame | None, begin: int) -> pd.DataFrame:
+    if frame is None:
+        predictions.insert(0, "input", list(records.names[begin : begin + len(predictions)]))
+        return predictions
+    rows = frame.iloc[begin : begin + len(predictions)].reset_index(drop=True)
+    clashing = {name: f"input/{name}" for name in rows.columns if name in predictions.columns}
+    return pd.concat([predictions, rows.rename(columns=clashing)], axis=1)
+
+
+def read_unlabelled(model: Model, source: str, format_name: Format | None) -> Records:
+    """Read the columns that a model needs.
+
+    Raises:
+        JobError: nothing readable is there.
+
+    """
+    inputs = model.fields.inputs
+    path = Path(source).expanduser()
+    found = format_name or (infer_format(path) if path.exists() else None)
+    only_image = len(inputs) == 1 and isinstance(inputs[0], ImageField)
+    if only_image and source not in BUILTIN and found not in {*TABLES, "idx", "npz", "image-mask"}:
+        files = _images(source, path)
+        return Records({inputs[0].name: Files(tuple(files))}, names=tuple(map(str, files)))
+    columns = Columns(names=model.job.dataset.columns.names) if found == "csv" else Columns()
+    dataset = model.job.dataset.model_copy(update={"source": source, "format": found, "columns": columns})
+    records, _ = read_source(dataset)
+    return aligned(records, model, path)
+
+
+def aligned(records: Records, model: Model, path: Path) -> Records:
+    """Give the columns of records the names that a model knows, where there is no choice, and find image files."""
+    fields = model.fields
+    columns = dict(records.columns)
+    label = records.label
+    if fields.target and label in columns and fields.target.name not in columns:
+        columns[fields.target.name] = columns.pop(label)
+    others = [name for name in columns if not fields.target or name != fields.target.name]
+    if len(fields.columns) == 1 and len(others) == 1 and fields.columns[0] not in columns:
+        columns[fields.columns[0]] = columns.pop(others[0])
+    folder = path if path.is_dir() else path.parent
+    for each in fields.inputs:
+        if isinstance(each, ImageField) and each.name in columns:
+            columns[each.name] = image_files(columns[each.name], each.name, folder)
+    return replace(records, columns=columns)
 
 
 def check_there(source: str) -> None:
@@ -63,18 +103,13 @@ def check_there(source: str) -> None:
         raise NotFound(f"no file matches '{source}'")
 
 
-def _pictures(source: str, format_name: Format | None, encoder: ImageEncoder) -> tuple[list[str], np.ndarray]:
-    """Read the pictures that a path or glob names, in the model's size, with their names."""
-    size = (encoder.height, encoder.width)
-    path = Path(source).expanduser()
-    if path.exists() and "idx" in (format_name, infer_format(path)):
-        pictures = read_as(source, lambda: idx.read_without_labels(path, size))
-        return list(pictures.names), pictures.pixels
+def _images(source: str, path: Path) -> list[Path]:
+    """List the images that a path or glob names."""
     if path.is_dir():
-        files = picture_files(path)
+        files = image_paths(path)
     else:
         found = [path] if path.exists() else sorted(map(Path, glob(source, recursive=True)))  # noqa: PTH207  # as above
         files = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
-        raise JobError([Problem("", f"no pictures in '{source}'")])
-    return list(map(str, files)), image_folder.decode(files, size, channels=encoder.channels)
+        raise JobError([Problem("", f"no images in '{source}'")])
+    return files

@@ -1,24 +1,40 @@
 """The model as MLflow serves it: this file is stored with it as its code, beside a copy of the package."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 from mlflow.pyfunc import PythonModel
 
+from stoker.inference.generation import generate
 from stoker.inference.model import Model
+from stoker.tasks.abilities import CanSample
 
 
 class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no types
     """Answers `mlflow models serve` and `mlflow.pyfunc.load_model`."""
 
     def load_context(self, context: Any) -> None:
-        """Load weights and encoders from the model's artifacts."""
+        """Load weights and fields from the model's artifacts."""
         self._model = Model.load(Path(context.artifacts["model"]))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """Predict a table, or an array of pictures. Without type hints: MLflow would read them as a schema."""
-        return self._model.predict(model_input)
+        """Answer a table or an array of images; make images of the asked classes where the model makes some.
+
+        Without type hints: MLflow would read them as a schema.
+        """
+        if isinstance(self._model.network, CanSample):
+            return np.stack([pixels for _, pixels in self._made(model_input)])
+        answers = self._model.predict(model_input)
+        return answers.table if answers.images is None else answers.images
+
+    def _made(self, wanted: Any) -> Iterator[tuple[str, np.ndarray]]:
+        """Make an image for each row of a table with the columns `seed` and, where there are classes, `class`."""
+        for _, row in wanted.iterrows():
+            classes = (str(row["class"]),) if "class" in wanted else ()
+            yield from generate(self._model, 1, int(row["seed"]), classes)
 
 
 mlflow.models.set_model(ServedModel())

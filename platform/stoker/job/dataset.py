@@ -6,30 +6,56 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, Tag, model_validator
 
 from stoker.job.section import SECTION_OR_NONE, Section, Shorthand
-from stoker.job.task import Kind
+from stoker.job.task import Kind, TaskRow
 
-Format = Literal["csv", "parquet", "idx", "image-folder"]
-FORMATS: dict[str, Kind] = {"csv": "table", "parquet": "table", "idx": "image", "image-folder": "image"}
+Format = Literal["csv", "jsonl", "parquet", "text", "idx", "npz", "image-folder", "image-mask"]
+FORMATS: dict[str, tuple[Kind, ...]] = {
+    "csv": ("number", "category", "text", "image", "mask"),
+    "jsonl": ("number", "category", "text", "image", "mask"),
+    "parquet": ("number", "category", "text", "image", "mask"),
+    "text": ("text",),
+    "idx": ("image", "category"),
+    "npz": ("image", "mask", "category", "number"),
+    "image-folder": ("image", "category"),
+    "image-mask": ("image", "mask"),
+}
+"""Kinds of field that the columns of each format can hold; a table holds images as paths."""
+TABLE_SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".tsv": "csv",
+    ".tsv.gz": "csv",
+    ".jsonl": "jsonl",
+    ".jsonl.gz": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+
+
+def fits(format_name: str, row: TaskRow) -> bool:
+    """Check whether a format can hold what a task learns from."""
+    kinds = FORMATS[format_name]
+    return bool(set(kinds) & set(row.inputs)) and (row.target in kinds or row.target_optional)
 
 
 @dataclass(frozen=True)
 class Builtin:
     """A dataset that comes with the installation."""
 
-    kind: Kind
-    label: str
     tasks: tuple[str, ...]
+    label: str
     summary: str
 
 
+CLASSIFIED = ("tabular-classification",)
 BUILTIN: dict[str, Builtin] = {
-    "xor": Builtin("table", "y", ("tabular-classification",), "the four corners that no plane separates"),
-    "iris": Builtin("table", "species", ("tabular-classification",), "150 flowers, 4 measures, 3 species"),
-    "wine": Builtin("table", "cultivar", ("tabular-classification",), "178 wines, 13 measures, 3 cultivars"),
-    "breast-cancer": Builtin("table", "diagnosis", ("tabular-classification",), "569 biopsies, 30 measures, 2 classes"),
-    "diabetes": Builtin("table", "progression", ("tabular-regression",), "442 patients, 10 measures, a number"),
-    "digits": Builtin("image", "digit", ("image-classification",), "1,797 handwritten digits of 8x8 pixels"),
+    "xor": Builtin(CLASSIFIED, "y", "the four corners that no plane separates"),
+    "iris": Builtin(CLASSIFIED, "species", "150 flowers, 4 measures, 3 species"),
+    "wine": Builtin(CLASSIFIED, "cultivar", "178 wines, 13 measures, 3 cultivars"),
+    "breast-cancer": Builtin(CLASSIFIED, "diagnosis", "569 biopsies, 30 measures, 2 classes"),
+    "diabetes": Builtin(("tabular-regression",), "progression", "442 patients, 10 measures, a number"),
+    "digits": Builtin(("image-classification", "image-generation"), "digit", "1,797 handwritten digits of 8x8 pixels"),
 }
 
 
@@ -37,7 +63,10 @@ class Columns(Section):
     """Which column plays which part; what is absent is inferred and shown by `plan`."""
 
     label: str | None = None
-    """The column to predict. A built-in dataset knows its own."""
+    """The column to predict. A built-in dataset, a folder of images and the like know their own."""
+
+    names: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """The names of all columns, in order, for a csv file without a header line."""
 
     features: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
     """The columns to predict from; default: all that are left."""
@@ -51,8 +80,8 @@ class Columns(Section):
     group: str | None = None
     """A column whose equal values stay in one part of the split."""
 
-    types: dict[str, Literal["number", "category"]] = Field({})
-    """The type of a column where the inferred one is wrong: number or category."""
+    types: dict[str, Literal["number", "category", "text", "image"]] = Field({})
+    """The type of a column where the inferred one is wrong: number, category, text, or image (a path to a file)."""
 
 
 def _pair(value: object) -> object:
@@ -64,7 +93,7 @@ Augmentation = Literal["flip", "crop", "rotate", "jitter"]
 
 
 class Image(Section):
-    """What happens to pictures before the network sees them."""
+    """What happens to images before the network sees them."""
 
     size: (
         Annotated[
@@ -77,6 +106,16 @@ class Image(Section):
     augment: Annotated[tuple[Augmentation, ...], Field(strict=False)] = ()
     """Random changes while training, drawn anew for each sample: flip (left-right), crop (shift by up to an eighth),
     rotate (up to 15 degrees), jitter (brightness and contrast)."""
+
+
+class Text(Section):
+    """How texts become token numbers."""
+
+    vocabulary: int = Field(20_000, ge=2, le=1_000_000)
+    """Most different words that are kept, the most frequent ones of the training part; others count as unknown."""
+
+    length: int = Field(256, ge=1, le=65_536)
+    """Most words of a text; what is beyond is cut off, and `plan` says of how many texts."""
 
 
 class Split(Section):
@@ -121,7 +160,10 @@ class Dataset(Section):
     """The parts that the columns of a table play."""
 
     image: Image = Field({}, validate_default=True)
-    """How pictures are prepared."""
+    """How images are prepared."""
+
+    text: Text = Field({}, validate_default=True)
+    """How texts are prepared."""
 
     split: SplitChoice = Field({}, validate_default=True)
     """Shares for training, validation and test; `none` trains on everything."""

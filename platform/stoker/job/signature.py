@@ -1,23 +1,30 @@
-"""What one sample and one output look like: the only thing that dataset, network and task know of each other."""
+"""Shapes of a sample and of an output: all that dataset, network and task know of each other."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
-class TableInput:
-    """A row: `numbers` float columns and one integer for each category column.
+class NumbersInput:
+    """All number columns of a sample: batches hold `numbers` (B, width) float32."""
 
-    Batches hold `numbers` (B, numbers) float32 and `categories` (B, len(categories)) int64.
-    """
+    width: int
 
-    numbers: int
-    categories: tuple[int, ...]
+
+@dataclass(frozen=True)
+class CategoriesInput:
+    """All category columns of a sample: batches hold `categories` (B, len(sizes)) int64."""
+
+    sizes: tuple[int, ...]
     """Size of each vocabulary; 0 stands for unknown or missing in each."""
 
 
 @dataclass(frozen=True)
 class ImageInput:
-    """A picture. Batches hold `image` (B, channels, height, width) float32, standardised on the training set."""
+    """An image: batches hold (B, channels, height, width) float32, standardised on the training set."""
 
     channels: int
     height: int
@@ -25,28 +32,87 @@ class ImageInput:
 
 
 @dataclass(frozen=True)
+class TextInput:
+    """A text as token numbers: batches hold (B, longest of the batch) int64, padded with 0 at the end."""
+
+    vocabulary: int
+    """Number of tokens, padding (0) and unknown (1) included."""
+    length: int
+    """Most tokens of a text; longer ones are cut off."""
+
+
+Input = NumbersInput | CategoriesInput | ImageInput | TextInput
+
+
+@dataclass(frozen=True)
 class ClassOutput:
-    """One of several classes; networks return (B, classes) logits."""
+    """One of several classes: networks return (B, classes) logits; targets are (B,) int64."""
 
     classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ValueOutput:
-    """A number; networks return (B, 1), in units of `scale` around `mean`."""
+    """A number: networks return (B, 1), in units of `scale` around `mean`; targets are (B,) float32."""
 
     name: str
     mean: float
     scale: float
 
 
-Input = TableInput | ImageInput
-Output = ClassOutput | ValueOutput
+@dataclass(frozen=True)
+class MaskOutput:
+    """A class for each pixel: networks return (B, classes, height, width) logits; targets are (B, height, width)."""
+
+    classes: tuple[str, ...]
+    """The names of the classes: the pixel values of the mask files."""
+    height: int
+    width: int
+
+
+Output = ClassOutput | ValueOutput | MaskOutput
 
 
 @dataclass(frozen=True)
 class Signature:
-    """Input and output of a network."""
+    """Inputs and output of a network."""
 
-    input: Input
-    output: Output
+    inputs: Mapping[str, Input]
+    """By the name under which batches hold them: `numbers`, `categories`, or the column's name."""
+    output: Output | None = field(default=None)
+    """None for a task without labels."""
+
+    @property
+    def numbers(self) -> int:
+        """Return how many float columns a sample has."""
+        return next((shape.width for shape in self.inputs.values() if isinstance(shape, NumbersInput)), 0)
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """Return the size of each category column's vocabulary."""
+        return next((shape.sizes for shape in self.inputs.values() if isinstance(shape, CategoriesInput)), ())
+
+    @property
+    def images(self) -> dict[str, ImageInput]:
+        """Return the images of a sample by name."""
+        return _of_kind(self.inputs, ImageInput)
+
+    @property
+    def texts(self) -> dict[str, TextInput]:
+        """Return the texts of a sample by name."""
+        return _of_kind(self.inputs, TextInput)
+
+    @property
+    def image(self) -> ImageInput:
+        """Return the only image of a sample."""
+        (shape,) = self.images.values()
+        return shape
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the classes to tell apart; none where the output has no classes."""
+        return self.output.classes if isinstance(self.output, ClassOutput | MaskOutput) else ()
+
+
+def _of_kind(inputs: Mapping[str, Input], kind: type[Kind]) -> dict[str, Kind]:
+    return {name: shape for name, shape in inputs.items() if isinstance(shape, kind)}

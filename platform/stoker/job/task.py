@@ -1,38 +1,73 @@
-"""What can be learnt: the one table of tasks, the families they allow, and their metrics with directions."""
+"""The table of tasks: for each the kinds of field it learns from, the families that fit, and its metrics."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-TaskName = Literal["tabular-classification", "tabular-regression", "image-classification"]
+TaskName = Literal[
+    "tabular-classification",
+    "tabular-regression",
+    "image-classification",
+    "segmentation",
+    "image-generation",
+    "text-classification",
+]
 Direction = Literal["max", "min"]
-Kind = Literal["table", "image"]
-Target = Literal["class", "value"]
+Kind = Literal["number", "category", "text", "image", "mask"]
+"""The kinds of field: what a column of a sample holds."""
 
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
 REGRESSION: dict[str, Direction] = {"loss": "min", "rmse": "min", "mae": "min", "r2": "max"}
+SEGMENTATION: dict[str, Direction] = {"loss": "min", "dice": "max", "iou": "max", "accuracy": "max"}
+GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
+TABULAR: tuple[Kind, ...] = ("number", "category", "text", "image")
+TABULAR_FAMILIES = ("mlp", "perceptron", "custom")
 
 
 @dataclass(frozen=True)
 class TaskRow:
-    """What a task fixes: the kind of a sample, what is predicted, which networks fit (the first is the default)."""
+    """What a task fixes."""
 
-    kind: Kind
-    target: Target
+    inputs: tuple[Kind, ...]
+    """Kinds of field that a sample may be made of."""
+    target: Kind
+    """Kind of the field that is learnt."""
     families: tuple[str, ...]
+    """Network families that fit; the first is the default."""
     metrics: dict[str, Direction]
     best: str
-    """The metric that picks the best weights unless the job names another."""
+    """The metric that picks the best weights unless the job names another; empty: the last weights are the model."""
     summary: str
+    target_optional: bool = False
+    """Whether data without the target will do."""
 
 
 TASKS: dict[TaskName, TaskRow] = {
     "tabular-classification": TaskRow(
-        "table", "class", ("mlp", "perceptron", "custom"), CLASSIFICATION, "accuracy", "a class for each row of a table"
+        TABULAR,
+        "category",
+        TABULAR_FAMILIES,
+        CLASSIFICATION,
+        "accuracy",
+        "a class for each row of a table",
     ),
     "tabular-regression": TaskRow(
-        "table", "value", ("mlp", "perceptron", "custom"), REGRESSION, "rmse", "a number for each row of a table"
+        TABULAR, "number", TABULAR_FAMILIES, REGRESSION, "rmse", "a number for each row of a table"
     ),
     "image-classification": TaskRow(
-        "image", "class", ("cnn", "mlp", "perceptron", "custom"), CLASSIFICATION, "accuracy", "a class for each picture"
+        ("image",),
+        "category",
+        ("cnn", "mlp", "perceptron", "custom"),
+        CLASSIFICATION,
+        "accuracy",
+        "a class for each image",
+    ),
+    "segmentation": TaskRow(
+        ("image",), "mask", ("unet", "custom"), SEGMENTATION, "dice", "a class for each pixel of an image"
+    ),
+    "image-generation": TaskRow(
+        ("image",), "category", ("gan", "custom"), GENERATION, "", "new images like those of the data", True
+    ),
+    "text-classification": TaskRow(
+        ("text",), "category", ("rnn", "mlp", "custom"), CLASSIFICATION, "accuracy", "a class for each text"
     ),
 }

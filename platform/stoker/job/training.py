@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from stoker.job.section import Interval, Section, Shorthand, Span, Time
 
@@ -67,6 +67,18 @@ class Muon(Section):
 
 Optimizer = Annotated[Sgd | Adam | AdamW | Muon, Field(discriminator="type")]
 OptimizerChoice = Annotated[Optimizer, Shorthand("type")]
+OptimizerGroups = dict[str, OptimizerChoice]
+OptimizerOrGroups = Optimizer | dict[str, Optimizer]
+
+
+def _one_or_groups(value: object) -> str:
+    return "groups" if isinstance(value, dict) and "type" not in value else "one"
+
+
+OptimizersChoice = Annotated[
+    Annotated[OptimizerChoice, Tag("one")] | Annotated[OptimizerGroups, Tag("groups")], Discriminator(_one_or_groups)
+]
+"""One optimizer for all parameters, or one for each named group of them."""
 
 
 class Constant(Section):
@@ -189,8 +201,9 @@ class Training(Section):
     """Samples that one worker computes at once; smaller ones are accumulated to the same step.
     Default: the whole share."""
 
-    optimizer: OptimizerChoice = Field("adamw", validate_default=True)
-    """The rule that changes the weights: sgd, adam, adamw or muon."""
+    optimizer: OptimizersChoice = Field("adamw", validate_default=True)
+    """The rule that changes the weights: sgd, adam, adamw or muon; or one for each group of parameters that the network
+    has, such as `{generator: {type: adam, lr: 2e-4}, discriminator: {type: adam, lr: 4e-4}}` for a gan."""
 
     schedule: ScheduleChoice = Field("cosine", validate_default=True)
     """How the learning rate changes: constant, cosine, linear, one-cycle, step or plateau."""

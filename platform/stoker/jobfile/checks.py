@@ -7,12 +7,12 @@ from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
-from stoker.job.dataset import BUILTIN, FORMATS, Columns, Dataset, Image
+from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Text, fits
 from stoker.job.environment import Environment
 from stoker.job.job import Job
 from stoker.job.resources import Resources
 from stoker.job.section import Section
-from stoker.job.task import TASKS, TaskName
+from stoker.job.task import TASKS, TaskName, TaskRow
 from stoker.job.training import Plateau, Sgd, Training
 from stoker.jobfile.suggestion import did_you_mean
 
@@ -93,13 +93,25 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
         yield Problem("dataset.source", message)
     elif builtin and dataset.format:
         yield Problem("dataset.format", f"does nothing for '{dataset.source}', which is built in; leave it out")
-    elif dataset.format and FORMATS[dataset.format] != row.kind:
-        fitting = " or ".join(name for name, kind in FORMATS.items() if kind == row.kind)
+    elif dataset.format and not fits(dataset.format, row):
+        fitting = " or ".join(name for name in FORMATS if fits(name, row))
         yield Problem("dataset.format", f"{dataset.format} does not fit {task}; use {fitting}")
-    if row.kind == "image":
+    kinds = set(dataset.columns.types.values())
+    if not _has_columns(dataset, row):
         yield from _without_effect("dataset.columns", dataset.columns, Columns(), f"{task}, which has no columns")
-    else:
-        yield from _without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no pictures")
+    if "image" not in row.inputs or ("number" in row.inputs and "image" not in kinds):
+        yield from _without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no images")
+    if "text" not in row.inputs or ("number" in row.inputs and "text" not in kinds):
+        yield from _without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")
+
+
+def _has_columns(dataset: Dataset, row: TaskRow) -> bool:
+    """Return whether the samples come, or may come, from a table or an archive with named columns."""
+    if "number" in row.inputs or "text" in row.inputs:
+        return True
+    if dataset.format:
+        return dataset.format in {*TABLE_SUFFIXES.values(), "npz"}
+    return dataset.source.lower().endswith((*TABLE_SUFFIXES, ".npz"))
 
 
 def _without_effect(path: str, section: Section, default: Section, what: str) -> Iterator[Problem]:
@@ -114,9 +126,12 @@ def training_problems(training: Training) -> Iterator[Problem]:
     if batch is not None and micro is not None and micro > batch:
         message = f"{micro} is more than training.batch_size ({batch}); use {batch} or less"
         yield Problem("training.micro_batch", message)
-    optimizer = training.optimizer
-    if isinstance(optimizer, Sgd) and optimizer.nesterov and optimizer.momentum == 0:
-        yield Problem("training.optimizer.nesterov", "needs a momentum above 0 (example: momentum: 0.9)")
+    path = "training.optimizer"
+    chosen = training.optimizer
+    named = {f"{path}.{group}": each for group, each in chosen.items()} if isinstance(chosen, dict) else {path: chosen}
+    for path, optimizer in named.items():
+        if isinstance(optimizer, Sgd) and optimizer.nesterov and optimizer.momentum == 0:
+            yield Problem(f"{path}.nesterov", "needs a momentum above 0 (example: momentum: 0.9)")
 
 
 def worker_problems(training: Training, resources: Resources) -> Iterator[Problem]:

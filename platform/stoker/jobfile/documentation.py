@@ -132,7 +132,8 @@ def type_words(shape: Shape) -> str:
     """Say what a key may hold."""
     if shape.choices:
         names = " | ".join(name for name, _ in shape.choices)
-        return f"{names}, or an object with '{shape.tag}: {names}' and the keys of that choice"
+        one = f"{names}, or an object with '{shape.tag}: {names}' and the keys of that choice"
+        return f"{one}; or an object with one of these for each group of parameters" if shape.grouped else one
     if shape.section:
         short = f", or text for its '{shape.short}'" if shape.short else ""
         return "an object" + short + "".join(f", or {word}" for word in shape.words)

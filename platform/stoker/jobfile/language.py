@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -34,16 +34,27 @@ class Shape:
     """`list` or `object` where `items` is set."""
 
     @property
+    def grouped(self) -> bool:
+        """Whether it holds one choice, or an object with a choice under each of its free keys."""
+        return bool(self.choices) and self.items is not None
+
+    @property
     def labelled(self) -> bool:
         """Whether pydantic puts the name of the choice between the key and the keys below it."""
         return bool(self.choices) or (self.section is not None and bool(self.words))
 
     def option(self, label: str) -> "Shape":
         """Return the shape of one choice."""
+        if self.grouped and label in (ONE, GROUPS):
+            return (
+                replace(self, items=None, container="") if label == ONE else Shape(items=self.items, container="object")
+            )
         chosen = dict(self.choices).get(label, self.section)
         return Shape(section=chosen) if label != "none" else Shape(words=self.words)
 
 
+ONE, GROUPS = "one", "groups"
+"""The names that pydantic puts before a choice that may also be an object of choices."""
 _SCALARS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
@@ -86,6 +97,10 @@ def _annotated(inner: Shape, metadata: tuple[Any, ...]) -> Shape:
 def _union(members: list[Shape]) -> Shape:
     if len(members) == 1:
         return members[0]
+    chosen = [member for member in members if member.choices]
+    free = [member for member in members if member.container == "object"]
+    if chosen and free:
+        return replace(chosen[0], items=free[0].items, container="object")
     sections = [member.section for member in members if member.section]
     words = tuple(word for member in members for word in member.words)
     if len(sections) == 1:
@@ -152,7 +167,8 @@ def locate_error(location: tuple[int | str, ...]) -> Place:
         if part == "[key]" and not shape.section and not shape.items:
             break  # the error is about the key itself
         if shape.labelled and not labelled:
-            label, labelled = ("" if part in {"section", "none"} else str(part)), True
+            label = "" if part in {"section", "none", ONE, GROUPS} else str(part)
+            labelled = not (shape.grouped and part == ONE)  # then the name of the choice follows
             shape = shape.option(str(part))
             continue
         path.append(str(part))

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from stoker.architectures.custom import user_failure
-from stoker.architectures.network import build_network, example_inputs, parameter_count
+from stoker.architectures.inputs import example_inputs
+from stoker.architectures.network import build_network, parameter_count
 from stoker.errors import JobError, Problem
 from stoker.job.architecture.custom import Custom
 from stoker.job.concurrency import machine_cpus
 from stoker.job.job import Job
 from stoker.job.resources import Resources
 from stoker.job.signature import Signature
-from stoker.job.training import Muon, Sgd
+from stoker.job.training import Muon, Optimizer, Sgd
 from stoker.planning.sweep import SweepPlan, plan_sweep, room_problems
 from stoker.tasks.objective import Objective
 from stoker.training.assembly import Prepared, prepare
@@ -163,7 +164,7 @@ def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int]:
     It is built on the meta device, where nothing is computed. Tracing convolutions there loads torch's compiler, which
     takes seconds; so a small network gets memory (of any content) for the trace.
     """
-    signature = prepared.data.encoders.signature
+    signature = prepared.data.fields.signature
     if isinstance(prepared.architecture, Custom):
         return _custom_layers(build_network(prepared.architecture, signature), signature)
     with torch.device("meta"):
@@ -190,7 +191,9 @@ def trace(network: nn.Module, signature: Signature, device: str) -> tuple[Layer,
     """Run one sample of zeros through a network, and note what its layers put out."""
     layers: list[Layer] = []
 
-    def note(name: str, module: nn.Module, _: Any, output: Tensor) -> None:
+    def note(name: str, module: nn.Module, _: Any, output: Any) -> None:
+        while not isinstance(output, Tensor):
+            output = output[0]  # a recurrent layer also returns its last state, and packs what it read
         layers.append(Layer(name, type(module).__name__, tuple(output.shape[1:]), parameter_count(module)))
 
     for name, module in network.named_modules():
@@ -208,13 +211,14 @@ def _memory_of_point(prepared: Prepared) -> float:
 
 
 def _memory_mib(prepared: Prepared, parameters: int, activations: int) -> float:
-    optimizer = prepared.job.training.optimizer
-    states = (1 if optimizer.momentum else 0) if isinstance(optimizer, Sgd) else 1 if isinstance(optimizer, Muon) else 2
+    chosen = prepared.job.training.optimizer
+    states = max(_states(each) for each in (chosen.values() if isinstance(chosen, dict) else [chosen]))
     weights = parameters * BYTES * (2 + states + 1)  # weights, gradients, optimizer, the best weights so far
-    data = sum(
-        tensor.nbytes
-        for part in prepared.data.parts.values()
-        for tensor in (*part.inputs.values(), part.target, part.ids)
-    )
+    data = sum(part.nbytes for part in prepared.data.parts.values())
     outputs = 2 * activations * BYTES * prepared.micro_batch  # and their gradients
     return PROCESS_MIB + (weights + data + outputs) / MIB
+
+
+def _states(optimizer: Optimizer) -> int:
+    """Return how many numbers an optimizer remembers for each weight."""
+    return (1 if optimizer.momentum else 0) if isinstance(optimizer, Sgd) else 1 if isinstance(optimizer, Muon) else 2

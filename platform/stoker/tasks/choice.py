@@ -1,13 +1,27 @@
 """Each task's module, by the name in the job."""
 
+from torch import nn
+
 from stoker.job.task import TaskName
 from stoker.tasks.image_classification import ImageClassification
+from stoker.tasks.image_generation import ImageGeneration
+from stoker.tasks.objective import Objective
+from stoker.tasks.segmentation import Segmentation
 from stoker.tasks.tabular_classification import TabularClassification
 from stoker.tasks.tabular_regression import TabularRegression
 from stoker.tasks.task import Task
+from stoker.tasks.text_classification import TextClassification
 
 TASK_CLASSES: dict[TaskName, type[Task]] = {
     "tabular-classification": TabularClassification,
     "tabular-regression": TabularRegression,
     "image-classification": ImageClassification,
+    "segmentation": Segmentation,
+    "image-generation": ImageGeneration,
+    "text-classification": TextClassification,
 }
+
+
+def objective_of(network: nn.Module, task: Task) -> Objective:
+    """Return what is minimised: by the task, or the user's own class where it is all of it."""
+    return network if isinstance(network, Objective) else task.objective(network)

@@ -8,16 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stoker.job.signature import ClassOutput, Output
+from stoker.tasks.metrics import Collected, Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike, Objective, Supervised
-from stoker.tasks.task import Outcome, Task
+from stoker.tasks.task import Answers, Review, Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torchmetrics import MetricCollection
 
 WRITTEN_CLASSES = 25
 """More classes than this are drawn without their counts."""
+MOST_SCORES = 5_000_000
+"""Up to so many probabilities the AUROC is exact, and keeps them; beyond it is read off THRESHOLDS points."""
+THRESHOLDS = 1000
 
 
 class CrossEntropy(Supervised):
@@ -31,73 +33,108 @@ class CrossEntropy(Supervised):
 class Classification(Task):
     """A class for each sample."""
 
-    def objective(self, network: nn.Module, output: Output) -> Objective:
+    def objective(self, network: nn.Module) -> Objective:
         """Minimise the cross-entropy."""
         return CrossEntropy(network)
 
-    def metrics(self, output: Output) -> "MetricCollection":
+    def metrics(self, samples: int) -> Metrics:
         """Accuracy over all samples; F1 and one-against-rest AUROC as means over the classes."""
-        from torchmetrics import MetricCollection  # seconds to import: not before the first evaluation
-        from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+        from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score  # seconds to import
 
         from stoker.tasks.defined_metrics import Auroc
 
-        count = len(_classes(output))
-        return MetricCollection(
+        count = len(self.classes)
+        thresholds = THRESHOLDS if samples * count > MOST_SCORES else None
+        return Collected(
             {
                 "accuracy": MulticlassAccuracy(count, average="micro", validate_args=False),
                 "f1": MulticlassF1Score(count, average="macro", validate_args=False),
-                "auroc": Auroc(count, average="none", thresholds=None, validate_args=False),
+                "auroc": Auroc(count, average="none", thresholds=thresholds, validate_args=False),
             },
-            compute_groups=False,
+            _probabilities,
         )
 
-    def measured(self, outputs: Tensor, output: Output) -> Tensor:
-        """Return (B, classes) probabilities."""
-        return outputs.softmax(dim=1)
+    def review(self) -> Review:
+        """Gather the confusion matrix and the samples whose class was least expected."""
+        return ConfusionReview(self.classes)
 
-    def predictions(self, outputs: Tensor, output: Output) -> pd.DataFrame:
+    def answers(self, outputs: Tensor) -> Answers:
         """Return the class, and the probability of each."""
-        classes = _classes(output)
         probabilities = outputs.softmax(dim=1)
-        chosen = [classes[number] for number in probabilities.argmax(dim=1).tolist()]
-        columns = {f"probability/{name}": probabilities[:, i].numpy() for i, name in enumerate(classes)}
-        return pd.DataFrame({"prediction": pd.Series(chosen, dtype=object), **columns})
+        chosen = [self.classes[number] for number in probabilities.argmax(dim=1).tolist()]
+        columns = {f"probability/{name}": probabilities[:, i].numpy() for i, name in enumerate(self.classes)}
+        return Answers(pd.DataFrame({"prediction": pd.Series(chosen, dtype=object), **columns}))
 
-    def figures(self, outcome: Outcome, output: Output) -> dict[str, "Figure"]:
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes to tell apart."""
+        return self.fields.signature.classes
+
+
+def _probabilities(outputs: Tensor) -> Tensor:
+    return outputs.softmax(dim=1)
+
+
+class ConfusionReview(Review):
+    """How often each class was taken for each, and the samples with the largest losses."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self._classes = classes
+        self._counts = torch.zeros(len(classes), len(classes), dtype=torch.int64)
+        self._worst = Worst()
+
+    def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
+        """Take in a batch."""
+        pairs = (batch.target.cpu(), output.argmax(dim=1).cpu())
+        self._counts.index_put_(pairs, torch.ones(len(pairs[0]), dtype=torch.int64), accumulate=True)
+        losses = functional.cross_entropy(output, batch.target, reduction="none")
+        self._worst.update(losses, output, batch.target, ids)
+
+    def state(self) -> tuple[Tensor, list[Shown]]:
+        """Return counts and samples."""
+        return self._counts, self._worst.samples
+
+    def merge(self, state: tuple[Tensor, list[Shown]]) -> None:
+        """Take in another worker's."""
+        self._counts += state[0]
+        self._worst.merge(state[1])
+
+    def figures(self) -> dict[str, "Figure"]:
         """Draw the confusion matrix."""
-        return {"confusion-matrix": confusion_figure(outcome, _classes(output))}
+        return {"confusion-matrix": confusion_figure(self._counts, self._classes)}
 
-    def worst(self, outcome: Outcome, output: Output, count: int) -> Sequence[Mapping[str, Any]]:
+    def rows(self) -> Sequence[Mapping[str, Any]]:
         """Describe the samples whose class was least expected."""
-        classes = _classes(output)
-        losses = functional.cross_entropy(outcome.outputs, outcome.target, reduction="none")
-        probabilities, chosen = outcome.outputs.softmax(dim=1).max(dim=1)
-        return [
-            {
-                "id": int(outcome.ids[i]),
-                "target": classes[int(outcome.target[i])],
-                "prediction": classes[int(chosen[i])],
-                "probability": round(float(probabilities[i]), 4),
-                "loss": round(float(losses[i]), 4),
-            }
-            for i in losses.argsort(descending=True)[:count].tolist()
-        ]
+        rows = []
+        for shown in self._worst.samples:
+            probability, chosen = shown.output.softmax(dim=0).max(dim=0)
+            assert shown.target is not None
+            rows.append(
+                {
+                    "id": shown.id,
+                    "target": self._classes[int(shown.target)],
+                    "prediction": self._classes[int(chosen)],
+                    "probability": round(float(probability), 4),
+                    "loss": round(shown.loss, 4),
+                }
+            )
+        return rows
+
+    def shown(self) -> Sequence[Shown]:
+        """Return the samples behind the rows."""
+        return self._worst.samples
 
 
-def confusion_figure(outcome: Outcome, classes: tuple[str, ...]) -> "Figure":
+def confusion_figure(counts: Tensor, classes: tuple[str, ...]) -> "Figure":
     """Draw how often each class (row) was taken for each class (column)."""
     from matplotlib.figure import Figure
 
-    counts = torch.zeros(len(classes), len(classes), dtype=torch.int64)
-    pairs = (outcome.target, outcome.outputs.argmax(dim=1))
-    counts.index_put_(pairs, torch.ones(len(outcome.target), dtype=torch.int64), accumulate=True)
     side = max(4.0, min(12.0, 1.5 + 0.5 * len(classes)))
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot()
     shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="prediction", ylabel="true class", title=f"Confusion matrix, {len(outcome.target)} samples")
+    axes.set(xlabel="prediction", ylabel="true class", title=f"Confusion matrix, {int(counts.sum())} samples")
     if len(classes) <= WRITTEN_CLASSES:
         axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
         axes.set_yticks(range(len(classes)), classes)
@@ -105,8 +142,3 @@ def confusion_figure(outcome: Outcome, classes: tuple[str, ...]) -> "Figure":
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=colour, fontsize=8)
     return figure
-
-
-def _classes(output: Output) -> tuple[str, ...]:
-    assert isinstance(output, ClassOutput)
-    return output.classes

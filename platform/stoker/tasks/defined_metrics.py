@@ -15,7 +15,10 @@ class Auroc(MulticlassAUROC):  # type: ignore[misc]  # torchmetrics is not read 
 
     def compute(self) -> Tensor:
         """Return the scalar mean; NaN where all samples are of one class."""
-        counts = torch.bincount(dim_zero_cat(self.target), minlength=self.num_classes)
+        if self.thresholds is None:
+            counts = torch.bincount(dim_zero_cat(self.target), minlength=self.num_classes)
+        else:
+            counts = self.confmat[0, :, 1].sum(dim=1)
         told_apart = (counts > 0) & (counts < counts.sum())
         with warnings.catch_warnings(action="ignore"):  # of the classes that are left out below
             scores: Tensor = super().compute()

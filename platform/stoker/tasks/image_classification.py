@@ -1,7 +1,7 @@
-"""A class for each picture."""
+"""A class for each image."""
 
 from stoker.tasks.classification import Classification
 
 
 class ImageClassification(Classification):
-    """Nothing beyond what all classifications share; the worst samples are drawn by whoever has the pictures."""
+    """Nothing beyond what all classifications share; the record draws the worst images."""

@@ -3,9 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
+
+Count = Tensor | float
+"""What a term of the loss counts: samples, tokens, pixels; a plain number where it is known without the device."""
 
 
 class BatchLike(Protocol):
@@ -13,11 +16,11 @@ class BatchLike(Protocol):
 
     @property
     def inputs(self) -> Mapping[str, Tensor]:
-        """What job.signature says of the input, B rows each."""
+        """What job.signature says of the inputs, B rows each."""
 
     @property
-    def target(self) -> Tensor:
-        """(B,) class numbers or values."""
+    def target(self) -> Any:
+        """Tensor as job.signature says of the output; None for data without labels."""
 
     @property
     def weight(self) -> Tensor | None:
@@ -42,12 +45,12 @@ class NoiseLike(Protocol):
 
 @dataclass(frozen=True)
 class Loss:
-    """A sum and what it counts, never a mean: so that uneven batches, weights and micro-batches come out exact."""
+    """A sum and what it counts, never a mean: so that uneven batches, weights and workers come out exact."""
 
     total: Tensor
-    """Scalar; carries the gradient."""
-    weight: Tensor
-    """Scalar; samples, tokens, positive boxes."""
+    """Scalar."""
+    count: Count
+    """Scalar."""
 
 
 class Objective(nn.Module, ABC):
@@ -69,16 +72,23 @@ class Objective(nn.Module, ABC):
     """What predicts: it becomes the run's model."""
 
     @abstractmethod
-    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:
-        """Return the terms of the loss of a turn: always the same terms, also for a batch without samples."""
+    def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
+        """Return what each term of a turn's loss counts in a batch: from the data alone, before anything is computed.
+
+        Always the same terms, also for a batch without samples.
+        """
+
+    @abstractmethod
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
+        """Return the sum of each term of a turn's loss: scalars with a gradient, for the terms of `counts`."""
 
     @abstractmethod
     def turns(self, step: int) -> Sequence[str]:
-        """Name the parameter groups that are stepped, one after another, in this step."""
+        """Return the parameter groups that are stepped, one after another, in this step; a group may come twice."""
 
     @abstractmethod
     def groups(self) -> dict[str, nn.Module]:
-        """Name the modules whose parameters each turn changes."""
+        """Return the modules whose parameters each turn changes."""
 
     @abstractmethod
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
@@ -100,9 +110,13 @@ class Supervised(Objective):
 
     @abstractmethod
     def losses(self, output: Tensor, batch: BatchLike) -> Tensor:
-        """Return (B,) losses."""
+        """Return (B,) losses of float32 outputs."""
 
-    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:
+    def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
+        """Count the samples, or their weights."""
+        return {"loss": float(len(batch)) if batch.weight is None else batch.weight.sum()}
+
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return the one term `loss`."""
         return {"loss": self._summed(self.network(batch.inputs), batch)}
 
@@ -111,16 +125,14 @@ class Supervised(Objective):
         return ("network",)
 
     def groups(self) -> dict[str, nn.Module]:
-        """One group: all of the network."""
+        """Return one group: all of the network."""
         return {"network": self.network}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         """Return the loss and the network's output."""
         output = self.network(batch.inputs)
-        return {"loss": self._summed(output, batch)}, output
+        return {"loss": Loss(self._summed(output, batch), self.counts(batch, "network")["loss"])}, output
 
-    def _summed(self, output: Tensor, batch: BatchLike) -> Loss:
+    def _summed(self, output: Tensor, batch: BatchLike) -> Tensor:
         losses = self.losses(output.float(), batch)
-        if batch.weight is None:
-            return Loss(losses.sum(), losses.new_full((), float(len(batch))))
-        return Loss((losses * batch.weight).sum(), batch.weight.sum())
+        return losses.sum() if batch.weight is None else (losses * batch.weight).sum()

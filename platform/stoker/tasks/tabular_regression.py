@@ -7,13 +7,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from stoker.job.signature import Output, ValueOutput
+from stoker.job.signature import ValueOutput
+from stoker.tasks.metrics import Collected, Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike, Objective, Supervised
-from stoker.tasks.task import Outcome, Task
+from stoker.tasks.task import Answers, Review, Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torchmetrics import MetricCollection
 
 DRAWN_SAMPLES = 2_000
 
@@ -35,60 +35,95 @@ class SquaredError(Supervised):
 class TabularRegression(Task):
     """A number for each row."""
 
-    def objective(self, network: nn.Module, output: Output) -> Objective:
+    def objective(self, network: nn.Module) -> Objective:
         """Minimise the squared error."""
-        return SquaredError(network, _value(output))
+        return SquaredError(network, self.value)
 
-    def metrics(self, output: Output) -> "MetricCollection":
+    def metrics(self, samples: int) -> Metrics:
         """RMSE and MAE in the label's own unit, and the share of variance explained."""
-        from torchmetrics import MetricCollection  # seconds to import: not before the first evaluation
-        from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError
+        from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError  # seconds to import
 
         from stoker.tasks.defined_metrics import R2
 
         metrics = {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2()}
-        collection: MetricCollection = MetricCollection(metrics, compute_groups=False).set_dtype(torch.float64)
-        return collection
+        return Collected({name: metric.set_dtype(torch.float64) for name, metric in metrics.items()}, self._in_unit)
 
-    def measured(self, outputs: Tensor, output: Output) -> Tensor:
-        """Return (B,) values in the label's unit."""
-        value = _value(output)
-        return outputs.double().squeeze(1) * value.scale + value.mean
+    def review(self) -> Review:
+        """Gather predictions against true values, and the rows that are farthest off."""
+        return ErrorReview(self.value)
 
-    def predictions(self, outputs: Tensor, output: Output) -> pd.DataFrame:
+    def answers(self, outputs: Tensor) -> Answers:
         """Return the number."""
-        return pd.DataFrame({"prediction": self.measured(outputs, output).numpy()})
+        return Answers(pd.DataFrame({"prediction": self._in_unit(outputs).numpy()}))
 
-    def figures(self, outcome: Outcome, output: Output) -> dict[str, "Figure"]:
+    @property
+    def value(self) -> ValueOutput:
+        """The number to predict, with its unit."""
+        output = self.fields.signature.output
+        assert isinstance(output, ValueOutput)
+        return output
+
+    def _in_unit(self, outputs: Tensor) -> Tensor:
+        """Return (B,) values in the label's unit."""
+        return in_unit(outputs, self.value)
+
+
+def in_unit(outputs: Tensor, value: ValueOutput) -> Tensor:
+    """Turn (B, 1) outputs into (B,) float64 values in the label's unit."""
+    return outputs.double().squeeze(1) * value.scale + value.mean
+
+
+class ErrorReview(Review):
+    """The first predictions beside their true values, and the rows with the largest errors."""
+
+    def __init__(self, value: ValueOutput) -> None:
+        self._value = value
+        self._pairs: list[tuple[int, float, float]] = []
+        self._worst = Worst()
+
+    def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
+        """Take in a batch."""
+        predicted = in_unit(output, self._value)
+        if (room := DRAWN_SAMPLES - len(self._pairs)) > 0:
+            few = slice(0, room)
+            self._pairs += zip(ids[few].tolist(), predicted[few].tolist(), batch.target[few].tolist(), strict=True)
+        self._worst.update((predicted - batch.target).abs(), output, batch.target, ids)
+
+    def state(self) -> tuple[list[tuple[int, float, float]], list[Shown]]:
+        """Return pairs and samples."""
+        return self._pairs, self._worst.samples
+
+    def merge(self, state: tuple[list[tuple[int, float, float]], list[Shown]]) -> None:
+        """Take in another worker's."""
+        self._pairs = (self._pairs + state[0])[:DRAWN_SAMPLES]
+        self._worst.merge(state[1])
+
+    def figures(self) -> dict[str, "Figure"]:
         """Draw predictions against true values."""
         from matplotlib.figure import Figure
 
-        predicted = self.measured(outcome.outputs, output)[:DRAWN_SAMPLES].numpy()
-        true = outcome.target[:DRAWN_SAMPLES].numpy()
+        pairs = sorted(self._pairs)  # by sample: the order of workers must not show
+        predicted, true = [pair[1] for pair in pairs], [pair[2] for pair in pairs]
         figure = Figure(figsize=(6, 6), layout="constrained")
         axes = figure.add_subplot()
         axes.scatter(true, predicted, s=8, alpha=0.5)
-        ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+        ends = [min(*true, *predicted), max(*true, *predicted)]
         axes.plot(ends, ends, color="grey", linewidth=1)
-        name = _value(output).name
+        name = self._value.name
         axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title=f"Predictions, {len(true)} samples")
         return {"predicted-against-true": figure}
 
-    def worst(self, outcome: Outcome, output: Output, count: int) -> Sequence[Mapping[str, Any]]:
+    def rows(self) -> Sequence[Mapping[str, Any]]:
         """Describe the rows that are farthest off."""
-        predicted = self.measured(outcome.outputs, output)
-        errors = (predicted - outcome.target).abs()
-        return [
-            {
-                "id": int(outcome.ids[i]),
-                "target": float(outcome.target[i]),
-                "prediction": round(float(predicted[i]), 6),
-                "loss": round(float(errors[i] / _value(output).scale) ** 2, 4),
-            }
-            for i in errors.argsort(descending=True)[:count].tolist()
-        ]
-
-
-def _value(output: Output) -> ValueOutput:
-    assert isinstance(output, ValueOutput)
-    return output
+        rows = []
+        for shown in self._worst.samples:
+            assert shown.target is not None
+            rows.append(
+                {
+                    "id": shown.id,
+                    "target": float(shown.target),
+                    "prediction": round(float(in_unit(shown.output[None], self._value)[0]), 6),
+                    "loss": round((shown.loss / self._value.scale) ** 2, 4),
+                }
+            )
+        return rows

@@ -1,56 +1,88 @@
-"""What a task decides: loss, metrics, predictions and pictures."""
+"""What a task decides: loss, metrics, predictions and figures."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from stoker.job.signature import Output
-from stoker.tasks.objective import Objective
+from stoker.datasets.fields.schema import Fields
+from stoker.tasks.metrics import Metrics, Shown
+from stoker.tasks.objective import BatchLike, Objective
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torchmetrics import MetricCollection
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came out for the samples of one part, on the CPU."""
+class Answers:
+    """What a model says to some samples: a table, or arrays that are written as image files."""
 
-    outputs: Tensor
-    """(N, ...) float32 outputs of the network."""
-    target: Tensor
-    """(N,) targets."""
-    ids: Tensor
-    """(N,) number of each sample in its source."""
+    table: pd.DataFrame
+    """One row a sample."""
+    images: np.ndarray | None = None
+    """(N, height, width[, channels]) uint8; None where the table says it all."""
+
+
+class Review(ABC):
+    """What is shown of an evaluation, gathered batch after batch: figures and single samples."""
+
+    @abstractmethod
+    def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
+        """Take in a batch: float32 outputs of the network, samples, and their (B,) numbers in the source."""
+
+    @abstractmethod
+    def state(self) -> Any:
+        """Return all that was taken in, as plain values and CPU tensors that can be pickled."""
+
+    @abstractmethod
+    def merge(self, state: Any) -> None:
+        """Take in the state of another worker."""
+
+    @abstractmethod
+    def figures(self) -> dict[str, "Figure"]:
+        """Draw how good the predictions are, by file name without ending."""
+
+    @abstractmethod
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """Describe the samples shown, worst first: `id`, `target`, `prediction`, `loss`."""
+
+    def shown(self) -> Sequence[Shown]:
+        """Return the samples behind `rows`."""
+        return ()
+
+    def drawn(self, shown: Shown) -> Sequence[np.ndarray]:
+        """Return images to draw beside the sample's own, such as its mask and the predicted one."""
+        return ()
 
 
 class Task(ABC):
     """One way to learn from samples."""
 
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        """How samples became numbers."""
+
     @abstractmethod
-    def objective(self, network: nn.Module, output: Output) -> Objective:
+    def objective(self, network: nn.Module) -> Objective:
         """Wrap the network in what is minimised."""
 
     @abstractmethod
-    def metrics(self, output: Output) -> "MetricCollection":
-        """Return the exact metrics, without the loss; they take what `measured` returns."""
+    def metrics(self, samples: int) -> Metrics:
+        """Return the metrics of so many samples, without the loss."""
 
     @abstractmethod
-    def measured(self, outputs: Tensor, output: Output) -> Tensor:
-        """Turn outputs of the network into what the metrics compare with the target."""
+    def review(self) -> Review | None:
+        """Return what gathers the figures of an evaluation; None where there is nothing to show."""
 
     @abstractmethod
-    def predictions(self, outputs: Tensor, output: Output) -> pd.DataFrame:
-        """Turn outputs (N, ...) into a table for people: one row a sample, `prediction` first."""
+    def answers(self, outputs: Tensor) -> Answers:
+        """Turn outputs (B, ...) of the network into what people read: `prediction` first.
 
-    @abstractmethod
-    def figures(self, outcome: Outcome, output: Output) -> dict[str, "Figure"]:
-        """Draw what shows how good the predictions are, by file name without ending."""
+        Raises:
+            JobError: the task answers no questions, as one that makes new samples.
 
-    @abstractmethod
-    def worst(self, outcome: Outcome, output: Output, count: int) -> Sequence[Mapping[str, Any]]:
-        """Describe the samples with the largest losses, worst first: `id`, `target`, `prediction`, `loss`."""
+        """

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from stoker.architectures.custom import is_objective, user_class
 from stoker.architectures.network import build_network, misfits, with_sizes
-from stoker.datasets.batches import Batches
+from stoker.datasets.batches import Batches, gathered
 from stoker.datasets.loading import LoadedDataset, load_dataset
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
@@ -18,7 +18,7 @@ from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.task import TASKS, Direction, TaskName
 from stoker.job.training import Training
-from stoker.tasks.choice import TASK_CLASSES
+from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Task
 from stoker.training.parallel import ALONE, Workers
@@ -79,7 +79,7 @@ class Prepared:
     @property
     def best(self) -> tuple[str, Direction]:
         """The metric that tells how good the weights are, and its better direction."""
-        metric = self.job.training.checkpoint.best or f"{_best_quantity(self.job)}/{self.evaluated_part}"
+        metric = self.job.training.checkpoint.best or f"{_best_quantity(self.job) or 'loss'}/{self.evaluated_part}"
         return metric, TASKS[self.job.task].metrics.get(metric.split("/")[0], "min")  # else: a term of a user's loss
 
     @property
@@ -121,19 +121,19 @@ class Assembly:
         """Pick the training samples that have a value which is not finite."""
         samples = self.parts["train"]
         places = torch.isin(samples.ids, torch.tensor(ids, device=self.device)).nonzero().flatten()
-        rows = samples.rows(places)
-        broken = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
-        weights = [] if rows.weight is None else [rows.weight]
-        for tensor in (*rows.inputs.values(), rows.target, *weights):
-            broken |= ~tensor.reshape(len(rows), -1).isfinite().all(dim=1)
-        found: list[int] = rows.ids[broken].tolist()
+        batch = gathered(samples, self.data.fields, places, slice(0, len(places)))
+        broken = torch.zeros(len(batch), dtype=torch.bool, device=self.device)
+        for tensor in (*batch.inputs.values(), batch.target, batch.weight):
+            if tensor is not None:
+                broken |= ~tensor.reshape(len(batch), -1).isfinite().all(dim=1)
+        found: list[int] = batch.ids[broken].tolist()
         return found
 
     def batches(self) -> Batches:
         """Make the training batches, this worker's share of each."""
         return Batches(
             self.parts["train"],
-            self.data.encoders.input,
+            self.data.fields,
             self.prepared.batch_size,
             self.prepared.micro_batch,
             self.job.dataset.image.augment,
@@ -157,9 +157,9 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
     data = data or load_dataset(job.dataset, TASKS[job.task])
     samples = len(data.parts["train"])
     chosen = job.architecture or default_architecture(job.task)
-    architecture = with_sizes(chosen, data.encoders.signature, samples)
+    architecture = with_sizes(chosen, data.fields.signature, samples)
     problems = [
-        *misfits(architecture, data.encoders.signature),
+        *misfits(architecture, data.fields.signature),
         *_length_problems(job, samples),
         *_metric_problems(job.training, data),
     ]
@@ -185,13 +185,11 @@ def assemble(prepared: Prepared, workers: Workers = ALONE) -> Assembly:
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(job.training.seed)
-        network = build_network(prepared.architecture, prepared.data.encoders.signature)
-    if "image" in prepared.data.parts["train"].inputs:
+        network = build_network(prepared.architecture, prepared.data.fields.signature)
+    if prepared.data.fields.signature.images:
         network = network.to(memory_format=torch.channels_last)
-    task = TASK_CLASSES[job.task]()
-    # A user's class may be a network, or all that is minimised.
-    output = prepared.data.encoders.output
-    objective = network if isinstance(network, Objective) else task.objective(network, output)
+    task = TASK_CLASSES[job.task](prepared.data.fields)
+    objective = objective_of(network, task)
     parts = {name: part.to(device) for name, part in prepared.data.parts.items()}
     return Assembly(prepared, parts, task, objective.to(device), workers)
 
@@ -214,7 +212,8 @@ def _completed(job: Job, data: LoadedDataset) -> Training:
     epochs = training.epochs
     if not (epochs or training.steps or training.time):
         epochs = default_epochs(-(-samples // batch_size))
-    best = training.checkpoint.best or (f"{_best_quantity(job)}/val" if "val" in data.parts else None)
+    quantity = _best_quantity(job)
+    best = training.checkpoint.best or (f"{quantity}/val" if quantity and "val" in data.parts else None)
     update = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -225,7 +224,10 @@ def _completed(job: Job, data: LoadedDataset) -> Training:
 
 
 def _best_quantity(job: Job) -> str:
-    """Name what tells how good weights are: the task's own; the loss of a user's objective, which may have no other."""
+    """Return the quantity that picks the best weights, empty where the last ones are the model.
+
+    It is the task's own, or the loss of a user's objective, which may have no other.
+    """
     if isinstance(job.architecture, Custom) and is_objective(user_class(job.architecture.class_name)):
         return "loss"
     return TASKS[job.task].best

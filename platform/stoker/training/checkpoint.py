@@ -28,7 +28,7 @@ from stoker.storage import Digest, Manifest, Storage, commit, committed, copy, r
 from stoker.training.loop import TrainingState
 from stoker.training.snapshot import Snapshot, begin_anew, encode, restore, take
 
-FORMAT = 1
+FORMAT = 2
 PEERS_S = 240.0
 """A checkpoint that a worker has not finished so long after the first one is given up: later it looks like a hang."""
 SETTLE_S = 10.0

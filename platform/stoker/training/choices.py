@@ -70,10 +70,12 @@ def step_seconds(assembly: Assembly, precision: str, threads: int) -> float:
     with torch.random.fork_rng(devices=[assembly.device] if assembly.device.type == "cuda" else []):
         for attempt in range(1 + TIMED_STEPS):
             begin = time.perf_counter()
-            for micro_batch, noise in batch.micro_batches:
-                with arithmetic(assembly.device, precision):
-                    losses = objective(micro_batch, objective.turns(0)[0], noise)
-                torch.autograd.backward([loss.total for loss in losses.values()])
+            for turn in objective.turns(0):
+                inputs = list(objective.groups()[turn].parameters())
+                for micro_batch, noise in batch.micro_batches:
+                    with arithmetic(assembly.device, precision):
+                        losses = objective(micro_batch, turn, noise)
+                    torch.autograd.backward(list(losses.values()), inputs=inputs)
             if assembly.device.type == "cuda":
                 torch.cuda.synchronize(assembly.device)
             if attempt:

@@ -1,112 +1,125 @@
-"""Exact metrics of some samples: every one counted once, by whichever worker."""
+"""Exact metrics of some samples: every one counted once, by whichever worker, and none kept beyond its batch."""
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from stoker.datasets.batches import in_order
-from stoker.datasets.encoders import Encoders
+from stoker.datasets.batches import batch_limit, in_order
 from stoker.datasets.samples import Samples
 from stoker.randomness import Noise
+from stoker.tasks.metrics import Metrics
 from stoker.tasks.objective import Objective
-from stoker.tasks.task import Outcome, Task
+from stoker.tasks.task import Review, Task
 from stoker.training.assembly import Assembly
 from stoker.training.parallel import ALONE, Workers, arithmetic
 
-TABLE_BATCH = 8192
-IMAGE_BATCH = 256
-
 Sums = dict[str, tuple[float, float]]
-"""Total and weight of each term."""
+"""Total and count of each term."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation came to."""
+
+    metrics: dict[str, float]
+    """By quantity; NaN where the samples do not define one. The same for every worker."""
+    review: Review | None
+    """At the first worker, where it was asked for."""
 
 
 def evaluate(assembly: Assembly, part: str, precision: str) -> dict[str, float]:
     """Return the loss and every metric of the task for one part, by quantity; the same for every worker."""
-    metrics, _ = _measure_part(assembly, part, precision)
-    return metrics
+    return evaluate_in_detail(assembly, part, precision, None).metrics
 
 
-def evaluate_in_detail(assembly: Assembly, part: str, precision: str) -> tuple[dict[str, float], Outcome | None]:
-    """Return the metrics and, to the first worker of an objective that predicts, the outputs for every sample."""
-    samples = assembly.parts[part]
-    metrics, outputs = _measure_part(assembly, part, precision)
-    return metrics, None if outputs is None else Outcome(outputs.cpu(), samples.target.cpu(), samples.ids.cpu())
-
-
-def _measure_part(assembly: Assembly, part: str, precision: str) -> tuple[dict[str, float], Tensor | None]:
-    objective, task, encoders = assembly.objective, assembly.task, assembly.data.encoders
-    training, samples = assembly.job.training, assembly.parts[part]
-    return measure(objective, task, encoders, samples, precision, training.seed, assembly.workers, training.micro_batch)
+def evaluate_in_detail(assembly: Assembly, part: str, precision: str, review: Review | None) -> Evaluation:
+    """Return the metrics of a part, and gather what is shown of it."""
+    training = assembly.job.training
+    return measure(
+        assembly.objective,
+        assembly.task,
+        assembly.parts[part],
+        precision,
+        training.seed,
+        assembly.workers,
+        training.micro_batch,
+        review,
+    )
 
 
 def measure(
     objective: Objective,
     task: Task,
-    encoders: Encoders,
     samples: Samples,
     precision: str,
     seed: int,
     workers: Workers = ALONE,
     at_once: int | None = None,
-) -> tuple[dict[str, float], Tensor | None]:
+    review: Review | None = None,
+) -> Evaluation:
     """Run samples with labels through the network.
 
     The samples are cut into the same batches for any number of workers, with noise that depends on seed and batch
-    alone; each worker takes some of them, and the first one computes the metrics of all outputs. Where no more than
-    `at_once` samples fit the device, a batch is computed in pieces.
-
-    Returns:
-        Loss and metrics by quantity, NaN where the samples do not define one; and the (N, ...) float32 outputs, at the
-        first worker of an objective that has some.
-
+    alone; each worker takes some of them, and the first one merges what all have measured. Where no more than `at_once`
+    samples fit the device, a batch is computed in pieces.
     """
     was_training = objective.training
     objective.eval()
-    collected = workers.to_first(_some_batches(objective, encoders, samples, precision, seed, workers, at_once))
+    metrics = task.metrics(len(samples))
+    sums, measured = _some_batches(objective, task, samples, precision, seed, workers, at_once, metrics, review)
     objective.train(was_training)
+    mine = (sums, metrics.state() if measured else None, review.state() if review and measured else None)
+    collected: list[tuple[Sums, Any, Any]] = workers.to_first(mine)
     values: dict[str, float] = {}
-    outputs: Tensor | None = None
     if collected:
-        values = _means([sums for sums, _ in collected])
-        found = [output for _, output in collected if output is not None]
-        if found:
-            outputs = torch.cat([output.to(samples.ids.device) for output in found])
-            values = _task_metrics(task, encoders, outputs, samples) | values
-    return workers.from_first(values), outputs
+        for _, state, shown in collected[1:]:
+            if state is not None:
+                metrics.merge(state)
+                measured = True
+            if review and shown is not None:
+                review.merge(shown)
+        with torch.inference_mode():
+            found = metrics.compute() if measured else {}
+        values = found | _means([each for each, _, _ in collected])
+    return Evaluation(workers.from_first(values), review if collected and measured else None)
 
 
 def _some_batches(
     objective: Objective,
-    encoders: Encoders,
+    task: Task,
     samples: Samples,
     precision: str,
     seed: int,
     workers: Workers,
     at_once: int | None,
-) -> tuple[Sums, Tensor | None]:
-    """Run this worker's batches; return the sums of each term, and the outputs in order."""
-    size = IMAGE_BATCH if "image" in samples.inputs else TABLE_BATCH
+    metrics: Metrics,
+    review: Review | None,
+) -> tuple[Sums, bool]:
+    """Run this worker's batches; return the sums of each term, and whether the network had outputs to measure."""
+    size = batch_limit(task.fields.signature)
     numbers = workers.share(-(-len(samples) // size))
     totals: dict[str, list[Tensor]] = {}
-    kept: list[Tensor] = []
+    counts: dict[str, float] = {}
+    measured = False
     with torch.inference_mode():
-        for number, whole in zip(numbers, in_order(samples, encoders.input, size, numbers), strict=True):
+        for number, whole in zip(numbers, in_order(samples, task.fields, size, numbers), strict=True):
             for batch in whole.pieces(at_once or size):
                 rows = batch.rows
                 noise = Noise((seed, "evaluation", number), len(whole), rows.start, rows.stop, batch.ids.device)
                 with arithmetic(batch.ids.device, precision):
                     losses, output = objective.evaluate(batch, noise)
                 if output is not None:
-                    kept.append(output.float())
+                    measured = True
+                    metrics.update(output.float(), batch)
+                    if review:
+                        review.update(output.float(), batch, batch.ids)
                 for term, loss in losses.items():
-                    totals.setdefault(term, []).append(torch.stack([loss.total.double(), loss.weight.double()]))
-    sums: Sums = {}
-    for term, pairs in totals.items():
-        total, weight = torch.stack(pairs).sum(dim=0).tolist()
-        sums[term] = (total, weight)
-    outputs = torch.cat(kept) if kept else None
-    return sums, outputs if outputs is None or workers.count == 1 else outputs.cpu()
+                    totals.setdefault(term, []).append(loss.total.double())
+                    counts[term] = counts.get(term, 0.0) + float(loss.count)
+    return {term: (float(torch.stack(each).sum()), counts[term]) for term, each in totals.items()}, measured
 
 
 def _means(collected: list[Sums]) -> dict[str, float]:
@@ -115,8 +128,8 @@ def _means(collected: list[Sums]) -> dict[str, float]:
     means = {}
     for term in sorted(terms):
         pairs = [sums[term] for sums in collected if term in sums]
-        weight = math.fsum(weight for _, weight in pairs)
-        means[term] = math.fsum(total for total, _ in pairs) / weight if weight else math.nan
+        count = math.fsum(count for _, count in pairs)
+        means[term] = math.fsum(total for total, _ in pairs) / count if count else math.nan
     return with_loss(means)
 
 
@@ -125,16 +138,3 @@ def with_loss(terms: dict[str, float]) -> dict[str, float]:
     if "loss" in terms or not terms:
         return terms
     return {**terms, "loss": math.fsum(value for value in terms.values() if not math.isnan(value))}
-
-
-def _task_metrics(task: Task, encoders: Encoders, outputs: Tensor, samples: Samples) -> dict[str, float]:
-    metrics = task.metrics(encoders.output).to(outputs.device)
-    for metric in metrics.values():
-        metric.distributed_available_fn = _alone  # the outputs of all workers are here already
-    with torch.inference_mode():
-        metrics.update(task.measured(outputs, encoders.output), samples.target)
-        return {name: float(value) for name, value in metrics.compute().items()}
-
-
-def _alone() -> bool:
-    return False

@@ -1,144 +1,88 @@
 """The gradient of a global batch: of all workers, whole or in micro-batches."""
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stoker.datasets.batches import Step
-from stoker.tasks.objective import Loss, Objective
-from stoker.training.parallel import Workers, arithmetic
+from stoker.tasks.objective import Count, Objective
+from stoker.training.parallel import GradientReducer, PendingSum, Workers, arithmetic
 
-Sums = dict[str, tuple[Tensor, Tensor]]
-"""Total and weight of each term."""
+Sums = dict[str, tuple[Tensor, Count]]
+"""Total and count of each term over the global batch."""
 
 
 def accumulate(
-    objective: Objective,
-    parameters: Sequence[nn.Parameter],
-    batch: Step,
-    turn: str,
-    precision: str,
-    workers: Workers,
+    objective: Objective, reducer: GradientReducer, batch: Step, turn: str, precision: str, workers: Workers
 ) -> Sums:
     """Leave the gradient of the global batch in the parameters of a turn, and in no others; return each term.
 
-    Sums are divided by what they count over the whole batch, so that micro-batches and workers of any number give the
-    same gradient.
+    What the terms count comes from the data alone and is known first; each term is divided by what it counts over the
+    whole batch, so that micro-batches and workers of any number give the same gradient by one backward pass a
+    micro-batch. The gradients are summed over the workers while the last pass still runs.
     """
-    compute = _accumulate_micro_batches if len(batch.micro_batches) > 1 else _accumulate_whole
-    exchange = _Exchange(workers)
-    compute(objective, parameters, batch, turn, precision, exchange)
-    return exchange.finish(parameters)
-
-
-def mean(total: Tensor, weight: Tensor) -> Tensor:
-    """Divide a sum by what it counts."""
-    return total / _divisor(weight)
-
-
-def _accumulate_whole(
-    objective: Objective,
-    parameters: Sequence[nn.Parameter],
-    batch: Step,
-    turn: str,
-    precision: str,
-    exchange: "_Exchange",
-) -> None:
-    """Seed the backward pass of each term with one over what it counts: no division in the graph, one pass for all."""
-    ((micro_batch, noise),) = batch.micro_batches
-    with arithmetic(micro_batch.ids.device, precision):
-        losses = objective(micro_batch, turn, noise)
-    counts = exchange.counts({term: _detached(loss) for term, loss in losses.items()})
+    pending = _Counts(objective, batch, turn, workers)
     # To name the parameters costs time, and is needed only where a turn's loss reaches those of another.
-    torch.autograd.backward(
-        [loss.total for loss in losses.values()],
-        grad_tensors=[counts[term].reciprocal().to(loss.total.dtype) for term, loss in losses.items()],
-        inputs=parameters if len(objective.groups()) > 1 else None,
-    )
-
-
-def _accumulate_micro_batches(
-    objective: Objective,
-    parameters: Sequence[nn.Parameter],
-    batch: Step,
-    turn: str,
-    precision: str,
-    exchange: "_Exchange",
-) -> None:
-    """Keep one gradient for each term until all of what it counts is known."""
-    gradients: dict[str, list[Tensor | None]] = {}
-    sums: Sums = {}
-    for micro_batch, noise in batch.micro_batches:
+    inputs = reducer.parameters if len(objective.groups()) > 1 else None
+    totals: dict[str, Tensor] = {}
+    last = len(batch.micro_batches) - 1
+    for number, (micro_batch, noise) in enumerate(batch.micro_batches):
         with arithmetic(micro_batch.ids.device, precision):
             losses = objective(micro_batch, turn, noise)
+        counts = pending.wait()
+        if number == last:
+            reducer.begin()
+        torch.autograd.backward(
+            list(losses.values()),
+            grad_tensors=[_share(counts[term], loss) for term, loss in losses.items()],
+            inputs=inputs,
+        )
         for term, loss in losses.items():
-            parts = torch.autograd.grad(loss.total, parameters, retain_graph=len(losses) > 1, allow_unused=True)
-            before = gradients.get(term, [None] * len(parts))
-            gradients[term] = [_added(old, new) for old, new in zip(before, parts, strict=True)]
-            total, weight = _detached(loss)
-            sums[term] = (sums[term][0] + total, sums[term][1] + weight) if term in sums else (total, weight)
-    for term, count in exchange.counts(sums).items():
-        for parameter, gradient in zip(parameters, gradients[term], strict=True):
-            if gradient is not None:
-                parameter.grad = _added(parameter.grad, gradient / count)
+            totals[term] = totals[term] + loss.detach() if term in totals else loss.detach()
+    summed = reducer.finish(totals)
+    counts = pending.wait()
+    return {term: (total, counts[term]) for term, total in summed.items()}
 
 
-class _Exchange:
-    """What the workers tell each other about one turn, in as few messages as its terms allow.
-
-    What several terms count must be known before their gradients can be added. With one term, count and gradient travel
-    together, and the sum of the gradients is divided afterwards.
-    """
-
-    def __init__(self, workers: Workers) -> None:
-        self._workers = workers
-        self._sums: Sums = {}
-        self._divided = True
-        """Whether gradients are divided by the counts of all workers already."""
-
-    def counts(self, sums: Sums) -> dict[str, Tensor]:
-        """Take this worker's totals and weights; return what the gradient of each term is to be divided by."""
-        self._sums = sums
-        self._divided = self._workers.count == 1 or len(sums) > 1
-        if not self._divided:
-            return {term: torch.ones_like(weight) for term, (_, weight) in sums.items()}
-        if self._workers.count > 1:
-            self._sums = _unpacked(self._workers.sum(_packed(sums)), sums)
-        return {term: _divisor(weight) for term, (_, weight) in self._sums.items()}
-
-    def finish(self, parameters: Sequence[nn.Parameter]) -> Sums:
-        """Add the gradients up over the workers; return total and weight of each term over all of them."""
-        if self._workers.count == 1:
-            return self._sums
-        together = self._workers.sum_gradients(parameters, _packed(self._sums))
-        if not self._divided:
-            self._sums = _unpacked(together, self._sums)
-            ((_, weight),) = self._sums.values()
-            torch._foreach_div_([p.grad for p in parameters if p.grad is not None], _divisor(weight))
-        return self._sums
+def mean(total: Tensor, count: Count) -> Tensor:
+    """Divide a sum by what it counts; where nothing is counted, the sum is 0 and stays so."""
+    return total / _divisor(count) if isinstance(count, Tensor) else total / (count or 1.0)
 
 
-def _detached(loss: Loss) -> tuple[Tensor, Tensor]:
-    return loss.total.detach(), loss.weight.detach()
+class _Counts:
+    """What each term counts over all micro-batches and workers; the workers' sum is under way while they compute."""
+
+    def __init__(self, objective: Objective, batch: Step, turn: str, workers: Workers) -> None:
+        self._counts: dict[str, Count] = {}
+        for micro_batch, _ in batch.micro_batches:
+            for term, count in objective.counts(micro_batch, turn).items():
+                self._counts[term] = self._counts[term] + count if term in self._counts else count
+        self._sum: PendingSum | None = None
+        if workers.count > 1:
+            self._sum = workers.begin_sum([float(count) for count in self._counts.values()])
+
+    def wait(self) -> dict[str, Count]:
+        """Return the counts."""
+        if self._sum is not None:
+            self._counts = dict(zip(self._counts, self._sum.wait(), strict=True))
+            self._sum = None
+        return self._counts
 
 
-def _added(old: Tensor | None, new: Tensor | None) -> Tensor | None:
-    """Add gradients, of which either may be absent."""
-    if old is None or new is None:
-        return new if old is None else old
-    return old + new
+def _share(count: Count, loss: Tensor) -> Tensor:
+    """Return one over a count as the seed of the backward pass of a term: no division in the graph."""
+    if isinstance(count, Tensor):
+        return _divisor(count).reciprocal().to(loss.dtype)
+    return _reciprocal(count or 1.0, loss.dtype, loss.device)
 
 
-def _packed(sums: Sums) -> Tensor:
-    return torch.stack([value.float() for pair in sums.values() for value in pair])
+@lru_cache(maxsize=256)
+def _reciprocal(count: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Make the constant of a usual count once, not for each step."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(count, dtype=dtype, device=device).reciprocal()
 
 
-def _unpacked(packed: Tensor, like: Sums) -> Sums:
-    values = iter(packed.unbind())
-    return {term: (next(values), next(values)) for term in like}
-
-
-def _divisor(weight: Tensor) -> Tensor:
-    """Return the weight; where nothing is counted, the sum is 0 and must stay so."""
-    return weight.clamp(min=torch.finfo(weight.dtype).tiny)
+def _divisor(count: Tensor) -> Tensor:
+    return count.clamp(min=torch.finfo(count.dtype).tiny)

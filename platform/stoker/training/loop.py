@@ -1,24 +1,25 @@
 """The training loop: a generator that trains and says what happened; who drives it decides what to do about it."""
 
 import math
-import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from stoker.datasets.batches import Batches, Step
 from stoker.errors import Cause, TrainingFailed
 from stoker.job.section import time_seconds
 from stoker.job.task import TASKS, Direction
+from stoker.randomness import seed_process
+from stoker.tasks.objective import Count
 from stoker.training.assembly import Assembly
 from stoker.training.evaluation import evaluate, with_loss
 from stoker.training.gradients import Sums, accumulate, mean
 from stoker.training.optimization import Schedule, build_optimizers, clip, gradient_norm
+from stoker.training.parallel import GradientReducer
 
 CHECKED_STEPS = 100
 """Losses are looked at this many steps at a time: asking for each would wait for each."""
@@ -33,11 +34,17 @@ class StepEnd:
     epoch: int
     step: int
     """Steps done so far."""
-    losses: dict[str, Tensor]
-    """Mean of each term over the global batch; still on the device."""
-    learning_rate: float
-    gradient_norm: Tensor | None
-    """None where nobody asked and nothing was clipped."""
+    sums: Sums
+    """Total and count of each term over the global batch; still on the device."""
+    learning_rates: dict[str, float]
+    """Of each group that was stepped."""
+    gradient_norms: dict[str, Tensor]
+    """Of each group; empty where nobody asked and nothing was clipped."""
+
+    @property
+    def losses(self) -> dict[str, Tensor]:
+        """Mean of each term over the global batch, on the device."""
+        return {term: mean(total, count) for term, (total, count) in self.sums.items()}
 
 
 @dataclass(frozen=True)
@@ -100,10 +107,10 @@ class TrainingState:
 
     assembly: Assembly
     batches: Batches
-    parameters: dict[str, list[nn.Parameter]]
-    """What each turn changes."""
+    reducers: dict[str, GradientReducer]
+    """What each turn changes, and how its gradients are summed over the workers."""
     optimizers: dict[str, tuple[Optimizer, ...]]
-    schedule: Schedule
+    schedules: dict[str, Schedule]
     best: Watched
     stopping: Watched | None
     patience: int
@@ -144,8 +151,9 @@ class TrainingState:
         first = self.step - len(self.unread) + 1
         named = [(first + place, term, pair) for place, step in enumerate(self.unread) for term, pair in step.items()]
         self.unread.clear()
-        values = torch.stack([torch.stack(pair).double() for _, _, pair in named]).tolist() if named else []
-        for (step, term, _), (total, weight) in zip(named, values, strict=True):
+        totals = torch.stack([total.double() for _, _, (total, _) in named]).tolist() if named else []
+        for (step, term, (_, count)), total in zip(named, totals, strict=True):
+            weight = float(count)
             if not math.isfinite(total):
                 raise TrainingFailed(Cause.NON_FINITE, f"the {term} became {total} at {self._place(step)}")
             before = self.sums.get(term, (0.0, 0.0))
@@ -168,10 +176,15 @@ def start(assembly: Assembly) -> TrainingState:
     training = assembly.job.training
     metric, direction = prepared.best
     groups = assembly.objective.groups()
-    parameters = {name: [p for p in module.parameters() if p.requires_grad] for name, module in groups.items()}
     optimizers = build_optimizers(training.optimizer, groups)
-    flat = [optimizer for group in optimizers.values() for optimizer in group]
-    schedule = Schedule(training.schedule, flat, prepared.steps, prepared.steps_per_epoch, direction)
+    reducers = {
+        name: GradientReducer([p for p in module.parameters() if p.requires_grad], assembly.workers)
+        for name, module in groups.items()
+    }
+    schedules = {
+        name: Schedule(training.schedule, each, prepared.steps, prepared.steps_per_epoch, direction)
+        for name, each in optimizers.items()
+    }
     stopping, patience = None, 0
     if training.early_stopping:
         patience = training.early_stopping.patience
@@ -182,20 +195,13 @@ def start(assembly: Assembly) -> TrainingState:
     return TrainingState(
         assembly,
         assembly.batches(),
-        parameters,
+        reducers,
         optimizers,
-        schedule,
+        schedules,
         Watched(metric, direction),
         stopping,
         patience,
     )
-
-
-def seed_process(seed: int) -> None:
-    """Seed torch's own generator, from which dropout draws, and those that a user's code may use."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
 
 
 def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event]:
@@ -254,29 +260,36 @@ def _step(run: str, state: TrainingState, batch: Step, measured: bool) -> StepEn
     """Take one optimizer step, in as many turns as the objective asks for."""
     assembly = state.assembly
     objective, training = assembly.objective, assembly.job.training
-    learning_rate = state.schedule.learning_rate
-    norm = None
+    rates: dict[str, float] = {}
+    norms: dict[str, Tensor] = {}
     sums: Sums = {}
     for turn in objective.turns(state.step):
-        parameters = state.parameters[turn]
-        sums |= accumulate(objective, parameters, batch, turn, training.precision, assembly.workers)
+        reducer = state.reducers[turn]
+        for term, pair in accumulate(objective, reducer, batch, turn, training.precision, assembly.workers).items():
+            sums[term] = _added(sums[term], pair) if term in sums else pair
         if training.gradient_clip:
-            norm = clip(parameters, training.gradient_clip)
+            norms[turn] = clip(reducer.parameters, training.gradient_clip)
         elif measured:
-            norm = gradient_norm(parameters)
+            norms[turn] = gradient_norm(reducer.parameters)
+        rates[turn] = state.schedules[turn].learning_rate
         for optimizer in state.optimizers[turn]:
             optimizer.step()
-        for parameter in parameters:
+        for parameter in reducer.parameters:
             parameter.grad = None
     objective.after_step()
     state.step += 1
     state.batch += 1
-    state.schedule.go_to(state.step)
+    for schedule in state.schedules.values():
+        schedule.go_to(state.step)
     state.unread.append(sums)
-    losses = {term: mean(total, weight) for term, (total, weight) in sums.items()}
     if len(state.unread) >= CHECKED_STEPS:
         state.read_losses()
-    return StepEnd(run, state.epoch, state.step, losses, learning_rate, norm)
+    return StepEnd(run, state.epoch, state.step, sums, rates, norms)
+
+
+def _added(one: tuple[Tensor, Count], other: tuple[Tensor, Count]) -> tuple[Tensor, Count]:
+    """Add up the same term of two turns of a step."""
+    return one[0] + other[0], one[1] + other[1]
 
 
 def _epoch_metrics(state: TrainingState) -> dict[str, float]:
@@ -308,8 +321,9 @@ def _take_in(state: TrainingState, metrics: dict[str, float]) -> bool:
     improved = state.best.better(metrics, state.epoch, state.step)
     if improved and state.assembly.prepared.keeps_best:
         state.best_weights = {name: value.clone() for name, value in state.weights().items()}
-    state.schedule.epoch(metrics[state.best.metric])
-    state.schedule.go_to(state.step)
+    for schedule in state.schedules.values():
+        schedule.epoch(metrics[state.best.metric])
+        schedule.go_to(state.step)
     if state.stopping:
         state.stopping.better(metrics, state.epoch, state.step)
     return improved

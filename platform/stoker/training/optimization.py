@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer
 
+from stoker.errors import JobError, Problem
 from stoker.job import training as rules
 from stoker.job.section import span_steps
 from stoker.job.task import Direction
@@ -17,9 +18,32 @@ MUON_OTHERS = 0.1
 """AdamW's learning rate beside Muon, as a share of Muon's."""
 
 
-def build_optimizers(settings: rules.Optimizer, groups: dict[str, nn.Module]) -> dict[str, tuple[Optimizer, ...]]:
-    """Build the optimizers of each named group: one, or two with Muon."""
-    return {name: _optimizers(settings, module) for name, module in groups.items()}
+def build_optimizers(
+    settings: rules.OptimizerOrGroups, groups: dict[str, nn.Module]
+) -> dict[str, tuple[Optimizer, ...]]:
+    """Build the optimizers of each named group: one, or two with Muon.
+
+    Raises:
+        JobError: the job names other groups than the objective has.
+
+    """
+    if not isinstance(settings, dict):
+        return {name: _optimizers(settings, module) for name, module in groups.items()}
+    if problems := group_problems(settings, groups):
+        raise JobError(problems)
+    return {name: _optimizers(settings[name], module) for name, module in groups.items()}
+
+
+def group_problems(named: Iterable[str], groups: Iterable[str]) -> list[Problem]:
+    """Compare the groups that a job has optimizers for with those of the objective."""
+    named, there = list(named), list(groups)
+    message = f"this network has {'one group' if len(there) == 1 else 'the groups'} {', '.join(there)}"
+    problems = [
+        Problem(f"training.optimizer.{name}", f"no such group; {message}") for name in named if name not in there
+    ]
+    if missing := [name for name in there if name not in named]:
+        problems.append(Problem("training.optimizer", f"lacks {', '.join(missing)}; {message}"))
+    return problems
 
 
 def _optimizers(settings: rules.Optimizer, module: nn.Module) -> tuple[Optimizer, ...]:

@@ -14,11 +14,25 @@ from torch import Tensor, nn
 
 Value = TypeVar("Value")
 CPU = torch.device("cpu")
-BUCKET_BYTES = 32 << 20
+FIRST_BUCKET_BYTES, BUCKET_BYTES = 1 << 20, 16 << 20
 """Gradients travel in pieces of about this size, several at a time."""
 
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD = -3, -1, -2
 """Numbers of glibc's mallopt options (malloc.h)."""
+
+
+@dataclass(frozen=True)
+class PendingSum:
+    """Numbers on their way through all workers."""
+
+    numbers: Tensor
+    work: Any
+
+    def wait(self) -> list[float]:
+        """Return the sums."""
+        self.work.wait()
+        sums: list[float] = self.numbers.tolist()
+        return sums
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,11 @@ class Workers:
         if self.count > 1:
             dist.all_reduce(tensor)
         return tensor
+
+    def begin_sum(self, values: Sequence[float]) -> "PendingSum":
+        """Begin to add numbers up over the workers; on the CPU, so that no device is waited for."""
+        numbers = torch.tensor(values, dtype=torch.float64)
+        return PendingSum(numbers, dist.all_reduce(numbers, async_op=True))
 
     def first(self, values: Sequence[float]) -> list[float]:
         """Return the first worker's numbers; on the CPU, so that no device is waited for."""
@@ -72,48 +91,93 @@ class Workers:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
-    def sum_gradients(self, parameters: Sequence[nn.Parameter], numbers: Tensor) -> Tensor:
-        """Add the gradients up over the workers, and return the sum of some float32 numbers that travel with them.
-
-        The order of the additions depends on the shapes alone, so that the same step gives the same bits again; torch's
-        DistributedDataParallel lays its buckets out anew after the first step. A gradient that nobody has stays None.
-        """
-        if self.count == 1:
-            return numbers
-        absent = [p.grad is None for p in parameters]
-        for parameter, missing in zip(parameters, absent, strict=True):
-            if missing:
-                parameter.grad = torch.zeros_like(parameter)
-        presence = torch.tensor([not missing for missing in absent], dtype=numbers.dtype, device=self.device)
-        head = torch.cat([numbers, presence])
-        waiting = []
-        for bucket in _buckets([head, *[p.grad for p in parameters if p.grad is not None]]):
-            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-            waiting.append((flat, dist.all_reduce(flat, async_op=True), bucket))
-        for flat, work, bucket in waiting:
-            work.wait()
-            pieces = torch.split(flat, [tensor.numel() for tensor in bucket])
-            torch._foreach_copy_(bucket, [p.view_as(t) for p, t in zip(pieces, bucket, strict=True)])
-        if any(absent):  # the others need not look: their own gradients are there
-            for parameter, holders in zip(parameters, head[len(numbers) :].tolist(), strict=True):
-                if not holders:
-                    parameter.grad = None
-        return head[: len(numbers)]
-
 
 ALONE = Workers()
 
 
-def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Group tensors of one type by size, in order."""
-    bucket: list[Tensor] = []
-    size = 0
-    for tensor in tensors:
-        if bucket and (size + tensor.nbytes > BUCKET_BYTES or tensor.dtype != bucket[0].dtype):
+class GradientReducer:
+    """Sums the gradients of some parameters over the workers while they are still being computed.
+
+    Gradients travel in buckets, in the reverse order of the parameters, which is about the order in which backward
+    finishes them. Buckets and their order depend on the shapes alone, so that the same step gives the same bits again;
+    torch's DistributedDataParallel lays its buckets out anew after the first step. A gradient that nobody has stays
+    None.
+
+    Args:
+        parameters: of one turn.
+        workers: those who sum.
+
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], workers: Workers) -> None:
+        self.parameters = list(parameters)
+        self._workers = workers
+        self._active = False
+        if workers.count == 1:
+            return
+        self._buckets = list(_buckets(list(reversed(self.parameters))))
+        self._bucket_of = {id(p): number for number, bucket in enumerate(self._buckets) for p in bucket}
+        self._missing = [len(bucket) for bucket in self._buckets]
+        self._absent: set[int] = set()
+        self._waiting: list[tuple[Tensor, Any, list[nn.Parameter]]] = []
+        for parameter in self.parameters:
+            parameter.register_post_accumulate_grad_hook(self._ready)  # type: ignore[no-untyped-call]
+
+    def begin(self) -> None:
+        """Send each bucket as soon as the backward pass that follows has all of its gradients."""
+        self._active = self._workers.count > 1
+        if self._active:
+            self._missing = [len(bucket) for bucket in self._buckets]
+            self._waiting.clear()
+
+    def finish(self, totals: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Wait for the gradients, and return the sums of some scalars over the workers."""
+        if not self._active:
+            return totals
+        self._active = False
+        absent = [p.grad is None for p in self.parameters]
+        self._missing = [0] * len(self._buckets)
+        self._send()
+        numbers = [*(total.float() for total in totals.values())]
+        presence = torch.tensor([not missing for missing in absent], dtype=torch.float32, device=self._workers.device)
+        head = self._workers.sum(torch.cat([torch.stack(numbers), presence]))
+        for flat, work, bucket in self._waiting:
+            work.wait()
+            pieces = torch.split(flat, [p.numel() for p in bucket])
+            gradients = [p.grad for p in bucket if p.grad is not None]
+            torch._foreach_copy_(gradients, [piece.view_as(p) for piece, p in zip(pieces, bucket, strict=True)])
+        if any(absent):  # the others need not look: their own gradients are there
+            for parameter, holders in zip(self.parameters, head[len(numbers) :].tolist(), strict=True):
+                if not holders:
+                    parameter.grad = None
+        return dict(zip(totals, head[: len(numbers)].unbind(), strict=True))
+
+    def _ready(self, parameter: Tensor) -> None:
+        if self._active:
+            self._missing[self._bucket_of[id(parameter)]] -= 1
+            self._send()
+
+    def _send(self) -> None:
+        """Send the buckets that are whole, in their order; what no backward pass has reached counts as zeros."""
+        while len(self._waiting) < len(self._buckets) and self._missing[len(self._waiting)] == 0:
+            bucket = self._buckets[len(self._waiting)]
+            for parameter in bucket:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            flat = torch.cat([p.grad.reshape(-1) for p in bucket if p.grad is not None])
+            self._waiting.append((flat, dist.all_reduce(flat, async_op=True), bucket))
+
+
+def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """Group parameters of one type by size, in order; the first buckets are small, so that sending begins early."""
+    bucket: list[nn.Parameter] = []
+    size, limit = 0, FIRST_BUCKET_BYTES
+    for parameter in parameters:
+        if bucket and (size + parameter.nbytes > limit or parameter.dtype != bucket[0].dtype):
             yield bucket
-            bucket, size = [], 0
-        bucket.append(tensor)
-        size += tensor.nbytes
+            bucket, size, limit = [], 0, BUCKET_BYTES
+        bucket.append(parameter)
+        size += parameter.nbytes
     if bucket:
         yield bucket
 

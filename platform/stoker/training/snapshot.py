@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from stoker.errors import Cause, TrainingFailed
-from stoker.training.loop import TrainingState, Watched, seed_process
+from stoker.randomness import seed_process
+from stoker.training.loop import TrainingState, Watched
 
 DTYPES = {
     torch.float64: "F64",
@@ -105,8 +106,9 @@ def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: 
     _restore_watched(state.best, first["best"])
     if state.stopping and first["stopping"]:
         _restore_watched(state.stopping, first["stopping"])
-    state.schedule.restore(first["schedule"])
-    state.schedule.go_to(state.step)
+    for turn, schedule in state.schedules.items():
+        schedule.restore(first["schedules"][turn])
+        schedule.go_to(state.step)
     if len(parts) == workers.count:
         _restore_random(parts[workers.rank], facts[workers.rank])
     else:  # the numbers of so many workers exist for no other number of them
@@ -121,8 +123,9 @@ def begin_anew(state: TrainingState) -> None:
     state.best.epoch = state.best.step = 0  # what is best so far is what this began with
     if state.stopping:
         state.stopping.epoch = state.stopping.step = 0
-    state.schedule.restore({"best": math.inf, "idle": 0, "factor": 1.0})
-    state.schedule.go_to(0)
+    for schedule in state.schedules.values():
+        schedule.restore({"best": math.inf, "idle": 0, "factor": 1.0})
+        schedule.go_to(0)
 
 
 def encode(tensors: Mapping[str, Tensor]) -> list[bytes | memoryview]:
@@ -186,7 +189,7 @@ def _facts(state: TrainingState) -> dict[str, Any]:
         "sums": dict(state.sums),  # the state's own goes on changing while this is written
         "best": asdict(state.best),
         "stopping": asdict(state.stopping) if state.stopping else None,
-        "schedule": state.schedule.facts(),
+        "schedules": {turn: schedule.facts() for turn, schedule in state.schedules.items()},
         "optimizers": _optimizer_types(state),
         "data": state.assembly.data.fingerprint,
         "random.python": random.getstate(),

@@ -6,22 +6,32 @@ from pathlib import Path
 import pandas as pd
 
 from stoker.datasets.inspection import csv_delimiter
-from stoker.datasets.samples import Table
 from stoker.job.dataset import Dataset
 
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
-def read(path: Path, dataset: Dataset) -> Table:
-    """Read all rows; empty fields and NA are missing values.
+
+def read(path: Path, dataset: Dataset) -> pd.DataFrame:
+    """Read all rows of a file; empty fields and NA are missing values.
 
     Raises:
         ValueError: it is not such text.
 
     """
+    names = list(dataset.columns.names) if dataset.columns.names else None
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            frame = pd.read_csv(path, sep=csv_delimiter(path), index_col=False, low_memory=False, skipinitialspace=True)
+            frame = pd.read_csv(
+                path,
+                sep=csv_delimiter(path),
+                index_col=False,
+                low_memory=False,
+                skipinitialspace=True,
+                header=None if names else "infer",
+                names=names,
+            )
         except pd.errors.ParserWarning as error:
             raise ValueError("its rows have more values than its header") from error
     frame.columns = frame.columns.astype(str)
-    return Table(frame, dataset.columns.label or "")
+    return frame

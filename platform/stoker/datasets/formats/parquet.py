@@ -1,16 +1,17 @@
-"""Apache Parquet, one file."""
+"""Apache Parquet."""
 
 from pathlib import Path
 
 import pandas as pd
 import pyarrow
 
-from stoker.datasets.samples import Table
 from stoker.job.dataset import Dataset
 
+SUFFIXES = (".parquet",)
 
-def read(path: Path, dataset: Dataset) -> Table:
-    """Read all rows and columns; lists and other values with values in them become text.
+
+def read(path: Path, dataset: Dataset) -> pd.DataFrame:
+    """Read all rows and columns of a file; lists and other values with values in them become text.
 
     Raises:
         ValueError: it is not parquet.
@@ -24,4 +25,4 @@ def read(path: Path, dataset: Dataset) -> Table:
     for name in frame.columns:
         if pd.api.types.is_object_dtype(frame[name]) and not frame[name].map(pd.api.types.is_scalar).all():
             frame[name] = frame[name].astype(str)
-    return Table(frame, dataset.columns.label or "")
+    return frame

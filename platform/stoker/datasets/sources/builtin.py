@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stoker.datasets.samples import Pictures, Raw, Table
+from stoker.datasets.records import Records, table
 from stoker.errors import ClusterError
 from stoker.job.dataset import BUILTIN
 
@@ -27,7 +27,7 @@ CELL = [
 ]  # fmt: skip
 
 
-def read_builtin(name: str) -> Raw:
+def read_builtin(name: str) -> Records:
     """Read a dataset of `job.dataset.BUILTIN`.
 
     Raises:
@@ -37,44 +37,46 @@ def read_builtin(name: str) -> Raw:
     return READERS[name]()
 
 
-def _xor() -> Table:
+def _xor() -> Records:
     corners = [(0, 0, "0"), (0, 1, "1"), (1, 0, "1"), (1, 1, "0")]
-    return Table(pd.DataFrame(corners * 50, columns=["x1", "x2", "y"]), BUILTIN["xor"].label)
+    return table(pd.DataFrame(corners * 50, columns=["x1", "x2", "y"]), BUILTIN["xor"].label)
 
 
-def _iris() -> Table:
+def _iris() -> Records:
     return _csv("iris", "iris.csv", IRIS, ("setosa", "versicolor", "virginica"))
 
 
-def _wine() -> Table:
+def _wine() -> Records:
     return _csv("wine", "wine_data.csv", WINE, ("1", "2", "3"))
 
 
-def _breast_cancer() -> Table:
+def _breast_cancer() -> Records:
     columns = [f"{statistic}_{measure}" for statistic in ("mean", "error", "worst") for measure in CELL]
     return _csv("breast-cancer", "breast_cancer.csv", columns, ("malignant", "benign"))
 
 
-def _csv(name: str, file: str, columns: list[str], classes: tuple[str, ...]) -> Table:
+def _csv(name: str, file: str, columns: list[str], classes: tuple[str, ...]) -> Records:
     label = BUILTIN[name].label
     frame = pd.read_csv(_data_folder() / file, skiprows=1, names=[*columns, label])
     frame[label] = [classes[number] for number in frame[label]]
-    return Table(frame, label)
+    return table(frame, label)
 
 
-def _diabetes() -> Table:
+def _diabetes() -> Records:
     label = BUILTIN["diabetes"].label
     frame = pd.DataFrame(np.loadtxt(_data_folder() / "diabetes_data_raw.csv.gz"), columns=DIABETES)
     frame[label] = np.loadtxt(_data_folder() / "diabetes_target.csv.gz")
-    return Table(frame, label)
+    return table(frame, label)
 
 
-def _digits() -> Pictures:
+def _digits() -> Records:
     with gzip.open(_data_folder() / "digits.csv.gz", "rt") as file:
         content = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     pixels = (content[:, :64].astype(np.uint16) * 255 // 16).astype(np.uint8)  # the file counts ink from 0 to 16
     names = tuple(f"digits[{number}]" for number in range(len(content)))
-    return Pictures(pixels.reshape(-1, 8, 8, 1), content[:, 64].astype(str), names)
+    labels = pd.Series(content[:, 64].astype(str), dtype=object)
+    label = BUILTIN["digits"].label
+    return Records({"image": pixels.reshape(-1, 8, 8, 1), label: labels}, label, None, names)
 
 
 def _data_folder() -> Path:
@@ -86,7 +88,7 @@ def _data_folder() -> Path:
     return Path(found.submodule_search_locations[0]) / "datasets" / "data"
 
 
-READERS: dict[str, Callable[[], Raw]] = {
+READERS: dict[str, Callable[[], Records]] = {
     "xor": _xor,
     "iris": _iris,
     "wine": _wine,

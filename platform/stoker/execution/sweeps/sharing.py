@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from stoker.datasets.columns import Column
 from stoker.datasets.loading import LoadedDataset
 from stoker.datasets.samples import Samples
 
@@ -25,8 +26,8 @@ def to_shared(data: LoadedDataset) -> SharedDataset:
     """Prepare a dataset for the object store."""
     parts = {
         name: {
-            "inputs": {key: tensor.numpy() for key, tensor in part.inputs.items()},
-            "target": part.target.numpy(),
+            "inputs": {key: _shared_column(column) for key, column in part.inputs.items()},
+            "target": None if part.target is None else _shared_column(part.target),
             "weight": None if part.weight is None else part.weight.numpy(),
             "ids": part.ids.numpy(),
         }
@@ -39,14 +40,23 @@ def from_shared(shared: SharedDataset) -> LoadedDataset:
     """Make the dataset again, over the same memory, which nobody may write to."""
     parts = {
         name: Samples(
-            inputs={key: _tensor(array) for key, array in part["inputs"].items()},
-            target=_tensor(part["target"]),
+            inputs={key: _column(arrays) for key, arrays in part["inputs"].items()},
+            target=None if part["target"] is None else _column(part["target"]),
             weight=None if part["weight"] is None else _tensor(part["weight"]),
             ids=_tensor(part["ids"]),
         )
         for name, part in shared.parts.items()
     }
     return replace(shared.rest, parts=parts)
+
+
+def _shared_column(column: Column) -> tuple[type[Column], dict[str, np.ndarray]]:
+    return type(column), {name: tensor.numpy() for name, tensor in column.tensors.items()}
+
+
+def _column(shared: tuple[type[Column], dict[str, np.ndarray]]) -> Column:
+    kind, arrays = shared
+    return kind(**{name: _tensor(array) for name, array in arrays.items()})
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

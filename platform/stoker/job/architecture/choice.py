@@ -6,10 +6,21 @@ from pydantic import Field
 
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
+from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
+from stoker.job.architecture.rnn import Rnn
+from stoker.job.architecture.unet import Unet
 from stoker.job.section import Section, Shorthand
 
-Architecture = Annotated[Perceptron | Mlp | Cnn | Custom, Field(discriminator="family")]
+Architecture = Annotated[Perceptron | Mlp | Cnn | Unet | Rnn | Gan | Custom, Field(discriminator="family")]
 ArchitectureChoice = Annotated[Architecture, Shorthand("family")]
-FAMILIES: dict[str, type[Section]] = {"perceptron": Perceptron, "mlp": Mlp, "cnn": Cnn, "custom": Custom}
+FAMILIES: dict[str, type[Section]] = {
+    "perceptron": Perceptron,
+    "mlp": Mlp,
+    "cnn": Cnn,
+    "unet": Unet,
+    "rnn": Rnn,
+    "gan": Gan,
+    "custom": Custom,
+}

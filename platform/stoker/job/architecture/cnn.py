@@ -15,7 +15,7 @@ class Cnn(Section):
     """The network family."""
 
     channels: Widths | None = None
-    """Channels of the stages, first to last; default: from the size of the pictures."""
+    """Channels of the stages, first to last; default: from the size of the images."""
 
     blocks: Literal["plain", "residual"] = "plain"
     """What a stage is made of: one convolution, or two with a shortcut around them (He et al. 2016)."""

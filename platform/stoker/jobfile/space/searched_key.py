@@ -74,7 +74,7 @@ def _tag_of(here: str, job: Job) -> str:
     value: object = job
     for part in here.split("."):
         value = getattr(value, part)
-    return str(getattr(value, CHOICES[here]))
+    return str(getattr(value, CHOICES[here], ""))  # none of them where each group of parameters has its own
 
 
 def _unknown(path: str, part: str, here: str, shape: Shape, members: Sequence[type[Section]]) -> str:

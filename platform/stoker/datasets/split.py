@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from stoker.datasets.columns import as_text
+from stoker.datasets.fields.category import as_text
 from stoker.datasets.labels import Labels
-from stoker.datasets.samples import PARTS, Raw, Table
+from stoker.datasets.records import PARTS, Records
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset, Split
 
@@ -12,7 +12,7 @@ TINY = 1e-9
 """What the arithmetic of shares may be off, in samples."""
 
 
-def choose_parts(raw: Raw, dataset: Dataset, labels: Labels) -> np.ndarray:
+def choose_parts(records: Records, dataset: Dataset, labels: Labels) -> np.ndarray:
     """Choose a part for each sample as the job and the source say.
 
     Returns:
@@ -24,14 +24,14 @@ def choose_parts(raw: Raw, dataset: Dataset, labels: Labels) -> np.ndarray:
     """
     split, group = dataset.split, dataset.columns.group
     if split == "none":
-        return np.full(len(raw), "train")
+        return np.full(len(records), "train")
     strata = labels.values if split.stratify and labels.classes is not None else None
-    if raw.parts is not None:
-        parts = complete_parts(raw.parts, split, strata)
-    elif group and isinstance(raw, Table):
-        parts = split_parts(split, len(raw), groups=as_text(raw.frame[group]).astype(str))
+    if records.parts is not None:
+        parts = complete_parts(records.parts, split, strata)
+    elif group:
+        parts = split_parts(split, len(records), groups=as_text(records.columns[group]).astype(str))
     else:
-        parts = split_parts(split, len(raw), strata)
+        parts = split_parts(split, len(records), strata)
     _check(parts, labels)
     return parts
 

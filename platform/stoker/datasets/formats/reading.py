@@ -1,4 +1,4 @@
-"""A file or folder of this machine."""
+"""From the name of a format to its reader."""
 
 import zlib
 from collections.abc import Callable
@@ -6,22 +6,27 @@ from csv import Error as CsvError
 from pathlib import Path
 from typing import TypeVar
 
-from stoker.datasets.formats import csv, idx, image_folder, parquet
-from stoker.datasets.samples import Raw
+from stoker.datasets.formats import idx, image_folder, image_mask, npz, text
+from stoker.datasets.formats.tables import table_reader
+from stoker.datasets.records import Records
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 
 Content = TypeVar("Content")
 
-READERS: dict[str, Callable[[Path, Dataset], Raw]] = {
-    "csv": csv.read,
-    "parquet": parquet.read,
+READERS: dict[str, Callable[[Path, Dataset], Records]] = {
+    "csv": table_reader("csv"),
+    "jsonl": table_reader("jsonl"),
+    "parquet": table_reader("parquet"),
+    "text": text.read,
     "idx": idx.read,
+    "npz": npz.read,
     "image-folder": image_folder.read,
+    "image-mask": image_mask.read,
 }
 
 
-def read_local(dataset: Dataset, format_name: str) -> Raw:
+def read_path(dataset: Dataset, format_name: str) -> Records:
     """Read `dataset.source` as a path.
 
     Raises:
@@ -35,7 +40,7 @@ def read_local(dataset: Dataset, format_name: str) -> Raw:
 
 
 def read_as(source: str, read: Callable[[], Content]) -> Content:
-    """Call a reader; whatever it says of the file's content becomes a problem of the job.
+    """Call a reader; whatever is wrong with the file's content becomes a problem of the job.
 
     Raises:
         JobError: it cannot be read; the message names the file.

@@ -1,0 +1,147 @@
+"""A deep convolutional GAN, conditional on the class where the data has classes."""
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stoker.architectures.layers import Norm
+from stoker.architectures.spectral import SpectralNorm
+from stoker.errors import Problem
+from stoker.job.architecture.gan import Gan as GanSettings
+from stoker.job.signature import Signature
+
+GROUPS = 8
+FIRST_CHANNELS = 32
+MOST_CHANNELS = 256
+SMALLEST_MAP = 4
+SLOPE = 0.2
+"""Of the leaky ReLU below 0 (Radford et al. 2016)."""
+CLASS_WIDTH = 32
+FARTHEST = 3.0
+"""Standardised pixels are made between plus and minus so much, or as far as the data's own reach."""
+
+
+class Gan(nn.Module):
+    """Generator and discriminator with what their training needs to know."""
+
+    def __init__(self, settings: GanSettings, signature: Signature) -> None:
+        super().__init__()
+        self.generator = Generator(settings, signature)
+        self.discriminator = Discriminator(settings, signature)
+        self.latent, self.loss, self.ema = settings.latent, settings.loss, settings.ema
+        self.classes = len(signature.classes)
+
+    def advance(self) -> None:
+        """Follow the discriminator's weights with its spectral norms."""
+        for module in self.discriminator.modules():
+            if isinstance(module, SpectralNorm):
+                module.advance()
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the scores (B,) of images made from zeros: one pass through both networks."""
+        (image,) = inputs.values()
+        latent = image.new_zeros(len(image), self.latent)
+        classes = torch.zeros(len(image), dtype=torch.int64, device=image.device) if self.classes else None
+        scores: Tensor = self.discriminator(self.generator(latent, classes), classes)
+        return scores
+
+
+class Generator(nn.Module):
+    """Noise and class, spread over a small map that is doubled stage by stage."""
+
+    def __init__(self, settings: GanSettings, signature: Signature) -> None:
+        super().__init__()
+        assert settings.channels is not None
+        image = signature.image
+        widths = settings.channels[::-1]
+        self.size = (image.height, image.width)
+        self.start = tuple(-(-side // 2 ** len(widths)) for side in self.size)
+        classes = len(signature.classes)
+        self.embedding = nn.Embedding(classes, CLASS_WIDTH) if classes else None
+        self.spread = nn.Linear(settings.latent + (CLASS_WIDTH if classes else 0), widths[0] * math.prod(self.start))
+        self.first = nn.Sequential(Norm(math.gcd(GROUPS, widths[0]), widths[0]), nn.ReLU())
+        self.stages = nn.ModuleList(_up(before, after) for before, after in pairwise((*widths, widths[-1])))
+        self.output = nn.Conv2d(widths[-1], image.channels, 3, padding=1)
+
+    def forward(self, noise: Tensor, classes: Tensor | None) -> Tensor:
+        """Return (B, channels, height, width) from noise (B, latent) and class numbers (B,)."""
+        if self.embedding is not None:
+            noise = torch.cat([noise, self.embedding(classes)], dim=1)
+        maps = self.first(self.spread(noise).view(len(noise), -1, *self.start))
+        for stage in self.stages:
+            maps = stage(functional.interpolate(maps, scale_factor=2.0, mode="nearest"))
+        images: Tensor = FARTHEST * torch.tanh(self.output(maps)[..., : self.size[0], : self.size[1]])
+        return images
+
+
+class Discriminator(nn.Module):
+    """Convolutions that halve the image; the score of what is left, and how well it goes with the class.
+
+    The class enters by a projection (Miyato and Koyama 2018).
+    """
+
+    def __init__(self, settings: GanSettings, signature: Signature) -> None:
+        super().__init__()
+        assert settings.channels is not None
+        normed: Callable[[Any], nn.Module] = SpectralNorm if settings.spectral_norm else _plain
+        widths = [signature.image.channels, *settings.channels]
+        self.stages = nn.ModuleList(
+            normed(nn.Conv2d(before, after, 4, stride=2, padding=1)) for before, after in pairwise(widths)
+        )
+        self.last = normed(nn.Conv2d(widths[-1], widths[-1], 3, padding=1))
+        classes = len(signature.classes)
+        self.embedding = normed(nn.Embedding(classes, widths[-1])) if classes else None
+        self.output = normed(nn.Linear(widths[-1], 1))
+
+    def forward(self, images: Tensor, classes: Tensor | None) -> Tensor:
+        """Return (B,) scores."""
+        maps = images
+        for stage in (*self.stages, self.last):
+            maps = functional.leaky_relu(stage(maps), SLOPE)
+        features = maps.sum(dim=(2, 3))
+        scores: Tensor = self.output(features).squeeze(1)
+        if self.embedding is not None:
+            scores = scores + (self.embedding(classes) * features).sum(dim=1)
+        return scores
+
+
+def _plain(layer: nn.Module) -> nn.Module:
+    return layer
+
+
+def _up(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1, bias=False),
+        Norm(math.gcd(GROUPS, after), after),
+        nn.ReLU(),
+    )
+
+
+def build(settings: GanSettings, signature: Signature) -> nn.Module:
+    """Build both networks."""
+    return Gan(settings, signature)
+
+
+def with_sizes(settings: GanSettings, signature: Signature, samples: int) -> GanSettings:
+    """Halve the image to about 4 pixels, doubling the channels up to a bound, unless the job says how."""
+    if settings.channels is not None:
+        return settings
+    side = min(signature.image.height, signature.image.width)
+    stages = max(1, round(math.log2(max(side / SMALLEST_MAP, 2))))
+    channels = tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(1, stages + 1))
+    return settings.model_copy(update={"channels": channels})
+
+
+def misfits(settings: GanSettings, signature: Signature) -> list[Problem]:
+    """Return the settings that the size of the images does not allow."""
+    side = min(signature.image.height, signature.image.width)
+    if settings.channels and 2 ** len(settings.channels) > side:
+        most = int(math.log2(side))
+        message = f"{len(settings.channels)} stages halve images of {side} pixels to nothing; use at most {most}"
+        return [Problem("architecture.channels", message)]
+    return []

@@ -1,0 +1,92 @@
+"""Stems: what a network makes of each kind of field before its body."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput
+
+TEXT_WIDTH = 64
+"""Numbers that stand for a text where it is one input among others."""
+
+
+class Flat(nn.Module):
+    """Any sample as one row of numbers (B, width): the stems of all its inputs, side by side.
+
+    Numbers pass as they are, each category has an embedding, images are taken pixel by pixel, and a text is the mean of
+    its words' embeddings.
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        super().__init__()
+        sizes = [(values, embedding_width(values)) for values in signature.categories]
+        self.embeddings = nn.ModuleList(nn.Embedding(values, width) for values, width in sizes)
+        self.texts = nn.ModuleDict({name: MeanOfWords(shape.vocabulary) for name, shape in signature.texts.items()})
+        self._inputs = dict(signature.inputs)
+        self.width = sum(self._width(shape) for shape in self._inputs.values())
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, width)."""
+        rows: list[Tensor] = []
+        for name, shape in self._inputs.items():
+            rows += self._rows(name, shape, inputs[name])
+        return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+
+    def _rows(self, name: str, shape: Input, given: Tensor) -> list[Tensor]:
+        match shape:
+            case NumbersInput():
+                return [given]
+            case CategoriesInput():
+                return [embed(code) for embed, code in zip(self.embeddings, given.unbind(1), strict=True)]
+            case ImageInput():
+                return [given.flatten(1)]
+            case TextInput():
+                return [self.texts[name](given)]
+
+    def _width(self, shape: Input) -> int:
+        match shape:
+            case NumbersInput(width):
+                return width
+            case CategoriesInput(sizes):
+                return sum(embedding_width(values) for values in sizes)
+            case ImageInput(channels, height, width):
+                return channels * height * width
+            case TextInput():
+                return TEXT_WIDTH
+
+
+class MeanOfWords(nn.Module):
+    """A text as the mean of its words' embeddings; padding does not count."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, TEXT_WIDTH, padding_idx=0)
+
+    def forward(self, words: Tensor) -> Tensor:
+        """Return (B, TEXT_WIDTH) from (B, length) numbers."""
+        count = (words != 0).sum(dim=1, keepdim=True).clamp(min=1)
+        mean: Tensor = self.embedding(words).sum(dim=1) / count
+        return mean
+
+
+def embedding_width(values: int) -> int:
+    """Return the size of a category's embedding: the rule of thumb of fastai's tabular learner, 1.6 n^0.56."""
+    return min(64, max(1, round(1.6 * math.pow(values, 0.56))))
+
+
+def example_inputs(signature: Signature, samples: int, device: str) -> dict[str, Tensor]:
+    """Make zeros that look like a batch."""
+    made: dict[str, Tensor] = {}
+    for name, shape in signature.inputs.items():
+        match shape:
+            case NumbersInput(width):
+                made[name] = torch.zeros(samples, width, device=device)
+            case CategoriesInput(sizes):
+                made[name] = torch.zeros(samples, len(sizes), dtype=torch.int64, device=device)
+            case ImageInput(channels, height, width):
+                made[name] = torch.zeros(samples, channels, height, width, device=device)
+            case TextInput(_, length):
+                made[name] = torch.ones(samples, length, dtype=torch.int64, device=device)
+    return made

@@ -1,0 +1,69 @@
+"""A recurrent network for texts."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from stoker.architectures.heads import outputs
+from stoker.errors import Problem
+from stoker.job.architecture.rnn import Rnn as RnnSettings
+from stoker.job.signature import Signature
+
+CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"vanilla": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class Rnn(nn.Module):
+    """Words as embeddings, read by recurrent layers; the largest value of each feature over the text; a linear layer.
+
+    Padding is never read: texts are packed by their length, so that a sample's output depends on that sample alone.
+    """
+
+    def __init__(self, settings: RnnSettings, signature: Signature) -> None:
+        super().__init__()
+        self.name, shape = next(iter(signature.texts.items()))
+        self.embedding = nn.Embedding(shape.vocabulary, settings.embedding, padding_idx=0)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.recurrent = CELLS[settings.cell](
+            settings.embedding,
+            settings.hidden,
+            num_layers=settings.layers,
+            batch_first=True,
+            bidirectional=settings.bidirectional,
+            dropout=settings.dropout if settings.layers > 1 else 0.0,
+        )
+        self.output = nn.Linear(settings.hidden * (2 if settings.bidirectional else 1), outputs(signature))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, outputs) from a text (B, length) of word numbers, 0 behind its end."""
+        words = inputs[self.name]
+        if len(words) == 0:  # torch's recurrent layers want a sample
+            empty: Tensor = self.output(self.embedding.weight.new_zeros(0, self.output.in_features))
+            return empty + self._nothing()
+        there = words != 0
+        lengths = there.sum(dim=1).clamp(min=1)
+        packed = pack_padded_sequence(
+            self.dropout(self.embedding(words)), lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        read, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=words.shape[1])
+        beyond = torch.arange(words.shape[1], device=words.device) >= lengths.unsqueeze(1)
+        features = read.masked_fill(beyond.unsqueeze(2), float("-inf")).amax(dim=1)
+        result: Tensor = self.output(self.dropout(features))
+        return result
+
+    def _nothing(self) -> Tensor:
+        """Return 0 with a gradient of 0 for every parameter."""
+        return torch.stack([parameter.sum() * 0.0 for parameter in self.parameters()]).sum()
+
+
+def build(settings: RnnSettings, signature: Signature) -> nn.Module:
+    """Build the network."""
+    return Rnn(settings, signature)
+
+
+def misfits(settings: RnnSettings, signature: Signature) -> list[Problem]:
+    """Return what does not fit: a recurrent network reads one text."""
+    if len(signature.texts) == 1 and len(signature.inputs) == 1:
+        return []
+    return [Problem("architecture.family", "rnn reads one text a sample and nothing else; use mlp")]

@@ -1,0 +1,91 @@
+"""Categories: as inputs, and as the class to predict."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from stoker.datasets.columns import Column, Dense
+from stoker.datasets.fields.field import InputField, TargetField
+from stoker.datasets.records import Files, RawColumn
+from stoker.job.dataset import Dataset
+from stoker.job.signature import CategoriesInput, ClassOutput
+from stoker.job.task import Kind
+
+
+@dataclass(frozen=True)
+class CategoryField(InputField):
+    """A category column: a number for each value of the training rows, 0 for missing and unknown ones."""
+
+    kind: ClassVar[Kind] = "category"
+    shared: ClassVar[str] = "categories"
+
+    values: tuple[str, ...]
+
+    @classmethod
+    def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
+        """Learn the values of the training rows."""
+        return cls(name, tuple(sorted({value for value in as_text(raw) if value is not None})))
+
+    def encode(self, raw: RawColumn) -> Column:
+        """Return (N, 1) int64 numbers."""
+        numbers = {value: number for number, value in enumerate(self.values, start=1)}
+        return Dense(torch.from_numpy(np.array([numbers.get(value, 0) for value in as_text(raw)], np.int64)[:, None]))
+
+    @classmethod
+    def shape(cls, fields: Sequence[Self]) -> CategoriesInput:
+        """Return the size of each vocabulary."""
+        return CategoriesInput(tuple(len(field.values) + 1 for field in fields))
+
+
+@dataclass(frozen=True)
+class ClassField(TargetField):
+    """A class to predict."""
+
+    kind: ClassVar[Kind] = "category"
+
+    classes: tuple[str, ...]
+
+    @classmethod
+    def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
+        """Learn the classes of the training rows."""
+        return cls(name, sorted_classes(as_text(raw)))
+
+    def encode(self, raw: RawColumn) -> Column:
+        """Return (N,) int64 places in `classes`."""
+        places = {name: place for place, name in enumerate(self.classes)}
+        return Dense(torch.tensor([places[label] for label in as_text(raw)], dtype=torch.int64))
+
+    @property
+    def output(self) -> ClassOutput:
+        """Return the classes to tell apart."""
+        return ClassOutput(self.classes)
+
+
+def as_text(column: RawColumn) -> np.ndarray:
+    """Read a column as text; missing values are None.
+
+    A whole number is written without `.0`: a missing value elsewhere in the column must not rename a category.
+    """
+    assert not isinstance(column, Files)
+    series = column if isinstance(column, pd.Series) else pd.Series(column, dtype=object)
+    text = np.empty(len(series), object)
+    text[:] = [_text(value) for value in series]
+    text[series.isna().to_numpy()] = None
+    return text
+
+
+def sorted_classes(labels: np.ndarray) -> tuple[str, ...]:
+    """Order class names: as numbers where all are, by letters otherwise."""
+    names = sorted(set(map(str, labels)))
+    numbers = pd.to_numeric(pd.Series(names, dtype=object), errors="coerce").to_numpy(np.float64)
+    return tuple(np.array(names, object)[np.argsort(numbers, kind="stable")] if np.isfinite(numbers).all() else names)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,100 @@
+"""Images: stored as bytes, standardised when a batch is made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from stoker.datasets.columns import Column, Dense
+from stoker.datasets.fields.field import InputField
+from stoker.datasets.images import decode_images
+from stoker.datasets.records import Files, RawColumn, in_memory
+from stoker.errors import JobError, Problem
+from stoker.job.dataset import Dataset
+from stoker.job.signature import ImageInput
+from stoker.job.task import Kind
+
+
+@dataclass(frozen=True)
+class ImageField(InputField):
+    """An image column: size, channels, and the mean and deviation of each channel over the training set."""
+
+    kind: ClassVar[Kind] = "image"
+
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
+        """Learn from (N, height, width, channels) uint8 training images."""
+        pixels = in_memory(raw)
+        assert pixels is not None
+        _, height, width, channels = pixels.shape
+        counts = [np.bincount(pixels[..., c].reshape(-1), minlength=256) for c in range(channels)]
+        levels = np.arange(256)
+        means = [float((count * levels).sum() / count.sum()) for count in counts]
+        variances = [
+            float((count * (levels - mean) ** 2).sum() / count.sum()) for count, mean in zip(counts, means, strict=True)
+        ]
+        scales = tuple(max(variance**0.5, 1.0) for variance in variances)
+        return cls(name, height, width, channels, tuple(means), scales)
+
+    def encode(self, raw: RawColumn) -> Column:
+        """Return (N, height, width, channels) uint8."""
+        if isinstance(raw, pd.Series):
+            raw = Files(tuple(map(Path, raw)))
+        pixels = in_memory(raw)
+        if pixels is None:
+            assert isinstance(raw, Files)
+            pixels = decode_images(raw, (self.height, self.width), self.channels)
+        return Dense(torch.from_numpy(self.fitting(pixels)))
+
+    def fitting(self, pixels: np.ndarray) -> np.ndarray:
+        """Bring (N, height, width[, channels]) images to the model's channels; grey ones may stand for colour.
+
+        Raises:
+            JobError: the images have another shape.
+
+        """
+        if pixels.ndim == 3:
+            pixels = pixels[..., None]
+        shape = (self.height, self.width, self.channels)
+        if pixels.shape[1:] not in (shape, (*shape[:2], 1)):
+            given = " x ".join(map(str, pixels.shape[1:]))
+            wanted = " x ".join(map(str, shape))
+            message = f"the model takes images of {wanted} (height, width, channels), not {given}"
+            raise JobError([Problem("", message)])
+        if pixels.dtype != np.uint8:
+            pixels = pixels.clip(0, 255).astype(np.uint8)
+        return np.ascontiguousarray(pixels.repeat(self.channels // pixels.shape[3], axis=3))
+
+    @classmethod
+    def shape(cls, fields: Sequence[Self]) -> ImageInput:
+        """Return channels, height and width."""
+        (field,) = fields
+        return ImageInput(field.channels, field.height, field.width)
+
+    def ready(self, taken: torch.Tensor) -> torch.Tensor:
+        """Turn (B, height, width, channels) uint8 into (B, channels, height, width) float32, channels last."""
+        mean, scale = _on_device(self.mean, taken.device), _on_device(self.scale, taken.device)
+        return taken.float().sub_(mean).div_(scale).permute(0, 3, 1, 2)
+
+    def pixels(self, images: torch.Tensor) -> torch.Tensor:
+        """Turn standardised (B, channels, height, width) back into (B, height, width, channels) uint8."""
+        mean, scale = _on_device(self.mean, images.device), _on_device(self.scale, images.device)
+        return images.permute(0, 2, 3, 1).mul(scale).add(mean).round().clamp(0, 255).to(torch.uint8)
+
+
+@lru_cache(maxsize=64)
+def _on_device(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Copy constants to a device once, not for each batch."""
+    with torch.inference_mode(mode=False):  # whichever call comes first, training must be able to use them
+        return torch.tensor(values, device=device)

@@ -1,0 +1,164 @@
+"""Which columns a sample is made of, and of which kind each is: declared by the job, or inferred from the values."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stoker.datasets.fields.category import as_text
+from stoker.datasets.records import Files, RawColumn, Records
+from stoker.errors import JobError, Problem
+from stoker.job.dataset import IMAGE_SUFFIXES, Columns
+from stoker.job.task import Kind, TaskRow
+
+MOST_CATEGORIES = 100
+FEWEST_REPEATS = 2.0
+"""Average number of rows a value needs; text that repeats less says nothing about new rows."""
+LOOKED_AT = 1000
+_ID = re.compile(r"(?i:(\A|[\W_])id\Z)|[a-z]I[dD]\Z")
+"""The name of a column that names rows: id, user_id, UserId; not paid."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The columns to learn from, by kind, and the one to learn."""
+
+    inputs: dict[str, Kind]
+    target: str
+    """Empty where there is none."""
+    notes: tuple[str, ...]
+    """Why columns are left out."""
+
+
+def infer_roles(records: Records, columns: Columns, row: TaskRow) -> Roles:
+    """Sort the columns of some records into inputs of a task, by kind, and its target.
+
+    Named features are kept whatever they hold. Of the others, columns with one value, row numbers, and text that hardly
+    repeats (names, tickets) are left out, each with a note.
+
+    Raises:
+        JobError: no column is left that the task could learn from.
+
+    """
+    target = records.label if records.label in records.columns else ""
+    aside = {target, columns.weight, columns.group, *columns.drop}
+    candidates = columns.features or tuple(name for name in records.columns if name not in aside)
+    found: dict[str, Kind] = {}
+    notes = []
+    for name in candidates:
+        kind, reason = _kind(records, name, columns, row)
+        if kind:
+            found[name] = kind
+        else:
+            notes.append(f"column '{name}' is left out: {reason}")
+    if row.inputs == ("text",) and not columns.features and len(found) > 1:
+        found, more = _longest(records, found)
+        notes += more
+    if not found and len(records):
+        message = f"no column is left to predict from: {'; '.join(notes) or 'there is only the label'}"
+        raise JobError([Problem("dataset.columns.features", message)])
+    order: dict[Kind, int] = {kind: place for place, kind in enumerate(row.inputs)}
+    return Roles(dict(sorted(found.items(), key=lambda item: order[item[1]])), target, tuple(notes))
+
+
+def _kind(records: Records, name: str, columns: Columns, row: TaskRow) -> tuple[Kind | None, str]:
+    """Return the kind of a column, or None and why it is left out."""
+    column = records.columns[name]
+    if not isinstance(column, pd.Series):
+        kind: Kind = "mask" if column is records.columns.get("mask") else "image"
+        return (kind, "") if kind in row.inputs else (None, f"{kind}s do not fit the task")
+    declared: Kind | None = columns.types.get(name)
+    if declared:
+        return (declared, "") if declared in row.inputs else (None, f"the task does not learn from a {declared}")
+    if row.inputs == ("text",):
+        return ("text", "") if columns.features or is_text(column) else (None, "it holds no text")
+    if "image" in row.inputs and holds_image_paths(column):
+        return "image", ""
+    if "number" not in row.inputs:
+        return None, "it holds no paths of images"
+    reason = None if columns.features else _useless(column, name)
+    return (None, reason) if reason else (inferred_type(column), "")
+
+
+def inferred_type(column: pd.Series) -> Kind:
+    """Return whether a column holds numbers or categories."""
+    return "number" if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column) else "category"
+
+
+def is_text(column: pd.Series) -> bool:
+    """Return whether a column holds texts: neither numbers nor truth values."""
+    return inferred_type(column) == "category" and not pd.api.types.is_bool_dtype(column)
+
+
+def holds_image_paths(column: pd.Series) -> bool:
+    """Return whether every value, as far as one looks, ends like the name of an image file."""
+    known = column.dropna().head(LOOKED_AT)
+    if len(known) == 0 or not is_text(column):
+        return False
+    return all(isinstance(value, str) and Path(value).suffix.lower() in IMAGE_SUFFIXES for value in known)
+
+
+def image_files(column: RawColumn, name: str, folder: Path) -> RawColumn:
+    """Turn a column of paths into files, relative to the folder of the table.
+
+    Raises:
+        JobError: a path is missing, leads out of the folder, or names no file.
+
+    """
+    if not isinstance(column, pd.Series):
+        return column
+    root = folder.resolve()
+    paths = []
+    for number, value in enumerate(as_text(column), start=1):
+        place = f"row {number}, column '{name}'"
+        if value is None:
+            raise JobError([Problem("dataset.source", f"{place}: there is no path")])
+        path = folder / value
+        if Path(value).is_absolute() or not path.resolve().is_relative_to(root):
+            message = f"{place}: '{value}' leads out of '{folder}'; paths are relative to the table's folder"
+            raise JobError([Problem("dataset.source", message)])
+        if not path.is_file():
+            raise JobError([Problem("dataset.source", f"{place}: no file '{path}'")])
+        paths.append(path)
+    return Files(tuple(paths), folder)
+
+
+def _longest(records: Records, found: dict[str, Kind]) -> tuple[dict[str, Kind], list[str]]:
+    """Keep the column with the longest texts."""
+    lengths = {name: float(np.mean([len(text or "") for text in as_text(_head(records, name))])) for name in found}
+    chosen = max(lengths, key=lambda name: lengths[name])
+    cure = "name several in dataset.columns.features to keep them"
+    notes = [f"column '{name}' is left out: '{chosen}' has longer texts; {cure}" for name in found if name != chosen]
+    return {chosen: found[chosen]}, notes
+
+
+def _head(records: Records, name: str) -> pd.Series:
+    column = records.columns[name]
+    assert isinstance(column, pd.Series)
+    return column.head(LOOKED_AT)
+
+
+def _useless(column: pd.Series, name: str) -> str | None:
+    known = column.dropna()
+    distinct = known.nunique()
+    if distinct == 0:
+        return "it is empty"
+    if distinct == 1 and len(known) == len(column):
+        return "every row has the same value"
+    if inferred_type(column) == "number":
+        return _row_number(known, name)
+    if distinct > MOST_CATEGORIES or len(known) / distinct < FEWEST_REPEATS:
+        return f"{distinct} different texts in {len(known)} rows; name it in dataset.columns.types to keep it"
+    return None
+
+
+def _row_number(known: pd.Series, name: str) -> str | None:
+    """Recognise integers that go up by one from row to row, or are unique below a name such as `id`."""
+    whole = pd.api.types.is_integer_dtype(known)
+    if whole and len(known) > 2 and (known.diff().iloc[1:] == 1).all():
+        return "it numbers the rows"
+    if whole and known.is_unique and len(known) > 2 and _ID.search(name):
+        return "it names the rows"
+    return None

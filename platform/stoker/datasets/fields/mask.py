@@ -1,0 +1,88 @@
+"""Masks: a class for each pixel of an image."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+
+from stoker.datasets.columns import Column, Dense
+from stoker.datasets.fields.field import TargetField
+from stoker.datasets.images import decode_masks
+from stoker.datasets.records import Files, RawColumn, in_memory
+from stoker.errors import JobError, Problem
+from stoker.job.dataset import Dataset
+from stoker.job.signature import MaskOutput
+from stoker.job.task import Kind
+
+MOST_CLASSES = 64
+"""More different values than this are shades, not classes."""
+
+
+@dataclass(frozen=True)
+class MaskField(TargetField):
+    """A mask to predict; pixels hold the places of their values in `values`."""
+
+    kind: ClassVar[Kind] = "mask"
+
+    values: tuple[int, ...]
+    """The pixel values of the files, in order; the first is taken for the background."""
+    height: int
+    width: int
+
+    @classmethod
+    def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
+        """Learn the values of the training masks (N, height, width) uint8.
+
+        Raises:
+            JobError: there is only one value, or there are too many for classes.
+
+        """
+        masks = in_memory(raw)
+        assert masks is not None
+        values = tuple(np.flatnonzero(np.bincount(masks.reshape(-1), minlength=256)).tolist())
+        if len(values) < 2:
+            raise _problem(f"every pixel of the training masks is {values[0]}: there is nothing to tell apart")
+        if len(values) > MOST_CLASSES:
+            raise _problem(
+                f"the masks have {len(values)} different values; a mask holds one class value a pixel, at most "
+                f"{MOST_CLASSES} different ones (were they saved as jpeg, or resized with smoothing?)"
+            )
+        return cls(name, values, masks.shape[1], masks.shape[2])
+
+    def encode(self, raw: RawColumn) -> Column:
+        """Return (N, height, width) uint8 places in `values`.
+
+        Raises:
+            JobError: a pixel has a value that no training mask has.
+
+        """
+        masks = in_memory(raw)
+        if masks is None:
+            assert isinstance(raw, Files)
+            masks = decode_masks(raw, (self.height, self.width))
+        places = np.full(256, 255, np.uint8)
+        places[list(self.values)] = np.arange(len(self.values))
+        encoded = places[masks]
+        unknown = np.flatnonzero((encoded == 255).any(axis=(1, 2)))
+        if len(unknown):
+            first = int(unknown[0])
+            value = int(masks[first][encoded[first] == 255][0])
+            name = raw.names()[first] if isinstance(raw, Files) else f"mask {first + 1}"
+            known = ", ".join(map(str, self.values))
+            raise _problem(f"{name} has pixels of value {value}, which no training mask has (known: {known})")
+        return Dense(torch.from_numpy(encoded))
+
+    @property
+    def output(self) -> MaskOutput:
+        """Return the classes of pixels."""
+        return MaskOutput(tuple(map(str, self.values)), self.height, self.width)
+
+    def pixels(self, places: torch.Tensor) -> np.ndarray:
+        """Turn (B, height, width) places back into the files' values, uint8."""
+        values: np.ndarray = np.array(self.values, np.uint8)[places.cpu().numpy()]
+        return values
+
+
+def _problem(message: str) -> JobError:
+    return JobError([Problem("dataset.source", message)])

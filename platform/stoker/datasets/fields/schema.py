@@ -1,0 +1,160 @@
+"""All fields of a dataset: fitted on the training part, used on every part and by the model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from stoker.datasets.columns import joined
+from stoker.datasets.fields.category import CategoryField, ClassField
+from stoker.datasets.fields.field import InputField, TargetField
+from stoker.datasets.fields.image import ImageField
+from stoker.datasets.fields.inference import Roles
+from stoker.datasets.fields.mask import MaskField
+from stoker.datasets.fields.number import NumberField, ValueField, as_numbers
+from stoker.datasets.fields.text import TextField
+from stoker.datasets.records import Records
+from stoker.datasets.samples import Samples
+from stoker.errors import JobError, Problem
+from stoker.job.dataset import Dataset
+from stoker.job.signature import Signature
+from stoker.job.task import Kind
+
+INPUT_FIELDS: dict[Kind, type[InputField]] = {
+    "number": NumberField,
+    "category": CategoryField,
+    "text": TextField,
+    "image": ImageField,
+}
+TARGET_FIELDS: dict[Kind, type[TargetField]] = {"category": ClassField, "number": ValueField, "mask": MaskField}
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What turns raw records into tensors, and back into what people read."""
+
+    inputs: tuple[InputField, ...]
+    target: TargetField | None
+
+    @staticmethod
+    def fit(records: Records, roles: Roles, target: Kind, settings: Dataset) -> "Fields":
+        """Learn from records of the training part."""
+        inputs = tuple(
+            INPUT_FIELDS[kind].fit(name, records.columns[name], settings) for name, kind in roles.inputs.items()
+        )
+        if not roles.target:
+            return Fields(inputs, None)
+        return Fields(inputs, TARGET_FIELDS[target].fit(roles.target, records.columns[roles.target], settings))
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[InputField, ...]]:
+        """Return the fields behind each tensor of a batch."""
+        found: dict[str, tuple[InputField, ...]] = {}
+        for each in self.inputs:
+            name = each.shared or each.name
+            found[name] = (*found.get(name, ()), each)
+        return found
+
+    @cached_property
+    def signature(self) -> Signature:
+        """Return what one sample and one output look like."""
+        shapes = {name: type(fields[0]).shape(fields) for name, fields in self.groups.items()}
+        return Signature(shapes, self.target.output if self.target else None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns that a prediction needs."""
+        return tuple(each.name for each in self.inputs)
+
+    def encode(self, records: Records, target: bool = True, weight: str | None = None) -> Samples:
+        """Encode records.
+
+        Args:
+            records: with all of `columns`.
+            target: whether they have the target, too.
+            weight: the column with the weight of each sample.
+
+        Raises:
+            JobError: a value is not what its field takes.
+
+        """
+        inputs = {
+            name: joined([each.encode(records.columns[each.name]) for each in fields])
+            for name, fields in self.groups.items()
+        }
+        encoded = self.target.encode(records.columns[self.target.name]) if target and self.target else None
+        weights = torch.from_numpy(as_weights(records, weight)) if weight else None
+        return Samples(inputs, encoded, weights, torch.arange(len(records)))
+
+    @cached_property
+    def prepared(self) -> tuple[tuple[str, InputField], ...]:
+        """Return the tensors whose stored values are not what the network sees, with their fields."""
+        own = [(name, fields[0]) for name, fields in self.groups.items()]
+        return tuple((name, each) for name, each in own if type(each).ready is not InputField.ready)
+
+    def gather(self, samples: Samples, index: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the inputs of some rows as the network sees them."""
+        taken = {name: column.take(index) for name, column in samples.inputs.items()}
+        for name, each in self.prepared:
+            taken[name] = each.ready(taken[name])
+        return taken
+
+    def check(self, records: Records, *others: str) -> None:
+        """Check that records have all of `columns`, and others.
+
+        Raises:
+            JobError: they lack some.
+
+        """
+        if missing := [name for name in (*others, *self.columns) if name not in records.columns]:
+            there = ", ".join(records.columns)
+            raise JobError([Problem("", f"the input lacks the columns {', '.join(missing)} (it has: {there})")])
+
+    @property
+    def image(self) -> ImageField:
+        """Return the only image field."""
+        (found,) = [each for each in self.inputs if isinstance(each, ImageField)]
+        return found
+
+    def assets(self) -> dict[str, str]:
+        """Return the files of all fields."""
+        return {name: text for each in self.inputs for name, text in each.assets().items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "inputs": [{"kind": each.kind, **each.to_json()} for each in self.inputs],
+            "target": {"kind": self.target.kind, **self.target.to_json()} if self.target else None,
+        }
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any], assets: Mapping[str, str]) -> "Fields":
+        """Rebuild from `to_json` and `assets`."""
+        inputs = []
+        for each in map(dict, content["inputs"]):
+            inputs.append(INPUT_FIELDS[cast("Kind", each.pop("kind"))].from_json(each, assets))
+        if content["target"] is None:
+            return Fields(tuple(inputs), None)
+        target = dict(content["target"])
+        return Fields(tuple(inputs), TARGET_FIELDS[cast("Kind", target.pop("kind"))].from_json(target, assets))
+
+
+def as_weights(records: Records, name: str) -> np.ndarray:
+    """Read a column as (N,) float32 weights.
+
+    Raises:
+        JobError: a weight is missing or below 0.
+
+    """
+    column = records.columns[name]
+    values = as_numbers(column)
+    bad = np.flatnonzero(~(values >= 0))
+    if len(bad):
+        first = int(bad[0])
+        value = records.frame[name].iloc[first]
+        message = f"'{value}' in column '{name}', row {first + 1}, is not a weight of 0 or more"
+        raise JobError([Problem("dataset.columns.weight", message)])
+    return values.astype(np.float32)

@@ -1,0 +1,79 @@
+"""Texts: cut into words, numbered by a vocabulary of the training part."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from stoker.datasets.columns import Column, Ragged
+from stoker.datasets.fields.category import as_text
+from stoker.datasets.fields.field import InputField
+from stoker.datasets.records import RawColumn
+from stoker.job.dataset import Dataset
+from stoker.job.signature import TextInput
+from stoker.job.task import Kind
+
+PADDING, UNKNOWN = 0, 1
+SPECIAL = 2
+"""Numbers before the first word."""
+FEWEST_OCCURRENCES = 2
+"""A word that the training part has once says more about its text than about words."""
+_TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")  # texts have typographic apostrophes
+
+
+@dataclass(frozen=True)
+class TextField(InputField):
+    """A text column: lower-case words and punctuation marks as numbers."""
+
+    kind: ClassVar[Kind] = "text"
+
+    words: tuple[str, ...]
+    """The most frequent first; word i has the number i + 2."""
+    length: int
+    """Most words of a text; longer ones are cut off at the end."""
+
+    @classmethod
+    def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
+        """Learn the vocabulary of the training rows."""
+        counted = Counter(word for text in as_text(raw) for word in tokens(text))
+        common = [item for item in counted.items() if item[1] >= FEWEST_OCCURRENCES] or list(counted.items())
+        common.sort(key=lambda item: (-item[1], item[0]))
+        words = tuple(word for word, _ in common[: settings.text.vocabulary])
+        return cls(name, words, settings.text.length)
+
+    def encode(self, raw: RawColumn) -> Column:
+        """Return the numbers of each text; an empty one is a single unknown word."""
+        numbers = {word: number for number, word in enumerate(self.words, start=SPECIAL)}
+        return Ragged.of(
+            [[numbers.get(word, UNKNOWN) for word in tokens(text)][: self.length] or [UNKNOWN] for text in as_text(raw)]
+        )
+
+    def cut(self, raw: RawColumn) -> int:
+        """Count the texts that are longer than `length`."""
+        return sum(len(tokens(text)) > self.length for text in as_text(raw))
+
+    @classmethod
+    def shape(cls, fields: Sequence[Self]) -> TextInput:
+        """Return the size of the vocabulary and the greatest length."""
+        (field,) = fields
+        return TextInput(len(field.words) + SPECIAL, field.length)
+
+    def assets(self) -> dict[str, str]:
+        """Return the vocabulary, a word a line."""
+        return {f"{self.name}.vocabulary.txt": "\n".join(self.words)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the vocabulary."""
+        return {"name": self.name, "length": self.length}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], assets: Mapping[str, str]) -> Self:
+        """Rebuild from both."""
+        words = assets[f"{content['name']}.vocabulary.txt"]
+        return cls(content["name"], tuple(words.split("\n")) if words else (), content["length"])
+
+
+def tokens(text: str | None) -> list[str]:
+    """Cut a text into lower-case words and punctuation marks."""
+    return _TOKEN.findall(text.lower()) if text else []

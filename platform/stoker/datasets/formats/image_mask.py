@@ -1,0 +1,63 @@
+"""Folders images/ and masks/ with files of the same names, perhaps below train/, val/ and test/."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Picture
+
+from stoker.datasets.folders import image_paths, part_folders
+from stoker.datasets.inspection import IMAGES, MASKS
+from stoker.datasets.records import Files, RawColumn, Records
+from stoker.errors import JobError, Problem
+from stoker.job.dataset import Dataset
+
+SHOWN = 3
+
+
+def read(path: Path, dataset: Dataset) -> Records:
+    """List every image with its mask.
+
+    Raises:
+        JobError: there is none, a mask is missing, or a mask has another size than its image.
+
+    """
+    images, masks, parts = [], [], []
+    for part, folder in part_folders_of(path):
+        by_stem = {file.stem: file for file in image_paths(folder / MASKS)}
+        found = image_paths(folder / IMAGES)
+        if missing := [file for file in found if file.stem not in by_stem]:
+            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+            names = ", ".join(str(file.relative_to(path)) for file in missing[:SHOWN])
+            raise _problem(f"no mask in '{folder / MASKS}' for {names}{more}; a mask has the name of its image")
+        images += found
+        masks += [by_stem[file.stem] for file in found]
+        parts += [part] * len(found)
+    if not images:
+        raise _problem(f"no images in '{path / IMAGES}'")
+    for image, mask in zip(images, masks, strict=True):
+        _check_size(image, mask, path)
+    files = Files(tuple(images), path)
+    columns: dict[str, RawColumn] = {"image": files, "mask": Files(tuple(masks), path)}
+    return Records(columns, "mask", np.array(parts) if parts[0] else None, files.names())
+
+
+def part_folders_of(path: Path) -> list[tuple[str, Path]]:
+    """Find the folders that hold images/ and masks/, with their parts."""
+    return [("", path)] if (path / IMAGES).is_dir() else part_folders(path)
+
+
+def _check_size(image: Path, mask: Path, root: Path) -> None:
+    """Compare the sizes that the headers of two files tell; files that cannot be read are named when they are."""
+    try:
+        with Picture.open(image) as first, Picture.open(mask) as second:
+            sizes = first.size, second.size
+    except Exception:  # decoding names the file, and why
+        return
+    if sizes[0] != sizes[1]:
+        (width, height), (mask_width, mask_height) = sizes
+        name, other = image.relative_to(root), mask.relative_to(root)
+        raise _problem(f"{other} is {mask_height}x{mask_width}, its image {name} is {height}x{width}")
+
+
+def _problem(message: str) -> JobError:
+    return JobError([Problem("dataset.source", message)])

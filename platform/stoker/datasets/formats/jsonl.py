@@ -1,0 +1,38 @@
+"""JSON Lines: an object a line, plain or gzip."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stoker.datasets.inspection import text_of
+from stoker.job.dataset import Dataset
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson")
+
+
+def read(path: Path, dataset: Dataset) -> pd.DataFrame:
+    """Read all objects of a file; a key that a line lacks is a missing value, and nested values become text.
+
+    Raises:
+        ValueError: a line is no object.
+
+    """
+    rows: list[dict[str, Any]] = []
+    with text_of(path) as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {number} is not JSON ({error.msg} at column {error.colno})") from error
+            if not isinstance(row, dict):
+                raise ValueError(f'line {number} is not an object such as {{"text": "...", "label": 1}}')
+            rows.append({key: _plain(value) for key, value in row.items()})
+    return pd.DataFrame(rows)
+
+
+def _plain(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, (dict, list)) else value

@@ -1,0 +1,56 @@
+"""Tables in one file or many: each file is read by its format, and its name may say which part it is."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stoker.datasets.folders import part_of, visible_files
+from stoker.datasets.formats import csv, jsonl, parquet
+from stoker.datasets.records import Records, table
+from stoker.errors import JobError, Problem
+from stoker.job.dataset import Dataset
+
+READERS: dict[str, tuple[Callable[[Path, Dataset], pd.DataFrame], tuple[str, ...]]] = {
+    "csv": (csv.read, csv.SUFFIXES),
+    "jsonl": (jsonl.read, jsonl.SUFFIXES),
+    "parquet": (parquet.read, parquet.SUFFIXES),
+}
+
+
+def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
+    """Return the reader of a format whose files are tables."""
+    read, suffixes = READERS[name]
+
+    def read_all(path: Path, dataset: Dataset) -> Records:
+        """Read a file, or all files of a folder; files named train, val (or dev) and test are those parts.
+
+        Raises:
+            JobError: a file cannot be read, or the files differ in their columns.
+
+        """
+        if not path.is_dir():
+            return table(read(path, dataset), dataset.columns.label or "")
+        files = visible_files(path, suffixes)
+        if not files:
+            raise JobError([Problem("dataset.source", f"no {name} files in '{path}'")])
+        frames = [_read(read, file, dataset) for file in files]
+        for file, frame in zip(files[1:], frames[1:], strict=True):
+            if set(frame.columns) != set(frames[0].columns):
+                different = ", ".join(sorted(set(frame.columns) ^ set(frames[0].columns)))
+                message = f"'{file}' and '{files[0].name}' differ in their columns: {different}"
+                raise JobError([Problem("dataset.source", message)])
+        found = [part_of(file) for file in files]
+        named = all(found) and "train" in found
+        parts = np.repeat(found, [len(frame) for frame in frames]) if named else None
+        return table(pd.concat(frames, ignore_index=True), dataset.columns.label or "", parts)
+
+    return read_all
+
+
+def _read(read: Callable[[Path, Dataset], pd.DataFrame], file: Path, dataset: Dataset) -> pd.DataFrame:
+    try:
+        return read(file, dataset)
+    except (OSError, EOFError, ValueError) as error:
+        raise JobError([Problem("dataset.source", f"cannot read '{file}': {error}")]) from error

@@ -1,0 +1,19 @@
+"""Plain text: one text a line."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from stoker.datasets.records import Records, table
+from stoker.job.dataset import Dataset
+
+
+def read(path: Path, dataset: Dataset) -> Records:
+    """Read the lines of a file as the column `text`.
+
+    Raises:
+        ValueError: it is not UTF-8 text.
+
+    """
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return table(pd.DataFrame({"text": pd.Series(lines, dtype=object)}), dataset.columns.label or "")

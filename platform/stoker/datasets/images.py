@@ -1,0 +1,136 @@
+"""Image files as arrays of bytes: decoded by Pillow, in one size and number of channels."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Picture
+from PIL import UnidentifiedImageError
+
+from stoker.datasets.records import Files
+from stoker.errors import JobError, Problem
+
+GREY = frozenset({"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
+"""Pillow's modes without colour."""
+THREADS = 8
+SHOWN = 3
+Size = tuple[int, int]
+
+
+def decode_images(files: Files, size: Size | None, channels: int | None = None) -> np.ndarray:
+    """Decode image files to one array.
+
+    Args:
+        files: the images.
+        size: height and width to resize to; None demands that all agree.
+        channels: 1 for grey, 3 for colour; None takes grey if every image is.
+
+    Returns:
+        (N, height, width, channels) uint8.
+
+    Raises:
+        JobError: a file does not decode, or sizes differ and `size` is None.
+
+    """
+    arrays = _decoded(files, lambda path: _decode_image(path, size, channels))
+    channels = channels or max(array.shape[2] for array in arrays)
+    _check_sizes(files, arrays)
+    return np.stack([np.broadcast_to(array, (*array.shape[:2], channels)) for array in arrays])
+
+
+def decode_masks(files: Files, size: Size | None) -> np.ndarray:
+    """Decode mask files, whose pixels are class values, to one array (N, height, width) uint8.
+
+    Raises:
+        JobError: a file does not decode or has colours, or sizes differ and `size` is None.
+
+    """
+    arrays = _decoded(files, lambda path: _decode_mask(path, size))
+    _check_sizes(files, arrays)
+    return np.stack(arrays)
+
+
+def resize(pixels: np.ndarray, size: Size | None) -> np.ndarray:
+    """Resize (N, height, width, channels) uint8 images that are in memory already."""
+    if size is None or pixels.shape[1:3] == size:
+        return pixels
+    height, width = size
+    grey = pixels.shape[3] == 1
+    images = pixels[..., 0] if grey else pixels
+    resized = np.stack([np.asarray(Picture.fromarray(each).resize((width, height))) for each in images])
+    return resized[..., None] if grey else resized
+
+
+def _decoded(files: Files, decode: Callable[[Path], np.ndarray | str]) -> list[np.ndarray]:
+    with ThreadPoolExecutor(THREADS) as pool:
+        decoded = list(pool.map(decode, files.paths))
+    names = files.names()
+    broken = [f"{name} ({result})" for name, result in zip(names, decoded, strict=True) if isinstance(result, str)]
+    if broken:
+        more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+        cure = "mend or remove them" if len(broken) > 1 else "mend or remove it"
+        raise JobError([Problem("dataset.source", f"cannot read {', '.join(broken[:SHOWN])}{more}; {cure}")])
+    return [result for result in decoded if not isinstance(result, str)]
+
+
+def _check_sizes(files: Files, arrays: list[np.ndarray]) -> None:
+    sizes = Counter(array.shape[:2] for array in arrays)
+    if len(sizes) > 1:
+        (common, _), (other, _) = sizes.most_common(2)
+        example = files.names()[next(i for i, array in enumerate(arrays) if array.shape[:2] == other)]
+        message = (
+            f"the images differ in size: most are {common[0]}x{common[1]}, {example} is {other[0]}x{other[1]}; "
+            f"set dataset.image.size, for example {min(common)}"
+        )
+        raise JobError([Problem("dataset.image.size", message)])
+
+
+def _decode_image(file: Path, size: Size | None, channels: int | None) -> np.ndarray | str:
+    def plain(image: Picture.Image) -> np.ndarray:
+        grey = image.mode in GREY if channels is None else channels == 1
+        converted = _eight_bits(image).convert("L" if grey else "RGB")
+        if size is not None and converted.size != (size[1], size[0]):
+            converted = converted.resize((size[1], size[0]))
+        array = np.asarray(converted, np.uint8)
+        return array[..., None] if array.ndim == 2 else array
+
+    return _opened(file, plain)
+
+
+def _decode_mask(file: Path, size: Size | None) -> np.ndarray | str:
+    def plain(image: Picture.Image) -> np.ndarray:
+        if image.mode not in {"1", "L", "P", "I", "I;16"}:
+            raise ValueError(f"a mask holds one class value a pixel, this is {image.mode}")
+        values = np.asarray(image.convert("L") if image.mode == "1" else image)
+        if values.max(initial=0) > 255:
+            raise ValueError("a mask holds class values up to 255")
+        single = Picture.fromarray(values.astype(np.uint8))
+        if size is not None and single.size != (size[1], size[0]):
+            single = single.resize((size[1], size[0]), Picture.Resampling.NEAREST)
+        return np.asarray(single, np.uint8)
+
+    return _opened(file, plain)
+
+
+def _opened(file: Path, use: Callable[[Picture.Image], np.ndarray]) -> np.ndarray | str:
+    """Decode a file, or return why it cannot be."""
+    try:
+        if file.stat().st_size == 0:
+            return "an empty file"
+        with Picture.open(file) as image:
+            return use(image)
+    except UnidentifiedImageError:
+        return "not an image"
+    except Picture.DecompressionBombError:
+        return f"larger than {Picture.MAX_IMAGE_PIXELS or 0:,} pixels"
+    except Exception as error:  # a broken file makes Pillow's decoders raise almost anything
+        return str(error) or type(error).__name__
+
+
+def _eight_bits(image: Picture.Image) -> Picture.Image:
+    """Keep the upper half of 16 bits; Pillow's own conversion makes all but the darkest values white."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return Picture.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -1,0 +1,87 @@
+"""Samples as they were read: raw values by column."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Files:
+    """A column of files that are read when their content is needed."""
+
+    paths: tuple[Path, ...]
+    root: Path | None = None
+    """Folder that messages leave out of the names."""
+    content: np.ndarray | None = None
+    """(N, ...) what was read, where it is in memory already."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def rows(self, index: np.ndarray) -> "Files":
+        """Pick rows by number."""
+        content = None if self.content is None else self.content[index]
+        return replace(self, paths=tuple(self.paths[number] for number in index), content=content)
+
+    def names(self) -> tuple[str, ...]:
+        """Return what to call each file in a message."""
+        return tuple(str(path.relative_to(self.root)) if self.root else str(path) for path in self.paths)
+
+
+RawColumn = pd.Series | np.ndarray | Files
+"""Numbers, texts or paths of one column; or an array (N, ...) of values that are in memory, such as images."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """Raw samples; each column holds one value a sample."""
+
+    columns: dict[str, RawColumn]
+    label: str = ""
+    """Name of the column to predict, where the source or the job knows it."""
+    parts: np.ndarray | None = None
+    """(N,) part of each sample, where the source itself is split."""
+    names: tuple[str, ...] = ()
+    """What to call each sample, such as its file; empty where its number is all there is."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Return the columns of single values as a table."""
+        return pd.DataFrame({name: each for name, each in self.columns.items() if isinstance(each, pd.Series)})
+
+    @property
+    def is_table(self) -> bool:
+        """Return whether the columns come from a table, whose rows people count from 1."""
+        return any(isinstance(column, pd.Series) for column in self.columns.values()) and not self.names
+
+    def rows(self, index: np.ndarray) -> "Records":
+        """Pick rows by number."""
+        columns = {name: pick(column, index) for name, column in self.columns.items()}
+        parts = None if self.parts is None else self.parts[index]
+        return Records(columns, self.label, parts, tuple(self.names[i] for i in index) if self.names else ())
+
+
+def table(frame: pd.DataFrame, label: str = "", parts: np.ndarray | None = None) -> Records:
+    """Make records of the rows of a table."""
+    return Records({str(name): frame[name] for name in frame.columns}, label, parts)
+
+
+def pick(column: RawColumn, index: np.ndarray) -> RawColumn:
+    """Pick rows of a column by number."""
+    if isinstance(column, Files):
+        return column.rows(index)
+    return column.iloc[index] if isinstance(column, pd.Series) else column[index]
+
+
+def in_memory(column: RawColumn) -> np.ndarray | None:
+    """Return the array (N, ...) of a column whose values are in memory, None for files that are not read yet."""
+    if isinstance(column, Files):
+        return column.content
+    return column if isinstance(column, np.ndarray) else None

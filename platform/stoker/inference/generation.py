@@ -1,0 +1,48 @@
+"""New samples from a model that can make some."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from stoker.errors import JobError, Problem
+from stoker.inference.model import Model
+from stoker.randomness import Noise
+from stoker.tasks.abilities import CanSample
+
+BATCH = 64
+
+
+def generate(model: Model, count: int, seed: int, classes: tuple[str, ...] = ()) -> Iterator[tuple[str, np.ndarray]]:
+    """Make new images.
+
+    Args:
+        model: of image-generation.
+        count: how many, in all.
+        seed: the same seed makes the same images.
+        classes: what they show, in turn; default: every class of the data.
+
+    Yields:
+        The class, empty where the data has none, and (height, width, channels) uint8.
+
+    Raises:
+        JobError: the model makes no samples, or has no such class.
+
+    """
+    network = model.network
+    if not isinstance(network, CanSample):
+        message = f"a model of {model.job.task} makes no samples; use stoker predict"
+        raise JobError([Problem("", message)])
+    known = model.fields.signature.classes
+    if unknown := [name for name in classes if name not in known]:
+        there = f"it knows {', '.join(known)}" if known else "it was trained without classes"
+        raise JobError([Problem("", f"the model has no class {', '.join(unknown)}; {there}")])
+    wanted = [classes[i % len(classes)] if classes else known[i % len(known)] if known else "" for i in range(count)]
+    places = torch.tensor([known.index(name) for name in wanted]) if known else None
+    image = model.fields.image
+    for number, begin in enumerate(range(0, count, BATCH)):
+        end = min(begin + BATCH, count)
+        noise = Noise((seed, "generate", number), end - begin, 0, end - begin, torch.device("cpu"))
+        with torch.inference_mode():
+            made = network.sample(None if places is None else places[begin:end], noise)
+        yield from zip(wanted[begin:end], image.pixels(made.float()).numpy(), strict=True)

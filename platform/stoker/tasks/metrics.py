@@ -1,0 +1,144 @@
+"""Metrics that stream: they take batch after batch, and merge with those of other workers by their states."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stoker.tasks.objective import BatchLike
+
+KEPT = 16
+"""Samples with the largest losses that are kept to be shown."""
+
+
+class Metrics(ABC):
+    """Some metrics of one evaluation."""
+
+    @abstractmethod
+    def update(self, output: Tensor, batch: BatchLike) -> None:
+        """Take in a batch: float32 outputs of the network, and the samples."""
+
+    @abstractmethod
+    def state(self) -> Any:
+        """Return all that was taken in, as plain values and CPU tensors that can be pickled."""
+
+    @abstractmethod
+    def merge(self, state: Any) -> None:
+        """Take in the state of another worker."""
+
+    @abstractmethod
+    def compute(self) -> dict[str, float]:
+        """Return each metric; NaN where the samples do not define it."""
+
+
+class Collected(Metrics):
+    """Metrics of torchmetrics.
+
+    Args:
+        metrics: by name.
+        measured: turns outputs of the network into what they compare with the target.
+
+    """
+
+    def __init__(self, metrics: dict[str, Any], measured: Callable[[Tensor], Tensor]) -> None:
+        self._metrics = metrics
+        self._measured = measured
+        for metric in metrics.values():
+            metric.distributed_available_fn = _alone  # workers are merged by `merge`
+
+    def update(self, output: Tensor, batch: BatchLike) -> None:
+        """Take in a batch."""
+        measured = self._measured(output)
+        for metric in self._metrics.values():
+            metric.to(measured.device).update(measured, batch.target)
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        """Return the states by metric."""
+        return {name: _plain(metric.metric_state) for name, metric in self._metrics.items()}
+
+    def merge(self, state: dict[str, dict[str, Any]]) -> None:
+        """Take in another worker's states."""
+        for name, metric in self._metrics.items():
+            if metric.update_called:
+                metric.merge_state(state[name])
+            else:
+                for key, value in state[name].items():
+                    setattr(metric, key, value)
+                metric._update_count = 1  # merge_state refuses a metric that has seen nothing
+
+    def compute(self) -> dict[str, float]:
+        """Return each value."""
+        return {name: float(metric.compute()) for name, metric in self._metrics.items()}
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: [each.cpu() for each in value] if isinstance(value, list) else value.cpu() for key, value in state.items()
+    }
+
+
+def _alone() -> bool:
+    return False
+
+
+class NoMetrics(Metrics):
+    """Nothing is measured but the losses."""
+
+    def update(self, output: Tensor, batch: BatchLike) -> None:
+        """Do nothing."""
+
+    def state(self) -> None:
+        """Return nothing."""
+
+    def merge(self, state: Any) -> None:
+        """Do nothing."""
+
+    def compute(self) -> dict[str, float]:
+        """Return nothing."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A sample that is shown in the record, with what the network made of it."""
+
+    id: int
+    loss: float
+    output: Tensor
+    """On the CPU."""
+    target: Tensor | None
+
+
+class Worst:
+    """The samples with the largest losses so far.
+
+    Args:
+        kept: how many.
+
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self.samples: list[Shown] = []
+        """Worst first."""
+
+    def update(self, losses: Tensor, outputs: Tensor, target: Tensor | None, ids: Tensor) -> None:
+        """Take in a batch: (B,) losses, outputs, targets and ids."""
+        count = min(self._kept, len(losses))
+        values, places = torch.topk(losses, count)
+        floor = self.samples[-1].loss if len(self.samples) == self._kept else float("-inf")
+        fresh = [
+            Shown(int(ids[i]), value, outputs[i].cpu(), None if target is None else target[i].cpu())
+            for value, i in zip(values.tolist(), places.tolist(), strict=True)
+            if value > floor
+        ]
+        if fresh:
+            self.merge(fresh)
+
+    def merge(self, samples: list[Shown]) -> None:
+        """Take in samples of another batch or worker; equals are told apart by their ids."""
+        together = sorted([*self.samples, *samples], key=lambda shown: (-shown.loss, shown.id))
+        self.samples = together[: self._kept]
