@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from stoker.architectures.layers import word_embedding
 from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput
 
 TEXT_WIDTH = 64
@@ -62,7 +63,7 @@ class MeanOfWords(nn.Module):
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, TEXT_WIDTH, padding_idx=0)
+        self.embedding = word_embedding(vocabulary, TEXT_WIDTH)
 
     def forward(self, words: Tensor) -> Tensor:
         """Return (B, TEXT_WIDTH) from (B, length) numbers."""

@@ -11,6 +11,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
 }
 
+WORD_DEVIATION = 0.1
+"""Of new word embeddings: with torch's own, 1, a rare word never leaves the place that chance gave it."""
+
 
 class Norm(nn.GroupNorm):
     """Group normalisation (Wu and He 2018) in float32: in bfloat16 its CPU kernel takes longer than the convolutions.
@@ -24,3 +27,12 @@ class Norm(nn.GroupNorm):
             return super().forward(maps)
         with torch.autocast(maps.device.type, enabled=False):
             return super().forward(maps.float())
+
+
+def word_embedding(vocabulary: int, width: int) -> nn.Embedding:
+    """Make an embedding of word numbers; number 0 is padding and stays 0."""
+    embedding = nn.Embedding(vocabulary, width, padding_idx=0)
+    with torch.no_grad():
+        embedding.weight.normal_(std=WORD_DEVIATION)
+        embedding.weight[0].zero_()
+    return embedding

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from stoker.architectures.heads import outputs
+from stoker.architectures.layers import word_embedding
 from stoker.errors import Problem
 from stoker.job.architecture.rnn import Rnn as RnnSettings
 from stoker.job.signature import Signature
@@ -23,7 +24,7 @@ class Rnn(nn.Module):
     def __init__(self, settings: RnnSettings, signature: Signature) -> None:
         super().__init__()
         self.name, shape = next(iter(signature.texts.items()))
-        self.embedding = nn.Embedding(shape.vocabulary, settings.embedding, padding_idx=0)
+        self.embedding = word_embedding(shape.vocabulary, settings.embedding)
         self.dropout = nn.Dropout(settings.dropout)
         self.recurrent = CELLS[settings.cell](
             settings.embedding,

@@ -52,6 +52,13 @@ def decode_masks(files: Files, size: Size | None) -> np.ndarray:
     return np.stack(arrays)
 
 
+def image_sizes(files: Files) -> list[tuple[int, int]]:
+    """Return height and width of each file by its header, without those that cannot be read."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(_size_of, files.paths)
+    return [size for size in found if size is not None]
+
+
 def resize(pixels: np.ndarray, size: Size | None) -> np.ndarray:
     """Resize (N, height, width, channels) uint8 images that are in memory already."""
     if size is None or pixels.shape[1:3] == size:
@@ -61,6 +68,14 @@ def resize(pixels: np.ndarray, size: Size | None) -> np.ndarray:
     images = pixels[..., 0] if grey else pixels
     resized = np.stack([np.asarray(Picture.fromarray(each).resize((width, height))) for each in images])
     return resized[..., None] if grey else resized
+
+
+def _size_of(file: Path) -> Size | None:
+    try:
+        with Picture.open(file) as image:
+            return image.height, image.width
+    except Exception:  # decoding names the file, and why
+        return None
 
 
 def _decoded(files: Files, decode: Callable[[Path], np.ndarray | str]) -> list[np.ndarray]:

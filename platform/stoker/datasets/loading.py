@@ -17,6 +17,7 @@ from stoker.datasets.images import decode_images, decode_masks, resize
 from stoker.datasets.inspection import column_problems, infer_format
 from stoker.datasets.labels import Labels, read_labels
 from stoker.datasets.records import PARTS, Files, RawColumn, Records, pick
+from stoker.datasets.report import class_warnings, leak_warnings, sample_hashes
 from stoker.datasets.samples import Samples
 from stoker.datasets.sources.builtin import read_builtin
 from stoker.datasets.split import choose_parts
@@ -91,7 +92,13 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         counts=_counts(labels, parts),
         names=records.names,
         fingerprint=fingerprint(records),
-        notes=(*roles.notes, *_text_notes(train, fields), *_part_notes(records, dataset)),
+        notes=(
+            *roles.notes,
+            *_text_notes(train, fields),
+            *_part_notes(records, dataset),
+            *leak_warnings(sample_hashes(records, roles), parts, records),
+            *class_warnings(_counts(labels, parts)),
+        ),
         example=example_of(records, fields),
     )
 

@@ -1,0 +1,178 @@
+"""Examines a dataset as a run would see it: what `stoker data` shows, and what a job for it would be."""
+
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stoker.datasets.fields.category import as_text
+from stoker.datasets.fields.inference import Roles, infer_roles, inferred_type, is_text
+from stoker.datasets.fields.text import tokens
+from stoker.datasets.labels import read_labels
+from stoker.datasets.loading import read_source
+from stoker.datasets.records import PARTS, Records
+from stoker.datasets.report import (
+    ColumnReport,
+    DataReport,
+    class_warnings,
+    column_reports,
+    duplicate_count,
+    leak_warnings,
+    sample_hashes,
+)
+from stoker.datasets.split import choose_parts
+from stoker.job.dataset import BUILTIN, Dataset
+from stoker.job.task import TASKS, TaskName
+
+LABELS = ["label", "target", "class", "y", "species", "category", "diagnosis", "sentiment", "stars", "rating", "survived", "outcome", "price"]
+"""Names that a column to predict often has, the likeliest first."""
+FEW_VALUES = 20
+"""Whole numbers of no more different values than this are classes."""
+WORDS = 3.0
+"""Words that texts have on average, at least, where they are what a sample is made of."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A dataset with the task that it is for."""
+
+    dataset: Dataset
+    task: TaskName
+    report: DataReport
+    records: Records
+    roles: Roles
+
+
+def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
+    """Read a dataset and look at it.
+
+    Args:
+        dataset: as a job names it; without a label, one is guessed.
+        task: what it is for; None guesses that, too.
+
+    Raises:
+        JobError: it cannot be read, or is of no use to the task.
+
+    """
+    records, _ = read_source(dataset)
+    label = records.label or dataset.columns.label or (_likely_label(records) if records.is_table else "")
+    records = replace(records, label=label)
+    dataset = dataset.model_copy(update={"columns": dataset.columns.model_copy(update={"label": label or None})})
+    chosen = task or likely_task(records, dataset.source)
+    row = TASKS[chosen]
+    roles = infer_roles(records, dataset.columns, row)
+    labels = read_labels(records, roles.target, row.target)
+    parts = choose_parts(records, dataset, labels)
+    hashes = sample_hashes(records, roles)
+    counts = {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}
+    warnings = (*roles.notes, *leak_warnings(hashes, parts, records), *class_warnings(counts))
+    report = DataReport(len(records), tuple(column_reports(records)), counts, duplicate_count(hashes), warnings)
+    return Examined(dataset, chosen, report, records, roles)
+
+
+def describe(dataset: Dataset) -> tuple[tuple[ColumnReport, ...], int]:
+    """Look at the columns alone, of data that fits no task as it stands; also return how many samples there are."""
+    records, _ = read_source(dataset)
+    return tuple(column_reports(records)), len(records)
+
+
+def likely_task(records: Records, source: str) -> TaskName:
+    """Return the task that some records are most likely for."""
+    if source in BUILTIN:
+        first: TaskName = next(name for name in TASKS if name in BUILTIN[source].tasks)
+        return first
+    if "mask" in records.columns:
+        return "segmentation"
+    if any(not isinstance(column, pd.Series) for column in records.columns.values()):
+        return "image-classification" if records.label in records.columns else "image-generation"
+    label = records.columns.get(records.label)
+    if isinstance(label, pd.Series) and _is_value(label):
+        return "tabular-regression"
+    texts = [name for name, column in records.columns.items() if name != records.label and _has_texts(column)]
+    others = [name for name in records.columns if name not in (*texts, records.label)]
+    return "text-classification" if texts and not others else "tabular-classification"
+
+
+def _likely_label(records: Records) -> str:
+    """Return a column with a likely name, else the last one without missing values."""
+    frame = records.frame
+    whole = [str(name) for name in frame.columns if not frame[name].isna().any()] or list(records.columns)
+    names = {name.lower(): name for name in whole}
+    return next((names[likely] for likely in LABELS if likely in names), whole[-1])
+
+
+def _is_value(column: pd.Series) -> bool:
+    if inferred_type(column) != "number":
+        return False
+    known = column.dropna()
+    return known.nunique() > FEW_VALUES or not bool((known % 1 == 0).all())
+
+
+def _has_texts(column: object) -> bool:
+    if not isinstance(column, pd.Series) or not is_text(column):
+        return False
+    some = as_text(column.dropna().head(1000))
+    return len(some) > 0 and float(np.mean([len(tokens(text)) for text in some])) >= WORDS
+
+
+def proposed_job(examined: Examined, source: str) -> str:
+    """Write a commented job for a dataset, as YAML that validates and trains as it stands.
+
+    Raises:
+        JobError: the dataset is of no use to its task.
+
+    """
+    row, report = TASKS[examined.task], examined.report
+    columns = ", ".join(f"{each.name} ({each.kind})" for each in report.columns[:8])
+    more = ", ..." if len(report.columns) > 8 else ""
+    lines = [
+        f"# {report.samples:,} samples: {columns}{more}",
+        f"# Run: stoker submit {_job_name(source)}.yaml",
+        *(f"# Note: {warning}" for warning in report.warnings[:5]),
+        f"task: {examined.task}  # {row.summary}",
+        "dataset:",
+        f"  source: {_quoted(source)}",
+    ]
+    if examined.dataset.format:
+        lines.append(f"  format: {examined.dataset.format}")
+    if examined.records.is_table and source not in BUILTIN:
+        lines.append(f"  columns: {{label: {_quoted(examined.roles.target)}}}  # all others are learnt from")
+    if size := _image_size(examined):
+        lines.append(f"  image: {{size: {size}}}  # the images differ in size; or [height, width]")
+    if examined.records.parts is None:
+        lines.append("  # split: {train: 0.8, val: 0.1, test: 0.1}")
+    others = f"; also {', '.join(row.families[1:])}" if row.families[1:] else ""
+    lines += [
+        f"architecture: {row.families[0]}  # the default{others}",
+        "# training: {epochs: 30, batch_size: 64, optimizer: {type: adamw, lr: 1e-3}}  # default: from the data",
+        "# resources: {workers: 2}  # the result does not depend on their number",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _image_size(examined: Examined) -> int | None:
+    """Return a size to resize to where images differ."""
+    from stoker.datasets.images import image_sizes
+    from stoker.datasets.records import Files
+
+    column = examined.records.columns.get("image")
+    sizes = set(image_sizes(column)) if isinstance(column, Files) else set()
+    if len(sizes) < 2:
+        return None
+    smaller = min(min(size) for size in sizes)
+    return next((side for side in (128, 96, 64, 48, 32) if side <= smaller), 32)
+
+
+def _job_name(source: str) -> str:
+    return Path(source).name.split(".")[0] or "job"
+
+
+def _quoted(text: str) -> str:
+    """Quote what YAML would read as something else than text."""
+    plain = re.sub(r"[-_/.]", "a", text)
+    if plain.isalnum() and not text[0].isdigit():
+        return text
+    return json.dumps(text)

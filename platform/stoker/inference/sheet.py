@@ -1,0 +1,61 @@
+"""A sheet of samples: some images of a dataset beside their labels, as one image file."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from stoker.datasets.examination import Examined
+from stoker.datasets.images import decode_images, decode_masks
+from stoker.datasets.records import Files, RawColumn, pick
+from stoker.errors import JobError, Problem
+
+SAMPLES = 24
+COLUMNS = 6
+SIDE = 128
+"""Pixels of a drawn image."""
+
+
+def draw_sheet(examined: Examined, path: Path) -> None:
+    """Draw samples evenly taken from the whole dataset: images with their masks or labels, and texts as rows.
+
+    Raises:
+        JobError: an image cannot be decoded.
+
+    """
+    from matplotlib.figure import Figure
+
+    records = examined.records
+    index = np.unique(np.linspace(0, len(records) - 1, min(SAMPLES, len(records))).astype(int))
+    images = [name for name, kind in examined.roles.inputs.items() if kind == "image"]
+    if not images:
+        message = "a sheet shows images; these samples are rows, which the table above describes"
+        raise JobError([Problem("", message)])
+    label = records.columns.get(examined.roles.target)
+    titles = [str(each) for each in label.iloc[index]] if isinstance(label, pd.Series) else [""] * len(index)
+    drawn = _pixels(pick(records.columns[images[0]], index))
+    masks = None if label is None or isinstance(label, pd.Series) else _masks(pick(label, index))
+    lines = -(-len(index) // COLUMNS)
+    figure = Figure(figsize=(2 * COLUMNS, 2.2 * lines), layout="constrained")
+    for place, (image, title) in enumerate(zip(drawn, titles, strict=True)):
+        axes = figure.add_subplot(lines, COLUMNS, place + 1)
+        axes.imshow(image[..., 0] if image.shape[2] == 1 else image, cmap="gray", vmin=0, vmax=255)
+        if masks is not None:
+            axes.imshow(np.ma.masked_equal(masks[place], 0), cmap="autumn", alpha=0.4)
+        axes.set_axis_off()
+        axes.set_title(title, fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
+def _pixels(column: RawColumn) -> np.ndarray:
+    if isinstance(column, Files):
+        return decode_images(column, (SIDE, SIDE))
+    assert isinstance(column, np.ndarray)
+    return column
+
+
+def _masks(column: RawColumn) -> np.ndarray:
+    if isinstance(column, Files):
+        return decode_masks(column, (SIDE, SIDE))
+    assert isinstance(column, np.ndarray)
+    return column
