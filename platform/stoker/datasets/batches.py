@@ -9,6 +9,7 @@ import torch
 from stoker.datasets.augmentation import augment
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.schema import Fields
+from stoker.datasets.prefetch import Prefetcher, lazy_columns
 from stoker.datasets.samples import Samples
 from stoker.job.signature import MaskOutput, Signature
 from stoker.randomness import Noise, generator
@@ -68,6 +69,7 @@ class Batches:
         seed: seed of order, augmentation and noise.
         share: rows of a whole batch that are this worker's.
         order: `shuffled` anew each epoch, or `streams`: row r of a batch follows row r of the batch before.
+        processes: that decode files ahead of the steps, where there are columns to decode.
 
     """
 
@@ -81,6 +83,7 @@ class Batches:
         seed: int,
         share: range,
         order: Literal["shuffled", "streams"] = "shuffled",
+        processes: int = 0,
     ) -> None:
         self._samples = samples
         self._fields = fields
@@ -89,6 +92,8 @@ class Batches:
         self._augmentation = augmentation
         self._seed = seed
         self._share = share
+        self.prefetcher = Prefetcher(samples, processes) if lazy_columns(samples) else None
+        """Decodes files ahead of the steps; None where all samples are in memory."""
         self._arrange = {"shuffled": self._shuffled, "streams": self._streams}[order]
 
     def __len__(self) -> int:
@@ -97,10 +102,16 @@ class Batches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Step]:
         """Yield the steps of an epoch, from step number `start` of it on."""
-        order = self._arrange(epoch).to(self._samples.ids.device)
-        for number in range(start, len(self)):
-            chosen = order[number * self._batch_size : (number + 1) * self._batch_size]
-            yield Step(tuple(self._micro_batches(chosen, epoch, number)), len(chosen))
+        order = self._arrange(epoch)
+        globally = [order[n * self._batch_size : (n + 1) * self._batch_size] for n in range(start, len(self))]
+        mine = [chosen[self._share.start : self._share.stop] for chosen in globally]
+        if self.prefetcher:
+            taken = ((samples, torch.arange(len(samples))) for samples in self.prefetcher.steps(mine))
+        else:
+            device = self._samples.ids.device
+            taken = ((self._samples, rows.to(device)) for rows in mine)
+        for number, (chosen, (samples, rows)) in enumerate(zip(globally, taken, strict=True), start):
+            yield Step(tuple(self._micro_batches(samples, rows, len(chosen), epoch, number)), len(chosen))
 
     def ids(self, epoch: int, number: int) -> list[int]:
         """Name the samples of one global batch by their numbers in the source."""
@@ -119,17 +130,19 @@ class Batches:
         places = begins + torch.arange(whole).unsqueeze(1)
         return torch.cat([places.reshape(-1), begins[:longer] + whole])
 
-    def _micro_batches(self, chosen: torch.Tensor, epoch: int, number: int) -> Iterator[tuple[Batch, Noise]]:
-        total = len(chosen)
-        first, last = min(self._share.start, total), min(self._share.stop, total)
-        for begin in range(first, max(last, first + 1), self._micro_batch):
-            end = min(begin + self._micro_batch, last)
+    def _micro_batches(
+        self, samples: Samples, rows: torch.Tensor, total: int, epoch: int, number: int
+    ) -> Iterator[tuple[Batch, Noise]]:
+        """Cut this worker's rows of a global batch into micro-batches; one without samples where it has none."""
+        first = min(self._share.start, total)
+        for begin in range(0, max(len(rows), 1), self._micro_batch):
+            end = min(begin + self._micro_batch, len(rows))
             key = (self._seed, epoch, number)
-            batch = gathered(self._samples, self._fields, chosen[begin:end], slice(begin - first, end - first))
+            batch = gathered(samples, self._fields, rows[begin:end], slice(begin, end))
             if self._augmentation:
-                noise = Noise((*key, "augmentation"), total, begin, end, batch.ids.device)
+                noise = Noise((*key, "augmentation"), total, first + begin, first + end, batch.ids.device)
                 batch = augmented(batch, self._fields, self._augmentation, noise)
-            yield batch, Noise((*key, "objective"), total, begin, end, batch.ids.device)
+            yield batch, Noise((*key, "objective"), total, first + begin, first + end, batch.ids.device)
 
 
 def gathered(samples: Samples, fields: Fields, index: torch.Tensor, rows: slice) -> Batch:

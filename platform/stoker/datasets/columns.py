@@ -1,11 +1,13 @@
 """How the encoded values of a column lie in memory, and how those of a batch are gathered."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from stoker.datasets.records import Files
 
 
 class Column(ABC):
@@ -111,6 +113,35 @@ class Ragged(Column):
     def tensors(self) -> dict[str, Tensor]:
         """Return values and offsets."""
         return {"values": self.values, "offsets": self.offsets}
+
+
+@dataclass(frozen=True)
+class Lazy(Column):
+    """Files that are decoded when a batch takes them; worker processes take them ahead of the step."""
+
+    files: Files
+    decode: Callable[[Files], Tensor]
+    """Returns (B, ...) for B files; it can be pickled."""
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def take(self, index: Tensor) -> Tensor:
+        """Decode the files of some rows, on the CPU."""
+        return self.decode(self.files.rows(index.cpu().numpy()))
+
+    def rows(self, index: Tensor) -> "Lazy":
+        """Pick files by number."""
+        return Lazy(self.files.rows(index.cpu().numpy()), self.decode)
+
+    def to(self, device: torch.device) -> "Lazy":
+        """Return the column as it is: what it holds are names."""
+        return self
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: no value is in memory."""
+        return {}
 
 
 def joined(columns: Sequence[Column]) -> Column:

@@ -27,7 +27,21 @@ from stoker.datasets.split import choose_parts
 from stoker.job.dataset import BUILTIN, Dataset
 from stoker.job.task import TASKS, TaskName
 
-LABELS = ["label", "target", "class", "y", "species", "category", "diagnosis", "sentiment", "stars", "rating", "survived", "outcome", "price"]
+LABELS = (
+    "label",
+    "target",
+    "class",
+    "y",
+    "species",
+    "category",
+    "diagnosis",
+    "sentiment",
+    "stars",
+    "rating",
+    "survived",
+    "outcome",
+    "price",
+)
 """Names that a column to predict often has, the likeliest first."""
 FEW_VALUES = 20
 """Whole numbers of no more different values than this are classes."""

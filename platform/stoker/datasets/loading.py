@@ -4,16 +4,18 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 
 from stoker.datasets.fields.inference import Roles, image_files, infer_roles
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.formats.reading import read_path
-from stoker.datasets.images import decode_images, decode_masks, resize
+from stoker.datasets.images import decode_images, decode_masks, image_sizes, resize
 from stoker.datasets.inspection import column_problems, infer_format
 from stoker.datasets.labels import Labels, read_labels
 from stoker.datasets.records import PARTS, Files, RawColumn, Records, pick
@@ -26,6 +28,14 @@ from stoker.job.dataset import BUILTIN, Dataset
 from stoker.job.task import TaskRow
 
 EXAMPLES = 3
+LOOKED_AT = 200
+"""Files whose headers tell how large a dataset is once it is decoded."""
+CHANNELS = 3
+RESIDENT_SHARE = 0.25
+"""Of the machine's memory: as much may be taken by decoded images of a dataset."""
+FITTED_FILES = 1000
+"""Files that tell mean, deviation and classes of a dataset that is not decoded as a whole."""
+Loading = Literal["resident", "loaded"]
 
 
 @dataclass(frozen=True)
@@ -80,13 +90,16 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     roles = _roles(records, dataset, task)
     if len(records) == 0:
         raise JobError([Problem("dataset.source", f"no rows in '{dataset.source}'")])
-    records = in_memory_records(records, roles, dataset)
+    records = with_files(records, roles, dataset)
+    loading = choose_loading(records, roles, dataset)
+    if loading == "resident":
+        records = resident(records, roles, dataset)
     labels = read_labels(records, roles.target, task.target)
     parts = choose_parts(records, dataset, labels)
-    train = records.rows(np.flatnonzero(parts == "train"))
+    train = fitted_records(records, np.flatnonzero(parts == "train"), roles, dataset)
     fields = Fields.fit(train, roles, task.target, dataset)
     return LoadedDataset(
-        spec=_completed(dataset, records, format_name, roles, fields),
+        spec=_completed(dataset.model_copy(update={"loading": loading}), records, format_name, roles, fields),
         fields=fields,
         parts=_encoded(records, parts, fields, dataset.columns.weight),
         counts=_counts(labels, parts),
@@ -96,18 +109,18 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
             *roles.notes,
             *_text_notes(train, fields),
             *_part_notes(records, dataset),
-            *leak_warnings(sample_hashes(records, roles), parts, records),
+            *(leak_warnings(sample_hashes(records, roles), parts, records) if loading == "resident" else ()),
             *class_warnings(_counts(labels, parts)),
         ),
         example=example_of(records, fields),
     )
 
 
-def in_memory_records(records: Records, roles: Roles, dataset: Dataset) -> Records:
-    """Decode the images and masks that a sample is made of.
+def with_files(records: Records, roles: Roles, dataset: Dataset) -> Records:
+    """Turn the columns that hold paths of images into files.
 
     Raises:
-        JobError: a file cannot be decoded; the message names it.
+        JobError: a path names no file, or leads out of the folder.
 
     """
     folder = Path(dataset.source).expanduser()
@@ -115,29 +128,99 @@ def in_memory_records(records: Records, roles: Roles, dataset: Dataset) -> Recor
     columns = dict(records.columns)
     for name, kind in roles.inputs.items():
         if kind == "image":
-            columns[name] = _image_column(image_files(columns[name], name, folder), dataset)
-    target = columns.get(roles.target)
-    if isinstance(target, Files):
-        columns[roles.target] = replace(target, content=decode_masks(target, dataset.image.size))
+            columns[name] = image_files(columns[name], name, folder)
     return replace(records, columns=columns)
 
 
-def _image_column(column: RawColumn, dataset: Dataset) -> RawColumn:
-    if isinstance(column, Files):
-        return replace(column, content=decode_images(column, dataset.image.size))
-    assert isinstance(column, np.ndarray)
-    return resize(column, dataset.image.size)
+def choose_loading(records: Records, roles: Roles, dataset: Dataset) -> Loading:
+    """Return how the files of a dataset come into a step, by the memory that they take once decoded.
+
+    Raises:
+        JobError: the images differ in size, and the job does not say which to bring them to.
+
+    """
+    files = [each for each in _images_and_masks(records, roles).values() if isinstance(each, Files)]
+    if dataset.loading != "auto" or not files:
+        return "loaded" if dataset.loading == "loaded" and files else "resident"
+    height, width = dataset.image.size or max(
+        image_sizes(files[0].rows(np.arange(min(len(files[0]), LOOKED_AT)))), default=(0, 0)
+    )
+    needed = sum(len(each) for each in files) * height * width * CHANNELS
+    return "resident" if needed <= RESIDENT_SHARE * psutil.virtual_memory().total else "loaded"
+
+
+def resident(records: Records, roles: Roles, dataset: Dataset) -> Records:
+    """Decode the images and masks that a sample is made of.
+
+    Raises:
+        JobError: a file cannot be decoded; the message names it.
+
+    """
+    columns = dict(records.columns)
+    for name, column in _images_and_masks(records, roles).items():
+        if isinstance(column, Files):
+            decode = decode_masks if name == roles.target else decode_images
+            columns[name] = replace(column, content=decode(column, dataset.image.size))
+        elif name != roles.target:
+            columns[name] = resize(column, dataset.image.size)
+    return replace(records, columns=columns)
+
+
+def fitted_records(records: Records, train: np.ndarray, roles: Roles, dataset: Dataset) -> Records:
+    """Return the training records that fields are fitted on; of files that are not in memory some are decoded.
+
+    Raises:
+        JobError: a file cannot be decoded, or images differ in size and the job does not say which to bring them to.
+
+    """
+    columns = dict(records.rows(train).columns)
+    for name, column in _images_and_masks(records, roles).items():
+        if isinstance(column, Files) and column.content is None:
+            _check_one_size(column, dataset)
+            some = column.rows(train[np.unique(np.linspace(0, len(train) - 1, FITTED_FILES).astype(int))])
+            decode = decode_masks if name == roles.target else decode_images
+            columns[name] = replace(some, content=decode(some, dataset.image.size))
+    return Records(columns, records.label)
+
+
+def _check_one_size(files: Files, dataset: Dataset) -> None:
+    """Check by their headers that all images have one size, unless the job names one.
+
+    Raises:
+        JobError: they differ.
+
+    """
+    if dataset.image.size is None and len(found := sorted(set(image_sizes(files)))) > 1:
+        (height, width), (other, wide) = found[0], found[-1]
+        message = f"the images differ in size, from {height}x{width} to {other}x{wide}; set dataset.image.size"
+        raise JobError([Problem("dataset.image.size", message)])
+
+
+def _images_and_masks(records: Records, roles: Roles) -> dict[str, Files | np.ndarray]:
+    names = [name for name, kind in roles.inputs.items() if kind == "image"]
+    names += [roles.target] if roles.target else []
+    columns = {name: records.columns[name] for name in names}
+    return {name: column for name, column in columns.items() if not isinstance(column, pd.Series)}
 
 
 def fingerprint(records: Records) -> str:
-    """Hash everything that was read: all cells with their column names, and the pixels of images."""
+    """Hash everything that was read: all cells with their column names, and the pixels of images.
+
+    Of files that are decoded when they are taken, names and sizes stand for the content.
+    """
     digest = hashlib.sha256()
     for name, column in records.columns.items():
         digest.update(name.encode() + b"\0")
         content = column.content if isinstance(column, Files) else column
         if isinstance(content, pd.Series):
             digest.update(pd.util.hash_pandas_object(content, index=False).to_numpy().tobytes())
-        elif content is not None:
+        elif content is None:
+            assert isinstance(column, Files)
+            sizes = [path.stat().st_size for path in column.paths]
+            digest.update(
+                "".join(f"{name} {size}\n" for name, size in zip(column.names(), sizes, strict=True)).encode()
+            )
+        else:
             digest.update(repr(content.shape).encode())
             digest.update(np.ascontiguousarray(content).data)
     return digest.hexdigest()
@@ -148,13 +231,18 @@ def example_of(records: Records, fields: Fields) -> pd.DataFrame | np.ndarray:
     few = [pick(records.columns[name], np.arange(min(EXAMPLES, len(records)))) for name in fields.columns]
     if len(few) == 1 and not isinstance(few[0], pd.Series):
         content = few[0].content if isinstance(few[0], Files) else few[0]
-        assert content is not None
-        return content
+        return records_pixels(few[0], fields) if content is None else content
     cells = {
         name: pd.Series([str(path) for path in column.names()]) if isinstance(column, Files) else column
         for name, column in zip(fields.columns, few, strict=True)
     }
     return pd.DataFrame(cells).reset_index(drop=True)
+
+
+def records_pixels(column: RawColumn, fields: Fields) -> np.ndarray:
+    """Decode the files of the only image of a sample."""
+    assert isinstance(column, Files)
+    return fields.image.decode(column).numpy()
 
 
 def _roles(records: Records, dataset: Dataset, task: TaskRow) -> Roles:

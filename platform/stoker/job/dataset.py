@@ -156,6 +156,10 @@ class Dataset(Section):
     format: Format | None = None
     """How to read it; default: from the file's name."""
 
+    loading: Literal["auto", "resident", "loaded"] = "auto"
+    """How samples reach a step: `resident` decodes all of them into memory at the start, `loaded` decodes files in
+    separate processes some steps ahead. Default: resident if they take at most a quarter of the memory."""
+
     columns: Columns = Field({}, validate_default=True)
     """The parts that the columns of a table play."""
 

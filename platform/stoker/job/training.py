@@ -72,7 +72,10 @@ OptimizerOrGroups = Optimizer | dict[str, Optimizer]
 
 
 def _one_or_groups(value: object) -> str:
-    return "groups" if isinstance(value, dict) and "type" not in value else "one"
+    """Take an object for groups where it has no type but some value that may be an optimizer."""
+    if not isinstance(value, dict) or "type" in value:
+        return "one"
+    return "groups" if any(isinstance(each, dict | str | Section) for each in value.values()) else "one"
 
 
 OptimizersChoice = Annotated[

@@ -11,16 +11,19 @@ from stoker.architectures.custom import is_objective, user_class
 from stoker.architectures.network import build_network, misfits, with_sizes
 from stoker.datasets.batches import Batches, gathered
 from stoker.datasets.loading import LoadedDataset, load_dataset
+from stoker.datasets.prefetch import MOST_PROCESSES
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.job.architecture.choice import Architecture, ArchitectureChoice
 from stoker.job.architecture.custom import Custom
+from stoker.job.concurrency import machine_cpus
 from stoker.job.job import Job
 from stoker.job.task import TASKS, Direction, TaskName
 from stoker.job.training import Training
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Task
+from stoker.training.optimization import group_problems
 from stoker.training.parallel import ALONE, Workers
 
 SMALLEST_BATCH, LARGEST_BATCH = 16, 512
@@ -140,6 +143,7 @@ class Assembly:
             self.job.training.seed,
             self.share(),
             self.objective.order,
+            max(1, min(MOST_PROCESSES, machine_cpus() // self.workers.count)),
         )
 
 
@@ -161,6 +165,7 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
     problems = [
         *misfits(architecture, data.fields.signature),
         *_length_problems(job, samples),
+        *_optimizer_problems(job, architecture, data),
         *_metric_problems(job.training, data),
     ]
     if problems:
@@ -244,6 +249,15 @@ def _length_problems(job: Job, samples: int) -> Iterator[Problem]:
             f"{workers} are more than the {chosen} samples of a batch; use at most {chosen}, or set training.batch_size"
         )
         yield Problem("resources.workers", message)
+
+
+def _optimizer_problems(job: Job, architecture: Architecture, data: LoadedDataset) -> list[Problem]:
+    """Compare the groups that have optimizers with those of the objective; a user's own may have any."""
+    if not isinstance(job.training.optimizer, dict) or misfits(architecture, data.fields.signature):
+        return []
+    with torch.random.fork_rng(devices=[]):  # weights are drawn, and thrown away
+        network = build_network(architecture, data.fields.signature)
+    return group_problems(job.training.optimizer, objective_of(network, TASK_CLASSES[job.task](data.fields)).groups())
 
 
 def _metric_problems(training: Training, data: LoadedDataset) -> Iterator[Problem]:

@@ -228,7 +228,8 @@ def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event
             yield _step(run, state, batch, measured=(state.step + 1) % norm_every == 0)
         state.read_losses()
         state.epoch, state.batch = state.epoch + 1, 0
-        metrics = _epoch_metrics(state)
+        waiting = _data_wait(state)
+        metrics = _epoch_metrics(state) | waiting
         improved = _take_in(state, metrics)
         state.reason = _reason(state, late)
         yield EpochEnd(run, state.epoch, state.step, metrics, improved, last=bool(state.reason))
@@ -236,6 +237,12 @@ def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event
         objective.load_state_dict(state.best_weights, strict=False)  # what is carried over rows is no weight
     kept = state.best if state.best_weights else state
     yield TrainingEnd(run, state.step, kept.epoch, kept.step, state.reason)
+
+
+def _data_wait(state: TrainingState) -> dict[str, float]:
+    """Return the share of this attempt's training time in which steps have waited for data to be decoded."""
+    prefetcher = state.batches.prefetcher
+    return {"data_wait/train": prefetcher.waited_s / (time.monotonic() - state.began)} if prefetcher else {}
 
 
 def _time_is_up(state: TrainingState) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stoker.datasets.columns import Column, Dense
+from stoker.datasets.columns import Column, Dense, Lazy
 from stoker.datasets.fields.field import InputField
 from stoker.datasets.images import decode_images
 from stoker.datasets.records import Files, RawColumn, in_memory
@@ -48,14 +48,23 @@ class ImageField(InputField):
         return cls(name, height, width, channels, tuple(means), scales)
 
     def encode(self, raw: RawColumn) -> Column:
-        """Return (N, height, width, channels) uint8."""
+        """Return (N, height, width, channels) uint8; files that are not read yet are decoded when they are taken."""
         if isinstance(raw, pd.Series):
             raw = Files(tuple(map(Path, raw)))
         pixels = in_memory(raw)
         if pixels is None:
             assert isinstance(raw, Files)
-            pixels = decode_images(raw, (self.height, self.width), self.channels)
+            return Lazy(raw, self.decode)
         return Dense(torch.from_numpy(self.fitting(pixels)))
+
+    def decode(self, files: Files) -> torch.Tensor:
+        """Read files as (N, height, width, channels) uint8.
+
+        Raises:
+            JobError: a file cannot be decoded; the message names it.
+
+        """
+        return torch.from_numpy(decode_images(files, (self.height, self.width), self.channels))
 
     def fitting(self, pixels: np.ndarray) -> np.ndarray:
         """Bring (N, height, width[, channels]) images to the model's channels; grey ones may stand for colour.

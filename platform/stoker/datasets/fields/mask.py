@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 import numpy as np
 import torch
 
-from stoker.datasets.columns import Column, Dense
+from stoker.datasets.columns import Column, Dense, Lazy
 from stoker.datasets.fields.field import TargetField
 from stoker.datasets.images import decode_masks
 from stoker.datasets.records import Files, RawColumn, in_memory
@@ -60,7 +60,19 @@ class MaskField(TargetField):
         masks = in_memory(raw)
         if masks is None:
             assert isinstance(raw, Files)
-            masks = decode_masks(raw, (self.height, self.width))
+            return Lazy(raw, self.decode)
+        return Dense(self._places(masks, raw))
+
+    def decode(self, files: Files) -> torch.Tensor:
+        """Read files as (N, height, width) uint8 places in `values`.
+
+        Raises:
+            JobError: a file cannot be decoded, or a pixel has a value that no training mask has.
+
+        """
+        return self._places(decode_masks(files, (self.height, self.width)), files)
+
+    def _places(self, masks: np.ndarray, raw: RawColumn) -> torch.Tensor:
         places = np.full(256, 255, np.uint8)
         places[list(self.values)] = np.arange(len(self.values))
         encoded = places[masks]
@@ -71,7 +83,7 @@ class MaskField(TargetField):
             name = raw.names()[first] if isinstance(raw, Files) else f"mask {first + 1}"
             known = ", ".join(map(str, self.values))
             raise _problem(f"{name} has pixels of value {value}, which no training mask has (known: {known})")
-        return Dense(torch.from_numpy(encoded))
+        return torch.from_numpy(encoded)
 
     @property
     def output(self) -> MaskOutput:

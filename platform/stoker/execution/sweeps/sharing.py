@@ -50,11 +50,15 @@ def from_shared(shared: SharedDataset) -> LoadedDataset:
     return replace(shared.rest, parts=parts)
 
 
-def _shared_column(column: Column) -> tuple[type[Column], dict[str, np.ndarray]]:
+def _shared_column(column: Column) -> Column | tuple[type[Column], dict[str, np.ndarray]]:
+    if not column.tensors:
+        return column
     return type(column), {name: tensor.numpy() for name, tensor in column.tensors.items()}
 
 
-def _column(shared: tuple[type[Column], dict[str, np.ndarray]]) -> Column:
+def _column(shared: Column | tuple[type[Column], dict[str, np.ndarray]]) -> Column:
+    if isinstance(shared, Column):
+        return shared
     kind, arrays = shared
     return kind(**{name: _tensor(array) for name, array in arrays.items()})
 

@@ -1,0 +1,93 @@
+"""Samples whose files are decoded by processes of their own, some steps before the step that needs them."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from stoker.datasets.columns import Column, Dense, Lazy
+from stoker.datasets.samples import Samples
+
+STEPS_AHEAD = 2
+"""Steps that each process has ready, at least."""
+MOST_PROCESSES = 8
+
+
+class Prefetcher:
+    """Decodes the rows of coming steps; torch's DataLoader keeps the processes and the order.
+
+    Args:
+        samples: with at least one Lazy column.
+        processes: that decode; 0 decodes in the step itself.
+
+    """
+
+    def __init__(self, samples: Samples, processes: int) -> None:
+        self._samples = samples
+        self._order = _Steps()
+        self.waited_s = 0.0
+        """Time that steps have waited for their rows."""
+        self._loader: DataLoader[dict[str, Tensor]] = DataLoader(
+            _Decoder(lazy_columns(samples)),
+            batch_size=None,
+            sampler=self._order,
+            num_workers=processes,
+            prefetch_factor=STEPS_AHEAD if processes else None,
+            persistent_workers=processes > 0,
+            # Not by fork: this process has threads, whose locks a copy of it would hold for ever.
+            multiprocessing_context="forkserver" if processes else None,
+        )
+
+    def steps(self, rows: Sequence[Tensor]) -> Iterator[Samples]:
+        """Yield the samples of each step, all of them in memory, in the order of the rows of that step."""
+        self._order.rows = rows
+        decoded = iter(self._loader)
+        for index in rows:
+            began = time.perf_counter()
+            taken = next(decoded)
+            self.waited_s += time.perf_counter() - began
+            yield with_decoded(self._samples, index, taken)
+
+
+TARGET = "\0target"
+"""The name of the target among the columns; no column of a table can have it."""
+
+
+def lazy_columns(samples: Samples) -> dict[str, Lazy]:
+    """Return the columns of samples that are decoded when they are taken."""
+    everything: dict[str, Column] = {**samples.inputs, **({TARGET: samples.target} if samples.target else {})}
+    return {name: column for name, column in everything.items() if isinstance(column, Lazy)}
+
+
+def with_decoded(samples: Samples, index: Tensor, decoded: dict[str, Tensor]) -> Samples:
+    """Return some rows of samples with what was decoded of them."""
+    device = samples.ids.device
+    here = {name: Dense(tensor.to(device, non_blocking=True)) for name, tensor in decoded.items()}
+    place = index.to(device)
+    inputs = {name: here.get(name) or column.rows(place) for name, column in samples.inputs.items()}
+    target = here.get(TARGET) or (samples.target.rows(place) if samples.target else None)
+    weight = None if samples.weight is None else samples.weight.index_select(0, place)
+    return replace(samples, inputs=inputs, target=target, weight=weight, ids=samples.ids.index_select(0, place))
+
+
+class _Decoder(Dataset[dict[str, Tensor]]):
+    """Decodes the rows of one step."""
+
+    def __init__(self, columns: dict[str, Lazy]) -> None:
+        self._columns = columns
+
+    def __getitem__(self, rows: Tensor) -> dict[str, Tensor]:
+        return {name: column.take(rows) for name, column in self._columns.items()}
+
+
+class _Steps(torch.utils.data.Sampler[Tensor]):
+    """The rows of the coming steps; set anew for each epoch."""
+
+    def __init__(self) -> None:
+        self.rows: Sequence[Tensor] = ()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.rows)
