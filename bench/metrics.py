@@ -32,9 +32,9 @@ from mlflow.entities import Metric
 from pairing import Lap, Machine, Training, alternate, check_equal, ratio, report, timed
 from stoker.execution.reporter import Reporter
 from stoker.tracking.journal import BATCH, Shipper
-from stoker.tracking.mlflow import TrackedRun
-from stoker.tracking.record import RunFolder
+from stoker.tracking.mlflow_run import TrackedRun
 from stoker.tracking.run import RunHeader, now
+from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly
 from stoker.training.loop import StepEnd, start, train
 from stoker.training.parallel import prepare_process

@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 
 from pairing import Machine
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
+from stoker.tracking.run_folder import RunFolder
 
 JOB = """
 name: recovery

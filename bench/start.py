@@ -18,8 +18,8 @@ from typing import Any
 
 from pairing import Machine
 from stoker.execution.ray_session import embedded_ray
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader
+from stoker.tracking.run_folder import RunFolder
 
 JOB = """
 name: start
@@ -79,7 +79,7 @@ def ours(rounds: int, home: Path) -> dict[int, tuple[list[float], list[float]]]:
 
 def one_run(group_of: Any, workers: int, path: Path) -> tuple[float, float]:
     """Take a run to its end; return the seconds to its first step and to its end."""
-    from stoker.execution.watch import Limits, Watch
+    from stoker.execution.supervisor import Limits, Watch
 
     begin, began = time.monotonic(), time.time()
     folder = RunFolder(path)

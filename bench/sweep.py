@@ -32,9 +32,10 @@ from stoker.execution.sweeps.driver import Room, SweepDriver
 from stoker.job.job import Job
 from stoker.jobfile.loading import dump_job, parse_job
 from stoker.jobfile.space.point import point_job
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import read_trials
 from stoker.tracking.run import RunHeader, State
-from stoker.tracking.trials import Trial, read_facts, read_trials
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import Trial, read_facts
 
 CPUS = 2
 EMPTY = """

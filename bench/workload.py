@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stoker.execution.part import NORM_EVERY
+from stoker.execution.engines.torch_engine import NORM_EVERY
 from stoker.execution.reporter import Reporter
 from stoker.jobfile.loading import parse_job
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly, Prepared, assemble, prepare
 from stoker.training.loop import EpochEnd, StepEnd, start, train
 

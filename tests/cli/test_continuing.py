@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from stoker.jobfile.loading import load_job
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunStatus, State
+from stoker.tracking.run_folder import RunFolder
 
 IRIS = (
     "task: tabular-classification\ndataset: iris\nname: iris\n"

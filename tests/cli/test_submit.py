@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from stoker.cli.mlflow_server import free_port
-from stoker.tracking.history import runs
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.run_lookup import runs
 
 SOURCE = Path(__file__).parents[2] / "platform"
 DRIVER = Path(__file__).with_name("driver.py")

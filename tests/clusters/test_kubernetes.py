@@ -18,11 +18,12 @@ from stoker.clusters.kubernetes import KubernetesCluster, require_version
 from stoker.clusters.local import Origin
 from stoker.clusters.profile import Profile
 from stoker.errors import ClusterError, JobError, NotFound, Unreachable
-from stoker.execution.sweeps.folders import make_trial
+from stoker.execution.sweeps.trial_folders import make_trial
 from stoker.jobfile.loading import parse_job
 from stoker.settings import ClusterSettings, Settings
+from stoker.tracking.ledger import Ledger
 from stoker.tracking.run import WAITING, Progress, RunStatus, State
-from stoker.tracking.trials import Ledger, SweepFacts, write_facts
+from stoker.tracking.trials import SweepFacts, write_facts
 
 JOB = "name: digits\ntask: image-classification\ndataset: digits\ntracking: none\n"
 

@@ -12,8 +12,8 @@ from stoker.clusters.local import LocalCluster, Origin
 from stoker.errors import ClusterError, NotFound
 from stoker.jobfile.loading import parse_job
 from stoker.settings import load_settings
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunHeader, RunStatus, State
+from stoker.tracking.run_folder import RunFolder
 
 JOB = "name: tiny\ntask: tabular-classification\ndataset: iris\n"
 STOOD = RunStatus(

@@ -10,7 +10,7 @@ import torch
 from stoker.architectures.custom import user_failure
 from stoker.errors import Cause, ClusterError, Damaged, JobError, Problem, StorageError, TrainingFailed
 from stoker.execution.causes import failure
-from stoker.execution.pulse import Pulse, Stage
+from stoker.execution.heartbeat import Pulse, Stage
 
 NETWORK = """
 def forward(inputs):

@@ -5,9 +5,9 @@ import pytest
 from stoker.errors import NotFound
 from stoker.execution.durable import PART_BYTES, Durable
 from stoker.storage import FolderStorage
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import Ledger, read_trials
 from stoker.tracking.run import RunStatus, State
-from stoker.tracking.trials import Ledger, read_trials
+from stoker.tracking.run_folder import RunFolder
 
 
 @pytest.fixture

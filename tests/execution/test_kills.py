@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 from stoker.storage import open_storage, read_manifest
 from stoker.tracking.journal import read_journal
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
+from stoker.tracking.run_folder import RunFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

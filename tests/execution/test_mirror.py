@@ -2,7 +2,7 @@
 
 from stoker.execution.mirror import PIECE_BYTES, fetch_results, keep_results
 from stoker.storage import FolderStorage
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 
 
 def test_results_are_kept_in_pieces_and_come_home_as_they_were(tmp_path):

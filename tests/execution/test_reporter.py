@@ -6,8 +6,8 @@ import torch
 from stoker.execution.reporter import Reporter
 from stoker.jobfile.loading import parse_job
 from stoker.tracking.journal import read_journal
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader
+from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import prepare
 from stoker.training.loop import EpochEnd, StepEnd
 

@@ -2,9 +2,10 @@
 
 import math
 
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import Ledger, LedgerReader, read_trials
 from stoker.tracking.run import State
-from stoker.tracking.trials import Ledger, LedgerReader, SweepFacts, best_trial, read_facts, read_trials, write_facts
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import SweepFacts, best_trial, read_facts, write_facts
 
 FACTS = SweepFacts("accuracy/val", "max", (("accuracy/val", "max"), ("parameters", "min")), 40, 4, ("training.epochs",))
 

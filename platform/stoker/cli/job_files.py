@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stoker.cli.session import Session
 from stoker.errors import JobError, NotFound, Problem
 from stoker.job.saved_model import WEIGHTS
-from stoker.tracking.history import with_model
+from stoker.tracking.run_lookup import with_model
 
 if TYPE_CHECKING:
     from stoker.job.job import Job

@@ -17,8 +17,8 @@ from stoker.cli.words import duration_text, value_text
 from stoker.errors import Turn
 from stoker.settings import Settings
 from stoker.tracking.parameters import flattened
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord, State
+from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import Trial, pareto_front, trial_id
 
 SHOWN_FRONT = 10

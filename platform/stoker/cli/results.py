@@ -8,7 +8,7 @@ import click
 from stoker.cli.reports import metric_table
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
 from stoker.cli.tables import print_json
-from stoker.tracking.history import with_model
+from stoker.tracking.run_lookup import with_model
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -33,9 +33,9 @@ from stoker.cli.tables import fields_text, print_json, state_text, table_text
 from stoker.cli.words import age_text, duration_text
 from stoker.errors import ClusterError, NotFound
 from stoker.settings import Settings
-from stoker.tracking.history import runs
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunRecord, RunStatus, State, now
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.run_lookup import runs
 
 NEWEST = 20
 HEAD = ("run", "state", "task", "family", "age", "duration", "attempts", "metric")

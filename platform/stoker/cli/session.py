@@ -9,8 +9,8 @@ import click
 
 from stoker.errors import NotFound
 from stoker.settings import HERE, RayClusterSettings, Settings, load_settings
-from stoker.tracking.history import find_run, names_trial
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.run_lookup import find_run, names_trial
 
 if TYPE_CHECKING:
     from stoker.clusters.cluster import Cluster

@@ -11,19 +11,10 @@ from stoker.cli.words import metric_text, number_text, shortened, value_text
 from stoker.errors import NotFound
 from stoker.job.task import TASKS
 from stoker.tracking import parameters
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import read_trials
 from stoker.tracking.run import RunRecord, State, now
-from stoker.tracking.trials import (
-    SweepFacts,
-    Trial,
-    best_trial,
-    is_sweep,
-    ranked,
-    read_facts,
-    read_trials,
-    standing,
-    trial_id,
-)
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import SweepFacts, Trial, best_trial, is_sweep, ranked, read_facts, standing, trial_id
 
 COUNTED = (State.RUNNING, State.PAUSED, State.INTERRUPTED, State.SUCCEEDED, State.PRUNED, State.FAILED, State.CANCELLED)
 NAMED_TRIALS = 8

@@ -16,8 +16,8 @@ from stoker.cli.tables import print_json
 from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.settings import RayClusterSettings, Settings, is_server, without_password
 from stoker.tracking.health import require_server, silence
-from stoker.tracking.history import runs
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.run_lookup import runs
 
 if TYPE_CHECKING:
     from stoker.clusters.kubernetes import KubernetesCluster

@@ -31,8 +31,8 @@ from stoker.errors import Cause, ClusterError, JobError, NotFound, Problem, Stok
 from stoker.execution.contract import PROGRESS, REQUEST, STATUS
 from stoker.jobfile.loading import dump_job, load_job
 from stoker.settings import ClusterSettings, Settings
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, cancelled, known, now, status_from
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from stoker.job.job import Job

@@ -23,8 +23,8 @@ from stoker.clusters.standby import DRIVER, Standby, start_driver
 from stoker.errors import Cause, ClusterError, NotFound
 from stoker.execution.ray_session import sweep_session
 from stoker.settings import Settings, without_password
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunRecord, RunStatus, State, cancelled, new_run_id
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from stoker.job.job import Job
@@ -181,7 +181,7 @@ class LocalCluster:
             _ask(folder, folder.cancel_request)
             return ""
         from stoker.clusters.page import close_page  # half of the start of all other commands
-        from stoker.execution.sweeps.folders import cancel_trials
+        from stoker.execution.sweeps.trial_folders import cancel_trials
 
         require_open(folder, state)
         lease = _lease_of_ended(folder, os.getpid())

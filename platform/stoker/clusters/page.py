@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 from stoker.settings import Settings, is_server
 from stoker.tracking.health import silence
 from stoker.tracking.journal import Shipper
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import read_trials
 from stoker.tracking.run import RunRecord
-from stoker.tracking.trials import read_facts, read_trials, trial_id
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import read_facts, trial_id
 
 if TYPE_CHECKING:
-    from stoker.tracking.mlflow import TrackedRun
+    from stoker.tracking.mlflow_run import TrackedRun
 
 PATIENCE_S = 10.0
 
@@ -26,7 +27,7 @@ def close_page(record: RunRecord, settings: Settings) -> str:
     if is_server(uri) and (reason := silence(uri)):
         return reason
     try:
-        from stoker.tracking.mlflow import TrackedRun  # seconds, for those alone who cancel a run at rest
+        from stoker.tracking.mlflow_run import TrackedRun  # seconds, for those alone who cancel a run at rest
 
         artifacts = settings.artifacts if settings.embedded else None
         page = TrackedRun.open(record.header, uri, artifacts, {})
@@ -47,8 +48,8 @@ def _close_trials(sweep: RunFolder, page: "TrackedRun") -> None:
     facts = read_facts(sweep)
     if facts is None:
         return
-    from stoker.execution.sweeps.page import Page
-    from stoker.tracking.children import Children
+    from stoker.execution.sweeps.child_run_sync import Page
+    from stoker.tracking.child_runs import Children
 
     children = Children(page).find()
     for trial in read_trials(sweep.ledger):

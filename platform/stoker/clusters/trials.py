@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from stoker.clusters.pages import Pages
 from stoker.errors import StokerError
-from stoker.execution.sweeps.folders import make_trial, status_of
+from stoker.execution.sweeps.trial_folders import make_trial, status_of
 from stoker.job.job import Job
 from stoker.jobfile.loading import load_job
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import read_trials
 from stoker.tracking.run import RunStatus
-from stoker.tracking.trials import is_sweep, read_facts, read_trials, standing
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import is_sweep, read_facts, standing
 
 LOOK_EVERY_S = 5.0
 

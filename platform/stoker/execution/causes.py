@@ -9,8 +9,8 @@ import torch
 import torch.distributed as dist
 
 from stoker.errors import Cause, ClusterError, Damaged, JobError, NotFound, StorageError, TrainingFailed
-from stoker.execution.outcome import WorkerResult
-from stoker.execution.pulse import Pulse
+from stoker.execution.heartbeat import Pulse
+from stoker.execution.worker_result import WorkerResult
 
 LOST = re.compile(r"\bgloo\b|\bNCCL\b|Connection (closed|reset) by peer|Timed out waiting \d+ms")
 """What torch says in a RuntimeError where another worker is gone: gloo has no exception of its own."""

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stoker.errors import CAUSES, Cause, Retry
-from stoker.execution.outcome import WorkerResult
-from stoker.execution.pulse import Beat, Stage
+from stoker.execution.heartbeat import Beat, Stage
 from stoker.execution.recording import Recording
-from stoker.execution.requests import Requests, Stop
-from stoker.execution.resolved import micro_batch, shrink_resolved
+from stoker.execution.resolved_job import micro_batch, shrink_resolved
 from stoker.execution.retry import Action, Failure, decide
-from stoker.execution.watch import Limits, Watch
+from stoker.execution.stop_requests import Requests, Stop
+from stoker.execution.supervisor import Limits, Watch
+from stoker.execution.worker_result import WorkerResult
 from stoker.job.resources import Resources
 from stoker.job.section import time_seconds
 from stoker.jobfile.loading import load_job
 from stoker.settings import load_settings
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import WAITING, RunStatus, State, now
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from stoker.execution.durable import Durable

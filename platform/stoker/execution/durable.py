@@ -13,8 +13,8 @@ from pathlib import Path
 from stoker.errors import NotFound, StokerError
 from stoker.storage import Storage, open_storage
 from stoker.tracking.journal import Journal, read_entries
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunStatus, status_from
+from stoker.tracking.run_folder import RunFolder
 
 STATE = "state.json"
 RESOLVED = "resolved.yaml"

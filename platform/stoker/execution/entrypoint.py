@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from stoker.errors import JobError, StokerError
 from stoker.execution.ray_session import embedded_ray, sweep_session
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from stoker.execution.driver import Driver
@@ -43,7 +43,7 @@ def main() -> int:
         size = Size(arguments.workers, arguments.gpus, arguments.trials)
         return _drive(size, socket.socket(fileno=arguments.standby), terminated)
     if arguments.inputs is not None:
-        from stoker.execution.attached import drive_attached
+        from stoker.execution.cluster_driver import drive_attached
 
         try:
             return drive_attached(arguments.inputs, terminated)

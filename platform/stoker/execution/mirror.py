@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stoker.storage import Storage
 from stoker.tracking.journal import read_journal
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 
 RESULTS = "results"
 """Below this key of a storage are files in pieces, one object each."""

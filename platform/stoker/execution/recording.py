@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import stoker
-from stoker.execution.outcome import WorkerResult
+from stoker.execution.worker_result import WorkerResult
 from stoker.job.job import Job
 from stoker.jobfile.loading import load_job
 from stoker.settings import Settings, without_password
 from stoker.tracking.journal import Shipper
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, State
+from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, RESULT_TAG
 
 if TYPE_CHECKING:
-    from stoker.tracking.mlflow import TrackedRun
+    from stoker.tracking.mlflow_run import TrackedRun
 
 PATIENCE_S = 180.0
 """A run that is over waits so long for a tracking server that is down."""
@@ -135,7 +135,7 @@ class Recording:
                 return step(), ""
             except Exception as error:  # the model and the journal are in the run's folder: nothing is lost
                 traceback.print_exc()
-                from stoker.tracking.mlflow import is_outage
+                from stoker.tracking.mlflow_run import is_outage
 
                 if not is_outage(error) or time.monotonic() > self._deadline:
                     message = f"MLflow did not take everything ({type(error).__name__}: {self._plain(error)})"
@@ -149,7 +149,7 @@ class Recording:
 
     def _open(self) -> None:
         """Find or make the page, as soon as MLflow lets us, and log the job once it is resolved."""
-        from stoker.tracking.mlflow import TrackedRun
+        from stoker.tracking.mlflow_run import TrackedRun
 
         settings = self._settings
         artifacts = settings.artifacts if settings.embedded else None

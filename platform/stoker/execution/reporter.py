@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from stoker.tracking.journal import Journal
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress
+from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Prepared
 from stoker.training.loop import EpochEnd, StepEnd
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.inference.model import save_model
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly, Prepared
 from stoker.training.evaluation import evaluate, evaluate_in_detail
 

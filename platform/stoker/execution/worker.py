@@ -18,16 +18,16 @@ import ray
 from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
 
 from stoker.execution.contract import worker_name
+from stoker.execution.heartbeat import STEP_FILE, Beat, Pulse
 from stoker.execution.mirror import News, news_of, piece_of, results_of, unpack
-from stoker.execution.outcome import WorkerResult
-from stoker.execution.pulse import STEP_FILE, Beat, Pulse
+from stoker.execution.worker_result import WorkerResult
 from stoker.secret_files import load_secret_files
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.execution.kept_data import KeptData
+    from stoker.execution.data_cache import KeptData
 
-PRELOADED = ("stoker.execution.part", "torch._dynamo")
+PRELOADED = ("stoker.execution.engines.torch_engine", "torch._dynamo")
 """What the first step would otherwise wait for; every torch optimizer wants torch's compiler."""
 
 
@@ -73,8 +73,8 @@ class Worker:
             files: what is in the folder, where worker and driver share no disk.
 
         """
-        from stoker.execution.kept_data import KeptData
-        from stoker.execution.part import Part
+        from stoker.execution.data_cache import KeptData
+        from stoker.execution.engines.torch_engine import Part
 
         self._kept = self._kept or KeptData()
         for stream in (sys.stdout, sys.stderr):

@@ -14,12 +14,12 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stoker.errors import Cause
-from stoker.execution.deaths import cause_of_death, memory_kills
+from stoker.execution.heartbeat import STEP_FILE, Beat, Stage, last_step
 from stoker.execution.mirror import News, pack, pieces_of, take_news, whole_journal
-from stoker.execution.outcome import WorkerResult
-from stoker.execution.pulse import STEP_FILE, Beat, Stage, last_step
+from stoker.execution.oom_detection import cause_of_death, memory_kills
 from stoker.execution.worker import Worker
-from stoker.tracking.record import RunFolder
+from stoker.execution.worker_result import WorkerResult
+from stoker.tracking.run_folder import RunFolder
 
 ANSWERS = "answers"
 """Ray's concurrency group of what a worker answers while it trains."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from stoker.tracking.record import follow_lines
+from stoker.tracking.run_folder import follow_lines
 
 SHIP_EVERY_S = 2.0
 LONGEST_WAIT_S = 30.0

@@ -1,25 +1,13 @@
-"""The ledger of a sweep: which trials there were, with which values, how far each came and how it ended.
+"""The trials of a sweep and how they compare."""
 
-trials.jsonl in the sweep's folder, one object a line, appended and never changed:
-  {"trial": 3, "event": "begin", "picks": {...}, "values": {...}, "time": ...}
-  {"trial": 3, "event": "report", "epoch": 2, "step": 46, "metrics": {...}, "time": ...}
-  {"trial": 3, "event": "values", "picks": {...}, "values": {...}, "source": 1, "copy": "...", "time": ...}
-                       from here on it goes on from a copy of another trial's checkpoint, with values of its own
-  {"trial": 3, "event": "end", "state": "PRUNED", "metrics": {...}, "cause": "", "message": "", "time": ...}
-Searches and schedules are made again from it: it is in the order in which they were told.
-"""
-
-import json
 import math
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stoker.tracking.record import RunFolder, follow_lines, read_json, replace_json
-from stoker.tracking.run import State, known, now
+from stoker.tracking.run import State, known
+from stoker.tracking.run_folder import RunFolder, read_json, replace_json
 
 SWEEP_KEY = re.compile(r"^sweep:", re.MULTILINE)
 
@@ -220,121 +208,6 @@ def pareto_front(trials: Sequence[Trial], goals: Mapping[str, str]) -> list[Tria
     ]
 
 
-class Ledger:
-    """Writes the ledger; a line is whole or not there. Each entry outlives the death of this process at once."""
-
-    def __init__(self, path: Path) -> None:
-        self.trials: dict[int, Trial] = {}
-        whole = 0
-        for entry, after in _entries(path):
-            _take(self.trials, entry)
-            whole = after
-        self._file = path.open("a", encoding="utf-8")
-        self._file.truncate(whole)
-
-    def begin(self, number: int, picks: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        """Say that a trial was chosen, before anything of it exists."""
-        self._append(number, "begin", picks=dict(picks), values=dict(values))
-        os.fsync(self._file.fileno())
-
-    def report(self, number: int, epoch: int, step: int, metrics: Mapping[str, float]) -> bool:
-        """Say how far a trial is; False where that is known: an attempt that goes on repeats what was told before."""
-        if epoch <= self.trials[number].epoch:
-            return False
-        self._append(number, "report", epoch=epoch, step=step, metrics=dict(metrics))
-        return True
-
-    def change(self, number: int, picks: Mapping[str, Any], values: Mapping[str, Any], source: int, copy: str) -> None:
-        """Say that a trial goes on from a copy of another's checkpoint, with other values."""
-        self._append(number, "values", picks=dict(picks), values=dict(values), source=source, copy=copy)
-        os.fsync(self._file.fileno())
-
-    def end(self, number: int, state: State, metrics: Mapping[str, float], cause: str = "", message: str = "") -> None:
-        """Say how a trial ended; what was said first stays."""
-        if self.trials[number].state.final:
-            return
-        self._append(number, "end", state=str(state), metrics=dict(metrics), cause=cause, message=message)
-        os.fsync(self._file.fileno())
-
-    def reopen(self, number: int) -> None:
-        """Let a trial that has failed or was cancelled go on."""
-        self._append(number, "reopen")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _append(self, number: int, event: str, **more: Any) -> None:
-        entry = {"trial": number, "event": event, **more, "time": now()}
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
-        _take(self.trials, entry)
-
-
-class LedgerReader:
-    """Follows a ledger that somebody else writes, and reads each entry once."""
-
-    def __init__(self, path: Path) -> None:
-        self.trials: dict[int, Trial] = {}
-        self._path = path
-        self._position = 0
-
-    def read(self) -> list[Trial]:
-        """Return all that is known by now, by the trials' numbers."""
-        for entry, after in _entries(self._path, self._position):
-            _take(self.trials, entry)
-            self._position = after
-        return [self.trials[number] for number in sorted(self.trials)]
-
-
 def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
     """Tell whether values are at most as high everywhere, and lower somewhere."""
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
-
-
-def read_trials(path: Path) -> list[Trial]:
-    """Read a ledger that somebody else may be writing, by the trials' numbers; empty without one."""
-    return LedgerReader(path).read()
-
-
-def entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield what was written, in its order."""
-    for entry, _ in _entries(path):
-        yield entry
-
-
-def _entries(path: Path, position: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
-    for line, after in follow_lines(path, position):
-        yield json.loads(line), after
-
-
-def _take(trials: dict[int, Trial], entry: Mapping[str, Any]) -> None:
-    """Bring what is known up to an entry; an event that this version does not know says nothing."""
-    number, time = entry["trial"], entry["time"]
-    match entry["event"]:
-        case "begin":
-            trials[number] = Trial(number, entry["picks"], entry["values"], began=time)
-        case "report":
-            report = Report(entry["epoch"], entry["step"], entry["metrics"])
-            trials[number] = replace(trials[number], reports=(*trials[number].reports, report))
-        case "values":
-            before, source = trials[number], entry["source"]
-            trials[number] = replace(
-                before,
-                picks=entry["picks"],
-                values=entry["values"],
-                changes=(*before.changes, Change(before.epoch, source, entry["copy"], entry["values"])),
-                taken=trials[source].line,
-                left=len(before.reports),
-            )
-        case "reopen":
-            trials[number] = replace(trials[number], state=State.RUNNING, cause="", message="", ended=0.0)
-        case "end":
-            trials[number] = replace(
-                trials[number],
-                state=State(entry["state"]),
-                metrics=entry["metrics"],
-                cause=entry["cause"],
-                message=entry["message"],
-                ended=time,
-            )

@@ -18,20 +18,21 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from stoker.execution.driver import Driver
-from stoker.execution.resolved import write_resolved
+from stoker.execution.resolved_job import write_resolved
 from stoker.execution.results import leave_model
 from stoker.execution.sweeps.driver import Room, SweepDriver
-from stoker.execution.sweeps.pages import TrialPages
+from stoker.execution.sweeps.trial_recording import TrialPages
 from stoker.job.concurrency import trials_at_once
 from stoker.job.job import Job
 from stoker.jobfile.loading import dump_job, load_job
 from stoker.settings import Settings, embedded_uri
 from stoker.tracking.journal import Journal, read_journal
-from stoker.tracking.mlflow import TrackedRun
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import Ledger, read_trials
+from stoker.tracking.mlflow_run import TrackedRun
 from stoker.tracking.run import RunHeader, State, now
+from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.tags import PARENT_TAG, RUN_TAG
-from stoker.tracking.trials import Ledger, read_trials, trial_id
+from stoker.tracking.trials import trial_id
 from stoker.training.assembly import assemble, prepare
 
 STEPS = 20

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 from PIL import Image
 
-from stoker.execution.sweeps.axes import round_numbers, wrapped
+from stoker.execution.sweeps.axis_formatting import round_numbers, wrapped
 from stoker.execution.sweeps.figures import draw_figures
 
 SPACE = {

@@ -6,9 +6,10 @@ import signal
 import pytest
 from mlflow import MlflowClient
 
+from stoker.tracking.ledger import entries, read_trials
 from stoker.tracking.run import State
 from stoker.tracking.tags import RUN_TAG
-from stoker.tracking.trials import entries, read_facts, read_trials
+from stoker.tracking.trials import read_facts
 
 TRIALS = 20
 JOB = f"""

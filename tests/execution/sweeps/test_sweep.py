@@ -12,8 +12,9 @@ import ray
 
 from stoker.execution.driver import TERMINATED
 from stoker.jobfile.loading import load_job, parse_job
+from stoker.tracking.ledger import entries
 from stoker.tracking.run import State
-from stoker.tracking.trials import entries, read_facts, write_facts
+from stoker.tracking.trials import read_facts, write_facts
 
 JOBS = sorted((Path(__file__).parents[3] / "jobs").glob("*-sweep*.yaml"))
 SMALL = {

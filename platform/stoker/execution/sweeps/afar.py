@@ -24,7 +24,7 @@ from stoker.job.job import Job
 from stoker.jobfile.loading import dump_job, parse_job
 from stoker.storage import Storage
 from stoker.tracking.journal import Journal, read_entries
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from stoker.execution.sweeps.sharing import SharedDataset
@@ -149,7 +149,7 @@ def draw_there(files: dict[str, bytes], trial: str, job_text: str, data: "Shared
         The pictures and tables, by path below the trial's folder.
 
     """
-    from stoker.execution.sweeps.ending import draw_best
+    from stoker.execution.sweeps.results import draw_best
     from stoker.secret_files import load_secret_files
 
     load_secret_files()

@@ -10,13 +10,13 @@ import ray
 
 from stoker.errors import Cause
 from stoker.execution.driver import Driver
-from stoker.execution.outcome import WorkerResult
 from stoker.execution.recording import SHORT_PATIENCE_S
-from stoker.execution.requests import Stop
-from stoker.execution.resolved import write_resolved
+from stoker.execution.resolved_job import write_resolved
+from stoker.execution.stop_requests import Stop
 from stoker.execution.sweeps.afar import Afar
-from stoker.execution.sweeps.pages import TrialPages
 from stoker.execution.sweeps.preparation import PreparedSweep, prepare_sweep
+from stoker.execution.sweeps.trial_recording import TrialPages
+from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import gpu_room
 from stoker.job.job import Job
 from stoker.job.section import time_seconds
@@ -78,8 +78,8 @@ class SweepDriver:
         if begun is None:
             return WorkerResult("stopped")
         prepared_ref, data = begun
-        from stoker.execution.sweeps.actor import TrialPlan  # Ray Tune loads while the data does
-        from stoker.execution.sweeps.schedule import decisions
+        from stoker.execution.sweeps.schedulers import decisions
+        from stoker.execution.sweeps.trial_actor import TrialPlan  # Ray Tune loads while the data does
         from stoker.execution.sweeps.tuning import Tuning
 
         if not self._await(prepared_ref):
@@ -225,7 +225,7 @@ class SweepDriver:
             return WorkerResult("failed", Cause.TIMED_OUT, "no trial came to its end before sweep.time was over")
         reason = "time" if time.monotonic() >= self._deadline else "length"
         facts = {"data": prepared.fingerprint, "end": reason, "best_trial": str(best.number)}
-        from stoker.execution.sweeps.ending import Found, leave, note_of, with_trace
+        from stoker.execution.sweeps.results import Found, leave, note_of, with_trace
 
         self._show(last=True)
         self._driver.say(phase="recording in MLflow")
@@ -245,7 +245,7 @@ class SweepDriver:
         if self._afar:
             self._afar.draw(best.number, self._job, data, self._gpus)
             return
-        from stoker.execution.sweeps.ending import draw_best
+        from stoker.execution.sweeps.results import draw_best
 
         draw_best(self._folder.trial(best.number), self._job, ray.get(data))
 

@@ -19,7 +19,7 @@ from optuna.importance import get_param_importances
 from optuna.trial import TrialState, create_trial
 from optuna.visualization import matplotlib as plots
 
-from stoker.execution.sweeps.axes import mend_parallel, mend_scale, mend_words, number_trials, wrapped
+from stoker.execution.sweeps.axis_formatting import mend_parallel, mend_scale, mend_words, number_trials, wrapped
 
 DPI = 110
 HEIGHT = 4.8

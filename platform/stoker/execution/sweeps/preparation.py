@@ -37,7 +37,7 @@ def prepare_sweep(job_text: str, code: Mapping[str, bytes], together: int) -> tu
 
     """
     from stoker.execution.causes import failure
-    from stoker.execution.pulse import Pulse
+    from stoker.execution.heartbeat import Pulse
 
     with tempfile.TemporaryDirectory() as place:
         write_files(Path(place), code)

@@ -12,21 +12,22 @@ from typing import Any
 
 from stoker.errors import Cause, StokerError
 from stoker.execution.durable import storage_of
-from stoker.execution.outcome import WorkerResult
-from stoker.execution.resolved import change_resolved
-from stoker.execution.sweeps.actor import Told
+from stoker.execution.resolved_job import change_resolved
 from stoker.execution.sweeps.afar import RECORD, Afar
-from stoker.execution.sweeps.copies import COPIES, copies_of
-from stoker.execution.sweeps.folders import make_trial, status_of
+from stoker.execution.sweeps.checkpoint_copies import COPIES, copies_of
+from stoker.execution.sweeps.trial_actor import Told
+from stoker.execution.sweeps.trial_folders import make_trial, status_of
+from stoker.execution.worker_result import WorkerResult
 from stoker.job.goals import aims
 from stoker.job.job import Job
 from stoker.jobfile.loading import dump_job
 from stoker.jobfile.space.point import point_job
 from stoker.search.search import Search
 from stoker.storage import remove
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import Ledger, entries
 from stoker.tracking.run import RunStatus, State
-from stoker.tracking.trials import Ledger, Report, Trial, best_of, entries, pareto_front, ranked
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import Report, Trial, best_of, pareto_front, ranked
 
 ASKED = "somebody has asked for it"
 """Message of a trial that was cancelled on its own: it stays so when its sweep goes on."""

@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import Cause
-from stoker.execution.deaths import cause_of_death, memory_kills
 from stoker.execution.mirror import pack
-from stoker.execution.outcome import WorkerResult
-from stoker.execution.requests import Requests
-from stoker.execution.sweeps.actor import STOP_FILE, Told, TrialActor, TrialPlan
-from stoker.execution.sweeps.exchange import Exchange, Meetings
-from stoker.execution.sweeps.population import Population
-from stoker.execution.sweeps.schedule import Telling, build_exchange, build_scheduler
+from stoker.execution.oom_detection import cause_of_death, memory_kills
+from stoker.execution.stop_requests import Requests
+from stoker.execution.sweeps.batched_scheduler import Telling
+from stoker.execution.sweeps.pbt import Exchange, Meetings, Population, build_exchange
+from stoker.execution.sweeps.schedulers import build_scheduler
+from stoker.execution.sweeps.stop_signal import Word
+from stoker.execution.sweeps.trial_actor import STOP_FILE, Told, TrialActor, TrialPlan
 from stoker.execution.sweeps.trials import Trials
-from stoker.execution.sweeps.word import Word
+from stoker.execution.worker_result import WorkerResult
 from stoker.job.job import Job
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Hyperband, Pb2, Pbt, RandomSearch, SobolSearch
 from stoker.jobfile.space.reading import read_space
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 
 os.environ.update(
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",  # the record is ours

@@ -1,0 +1,148 @@
+"""A run on a Ray that is there already, whose driver and workers share no disk.
+
+What the run is comes in a folder that nobody writes to: `run.json`, `job.yaml`, and `code/` where the job has code of
+its own. What it has become so far lies in the storage of its checkpoints.
+"""
+
+import codecs
+import os
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from stoker.errors import ClusterError, StokerError
+from stoker.execution.contract import MORE_TRIALS, REOPEN
+from stoker.execution.driver import Driver
+from stoker.execution.durable import Durable, storage_of
+from stoker.execution.rayjob_channel import own_rayjob
+from stoker.execution.submission_channel import own_submission
+from stoker.job.concurrency import trials_at_once
+from stoker.job.job import Job
+from stoker.jobfile.loading import load_job
+from stoker.secret_files import load_secret_files
+from stoker.settings import Settings, load_settings, without_password
+from stoker.tracking.run import RunHeader, State
+from stoker.tracking.run_folder import RunFolder
+
+
+def drive_attached(inputs: Path, terminated: threading.Event) -> int:
+    """Take a run to its end on the Ray at hand, and return its exit code.
+
+    Args:
+        inputs: what the run is.
+        terminated: set once this process is told to end.
+
+    """
+    load_secret_files()
+    folder = lay_out(inputs, load_settings())
+    folder.hold_lease(os.getpid())
+    durable = Durable(folder, storage_of(folder, folder.header(), folder.path.name))
+    status = durable.recall()
+    if more := int(os.environ.get(MORE_TRIALS, "0")):
+        folder.write_more_trials(more)
+    word = os.environ.get(REOPEN, "")
+    if status is not None and (status.state.final or status.state is State.PAUSED):
+        if word in ("", status.reopened):
+            return status.exit_code
+        folder.reopen(word)
+    with copied_output(folder.log), own_rayjob(folder) or own_submission(folder) or nullcontext():
+        return _drive(folder, durable, terminated)
+
+
+def lay_out(inputs: Path, settings: Settings) -> RunFolder:
+    """Make the run's folder, unless an earlier driver of this machine has; its places are those of this cluster.
+
+    Raises:
+        ClusterError: no storage is set.
+
+    """
+    if not settings.storage:
+        raise ClusterError(
+            "STOKER_STORAGE is not set: the workers share no disk, so checkpoints need s3:// or a volume"
+        )
+    header = RunFolder(inputs).header()
+    folder = RunFolder(settings.home / "runs" / header.id)
+    if not folder.readable():
+        folder.path.parent.mkdir(parents=True, exist_ok=True)
+        code = inputs / "code"
+        files = {str(path.relative_to(code)): path for path in code.rglob("*") if path.is_file()}
+        folder.create(_placed(header, settings), (inputs / "job.yaml").read_text(encoding="utf-8"), files)
+    return folder
+
+
+def _placed(header: RunHeader, settings: Settings) -> RunHeader:
+    tracking_uri = without_password(settings.tracking_uri) if header.experiment else ""
+    return replace(header, tracking_uri=tracking_uri, storage=settings.storage)
+
+
+def _drive(folder: RunFolder, durable: Durable, terminated: threading.Event) -> int:
+    driver = Driver(folder, terminated, durable)
+    os.environ.update(RAY_COLOR_PREFIX="0", RAY_DEDUP_LOGS="0")  # read when Ray loads
+    try:
+        import ray
+
+        from stoker.execution.worker_group import WorkerGroup
+
+        ray.init(address="auto", logging_level="warning")
+        job = load_job(folder.job).job
+        if job.sweep:
+            return _sweep(driver, job, durable)
+        resources = job.resources
+        group = WorkerGroup(resources.workers, resources.gpus, spare=False, one_disk=False)
+        try:
+            return driver.train(group)
+        finally:
+            group.close()
+    except (StokerError, OSError, RuntimeError) as error:
+        traceback.print_exc()
+        return driver.stop(f"{type(error).__name__}: {error}")
+
+
+def _sweep(driver: Driver, job: Job, durable: Durable) -> int:
+    import ray
+
+    from stoker.execution.sweeps.afar import Afar
+    from stoker.execution.sweeps.driver import Room, SweepDriver
+
+    there = ray.cluster_resources()
+    parallel = trials_at_once(job, int(there.get("CPU", 0)), int(there.get("GPU", 0)))
+    with tempfile.TemporaryDirectory(prefix="stoker-") as session:
+        room = Room(parallel, one_disk=False, session=Path(session), cpus=job.resources.cpus or 1)
+        return driver.run(SweepDriver(driver, room, Afar(driver.folder, durable)).run)
+
+
+@contextmanager
+def copied_output(log: Path) -> Iterator[None]:
+    """Let what this process prints go to a file too, for the length of the block."""
+    reading, writing = os.pipe()
+    shown = os.dup(1)
+    kept = [os.dup(1), os.dup(2)]
+    copying = threading.Thread(target=_copy, args=(reading, shown, log), name="log", daemon=True)
+    copying.start()
+    for stream in (1, 2):
+        os.dup2(writing, stream)
+    os.close(writing)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for stream, before in zip((1, 2), kept, strict=True):
+            os.dup2(before, stream)
+            os.close(before)
+        copying.join(timeout=5)
+
+
+def _copy(reading: int, shown: int, log: Path) -> None:
+    text = codecs.getincrementaldecoder("utf-8")("replace")  # Ray refuses to show a log that has anything else in it
+    with log.open("ab", buffering=0) as file, os.fdopen(reading, "rb", buffering=0) as pipe:
+        while content := pipe.read(65536):
+            whole = text.decode(content).encode()
+            file.write(whole)
+            os.write(shown, whole)
+    os.close(shown)

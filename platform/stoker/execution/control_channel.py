@@ -1,0 +1,89 @@
+"""Where a driver on a cluster and its clients leave word for each other: requests come, the state goes."""
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from stoker.execution.contract import PROGRESS, STATUS
+from stoker.tracking.run_folder import RunFolder
+
+LOOK_EVERY_S = 2.0
+LAST_WORD_S = 120.0
+"""A run that is over waits so long for a server that is down."""
+
+
+class Mailbox(Protocol):
+    """One driver's place for messages."""
+
+    def say(self, name: str, content: dict[str, Any]) -> None:
+        """Leave the newest of a kind of message, if it is another one than before."""
+
+    def request(self) -> str:
+        """Tell what somebody asks for, in the words of the contract; empty for nothing."""
+
+    def end(self) -> None:
+        """Hear that the run is over for good."""
+
+
+@contextmanager
+def followed(mailbox: Mailbox, folder: RunFolder, progress_every: int) -> Iterator[None]:
+    """For the length of a block, hand requests to the driver as files of the run's folder, and say what has changed.
+
+    Args:
+        mailbox: of the driver.
+        folder: of the run.
+        progress_every: of so many looks one also tells how far training is.
+
+    """
+    over = threading.Event()
+    thread = threading.Thread(target=_follow, args=(mailbox, folder, progress_every, over), name="mailbox", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _follow(mailbox: Mailbox, folder: RunFolder, progress_every: int, over: threading.Event) -> None:
+    looks, silent, deadline = 0, False, math.inf
+    while True:
+        ended = over.wait(LOOK_EVERY_S)
+        looks += 1
+        try:
+            mailbox.say(STATUS, asdict(folder.status()))
+            if ended or looks % progress_every == 0:
+                mailbox.say(PROGRESS, asdict(folder.progress()))
+            _hand_on(mailbox.request(), folder)
+            silent = False
+        except Exception as error:  # a server that is down harms no run: it is asked again
+            if not silent:
+                reason = (str(error).strip().splitlines() or [""])[0]
+                print(f"nobody takes the run's state: {type(error).__name__}: {reason}")  # noqa: T201 - the run's log
+            silent = True
+            if ended and time.monotonic() < deadline:
+                time.sleep(LOOK_EVERY_S)
+                continue
+        if ended:
+            if folder.status().state.final:
+                mailbox.end()
+            return
+        deadline = time.monotonic() + LAST_WORD_S
+
+
+def _hand_on(request: str, folder: RunFolder) -> None:
+    """Leave a request in the run's folder: `pause`, `cancel`, or `cancel 3 5` for those trials of a sweep."""
+    match request.split():
+        case ["cancel"]:
+            folder.cancel_request.touch()
+        case ["pause"]:
+            folder.pause_request.touch()
+        case ["cancel", *numbers]:
+            for number in numbers:
+                trial = folder.trial(int(number))
+                if trial.path.exists():
+                    trial.cancel_request.touch()

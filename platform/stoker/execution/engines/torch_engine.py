@@ -1,0 +1,282 @@
+"""One worker's part of one attempt: meet the others, load, train from the newest checkpoint, evaluate, save."""
+
+import os
+import socket
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import psutil
+import ray
+import torch
+
+from stoker.architectures.network import parameter_count
+from stoker.errors import Cause, TrainingFailed
+from stoker.execution.causes import failure
+from stoker.execution.data_cache import KeptData
+from stoker.execution.durable import journal_key, storage_of
+from stoker.execution.heartbeat import Pulse, Stage
+from stoker.execution.reporter import Reporter
+from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
+from stoker.execution.results import evaluate_all, leave_model
+from stoker.execution.worker_result import WorkerResult
+from stoker.job.concurrency import machine_cpus
+from stoker.job.job import Job
+from stoker.jobfile.loading import load_job
+from stoker.settings import load_settings
+from stoker.storage import Storage
+from stoker.tracking.models import fetch_model
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.run_lookup import find_run
+from stoker.training.assembly import Assembly, Prepared, assemble, prepare
+from stoker.training.attempt import Saved, Saving, Stopped, attempt
+from stoker.training.checkpoint import Checkpoints
+from stoker.training.choices import choose
+from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, start
+from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
+from stoker.training.transfer import begin_with
+
+RECORDED_STEPS = 2_000
+"""A run records the losses of about this many steps at most."""
+NORM_EVERY = 10
+"""Every so many recorded steps also have the gradient's norm, which costs a tenth of a small network's step."""
+COLLECTIVE_S = 600.0
+"""One worker waits so long for the others at most; the driver notices a dead or a hanging one much earlier."""
+
+
+class Part:
+    """What the worker of one rank does in one attempt.
+
+    Args:
+        folder: of the run.
+        rank: this worker's number; the first one writes the record.
+        count: how many workers there are.
+        number: of the attempt.
+        pulse: told what is going on.
+        kept: the data that this process has loaded; it is used again.
+        recorded_steps: of about so many steps at most the losses are recorded.
+        pictures: whether to draw the results.
+
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        rank: int,
+        count: int,
+        number: int,
+        pulse: Pulse,
+        kept: KeptData,
+        recorded_steps: int = RECORDED_STEPS,
+        pictures: bool = True,
+    ) -> None:
+        self._folder = folder
+        self._header = folder.header()
+        self._rank = rank
+        self._count = count
+        self._number = number
+        self._pulse = pulse
+        self._kept = kept
+        self._recorded_steps = recorded_steps
+        self._pictures = pictures
+        self._reporter: Reporter | None = None
+        self._state: TrainingState | None = None
+
+    def run(self, address: str) -> WorkerResult:
+        """Do it, after having met the others at an address; every failure comes back as a cause."""
+        epochs = self.epochs(address)
+        while True:
+            try:
+                next(epochs)
+            except StopIteration as end:
+                result: WorkerResult = end.value
+                return result
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """What training has cost so far: `seconds`, and the network's `parameters`; empty before it begins."""
+        if self._state is None:
+            return {}
+        return {
+            "parameters": float(parameter_count(self._state.assembly.objective)),
+            "seconds": self._state.trained_s(),
+        }
+
+    def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
+        """Do the same, epoch by epoch: whoever drives it may leave it in between."""
+        try:
+            if self._rank == 0:
+                self._reporter = Reporter(self._folder)
+            return (yield from self._epochs(address))
+        except Exception as error:  # each has a cause
+            return failure(error, self._folder.code, self._pulse)
+        finally:
+            if self._reporter:
+                self._reporter.close()
+
+    def _epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
+        resolved = self._folder.resolved.exists()
+        job = load_job(self._folder.resolved if resolved else self._folder.job).job
+        self._enter(job)
+        device = choose_device(len(ray.get_runtime_context().get_accelerator_ids()["GPU"]))
+        with join(self._rank, self._count, device, address, COLLECTIVE_S) as workers:
+            prepared = self._prepared(job, resolved, workers)
+            set_threads(prepared.job.resources.cpus)
+            assembly = assemble(prepared, workers)
+            end = yield from self._train(assembly)
+            if isinstance(end, Stopped):
+                return self._result("stopped")
+            return self._finish(assembly, end)
+
+    def _enter(self, job: Job) -> None:
+        """Make the process what the job wants it to be, before anything of the user's is loaded."""
+        os.environ.update(job.environment.env)
+        if (code := str(self._folder.code)) not in sys.path:
+            sys.path.insert(0, code)
+        if self._count > 1:
+            _speak_on(ray.util.get_node_ip_address())
+        prepare_process(job.resources.cpus or max(1, machine_cpus() // self._count))
+
+    def _prepared(self, job: Job, resolved: bool, workers: Workers) -> Prepared:
+        """Load the data, all workers at once, and let the first one choose for all what an earlier attempt has not."""
+        self._say("loading data")
+        data = self._kept.get(job)
+        prepared = Prepared(job, data) if data and resolved else prepare(job, data)
+        if workers.from_first(prepared.data.fingerprint) != prepared.data.fingerprint:
+            message = f"worker {self._rank} has found other data than worker 0; all of them must see the same"
+            raise TrainingFailed(Cause.BAD_DATA, message)
+        if not resolved and self._rank == 0:
+            self._say("choosing threads and precision")
+            prepared = _chosen(prepared, workers)
+            write_resolved(self._folder.resolved, prepared.job, prepared.data.fingerprint)
+        self._kept.keep(prepared.job, prepared.data)
+        chosen: Job = workers.from_first(prepared.job)
+        return Prepared(chosen, prepared.data)
+
+    def _train(self, assembly: Assembly) -> Generator[EpochEnd, None, TrainingEnd | Stopped]:
+        state = self._state = start(assembly)
+        checkpoints = self._restored(state)
+        every = -(-assembly.prepared.steps // self._recorded_steps)
+        self._pulse.at(state.epoch, state.step)
+        self._pulse.enter(Stage.TRAINING)
+        if self._reporter:
+            self._reporter.begin(assembly.prepared, state.step)
+        try:
+            for event in attempt(self._header.id, state, checkpoints, every * NORM_EVERY, lambda: self._pulse.request):
+                match event:
+                    case StepEnd():
+                        self._pulse.at(event.epoch, event.step)
+                        if self._reporter:
+                            self._reporter.step(event, recorded=event.step % every == 0)
+                    case EpochEnd():
+                        self._pulse.at(event.epoch, event.step)
+                        if self._reporter:
+                            self._reporter.epoch(event)
+                        yield event
+                    case Saving():
+                        self._pulse.enter(Stage.SAVING)
+                        self._secure_record(checkpoints)
+                    case Saved():
+                        self._pulse.checkpoint = (event.epoch, event.step)
+                    case TrainingEnd() | Stopped():
+                        self._pulse.checkpoint = checkpoints.newest
+                        return event
+        except BaseException:
+            checkpoints.abandon()
+            self._pulse.checkpoint = checkpoints.newest
+            raise
+        finally:
+            if self._reporter:
+                self._reporter.flush()  # the last steps explain a failure
+        raise AssertionError("an attempt ends with TrainingEnd or Stopped")
+
+    def _secure_record(self, checkpoints: Checkpoints) -> None:
+        """Let the record outlive whatever a checkpoint outlives, and be there before it."""
+        if self._reporter is None:
+            return
+        self._reporter.sync()
+        if self._header.storage:
+            checkpoints.bring(journal_key(self._number), self._folder.journal.read_bytes())
+
+    def _restored(self, state: TrainingState) -> Checkpoints:
+        """Bring the state to where an earlier attempt, or another run, has left it."""
+        keep = state.assembly.job.training.checkpoint.keep
+        checkpoints = Checkpoints(self._storage(self._header.id), "", keep, self._number)
+        if self._rank == 0:
+            checkpoints.claim()
+        restored = checkpoints.restore(state)
+        for damage in restored.damaged if restored and self._rank == 0 else ():
+            print(f"passed over a damaged checkpoint: {damage}", file=sys.stderr)  # noqa: T201 - the run's log
+        if restored and restored.step:
+            self._pulse.checkpoint = (restored.epoch, restored.step)
+        elif self._header.extends:
+            Checkpoints(self._storage(self._header.extends), "", keep, self._number).begin_from(state)
+        elif model := state.assembly.job.training.start_from:
+            begin_with(state.assembly.objective, _model_folder(model))
+        return checkpoints
+
+    def _storage(self, run: str) -> Storage:
+        """Open the checkpoints of this run, or of another one beside it."""
+        return storage_of(self._folder, self._header, run)
+
+    def _finish(self, assembly: Assembly, end: TrainingEnd) -> WorkerResult:
+        self._pulse.enter(Stage.ENDING)
+        self._say("evaluating")
+        metrics = evaluate_all(self._folder if self._pictures else None, assembly)
+        if self._reporter:
+            self._reporter.final(end.step, end.best_epoch, metrics)
+            self._say("saving the model")
+            leave_model(self._folder, assembly)
+        facts = {"data": assembly.data.fingerprint, "end": end.reason, "best_epoch": str(end.best_epoch)}
+        return self._result("succeeded", metrics, end.best_step, facts)
+
+    def _result(
+        self,
+        outcome: str,
+        metrics: dict[str, float] | None = None,
+        best_step: int = 0,
+        facts: dict[str, str] | None = None,
+    ) -> WorkerResult:
+        pulse = self._pulse
+        return WorkerResult(
+            outcome,
+            step=pulse.step,
+            began=pulse.began,
+            checkpoint=pulse.checkpoint,
+            metrics=metrics or {},
+            best_step=best_step,
+            facts=facts or {},
+        )
+
+    def _say(self, phase: str) -> None:
+        self._pulse.at(self._pulse.epoch, self._pulse.step)
+        if self._reporter:
+            self._reporter.say(phase)
+
+
+def _chosen(prepared: Prepared, workers: Workers) -> Prepared:
+    """Choose; where a whole share does not fit the device, the micro-batch is chosen, too."""
+    while True:
+        try:
+            return choose(prepared, workers)
+        except torch.OutOfMemoryError:
+            smaller = smaller_micro_batch(prepared.job)
+            if smaller is None:
+                raise
+            prepared = Prepared(smaller, prepared.data)
+
+
+def _model_folder(model: str) -> Path:
+    """Find the weights to start from: a run's, or those of a folder."""
+    if model.startswith("run:"):
+        settings = load_settings()
+        return fetch_model(find_run(settings.home, model).record(), settings)
+    return Path(model)
+
+
+def _speak_on(address: str) -> None:
+    """Let the workers speak on the network of this machine's address, not on the one that its name happens to mean."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(known.family == socket.AF_INET and known.address == address for known in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)

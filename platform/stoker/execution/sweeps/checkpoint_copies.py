@@ -1,0 +1,32 @@
+"""Copies of trials' checkpoints, from which others go on: a trial deletes its own checkpoints as it trains."""
+
+from stoker.execution.durable import storage_of
+from stoker.storage import Storage, committed, copy, remove
+from stoker.tracking.run_folder import RunFolder
+
+COPIES = "copies"
+"""In the storage of the sweep: `copies/<trial>/<checkpoint>`."""
+KEPT = 2
+"""Of a trial: no trial is further ahead of one that is still to begin from its copy."""
+
+
+def copies_of(trial: RunFolder) -> Storage:
+    """Open what keeps the copies of a sweep's trials, as one of the trials sees it."""
+    header = trial.header()
+    return storage_of(trial, header, header.id.rpartition(".")[0])
+
+
+def leave_copy(trial: RunFolder) -> str:
+    """Copy a trial's newest checkpoint, and return the key of the copy; empty where there is no checkpoint."""
+    header, copies = trial.header(), copies_of(trial)
+    own = storage_of(trial, header, header.id)
+    newest = max((folder for folder in committed(own, "") if folder.startswith("step-")), default="")
+    if not newest:
+        return ""
+    place = f"{COPIES}/{header.id}"
+    key, there = f"{place}/{newest}", committed(copies, place)
+    if key not in there:
+        copy(own, newest, copies, key)
+        for old in [*there, key][:-KEPT]:
+            remove(copies, old)
+    return key

@@ -1,0 +1,73 @@
+"""The table of a sweep's trials in MLflow: its runs alone, the best first, with what was tried as columns.
+
+MLflow opens such a table from an experiment's tag, in the format of its own "share" button, which may change with its
+version; a link to a view that it does not understand opens the experiment as it is.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from stoker.execution.sweeps.child_run_sync import best_so_far
+from stoker.tracking.parameters import REFUSED_IN_NAMES
+from stoker.tracking.tags import PARENT_TAG, STATE_TAG
+
+if TYPE_CHECKING:
+    from stoker.tracking.mlflow_run import TrackedRun
+
+VIEW_TAG = "mlflow.sharedViewState."
+MOST_COLUMNS = 30
+
+
+def share_view(page: "TrackedRun", sweep_id: str, metrics: Sequence[str], direction: str, paths: Sequence[str]) -> str:
+    """Store the view of a sweep with its experiment, and return its address below the server's.
+
+    Args:
+        page: the sweep's.
+        sweep_id: the sweep's.
+        metrics: those that the sweep goes by, the most important first.
+        direction: of the first one, max or min.
+        paths: what is swept, by path in the job.
+
+    Raises:
+        OSError: the server is down.
+
+    """
+    from stoker.tracking.mlflow_run import outages
+
+    with outages():
+        page.client.set_experiment_tag(
+            page.experiment_id, VIEW_TAG + sweep_id, view_state(page.run_id, metrics, direction, paths)
+        )
+    return view_link(page.experiment_id, sweep_id)
+
+
+def view_link(experiment_id: str, sweep_id: str) -> str:
+    """Link to the view of a sweep, below the server's address."""
+    query = {"workflowType": "machine_learning", "viewStateShareKey": sweep_id}
+    return f"/#/experiments/{experiment_id}/runs?{urlencode(query)}"
+
+
+def view_state(parent: str, metrics: Sequence[str], direction: str, paths: Sequence[str]) -> str:
+    """Write the view: sorted by a metric, MLflow lists trials side by side instead of hiding them below the sweep."""
+    names = [REFUSED_IN_NAMES.sub("_", path) for path in paths]
+    columns = [
+        *(f"metrics.`{name}`" for metric in metrics for name in (best_so_far(metric), metric)),
+        *(f"params.`{name}`" for name in names),
+        f"tags.`{STATE_TAG}`",
+        "attributes.`Duration`",
+    ]
+    state = {
+        "orderByKey": f"metrics.`{best_so_far(metrics[0])}`",
+        "orderByAsc": direction == "min",
+        "searchFilter": f"tags.`{PARENT_TAG}` = '{parent}'",
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "runsHiddenMode": "SHOWALL",
+        "hideEmptyCharts": True,
+        "selectedColumns": columns[:MOST_COLUMNS],
+    }
+    return json.dumps(state)

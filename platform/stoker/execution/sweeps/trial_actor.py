@@ -1,0 +1,281 @@
+"""A trial's process, as an actor that Ray Tune hands from trial to trial: what a process loads is paid for once."""
+
+import os
+import shutil
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import random
+from typing import TYPE_CHECKING, Any
+
+import ray
+from pyarrow.fs import LocalFileSystem
+from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
+from ray.train._internal.session import _TrainingResult
+from ray.tune import Checkpoint, Trainable
+from ray.util import get_current_placement_group
+
+from stoker.errors import Cause, Damaged, StokerError, StorageError
+from stoker.execution.durable import Durable, storage_of
+from stoker.execution.heartbeat import Pulse
+from stoker.execution.mirror import News, keep_results, news_of, unpack
+from stoker.execution.resolved_job import shrink_resolved
+from stoker.execution.retry import Action, Failure, decide
+from stoker.execution.sweeps.checkpoint_copies import copies_of, leave_copy
+from stoker.execution.sweeps.stop_signal import is_asked
+from stoker.execution.worker_result import WorkerResult
+from stoker.jobfile.loading import parse_job
+from stoker.secret_files import load_secret_files
+from stoker.tracking.run import RunHeader
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import Report
+
+if TYPE_CHECKING:
+    from stoker.execution.sweeps.trial_attempt import Epochs  # the driver knows this class too, and has no torch
+    from stoker.execution.worker_group import WorkerGroup
+
+TELL_EVERY_S = 0.5
+"""Epochs that nobody decides about are told together, about this often."""
+LISTEN_EVERY_S = 0.25
+ASK_EVERY_S = 1.0
+"""The same for trials that ask Ray's own store, which serves all of them."""
+STOP_FILE = "stop"
+"""In the folder of a sweep's trials: all of them are to save a checkpoint and stop."""
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """What is the same for all trials of a sweep."""
+
+    job: str
+    """The sweep's job with every default and choice."""
+    one_disk: bool
+    """Whether the trials see the driver's files."""
+    decisions: tuple[int, ...] | None
+    """The epochs after which a scheduler decides; None for all of them."""
+    retries: int
+    workers: int
+    cpus: int
+    """Of each worker, as Ray counts them: what its file says, not the threads that were chosen later."""
+    gpus: float
+    """Of each worker, or which part of one."""
+    exchanged: bool = False
+    """Whether trials go on from copies of others."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a trial tells at once."""
+
+    reports: tuple[Report, ...]
+    result: WorkerResult | None
+    """How it ended; None while it goes on."""
+    news: News
+    """What has changed in its folder, where that is not the driver's."""
+
+
+class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
+    """Trains one trial after the other.
+
+    `step` returns `{"told": Told, "done": bool}`. A failure is mended here as far as it can be; only the death of the
+    process is left to others.
+    """
+
+    def setup(self, config: dict[str, Any], plan: TrialPlan, data: Sequence[ray.ObjectRef]) -> None:
+        """Begin with the first trial.
+
+        Args:
+            config: `number`, `folder`, for a trial that does not see the driver's files `files`, and for one that
+                goes on from another `change` and `copy`: for the how manieth time, and from which checkpoint.
+            plan: of all trials.
+            data: reference to the dataset of the sweep's job.
+
+        """
+        from stoker.execution.data_cache import KeptData
+        from stoker.execution.sweeps.sharing import from_shared
+
+        load_secret_files()
+        self._plan = plan
+        self._kept = KeptData(most=4)
+        self._kept.keep(parse_job(plan.job, "job.yaml").job, from_shared(ray.get(data[0])))
+        self._pulse = Pulse()
+        self._folder = RunFolder(Path())
+        self._header: RunHeader | None = None
+        self._untold: list[Report] = []
+        """What earlier attempts did, of which the driver may not have heard."""
+        self._epochs: Epochs
+        self._group: WorkerGroup | None = None
+        every_s = LISTEN_EVERY_S if plan.one_disk else ASK_EVERY_S
+        threading.Thread(target=_listen, args=(weakref.ref(self), every_s), name="listen", daemon=True).start()
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Leave a trial, wherever it is, and begin with the next."""
+        self._epochs.close()
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train until there is something to decide, or to tell."""
+        reports, self._untold = self._untold, []
+        result: WorkerResult | None = None
+        due = time.monotonic() + TELL_EVERY_S
+        self._take_over()
+        self._resting = False
+        while result is None:
+            try:
+                report, last = next(self._epochs)
+            except StopIteration as end:
+                result = self._again(end.value)
+                continue
+            reports.append(report)
+            if last:
+                continue  # there is nothing to decide about it any more
+            decisions = self._plan.decisions
+            if decisions is None or report.epoch in decisions or time.monotonic() >= due:
+                break
+        return {"told": Told(tuple(reports), result, self._news()), "done": result is not None}
+
+    def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
+        """Let the trial rest at a checkpoint of its own, and leave a copy of it where others go on from it.
+
+        Tune's own checkpoints lie on one machine's disk; what it gets here is only the name of ours.
+        """
+        if not self._resting:
+            self._pulse.request = "stop"
+            for _ in self._epochs:
+                pass  # it hears at once
+            self._epochs = self._next_attempt()
+            self._resting = True
+        name = leave_copy(self._folder) if self._plan.exchanged else self._folder.path.name
+        return _TrainingResult(Checkpoint(name, LocalFileSystem()) if name else None, {})
+
+    def restore(self, checkpoint_path: object) -> None:
+        """Do nothing: a trial begins at its own newest checkpoint anyway."""
+
+    def cleanup(self) -> None:
+        """Leave the last trial."""
+        self._epochs.close()
+        if self._group is not None:
+            self._group.close()
+        self._tidy()
+
+    def listen(self) -> None:
+        """Hear whether the trial is to stop."""
+        pulse = self._pulse  # before the folder: the next trial is not to hear what its predecessor was asked
+        if self._plan.one_disk:
+            asked = any(path.exists() for path in (self._folder.cancel_request, self._folder.path.parent / STOP_FILE))
+        else:
+            asked = self._header is not None and is_asked(self._header.id)
+        if asked:
+            pulse.request = "stop"
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            print(f"{LOG_PREFIX_ACTOR_NAME}Trial {config['number']}", file=stream, flush=True)
+        from stoker.execution.sweeps.trial_attempt import known_reports
+
+        folder = RunFolder(Path(config["folder"]))
+        if not self._plan.one_disk:
+            self._tidy()
+            folder = unpack(config["files"], folder.path.name, f"trial-{os.getpid()}")  # another may still have it
+        header = folder.header()
+        self._folder, self._header = folder, header
+        self._kept_at = storage_of(folder, header, header.id)
+        self._position = 0
+        if not self._plan.one_disk:  # what the files have may be older than the checkpoint
+            Durable(folder, self._kept_at).recall_journal()
+        self._untold = known_reports(folder)
+        self._history: list[Failure] = []
+        begun = self._kept_at.keys("attempts")
+        self._attempt = int(begun[-1].rsplit("/", 1)[1]) if begun else 0
+        self._owed = (config["change"], config["copy"])
+        self._epochs = self._next_attempt()
+        self._resting = True
+
+    def _take_over(self) -> None:
+        """Put a copy of another trial's checkpoint in place of the trial's own, where that is still to be done.
+
+        Only where the trial really trains: Tune also begins it in processes that it then has no use for.
+        """
+        from stoker.training.checkpoint import Checkpoints
+
+        (change, copy), self._owed = self._owed, (0, "")
+        done = f"taken/{change:04d}"
+        if not change or done in self._kept_at.keys("taken"):
+            return
+        self._attempt += 1
+        checkpoints = Checkpoints(self._kept_at, "", 1, self._attempt)
+        checkpoints.claim()
+        try:
+            checkpoints.take_over(copies_of(self._folder), copy)
+        except Damaged as error:
+            print(f"the trial keeps its own weights: {error}", file=sys.stderr)  # noqa: T201 - the run's log
+        self._kept_at.put(done, [copy.encode()])
+        self._epochs = self._next_attempt()
+
+    def _next_attempt(self) -> "Epochs":
+        from stoker.execution.sweeps.trial_attempt import alone, together
+
+        self._attempt += 1
+        self._pulse = Pulse()
+        if self._plan.workers == 1:
+            return alone(self._folder, self._attempt, self._pulse, self._kept)
+        if self._group is None:
+            from stoker.execution.worker_group import WorkerGroup
+
+            place = get_current_placement_group()
+            self._group = WorkerGroup(self._plan.workers, self._plan.gpus, False, self._plan.one_disk, place)
+        return together(self._folder, self._attempt, self._pulse, self._group)
+
+    def _again(self, result: WorkerResult) -> WorkerResult | None:
+        """Try again where that may help, as a run of its own would; else return how the trial ended."""
+        if result.outcome == "succeeded" and not self._plan.one_disk:
+            result = self._kept_results(result)
+        if result.outcome != "failed":
+            return result
+        said = f"attempt {self._attempt} failed after step {result.step}: {result.cause}: {result.message}"
+        print(f"{result.details}\n{said}".lstrip(), file=sys.stderr, flush=True)  # noqa: T201 - the run's log
+        self._history.append(Failure(Cause(result.cause), result.message, result.step, result.checkpoint[1]))
+        decision = decide(self._history, self._plan.retries, random())  # noqa: S311 - no secret
+        if decision.action is Action.END:
+            return WorkerResult(
+                "failed", decision.cause, decision.message, step=result.step, checkpoint=result.checkpoint
+            )
+        if decision.action is Action.SMALLER:
+            shrink_resolved(self._folder.resolved)
+        time.sleep(decision.wait_s)
+        self._epochs = self._next_attempt()
+        return None
+
+    def _kept_results(self, result: WorkerResult) -> WorkerResult:
+        """Keep model and pictures where they outlive this machine, before anybody hears of them."""
+        try:
+            keep_results(self._folder, self._kept_at)
+        except StokerError as error:
+            cause = error.cause if isinstance(error, StorageError) else Cause.INFRASTRUCTURE
+            return replace(result, outcome="failed", cause=cause, message=f"the model cannot be kept: {error}")
+        return result
+
+    def _tidy(self) -> None:
+        """Remove the folder of a trial that is left, where it is the node's own."""
+        if not self._plan.one_disk and self._header is not None:
+            shutil.rmtree(self._folder.path, ignore_errors=True)
+
+    def _news(self) -> News:
+        if self._plan.one_disk:
+            return News()
+        news = news_of(self._folder, self._position)
+        self._position += len(news.journal)
+        return news
+
+
+def _listen(reference: "weakref.ref[TrialActor]", every_s: float) -> None:
+    while (actor := reference()) is not None:
+        actor.listen()
+        del actor
+        time.sleep(every_s)

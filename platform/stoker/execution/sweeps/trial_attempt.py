@@ -1,0 +1,101 @@
+"""What trains a trial: its actor's own process, or a group of workers; both tell of one epoch after the other."""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+
+from stoker.errors import Cause
+from stoker.execution.data_cache import KeptData
+from stoker.execution.engines.torch_engine import Part
+from stoker.execution.heartbeat import Pulse
+from stoker.execution.stop_requests import Stop
+from stoker.execution.supervisor import Limits, Watch
+from stoker.execution.worker_group import WorkerGroup
+from stoker.execution.worker_result import WorkerResult
+from stoker.tracking.journal import epoch_metrics, read_journal
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import Report
+
+RECORDED_STEPS = 100
+"""A trial records the losses of about so many steps at most: there are many trials to look at."""
+LOOK_EVERY_S = 0.1
+
+Epochs = Generator[tuple[Report, bool], None, WorkerResult]
+"""Reports of one attempt, each with whether training has ended with it, where that is known; and how it ended.
+
+Closing it leaves the trial where it is.
+"""
+
+
+def alone(folder: RunFolder, attempt: int, pulse: Pulse, kept: KeptData) -> Epochs:
+    """Train in this process."""
+    part = Part(folder, 0, 1, attempt, pulse, kept, RECORDED_STEPS, pictures=False)
+    epochs = part.epochs("")
+    try:
+        while True:
+            try:
+                event = next(epochs)
+            except StopIteration as end:
+                result: WorkerResult = end.value
+                return result
+            yield Report(event.epoch, event.step, event.metrics | part.costs), event.last
+    finally:
+        epochs.close()
+
+
+def together(folder: RunFolder, attempt: int, pulse: Pulse, group: WorkerGroup) -> Epochs:
+    """Let a group of workers train; the first one's journal tells of the epochs."""
+    began = time.monotonic()
+    watching = _Watching(group, lambda: Stop.CANCEL if pulse.request else None)
+    group.mend()
+    group.begin(folder, attempt)
+    watching.start()
+    position, told, home = 0, 0, True
+    try:
+        while True:
+            alive = watching.is_alive()
+            if not alive:
+                home = group.bring_home()  # with it comes the rest of the journal
+            for report, after in _reports(folder, position):
+                position = after
+                if report.epoch > told:
+                    told = report.epoch
+                    yield replace(report, metrics=report.metrics | {"seconds": time.monotonic() - began}), False
+            if not alive:
+                break
+            watching.join(LOOK_EVERY_S)
+    finally:
+        if watching.is_alive():
+            pulse.request = "stop"
+            watching.join()
+    result = watching.result
+    if not home and result.outcome == "succeeded":
+        return WorkerResult("failed", Cause.INFRASTRUCTURE, "the first worker died before its results were here")
+    return result
+
+
+def known_reports(folder: RunFolder) -> list[Report]:
+    """Tell of the epochs that the journal has from earlier attempts; a driver that was killed may not know of them."""
+    found = {report.epoch: report for report, _ in _reports(folder, 0)}
+    return [found[epoch] for epoch in sorted(found)]
+
+
+class _Watching(threading.Thread):
+    """Follows a group's attempt beside the thread that tells of it."""
+
+    def __init__(self, group: WorkerGroup, stop: Callable[[], Stop | None]) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._watch = Watch(group, stop, lambda _: None, Limits())
+        self.result = WorkerResult("failed", Cause.INTERNAL, "its watch has ended")
+
+    def run(self) -> None:
+        """Follow the attempt to its end."""
+        self.result = self._watch.follow()
+
+
+def _reports(folder: RunFolder, position: int) -> Iterator[tuple[Report, int]]:
+    """Read the ends of epochs from a journal, each with the position behind it."""
+    for entry, after in read_journal(folder.journal, position):
+        if metrics := epoch_metrics(entry):
+            yield Report(entry.epoch, entry.step, metrics), after

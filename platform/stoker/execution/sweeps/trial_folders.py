@@ -1,0 +1,79 @@
+"""A trial's folder, made from what its sweep's ledger says: it is a run like any other."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from stoker.errors import CAUSES, Cause
+from stoker.job.job import Job
+from stoker.jobfile.loading import dump_job
+from stoker.jobfile.space.point import point_job
+from stoker.tracking.ledger import Ledger
+from stoker.tracking.run import RunStatus, State
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import Trial, trial_id
+
+
+def make_trial(sweep: RunFolder, job: Job, number: int, values: Mapping[str, Any]) -> None:
+    """Make a trial's folder, unless there is one.
+
+    Args:
+        sweep: the folder of its sweep.
+        job: of the sweep.
+        number: of the trial.
+        values: by path in the job.
+
+    """
+    folder, header = sweep.trial(number), sweep.header()
+    if folder.readable():
+        return
+    folder.path.parent.mkdir(exist_ok=True)
+    shutil.rmtree(folder.path, ignore_errors=True)
+    trial = point_job(job, values)
+    header = replace(
+        header,
+        id=trial_id(header.id, number),
+        family=trial.architecture.family if trial.architecture else header.family,
+        created=time.time(),
+        order=time.time_ns(),
+        key="",
+        extends="",
+    )
+    code = {str(path.relative_to(sweep.code)): path for path in sweep.code.rglob("*.py")}
+    folder.create(header, dump_job(trial), code)
+    folder.write_status(RunStatus(State.RUNNING, phase="", attempt=1))
+
+
+def status_of(trial: Trial) -> RunStatus:
+    """Say how a trial has ended, as a run of its own does."""
+    succeeded = trial.state is State.SUCCEEDED
+    return RunStatus(
+        trial.state,
+        phase="",
+        cause=trial.cause,
+        message=trial.message,
+        metrics={key: value for key, value in trial.metrics.items() if "/" in key},
+        started=trial.began,
+        ended=trial.ended,
+        exit_code=CAUSES[Cause(trial.cause)].exit_code if trial.cause else int(trial.state is State.CANCELLED),
+        attempt=1,
+        checkpoint_epoch=trial.epoch if succeeded else 0,
+        checkpoint_step=trial.reports[-1].step if succeeded and trial.reports else 0,
+    )
+
+
+def cancel_trials(sweep: RunFolder) -> None:
+    """Let the trials of a sweep be over that have not ended; nobody may be at work on it. Another run has none."""
+    if not sweep.ledger.exists():
+        return
+    ledger = Ledger(sweep.ledger)
+    for trial in [*ledger.trials.values()]:
+        if not trial.state.final:
+            ledger.end(trial.number, State.CANCELLED, {})
+            folder = sweep.trial(trial.number)
+            before = folder.status()
+            status = status_of(ledger.trials[trial.number])
+            folder.write_status(replace(status, mlflow_run=before.mlflow_run, url=before.url))
+    ledger.close()

@@ -1,0 +1,109 @@
+"""The runs of a home, and what people call them."""
+
+from pathlib import Path
+
+from stoker.errors import NotFound
+from stoker.tracking.ledger import read_trials
+from stoker.tracking.run import RunHeader
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import SweepFacts, Trial, best_trial, is_sweep, read_facts, trial_id
+
+BEST = "best"
+"""`ID.best` is the best trial of a sweep."""
+
+
+def runs(home: Path) -> list[RunFolder]:
+    """List the runs of a home, newest first."""
+    folder = home / "runs"
+    if not folder.is_dir():
+        return []
+    children = (RunFolder(path) for path in folder.iterdir() if not path.name.startswith("."))
+    found = [run for run in children if run.readable()]
+    return sorted(found, key=lambda run: run.header().order, reverse=True)
+
+
+def find_run(home: Path, reference: str) -> RunFolder:
+    """Find a run by id, by `run:ID`, by name (its newest run), by a unique prefix of an id, or by `@last`.
+
+    After any of these `.N` means trial N of a sweep, and `.best` its best one.
+
+    Raises:
+        NotFound: no run, or several, answer to it.
+
+    """
+    reference = reference.removeprefix("run:")
+    if names_trial(reference):
+        sweep, _, which = reference.rpartition(".")
+        return find_trial(find_run(home, sweep), which)
+    everything = runs(home)
+    if not everything:
+        raise NotFound(f"no run '{reference}': nothing was submitted from {home} yet")
+    if reference == "@last":
+        mine = [run for run in everything if not run.adopted.exists()]
+        if not mine:
+            raise NotFound(f"nothing was submitted from {home} yet")
+        return mine[0]
+    headers = [(run, run.header()) for run in everything]
+    for matches in (_by_id(headers, reference), _by_name(headers, reference)):
+        if matches:
+            return matches[0]
+    prefixed = [run for run, header in headers if header.id.startswith(reference)]
+    if len(prefixed) == 1:
+        return prefixed[0]
+    if prefixed:
+        raise NotFound(f"'{reference}' could be {', '.join(run.path.name for run in prefixed[:5])}; type more of it")
+    newest = ", ".join(header.id for _, header in headers[:3])
+    raise NotFound(f"no run '{reference}' (newest: {newest}); `stoker ls` lists all")
+
+
+def names_trial(reference: str) -> bool:
+    """Tell whether a trial is meant; no id and no name has a dot."""
+    sweep, _, which = reference.rpartition(".")
+    return bool(sweep) and (which == BEST or (which.isascii() and which.isdigit()))
+
+
+def find_trial(sweep: RunFolder, which: str) -> RunFolder:
+    """Find a trial of a sweep by its number, or the best one so far.
+
+    Raises:
+        NotFound: it has no such trial, or the run is no sweep.
+
+    """
+    run, facts = sweep.path.name, read_facts(sweep)
+    if facts is None and not is_sweep(sweep):
+        raise NotFound(f"{run} is no sweep: it has no trial '{which}'")
+    trials = read_trials(sweep.ledger)
+    if facts is None or not trials:
+        raise NotFound(f"no trial of {run} has begun yet")
+    number = _best_number(run, trials, facts) if which == BEST else int(which)
+    if number not in [trial.number for trial in trials]:
+        raise NotFound(f"{run} has no trial {number}: it has trials {trials[0].number} to {trials[-1].number}")
+    folder = sweep.trial(number)
+    if not folder.readable():
+        raise NotFound(f"{trial_id(run, number)} was chosen but has not begun yet")
+    return folder
+
+
+def with_model(folder: RunFolder) -> RunFolder:
+    """Say whose model is meant: of a sweep that of its best trial.
+
+    Raises:
+        NotFound: no trial is the best yet.
+
+    """
+    return find_trial(folder, BEST) if read_facts(folder) else folder
+
+
+def _best_number(run: str, trials: list[Trial], facts: SweepFacts) -> int:
+    best = best_trial(trials, facts)
+    if best is None:
+        raise NotFound(f"no trial of {run} has a value of {facts.metric} yet; `stoker trials {run}` shows them")
+    return best.number
+
+
+def _by_id(headers: list[tuple[RunFolder, RunHeader]], reference: str) -> list[RunFolder]:
+    return [run for run, header in headers if header.id == reference]
+
+
+def _by_name(headers: list[tuple[RunFolder, RunHeader]], reference: str) -> list[RunFolder]:
+    return [run for run, header in headers if header.name == reference]
