@@ -28,7 +28,7 @@ from mlflow import MlflowClient
 from ray import tune
 
 from stoker.execution.driver import Driver
-from stoker.execution.sweeps.driver import Room, SweepDriver
+from stoker.execution.sweeps.driver import SweepDriver, SweepPlacement
 from stoker.job.job import Job
 from stoker.jobfile.loading import dump_job, parse_job
 from stoker.jobfile.space.point import point_job
@@ -120,7 +120,7 @@ def drive(home: Path, job: Job, run: str, tracked: str = "") -> tuple[float, lis
     folder.create(RunHeader(folder.path.name, run, job.task, "mlp", "bench", 1.0, 1, tracked, run), dump_job(job))
     driver = Driver(folder, threading.Event())
     session = Path(tempfile.mkdtemp())
-    assert driver.run(SweepDriver(driver, Room(CPUS, one_disk=True, session=session)).run) == 0
+    assert driver.run(SweepDriver(driver, SweepPlacement(CPUS, shared_disk=True, session=session)).run) == 0
     trials = read_trials(folder.ledger)
     return max(trial.ended for trial in trials) - min(trial.began for trial in trials), trials, folder
 
@@ -246,7 +246,7 @@ def asha(home: Path) -> None:
 
 
 def many() -> None:
-    """Watch the driver of 200 trials, and count what MLflow has of them."""
+    """Supervisor the driver of 200 trials, and count what MLflow has of them."""
     trials = 200
     sets = [f"sweep.trials={trials}", "training.epochs=3", "tracking={}"]
     with tempfile.TemporaryDirectory() as place:

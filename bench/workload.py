@@ -67,7 +67,7 @@ def recorded_steps(assembly: Assembly, folder: Path, norm_every: int = NORM_EVER
     """Train through the platform's loop as a worker does, every step recorded; yield what pairing.Training asks for."""
     folder.mkdir()
     reporter = Reporter(RunFolder(folder))
-    reporter.begin(assembly.prepared)
+    reporter.start(assembly.prepared)
     for event in train("bench", start(assembly), norm_every=norm_every):
         match event:
             case StepEnd():

@@ -95,7 +95,7 @@ def starting(home: Path) -> Iterator[Callable[..., int]]:
     for path in home.glob("runs/*"):
         folder = RunFolder(path)
         folder.cancel_request.touch()
-        await_that(lambda folder=folder: not folder.driver_lives(), "the driver to go")
+        await_that(lambda folder=folder: not folder.has_driver(), "the driver to go")
 
 
 @pytest.fixture

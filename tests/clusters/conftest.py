@@ -40,7 +40,7 @@ def cluster(settings: Settings) -> Iterator[LocalCluster]:
     for path in settings.home.glob("runs/*"):
         folder = RunFolder(path)
         folder.cancel_request.touch()
-        await_that(lambda folder=folder: not folder.driver_lives(), "the driver to go")
+        await_that(lambda folder=folder: not folder.has_driver(), "the driver to go")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 import pytest
 from mlflow import MlflowClient
 
-from stoker.execution.cluster_driver import copied_output
+from stoker.execution.cluster_driver import tee_output
 from stoker.tracking.journal import read_journal
 from stoker.tracking.run import State
 from stoker.tracking.run_folder import RunFolder
@@ -101,7 +101,7 @@ def test_without_a_storage_nothing_begins(far, tmp_path):
 
 
 def test_what_is_printed_goes_on_as_text_whatever_it_is(tmp_path, capfd):
-    with copied_output(tmp_path / "log.txt"):
+    with tee_output(tmp_path / "log.txt"):
         os.write(1, b"caf\xc3")
         os.write(2, b"\xa9 \xff\n")
     assert (tmp_path / "log.txt").read_text() == "caf\u00e9 \ufffd\n" == capfd.readouterr().out

@@ -1,8 +1,8 @@
-"""Requests that come to a driver from afar."""
+"""StopRequests that come to a driver from afar."""
 
 import pytest
 
-from stoker.execution.control_channel import followed
+from stoker.execution.control_channel import serve
 from stoker.tracking.run import RunStatus, State
 from stoker.tracking.run_folder import RunFolder
 
@@ -11,13 +11,13 @@ class Box:
     def __init__(self, request):
         self._request = request
 
-    def say(self, name, content):
+    def publish(self, name, content):
         pass
 
     def request(self):
         return self._request
 
-    def end(self):
+    def close(self):
         pass
 
 
@@ -35,7 +35,7 @@ def test_a_request_becomes_a_file_that_the_driver_looks_for(tmp_path, request_, 
     for number in (3, 5):
         sweep.trial(number).path.mkdir(parents=True)
     sweep.write_status(RunStatus(State.RUNNING))
-    with followed(Box(request_), sweep, 1):
+    with serve(Box(request_), sweep, 1):
         pass
     found = {str(path.relative_to(sweep.path)) for path in sweep.path.rglob("*") if path.name in ("cancel", "pause")}
     assert found == set(files)

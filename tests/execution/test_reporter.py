@@ -23,7 +23,7 @@ def folder(tmp_path):
 def reporter(folder):
     reporter = Reporter(folder)
     job = parse_job("task: tabular-classification\ndataset: xor\ntraining: {epochs: 2}\n", "x.yaml").job
-    reporter.begin(prepare(job))
+    reporter.start(prepare(job))
     return reporter
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from stoker.execution.resolved_job import micro_batch, shrink_resolved, smaller_micro_batch, write_resolved
+from stoker.execution.resolved_job import halve_micro_batch, micro_batch, smaller_micro_batch, write_resolved
 from stoker.jobfile.loading import load_job
 
 
@@ -21,7 +21,7 @@ def test_a_run_shrinks_in_its_file_until_one_sample_is_left(job, tmp_path):
     path = tmp_path / "resolved.yaml"
     write_resolved(path, job, "f00d")
     sizes = []
-    while (size := shrink_resolved(path)) is not None:
+    while (size := halve_micro_batch(path)) is not None:
         sizes.append(size)
     assert sizes == [8, 4, 2, 1]
     assert path.read_text().startswith("# data: sha256 f00d\n")

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from stoker.execution.stop_requests import Requests, Stop
+from stoker.execution.stop_requests import StopReason, StopRequests
 from stoker.tracking.run_folder import RunFolder
 
 
@@ -17,24 +17,24 @@ def terminated():
 
 
 def test_nobody_asks_for_anything(folder, terminated):
-    requests = Requests(folder, terminated)
-    assert requests.stop() is None
+    requests = StopRequests(folder, terminated)
+    assert requests.reason() is None
     assert requests.wait(0.05, poll_s=0.01) is None
 
 
 def test_the_strongest_request_wins(folder, terminated):
-    requests = Requests(folder, terminated)
+    requests = StopRequests(folder, terminated)
     terminated.set()
-    assert requests.stop() is Stop.TERMINATE
-    requests.limit(0)
-    assert requests.stop() is Stop.TIMEOUT
+    assert requests.reason() is StopReason.TERMINATE
+    requests.start_timeout(0)
+    assert requests.reason() is StopReason.TIMEOUT
     folder.pause_request.touch()
-    assert requests.stop() is Stop.PAUSE
+    assert requests.reason() is StopReason.PAUSE
     folder.cancel_request.touch()
-    assert requests.stop() is Stop.CANCEL
+    assert requests.reason() is StopReason.CANCEL
 
 
 def test_a_request_ends_a_wait(folder, terminated):
-    requests = Requests(folder, terminated)
+    requests = StopRequests(folder, terminated)
     threading.Timer(0.1, folder.pause_request.touch).start()
-    assert requests.wait(60) is Stop.PAUSE
+    assert requests.wait(60) is StopReason.PAUSE

@@ -8,21 +8,21 @@ import pytest
 
 from stoker.errors import Cause
 from stoker.execution.heartbeat import Beat, Stage
-from stoker.execution.stop_requests import Stop
-from stoker.execution.supervisor import Limits, Pace, Watch, verdict
+from stoker.execution.stop_requests import StopReason
+from stoker.execution.supervisor import Supervisor, Timeouts, WorkerHealth, attempt_result
 from stoker.execution.worker_result import WorkerResult
 
-SHORT = Limits(
+SHORT = Timeouts(
     poll_s=0.01,
-    beat_s=0.01,
-    patience_s=0.1,
-    rest_s=0.3,
-    saving_s=0.6,
-    survivors_s=0.1,
+    heartbeat_s=0.01,
+    stop_grace_s=0.1,
+    pause_grace_s=0.3,
+    checkpoint_s=0.6,
+    peer_failure_s=0.1,
     spare_after_s=0.05,
-    silent_s=0.3,
-    hang_s=0.3,
-    endless_s=1.0,
+    unresponsive_s=0.3,
+    stall_s=0.3,
+    busy_stall_s=1.0,
 )
 SUCCEEDED = WorkerResult("succeeded", step=10)
 STOPPED = WorkerResult("stopped", step=5, checkpoint=(1, 5))
@@ -46,26 +46,26 @@ class Workers:
     def beats(self):
         return self.said
 
-    def ask(self, request):
+    def request(self, request):
         self.asked.append(request)
         self.results += [(rank, STOPPED) for rank in range(self.count)]
 
-    def stacks(self):
+    def stack_traces(self):
         return "worker 0: waits for Godot"
 
     def kill(self, ranks):
         self.killed += ranks
 
-    def keep_spare(self):
+    def start_spare(self):
         self.spares += 1
 
 
-def beat(stage=Stage.TRAINING, signs=1, busy_s=0.0, step=5, checkpoint=(1, 4)):
-    return Beat(stage, signs, busy_s, 1, step, checkpoint)
+def beat(stage=Stage.TRAINING, ticks=1, busy_s=0.0, step=5, checkpoint=(1, 4)):
+    return Beat(stage, ticks, busy_s, 1, step, checkpoint)
 
 
 def follow(workers, stop=None, told=None):
-    return Watch(workers, lambda: stop, told or (lambda _: None), SHORT).follow()
+    return Supervisor(workers, lambda: stop, told or (lambda _: None), SHORT).run()
 
 
 def test_the_first_workers_success_is_all_of_them():
@@ -81,7 +81,7 @@ def test_the_cause_is_that_of_the_worker_that_failed_of_itself():
 
 
 def test_what_the_others_know_of_a_dead_worker_is_taken_over():
-    result = verdict({0: LOST, 1: DEAD})
+    result = attempt_result({0: LOST, 1: DEAD})
     assert (result.step, result.began, result.died) == (7, True, True)
 
 
@@ -94,22 +94,22 @@ def test_workers_that_do_not_notice_a_death_are_ended():
 def follow_and_stop(workers):
     """Ask for a pause as soon as a worker has given a sign of life."""
     told = []
-    return Watch(workers, lambda: Stop.PAUSE if told else None, told.append, SHORT).follow()
+    return Supervisor(workers, lambda: StopReason.PAUSE if told else None, told.append, SHORT).run()
 
 
 class Moving(Workers):
     """The first worker goes on and on."""
 
-    signs = itertools.count()
+    ticks = itertools.count()
 
     def beats(self):
-        return {0: beat(signs=next(self.signs))}
+        return {0: beat(ticks=next(self.ticks))}
 
 
 class Deaf(Moving):
     """It also hears nothing."""
 
-    def ask(self, request):
+    def request(self, request):
         self.asked.append(request)
 
 
@@ -131,27 +131,27 @@ def test_workers_that_do_not_hear_a_request_are_ended():
 @pytest.mark.parametrize(
     ("stop", "stage", "seconds"),
     [
-        (Stop.CANCEL, Stage.TRAINING, 0.1),
-        (Stop.TERMINATE, Stage.TRAINING, 0.1),
-        (Stop.PAUSE, Stage.TRAINING, 0.3),
-        (Stop.TIMEOUT, Stage.TRAINING, 0.3),
-        (Stop.PAUSE, Stage.SAVING, 0.6),
-        (Stop.CANCEL, Stage.SAVING, 0.6),
+        (StopReason.CANCEL, Stage.TRAINING, 0.1),
+        (StopReason.TERMINATE, Stage.TRAINING, 0.1),
+        (StopReason.PAUSE, Stage.TRAINING, 0.3),
+        (StopReason.TIMEOUT, Stage.TRAINING, 0.3),
+        (StopReason.PAUSE, Stage.SAVING, 0.6),
+        (StopReason.CANCEL, Stage.SAVING, 0.6),
     ],
 )
 def test_the_more_there_is_to_lose_the_longer_a_request_may_take(stop, stage, seconds):
     class Busy(Deaf):
         def beats(self):
-            return {0: beat(stage, signs=next(self.signs))}
+            return {0: beat(stage, ticks=next(self.ticks))}
 
     told = []
     began = time.monotonic()
-    assert Watch(Busy(1), lambda: stop if told else None, told.append, SHORT).follow().outcome == "stopped"
+    assert Supervisor(Busy(1), lambda: stop if told else None, told.append, SHORT).run().outcome == "stopped"
     assert time.monotonic() - began >= seconds
 
 
 def test_a_checkpoint_that_takes_long_is_no_hang():
-    pace = Pace(Limits())
+    pace = WorkerHealth(Timeouts())
     pace.take(beat(Stage.SAVING))
     pace.wait(500)
     assert not pace.hangs
@@ -167,7 +167,8 @@ def test_who_has_not_begun_to_train_is_not_waited_for():
     workers = Loading(2)
     began = time.monotonic()
     assert (
-        Watch(workers, lambda: Stop.CANCEL, lambda _: None, replace(SHORT, patience_s=60)).follow().outcome == "stopped"
+        Supervisor(workers, lambda: StopReason.CANCEL, lambda _: None, replace(SHORT, stop_grace_s=60)).run().outcome
+        == "stopped"
     )
     assert workers.killed == [0, 1]
     assert time.monotonic() - began < 10
@@ -195,16 +196,16 @@ def test_the_driver_is_told_of_checkpoints_and_a_spare_is_kept_once_training_goe
 
 
 def test_a_long_computation_is_no_hang_and_loading_takes_its_time():
-    pace = Pace(Limits())
+    pace = WorkerHealth(Timeouts())
     pace.take(beat(busy_s=100.0))
     pace.wait(400)
     pace.take(beat(busy_s=480.0))
     assert not pace.hangs
     pace.take(beat(busy_s=110.0))
     assert pace.hangs
-    pace.take(beat(busy_s=110.0, signs=2))
+    pace.take(beat(busy_s=110.0, ticks=2))
     assert not pace.hangs
-    loading = Pace(Limits())
+    loading = WorkerHealth(Timeouts())
     loading.take(beat(Stage.LOADING))
     loading.wait(3000)
     assert not loading.hangs
@@ -213,7 +214,7 @@ def test_a_long_computation_is_no_hang_and_loading_takes_its_time():
 
 
 def test_a_worker_that_loads_may_be_silent_for_longer():
-    pace = Pace(Limits())
+    pace = WorkerHealth(Timeouts())
     pace.wait(200)
     assert not pace.silent
     pace.take(beat())

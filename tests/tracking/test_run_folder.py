@@ -90,9 +90,9 @@ def test_a_lease_given_away_outlives_the_giver(tmp_path):
     lease = folder.hold_lease(os.getpid())
     copy = os.dup(lease)
     os.close(lease)
-    assert folder.driver_lives()
+    assert folder.has_driver()
     os.close(copy)
-    assert not folder.driver_lives()
+    assert not folder.has_driver()
 
 
 def test_runs_are_found_by_id_name_prefix_and_last(tmp_path):
@@ -180,7 +180,7 @@ def test_a_driver_waits_for_those_who_only_ask(tmp_path):
 
     def ask():
         while not over.is_set():
-            folder.driver_lives()
+            folder.has_driver()
 
     asking = [threading.Thread(target=ask) for _ in range(4)]
     for thread in asking:

@@ -19,8 +19,8 @@ from stoker.errors import ClusterError, StokerError
 from stoker.execution.contract import MORE_TRIALS, REOPEN
 from stoker.execution.driver import Driver
 from stoker.execution.durable import Durable, storage_of
-from stoker.execution.rayjob_channel import own_rayjob
-from stoker.execution.submission_channel import own_submission
+from stoker.execution.rayjob_channel import serve_rayjob
+from stoker.execution.submission_channel import serve_submission
 from stoker.job.concurrency import trials_at_once
 from stoker.job.job import Job
 from stoker.jobfile.loading import load_job
@@ -30,7 +30,7 @@ from stoker.tracking.run import RunHeader, State
 from stoker.tracking.run_folder import RunFolder
 
 
-def drive_attached(inputs: Path, terminated: threading.Event) -> int:
+def run_on_cluster(inputs: Path, terminated: threading.Event) -> int:
     """Take a run to its end on the Ray at hand, and return its exit code.
 
     Args:
@@ -39,7 +39,7 @@ def drive_attached(inputs: Path, terminated: threading.Event) -> int:
 
     """
     load_secret_files()
-    folder = lay_out(inputs, load_settings())
+    folder = create_run_folder(inputs, load_settings())
     folder.hold_lease(os.getpid())
     durable = Durable(folder, storage_of(folder, folder.header(), folder.path.name))
     status = durable.recall()
@@ -50,11 +50,11 @@ def drive_attached(inputs: Path, terminated: threading.Event) -> int:
         if word in ("", status.reopened):
             return status.exit_code
         folder.reopen(word)
-    with copied_output(folder.log), own_rayjob(folder) or own_submission(folder) or nullcontext():
+    with tee_output(folder.log), serve_rayjob(folder) or serve_submission(folder) or nullcontext():
         return _drive(folder, durable, terminated)
 
 
-def lay_out(inputs: Path, settings: Settings) -> RunFolder:
+def create_run_folder(inputs: Path, settings: Settings) -> RunFolder:
     """Make the run's folder, unless an earlier driver of this machine has; its places are those of this cluster.
 
     Raises:
@@ -71,11 +71,11 @@ def lay_out(inputs: Path, settings: Settings) -> RunFolder:
         folder.path.parent.mkdir(parents=True, exist_ok=True)
         code = inputs / "code"
         files = {str(path.relative_to(code)): path for path in code.rglob("*") if path.is_file()}
-        folder.create(_placed(header, settings), (inputs / "job.yaml").read_text(encoding="utf-8"), files)
+        folder.create(_header_here(header, settings), (inputs / "job.yaml").read_text(encoding="utf-8"), files)
     return folder
 
 
-def _placed(header: RunHeader, settings: Settings) -> RunHeader:
+def _header_here(header: RunHeader, settings: Settings) -> RunHeader:
     tracking_uri = without_password(settings.tracking_uri) if header.experiment else ""
     return replace(header, tracking_uri=tracking_uri, storage=settings.storage)
 
@@ -93,7 +93,7 @@ def _drive(folder: RunFolder, durable: Durable, terminated: threading.Event) -> 
         if job.sweep:
             return _sweep(driver, job, durable)
         resources = job.resources
-        group = WorkerGroup(resources.workers, resources.gpus, spare=False, one_disk=False)
+        group = WorkerGroup(resources.workers, resources.gpus, spare=False, shared_disk=False)
         try:
             return driver.train(group)
         finally:
@@ -107,17 +107,17 @@ def _sweep(driver: Driver, job: Job, durable: Durable) -> int:
     import ray
 
     from stoker.execution.sweeps.afar import Afar
-    from stoker.execution.sweeps.driver import Room, SweepDriver
+    from stoker.execution.sweeps.driver import SweepDriver, SweepPlacement
 
     there = ray.cluster_resources()
     parallel = trials_at_once(job, int(there.get("CPU", 0)), int(there.get("GPU", 0)))
     with tempfile.TemporaryDirectory(prefix="stoker-") as session:
-        room = Room(parallel, one_disk=False, session=Path(session), cpus=job.resources.cpus or 1)
+        room = SweepPlacement(parallel, shared_disk=False, session=Path(session), cpus=job.resources.cpus or 1)
         return driver.run(SweepDriver(driver, room, Afar(driver.folder, durable)).run)
 
 
 @contextmanager
-def copied_output(log: Path) -> Iterator[None]:
+def tee_output(log: Path) -> Iterator[None]:
     """Let what this process prints go to a file too, for the length of the block."""
     reading, writing = os.pipe()
     shown = os.dup(1)

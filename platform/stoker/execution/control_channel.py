@@ -16,31 +16,31 @@ LAST_WORD_S = 120.0
 """A run that is over waits so long for a server that is down."""
 
 
-class Mailbox(Protocol):
+class ControlChannel(Protocol):
     """One driver's place for messages."""
 
-    def say(self, name: str, content: dict[str, Any]) -> None:
+    def publish(self, name: str, content: dict[str, Any]) -> None:
         """Leave the newest of a kind of message, if it is another one than before."""
 
     def request(self) -> str:
         """Tell what somebody asks for, in the words of the contract; empty for nothing."""
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Hear that the run is over for good."""
 
 
 @contextmanager
-def followed(mailbox: Mailbox, folder: RunFolder, progress_every: int) -> Iterator[None]:
+def serve(channel: ControlChannel, folder: RunFolder, progress_every: int) -> Iterator[None]:
     """For the length of a block, hand requests to the driver as files of the run's folder, and say what has changed.
 
     Args:
-        mailbox: of the driver.
+        channel: of the driver.
         folder: of the run.
         progress_every: of so many looks one also tells how far training is.
 
     """
     over = threading.Event()
-    thread = threading.Thread(target=_follow, args=(mailbox, folder, progress_every, over), name="mailbox", daemon=True)
+    thread = threading.Thread(target=_follow, args=(channel, folder, progress_every, over), name="channel", daemon=True)
     thread.start()
     try:
         yield
@@ -49,16 +49,16 @@ def followed(mailbox: Mailbox, folder: RunFolder, progress_every: int) -> Iterat
         thread.join()
 
 
-def _follow(mailbox: Mailbox, folder: RunFolder, progress_every: int, over: threading.Event) -> None:
+def _follow(channel: ControlChannel, folder: RunFolder, progress_every: int, over: threading.Event) -> None:
     looks, silent, deadline = 0, False, math.inf
     while True:
         ended = over.wait(LOOK_EVERY_S)
         looks += 1
         try:
-            mailbox.say(STATUS, asdict(folder.status()))
+            channel.publish(STATUS, asdict(folder.status()))
             if ended or looks % progress_every == 0:
-                mailbox.say(PROGRESS, asdict(folder.progress()))
-            _hand_on(mailbox.request(), folder)
+                channel.publish(PROGRESS, asdict(folder.progress()))
+            _forward_request(channel.request(), folder)
             silent = False
         except Exception as error:  # a server that is down harms no run: it is asked again
             if not silent:
@@ -70,12 +70,12 @@ def _follow(mailbox: Mailbox, folder: RunFolder, progress_every: int, over: thre
                 continue
         if ended:
             if folder.status().state.final:
-                mailbox.end()
+                channel.close()
             return
         deadline = time.monotonic() + LAST_WORD_S
 
 
-def _hand_on(request: str, folder: RunFolder) -> None:
+def _forward_request(request: str, folder: RunFolder) -> None:
     """Leave a request in the run's folder: `pause`, `cancel`, or `cancel 3 5` for those trials of a sweep."""
     match request.split():
         case ["cancel"]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stoker.errors import JobError, StokerError
-from stoker.execution.ray_session import embedded_ray, sweep_session
+from stoker.execution.ray_session import embedded_ray, remove_stale_session
 from stoker.tracking.run import State
 from stoker.tracking.run_folder import RunFolder
 
@@ -40,13 +40,13 @@ def main() -> int:
     terminated = threading.Event()
     _on_terminate(terminated)
     if arguments.standby is not None:
-        size = Size(arguments.workers, arguments.gpus, arguments.trials)
+        size = RunSize(arguments.workers, arguments.gpus, arguments.trials)
         return _drive(size, socket.socket(fileno=arguments.standby), terminated)
     if arguments.inputs is not None:
-        from stoker.execution.cluster_driver import drive_attached
+        from stoker.execution.cluster_driver import run_on_cluster
 
         try:
-            return drive_attached(arguments.inputs, terminated)
+            return run_on_cluster(arguments.inputs, terminated)
         except StokerError as error:
             print(error, file=sys.stderr)  # noqa: T201 - the log of whoever has started this
             return error.exit_code
@@ -69,11 +69,11 @@ def main() -> int:
 
         return Driver(folder, terminated).stop(str(error))
     trials = trials_at_once(job, machine_cpus(), gpus=None) if job.sweep else 0
-    return _drive(Size(job.resources.workers, job.resources.gpus, trials), folder, terminated)
+    return _drive(RunSize(job.resources.workers, job.resources.gpus, trials), folder, terminated)
 
 
 @dataclass(frozen=True)
-class Size:
+class RunSize:
     """What a run needs of Ray."""
 
     workers: int
@@ -83,13 +83,13 @@ class Size:
     """How many trials of a sweep train at once at most; 0 for a run of its own."""
 
 
-def _drive(size: Size, origin: RunFolder | socket.socket, terminated: threading.Event) -> int:
+def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threading.Event) -> int:
     """Start Ray and the workers, learn the run, and take it to its end."""
     from stoker.execution.driver import Driver
 
     driver = None
     if isinstance(origin, RunFolder):
-        sweep_session(origin.path / "ray_session")  # the workers of a killed driver must not train beside ours
+        remove_stale_session(origin.path / "ray_session")  # the workers of a killed driver must not train beside ours
         driver = Driver(origin, terminated)
     try:
         with embedded_ray(cpus=size.workers * max(size.trials, 1), shares_data=size.trials > 0) as session:
@@ -113,7 +113,7 @@ def _drive(size: Size, origin: RunFolder | socket.socket, terminated: threading.
 
 
 @contextmanager
-def _workers(size: Size) -> "Iterator[WorkerGroup]":
+def _workers(size: RunSize) -> "Iterator[WorkerGroup]":
     from stoker.execution.worker_group import WorkerGroup
 
     group = WorkerGroup(size.workers, size.gpus, spare=True)
@@ -124,9 +124,9 @@ def _workers(size: Size) -> "Iterator[WorkerGroup]":
 
 
 def _sweep(driver: "Driver", trials: int, session: Path) -> int:
-    from stoker.execution.sweeps.driver import Room, SweepDriver
+    from stoker.execution.sweeps.driver import SweepDriver, SweepPlacement
 
-    sweep = SweepDriver(driver, Room(trials, one_disk=True, session=session))
+    sweep = SweepDriver(driver, SweepPlacement(trials, shared_disk=True, session=session))
     return driver.run(sweep.run, session)
 
 

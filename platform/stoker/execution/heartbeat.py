@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stoker.execution.mirror import News
 
-NOT_BEGUN = -1
+NOT_STARTED = -1
 STEP_FILE = ".step"
 """Of the run's folder: where its first worker was when it died."""
 
@@ -31,7 +31,7 @@ class Beat:
     """A worker's sign of life."""
 
     stage: Stage
-    signs: int
+    ticks: int
     """Counts steps, epochs and phases: where it stands still, nothing goes on."""
     busy_s: float
     """CPU time of the process: a long evaluation is no hang."""
@@ -44,7 +44,7 @@ class Beat:
     """What has changed in the worker's folder since; None where the driver has the same one."""
 
 
-class Pulse:
+class Heartbeat:
     """What a worker is doing in an attempt.
 
     Args:
@@ -58,33 +58,33 @@ class Pulse:
         self.epoch = self.step = 0
         self.checkpoint = (0, 0)
         self._stage = Stage.LOADING
-        self._signs = 0
+        self._ticks = 0
         self._file = None if steps is None else os.open(steps, os.O_RDWR | os.O_CREAT, 0o644)
-        self._write(NOT_BEGUN)
+        self._write(NOT_STARTED)
 
     def enter(self, stage: Stage) -> None:
         """Say how far the attempt is."""
         self._stage = stage
-        self._signs += 1
+        self._ticks += 1
 
     @property
     def began(self) -> bool:
         """Whether the attempt came to train."""
         return self._stage is not Stage.LOADING
 
-    def at(self, epoch: int, step: int) -> None:
+    def advance(self, epoch: int, step: int) -> None:
         """Say what is done."""
         self.epoch, self.step = epoch, step
-        self._signs += 1
+        self._ticks += 1
         if self._stage is Stage.SAVING:
             self._stage = Stage.TRAINING
         self._write(step)
 
     def beat(self) -> Beat:
         """Take all of it at one moment."""
-        return Beat(self._stage, self._signs, time.process_time(), self.epoch, self.step, self.checkpoint)
+        return Beat(self._stage, self._ticks, time.process_time(), self.epoch, self.step, self.checkpoint)
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             os.close(self._file)
@@ -95,10 +95,10 @@ class Pulse:
             os.pwrite(self._file, struct.pack("<q", step), 0)
 
 
-def last_step(steps: Path) -> int:
-    """Read where a dead worker was; NOT_BEGUN also where it left no word."""
+def read_last_step(steps: Path) -> int:
+    """Read where a dead worker was; NOT_STARTED also where it left no word."""
     try:
         content = steps.read_bytes()
     except OSError:
-        return NOT_BEGUN
-    return int(struct.unpack("<q", content)[0]) if len(content) == struct.calcsize("<q") else NOT_BEGUN
+        return NOT_STARTED
+    return int(struct.unpack("<q", content)[0]) if len(content) == struct.calcsize("<q") else NOT_STARTED

@@ -14,17 +14,17 @@ def cause_of_death(error: Exception, kills_before: int) -> Cause:
 
     Args:
         error: what Ray says.
-        kills_before: `memory_kills` when the attempt began.
+        kills_before: `oom_kill_count` when the attempt began.
 
     """
-    if type(error).__name__ == "OutOfMemoryError" or memory_kills() > kills_before:
+    if type(error).__name__ == "OutOfMemoryError" or oom_kill_count() > kills_before:
         return Cause.OOM_HOST
     return Cause.INFRASTRUCTURE
 
 
-def memory_kills() -> int:
+def oom_kill_count() -> int:
     """Count the processes that the kernel has killed for want of memory: in our cgroup, else on the machine."""
-    for file in (*_files_of_cgroup(), MACHINE):
+    for file in (*_cgroup_files(), MACHINE):
         try:
             lines = file.read_text(encoding="ascii").splitlines()
         except OSError:
@@ -36,7 +36,7 @@ def memory_kills() -> int:
     return 0
 
 
-def _files_of_cgroup() -> list[Path]:
+def _cgroup_files() -> list[Path]:
     """Name the files that may count, for both versions of cgroups.
 
     A container sees its own cgroup at the root, whatever it is called outside.

@@ -26,7 +26,7 @@ def embedded_ray(cpus: int, shares_data: bool = False) -> Iterator[Path]:
         shares_data: whether processes share a dataset; its store then is as large as Ray's own default.
 
     Yields:
-        The session's folder. Who writes its name down can remove what a killed driver leaves (`sweep_session`).
+        The session's folder. Who writes its name down can remove what a killed driver leaves (`remove_stale_session`).
 
     """
     folder = Path(tempfile.mkdtemp(prefix="stoker-"))  # short: socket paths below it have 107 bytes
@@ -61,7 +61,7 @@ def embedded_ray(cpus: int, shares_data: bool = False) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep_session(note: Path) -> None:
+def remove_stale_session(note: Path) -> None:
     """Remove what a killed driver left: its session's folder, and those of its Ray's processes that outlived it."""
     if not note.is_file():
         return

@@ -9,7 +9,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from stoker.execution.contract import NAMESPACE, RAYJOB, REQUEST
-from stoker.execution.control_channel import followed
+from stoker.execution.control_channel import serve
 from stoker.tracking.run_folder import RunFolder
 
 TIMEOUT_S = 10
@@ -17,13 +17,13 @@ PROGRESS_EVERY = 3
 """Of so many messages about the state one brings the progress, too: an API server serves many."""
 
 
-def own_rayjob(folder: RunFolder) -> AbstractContextManager[None] | None:
+def serve_rayjob(folder: RunFolder) -> AbstractContextManager[None] | None:
     """Follow the RayJob of this driver for the length of a block; None where there is none."""
     name, namespace = os.environ.get(RAYJOB), os.environ.get(NAMESPACE)
-    return followed(_RayJob(name, namespace), folder, PROGRESS_EVERY) if name and namespace else None
+    return serve(_RayJobChannel(name, namespace), folder, PROGRESS_EVERY) if name and namespace else None
 
 
-class _RayJob:
+class _RayJobChannel:
     """One RayJob on the API server."""
 
     def __init__(self, name: str, namespace: str) -> None:
@@ -32,23 +32,23 @@ class _RayJob:
         config.load_incluster_config()  # type: ignore[no-untyped-call] # the library has types for its API alone
         self._api = client.CustomObjectsApi()
         self._place = ("ray.io", "v1", namespace, "rayjobs", name)
-        self._said: dict[str, str] = {}
+        self._published: dict[str, str] = {}
 
     def request(self) -> str:
         """Tell what somebody asks for; empty for nothing."""
         found: Any = self._api.get_namespaced_custom_object(*self._place, _request_timeout=TIMEOUT_S)
         return str(found["metadata"].get("annotations", {}).get(REQUEST, ""))
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Let the run be over: a driver that fails for good is not to be started on a new Ray, only to say so again."""
         with suppress(ApiException, HTTPError):
             body = {"spec": {"backoffLimit": 0}}
             self._api.patch_namespaced_custom_object(*self._place, body, _request_timeout=TIMEOUT_S)
 
-    def say(self, name: str, content: dict[str, Any]) -> None:
+    def publish(self, name: str, content: dict[str, Any]) -> None:
         """Write an annotation, if it is another one than before."""
         text = json.dumps(content)
-        if self._said.get(name) != text:
+        if self._published.get(name) != text:
             body = {"metadata": {"annotations": {name: text}}}
             self._api.patch_namespaced_custom_object(*self._place, body, _request_timeout=TIMEOUT_S)
-            self._said[name] = text
+            self._published[name] = text

@@ -30,7 +30,7 @@ from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, RESULT_TAG
 
 if TYPE_CHECKING:
-    from stoker.tracking.mlflow_run import TrackedRun
+    from stoker.tracking.mlflow_run import MlflowRun
 
 PATIENCE_S = 180.0
 """A run that is over waits so long for a tracking server that is down."""
@@ -39,7 +39,7 @@ SHORT_PATIENCE_S = 10.0
 RETRY_S = 2.0
 LOOK_EVERY_S = 15.0
 RESOLVED_EVERY_S = 0.5
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 LIBRARIES = ("torch", "torchmetrics", "ray", "mlflow", "numpy", "pandas")
 
 
@@ -51,7 +51,7 @@ class Recording:
         self._header = folder.header()
         self._settings = settings
         self._announce = announce
-        self._tracked: TrackedRun | None = None
+        self._tracked: MlflowRun | None = None
         self._shipper: Shipper | None = None
         self._reason = ""
         """Why the page is not open yet."""
@@ -61,7 +61,7 @@ class Recording:
         self._thread = threading.Thread(target=self._open, name="recording", daemon=True)
 
     @property
-    def page(self) -> "TrackedRun | None":
+    def page(self) -> "MlflowRun | None":
         """The run's page; None while there is none."""
         return self._tracked
 
@@ -80,39 +80,39 @@ class Recording:
 
         """
         patience = PATIENCE_S if state is not State.CANCELLED else SHORT_PATIENCE_S
-        tracked, trouble = self._shipped(patience)
+        tracked, trouble = self._ship_rest(patience)
         if tracked is None:
             return "", trouble
         troubles, model_uri = [trouble], ""
         if state is State.SUCCEEDED:
-            logged, trouble = self._until(lambda: self._log_result(tracked, result))
+            logged, trouble = self._retry(lambda: self._log_result(tracked, result))
             model_uri = logged or ""
             troubles.append(trouble)
         note = (
             f"{result.cause}: {result.message}"
             if result.cause
-            else result.note or result_note(self._header.id, result.metrics)
+            else result.note or results_description(self._header.id, result.metrics)
         )
         if self._folder.log.exists():
-            _, trouble = self._until(lambda: tracked.log_file(self._folder.log))
+            _, trouble = self._retry(lambda: tracked.log_file(self._folder.log))
             troubles.append(trouble)
         tags = {f"stoker.{name}": text for name, text in result.facts.items()} | {ATTEMPTS_TAG: str(attempts)}
         if result.cause or attempts > 1:  # an earlier attempt's cause must not stay
             tags[CAUSE_TAG] = result.cause
         if result.metrics:
             tags[RESULT_TAG] = json.dumps(result.metrics)
-        _, trouble = self._until(lambda: tracked.end(state, note, tags))
+        _, trouble = self._retry(lambda: tracked.end(state, note, tags))
         return model_uri, "; ".join(filter(None, [*troubles, trouble]))
 
-    def rest(self, state: State, attempts: int) -> str:
+    def suspend(self, state: State, attempts: int) -> str:
         """Record that the run stands still until somebody resumes it; return what did not get through."""
-        tracked, trouble = self._shipped(SHORT_PATIENCE_S)
+        tracked, trouble = self._ship_rest(SHORT_PATIENCE_S)
         if tracked is None:
             return trouble
-        _, more = self._until(lambda: tracked.rest(state, {ATTEMPTS_TAG: str(attempts)}))
+        _, more = self._retry(lambda: tracked.suspend(state, {ATTEMPTS_TAG: str(attempts)}))
         return "; ".join(filter(None, [trouble, more]))
 
-    def _shipped(self, patience_s: float) -> tuple["TrackedRun | None", str]:
+    def _ship_rest(self, patience_s: float) -> tuple["MlflowRun | None", str]:
         """Wait for the page and ship the rest of the journal; return the page, and what did not get through."""
         if self._thread.ident is None:
             return None, ""
@@ -125,10 +125,10 @@ class Recording:
         try:
             lost = self._shipper.close(max(0.0, self._deadline - time.monotonic()))
         except Exception as error:  # refused for good, such as a run that somebody has deleted
-            return self._tracked, f"MLflow did not take all metrics ({type(error).__name__}: {self._plain(error)})"
+            return self._tracked, f"MLflow did not take all metrics ({type(error).__name__}: {self._redacted(error)})"
         return self._tracked, f"{lost} values of metrics did not reach MLflow" if lost else ""
 
-    def _until(self, step: Callable[[], Answer]) -> tuple[Answer | None, str]:
+    def _retry(self, step: Callable[[], Result]) -> tuple[Result | None, str]:
         """Try a step until MLflow takes it or patience ends; what it refuses for good is not tried again."""
         while True:
             try:
@@ -138,28 +138,28 @@ class Recording:
                 from stoker.tracking.mlflow_run import is_outage
 
                 if not is_outage(error) or time.monotonic() > self._deadline:
-                    message = f"MLflow did not take everything ({type(error).__name__}: {self._plain(error)})"
+                    message = f"MLflow did not take everything ({type(error).__name__}: {self._redacted(error)})"
                     return None, f"{message}; it is in {self._folder.path}"
             time.sleep(RETRY_S)
 
-    def _plain(self, error: Exception) -> str:
+    def _redacted(self, error: Exception) -> str:
         """Take the server's password out of a message."""
         uri = self._settings.tracking_uri
         return str(error).replace(uri, without_password(uri))
 
     def _open(self) -> None:
         """Find or make the page, as soon as MLflow lets us, and log the job once it is resolved."""
-        from stoker.tracking.mlflow_run import TrackedRun
+        from stoker.tracking.mlflow_run import MlflowRun
 
         settings = self._settings
         artifacts = settings.artifacts if settings.embedded else None
-        tags = describe_run(self._header)
+        tags = run_tags(self._header)
         while self._tracked is None:
             try:
-                with one_at_a_time(settings.home / "mlflow.lock") if settings.embedded else nullcontext():
-                    self._tracked = TrackedRun.open(self._header, settings.tracking_uri, artifacts, tags)
+                with exclusive_lock(settings.home / "mlflow.lock") if settings.embedded else nullcontext():
+                    self._tracked = MlflowRun.open(self._header, settings.tracking_uri, artifacts, tags)
             except Exception as error:
-                self._reason = f"{type(error).__name__}: {self._plain(error)}"
+                self._reason = f"{type(error).__name__}: {self._redacted(error)}"
                 print(self._reason, file=sys.stderr)  # noqa: T201 - the driver's log
                 if time.monotonic() > self._deadline:
                     return
@@ -177,19 +177,19 @@ class Recording:
         while not self._over.wait(LOOK_EVERY_S):
             self._tracked.watch_system()
 
-    def _log_job(self, tracked: "TrackedRun") -> Job:
+    def _log_job(self, tracked: "MlflowRun") -> Job:
         job = load_job(self._folder.resolved).job
         tracked.log_job(job.model_dump(mode="json", by_alias=True, exclude_none=True), self._folder.resolved)
         return job
 
-    def _log_result(self, tracked: "TrackedRun", result: WorkerResult) -> str:
+    def _log_result(self, tracked: "MlflowRun", result: WorkerResult) -> str:
         """Store job, data, figures and model."""
         from stoker.execution.packaging import packaged
 
         job = self._log_job(tracked)
         tracked.log_dataset(self._header.dataset, job.dataset.source, result.facts["data"], "training")
         environment = self._folder.path / "environment.json"
-        environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
+        environment.write_text(json.dumps(environment_versions(), indent=1), encoding="utf-8")
         tracked.log_file(environment)
         tracked.log_files(self._folder.artifacts)
         if not self._folder.model.exists():
@@ -199,7 +199,7 @@ class Recording:
             return tracked.log_model(model, register, result.best_step)
 
 
-def result_note(run: str, metrics: Mapping[str, float]) -> str:
+def results_description(run: str, metrics: Mapping[str, float]) -> str:
     """Write the results of the best weights as the page's description, in Markdown; empty without results."""
     if not metrics:
         return ""
@@ -213,7 +213,7 @@ def result_note(run: str, metrics: Mapping[str, float]) -> str:
     return "\n".join([*lines, "", f"`stoker predict {run} --input DATA`"])
 
 
-def describe_run(header: RunHeader) -> dict[str, str]:
+def run_tags(header: RunHeader) -> dict[str, str]:
     """Say as tags what is known of a run at its start."""
     return {
         "mlflow.user": user_name(),
@@ -224,7 +224,7 @@ def describe_run(header: RunHeader) -> dict[str, str]:
     }
 
 
-def describe_environment() -> dict[str, str]:
+def environment_versions() -> dict[str, str]:
     """Say what the run stands on."""
     libraries = {name: version(name) for name in LIBRARIES}
     return {
@@ -246,7 +246,7 @@ def code_hash() -> str:
 
 
 @contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
     """Let one process at a time make the embedded store: MLflow's own set-up races."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -29,11 +29,11 @@ class Reporter:
         self._first = 0
         """The step with which this attempt began."""
 
-    def say(self, phase: str) -> None:
+    def set_phase(self, phase: str) -> None:
         """Tell what the worker is busy with."""
         self._write(replace(self._progress, phase=phase, seconds_left=0.0))
 
-    def begin(self, prepared: Prepared, step: int = 0) -> None:
+    def start(self, prepared: Prepared, step: int = 0) -> None:
         """Tell how long training will be.
 
         Args:

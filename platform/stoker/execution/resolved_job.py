@@ -14,7 +14,7 @@ def write_resolved(path: Path, job: Job, fingerprint: str) -> None:
     _write(path, f"# data: sha256 {fingerprint}\n", job)
 
 
-def shrink_resolved(path: Path) -> int | None:
+def halve_micro_batch(path: Path) -> int | None:
     """Halve the micro-batch of a run, for the attempts that follow; return it, or None where it is 1 already."""
     note = path.read_text(encoding="utf-8").splitlines(keepends=True)[0]
     job = smaller_micro_batch(load_job(path).job)
@@ -24,7 +24,7 @@ def shrink_resolved(path: Path) -> int | None:
     return job.training.micro_batch
 
 
-def change_resolved(path: Path, values: Mapping[str, Any]) -> None:
+def apply_values(path: Path, values: Mapping[str, Any]) -> None:
     """Give a run other values, by path of the job, for the attempts that follow."""
     note = path.read_text(encoding="utf-8").splitlines(keepends=True)[0]
     _write(path, note, point_job(load_job(path).job, values))

@@ -14,26 +14,26 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from stoker.execution.contract import SUBMISSION, request_package
-from stoker.execution.control_channel import followed
+from stoker.execution.control_channel import serve
 from stoker.tracking.run_folder import RunFolder
 
 
-def own_submission(folder: RunFolder) -> AbstractContextManager[None] | None:
+def serve_submission(folder: RunFolder) -> AbstractContextManager[None] | None:
     """Follow the job of this driver for the length of a block; None where there is none."""
     submission = os.environ.get(SUBMISSION)
-    return _followed(_Submission(submission, os.environ["RAY_ADDRESS"]), folder) if submission else None
+    return _serve(_SubmissionChannel(submission, os.environ["RAY_ADDRESS"]), folder) if submission else None
 
 
 @contextmanager
-def _followed(submission: "_Submission", folder: RunFolder) -> Iterator[None]:
-    with followed(submission, folder, progress_every=1):
+def _serve(submission: "_SubmissionChannel", folder: RunFolder) -> Iterator[None]:
+    with serve(submission, folder, progress_every=1):
         yield
-    submission.forget_request()
+    submission.delete_request()
     if folder.status().state.ended:  # the storage and MLflow have it; the head's disk is not to fill with runs
         shutil.rmtree(folder.path, ignore_errors=True)
 
 
-class _Submission:
+class _SubmissionChannel:
     """One job in Ray's own store, over a connection that does not depend on the driver's."""
 
     def __init__(self, submission: str, address: str) -> None:
@@ -44,23 +44,23 @@ class _Submission:
         self._store = GcsClient(address=address)
         self._jobs = JobInfoStorageClient(self._store)
         self._request = f"gcs://{request_package(submission)}".encode()
-        self._said: dict[str, str] = {}
+        self._published: dict[str, str] = {}
 
     def request(self) -> str:
         """Tell what somebody asks for; empty for nothing."""
         return str((self._store.internal_kv_get(self._request, None) or b"").decode())
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Do nothing: Ray does not start a job a second time."""
 
-    def say(self, name: str, content: dict[str, Any]) -> None:
+    def publish(self, name: str, content: dict[str, Any]) -> None:
         """Write a line of the job's metadata, if it is another one than before."""
         text = json.dumps(content)
-        if self._said.get(name) != text:
+        if self._published.get(name) != text:
             asyncio.run(self._write(name, text))
-            self._said[name] = text
+            self._published[name] = text
 
-    def forget_request(self) -> None:
+    def delete_request(self) -> None:
         """Remove what was asked, which nobody else reads."""
         with suppress(Exception):  # a head that goes takes it along
             self._store.internal_kv_del(self._request, False, None)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from stoker.errors import Cause
 from stoker.execution.heartbeat import Beat, Stage
-from stoker.execution.stop_requests import Stop
+from stoker.execution.stop_requests import StopReason
 from stoker.execution.worker_result import WorkerResult
 
 BUSY = 0.1
@@ -17,34 +17,34 @@ BUSY = 0.1
 
 
 @dataclass(frozen=True)
-class Limits:
+class Timeouts:
     """How long to wait for what, in seconds."""
 
     poll_s: float = 0.1
-    beat_s: float = 1.0
+    heartbeat_s: float = 1.0
     """Between two signs of life."""
-    patience_s: float = 30.0
+    stop_grace_s: float = 30.0
     """Workers that were asked to stop hear it between two steps, so they have this long to begin their checkpoint; who
     has not begun to train has none to write, and a beat's time to say otherwise."""
-    rest_s: float = 300.0
+    pause_grace_s: float = 300.0
     """The same where nobody waits for them to be gone: a pause, or the end of the run's time. An evaluation may go on
     for long."""
-    saving_s: float = 600.0
+    checkpoint_s: float = 600.0
     """The checkpoint itself may take this long."""
-    survivors_s: float = 10.0
+    peer_failure_s: float = 10.0
     """Where one worker has failed, the others notice by then, or never."""
     spare_after_s: float = 10.0
     """Training goes on for so long before a spare worker loads its libraries: MLflow's load beside it until then."""
-    silent_s: float = 60.0
+    unresponsive_s: float = 60.0
     """A worker that trains answers by then, or hangs."""
-    hang_s: float = 300.0
+    stall_s: float = 300.0
     """Workers that train hang where they neither finish a step nor compute for so long; and one that does not answer
     while it loads."""
-    endless_s: float = 3600.0
+    busy_stall_s: float = 3600.0
     """Also what computes or loads for so long hangs."""
 
 
-class Group(Protocol):
+class SupervisedWorkers(Protocol):
     """Workers that are at work."""
 
     count: int
@@ -55,108 +55,108 @@ class Group(Protocol):
     def beats(self) -> dict[int, Beat]:
         """Return the signs of life that have come in, by rank."""
 
-    def ask(self, request: str) -> None:
+    def request(self, request: str) -> None:
         """Ask all that are at work for something."""
 
-    def stacks(self) -> str:
+    def stack_traces(self) -> str:
         """Tell where all that are at work stand."""
 
     def kill(self, ranks: Iterable[int]) -> None:
         """End workers at once."""
 
-    def keep_spare(self) -> None:
+    def start_spare(self) -> None:
         """Have a worker in reserve from now on."""
 
 
-class Watch:
+class Supervisor:
     """Follows one attempt.
 
     Args:
         group: the workers, at work.
         stop: tells what somebody asks for.
-        told: gets the first worker's signs of life.
-        limits: how long to wait for what.
+        on_beat: gets the first worker's signs of life.
+        timeouts: how long to wait for what.
 
     """
 
     def __init__(
         self,
-        group: Group,
-        stop: Callable[[], Stop | None],
-        told: Callable[[Beat], None],
-        limits: Limits,
+        group: SupervisedWorkers,
+        stop: Callable[[], StopReason | None],
+        on_beat: Callable[[Beat], None],
+        timeouts: Timeouts,
     ) -> None:
         self._group = group
         self._stop = stop
-        self._told = told
+        self._on_beat = on_beat
         self._results: dict[int, WorkerResult] = {}
-        self._limits = limits
-        self._paces = [Pace(limits) for _ in range(group.count)]
+        self._timeouts = timeouts
+        self._health = [WorkerHealth(timeouts) for _ in range(group.count)]
         self._asked = self._survivors_end = self._training_since = math.inf
 
-    def follow(self) -> WorkerResult:
+    def run(self) -> WorkerResult:
         """Return how the attempt ended, all its workers considered."""
         before = heard = time.monotonic()
         while running := self._running():
-            self._results |= self._group.poll(self._limits.poll_s)
+            self._results |= self._group.poll(self._timeouts.poll_s)
             now = time.monotonic()
             for rank in running:  # a machine that slept for an hour has not waited for an hour
-                self._paces[rank].wait(min(now - before, self._limits.beat_s))
+                self._health[rank].wait(min(now - before, self._timeouts.heartbeat_s))
             before = now
-            self._let_go(now)
-            asked = self._obey(now)
+            self._end_survivors(now)
+            asked = self._forward_stop(now)
             if asked:
-                self._group.ask("stop")
-            if asked or not self._paces[0].began or now - heard >= self._limits.beat_s:
+                self._group.request("stop")
+            if asked or not self._health[0].began or now - heard >= self._timeouts.heartbeat_s:
                 heard = now
-                self._listen(now)
-        return verdict(self._results)
+                self._check_health(now)
+        return attempt_result(self._results)
 
     def _running(self) -> list[int]:
         return [rank for rank in range(self._group.count) if rank not in self._results]
 
-    def _let_go(self, now: float) -> None:
+    def _end_survivors(self, now: float) -> None:
         """Where a worker has failed, wait a moment for the others to notice."""
         if any(result.outcome == "failed" for result in self._results.values()):
-            self._survivors_end = min(self._survivors_end, now + self._limits.survivors_s)
+            self._survivors_end = min(self._survivors_end, now + self._timeouts.peer_failure_s)
         if now >= self._survivors_end:
             lost = WorkerResult("failed", Cause.INFRASTRUCTURE, "it did not notice that it lost its peers")
             self._kill(replace(lost, lost_peers=True))
 
-    def _obey(self, now: float) -> bool:
+    def _forward_stop(self, now: float) -> bool:
         """Hand a request on, and insist on it; return whether there is one."""
         stop = self._stop()
         if stop is None:
             return False
         self._asked = min(self._asked, now)
-        if now >= self._asked + self._patience_s(stop):
+        if now >= self._asked + self._grace_s(stop):
             self._kill(WorkerResult("stopped"))
         return True
 
-    def _patience_s(self, stop: Stop) -> float:
+    def _grace_s(self, stop: StopReason) -> float:
         """Tell how long after it was asked an attempt may go on."""
-        limits, first = self._limits, self._paces[0]
+        timeouts, first = self._timeouts, self._health[0]
         if not first.began:
-            return limits.beat_s
+            return timeouts.heartbeat_s
         if first.saves:
-            return limits.saving_s
-        return limits.rest_s if stop in (Stop.PAUSE, Stop.TIMEOUT) else limits.patience_s
+            return timeouts.checkpoint_s
+        return timeouts.pause_grace_s if stop in (StopReason.PAUSE, StopReason.TIMEOUT) else timeouts.stop_grace_s
 
-    def _listen(self, now: float) -> None:
+    def _check_health(self, now: float) -> None:
         """Take in signs of life, and the absence of them."""
         beats = self._group.beats()
         for rank, beat in beats.items():
-            self._paces[rank].take(beat)
+            self._health[rank].take(beat)
         if (first := beats.get(0)) is not None:
-            self._told(first)
+            self._on_beat(first)
             if first.stage is Stage.TRAINING:
                 self._training_since = min(self._training_since, now)
-        if now >= self._training_since + self._limits.spare_after_s:
-            self._group.keep_spare()
+        if now >= self._training_since + self._timeouts.spare_after_s:
+            self._group.start_spare()
         running = self._running()
-        silent = [rank for rank in running if self._paces[rank].silent]
-        if silent or (running and all(self._paces[rank].hangs for rank in running)):
-            print(f"the workers hang\n{self._group.stacks()}", file=sys.stderr)  # noqa: T201 - the run's log
+        silent = [rank for rank in running if self._health[rank].silent]
+        if silent or (running and all(self._health[rank].hangs for rank in running)):
+            print(f"the workers hang\n{self._group.stack_traces()}", file=sys.stderr)  # noqa: T201 - the run's log
             who = f"worker {silent[0]} does not answer" if silent else "no worker gets any further"
             self._kill(WorkerResult("failed", Cause.HANG, f"{who}; the log has the stacks of all"))
 
@@ -165,18 +165,18 @@ class Watch:
         running = self._running()
         self._group.kill(running)
         for rank in running:
-            pace = self._paces[rank]
-            self._results[rank] = replace(result, step=pace.step, began=pace.began, checkpoint=pace.checkpoint)
+            health = self._health[rank]
+            self._results[rank] = replace(result, step=health.step, began=health.began, checkpoint=health.checkpoint)
 
 
 @dataclass
-class Pace:
+class WorkerHealth:
     """How long a worker has not answered, and how long it has got no further."""
 
-    limits: Limits
+    timeouts: Timeouts
     beat: Beat | None = None
     """Its last sign of life."""
-    silent_s: float = 0.0
+    unresponsive_s: float = 0.0
     still_s: float = 0.0
     busy_s: float = 0.0
     """Its CPU time when it last got further."""
@@ -189,7 +189,7 @@ class Pace:
     def take(self, beat: Beat) -> None:
         """Take in a sign of life."""
         self.silent_s = 0.0
-        if self.beat is None or beat.signs != self.beat.signs:
+        if self.beat is None or beat.ticks != self.beat.ticks:
             self.still_s, self.busy_s = 0.0, beat.busy_s
         self.beat = beat
 
@@ -206,16 +206,16 @@ class Pace:
     @property
     def silent(self) -> bool:
         """Whether it has not answered for too long."""
-        return self.silent_s >= (self.limits.silent_s if self.began else self.limits.hang_s)
+        return self.silent_s >= (self.timeouts.unresponsive_s if self.began else self.timeouts.stall_s)
 
     @property
     def hangs(self) -> bool:
         """Whether it has got no further for too long."""
         if self.saves:
-            return self.still_s >= self.limits.saving_s
+            return self.still_s >= self.timeouts.checkpoint_s
         if self.beat is None or not self.began or self.beat.busy_s - self.busy_s >= BUSY * self.still_s:
-            return self.still_s >= self.limits.endless_s
-        return self.still_s >= self.limits.hang_s
+            return self.still_s >= self.timeouts.busy_stall_s
+        return self.still_s >= self.timeouts.stall_s
 
     @property
     def step(self) -> int:
@@ -224,11 +224,11 @@ class Pace:
 
     @property
     def checkpoint(self) -> tuple[int, int]:
-        """Epoch and step of the newest checkpoint that it told of."""
+        """Epoch and step of the newest checkpoint that it on_beat of."""
         return self.beat.checkpoint if self.beat else (0, 0)
 
 
-def verdict(results: Mapping[int, WorkerResult]) -> WorkerResult:
+def attempt_result(results: Mapping[int, WorkerResult]) -> WorkerResult:
     """Tell how an attempt ended.
 
     The first worker ends last and has everything, so its success is all workers'. A failure's cause is that of the

@@ -18,14 +18,14 @@ import ray
 from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
 
 from stoker.execution.contract import worker_name
-from stoker.execution.heartbeat import STEP_FILE, Beat, Pulse
+from stoker.execution.heartbeat import STEP_FILE, Beat, Heartbeat
 from stoker.execution.mirror import News, news_of, piece_of, results_of, unpack
 from stoker.execution.worker_result import WorkerResult
 from stoker.secret_files import load_secret_files
 from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.execution.data_cache import KeptData
+    from stoker.execution.data_cache import DataCache
 
 PRELOADED = ("stoker.execution.engines.torch_engine", "torch._dynamo")
 """What the first step would otherwise wait for; every torch optimizer wants torch's compiler."""
@@ -34,13 +34,13 @@ PRELOADED = ("stoker.execution.engines.torch_engine", "torch._dynamo")
 class Worker:
     """A process that trains. It loads its libraries before it knows its run, and serves one attempt after the other.
 
-    `take_over`, `address`, `ask`, `beat` and `stacks` are called while the others work, in threads of their own. Who
+    `stop_waiting`, `address`, `ask`, `beat` and `stacks` are called while the others work, in threads of their own. Who
     shares no disk with the driver has a folder of its own for the run; `news`, `results` and `piece` tell of it.
     """
 
     def __init__(self) -> None:
-        self._pulse = Pulse()
-        self._kept: KeptData | None = None
+        self._heartbeat = Heartbeat()
+        self._cache: DataCache | None = None
         self._needed = threading.Event()
         self._own: RunFolder | None = None
         """Its own folder for the run, where it shares no disk with the driver."""
@@ -55,7 +55,7 @@ class Worker:
         self.warm_up()
         self._needed.wait()
 
-    def take_over(self) -> None:
+    def stop_waiting(self) -> None:
         """End the wait."""
         self._needed.set()
 
@@ -73,21 +73,21 @@ class Worker:
             files: what is in the folder, where worker and driver share no disk.
 
         """
-        from stoker.execution.data_cache import KeptData
-        from stoker.execution.engines.torch_engine import Part
+        from stoker.execution.data_cache import DataCache
+        from stoker.execution.engines.torch_engine import TorchEngine
 
-        self._kept = self._kept or KeptData()
+        self._cache = self._cache or DataCache()
         for stream in (sys.stdout, sys.stderr):
             print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank)}", file=stream, flush=True)
         folder = RunFolder(Path(path))
         if files is not None:
             load_secret_files()
             folder = self._own = unpack(files, folder.path.name, str(rank))
-        self._pulse = Pulse(folder.path / STEP_FILE if rank == 0 else None)
+        self._heartbeat = Heartbeat(folder.path / STEP_FILE if rank == 0 else None)
         try:
-            return Part(folder, rank, count, attempt, self._pulse, self._kept).run(address)
+            return TorchEngine(folder, rank, count, attempt, self._heartbeat, self._cache).run(address)
         finally:
-            self._pulse.end()
+            self._heartbeat.close()
 
     def address(self) -> str:
         """Name a free port of this machine, at which the workers may meet."""
@@ -95,13 +95,13 @@ class Worker:
             probe.bind(("", 0))
             return f"{ray.util.get_node_ip_address()}:{probe.getsockname()[1]}"
 
-    def ask(self, request: str) -> None:
+    def request(self, request: str) -> None:
         """Ask the attempt for something: `stop`."""
-        self._pulse.request = request
+        self._heartbeat.request = request
 
     def beat(self, position: int = 0) -> Beat:
         """Give a sign of life; `position` is how much of the journal the driver has, where it follows this one."""
-        beat = self._pulse.beat()
+        beat = self._heartbeat.beat()
         return beat if self._own is None else replace(beat, news=self.news(position))
 
     def news(self, position: int) -> News:
@@ -117,12 +117,12 @@ class Worker:
         assert self._own is not None
         return piece_of(self._own, name, start)
 
-    def tidy(self) -> None:
+    def delete_folder(self) -> None:
         """Remove its own folder."""
         if self._own is not None:
             shutil.rmtree(self._own.path, ignore_errors=True)
 
-    def stacks(self) -> str:
+    def stack_traces(self) -> str:
         """Tell what every thread of the process is doing."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         parts = []

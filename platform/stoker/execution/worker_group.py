@@ -14,21 +14,21 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stoker.errors import Cause
-from stoker.execution.heartbeat import STEP_FILE, Beat, Stage, last_step
+from stoker.execution.heartbeat import STEP_FILE, Beat, Stage, read_last_step
 from stoker.execution.mirror import News, pack, pieces_of, take_news, whole_journal
-from stoker.execution.oom_detection import cause_of_death, memory_kills
+from stoker.execution.oom_detection import cause_of_death, oom_kill_count
 from stoker.execution.worker import Worker
 from stoker.execution.worker_result import WorkerResult
 from stoker.tracking.run_folder import RunFolder
 
-ANSWERS = "answers"
+CONTROL_GROUP = "answers"
 """Ray's concurrency group of what a worker answers while it trains."""
-ANSWERING_THREADS = 2
+CONTROL_THREADS = 2
 ANSWER_S = 5.0
 """A living worker answers by then, unless it hangs with the interpreter in its hand, or is still loading."""
 FETCH_S = 60.0
 """A piece of a worker's record crosses the network by then."""
-ROOM_POLL_S = 1
+RESOURCES_POLL_S = 1
 SPARE_BYTES = 2 << 30
 """A spare worker is kept where this much memory is free."""
 
@@ -57,7 +57,7 @@ class WorkerGroup:
         gpus: GPUs of each; None gives each one if there are enough.
         spare: whether to keep a process in reserve, where no GPU is needed for it: Ray has none ready when a worker
             dies, and to load the libraries takes longer than all else that it takes to go on.
-        one_disk: whether the workers see the driver's files; else the run's files cross, and the first worker's record
+        shared_disk: whether the workers see the driver's files; else the run's files cross, and the first worker's record
             comes back.
         place: a place that somebody else has asked for, whose last bundles are theirs; else they ask for one
             themselves, where it has to be all or none.
@@ -69,7 +69,7 @@ class WorkerGroup:
         count: int,
         gpus: float | None,
         spare: bool,
-        one_disk: bool = True,
+        shared_disk: bool = True,
         place: PlacementGroup | None = None,
     ) -> None:
         if gpus is None:
@@ -77,7 +77,7 @@ class WorkerGroup:
         self.count = count
         self._gpus = gpus
         self._spare_wanted = spare and not gpus
-        self.one_disk = one_disk
+        self.shared_disk = shared_disk
         self._spare: ActorHandle | None = None
         self._folder = RunFolder(Path())
         self._position = 0
@@ -86,25 +86,25 @@ class WorkerGroup:
         self._place, self._given = place, place is not None
         self._before = place.bundle_count - count if place else 0
         """Bundles of the place that are others'."""
-        if place is None and (count > 1 or not one_disk):  # all of them get room, or none
+        if place is None and (count > 1 or not shared_disk):  # all of them get room, or none
             bundle = {"CPU": 1, "GPU": gpus} if gpus else {"CPU": 1}
             self._place = placement_group([bundle] * count, strategy="PACK")
         self._members = [_Member(self._start(rank)) for rank in range(count)]
 
-    def wait_for_room(self, stopped: Callable[[], bool]) -> bool:
+    def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
         """Wait until there is a place for every worker; False where somebody stops the run before."""
-        while self._place is not None and not self._place.wait(ROOM_POLL_S):
+        while self._place is not None and not self._place.wait(RESOURCES_POLL_S):
             if stopped():
                 return False
         return True
 
-    def begin(self, folder: RunFolder, attempt: int) -> None:
+    def start_attempt(self, folder: RunFolder, attempt: int) -> None:
         """Let all of them work on an attempt."""
         self._folder = folder
-        self._position = 0 if self.one_disk else whole_journal(folder)
-        files = None if self.one_disk else ray.put(pack(folder))
-        self._kills = memory_kills()
-        address = _meanwhile(self._members[0].actor.address) if self.count > 1 else ""
+        self._position = 0 if self.shared_disk else whole_journal(folder)
+        files = None if self.shared_disk else ray.put(pack(folder))
+        self._kills = oom_kill_count()
+        address = _call_concurrently(self._members[0].actor.address) if self.count > 1 else ""
         for rank, member in enumerate(self._members):
             member.beat = member.last = None
             member.result = member.actor.run.remote(str(folder.path), rank, self.count, address, attempt, files)
@@ -132,18 +132,22 @@ class WorkerGroup:
                         self._take(beat.news)
                 member.beat = None
             if member.beat is None:
-                member.beat = _meanwhile(member.actor.beat, self._position)
+                member.beat = _call_concurrently(member.actor.beat, self._position)
         return came
 
-    def ask(self, request: str) -> None:
+    def request(self, request: str) -> None:
         """Ask all that are at work for something."""
         for member in self._members:
             if member.result is not None:
-                _meanwhile(member.actor.ask, request)
+                _call_concurrently(member.actor.request, request)
 
-    def stacks(self) -> str:
+    def stack_traces(self) -> str:
         """Tell where all that are at work stand."""
-        asked = {rank: _meanwhile(m.actor.stacks) for rank, m in enumerate(self._members) if m.result is not None}
+        asked = {
+            rank: _call_concurrently(m.actor.stack_traces)
+            for rank, m in enumerate(self._members)
+            if m.result is not None
+        }
         answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_S)
         told = []
         for rank, reference in asked.items():
@@ -161,30 +165,30 @@ class WorkerGroup:
             ray.kill(member.actor)
             member.dead, member.result = True, None
 
-    def bring_home(self) -> bool:
+    def collect_results(self) -> bool:
         """Bring the first worker's record to the driver's folder, as an attempt has left it; False where it is lost."""
         first = self._members[0]
-        if self.one_disk:
+        if self.shared_disk:
             return True
         if first.dead:
             return False
         try:
-            self._take(ray.get(_meanwhile(first.actor.news, self._position), timeout=FETCH_S))
-            for name, size in ray.get(_meanwhile(first.actor.results), timeout=FETCH_S).items():
+            self._take(ray.get(_call_concurrently(first.actor.news, self._position), timeout=FETCH_S))
+            for name, size in ray.get(_call_concurrently(first.actor.results), timeout=FETCH_S).items():
                 path = self._folder.path / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("wb") as file:
                     for start in pieces_of(size):
-                        file.write(ray.get(_meanwhile(first.actor.piece, name, start), timeout=FETCH_S))
+                        file.write(ray.get(_call_concurrently(first.actor.piece, name, start), timeout=FETCH_S))
         except RayError:  # it died meanwhile
             return False
         return True
 
-    def mend(self) -> None:
+    def replace_dead(self) -> None:
         """Replace the dead, so that all can work on the next attempt; what lives keeps its data and libraries."""
         if self._gpus:  # a device is not to be trusted after a failure
             self.kill(range(self.count))
-        asked = {_meanwhile(m.actor.beat): rank for rank, m in enumerate(self._members) if not m.dead}
+        asked = {_call_concurrently(m.actor.beat): rank for rank, m in enumerate(self._members) if not m.dead}
         if asked:
             answers, none = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
             self.kill(asked[answer] for answer in answers if not _alive(answer))
@@ -193,7 +197,7 @@ class WorkerGroup:
             if member.dead:
                 self._members[rank] = _Member(self._take_spare() or self._start(rank))
 
-    def keep_spare(self) -> None:
+    def start_spare(self) -> None:
         """Have a worker in reserve from now on."""
         if self._spare_wanted and self._spare is None and psutil.virtual_memory().available > SPARE_BYTES:
             self._spare = _actor(cpus=0, gpus=0)
@@ -201,8 +205,12 @@ class WorkerGroup:
 
     def close(self) -> None:
         """End all of them, and give their place back."""
-        if not self.one_disk:
-            ray.wait([_meanwhile(m.actor.tidy) for m in self._members], num_returns=self.count, timeout=ANSWER_S)
+        if not self.shared_disk:
+            ray.wait(
+                [_call_concurrently(m.actor.delete_folder) for m in self._members],
+                num_returns=self.count,
+                timeout=ANSWER_S,
+            )
         for member in self._members:
             ray.kill(member.actor)
         if self._spare is not None:
@@ -211,7 +219,7 @@ class WorkerGroup:
             remove_placement_group(self._place)
 
     def _take(self, news: News) -> None:
-        if not self.one_disk:
+        if not self.shared_disk:
             take_news(self._folder, news)
             self._position += len(news.journal)
 
@@ -227,8 +235,8 @@ class WorkerGroup:
     def _take_spare(self) -> ActorHandle | None:
         spare, self._spare = self._spare, None
         if spare is not None:
-            _meanwhile(spare.take_over)
-            alive = _meanwhile(spare.beat)
+            _call_concurrently(spare.stop_waiting)
+            alive = _call_concurrently(spare.beat)
             if ray.wait([alive], timeout=0.5)[0] and not _alive(alive):
                 return None
         return spare
@@ -251,8 +259,8 @@ class WorkerGroup:
     def _death(self, rank: int, error: RayError) -> WorkerResult:
         """Tell how a worker ended that cannot tell itself."""
         self.kill([rank])
-        step, last = last_step(self._folder.path / STEP_FILE), self._members[rank].last
-        if not self.one_disk and last is not None and last.stage is not Stage.LOADING:
+        step, last = read_last_step(self._folder.path / STEP_FILE), self._members[rank].last
+        if not self.shared_disk and last is not None and last.stage is not Stage.LOADING:
             step = last.step
         cause = cause_of_death(error, self._kills)
         reason = " for want of memory" if cause is Cause.OOM_HOST else ""
@@ -262,13 +270,13 @@ class WorkerGroup:
 
 
 def _actor(cpus: int, gpus: float, **options: Any) -> ActorHandle:
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, concurrency_groups={ANSWERS: ANSWERING_THREADS})
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, concurrency_groups={CONTROL_GROUP: CONTROL_THREADS})
     return remote(Worker).options(**options).remote()
 
 
-def _meanwhile(method: Any, *arguments: object) -> Any:
+def _call_concurrently(method: Any, *arguments: object) -> Any:
     """Call a worker's method beside the one that trains; return a reference to the answer."""
-    return method.options(concurrency_group=ANSWERS).remote(*arguments)
+    return method.options(concurrency_group=CONTROL_GROUP).remote(*arguments)
 
 
 def _alive(answer: Any) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from stoker.tracking.journal import BATCH, Point
-from stoker.tracking.mlflow_run import LONGEST_NOTE, LONGEST_PARAM, RESTING, TrackedRun, outages, page_tags
-from stoker.tracking.parameters import flat
+from stoker.tracking.mlflow_run import LONGEST_NOTE, LONGEST_PARAM, RESTING, MlflowRun, outages_as_oserror, page_tags
+from stoker.tracking.parameters import to_parameters
 from stoker.tracking.run import RunHeader, State
 from stoker.tracking.tags import PARENT_TAG, RUN_TAG, STATE_TAG, STATUS, VALUES_TAG
 
@@ -18,10 +18,10 @@ FOUND_AT_ONCE = 1000
 
 
 @dataclass
-class Child:
+class ChildRun:
     """One trial's page, and what is known to be on it."""
 
-    tracked: TrackedRun
+    tracked: MlflowRun
     state: str
     """Its last state in our words; empty where it was not said to its end."""
     values: str
@@ -42,10 +42,12 @@ class Child:
 
         """
         client, run_id = self.tracked.client, self.tracked.run_id
-        params = [Param(key, value[:LONGEST_PARAM]) for key, value in flat(job).items() if key not in self.params]
+        params = [
+            Param(key, value[:LONGEST_PARAM]) for key, value in to_parameters(job).items() if key not in self.params
+        ]
         metrics = [Metric(point.key, point.value, point.time_ms, point.step) for point in points]
         labels = [RunTag(key, value[:LONGEST_NOTE]) for key, value in tags.items()]
-        with outages():
+        with outages_as_oserror():
             while len(params) > MOST_PARAMS:
                 client.log_batch(run_id, params=params[:MOST_PARAMS], synchronous=True)
                 del params[:MOST_PARAMS]
@@ -53,10 +55,10 @@ class Child:
                 client.log_batch(run_id, metrics=metrics[:BATCH], synchronous=True)
                 del metrics[:BATCH]
             client.log_batch(run_id, metrics=metrics, params=params, tags=labels, synchronous=True)
-        self.params |= flat(job).keys()
+        self.params |= to_parameters(job).keys()
         self.values = tags.get(VALUES_TAG, self.values)
 
-    def turn(self, state: State, ended: float) -> None:
+    def set_state(self, state: State, ended: float) -> None:
         """Say in MLflow's words how the trial stands, once its tags are there.
 
         Args:
@@ -65,7 +67,7 @@ class Child:
 
         """
         client, run_id = self.tracked.client, self.tracked.run_id
-        with outages():
+        with outages_as_oserror():
             if state.final:
                 client.set_terminated(run_id, STATUS[state], int(ended * 1000))
             else:
@@ -73,30 +75,30 @@ class Child:
         self.state = state
 
 
-class Children:
+class ChildRuns:
     """The pages below a sweep's."""
 
-    def __init__(self, parent: TrackedRun) -> None:
+    def __init__(self, parent: MlflowRun) -> None:
         self._parent = parent
 
-    def find(self, ours: Collection[str] = ()) -> dict[str, Child]:
+    def find(self, ours: Collection[str] = ()) -> dict[str, ChildRun]:
         """Find all of them by the trials' ids; what a lost answer has doubled is deleted.
 
         Args:
             ours: MLflow's ids of those that stay; of other doubles the fullest does.
 
         """
-        found: dict[str, Child] = {}
+        found: dict[str, ChildRun] = {}
         for run in sorted(self._runs(), key=lambda run: (run.info.run_id not in ours, -len(run.data.metrics))):
             trial = run.data.tags.get(RUN_TAG, "")
             if trial in found:
-                with outages():
+                with outages_as_oserror():
                     self._parent.client.delete_run(run.info.run_id)
             else:
                 found[trial] = self._known(run)
         return found
 
-    def create(self, header: RunHeader, tags: Mapping[str, str], began: float) -> Child:
+    def create(self, header: RunHeader, tags: Mapping[str, str], began: float) -> ChildRun:
         """Make a trial's page.
 
         Args:
@@ -109,21 +111,21 @@ class Children:
 
         """
         everything = {**page_tags(header), PARENT_TAG: self._parent.run_id, STATE_TAG: State.RUNNING, **tags}
-        with outages():
+        with outages_as_oserror():
             run = self._parent.client.create_run(
                 self._parent.experiment_id,
                 start_time=int(began * 1000),
                 run_name=header.id,
                 tags={key: value[:LONGEST_NOTE] for key, value in everything.items()},
             )
-        return Child(self._parent.beside(run.info.run_id), State.RUNNING, tags.get(VALUES_TAG, ""))
+        return ChildRun(self._parent.sibling(run.info.run_id), State.RUNNING, tags.get(VALUES_TAG, ""))
 
     def _runs(self) -> list[Run]:
         runs: list[Run] = []
         token, client = None, self._parent.client
         belongs = f"tags.`{PARENT_TAG}` = '{self._parent.run_id}'"
         while True:
-            with outages():
+            with outages_as_oserror():
                 page = client.search_runs(
                     [self._parent.experiment_id], belongs, max_results=FOUND_AT_ONCE, page_token=token
                 )
@@ -132,11 +134,11 @@ class Children:
             if not token:
                 return runs
 
-    def _known(self, run: Run) -> Child:
+    def _known(self, run: Run) -> ChildRun:
         state = State(run.data.tags.get(STATE_TAG, ""))
         said = state is not State.UNKNOWN and run.info.status == _status(state)
-        return Child(
-            self._parent.beside(run.info.run_id),
+        return ChildRun(
+            self._parent.sibling(run.info.run_id),
             state if said else "",
             run.data.tags.get(VALUES_TAG, ""),
             set(run.data.params),

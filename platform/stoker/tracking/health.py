@@ -12,7 +12,7 @@ TIMEOUT_S = 3.0
 SERVER_ERROR = 500
 
 
-def silence(base: str, timeout_s: float = TIMEOUT_S) -> str:
+def health_error(base: str, timeout_s: float = TIMEOUT_S) -> str:
     """Ask a server for its health; return why it did not answer, or nothing if it did."""
     try:
         opener(base).open(f"{without_password(base)}/health", timeout=timeout_s).close()
@@ -48,7 +48,7 @@ def require_server(uri: str) -> None:
         Unreachable: there is none.
 
     """
-    if reason := silence(uri):
+    if reason := health_error(uri):
         raise Unreachable(
             f"tracking server {without_password(uri)} does not answer ({reason}); "
             "start it, or unset MLFLOW_TRACKING_URI to use the embedded store"

@@ -18,7 +18,7 @@ from typing import Any
 
 from stoker.tracking.run import State, now
 from stoker.tracking.run_folder import follow_lines
-from stoker.tracking.trials import Change, Report, Trial
+from stoker.tracking.trials import Change, EpochReport, Trial
 
 
 class Ledger:
@@ -28,7 +28,7 @@ class Ledger:
         self.trials: dict[int, Trial] = {}
         whole = 0
         for entry, after in _entries(path):
-            _take(self.trials, entry)
+            _apply(self.trials, entry)
             whole = after
         self._file = path.open("a", encoding="utf-8")
         self._file.truncate(whole)
@@ -69,7 +69,7 @@ class Ledger:
         entry = {"trial": number, "event": event, **more, "time": now()}
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
-        _take(self.trials, entry)
+        _apply(self.trials, entry)
 
 
 class LedgerReader:
@@ -83,7 +83,7 @@ class LedgerReader:
     def read(self) -> list[Trial]:
         """Return all that is known by now, by the trials' numbers."""
         for entry, after in _entries(self._path, self._position):
-            _take(self.trials, entry)
+            _apply(self.trials, entry)
             self._position = after
         return [self.trials[number] for number in sorted(self.trials)]
 
@@ -93,7 +93,7 @@ def read_trials(path: Path) -> list[Trial]:
     return LedgerReader(path).read()
 
 
-def entries(path: Path) -> Iterator[dict[str, Any]]:
+def ledger_entries(path: Path) -> Iterator[dict[str, Any]]:
     """Yield what was written, in its order."""
     for entry, _ in _entries(path):
         yield entry
@@ -104,14 +104,14 @@ def _entries(path: Path, position: int = 0) -> Iterator[tuple[dict[str, Any], in
         yield json.loads(line), after
 
 
-def _take(trials: dict[int, Trial], entry: Mapping[str, Any]) -> None:
+def _apply(trials: dict[int, Trial], entry: Mapping[str, Any]) -> None:
     """Bring what is known up to an entry; an event that this version does not know says nothing."""
     number, time = entry["trial"], entry["time"]
     match entry["event"]:
         case "begin":
             trials[number] = Trial(number, entry["picks"], entry["values"], began=time)
         case "report":
-            report = Report(entry["epoch"], entry["step"], entry["metrics"])
+            report = EpochReport(entry["epoch"], entry["step"], entry["metrics"])
             trials[number] = replace(trials[number], reports=(*trials[number].reports, report))
         case "values":
             before, source = trials[number], entry["source"]
@@ -120,8 +120,8 @@ def _take(trials: dict[int, Trial], entry: Mapping[str, Any]) -> None:
                 picks=entry["picks"],
                 values=entry["values"],
                 changes=(*before.changes, Change(before.epoch, source, entry["copy"], entry["values"])),
-                taken=trials[source].line,
-                left=len(before.reports),
+                inherited=trials[source].lineage,
+                discarded=len(before.reports),
             )
         case "reopen":
             trials[number] = replace(trials[number], state=State.RUNNING, cause="", message="", ended=0.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.tracking.journal import Point
-from stoker.tracking.parameters import flat
+from stoker.tracking.parameters import to_parameters
 from stoker.tracking.run import RunHeader
 from stoker.tracking.tags import RUN_TAG, STATE_TAG, STATUS
 
@@ -34,7 +34,7 @@ RESTING = "SCHEDULED"
 """MLflow's word for what is neither over nor going on: it has none for a pause."""
 
 
-class TrackedRun:
+class MlflowRun:
     """One run in MLflow."""
 
     def __init__(self, client: MlflowClient, experiment_id: str, run_id: str, tracking_uri: str) -> None:
@@ -45,7 +45,7 @@ class TrackedRun:
         self._monitor: SystemMetricsMonitor | None = None
 
     @staticmethod
-    def open(header: RunHeader, tracking_uri: str, artifacts: Path | None, tags: Mapping[str, str]) -> "TrackedRun":
+    def open(header: RunHeader, tracking_uri: str, artifacts: Path | None, tags: Mapping[str, str]) -> "MlflowRun":
         """Find the run by its tag and let it go on, or create it.
 
         Args:
@@ -62,21 +62,21 @@ class TrackedRun:
         experiment_id = _experiment(client, header.experiment, artifacts)
         found = client.search_runs([experiment_id], f"tags.`{RUN_TAG}` = '{header.id}'", max_results=1)
         if found:
-            tracked = TrackedRun(client, experiment_id, found[0].info.run_id, tracking_uri)
+            tracked = MlflowRun(client, experiment_id, found[0].info.run_id, tracking_uri)
             client.update_run(tracked.run_id, status="RUNNING")  # another attempt of the same run
             tracked.set_tags({STATE_TAG: "RUNNING"})
             return tracked
         run = client.create_run(experiment_id, run_name=header.id, tags={**page_tags(header), **tags})
-        return TrackedRun(client, experiment_id, run.info.run_id, tracking_uri)
+        return MlflowRun(client, experiment_id, run.info.run_id, tracking_uri)
 
     @property
     def client(self) -> MlflowClient:
         """MLflow's own, for who has many runs to write."""
         return self._client
 
-    def beside(self, run_id: str) -> "TrackedRun":
+    def sibling(self, run_id: str) -> "MlflowRun":
         """Name another run of the same experiment, with the same client: nothing is asked of the server."""
-        return TrackedRun(self._client, self.experiment_id, run_id, self._tracking_uri)
+        return MlflowRun(self._client, self.experiment_id, run_id, self._tracking_uri)
 
     @property
     def page(self) -> str:
@@ -96,20 +96,20 @@ class TrackedRun:
 
     def last_step(self, key: str) -> int:
         """Tell the last step of a metric; -1 for none."""
-        with outages():
+        with outages_as_oserror():
             history = self._client.get_metric_history(self.run_id, key)
         return max((metric.step for metric in history), default=-1)
 
     def log_points(self, points: list[Point]) -> None:
         """Store values in one request."""
         metrics = [Metric(point.key, point.value, point.time_ms, point.step) for point in points]
-        with outages():
+        with outages_as_oserror():
             self._client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
     def log_job(self, job: Mapping[str, Any], resolved: Path) -> None:
         """Store the resolved job as parameters by dotted path, and as a file."""
         known = self._client.get_run(self.run_id).data.params
-        params = [Param(key, value[:LONGEST_PARAM]) for key, value in flat(job).items() if key not in known]
+        params = [Param(key, value[:LONGEST_PARAM]) for key, value in to_parameters(job).items() if key not in known]
         self._client.log_batch(self.run_id, params=params, synchronous=True)
         self._client.log_artifact(self.run_id, str(resolved))
 
@@ -163,7 +163,7 @@ class TrackedRun:
         uri: str = info.model_uri
         return uri
 
-    def rest(self, state: str, tags: Mapping[str, str]) -> None:
+    def suspend(self, state: str, tags: Mapping[str, str]) -> None:
         """Say that the run stands still."""
         self._end_monitor()
         self.set_tags({STATE_TAG: state, **tags})
@@ -224,7 +224,7 @@ def is_outage(error: Exception) -> bool:
 
 
 @contextmanager
-def outages() -> Iterator[None]:
+def outages_as_oserror() -> Iterator[None]:
     """Turn MLflow's errors of a server that is down or busy into OSError; what it refuses stays an error."""
     try:
         yield

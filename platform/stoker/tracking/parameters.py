@@ -9,22 +9,22 @@ REFUSED_IN_NAMES = re.compile(r"[^\w.\-: /]")
 """MLflow's names are letters, digits and these; a column's name may have others."""
 
 
-def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten objects to dotted paths; values and lists stay as they are."""
     found: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, Mapping):
-            found |= flattened(value, f"{prefix}{key}.")
+            found |= flatten(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value
     return found
 
 
-def flat(content: Mapping[str, Any]) -> dict[str, str]:
+def to_parameters(content: Mapping[str, Any]) -> dict[str, str]:
     """Flatten a job to dotted paths; lists become JSON, and what is not set is left out."""
     return {
         REFUSED_IN_NAMES.sub("_", key): value if isinstance(value, str) else json.dumps(value)
-        for key, value in flattened(content).items()
+        for key, value in flatten(content).items()
         if value is not None
     }
 

@@ -144,7 +144,7 @@ class RunRecord:
 
 def status_from(content: dict[str, Any]) -> RunStatus:
     """Read what some version of a driver has written; nothing means that it is starting."""
-    fields_of = known(RunStatus, content)
+    fields_of = known_fields(RunStatus, content)
     return RunStatus(**{**fields_of, "state": State(str(fields_of.get("state")))}) if fields_of else RunStatus()
 
 
@@ -168,7 +168,7 @@ def now() -> float:
     return time.time()
 
 
-def known(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
+def known_fields(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what a newer version wrote and this one does not know."""
     names = {field.name for field in fields(kind)}
     return {key: value for key, value in content.items() if key in names}

@@ -27,7 +27,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, known, status_from
+from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, known_fields, status_from
 
 ASKED_S = 0.2
 """A lease that is held longer than this is a driver's."""
@@ -161,7 +161,7 @@ class RunFolder:
 
     def header(self) -> RunHeader:
         """Read who the run is."""
-        return RunHeader(**known(RunHeader, read_json(self.path / "run.json")))
+        return RunHeader(**known_fields(RunHeader, read_json(self.path / "run.json")))
 
     def readable(self) -> bool:
         """Tell whether this is the folder of a run, and not what something else left or cut short."""
@@ -177,7 +177,7 @@ class RunFolder:
 
     def write_status(self, status: RunStatus) -> None:
         """Say where the run stands."""
-        replace_json(self.path / "state.json", asdict(status))
+        write_json(self.path / "state.json", asdict(status))
 
     def clear_requests(self) -> None:
         """Take back what was asked of an earlier driver."""
@@ -203,11 +203,11 @@ class RunFolder:
 
     def progress(self) -> Progress:
         """Read how far training is."""
-        return Progress(**known(Progress, read_json(self.path / "progress.json")))
+        return Progress(**known_fields(Progress, read_json(self.path / "progress.json")))
 
     def write_progress(self, progress: Progress) -> None:
         """Say how far training is."""
-        replace_json(self.path / "progress.json", asdict(progress))
+        write_json(self.path / "progress.json", asdict(progress))
 
     def hold_lease(self, pid: int) -> int:
         """Take the driver's lease and return its open file, which another process may be given.
@@ -231,7 +231,7 @@ class RunFolder:
             raise
         return lease
 
-    def driver_lives(self) -> bool:
+    def has_driver(self) -> bool:
         """Ask the lease whether a driver works on this run."""
         return self.driver_pid() is not None
 
@@ -259,7 +259,7 @@ class RunFolder:
         Of a run on a cluster the record is all there is here; its cluster brings it up to date.
         """
         status, header = self.status(), self.header()
-        if not header.cluster and not status.state.ended and not self.driver_lives():
+        if not header.cluster and not status.state.ended and not self.has_driver():
             status = self.status()  # it may have ended between the two looks
             if not status.state.ended:
                 whole = (self.sweep or self).path.name
@@ -304,7 +304,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def replace_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write an object, whole or not at all."""
     _replace(path, json.dumps(content))
 

@@ -12,7 +12,7 @@ BEST = "best"
 """`ID.best` is the best trial of a sweep."""
 
 
-def runs(home: Path) -> list[RunFolder]:
+def list_runs(home: Path) -> list[RunFolder]:
     """List the runs of a home, newest first."""
     folder = home / "runs"
     if not folder.is_dir():
@@ -32,10 +32,10 @@ def find_run(home: Path, reference: str) -> RunFolder:
 
     """
     reference = reference.removeprefix("run:")
-    if names_trial(reference):
+    if is_trial_reference(reference):
         sweep, _, which = reference.rpartition(".")
         return find_trial(find_run(home, sweep), which)
-    everything = runs(home)
+    everything = list_runs(home)
     if not everything:
         raise NotFound(f"no run '{reference}': nothing was submitted from {home} yet")
     if reference == "@last":
@@ -56,7 +56,7 @@ def find_run(home: Path, reference: str) -> RunFolder:
     raise NotFound(f"no run '{reference}' (newest: {newest}); `stoker ls` lists all")
 
 
-def names_trial(reference: str) -> bool:
+def is_trial_reference(reference: str) -> bool:
     """Tell whether a trial is meant; no id and no name has a dot."""
     sweep, _, which = reference.rpartition(".")
     return bool(sweep) and (which == BEST or (which.isascii() and which.isdigit()))
@@ -84,7 +84,7 @@ def find_trial(sweep: RunFolder, which: str) -> RunFolder:
     return folder
 
 
-def with_model(folder: RunFolder) -> RunFolder:
+def run_with_model(folder: RunFolder) -> RunFolder:
     """Say whose model is meant: of a sweep that of its best trial.
 
     Raises:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stoker.tracking.run import State, known
-from stoker.tracking.run_folder import RunFolder, read_json, replace_json
+from stoker.tracking.run import State, known_fields
+from stoker.tracking.run_folder import RunFolder, read_json, write_json
 
 SWEEP_KEY = re.compile(r"^sweep:", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Report:
+class EpochReport:
     """What a trial reached at the end of an epoch."""
 
     epoch: int
@@ -47,7 +47,7 @@ class Trial:
     values: dict[str, Any]
     """By path in the job; where they have changed, the last ones."""
     state: State = State.RUNNING
-    reports: tuple[Report, ...] = ()
+    reports: tuple[EpochReport, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
     """At the end: those of its best weights, of every part."""
     cause: str = ""
@@ -56,9 +56,9 @@ class Trial:
     """Seconds since 1970."""
     ended: float = 0.0
     changes: tuple[Change, ...] = ()
-    taken: tuple[Report, ...] = ()
+    inherited: tuple[EpochReport, ...] = ()
     """What the weights had reached that it took over last."""
-    left: int = 0
+    discarded: int = 0
     """How many of its own reports are of weights that it has left for those."""
 
     @property
@@ -72,13 +72,13 @@ class Trial:
         return self.reports[-1].metrics if self.reports else {}
 
     @property
-    def line(self) -> tuple[Report, ...]:
+    def lineage(self) -> tuple[EpochReport, ...]:
         """What its weights have reached, first as another trial's."""
-        return (*self.taken, *self.reports[self.left :])
+        return (*self.inherited, *self.reports[self.discarded :])
 
     def score(self, metric: str, direction: str) -> float:
         """Return the best value that its weights have reached; NaN without one, and what is not finite never is it."""
-        found = [report.metrics.get(metric, math.nan) for report in self.line]
+        found = [report.metrics.get(metric, math.nan) for report in self.lineage]
         finite = [value for value in found if math.isfinite(value)]
         if not finite:
             return math.nan
@@ -114,7 +114,7 @@ class SweepFacts:
         return {self.metric: self.direction, **dict(self.metrics)}
 
 
-def standing(trial: Trial, sweep: State) -> State:
+def effective_state(trial: Trial, sweep: State) -> State:
     """Say where a trial stands: with nobody at work it does not run, whatever was said of it last.
 
     Args:
@@ -134,7 +134,7 @@ def is_sweep(folder: RunFolder) -> bool:
 
 def read_facts(folder: RunFolder) -> SweepFacts | None:
     """Read what a sweep looks for; None for a run that is no sweep, or not yet known as one."""
-    content = known(SweepFacts, read_json(folder.facts))
+    content = known_fields(SweepFacts, read_json(folder.facts))
     if not content:
         return None
     pairs = tuple((metric, direction) for metric, direction in content.get("metrics", ()))
@@ -143,7 +143,7 @@ def read_facts(folder: RunFolder) -> SweepFacts | None:
 
 def write_facts(folder: RunFolder, facts: SweepFacts) -> None:
     """Say what a sweep looks for."""
-    replace_json(folder.facts, asdict(facts))
+    write_json(folder.facts, asdict(facts))
 
 
 def trial_id(sweep: str, number: int) -> str:
@@ -204,10 +204,10 @@ def pareto_front(trials: Sequence[Trial], goals: Mapping[str, str]) -> list[Tria
     return [
         trial
         for trial in trials
-        if trial.number in points and not any(_beats(other, points[trial.number]) for other in points.values())
+        if trial.number in points and not any(_dominates(other, points[trial.number]) for other in points.values())
     ]
 
 
-def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
+def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
     """Tell whether values are at most as high everywhere, and lower somewhere."""
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 from PIL import Image
 
-from stoker.execution.sweeps.axis_formatting import round_numbers, wrapped
+from stoker.execution.sweeps.axis_formatting import round_ticks, wrap_path
 from stoker.execution.sweeps.figures import draw_figures
 
 SPACE = {
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path, capfd):
     ],
 )
 def test_a_path_is_broken_behind_its_dots(path, lines):
-    assert wrapped(path) == "\n".join(lines)
+    assert wrap_path(path) == "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,6 @@ def test_a_path_is_broken_behind_its_dots(path, lines):
     ],
 )
 def test_a_logarithmic_axis_has_a_few_round_numbers(low, high, numbers):
-    found = round_numbers(low, high, 3)
+    found = round_ticks(low, high, 3)
     assert found == pytest.approx(numbers)
     assert all(low <= number <= high for number in found)

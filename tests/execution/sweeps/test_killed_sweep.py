@@ -56,7 +56,7 @@ def test_a_driver_killed_at_each_trial_finds_what_the_unbroken_one_does(home, jo
         if cut.status().state.final or len(ended(cut)) == TRIALS:
             break
         os.kill(cut.driver_pid(), signal.SIGKILL)
-        until(lambda: not cut.driver_lives(), "the lease to end")
+        until(lambda: not cut.has_driver(), "the lease to end")
         kills += 1
         done, lines = ended(cut), len(list(entries(cut.ledger)))
         home.stoker("resume", cut.path.name, "--detach")

@@ -5,13 +5,13 @@ from urllib.parse import parse_qs, urlsplit
 
 from mlflow import MlflowClient
 
-from stoker.execution.sweeps.mlflow_view import VIEW_TAG, share_view, view_link
+from stoker.execution.sweeps.mlflow_view import VIEW_TAG, publish_view, view_link
 
 
 def test_the_view_shows_this_sweep_alone_by_its_metric_with_what_was_swept(sweep):
     sweep.whole(0)
     page = sweep.open()
-    link = share_view(page, sweep.header.id, ["loss/val", "accuracy/val"], "min", ["training.optimizer.lr", "a.b%"])
+    link = publish_view(page, sweep.header.id, ["loss/val", "accuracy/val"], "min", ["training.optimizer.lr", "a.b%"])
     experiment = MlflowClient(sweep.settings.tracking_uri).get_experiment(page.experiment_id)
     view = json.loads(experiment.tags[VIEW_TAG + sweep.header.id])
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`loss/val-best`", True)
@@ -33,7 +33,7 @@ def test_two_sweeps_of_an_experiment_have_a_view_each_and_a_wide_space_fits(swee
     page = sweep.open()
     paths = [f"architecture.{'layer' * 10}.{number}" for number in range(200)]
     for name in ("first", "second"):
-        share_view(page, name, ["accuracy/val"], "max", paths)
+        publish_view(page, name, ["accuracy/val"], "max", paths)
     tags = MlflowClient(sweep.settings.tracking_uri).get_experiment(page.experiment_id).tags
     assert {VIEW_TAG + "first", VIEW_TAG + "second"} <= tags.keys()
 
@@ -42,7 +42,7 @@ def test_mlflow_answers_the_filter_and_the_order_of_the_view(sweep, ship_all):
     for number in range(4):
         sweep.whole(number)
     page = sweep.open()
-    share_view(page, sweep.header.id, ["accuracy/val"], "max", [])
+    publish_view(page, sweep.header.id, ["accuracy/val"], "max", [])
     ship_all(sweep, page)
     client = MlflowClient(sweep.settings.tracking_uri)
     view = json.loads(client.get_experiment(page.experiment_id).tags[VIEW_TAG + sweep.header.id])

@@ -9,14 +9,14 @@ import signal
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from stoker.execution.driver import TERMINATED
+from stoker.execution.driver import TERMINATED_EXIT_CODE
 from stoker.execution.sweeps.batched_scheduler import EPOCH
-from stoker.execution.sweeps.pbt import Exchange, Meetings, Population, build_exchange, seeded
+from stoker.execution.sweeps.pbt import PbtScheduler, PbtSpace, SyncSchedule, build_pbt, seeded
 from stoker.job.sweep import Pb2
 from stoker.jobfile.loading import load_job, parse_job
 from stoker.jobfile.space.reading import read_space
 from stoker.tracking.journal import read_journal
-from stoker.tracking.ledger import entries, read_trials
+from stoker.tracking.ledger import ledger_entries, read_trials
 from stoker.tracking.run import State
 from stoker.tracking.trials import read_facts
 
@@ -60,7 +60,7 @@ def parse(text, *sets):
 
 def population_of(scheduler="pbt", space="{training.optimizer.lr: {min: 1e-4, max: 1, log: true}}", where="[]"):
     job = parse(f"{JOB}\nsweep: {{trials: 4, scheduler: {scheduler}, space: {space}, where: {where}}}")
-    return Population(read_space(job), logarithms=isinstance(job.sweep.scheduler, Pb2))
+    return PbtSpace(read_space(job), logarithms=isinstance(job.sweep.scheduler, Pb2))
 
 
 class Tuned:
@@ -73,12 +73,12 @@ class Tuned:
 def changed(population, picks, seed=0, **settings):
     """Let Tune change a point as it does when another trial goes on from it."""
     scheduler = population.space.job.sweep.scheduler.model_copy(update=settings)
-    inner = build_exchange(scheduler, "max", population, lambda number: picks)
-    source = Tuned({"number": 7, "folder": "/f", "files": {}, **population.place(picks)})
+    inner = build_pbt(scheduler, "max", population, lambda number: picks)
+    source = Tuned({"number": 7, "folder": "/f", "files": {}, **population.to_tune(picks)})
     with seeded(str(seed)):
         config, _ = inner._get_new_config(Tuned({}), source)
     assert config["number"] == 7  # what else is there stays, and tells whose values they were
-    return population.picks(config)
+    return population.from_tune(config)
 
 
 def test_values_change_by_a_fifth_and_stay_in_their_range():
@@ -123,8 +123,8 @@ def test_a_change_that_breaks_a_condition_is_not_made():
 def test_a_model_of_the_population_sees_orders_of_magnitude_as_logarithms():
     population = population_of("pb2")
     assert population.bounds() == {LR: [math.log(1e-4), 0.0]}
-    assert population.picks(population.place({LR: 0.01})) == {LR: pytest.approx(0.01)}
-    assert population.picks({LR: 1e-6}) == {LR: 1.0}  # Tune rounds to 32 bits
+    assert population.from_tune(population.to_tune({LR: 0.01})) == {LR: pytest.approx(0.01)}
+    assert population.from_tune({LR: 1e-6}) == {LR: 1.0}  # Tune rounds to 32 bits
 
 
 class Recording(TrialScheduler):
@@ -139,7 +139,7 @@ class Recording(TrialScheduler):
         return self.PAUSE
 
 
-class Room:
+class SweepPlacement:
     """As much of Tune as a meeting needs."""
 
     def __getattr__(self, name):
@@ -148,8 +148,8 @@ class Room:
 
 def test_a_resumed_population_meets_first_where_no_trial_has_been():
     inner = Recording()
-    exchange = Exchange(inner, Meetings(every=3, after=7, seed=0), lambda trial: 0, lambda trial: None)
-    decisions = [exchange.on_trial_result(Room(), Tuned({}), {EPOCH: epoch}) for epoch in range(4, 13)]
+    exchange = PbtScheduler(inner, SyncSchedule(every=3, after=7, seed=0), lambda trial: 0, lambda trial: None)
+    decisions = [exchange.on_trial_result(SweepPlacement(), Tuned({}), {EPOCH: epoch}) for epoch in range(4, 13)]
     assert [epoch for epoch, decision in zip(range(4, 13), decisions, strict=True) if decision == "PAUSE"] == [9, 12]
     assert inner.heard == [3, 6]  # since the meeting before the first
 
@@ -175,7 +175,7 @@ def check_values(folder, trial):
     """What a trial's files and journal say of its values is what the ledger says, and what its optimizer had."""
     for path in (folder.job, folder.resolved):
         assert load_job(path).job.training.optimizer.lr == trial.values[LR]
-    begun = next(e for e in entries(folder.sweep.ledger) if e["event"] == "begin" and e["trial"] == trial.number)
+    begun = next(e for e in ledger_entries(folder.sweep.ledger) if e["event"] == "begin" and e["trial"] == trial.number)
     schedule = [(0, begun["values"][LR])] + [(change.epoch, change.values[LR]) for change in trial.changes]
     for entry, _ in read_journal(folder.journal):
         if "learning_rate/step" in entry.metrics:
@@ -186,7 +186,7 @@ def check_values(folder, trial):
 def test_hyperband_lets_trials_rest_and_go_on_where_they_were(driven):
     run = driven(parse(HYPERBAND))
     run.interrupt_when(lambda trials: any(trial.epoch == 3 for trial in trials))
-    assert run.drive() == TERMINATED  # at once, though trials rest for which nobody would wait
+    assert run.drive() == TERMINATED_EXIT_CODE  # at once, though trials rest for which nobody would wait
     assert run.drive() == 0
     check_epochs(run, 9)
     states = [trial.state for trial in run.trials]
@@ -241,13 +241,13 @@ def test_a_killed_population_goes_on_with_the_values_that_it_had(home, job_file,
 
     until(lambda: changes() >= 2, "two exchanges", 120)
     os.kill(folder.driver_pid(), signal.SIGKILL)
-    until(lambda: not folder.driver_lives(), "the lease to end")
+    until(lambda: not folder.has_driver(), "the lease to end")
     assert folder.record().state is State.INTERRUPTED
     kept = {trial.number: trial for trial in read_trials(folder.ledger)}
-    before = len(list(entries(folder.ledger)))
+    before = len(list(ledger_entries(folder.ledger)))
     home.stoker("resume", folder.path.name)
     assert folder.record().state is State.SUCCEEDED
-    later = list(entries(folder.ledger))[before:]
+    later = list(ledger_entries(folder.ledger))[before:]
     assert not [entry for entry in later if entry["event"] == "begin"]
 
     class Run:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from stoker.execution.driver import TERMINATED
+from stoker.execution.driver import TERMINATED_EXIT_CODE
 from stoker.jobfile.loading import load_job, parse_job
 from stoker.tracking.ledger import entries
 from stoker.tracking.run import State
@@ -94,7 +94,7 @@ def test_an_interrupted_sweep_goes_on_without_repeating_a_trial(sweep):
     whole, cut = sweep(job, "whole"), sweep(job, "cut")
     assert whole.drive() == 0
     cut.interrupt_when(lambda trials: any(trial.state.final for trial in trials))
-    assert cut.drive() == TERMINATED
+    assert cut.drive() == TERMINATED_EXIT_CODE
     ended = {trial.number: trial for trial in cut.trials if trial.state.final}
     assert 0 < len(ended) < 5
     before = len(list(entries(cut.folder.ledger)))
@@ -196,7 +196,7 @@ def test_the_time_of_a_sweep_is_that_of_all_its_drivers(sweep, monkeypatch):
     monkeypatch.setattr("stoker.execution.sweeps.driver.COUNT_EVERY_S", 0.5)
     run = sweep(make(JOB, "sweep.time=1000 s", "sweep.trials=100000"))
     run.interrupt_when(lambda trials: sum(trial.state.final for trial in trials) >= 8)
-    assert run.drive() == TERMINATED
+    assert run.drive() == TERMINATED_EXIT_CODE
     worked_s = read_facts(run.folder).worked_s
     assert 0 < worked_s < 60
     write_facts(run.folder, replace(read_facts(run.folder), worked_s=995.0))

@@ -15,7 +15,7 @@ from stoker.settings import Settings
 from stoker.tracking.ledger import read_trials
 from stoker.tracking.run import RunStatus, State
 from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, PARENT_TAG, RESULT_TAG, RUN_TAG, STATE_TAG, VALUES_TAG
-from stoker.tracking.trials import Report, SweepFacts, Trial, write_facts
+from stoker.tracking.trials import EpochReport, SweepFacts, Trial, write_facts
 
 PATIENCE_S = 60.0
 
@@ -229,7 +229,7 @@ def test_a_model_that_mlflow_does_not_take_is_said_in_one_sentence(sweep, leave_
 
 def test_the_step_of_the_best_weights_is_that_of_the_epoch_they_are_of():
     reports = tuple(
-        Report(epoch, 10 * epoch, {"accuracy/val": value}) for epoch, value in ((1, 0.5), (2, 0.9), (3, 0.7))
+        EpochReport(epoch, 10 * epoch, {"accuracy/val": value}) for epoch, value in ((1, 0.5), (2, 0.9), (3, 0.7))
     )
     trial = Trial(0, {}, {}, State.SUCCEEDED, reports, {"accuracy/val": 0.9, "accuracy/test": 0.8})
     assert best_step(trial) == 20

@@ -12,10 +12,10 @@ import torch
 
 from stoker.architectures.network import parameter_count
 from stoker.errors import Cause, TrainingFailed
-from stoker.execution.causes import failure
-from stoker.execution.data_cache import KeptData
+from stoker.execution.causes import classify_failure
+from stoker.execution.data_cache import DataCache
 from stoker.execution.durable import journal_key, storage_of
-from stoker.execution.heartbeat import Pulse, Stage
+from stoker.execution.heartbeat import Heartbeat, Stage
 from stoker.execution.reporter import Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
 from stoker.execution.results import evaluate_all, leave_model
@@ -44,16 +44,16 @@ COLLECTIVE_S = 600.0
 """One worker waits so long for the others at most; the driver notices a dead or a hanging one much earlier."""
 
 
-class Part:
+class TorchEngine:
     """What the worker of one rank does in one attempt.
 
     Args:
         folder: of the run.
         rank: this worker's number; the first one writes the record.
-        count: how many workers there are.
-        number: of the attempt.
-        pulse: told what is going on.
-        kept: the data that this process has loaded; it is used again.
+        world_size: number of workers.
+        attempt_number: counts from 1.
+        heartbeat: told what is going on.
+        cache: the data that this process has loaded; it is used again.
         recorded_steps: of about so many steps at most the losses are recorded.
         pictures: whether to draw the results.
 
@@ -63,20 +63,20 @@ class Part:
         self,
         folder: RunFolder,
         rank: int,
-        count: int,
-        number: int,
-        pulse: Pulse,
-        kept: KeptData,
+        world_size: int,
+        attempt_number: int,
+        heartbeat: Heartbeat,
+        cache: DataCache,
         recorded_steps: int = RECORDED_STEPS,
         pictures: bool = True,
     ) -> None:
         self._folder = folder
         self._header = folder.header()
         self._rank = rank
-        self._count = count
-        self._number = number
-        self._pulse = pulse
-        self._kept = kept
+        self._world_size = world_size
+        self._attempt = attempt_number
+        self._heartbeat = heartbeat
+        self._cache = cache
         self._recorded_steps = recorded_steps
         self._pictures = pictures
         self._reporter: Reporter | None = None
@@ -109,7 +109,7 @@ class Part:
                 self._reporter = Reporter(self._folder)
             return (yield from self._epochs(address))
         except Exception as error:  # each has a cause
-            return failure(error, self._folder.code, self._pulse)
+            return classify_failure(error, self._folder.code, self._heartbeat)
         finally:
             if self._reporter:
                 self._reporter.close()
@@ -117,9 +117,9 @@ class Part:
     def _epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
         resolved = self._folder.resolved.exists()
         job = load_job(self._folder.resolved if resolved else self._folder.job).job
-        self._enter(job)
+        self._set_up_process(job)
         device = choose_device(len(ray.get_runtime_context().get_accelerator_ids()["GPU"]))
-        with join(self._rank, self._count, device, address, COLLECTIVE_S) as workers:
+        with join(self._rank, self._world_size, device, address, COLLECTIVE_S) as workers:
             prepared = self._prepared(job, resolved, workers)
             set_threads(prepared.job.resources.cpus)
             assembly = assemble(prepared, workers)
@@ -128,28 +128,28 @@ class Part:
                 return self._result("stopped")
             return self._finish(assembly, end)
 
-    def _enter(self, job: Job) -> None:
+    def _set_up_process(self, job: Job) -> None:
         """Make the process what the job wants it to be, before anything of the user's is loaded."""
         os.environ.update(job.environment.env)
         if (code := str(self._folder.code)) not in sys.path:
             sys.path.insert(0, code)
-        if self._count > 1:
-            _speak_on(ray.util.get_node_ip_address())
-        prepare_process(job.resources.cpus or max(1, machine_cpus() // self._count))
+        if self._world_size > 1:
+            _use_network_of(ray.util.get_node_ip_address())
+        prepare_process(job.resources.cpus or max(1, machine_cpus() // self._world_size))
 
     def _prepared(self, job: Job, resolved: bool, workers: Workers) -> Prepared:
         """Load the data, all workers at once, and let the first one choose for all what an earlier attempt has not."""
-        self._say("loading data")
-        data = self._kept.get(job)
+        self._set_phase("loading data")
+        data = self._cache.get(job)
         prepared = Prepared(job, data) if data and resolved else prepare(job, data)
         if workers.from_first(prepared.data.fingerprint) != prepared.data.fingerprint:
             message = f"worker {self._rank} has found other data than worker 0; all of them must see the same"
             raise TrainingFailed(Cause.BAD_DATA, message)
         if not resolved and self._rank == 0:
-            self._say("choosing threads and precision")
+            self._set_phase("choosing threads and precision")
             prepared = _chosen(prepared, workers)
             write_resolved(self._folder.resolved, prepared.job, prepared.data.fingerprint)
-        self._kept.keep(prepared.job, prepared.data)
+        self._cache.put(prepared.job, prepared.data)
         chosen: Job = workers.from_first(prepared.job)
         return Prepared(chosen, prepared.data)
 
@@ -157,60 +157,62 @@ class Part:
         state = self._state = start(assembly)
         checkpoints = self._restored(state)
         every = -(-assembly.prepared.steps // self._recorded_steps)
-        self._pulse.at(state.epoch, state.step)
-        self._pulse.enter(Stage.TRAINING)
+        self._heartbeat.advance(state.epoch, state.step)
+        self._heartbeat.enter(Stage.TRAINING)
         if self._reporter:
-            self._reporter.begin(assembly.prepared, state.step)
+            self._reporter.start(assembly.prepared, state.step)
         try:
-            for event in attempt(self._header.id, state, checkpoints, every * NORM_EVERY, lambda: self._pulse.request):
+            for event in attempt(
+                self._header.id, state, checkpoints, every * NORM_EVERY, lambda: self._heartbeat.request
+            ):
                 match event:
                     case StepEnd():
-                        self._pulse.at(event.epoch, event.step)
+                        self._heartbeat.advance(event.epoch, event.step)
                         if self._reporter:
                             self._reporter.step(event, recorded=event.step % every == 0)
                     case EpochEnd():
-                        self._pulse.at(event.epoch, event.step)
+                        self._heartbeat.advance(event.epoch, event.step)
                         if self._reporter:
                             self._reporter.epoch(event)
                         yield event
                     case Saving():
-                        self._pulse.enter(Stage.SAVING)
-                        self._secure_record(checkpoints)
+                        self._heartbeat.enter(Stage.SAVING)
+                        self._save_journal(checkpoints)
                     case Saved():
-                        self._pulse.checkpoint = (event.epoch, event.step)
+                        self._heartbeat.checkpoint = (event.epoch, event.step)
                     case TrainingEnd() | Stopped():
-                        self._pulse.checkpoint = checkpoints.newest
+                        self._heartbeat.checkpoint = checkpoints.newest
                         return event
         except BaseException:
             checkpoints.abandon()
-            self._pulse.checkpoint = checkpoints.newest
+            self._heartbeat.checkpoint = checkpoints.newest
             raise
         finally:
             if self._reporter:
                 self._reporter.flush()  # the last steps explain a failure
         raise AssertionError("an attempt ends with TrainingEnd or Stopped")
 
-    def _secure_record(self, checkpoints: Checkpoints) -> None:
+    def _save_journal(self, checkpoints: Checkpoints) -> None:
         """Let the record outlive whatever a checkpoint outlives, and be there before it."""
         if self._reporter is None:
             return
         self._reporter.sync()
         if self._header.storage:
-            checkpoints.bring(journal_key(self._number), self._folder.journal.read_bytes())
+            checkpoints.bring(journal_key(self._attempt), self._folder.journal.read_bytes())
 
     def _restored(self, state: TrainingState) -> Checkpoints:
         """Bring the state to where an earlier attempt, or another run, has left it."""
         keep = state.assembly.job.training.checkpoint.keep
-        checkpoints = Checkpoints(self._storage(self._header.id), "", keep, self._number)
+        checkpoints = Checkpoints(self._storage(self._header.id), "", keep, self._attempt)
         if self._rank == 0:
             checkpoints.claim()
         restored = checkpoints.restore(state)
         for damage in restored.damaged if restored and self._rank == 0 else ():
             print(f"passed over a damaged checkpoint: {damage}", file=sys.stderr)  # noqa: T201 - the run's log
         if restored and restored.step:
-            self._pulse.checkpoint = (restored.epoch, restored.step)
+            self._heartbeat.checkpoint = (restored.epoch, restored.step)
         elif self._header.extends:
-            Checkpoints(self._storage(self._header.extends), "", keep, self._number).begin_from(state)
+            Checkpoints(self._storage(self._header.extends), "", keep, self._attempt).begin_from(state)
         elif model := state.assembly.job.training.start_from:
             begin_with(state.assembly.objective, _model_folder(model))
         return checkpoints
@@ -220,12 +222,12 @@ class Part:
         return storage_of(self._folder, self._header, run)
 
     def _finish(self, assembly: Assembly, end: TrainingEnd) -> WorkerResult:
-        self._pulse.enter(Stage.ENDING)
-        self._say("evaluating")
+        self._heartbeat.enter(Stage.ENDING)
+        self._set_phase("evaluating")
         metrics = evaluate_all(self._folder if self._pictures else None, assembly)
         if self._reporter:
             self._reporter.final(end.step, end.best_epoch, metrics)
-            self._say("saving the model")
+            self._set_phase("saving the model")
             leave_model(self._folder, assembly)
         facts = {"data": assembly.data.fingerprint, "end": end.reason, "best_epoch": str(end.best_epoch)}
         return self._result("succeeded", metrics, end.best_step, facts)
@@ -237,21 +239,21 @@ class Part:
         best_step: int = 0,
         facts: dict[str, str] | None = None,
     ) -> WorkerResult:
-        pulse = self._pulse
+        heartbeat = self._heartbeat
         return WorkerResult(
             outcome,
-            step=pulse.step,
-            began=pulse.began,
-            checkpoint=pulse.checkpoint,
+            step=heartbeat.step,
+            began=heartbeat.began,
+            checkpoint=heartbeat.checkpoint,
             metrics=metrics or {},
             best_step=best_step,
             facts=facts or {},
         )
 
-    def _say(self, phase: str) -> None:
-        self._pulse.at(self._pulse.epoch, self._pulse.step)
+    def _set_phase(self, phase: str) -> None:
+        self._heartbeat.advance(self._heartbeat.epoch, self._heartbeat.step)
         if self._reporter:
-            self._reporter.say(phase)
+            self._reporter.set_phase(phase)
 
 
 def _chosen(prepared: Prepared, workers: Workers) -> Prepared:
@@ -274,7 +276,7 @@ def _model_folder(model: str) -> Path:
     return Path(model)
 
 
-def _speak_on(address: str) -> None:
+def _use_network_of(address: str) -> None:
     """Let the workers speak on the network of this machine's address, not on the one that its name happens to mean."""
     for name, addresses in psutil.net_if_addrs().items():
         if any(known.family == socket.AF_INET and known.address == address for known in addresses):

@@ -149,7 +149,7 @@ def draw_there(files: dict[str, bytes], trial: str, job_text: str, data: "Shared
         The pictures and tables, by path below the trial's folder.
 
     """
-    from stoker.execution.sweeps.results import draw_best
+    from stoker.execution.sweeps.results import draw_trial_results
     from stoker.secret_files import load_secret_files
 
     load_secret_files()
@@ -158,6 +158,6 @@ def draw_there(files: dict[str, bytes], trial: str, job_text: str, data: "Shared
         write_files(folder.path, files)
         header = folder.header()
         fetch_results(folder, storage_of(folder, header, header.id))
-        draw_best(folder, parse_job(job_text, "job.yaml").job, data)
+        draw_trial_results(folder, parse_job(job_text, "job.yaml").job, data)
         drawn = [name for name in results_of(folder) if (folder.path / name).is_relative_to(folder.artifacts)]
         return {name: (folder.path / name).read_bytes() for name in drawn}

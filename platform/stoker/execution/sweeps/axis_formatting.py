@@ -17,7 +17,7 @@ LONGEST_WORD = 3
 """Longer words below an axis stand upright."""
 
 
-def wrapped(path: str) -> str:
+def wrap_path(path: str) -> str:
     """Break a path of the job behind its dots, into lines that fit below an axis."""
     lines = [""]
     for piece in path.replace(".", ".\n").split("\n"):
@@ -27,16 +27,16 @@ def wrapped(path: str) -> str:
     return "\n".join(lines)
 
 
-def mend_scale(axis: Axis, ticks: int) -> None:
+def format_log_scale(axis: Axis, ticks: int) -> None:
     """Write a few round, plain numbers on an axis whose scale is logarithmic."""
     if axis.get_scale() == "log":
         low, high = sorted(axis.get_view_interval())
-        axis.set_major_locator(FixedLocator(round_numbers(low, high, ticks)))
+        axis.set_major_locator(FixedLocator(round_ticks(low, high, ticks)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
 
 
-def round_numbers(low: float, high: float, most: int) -> list[float]:
+def round_ticks(low: float, high: float, most: int) -> list[float]:
     """Choose at most so many powers of ten within limits above 0; with 2 and 5 between them if the powers are few."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     powers, finer = (
@@ -49,19 +49,19 @@ def round_numbers(low: float, high: float, most: int) -> list[float]:
     return found[:: -(-len(found) // most)]
 
 
-def mend_words(axes: Axes) -> None:
+def format_choices(axes: Axes) -> None:
     """Write the choices below an axis without quotes, and upright unless they are short."""
     words = [text.get_text().strip("'") for text in axes.get_xticklabels()]
     if any(word[:1].isalpha() or word[:1] in ("[", "{", "(") for word in words):
         axes.set_xticks(axes.get_xticks(), words, rotation=90 if max(map(len, words)) > LONGEST_WORD else 0)
 
 
-def number_trials(axes: Axes) -> None:
+def use_integer_ticks(axes: Axes) -> None:
     """Use whole numbers below an axis of trials."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def mend_parallel(axes: Axes, names: Sequence[str]) -> None:
+def format_parallel_axes(axes: Axes, names: Sequence[str]) -> None:
     """Name parallel axes in full, and let numbers and lines be seen where they cross.
 
     Args:
@@ -69,7 +69,7 @@ def mend_parallel(axes: Axes, names: Sequence[str]) -> None:
         names: of all axes from left to right.
 
     """
-    axes.set_xticks(axes.get_xticks(), [wrapped(name) for name in names], rotation=0)
+    axes.set_xticks(axes.get_xticks(), [wrap_path(name) for name in names], rotation=0)
     for lines in axes.collections:
         if isinstance(lines, LineCollection):
             shades = lines.get_cmap()(np.linspace(0, 1, 256))
@@ -77,7 +77,7 @@ def mend_parallel(axes: Axes, names: Sequence[str]) -> None:
             lines.set_cmap(ListedColormap(seen))
             lines.set(linewidth=1.0, alpha=0.7)
     for twin in _twins(axes):
-        mend_scale(twin.yaxis, 5)
+        format_log_scale(twin.yaxis, 5)
         for label in twin.get_yticklabels():
             label.set_bbox({"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.6})
 

@@ -1,4 +1,4 @@
-"""Telling."""
+"""BatchedScheduler."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ Scores = Sequence[tuple[int, float]]
 
 
 @dataclass(frozen=True)
-class Past:
+class PastTrial:
     """A trial that has ended in an earlier life of the sweep, as far as a scheduler asks for it."""
 
     trial_id: str
 
 
-class Telling(TrialScheduler):  # type: ignore[misc] # Ray's classes have no types
+class BatchedScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes have no types
     """A scheduler that hears each epoch of what a trial told at once, as if it had been told on its own.
 
     Args:
@@ -75,7 +75,7 @@ class Telling(TrialScheduler):  # type: ignore[misc] # Ray's classes have no typ
             tune_controller._tune_controller._actor_cache.increase_max(trial.placement_group_factory, self._kept)
             self._kept = 0
         for number, scores in enumerate(self._ended):
-            past = Past(f"past-{number}")
+            past = PastTrial(f"past-{number}")
             self.inner.on_trial_add(tune_controller, past)
             for epoch, score in scores:
                 self.inner.on_trial_result(tune_controller, past, _result(past, epoch, score))
@@ -112,7 +112,7 @@ class Telling(TrialScheduler):  # type: ignore[misc] # Ray's classes have no typ
     def choose_trial_to_run(self, tune_controller: "TuneController", **options: Any) -> "TuneTrial | None":
         """Pick the trial that runs next."""
         chosen: TuneTrial | None = self.inner.choose_trial_to_run(tune_controller, **options)
-        chosen = chosen or waiting_in_vain(tune_controller)
+        chosen = chosen or stalled_trial(tune_controller)
         if chosen is not None and chosen.status == TuneTrial.PAUSED:
             self._refresh(chosen)
         return chosen
@@ -122,11 +122,11 @@ class Telling(TrialScheduler):  # type: ignore[misc] # Ray's classes have no typ
         return str(self.inner.debug_string())
 
 
-def _result(trial: "TuneTrial | Past", epoch: int, score: float) -> dict[str, Any]:
+def _result(trial: "TuneTrial | PastTrial", epoch: int, score: float) -> dict[str, Any]:
     return {"training_iteration": epoch, EPOCH: epoch, SCORE: score, "trial_id": trial.trial_id, "time_total_s": 0.0}
 
 
-def waiting_in_vain(tune_controller: "TuneController") -> "TuneTrial | None":
+def stalled_trial(tune_controller: "TuneController") -> "TuneTrial | None":
     """Return the first of the trials that wait, where none is left that they could wait for."""
     trials = tune_controller.get_trials()
     if any(trial.status in (TuneTrial.RUNNING, TuneTrial.PENDING) for trial in trials):

@@ -10,15 +10,15 @@ KEPT = 2
 """Of a trial: no trial is further ahead of one that is still to begin from its copy."""
 
 
-def copies_of(trial: RunFolder) -> Storage:
+def copy_storage(trial: RunFolder) -> Storage:
     """Open what keeps the copies of a sweep's trials, as one of the trials sees it."""
     header = trial.header()
     return storage_of(trial, header, header.id.rpartition(".")[0])
 
 
-def leave_copy(trial: RunFolder) -> str:
+def copy_newest_checkpoint(trial: RunFolder) -> str:
     """Copy a trial's newest checkpoint, and return the key of the copy; empty where there is no checkpoint."""
-    header, copies = trial.header(), copies_of(trial)
+    header, copies = trial.header(), copy_storage(trial)
     own = storage_of(trial, header, header.id)
     newest = max((folder for folder in committed(own, "") if folder.startswith("step-")), default="")
     if not newest:

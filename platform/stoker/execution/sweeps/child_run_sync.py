@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from stoker.execution.sweeps.descriptions import trial_note, values_text
+from stoker.execution.sweeps.descriptions import trial_description, values_json
 from stoker.jobfile.loading import load_job
 from stoker.tracking.journal import Backlog, Point
 from stoker.tracking.run import State
@@ -15,7 +15,7 @@ from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, RESULT_TAG, STATE_TAG,
 from stoker.tracking.trials import Trial
 
 if TYPE_CHECKING:
-    from stoker.tracking.child_runs import Child
+    from stoker.tracking.child_runs import ChildRun
 
 
 def best_so_far(metric: str) -> str:
@@ -23,7 +23,7 @@ def best_so_far(metric: str) -> str:
     return f"{metric}-best"
 
 
-class Page:
+class ChildRunSync:
     """A trial's page.
 
     Args:
@@ -33,7 +33,7 @@ class Page:
 
     """
 
-    def __init__(self, child: "Child", folder: RunFolder, goals: Mapping[str, str]) -> None:
+    def __init__(self, child: "ChildRun", folder: RunFolder, goals: Mapping[str, str]) -> None:
         self.child = child
         self._folder = folder
         self._goals = goals
@@ -44,7 +44,7 @@ class Page:
         self._complete = False
         """Whether the parameters of the whole job are there."""
 
-    def bring(self, trial: Trial, state: State) -> None:
+    def update(self, trial: Trial, state: State) -> None:
         """Say all that is new; of a trial whose end is there nothing is.
 
         Args:
@@ -62,7 +62,7 @@ class Page:
         resolved = self._folder.resolved.exists()
         job = {} if self._complete else self._job(trial, resolved)
         tags = {} if self.child.state == state else self._tags(trial, state, self.child.state == State.RUNNING)
-        values = values_text(trial.values)
+        values = values_json(trial.values)
         if values != self.child.values:
             tags[VALUES_TAG] = values
         if self._backlog.points or job or tags:
@@ -70,7 +70,7 @@ class Page:
             self._backlog.points.clear()
         self._complete = self._complete or resolved
         if self.child.state != state:
-            self.child.turn(state, trial.ended)
+            self.child.set_state(state, trial.ended)
 
     def missing(self) -> int:
         """Count the values of metrics that are not there."""
@@ -99,7 +99,7 @@ class Page:
         """Say how a trial stands; unless this is its first end, nothing of an earlier one stays."""
         sweep = self._folder.sweep
         assert sweep is not None
-        tags = {CAUSE_TAG: trial.cause, "mlflow.note.content": trial_note(trial, sweep.path.name)}
+        tags = {CAUSE_TAG: trial.cause, "mlflow.note.content": trial_description(trial, sweep.path.name)}
         said = {key: text for key, text in tags.items() if text or not first}
         attempts = max(self._folder.status().attempt, 1)
         return {STATE_TAG: state, **said, RESULT_TAG: json.dumps(trial.metrics), ATTEMPTS_TAG: str(attempts)}

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stoker.execution.recording import result_note
-from stoker.tracking.parameters import flat, short_names
+from stoker.execution.recording import results_description
+from stoker.tracking.parameters import short_names, to_parameters
 from stoker.tracking.run import State
 from stoker.tracking.trials import Trial, best_of, ranked, trial_id
 
@@ -23,14 +23,14 @@ WORDS = {
 """In the order in which they are counted."""
 
 
-def trial_note(trial: Trial, sweep_id: str) -> str:
+def trial_description(trial: Trial, sweep_id: str) -> str:
     """Say how a trial ended; empty while it goes on."""
     if trial.cause or (trial.message and not trial.metrics):
         return ": ".join(filter(None, [trial.cause, trial.message]))
-    return result_note(trial_id(sweep_id, trial.number), trial.metrics) if trial.state.final else ""
+    return results_description(trial_id(sweep_id, trial.number), trial.metrics) if trial.state.final else ""
 
 
-def sweep_note(trials: Sequence[Trial], metric: str, direction: str, sweep_id: str, view: str = "") -> str:
+def sweep_description(trials: Sequence[Trial], metric: str, direction: str, sweep_id: str, view: str = "") -> str:
     """Say which trial is the best, with which values, and list those that come next.
 
     Args:
@@ -46,7 +46,7 @@ def sweep_note(trials: Sequence[Trial], metric: str, direction: str, sweep_id: s
         return f"No trial has a value of {metric} yet; {_counted(trials)}" if trials else "No trial yet"
     best, plural = best_of(trials, metric, direction) or order[0], "s" if len(trials) > 1 else ""
     first = f"Best of {len(trials)} trial{plural}: {trial_id(sweep_id, best.number)} with {metric} "
-    values = [f"`{path}: {value}`" for path, value in flat(best.values).items()]
+    values = [f"`{path}: {value}`" for path, value in to_parameters(best.values).items()]
     link = [f"[All trials, the best first]({view.removeprefix('/')})", ""] if view else []
     words = [f"{first}{best.score(metric, direction):.4g}; {_counted(trials)}", "", " \u00b7 ".join(values), "", *link]
     return "\n".join([*words, *_table(order[:BEST], metric, direction)])
@@ -65,7 +65,7 @@ def _counted(trials: Sequence[Trial]) -> str:
 
 def _table(trials: Sequence[Trial], metric: str, direction: str) -> list[str]:
     """Lay trials out, a row each; the swept values go by the ends of their paths that tell them apart."""
-    rows = [flat(trial.values) for trial in trials]
+    rows = [to_parameters(trial.values) for trial in trials]
     paths = list(dict.fromkeys(path for row in rows for path in row))
     names = short_names(paths)
     heads = ["trial", metric, "epochs", *(names[path] for path in paths), "state"]
@@ -95,6 +95,6 @@ def _text(cell: object) -> str:
     return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
 
 
-def values_text(values: Mapping[str, Any]) -> str:
+def values_json(values: Mapping[str, Any]) -> str:
     """Write a trial's values for their tag."""
     return json.dumps(dict(values))

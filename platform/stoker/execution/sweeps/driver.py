@@ -12,10 +12,10 @@ from stoker.errors import Cause
 from stoker.execution.driver import Driver
 from stoker.execution.recording import SHORT_PATIENCE_S
 from stoker.execution.resolved_job import write_resolved
-from stoker.execution.stop_requests import Stop
+from stoker.execution.stop_requests import StopReason
 from stoker.execution.sweeps.afar import Afar
 from stoker.execution.sweeps.preparation import PreparedSweep, prepare_sweep
-from stoker.execution.sweeps.trial_recording import TrialPages
+from stoker.execution.sweeps.trial_recording import TrialRecording
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import gpu_room
 from stoker.job.job import Job
@@ -36,12 +36,12 @@ COUNT_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
-class Room:
+class SweepPlacement:
     """Where a sweep runs."""
 
     parallel: int
     """How many trials train at once, if there are GPUs enough."""
-    one_disk: bool
+    shared_disk: bool
     """Whether the trials see the driver's files."""
     session: Path
     """A folder for what Ray Tune writes."""
@@ -59,7 +59,7 @@ class SweepDriver:
 
     """
 
-    def __init__(self, driver: Driver, room: Room, afar: Afar | None = None) -> None:
+    def __init__(self, driver: Driver, room: SweepPlacement, afar: Afar | None = None) -> None:
         self._folder = driver.folder
         self._requests = driver.requests
         self._driver = driver
@@ -72,13 +72,13 @@ class SweepDriver:
 
     def run(self) -> WorkerResult:
         """Do it, until there are no more trials or somebody stops the sweep."""
-        phase = "loading data" if self._room.one_disk else WAITING
-        self._driver.say(state=State.RUNNING, attempt=self._driver.attempt + 1, phase=phase)
+        phase = "loading data" if self._room.shared_disk else WAITING
+        self._driver.update_status(state=State.RUNNING, attempt=self._driver.attempt + 1, phase=phase)
         begun = self._start_preparing()
         if begun is None:
             return WorkerResult("stopped")
         prepared_ref, data = begun
-        from stoker.execution.sweeps.schedulers import decisions
+        from stoker.execution.sweeps.schedulers import decision_epochs
         from stoker.execution.sweeps.trial_actor import TrialPlan  # Ray Tune loads while the data does
         from stoker.execution.sweeps.tuning import Tuning
 
@@ -92,13 +92,13 @@ class SweepDriver:
         assert job.sweep is not None
         plan = TrialPlan(
             prepared.job,
-            self._room.one_disk,
-            decisions(job),
+            self._room.shared_disk,
+            decision_epochs(job),
             job.resources.retries,
             job.resources.workers,
             self._room.cpus,
             self._gpus,
-            exchanged=isinstance(job.sweep.scheduler, (Pbt, Pb2)),
+            copies_checkpoints=isinstance(job.sweep.scheduler, (Pbt, Pb2)),
         )
         try:
             tuning = Tuning(
@@ -109,7 +109,7 @@ class SweepDriver:
                 self._parallel,
                 self._is_over,
                 self._show,
-                lambda waits: self._driver.say(phase=f"{WAITING} for a trial" if waits else ""),
+                lambda waits: self._driver.update_status(phase=f"{WAITING} for a trial" if waits else ""),
             )
             tuning.run(plan, data, self._room.session)
             return self._result(prepared, data)
@@ -123,7 +123,7 @@ class SweepDriver:
         """Let a task load the data and settle what the job leaves open, and say how many trials train at once.
 
         Returns:
-            What was settled, and the data; None where somebody stops the sweep before Ray has room for the task.
+            What was nearest_valid, and the data; None where somebody stops the sweep before Ray has room for the task.
 
         """
         known = self._folder.resolved if self._folder.resolved.exists() else self._folder.job
@@ -135,20 +135,20 @@ class SweepDriver:
         self._parallel = self._room.parallel
         if not job.sweep.parallel:
             self._parallel = max(1, min(self._parallel, gpu_room(job, there)))
-        cpus = 0 if self._room.one_disk else 1  # the driver's own node may have none to compute with
-        if not self._room.one_disk:
+        cpus = 0 if self._room.shared_disk else 1  # the driver's own node may have none to compute with
+        if not self._room.shared_disk:
             if not self._await(ray.remote(_be_there).options(num_cpus=cpus, num_gpus=self._gpus).remote()):
                 return None
-            self._driver.say(phase="loading data")
+            self._driver.update_status(phase="loading data")
         task = ray.remote(prepare_sweep).options(num_returns=2, num_cpus=cpus, num_gpus=self._gpus)
-        together = _together(self._parallel * job.resources.workers, self._room.one_disk)
+        together = _together(self._parallel * job.resources.workers, self._room.shared_disk)
         prepared, data = task.remote(text, self._folder.code_content(), together)
         return prepared, data
 
     def _await(self, task: "ray.ObjectRef[Any]") -> bool:
         """Wait for a task; end it, and return False, where somebody stops the sweep before."""
         while not ray.wait([task], timeout=LOOK_EVERY_S)[0]:
-            if self._requests.stop() is not None:
+            if self._requests.reason() is not None:
                 ray.cancel(task, force=True)
                 return False
         return True
@@ -162,7 +162,7 @@ class SweepDriver:
         self._job = job = load_job(self._folder.resolved).job
         assert job.sweep is not None
         if job.resources.timeout:
-            self._requests.limit(time_seconds(job.resources.timeout))
+            self._requests.start_timeout(time_seconds(job.resources.timeout))
         self._began = self._counted = time.monotonic()
         worked_s = known.worked_s if (known := read_facts(self._folder)) else 0.0
         if job.sweep.time:
@@ -185,11 +185,11 @@ class SweepDriver:
         )
         write_facts(self._folder, self._facts)
         recording = self._driver.recording
-        self._pages = TrialPages(
+        self._pages = TrialRecording(
             self._folder, load_settings(), lambda: recording.page, self._trials.announce, self._facts.goals
         )
         self._pages.start()
-        self._driver.say(phase="")
+        self._driver.update_status(phase="")
 
     def _count(self, job: Job) -> int | None:
         """Tell how many trials there will be, those included that `extend` has added."""
@@ -207,14 +207,14 @@ class SweepDriver:
 
     def _result(self, prepared: PreparedSweep, data: "ray.ObjectRef[Any]") -> WorkerResult:
         assert self._job.sweep is not None
-        stop = self._requests.stop()
-        if stop in (Stop.PAUSE, Stop.TERMINATE):
+        stop = self._requests.reason()
+        if stop in (StopReason.PAUSE, StopReason.TERMINATE):
             return WorkerResult("stopped")
-        self._trials.remove_copies()
+        self._trials.delete_checkpoint_copies()
         if stop is not None or len(self._trials.failures) >= self._job.sweep.failures:
-            self._trials.end_rest(State.CANCELLED)
+            self._trials.end_remaining(State.CANCELLED)
         else:  # the sweep's time is over
-            self._trials.end_rest(State.PRUNED)
+            self._trials.end_remaining(State.PRUNED)
         if stop is not None:
             return WorkerResult("stopped")
         best = self._trials.best
@@ -225,18 +225,18 @@ class SweepDriver:
             return WorkerResult("failed", Cause.TIMED_OUT, "no trial came to its end before sweep.time was over")
         reason = "time" if time.monotonic() >= self._deadline else "length"
         facts = {"data": prepared.fingerprint, "end": reason, "best_trial": str(best.number)}
-        from stoker.execution.sweeps.results import Found, leave, note_of, with_trace
+        from stoker.execution.sweeps.results import SweepResult, or_log_failure, record_result, sweep_page_description
 
         self._show(last=True)
-        self._driver.say(phase="recording in MLflow")
-        found = Found(self._trials.all, best, self._trials.aims, self._facts)
+        self._driver.update_status(phase="recording in MLflow")
+        found = SweepResult(self._trials.all, best, self._trials.aims, self._facts)
         if self._afar:
             self._afar.fetch(best.number)
-        with_trace(lambda: self._draw(best, data))
-        trouble = leave(self._folder, self._job, found, self._search, self._pages)
+        or_log_failure(lambda: self._draw(best, data))
+        trouble = record_result(self._folder, self._job, found, self._search, self._pages)
         if trouble:
             print(trouble, file=sys.stderr)  # noqa: T201 - the run's log
-        note = note_of(found, self._folder.path.name, self._driver.recording.page)
+        note = sweep_page_description(found, self._folder.path.name, self._driver.recording.page)
         results = {key: value for key, value in best.metrics.items() if "/" in key}
         return WorkerResult("succeeded", message=trouble, metrics=results, facts=facts, note=note)
 
@@ -245,9 +245,9 @@ class SweepDriver:
         if self._afar:
             self._afar.draw(best.number, self._job, data, self._gpus)
             return
-        from stoker.execution.sweeps.results import draw_best
+        from stoker.execution.sweeps.results import draw_trial_results
 
-        draw_best(self._folder.trial(best.number), self._job, ray.get(data))
+        draw_trial_results(self._folder.trial(best.number), self._job, ray.get(data))
 
     def _show(self, last: bool = False) -> None:
         """Tell people how far the sweep is."""
@@ -276,9 +276,9 @@ def _be_there() -> None:
     """Do nothing, where there is room for what is to be done."""
 
 
-def _together(workers: int, one_disk: bool) -> int:
+def _together(workers: int, shared_disk: bool) -> int:
     """Tell how many of so many workers share a machine."""
-    if one_disk:
+    if shared_disk:
         return workers
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     return -(-workers // max(len(nodes), 1))

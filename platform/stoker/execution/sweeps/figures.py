@@ -19,7 +19,13 @@ from optuna.importance import get_param_importances
 from optuna.trial import TrialState, create_trial
 from optuna.visualization import matplotlib as plots
 
-from stoker.execution.sweeps.axis_formatting import mend_parallel, mend_scale, mend_words, number_trials, wrapped
+from stoker.execution.sweeps.axis_formatting import (
+    format_choices,
+    format_log_scale,
+    format_parallel_axes,
+    use_integer_ticks,
+    wrap_path,
+)
 
 DPI = 110
 HEIGHT = 4.8
@@ -31,7 +37,7 @@ MOST_AXES = 8
 
 
 @dataclass(frozen=True)
-class Search:
+class MetricStudy:
     """What is drawn: one metric of a study, as a study of its own."""
 
     study: optuna.Study
@@ -91,7 +97,7 @@ def _canvas() -> Iterator[None]:
                 plt.close(number)
 
 
-def _search(study: optuna.Study, number: int, metric: str) -> Search:
+def _search(study: optuna.Study, number: int, metric: str) -> MetricStudy:
     """Gather what the figures of one metric need."""
     alone = _alone(study, number)
     whole = alone.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -105,7 +111,7 @@ def _search(study: optuna.Study, number: int, metric: str) -> Search:
     except Exception:  # too few trials, or values that are all the same
         importances = {}
     ordered = sorted(params, key=lambda name: (-importances.get(name, 0.0), name))
-    return Search(alone, metric, tuple(trial.values[0] for trial in whole), tuple(ordered))
+    return MetricStudy(alone, metric, tuple(trial.values[0] for trial in whole), tuple(ordered))
 
 
 def _alone(study: optuna.Study, number: int) -> optuna.Study:
@@ -124,7 +130,7 @@ def _alone(study: optuna.Study, number: int) -> optuna.Study:
     return alone
 
 
-def _require(search: Search, trials: int, params: int, varied: bool = True) -> None:
+def _require(search: MetricStudy, trials: int, params: int, varied: bool = True) -> None:
     """Refuse what Optuna would draw as an empty figure."""
     if len(search.values) < trials:
         raise ValueError(f"{len(search.values)} whole trials are too few")
@@ -134,16 +140,16 @@ def _require(search: Search, trials: int, params: int, varied: bool = True) -> N
         raise ValueError(f"{len(search.params)} varied parameters are too few")
 
 
-def _optimization_history(search: Search) -> Figure:
+def _optimization_history(search: MetricStudy) -> Figure:
     _require(search, trials=1, params=0, varied=False)
     axes = plots.plot_optimization_history(search.study, target_name=search.metric)
     axes.set(title=f"{search.metric} by trial", xlabel="trial")
     axes.legend(loc="best")
-    number_trials(axes)
+    use_integer_ticks(axes)
     return _sized(axes, 8.0)
 
 
-def _importances(search: Search) -> Figure:
+def _importances(search: MetricStudy) -> Figure:
     _require(search, trials=4, params=1)
     axes = plots.plot_param_importances(search.study, target_name=search.metric, params=list(search.params))
     axes.set_title(f"what {search.metric} depends on", loc="left")
@@ -153,38 +159,38 @@ def _importances(search: Search) -> Figure:
     return _sized(axes, 8.0, 1.2 + 0.45 * len(search.params))
 
 
-def _parallel_coordinates(search: Search) -> Figure:
+def _parallel_coordinates(search: MetricStudy) -> Figure:
     _require(search, trials=2, params=1)
     shown = sorted(search.params[:MOST_AXES])  # Optuna's own order
     axes = plots.plot_parallel_coordinate(search.study, params=shown, target_name=search.metric)
     axes.set_title("")
-    mend_parallel(axes, [search.metric, *shown])
+    format_parallel_axes(axes, [search.metric, *shown])
     return _sized(axes, 3.0 + AXIS_WIDTH * len(shown))
 
 
-def _slice(search: Search) -> Figure:
+def _slice(search: MetricStudy) -> Figure:
     _require(search, trials=2, params=1, varied=False)
     shown = list(search.params[:MOST_AXES])
     found = plots.plot_slice(search.study, params=shown, target_name=search.metric)
     every: list[Axes] = [found] if isinstance(found, Axes) else list(found)
     for axes in every:
-        axes.set(title="", xlabel=wrapped(axes.get_xlabel()))
-        mend_scale(axes.xaxis, 3)
-        mend_words(axes)
+        axes.set(title="", xlabel=wrap_path(axes.get_xlabel()))
+        format_log_scale(axes.xaxis, 3)
+        format_choices(axes)
         axes.tick_params(axis="x", labelsize="small")
     figure = _sized(every[0], 2.0 + AXIS_WIDTH * len(shown))
     figure.suptitle("")
     return figure
 
 
-def _contour(search: Search) -> Figure:
+def _contour(search: MetricStudy) -> Figure:
     _require(search, trials=4, params=2)
     found = plots.plot_contour(search.study, params=list(search.params[:2]), target_name=search.metric)
     assert isinstance(found, Axes)  # two parameters make one picture
     found.set_title(f"{search.metric} by what it depends on most")
-    mend_scale(found.xaxis, 5)
-    mend_scale(found.yaxis, 5)
-    mend_words(found)
+    format_log_scale(found.xaxis, 5)
+    format_log_scale(found.yaxis, 5)
+    format_choices(found)
     return _sized(found, 8.0, 6.0)
 
 
@@ -201,7 +207,7 @@ def _sized(axes: Axes, width: float, height: float = HEIGHT) -> Figure:
     return figure
 
 
-FIGURES: dict[str, Callable[[Search], Figure]] = {
+FIGURES: dict[str, Callable[[MetricStudy], Figure]] = {
     "optimization-history": _optimization_history,
     "importances": _importances,
     "parallel-coordinates": _parallel_coordinates,

@@ -14,13 +14,13 @@ from stoker.tracking.parameters import REFUSED_IN_NAMES
 from stoker.tracking.tags import PARENT_TAG, STATE_TAG
 
 if TYPE_CHECKING:
-    from stoker.tracking.mlflow_run import TrackedRun
+    from stoker.tracking.mlflow_run import MlflowRun
 
 VIEW_TAG = "mlflow.sharedViewState."
 MOST_COLUMNS = 30
 
 
-def share_view(page: "TrackedRun", sweep_id: str, metrics: Sequence[str], direction: str, paths: Sequence[str]) -> str:
+def publish_view(page: "MlflowRun", sweep_id: str, metrics: Sequence[str], direction: str, paths: Sequence[str]) -> str:
     """Store the view of a sweep with its experiment, and return its address below the server's.
 
     Args:
@@ -34,9 +34,9 @@ def share_view(page: "TrackedRun", sweep_id: str, metrics: Sequence[str], direct
         OSError: the server is down.
 
     """
-    from stoker.tracking.mlflow_run import outages
+    from stoker.tracking.mlflow_run import outages_as_oserror
 
-    with outages():
+    with outages_as_oserror():
         page.client.set_experiment_tag(
             page.experiment_id, VIEW_TAG + sweep_id, view_state(page.run_id, metrics, direction, paths)
         )

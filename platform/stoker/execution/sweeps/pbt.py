@@ -12,7 +12,7 @@ import numpy as np
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 
-from stoker.execution.sweeps.batched_scheduler import EPOCH, SCORE, waiting_in_vain
+from stoker.execution.sweeps.batched_scheduler import EPOCH, SCORE, stalled_trial
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Pb2, Pbt
 from stoker.jobfile.space.dimension import Dimension, Options, Range
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
 
-class Seen:
+class ControllerView:
     """Tune as its scheduler is to see it."""
 
     search_alg = None
@@ -40,58 +40,58 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Meetings:
+class SyncSchedule:
     """When trials meet."""
 
     every: int
-    """Epochs between two meetings."""
+    """Epochs between two schedule."""
     after: int
     """The first meeting is after this epoch, to which a trial has come in an earlier life of the sweep."""
     seed: int
 
 
-class Exchange(TrialScheduler):  # type: ignore[misc] # Ray's classes have no types
+class PbtScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes have no types
     """Lets Tune's own scheduler compare all trials at the same epoch, with the same dice each time.
 
     Args:
         inner: who decides, synchronously: what is chosen does not depend on who comes first.
-        meetings: when.
+        schedule: when.
         number: what a trial's config says of which trial it is.
-        exchanged: called with a trial that is to go on from another; gives it a config of its own.
+        on_exploit: called with a trial that is to go on from another; gives it a config of its own.
 
     """
 
     def __init__(
         self,
         inner: PopulationBasedTraining,
-        meetings: Meetings,
+        schedule: SyncSchedule,
         number: Callable[[TuneTrial], int],
-        exchanged: Callable[[TuneTrial], None],
+        on_exploit: Callable[[TuneTrial], None],
     ) -> None:
         super().__init__()
         self._inner = inner
-        self._meetings = meetings
-        self._base = meetings.after - meetings.after % meetings.every
+        self._schedule = schedule
+        self._base = schedule.after - schedule.after % schedule.every
         self._number = number
-        self._exchanged = exchanged
+        self._on_exploit = on_exploit
         self._last: dict[TuneTrial, dict[str, Any]] = {}
 
     def on_trial_add(self, tune_controller: "TuneController", trial: TuneTrial) -> None:
         """Take in a new trial."""
-        self._inner.on_trial_add(Seen(tune_controller), trial)
+        self._inner.on_trial_add(ControllerView(tune_controller), trial)
 
     def on_trial_result(self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]) -> str:
         """Decide about a trial that comes to a meeting."""
         epoch = result[EPOCH] - self._base
-        if epoch <= 0 or epoch % self._meetings.every:
+        if epoch <= 0 or epoch % self._schedule.every:
             return str(TrialScheduler.CONTINUE)
-        return self._meet(tune_controller, trial, {**result, EPOCH: epoch})
+        return self._synchronize(tune_controller, trial, {**result, EPOCH: epoch})
 
     def choose_trial_to_run(self, tune_controller: "TuneController") -> "TuneTrial | None":
         """Pick the trial that runs next; where all wait for one that has ended, they meet without it."""
         chosen: TuneTrial | None = self._inner.choose_trial_to_run(tune_controller)
-        if chosen is None and (waiting := waiting_in_vain(tune_controller)) in self._last:
-            self._meet(tune_controller, waiting, self._last[waiting])
+        if chosen is None and (waiting := stalled_trial(tune_controller)) in self._last:
+            self._synchronize(tune_controller, waiting, self._last[waiting])
             chosen = self._inner.choose_trial_to_run(tune_controller)
         return chosen
 
@@ -117,14 +117,14 @@ class Exchange(TrialScheduler):  # type: ignore[misc] # Ray's classes have no ty
     def _leave(self, trial: TuneTrial) -> None:
         self._last.pop(trial, None)
 
-    def _meet(self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]) -> str:
+    def _synchronize(self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]) -> str:
         self._last[trial] = result
-        with warnings.catch_warnings(), seeded(f"{self._meetings.seed} {self._base + result[EPOCH]}"):
+        with warnings.catch_warnings(), seeded(f"{self._schedule.seed} {self._base + result[EPOCH]}"):
             warnings.filterwarnings("ignore", module="sklearn")  # a model of a few points need not be a good fit
-            decision = str(self._inner.on_trial_result(Seen(tune_controller), trial, result))
+            decision = str(self._inner.on_trial_result(ControllerView(tune_controller), trial, result))
         for other in tune_controller.get_trials():
             if other.config["number"] != self._number(other):  # Tune has copied the whole config of another
-                self._exchanged(other)
+                self._on_exploit(other)
         return decision
 
 
@@ -141,21 +141,94 @@ def seeded(seed: str) -> Iterator[None]:
         np.random.set_state(kept_numpy)
 
 
-def build_exchange(
-    settings: Pbt | Pb2, mode: str, population: Population, picks_of: Callable[[int], Picks]
+TunePoint = dict[str, Any]
+"""A point as Tune sees it, by name of each dimension: a number, or the index of an option."""
+
+
+@dataclass(frozen=True)
+class PbtSpace:
+    """The changes of a sweep's trials.
+
+    Args:
+        space: all of its dimensions can change in mid-run.
+        logarithms: whether Tune sees the logarithms of ranges over orders of magnitude, as a model of them needs.
+
+    """
+
+    space: Space
+    logarithms: bool
+
+    def to_tune(self, picks: Picks) -> TunePoint:
+        """Show a point to Tune."""
+        return {each.name: self._encode(each, picks[each.name]) for each in self.space.dimensions}
+
+    def from_tune(self, place: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the point that Tune has come to, or the nearest one in the space."""
+        return {each.name: self._decode(each, place[each.name]) for each in self.space.dimensions}
+
+    def nearest_valid(self, place: Mapping[str, Any], source: Picks) -> TunePoint:
+        """Return where Tune may go: the nearest point in the space, or back where that makes no job.
+
+        Args:
+            place: where it wants to go; what else is in it stays.
+            source: the point that it comes from.
+
+        """
+        picks = self.from_tune(place)
+        return {**place, **self.to_tune(picks if self.space.makes_job(picks) else source)}
+
+    def mutations(self) -> dict[str, list[Any] | Callable[[], float]]:
+        """Say how each value may be drawn anew: from a list, in which it may also move to a neighbour, or freely."""
+        return {each.name: self._mutation(each.domain) for each in self.space.dimensions}
+
+    def bounds(self) -> dict[str, list[float]]:
+        """Name the ends of each range as Tune sees them."""
+        ends = {}
+        for each in self.space.dimensions:
+            assert isinstance(each.domain, Range)
+            ends[each.name] = [self._encode(each, end) for end in (each.domain.minimum, each.domain.maximum)]
+        return ends
+
+    def _mutation(self, domain: Range | Options) -> list[Any] | Callable[[], float]:
+        if isinstance(domain, Options):
+            return sorted(range(len(domain.values)), key=lambda index: float(domain.values[index]))
+        if domain.count is not None:
+            return list(domain.points())
+        low, high = domain.minimum, domain.maximum
+        if domain.log:
+            return lambda: min(max(math.exp(random.uniform(math.log(low), math.log(high))), low), high)  # noqa: S311 - no secret
+        return lambda: random.uniform(low, high)  # noqa: S311 - no secret
+
+    def _encode(self, each: Dimension, pick: Any) -> Any:
+        if isinstance(each.domain, Options) or each.domain.count is not None:
+            return pick
+        return math.log(pick) if self.logarithms and each.domain.log else float(pick)
+
+    def _decode(self, each: Dimension, value: Any) -> Any:
+        if isinstance(each.domain, Options):
+            return min(max(int(value), 0), len(each.domain.values) - 1)
+        domain = each.domain
+        if domain.count is not None:
+            return domain.at(min(max(domain.index(value), 0), domain.count - 1))
+        number = math.exp(value) if self.logarithms and domain.log else float(value)
+        return min(max(number, domain.minimum), domain.maximum)
+
+
+def build_pbt(
+    settings: Pbt | Pb2, mode: str, pbt_space: PbtSpace, picks_of: Callable[[int], Picks]
 ) -> PopulationBasedTraining:
     """Make the scheduler that lets bad trials go on from good ones.
 
     Args:
         settings: of the sweep.
         mode: `max` or `min`: which way the score is better.
-        population: how values may change.
+        pbt_space: how values may change.
         picks_of: the values of a trial, by its number.
 
     """
 
     def settle(config: Mapping[str, Any]) -> dict[str, Any]:
-        return population.settled(config, picks_of(config["number"]))
+        return pbt_space.nearest_valid(config, picks_of(config["number"]))
 
     common: dict[str, Any] = {
         "time_attr": EPOCH,
@@ -169,81 +242,8 @@ def build_exchange(
     }
     if isinstance(settings, Pbt):
         return PopulationBasedTraining(
-            **common, hyperparam_mutations=population.mutations(), resample_probability=settings.resample
+            **common, hyperparam_mutations=pbt_space.mutations(), resample_probability=settings.resample
         )
     from ray.tune.schedulers.pb2 import PB2
 
-    return PB2(**common, hyperparam_bounds=population.bounds())
-
-
-Place = dict[str, Any]
-"""A point as Tune sees it, by name of each dimension: a number, or the index of an option."""
-
-
-@dataclass(frozen=True)
-class Population:
-    """The changes of a sweep's trials.
-
-    Args:
-        space: all of its dimensions can change in mid-run.
-        logarithms: whether Tune sees the logarithms of ranges over orders of magnitude, as a model of them needs.
-
-    """
-
-    space: Space
-    logarithms: bool
-
-    def place(self, picks: Picks) -> Place:
-        """Show a point to Tune."""
-        return {each.name: self._shown(each, picks[each.name]) for each in self.space.dimensions}
-
-    def picks(self, place: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the point that Tune has come to, or the nearest one in the space."""
-        return {each.name: self._within(each, place[each.name]) for each in self.space.dimensions}
-
-    def settled(self, place: Mapping[str, Any], source: Picks) -> Place:
-        """Return where Tune may go: the nearest point in the space, or back where that makes no job.
-
-        Args:
-            place: where it wants to go; what else is in it stays.
-            source: the point that it comes from.
-
-        """
-        picks = self.picks(place)
-        return {**place, **self.place(picks if self.space.makes_job(picks) else source)}
-
-    def mutations(self) -> dict[str, list[Any] | Callable[[], float]]:
-        """Say how each value may be drawn anew: from a list, in which it may also move to a neighbour, or freely."""
-        return {each.name: self._mutation(each.domain) for each in self.space.dimensions}
-
-    def bounds(self) -> dict[str, list[float]]:
-        """Name the ends of each range as Tune sees them."""
-        ends = {}
-        for each in self.space.dimensions:
-            assert isinstance(each.domain, Range)
-            ends[each.name] = [self._shown(each, end) for end in (each.domain.minimum, each.domain.maximum)]
-        return ends
-
-    def _mutation(self, domain: Range | Options) -> list[Any] | Callable[[], float]:
-        if isinstance(domain, Options):
-            return sorted(range(len(domain.values)), key=lambda index: float(domain.values[index]))
-        if domain.count is not None:
-            return list(domain.points())
-        low, high = domain.minimum, domain.maximum
-        if domain.log:
-            return lambda: min(max(math.exp(random.uniform(math.log(low), math.log(high))), low), high)  # noqa: S311 - no secret
-        return lambda: random.uniform(low, high)  # noqa: S311 - no secret
-
-    def _shown(self, each: Dimension, pick: Any) -> Any:
-        if isinstance(each.domain, Options) or each.domain.count is not None:
-            return pick
-        return math.log(pick) if self.logarithms and each.domain.log else float(pick)
-
-    def _within(self, each: Dimension, value: Any) -> Any:
-        if isinstance(each.domain, Options):
-            return min(max(int(value), 0), len(each.domain.values) - 1)
-        domain = each.domain
-        if domain.count is not None:
-            return domain.at(min(max(domain.index(value), 0), domain.count - 1))
-        number = math.exp(value) if self.logarithms and domain.log else float(value)
-        return min(max(number, domain.minimum), domain.maximum)
+    return PB2(**common, hyperparam_bounds=pbt_space.bounds())

@@ -36,15 +36,15 @@ def prepare_sweep(job_text: str, code: Mapping[str, bytes], together: int) -> tu
         What was chosen, and the data for the object store; None for the data of a sweep that cannot begin.
 
     """
-    from stoker.execution.causes import failure
-    from stoker.execution.heartbeat import Pulse
+    from stoker.execution.causes import classify_failure
+    from stoker.execution.heartbeat import Heartbeat
 
     with tempfile.TemporaryDirectory() as place:
         write_files(Path(place), code)
         try:
             return _prepare(job_text, place, together)
         except Exception as error:  # each has a cause
-            result = failure(error, Path(place), Pulse())
+            result = classify_failure(error, Path(place), Heartbeat())
             print(result.details, file=sys.stderr)  # noqa: T201 - the run's log
             return PreparedSweep("", "", (result.cause, result.message)), None
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from stoker.errors import StokerError
 from stoker.execution.recording import PATIENCE_S
-from stoker.execution.sweeps.descriptions import sweep_note
+from stoker.execution.sweeps.descriptions import sweep_description
 from stoker.execution.sweeps.figures import draw_figures
-from stoker.execution.sweeps.mlflow_view import share_view
+from stoker.execution.sweeps.mlflow_view import publish_view
 from stoker.execution.sweeps.sharing import SharedDataset, from_shared
-from stoker.execution.sweeps.trial_recording import TrialPages
+from stoker.execution.sweeps.trial_recording import TrialRecording
 from stoker.job.goals import Aim
 from stoker.job.job import Job
 from stoker.jobfile.loading import load_job
@@ -21,7 +21,7 @@ from stoker.tracking.trials import SweepFacts, Trial, write_facts
 
 
 @dataclass(frozen=True)
-class Found:
+class SweepResult:
     """What a sweep has found."""
 
     trials: list[Trial]
@@ -30,9 +30,9 @@ class Found:
     facts: SweepFacts
 
 
-def leave(folder: RunFolder, job: Job, found: Found, search: Search, pages: TrialPages) -> str:
+def record_result(folder: RunFolder, job: Job, found: SweepResult, search: Search, pages: TrialRecording) -> str:
     """Draw the search, and bring the best trial's model to MLflow; return what did not get through, or nothing."""
-    with_trace(lambda: draw_figures(search.study, folder.artifacts, [aim.name for aim in found.aims]))
+    or_log_failure(lambda: draw_figures(search.study, folder.artifacts, [aim.name for aim in found.aims]))
     trouble = pages.close(PATIENCE_S)
     registered = ""
     if job.tracking != "none" and not trouble:
@@ -41,14 +41,14 @@ def leave(folder: RunFolder, job: Job, found: Found, search: Search, pages: Tria
             registered = job.tracking.register_as or ""
         except StokerError as error:
             trouble = str(error)
-    importances = with_trace(search.importances) or {}
+    importances = or_log_failure(search.importances) or {}
     facts = replace(found.facts, best=found.best.number, importances=importances, registered=registered)
     write_facts(folder, replace(facts, worked_s=0.0))  # whoever extends it gives it its time again
-    pages.keep_record()
+    pages.store_ledger()
     return trouble
 
 
-def draw_best(folder: RunFolder, job: Job, data: SharedDataset) -> None:
+def draw_trial_results(folder: RunFolder, job: Job, data: SharedDataset) -> None:
     """Draw a trial's results from its model, as a run of its own leaves them."""
     from stoker.execution.results import evaluate_all
     from stoker.inference.model import Model
@@ -62,16 +62,16 @@ def draw_best(folder: RunFolder, job: Job, data: SharedDataset) -> None:
     evaluate_all(folder, assembly)
 
 
-def note_of(found: Found, sweep: str, page: Any) -> str:
+def sweep_page_description(found: SweepResult, sweep: str, page: Any) -> str:
     """Write the description of the sweep's page, with a link to the view of its trials."""
     first, view = found.aims[0], ""
     if page is not None:
         names = [aim.name for aim in found.aims]
-        view = with_trace(lambda: share_view(page, sweep, names, first.direction, found.facts.paths)) or ""
-    return sweep_note(found.trials, first.name, first.direction, sweep, view)
+        view = or_log_failure(lambda: publish_view(page, sweep, names, first.direction, found.facts.paths)) or ""
+    return sweep_description(found.trials, first.name, first.direction, sweep, view)
 
 
-def with_trace(step: Any) -> Any:
+def or_log_failure(step: Any) -> Any:
     """Take a step whose failure must not cost the sweep its result; None where it has failed."""
     try:
         return step()

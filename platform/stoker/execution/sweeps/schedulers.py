@@ -54,7 +54,7 @@ def build_scheduler(job: Job, mode: str) -> TrialScheduler:
     return FIFOScheduler()
 
 
-def decisions(job: Job) -> tuple[int, ...] | None:
+def decision_epochs(job: Job) -> tuple[int, ...] | None:
     """Tell after which epochs the scheduler may decide; None where it may after each."""
     assert job.sweep is not None
     settings = job.sweep.scheduler

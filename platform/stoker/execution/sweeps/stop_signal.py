@@ -7,7 +7,7 @@ from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _in
 ALL = "all"
 
 
-class Word:
+class StopSignal:
     """The driver's word to the trials of one sweep; leaving the block takes it back.
 
     Args:
@@ -19,16 +19,16 @@ class Word:
         self._key = _key(sweep)
         self._said: str | None = None
 
-    def __enter__(self) -> "Word":
+    def __enter__(self) -> "StopSignal":
         """Take back what a driver has said that was killed."""
-        self.ask(everybody=False, numbers=())
+        self.request(everybody=False, numbers=())
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave nothing."""
         _internal_kv_del(self._key)
 
-    def ask(self, everybody: bool, numbers: Iterable[int]) -> None:
+    def request(self, everybody: bool, numbers: Iterable[int]) -> None:
         """Ask trials to save a checkpoint and stop, and no others any more.
 
         Args:
@@ -42,7 +42,7 @@ class Word:
             self._said = word
 
 
-def is_asked(trial: str) -> bool:
+def stop_requested(trial: str) -> bool:
     """Tell whether a trial is asked to stop."""
     sweep, _, number = trial.rpartition(".")
     try:
@@ -53,4 +53,4 @@ def is_asked(trial: str) -> bool:
 
 
 def _key(sweep: str) -> bytes:
-    return f"stoker_word_{sweep}".encode()
+    return f"stoker_stop_{sweep}".encode()

@@ -21,18 +21,18 @@ from ray.util import get_current_placement_group
 
 from stoker.errors import Cause, Damaged, StokerError, StorageError
 from stoker.execution.durable import Durable, storage_of
-from stoker.execution.heartbeat import Pulse
+from stoker.execution.heartbeat import Heartbeat
 from stoker.execution.mirror import News, keep_results, news_of, unpack
-from stoker.execution.resolved_job import shrink_resolved
+from stoker.execution.resolved_job import halve_micro_batch
 from stoker.execution.retry import Action, Failure, decide
-from stoker.execution.sweeps.checkpoint_copies import copies_of, leave_copy
-from stoker.execution.sweeps.stop_signal import is_asked
+from stoker.execution.sweeps.checkpoint_copies import copy_newest_checkpoint, copy_storage
+from stoker.execution.sweeps.stop_signal import stop_requested
 from stoker.execution.worker_result import WorkerResult
 from stoker.jobfile.loading import parse_job
 from stoker.secret_files import load_secret_files
 from stoker.tracking.run import RunHeader
 from stoker.tracking.run_folder import RunFolder
-from stoker.tracking.trials import Report
+from stoker.tracking.trials import EpochReport
 
 if TYPE_CHECKING:
     from stoker.execution.sweeps.trial_attempt import Epochs  # the driver knows this class too, and has no torch
@@ -53,9 +53,9 @@ class TrialPlan:
 
     job: str
     """The sweep's job with every default and choice."""
-    one_disk: bool
+    shared_disk: bool
     """Whether the trials see the driver's files."""
-    decisions: tuple[int, ...] | None
+    decision_epochs: tuple[int, ...] | None
     """The epochs after which a scheduler decides; None for all of them."""
     retries: int
     workers: int
@@ -63,15 +63,15 @@ class TrialPlan:
     """Of each worker, as Ray counts them: what its file says, not the threads that were chosen later."""
     gpus: float
     """Of each worker, or which part of one."""
-    exchanged: bool = False
+    copies_checkpoints: bool = False
     """Whether trials go on from copies of others."""
 
 
 @dataclass(frozen=True)
-class Told:
+class TrialUpdate:
     """What a trial tells at once."""
 
-    reports: tuple[Report, ...]
+    reports: tuple[EpochReport, ...]
     result: WorkerResult | None
     """How it ended; None while it goes on."""
     news: News
@@ -81,7 +81,7 @@ class Told:
 class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
     """Trains one trial after the other.
 
-    `step` returns `{"told": Told, "done": bool}`. A failure is mended here as far as it can be; only the death of the
+    `step` returns `{"told": TrialUpdate, "done": bool}`. A failure is mended here as far as it can be; only the death of the
     process is left to others.
     """
 
@@ -95,21 +95,21 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
             data: reference to the dataset of the sweep's job.
 
         """
-        from stoker.execution.data_cache import KeptData
+        from stoker.execution.data_cache import DataCache
         from stoker.execution.sweeps.sharing import from_shared
 
         load_secret_files()
         self._plan = plan
-        self._kept = KeptData(most=4)
-        self._kept.keep(parse_job(plan.job, "job.yaml").job, from_shared(ray.get(data[0])))
-        self._pulse = Pulse()
+        self._cache = DataCache(capacity=4)
+        self._cache.put(parse_job(plan.job, "job.yaml").job, from_shared(ray.get(data[0])))
+        self._heartbeat = Heartbeat()
         self._folder = RunFolder(Path())
         self._header: RunHeader | None = None
-        self._untold: list[Report] = []
+        self._untold: list[EpochReport] = []
         """What earlier attempts did, of which the driver may not have heard."""
         self._epochs: Epochs
         self._group: WorkerGroup | None = None
-        every_s = LISTEN_EVERY_S if plan.one_disk else ASK_EVERY_S
+        every_s = LISTEN_EVERY_S if plan.shared_disk else ASK_EVERY_S
         threading.Thread(target=_listen, args=(weakref.ref(self), every_s), name="listen", daemon=True).start()
         self._begin(config)
 
@@ -135,10 +135,10 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
             reports.append(report)
             if last:
                 continue  # there is nothing to decide about it any more
-            decisions = self._plan.decisions
-            if decisions is None or report.epoch in decisions or time.monotonic() >= due:
+            decision_epochs = self._plan.decision_epochs
+            if decision_epochs is None or report.epoch in decision_epochs or time.monotonic() >= due:
                 break
-        return {"told": Told(tuple(reports), result, self._news()), "done": result is not None}
+        return {"told": TrialUpdate(tuple(reports), result, self._news()), "done": result is not None}
 
     def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
         """Let the trial rest at a checkpoint of its own, and leave a copy of it where others go on from it.
@@ -146,12 +146,12 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         Tune's own checkpoints lie on one machine's disk; what it gets here is only the name of ours.
         """
         if not self._resting:
-            self._pulse.request = "stop"
+            self._heartbeat.request = "stop"
             for _ in self._epochs:
                 pass  # it hears at once
             self._epochs = self._next_attempt()
             self._resting = True
-        name = leave_copy(self._folder) if self._plan.exchanged else self._folder.path.name
+        name = copy_newest_checkpoint(self._folder) if self._plan.copies_checkpoints else self._folder.path.name
         return _TrainingResult(Checkpoint(name, LocalFileSystem()) if name else None, {})
 
     def restore(self, checkpoint_path: object) -> None:
@@ -162,34 +162,34 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._epochs.close()
         if self._group is not None:
             self._group.close()
-        self._tidy()
+        self._delete_folder()
 
     def listen(self) -> None:
         """Hear whether the trial is to stop."""
-        pulse = self._pulse  # before the folder: the next trial is not to hear what its predecessor was asked
-        if self._plan.one_disk:
+        heartbeat = self._heartbeat  # before the folder: the next trial is not to hear what its predecessor was asked
+        if self._plan.shared_disk:
             asked = any(path.exists() for path in (self._folder.cancel_request, self._folder.path.parent / STOP_FILE))
         else:
-            asked = self._header is not None and is_asked(self._header.id)
+            asked = self._header is not None and stop_requested(self._header.id)
         if asked:
-            pulse.request = "stop"
+            heartbeat.request = "stop"
 
     def _begin(self, config: dict[str, Any]) -> None:
         for stream in (sys.stdout, sys.stderr):
             print(f"{LOG_PREFIX_ACTOR_NAME}Trial {config['number']}", file=stream, flush=True)
-        from stoker.execution.sweeps.trial_attempt import known_reports
+        from stoker.execution.sweeps.trial_attempt import journal_reports
 
         folder = RunFolder(Path(config["folder"]))
-        if not self._plan.one_disk:
-            self._tidy()
+        if not self._plan.shared_disk:
+            self._delete_folder()
             folder = unpack(config["files"], folder.path.name, f"trial-{os.getpid()}")  # another may still have it
         header = folder.header()
         self._folder, self._header = folder, header
         self._kept_at = storage_of(folder, header, header.id)
         self._position = 0
-        if not self._plan.one_disk:  # what the files have may be older than the checkpoint
+        if not self._plan.shared_disk:  # what the files have may be older than the checkpoint
             Durable(folder, self._kept_at).recall_journal()
-        self._untold = known_reports(folder)
+        self._untold = journal_reports(folder)
         self._history: list[Failure] = []
         begun = self._kept_at.keys("attempts")
         self._attempt = int(begun[-1].rsplit("/", 1)[1]) if begun else 0
@@ -212,29 +212,29 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         checkpoints = Checkpoints(self._kept_at, "", 1, self._attempt)
         checkpoints.claim()
         try:
-            checkpoints.take_over(copies_of(self._folder), copy)
+            checkpoints.take_over(copy_storage(self._folder), copy)
         except Damaged as error:
             print(f"the trial keeps its own weights: {error}", file=sys.stderr)  # noqa: T201 - the run's log
         self._kept_at.put(done, [copy.encode()])
         self._epochs = self._next_attempt()
 
     def _next_attempt(self) -> "Epochs":
-        from stoker.execution.sweeps.trial_attempt import alone, together
+        from stoker.execution.sweeps.trial_attempt import train_in_group, train_in_process
 
         self._attempt += 1
-        self._pulse = Pulse()
+        self._heartbeat = Heartbeat()
         if self._plan.workers == 1:
-            return alone(self._folder, self._attempt, self._pulse, self._kept)
+            return train_in_process(self._folder, self._attempt, self._heartbeat, self._cache)
         if self._group is None:
             from stoker.execution.worker_group import WorkerGroup
 
             place = get_current_placement_group()
-            self._group = WorkerGroup(self._plan.workers, self._plan.gpus, False, self._plan.one_disk, place)
-        return together(self._folder, self._attempt, self._pulse, self._group)
+            self._group = WorkerGroup(self._plan.workers, self._plan.gpus, False, self._plan.shared_disk, place)
+        return train_in_group(self._folder, self._attempt, self._heartbeat, self._group)
 
     def _again(self, result: WorkerResult) -> WorkerResult | None:
         """Try again where that may help, as a run of its own would; else return how the trial ended."""
-        if result.outcome == "succeeded" and not self._plan.one_disk:
+        if result.outcome == "succeeded" and not self._plan.shared_disk:
             result = self._kept_results(result)
         if result.outcome != "failed":
             return result
@@ -247,7 +247,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
                 "failed", decision.cause, decision.message, step=result.step, checkpoint=result.checkpoint
             )
         if decision.action is Action.SMALLER:
-            shrink_resolved(self._folder.resolved)
+            halve_micro_batch(self._folder.resolved)
         time.sleep(decision.wait_s)
         self._epochs = self._next_attempt()
         return None
@@ -261,13 +261,13 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
             return replace(result, outcome="failed", cause=cause, message=f"the model cannot be kept: {error}")
         return result
 
-    def _tidy(self) -> None:
+    def _delete_folder(self) -> None:
         """Remove the folder of a trial that is left, where it is the node's own."""
-        if not self._plan.one_disk and self._header is not None:
+        if not self._plan.shared_disk and self._header is not None:
             shutil.rmtree(self._folder.path, ignore_errors=True)
 
     def _news(self) -> News:
-        if self._plan.one_disk:
+        if self._plan.shared_disk:
             return News()
         news = news_of(self._folder, self._position)
         self._position += len(news.journal)

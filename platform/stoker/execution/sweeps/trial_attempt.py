@@ -6,31 +6,31 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from stoker.errors import Cause
-from stoker.execution.data_cache import KeptData
-from stoker.execution.engines.torch_engine import Part
-from stoker.execution.heartbeat import Pulse
-from stoker.execution.stop_requests import Stop
-from stoker.execution.supervisor import Limits, Watch
+from stoker.execution.data_cache import DataCache
+from stoker.execution.engines.torch_engine import TorchEngine
+from stoker.execution.heartbeat import Heartbeat
+from stoker.execution.stop_requests import StopReason
+from stoker.execution.supervisor import Supervisor, Timeouts
 from stoker.execution.worker_group import WorkerGroup
 from stoker.execution.worker_result import WorkerResult
 from stoker.tracking.journal import epoch_metrics, read_journal
 from stoker.tracking.run_folder import RunFolder
-from stoker.tracking.trials import Report
+from stoker.tracking.trials import EpochReport
 
 RECORDED_STEPS = 100
 """A trial records the losses of about so many steps at most: there are many trials to look at."""
 LOOK_EVERY_S = 0.1
 
-Epochs = Generator[tuple[Report, bool], None, WorkerResult]
+Epochs = Generator[tuple[EpochReport, bool], None, WorkerResult]
 """Reports of one attempt, each with whether training has ended with it, where that is known; and how it ended.
 
 Closing it leaves the trial where it is.
 """
 
 
-def alone(folder: RunFolder, attempt: int, pulse: Pulse, kept: KeptData) -> Epochs:
+def train_in_process(folder: RunFolder, attempt: int, heartbeat: Heartbeat, cache: DataCache) -> Epochs:
     """Train in this process."""
-    part = Part(folder, 0, 1, attempt, pulse, kept, RECORDED_STEPS, pictures=False)
+    part = TorchEngine(folder, 0, 1, attempt, heartbeat, cache, RECORDED_STEPS, pictures=False)
     epochs = part.epochs("")
     try:
         while True:
@@ -39,24 +39,24 @@ def alone(folder: RunFolder, attempt: int, pulse: Pulse, kept: KeptData) -> Epoc
             except StopIteration as end:
                 result: WorkerResult = end.value
                 return result
-            yield Report(event.epoch, event.step, event.metrics | part.costs), event.last
+            yield EpochReport(event.epoch, event.step, event.metrics | part.costs), event.last
     finally:
         epochs.close()
 
 
-def together(folder: RunFolder, attempt: int, pulse: Pulse, group: WorkerGroup) -> Epochs:
+def train_in_group(folder: RunFolder, attempt: int, heartbeat: Heartbeat, group: WorkerGroup) -> Epochs:
     """Let a group of workers train; the first one's journal tells of the epochs."""
     began = time.monotonic()
-    watching = _Watching(group, lambda: Stop.CANCEL if pulse.request else None)
-    group.mend()
-    group.begin(folder, attempt)
+    watching = _SupervisorThread(group, lambda: StopReason.CANCEL if heartbeat.request else None)
+    group.replace_dead()
+    group.start_attempt(folder, attempt)
     watching.start()
     position, told, home = 0, 0, True
     try:
         while True:
             alive = watching.is_alive()
             if not alive:
-                home = group.bring_home()  # with it comes the rest of the journal
+                home = group.collect_results()  # with it comes the rest of the journal
             for report, after in _reports(folder, position):
                 position = after
                 if report.epoch > told:
@@ -67,7 +67,7 @@ def together(folder: RunFolder, attempt: int, pulse: Pulse, group: WorkerGroup) 
             watching.join(LOOK_EVERY_S)
     finally:
         if watching.is_alive():
-            pulse.request = "stop"
+            heartbeat.request = "stop"
             watching.join()
     result = watching.result
     if not home and result.outcome == "succeeded":
@@ -75,27 +75,27 @@ def together(folder: RunFolder, attempt: int, pulse: Pulse, group: WorkerGroup) 
     return result
 
 
-def known_reports(folder: RunFolder) -> list[Report]:
+def journal_reports(folder: RunFolder) -> list[EpochReport]:
     """Tell of the epochs that the journal has from earlier attempts; a driver that was killed may not know of them."""
     found = {report.epoch: report for report, _ in _reports(folder, 0)}
     return [found[epoch] for epoch in sorted(found)]
 
 
-class _Watching(threading.Thread):
+class _SupervisorThread(threading.Thread):
     """Follows a group's attempt beside the thread that tells of it."""
 
-    def __init__(self, group: WorkerGroup, stop: Callable[[], Stop | None]) -> None:
+    def __init__(self, group: WorkerGroup, stop: Callable[[], StopReason | None]) -> None:
         super().__init__(name="watch", daemon=True)
-        self._watch = Watch(group, stop, lambda _: None, Limits())
+        self._watch = Supervisor(group, stop, lambda _: None, Timeouts())
         self.result = WorkerResult("failed", Cause.INTERNAL, "its watch has ended")
 
     def run(self) -> None:
         """Follow the attempt to its end."""
-        self.result = self._watch.follow()
+        self.result = self._watch.run()
 
 
-def _reports(folder: RunFolder, position: int) -> Iterator[tuple[Report, int]]:
+def _reports(folder: RunFolder, position: int) -> Iterator[tuple[EpochReport, int]]:
     """Read the ends of epochs from a journal, each with the position behind it."""
     for entry, after in read_journal(folder.journal, position):
         if metrics := epoch_metrics(entry):
-            yield Report(entry.epoch, entry.step, metrics), after
+            yield EpochReport(entry.epoch, entry.step, metrics), after

@@ -16,7 +16,7 @@ from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import Trial, trial_id
 
 
-def make_trial(sweep: RunFolder, job: Job, number: int, values: Mapping[str, Any]) -> None:
+def create_trial_folder(sweep: RunFolder, job: Job, number: int, values: Mapping[str, Any]) -> None:
     """Make a trial's folder, unless there is one.
 
     Args:
@@ -46,7 +46,7 @@ def make_trial(sweep: RunFolder, job: Job, number: int, values: Mapping[str, Any
     folder.write_status(RunStatus(State.RUNNING, phase="", attempt=1))
 
 
-def status_of(trial: Trial) -> RunStatus:
+def trial_status(trial: Trial) -> RunStatus:
     """Say how a trial has ended, as a run of its own does."""
     succeeded = trial.state is State.SUCCEEDED
     return RunStatus(
@@ -64,7 +64,7 @@ def status_of(trial: Trial) -> RunStatus:
     )
 
 
-def cancel_trials(sweep: RunFolder) -> None:
+def cancel_unfinished_trials(sweep: RunFolder) -> None:
     """Let the trials of a sweep be over that have not ended; nobody may be at work on it. Another run has none."""
     if not sweep.ledger.exists():
         return
@@ -74,6 +74,6 @@ def cancel_trials(sweep: RunFolder) -> None:
             ledger.end(trial.number, State.CANCELLED, {})
             folder = sweep.trial(trial.number)
             before = folder.status()
-            status = status_of(ledger.trials[trial.number])
+            status = trial_status(ledger.trials[trial.number])
             folder.write_status(replace(status, mlflow_run=before.mlflow_run, url=before.url))
     ledger.close()

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stoker.errors import ClusterError
-from stoker.execution.recording import PATIENCE_S, RETRY_S, describe_run
-from stoker.execution.sweeps.child_run_sync import Page, best_step
-from stoker.execution.sweeps.descriptions import values_text
+from stoker.execution.recording import PATIENCE_S, RETRY_S, run_tags
+from stoker.execution.sweeps.child_run_sync import ChildRunSync, best_step
+from stoker.execution.sweeps.descriptions import values_json
 from stoker.settings import Settings, without_password
 from stoker.tracking.journal import LONGEST_WAIT_S, Backlog
 from stoker.tracking.ledger import LedgerReader, read_trials
@@ -21,8 +21,8 @@ from stoker.tracking.tags import VALUES_TAG
 from stoker.tracking.trials import Trial, trial_id
 
 if TYPE_CHECKING:
-    from stoker.tracking.child_runs import Child, Children
-    from stoker.tracking.mlflow_run import TrackedRun
+    from stoker.tracking.child_runs import ChildRun, ChildRuns
+    from stoker.tracking.mlflow_run import MlflowRun
 
 EVERY_S = 2.0
 RECORD_EVERY_S = 5.0
@@ -31,7 +31,7 @@ RECORD_GROWS = 1.1
 CLOSING_EVERY_S = 0.5
 
 
-class TrialPages:
+class TrialRecording:
     """Brings trials, their metrics and their ends to MLflow, as the ledger and the trials' folders tell them.
 
     Args:
@@ -47,7 +47,7 @@ class TrialPages:
         self,
         sweep: RunFolder,
         settings: Settings,
-        parent: Callable[[], "TrackedRun | None"],
+        parent: Callable[[], "MlflowRun | None"],
         announce: Callable[[int, str, str], None],
         goals: Mapping[str, str],
     ) -> None:
@@ -57,10 +57,10 @@ class TrialPages:
         self._announce = announce
         self._goals = goals
         self._ledger = LedgerReader(sweep.ledger)
-        self._children: Children | None = None
-        self._found: dict[str, Child] | None = None
+        self._children: ChildRuns | None = None
+        self._found: dict[str, ChildRun] | None = None
         """Pages that there were, by trial; None where that must be asked (again)."""
-        self._pages: dict[int, Page] = {}
+        self._pages: dict[int, ChildRunSync] = {}
         self._refused: dict[int, str] = {}
         """Trials that MLflow does not take for good, and why."""
         self._reason = ""
@@ -118,10 +118,10 @@ class TrialPages:
             except Exception as error:  # the model is in the trial's folder: nothing is lost
                 traceback.print_exc()
                 if not is_outage(error) or time.monotonic() > deadline:
-                    raise ClusterError(f"MLflow did not take the model ({self._plain(error)})") from error
+                    raise ClusterError(f"MLflow did not take the model ({self._redacted(error)})") from error
             time.sleep(RETRY_S)
 
-    def keep_record(self, last: bool = True) -> None:
+    def store_ledger(self, last: bool = True) -> None:
         """Store the ledger and what the sweep looks for with the sweep's page, where it has grown enough.
 
         They tell those who do not see this folder of the trials. A server that takes no files costs no trial its page:
@@ -139,7 +139,7 @@ class TrialPages:
             parent.log_file(self._sweep.facts)
             kept = size
         except Exception as error:
-            print(f"the trials' record is not in MLflow yet: {self._plain(error)}", file=sys.stderr)  # noqa: T201
+            print(f"the trials' record is not in MLflow yet: {self._redacted(error)}", file=sys.stderr)  # noqa: T201
         self._recorded = (kept, now)
 
     def _run(self) -> None:
@@ -157,12 +157,12 @@ class TrialPages:
             if not self._find():
                 return True
             for number in sorted(self._ledger.trials):
-                self._attend(self._ledger.trials[number], closing)
-            self.keep_record(last=closing)
+                self._update(self._ledger.trials[number], closing)
+            self.store_ledger(last=closing)
             if closing and self._children:
                 self._children.find({page.child.tracked.run_id for page in self._pages.values()})
         except Exception as error:  # whatever it is, the next round may fare better
-            self._reason = self._plain(error)
+            self._reason = self._redacted(error)
             print(self._reason, file=sys.stderr)  # noqa: T201 - the driver's log
             return False
         self._reason = ""
@@ -171,32 +171,32 @@ class TrialPages:
     def _find(self) -> bool:
         """Find the pages that there are; False where the sweep has none yet."""
         if self._children is None:
-            from stoker.tracking.child_runs import Children
+            from stoker.tracking.child_runs import ChildRuns
 
             parent = self._parent()
             if parent is None:
                 self._reason = "the sweep itself has no page there"
                 return False
-            self._children = Children(parent)
+            self._children = ChildRuns(parent)
         if self._found is None:
             self._found = self._children.find({page.child.tracked.run_id for page in self._pages.values()})
         return True
 
-    def _attend(self, trial: Trial, closing: bool) -> None:
+    def _update(self, trial: Trial, closing: bool) -> None:
         """Bring one page up to date; what MLflow refuses for good costs no other trial its page."""
         if trial.number in self._refused:
             return
         try:
             page = self._page(trial)
             if page is not None:
-                page.bring(trial, State.PAUSED if closing and not trial.state.final else trial.state)
+                page.update(trial, State.PAUSED if closing and not trial.state.final else trial.state)
         except OSError:
             raise
         except Exception as error:  # a page must not cost the sweep
             traceback.print_exc()
-            self._refused[trial.number] = self._plain(error)
+            self._refused[trial.number] = self._redacted(error)
 
-    def _page(self, trial: Trial) -> Page | None:
+    def _page(self, trial: Trial) -> ChildRunSync | None:
         """Find or make a trial's page; None where its folder is not there yet."""
         if trial.number in self._pages:
             return self._pages[trial.number]
@@ -207,13 +207,13 @@ class TrialPages:
         assert self._found is not None
         child = self._found.pop(header.id, None)
         if child is None:
-            tags = describe_run(header) | {VALUES_TAG: values_text(trial.values)}
+            tags = run_tags(header) | {VALUES_TAG: values_json(trial.values)}
             try:
                 child = self._children.create(header, tags, trial.began)
             except OSError:
                 self._found = None  # it may be there although nobody heard so
                 raise
-        page = Page(child, self._sweep.trial(trial.number), self._goals)
+        page = ChildRunSync(child, self._sweep.trial(trial.number), self._goals)
         self._pages[trial.number] = page
         self._announce(trial.number, child.tracked.run_id, child.tracked.page)
         return page
@@ -239,7 +239,7 @@ class TrialPages:
         journal = self._sweep.trial(number).journal
         return page.missing() if page else Backlog(journal, lambda _: -1).count()
 
-    def _store_model(self, tracked: "TrackedRun", trial: Trial, register: str | None) -> str:
+    def _store_model(self, tracked: "MlflowRun", trial: Trial, register: str | None) -> str:
         from stoker.execution.packaging import packaged
 
         folder = self._sweep.trial(trial.number)
@@ -248,7 +248,7 @@ class TrialPages:
         with packaged(folder.model) as model:
             return tracked.log_model(model, register, best_step(trial))
 
-    def _plain(self, error: Exception) -> str:
+    def _redacted(self, error: Exception) -> str:
         """Say what went wrong in one line, without the server's password."""
         uri = self._settings.tracking_uri
         return f"{type(error).__name__}: {error}".replace(uri, without_password(uri)).splitlines()[0]

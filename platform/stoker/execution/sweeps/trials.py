@@ -12,11 +12,11 @@ from typing import Any
 
 from stoker.errors import Cause, StokerError
 from stoker.execution.durable import storage_of
-from stoker.execution.resolved_job import change_resolved
+from stoker.execution.resolved_job import apply_values
 from stoker.execution.sweeps.afar import RECORD, Afar
-from stoker.execution.sweeps.checkpoint_copies import COPIES, copies_of
-from stoker.execution.sweeps.trial_actor import Told
-from stoker.execution.sweeps.trial_folders import make_trial, status_of
+from stoker.execution.sweeps.checkpoint_copies import COPIES, copy_storage
+from stoker.execution.sweeps.trial_actor import TrialUpdate
+from stoker.execution.sweeps.trial_folders import create_trial_folder, trial_status
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.goals import aims
 from stoker.job.job import Job
@@ -24,16 +24,16 @@ from stoker.jobfile.loading import dump_job
 from stoker.jobfile.space.point import point_job
 from stoker.search.search import Search
 from stoker.storage import remove
-from stoker.tracking.ledger import Ledger, entries
+from stoker.tracking.ledger import Ledger, ledger_entries
 from stoker.tracking.run import RunStatus, State
 from stoker.tracking.run_folder import RunFolder
-from stoker.tracking.trials import Report, Trial, best_of, pareto_front, ranked
+from stoker.tracking.trials import EpochReport, Trial, best_of, pareto_front, ranked
 
-ASKED = "somebody has asked for it"
+CANCELLED_BY_USER = "somebody has asked for it"
 """Message of a trial that was cancelled on its own: it stays so when its sweep goes on."""
 SECURE_S, SECURE_EVERY_S = 60.0, 1.0
 """A storage that is down is waited for so long before a trial takes over another's weights, and asked so often."""
-WORST = 1e30
+WORST_SCORE = 1e30
 """What a scheduler hears in place of a value that is not finite."""
 
 
@@ -64,8 +64,8 @@ class Trials:
         self._ledger = Ledger(folder.ledger)
         self._pages: dict[int, tuple[str, str]] = {}
         """MLflow's ids of the trials, and where their pages are."""
-        self._saying = threading.Lock()
-        self._gone: set[int] = set()
+        self._status_lock = threading.Lock()
+        self._pruned_files: set[int] = set()
         """Of which model and checkpoints are deleted."""
         self._reopen()
         self._replay()
@@ -105,11 +105,11 @@ class Trials:
         """Return the epochs and scores that a trial has told."""
         return [(report.epoch, self.score(report)) for report in self._ledger.trials[number].reports]
 
-    def score(self, report: Report) -> float:
+    def score(self, report: EpochReport) -> float:
         """Return what a scheduler goes by, always finite."""
         first = self.aims[0]
         value = report.metrics.get(first.name, math.nan)
-        return value if math.isfinite(value) else (-WORST if first.direction == "max" else WORST)
+        return value if math.isfinite(value) else (-WORST_SCORE if first.direction == "max" else WORST_SCORE)
 
     def begin(self) -> int | None:
         """Choose a trial and make its folder; None where none is left."""
@@ -124,7 +124,7 @@ class Trials:
             return None
         number, self._next = self._next, self._next + 1
         self._ledger.begin(number, point.picks, point.values)
-        make_trial(self._folder, self._job, number, point.values)
+        create_trial_folder(self._folder, self._job, number, point.values)
         return number
 
     def secure(self) -> bool:
@@ -135,14 +135,14 @@ class Trials:
         """Let a trial that was chosen be the next one again."""
         self._waiting.insert(0, number)
 
-    def tell(self, number: int, told: Told) -> list[tuple[int, float]]:
+    def take(self, number: int, told: TrialUpdate) -> list[tuple[int, float]]:
         """Take in what a trial tells; return the epochs that are new, with their scores."""
         if self._afar:
             self._afar.take(number, told.news)
         new = []
         for report in told.reports:
             if self._ledger.report(number, report.epoch, report.step, report.metrics):
-                self._tell_epoch(number, report)
+                self._report_epoch(number, report)
                 new.append((report.epoch, self.score(report)))
         return new
 
@@ -170,24 +170,24 @@ class Trials:
         elif result.outcome == "failed":
             self._close(number, State.FAILED, {}, result.cause, result.message)
         elif self._folder.trial(number).cancel_request.exists():
-            self._close(number, State.CANCELLED, {}, message=ASKED)
+            self._close(number, State.CANCELLED, {}, message=CANCELLED_BY_USER)
         # else it rests at a checkpoint
 
     def announce(self, number: int, mlflow_run: str, page: str) -> None:
         """Say where a trial's page is; whoever brings it there does so from a thread of his own."""
         folder = self._folder.trial(number)
-        with self._saying:
+        with self._status_lock:
             self._pages[number] = (mlflow_run, page)
             if folder.readable():
                 folder.write_status(replace(folder.status(), mlflow_run=mlflow_run, url=page))
 
-    def remove_copies(self) -> None:
+    def delete_checkpoint_copies(self) -> None:
         """Delete what trials went on from: no trial goes on any more."""
         if any(trial.changes for trial in self.all):
             with suppress(StokerError, OSError):  # what stays costs space only
-                copies_of(self._folder.trial(0)).clear(COPIES)
+                copy_storage(self._folder.trial(0)).clear(COPIES)
 
-    def end_rest(self, state: State) -> None:
+    def end_remaining(self, state: State) -> None:
         """End what has not ended: the sweep is over."""
         for trial in self.all:
             if not trial.state.final:
@@ -208,21 +208,21 @@ class Trials:
     def _close(self, number: int, state: State, metrics: dict[str, float], cause: str = "", message: str = "") -> None:
         self._ledger.end(number, state, metrics, cause, message)
         trial = self._ledger.trials[number]
-        self._tell_search(trial)
-        self._say(number, status_of(trial))
+        self._inform_search(trial)
+        self._write_status(number, trial_status(trial))
         if self._afar:
             self._afar.end(number)
         if self.secure():  # else it is tidied at the next end
-            self._tidy()
+            self._apply_retention()
 
-    def _say(self, number: int, status: RunStatus) -> None:
+    def _write_status(self, number: int, status: RunStatus) -> None:
         folder = self._folder.trial(number)
-        with self._saying:
+        with self._status_lock:
             before = folder.status()
             page = self._pages.get(number, (before.mlflow_run, before.url))
             folder.write_status(replace(status, mlflow_run=page[0], url=page[1]))
 
-    def _tell_search(self, trial: Trial) -> None:
+    def _inform_search(self, trial: Trial) -> None:
         match trial.state:
             case State.SUCCEEDED:
                 values = [trial.score(aim.name, aim.direction) for aim in self.aims]
@@ -232,25 +232,25 @@ class Trials:
             case _:
                 self._search.tell(trial.number, "failed", None)
 
-    def _tell_epoch(self, number: int, report: Report) -> None:
+    def _report_epoch(self, number: int, report: EpochReport) -> None:
         self._search.report(number, report.epoch, report.metrics.get(self.aims[0].name, math.nan))
 
     def _replay(self) -> None:
         """Let the search hear all that an earlier driver's has heard, in the same order."""
         open_again = {trial.number for trial in self.all if not trial.state.final}
-        for entry in entries(self._folder.ledger):
+        for entry in ledger_entries(self._folder.ledger):
             number = entry["trial"]
             match entry["event"]:
                 case "begin":
                     self._search.restore(number, entry["picks"])
-                    make_trial(self._folder, self._job, number, entry["values"])
+                    create_trial_folder(self._folder, self._job, number, entry["values"])
                 case "report":
-                    report = Report(entry["epoch"], entry["step"], entry["metrics"])
-                    self._tell_epoch(number, report)
+                    report = EpochReport(entry["epoch"], entry["step"], entry["metrics"])
+                    self._report_epoch(number, report)
                 case "end" if number not in open_again:
-                    self._tell_search(self._ledger.trials[number])
+                    self._inform_search(self._ledger.trials[number])
                     if not self._folder.trial(number).status().state.final:  # its folder is a new one
-                        self._say(number, status_of(self._ledger.trials[number]))
+                        self._write_status(number, trial_status(self._ledger.trials[number]))
         for number in sorted(open_again):
             if self._ledger.trials[number].changes:
                 self._write_values(number, self._ledger.trials[number].values)
@@ -261,10 +261,10 @@ class Trials:
         failed = len(self.failures) >= self._job.sweep.failures
         for trial in self.all:
             own = self._folder.trial(trial.number).cancel_request.exists()
-            own = own or trial.message == ASKED
+            own = own or trial.message == CANCELLED_BY_USER
             if (failed and trial.state is State.FAILED) or (trial.state is State.CANCELLED and not own):
                 self._ledger.reopen(trial.number)
-                self._say(trial.number, RunStatus(State.RUNNING, phase=""))
+                self._write_status(trial.number, RunStatus(State.RUNNING, phase=""))
 
     def _write_values(self, number: int, values: Mapping[str, Any]) -> None:
         """Write the values of a trial into its files, from which its next attempt begins."""
@@ -273,9 +273,9 @@ class Trials:
         draft.write_text(dump_job(point_job(self._job, values)), encoding="utf-8")
         draft.replace(folder.job)
         if folder.resolved.exists():
-            change_resolved(folder.resolved, values)
+            apply_values(folder.resolved, values)
 
-    def _tidy(self) -> None:
+    def _apply_retention(self) -> None:
         """Delete the models and checkpoints of all but the best trials; their records stay."""
         first = self.aims[0]
         goals = {aim.name: aim.direction for aim in self.aims}
@@ -283,7 +283,12 @@ class Trials:
         kept = {trial.number for trial in (*over[: self._keep], *pareto_front(over, goals))}
         for trial in self.all:
             number = trial.number
-            if not trial.state.final or number in kept or number in self._gone or trial.state is State.CANCELLED:
+            if (
+                not trial.state.final
+                or number in kept
+                or number in self._pruned_files
+                or trial.state is State.CANCELLED
+            ):
                 continue
             folder = self._folder.trial(number)
             shutil.rmtree(folder.model, ignore_errors=True)
@@ -292,4 +297,4 @@ class Trials:
                 for key in {key.split("/")[0] for key in storage.keys("")} - set(RECORD if self._afar else ()):
                     remove(storage, key)
                 shutil.rmtree(folder.checkpoints, ignore_errors=True)
-            self._gone.add(number)
+            self._pruned_files.add(number)

@@ -12,13 +12,13 @@ from typing import Any
 
 from stoker.errors import Cause
 from stoker.execution.mirror import pack
-from stoker.execution.oom_detection import cause_of_death, memory_kills
-from stoker.execution.stop_requests import Requests
-from stoker.execution.sweeps.batched_scheduler import Telling
-from stoker.execution.sweeps.pbt import Exchange, Meetings, Population, build_exchange
+from stoker.execution.oom_detection import cause_of_death, oom_kill_count
+from stoker.execution.stop_requests import StopRequests
+from stoker.execution.sweeps.batched_scheduler import BatchedScheduler
+from stoker.execution.sweeps.pbt import PbtScheduler, PbtSpace, SyncSchedule, build_pbt
 from stoker.execution.sweeps.schedulers import build_scheduler
-from stoker.execution.sweeps.stop_signal import Word
-from stoker.execution.sweeps.trial_actor import STOP_FILE, Told, TrialActor, TrialPlan
+from stoker.execution.sweeps.stop_signal import StopSignal
+from stoker.execution.sweeps.trial_actor import STOP_FILE, TrialActor, TrialPlan, TrialUpdate
 from stoker.execution.sweeps.trials import Trials
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.job import Job
@@ -77,7 +77,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         folder: RunFolder,
         job: Job,
         trials: Trials,
-        requests: Requests,
+        requests: StopRequests,
         parallel: int,
         over: Callable[[], bool],
         changed: Callable[[], None],
@@ -106,14 +106,14 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._settings = job.sweep.scheduler
         self._together = isinstance(self._settings, (Hyperband, Pbt, Pb2))
         """Whether trials wait for each other."""
-        self._population: Population | None = None
+        self._pbt_space: PbtSpace | None = None
         if isinstance(self._settings, (Pbt, Pb2)):
-            self._population = Population(read_space(job), logarithms=isinstance(self._settings, Pb2))
+            self._pbt_space = PbtSpace(read_space(job), logarithms=isinstance(self._settings, Pb2))
         self._stop_deadline = math.inf
-        self._word: Word | None = None
+        self._stop_signal: StopSignal | None = None
         """To trials that do not see the driver's files."""
         self._asked = 0.0
-        self._kills = memory_kills()
+        self._kills = oom_kill_count()
         self._stop_file = folder.path / "trials" / STOP_FILE
         self.stopped = False
 
@@ -133,7 +133,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         assert self._job.sweep is not None
         self._stop_file.parent.mkdir(exist_ok=True)
         self._stop_file.unlink(missing_ok=True)
-        self._one_disk = plan.one_disk
+        self._shared_disk = plan.shared_disk
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._parallel)
         worker: dict[str, float] = {"CPU": plan.cpus, **({"GPU": plan.gpus} if plan.gpus else {})}
         bundles = [worker] if plan.workers == 1 else [{}, *[worker] * plan.workers]
@@ -141,7 +141,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
             tune.with_parameters(TrialActor, plan=plan, data=[data]), PlacementGroupFactory(bundles)
         )
         ended = [self._trials.known_scores(trial.number) for trial in self._trials.ended]
-        scheduler = Telling(
+        scheduler = BatchedScheduler(
             self._scheduler(),
             lambda trial: self._news.pop(trial, []),
             ended,
@@ -164,7 +164,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        with nullcontext() if plan.one_disk else Word(self._folder.path.name) as self._word:
+        with nullcontext() if plan.shared_disk else StopSignal(self._folder.path.name) as self._stop_signal:
             tuner.fit()
         self._stop_file.unlink(missing_ok=True)
 
@@ -203,21 +203,21 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Take in what a trial has told, of which the scheduler does not hear the last; stop none."""
-        told: Told = result["told"]
+        told: TrialUpdate = result["told"]
         if told.result is not None:
             self._results[trial_id] = told.result
-        self._news[trial_id] = self._trials.tell(self._numbers[trial_id], told)
+        self._news[trial_id] = self._trials.take(self._numbers[trial_id], told)
         self._changed()
         return False
 
     def stop_all(self) -> bool:
         """Tell Tune whether all is to end at once: those that were asked to stop have, or have had their time."""
         stopping = self._stopping()
-        if self._word is not None and time.monotonic() >= self._asked + ASK_EVERY_S:
+        if self._stop_signal is not None and time.monotonic() >= self._asked + ASK_EVERY_S:
             self._asked = time.monotonic()
             numbers = [self._numbers[trial] for trial in self._begun]
             cancelled = [number for number in numbers if self._folder.trial(number).cancel_request.exists()]
-            self._word.ask(stopping, cancelled)
+            self._stop_signal.request(stopping, cancelled)
         training = bool(self._count(TuneTrial.RUNNING))
         self._look_for_room(training)
         return stopping and (not training or time.monotonic() > self._stop_deadline)
@@ -258,13 +258,13 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
     def _scheduler(self) -> TrialScheduler:
         assert self._job.sweep is not None
         settings, search, mode = self._settings, self._job.sweep.search, self._trials.aims[0].direction
-        if self._population is None or not isinstance(settings, (Pbt, Pb2)):
+        if self._pbt_space is None or not isinstance(settings, (Pbt, Pb2)):
             return build_scheduler(self._job, mode)
-        inner = build_exchange(settings, mode, self._population, lambda number: self._trials.trial(number).picks)
+        inner = build_pbt(settings, mode, self._pbt_space, lambda number: self._trials.trial(number).picks)
         after = max((trial.epoch for trial in self._trials.all if not trial.state.final), default=0)
         seed = search.seed if isinstance(search, (RandomSearch, SobolSearch)) else 0
-        meetings = Meetings(span_epochs(settings.every) or 1, after, seed)
-        return Exchange(inner, meetings, lambda trial: self._numbers[trial.trial_id], self._exchange)
+        schedule = SyncSchedule(span_epochs(settings.every) or 1, after, seed)
+        return PbtScheduler(inner, schedule, lambda trial: self._numbers[trial.trial_id], self._exploit)
 
     def _config(self, number: int) -> dict[str, Any]:
         """Say what the process of a trial must know, and for trials that change what Tune must."""
@@ -272,17 +272,17 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         return {
             "number": number,
             "folder": str(folder.path),
-            "files": {} if self._one_disk else pack(folder),
+            "files": {} if self._shared_disk else pack(folder),
             "change": len(trial.changes),
             "copy": trial.changes[-1].copy if trial.changes else "",
-            **(self._population.place(trial.picks) if self._population else {}),
+            **(self._pbt_space.to_tune(trial.picks) if self._pbt_space else {}),
         }
 
-    def _exchange(self, trial: TuneTrial) -> None:
+    def _exploit(self, trial: TuneTrial) -> None:
         """Let a trial go on from another, whose config Tune has given it, changed."""
-        assert self._population is not None
-        picks = self._population.picks(trial.config)
-        values, source = self._population.space.values(picks), trial.config["number"]
+        assert self._pbt_space is not None
+        picks = self._pbt_space.from_tune(trial.config)
+        values, source = self._pbt_space.space.values(picks), trial.config["number"]
         number = self._numbers[trial.trial_id]
         self._trials.change(number, picks, values, source, trial.checkpoint.path)
         trial.set_config(self._config(number))
@@ -290,12 +290,12 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
 
     def _refresh(self, trial: TuneTrial) -> None:
         """Let a process that does not see the driver's files begin with what they are by now."""
-        if not self._one_disk:
+        if not self._shared_disk:
             trial.set_config(self._config(self._numbers[trial.trial_id]))
 
     def _stopping(self) -> bool:
         """Tell whether the sweep is to stop, and let the trials know."""
-        if not self.stopped and (self._requests.stop() is not None or self._over()):
+        if not self.stopped and (self._requests.reason() is not None or self._over()):
             self.stopped = True
             self._stop_deadline = time.monotonic() + STOPPING_S
             self._stop_file.touch()
