@@ -123,7 +123,7 @@ def command(*arguments: str, environment: Mapping[str, str] | None = None, code:
 
 
 def check_equal(first: list[float], second: list[float], relative: float) -> float:
-    """StopReason the benchmark where two curves differ by more than a tolerance; return their largest difference."""
+    """Stop the benchmark where two curves differ by more than a tolerance; return their largest difference."""
     assert first
     assert len(first) == len(second)
     largest = max(abs(a - b) / max(abs(a), abs(b), 1e-12) for a, b in zip(first, second, strict=True))

@@ -246,7 +246,7 @@ def asha(home: Path) -> None:
 
 
 def many() -> None:
-    """Supervisor the driver of 200 trials, and count what MLflow has of them."""
+    """Watch the driver of 200 trials, and count what MLflow has of them."""
     trials = 200
     sets = [f"sweep.trials={trials}", "training.epochs=3", "tracking={}"]
     with tempfile.TemporaryDirectory() as place:

@@ -1,4 +1,4 @@
-"""StopRequests that come to a driver from afar."""
+"""Requests that reach a driver over its control channel."""
 
 import pytest
 

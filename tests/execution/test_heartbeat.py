@@ -38,7 +38,7 @@ def test_a_new_attempt_has_not_begun(tmp_path):
     heartbeat.advance(1, 7)
     heartbeat.close()
     assert read_last_step(tmp_path / "step") == 7
-    Heartbeat(tmp_path / "step").end()
+    Heartbeat(tmp_path / "step").close()
     assert read_last_step(tmp_path / "step") == NOT_STARTED
 
 

@@ -69,7 +69,7 @@ def test_an_attempt_that_goes_on_repeats_nothing_and_goes_by_its_own_pace(folder
     reporter.close()
     again = Reporter(folder)
     job = parse_job("task: tabular-classification\ndataset: xor\ntraining: {epochs: 2}\n", "x.yaml").job
-    again.begin(prepare(job), 2)
+    again.start(prepare(job), 2)
     assert folder.progress().step == 2
     began = time.monotonic()
     again.step(step(3, 9.0), recorded=True)

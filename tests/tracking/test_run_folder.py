@@ -11,7 +11,7 @@ import pytest
 from stoker.errors import NotFound
 from stoker.tracking.run import Progress, RunHeader, RunStatus, State
 from stoker.tracking.run_folder import RunFolder, follow_lines
-from stoker.tracking.run_lookup import find_run, runs
+from stoker.tracking.run_lookup import find_run, list_runs
 
 SOURCE = Path(__file__).parents[2] / "platform"
 HOLD = """
@@ -118,7 +118,7 @@ def test_damaged_and_foreign_folders_do_not_hide_the_others(tmp_path):
     make(tmp_path, "b-1", 2)
     (tmp_path / "runs" / "b-1" / "run.json").write_text('{"id": "b-')
     (tmp_path / "runs" / "foreign").mkdir()
-    assert [run.path.name for run in runs(tmp_path)] == ["a-1"]
+    assert [run.path.name for run in list_runs(tmp_path)] == ["a-1"]
     (whole.path / "state.json").write_text("")
     assert whole.record().state is State.INTERRUPTED
 

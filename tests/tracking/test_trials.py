@@ -68,6 +68,6 @@ def test_a_trial_that_took_over_another_s_weights_is_as_good_as_they_are(tmp_pat
     ledger.close()
     trial = read_trials(tmp_path / "trials.jsonl")[0]
     assert [report.metrics["accuracy/val"] for report in trial.reports] == [0.9, 0.7, 0.81]
-    assert [report.metrics["accuracy/val"] for report in trial.line] == [0.6, 0.8, 0.81]
+    assert [report.metrics["accuracy/val"] for report in trial.lineage] == [0.6, 0.8, 0.81]
     assert trial.score("accuracy/val", "max") == 0.81
     assert (trial.values, trial.changes[0].epoch, trial.changes[0].source) == ({"lr": 2}, 2, 1)

@@ -18,8 +18,8 @@ from pathlib import Path
 from stoker.errors import ClusterError, StokerError
 from stoker.execution.contract import MORE_TRIALS, REOPEN
 from stoker.execution.driver import Driver
-from stoker.execution.durable import Durable, storage_of
 from stoker.execution.rayjob_channel import serve_rayjob
+from stoker.execution.run_store import RunStore
 from stoker.execution.submission_channel import serve_submission
 from stoker.job.concurrency import trials_at_once
 from stoker.job.job import Job
@@ -41,8 +41,8 @@ def run_on_cluster(inputs: Path, terminated: threading.Event) -> int:
     load_secret_files()
     folder = create_run_folder(inputs, load_settings())
     folder.hold_lease(os.getpid())
-    durable = Durable(folder, storage_of(folder, folder.header(), folder.path.name))
-    status = durable.recall()
+    store = RunStore(folder)
+    status = store.restore()
     if more := int(os.environ.get(MORE_TRIALS, "0")):
         folder.write_more_trials(more)
     word = os.environ.get(REOPEN, "")
@@ -51,7 +51,7 @@ def run_on_cluster(inputs: Path, terminated: threading.Event) -> int:
             return status.exit_code
         folder.reopen(word)
     with tee_output(folder.log), serve_rayjob(folder) or serve_submission(folder) or nullcontext():
-        return _drive(folder, durable, terminated)
+        return _drive(folder, store, terminated)
 
 
 def create_run_folder(inputs: Path, settings: Settings) -> RunFolder:
@@ -80,8 +80,8 @@ def _header_here(header: RunHeader, settings: Settings) -> RunHeader:
     return replace(header, tracking_uri=tracking_uri, storage=settings.storage)
 
 
-def _drive(folder: RunFolder, durable: Durable, terminated: threading.Event) -> int:
-    driver = Driver(folder, terminated, durable)
+def _drive(folder: RunFolder, store: RunStore, terminated: threading.Event) -> int:
+    driver = Driver(folder, terminated, store)
     os.environ.update(RAY_COLOR_PREFIX="0", RAY_DEDUP_LOGS="0")  # read when Ray loads
     try:
         import ray
@@ -91,7 +91,7 @@ def _drive(folder: RunFolder, durable: Durable, terminated: threading.Event) -> 
         ray.init(address="auto", logging_level="warning")
         job = load_job(folder.job).job
         if job.sweep:
-            return _sweep(driver, job, durable)
+            return _sweep(driver, job, store)
         resources = job.resources
         group = WorkerGroup(resources.workers, resources.gpus, spare=False, shared_disk=False)
         try:
@@ -103,17 +103,17 @@ def _drive(folder: RunFolder, durable: Durable, terminated: threading.Event) -> 
         return driver.stop(f"{type(error).__name__}: {error}")
 
 
-def _sweep(driver: Driver, job: Job, durable: Durable) -> int:
+def _sweep(driver: Driver, job: Job, store: RunStore) -> int:
     import ray
 
-    from stoker.execution.sweeps.afar import Afar
     from stoker.execution.sweeps.driver import SweepDriver, SweepPlacement
+    from stoker.execution.sweeps.trial_stores import TrialStores
 
     there = ray.cluster_resources()
     parallel = trials_at_once(job, int(there.get("CPU", 0)), int(there.get("GPU", 0)))
     with tempfile.TemporaryDirectory(prefix="stoker-") as session:
         room = SweepPlacement(parallel, shared_disk=False, session=Path(session), cpus=job.resources.cpus or 1)
-        return driver.run(SweepDriver(driver, room, Afar(driver.folder, durable)).run)
+        return driver.run(SweepDriver(driver, room, TrialStores(store)).run)
 
 
 @contextmanager

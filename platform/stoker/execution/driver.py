@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stoker.errors import CAUSES, Cause, Retry
+from stoker.errors import CAUSES, Cause, Retry, StokerError, StorageError
 from stoker.execution.heartbeat import Beat, Stage
 from stoker.execution.recording import Recording
 from stoker.execution.resolved_job import halve_micro_batch, micro_batch
@@ -26,7 +26,7 @@ from stoker.tracking.run import WAITING, RunStatus, State, now
 from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.execution.durable import Durable
+    from stoker.execution.run_store import RunStore
     from stoker.execution.worker_group import WorkerGroup
 
 TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
@@ -39,13 +39,13 @@ class Driver:
     Args:
         folder: of the run.
         terminated: set once this process is told to end.
-        durable: what outlives the folder, where that goes with the pod that it is in.
+        store: what outlives the folder, where that is lost with its pod.
 
     """
 
-    def __init__(self, folder: RunFolder, terminated: threading.Event, durable: "Durable | None" = None) -> None:
+    def __init__(self, folder: RunFolder, terminated: threading.Event, store: "RunStore | None" = None) -> None:
         self.folder = folder
-        self._durable = durable
+        self._store = store
         self._lock = threading.Lock()
         came = folder.status()
         self._status = RunStatus(
@@ -88,9 +88,9 @@ class Driver:
         note = self.folder.path / "ray_session"
         if session is not None:
             note.write_text(str(session), encoding="utf-8")
-        if self._durable:
-            self._durable.recall_journal()
-            self._durable.start()
+        if self._store:
+            self._store.restore_journal()
+            self._store.start()
         self.recording.start()
         try:
             result = work()
@@ -100,7 +100,7 @@ class Driver:
         finally:
             note.unlink(missing_ok=True)
         code = self._finish(result)
-        if self._durable and not self._durable.close():
+        if self._store and not self._store.close():
             print("the storage did not take the last state of the run", file=sys.stderr)  # noqa: T201 - the run's log
         return code
 
@@ -134,8 +134,8 @@ class Driver:
         if not group.shared_disk and not self._wait_for_resources(group):
             return WorkerResult("stopped")
         self.update_status(state=State.RUNNING, attempt=number, phase="", cause="", message="")
-        if self._durable and number > 1:
-            self._durable.recall_journal()  # the first worker may have died with what was not here yet
+        if self._store and number > 1:
+            self._store.restore_journal()  # the first worker may have died with what was not here yet
         group.start_attempt(self.folder, number)
         if self._resources is None:  # read while the workers begin
             known = self.folder.resolved if self.folder.resolved.exists() else self.folder.job
@@ -145,12 +145,27 @@ class Driver:
         result = Supervisor(group, self.requests.reason, self._on_beat, Timeouts()).run()
         if result.checkpoint[1] > self._status.checkpoint_step:  # who died without a word knows of none
             self._record_checkpoint(result.checkpoint)
-        if not group.collect_results() and result.outcome == "succeeded":
-            lost = "the first worker died before its results were here"
-            result = replace(result, outcome="failed", cause=Cause.INFRASTRUCTURE, message=lost)
+        collected = group.collect_journal()
+        if result.outcome == "succeeded":
+            result = self._with_results(result, collected)
         if result.outcome == "failed":
             said = f"attempt {number} failed after step {result.step}: {result.cause}: {result.message}"
             print(f"{result.details}\n{said}".lstrip(), file=sys.stderr)  # noqa: T201 - the run's log
+        return result
+
+    def _with_results(self, result: WorkerResult, collected: bool) -> WorkerResult:
+        """Fetch what the first worker has stored, where it has a folder of its own."""
+        if not collected:
+            lost = "the first worker died before its results were here"
+            return replace(result, outcome="failed", cause=Cause.INFRASTRUCTURE, message=lost)
+        if self._store is None:
+            return result
+        try:
+            self._store.fetch_results()
+            self._store.delete_results()
+        except StokerError as error:
+            cause = error.cause if isinstance(error, StorageError) else Cause.INFRASTRUCTURE
+            return replace(result, outcome="failed", cause=cause, message=str(error))
         return result
 
     def _wait_for_resources(self, group: "WorkerGroup") -> bool:

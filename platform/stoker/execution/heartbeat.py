@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from stoker.execution.mirror import News
+from stoker.execution.worker_folder import FolderUpdate
 
 NOT_STARTED = -1
 STEP_FILE = ".step"
@@ -40,8 +40,8 @@ class Beat:
     """Steps done so far."""
     checkpoint: tuple[int, int]
     """Epoch and step of the newest checkpoint; zeros without one."""
-    news: News | None = None
-    """What has changed in the worker's folder since; None where the driver has the same one."""
+    update: FolderUpdate | None = None
+    """What has changed in the worker's folder; None where driver and worker share a disk."""
 
 
 class Heartbeat:

@@ -176,7 +176,7 @@ class WorkerHealth:
     timeouts: Timeouts
     beat: Beat | None = None
     """Its last sign of life."""
-    unresponsive_s: float = 0.0
+    silent_s: float = 0.0
     still_s: float = 0.0
     busy_s: float = 0.0
     """Its CPU time when it last got further."""

@@ -18,8 +18,9 @@ import ray
 from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
 
 from stoker.execution.contract import worker_name
-from stoker.execution.heartbeat import STEP_FILE, Beat, Heartbeat
-from stoker.execution.mirror import News, news_of, piece_of, results_of, unpack
+from stoker.execution.heartbeat import STEP_FILE, Beat, Heartbeat, Stage
+from stoker.execution.run_store import RunStore, with_saved_results
+from stoker.execution.worker_folder import FolderUpdate, folder_update, unpack
 from stoker.execution.worker_result import WorkerResult
 from stoker.secret_files import load_secret_files
 from stoker.tracking.run_folder import RunFolder
@@ -85,7 +86,11 @@ class Worker:
             folder = self._own = unpack(files, folder.path.name, str(rank))
         self._heartbeat = Heartbeat(folder.path / STEP_FILE if rank == 0 else None)
         try:
-            return TorchEngine(folder, rank, count, attempt, self._heartbeat, self._cache).run(address)
+            result = TorchEngine(folder, rank, count, attempt, self._heartbeat, self._cache).run(address)
+            if rank == 0 and self._own is not None:
+                self._heartbeat.enter(Stage.SAVING)
+                result = with_saved_results(result, RunStore(folder))
+            return result
         finally:
             self._heartbeat.close()
 
@@ -102,20 +107,11 @@ class Worker:
     def beat(self, position: int = 0) -> Beat:
         """Give a sign of life; `position` is how much of the journal the driver has, where it follows this one."""
         beat = self._heartbeat.beat()
-        return beat if self._own is None else replace(beat, news=self.news(position))
+        return beat if self._own is None else replace(beat, update=self.update(position))
 
-    def news(self, position: int) -> News:
-        """Tell what has changed in its own folder, the journal from a byte position on."""
-        return News() if self._own is None else news_of(self._own, position)
-
-    def results(self) -> dict[str, int]:
-        """List the files that it leaves for the record, with their sizes in bytes."""
-        return {} if self._own is None else results_of(self._own)
-
-    def piece(self, name: str, start: int) -> bytes:
-        """Read a piece of one of them."""
-        assert self._own is not None
-        return piece_of(self._own, name, start)
+    def update(self, position: int) -> FolderUpdate:
+        """Return what has changed in the worker's own folder, the journal from a byte position on."""
+        return FolderUpdate() if self._own is None else folder_update(self._own, position)
 
     def delete_folder(self) -> None:
         """Remove its own folder."""

@@ -15,9 +15,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stoker.errors import Cause
 from stoker.execution.heartbeat import STEP_FILE, Beat, Stage, read_last_step
-from stoker.execution.mirror import News, pack, pieces_of, take_news, whole_journal
 from stoker.execution.oom_detection import cause_of_death, oom_kill_count
 from stoker.execution.worker import Worker
+from stoker.execution.worker_folder import FolderReplica, pack
 from stoker.execution.worker_result import WorkerResult
 from stoker.tracking.run_folder import RunFolder
 
@@ -80,8 +80,8 @@ class WorkerGroup:
         self.shared_disk = shared_disk
         self._spare: ActorHandle | None = None
         self._folder = RunFolder(Path())
-        self._position = 0
-        """How much of the first worker's journal is here, in bytes; unused where both have one disk."""
+        self._replica: FolderReplica | None = None
+        """Of the first worker's folder, where it shares no disk with the driver."""
         self._kills = 0
         self._place, self._given = place, place is not None
         self._before = place.bundle_count - count if place else 0
@@ -101,7 +101,8 @@ class WorkerGroup:
     def start_attempt(self, folder: RunFolder, attempt: int) -> None:
         """Let all of them work on an attempt."""
         self._folder = folder
-        self._position = 0 if self.shared_disk else whole_journal(folder)
+        self._close_replica()
+        self._replica = None if self.shared_disk else FolderReplica(folder)
         files = None if self.shared_disk else ray.put(pack(folder))
         self._kills = oom_kill_count()
         address = _call_concurrently(self._members[0].actor.address) if self.count > 1 else ""
@@ -128,11 +129,11 @@ class WorkerGroup:
                     beat: Beat = ray.get(member.beat)
                     came[rank] = member.last = beat
                     member.ready = True
-                    if rank == 0 and beat.news is not None:
-                        self._take(beat.news)
+                    if rank == 0 and beat.update is not None and self._replica is not None:
+                        self._replica.apply(beat.update)
                 member.beat = None
             if member.beat is None:
-                member.beat = _call_concurrently(member.actor.beat, self._position)
+                member.beat = _call_concurrently(member.actor.beat, self._journal_bytes())
         return came
 
     def request(self, request: str) -> None:
@@ -165,23 +166,18 @@ class WorkerGroup:
             ray.kill(member.actor)
             member.dead, member.result = True, None
 
-    def collect_results(self) -> bool:
-        """Bring the first worker's record to the driver's folder, as an attempt has left it; False where it is lost."""
+    def collect_journal(self) -> bool:
+        """Fetch the rest of the first worker's journal after an attempt; return False where it is lost."""
         first = self._members[0]
-        if self.shared_disk:
+        if self._replica is None:
             return True
         if first.dead:
             return False
         try:
-            self._take(ray.get(_call_concurrently(first.actor.news, self._position), timeout=FETCH_S))
-            for name, size in ray.get(_call_concurrently(first.actor.results), timeout=FETCH_S).items():
-                path = self._folder.path / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as file:
-                    for start in pieces_of(size):
-                        file.write(ray.get(_call_concurrently(first.actor.piece, name, start), timeout=FETCH_S))
+            update = ray.get(_call_concurrently(first.actor.update, self._replica.journal_bytes), timeout=FETCH_S)
         except RayError:  # it died meanwhile
             return False
+        self._replica.apply(update)
         return True
 
     def replace_dead(self) -> None:
@@ -205,6 +201,7 @@ class WorkerGroup:
 
     def close(self) -> None:
         """End all of them, and give their place back."""
+        self._close_replica()
         if not self.shared_disk:
             ray.wait(
                 [_call_concurrently(m.actor.delete_folder) for m in self._members],
@@ -218,10 +215,13 @@ class WorkerGroup:
         if self._place is not None and not self._given:
             remove_placement_group(self._place)
 
-    def _take(self, news: News) -> None:
-        if not self.shared_disk:
-            take_news(self._folder, news)
-            self._position += len(news.journal)
+    def _journal_bytes(self) -> int:
+        return 0 if self._replica is None else self._replica.journal_bytes
+
+    def _close_replica(self) -> None:
+        if self._replica is not None:
+            self._replica.close()
+            self._replica = None
 
     def _start(self, rank: int) -> ActorHandle:
         if self._place is None:

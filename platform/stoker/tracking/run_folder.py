@@ -40,6 +40,21 @@ class RunFolder:
         self.path = path
 
     @property
+    def header_file(self) -> Path:
+        """The run's header; written once."""
+        return self.path / "run.json"
+
+    @property
+    def status_file(self) -> Path:
+        """The status that the driver last wrote."""
+        return self.path / "state.json"
+
+    @property
+    def progress_file(self) -> Path:
+        """The progress that the first worker last wrote."""
+        return self.path / "progress.json"
+
+    @property
     def job(self) -> Path:
         """The checked job file."""
         return self.path / "job.yaml"
@@ -147,7 +162,7 @@ class RunFolder:
         draft.path.mkdir(parents=True)
         try:
             draft.job.write_text(job, encoding="utf-8")
-            (draft.path / "run.json").write_text(json.dumps(asdict(header)), encoding="utf-8")
+            draft.header_file.write_text(json.dumps(asdict(header)), encoding="utf-8")
             for name, source in (code or {}).items():
                 target = draft.code / name
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +176,7 @@ class RunFolder:
 
     def header(self) -> RunHeader:
         """Read who the run is."""
-        return RunHeader(**known_fields(RunHeader, read_json(self.path / "run.json")))
+        return RunHeader(**known_fields(RunHeader, read_json(self.header_file)))
 
     def readable(self) -> bool:
         """Tell whether this is the folder of a run, and not what something else left or cut short."""
@@ -173,11 +188,11 @@ class RunFolder:
 
     def status(self) -> RunStatus:
         """Read what the driver last said; a run without a word is starting."""
-        return status_from(read_json(self.path / "state.json"))
+        return status_from(read_json(self.status_file))
 
     def write_status(self, status: RunStatus) -> None:
         """Say where the run stands."""
-        write_json(self.path / "state.json", asdict(status))
+        write_json(self.status_file, asdict(status))
 
     def clear_requests(self) -> None:
         """Take back what was asked of an earlier driver."""
@@ -203,11 +218,11 @@ class RunFolder:
 
     def progress(self) -> Progress:
         """Read how far training is."""
-        return Progress(**known_fields(Progress, read_json(self.path / "progress.json")))
+        return Progress(**known_fields(Progress, read_json(self.progress_file)))
 
     def write_progress(self, progress: Progress) -> None:
         """Say how far training is."""
-        write_json(self.path / "progress.json", asdict(progress))
+        write_json(self.progress_file, asdict(progress))
 
     def hold_lease(self, pid: int) -> int:
         """Take the driver's lease and return its open file, which another process may be given.

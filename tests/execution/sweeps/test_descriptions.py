@@ -2,7 +2,8 @@
 
 import math
 
-from stoker.execution.sweeps.descriptions import short_names, sweep_description, trial_description
+from stoker.execution.sweeps.descriptions import sweep_description, trial_description
+from stoker.tracking.parameters import short_names
 from stoker.tracking.run import State
 from stoker.tracking.trials import EpochReport, Trial
 

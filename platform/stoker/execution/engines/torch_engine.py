@@ -14,11 +14,11 @@ from stoker.architectures.network import parameter_count
 from stoker.errors import Cause, TrainingFailed
 from stoker.execution.causes import classify_failure
 from stoker.execution.data_cache import DataCache
-from stoker.execution.durable import journal_key, storage_of
 from stoker.execution.heartbeat import Heartbeat, Stage
 from stoker.execution.reporter import Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
 from stoker.execution.results import evaluate_all, leave_model
+from stoker.execution.run_store import journal_key, run_storage
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import machine_cpus
 from stoker.job.job import Job
@@ -219,7 +219,7 @@ class TorchEngine:
 
     def _storage(self, run: str) -> Storage:
         """Open the checkpoints of this run, or of another one beside it."""
-        return storage_of(self._folder, self._header, run)
+        return run_storage(self._folder, self._header, run)
 
     def _finish(self, assembly: Assembly, end: TrainingEnd) -> WorkerResult:
         self._heartbeat.enter(Stage.ENDING)

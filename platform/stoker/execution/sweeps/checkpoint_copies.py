@@ -1,6 +1,6 @@
 """Copies of trials' checkpoints, from which others go on: a trial deletes its own checkpoints as it trains."""
 
-from stoker.execution.durable import storage_of
+from stoker.execution.run_store import run_storage
 from stoker.storage import Storage, committed, copy, remove
 from stoker.tracking.run_folder import RunFolder
 
@@ -13,13 +13,13 @@ KEPT = 2
 def copy_storage(trial: RunFolder) -> Storage:
     """Open what keeps the copies of a sweep's trials, as one of the trials sees it."""
     header = trial.header()
-    return storage_of(trial, header, header.id.rpartition(".")[0])
+    return run_storage(trial, header, header.id.rpartition(".")[0])
 
 
 def copy_newest_checkpoint(trial: RunFolder) -> str:
     """Copy a trial's newest checkpoint, and return the key of the copy; empty where there is no checkpoint."""
     header, copies = trial.header(), copy_storage(trial)
-    own = storage_of(trial, header, header.id)
+    own = run_storage(trial, header, header.id)
     newest = max((folder for folder in committed(own, "") if folder.startswith("step-")), default="")
     if not newest:
         return ""

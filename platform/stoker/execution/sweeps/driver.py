@@ -13,9 +13,9 @@ from stoker.execution.driver import Driver
 from stoker.execution.recording import SHORT_PATIENCE_S
 from stoker.execution.resolved_job import write_resolved
 from stoker.execution.stop_requests import StopReason
-from stoker.execution.sweeps.afar import Afar
 from stoker.execution.sweeps.preparation import PreparedSweep, prepare_sweep
 from stoker.execution.sweeps.trial_recording import TrialRecording
+from stoker.execution.sweeps.trial_stores import TrialStores
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import gpu_room
 from stoker.job.job import Job
@@ -55,16 +55,16 @@ class SweepDriver:
     Args:
         driver: of the run that the sweep is.
         room: where it runs.
-        afar: the trials' way home, where they do not see the driver's files.
+        stores: of the trials, where they share no disk with the driver.
 
     """
 
-    def __init__(self, driver: Driver, room: SweepPlacement, afar: Afar | None = None) -> None:
+    def __init__(self, driver: Driver, room: SweepPlacement, stores: TrialStores | None = None) -> None:
         self._folder = driver.folder
         self._requests = driver.requests
         self._driver = driver
         self._room = room
-        self._afar = afar
+        self._stores = stores
         self._shown = 0.0
         self._began, self._counted = 0.0, 0.0
         """When it began to work on the trials, and when that was last written down."""
@@ -171,7 +171,7 @@ class SweepDriver:
                 worked_s = 0.0
             self._deadline = self._began + time_s - worked_s
         self._search = Search(job, space := read_space(job))
-        self._trials = Trials(self._folder, job, self._search, self._count(job), self._afar)
+        self._trials = Trials(self._folder, job, self._search, self._count(job), self._stores)
         self._journal = Journal(self._folder.journal)
         first = self._trials.aims[0]
         self._facts = SweepFacts(
@@ -230,8 +230,8 @@ class SweepDriver:
         self._show(last=True)
         self._driver.update_status(phase="recording in MLflow")
         found = SweepResult(self._trials.all, best, self._trials.aims, self._facts)
-        if self._afar:
-            self._afar.fetch(best.number)
+        if self._stores:
+            self._stores.fetch_results(best.number)
         or_log_failure(lambda: self._draw(best, data))
         trouble = record_result(self._folder, self._job, found, self._search, self._pages)
         if trouble:
@@ -242,12 +242,13 @@ class SweepDriver:
 
     def _draw(self, best: Trial, data: "ray.ObjectRef[Any]") -> None:
         """Let the best trial's results be drawn from its model, as a run of its own leaves them."""
-        if self._afar:
-            self._afar.draw(best.number, self._job, data, self._gpus)
-            return
-        from stoker.execution.sweeps.results import draw_trial_results
+        from stoker.execution.sweeps.results import draw_in_task, draw_trial_results
 
-        draw_trial_results(self._folder.trial(best.number), self._job, ray.get(data))
+        folder = self._folder.trial(best.number)
+        if self._stores:
+            draw_in_task(folder, self._job, data, self._gpus)
+        else:
+            draw_trial_results(folder, self._job, ray.get(data))
 
     def _show(self, last: bool = False) -> None:
         """Tell people how far the sweep is."""

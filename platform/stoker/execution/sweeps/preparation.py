@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stoker.execution.mirror import write_files
+from stoker.execution.worker_folder import write_files
 from stoker.secret_files import load_secret_files
 
 

@@ -1,21 +1,28 @@
 """What a sweep leaves behind: pictures of its best trial and of its search, their pages, and what it all came to."""
 
 import sys
+import tempfile
 import traceback
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+import ray
 
 from stoker.errors import StokerError
 from stoker.execution.recording import PATIENCE_S
+from stoker.execution.run_store import RunStore
 from stoker.execution.sweeps.descriptions import sweep_description
 from stoker.execution.sweeps.figures import draw_figures
 from stoker.execution.sweeps.mlflow_view import publish_view
 from stoker.execution.sweeps.sharing import SharedDataset, from_shared
 from stoker.execution.sweeps.trial_recording import TrialRecording
+from stoker.execution.worker_folder import pack, write_files
 from stoker.job.goals import Aim
 from stoker.job.job import Job
-from stoker.jobfile.loading import load_job
+from stoker.jobfile.loading import dump_job, load_job, parse_job
 from stoker.search.search import Search
+from stoker.secret_files import load_secret_files
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import SweepFacts, Trial, write_facts
 
@@ -60,6 +67,47 @@ def draw_trial_results(folder: RunFolder, job: Job, data: SharedDataset) -> None
     prepared = Prepared(trial, from_shared(data)) if trial.dataset == job.dataset else prepare(trial)
     assembly = replace(assemble(prepared), objective=Model.load(folder.model).objective)
     evaluate_all(folder, assembly)
+
+
+def draw_in_task(folder: RunFolder, job: Job, data: "ray.ObjectRef[Any]", gpus: float) -> None:
+    """Draw a trial's results in a Ray task on a node where trials train: the driver's own may be too small.
+
+    Args:
+        folder: of the trial.
+        job: of the sweep.
+        data: of that job.
+        gpus: of the task.
+
+    Raises:
+        ray.exceptions.RayError: the task has died.
+
+    """
+    task = ray.remote(_draw_task).options(num_cpus=1, num_gpus=gpus)
+    drawn = ray.get(task.remote(pack(folder), folder.path.name, dump_job(job), data))
+    write_files(folder.path, drawn)
+
+
+def _draw_task(files: dict[str, bytes], trial: str, job_text: str, data: SharedDataset) -> dict[str, bytes]:
+    """Draw a trial's results from its stored model.
+
+    Args:
+        files: of the trial's folder, by relative path.
+        trial: its id.
+        job_text: the sweep's job.
+        data: of that job.
+
+    Returns:
+        The figures and tables, by relative path.
+
+    """
+    load_secret_files()
+    with tempfile.TemporaryDirectory() as place:
+        folder = RunFolder(Path(place) / trial)
+        write_files(folder.path, files)
+        RunStore(folder).fetch_results()
+        draw_trial_results(folder, parse_job(job_text, "job.yaml").job, data)
+        drawn = [path for path in folder.artifacts.rglob("*") if path.is_file()]
+        return {str(path.relative_to(folder.path)): path.read_bytes() for path in drawn}
 
 
 def sweep_page_description(found: SweepResult, sweep: str, page: Any) -> str:

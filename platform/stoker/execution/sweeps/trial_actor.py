@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import random
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,14 @@ from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint, Trainable
 from ray.util import get_current_placement_group
 
-from stoker.errors import Cause, Damaged, StokerError, StorageError
-from stoker.execution.durable import Durable, storage_of
+from stoker.errors import Cause, Damaged
 from stoker.execution.heartbeat import Heartbeat
-from stoker.execution.mirror import News, keep_results, news_of, unpack
 from stoker.execution.resolved_job import halve_micro_batch
 from stoker.execution.retry import Action, Failure, decide
+from stoker.execution.run_store import RunStore, with_saved_results
 from stoker.execution.sweeps.checkpoint_copies import copy_newest_checkpoint, copy_storage
 from stoker.execution.sweeps.stop_signal import stop_requested
+from stoker.execution.worker_folder import FolderUpdate, folder_update, unpack
 from stoker.execution.worker_result import WorkerResult
 from stoker.jobfile.loading import parse_job
 from stoker.secret_files import load_secret_files
@@ -74,7 +74,7 @@ class TrialUpdate:
     reports: tuple[EpochReport, ...]
     result: WorkerResult | None
     """How it ended; None while it goes on."""
-    news: News
+    update: FolderUpdate
     """What has changed in its folder, where that is not the driver's."""
 
 
@@ -138,7 +138,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
             decision_epochs = self._plan.decision_epochs
             if decision_epochs is None or report.epoch in decision_epochs or time.monotonic() >= due:
                 break
-        return {"told": TrialUpdate(tuple(reports), result, self._news()), "done": result is not None}
+        return {"told": TrialUpdate(tuple(reports), result, self._folder_update()), "done": result is not None}
 
     def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
         """Let the trial rest at a checkpoint of its own, and leave a copy of it where others go on from it.
@@ -185,13 +185,13 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
             folder = unpack(config["files"], folder.path.name, f"trial-{os.getpid()}")  # another may still have it
         header = folder.header()
         self._folder, self._header = folder, header
-        self._kept_at = storage_of(folder, header, header.id)
+        self._store = RunStore(folder)
         self._position = 0
         if not self._plan.shared_disk:  # what the files have may be older than the checkpoint
-            Durable(folder, self._kept_at).recall_journal()
+            self._store.restore_journal()
         self._untold = journal_reports(folder)
         self._history: list[Failure] = []
-        begun = self._kept_at.keys("attempts")
+        begun = self._store.storage.keys("attempts")
         self._attempt = int(begun[-1].rsplit("/", 1)[1]) if begun else 0
         self._owed = (config["change"], config["copy"])
         self._epochs = self._next_attempt()
@@ -206,16 +206,16 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
 
         (change, copy), self._owed = self._owed, (0, "")
         done = f"taken/{change:04d}"
-        if not change or done in self._kept_at.keys("taken"):
+        if not change or done in self._store.storage.keys("taken"):
             return
         self._attempt += 1
-        checkpoints = Checkpoints(self._kept_at, "", 1, self._attempt)
+        checkpoints = Checkpoints(self._store.storage, "", 1, self._attempt)
         checkpoints.claim()
         try:
             checkpoints.take_over(copy_storage(self._folder), copy)
         except Damaged as error:
             print(f"the trial keeps its own weights: {error}", file=sys.stderr)  # noqa: T201 - the run's log
-        self._kept_at.put(done, [copy.encode()])
+        self._store.storage.put(done, [copy.encode()])
         self._epochs = self._next_attempt()
 
     def _next_attempt(self) -> "Epochs":
@@ -234,8 +234,8 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
 
     def _again(self, result: WorkerResult) -> WorkerResult | None:
         """Try again where that may help, as a run of its own would; else return how the trial ended."""
-        if result.outcome == "succeeded" and not self._plan.shared_disk:
-            result = self._kept_results(result)
+        if self._plan.workers == 1 and not self._plan.shared_disk:  # a group's first worker does so itself
+            result = with_saved_results(result, self._store)
         if result.outcome != "failed":
             return result
         said = f"attempt {self._attempt} failed after step {result.step}: {result.cause}: {result.message}"
@@ -252,26 +252,17 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._epochs = self._next_attempt()
         return None
 
-    def _kept_results(self, result: WorkerResult) -> WorkerResult:
-        """Keep model and pictures where they outlive this machine, before anybody hears of them."""
-        try:
-            keep_results(self._folder, self._kept_at)
-        except StokerError as error:
-            cause = error.cause if isinstance(error, StorageError) else Cause.INFRASTRUCTURE
-            return replace(result, outcome="failed", cause=cause, message=f"the model cannot be kept: {error}")
-        return result
-
     def _delete_folder(self) -> None:
         """Remove the folder of a trial that is left, where it is the node's own."""
         if not self._plan.shared_disk and self._header is not None:
             shutil.rmtree(self._folder.path, ignore_errors=True)
 
-    def _news(self) -> News:
+    def _folder_update(self) -> FolderUpdate:
         if self._plan.shared_disk:
-            return News()
-        news = news_of(self._folder, self._position)
-        self._position += len(news.journal)
-        return news
+            return FolderUpdate()
+        update = folder_update(self._folder, self._position)
+        self._position += len(update.journal)
+        return update
 
 
 def _listen(reference: "weakref.ref[TrialActor]", every_s: float) -> None:

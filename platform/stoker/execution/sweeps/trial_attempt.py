@@ -56,7 +56,7 @@ def train_in_group(folder: RunFolder, attempt: int, heartbeat: Heartbeat, group:
         while True:
             alive = watching.is_alive()
             if not alive:
-                home = group.collect_results()  # with it comes the rest of the journal
+                home = group.collect_journal()  # with it comes the rest of the journal
             for report, after in _reports(folder, position):
                 position = after
                 if report.epoch > told:

@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from stoker.errors import Cause, StokerError
-from stoker.execution.durable import storage_of
 from stoker.execution.resolved_job import apply_values
-from stoker.execution.sweeps.afar import RECORD, Afar
+from stoker.execution.run_store import RECORD, run_storage
 from stoker.execution.sweeps.checkpoint_copies import COPIES, copy_storage
 from stoker.execution.sweeps.trial_actor import TrialUpdate
 from stoker.execution.sweeps.trial_folders import create_trial_folder, trial_status
+from stoker.execution.sweeps.trial_stores import TrialStores
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.goals import aims
 from stoker.job.job import Job
@@ -45,12 +45,12 @@ class Trials:
         job: its job, with every default.
         search: which point comes next.
         count: how many trials there will be at most; None where only time ends the sweep.
-        afar: the trials' way home, where they do not see the driver's files.
+        stores: of the trials, where they share no disk with the driver.
 
     """
 
     def __init__(
-        self, folder: RunFolder, job: Job, search: Search, count: int | None, afar: Afar | None = None
+        self, folder: RunFolder, job: Job, search: Search, count: int | None, stores: TrialStores | None = None
     ) -> None:
         assert job.sweep is not None
         self._folder = folder
@@ -60,7 +60,7 @@ class Trials:
         self._count = count
         self.aims = aims(job)
         self._keep = job.sweep.keep
-        self._afar = afar
+        self._stores = stores
         self._ledger = Ledger(folder.ledger)
         self._pages: dict[int, tuple[str, str]] = {}
         """MLflow's ids of the trials, and where their pages are."""
@@ -69,8 +69,8 @@ class Trials:
         """Of which model and checkpoints are deleted."""
         self._reopen()
         self._replay()
-        if afar:
-            afar.recall([trial.number for trial in self.ended])
+        if stores:
+            stores.restore([trial.number for trial in self.ended])
         self._waiting = [trial.number for trial in self.all if not trial.state.final]
         """Trials that an earlier driver has left in mid-run."""
         self._next = len(self._ledger.trials)
@@ -129,7 +129,7 @@ class Trials:
 
     def secure(self) -> bool:
         """Let what was chosen and has ended by now outlive this machine; False where that must be tried again."""
-        return self._afar is None or self._afar.secure()
+        return self._stores is None or self._stores.save()
 
     def put_back(self, number: int) -> None:
         """Let a trial that was chosen be the next one again."""
@@ -137,8 +137,8 @@ class Trials:
 
     def take(self, number: int, told: TrialUpdate) -> list[tuple[int, float]]:
         """Take in what a trial tells; return the epochs that are new, with their scores."""
-        if self._afar:
-            self._afar.take(number, told.news)
+        if self._stores:
+            self._stores.apply(number, told.update)
         new = []
         for report in told.reports:
             if self._ledger.report(number, report.epoch, report.step, report.metrics):
@@ -210,8 +210,8 @@ class Trials:
         trial = self._ledger.trials[number]
         self._inform_search(trial)
         self._write_status(number, trial_status(trial))
-        if self._afar:
-            self._afar.end(number)
+        if self._stores:
+            self._stores.end(number)
         if self.secure():  # else it is tidied at the next end
             self._apply_retention()
 
@@ -293,8 +293,8 @@ class Trials:
             folder = self._folder.trial(number)
             shutil.rmtree(folder.model, ignore_errors=True)
             with suppress(StokerError, OSError):  # what stays costs space only
-                storage = storage_of(folder, self._header, folder.path.name)
-                for key in {key.split("/")[0] for key in storage.keys("")} - set(RECORD if self._afar else ()):
+                storage = run_storage(folder, self._header, folder.path.name)
+                for key in {key.split("/")[0] for key in storage.keys("")} - set(RECORD if self._stores else ()):
                     remove(storage, key)
                 shutil.rmtree(folder.checkpoints, ignore_errors=True)
             self._pruned_files.add(number)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from stoker.errors import Cause
-from stoker.execution.mirror import pack
 from stoker.execution.oom_detection import cause_of_death, oom_kill_count
 from stoker.execution.stop_requests import StopRequests
 from stoker.execution.sweeps.batched_scheduler import BatchedScheduler
@@ -20,6 +19,7 @@ from stoker.execution.sweeps.schedulers import build_scheduler
 from stoker.execution.sweeps.stop_signal import StopSignal
 from stoker.execution.sweeps.trial_actor import STOP_FILE, TrialActor, TrialPlan, TrialUpdate
 from stoker.execution.sweeps.trials import Trials
+from stoker.execution.worker_folder import pack
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.job import Job
 from stoker.job.section import span_epochs
