@@ -39,7 +39,7 @@ def embedded_ray(cpus: int, shares_data: bool = False) -> Iterator[Path]:
         RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
         RAY_COLOR_PREFIX="0",
         RAY_DEDUP_LOGS="0",  # each worker's lines are its own
-        RAY_preload_python_modules="stoker.execution.engines.torch_engine,torch._dynamo",  # while Ray itself still starts
+        RAY_preload_python_modules="stoker.execution.engines.table,torch._dynamo",  # while Ray itself still starts
         RAY_worker_niceness="0",
     )
     for joined in ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK"):

@@ -28,7 +28,7 @@ from stoker.tracking.run_folder import RunFolder
 if TYPE_CHECKING:
     from stoker.execution.data_cache import DataCache
 
-PRELOADED = ("stoker.execution.engines.torch_engine", "torch._dynamo")
+PRELOADED = ("stoker.execution.engines.table", "torch._dynamo")
 """What the first step would otherwise wait for; every torch optimizer wants torch's compiler."""
 
 
@@ -75,7 +75,8 @@ class Worker:
 
         """
         from stoker.execution.data_cache import DataCache
-        from stoker.execution.engines.torch_engine import TorchEngine
+        from stoker.execution.engines.engine import Assignment, run_to_end
+        from stoker.execution.engines.table import ENGINES
 
         self._cache = self._cache or DataCache()
         for stream in (sys.stdout, sys.stderr):
@@ -86,7 +87,8 @@ class Worker:
             folder = self._own = unpack(files, folder.path.name, str(rank))
         self._heartbeat = Heartbeat(folder.path / STEP_FILE if rank == 0 else None)
         try:
-            result = TorchEngine(folder, rank, count, attempt, self._heartbeat, self._cache).run(address)
+            assignment = Assignment(folder, rank, count, attempt)
+            result = run_to_end(ENGINES["torch"](assignment, self._heartbeat, self._cache), address)
             if rank == 0 and self._own is not None:
                 self._heartbeat.enter(Stage.SAVING)
                 result = with_saved_results(result, RunStore(folder))

@@ -14,6 +14,7 @@ from stoker.architectures.network import parameter_count
 from stoker.errors import Cause, TrainingFailed
 from stoker.execution.causes import classify_failure
 from stoker.execution.data_cache import DataCache
+from stoker.execution.engines.engine import Assignment
 from stoker.execution.heartbeat import Heartbeat, Stage
 from stoker.execution.reporter import Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
@@ -26,7 +27,6 @@ from stoker.jobfile.loading import load_job
 from stoker.settings import load_settings
 from stoker.storage import Storage
 from stoker.tracking.models import fetch_model
-from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.run_lookup import find_run
 from stoker.training.assembly import Assembly, Prepared, assemble, prepare
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
@@ -36,8 +36,6 @@ from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, 
 from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
 from stoker.training.transfer import begin_with
 
-RECORDED_STEPS = 2_000
-"""A run records the losses of about this many steps at most."""
 NORM_EVERY = 10
 """Every so many recorded steps also have the gradient's norm, which costs a tenth of a small network's step."""
 COLLECTIVE_S = 600.0
@@ -45,52 +43,27 @@ COLLECTIVE_S = 600.0
 
 
 class TorchEngine:
-    """What the worker of one rank does in one attempt.
+    """Stoker's own training loop, data-parallel over `torch.distributed`; an `Engine`.
 
     Args:
-        folder: of the run.
-        rank: this worker's number; the first one writes the record.
-        world_size: number of workers.
-        attempt_number: counts from 1.
-        heartbeat: told what is going on.
-        cache: the data that this process has loaded; it is used again.
-        recorded_steps: of about so many steps at most the losses are recorded.
-        pictures: whether to draw the results.
+        assignment: the worker's part of the attempt.
+        heartbeat: receives progress, and holds the request to stop.
+        cache: datasets that this process has loaded.
 
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        rank: int,
-        world_size: int,
-        attempt_number: int,
-        heartbeat: Heartbeat,
-        cache: DataCache,
-        recorded_steps: int = RECORDED_STEPS,
-        pictures: bool = True,
-    ) -> None:
-        self._folder = folder
-        self._header = folder.header()
-        self._rank = rank
-        self._world_size = world_size
-        self._attempt = attempt_number
+    def __init__(self, assignment: Assignment, heartbeat: Heartbeat, cache: DataCache) -> None:
+        self._folder = assignment.folder
+        self._header = assignment.folder.header()
+        self._rank = assignment.rank
+        self._world_size = assignment.world_size
+        self._attempt = assignment.attempt
+        self._recorded_steps = assignment.recorded_steps
+        self._pictures = assignment.figures
         self._heartbeat = heartbeat
         self._cache = cache
-        self._recorded_steps = recorded_steps
-        self._pictures = pictures
         self._reporter: Reporter | None = None
         self._state: TrainingState | None = None
-
-    def run(self, address: str) -> WorkerResult:
-        """Do it, after having met the others at an address; every failure comes back as a cause."""
-        epochs = self.epochs(address)
-        while True:
-            try:
-                next(epochs)
-            except StopIteration as end:
-                result: WorkerResult = end.value
-                return result
 
     @property
     def costs(self) -> dict[str, float]:

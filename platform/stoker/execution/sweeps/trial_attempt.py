@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from stoker.errors import Cause
 from stoker.execution.data_cache import DataCache
-from stoker.execution.engines.torch_engine import TorchEngine
+from stoker.execution.engines.engine import Assignment
+from stoker.execution.engines.table import ENGINES
 from stoker.execution.heartbeat import Heartbeat
 from stoker.execution.stop_requests import StopReason
 from stoker.execution.supervisor import Supervisor, Timeouts
@@ -30,8 +31,9 @@ Closing it leaves the trial where it is.
 
 def train_in_process(folder: RunFolder, attempt: int, heartbeat: Heartbeat, cache: DataCache) -> Epochs:
     """Train in this process."""
-    part = TorchEngine(folder, 0, 1, attempt, heartbeat, cache, RECORDED_STEPS, pictures=False)
-    epochs = part.epochs("")
+    assignment = Assignment(folder, 0, 1, attempt, RECORDED_STEPS, figures=False)
+    engine = ENGINES["torch"](assignment, heartbeat, cache)
+    epochs = engine.epochs("")
     try:
         while True:
             try:
@@ -39,7 +41,7 @@ def train_in_process(folder: RunFolder, attempt: int, heartbeat: Heartbeat, cach
             except StopIteration as end:
                 result: WorkerResult = end.value
                 return result
-            yield EpochReport(event.epoch, event.step, event.metrics | part.costs), event.last
+            yield EpochReport(event.epoch, event.step, event.metrics | engine.costs), event.last
     finally:
         epochs.close()
 
