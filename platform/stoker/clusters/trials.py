@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
 
 from stoker.clusters.pages import Pages
 from stoker.errors import StokerError
@@ -57,7 +56,7 @@ def _lay_out(sweep: RunFolder, server: Pages) -> None:
         status = (
             trial_status(trial) if trial.state.final else RunStatus(effective_state(trial, stands), phase="", attempt=1)
         )
-        status = replace(status, mlflow_run=before.mlflow_run, url=before.url, model_uri=before.model_uri)
+        status = status.with_page(before)
         if trial.number == facts.best and not status.model_uri:
             header = folder.header()
             status = server.status(header.experiment, header.id, status) or status

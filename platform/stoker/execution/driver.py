@@ -10,19 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stoker.errors import CAUSES, Cause, Retry, StokerError, StorageError
+from stoker.errors import CAUSES, Cause, Retry, StokerError
 from stoker.execution.heartbeat import Beat, Stage
 from stoker.execution.recording import Recording
 from stoker.execution.resolved_job import halve_micro_batch, micro_batch
 from stoker.execution.retry import Action, Failure, decide
+from stoker.execution.run_store import storage_cause
 from stoker.execution.stop_requests import StopReason, StopRequests
 from stoker.execution.supervisor import Supervisor, Timeouts
-from stoker.execution.worker_result import WorkerResult
+from stoker.execution.worker_result import RESULTS_LOST, WorkerResult
 from stoker.job.resources import Resources
 from stoker.job.section import time_seconds
 from stoker.jobfile.loading import load_job
 from stoker.settings import load_settings
-from stoker.tracking.run import WAITING, RunStatus, State, now
+from stoker.tracking.run import WAITING, State, now
 from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -47,16 +48,8 @@ class Driver:
         self.folder = folder
         self._store = store
         self._lock = threading.Lock()
-        came = folder.status()
-        self._status = RunStatus(
-            reopened=came.reopened,
-            started=came.started or now(),
-            mlflow_run=came.mlflow_run,
-            url=came.url,
-            attempt=came.attempt,
-            checkpoint_epoch=came.checkpoint_epoch,
-            checkpoint_step=came.checkpoint_step,
-        )
+        before = folder.status()
+        self._status = replace(before.for_next_driver(), started=before.started or now())
         self.update_status()
         self.requests = StopRequests(folder, terminated)
         self.recording = Recording(folder, load_settings(), self._on_mlflow_run)
@@ -149,23 +142,20 @@ class Driver:
         if result.outcome == "succeeded":
             result = self._with_results(result, collected)
         if result.outcome == "failed":
-            said = f"attempt {number} failed after step {result.step}: {result.cause}: {result.message}"
-            print(f"{result.details}\n{said}".lstrip(), file=sys.stderr)  # noqa: T201 - the run's log
+            print(result.failure_text(number), file=sys.stderr)  # noqa: T201 - the run's log
         return result
 
     def _with_results(self, result: WorkerResult, collected: bool) -> WorkerResult:
         """Fetch what the first worker has stored, where it has a folder of its own."""
         if not collected:
-            lost = "the first worker died before its results were here"
-            return replace(result, outcome="failed", cause=Cause.INFRASTRUCTURE, message=lost)
+            return result.failed(Cause.INFRASTRUCTURE, RESULTS_LOST)
         if self._store is None:
             return result
         try:
             self._store.fetch_results()
             self._store.delete_results()
         except StokerError as error:
-            cause = error.cause if isinstance(error, StorageError) else Cause.INFRASTRUCTURE
-            return replace(result, outcome="failed", cause=cause, message=str(error))
+            return result.failed(storage_cause(error), str(error))
         return result
 
     def _wait_for_resources(self, group: "WorkerGroup") -> bool:

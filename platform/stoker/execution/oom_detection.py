@@ -22,6 +22,11 @@ def cause_of_death(error: Exception, kills_before: int) -> Cause:
     return Cause.INFRASTRUCTURE
 
 
+def death_message(process: str, cause: Cause) -> str:
+    """Return the failure message of a dead process, such as `worker 1`."""
+    return f"the process of {process} died{' for want of memory' if cause is Cause.OOM_HOST else ''}"
+
+
 def oom_kill_count() -> int:
     """Count the processes that the kernel has killed for want of memory: in our cgroup, else on the machine."""
     for file in (*_cgroup_files(), MACHINE):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stoker.atomic_files import replace_file
 from stoker.job.job import Job
 from stoker.jobfile.loading import dump_job, load_job
 from stoker.jobfile.space.point import point_job
@@ -46,6 +47,4 @@ def smaller_micro_batch(job: Job) -> Job | None:
 
 
 def _write(path: Path, note: str, job: Job) -> None:
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_text(note + dump_job(job), encoding="utf-8")
-    draft.replace(path)
+    replace_file(path, note + dump_job(job))

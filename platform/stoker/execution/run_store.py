@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from stoker.errors import Cause, NotFound, StokerError, StorageError
@@ -29,8 +29,6 @@ FINAL_JOURNAL = f"{JOURNAL}/end.jsonl"
 """The whole journal of an ended trial; it sorts after those of its attempts."""
 LEDGER = "ledger"
 """Prefix of a sweep's ledger, stored in parts; each part is named by its first byte's position."""
-MORE_TRIALS = "more_trials"
-FACTS = "sweep.json"
 RESULTS = "results"
 """Prefix of the model and the artifacts, stored in pieces, one object each."""
 RECORD = (JOURNAL, RESOLVED)
@@ -207,7 +205,7 @@ class RunStore:
     def _files(self) -> dict[str, Path]:
         """Return the files that are stored unchanged, by key."""
         folder = self.folder
-        return {RESOLVED: folder.resolved, MORE_TRIALS: folder.path / MORE_TRIALS, FACTS: folder.facts}
+        return {path.name: path for path in (folder.resolved, folder.more_trials_file, folder.facts)}
 
     def _sync(self) -> bool:
         """Store what has changed; return False where the storage fails."""
@@ -257,9 +255,13 @@ def with_saved_results(result: WorkerResult, store: RunStore) -> WorkerResult:
     try:
         store.save_results()
     except StokerError as error:
-        cause = error.cause if isinstance(error, StorageError) else Cause.INFRASTRUCTURE
-        return replace(result, outcome="failed", cause=cause, message=f"the model cannot be stored: {error}")
+        return result.failed(storage_cause(error), f"the model cannot be stored: {error}")
     return result
+
+
+def storage_cause(error: StokerError) -> Cause:
+    """Return the cause of a failed run whose storage raised an error."""
+    return error.cause if isinstance(error, StorageError) else Cause.INFRASTRUCTURE
 
 
 def result_files(folder: RunFolder) -> list[str]:

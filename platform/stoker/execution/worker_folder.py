@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stoker.atomic_files import replace_file
 from stoker.tracking.journal import Journal, read_entries
 from stoker.tracking.run_folder import RunFolder
 
@@ -44,9 +45,7 @@ class FolderReplica:
         folder = self._folder
         for path, content in ((folder.progress_file, update.progress), (folder.resolved, update.resolved)):
             if content and content != _content(path):
-                draft = path.with_name(f".{path.name}.update")
-                draft.write_bytes(content)
-                draft.replace(path)
+                replace_file(path, content, sync=False)  # the worker has it, too
 
     def close(self) -> None:
         """Close the journal."""

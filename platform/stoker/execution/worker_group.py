@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stoker.errors import Cause
 from stoker.execution.heartbeat import STEP_FILE, Beat, Stage, read_last_step
-from stoker.execution.oom_detection import cause_of_death, oom_kill_count
+from stoker.execution.oom_detection import cause_of_death, death_message, oom_kill_count
 from stoker.execution.worker import Worker
 from stoker.execution.worker_folder import FolderReplica, pack
 from stoker.execution.worker_result import WorkerResult
@@ -263,8 +263,7 @@ class WorkerGroup:
         if not self.shared_disk and last is not None and last.stage is not Stage.LOADING:
             step = last.step
         cause = cause_of_death(error, self._kills)
-        reason = " for want of memory" if cause is Cause.OOM_HOST else ""
-        message = f"the process of worker {rank} died{reason}"
+        message = death_message(f"worker {rank}", cause)
         details = str(error).splitlines()[-1]
         return WorkerResult("failed", cause, message, details, died=True, step=max(step, 0), began=step >= 0)
 

@@ -1,6 +1,8 @@
 """How a worker, or a whole attempt, ended; plain values, since they cross processes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+RESULTS_LOST = "the first worker died before its results were here"
 
 
 @dataclass(frozen=True)
@@ -30,3 +32,12 @@ class WorkerResult:
     """What else the record should say: fingerprint of the data, reason of the end."""
     note: str = ""
     """Description of the page, in Markdown; default: the results."""
+
+    def failed(self, cause: str, message: str) -> "WorkerResult":
+        """Return the result of a worker whose success has come to nothing."""
+        return replace(self, outcome="failed", cause=cause, message=message)
+
+    def failure_text(self, attempt: int) -> str:
+        """Format a failed attempt for the run's log, with its traceback."""
+        line = f"attempt {attempt} failed after step {self.step}: {self.cause}: {self.message}"
+        return f"{self.details}\n{line}".lstrip()

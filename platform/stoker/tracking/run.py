@@ -104,6 +104,22 @@ class RunStatus:
     checkpoint_step: int = 0
     """Where the newest checkpoint stands; 0 without one."""
 
+    def with_page(self, other: "RunStatus") -> "RunStatus":
+        """Return this status with the MLflow run, its page and its model of another status."""
+        return replace(self, mlflow_run=other.mlflow_run, url=other.url, model_uri=other.model_uri)
+
+    def for_next_driver(self) -> "RunStatus":
+        """Return the status with which the next driver begins: how far the run came, without how it ended."""
+        return RunStatus(
+            reopened=self.reopened,
+            started=self.started,
+            mlflow_run=self.mlflow_run,
+            url=self.url,
+            attempt=self.attempt,
+            checkpoint_epoch=self.checkpoint_epoch,
+            checkpoint_step=self.checkpoint_step,
+        )
+
     @property
     def works(self) -> bool:
         """Whether a driver has begun and Ray has room for what it does."""

@@ -27,6 +27,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from stoker.atomic_files import replace_file
 from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, known_fields, status_from
 
 ASKED_S = 0.2
@@ -108,16 +109,21 @@ class RunFolder:
         """What a sweep looks for; only a sweep has it, from before its first trial on."""
         return self.path / "sweep.json"
 
+    @property
+    def more_trials_file(self) -> Path:
+        """How many trials `extend` has added; only an extended sweep has it."""
+        return self.path / "more_trials"
+
     def more_trials(self) -> int:
         """Tell how many trials `extend` has added to those of a sweep's job."""
         try:
-            return int((self.path / "more_trials").read_text(encoding="utf-8"))
+            return int(self.more_trials_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return 0
 
     def write_more_trials(self, number: int) -> None:
         """Say how many trials there are on top of those of a sweep's job."""
-        _replace(self.path / "more_trials", f"{number}\n")
+        replace_file(self.more_trials_file, f"{number}\n")
 
     def trial(self, number: int) -> "RunFolder":
         """Return the folder of a sweep's trial, which is a run like any other."""
@@ -203,18 +209,7 @@ class RunFolder:
         """Let an ended run begin again: nothing is left of how it ended, all is of how far it came."""
         self.clear_requests()
         self.write_progress(replace(self.progress(), phase=Progress.phase, seconds_left=0.0))
-        came = self.status()
-        self.write_status(
-            RunStatus(
-                reopened=word,
-                started=came.started,
-                mlflow_run=came.mlflow_run,
-                url=came.url,
-                attempt=came.attempt,
-                checkpoint_epoch=came.checkpoint_epoch,
-                checkpoint_step=came.checkpoint_step,
-            )
-        )
+        self.write_status(replace(self.status().for_next_driver(), reopened=word))
 
     def progress(self) -> Progress:
         """Read how far training is."""
@@ -222,7 +217,7 @@ class RunFolder:
 
     def write_progress(self, progress: Progress) -> None:
         """Say how far training is."""
-        write_json(self.progress_file, asdict(progress))
+        write_json(self.progress_file, asdict(progress), sync=False)  # several times a second, while a network trains
 
     def hold_lease(self, pid: int) -> int:
         """Take the driver's lease and return its open file, which another process may be given.
@@ -319,12 +314,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any], sync: bool = True) -> None:
     """Write an object, whole or not at all."""
-    _replace(path, json.dumps(content))
-
-
-def _replace(path: Path, content: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(content, encoding="utf-8")
-    draft.replace(path)
+    replace_file(path, json.dumps(content), sync)

@@ -238,8 +238,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
             result = with_saved_results(result, self._store)
         if result.outcome != "failed":
             return result
-        said = f"attempt {self._attempt} failed after step {result.step}: {result.cause}: {result.message}"
-        print(f"{result.details}\n{said}".lstrip(), file=sys.stderr, flush=True)  # noqa: T201 - the run's log
+        print(result.failure_text(self._attempt), file=sys.stderr, flush=True)  # noqa: T201 - the run's log
         self._history.append(Failure(Cause(result.cause), result.message, result.step, result.checkpoint[1]))
         decision = decide(self._history, self._plan.retries, random())  # noqa: S311 - no secret
         if decision.action is Action.END:

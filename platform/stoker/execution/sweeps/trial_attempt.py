@@ -13,7 +13,7 @@ from stoker.execution.heartbeat import Heartbeat
 from stoker.execution.stop_requests import StopReason
 from stoker.execution.supervisor import Supervisor, Timeouts
 from stoker.execution.worker_group import WorkerGroup
-from stoker.execution.worker_result import WorkerResult
+from stoker.execution.worker_result import RESULTS_LOST, WorkerResult
 from stoker.tracking.journal import epoch_metrics, read_journal
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import EpochReport
@@ -73,7 +73,7 @@ def train_in_group(folder: RunFolder, attempt: int, heartbeat: Heartbeat, group:
             watching.join()
     result = watching.result
     if not home and result.outcome == "succeeded":
-        return WorkerResult("failed", Cause.INFRASTRUCTURE, "the first worker died before its results were here")
+        return result.failed(Cause.INFRASTRUCTURE, RESULTS_LOST)
     return result
 
 

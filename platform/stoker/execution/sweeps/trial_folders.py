@@ -73,7 +73,5 @@ def cancel_unfinished_trials(sweep: RunFolder) -> None:
         if not trial.state.final:
             ledger.end(trial.number, State.CANCELLED, {})
             folder = sweep.trial(trial.number)
-            before = folder.status()
-            status = trial_status(ledger.trials[trial.number])
-            folder.write_status(replace(status, mlflow_run=before.mlflow_run, url=before.url))
+            folder.write_status(trial_status(ledger.trials[trial.number]).with_page(folder.status()))
     ledger.close()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from stoker.atomic_files import replace_file
 from stoker.errors import Cause, StokerError
 from stoker.execution.resolved_job import apply_values
 from stoker.execution.run_store import RECORD, run_storage
@@ -219,8 +220,8 @@ class Trials:
         folder = self._folder.trial(number)
         with self._status_lock:
             before = folder.status()
-            page = self._pages.get(number, (before.mlflow_run, before.url))
-            folder.write_status(replace(status, mlflow_run=page[0], url=page[1]))
+            mlflow_run, page = self._pages.get(number, (before.mlflow_run, before.url))
+            folder.write_status(status.with_page(replace(before, mlflow_run=mlflow_run, url=page)))
 
     def _inform_search(self, trial: Trial) -> None:
         match trial.state:
@@ -269,9 +270,7 @@ class Trials:
     def _write_values(self, number: int, values: Mapping[str, Any]) -> None:
         """Write the values of a trial into its files, from which its next attempt begins."""
         folder = self._folder.trial(number)
-        draft = folder.path / ".job.new"
-        draft.write_text(dump_job(point_job(self._job, values)), encoding="utf-8")
-        draft.replace(folder.job)
+        replace_file(folder.job, dump_job(point_job(self._job, values)))
         if folder.resolved.exists():
             apply_values(folder.resolved, values)
 

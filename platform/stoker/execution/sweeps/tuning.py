@@ -10,8 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from stoker.errors import Cause
-from stoker.execution.oom_detection import cause_of_death, oom_kill_count
+from stoker.execution.oom_detection import cause_of_death, death_message, oom_kill_count
 from stoker.execution.stop_requests import StopRequests
 from stoker.execution.sweeps.batched_scheduler import BatchedScheduler
 from stoker.execution.sweeps.pbt import PbtScheduler, PbtSpace, SyncSchedule, build_pbt
@@ -304,8 +303,8 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
     def _death(self, trial_id: str) -> WorkerResult:
         number = self._numbers[trial_id]
         cause = cause_of_death(RuntimeError(), self._kills)
-        reason = " for want of memory" if cause is Cause.OOM_HOST else ""
-        return WorkerResult("failed", cause, f"the process of trial {number} died{reason}, again and again", died=True)
+        message = f"{death_message(f'trial {number}', cause)}, again and again"
+        return WorkerResult("failed", cause, message, died=True)
 
 
 class _Points(Searcher):  # type: ignore[misc]
