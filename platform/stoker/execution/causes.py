@@ -1,4 +1,4 @@
-"""From what went wrong in a worker to the cause of the failure, in the words that its reader needs."""
+"""Classification of a worker's exceptions: the cause of the failure and a message for its user."""
 
 import errno
 import re
@@ -13,16 +13,16 @@ from stoker.execution.heartbeat import Heartbeat
 from stoker.execution.worker_result import WorkerResult
 
 LOST_PEERS = re.compile(r"\bgloo\b|\bNCCL\b|Connection (closed|reset) by peer|Timed out waiting \d+ms")
-"""What torch says in a RuntimeError where another worker is gone: gloo has no exception of its own."""
+"""Texts of the RuntimeErrors that torch raises when a peer is gone; gloo has no exception class of its own."""
 
 
 def classify_failure(error: Exception, code: Path, heartbeat: Heartbeat) -> WorkerResult:
-    """Tell how a worker failed.
+    """Classify the exception that ended a worker.
 
     Args:
-        error: what ended it.
-        code: the folder of the user's own modules.
-        heartbeat: where the worker was.
+        error: the exception.
+        code: folder of the user's own modules.
+        heartbeat: how far the worker came.
 
     """
     lost = False
@@ -52,9 +52,9 @@ def classify_failure(error: Exception, code: Path, heartbeat: Heartbeat) -> Work
 
 
 def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, str]:
-    """Name cause, message and traceback of an exception that is none of ours."""
+    """Return cause, message and traceback of an exception that Stoker does not raise itself."""
     if isinstance(error, TrainingFailed) and error.__cause__ is not None:
-        error = error.__cause__  # a user's own, told by whoever called their code
+        error = error.__cause__  # raised by the user's code and wrapped by its caller
     first_line = str(error).strip().partition("\n")[0]
     details = "".join(traceback.format_exception(error))
     if (cause := _exhausted_resource(error)) is not None:
@@ -74,7 +74,7 @@ def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, 
 
 
 def _exhausted_resource(error: BaseException) -> Cause | None:
-    """Tell what ran out, if something did."""
+    """Return the cause if memory or disk space ran out; None otherwise."""
     if isinstance(error, torch.OutOfMemoryError):
         return Cause.OOM_DEVICE
     if isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error):
@@ -85,7 +85,7 @@ def _exhausted_resource(error: BaseException) -> Cause | None:
 
 
 def _user_traceback(error: BaseException, theirs: list[int]) -> str:
-    """Format the traceback from the user's first line on: our frames above it say nothing to them."""
+    """Format the traceback from the user's first frame on; the frames above it are Stoker's."""
     told = traceback.TracebackException.from_exception(error)
     told.stack = traceback.StackSummary.from_list(list(told.stack)[theirs[0] :] if theirs else [])
     return "".join(told.format())

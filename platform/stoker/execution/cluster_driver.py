@@ -1,7 +1,8 @@
-"""A run on a Ray that is there already, whose driver and workers share no disk.
+"""The driver of a run on a Ray cluster, whose workers share no disk with it.
 
-What the run is comes in a folder that nobody writes to: `run.json`, `job.yaml`, and `code/` where the job has code of
-its own. What it has become so far lies in the storage of its checkpoints.
+The inputs are a read-only folder: `run.json`, `job.yaml`, and `code/` if the job has code of its own. The run's
+progress
+is in the storage of its checkpoints (`RunStore`).
 """
 
 import codecs
@@ -31,11 +32,11 @@ from stoker.tracking.run_folder import RunFolder
 
 
 def run_on_cluster(inputs: Path, terminated: threading.Event) -> int:
-    """Take a run to its end on the Ray at hand, and return its exit code.
+    """Run the job to a final state on the Ray cluster at hand, and return its exit code.
 
     Args:
-        inputs: what the run is.
-        terminated: set once this process is told to end.
+        inputs: folder that describes the run.
+        terminated: set once this process receives SIGTERM.
 
     """
     load_secret_files()
@@ -55,7 +56,7 @@ def run_on_cluster(inputs: Path, terminated: threading.Event) -> int:
 
 
 def create_run_folder(inputs: Path, settings: Settings) -> RunFolder:
-    """Make the run's folder, unless an earlier driver of this machine has; its places are those of this cluster.
+    """Create the run's folder with this cluster's storage and tracking server, unless it exists on this machine.
 
     Raises:
         ClusterError: no storage is set.
@@ -118,7 +119,7 @@ def _sweep(driver: Driver, job: Job, store: RunStore) -> int:
 
 @contextmanager
 def tee_output(log: Path) -> Iterator[None]:
-    """Let what this process prints go to a file too, for the length of the block."""
+    """Copy the output of this process to a file, too, until the block ends."""
     reading, writing = os.pipe()
     shown = os.dup(1)
     kept = [os.dup(1), os.dup(2)]
@@ -139,7 +140,7 @@ def tee_output(log: Path) -> Iterator[None]:
 
 
 def _copy(reading: int, shown: int, log: Path) -> None:
-    text = codecs.getincrementaldecoder("utf-8")("replace")  # Ray refuses to show a log that has anything else in it
+    text = codecs.getincrementaldecoder("utf-8")("replace")  # Ray refuses to show a log that is not UTF-8
     with log.open("ab", buffering=0) as file, os.fdopen(reading, "rb", buffering=0) as pipe:
         while content := pipe.read(65536):
             whole = text.decode(content).encode()

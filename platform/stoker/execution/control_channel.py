@@ -1,4 +1,4 @@
-"""Where a driver on a cluster and its clients leave word for each other: requests come, the state goes."""
+"""The channel between a driver on a cluster and its clients: it receives requests and publishes the run's status."""
 
 import math
 import threading
@@ -13,30 +13,30 @@ from stoker.tracking.run_folder import RunFolder
 
 LOOK_EVERY_S = 2.0
 LAST_WORD_S = 120.0
-"""A run that is over waits so long for a server that is down."""
+"""How long the end of a run waits for a server that is down."""
 
 
 class ControlChannel(Protocol):
-    """One driver's place for messages."""
+    """A driver's connection to the server that its clients read."""
 
     def publish(self, name: str, content: dict[str, Any]) -> None:
-        """Leave the newest of a kind of message, if it is another one than before."""
+        """Publish a message under a name, unless it is the same as the last one."""
 
     def request(self) -> str:
-        """Tell what somebody asks for, in the words of the contract; empty for nothing."""
+        """Return the client's request as `contract.REQUEST` defines it; empty for none."""
 
     def close(self) -> None:
-        """Hear that the run is over for good."""
+        """Mark the run as finished for good."""
 
 
 @contextmanager
 def serve(channel: ControlChannel, folder: RunFolder, progress_every: int) -> Iterator[None]:
-    """For the length of a block, hand requests to the driver as files of the run's folder, and say what has changed.
+    """Write requests to the run's folder and publish its status and progress, until the block ends.
 
     Args:
         channel: of the driver.
         folder: of the run.
-        progress_every: of so many looks one also tells how far training is.
+        progress_every: progress is published with every n-th status.
 
     """
     over = threading.Event()
@@ -60,7 +60,7 @@ def _follow(channel: ControlChannel, folder: RunFolder, progress_every: int, ove
                 channel.publish(PROGRESS, asdict(folder.progress()))
             _forward_request(channel.request(), folder)
             silent = False
-        except Exception as error:  # a server that is down harms no run: it is asked again
+        except Exception as error:  # a server that is down does not affect the run; it is asked again
             if not silent:
                 reason = (str(error).strip().splitlines() or [""])[0]
                 print(f"nobody takes the run's state: {type(error).__name__}: {reason}")  # noqa: T201 - the run's log
@@ -76,7 +76,7 @@ def _follow(channel: ControlChannel, folder: RunFolder, progress_every: int, ove
 
 
 def _forward_request(request: str, folder: RunFolder) -> None:
-    """Leave a request in the run's folder: `pause`, `cancel`, or `cancel 3 5` for those trials of a sweep."""
+    """Create the request file of `pause`, `cancel`, or `cancel 3 5` for single trials of a sweep."""
     match request.split():
         case ["cancel"]:
             folder.cancel_request.touch()

@@ -1,14 +1,14 @@
-"""Data that a process has loaded, for the attempts and trials that come after."""
+"""Datasets that a process has loaded, for its next attempts and trials."""
 
 from stoker.datasets.loading import LoadedDataset
 from stoker.job.job import Job
 
 
 class DataCache:
-    """The last few datasets that this process has loaded.
+    """The most recently used datasets of this process.
 
     Args:
-        capacity: how many are kept.
+        capacity: number of datasets.
 
     """
 
@@ -17,11 +17,11 @@ class DataCache:
         self._datasets: dict[str, LoadedDataset] = {}
 
     def get(self, job: Job) -> LoadedDataset | None:
-        """Return the data of a job whose file is complete; None where this process has not loaded it."""
+        """Return the dataset of a resolved job; None if this process has not loaded it."""
         return self._datasets.get(_key(job))
 
     def put(self, job: Job, data: LoadedDataset) -> None:
-        """Keep the data of a complete job in place of the oldest."""
+        """Add the dataset of a resolved job; the oldest one is dropped."""
         self._datasets.pop(_key(job), None)
         self._datasets[_key(job)] = data
         for oldest in list(self._datasets)[: -self._capacity]:

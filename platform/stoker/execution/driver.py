@@ -1,4 +1,4 @@
-"""The driver of a run: attempts until one succeeds or nothing helps, and the record of it all."""
+"""The driver of a run: repeats attempts until one succeeds or no retry can help, and records the outcome."""
 
 import random
 import signal
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from stoker.execution.worker_group import WorkerGroup
 
 TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
-"""Exit code of a driver that was told to end, by the convention of shells: its run is not over."""
+"""Exit code after SIGTERM, by the convention of shells; the run is not over."""
 
 
 class Driver:
-    """Takes a run from its folder to one final state, or to where it rests.
+    """Takes a run to a final state, or to a checkpoint from which it can be resumed.
 
     Args:
         folder: of the run.
-        terminated: set once this process is told to end.
-        store: what outlives the folder, where that is lost with its pod.
+        terminated: set once this process receives SIGTERM.
+        store: keeps the run's files, if the folder is lost with its pod.
 
     """
 
@@ -57,25 +57,25 @@ class Driver:
 
     @property
     def attempt(self) -> int:
-        """How often training was begun."""
+        """Return the number of attempts so far."""
         return self._status.attempt
 
     def train(self, group: "WorkerGroup", session: Path | None = None) -> int:
-        """Let workers train; whatever happens, the record says so.
+        """Train with a group of workers and record the outcome, whatever happens; return the exit code.
 
         Args:
             group: the workers.
-            session: the folder of a Ray that belongs to this run alone.
+            session: folder of a Ray session that belongs to this run alone.
 
         """
         return self.run(lambda: self._attempts(group), session)
 
     def run(self, work: Callable[[], WorkerResult], session: Path | None = None) -> int:
-        """Do the run's work; whatever happens, the record says so.
+        """Do the run's work and record the outcome, whatever happens; return the exit code.
 
         Args:
-            work: returns how it ended; it stops where somebody asks for it.
-            session: the folder of a Ray that belongs to this run alone.
+            work: returns the outcome; it stops when a request arrives.
+            session: folder of a Ray session that belongs to this run alone.
 
         """
         note = self.folder.path / "ray_session"
@@ -87,7 +87,7 @@ class Driver:
         self.recording.start()
         try:
             result = work()
-        except Exception as error:  # ours: the run must end all the same
+        except Exception as error:  # a bug of Stoker's: the run must end all the same
             traceback.print_exc()
             result = WorkerResult("failed", Cause.INTERNAL, f"{type(error).__name__}: {error}")
         finally:
@@ -98,13 +98,13 @@ class Driver:
         return code
 
     def stop(self, message: str) -> int:
-        """End a run for which no workers could be started, or that somebody stopped before they were."""
-        if self._status.mlflow_run:  # an earlier driver has opened the page
+        """End a run whose workers could not be started, or that was stopped before they were; return the exit code."""
+        if self._status.mlflow_run:  # an earlier driver has created the MLflow run
             self.recording.start()
         return self._finish(WorkerResult("failed", Cause.INTERNAL, message))
 
     def _attempts(self, group: "WorkerGroup") -> WorkerResult:
-        """Try until an attempt succeeds, somebody stops it, or trying again would not help."""
+        """Repeat attempts until one succeeds, a request stops the run, or no retry can help."""
         history: list[Failure] = []
         while True:
             result = self._attempt(group)
@@ -128,15 +128,15 @@ class Driver:
             return WorkerResult("stopped")
         self.update_status(state=State.RUNNING, attempt=number, phase="", cause="", message="")
         if self._store and number > 1:
-            self._store.restore_journal()  # the first worker may have died with what was not here yet
+            self._store.restore_journal()  # the first worker may have died before its last journal entries arrived
         group.start_attempt(self.folder, number)
-        if self._resources is None:  # read while the workers begin
+        if self._resources is None:  # read while the workers start
             known = self.folder.resolved if self.folder.resolved.exists() else self.folder.job
             self._resources = load_job(known).job.resources
             if self._resources.timeout:
                 self.requests.start_timeout(time_seconds(self._resources.timeout))
         result = Supervisor(group, self.requests.reason, self._on_beat, Timeouts()).run()
-        if result.checkpoint[1] > self._status.checkpoint_step:  # who died without a word knows of none
+        if result.checkpoint[1] > self._status.checkpoint_step:  # a worker that died abruptly reports no checkpoint
             self._record_checkpoint(result.checkpoint)
         collected = group.collect_journal()
         if result.outcome == "succeeded":
@@ -146,7 +146,7 @@ class Driver:
         return result
 
     def _with_results(self, result: WorkerResult, collected: bool) -> WorkerResult:
-        """Fetch what the first worker has stored, where it has a folder of its own."""
+        """Fetch the stored results of a first worker that shares no disk with the driver."""
         if not collected:
             return result.failed(Cause.INFRASTRUCTURE, RESULTS_LOST)
         if self._store is None:
@@ -159,7 +159,7 @@ class Driver:
         return result
 
     def _wait_for_resources(self, group: "WorkerGroup") -> bool:
-        """Wait for workers that are still to come; False where somebody stops the run before."""
+        """Wait until Ray can place all workers; return False if a request stops the run before."""
         self.update_status(phase=f"{WAITING} for {group.count} worker{'s' if group.count > 1 else ''}")
         return group.wait_for_resources(lambda: self.requests.reason() is not None)
 
@@ -171,13 +171,13 @@ class Driver:
         return Failure(cause, result.message, result.step, self._status.checkpoint_step, result.died, size)
 
     def _finish(self, result: WorkerResult) -> int:
-        """Bring run and page to where they stay."""
+        """Write the final or resumable state to the run's folder and to MLflow; return the exit code."""
         stop = None if result.outcome == "succeeded" else self.requests.reason()
         if stop in (StopReason.PAUSE, StopReason.TERMINATE):
             code = self._suspend(stop)
             if self.requests.reason() is not StopReason.CANCEL:
                 return code
-            stop = StopReason.CANCEL  # somebody has asked for it while the page was brought to rest
+            stop = StopReason.CANCEL  # requested while MLflow was updated
         state, result = _final_state(result, stop, self._status.checkpoint_step)
         self.update_status(phase="recording in MLflow")
         model_uri, trouble = self.recording.finish(result, state, self._status.attempt)
@@ -195,7 +195,7 @@ class Driver:
         return code
 
     def _suspend(self, stop: StopReason) -> int:
-        """Leave the run where somebody may resume it; its state is the record's to derive where nobody paused it."""
+        """Leave the run resumable; after SIGTERM its INTERRUPTED state is derived from the lost lease, not written."""
         paused = stop is StopReason.PAUSE
         self.update_status(phase="recording in MLflow")
         trouble = self.recording.suspend(State.PAUSED if paused else State.INTERRUPTED, self._status.attempt)
@@ -212,24 +212,24 @@ class Driver:
             self._record_checkpoint(beat.checkpoint)
 
     def _record_checkpoint(self, checkpoint: tuple[int, int]) -> None:
-        """Say where the newest checkpoint is; it may be an earlier one than before, where the others are damaged."""
+        """Write the newest checkpoint's position; it may move back where newer checkpoints are damaged."""
         epoch, step = checkpoint
         if step != self._status.checkpoint_step:
             self.update_status(checkpoint_epoch=epoch, checkpoint_step=step)
 
     def _on_mlflow_run(self, mlflow_run: str, page: str) -> None:
-        """Say where the page is as soon as it exists."""
+        """Write the id and the page of the MLflow run once it exists."""
         self.update_status(mlflow_run=mlflow_run, url=page)
 
     def update_status(self, **changes: Any) -> None:
-        """Say what has changed of the run's status."""
+        """Change fields of the run's status."""
         with self._lock:
             self._status = replace(self._status, **changes)
             self.folder.write_status(self._status)
 
 
 def _final_state(result: WorkerResult, stop: StopReason | None, checkpoint_step: int) -> tuple[State, WorkerResult]:
-    """Tell the final state; what somebody asked for wins over a failure that came of it, or just before."""
+    """Return the final state; a request takes precedence over a failure at the same time, which it may have caused."""
     if result.outcome == "succeeded":
         return State.SUCCEEDED, result
     if stop is StopReason.CANCEL:

@@ -1,4 +1,4 @@
-"""A worker's signs of life, written by the thread that trains and read by those that answer."""
+"""A worker's heartbeat: written by the thread that trains, read by those that answer the driver."""
 
 import os
 import struct
@@ -11,30 +11,30 @@ from stoker.execution.worker_folder import FolderUpdate
 
 NOT_STARTED = -1
 STEP_FILE = ".step"
-"""Of the run's folder: where its first worker was when it died."""
+"""File in the run's folder with the first worker's last step; it outlives the process."""
 
 
 class Stage(StrEnum):
     """How far a worker is in an attempt."""
 
     LOADING = "loading"
-    """Nothing is trained yet, and nothing is lost if the worker goes away."""
+    """No step is done; nothing is lost if the worker dies."""
     TRAINING = "training"
-    """A request to stop is heard."""
+    """A stop request takes effect at the next step."""
     SAVING = "saving"
-    """A checkpoint is being taken; where it is the last one, training waits until it is written."""
+    """A checkpoint, or the model, is being written; training waits for the last checkpoint."""
     ENDING = "ending"
 
 
 @dataclass(frozen=True)
 class Beat:
-    """A worker's sign of life."""
+    """One sample of a worker's heartbeat."""
 
     stage: Stage
     ticks: int
-    """Counts steps, epochs and phases: where it stands still, nothing goes on."""
+    """Number of steps, epochs and phases so far; if it stands still, the worker may hang."""
     busy_s: float
-    """CPU time of the process: a long evaluation is no hang."""
+    """CPU time of the process, which tells a long evaluation from a hang."""
     epoch: int
     step: int
     """Steps done so far."""
@@ -45,16 +45,16 @@ class Beat:
 
 
 class Heartbeat:
-    """What a worker is doing in an attempt.
+    """The state of a worker in an attempt.
 
     Args:
-        steps: a file that outlives the process and tells where it died; None where other workers can tell it.
+        steps: file for the last step, which outlives the process; None where other workers can report it.
 
     """
 
     def __init__(self, steps: Path | None = None) -> None:
         self.request = ""
-        """What the driver asks for: nothing, or `stop`."""
+        """The driver's request: empty or `stop`."""
         self.epoch = self.step = 0
         self.checkpoint = (0, 0)
         self._stage = Stage.LOADING
@@ -63,17 +63,17 @@ class Heartbeat:
         self._write(NOT_STARTED)
 
     def enter(self, stage: Stage) -> None:
-        """Say how far the attempt is."""
+        """Enter a stage."""
         self._stage = stage
         self._ticks += 1
 
     @property
     def began(self) -> bool:
-        """Whether the attempt came to train."""
+        """Return whether training has begun."""
         return self._stage is not Stage.LOADING
 
     def advance(self, epoch: int, step: int) -> None:
-        """Say what is done."""
+        """Set the progress; also ends the SAVING stage."""
         self.epoch, self.step = epoch, step
         self._ticks += 1
         if self._stage is Stage.SAVING:
@@ -81,11 +81,11 @@ class Heartbeat:
         self._write(step)
 
     def beat(self) -> Beat:
-        """Take all of it at one moment."""
+        """Return a sample of the current state."""
         return Beat(self._stage, self._ticks, time.process_time(), self.epoch, self.step, self.checkpoint)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the step file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -96,7 +96,7 @@ class Heartbeat:
 
 
 def read_last_step(steps: Path) -> int:
-    """Read where a dead worker was; NOT_STARTED also where it left no word."""
+    """Read the last step of a dead worker; NOT_STARTED also where its file is missing or incomplete."""
     try:
         content = steps.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Why a worker's process is gone."""
+"""Detection of processes that died because memory ran out."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ MACHINE = Path("/proc/vmstat")
 
 
 def cause_of_death(error: Exception, kills_before: int) -> Cause:
-    """Tell a worker that ran out of memory from one that is gone for another reason.
+    """Return OOM_HOST for a worker killed by the kernel's or Ray's memory monitor; INFRASTRUCTURE otherwise.
 
     Args:
-        error: what Ray says.
-        kills_before: `oom_kill_count` when the attempt began.
+        error: Ray's exception.
+        kills_before: `oom_kill_count` at the start of the attempt.
 
     """
     if type(error).__name__ == "OutOfMemoryError" or oom_kill_count() > kills_before:
@@ -28,7 +28,7 @@ def death_message(process: str, cause: Cause) -> str:
 
 
 def oom_kill_count() -> int:
-    """Count the processes that the kernel has killed for want of memory: in our cgroup, else on the machine."""
+    """Return how many processes the kernel has killed for lack of memory, in our cgroup or else on the machine."""
     for file in (*_cgroup_files(), MACHINE):
         try:
             lines = file.read_text(encoding="ascii").splitlines()
@@ -42,9 +42,9 @@ def oom_kill_count() -> int:
 
 
 def _cgroup_files() -> list[Path]:
-    """Name the files that may count, for both versions of cgroups.
+    """List the files that may have the counter, for cgroups v1 and v2.
 
-    A container sees its own cgroup at the root, whatever it is called outside.
+    A container sees its own cgroup at the root, whatever its path on the host.
     """
     files: list[Path] = []
     try:

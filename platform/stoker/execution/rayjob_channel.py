@@ -1,4 +1,4 @@
-"""The RayJob that a driver belongs to, where it has one: requests come as its annotations, and the state goes there."""
+"""The control channel of a driver in a RayJob: requests are read from its annotations, the status is written to them."""
 
 import json
 import os
@@ -14,17 +14,17 @@ from stoker.tracking.run_folder import RunFolder
 
 TIMEOUT_S = 10
 PROGRESS_EVERY = 3
-"""Of so many messages about the state one brings the progress, too: an API server serves many."""
+"""Progress is published with every third status, because one API server serves many runs."""
 
 
 def serve_rayjob(folder: RunFolder) -> AbstractContextManager[None] | None:
-    """Follow the RayJob of this driver for the length of a block; None where there is none."""
+    """Serve the control channel of this driver's RayJob until the block ends; None if it has no RayJob."""
     name, namespace = os.environ.get(RAYJOB), os.environ.get(NAMESPACE)
     return serve(_RayJobChannel(name, namespace), folder, PROGRESS_EVERY) if name and namespace else None
 
 
 class _RayJobChannel:
-    """One RayJob on the API server."""
+    """The annotations of one RayJob."""
 
     def __init__(self, name: str, namespace: str) -> None:
         from kubernetes import client, config
@@ -35,18 +35,18 @@ class _RayJobChannel:
         self._published: dict[str, str] = {}
 
     def request(self) -> str:
-        """Tell what somebody asks for; empty for nothing."""
+        """Return the client's request; empty for none."""
         found: Any = self._api.get_namespaced_custom_object(*self._place, _request_timeout=TIMEOUT_S)
         return str(found["metadata"].get("annotations", {}).get(REQUEST, ""))
 
     def close(self) -> None:
-        """Let the run be over: a driver that fails for good is not to be started on a new Ray, only to say so again."""
+        """Set the RayJob's backoff limit to 0, so that a finished driver is not started again on a new Ray cluster."""
         with suppress(ApiException, HTTPError):
             body = {"spec": {"backoffLimit": 0}}
             self._api.patch_namespaced_custom_object(*self._place, body, _request_timeout=TIMEOUT_S)
 
     def publish(self, name: str, content: dict[str, Any]) -> None:
-        """Write an annotation, if it is another one than before."""
+        """Write an annotation, unless its content is unchanged."""
         text = json.dumps(content)
         if self._published.get(name) != text:
             body = {"metadata": {"annotations": {name: text}}}

@@ -1,4 +1,4 @@
-"""The run's page in MLflow, opened beside the start of Ray; training never waits for it."""
+"""The recording of a run in MLflow: begins while Ray starts, in a thread that training never waits for."""
 
 import fcntl
 import getpass
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from stoker.tracking.mlflow_run import MlflowRun
 
 PATIENCE_S = 180.0
-"""A run that is over waits so long for a tracking server that is down."""
+"""How long a finished run waits for a tracking server that is down."""
 SHORT_PATIENCE_S = 10.0
-"""Who cancels a run or lets it rest waits for it; what is missing on the page is in the run's folder."""
+"""The same for a cancelled or paused run, whose user is waiting; what is missing in MLflow is in the run's folder."""
 RETRY_S = 2.0
 LOOK_EVERY_S = 15.0
 RESOLVED_EVERY_S = 0.5
@@ -44,7 +44,7 @@ LIBRARIES = ("torch", "torchmetrics", "ray", "mlflow", "numpy", "pandas")
 
 
 class Recording:
-    """Opens the page, ships the journal to it, and closes it with model and pictures."""
+    """Creates the MLflow run, ships the journal to it, and ends it with the model and the figures."""
 
     def __init__(self, folder: RunFolder, settings: Settings, announce: Callable[[str, str], None]) -> None:
         self._folder = folder
@@ -54,29 +54,29 @@ class Recording:
         self._tracked: MlflowRun | None = None
         self._shipper: Shipper | None = None
         self._reason = ""
-        """Why the page is not open yet."""
+        """Why there is no MLflow run yet."""
         self._over = threading.Event()
         self._deadline = math.inf
-        """When patience ends; known once the run is over."""
+        """When retries end; set once the run is over."""
         self._thread = threading.Thread(target=self._open, name="recording", daemon=True)
 
     @property
     def page(self) -> "MlflowRun | None":
-        """The run's page; None while there is none."""
+        """Return the MLflow run; None while there is none."""
         return self._tracked
 
     def start(self) -> None:
-        """Begin; without effect for a job with `tracking: none`."""
+        """Start the thread; does nothing for a job with `tracking: none`."""
         if self._header.tracking_uri:
             self._thread.start()
 
     def finish(self, result: WorkerResult, state: State, attempts: int) -> tuple[str, str]:
-        """Record how the run ended; return the model's URI and what did not get through, both perhaps empty.
+        """Record the end of the run; return the model's URI and what could not be recorded, both possibly empty.
 
         Args:
-            result: with the results of the best weights, and what the page is to say.
+            result: metrics of the best weights, facts and description.
             state: the final one.
-            attempts: how often training was begun.
+            attempts: number of attempts.
 
         """
         patience = PATIENCE_S if state is not State.CANCELLED else SHORT_PATIENCE_S
@@ -97,7 +97,7 @@ class Recording:
             _, trouble = self._retry(lambda: tracked.log_file(self._folder.log))
             troubles.append(trouble)
         tags = {f"stoker.{name}": text for name, text in result.facts.items()} | {ATTEMPTS_TAG: str(attempts)}
-        if result.cause or attempts > 1:  # an earlier attempt's cause must not stay
+        if result.cause or attempts > 1:  # the cause of an earlier attempt must not remain
             tags[CAUSE_TAG] = result.cause
         if result.metrics:
             tags[RESULT_TAG] = json.dumps(result.metrics)
@@ -105,7 +105,7 @@ class Recording:
         return model_uri, "; ".join(filter(None, [*troubles, trouble]))
 
     def suspend(self, state: State, attempts: int) -> str:
-        """Record that the run stands still until somebody resumes it; return what did not get through."""
+        """Record that the run can be resumed; return what could not be recorded."""
         tracked, trouble = self._ship_rest(SHORT_PATIENCE_S)
         if tracked is None:
             return trouble
@@ -113,7 +113,8 @@ class Recording:
         return "; ".join(filter(None, [trouble, more]))
 
     def _ship_rest(self, patience_s: float) -> tuple["MlflowRun | None", str]:
-        """Wait for the page and ship the rest of the journal; return the page, and what did not get through."""
+        """Wait for the MLflow run and ship the rest of the journal; return the MLflow run and what could not be
+        shipped."""
         if self._thread.ident is None:
             return None, ""
         self._deadline = time.monotonic() + patience_s
@@ -124,16 +125,16 @@ class Recording:
             return None, f"nothing is recorded in MLflow at {uri}: {self._reason or 'no answer'}"
         try:
             lost = self._shipper.close(max(0.0, self._deadline - time.monotonic()))
-        except Exception as error:  # refused for good, such as a run that somebody has deleted
+        except Exception as error:  # refused for good, such as a deleted run
             return self._tracked, f"MLflow did not take all metrics ({type(error).__name__}: {self._redacted(error)})"
         return self._tracked, f"{lost} values of metrics did not reach MLflow" if lost else ""
 
     def _retry(self, step: Callable[[], Result]) -> tuple[Result | None, str]:
-        """Try a step until MLflow takes it or patience ends; what it refuses for good is not tried again."""
+        """Retry a step until MLflow accepts it, refuses it for good, or the deadline passes."""
         while True:
             try:
                 return step(), ""
-            except Exception as error:  # the model and the journal are in the run's folder: nothing is lost
+            except Exception as error:  # nothing is lost: model and journal are in the run's folder
                 traceback.print_exc()
                 from stoker.tracking.mlflow_run import is_outage
 
@@ -143,12 +144,12 @@ class Recording:
             time.sleep(RETRY_S)
 
     def _redacted(self, error: Exception) -> str:
-        """Take the server's password out of a message."""
+        """Return an error's text without the server's password."""
         uri = self._settings.tracking_uri
         return str(error).replace(uri, without_password(uri))
 
     def _open(self) -> None:
-        """Find or make the page, as soon as MLflow lets us, and log the job once it is resolved."""
+        """Find or create the MLflow run, retrying while MLflow is down; log the job once it is resolved."""
         from stoker.tracking.mlflow_run import MlflowRun
 
         settings = self._settings
@@ -168,11 +169,11 @@ class Recording:
         self._shipper.start()
         self._announce(self._tracked.run_id, self._tracked.page)
         self._tracked.watch_system()
-        importlib.import_module("stoker.inference.model")  # its libraries are needed at the end, and load meanwhile
+        importlib.import_module("stoker.inference.model")  # needed at the end; load it meanwhile
         while not self._folder.resolved.exists() and not self._over.wait(RESOLVED_EVERY_S):
             pass
         if self._folder.resolved.exists():
-            with suppress(Exception):  # it is logged again at the end
+            with suppress(Exception):  # logged again at the end
                 self._log_job(self._tracked)
         while not self._over.wait(LOOK_EVERY_S):
             self._tracked.watch_system()
@@ -183,7 +184,7 @@ class Recording:
         return job
 
     def _log_result(self, tracked: "MlflowRun", result: WorkerResult) -> str:
-        """Store job, data, figures and model."""
+        """Log job, dataset, figures and model; return the model's URI."""
         from stoker.execution.packaging import packaged
 
         job = self._log_job(tracked)
@@ -193,14 +194,14 @@ class Recording:
         tracked.log_file(environment)
         tracked.log_files(self._folder.artifacts)
         if not self._folder.model.exists():
-            return ""  # of a sweep: its best trial has one
+            return ""  # a sweep: its best trial has the model
         register = None if job.tracking == "none" else job.tracking.register_as
         with packaged(self._folder.model) as model:
             return tracked.log_model(model, register, result.best_step)
 
 
 def results_description(run: str, metrics: Mapping[str, float]) -> str:
-    """Write the results of the best weights as the page's description, in Markdown; empty without results."""
+    """Format the results of the best weights as a run description, in Markdown; empty without results."""
     if not metrics:
         return ""
     quantities = sorted({key.split("/")[0] for key in metrics})
@@ -214,7 +215,7 @@ def results_description(run: str, metrics: Mapping[str, float]) -> str:
 
 
 def run_tags(header: RunHeader) -> dict[str, str]:
-    """Say as tags what is known of a run at its start."""
+    """Return the tags of a new run."""
     return {
         "mlflow.user": user_name(),
         "stoker.version": stoker.__version__,
@@ -225,7 +226,7 @@ def run_tags(header: RunHeader) -> dict[str, str]:
 
 
 def environment_versions() -> dict[str, str]:
-    """Say what the run stands on."""
+    """Return the versions of Python, Stoker and the main libraries."""
     libraries = {name: version(name) for name in LIBRARIES}
     return {
         "python": platform.python_version(),
@@ -237,7 +238,7 @@ def environment_versions() -> dict[str, str]:
 
 @cache
 def code_hash() -> str:
-    """Hash the package's source, so that two runs can be told apart by their code."""
+    """Return a hash of the package's source, which tells runs of different code apart."""
     source = Path(stoker.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(source.rglob("*.py")):
@@ -247,14 +248,14 @@ def code_hash() -> str:
 
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
-    """Let one process at a time make the embedded store: MLflow's own set-up races."""
+    """Lock the embedded store: MLflow's own set-up is not safe in two processes at once."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def user_name() -> str:
-    """Name the user; by number where the machine does not know more."""
+    """Return the user's name, or their number if the machine does not know the name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""The resolved job file: what every attempt of a run reuses, chosen once."""
+"""The resolved job file: every default and measured choice, reused by all attempts of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +11,12 @@ from stoker.jobfile.space.point import point_job
 
 
 def write_resolved(path: Path, job: Job, fingerprint: str) -> None:
-    """Write the job with every default and choice, and what it stands on; whole or not at all."""
+    """Write the resolved job and the fingerprint of its data."""
     _write(path, f"# data: sha256 {fingerprint}\n", job)
 
 
 def halve_micro_batch(path: Path) -> int | None:
-    """Halve the micro-batch of a run, for the attempts that follow; return it, or None where it is 1 already."""
+    """Halve the micro-batch for the next attempts; return it, or None if it is 1 already."""
     note = path.read_text(encoding="utf-8").splitlines(keepends=True)[0]
     job = smaller_micro_batch(load_job(path).job)
     if job is None:
@@ -26,20 +26,20 @@ def halve_micro_batch(path: Path) -> int | None:
 
 
 def apply_values(path: Path, values: Mapping[str, Any]) -> None:
-    """Give a run other values, by path of the job, for the attempts that follow."""
+    """Change values of the job, by path, for the next attempts."""
     note = path.read_text(encoding="utf-8").splitlines(keepends=True)[0]
     _write(path, note, point_job(load_job(path).job, values))
 
 
 def micro_batch(job: Job) -> int:
-    """Tell what each worker computes at once at most, in a job whose batch is known."""
+    """Return the largest number of samples that a worker computes at once; the job's batch size is set."""
     assert job.training.batch_size is not None
     share = -(-job.training.batch_size // job.resources.workers)
     return min(job.training.micro_batch or share, share)
 
 
 def smaller_micro_batch(job: Job) -> Job | None:
-    """Return the job with half its micro-batch, at the same global batch; None where it is 1 already."""
+    """Return the job with half its micro-batch and the same global batch; None if the micro-batch is 1 already."""
     half = micro_batch(job) // 2
     if half == 0:
         return None

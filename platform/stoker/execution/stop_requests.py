@@ -1,4 +1,4 @@
-"""What somebody wants of a run that is going on: to end, to rest, or to make room."""
+"""Cancel, pause, timeout and termination requests of a running job."""
 
 import math
 import threading
@@ -9,18 +9,18 @@ from stoker.tracking.run_folder import RunFolder
 
 
 class StopReason(StrEnum):
-    """Why a run is asked to stop; a checkpoint is written in each case."""
+    """Why a run is asked to stop; it writes a checkpoint in each case."""
 
     CANCEL = "cancel"
     PAUSE = "pause"
     TIMEOUT = "timeout"
-    """`resources.timeout` is over."""
+    """`resources.timeout` has passed."""
     TERMINATE = "terminate"
-    """The driver itself was told to end, as by a machine that shuts down: the run is interrupted."""
+    """The driver received SIGTERM, such as on a machine that shuts down; the run is interrupted."""
 
 
 class StopRequests:
-    """Listens for requests: files in the run's folder, the clock, and the driver's SIGTERM."""
+    """Checks for requests: files in the run's folder, the run's timeout, and SIGTERM."""
 
     def __init__(self, folder: RunFolder, terminated: threading.Event) -> None:
         self._folder = folder
@@ -28,11 +28,11 @@ class StopRequests:
         self._deadline = math.inf
 
     def start_timeout(self, timeout_s: float) -> None:
-        """Let the run's time begin."""
+        """Start the run's timeout."""
         self._deadline = time.monotonic() + timeout_s
 
     def reason(self) -> StopReason | None:
-        """Tell the strongest request there is; `cancel` and `pause` also signal, so their files come first."""
+        """Return the strongest request; files come first, because `cancel` and `pause` also send SIGTERM."""
         if self._folder.cancel_request.exists():
             return StopReason.CANCEL
         if self._folder.pause_request.exists():
@@ -42,7 +42,7 @@ class StopRequests:
         return StopReason.TERMINATE if self._terminated.is_set() else None
 
     def wait(self, seconds: float, poll_s: float = 0.1) -> StopReason | None:
-        """Wait so long, or until somebody asks for something."""
+        """Wait, or return early with a request."""
         end = time.monotonic() + seconds
         while (stop := self.reason()) is None and (left := end - time.monotonic()) > 0:
             time.sleep(min(poll_s, left))

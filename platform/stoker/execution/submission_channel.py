@@ -1,8 +1,9 @@
-"""The job of a standing Ray that a driver belongs to, where it has one.
+"""The control channel of a driver that was submitted through the Ray Jobs API.
 
-What the driver says goes into the job's metadata, which the Jobs API shows: one small answer tells a client all, and
-the log stays the run's own. Requests come as a package whose name belongs to this job: the Jobs API takes packages,
-and keeps them where the driver can read them. Ray itself does nothing with either.
+The status goes into the job's metadata, which the Jobs API returns; the log remains the run's own. Requests arrive as
+an
+uploaded package with a name that belongs to this job: the Jobs API stores packages where the driver can read them, and
+Ray itself does nothing with them.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from stoker.tracking.run_folder import RunFolder
 
 
 def serve_submission(folder: RunFolder) -> AbstractContextManager[None] | None:
-    """Follow the job of this driver for the length of a block; None where there is none."""
+    """Serve the control channel of this driver's Ray job until the block ends; None if it has none."""
     submission = os.environ.get(SUBMISSION)
     return _serve(_SubmissionChannel(submission, os.environ["RAY_ADDRESS"]), folder) if submission else None
 
@@ -29,15 +30,15 @@ def _serve(submission: "_SubmissionChannel", folder: RunFolder) -> Iterator[None
     with serve(submission, folder, progress_every=1):
         yield
     submission.delete_request()
-    if folder.status().state.ended:  # the storage and MLflow have it; the head's disk is not to fill with runs
+    if folder.status().state.ended:  # storage and MLflow have it; runs must not fill the head's disk
         shutil.rmtree(folder.path, ignore_errors=True)
 
 
 class _SubmissionChannel:
-    """One job in Ray's own store, over a connection that does not depend on the driver's."""
+    """One job in Ray's key-value store, over a connection of its own."""
 
     def __init__(self, submission: str, address: str) -> None:
-        from ray._raylet import GcsClient  # type: ignore[attr-defined] # compiled; drivers elsewhere do without it
+        from ray._raylet import GcsClient  # type: ignore[attr-defined] # compiled; other drivers do without it
         from ray.dashboard.modules.job.common import JobInfoStorageClient
 
         self._submission = submission
@@ -47,26 +48,28 @@ class _SubmissionChannel:
         self._published: dict[str, str] = {}
 
     def request(self) -> str:
-        """Tell what somebody asks for; empty for nothing."""
+        """Return the client's request; empty for none."""
         return str((self._store.internal_kv_get(self._request, None) or b"").decode())
 
     def close(self) -> None:
         """Do nothing: Ray does not start a job a second time."""
 
     def publish(self, name: str, content: dict[str, Any]) -> None:
-        """Write a line of the job's metadata, if it is another one than before."""
+        """Write an entry of the job's metadata, unless its content is unchanged."""
         text = json.dumps(content)
         if self._published.get(name) != text:
             asyncio.run(self._write(name, text))
             self._published[name] = text
 
     def delete_request(self) -> None:
-        """Remove what was asked, which nobody else reads."""
-        with suppress(Exception):  # a head that goes takes it along
+        """Delete the request, which nobody else reads."""
+        with suppress(Exception):  # deleted with the head otherwise
             self._store.internal_kv_del(self._request, False, None)
 
     async def _write(self, name: str, text: str) -> None:
         info = await self._jobs.get_info(self._submission)
-        if info is not None and not info.status.is_terminal():  # Ray has given up on this driver and is about to end it
+        if (
+            info is not None and not info.status.is_terminal()
+        ):  # otherwise Ray has given up this driver and is about to kill it
             metadata = {**(info.metadata or {}), name: text}
             await self._jobs.put_status(self._submission, info.status, jobinfo_replace_kwargs={"metadata": metadata})

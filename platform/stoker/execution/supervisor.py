@@ -1,4 +1,4 @@
-"""One attempt, watched until it ends: who failed first, who hangs, and what somebody asks for meanwhile."""
+"""Supervision of one attempt: failed and hanging workers, and stop requests."""
 
 import math
 import sys
@@ -13,69 +13,70 @@ from stoker.execution.stop_requests import StopReason
 from stoker.execution.worker_result import WorkerResult
 
 BUSY = 0.1
-"""Share of a core from which a worker counts as computing; answering alone takes a hundredth."""
+"""Share of a core from which a worker counts as computing; answering the driver takes a hundredth."""
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long to wait for what, in seconds."""
+    """Timeouts of an attempt, in seconds."""
 
     poll_s: float = 0.1
     heartbeat_s: float = 1.0
-    """Between two signs of life."""
+    """Between two heartbeats."""
     stop_grace_s: float = 30.0
-    """Workers that were asked to stop hear it between two steps, so they have this long to begin their checkpoint; who
-    has not begun to train has none to write, and a beat's time to say otherwise."""
+    """From a stop request to the start of the checkpoint: workers check for requests between steps. A worker that has
+    not
+    begun to train has no checkpoint to write, and only `heartbeat_s` to report otherwise.
+    """
     pause_grace_s: float = 300.0
-    """The same where nobody waits for them to be gone: a pause, or the end of the run's time. An evaluation may go on
-    for long."""
+    """The same for a pause or a timeout, where nobody waits; a long evaluation may be running."""
     checkpoint_s: float = 600.0
-    """The checkpoint itself may take this long."""
+    """For writing the checkpoint."""
     peer_failure_s: float = 10.0
-    """Where one worker has failed, the others notice by then, or never."""
+    """From a worker's failure to the others' noticing it; later they never do."""
     spare_after_s: float = 10.0
-    """Training goes on for so long before a spare worker loads its libraries: MLflow's load beside it until then."""
+    """Training time before the spare worker imports its libraries, because MLflow imports its own until then."""
     unresponsive_s: float = 60.0
-    """A worker that trains answers by then, or hangs."""
+    """A training worker that does not answer for so long hangs."""
     stall_s: float = 300.0
-    """Workers that train hang where they neither finish a step nor compute for so long; and one that does not answer
-    while it loads."""
+    """Training workers hang if none of them completes a step or computes for so long; a loading one if it does not
+    answer."""
     busy_stall_s: float = 3600.0
-    """Also what computes or loads for so long hangs."""
+    """Workers that compute or load for so long hang, too."""
 
 
 class SupervisedWorkers(Protocol):
-    """Workers that are at work."""
+    """A running group of workers."""
 
     count: int
 
     def poll(self, timeout_s: float) -> dict[int, WorkerResult]:
-        """Wait a moment for results; return the new ones by rank."""
+        """Wait for results until the timeout; return the new ones by rank."""
 
     def beats(self) -> dict[int, Beat]:
-        """Return the signs of life that have come in, by rank."""
+        """Return the heartbeats that have arrived, by rank."""
 
     def request(self, request: str) -> None:
-        """Ask all that are at work for something."""
+        """Send a request to all running workers."""
 
     def stack_traces(self) -> str:
-        """Tell where all that are at work stand."""
+        """Return the stack traces of all running workers."""
 
     def kill(self, ranks: Iterable[int]) -> None:
-        """End workers at once."""
+        """Kill workers."""
 
     def start_spare(self) -> None:
-        """Have a worker in reserve from now on."""
+        """Start a spare worker."""
 
 
 class Supervisor:
-    """Follows one attempt.
+    """Follows one attempt to its end.
 
     Args:
-        group: the workers, at work.
-        stop: tells what somebody asks for.
-        on_beat: gets the first worker's signs of life.
-        timeouts: how long to wait for what.
+        group: the running workers.
+        stop: returns the current stop request.
+        on_beat: called with the first worker's heartbeats.
+        timeouts: of the attempt.
 
     """
 
@@ -95,12 +96,12 @@ class Supervisor:
         self._asked = self._survivors_end = self._training_since = math.inf
 
     def run(self) -> WorkerResult:
-        """Return how the attempt ended, all its workers considered."""
+        """Wait for all workers and return the attempt's result."""
         before = heard = time.monotonic()
         while running := self._running():
             self._results |= self._group.poll(self._timeouts.poll_s)
             now = time.monotonic()
-            for rank in running:  # a machine that slept for an hour has not waited for an hour
+            for rank in running:  # the sleep of a suspended machine does not count
                 self._health[rank].wait(min(now - before, self._timeouts.heartbeat_s))
             before = now
             self._end_survivors(now)
@@ -116,7 +117,7 @@ class Supervisor:
         return [rank for rank in range(self._group.count) if rank not in self._results]
 
     def _end_survivors(self, now: float) -> None:
-        """Where a worker has failed, wait a moment for the others to notice."""
+        """Kill workers that do not notice another one's failure in time."""
         if any(result.outcome == "failed" for result in self._results.values()):
             self._survivors_end = min(self._survivors_end, now + self._timeouts.peer_failure_s)
         if now >= self._survivors_end:
@@ -124,7 +125,7 @@ class Supervisor:
             self._kill(replace(lost, lost_peers=True))
 
     def _forward_stop(self, now: float) -> bool:
-        """Hand a request on, and insist on it; return whether there is one."""
+        """Check for a stop request, and kill workers that ignore it; return whether there is one."""
         stop = self._stop()
         if stop is None:
             return False
@@ -134,7 +135,7 @@ class Supervisor:
         return True
 
     def _grace_s(self, stop: StopReason) -> float:
-        """Tell how long after it was asked an attempt may go on."""
+        """Return how long an attempt may go on after a stop request."""
         timeouts, first = self._timeouts, self._health[0]
         if not first.began:
             return timeouts.heartbeat_s
@@ -143,7 +144,7 @@ class Supervisor:
         return timeouts.pause_grace_s if stop in (StopReason.PAUSE, StopReason.TIMEOUT) else timeouts.stop_grace_s
 
     def _check_health(self, now: float) -> None:
-        """Take in signs of life, and the absence of them."""
+        """Read heartbeats, and kill hanging workers."""
         beats = self._group.beats()
         for rank, beat in beats.items():
             self._health[rank].take(beat)
@@ -161,7 +162,7 @@ class Supervisor:
             self._kill(WorkerResult("failed", Cause.HANG, f"{who}; the log has the stacks of all"))
 
     def _kill(self, result: WorkerResult) -> None:
-        """End all that still run; this is how they ended."""
+        """Kill all running workers and record this result for them."""
         running = self._running()
         self._group.kill(running)
         for rank in running:
@@ -171,23 +172,23 @@ class Supervisor:
 
 @dataclass
 class WorkerHealth:
-    """How long a worker has not answered, and how long it has got no further."""
+    """How long a worker has not answered, and how long it has made no progress."""
 
     timeouts: Timeouts
     beat: Beat | None = None
-    """Its last sign of life."""
+    """Its last heartbeat."""
     silent_s: float = 0.0
     still_s: float = 0.0
     busy_s: float = 0.0
-    """Its CPU time when it last got further."""
+    """Its CPU time when it last made progress."""
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Add elapsed time."""
         self.silent_s += seconds
         self.still_s += seconds
 
     def take(self, beat: Beat) -> None:
-        """Take in a sign of life."""
+        """Record a heartbeat."""
         self.silent_s = 0.0
         if self.beat is None or beat.ticks != self.beat.ticks:
             self.still_s, self.busy_s = 0.0, beat.busy_s
@@ -195,22 +196,22 @@ class WorkerHealth:
 
     @property
     def began(self) -> bool:
-        """Whether it came to train."""
+        """Return whether training has begun."""
         return self.beat is not None and self.beat.stage is not Stage.LOADING
 
     @property
     def saves(self) -> bool:
-        """Whether it takes a checkpoint, or waits until the last one is written."""
+        """Return whether it writes a checkpoint, or waits for the last one to be written."""
         return self.beat is not None and self.beat.stage is Stage.SAVING
 
     @property
     def silent(self) -> bool:
-        """Whether it has not answered for too long."""
+        """Return whether it has not answered for too long."""
         return self.silent_s >= (self.timeouts.unresponsive_s if self.began else self.timeouts.stall_s)
 
     @property
     def hangs(self) -> bool:
-        """Whether it has got no further for too long."""
+        """Return whether it has made no progress for too long."""
         if self.saves:
             return self.still_s >= self.timeouts.checkpoint_s
         if self.beat is None or not self.began or self.beat.busy_s - self.busy_s >= BUSY * self.still_s:
@@ -219,23 +220,24 @@ class WorkerHealth:
 
     @property
     def step(self) -> int:
-        """Steps that it was known to have done."""
+        """Return the last reported step."""
         return self.beat.step if self.beat else 0
 
     @property
     def checkpoint(self) -> tuple[int, int]:
-        """Epoch and step of the newest checkpoint that it on_beat of."""
+        """Return epoch and step of the last reported checkpoint."""
         return self.beat.checkpoint if self.beat else (0, 0)
 
 
 def attempt_result(results: Mapping[int, WorkerResult]) -> WorkerResult:
-    """Tell how an attempt ended.
+    """Combine the workers' results.
 
-    The first worker ends last and has everything, so its success is all workers'. A failure's cause is that of the
-    worker that failed of itself, not of those that lost it; where one was simply gone, another's odd words come of it.
+    Rank 0's success decides: it ends last and has everything. Otherwise report the root failure, not those that it
+    caused in
+    peers; an INTERNAL error beside a dead worker counts as caused by the death.
 
     Args:
-        results: by rank, in the order in which they came.
+        results: by rank, in the order of arrival.
 
     """
     if results[0].outcome == "succeeded":

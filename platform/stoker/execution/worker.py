@@ -1,7 +1,7 @@
-"""One worker: a process that trains its part of a run, and answers questions meanwhile.
+"""The process of a worker, as a Ray actor: trains, and answers the driver meanwhile.
 
-The driver knows this class too, and starts its workers before it has loaded any large library itself: what trains is
-imported where it runs.
+The driver imports this module before any large library, so that workers start early; what trains is imported in the
+worker.
 """
 
 import importlib
@@ -29,14 +29,13 @@ if TYPE_CHECKING:
     from stoker.execution.data_cache import DataCache
 
 PRELOADED = ("stoker.execution.engines.table", "torch._dynamo")
-"""What the first step would otherwise wait for; every torch optimizer wants torch's compiler."""
+"""Imported before the first step; every torch optimizer imports torch's compiler."""
 
 
 class Worker:
-    """A process that trains. It loads its libraries before it knows its run, and serves one attempt after the other.
+    """A worker's process. It imports its libraries before it knows the run, and serves one attempt after another.
 
-    `stop_waiting`, `address`, `ask`, `beat` and `stacks` are called while the others work, in threads of their own. Who
-    shares no disk with the driver has a folder of its own for the run; `news`, `results` and `piece` tell of it.
+    `run` trains. `stop_waiting`, `address`, `request`, `beat`, `update` and `stack_traces` run concurrently in threads.
     """
 
     def __init__(self) -> None:
@@ -44,34 +43,34 @@ class Worker:
         self._cache: DataCache | None = None
         self._needed = threading.Event()
         self._own: RunFolder | None = None
-        """Its own folder for the run, where it shares no disk with the driver."""
+        """The worker's own folder of the run, if it shares no disk with the driver."""
 
     def warm_up(self) -> None:
-        """Load the libraries."""
+        """Import the libraries."""
         for module in PRELOADED:
             importlib.import_module(module)
 
     def stand_by(self) -> None:
-        """Load the libraries and wait for the death of another worker."""
+        """Import the libraries and wait until another worker dies."""
         self.warm_up()
         self._needed.wait()
 
     def stop_waiting(self) -> None:
-        """End the wait."""
+        """End `stand_by`."""
         self._needed.set()
 
     def run(
         self, path: str, rank: int, count: int, address: str, attempt: int, files: dict[str, bytes] | None = None
     ) -> WorkerResult:
-        """Train a run's part of this rank; every failure comes back as a cause.
+        """Train one rank of an attempt; failures are returned, not raised.
 
         Args:
-            path: the run's folder, as the driver knows it.
-            rank: this worker's number.
-            count: how many workers there are.
-            address: where they meet; empty for one alone.
-            attempt: its number.
-            files: what is in the folder, where worker and driver share no disk.
+            path: of the run's folder, on the driver's machine.
+            rank: of this worker.
+            count: number of workers.
+            address: of the first worker; empty for one alone.
+            attempt: counted from 1.
+            files: content of the folder, if worker and driver share no disk.
 
         """
         from stoker.execution.data_cache import DataCache
@@ -97,31 +96,31 @@ class Worker:
             self._heartbeat.close()
 
     def address(self) -> str:
-        """Name a free port of this machine, at which the workers may meet."""
+        """Return a free port of this machine, as the address of the process group."""
         with socket.socket() as probe:
             probe.bind(("", 0))
             return f"{ray.util.get_node_ip_address()}:{probe.getsockname()[1]}"
 
     def request(self, request: str) -> None:
-        """Ask the attempt for something: `stop`."""
+        """Set the driver's request: `stop`."""
         self._heartbeat.request = request
 
     def beat(self, position: int = 0) -> Beat:
-        """Give a sign of life; `position` is how much of the journal the driver has, where it follows this one."""
+        """Return a heartbeat; `position` is the length of the driver's journal, if the worker has its own."""
         beat = self._heartbeat.beat()
         return beat if self._own is None else replace(beat, update=self.update(position))
 
     def update(self, position: int) -> FolderUpdate:
-        """Return what has changed in the worker's own folder, the journal from a byte position on."""
+        """Return what has changed in the worker's own folder; the journal from a byte position on."""
         return FolderUpdate() if self._own is None else folder_update(self._own, position)
 
     def delete_folder(self) -> None:
-        """Remove its own folder."""
+        """Delete the worker's own folder."""
         if self._own is not None:
             shutil.rmtree(self._own.path, ignore_errors=True)
 
     def stack_traces(self) -> str:
-        """Tell what every thread of the process is doing."""
+        """Return the stack traces of all threads."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         parts = []
         for number, frame in sys._current_frames().items():

@@ -1,4 +1,4 @@
-"""The workers of a run, as actors on the Ray at hand: started together, watched, and replaced one by one."""
+"""The workers of a run, as Ray actors: started together, supervised, and replaced one by one."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -22,45 +22,46 @@ from stoker.execution.worker_result import WorkerResult
 from stoker.tracking.run_folder import RunFolder
 
 CONTROL_GROUP = "answers"
-"""Ray's concurrency group of what a worker answers while it trains."""
+"""Ray's concurrency group of the methods that a worker answers while it trains."""
 CONTROL_THREADS = 2
 ANSWER_S = 5.0
-"""A living worker answers by then, unless it hangs with the interpreter in its hand, or is still loading."""
+"""A living worker answers within this time, unless it hangs while holding the GIL, or still imports libraries."""
 FETCH_S = 60.0
-"""A piece of a worker's record crosses the network by then."""
+"""For the last journal entries of a worker."""
 RESOURCES_POLL_S = 1
 SPARE_BYTES = 2 << 30
-"""A spare worker is kept where this much memory is free."""
+"""A spare worker is started if this much memory is free."""
 
 
 @dataclass
 class _Member:
-    """One worker, and what is still to come from it."""
+    """One worker and its pending answers."""
 
     actor: ActorHandle
     dead: bool = False
     result: Any = None
-    """Of `run`, as a reference; None where it is not running."""
+    """Reference to the result of `run`; None if it is not running."""
     beat: Any = None
-    """The next sign of life, as a reference."""
+    """Reference to the next heartbeat."""
     ready: bool = False
-    """Whether it has ever given one: until then its libraries are loading."""
+    """Whether it has ever answered; until then it imports libraries."""
     last: Beat | None = None
-    """The last sign of life of this attempt."""
+    """The last heartbeat of this attempt."""
 
 
 class WorkerGroup:
-    """So many workers.
+    """A fixed number of workers.
 
     Args:
-        count: how many.
-        gpus: GPUs of each; None gives each one if there are enough.
-        spare: whether to keep a process in reserve, where no GPU is needed for it: Ray has none ready when a worker
-            dies, and to load the libraries takes longer than all else that it takes to go on.
-        shared_disk: whether the workers see the driver's files; else the run's files cross, and the first worker's record
-            comes back.
-        place: a place that somebody else has asked for, whose last bundles are theirs; else they ask for one
-            themselves, where it has to be all or none.
+        count: number of workers.
+        gpus: GPUs of each worker; None: one each if there are enough.
+        spare: whether to keep a spare process where no GPU is needed: Ray has none ready when a worker dies, and
+            importing
+            the libraries takes longer than the rest of a recovery.
+        shared_disk: whether the workers see the driver's files; otherwise files are sent to them, and the first
+            worker's
+            folder is mirrored.
+        place: an existing placement group whose last bundles are for these workers; None: create one, all or nothing.
 
     """
 
@@ -81,25 +82,25 @@ class WorkerGroup:
         self._spare: ActorHandle | None = None
         self._folder = RunFolder(Path())
         self._replica: FolderReplica | None = None
-        """Of the first worker's folder, where it shares no disk with the driver."""
+        """Replica of the first worker's folder, if it shares no disk with the driver."""
         self._kills = 0
         self._place, self._given = place, place is not None
         self._before = place.bundle_count - count if place else 0
-        """Bundles of the place that are others'."""
-        if place is None and (count > 1 or not shared_disk):  # all of them get room, or none
+        """Number of leading bundles that belong to others."""
+        if place is None and (count > 1 or not shared_disk):  # all workers are placed, or none
             bundle = {"CPU": 1, "GPU": gpus} if gpus else {"CPU": 1}
             self._place = placement_group([bundle] * count, strategy="PACK")
         self._members = [_Member(self._start(rank)) for rank in range(count)]
 
     def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
-        """Wait until there is a place for every worker; False where somebody stops the run before."""
+        """Wait until Ray has placed all workers; return False if stopped before."""
         while self._place is not None and not self._place.wait(RESOURCES_POLL_S):
             if stopped():
                 return False
         return True
 
     def start_attempt(self, folder: RunFolder, attempt: int) -> None:
-        """Let all of them work on an attempt."""
+        """Start an attempt on all workers."""
         self._folder = folder
         self._close_replica()
         self._replica = None if self.shared_disk else FolderReplica(folder)
@@ -111,7 +112,7 @@ class WorkerGroup:
             member.result = member.actor.run.remote(str(folder.path), rank, self.count, address, attempt, files)
 
     def poll(self, timeout_s: float) -> dict[int, WorkerResult]:
-        """Wait a moment for results; return the new ones by rank, a dead worker's among them."""
+        """Wait for results until the timeout; return the new ones by rank, including those of dead workers."""
         running = {member.result: rank for rank, member in enumerate(self._members) if member.result is not None}
         if ray.wait(list(running), timeout=timeout_s)[0]:
             done, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
@@ -119,13 +120,13 @@ class WorkerGroup:
         return {}
 
     def beats(self) -> dict[int, Beat]:
-        """Return the signs of life that have come in, by rank, and ask for the next ones."""
+        """Return the heartbeats that have arrived, by rank, and request the next ones."""
         came: dict[int, Beat] = {}
         for rank, member in enumerate(self._members):
             if member.result is None:
                 continue
             if member.beat is not None and ray.wait([member.beat], timeout=0)[0]:
-                with suppress(RayError):  # `poll` tells of a dead one
+                with suppress(RayError):  # `poll` reports a dead worker
                     beat: Beat = ray.get(member.beat)
                     came[rank] = member.last = beat
                     member.ready = True
@@ -137,13 +138,13 @@ class WorkerGroup:
         return came
 
     def request(self, request: str) -> None:
-        """Ask all that are at work for something."""
+        """Send a request to all running workers."""
         for member in self._members:
             if member.result is not None:
                 _call_concurrently(member.actor.request, request)
 
     def stack_traces(self) -> str:
-        """Tell where all that are at work stand."""
+        """Return the stack traces of all running workers."""
         asked = {
             rank: _call_concurrently(m.actor.stack_traces)
             for rank, m in enumerate(self._members)
@@ -160,7 +161,7 @@ class WorkerGroup:
         return "\n".join(told)
 
     def kill(self, ranks: Iterable[int]) -> None:
-        """End workers at once; their results will not come."""
+        """Kill workers; they return no results."""
         for rank in ranks:
             member = self._members[rank]
             ray.kill(member.actor)
@@ -175,14 +176,14 @@ class WorkerGroup:
             return False
         try:
             update = ray.get(_call_concurrently(first.actor.update, self._replica.journal_bytes), timeout=FETCH_S)
-        except RayError:  # it died meanwhile
+        except RayError:  # it has died meanwhile
             return False
         self._replica.apply(update)
         return True
 
     def replace_dead(self) -> None:
-        """Replace the dead, so that all can work on the next attempt; what lives keeps its data and libraries."""
-        if self._gpus:  # a device is not to be trusted after a failure
+        """Replace dead workers before the next attempt; the others keep their data and libraries."""
+        if self._gpus:  # a device is not trusted after a failure
             self.kill(range(self.count))
         asked = {_call_concurrently(m.actor.beat): rank for rank, m in enumerate(self._members) if not m.dead}
         if asked:
@@ -194,13 +195,13 @@ class WorkerGroup:
                 self._members[rank] = _Member(self._take_spare() or self._start(rank))
 
     def start_spare(self) -> None:
-        """Have a worker in reserve from now on."""
+        """Start a spare worker, if one is wanted and memory allows."""
         if self._spare_wanted and self._spare is None and psutil.virtual_memory().available > SPARE_BYTES:
             self._spare = _actor(cpus=0, gpus=0)
-            self._spare.stand_by.options(name="Spare").remote()  # `ps` shows it by this name as long as it waits
+            self._spare.stand_by.options(name="Spare").remote()  # `ps` shows this name while it waits
 
     def close(self) -> None:
-        """End all of them, and give their place back."""
+        """Kill all workers and remove their placement group."""
         self._close_replica()
         if not self.shared_disk:
             ray.wait(
@@ -247,7 +248,10 @@ class WorkerGroup:
         try:
             ended: WorkerResult = ray.get(reference)
         except RayActorError as error:
-            if error.actor_id not in (None, member.actor._actor_id.hex()):  # the one that was to give the address
+            if error.actor_id not in (
+                None,
+                member.actor._actor_id.hex(),
+            ):  # the worker that should have given the address died
                 return WorkerResult("failed", Cause.INFRASTRUCTURE, "it lost its peers", lost_peers=True)
             return self._death(rank, error)
         except RayError as error:
@@ -257,7 +261,7 @@ class WorkerGroup:
         return ended
 
     def _death(self, rank: int, error: RayError) -> WorkerResult:
-        """Tell how a worker ended that cannot tell itself."""
+        """Return the result of a worker that has died."""
         self.kill([rank])
         step, last = read_last_step(self._folder.path / STEP_FILE), self._members[rank].last
         if not self.shared_disk and last is not None and last.stage is not Stage.LOADING:
@@ -274,12 +278,12 @@ def _actor(cpus: int, gpus: float, **options: Any) -> ActorHandle:
 
 
 def _call_concurrently(method: Any, *arguments: object) -> Any:
-    """Call a worker's method beside the one that trains; return a reference to the answer."""
+    """Call a worker's method while another one trains; return a reference to the answer."""
     return method.options(concurrency_group=CONTROL_GROUP).remote(*arguments)
 
 
 def _alive(answer: Any) -> bool:
-    """Tell whether what came back is an answer, and no error instead."""
+    """Return whether a reference holds an answer and not an error."""
     try:
         ray.get(answer)
     except RayError:

@@ -1,4 +1,4 @@
-"""How a worker, or a whole attempt, ended; plain values, since they cross processes."""
+"""The outcome of a worker, or of a whole attempt; plain values, because they are sent between processes."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,34 +7,34 @@ RESULTS_LOST = "the first worker died before its results were here"
 
 @dataclass(frozen=True)
 class WorkerResult:
-    """How a worker ended."""
+    """The outcome of a worker."""
 
     outcome: str
-    """succeeded, stopped or failed."""
+    """`succeeded`, `stopped` or `failed`."""
     cause: str = ""
     message: str = ""
     details: str = ""
-    """For the log: a traceback."""
+    """Traceback, for the log."""
     lost_peers: bool = False
     """Whether it failed only because another worker was gone."""
     died: bool = False
-    """Whether its process was gone, so that this result is the driver's."""
+    """Whether its process died, so that the driver made this result."""
     step: int = 0
-    """Steps that were done."""
+    """Steps done."""
     began: bool = False
-    """Whether it came to train."""
+    """Whether training began."""
     checkpoint: tuple[int, int] = (0, 0)
     """Epoch and step of the newest checkpoint; zeros without one."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the best weights, by quantity and part."""
     best_step: int = 0
     facts: dict[str, str] = field(default_factory=dict)
-    """What else the record should say: fingerprint of the data, reason of the end."""
+    """Further tags of the MLflow run: fingerprint of the data, reason of the end."""
     note: str = ""
-    """Description of the page, in Markdown; default: the results."""
+    """Description of the MLflow run, in Markdown; default: a table of the results."""
 
     def failed(self, cause: str, message: str) -> "WorkerResult":
-        """Return the result of a worker whose success has come to nothing."""
+        """Return this result as a failure, because what follows the training failed."""
         return replace(self, outcome="failed", cause=cause, message=message)
 
     def failure_text(self, attempt: int) -> str:

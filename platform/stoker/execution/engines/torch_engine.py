@@ -1,4 +1,5 @@
-"""One worker's part of one attempt: meet the others, load, train from the newest checkpoint, evaluate, save."""
+"""Stoker's own training loop as an engine: join the workers, load data, train from the newest checkpoint, evaluate,
+save."""
 
 import os
 import socket
@@ -37,9 +38,9 @@ from stoker.training.parallel import Workers, choose_device, join, prepare_proce
 from stoker.training.transfer import begin_with
 
 NORM_EVERY = 10
-"""Every so many recorded steps also have the gradient's norm, which costs a tenth of a small network's step."""
+"""Every tenth recorded step also records the gradient norm, which costs a tenth of a small network's step."""
 COLLECTIVE_S = 600.0
-"""One worker waits so long for the others at most; the driver notices a dead or a hanging one much earlier."""
+"""Timeout of collective operations; the driver notices a dead or hanging worker much earlier."""
 
 
 class TorchEngine:
@@ -67,7 +68,7 @@ class TorchEngine:
 
     @property
     def costs(self) -> dict[str, float]:
-        """What training has cost so far: `seconds`, and the network's `parameters`; empty before it begins."""
+        """Return training time in `seconds` and the network's number of `parameters`; empty before training."""
         if self._state is None:
             return {}
         return {
@@ -76,12 +77,15 @@ class TorchEngine:
         }
 
     def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
-        """Do the same, epoch by epoch: whoever drives it may leave it in between."""
+        """Join the other workers and train, epoch by epoch; closing the generator leaves training where it is.
+
+        Failures are returned, not raised.
+        """
         try:
             if self._rank == 0:
                 self._reporter = Reporter(self._folder)
             return (yield from self._epochs(address))
-        except Exception as error:  # each has a cause
+        except Exception as error:  # every exception is classified
             return classify_failure(error, self._folder.code, self._heartbeat)
         finally:
             if self._reporter:
@@ -102,7 +106,7 @@ class TorchEngine:
             return self._finish(assembly, end)
 
     def _set_up_process(self, job: Job) -> None:
-        """Make the process what the job wants it to be, before anything of the user's is loaded."""
+        """Apply the job's environment to the process, before any module of the user's is imported."""
         os.environ.update(job.environment.env)
         if (code := str(self._folder.code)) not in sys.path:
             sys.path.insert(0, code)
@@ -162,11 +166,11 @@ class TorchEngine:
             raise
         finally:
             if self._reporter:
-                self._reporter.flush()  # the last steps explain a failure
+                self._reporter.flush()  # the last steps help to explain a failure
         raise AssertionError("an attempt ends with TrainingEnd or Stopped")
 
     def _save_journal(self, checkpoints: Checkpoints) -> None:
-        """Let the record outlive whatever a checkpoint outlives, and be there before it."""
+        """Store the journal before a checkpoint is committed, so that it survives whatever the checkpoint survives."""
         if self._reporter is None:
             return
         self._reporter.sync()
@@ -174,7 +178,7 @@ class TorchEngine:
             checkpoints.bring(journal_key(self._attempt), self._folder.journal.read_bytes())
 
     def _restored(self, state: TrainingState) -> Checkpoints:
-        """Bring the state to where an earlier attempt, or another run, has left it."""
+        """Restore the state of an earlier attempt, or of the run that this one extends; return the run's checkpoints."""
         keep = state.assembly.job.training.checkpoint.keep
         checkpoints = Checkpoints(self._storage(self._header.id), "", keep, self._attempt)
         if self._rank == 0:
@@ -191,7 +195,7 @@ class TorchEngine:
         return checkpoints
 
     def _storage(self, run: str) -> Storage:
-        """Open the checkpoints of this run, or of another one beside it."""
+        """Open the checkpoint storage of this run, or of another one beside it."""
         return run_storage(self._folder, self._header, run)
 
     def _finish(self, assembly: Assembly, end: TrainingEnd) -> WorkerResult:
@@ -230,7 +234,7 @@ class TorchEngine:
 
 
 def _chosen(prepared: Prepared, workers: Workers) -> Prepared:
-    """Choose; where a whole share does not fit the device, the micro-batch is chosen, too."""
+    """Return the job with its measured choices; the micro-batch is halved until a worker's share fits the device."""
     while True:
         try:
             return choose(prepared, workers)
@@ -242,7 +246,7 @@ def _chosen(prepared: Prepared, workers: Workers) -> Prepared:
 
 
 def _model_folder(model: str) -> Path:
-    """Find the weights to start from: a run's, or those of a folder."""
+    """Return the folder of the weights to start from: a run's model, or a folder."""
     if model.startswith("run:"):
         settings = load_settings()
         return fetch_model(find_run(settings.home, model).record(), settings)
@@ -250,7 +254,7 @@ def _model_folder(model: str) -> Path:
 
 
 def _use_network_of(address: str) -> None:
-    """Let the workers speak on the network of this machine's address, not on the one that its name happens to mean."""
+    """Bind gloo and NCCL to the network interface with this address, which the host name need not resolve to."""
     for name, addresses in psutil.net_if_addrs().items():
         if any(known.family == socket.AF_INET and known.address == address for known in addresses):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
