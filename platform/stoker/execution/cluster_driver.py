@@ -1,8 +1,7 @@
 """The driver of a run on a Ray cluster, whose workers share no disk with it.
 
 The inputs are a read-only folder: `run.json`, `job.yaml`, and `code/` if the job has code of its own. The run's
-progress
-is in the storage of its checkpoints (`RunStore`).
+progress is in the storage of its checkpoints (`RunStore`).
 """
 
 import codecs

@@ -23,5 +23,5 @@ def worker_name(rank: int) -> str:
 
 
 def request_package(submission: str) -> str:
-    """Return the name of the package that carries a request to a submitted job's driver, as REQUEST does to a RayJob's."""
+    """Return the name of the package that carries a request to a submitted job's driver."""
     return f"stoker_request_{submission}.zip"

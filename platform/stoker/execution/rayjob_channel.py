@@ -1,4 +1,4 @@
-"""The control channel of a driver in a RayJob: requests are read from its annotations, the status is written to them."""
+"""The control channel of a driver in a RayJob: requests and status are annotations of the RayJob."""
 
 import json
 import os

@@ -113,8 +113,7 @@ class Recording:
         return "; ".join(filter(None, [trouble, more]))
 
     def _ship_rest(self, patience_s: float) -> tuple["MlflowRun | None", str]:
-        """Wait for the MLflow run and ship the rest of the journal; return the MLflow run and what could not be
-        shipped."""
+        """Wait for the MLflow run and ship the rest of the journal; return the run and what could not be shipped."""
         if self._thread.ident is None:
             return None, ""
         self._deadline = time.monotonic() + patience_s

@@ -1,9 +1,8 @@
 """The control channel of a driver that was submitted through the Ray Jobs API.
 
 The status goes into the job's metadata, which the Jobs API returns; the log remains the run's own. Requests arrive as
-an
-uploaded package with a name that belongs to this job: the Jobs API stores packages where the driver can read them, and
-Ray itself does nothing with them.
+an uploaded package with a name that belongs to this job: the Jobs API stores packages where the driver can read them,
+and Ray itself does nothing with them.
 """
 
 import asyncio

@@ -25,8 +25,7 @@ class Timeouts:
     """Between two heartbeats."""
     stop_grace_s: float = 30.0
     """From a stop request to the start of the checkpoint: workers check for requests between steps. A worker that has
-    not
-    begun to train has no checkpoint to write, and only `heartbeat_s` to report otherwise.
+    not begun to train has no checkpoint to write, and only `heartbeat_s` to report otherwise.
     """
     pause_grace_s: float = 300.0
     """The same for a pause or a timeout, where nobody waits; a long evaluation may be running."""
@@ -233,8 +232,7 @@ def attempt_result(results: Mapping[int, WorkerResult]) -> WorkerResult:
     """Combine the workers' results.
 
     Rank 0's success decides: it ends last and has everything. Otherwise report the root failure, not those that it
-    caused in
-    peers; an INTERNAL error beside a dead worker counts as caused by the death.
+    caused in peers; an INTERNAL error beside a dead worker counts as caused by the death.
 
     Args:
         results: by rank, in the order of arrival.

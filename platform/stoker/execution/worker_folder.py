@@ -1,4 +1,4 @@
-"""The folder of a worker that shares no disk with its driver: sent as bytes, and mirrored back while training goes on."""
+"""The folder of a worker that shares no disk with its driver: sent as bytes, and mirrored back while it trains."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ class FolderReplica:
         folder = self._folder
         for path, content in ((folder.progress_file, update.progress), (folder.resolved, update.resolved)):
             if content and content != _content(path):
-                replace_file(path, content, sync=False)  # the worker has it, too
+                replace_file(path, content, sync=False)  # the worker has a copy
 
     def close(self) -> None:
         """Close the journal."""

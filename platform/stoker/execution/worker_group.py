@@ -56,11 +56,9 @@ class WorkerGroup:
         count: number of workers.
         gpus: GPUs of each worker; None: one each if there are enough.
         spare: whether to keep a spare process where no GPU is needed: Ray has none ready when a worker dies, and
-            importing
-            the libraries takes longer than the rest of a recovery.
+            importing the libraries takes longer than the rest of a recovery.
         shared_disk: whether the workers see the driver's files; otherwise files are sent to them, and the first
-            worker's
-            folder is mirrored.
+            worker's folder is mirrored.
         place: an existing placement group whose last bundles are for these workers; None: create one, all or nothing.
 
     """

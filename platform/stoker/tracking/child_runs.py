@@ -1,4 +1,4 @@
-"""The pages of a sweep's trials in MLflow: found all at once, and brought up to date with few requests."""
+"""The child runs of a sweep in MLflow: listed at once, and updated in few requests."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,32 +13,32 @@ from stoker.tracking.run import RunHeader, State
 from stoker.tracking.tags import PARENT_TAG, RUN_TAG, STATE_TAG, STATUS, VALUES_TAG
 
 MOST_PARAMS = 100
-"""MLflow takes this many parameters in one request."""
+"""MLflow's limit of parameters per request."""
 FOUND_AT_ONCE = 1000
 
 
 @dataclass
 class ChildRun:
-    """One trial's page, and what is known to be on it."""
+    """A trial's child run, and what it is known to contain."""
 
     tracked: MlflowRun
     state: str
-    """Its last state in our words; empty where it was not said to its end."""
+    """Its last state; empty if that was not written completely."""
     values: str
-    """What VALUES_TAG says."""
+    """The value of VALUES_TAG."""
     params: set[str] = field(default_factory=set)
     last_steps: dict[str, int] = field(default_factory=dict)
     """By metric."""
 
     def last_step(self, key: str) -> int:
-        """Tell the last step of a metric that was there when the page was found; -1 for none."""
+        """Return a metric's last step when the child run was found; -1 for none."""
         return self.last_steps.get(key, -1)
 
     def log(self, points: Sequence[Point], job: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Store values, a job's parameters and tags: in one request if they fit, else the tags in the last.
+        """Log metric values, parameters and tags: in one request if they fit, else with the tags in the last one.
 
         Raises:
-            OSError: the server is down; all of it can be sent again, and nothing is doubled.
+            OSError: the server is down; repeating the call duplicates nothing.
 
         """
         client, run_id = self.tracked.client, self.tracked.run_id
@@ -59,11 +59,11 @@ class ChildRun:
         self.values = tags.get(VALUES_TAG, self.values)
 
     def set_state(self, state: State, ended: float) -> None:
-        """Say in MLflow's words how the trial stands, once its tags are there.
+        """Set the status in MLflow, after the tags of the state.
 
         Args:
-            state: running, at rest or final.
-            ended: seconds since 1970; 0 for one that has not.
+            state: running, paused or final.
+            ended: seconds since 1970; 0 if it has not ended.
 
         """
         client, run_id = self.tracked.client, self.tracked.run_id
@@ -76,16 +76,16 @@ class ChildRun:
 
 
 class ChildRuns:
-    """The pages below a sweep's."""
+    """The child runs of a sweep's MLflow run."""
 
     def __init__(self, parent: MlflowRun) -> None:
         self._parent = parent
 
     def find(self, ours: Collection[str] = ()) -> dict[str, ChildRun]:
-        """Find all of them by the trials' ids; what a lost answer has doubled is deleted.
+        """List all child runs by trial id; duplicates, which a lost answer may have caused, are deleted.
 
         Args:
-            ours: MLflow's ids of those that stay; of other doubles the fullest does.
+            ours: MLflow run ids to keep; of other duplicates the one with the most metrics is kept.
 
         """
         found: dict[str, ChildRun] = {}
@@ -99,15 +99,15 @@ class ChildRuns:
         return found
 
     def create(self, header: RunHeader, tags: Mapping[str, str], began: float) -> ChildRun:
-        """Make a trial's page.
+        """Create a trial's child run.
 
         Args:
-            header: who the trial is.
-            tags: what else is known of it at its start.
+            header: of the trial.
+            tags: further tags.
             began: seconds since 1970.
 
         Raises:
-            OSError: the server is down, and may or may not have made it: `find` tells.
+            OSError: the server is down; whether the child run was created is unknown until `find`.
 
         """
         everything = {**page_tags(header), PARENT_TAG: self._parent.run_id, STATE_TAG: State.RUNNING, **tags}
@@ -142,10 +142,10 @@ class ChildRuns:
             state if said else "",
             run.data.tags.get(VALUES_TAG, ""),
             set(run.data.params),
-            {metric.key: metric.step for metric in run.data._metric_objs},  # the values alone are public
+            {metric.key: metric.step for metric in run.data._metric_objs},  # the public API has values only
         )
 
 
 def _status(state: State) -> str:
-    """Translate; what is neither over nor going on rests."""
+    """Return MLflow's status of a state; neither running nor final is RESTING."""
     return "RUNNING" if state is State.RUNNING else STATUS.get(state, RESTING)

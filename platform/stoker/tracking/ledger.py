@@ -1,12 +1,13 @@
-"""The ledger of a sweep: which trials there were, with which values, how far each came and how it ended.
+"""The ledger of a sweep: an append-only log of its trials, their values, progress and outcomes.
 
-trials.jsonl in the sweep's folder, one object a line, appended and never changed:
+trials.jsonl in the sweep's folder, one object per line:
   {"trial": 3, "event": "begin", "picks": {...}, "values": {...}, "time": ...}
   {"trial": 3, "event": "report", "epoch": 2, "step": 46, "metrics": {...}, "time": ...}
   {"trial": 3, "event": "values", "picks": {...}, "values": {...}, "source": 1, "copy": "...", "time": ...}
-                       from here on it goes on from a copy of another trial's checkpoint, with values of its own
+                       the trial continues from a copy of another one's checkpoint, with other values
   {"trial": 3, "event": "end", "state": "PRUNED", "metrics": {...}, "cause": "", "message": "", "time": ...}
-Searches and schedules are made again from it: it is in the order in which they were told.
+  {"trial": 3, "event": "reopen", "time": ...}
+Searches and schedulers are restored by replaying the entries in their order.
 """
 
 import json
@@ -22,7 +23,7 @@ from stoker.tracking.trials import Change, EpochReport, Trial
 
 
 class Ledger:
-    """Writes the ledger; a line is whole or not there. Each entry outlives the death of this process at once."""
+    """Appends to the ledger; only whole lines count. Each entry survives the death of this process."""
 
     def __init__(self, path: Path) -> None:
         self.trials: dict[int, Trial] = {}
@@ -34,31 +35,31 @@ class Ledger:
         self._file.truncate(whole)
 
     def begin(self, number: int, picks: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        """Say that a trial was chosen, before anything of it exists."""
+        """Record that a trial was chosen, before it is created."""
         self._append(number, "begin", picks=dict(picks), values=dict(values))
         os.fsync(self._file.fileno())
 
     def report(self, number: int, epoch: int, step: int, metrics: Mapping[str, float]) -> bool:
-        """Say how far a trial is; False where that is known: an attempt that goes on repeats what was told before."""
+        """Record an epoch; return False for a known one, which a continued attempt repeats."""
         if epoch <= self.trials[number].epoch:
             return False
         self._append(number, "report", epoch=epoch, step=step, metrics=dict(metrics))
         return True
 
     def change(self, number: int, picks: Mapping[str, Any], values: Mapping[str, Any], source: int, copy: str) -> None:
-        """Say that a trial goes on from a copy of another's checkpoint, with other values."""
+        """Record that a trial continues from a copy of another one's checkpoint, with other values."""
         self._append(number, "values", picks=dict(picks), values=dict(values), source=source, copy=copy)
         os.fsync(self._file.fileno())
 
     def end(self, number: int, state: State, metrics: Mapping[str, float], cause: str = "", message: str = "") -> None:
-        """Say how a trial ended; what was said first stays."""
+        """Record how a trial ended; the first outcome stays."""
         if self.trials[number].state.final:
             return
         self._append(number, "end", state=str(state), metrics=dict(metrics), cause=cause, message=message)
         os.fsync(self._file.fileno())
 
     def reopen(self, number: int) -> None:
-        """Let a trial that has failed or was cancelled go on."""
+        """Record that a failed or cancelled trial continues."""
         self._append(number, "reopen")
 
     def close(self) -> None:
@@ -73,7 +74,7 @@ class Ledger:
 
 
 class LedgerReader:
-    """Follows a ledger that somebody else writes, and reads each entry once."""
+    """Follows a ledger that another process writes; each entry is read once."""
 
     def __init__(self, path: Path) -> None:
         self.trials: dict[int, Trial] = {}
@@ -81,7 +82,7 @@ class LedgerReader:
         self._position = 0
 
     def read(self) -> list[Trial]:
-        """Return all that is known by now, by the trials' numbers."""
+        """Read new entries and return all trials by number."""
         for entry, after in _entries(self._path, self._position):
             _apply(self.trials, entry)
             self._position = after
@@ -89,12 +90,12 @@ class LedgerReader:
 
 
 def read_trials(path: Path) -> list[Trial]:
-    """Read a ledger that somebody else may be writing, by the trials' numbers; empty without one."""
+    """Read a ledger that another process may be writing, by trial number; empty without one."""
     return LedgerReader(path).read()
 
 
 def ledger_entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield what was written, in its order."""
+    """Read the entries in their order."""
     for entry, _ in _entries(path):
         yield entry
 
@@ -105,7 +106,7 @@ def _entries(path: Path, position: int = 0) -> Iterator[tuple[dict[str, Any], in
 
 
 def _apply(trials: dict[int, Trial], entry: Mapping[str, Any]) -> None:
-    """Bring what is known up to an entry; an event that this version does not know says nothing."""
+    """Update the trials by an entry; unknown events, from newer versions, are ignored."""
     number, time = entry["trial"], entry["time"]
     match entry["event"]:
         case "begin":

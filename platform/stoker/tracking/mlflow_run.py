@@ -1,4 +1,4 @@
-"""A run's page in MLflow: found again by its tag, and in exactly one state at the end."""
+"""A run in MLflow: found by its tag, and ended in exactly one final state."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -29,9 +29,9 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 LONGEST_PARAM = 6000
 LONGEST_NOTE = 5000
 REFUSED = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED", "BAD_REQUEST"})
-"""MLflow's words for what it will refuse again."""
+"""MLflow's error codes that a retry cannot help."""
 RESTING = "SCHEDULED"
-"""MLflow's word for what is neither over nor going on: it has none for a pause."""
+"""MLflow's status of a run that is neither running nor ended: it has none for a pause."""
 
 
 class MlflowRun:
@@ -46,13 +46,13 @@ class MlflowRun:
 
     @staticmethod
     def open(header: RunHeader, tracking_uri: str, artifacts: Path | None, tags: Mapping[str, str]) -> "MlflowRun":
-        """Find the run by its tag and let it go on, or create it.
+        """Find the run by its tag and continue it, or create it.
 
         Args:
-            header: who the run is.
-            tracking_uri: the store or server, with a password if it wants one.
-            artifacts: folder of an embedded store's files; None with a server, which has its own.
-            tags: what else is known of the run at its start.
+            header: of the run.
+            tracking_uri: of the store or server, with a password if needed.
+            artifacts: folder of an embedded store's files; None for a server, which has its own.
+            tags: further tags of a new run.
 
         """
         import mlflow
@@ -63,7 +63,7 @@ class MlflowRun:
         found = client.search_runs([experiment_id], f"tags.`{RUN_TAG}` = '{header.id}'", max_results=1)
         if found:
             tracked = MlflowRun(client, experiment_id, found[0].info.run_id, tracking_uri)
-            client.update_run(tracked.run_id, status="RUNNING")  # another attempt of the same run
+            client.update_run(tracked.run_id, status="RUNNING")  # another attempt
             tracked.set_tags({STATE_TAG: "RUNNING"})
             return tracked
         run = client.create_run(experiment_id, run_name=header.id, tags={**page_tags(header), **tags})
@@ -71,50 +71,50 @@ class MlflowRun:
 
     @property
     def client(self) -> MlflowClient:
-        """MLflow's own, for who has many runs to write."""
+        """Return MLflow's client, for writing several runs."""
         return self._client
 
     def sibling(self, run_id: str) -> "MlflowRun":
-        """Name another run of the same experiment, with the same client: nothing is asked of the server."""
+        """Return another run of the same experiment without a request to the server."""
         return MlflowRun(self._client, self.experiment_id, run_id, self._tracking_uri)
 
     @property
     def page(self) -> str:
-        """The run's page below the server's address."""
+        """Return the run's page, relative to the server's address."""
         return f"/#/experiments/{self.experiment_id}/runs/{self.run_id}?workflowType=machine_learning"
 
     def watch_system(self) -> None:
-        """Record CPU, memory, disk and network use while the run lasts; again where an outage has ended it."""
+        """Record use of CPU, memory, disk and network; restarted if an outage has stopped it."""
         if self._monitor is not None and self._monitor._process is not None and self._monitor._process.is_alive():
             return
         with suppress(MlflowException):
-            self._client.get_run(self.run_id)  # the monitor would count its steps from 0 if nobody answered
+            self._client.get_run(self.run_id)  # without an answer the monitor would count its steps from 0
             self._monitor = SystemMetricsMonitor(
                 self.run_id, sampling_interval=5, resume_logging=True, tracking_uri=self._tracking_uri
             )
             self._monitor.start()
 
     def last_step(self, key: str) -> int:
-        """Tell the last step of a metric; -1 for none."""
+        """Return a metric's last step; -1 for none."""
         with outages_as_oserror():
             history = self._client.get_metric_history(self.run_id, key)
         return max((metric.step for metric in history), default=-1)
 
     def log_points(self, points: list[Point]) -> None:
-        """Store values in one request."""
+        """Log values in one request."""
         metrics = [Metric(point.key, point.value, point.time_ms, point.step) for point in points]
         with outages_as_oserror():
             self._client.log_batch(self.run_id, metrics=metrics, synchronous=True)
 
     def log_job(self, job: Mapping[str, Any], resolved: Path) -> None:
-        """Store the resolved job as parameters by dotted path, and as a file."""
+        """Log the resolved job as parameters by dotted path, and as a file."""
         known = self._client.get_run(self.run_id).data.params
         params = [Param(key, value[:LONGEST_PARAM]) for key, value in to_parameters(job).items() if key not in known]
         self._client.log_batch(self.run_id, params=params, synchronous=True)
         self._client.log_artifact(self.run_id, str(resolved))
 
     def log_dataset(self, name: str, source: str, digest: str, context: str) -> None:
-        """Say which data the run used, without copying it."""
+        """Log the name and digest of the run's dataset, without its content."""
         inputs = self._client.get_run(self.run_id).inputs
         if inputs and inputs.dataset_inputs:
             return
@@ -127,21 +127,21 @@ class MlflowRun:
         self._client.log_batch(self.run_id, tags=[RunTag(key, value[:LONGEST_NOTE]) for key, value in tags.items()])
 
     def log_files(self, folder: Path) -> None:
-        """Store every file of a folder."""
+        """Log all files of a folder."""
         if folder.is_dir():
             self._client.log_artifacts(self.run_id, str(folder))
 
     def log_file(self, file: Path) -> None:
-        """Store one file."""
+        """Log one file."""
         self._client.log_artifact(self.run_id, str(file))
 
     def log_model(self, model: Any, register: str | None, step: int) -> str:
-        """Store a model as MLflow's pyfunc flavour, unless it is there already; return its URI.
+        """Log a model as MLflow's pyfunc flavour, unless it is there; return its URI.
 
         Args:
-            model: what `execution.packaging` says the flavour needs.
+            model: arguments of the flavour, from `execution.packaging`.
             register: name of the registered model to add a version to.
-            step: the step of the weights, by which MLflow links their metrics.
+            step: of the weights, by which MLflow links their metrics.
 
         """
         import mlflow.pyfunc
@@ -150,7 +150,7 @@ class MlflowRun:
             if register and not self._client.search_model_versions(f"name = '{register}' and run_id = '{self.run_id}'"):
                 mlflow.register_model(stored, register)
             return stored
-        mlflow.set_experiment(experiment_id=self.experiment_id)  # models go to the active one, whatever their run's
+        mlflow.set_experiment(experiment_id=self.experiment_id)  # otherwise the model goes to the active experiment
         info = Model.log(
             None,
             mlflow.pyfunc,
@@ -164,19 +164,19 @@ class MlflowRun:
         return uri
 
     def suspend(self, state: str, tags: Mapping[str, str]) -> None:
-        """Say that the run stands still."""
+        """Mark the run as neither running nor ended."""
         self._end_monitor()
         self.set_tags({STATE_TAG: state, **tags})
         self._client.update_run(self.run_id, status=RESTING)
 
     def end(self, state: str, note: str, tags: Mapping[str, str]) -> None:
-        """Bring the run to its final state, with the reason as its description."""
+        """Set the final state, with a description."""
         self._end_monitor()
         self.set_tags({STATE_TAG: state, **({"mlflow.note.content": note} if note else {}), **tags})
         self._client.set_terminated(self.run_id, STATUS[state])
 
     def _logged_model(self) -> str:
-        """Find the whole model that an earlier attempt of the end has stored; what it left half-stored is deleted."""
+        """Return the URI of a completely stored model of an earlier attempt, and delete incomplete ones."""
         outputs = self._client.get_run(self.run_id).outputs
         uri = ""
         for output in outputs.model_outputs if outputs else ():
@@ -191,19 +191,19 @@ class MlflowRun:
     def _end_monitor(self) -> None:
         if self._monitor is not None:
             self._monitor.finish()
-            self._monitor.collect_metrics()  # a short run is over before the first sample
+            self._monitor.collect_metrics()  # a short run ends before the first sample
             self._monitor.publish_metrics(self._monitor.aggregate_metrics())
             self._monitor.mlflow_logger.flush()
             self._monitor = None
 
 
 def page_tags(header: RunHeader) -> dict[str, str]:
-    """Say whose page it is: the tags that it is found by, and that MLflow shows as its source."""
+    """Return the tags that identify a run and that MLflow shows as its source."""
     return {RUN_TAG: header.id, "mlflow.source.name": header.id, "mlflow.source.type": "JOB"}
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
-    """Find or create an experiment, also when another run creates it at the same moment."""
+    """Find or create an experiment, which another run may create at the same time."""
     found = client.get_experiment_by_name(name)
     if found is None:
         location = str(artifacts / name.replace("/", "-")) if artifacts else None
@@ -219,13 +219,13 @@ def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
 
 
 def is_outage(error: Exception) -> bool:
-    """Tell whether the server is down or busy, rather than refusing for good."""
+    """Return whether the server is down or busy, so that a retry may succeed."""
     return isinstance(error, OSError) or (isinstance(error, MlflowException) and error.error_code not in REFUSED)
 
 
 @contextmanager
 def outages_as_oserror() -> Iterator[None]:
-    """Turn MLflow's errors of a server that is down or busy into OSError; what it refuses stays an error."""
+    """Raise OSError in place of MLflow's errors where a retry may succeed; refusals stay what they are."""
     try:
         yield
     except MlflowException as error:

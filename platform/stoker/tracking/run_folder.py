@@ -1,21 +1,21 @@
-"""The folder of a run: what is known of it without any server, and whether its driver lives.
+"""The folder of a run: its record on this machine, and the lease of its driver.
 
 runs/<id>/
-  run.json        who it is; written once, before the driver starts
+  run.json        header; written once, before the driver starts
   job.yaml        the checked file
   resolved.yaml   the file with every default and choice written out
-  state.json      what the driver last said of the state
-  progress.json   how far the worker is
-  journal.jsonl   every metric, once
-  driver.lock     held by the living driver: the lease
-  log.txt         what driver and worker print
-  cancel, pause   requests: somebody wants the run to end, or to rest
-  code/           the user's own modules, where the job names one
-  checkpoints/    where settings name no other storage
+  state.json      status, as the driver last wrote it
+  progress.json   progress, as the first worker last wrote it
+  journal.jsonl   all metrics
+  driver.lock     the lease, held by the living driver
+  log.txt         output of driver and workers
+  cancel, pause   requests
+  code/           the user's own modules, if the job names one
+  checkpoints/    unless settings name another storage
   model/, artifacts/
   trials.jsonl, trials/<id>.<n>/   of a sweep: its ledger, and a folder like this one for each trial
-  sweep.json      of a sweep: what it looks for and what it found
-  more_trials     of a sweep that was extended: how many trials came on top of its job's
+  sweep.json      of a sweep: its goals and its results
+  more_trials     of an extended sweep: the number of added trials
 """
 
 import fcntl
@@ -31,7 +31,7 @@ from stoker.atomic_files import replace_file
 from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, known_fields, status_from
 
 ASKED_S = 0.2
-"""A lease that is held longer than this is a driver's."""
+"""A lease held for longer than this is a driver's."""
 
 
 class RunFolder:
@@ -42,126 +42,126 @@ class RunFolder:
 
     @property
     def header_file(self) -> Path:
-        """The run's header; written once."""
+        """Return the path of the header."""
         return self.path / "run.json"
 
     @property
     def status_file(self) -> Path:
-        """The status that the driver last wrote."""
+        """Return the path of the status."""
         return self.path / "state.json"
 
     @property
     def progress_file(self) -> Path:
-        """The progress that the first worker last wrote."""
+        """Return the path of the progress."""
         return self.path / "progress.json"
 
     @property
     def job(self) -> Path:
-        """The checked job file."""
+        """Return the path of the checked job file."""
         return self.path / "job.yaml"
 
     @property
     def resolved(self) -> Path:
-        """The job file with every choice written out."""
+        """Return the path of the resolved job file."""
         return self.path / "resolved.yaml"
 
     @property
     def journal(self) -> Path:
-        """Every metric of the run, one JSON object a line."""
+        """Return the path of the journal of metrics, one JSON object per line."""
         return self.path / "journal.jsonl"
 
     @property
     def log(self) -> Path:
-        """What the driver and the worker print."""
+        """Return the path of the output of driver and workers."""
         return self.path / "log.txt"
 
     @property
     def model(self) -> Path:
-        """The best weights and all that is needed to use them."""
+        """Return the folder of the best weights and everything needed to use them."""
         return self.path / "model"
 
     @property
     def artifacts(self) -> Path:
-        """Figures and tables of the record."""
+        """Return the folder of figures and tables."""
         return self.path / "artifacts"
 
     @property
     def code(self) -> Path:
-        """The user's own modules."""
+        """Return the folder of the user's own modules."""
         return self.path / "code"
 
     def code_content(self) -> dict[str, bytes]:
-        """Read the user's own modules, by their path below the folder of the code."""
+        """Read the user's own modules, by path relative to the code folder."""
         return {str(path.relative_to(self.code)): path.read_bytes() for path in sorted(self.code.rglob("*.py"))}
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints are kept unless settings name another storage."""
+        """Return the folder of checkpoints, used unless settings name another storage."""
         return self.path / "checkpoints"
 
     @property
     def ledger(self) -> Path:
-        """What happened to the trials of a sweep; only a sweep has one."""
+        """Return the path of the ledger of trials; only a sweep has one."""
         return self.path / "trials.jsonl"
 
     @property
     def facts(self) -> Path:
-        """What a sweep looks for; only a sweep has it, from before its first trial on."""
+        """Return the path of the sweep's facts; only a sweep has it, from before its first trial on."""
         return self.path / "sweep.json"
 
     @property
     def more_trials_file(self) -> Path:
-        """How many trials `extend` has added; only an extended sweep has it."""
+        """Return the path of the number of trials that `extend` has added."""
         return self.path / "more_trials"
 
     def more_trials(self) -> int:
-        """Tell how many trials `extend` has added to those of a sweep's job."""
+        """Read how many trials `extend` has added to a sweep's job."""
         try:
             return int(self.more_trials_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return 0
 
     def write_more_trials(self, number: int) -> None:
-        """Say how many trials there are on top of those of a sweep's job."""
+        """Write the number of added trials."""
         replace_file(self.more_trials_file, f"{number}\n")
 
     def trial(self, number: int) -> "RunFolder":
-        """Return the folder of a sweep's trial, which is a run like any other."""
+        """Return the folder of a sweep's trial, which is structured like that of a single run."""
         return RunFolder(self.path / "trials" / f"{self.path.name}.{number}")
 
     def beside(self, run: str) -> "RunFolder":
-        """Return the folder of another run of the same home, or of a trial there, by its whole id."""
+        """Return the folder of another run or trial of the same home, by its id."""
         sweep, dot, number = run.rpartition(".")
         home = self.sweep or self
         return home.beside(sweep).trial(int(number)) if dot else RunFolder(home.path.with_name(run))
 
     @property
     def sweep(self) -> "RunFolder | None":
-        """The folder of the sweep that this run is a trial of; None for a run of its own."""
+        """Return the folder of the sweep that this trial belongs to; None for a single run."""
         return RunFolder(self.path.parents[1]) if self.path.parent.name == "trials" else None
 
     @property
     def adopted(self) -> Path:
-        """Exists where somebody else has submitted the run, and this home only looks at it."""
+        """Return the file that marks a run of another home, which this home only watches."""
         return self.path / "adopted"
 
     @property
     def cancel_request(self) -> Path:
-        """Exists once somebody asked the run to end."""
+        """Return the file that requests cancellation."""
         return self.path / "cancel"
 
     @property
     def pause_request(self) -> Path:
-        """Exists once somebody asked the run to rest."""
+        """Return the file that requests a pause."""
         return self.path / "pause"
 
     def create(self, header: RunHeader, job: str, code: Mapping[str, Path] | None = None) -> None:
-        """Make the folder, whole or not at all.
+        """Create the folder, completely or not at all.
 
         Args:
-            header: who the run is.
+            header: of the run.
             job: the checked file.
-            code: the user's files by their path below the folder of the code.
+            code: the user's files, by path relative to the code folder.
 
         """
         draft = RunFolder(self.path.with_name(f".{self.path.name}.new"))
@@ -175,17 +175,17 @@ class RunFolder:
                 target.write_bytes(source.read_bytes())
             draft.path.rename(self.path)
         except BaseException:
-            import shutil  # an eighth of the time that `stoker ls` takes
+            import shutil  # imported here, because it is an eighth of the time of `stoker ls`
 
             shutil.rmtree(draft.path, ignore_errors=True)
             raise
 
     def header(self) -> RunHeader:
-        """Read who the run is."""
+        """Read the header."""
         return RunHeader(**known_fields(RunHeader, read_json(self.header_file)))
 
     def readable(self) -> bool:
-        """Tell whether this is the folder of a run, and not what something else left or cut short."""
+        """Return whether this is a run's folder, and not a foreign or incomplete one."""
         try:
             self.header()
         except (OSError, ValueError, TypeError):
@@ -193,42 +193,42 @@ class RunFolder:
         return True
 
     def status(self) -> RunStatus:
-        """Read what the driver last said; a run without a word is starting."""
+        """Read the status; a run without one is starting."""
         return status_from(read_json(self.status_file))
 
     def write_status(self, status: RunStatus) -> None:
-        """Say where the run stands."""
+        """Write the status."""
         write_json(self.status_file, asdict(status))
 
     def clear_requests(self) -> None:
-        """Take back what was asked of an earlier driver."""
+        """Delete requests to an earlier driver."""
         for request in (self.cancel_request, self.pause_request):
             request.unlink(missing_ok=True)
 
     def reopen(self, word: str = "") -> None:
-        """Let an ended run begin again: nothing is left of how it ended, all is of how far it came."""
+        """Reset an ended run so that it can continue: its progress stays, its outcome is cleared."""
         self.clear_requests()
         self.write_progress(replace(self.progress(), phase=Progress.phase, seconds_left=0.0))
         self.write_status(replace(self.status().for_next_driver(), reopened=word))
 
     def progress(self) -> Progress:
-        """Read how far training is."""
+        """Read the progress."""
         return Progress(**known_fields(Progress, read_json(self.progress_file)))
 
     def write_progress(self, progress: Progress) -> None:
-        """Say how far training is."""
-        write_json(self.progress_file, asdict(progress), sync=False)  # several times a second, while a network trains
+        """Write the progress."""
+        write_json(self.progress_file, asdict(progress), sync=False)  # written several times a second during training
 
     def hold_lease(self, pid: int) -> int:
-        """Take the driver's lease and return its open file, which another process may be given.
+        """Take the driver's lease and return its open file, which may be passed to another process.
 
-        The lease ends when the last process that has this file open ends, however it ends.
+        The lease ends when the last process that has the file open ends, in whatever way.
 
         Args:
-            pid: the driver, so that `cancel` can tell it.
+            pid: of the driver, for `cancel`.
 
         Raises:
-            BlockingIOError: another driver holds it.
+            BlockingIOError: another driver holds the lease.
 
         """
         lease = os.open(self.path / "driver.lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -242,11 +242,11 @@ class RunFolder:
         return lease
 
     def has_driver(self) -> bool:
-        """Ask the lease whether a driver works on this run."""
+        """Return whether a living driver holds the lease."""
         return self.driver_pid() is not None
 
     def driver_pid(self) -> int | None:
-        """Name the process that holds the lease, if one does; a trial has its sweep's driver."""
+        """Return the process id of the lease's holder; None without one. A trial has its sweep's driver."""
         if self.sweep:
             return self.sweep.driver_pid()
         try:
@@ -256,7 +256,7 @@ class RunFolder:
         try:
             fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            while not (pid := os.pread(lease, 20, 0)):  # it is written right after the lease is taken
+            while not (pid := os.pread(lease, 20, 0)):  # written right after the lease is taken
                 time.sleep(0.001)
             return int(pid)
         finally:
@@ -264,13 +264,13 @@ class RunFolder:
         return None
 
     def record(self) -> RunRecord:
-        """Derive the state from the record and the driver's lease: the one place where this is done.
+        """Derive the run's state from its status and the driver's lease; nothing else derives it.
 
-        Of a run on a cluster the record is all there is here; its cluster brings it up to date.
+        For a run on a cluster, only the status counts, which its cluster updates.
         """
         status, header = self.status(), self.header()
         if not header.cluster and not status.state.ended and not self.has_driver():
-            status = self.status()  # it may have ended between the two looks
+            status = self.status()  # it may have ended in between
             if not status.state.ended:
                 whole = (self.sweep or self).path.name
                 message = status.message or f"its driver is gone; `stoker resume {whole}` goes on from here"
@@ -279,20 +279,20 @@ class RunFolder:
 
 
 def follow_lines(path: Path, position: int = 0) -> Iterator[tuple[str, int]]:
-    """Yield the whole lines of a growing file from a byte position on, each with the position behind it."""
+    """Read the whole lines of a growing file from a byte position on, each with the position after it."""
     if not path.exists():
         return
     with path.open("rb") as file:
         file.seek(position)
         for line in file:
             if not line.endswith(b"\n"):
-                return  # half a line: its writer is not done
+                return  # incomplete: its writer is not done
             position += len(line)
             yield line.decode("utf-8", errors="replace").rstrip("\r\n"), position
 
 
 def _lock(lease: int) -> None:
-    """Lock for good; who only asks whether a driver lives holds the lock for a moment, and is waited for."""
+    """Take the lock, waiting for processes that hold it for a moment to check for a driver."""
     deadline = time.monotonic() + ASKED_S
     while True:
         try:
@@ -306,7 +306,7 @@ def _lock(lease: int) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read an object; what is missing or cut short says nothing."""
+    """Read a JSON object; empty for a missing or incomplete file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
@@ -315,5 +315,5 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any], sync: bool = True) -> None:
-    """Write an object, whole or not at all."""
+    """Replace a file by a JSON object."""
     replace_file(path, json.dumps(content), sync)

@@ -1,4 +1,4 @@
-"""The runs of a home, and what people call them."""
+"""Lookup of runs and trials in a home by the references that users type."""
 
 from pathlib import Path
 
@@ -25,10 +25,10 @@ def list_runs(home: Path) -> list[RunFolder]:
 def find_run(home: Path, reference: str) -> RunFolder:
     """Find a run by id, by `run:ID`, by name (its newest run), by a unique prefix of an id, or by `@last`.
 
-    After any of these `.N` means trial N of a sweep, and `.best` its best one.
+    With `.N` appended, find trial N of a sweep; with `.best`, its best one.
 
     Raises:
-        NotFound: no run, or several, answer to it.
+        NotFound: no run matches, or several do.
 
     """
     reference = reference.removeprefix("run:")
@@ -57,7 +57,7 @@ def find_run(home: Path, reference: str) -> RunFolder:
 
 
 def is_trial_reference(reference: str) -> bool:
-    """Tell whether a trial is meant; no id and no name has a dot."""
+    """Return whether a reference names a trial; ids and names of runs have no dots."""
     sweep, _, which = reference.rpartition(".")
     return bool(sweep) and (which == BEST or (which.isascii() and which.isdigit()))
 
@@ -66,7 +66,7 @@ def find_trial(sweep: RunFolder, which: str) -> RunFolder:
     """Find a trial of a sweep by its number, or the best one so far.
 
     Raises:
-        NotFound: it has no such trial, or the run is no sweep.
+        NotFound: there is no such trial, or the run is no sweep.
 
     """
     run, facts = sweep.path.name, read_facts(sweep)
@@ -85,10 +85,10 @@ def find_trial(sweep: RunFolder, which: str) -> RunFolder:
 
 
 def run_with_model(folder: RunFolder) -> RunFolder:
-    """Say whose model is meant: of a sweep that of its best trial.
+    """Return the run that has the model: of a sweep, its best trial.
 
     Raises:
-        NotFound: no trial is the best yet.
+        NotFound: there is no best trial yet.
 
     """
     return find_trial(folder, BEST) if read_facts(folder) else folder

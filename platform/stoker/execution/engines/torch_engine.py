@@ -1,5 +1,4 @@
-"""Stoker's own training loop as an engine: join the workers, load data, train from the newest checkpoint, evaluate,
-save."""
+"""Stoker's own training loop as an engine: load data, train from the newest checkpoint, evaluate, save."""
 
 import os
 import socket
@@ -170,7 +169,7 @@ class TorchEngine:
         raise AssertionError("an attempt ends with TrainingEnd or Stopped")
 
     def _save_journal(self, checkpoints: Checkpoints) -> None:
-        """Store the journal before a checkpoint is committed, so that it survives whatever the checkpoint survives."""
+        """Store the journal before a checkpoint is committed, so that it survives whatever that survives."""
         if self._reporter is None:
             return
         self._reporter.sync()
@@ -178,7 +177,7 @@ class TorchEngine:
             checkpoints.bring(journal_key(self._attempt), self._folder.journal.read_bytes())
 
     def _restored(self, state: TrainingState) -> Checkpoints:
-        """Restore the state of an earlier attempt, or of the run that this one extends; return the run's checkpoints."""
+        """Restore the state of an earlier attempt, or of the run that this one extends; return the checkpoints."""
         keep = state.assembly.job.training.checkpoint.keep
         checkpoints = Checkpoints(self._storage(self._header.id), "", keep, self._attempt)
         if self._rank == 0:

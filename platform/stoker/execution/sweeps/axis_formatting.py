@@ -1,4 +1,4 @@
-"""What makes Optuna's axes readable: whole paths in short lines, round numbers, words that do not overlap."""
+"""Formatting of Optuna's plot axes: wrapped parameter paths, round numbers, labels that do not overlap."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,13 +12,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from matplotlib.transforms import Bbox
 
 LONGEST_LINE = 16
-"""Characters in a line of a label below an axis."""
+"""Characters in a line of an axis label."""
 LONGEST_WORD = 3
-"""Longer words below an axis stand upright."""
+"""Longer tick labels below an axis are rotated."""
 
 
 def wrap_path(path: str) -> str:
-    """Break a path of the job behind its dots, into lines that fit below an axis."""
+    """Break a parameter path after its dots, into lines that fit below an axis."""
     lines = [""]
     for piece in path.replace(".", ".\n").split("\n"):
         if lines[-1] and len(lines[-1]) + len(piece) > LONGEST_LINE:
@@ -28,7 +28,7 @@ def wrap_path(path: str) -> str:
 
 
 def format_log_scale(axis: Axis, ticks: int) -> None:
-    """Write a few round, plain numbers on an axis whose scale is logarithmic."""
+    """Set a few round tick labels on a logarithmic axis."""
     if axis.get_scale() == "log":
         low, high = sorted(axis.get_view_interval())
         axis.set_major_locator(FixedLocator(round_ticks(low, high, ticks)))
@@ -37,7 +37,7 @@ def format_log_scale(axis: Axis, ticks: int) -> None:
 
 
 def round_ticks(low: float, high: float, most: int) -> list[float]:
-    """Choose at most so many powers of ten within limits above 0; with 2 and 5 between them if the powers are few."""
+    """Choose at most this many powers of ten between positive limits; with 2 and 5 between them if they are few."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     powers, finer = (
         [value for decade in decades for first in leading if low <= (value := float(f"{first}e{decade}")) <= high]
@@ -50,19 +50,19 @@ def round_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def format_choices(axes: Axes) -> None:
-    """Write the choices below an axis without quotes, and upright unless they are short."""
+    """Write the choices below an axis without quotes, rotated unless they are short."""
     words = [text.get_text().strip("'") for text in axes.get_xticklabels()]
     if any(word[:1].isalpha() or word[:1] in ("[", "{", "(") for word in words):
         axes.set_xticks(axes.get_xticks(), words, rotation=90 if max(map(len, words)) > LONGEST_WORD else 0)
 
 
 def use_integer_ticks(axes: Axes) -> None:
-    """Use whole numbers below an axis of trials."""
+    """Use integer ticks on an axis of trial numbers."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def format_parallel_axes(axes: Axes, names: Sequence[str]) -> None:
-    """Name parallel axes in full, and let numbers and lines be seen where they cross.
+    """Label parallel axes in full, and keep numbers and lines legible where they cross.
 
     Args:
         axes: of Optuna's figure, with a twin for each parameter.
@@ -73,7 +73,7 @@ def format_parallel_axes(axes: Axes, names: Sequence[str]) -> None:
     for lines in axes.collections:
         if isinstance(lines, LineCollection):
             shades = lines.get_cmap()(np.linspace(0, 1, 256))
-            seen = shades[np.linalg.norm(1 - shades[:, :3], axis=1) > 0.25]  # white on white
+            seen = shades[np.linalg.norm(1 - shades[:, :3], axis=1) > 0.25]  # white lines are invisible
             lines.set_cmap(ListedColormap(seen))
             lines.set(linewidth=1.0, alpha=0.7)
     for twin in _twins(axes):
@@ -83,7 +83,7 @@ def format_parallel_axes(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _twins(axes: Axes) -> Iterable[Axes]:
-    """Find the axes that lie on these."""
+    """Find the axes at the same position."""
     assert axes.figure is not None
     place = axes.get_position()
     return [other for other in axes.figure.axes if other is not axes and _same(other.get_position(), place)]

@@ -1,4 +1,4 @@
-"""BatchedScheduler."""
+"""Adapter for Ray Tune's schedulers: trials report several epochs at once, schedulers decide about each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,30 +11,30 @@ if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
 EPOCH = "epoch"
-"""The time of a result."""
+"""The time attribute of a result."""
 SCORE = "score"
-"""What schedulers look at in a result."""
+"""The metric of a result."""
 Scores = Sequence[tuple[int, float]]
-"""Epochs, each with its score; always finite."""
+"""Epochs with their scores, which are finite."""
 
 
 @dataclass(frozen=True)
 class PastTrial:
-    """A trial that has ended in an earlier life of the sweep, as far as a scheduler asks for it."""
+    """A trial that ended before the sweep's driver was restarted, as far as schedulers read it."""
 
     trial_id: str
 
 
 class BatchedScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes have no types
-    """A scheduler that hears each epoch of what a trial told at once, as if it had been told on its own.
+    """Passes each epoch of a trial's report to a scheduler, as if it had been reported alone.
 
     Args:
-        inner: who decides.
-        news: what a trial has told since, by Tune's id of it.
-        ended: what the trials that ended in an earlier life of the sweep had told.
-        begun: what a trial had told that goes on, by Tune's id of it.
-        refresh: called with a trial that goes on in another process.
-        kept: how many processes stay for trials that wait for others; Tune keeps one at most.
+        inner: the scheduler.
+        news: returns a trial's unprocessed scores, by Tune's id.
+        ended: scores of the trials that ended before the driver was restarted.
+        begun: returns the earlier scores of a trial that continues, by Tune's id.
+        refresh: called with a trial that continues in another process.
+        kept: number of processes to keep for waiting trials; Tune keeps one at most.
 
     """
 
@@ -57,20 +57,20 @@ class BatchedScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes ha
         self._last: dict[str, dict[str, Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave nothing to Tune, which pickles all it gets: what a sweep goes on from is its ledger."""
+        """Return no state: Tune pickles its objects, but a sweep is restored from its ledger."""
         return {}
 
     @property
     def metric(self) -> str | None:
-        """Tune checks that results have it; ours do."""
+        """Return None: Tune need not check that results have the metric."""
         return None
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Take nothing: the inner scheduler has its own."""
+        """Ignore the search's properties: the inner scheduler has its own."""
         return True
 
     def on_trial_add(self, tune_controller: "TuneController", trial: "TuneTrial") -> None:
-        """Take in a new trial, and what is known from before; what was decided then stays."""
+        """Add a trial; replay earlier scores, whose decisions are not repeated."""
         if self._kept:
             tune_controller._tune_controller._actor_cache.increase_max(trial.placement_group_factory, self._kept)
             self._kept = 0
@@ -87,12 +87,12 @@ class BatchedScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes ha
             self.inner.on_trial_result(tune_controller, trial, _result(trial, epoch, score))
 
     def on_trial_error(self, tune_controller: "TuneController", trial: "TuneTrial") -> None:
-        """Take out a trial that has failed, perhaps to begin again."""
+        """Remove a failed trial, which may be started again."""
         self.inner.on_trial_error(tune_controller, trial)
         self._refresh(trial)
 
     def on_trial_result(self, tune_controller: "TuneController", trial: "TuneTrial", result: dict[str, Any]) -> str:
-        """Decide about a trial."""
+        """Decide about a trial after a report."""
         decision: str = TrialScheduler.CONTINUE
         for epoch, score in self._news(trial.trial_id):
             heard = self._last[trial.trial_id] = _result(trial, epoch, score)
@@ -102,15 +102,15 @@ class BatchedScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes ha
         return decision
 
     def on_trial_complete(self, tune_controller: "TuneController", trial: "TuneTrial", result: dict[str, Any]) -> None:
-        """Take out a trial that has ended."""
+        """Remove a completed trial."""
         self.inner.on_trial_complete(tune_controller, trial, self._last.pop(trial.trial_id, result))
 
     def on_trial_remove(self, tune_controller: "TuneController", trial: "TuneTrial") -> None:
-        """Take out a trial that has not run to its end."""
+        """Remove an incomplete trial."""
         self.inner.on_trial_remove(tune_controller, trial)
 
     def choose_trial_to_run(self, tune_controller: "TuneController", **options: Any) -> "TuneTrial | None":
-        """Pick the trial that runs next."""
+        """Choose the trial to run next."""
         chosen: TuneTrial | None = self.inner.choose_trial_to_run(tune_controller, **options)
         chosen = chosen or stalled_trial(tune_controller)
         if chosen is not None and chosen.status == TuneTrial.PAUSED:
@@ -118,7 +118,7 @@ class BatchedScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes ha
         return chosen
 
     def debug_string(self) -> str:
-        """Describe the state in words."""
+        """Return a description of the state."""
         return str(self.inner.debug_string())
 
 
@@ -127,7 +127,7 @@ def _result(trial: "TuneTrial | PastTrial", epoch: int, score: float) -> dict[st
 
 
 def stalled_trial(tune_controller: "TuneController") -> "TuneTrial | None":
-    """Return the first of the trials that wait, where none is left that they could wait for."""
+    """Return the first paused trial if no trial runs that it could wait for; None otherwise."""
     trials = tune_controller.get_trials()
     if any(trial.status in (TuneTrial.RUNNING, TuneTrial.PENDING) for trial in trials):
         return None

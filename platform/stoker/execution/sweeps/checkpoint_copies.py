@@ -1,23 +1,23 @@
-"""Copies of trials' checkpoints, from which others go on: a trial deletes its own checkpoints as it trains."""
+"""Copies of trials' checkpoints for PBT: a trial may delete its own checkpoints before another one starts from them."""
 
 from stoker.execution.run_store import run_storage
 from stoker.storage import Storage, committed, copy, remove
 from stoker.tracking.run_folder import RunFolder
 
 COPIES = "copies"
-"""In the storage of the sweep: `copies/<trial>/<checkpoint>`."""
+"""Prefix in the sweep's storage: `copies/<trial>/<checkpoint>`."""
 KEPT = 2
-"""Of a trial: no trial is further ahead of one that is still to begin from its copy."""
+"""Copies per trial: no trial is further ahead of one that has yet to start from its copy."""
 
 
 def copy_storage(trial: RunFolder) -> Storage:
-    """Open what keeps the copies of a sweep's trials, as one of the trials sees it."""
+    """Open the storage of a sweep's copies from one of its trials."""
     header = trial.header()
     return run_storage(trial, header, header.id.rpartition(".")[0])
 
 
 def copy_newest_checkpoint(trial: RunFolder) -> str:
-    """Copy a trial's newest checkpoint, and return the key of the copy; empty where there is no checkpoint."""
+    """Copy a trial's newest checkpoint and return the copy's key; empty without a checkpoint."""
     header, copies = trial.header(), copy_storage(trial)
     own = run_storage(trial, header, header.id)
     newest = max((folder for folder in committed(own, "") if folder.startswith("step-")), default="")

@@ -1,4 +1,4 @@
-"""One trial's page in MLflow, brought up to date from the trial's folder and from what the ledger has of it."""
+"""Synchronization of one trial with its child run in MLflow, from the trial's folder and the ledger."""
 
 import json
 import math
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def best_so_far(metric: str) -> str:
-    """Name the metric that a sweep's trials are compared by: MLflow itself goes by the last value of a metric."""
+    """Return the name of the metric with the best value so far; MLflow itself sorts runs by a metric's last value."""
     return f"{metric}-best"
 
 
 class ChildRunSync:
-    """A trial's page.
+    """Updates the child run of a trial.
 
     Args:
-        child: the page in MLflow.
-        folder: the trial's.
-        goals: the metrics that the sweep goes by, each with max or min.
+        child: the child run.
+        folder: of the trial.
+        goals: the sweep's metrics, each with `max` or `min`.
 
     """
 
@@ -40,16 +40,16 @@ class ChildRunSync:
         self._backlog = Backlog(folder.journal, child.last_step)
         self._best: dict[str, float] = {}
         self._reports = 0
-        """How many reports were taken in."""
+        """Number of reports that were processed."""
         self._complete = False
-        """Whether the parameters of the whole job are there."""
+        """Whether all parameters of the job are logged."""
 
     def update(self, trial: Trial, state: State) -> None:
-        """Say all that is new; of a trial whose end is there nothing is.
+        """Log what is new; does nothing once the trial's end is logged.
 
         Args:
-            trial: what is known of it.
-            state: as which it is shown.
+            trial: from the ledger.
+            state: the state to show.
 
         Raises:
             OSError: the server is down.
@@ -73,11 +73,11 @@ class ChildRunSync:
             self.child.set_state(state, trial.ended)
 
     def missing(self) -> int:
-        """Count the values of metrics that are not there."""
+        """Count the metric values that are not logged yet."""
         return self._backlog.count()
 
     def _take_reports(self, trial: Trial) -> None:
-        """Add what became the best so far of each goal."""
+        """Add points where a goal's best value improves."""
         for report in trial.reports[self._reports :]:
             for metric, direction in self._goals.items():
                 value = report.metrics.get(metric, math.nan)
@@ -90,13 +90,13 @@ class ChildRunSync:
         self._reports = len(trial.reports)
 
     def _job(self, trial: Trial, resolved: bool) -> dict[str, Any]:
-        """Read the trial's job, once it is resolved; of one that ended before, its values are known."""
+        """Return the parameters of the resolved job; the swept values of a trial that ended before it was resolved."""
         if not resolved:
             return trial.values if trial.state.final else {}
         return load_job(self._folder.resolved).job.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def _tags(self, trial: Trial, state: State, first: bool) -> dict[str, str]:
-        """Say how a trial stands; unless this is its first end, nothing of an earlier one stays."""
+        """Return the tags of a new state; a second end overwrites everything of the first."""
         sweep = self._folder.sweep
         assert sweep is not None
         tags = {CAUSE_TAG: trial.cause, "mlflow.note.content": trial_description(trial, sweep.path.name)}
@@ -106,7 +106,7 @@ class ChildRunSync:
 
 
 def best_step(trial: Trial) -> int:
-    """Tell the step of a trial's best weights: of the epoch whose metrics are nearest to theirs; 0 without epochs."""
+    """Return the step of the epoch whose metrics are closest to those of the best weights; 0 without epochs."""
 
     def distance(metrics: Mapping[str, float]) -> float:
         return sum(abs(value - trial.metrics[key]) for key, value in metrics.items() if key in trial.metrics)

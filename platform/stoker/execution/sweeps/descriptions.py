@@ -1,4 +1,4 @@
-"""What the pages of a sweep and of its trials say in words, in Markdown."""
+"""Descriptions of a sweep's MLflow run and of its child runs, in Markdown."""
 
 import json
 import math
@@ -20,25 +20,25 @@ WORDS = {
     State.CANCELLED: "cancelled",
     State.RUNNING: "running",
 }
-"""In the order in which they are counted."""
+"""In the order of the summary."""
 
 
 def trial_description(trial: Trial, sweep_id: str) -> str:
-    """Say how a trial ended; empty while it goes on."""
+    """Describe how a trial ended; empty while it runs."""
     if trial.cause or (trial.message and not trial.metrics):
         return ": ".join(filter(None, [trial.cause, trial.message]))
     return results_description(trial_id(sweep_id, trial.number), trial.metrics) if trial.state.final else ""
 
 
 def sweep_description(trials: Sequence[Trial], metric: str, direction: str, sweep_id: str, view: str = "") -> str:
-    """Say which trial is the best, with which values, and list those that come next.
+    """Describe the best trial and list the next ones.
 
     Args:
-        trials: all of them.
-        metric: what they are compared by.
-        direction: max or min.
-        sweep_id: the sweep's.
-        view: of all trials, below the server's address.
+        trials: of the sweep.
+        metric: by which they are ranked.
+        direction: `max` or `min`.
+        sweep_id: id of the sweep.
+        view: link to the table of all trials, relative to the server's address.
 
     """
     order = [trial for trial in ranked(trials, metric, direction) if _comparable(trial, metric, direction)]
@@ -64,7 +64,7 @@ def _counted(trials: Sequence[Trial]) -> str:
 
 
 def _table(trials: Sequence[Trial], metric: str, direction: str) -> list[str]:
-    """Lay trials out, a row each; the swept values go by the ends of their paths that tell them apart."""
+    """Format trials as table rows; parameter paths are shortened as far as they stay distinct."""
     rows = [to_parameters(trial.values) for trial in trials]
     paths = list(dict.fromkeys(path for row in rows for path in row))
     names = short_names(paths)
@@ -78,12 +78,12 @@ def _table(trials: Sequence[Trial], metric: str, direction: str) -> list[str]:
 
 
 def _row(cells: Sequence[object]) -> str:
-    """Write a table's row; MLflow shows it without lines, and without a gap between cells but for what they bring."""
+    """Format a table row; MLflow renders tables without padding between cells."""
     return f"| {' | '.join(f'{_text(cell)}&emsp;' for cell in cells)} |"
 
 
 def _text(cell: object) -> str:
-    """Write a table's cell: in one line, without what Markdown takes for its end; numbers without noise."""
+    """Format a cell on one line, with Markdown escaped and numbers rounded."""
     text = str(cell)
     try:
         number = json.loads(text)
@@ -96,5 +96,5 @@ def _text(cell: object) -> str:
 
 
 def values_json(values: Mapping[str, Any]) -> str:
-    """Write a trial's values for their tag."""
+    """Serialize a trial's values for VALUES_TAG."""
     return json.dumps(dict(values))

@@ -1,4 +1,4 @@
-"""A sweep from its job to its best trial: prepared once, tuned, and summed up."""
+"""The driver of a sweep: prepares the data once, tunes, and summarizes the result."""
 
 import sys
 import time
@@ -32,7 +32,7 @@ from stoker.tracking.trials import SweepFacts, Trial, read_facts, write_facts
 SHOW_EVERY_S = 0.2
 LOOK_EVERY_S = 0.5
 COUNT_EVERY_S = 5.0
-"""The time that a sweep has had is known as exactly, after its driver was killed."""
+"""Precision of the recorded sweep time if the driver is killed."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,21 @@ class SweepPlacement:
     """Where a sweep runs."""
 
     parallel: int
-    """How many trials train at once, if there are GPUs enough."""
+    """Maximum number of concurrent trials, if there are enough GPUs."""
     shared_disk: bool
-    """Whether the trials see the driver's files."""
+    """Whether trials see the driver's files."""
     session: Path
-    """A folder for what Ray Tune writes."""
+    """Folder for Ray Tune's files."""
     cpus: int = 1
-    """Of Ray's, for each worker of a trial: a Ray of our own has one for each."""
+    """Ray CPUs of each worker of a trial; an embedded Ray has one for each."""
 
 
 class SweepDriver:
-    """The work of a sweep's driver, on the Ray at hand.
+    """Runs a sweep on the Ray session at hand.
 
     Args:
-        driver: of the run that the sweep is.
-        room: where it runs.
+        driver: of the sweep's run.
+        room: where the sweep runs.
         stores: of the trials, where they share no disk with the driver.
 
     """
@@ -67,11 +67,11 @@ class SweepDriver:
         self._stores = stores
         self._shown = 0.0
         self._began, self._counted = 0.0, 0.0
-        """When it began to work on the trials, and when that was last written down."""
+        """When work on the trials began, and when its duration was last written."""
         self._deadline = float("inf")
 
     def run(self) -> WorkerResult:
-        """Do it, until there are no more trials or somebody stops the sweep."""
+        """Run trials until there are no more or a request stops the sweep; return the outcome."""
         phase = "loading data" if self._room.shared_disk else WAITING
         self._driver.update_status(state=State.RUNNING, attempt=self._driver.attempt + 1, phase=phase)
         begun = self._start_preparing()
@@ -79,7 +79,7 @@ class SweepDriver:
             return WorkerResult("stopped")
         prepared_ref, data = begun
         from stoker.execution.sweeps.schedulers import decision_epochs
-        from stoker.execution.sweeps.trial_actor import TrialPlan  # Ray Tune loads while the data does
+        from stoker.execution.sweeps.trial_actor import TrialPlan  # imports Ray Tune while the data is loaded
         from stoker.execution.sweeps.tuning import Tuning
 
         if not self._await(prepared_ref):
@@ -120,10 +120,10 @@ class SweepDriver:
             self._trials.close()
 
     def _start_preparing(self) -> "tuple[ray.ObjectRef[PreparedSweep], ray.ObjectRef[Any]] | None":
-        """Let a task load the data and settle what the job leaves open, and say how many trials train at once.
+        """Start the task that loads the data and resolves the job, and set the number of concurrent trials.
 
         Returns:
-            What was nearest_valid, and the data; None where somebody stops the sweep before Ray has room for the task.
+            References to the resolved job and to the data; None if a request arrives before Ray can place the task.
 
         """
         known = self._folder.resolved if self._folder.resolved.exists() else self._folder.job
@@ -135,7 +135,7 @@ class SweepDriver:
         self._parallel = self._room.parallel
         if not job.sweep.parallel:
             self._parallel = max(1, min(self._parallel, gpu_room(job, there)))
-        cpus = 0 if self._room.shared_disk else 1  # the driver's own node may have none to compute with
+        cpus = 0 if self._room.shared_disk else 1  # the driver's node may have no CPUs
         if not self._room.shared_disk:
             if not self._await(ray.remote(_be_there).options(num_cpus=cpus, num_gpus=self._gpus).remote()):
                 return None
@@ -146,7 +146,7 @@ class SweepDriver:
         return prepared, data
 
     def _await(self, task: "ray.ObjectRef[Any]") -> bool:
-        """Wait for a task; end it, and return False, where somebody stops the sweep before."""
+        """Wait for a task; cancel it and return False if a request arrives."""
         while not ray.wait([task], timeout=LOOK_EVERY_S)[0]:
             if self._requests.reason() is not None:
                 ray.cancel(task, force=True)
@@ -154,7 +154,7 @@ class SweepDriver:
         return True
 
     def _begin(self, prepared: PreparedSweep) -> None:
-        """Find out where an earlier driver has left the sweep, say what it looks for, and open its pages."""
+        """Restore what an earlier driver has done, write the sweep's facts, and start to record."""
         from stoker.execution.sweeps.trials import Trials
 
         if not self._folder.resolved.exists():
@@ -167,7 +167,7 @@ class SweepDriver:
         worked_s = known.worked_s if (known := read_facts(self._folder)) else 0.0
         if job.sweep.time:
             time_s = time_seconds(job.sweep.time)
-            if worked_s >= time_s:  # who resumes a sweep whose time is over gives it that time again
+            if worked_s >= time_s:  # a sweep that is resumed after its time has passed gets that time again
                 worked_s = 0.0
             self._deadline = self._began + time_s - worked_s
         self._search = Search(job, space := read_space(job))
@@ -192,12 +192,12 @@ class SweepDriver:
         self._driver.update_status(phase="")
 
     def _count(self, job: Job) -> int | None:
-        """Tell how many trials there will be, those included that `extend` has added."""
+        """Return the number of trials, including those added by `extend`; None without a limit."""
         assert job.sweep is not None
         return None if job.sweep.trials is None else job.sweep.trials + self._folder.more_trials()
 
     def _is_over(self) -> bool:
-        """Tell whether the sweep's own limits are reached; it is asked all the time, so here time is counted."""
+        """Return whether the sweep's time or number of failures is exhausted; also writes the time used so far."""
         assert self._job.sweep is not None
         now = time.monotonic()
         if now - self._counted > COUNT_EVERY_S:
@@ -213,7 +213,7 @@ class SweepDriver:
         self._trials.delete_checkpoint_copies()
         if stop is not None or len(self._trials.failures) >= self._job.sweep.failures:
             self._trials.end_remaining(State.CANCELLED)
-        else:  # the sweep's time is over
+        else:  # sweep.time has passed
             self._trials.end_remaining(State.PRUNED)
         if stop is not None:
             return WorkerResult("stopped")
@@ -241,7 +241,7 @@ class SweepDriver:
         return WorkerResult("succeeded", message=trouble, metrics=results, facts=facts, note=note)
 
     def _draw(self, best: Trial, data: "ray.ObjectRef[Any]") -> None:
-        """Let the best trial's results be drawn from its model, as a run of its own leaves them."""
+        """Draw the best trial's results from its model."""
         from stoker.execution.sweeps.results import draw_in_task, draw_trial_results
 
         folder = self._folder.trial(best.number)
@@ -251,7 +251,7 @@ class SweepDriver:
             draw_trial_results(folder, self._job, ray.get(data))
 
     def _show(self, last: bool = False) -> None:
-        """Tell people how far the sweep is."""
+        """Write the sweep's progress."""
         now = time.monotonic()
         if not last and now - self._shown < SHOW_EVERY_S:
             return
@@ -274,11 +274,11 @@ class SweepDriver:
 
 
 def _be_there() -> None:
-    """Do nothing, where there is room for what is to be done."""
+    """Do nothing: once this task runs, Ray has resources for the real one."""
 
 
 def _together(workers: int, shared_disk: bool) -> int:
-    """Tell how many of so many workers share a machine."""
+    """Return how many of the workers share a machine."""
     if shared_disk:
         return workers
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]

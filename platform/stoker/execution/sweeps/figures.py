@@ -1,4 +1,4 @@
-"""Pictures of a sweep's search: how it went, which values mattered, and how they go together."""
+"""Figures of a sweep's search: history, importances, parallel coordinates, slices, contours and Pareto front."""
 
 import math
 import sys
@@ -31,30 +31,30 @@ DPI = 110
 HEIGHT = 4.8
 """Inches."""
 AXIS_WIDTH = 2.4
-"""Inches of width for each parameter that stands beside others."""
+"""Inches of width per parameter in figures with parameters side by side."""
 MOST_AXES = 8
-"""More parameters than these are left out, the least important ones."""
+"""Further parameters, the least important ones, are left out."""
 
 
 @dataclass(frozen=True)
 class MetricStudy:
-    """What is drawn: one metric of a study, as a study of its own."""
+    """One metric of a study, as a study of its own."""
 
     study: optuna.Study
     metric: str
     values: tuple[float, ...]
-    """Of the trials that have ended well."""
+    """Of the completed trials."""
     params: tuple[str, ...]
-    """What was varied, the most important first."""
+    """The parameters that vary, the most important first."""
 
 
 def draw_figures(study: optuna.Study, folder: Path, metrics: Sequence[str]) -> list[Path]:
-    """Draw what can be drawn, as PNG files in a folder, and return them; what cannot be drawn is said in the log.
+    """Draw the figures as PNG files and return their paths; figures that cannot be drawn are logged.
 
     Args:
         study: with its trials.
-        folder: where to; it is made.
-        metrics: the names of the study's values, in their order.
+        folder: created if it is missing.
+        metrics: names of the study's values, in their order.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def draw_figures(study: optuna.Study, folder: Path, metrics: Sequence[str]) -> l
 
 
 def _draw(path: Path, draw: Callable[[], Figure]) -> list[Path]:
-    """Draw one figure; a sweep stands without its pictures."""
+    """Draw one figure; a failure is logged, because the sweep's result does not need it."""
     with _canvas():
         try:
             figure = draw()
@@ -84,7 +84,7 @@ def _draw(path: Path, draw: Callable[[], Figure]) -> list[Path]:
 
 @contextmanager
 def _canvas() -> Iterator[None]:
-    """Draw without a screen, and leave nothing behind: Optuna sets a style and opens figures for the whole process."""
+    """Draw off-screen, and restore the style and close the figures that Optuna sets for the whole process."""
     before = set(plt.get_fignums())
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -98,7 +98,7 @@ def _canvas() -> Iterator[None]:
 
 
 def _search(study: optuna.Study, number: int, metric: str) -> MetricStudy:
-    """Gather what the figures of one metric need."""
+    """Collect the data for one metric's figures."""
     alone = _alone(study, number)
     whole = alone.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     varied: dict[str, set[str]] = {}
@@ -108,14 +108,14 @@ def _search(study: optuna.Study, number: int, metric: str) -> MetricStudy:
     params = [name for name, seen in varied.items() if len(seen) > 1]
     try:
         importances = get_param_importances(alone, params=params)
-    except Exception:  # too few trials, or values that are all the same
+    except Exception:  # too few trials, or constant values
         importances = {}
     ordered = sorted(params, key=lambda name: (-importances.get(name, 0.0), name))
     return MetricStudy(alone, metric, tuple(trial.values[0] for trial in whole), tuple(ordered))
 
 
 def _alone(study: optuna.Study, number: int) -> optuna.Study:
-    """Copy a study with one of its metrics: of several, Optuna would know neither the best nor a direction."""
+    """Copy a study with one of its metrics, because Optuna defines no best trial for several."""
     alone = optuna.create_study(direction=study.directions[number])
     for trial in study.get_trials(deepcopy=False):
         whole = trial.state is TrialState.COMPLETE and math.isfinite(trial.values[number])
@@ -131,7 +131,7 @@ def _alone(study: optuna.Study, number: int) -> optuna.Study:
 
 
 def _require(search: MetricStudy, trials: int, params: int, varied: bool = True) -> None:
-    """Refuse what Optuna would draw as an empty figure."""
+    """Raise ValueError where Optuna would draw an empty figure."""
     if len(search.values) < trials:
         raise ValueError(f"{len(search.values)} whole trials are too few")
     if varied and len(set(search.values)) == 1:
@@ -161,7 +161,7 @@ def _importances(search: MetricStudy) -> Figure:
 
 def _parallel_coordinates(search: MetricStudy) -> Figure:
     _require(search, trials=2, params=1)
-    shown = sorted(search.params[:MOST_AXES])  # Optuna's own order
+    shown = sorted(search.params[:MOST_AXES])  # the order in which Optuna draws
     axes = plots.plot_parallel_coordinate(search.study, params=shown, target_name=search.metric)
     axes.set_title("")
     format_parallel_axes(axes, [search.metric, *shown])
@@ -186,7 +186,7 @@ def _slice(search: MetricStudy) -> Figure:
 def _contour(search: MetricStudy) -> Figure:
     _require(search, trials=4, params=2)
     found = plots.plot_contour(search.study, params=list(search.params[:2]), target_name=search.metric)
-    assert isinstance(found, Axes)  # two parameters make one picture
+    assert isinstance(found, Axes)  # two parameters make one plot
     found.set_title(f"{search.metric} by what it depends on most")
     format_log_scale(found.xaxis, 5)
     format_log_scale(found.yaxis, 5)
@@ -214,4 +214,4 @@ FIGURES: dict[str, Callable[[MetricStudy], Figure]] = {
     "slice": _slice,
     "contour": _contour,
 }
-"""By the names of their files."""
+"""By file name."""

@@ -1,7 +1,7 @@
-"""The table of a sweep's trials in MLflow: its runs alone, the best first, with what was tried as columns.
+"""The table of a sweep's trials in MLflow: its child runs, the best first, with the swept parameters as columns.
 
-MLflow opens such a table from an experiment's tag, in the format of its own "share" button, which may change with its
-version; a link to a view that it does not understand opens the experiment as it is.
+MLflow opens such a view from an experiment tag, in the format of its "share" button, which may change with its version.
+If MLflow does not understand the view, its link opens the experiment.
 """
 
 import json
@@ -21,14 +21,14 @@ MOST_COLUMNS = 30
 
 
 def publish_view(page: "MlflowRun", sweep_id: str, metrics: Sequence[str], direction: str, paths: Sequence[str]) -> str:
-    """Store the view of a sweep with its experiment, and return its address below the server's.
+    """Store a sweep's view in its experiment, and return the view's address relative to the server's.
 
     Args:
-        page: the sweep's.
-        sweep_id: the sweep's.
-        metrics: those that the sweep goes by, the most important first.
-        direction: of the first one, max or min.
-        paths: what is swept, by path in the job.
+        page: the sweep's MLflow run.
+        sweep_id: id of the sweep.
+        metrics: of the sweep, the most important first.
+        direction: of the first metric, `max` or `min`.
+        paths: swept parameters, by path in the job.
 
     Raises:
         OSError: the server is down.
@@ -44,13 +44,13 @@ def publish_view(page: "MlflowRun", sweep_id: str, metrics: Sequence[str], direc
 
 
 def view_link(experiment_id: str, sweep_id: str) -> str:
-    """Link to the view of a sweep, below the server's address."""
+    """Return the link to a sweep's view, relative to the server's address."""
     query = {"workflowType": "machine_learning", "viewStateShareKey": sweep_id}
     return f"/#/experiments/{experiment_id}/runs?{urlencode(query)}"
 
 
 def view_state(parent: str, metrics: Sequence[str], direction: str, paths: Sequence[str]) -> str:
-    """Write the view: sorted by a metric, MLflow lists trials side by side instead of hiding them below the sweep."""
+    """Return the view's state; sorted by a metric, MLflow lists child runs side by side instead of nesting them."""
     names = [REFUSED_IN_NAMES.sub("_", path) for path in paths]
     columns = [
         *(f"metrics.`{name}`" for metric in metrics for name in (best_so_far(metric), metric)),

@@ -1,4 +1,8 @@
-"""Population based training as a sweep's scheduler: trials meet, and the worst go on as changed copies of others."""
+"""Population based training (PBT) and population based bandits (PB2), by Ray Tune's schedulers.
+
+Both decide synchronously: all trials pause at the same epochs, and the worst continue from copies of the best ones'
+checkpoints with changed values. Jaderberg et al. 2017 (arXiv:1711.09846), Parker-Holder et al. 2020 (arXiv:2002.02518).
+"""
 
 import math
 import random
@@ -23,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class ControllerView:
-    """Tune as its scheduler is to see it."""
+    """Ray Tune's controller as its PBT scheduler sees it."""
 
     search_alg = None
-    """It wants none; ours only draws."""
+    """None is needed; the search only draws the first values."""
 
     def __init__(self, tune_controller: "TuneController") -> None:
         self._tune = tune_controller
@@ -35,29 +39,29 @@ class ControllerView:
         self._schedule_trial_save = tune_controller._schedule_trial_save
 
     def get_live_trials(self) -> set[TuneTrial]:
-        """Return those that others may wait for: Tune also counts the ones that have failed."""
+        """Return the trials to wait for; Tune's own list includes failed ones."""
         return {trial for trial in self._tune.get_live_trials() if not trial.is_finished()}
 
 
 @dataclass(frozen=True)
 class SyncSchedule:
-    """When trials meet."""
+    """The epochs at which trials are synchronized."""
 
     every: int
-    """Epochs between two schedule."""
+    """Epochs between two synchronizations."""
     after: int
-    """The first meeting is after this epoch, to which a trial has come in an earlier life of the sweep."""
+    """The first synchronization is after this epoch, which the furthest trial reached before a restart."""
     seed: int
 
 
 class PbtScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes have no types
-    """Lets Tune's own scheduler compare all trials at the same epoch, with the same dice each time.
+    """Runs Tune's PBT scheduler on all trials at the same epochs, with reproducible random numbers.
 
     Args:
-        inner: who decides, synchronously: what is chosen does not depend on who comes first.
-        schedule: when.
-        number: what a trial's config says of which trial it is.
-        on_exploit: called with a trial that is to go on from another; gives it a config of its own.
+        inner: Tune's scheduler, in synchronous mode: its choice does not depend on the trials' order.
+        schedule: when trials are synchronized.
+        number: returns a trial's number.
+        on_exploit: called with a trial that continues from another one; sets its config.
 
     """
 
@@ -77,18 +81,18 @@ class PbtScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes have n
         self._last: dict[TuneTrial, dict[str, Any]] = {}
 
     def on_trial_add(self, tune_controller: "TuneController", trial: TuneTrial) -> None:
-        """Take in a new trial."""
+        """Add a trial."""
         self._inner.on_trial_add(ControllerView(tune_controller), trial)
 
     def on_trial_result(self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]) -> str:
-        """Decide about a trial that comes to a meeting."""
+        """Decide about a trial that has reached a synchronization."""
         epoch = result[EPOCH] - self._base
         if epoch <= 0 or epoch % self._schedule.every:
             return str(TrialScheduler.CONTINUE)
         return self._synchronize(tune_controller, trial, {**result, EPOCH: epoch})
 
     def choose_trial_to_run(self, tune_controller: "TuneController") -> "TuneTrial | None":
-        """Pick the trial that runs next; where all wait for one that has ended, they meet without it."""
+        """Choose the trial to run next; if all wait for one that has ended, synchronize without it."""
         chosen: TuneTrial | None = self._inner.choose_trial_to_run(tune_controller)
         if chosen is None and (waiting := stalled_trial(tune_controller)) in self._last:
             self._synchronize(tune_controller, waiting, self._last[waiting])
@@ -96,22 +100,22 @@ class PbtScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes have n
         return chosen
 
     def on_trial_error(self, tune_controller: "TuneController", trial: TuneTrial) -> None:
-        """Take out a trial that has failed."""
+        """Remove a failed trial."""
         self._leave(trial)
         self._inner.on_trial_error(tune_controller, trial)
 
     def on_trial_complete(self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]) -> None:
-        """Take out a trial that has ended."""
+        """Remove a completed trial."""
         self._leave(trial)
         self._inner.on_trial_complete(tune_controller, trial, result)
 
     def on_trial_remove(self, tune_controller: "TuneController", trial: TuneTrial) -> None:
-        """Take out a trial that has not run to its end."""
+        """Remove an incomplete trial."""
         self._leave(trial)
         self._inner.on_trial_remove(tune_controller, trial)
 
     def debug_string(self) -> str:
-        """Describe the state in words."""
+        """Return a description of the state."""
         return str(self._inner.debug_string())
 
     def _leave(self, trial: TuneTrial) -> None:
@@ -120,17 +124,17 @@ class PbtScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes have n
     def _synchronize(self, tune_controller: "TuneController", trial: TuneTrial, result: dict[str, Any]) -> str:
         self._last[trial] = result
         with warnings.catch_warnings(), seeded(f"{self._schedule.seed} {self._base + result[EPOCH]}"):
-            warnings.filterwarnings("ignore", module="sklearn")  # a model of a few points need not be a good fit
+            warnings.filterwarnings("ignore", module="sklearn")  # the fit to a few points may be bad
             decision = str(self._inner.on_trial_result(ControllerView(tune_controller), trial, result))
         for other in tune_controller.get_trials():
-            if other.config["number"] != self._number(other):  # Tune has copied the whole config of another
+            if other.config["number"] != self._number(other):  # Tune has copied the other trial's whole config
                 self._on_exploit(other)
         return decision
 
 
 @contextmanager
 def seeded(seed: str) -> Iterator[None]:
-    """Seed Python's and NumPy's own generators, from which Tune draws, and leave them as they were."""
+    """Seed the global generators of Python and NumPy, which Tune uses, and restore them afterwards."""
     kept, kept_numpy = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(random.getrandbits(32))
@@ -142,16 +146,16 @@ def seeded(seed: str) -> Iterator[None]:
 
 
 TunePoint = dict[str, Any]
-"""A point as Tune sees it, by name of each dimension: a number, or the index of an option."""
+"""A point in Tune's encoding, by dimension: a number, or the index of an option."""
 
 
 @dataclass(frozen=True)
 class PbtSpace:
-    """The changes of a sweep's trials.
+    """The space in which trials' values change.
 
     Args:
-        space: all of its dimensions can change in mid-run.
-        logarithms: whether Tune sees the logarithms of ranges over orders of magnitude, as a model of them needs.
+        space: all of its dimensions can change during training.
+        logarithms: whether Tune sees the logarithms of log-scaled ranges, as PB2's Gaussian process needs.
 
     """
 
@@ -159,30 +163,30 @@ class PbtSpace:
     logarithms: bool
 
     def to_tune(self, picks: Picks) -> TunePoint:
-        """Show a point to Tune."""
+        """Encode a point for Tune."""
         return {each.name: self._encode(each, picks[each.name]) for each in self.space.dimensions}
 
     def from_tune(self, place: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the point that Tune has come to, or the nearest one in the space."""
+        """Decode a point of Tune's; outside the space, return the nearest point in it."""
         return {each.name: self._decode(each, place[each.name]) for each in self.space.dimensions}
 
     def nearest_valid(self, place: Mapping[str, Any], source: Picks) -> TunePoint:
-        """Return where Tune may go: the nearest point in the space, or back where that makes no job.
+        """Return the nearest valid point to Tune's choice; the source point if that makes no valid job.
 
         Args:
-            place: where it wants to go; what else is in it stays.
-            source: the point that it comes from.
+            place: Tune's choice; other keys are kept.
+            source: the point that it was changed from.
 
         """
         picks = self.from_tune(place)
         return {**place, **self.to_tune(picks if self.space.makes_job(picks) else source)}
 
     def mutations(self) -> dict[str, list[Any] | Callable[[], float]]:
-        """Say how each value may be drawn anew: from a list, in which it may also move to a neighbour, or freely."""
+        """Return how each value is resampled: from a list, in which it may move to a neighbour, or by a function."""
         return {each.name: self._mutation(each.domain) for each in self.space.dimensions}
 
     def bounds(self) -> dict[str, list[float]]:
-        """Name the ends of each range as Tune sees them."""
+        """Return the ends of each range in Tune's encoding."""
         ends = {}
         for each in self.space.dimensions:
             assert isinstance(each.domain, Range)
@@ -217,13 +221,13 @@ class PbtSpace:
 def build_pbt(
     settings: Pbt | Pb2, mode: str, pbt_space: PbtSpace, picks_of: Callable[[int], Picks]
 ) -> PopulationBasedTraining:
-    """Make the scheduler that lets bad trials go on from good ones.
+    """Build Tune's PBT or PB2 scheduler.
 
     Args:
         settings: of the sweep.
-        mode: `max` or `min`: which way the score is better.
-        pbt_space: how values may change.
-        picks_of: the values of a trial, by its number.
+        mode: `max` or `min`, the direction of the score.
+        pbt_space: in which values change.
+        picks_of: returns a trial's values, by its number.
 
     """
 

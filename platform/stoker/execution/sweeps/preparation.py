@@ -1,4 +1,4 @@
-"""What is done once for all trials of a sweep: the data is loaded, and what is chosen by measuring is chosen."""
+"""Preparation of a sweep, once for all trials: load the data and make the measured choices."""
 
 import os
 import sys
@@ -14,26 +14,26 @@ from stoker.secret_files import load_secret_files
 
 @dataclass(frozen=True)
 class PreparedSweep:
-    """What all trials begin with."""
+    """What all trials start from."""
 
     job: str
-    """The sweep's job with every default and choice, as YAML."""
+    """The resolved job of the sweep, as YAML."""
     fingerprint: str
     """Of the data."""
     failure: tuple[str, str] = ("", "")
-    """Cause and message where the sweep cannot begin."""
+    """Cause and message if the sweep cannot start."""
 
 
 def prepare_sweep(job_text: str, code: Mapping[str, bytes], together: int) -> tuple[PreparedSweep, Any]:
-    """Load the data of a sweep's job, and choose; runs in a process of its own, as a task of Ray.
+    """Load the data and resolve the job of a sweep; runs as a Ray task.
 
     Args:
         job_text: the checked file.
         code: the user's own modules, by path.
-        together: how many workers will train at once on this machine.
+        together: number of workers that will train at once on this machine.
 
     Returns:
-        What was chosen, and the data for the object store; None for the data of a sweep that cannot begin.
+        The resolved job, and the data for the object store; no data if the sweep cannot start.
 
     """
     from stoker.execution.causes import classify_failure
@@ -43,7 +43,7 @@ def prepare_sweep(job_text: str, code: Mapping[str, bytes], together: int) -> tu
         write_files(Path(place), code)
         try:
             return _prepare(job_text, place, together)
-        except Exception as error:  # each has a cause
+        except Exception as error:  # every exception is classified
             result = classify_failure(error, Path(place), Heartbeat())
             print(result.details, file=sys.stderr)  # noqa: T201 - the run's log
             return PreparedSweep("", "", (result.cause, result.message)), None
@@ -70,7 +70,7 @@ def _prepare(job_text: str, code: str, together: int) -> tuple[PreparedSweep, An
         checkpoint = job.training.checkpoint.model_copy(update={"best": best})
         job = job.model_copy(update={"training": job.training.model_copy(update={"checkpoint": checkpoint})})
     prepared = prepare(job)
-    if cpus == 1:  # trials that take turns on the cores gain nothing by more threads, so that is not measured
+    if cpus == 1:  # with one CPU per trial more threads cannot help, so they are not measured
         resources = prepared.job.resources.model_copy(update={"cpus": 1})
         prepared = Prepared(prepared.job.model_copy(update={"resources": resources}), prepared.data)
     device = choose_device(len(ray.get_runtime_context().get_accelerator_ids()["GPU"]))

@@ -1,4 +1,4 @@
-"""What a sweep leaves behind: pictures of its best trial and of its search, their pages, and what it all came to."""
+"""The results of a sweep: figures, the best trial's model in MLflow, and the description of its MLflow run."""
 
 import sys
 import tempfile
@@ -29,7 +29,7 @@ from stoker.tracking.trials import SweepFacts, Trial, write_facts
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep has found."""
+    """The outcome of a sweep."""
 
     trials: list[Trial]
     best: Trial
@@ -38,7 +38,7 @@ class SweepResult:
 
 
 def record_result(folder: RunFolder, job: Job, found: SweepResult, search: Search, pages: TrialRecording) -> str:
-    """Draw the search, and bring the best trial's model to MLflow; return what did not get through, or nothing."""
+    """Draw the search and log the best trial's model; return what could not be recorded, or an empty text."""
     or_log_failure(lambda: draw_figures(search.study, folder.artifacts, [aim.name for aim in found.aims]))
     trouble = pages.close(PATIENCE_S)
     registered = ""
@@ -50,13 +50,13 @@ def record_result(folder: RunFolder, job: Job, found: SweepResult, search: Searc
             trouble = str(error)
     importances = or_log_failure(search.importances) or {}
     facts = replace(found.facts, best=found.best.number, importances=importances, registered=registered)
-    write_facts(folder, replace(facts, worked_s=0.0))  # whoever extends it gives it its time again
+    write_facts(folder, replace(facts, worked_s=0.0))  # `extend` starts the sweep's time again
     pages.store_ledger()
     return trouble
 
 
 def draw_trial_results(folder: RunFolder, job: Job, data: SharedDataset) -> None:
-    """Draw a trial's results from its model, as a run of its own leaves them."""
+    """Draw a trial's results from its model, like those of a single run."""
     from stoker.execution.results import evaluate_all
     from stoker.inference.model import Model
     from stoker.training.assembly import Prepared, assemble, prepare
@@ -111,7 +111,7 @@ def _draw_task(files: dict[str, bytes], trial: str, job_text: str, data: SharedD
 
 
 def sweep_page_description(found: SweepResult, sweep: str, page: Any) -> str:
-    """Write the description of the sweep's page, with a link to the view of its trials."""
+    """Return the description of the sweep's MLflow run, with a link to the table of its trials."""
     first, view = found.aims[0], ""
     if page is not None:
         names = [aim.name for aim in found.aims]
@@ -120,7 +120,7 @@ def sweep_page_description(found: SweepResult, sweep: str, page: Any) -> str:
 
 
 def or_log_failure(step: Any) -> Any:
-    """Take a step whose failure must not cost the sweep its result; None where it has failed."""
+    """Run a step on which the sweep's result does not depend; None if it fails."""
     try:
         return step()
     except Exception:

@@ -1,4 +1,4 @@
-"""A sweep's schedulers: which trials end early, or wait, or go on from others; all of them Ray Tune's."""
+"""The schedulers that stop trials early, by the names of their papers; all are Ray Tune's."""
 
 import math
 from typing import Any
@@ -17,15 +17,18 @@ from stoker.job.section import span_epochs
 from stoker.job.sweep import Asha, Hyperband, MedianStopping, Pb2, Pbt
 
 NO_LIMIT = 1_000_000
-"""Epochs of a job whose length is a time."""
+"""Maximum number of epochs of a job that is limited by time."""
 
 
 def build_scheduler(job: Job, mode: str) -> TrialScheduler:
-    """Make the scheduler that a sweep's job names.
+    """Build the ASHA, Hyperband or median stopping scheduler of a sweep; a FIFO one by default.
+
+    Li et al. 2020 (arXiv:1810.05934), Li et al. 2018 (arXiv:1603.06560), Golovin et al. 2017 (Google Vizier). PBT and
+    PB2 are built by `pbt.build_pbt`.
 
     Args:
-        job: with every default.
-        mode: `max` or `min`: which way the score is better.
+        job: resolved.
+        mode: `max` or `min`, the direction of the score.
 
     """
     assert job.sweep is not None
@@ -45,7 +48,7 @@ def build_scheduler(job: Job, mode: str) -> TrialScheduler:
                 **common,
                 grace_period=_epochs(settings.min),
                 min_samples_required=settings.trials,
-                min_time_slice=math.inf,  # or trials are paused to let others begin
+                min_time_slice=math.inf,  # otherwise trials are paused to let others start
             )
         case Hyperband():
             return HyperBandScheduler(
@@ -55,7 +58,7 @@ def build_scheduler(job: Job, mode: str) -> TrialScheduler:
 
 
 def decision_epochs(job: Job) -> tuple[int, ...] | None:
-    """Tell after which epochs the scheduler may decide; None where it may after each."""
+    """Return the epochs after which the scheduler may decide; None if after each."""
     assert job.sweep is not None
     settings = job.sweep.scheduler
     if settings.type == "none":

@@ -1,4 +1,4 @@
-"""What a sweep's driver asks of trials that do not see its files: in Ray's own store, which every node reaches."""
+"""The stop signal to trials that do not see the driver's files, in Ray's key-value store, which all nodes reach."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ ALL = "all"
 
 
 class StopSignal:
-    """The driver's word to the trials of one sweep; leaving the block takes it back.
+    """The stop signal of one sweep; it is cleared when the block ends.
 
     Args:
         sweep: its id.
@@ -20,20 +20,20 @@ class StopSignal:
         self._said: str | None = None
 
     def __enter__(self) -> "StopSignal":
-        """Take back what a driver has said that was killed."""
+        """Clear the signal of a killed driver."""
         self.request(everybody=False, numbers=())
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave nothing."""
+        """Delete the signal."""
         _internal_kv_del(self._key)
 
     def request(self, everybody: bool, numbers: Iterable[int]) -> None:
-        """Ask trials to save a checkpoint and stop, and no others any more.
+        """Ask these trials, and no others, to save a checkpoint and stop.
 
         Args:
-            everybody: whether all of them are asked.
-            numbers: those that are asked otherwise.
+            everybody: whether all trials are asked.
+            numbers: the trials to ask otherwise.
 
         """
         word = ALL if everybody else " ".join(str(number) for number in sorted(numbers))
@@ -43,11 +43,11 @@ class StopSignal:
 
 
 def stop_requested(trial: str) -> bool:
-    """Tell whether a trial is asked to stop."""
+    """Return whether a trial is asked to stop."""
     sweep, _, number = trial.rpartition(".")
     try:
         words = (_internal_kv_get(_key(sweep)) or b"").decode().split()
-    except Exception:  # Ray's store is away for a moment, or for good: then so are we
+    except Exception:  # Ray's store is unreachable, for now or with all of Ray
         return False
     return ALL in words or number in words
 

@@ -1,4 +1,4 @@
-"""A trial's process, as an actor that Ray Tune hands from trial to trial: what a process loads is paid for once."""
+"""The process of a trial, as an actor that Ray Tune reuses for one trial after another, so that libraries load once."""
 
 import os
 import shutil
@@ -35,62 +35,62 @@ from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import EpochReport
 
 if TYPE_CHECKING:
-    from stoker.execution.sweeps.trial_attempt import Epochs  # the driver knows this class too, and has no torch
+    from stoker.execution.sweeps.trial_attempt import Epochs  # no import: the driver imports this module, without torch
     from stoker.execution.worker_group import WorkerGroup
 
 TELL_EVERY_S = 0.5
-"""Epochs that nobody decides about are told together, about this often."""
+"""Interval of reports between the scheduler's decisions."""
 LISTEN_EVERY_S = 0.25
 ASK_EVERY_S = 1.0
-"""The same for trials that ask Ray's own store, which serves all of them."""
+"""The same for trials that ask Ray's key-value store, which all of them share."""
 STOP_FILE = "stop"
-"""In the folder of a sweep's trials: all of them are to save a checkpoint and stop."""
+"""File in the folder of a sweep's trials: all of them save a checkpoint and stop."""
 
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """What is the same for all trials of a sweep."""
+    """Settings of all trials of a sweep."""
 
     job: str
-    """The sweep's job with every default and choice."""
+    """The sweep's resolved job."""
     shared_disk: bool
-    """Whether the trials see the driver's files."""
+    """Whether trials see the driver's files."""
     decision_epochs: tuple[int, ...] | None
-    """The epochs after which a scheduler decides; None for all of them."""
+    """The epochs after which the scheduler decides; None for all of them."""
     retries: int
     workers: int
     cpus: int
-    """Of each worker, as Ray counts them: what its file says, not the threads that were chosen later."""
+    """Ray CPUs of each worker: the job file's number, not the threads chosen later."""
     gpus: float
-    """Of each worker, or which part of one."""
+    """GPUs of each worker, possibly a fraction."""
     copies_checkpoints: bool = False
-    """Whether trials go on from copies of others."""
+    """Whether trials may continue from copies of others' checkpoints."""
 
 
 @dataclass(frozen=True)
 class TrialUpdate:
-    """What a trial tells at once."""
+    """A trial's report to the driver."""
 
     reports: tuple[EpochReport, ...]
     result: WorkerResult | None
-    """How it ended; None while it goes on."""
+    """The outcome; None while it trains."""
     update: FolderUpdate
-    """What has changed in its folder, where that is not the driver's."""
+    """What has changed in its folder, if that is not the driver's."""
 
 
 class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
-    """Trains one trial after the other.
+    """Trains one trial after another.
 
-    `step` returns `{"told": TrialUpdate, "done": bool}`. A failure is mended here as far as it can be; only the death of the
-    process is left to others.
+    `step` returns `{"told": TrialUpdate, "done": bool}`. Failed attempts are retried here; only the death of the
+    process is left to Tune.
     """
 
     def setup(self, config: dict[str, Any], plan: TrialPlan, data: Sequence[ray.ObjectRef]) -> None:
-        """Begin with the first trial.
+        """Start the first trial.
 
         Args:
-            config: `number`, `folder`, for a trial that does not see the driver's files `files`, and for one that
-                goes on from another `change` and `copy`: for the how manieth time, and from which checkpoint.
+            config: `number`; `folder`; `files`, the folder's content if trials do not see the driver's files; `change`
+                and `copy`, count of the trial's PBT changes and key of the checkpoint to continue from.
             plan: of all trials.
             data: reference to the dataset of the sweep's job.
 
@@ -106,7 +106,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._folder = RunFolder(Path())
         self._header: RunHeader | None = None
         self._untold: list[EpochReport] = []
-        """What earlier attempts did, of which the driver may not have heard."""
+        """Epochs of earlier attempts, which the driver may not know of."""
         self._epochs: Epochs
         self._group: WorkerGroup | None = None
         every_s = LISTEN_EVERY_S if plan.shared_disk else ASK_EVERY_S
@@ -114,13 +114,13 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Leave a trial, wherever it is, and begin with the next."""
+        """Abandon the current trial and start the next one."""
         self._epochs.close()
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train until there is something to decide, or to tell."""
+        """Train until the scheduler must decide, or a report is due."""
         reports, self._untold = self._untold, []
         result: WorkerResult | None = None
         due = time.monotonic() + TELL_EVERY_S
@@ -134,39 +134,39 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
                 continue
             reports.append(report)
             if last:
-                continue  # there is nothing to decide about it any more
+                continue  # the scheduler does not decide about the last epoch
             decision_epochs = self._plan.decision_epochs
             if decision_epochs is None or report.epoch in decision_epochs or time.monotonic() >= due:
                 break
         return {"told": TrialUpdate(tuple(reports), result, self._folder_update()), "done": result is not None}
 
     def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
-        """Let the trial rest at a checkpoint of its own, and leave a copy of it where others go on from it.
+        """Stop at a checkpoint, and copy it if other trials may continue from it.
 
-        Tune's own checkpoints lie on one machine's disk; what it gets here is only the name of ours.
+        Tune's own checkpoints would be on one machine's disk; Tune receives only the name of ours.
         """
         if not self._resting:
             self._heartbeat.request = "stop"
             for _ in self._epochs:
-                pass  # it hears at once
+                pass  # the request takes effect at the next step
             self._epochs = self._next_attempt()
             self._resting = True
         name = copy_newest_checkpoint(self._folder) if self._plan.copies_checkpoints else self._folder.path.name
         return _TrainingResult(Checkpoint(name, LocalFileSystem()) if name else None, {})
 
     def restore(self, checkpoint_path: object) -> None:
-        """Do nothing: a trial begins at its own newest checkpoint anyway."""
+        """Do nothing: a trial always starts from its newest checkpoint."""
 
     def cleanup(self) -> None:
-        """Leave the last trial."""
+        """Abandon the last trial."""
         self._epochs.close()
         if self._group is not None:
             self._group.close()
         self._delete_folder()
 
     def listen(self) -> None:
-        """Hear whether the trial is to stop."""
-        heartbeat = self._heartbeat  # before the folder: the next trial is not to hear what its predecessor was asked
+        """Check whether the trial is asked to stop."""
+        heartbeat = self._heartbeat  # read before the folder, so that a request to this trial cannot stop the next one
         if self._plan.shared_disk:
             asked = any(path.exists() for path in (self._folder.cancel_request, self._folder.path.parent / STOP_FILE))
         else:
@@ -182,12 +182,14 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         folder = RunFolder(Path(config["folder"]))
         if not self._plan.shared_disk:
             self._delete_folder()
-            folder = unpack(config["files"], folder.path.name, f"trial-{os.getpid()}")  # another may still have it
+            folder = unpack(
+                config["files"], folder.path.name, f"trial-{os.getpid()}"
+            )  # the old process may still use its folder
         header = folder.header()
         self._folder, self._header = folder, header
         self._store = RunStore(folder)
         self._position = 0
-        if not self._plan.shared_disk:  # what the files have may be older than the checkpoint
+        if not self._plan.shared_disk:  # the checkpoint may be newer than `files`
             self._store.restore_journal()
         self._untold = journal_reports(folder)
         self._history: list[Failure] = []
@@ -198,9 +200,9 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._resting = True
 
     def _take_over(self) -> None:
-        """Put a copy of another trial's checkpoint in place of the trial's own, where that is still to be done.
+        """Replace the trial's checkpoint by a copy of another trial's, if that is still to be done.
 
-        Only where the trial really trains: Tune also begins it in processes that it then has no use for.
+        Done when training starts, because Tune also creates trials in processes that it never uses.
         """
         from stoker.training.checkpoint import Checkpoints
 
@@ -233,8 +235,8 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         return train_in_group(self._folder, self._attempt, self._heartbeat, self._group)
 
     def _again(self, result: WorkerResult) -> WorkerResult | None:
-        """Try again where that may help, as a run of its own would; else return how the trial ended."""
-        if self._plan.workers == 1 and not self._plan.shared_disk:  # a group's first worker does so itself
+        """Start another attempt if a retry may help, as for a single run; else return the trial's outcome."""
+        if self._plan.workers == 1 and not self._plan.shared_disk:  # rank 0 of a group stores its results itself
             result = with_saved_results(result, self._store)
         if result.outcome != "failed":
             return result
@@ -252,7 +254,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         return None
 
     def _delete_folder(self) -> None:
-        """Remove the folder of a trial that is left, where it is the node's own."""
+        """Delete the folder of an abandoned trial, if this node has its own."""
         if not self._plan.shared_disk and self._header is not None:
             shutil.rmtree(self._folder.path, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""What trains a trial: its actor's own process, or a group of workers; both tell of one epoch after the other."""
+"""One attempt of a trial, epoch by epoch: in the actor's own process, or in a group of workers."""
 
 import threading
 import time
@@ -19,13 +19,13 @@ from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import EpochReport
 
 RECORDED_STEPS = 100
-"""A trial records the losses of about so many steps at most: there are many trials to look at."""
+"""A trial records the losses of about this many steps at most, because there are many trials."""
 LOOK_EVERY_S = 0.1
 
 Epochs = Generator[tuple[EpochReport, bool], None, WorkerResult]
-"""Reports of one attempt, each with whether training has ended with it, where that is known; and how it ended.
+"""Reports of one attempt, each with whether it is known to be the last, and the outcome.
 
-Closing it leaves the trial where it is.
+Closing the generator leaves the trial where it is.
 """
 
 
@@ -47,7 +47,7 @@ def train_in_process(folder: RunFolder, attempt: int, heartbeat: Heartbeat, cach
 
 
 def train_in_group(folder: RunFolder, attempt: int, heartbeat: Heartbeat, group: WorkerGroup) -> Epochs:
-    """Let a group of workers train; the first one's journal tells of the epochs."""
+    """Train in a group of workers; epochs are read from the first one's journal."""
     began = time.monotonic()
     watching = _SupervisorThread(group, lambda: StopReason.CANCEL if heartbeat.request else None)
     group.replace_dead()
@@ -58,7 +58,7 @@ def train_in_group(folder: RunFolder, attempt: int, heartbeat: Heartbeat, group:
         while True:
             alive = watching.is_alive()
             if not alive:
-                home = group.collect_journal()  # with it comes the rest of the journal
+                home = group.collect_journal()  # it completes the journal
             for report, after in _reports(folder, position):
                 position = after
                 if report.epoch > told:
@@ -78,13 +78,13 @@ def train_in_group(folder: RunFolder, attempt: int, heartbeat: Heartbeat, group:
 
 
 def journal_reports(folder: RunFolder) -> list[EpochReport]:
-    """Tell of the epochs that the journal has from earlier attempts; a driver that was killed may not know of them."""
+    """Return the journal's epochs of earlier attempts, which a new driver may not know of."""
     found = {report.epoch: report for report, _ in _reports(folder, 0)}
     return [found[epoch] for epoch in sorted(found)]
 
 
 class _SupervisorThread(threading.Thread):
-    """Follows a group's attempt beside the thread that tells of it."""
+    """Supervises a group's attempt while another thread reports its epochs."""
 
     def __init__(self, group: WorkerGroup, stop: Callable[[], StopReason | None]) -> None:
         super().__init__(name="watch", daemon=True)
@@ -92,12 +92,12 @@ class _SupervisorThread(threading.Thread):
         self.result = WorkerResult("failed", Cause.INTERNAL, "its watch has ended")
 
     def run(self) -> None:
-        """Follow the attempt to its end."""
+        """Supervise the attempt to its end."""
         self.result = self._watch.run()
 
 
 def _reports(folder: RunFolder, position: int) -> Iterator[tuple[EpochReport, int]]:
-    """Read the ends of epochs from a journal, each with the position behind it."""
+    """Read the ends of epochs from a journal, each with the byte position after it."""
     for entry, after in read_journal(folder.journal, position):
         if metrics := epoch_metrics(entry):
             yield EpochReport(entry.epoch, entry.step, metrics), after

@@ -1,4 +1,4 @@
-"""A trial's folder, made from what its sweep's ledger says: it is a run like any other."""
+"""The folder of a trial: created from the sweep's ledger, and structured like that of a single run."""
 
 import shutil
 import time
@@ -17,10 +17,10 @@ from stoker.tracking.trials import Trial, trial_id
 
 
 def create_trial_folder(sweep: RunFolder, job: Job, number: int, values: Mapping[str, Any]) -> None:
-    """Make a trial's folder, unless there is one.
+    """Create a trial's folder, unless it exists.
 
     Args:
-        sweep: the folder of its sweep.
+        sweep: folder of the sweep.
         job: of the sweep.
         number: of the trial.
         values: by path in the job.
@@ -47,7 +47,7 @@ def create_trial_folder(sweep: RunFolder, job: Job, number: int, values: Mapping
 
 
 def trial_status(trial: Trial) -> RunStatus:
-    """Say how a trial has ended, as a run of its own does."""
+    """Return the status of an ended trial, as a single run writes it."""
     succeeded = trial.state is State.SUCCEEDED
     return RunStatus(
         trial.state,
@@ -65,7 +65,7 @@ def trial_status(trial: Trial) -> RunStatus:
 
 
 def cancel_unfinished_trials(sweep: RunFolder) -> None:
-    """Let the trials of a sweep be over that have not ended; nobody may be at work on it. Another run has none."""
+    """Cancel the unfinished trials of a sweep that has no driver; does nothing for a single run."""
     if not sweep.ledger.exists():
         return
     ledger = Ledger(sweep.ledger)

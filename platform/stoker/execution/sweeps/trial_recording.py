@@ -1,4 +1,4 @@
-"""Every trial of a sweep in MLflow, as a run below the sweep's page; the search never waits for it."""
+"""The recording of a sweep's trials as child runs in MLflow, in a thread that the search never waits for."""
 
 import sys
 import threading
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 EVERY_S = 2.0
 RECORD_EVERY_S = 5.0
 RECORD_GROWS = 1.1
-"""The ledger goes to the sweep's page when it has grown so many times: in all that is some ten times its size."""
+"""The ledger is uploaded when it has grown by this factor: ten times its final size in total."""
 CLOSING_EVERY_S = 0.5
 
 
 class TrialRecording:
-    """Brings trials, their metrics and their ends to MLflow, as the ledger and the trials' folders tell them.
+    """Records trials, their metrics and their outcomes, from the ledger and the trials' folders.
 
     Args:
-        sweep: its folder.
-        settings: where it is recorded.
-        parent: the sweep's own page; None until there is one.
-        announce: hears of each page: the trial's number, MLflow's id of it, and the page below the server's address.
-        goals: the metrics that the sweep goes by, each with max or min; the best value so far of each is recorded.
+        sweep: folder of the sweep.
+        settings: with the tracking server.
+        parent: returns the sweep's MLflow run; None until it exists.
+        announce: called with a trial's number, its MLflow run id, and its page relative to the server's address.
+        goals: the sweep's metrics, each with `max` or `min`; the best value so far of each is recorded.
 
     """
 
@@ -59,27 +59,27 @@ class TrialRecording:
         self._ledger = LedgerReader(sweep.ledger)
         self._children: ChildRuns | None = None
         self._found: dict[str, ChildRun] | None = None
-        """Pages that there were, by trial; None where that must be asked (again)."""
+        """Existing child runs, by trial; None if they must be listed (again)."""
         self._pages: dict[int, ChildRunSync] = {}
         self._refused: dict[int, str] = {}
-        """Trials that MLflow does not take for good, and why."""
+        """Trials that MLflow refuses for good, with the reason."""
         self._reason = ""
-        """Why the last round came to nothing."""
+        """Why the last round failed."""
         self._recorded = (0, 0.0)
-        """Size of the ledger that is on the sweep's page, and when it came there."""
+        """Size of the uploaded ledger, and when it was uploaded."""
         self._closing = threading.Event()
         self._deadline = 0.0
         self._thread = threading.Thread(target=self._run, name="trial-pages", daemon=True)
 
     def start(self) -> None:
-        """Begin; without effect for a sweep with `tracking: none`."""
+        """Start the thread; does nothing for a sweep with `tracking: none`."""
         if self._sweep.header().tracking_uri:
             self._thread.start()
 
     def close(self, patience_s: float) -> str:
-        """Bring the rest, for so long at most; return what did not get through, or nothing.
+        """Record the rest until the timeout; return what could not be recorded, or an empty text.
 
-        Trials that are not over rest from now on: nobody works on them until the sweep is resumed.
+        Unfinished trials are shown as paused: nothing runs until the sweep is resumed.
         """
         if self._thread.ident is None:
             return ""
@@ -96,14 +96,14 @@ class TrialRecording:
         return f"{count}: {reason or 'no answer'}; they are in {self._sweep.path}"
 
     def log_model(self, number: int, register: str | None) -> str:
-        """Store a trial's model, files and job with its page, and return the model's URI; best after `close`.
+        """Log a trial's model, files and job, and return the model's URI; best called after `close`.
 
         Args:
-            number: the trial.
+            number: of the trial.
             register: name of the registered model to add a version to.
 
         Raises:
-            ClusterError: MLflow does not take it, or the trial has no page.
+            ClusterError: MLflow refuses, or the trial has no child run.
 
         """
         page = self._pages.get(number)
@@ -115,17 +115,17 @@ class TrialRecording:
         while True:
             try:
                 return self._store_model(page.child.tracked, self._ledger.trials[number], register)
-            except Exception as error:  # the model is in the trial's folder: nothing is lost
+            except Exception as error:  # nothing is lost: the model is in the trial's folder
                 traceback.print_exc()
                 if not is_outage(error) or time.monotonic() > deadline:
                     raise ClusterError(f"MLflow did not take the model ({self._redacted(error)})") from error
             time.sleep(RETRY_S)
 
     def store_ledger(self, last: bool = True) -> None:
-        """Store the ledger and what the sweep looks for with the sweep's page, where it has grown enough.
+        """Upload the ledger and the facts to the sweep's MLflow run, if the ledger has grown enough.
 
-        They tell those who do not see this folder of the trials. A server that takes no files costs no trial its page:
-        it is asked again later.
+        Clients without access to this folder read the trials from there. If the server does not accept files, the
+        upload is retried later; metrics are recorded all the same.
         """
         parent = self._parent()
         if parent is None or not (self._sweep.ledger.exists() and self._sweep.facts.exists()):
@@ -150,8 +150,8 @@ class TrialRecording:
             time.sleep(CLOSING_EVERY_S)
 
     def _round(self) -> bool:
-        """Bring every page up to date; False where the server is down, which loses nothing."""
-        closing = self._closing.is_set()  # what the ledger has from now on is for the next round
+        """Update every child run; return False where the server is down, which loses nothing."""
+        closing = self._closing.is_set()  # later ledger entries are left to the next round
         try:
             self._ledger.read()
             if not self._find():
@@ -161,7 +161,7 @@ class TrialRecording:
             self.store_ledger(last=closing)
             if closing and self._children:
                 self._children.find({page.child.tracked.run_id for page in self._pages.values()})
-        except Exception as error:  # whatever it is, the next round may fare better
+        except Exception as error:  # the next round may succeed
             self._reason = self._redacted(error)
             print(self._reason, file=sys.stderr)  # noqa: T201 - the driver's log
             return False
@@ -169,7 +169,7 @@ class TrialRecording:
         return True
 
     def _find(self) -> bool:
-        """Find the pages that there are; False where the sweep has none yet."""
+        """List the existing child runs; return False while the sweep has no MLflow run."""
         if self._children is None:
             from stoker.tracking.child_runs import ChildRuns
 
@@ -183,7 +183,7 @@ class TrialRecording:
         return True
 
     def _update(self, trial: Trial, closing: bool) -> None:
-        """Bring one page up to date; what MLflow refuses for good costs no other trial its page."""
+        """Update one child run; a refusal does not affect the other trials."""
         if trial.number in self._refused:
             return
         try:
@@ -192,12 +192,12 @@ class TrialRecording:
                 page.update(trial, State.PAUSED if closing and not trial.state.final else trial.state)
         except OSError:
             raise
-        except Exception as error:  # a page must not cost the sweep
+        except Exception as error:  # must not end the sweep
             traceback.print_exc()
             self._refused[trial.number] = self._redacted(error)
 
     def _page(self, trial: Trial) -> ChildRunSync | None:
-        """Find or make a trial's page; None where its folder is not there yet."""
+        """Find or create a trial's child run; None while it has no folder."""
         if trial.number in self._pages:
             return self._pages[trial.number]
         header = self._header(trial)
@@ -211,7 +211,7 @@ class TrialRecording:
             try:
                 child = self._children.create(header, tags, trial.began)
             except OSError:
-                self._found = None  # it may be there although nobody heard so
+                self._found = None  # it may have been created although the answer was lost
                 raise
         page = ChildRunSync(child, self._sweep.trial(trial.number), self._goals)
         self._pages[trial.number] = page
@@ -219,7 +219,7 @@ class TrialRecording:
         return page
 
     def _header(self, trial: Trial) -> RunHeader | None:
-        """Read who a trial is; one that ended before it had a folder is what its sweep is."""
+        """Read a trial's header; derived from the sweep's for a trial that ended without a folder."""
         folder = self._sweep.trial(trial.number)
         if folder.readable():
             return folder.header()
@@ -227,9 +227,9 @@ class TrialRecording:
         return replace(self._sweep.header(), id=ident) if trial.state.final else None
 
     def _missing(self, trial: Trial) -> bool:
-        """Tell whether a page does not say all that is known of a trial."""
+        """Return whether a child run lacks anything known of its trial."""
         if self._header(trial) is None:
-            return False  # chosen, and nothing of it exists yet
+            return False  # chosen but not started
         page = self._pages.get(trial.number)
         said = trial.state if trial.state.final else State.PAUSED
         return page is None or page.child.state != said
@@ -249,6 +249,6 @@ class TrialRecording:
             return tracked.log_model(model, register, best_step(trial))
 
     def _redacted(self, error: Exception) -> str:
-        """Say what went wrong in one line, without the server's password."""
+        """Return an error's first line without the server's password."""
         uri = self._settings.tracking_uri
         return f"{type(error).__name__}: {error}".replace(uri, without_password(uri)).splitlines()[0]

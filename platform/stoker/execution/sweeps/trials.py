@@ -1,4 +1,4 @@
-"""The trials of a sweep, as the driver keeps them: begun, told of, ended, and the best ones kept."""
+"""The trials of a sweep, as its driver keeps them: choose, record, end, and delete the files of all but the best."""
 
 import math
 import shutil
@@ -31,21 +31,21 @@ from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import EpochReport, Trial, best_of, pareto_front, ranked
 
 CANCELLED_BY_USER = "somebody has asked for it"
-"""Message of a trial that was cancelled on its own: it stays so when its sweep goes on."""
+"""Message of a trial that was cancelled alone; it stays cancelled when its sweep is resumed."""
 SECURE_S, SECURE_EVERY_S = 60.0, 1.0
-"""A storage that is down is waited for so long before a trial takes over another's weights, and asked so often."""
+"""How long a trial that takes over another's weights waits for the storage, and how often it asks."""
 WORST_SCORE = 1e30
-"""What a scheduler hears in place of a value that is not finite."""
+"""Score of a value that is not finite."""
 
 
 class Trials:
-    """Every trial that there is, and the one that comes next.
+    """All trials of a sweep, and the choice of the next one.
 
     Args:
         folder: of the sweep.
-        job: its job, with every default.
-        search: which point comes next.
-        count: how many trials there will be at most; None where only time ends the sweep.
+        job: resolved.
+        search: chooses points.
+        count: maximum number of trials; None if only time limits the sweep.
         stores: of the trials, where they share no disk with the driver.
 
     """
@@ -64,56 +64,56 @@ class Trials:
         self._stores = stores
         self._ledger = Ledger(folder.ledger)
         self._pages: dict[int, tuple[str, str]] = {}
-        """MLflow's ids of the trials, and where their pages are."""
+        """MLflow run ids and pages of the trials."""
         self._status_lock = threading.Lock()
         self._pruned_files: set[int] = set()
-        """Of which model and checkpoints are deleted."""
+        """Trials whose model and checkpoints are deleted."""
         self._reopen()
         self._replay()
         if stores:
             stores.restore([trial.number for trial in self.ended])
         self._waiting = [trial.number for trial in self.all if not trial.state.final]
-        """Trials that an earlier driver has left in mid-run."""
+        """Trials that an earlier driver has left unfinished."""
         self._next = len(self._ledger.trials)
         self.exhausted = False
 
     @property
     def all(self) -> list[Trial]:
-        """All trials, by their numbers, which is the order in which they began."""
+        """Return all trials by number, which is the order of their start."""
         return [*self._ledger.trials.values()]
 
     def trial(self, number: int) -> Trial:
-        """Return what is known of a trial."""
+        """Return a trial."""
         return self._ledger.trials[number]
 
     @property
     def ended(self) -> list[Trial]:
-        """Those that are over."""
+        """Return the ended trials."""
         return [trial for trial in self.all if trial.state.final]
 
     @property
     def failures(self) -> list[Trial]:
-        """Those that have failed."""
+        """Return the failed trials."""
         return [trial for trial in self.all if trial.state is State.FAILED]
 
     @property
     def best(self) -> Trial | None:
-        """The best trial that has a model; of a sweep with several aims, the best by the first."""
+        """Return the best trial with a model, by the first metric."""
         first = self.aims[0]
         return best_of([trial for trial in self.all if trial.state is State.SUCCEEDED], first.name, first.direction)
 
     def known_scores(self, number: int) -> list[tuple[int, float]]:
-        """Return the epochs and scores that a trial has told."""
+        """Return the epochs and scores of a trial."""
         return [(report.epoch, self.score(report)) for report in self._ledger.trials[number].reports]
 
     def score(self, report: EpochReport) -> float:
-        """Return what a scheduler goes by, always finite."""
+        """Return the score for the scheduler; always finite."""
         first = self.aims[0]
         value = report.metrics.get(first.name, math.nan)
         return value if math.isfinite(value) else (-WORST_SCORE if first.direction == "max" else WORST_SCORE)
 
     def begin(self) -> int | None:
-        """Choose a trial and make its folder; None where none is left."""
+        """Choose a trial and create its folder; None if none is left."""
         if self._waiting:
             return self._waiting.pop(0)
         if self._count is not None and self._next >= self._count:
@@ -129,15 +129,15 @@ class Trials:
         return number
 
     def secure(self) -> bool:
-        """Let what was chosen and has ended by now outlive this machine; False where that must be tried again."""
+        """Store the trials that were chosen or have ended; return False where that must be retried."""
         return self._stores is None or self._stores.save()
 
     def put_back(self, number: int) -> None:
-        """Let a trial that was chosen be the next one again."""
+        """Make a chosen trial the next one again."""
         self._waiting.insert(0, number)
 
     def take(self, number: int, told: TrialUpdate) -> list[tuple[int, float]]:
-        """Take in what a trial tells; return the epochs that are new, with their scores."""
+        """Record a trial's report; return the new epochs with their scores."""
         if self._stores:
             self._stores.apply(number, told.update)
         new = []
@@ -148,19 +148,21 @@ class Trials:
         return new
 
     def change(self, number: int, picks: Mapping[str, Any], values: dict[str, Any], source: int, copy: str) -> None:
-        """Let a trial go on from a copy of another's checkpoint, with other values."""
+        """Change a trial's values and let it continue from a copy of another one's checkpoint."""
         self._ledger.change(number, picks, values, source, copy)
         self._write_values(number, values)
         deadline = time.monotonic() + SECURE_S
-        while not self.secure() and time.monotonic() < deadline:  # the next driver must know whose weights it has
+        while (
+            not self.secure() and time.monotonic() < deadline
+        ):  # the next driver must know whose weights the trial has
             time.sleep(SECURE_EVERY_S)
 
     def end(self, number: int, result: WorkerResult | None) -> None:
-        """Take in how a trial ended.
+        """Record how a trial ended.
 
         Args:
             number: of the trial.
-            result: what it said itself; None where the scheduler has ended it.
+            result: its own outcome; None if the scheduler stopped it.
 
         """
         if result is None:
@@ -172,10 +174,10 @@ class Trials:
             self._close(number, State.FAILED, {}, result.cause, result.message)
         elif self._folder.trial(number).cancel_request.exists():
             self._close(number, State.CANCELLED, {}, message=CANCELLED_BY_USER)
-        # else it rests at a checkpoint
+        # otherwise it is paused at a checkpoint
 
     def announce(self, number: int, mlflow_run: str, page: str) -> None:
-        """Say where a trial's page is; whoever brings it there does so from a thread of his own."""
+        """Record a trial's MLflow run and page; called from the recording's thread."""
         folder = self._folder.trial(number)
         with self._status_lock:
             self._pages[number] = (mlflow_run, page)
@@ -183,19 +185,19 @@ class Trials:
                 folder.write_status(replace(folder.status(), mlflow_run=mlflow_run, url=page))
 
     def delete_checkpoint_copies(self) -> None:
-        """Delete what trials went on from: no trial goes on any more."""
+        """Delete the copies of checkpoints, once no trial can continue from them."""
         if any(trial.changes for trial in self.all):
-            with suppress(StokerError, OSError):  # what stays costs space only
+            with suppress(StokerError, OSError):  # what remains costs only space
                 copy_storage(self._folder.trial(0)).clear(COPIES)
 
     def end_remaining(self, state: State) -> None:
-        """End what has not ended: the sweep is over."""
+        """End all unfinished trials."""
         for trial in self.all:
             if not trial.state.final:
                 self._close(trial.number, state, {})
 
     def common_failure(self) -> tuple[Cause, str]:
-        """Name the most frequent cause of the failed trials, and what the last of them said."""
+        """Return the most frequent cause of the failed trials and a message with the last one's text."""
         causes = Counter(trial.cause for trial in self.failures)
         cause, times = causes.most_common(1)[0]
         last = next(trial for trial in reversed(self.failures) if trial.cause == cause)
@@ -213,7 +215,7 @@ class Trials:
         self._write_status(number, trial_status(trial))
         if self._stores:
             self._stores.end(number)
-        if self.secure():  # else it is tidied at the next end
+        if self.secure():  # otherwise after the next trial's end
             self._apply_retention()
 
     def _write_status(self, number: int, status: RunStatus) -> None:
@@ -237,7 +239,7 @@ class Trials:
         self._search.report(number, report.epoch, report.metrics.get(self.aims[0].name, math.nan))
 
     def _replay(self) -> None:
-        """Let the search hear all that an earlier driver's has heard, in the same order."""
+        """Replay the ledger: the search receives what an earlier driver's received, in the same order."""
         open_again = {trial.number for trial in self.all if not trial.state.final}
         for entry in ledger_entries(self._folder.ledger):
             number = entry["trial"]
@@ -250,14 +252,14 @@ class Trials:
                     self._report_epoch(number, report)
                 case "end" if number not in open_again:
                     self._inform_search(self._ledger.trials[number])
-                    if not self._folder.trial(number).status().state.final:  # its folder is a new one
+                    if not self._folder.trial(number).status().state.final:  # the folder was created just now
                         self._write_status(number, trial_status(self._ledger.trials[number]))
         for number in sorted(open_again):
             if self._ledger.trials[number].changes:
                 self._write_values(number, self._ledger.trials[number].values)
 
     def _reopen(self) -> None:
-        """Let those go on that a sweep has taken with it which has failed or was cancelled, and is resumed now."""
+        """Reopen the trials that a failed or cancelled sweep, which is resumed now, has ended."""
         assert self._job.sweep is not None
         failed = len(self.failures) >= self._job.sweep.failures
         for trial in self.all:
@@ -268,14 +270,14 @@ class Trials:
                 self._write_status(trial.number, RunStatus(State.RUNNING, phase=""))
 
     def _write_values(self, number: int, values: Mapping[str, Any]) -> None:
-        """Write the values of a trial into its files, from which its next attempt begins."""
+        """Write a trial's values to its job files, from which its next attempt starts."""
         folder = self._folder.trial(number)
         replace_file(folder.job, dump_job(point_job(self._job, values)))
         if folder.resolved.exists():
             apply_values(folder.resolved, values)
 
     def _apply_retention(self) -> None:
-        """Delete the models and checkpoints of all but the best trials; their records stay."""
+        """Delete model and checkpoints of trials beyond `keep`; their records stay."""
         first = self.aims[0]
         goals = {aim.name: aim.direction for aim in self.aims}
         over = ranked([trial for trial in self.all if trial.state is State.SUCCEEDED], first.name, first.direction)
@@ -291,7 +293,7 @@ class Trials:
                 continue
             folder = self._folder.trial(number)
             shutil.rmtree(folder.model, ignore_errors=True)
-            with suppress(StokerError, OSError):  # what stays costs space only
+            with suppress(StokerError, OSError):  # what remains costs only space
                 storage = run_storage(folder, self._header, folder.path.name)
                 for key in {key.split("/")[0] for key in storage.keys("")} - set(RECORD if self._stores else ()):
                     remove(storage, key)

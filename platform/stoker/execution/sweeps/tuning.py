@@ -1,4 +1,4 @@
-"""Ray Tune at work on a sweep: it hands trials to actors, asks the scheduler about each, and says how they end."""
+"""Ray Tune's run of a sweep: starts trials in actors, consults the scheduler, and records how trials end."""
 
 import logging
 import math
@@ -27,11 +27,11 @@ from stoker.jobfile.space.reading import read_space
 from stoker.tracking.run_folder import RunFolder
 
 os.environ.update(
-    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",  # the record is ours
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",  # Stoker has its own record
     TUNE_DISABLE_AUTO_CALLBACK_SYNCER="1",
     TUNE_DISABLE_SIGINT_HANDLER="1",
     TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
-    TUNE_GLOBAL_CHECKPOINT_S="1000000000",  # so is what a sweep goes on from
+    TUNE_GLOBAL_CHECKPOINT_S="1000000000",  # and restores sweeps from it
     TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="1000000000",
     TUNE_PRINT_ALL_TRIAL_ERRORS="0",
     RAY_AIR_NEW_OUTPUT="0",
@@ -46,28 +46,29 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 ENV_VARS_TO_PROPAGATE.difference_update({name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")})
-"""Each process has its credentials already; Tune would write them into descriptions that all who reach Ray can read."""
-logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it misses the files that it did not write
+"""Processes have their credentials already; Tune would copy them into descriptions that all users of the Ray cluster
+can read."""
+logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns of files that it was told not to write
 
 BEGINS_S = 30.0
-"""Longer than a trial's process takes to begin where there is room for it."""
+"""Longer than the start of a trial's process takes if Ray has resources for it."""
 ASK_EVERY_S = 0.5
 STOPPING_S = 300.0
-"""Trials that were asked to stop have so long to save a checkpoint; one of them may be in a long evaluation."""
+"""How long trials may take to save a checkpoint after a stop request; one may be in a long evaluation."""
 
 
 class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no types
-    """One life of a sweep under Tune.
+    """Runs the trials of a sweep under Ray Tune, from this driver's start to its end.
 
     Args:
         folder: of the sweep.
-        job: with every default.
-        trials: what there is and what comes next.
-        requests: what somebody wants of the sweep.
-        parallel: how many trials train at once.
-        over: whether the sweep's own limits are reached: time, failures.
-        changed: called when something has changed that people see.
-        waits: told when Ray has room for no trial any more, and when it has again.
+        job: resolved.
+        trials: of the sweep.
+        requests: stop requests of the sweep.
+        parallel: number of concurrent trials.
+        over: returns whether the sweep's time or number of failures is exhausted.
+        changed: called when the sweep's progress has changed.
+        waits: called with True when Ray has no resources for any trial, and with False when it has again.
 
     """
 
@@ -91,16 +92,16 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._changed = changed
         self._waits = waits
         self._waiting, self._trained = False, time.monotonic()
-        """Whether Ray has room for none, and when it last had."""
+        """Whether Ray has no resources for any trial, and when it last had."""
         self._numbers: dict[str, int] = {}
-        """Our numbers of Tune's trials."""
+        """Stoker's numbers of Tune's trials."""
         self._live: set[str] = set()
         self._results: dict[str, WorkerResult] = {}
-        """How trials said that they ended."""
+        """Outcomes that trials reported."""
         self._news: dict[str, list[tuple[int, float]]] = {}
-        """What the scheduler is still to hear."""
+        """Scores that the scheduler has not seen yet."""
         self._begun: dict[str, TuneTrial] = {}
-        """Of the live ones, those that have had a process."""
+        """Live trials that have had a process."""
         assert job.sweep is not None
         self._settings = job.sweep.scheduler
         self._together = isinstance(self._settings, (Hyperband, Pbt, Pb2))
@@ -110,23 +111,23 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
             self._pbt_space = PbtSpace(read_space(job), logarithms=isinstance(self._settings, Pb2))
         self._stop_deadline = math.inf
         self._stop_signal: StopSignal | None = None
-        """To trials that do not see the driver's files."""
+        """For trials that do not see the driver's files."""
         self._asked = 0.0
         self._kills = oom_kill_count()
         self._stop_file = folder.path / "trials" / STOP_FILE
         self.stopped = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave nothing to Tune, which pickles all it gets: what a sweep goes on from is its ledger."""
+        """Return no state: Tune pickles its objects, but a sweep is restored from its ledger."""
         return {}
 
     def run(self, plan: TrialPlan, data: "ObjectRef[Any]", session: Path) -> None:
-        """Let trials train until there are no more, or somebody stops the sweep.
+        """Run trials until there are no more, or a request stops the sweep.
 
         Args:
-            plan: what is the same for all trials.
+            plan: settings of all trials.
             data: the dataset, in the object store.
-            session: a folder for what Tune writes.
+            session: folder for Tune's files.
 
         """
         assert self._job.sweep is not None
@@ -168,7 +169,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._stop_file.unlink(missing_ok=True)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Hand out the next trial: a config, the word that there is none, or None for later."""
+        """Return the config of the next trial, FINISHED if there are no more, or None for later."""
         if self._stopping():
             return str(Searcher.FINISHED)
         if len(self._live) - self._count(TuneTrial.PAUSED) >= self._parallel + self._ahead():
@@ -176,9 +177,9 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         number = None if self._trials.exhausted else self._trials.begin()
         if number is None:
             if self._together and self._live:
-                return None  # after the last one Tune keeps no processes, not even for trials that wait
+                return None  # after FINISHED Tune keeps no processes, not even for paused trials
             return str(Searcher.FINISHED)
-        if not self._trials.secure():  # its checkpoints must not outlive what is known of it
+        if not self._trials.secure():  # its checkpoints must not exist without its ledger entry
             self._trials.put_back(number)
             return None
         self._numbers[trial_id] = number
@@ -187,7 +188,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         return self._config(number)
 
     def complete(self, trial_id: str, error: bool) -> None:
-        """Take in the end of a trial, in Tune's eyes."""
+        """Record the end of a trial."""
         if trial_id not in self._live:
             return
         self._live.discard(trial_id)
@@ -201,7 +202,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._changed()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Take in what a trial has told, of which the scheduler does not hear the last; stop none."""
+        """Record a trial's report; stop no trial. The scheduler does not see a trial's last report."""
         told: TrialUpdate = result["told"]
         if told.result is not None:
             self._results[trial_id] = told.result
@@ -210,7 +211,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         return False
 
     def stop_all(self) -> bool:
-        """Tell Tune whether all is to end at once: those that were asked to stop have, or have had their time."""
+        """Return whether Tune must end all trials: they have stopped as requested, or have had their time to."""
         stopping = self._stopping()
         if self._stop_signal is not None and time.monotonic() >= self._asked + ASK_EVERY_S:
             self._asked = time.monotonic()
@@ -222,7 +223,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         return stopping and (not training or time.monotonic() > self._stop_deadline)
 
     def _look_for_room(self, training: bool) -> None:
-        """Tell when trials have waited for a process for longer than one takes to begin."""
+        """Report when trials have waited longer for a process than its start takes."""
         if training or not self._live:
             self._trained = time.monotonic()
         waiting = time.monotonic() > self._trained + BEGINS_S
@@ -231,26 +232,26 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
             self._waits(waiting)
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """Hear that a trial has a process."""
+        """Record that a trial has a process."""
         self._begun[trial.trial_id] = trial
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """Hear that a trial begins again after something that it could not mend itself."""
-        if error := trial.get_error():  # of a process that has died there is none
+        """Log why a trial is started again."""
+        if error := trial.get_error():  # none if its process died
             print(f"trial {self._numbers[trial.trial_id]}: {error}", file=sys.stderr)  # noqa: T201 - the run's log
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """Hear that a trial does not begin again."""
+        """Log why a trial is not started again."""
         self.on_trial_recover(iteration, trials, trial)
 
     def _count(self, status: str) -> int:
         return sum(trial.status == status for trial in self._begun.values())
 
     def _ahead(self) -> int:
-        """Tell how many trials are to wait for a process.
+        """Return how many trials to keep waiting for a process.
 
-        Tune keeps a process only where a trial waits for it, and trials that are compared together must know that there
-        will be more of them.
+        Tune reuses a process only if a trial is waiting for it, and trials that are compared with each other must know
+        that more will come.
         """
         return self._parallel if self._parallel > 1 or self._together else 0
 
@@ -266,7 +267,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         return PbtScheduler(inner, schedule, lambda trial: self._numbers[trial.trial_id], self._exploit)
 
     def _config(self, number: int) -> dict[str, Any]:
-        """Say what the process of a trial must know, and for trials that change what Tune must."""
+        """Return a trial's config: what its process needs, and for PBT its values."""
         trial, folder = self._trials.trial(number), self._folder.trial(number)
         return {
             "number": number,
@@ -278,7 +279,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         }
 
     def _exploit(self, trial: TuneTrial) -> None:
-        """Let a trial go on from another, whose config Tune has given it, changed."""
+        """Let a trial continue from another one, whose changed config Tune has given it."""
         assert self._pbt_space is not None
         picks = self._pbt_space.from_tune(trial.config)
         values, source = self._pbt_space.space.values(picks), trial.config["number"]
@@ -288,12 +289,12 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._changed()
 
     def _refresh(self, trial: TuneTrial) -> None:
-        """Let a process that does not see the driver's files begin with what they are by now."""
+        """Update the config of a trial whose process does not see the driver's files."""
         if not self._shared_disk:
             trial.set_config(self._config(self._numbers[trial.trial_id]))
 
     def _stopping(self) -> bool:
-        """Tell whether the sweep is to stop, and let the trials know."""
+        """Return whether the sweep is to stop, and signal the trials."""
         if not self.stopped and (self._requests.reason() is not None or self._over()):
             self.stopped = True
             self._stop_deadline = time.monotonic() + STOPPING_S
@@ -308,26 +309,26 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
 
 
 class _Points(Searcher):  # type: ignore[misc]
-    """What Tune asks for trials."""
+    """The source of trials, as Tune's search algorithm."""
 
     def __init__(self, tuning: Tuning) -> None:
         super().__init__(metric=None, mode=None)
         self._tuning = tuning
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave nothing to Tune, which pickles all it gets: what a sweep goes on from is its ledger."""
+        """Return no state: Tune pickles its objects, but a sweep is restored from its ledger."""
         return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Hand out the next trial."""
+        """Return the next trial."""
         return self._tuning.suggest(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Take in the end of a trial."""
+        """Record the end of a trial."""
         self._tuning.complete(trial_id, error)
 
     def save(self, checkpoint_path: str) -> None:
-        """Do nothing: the ledger has it."""
+        """Do nothing: the ledger is the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Do nothing: the ledger has it."""
+        """Do nothing: the ledger is the state."""
