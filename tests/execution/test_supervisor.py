@@ -178,7 +178,7 @@ def test_workers_that_get_no_further_hang_and_the_log_has_their_stacks(capsys):
     workers = Workers(2, beats={0: beat(), 1: beat()})
     result = follow(workers)
     assert (result.cause, result.step, result.checkpoint, result.began) == (Cause.HANG, 5, (1, 4), True)
-    assert "no worker gets any further" in result.message
+    assert "no worker makes progress" in result.message
     assert workers.killed == [0, 1]
     assert "waits for Godot" in capsys.readouterr().err
 

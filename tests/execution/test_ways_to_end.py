@@ -74,7 +74,7 @@ def test_a_pause_a_signal_and_a_cancel_leave_what_the_next_attempt_begins_with(h
     assert driver.wait(60) in (143, None)  # None: not our child
     interrupted = long_run.record().status
     assert interrupted.state is State.INTERRUPTED
-    assert "its driver was told to end" in interrupted.message
+    assert "its driver received SIGTERM" in interrupted.message
     assert interrupted.checkpoint_step > paused.checkpoint_step
 
     home.stoker("resume", run_id, "--detach")

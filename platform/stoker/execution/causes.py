@@ -62,14 +62,14 @@ def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, 
     if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and LOST_PEERS.search(str(error))):
         return Cause.INFRASTRUCTURE, f"it lost its peers ({first_line})", details
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [number for number, frame in enumerate(frames) if Path(frame.filename).is_relative_to(code)]
+    user_frames = [number for number, frame in enumerate(frames) if Path(frame.filename).is_relative_to(code)]
     place = ""
-    if theirs:
-        place = f"{Path(frames[theirs[-1]].filename).relative_to(code)}:{frames[theirs[-1]].lineno}"
+    if user_frames:
+        place = f"{Path(frames[user_frames[-1]].filename).relative_to(code)}:{frames[user_frames[-1]].lineno}"
     elif isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(code):
         place = f"{Path(error.filename).relative_to(code)}:{error.lineno}"
     if place:
-        return Cause.USER_CODE, f"{place}: {type(error).__name__}: {first_line}", _user_traceback(error, theirs)
+        return Cause.USER_CODE, f"{place}: {type(error).__name__}: {first_line}", _user_traceback(error, user_frames)
     return Cause.INTERNAL, f"{type(error).__name__}: {error}", details
 
 
@@ -84,8 +84,8 @@ def _exhausted_resource(error: BaseException) -> Cause | None:
     return None
 
 
-def _user_traceback(error: BaseException, theirs: list[int]) -> str:
+def _user_traceback(error: BaseException, user_frames: list[int]) -> str:
     """Format the traceback from the user's first frame on; the frames above it are Stoker's."""
-    told = traceback.TracebackException.from_exception(error)
-    told.stack = traceback.StackSummary.from_list(list(told.stack)[theirs[0] :] if theirs else [])
-    return "".join(told.format())
+    formatted = traceback.TracebackException.from_exception(error)
+    formatted.stack = traceback.StackSummary.from_list(list(formatted.stack)[user_frames[0] :] if user_frames else [])
+    return "".join(formatted.format())

@@ -45,11 +45,11 @@ def run_on_cluster(inputs: Path, terminated: threading.Event) -> int:
     status = store.restore()
     if more := int(os.environ.get(MORE_TRIALS, "0")):
         folder.write_more_trials(more)
-    word = os.environ.get(REOPEN, "")
+    token = os.environ.get(REOPEN, "")
     if status is not None and (status.state.final or status.state is State.PAUSED):
-        if word in ("", status.reopened):
+        if token in ("", status.reopened):
             return status.exit_code
-        folder.reopen(word)
+        folder.reopen(token)
     with tee_output(folder.log), serve_rayjob(folder) or serve_submission(folder) or nullcontext():
         return _drive(folder, store, terminated)
 
@@ -109,11 +109,11 @@ def _sweep(driver: Driver, job: Job, store: RunStore) -> int:
     from stoker.execution.sweeps.driver import SweepDriver, SweepPlacement
     from stoker.execution.sweeps.trial_stores import TrialStores
 
-    there = ray.cluster_resources()
-    parallel = trials_at_once(job, int(there.get("CPU", 0)), int(there.get("GPU", 0)))
+    resources = ray.cluster_resources()
+    parallel = trials_at_once(job, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
     with tempfile.TemporaryDirectory(prefix="stoker-") as session:
-        room = SweepPlacement(parallel, shared_disk=False, session=Path(session), cpus=job.resources.cpus or 1)
-        return driver.run(SweepDriver(driver, room, TrialStores(store)).run)
+        placement = SweepPlacement(parallel, shared_disk=False, session=Path(session), cpus=job.resources.cpus or 1)
+        return driver.run(SweepDriver(driver, placement, TrialStores(store)).run)
 
 
 @contextmanager

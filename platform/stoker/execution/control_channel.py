@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from stoker.execution.contract import PROGRESS, STATUS
 from stoker.tracking.run_folder import RunFolder
 
-LOOK_EVERY_S = 2.0
-LAST_WORD_S = 120.0
+POLL_EVERY_S = 2.0
+CLOSE_TIMEOUT_S = 120.0
 """How long the end of a run waits for a server that is down."""
 
 
@@ -50,29 +50,29 @@ def serve(channel: ControlChannel, folder: RunFolder, progress_every: int) -> It
 
 
 def _follow(channel: ControlChannel, folder: RunFolder, progress_every: int, over: threading.Event) -> None:
-    looks, silent, deadline = 0, False, math.inf
+    rounds, failing, deadline = 0, False, math.inf
     while True:
-        ended = over.wait(LOOK_EVERY_S)
-        looks += 1
+        ended = over.wait(POLL_EVERY_S)
+        rounds += 1
         try:
             channel.publish(STATUS, asdict(folder.status()))
-            if ended or looks % progress_every == 0:
+            if ended or rounds % progress_every == 0:
                 channel.publish(PROGRESS, asdict(folder.progress()))
             _forward_request(channel.request(), folder)
-            silent = False
+            failing = False
         except Exception as error:  # a server that is down does not affect the run; it is asked again
-            if not silent:
+            if not failing:
                 reason = (str(error).strip().splitlines() or [""])[0]
-                print(f"nobody takes the run's state: {type(error).__name__}: {reason}")  # noqa: T201 - the run's log
-            silent = True
+                print(f"cannot publish the run's status: {type(error).__name__}: {reason}")  # noqa: T201 - the run's log
+            failing = True
             if ended and time.monotonic() < deadline:
-                time.sleep(LOOK_EVERY_S)
+                time.sleep(POLL_EVERY_S)
                 continue
         if ended:
             if folder.status().state.final:
                 channel.close()
             return
-        deadline = time.monotonic() + LAST_WORD_S
+        deadline = time.monotonic() + CLOSE_TIMEOUT_S
 
 
 def _forward_request(request: str, folder: RunFolder) -> None:

@@ -94,7 +94,7 @@ class Driver:
             note.unlink(missing_ok=True)
         code = self._finish(result)
         if self._store and not self._store.close():
-            print("the storage did not take the last state of the run", file=sys.stderr)  # noqa: T201 - the run's log
+            print("the storage did not accept the run's last state", file=sys.stderr)  # noqa: T201 - the run's log
         return code
 
     def stop(self, message: str) -> int:
@@ -203,7 +203,7 @@ class Driver:
             self.update_status(state=State.PAUSED, cause="", message=trouble, phase="", ended=now(), exit_code=0)
             return 0
         run = self.folder.path.name
-        message = f"its driver was told to end; `stoker resume {run}` goes on from here"
+        message = f"its driver received SIGTERM; `stoker resume {run}` continues it"
         self.update_status(cause="", message="; ".join(filter(None, [message, trouble])), phase="", ended=now())
         return TERMINATED_EXIT_CODE
 
@@ -236,6 +236,6 @@ def _final_state(result: WorkerResult, stop: StopReason | None, checkpoint_step:
         return State.CANCELLED, WorkerResult("stopped")
     if stop is StopReason.TIMEOUT:
         saved = f"; a checkpoint holds step {checkpoint_step}" if checkpoint_step else ""
-        message = f"resources.timeout is over{saved}"
+        message = f"resources.timeout has passed{saved}"
         return State.FAILED, WorkerResult("failed", Cause.TIMED_OUT, message)
     return State.FAILED, result

@@ -121,12 +121,12 @@ class Recording:
         self._thread.join(patience_s)
         if self._tracked is None or self._shipper is None:
             uri = self._header.tracking_uri
-            return None, f"nothing is recorded in MLflow at {uri}: {self._reason or 'no answer'}"
+            return None, f"the run is not recorded in MLflow at {uri}: {self._reason or 'no answer'}"
         try:
             lost = self._shipper.close(max(0.0, self._deadline - time.monotonic()))
         except Exception as error:  # refused for good, such as a deleted run
-            return self._tracked, f"MLflow did not take all metrics ({type(error).__name__}: {self._redacted(error)})"
-        return self._tracked, f"{lost} values of metrics did not reach MLflow" if lost else ""
+            return self._tracked, f"MLflow did not accept all metrics ({type(error).__name__}: {self._redacted(error)})"
+        return self._tracked, f"{lost} metric values did not reach MLflow" if lost else ""
 
     def _retry(self, step: Callable[[], Result]) -> tuple[Result | None, str]:
         """Retry a step until MLflow accepts it, refuses it for good, or the deadline passes."""
@@ -138,7 +138,7 @@ class Recording:
                 from stoker.tracking.mlflow_run import is_outage
 
                 if not is_outage(error) or time.monotonic() > self._deadline:
-                    message = f"MLflow did not take everything ({type(error).__name__}: {self._redacted(error)})"
+                    message = f"MLflow did not accept everything ({type(error).__name__}: {self._redacted(error)})"
                     return None, f"{message}; it is in {self._folder.path}"
             time.sleep(RETRY_S)
 

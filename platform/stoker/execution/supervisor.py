@@ -12,7 +12,7 @@ from stoker.execution.heartbeat import Beat, Stage
 from stoker.execution.stop_requests import StopReason
 from stoker.execution.worker_result import WorkerResult
 
-BUSY = 0.1
+BUSY_SHARE = 0.1
 """Share of a core from which a worker counts as computing; answering the driver takes a hundredth."""
 
 
@@ -92,23 +92,23 @@ class Supervisor:
         self._results: dict[int, WorkerResult] = {}
         self._timeouts = timeouts
         self._health = [WorkerHealth(timeouts) for _ in range(group.count)]
-        self._asked = self._survivors_end = self._training_since = math.inf
+        self._stop_requested_at = self._survivors_end = self._training_since = math.inf
 
     def run(self) -> WorkerResult:
         """Wait for all workers and return the attempt's result."""
-        before = heard = time.monotonic()
+        last_poll = last_check = time.monotonic()
         while running := self._running():
             self._results |= self._group.poll(self._timeouts.poll_s)
             now = time.monotonic()
             for rank in running:  # the sleep of a suspended machine does not count
-                self._health[rank].wait(min(now - before, self._timeouts.heartbeat_s))
-            before = now
+                self._health[rank].wait(min(now - last_poll, self._timeouts.heartbeat_s))
+            last_poll = now
             self._end_survivors(now)
-            asked = self._forward_stop(now)
-            if asked:
+            stopping = self._forward_stop(now)
+            if stopping:
                 self._group.request("stop")
-            if asked or not self._health[0].began or now - heard >= self._timeouts.heartbeat_s:
-                heard = now
+            if stopping or not self._health[0].began or now - last_check >= self._timeouts.heartbeat_s:
+                last_check = now
                 self._check_health(now)
         return attempt_result(self._results)
 
@@ -128,8 +128,8 @@ class Supervisor:
         stop = self._stop()
         if stop is None:
             return False
-        self._asked = min(self._asked, now)
-        if now >= self._asked + self._grace_s(stop):
+        self._stop_requested_at = min(self._stop_requested_at, now)
+        if now >= self._stop_requested_at + self._grace_s(stop):
             self._kill(WorkerResult("stopped"))
         return True
 
@@ -157,8 +157,8 @@ class Supervisor:
         silent = [rank for rank in running if self._health[rank].silent]
         if silent or (running and all(self._health[rank].hangs for rank in running)):
             print(f"the workers hang\n{self._group.stack_traces()}", file=sys.stderr)  # noqa: T201 - the run's log
-            who = f"worker {silent[0]} does not answer" if silent else "no worker gets any further"
-            self._kill(WorkerResult("failed", Cause.HANG, f"{who}; the log has the stacks of all"))
+            who = f"worker {silent[0]} does not answer" if silent else "no worker makes progress"
+            self._kill(WorkerResult("failed", Cause.HANG, f"{who}; the log has all stack traces"))
 
     def _kill(self, result: WorkerResult) -> None:
         """Kill all running workers and record this result for them."""
@@ -213,7 +213,7 @@ class WorkerHealth:
         """Return whether it has made no progress for too long."""
         if self.saves:
             return self.still_s >= self.timeouts.checkpoint_s
-        if self.beat is None or not self.began or self.beat.busy_s - self.busy_s >= BUSY * self.still_s:
+        if self.beat is None or not self.began or self.beat.busy_s - self.busy_s >= BUSY_SHARE * self.still_s:
             return self.still_s >= self.timeouts.busy_stall_s
         return self.still_s >= self.timeouts.stall_s
 
@@ -240,14 +240,14 @@ def attempt_result(results: Mapping[int, WorkerResult]) -> WorkerResult:
     """
     if results[0].outcome == "succeeded":
         return results[0]
-    everyone = results.values()
+    all_results = results.values()
     failed = sorted(
-        (result for result in everyone if result.outcome == "failed"),
+        (result for result in all_results if result.outcome == "failed"),
         key=lambda result: (result.lost_peers, result.cause == Cause.INTERNAL),
     )
     return replace(
         failed[0] if failed else results[0],
-        step=max(result.step for result in everyone),
-        began=any(result.began for result in everyone),
-        checkpoint=max((result.checkpoint for result in everyone), key=lambda place: place[1]),
+        step=max(result.step for result in all_results),
+        began=any(result.began for result in all_results),
+        checkpoint=max((result.checkpoint for result in all_results), key=lambda place: place[1]),
     )

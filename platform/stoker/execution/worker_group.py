@@ -24,9 +24,9 @@ from stoker.tracking.run_folder import RunFolder
 CONTROL_GROUP = "answers"
 """Ray's concurrency group of the methods that a worker answers while it trains."""
 CONTROL_THREADS = 2
-ANSWER_S = 5.0
+ANSWER_TIMEOUT_S = 5.0
 """A living worker answers within this time, unless it hangs while holding the GIL, or still imports libraries."""
-FETCH_S = 60.0
+FETCH_TIMEOUT_S = 60.0
 """For the last journal entries of a worker."""
 RESOURCES_POLL_S = 1
 SPARE_BYTES = 2 << 30
@@ -119,21 +119,21 @@ class WorkerGroup:
 
     def beats(self) -> dict[int, Beat]:
         """Return the heartbeats that have arrived, by rank, and request the next ones."""
-        came: dict[int, Beat] = {}
+        received: dict[int, Beat] = {}
         for rank, member in enumerate(self._members):
             if member.result is None:
                 continue
             if member.beat is not None and ray.wait([member.beat], timeout=0)[0]:
                 with suppress(RayError):  # `poll` reports a dead worker
                     beat: Beat = ray.get(member.beat)
-                    came[rank] = member.last = beat
+                    received[rank] = member.last = beat
                     member.ready = True
                     if rank == 0 and beat.update is not None and self._replica is not None:
                         self._replica.apply(beat.update)
                 member.beat = None
             if member.beat is None:
                 member.beat = _call_concurrently(member.actor.beat, self._journal_bytes())
-        return came
+        return received
 
     def request(self, request: str) -> None:
         """Send a request to all running workers."""
@@ -143,20 +143,20 @@ class WorkerGroup:
 
     def stack_traces(self) -> str:
         """Return the stack traces of all running workers."""
-        asked = {
+        references = {
             rank: _call_concurrently(m.actor.stack_traces)
             for rank, m in enumerate(self._members)
             if m.result is not None
         }
-        answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_S)
-        told = []
-        for rank, reference in asked.items():
+        answered, _ = ray.wait(list(references.values()), num_returns=len(references), timeout=ANSWER_TIMEOUT_S)
+        traces = []
+        for rank, reference in references.items():
             text = "it does not answer"
             if reference in answered:
                 with suppress(RayError):
                     text = ray.get(reference)
-            told.append(f"worker {rank}:\n{text}")
-        return "\n".join(told)
+            traces.append(f"worker {rank}:\n{text}")
+        return "\n".join(traces)
 
     def kill(self, ranks: Iterable[int]) -> None:
         """Kill workers; they return no results."""
@@ -173,7 +173,9 @@ class WorkerGroup:
         if first.dead:
             return False
         try:
-            update = ray.get(_call_concurrently(first.actor.update, self._replica.journal_bytes), timeout=FETCH_S)
+            update = ray.get(
+                _call_concurrently(first.actor.update, self._replica.journal_bytes), timeout=FETCH_TIMEOUT_S
+            )
         except RayError:  # it has died meanwhile
             return False
         self._replica.apply(update)
@@ -183,11 +185,11 @@ class WorkerGroup:
         """Replace dead workers before the next attempt; the others keep their data and libraries."""
         if self._gpus:  # a device is not trusted after a failure
             self.kill(range(self.count))
-        asked = {_call_concurrently(m.actor.beat): rank for rank, m in enumerate(self._members) if not m.dead}
-        if asked:
-            answers, none = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
-            self.kill(asked[answer] for answer in answers if not _alive(answer))
-            self.kill(asked[answer] for answer in none if self._members[asked[answer]].ready)
+        references = {_call_concurrently(m.actor.beat): rank for rank, m in enumerate(self._members) if not m.dead}
+        if references:
+            answers, none = ray.wait(list(references), num_returns=len(references), timeout=ANSWER_TIMEOUT_S)
+            self.kill(references[answer] for answer in answers if not _alive(answer))
+            self.kill(references[answer] for answer in none if self._members[references[answer]].ready)
         for rank, member in enumerate(self._members):
             if member.dead:
                 self._members[rank] = _Member(self._take_spare() or self._start(rank))
@@ -205,7 +207,7 @@ class WorkerGroup:
             ray.wait(
                 [_call_concurrently(m.actor.delete_folder) for m in self._members],
                 num_returns=self.count,
-                timeout=ANSWER_S,
+                timeout=ANSWER_TIMEOUT_S,
             )
         for member in self._members:
             ray.kill(member.actor)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-RESULTS_LOST = "the first worker died before its results were here"
+RESULTS_LOST = "the first worker died before its results had arrived"
 
 
 @dataclass(frozen=True)

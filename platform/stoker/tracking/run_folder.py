@@ -205,11 +205,11 @@ class RunFolder:
         for request in (self.cancel_request, self.pause_request):
             request.unlink(missing_ok=True)
 
-    def reopen(self, word: str = "") -> None:
+    def reopen(self, token: str = "") -> None:
         """Reset an ended run so that it can continue: its progress stays, its outcome is cleared."""
         self.clear_requests()
         self.write_progress(replace(self.progress(), phase=Progress.phase, seconds_left=0.0))
-        self.write_status(replace(self.status().for_next_driver(), reopened=word))
+        self.write_status(replace(self.status().for_next_driver(), reopened=token))
 
     def progress(self) -> Progress:
         """Read the progress."""
@@ -273,7 +273,7 @@ class RunFolder:
             status = self.status()  # it may have ended in between
             if not status.state.ended:
                 whole = (self.sweep or self).path.name
-                message = status.message or f"its driver is gone; `stoker resume {whole}` goes on from here"
+                message = status.message or f"its driver is gone; `stoker resume {whole}` continues it"
                 status = RunStatus(**{**asdict(status), "state": State.INTERRUPTED, "message": message})
         return RunRecord(header, status, self.path)
 

@@ -72,11 +72,11 @@ def test_several_metrics_have_a_figure_each_and_a_front(tmp_path):
 
 def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(tmp_path, capfd):
     assert draw(study_of(2), tmp_path / "few") == ["optimization-history", "parallel-coordinates", "slice"]
-    assert "no figure importances: 2 whole trials are too few" in capfd.readouterr().err
+    assert "no figure importances: 2 completed trials are too few" in capfd.readouterr().err
     assert draw(study_of(10, values=[0.5]), tmp_path / "constant") == ["optimization-history", "slice"]
     assert "no figure contour: accuracy/val is the same in all trials" in capfd.readouterr().err
     assert draw(study_of(0), tmp_path / "none") == []
-    assert "no figure slice: 0 whole trials are too few" in capfd.readouterr().err
+    assert "no figure slice: 0 completed trials are too few" in capfd.readouterr().err
 
 
 def test_a_value_that_is_no_number_costs_no_figure(tmp_path):

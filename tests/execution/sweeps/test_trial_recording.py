@@ -165,7 +165,7 @@ def test_a_page_that_somebody_deleted_is_said_and_costs_the_others_nothing(sweep
     sweep.end(0, metrics=sweep.train(0, 1))
     sweep.whole(1)
     trouble = pages.close(PATIENCE_S)
-    assert trouble.startswith("1 of 2 trials did not wholly reach MLflow (")
+    assert trouble.startswith("1 of 2 trials did not reach MLflow completely (")
     assert "must be in the 'active' state" in trouble
     assert sweep.recorded()[1].info.status == "FINISHED"
 
@@ -193,8 +193,8 @@ def test_a_sweep_without_a_page_says_what_is_missing(sweep):
     pages = sweep.pages(None)
     pages.start()
     assert pages.close(1.0) == (
-        "1 of 1 trials did not wholly reach MLflow (33 values of metrics): "
-        f"the sweep itself has no page there; they are in {sweep.folder.path}"
+        "1 of 1 trials did not reach MLflow completely (33 metric values): "
+        f"the sweep itself has no MLflow run; they are in {sweep.folder.path}"
     )
 
 
@@ -219,11 +219,11 @@ def test_a_model_that_mlflow_does_not_take_is_said_in_one_sentence(sweep, leave_
     sweep.whole(0)
     parent = sweep.open()
     pages = ship_all(sweep, parent)
-    with pytest.raises(ClusterError, match="trial 1 has no page in MLflow"):
+    with pytest.raises(ClusterError, match="trial 1 has no MLflow run"):
         pages.log_model(1, None)
     leave_a_model(sweep.folder.trial(0))
     parent.client.delete_run(sweep.announced[0][0])
-    with pytest.raises(ClusterError, match="MLflow did not take the model"):
+    with pytest.raises(ClusterError, match="MLflow did not accept the model"):
         pages.log_model(0, None)
 
 

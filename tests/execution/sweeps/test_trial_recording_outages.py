@@ -38,7 +38,7 @@ def test_an_outage_costs_nothing(tmp_path, new_sweep, tracking_server, until, an
     pages = sweep.pages(parent)
     pages.start()
     trouble = pages.close(3.0)
-    assert "3 of 3 trials did not wholly reach MLflow" in trouble
+    assert "3 of 3 trials did not reach MLflow completely" in trouble
 
 
 def test_an_answer_that_is_lost_doubles_nothing(

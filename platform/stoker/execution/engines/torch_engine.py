@@ -184,7 +184,7 @@ class TorchEngine:
             checkpoints.claim()
         restored = checkpoints.restore(state)
         for damage in restored.damaged if restored and self._rank == 0 else ():
-            print(f"passed over a damaged checkpoint: {damage}", file=sys.stderr)  # noqa: T201 - the run's log
+            print(f"skipped a damaged checkpoint: {damage}", file=sys.stderr)  # noqa: T201 - the run's log
         if restored and restored.step:
             self._heartbeat.checkpoint = (restored.epoch, restored.step)
         elif self._header.extends:

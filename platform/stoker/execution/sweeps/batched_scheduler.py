@@ -30,30 +30,30 @@ class BatchedScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes ha
 
     Args:
         inner: the scheduler.
-        news: returns a trial's unprocessed scores, by Tune's id.
+        new_scores: returns a trial's unprocessed scores, by Tune's id.
         ended: scores of the trials that ended before the driver was restarted.
         begun: returns the earlier scores of a trial that continues, by Tune's id.
         refresh: called with a trial that continues in another process.
-        kept: number of processes to keep for waiting trials; Tune keeps one at most.
+        waiting_processes: number of processes to keep for waiting trials; Tune keeps one at most.
 
     """
 
     def __init__(
         self,
         inner: TrialScheduler,
-        news: Callable[[str], Scores],
+        new_scores: Callable[[str], Scores],
         ended: Sequence[Scores],
         begun: Callable[[str], Scores],
         refresh: Callable[[TuneTrial], None],
-        kept: int,
+        waiting_processes: int,
     ) -> None:
         super().__init__()
         self.inner = inner
-        self._news = news
+        self._new_scores = new_scores
         self._ended = list(ended) if isinstance(inner, (AsyncHyperBandScheduler, MedianStoppingRule)) else []
         self._begun = begun
         self._refresh = refresh
-        self._kept = kept
+        self._waiting_processes = waiting_processes
         self._last: dict[str, dict[str, Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -71,9 +71,11 @@ class BatchedScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes ha
 
     def on_trial_add(self, tune_controller: "TuneController", trial: "TuneTrial") -> None:
         """Add a trial; replay earlier scores, whose decisions are not repeated."""
-        if self._kept:
-            tune_controller._tune_controller._actor_cache.increase_max(trial.placement_group_factory, self._kept)
-            self._kept = 0
+        if self._waiting_processes:
+            tune_controller._tune_controller._actor_cache.increase_max(
+                trial.placement_group_factory, self._waiting_processes
+            )
+            self._waiting_processes = 0
         for number, scores in enumerate(self._ended):
             past = PastTrial(f"past-{number}")
             self.inner.on_trial_add(tune_controller, past)
@@ -94,9 +96,9 @@ class BatchedScheduler(TrialScheduler):  # type: ignore[misc] # Ray's classes ha
     def on_trial_result(self, tune_controller: "TuneController", trial: "TuneTrial", result: dict[str, Any]) -> str:
         """Decide about a trial after a report."""
         decision: str = TrialScheduler.CONTINUE
-        for epoch, score in self._news(trial.trial_id):
-            heard = self._last[trial.trial_id] = _result(trial, epoch, score)
-            decision = self.inner.on_trial_result(tune_controller, trial, heard)
+        for epoch, score in self._new_scores(trial.trial_id):
+            seen = self._last[trial.trial_id] = _result(trial, epoch, score)
+            decision = self.inner.on_trial_result(tune_controller, trial, seen)
             if decision != TrialScheduler.CONTINUE:
                 break
         return decision

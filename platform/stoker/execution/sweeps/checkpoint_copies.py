@@ -6,7 +6,7 @@ from stoker.tracking.run_folder import RunFolder
 
 COPIES = "copies"
 """Prefix in the sweep's storage: `copies/<trial>/<checkpoint>`."""
-KEPT = 2
+COPIES_PER_TRIAL = 2
 """Copies per trial: no trial is further ahead of one that has yet to start from its copy."""
 
 
@@ -24,9 +24,9 @@ def copy_newest_checkpoint(trial: RunFolder) -> str:
     if not newest:
         return ""
     place = f"{COPIES}/{header.id}"
-    key, there = f"{place}/{newest}", committed(copies, place)
-    if key not in there:
+    key, existing = f"{place}/{newest}", committed(copies, place)
+    if key not in existing:
         copy(own, newest, copies, key)
-        for old in [*there, key][:-KEPT]:
+        for old in [*existing, key][:-COPIES_PER_TRIAL]:
             remove(copies, old)
     return key

@@ -29,9 +29,9 @@ from stoker.tracking.journal import Journal
 from stoker.tracking.run import WAITING, Progress, State
 from stoker.tracking.trials import SweepFacts, Trial, read_facts, write_facts
 
-SHOW_EVERY_S = 0.2
-LOOK_EVERY_S = 0.5
-COUNT_EVERY_S = 5.0
+PROGRESS_EVERY_S = 0.2
+POLL_EVERY_S = 0.5
+TIME_EVERY_S = 5.0
 """Precision of the recorded sweep time if the driver is killed."""
 
 
@@ -54,25 +54,25 @@ class SweepDriver:
 
     Args:
         driver: of the sweep's run.
-        room: where the sweep runs.
+        placement: where the sweep runs.
         stores: of the trials, where they share no disk with the driver.
 
     """
 
-    def __init__(self, driver: Driver, room: SweepPlacement, stores: TrialStores | None = None) -> None:
+    def __init__(self, driver: Driver, placement: SweepPlacement, stores: TrialStores | None = None) -> None:
         self._folder = driver.folder
         self._requests = driver.requests
         self._driver = driver
-        self._room = room
+        self._placement = placement
         self._stores = stores
-        self._shown = 0.0
+        self._progress_written = 0.0
         self._began, self._counted = 0.0, 0.0
         """When work on the trials began, and when its duration was last written."""
         self._deadline = float("inf")
 
     def run(self) -> WorkerResult:
         """Run trials until there are no more or a request stops the sweep; return the outcome."""
-        phase = "loading data" if self._room.shared_disk else WAITING
+        phase = "loading data" if self._placement.shared_disk else WAITING
         self._driver.update_status(state=State.RUNNING, attempt=self._driver.attempt + 1, phase=phase)
         begun = self._start_preparing()
         if begun is None:
@@ -92,11 +92,11 @@ class SweepDriver:
         assert job.sweep is not None
         plan = TrialPlan(
             prepared.job,
-            self._room.shared_disk,
+            self._placement.shared_disk,
             decision_epochs(job),
             job.resources.retries,
             job.resources.workers,
-            self._room.cpus,
+            self._placement.cpus,
             self._gpus,
             copies_checkpoints=isinstance(job.sweep.scheduler, (Pbt, Pb2)),
         )
@@ -108,13 +108,13 @@ class SweepDriver:
                 self._requests,
                 self._parallel,
                 self._is_over,
-                self._show,
+                self._write_progress,
                 lambda waits: self._driver.update_status(phase=f"{WAITING} for a trial" if waits else ""),
             )
-            tuning.run(plan, data, self._room.session)
+            tuning.run(plan, data, self._placement.session)
             return self._result(prepared, data)
         finally:
-            self._show(last=True)
+            self._write_progress(last=True)
             self._pages.close(SHORT_PATIENCE_S)
             self._journal.close()
             self._trials.close()
@@ -130,24 +130,24 @@ class SweepDriver:
         text = known.read_text(encoding="utf-8")
         job = parse_job(text, str(known)).job
         assert job.sweep is not None
-        there = int(ray.cluster_resources().get("GPU", 0))
-        self._gpus = min(1, there) if job.resources.gpus is None else job.resources.gpus
-        self._parallel = self._room.parallel
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        self._gpus = min(1, gpus) if job.resources.gpus is None else job.resources.gpus
+        self._parallel = self._placement.parallel
         if not job.sweep.parallel:
-            self._parallel = max(1, min(self._parallel, gpu_room(job, there)))
-        cpus = 0 if self._room.shared_disk else 1  # the driver's node may have no CPUs
-        if not self._room.shared_disk:
-            if not self._await(ray.remote(_be_there).options(num_cpus=cpus, num_gpus=self._gpus).remote()):
+            self._parallel = max(1, min(self._parallel, gpu_room(job, gpus)))
+        cpus = 0 if self._placement.shared_disk else 1  # the driver's node may have no CPUs
+        if not self._placement.shared_disk:
+            if not self._await(ray.remote(_do_nothing).options(num_cpus=cpus, num_gpus=self._gpus).remote()):
                 return None
             self._driver.update_status(phase="loading data")
         task = ray.remote(prepare_sweep).options(num_returns=2, num_cpus=cpus, num_gpus=self._gpus)
-        together = _together(self._parallel * job.resources.workers, self._room.shared_disk)
-        prepared, data = task.remote(text, self._folder.code_content(), together)
+        concurrent_workers = _workers_per_machine(self._parallel * job.resources.workers, self._placement.shared_disk)
+        prepared, data = task.remote(text, self._folder.code_content(), concurrent_workers)
         return prepared, data
 
     def _await(self, task: "ray.ObjectRef[Any]") -> bool:
         """Wait for a task; cancel it and return False if a request arrives."""
-        while not ray.wait([task], timeout=LOOK_EVERY_S)[0]:
+        while not ray.wait([task], timeout=POLL_EVERY_S)[0]:
             if self._requests.reason() is not None:
                 ray.cancel(task, force=True)
                 return False
@@ -200,7 +200,7 @@ class SweepDriver:
         """Return whether the sweep's time or number of failures is exhausted; also writes the time used so far."""
         assert self._job.sweep is not None
         now = time.monotonic()
-        if now - self._counted > COUNT_EVERY_S:
+        if now - self._counted > TIME_EVERY_S:
             self._counted = now
             write_facts(self._folder, replace(self._facts, worked_s=self._facts.worked_s + now - self._began))
         return now >= self._deadline or len(self._trials.failures) >= self._job.sweep.failures
@@ -222,12 +222,12 @@ class SweepDriver:
             cause, message = self._trials.common_failure()
             return WorkerResult("failed", cause, message)
         if best is None:
-            return WorkerResult("failed", Cause.TIMED_OUT, "no trial came to its end before sweep.time was over")
+            return WorkerResult("failed", Cause.TIMED_OUT, "no trial finished before sweep.time had passed")
         reason = "time" if time.monotonic() >= self._deadline else "length"
         facts = {"data": prepared.fingerprint, "end": reason, "best_trial": str(best.number)}
         from stoker.execution.sweeps.results import SweepResult, or_log_failure, record_result, sweep_page_description
 
-        self._show(last=True)
+        self._write_progress(last=True)
         self._driver.update_status(phase="recording in MLflow")
         found = SweepResult(self._trials.all, best, self._trials.aims, self._facts)
         if self._stores:
@@ -250,12 +250,12 @@ class SweepDriver:
         else:
             draw_trial_results(folder, self._job, ray.get(data))
 
-    def _show(self, last: bool = False) -> None:
+    def _write_progress(self, last: bool = False) -> None:
         """Write the sweep's progress."""
         now = time.monotonic()
-        if not last and now - self._shown < SHOW_EVERY_S:
+        if not last and now - self._progress_written < PROGRESS_EVERY_S:
             return
-        self._shown = now
+        self._progress_written = now
         trials, ended = self._trials, self._trials.ended
         best = self._best_so_far()
         if ended and best:
@@ -273,11 +273,11 @@ class SweepDriver:
         return {aim.name: best.score(aim.name, aim.direction) for aim in self._trials.aims}
 
 
-def _be_there() -> None:
+def _do_nothing() -> None:
     """Do nothing: once this task runs, Ray has resources for the real one."""
 
 
-def _together(workers: int, shared_disk: bool) -> int:
+def _workers_per_machine(workers: int, shared_disk: bool) -> int:
     """Return how many of the workers share a machine."""
     if shared_disk:
         return workers

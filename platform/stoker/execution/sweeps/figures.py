@@ -133,7 +133,7 @@ def _alone(study: optuna.Study, number: int) -> optuna.Study:
 def _require(search: MetricStudy, trials: int, params: int, varied: bool = True) -> None:
     """Raise ValueError where Optuna would draw an empty figure."""
     if len(search.values) < trials:
-        raise ValueError(f"{len(search.values)} whole trials are too few")
+        raise ValueError(f"{len(search.values)} completed trials are too few")
     if varied and len(set(search.values)) == 1:
         raise ValueError(f"{search.metric} is the same in all trials")
     if len(search.params) < params:

@@ -24,13 +24,13 @@ class PreparedSweep:
     """Cause and message if the sweep cannot start."""
 
 
-def prepare_sweep(job_text: str, code: Mapping[str, bytes], together: int) -> tuple[PreparedSweep, Any]:
+def prepare_sweep(job_text: str, code: Mapping[str, bytes], concurrent_workers: int) -> tuple[PreparedSweep, Any]:
     """Load the data and resolve the job of a sweep; runs as a Ray task.
 
     Args:
         job_text: the checked file.
         code: the user's own modules, by path.
-        together: number of workers that will train at once on this machine.
+        concurrent_workers: number of workers that will train at once on this machine.
 
     Returns:
         The resolved job, and the data for the object store; no data if the sweep cannot start.
@@ -42,14 +42,14 @@ def prepare_sweep(job_text: str, code: Mapping[str, bytes], together: int) -> tu
     with tempfile.TemporaryDirectory() as place:
         write_files(Path(place), code)
         try:
-            return _prepare(job_text, place, together)
+            return _prepare(job_text, place, concurrent_workers)
         except Exception as error:  # every exception is classified
             result = classify_failure(error, Path(place), Heartbeat())
             print(result.details, file=sys.stderr)  # noqa: T201 - the run's log
             return PreparedSweep("", "", (result.cause, result.message)), None
 
 
-def _prepare(job_text: str, code: str, together: int) -> tuple[PreparedSweep, Any]:
+def _prepare(job_text: str, code: str, concurrent_workers: int) -> tuple[PreparedSweep, Any]:
     import ray
 
     from stoker.execution.sweeps.sharing import to_shared
@@ -64,7 +64,7 @@ def _prepare(job_text: str, code: str, together: int) -> tuple[PreparedSweep, An
     job = parse_job(job_text, "job.yaml").job
     os.environ.update(job.environment.env)
     sys.path.insert(0, code)
-    cpus = job.resources.cpus or max(1, machine_cpus() // together)
+    cpus = job.resources.cpus or max(1, machine_cpus() // concurrent_workers)
     prepare_process(cpus)
     if job.training.checkpoint.best is None and (best := best_metric(job)):
         checkpoint = job.training.checkpoint.model_copy(update={"best": best})

@@ -17,29 +17,29 @@ class StopSignal:
 
     def __init__(self, sweep: str) -> None:
         self._key = _key(sweep)
-        self._said: str | None = None
+        self._sent: str | None = None
 
     def __enter__(self) -> "StopSignal":
         """Clear the signal of a killed driver."""
-        self.request(everybody=False, numbers=())
+        self.request(all_trials=False, numbers=())
         return self
 
     def __exit__(self, *_: object) -> None:
         """Delete the signal."""
         _internal_kv_del(self._key)
 
-    def request(self, everybody: bool, numbers: Iterable[int]) -> None:
+    def request(self, all_trials: bool, numbers: Iterable[int]) -> None:
         """Ask these trials, and no others, to save a checkpoint and stop.
 
         Args:
-            everybody: whether all trials are asked.
+            all_trials: whether all trials are asked.
             numbers: the trials to ask otherwise.
 
         """
-        word = ALL if everybody else " ".join(str(number) for number in sorted(numbers))
-        if word != self._said:
-            _internal_kv_put(self._key, word, overwrite=True)
-            self._said = word
+        message = ALL if all_trials else " ".join(str(number) for number in sorted(numbers))
+        if message != self._sent:
+            _internal_kv_put(self._key, message, overwrite=True)
+            self._sent = message
 
 
 def stop_requested(trial: str) -> bool:

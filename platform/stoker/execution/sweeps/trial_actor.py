@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from stoker.execution.sweeps.trial_attempt import Epochs  # no import: the driver imports this module, without torch
     from stoker.execution.worker_group import WorkerGroup
 
-TELL_EVERY_S = 0.5
+REPORT_EVERY_S = 0.5
 """Interval of reports between the scheduler's decisions."""
-LISTEN_EVERY_S = 0.25
-ASK_EVERY_S = 1.0
+POLL_EVERY_S = 0.25
+KV_POLL_EVERY_S = 1.0
 """The same for trials that ask Ray's key-value store, which all of them share."""
 STOP_FILE = "stop"
 """File in the folder of a sweep's trials: all of them save a checkpoint and stop."""
@@ -74,14 +74,14 @@ class TrialUpdate:
     reports: tuple[EpochReport, ...]
     result: WorkerResult | None
     """The outcome; None while it trains."""
-    update: FolderUpdate
+    folder: FolderUpdate
     """What has changed in its folder, if that is not the driver's."""
 
 
 class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
     """Trains one trial after another.
 
-    `step` returns `{"told": TrialUpdate, "done": bool}`. Failed attempts are retried here; only the death of the
+    `step` returns `{"update": TrialUpdate, "done": bool}`. Failed attempts are retried here; only the death of the
     process is left to Tune.
     """
 
@@ -105,32 +105,34 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._heartbeat = Heartbeat()
         self._folder = RunFolder(Path())
         self._header: RunHeader | None = None
-        self._untold: list[EpochReport] = []
+        self._unreported: list[EpochReport] = []
         """Epochs of earlier attempts, which the driver may not know of."""
         self._epochs: Epochs
         self._group: WorkerGroup | None = None
-        every_s = LISTEN_EVERY_S if plan.shared_disk else ASK_EVERY_S
-        threading.Thread(target=_listen, args=(weakref.ref(self), every_s), name="listen", daemon=True).start()
-        self._begin(config)
+        every_s = POLL_EVERY_S if plan.shared_disk else KV_POLL_EVERY_S
+        threading.Thread(
+            target=_poll_stop_requests, args=(weakref.ref(self), every_s), name="stop-requests", daemon=True
+        ).start()
+        self._start_trial(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Abandon the current trial and start the next one."""
         self._epochs.close()
-        self._begin(new_config)
+        self._start_trial(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Train until the scheduler must decide, or a report is due."""
-        reports, self._untold = self._untold, []
+        reports, self._unreported = self._unreported, []
         result: WorkerResult | None = None
-        due = time.monotonic() + TELL_EVERY_S
-        self._take_over()
-        self._resting = False
+        due = time.monotonic() + REPORT_EVERY_S
+        self._copy_checkpoint()
+        self._paused = False
         while result is None:
             try:
                 report, last = next(self._epochs)
             except StopIteration as end:
-                result = self._again(end.value)
+                result = self._retry_or_end(end.value)
                 continue
             reports.append(report)
             if last:
@@ -138,19 +140,19 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
             decision_epochs = self._plan.decision_epochs
             if decision_epochs is None or report.epoch in decision_epochs or time.monotonic() >= due:
                 break
-        return {"told": TrialUpdate(tuple(reports), result, self._folder_update()), "done": result is not None}
+        return {"update": TrialUpdate(tuple(reports), result, self._folder_update()), "done": result is not None}
 
     def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
         """Stop at a checkpoint, and copy it if other trials may continue from it.
 
         Tune's own checkpoints would be on one machine's disk; Tune receives only the name of ours.
         """
-        if not self._resting:
+        if not self._paused:
             self._heartbeat.request = "stop"
             for _ in self._epochs:
                 pass  # the request takes effect at the next step
             self._epochs = self._next_attempt()
-            self._resting = True
+            self._paused = True
         name = copy_newest_checkpoint(self._folder) if self._plan.copies_checkpoints else self._folder.path.name
         return _TrainingResult(Checkpoint(name, LocalFileSystem()) if name else None, {})
 
@@ -164,17 +166,19 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
             self._group.close()
         self._delete_folder()
 
-    def listen(self) -> None:
+    def check_stop_request(self) -> None:
         """Check whether the trial is asked to stop."""
         heartbeat = self._heartbeat  # read before the folder, so that a request to this trial cannot stop the next one
         if self._plan.shared_disk:
-            asked = any(path.exists() for path in (self._folder.cancel_request, self._folder.path.parent / STOP_FILE))
+            requested = any(
+                path.exists() for path in (self._folder.cancel_request, self._folder.path.parent / STOP_FILE)
+            )
         else:
-            asked = self._header is not None and stop_requested(self._header.id)
-        if asked:
+            requested = self._header is not None and stop_requested(self._header.id)
+        if requested:
             heartbeat.request = "stop"
 
-    def _begin(self, config: dict[str, Any]) -> None:
+    def _start_trial(self, config: dict[str, Any]) -> None:
         for stream in (sys.stdout, sys.stderr):
             print(f"{LOG_PREFIX_ACTOR_NAME}Trial {config['number']}", file=stream, flush=True)
         from stoker.execution.sweeps.trial_attempt import journal_reports
@@ -191,22 +195,22 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._position = 0
         if not self._plan.shared_disk:  # the checkpoint may be newer than `files`
             self._store.restore_journal()
-        self._untold = journal_reports(folder)
+        self._unreported = journal_reports(folder)
         self._history: list[Failure] = []
         begun = self._store.storage.keys("attempts")
         self._attempt = int(begun[-1].rsplit("/", 1)[1]) if begun else 0
-        self._owed = (config["change"], config["copy"])
+        self._pending_copy = (config["change"], config["copy"])
         self._epochs = self._next_attempt()
-        self._resting = True
+        self._paused = True
 
-    def _take_over(self) -> None:
+    def _copy_checkpoint(self) -> None:
         """Replace the trial's checkpoint by a copy of another trial's, if that is still to be done.
 
         Done when training starts, because Tune also creates trials in processes that it never uses.
         """
         from stoker.training.checkpoint import Checkpoints
 
-        (change, copy), self._owed = self._owed, (0, "")
+        (change, copy), self._pending_copy = self._pending_copy, (0, "")
         done = f"taken/{change:04d}"
         if not change or done in self._store.storage.keys("taken"):
             return
@@ -216,7 +220,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         try:
             checkpoints.take_over(copy_storage(self._folder), copy)
         except Damaged as error:
-            print(f"the trial keeps its own weights: {error}", file=sys.stderr)  # noqa: T201 - the run's log
+            print(f"the trial continues with its own weights: {error}", file=sys.stderr)  # noqa: T201 - the run's log
         self._store.storage.put(done, [copy.encode()])
         self._epochs = self._next_attempt()
 
@@ -234,7 +238,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
             self._group = WorkerGroup(self._plan.workers, self._plan.gpus, False, self._plan.shared_disk, place)
         return train_in_group(self._folder, self._attempt, self._heartbeat, self._group)
 
-    def _again(self, result: WorkerResult) -> WorkerResult | None:
+    def _retry_or_end(self, result: WorkerResult) -> WorkerResult | None:
         """Start another attempt if a retry may help, as for a single run; else return the trial's outcome."""
         if self._plan.workers == 1 and not self._plan.shared_disk:  # rank 0 of a group stores its results itself
             result = with_saved_results(result, self._store)
@@ -266,8 +270,8 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         return update
 
 
-def _listen(reference: "weakref.ref[TrialActor]", every_s: float) -> None:
+def _poll_stop_requests(reference: "weakref.ref[TrialActor]", every_s: float) -> None:
     while (actor := reference()) is not None:
-        actor.listen()
+        actor.check_stop_request()
         del actor
         time.sleep(every_s)

@@ -20,7 +20,7 @@ from stoker.tracking.trials import EpochReport
 
 RECORDED_STEPS = 100
 """A trial records the losses of about this many steps at most, because there are many trials."""
-LOOK_EVERY_S = 0.1
+POLL_EVERY_S = 0.1
 
 Epochs = Generator[tuple[EpochReport, bool], None, WorkerResult]
 """Reports of one attempt, each with whether it is known to be the last, and the outcome.
@@ -49,30 +49,30 @@ def train_in_process(folder: RunFolder, attempt: int, heartbeat: Heartbeat, cach
 def train_in_group(folder: RunFolder, attempt: int, heartbeat: Heartbeat, group: WorkerGroup) -> Epochs:
     """Train in a group of workers; epochs are read from the first one's journal."""
     began = time.monotonic()
-    watching = _SupervisorThread(group, lambda: StopReason.CANCEL if heartbeat.request else None)
+    supervisor = _SupervisorThread(group, lambda: StopReason.CANCEL if heartbeat.request else None)
     group.replace_dead()
     group.start_attempt(folder, attempt)
-    watching.start()
-    position, told, home = 0, 0, True
+    supervisor.start()
+    position, last_epoch, collected = 0, 0, True
     try:
         while True:
-            alive = watching.is_alive()
+            alive = supervisor.is_alive()
             if not alive:
-                home = group.collect_journal()  # it completes the journal
+                collected = group.collect_journal()  # it completes the journal
             for report, after in _reports(folder, position):
                 position = after
-                if report.epoch > told:
-                    told = report.epoch
+                if report.epoch > last_epoch:
+                    last_epoch = report.epoch
                     yield replace(report, metrics=report.metrics | {"seconds": time.monotonic() - began}), False
             if not alive:
                 break
-            watching.join(LOOK_EVERY_S)
+            supervisor.join(POLL_EVERY_S)
     finally:
-        if watching.is_alive():
+        if supervisor.is_alive():
             heartbeat.request = "stop"
-            watching.join()
-    result = watching.result
-    if not home and result.outcome == "succeeded":
+            supervisor.join()
+    result = supervisor.result
+    if not collected and result.outcome == "succeeded":
         return result.failed(Cause.INFRASTRUCTURE, RESULTS_LOST)
     return result
 
@@ -88,12 +88,12 @@ class _SupervisorThread(threading.Thread):
 
     def __init__(self, group: WorkerGroup, stop: Callable[[], StopReason | None]) -> None:
         super().__init__(name="watch", daemon=True)
-        self._watch = Supervisor(group, stop, lambda _: None, Timeouts())
-        self.result = WorkerResult("failed", Cause.INTERNAL, "its watch has ended")
+        self._supervisor = Supervisor(group, stop, lambda _: None, Timeouts())
+        self.result = WorkerResult("failed", Cause.INTERNAL, "its supervisor thread died")
 
     def run(self) -> None:
         """Supervise the attempt to its end."""
-        self.result = self._watch.run()
+        self.result = self._supervisor.run()
 
 
 def _reports(folder: RunFolder, position: int) -> Iterator[tuple[EpochReport, int]]:

@@ -92,7 +92,7 @@ class TrialRecording:
             return ""
         reason = next((self._refused[number] for number in behind if number in self._refused), self._reason)
         values = sum(self._missing_values(number) for number in behind)
-        count = f"{len(behind)} of {len(trials)} trials did not wholly reach MLflow ({values} values of metrics)"
+        count = f"{len(behind)} of {len(trials)} trials did not reach MLflow completely ({values} metric values)"
         return f"{count}: {reason or 'no answer'}; they are in {self._sweep.path}"
 
     def log_model(self, number: int, register: str | None) -> str:
@@ -108,7 +108,7 @@ class TrialRecording:
         """
         page = self._pages.get(number)
         if page is None:
-            raise ClusterError(f"trial {number} has no page in MLflow: {self._reason or 'no answer'}")
+            raise ClusterError(f"trial {number} has no MLflow run: {self._reason or 'no answer'}")
         from stoker.tracking.mlflow_run import is_outage
 
         deadline = time.monotonic() + PATIENCE_S
@@ -118,7 +118,7 @@ class TrialRecording:
             except Exception as error:  # nothing is lost: the model is in the trial's folder
                 traceback.print_exc()
                 if not is_outage(error) or time.monotonic() > deadline:
-                    raise ClusterError(f"MLflow did not take the model ({self._redacted(error)})") from error
+                    raise ClusterError(f"MLflow did not accept the model ({self._redacted(error)})") from error
             time.sleep(RETRY_S)
 
     def store_ledger(self, last: bool = True) -> None:
@@ -175,7 +175,7 @@ class TrialRecording:
 
             parent = self._parent()
             if parent is None:
-                self._reason = "the sweep itself has no page there"
+                self._reason = "the sweep itself has no MLflow run"
                 return False
             self._children = ChildRuns(parent)
         if self._found is None:

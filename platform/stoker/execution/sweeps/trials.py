@@ -32,7 +32,7 @@ from stoker.tracking.trials import EpochReport, Trial, best_of, pareto_front, ra
 
 CANCELLED_BY_USER = "somebody has asked for it"
 """Message of a trial that was cancelled alone; it stays cancelled when its sweep is resumed."""
-SECURE_S, SECURE_EVERY_S = 60.0, 1.0
+SAVE_TIMEOUT_S, SAVE_RETRY_S = 60.0, 1.0
 """How long a trial that takes over another's weights waits for the storage, and how often it asks."""
 WORST_SCORE = 1e30
 """Score of a value that is not finite."""
@@ -128,7 +128,7 @@ class Trials:
         create_trial_folder(self._folder, self._job, number, point.values)
         return number
 
-    def secure(self) -> bool:
+    def save(self) -> bool:
         """Store the trials that were chosen or have ended; return False where that must be retried."""
         return self._stores is None or self._stores.save()
 
@@ -136,12 +136,12 @@ class Trials:
         """Make a chosen trial the next one again."""
         self._waiting.insert(0, number)
 
-    def take(self, number: int, told: TrialUpdate) -> list[tuple[int, float]]:
+    def take(self, number: int, update: TrialUpdate) -> list[tuple[int, float]]:
         """Record a trial's report; return the new epochs with their scores."""
         if self._stores:
-            self._stores.apply(number, told.update)
+            self._stores.apply(number, update.folder)
         new = []
-        for report in told.reports:
+        for report in update.reports:
             if self._ledger.report(number, report.epoch, report.step, report.metrics):
                 self._report_epoch(number, report)
                 new.append((report.epoch, self.score(report)))
@@ -151,11 +151,9 @@ class Trials:
         """Change a trial's values and let it continue from a copy of another one's checkpoint."""
         self._ledger.change(number, picks, values, source, copy)
         self._write_values(number, values)
-        deadline = time.monotonic() + SECURE_S
-        while (
-            not self.secure() and time.monotonic() < deadline
-        ):  # the next driver must know whose weights the trial has
-            time.sleep(SECURE_EVERY_S)
+        deadline = time.monotonic() + SAVE_TIMEOUT_S
+        while not self.save() and time.monotonic() < deadline:  # the next driver must know whose weights the trial has
+            time.sleep(SAVE_RETRY_S)
 
     def end(self, number: int, result: WorkerResult | None) -> None:
         """Record how a trial ended.
@@ -215,7 +213,7 @@ class Trials:
         self._write_status(number, trial_status(trial))
         if self._stores:
             self._stores.end(number)
-        if self.secure():  # otherwise after the next trial's end
+        if self.save():  # otherwise after the next trial's end
             self._apply_retention()
 
     def _write_status(self, number: int, status: RunStatus) -> None:

@@ -50,9 +50,9 @@ ENV_VARS_TO_PROPAGATE.difference_update({name for name in ENV_VARS_TO_PROPAGATE 
 can read."""
 logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns of files that it was told not to write
 
-BEGINS_S = 30.0
+START_S = 30.0
 """Longer than the start of a trial's process takes if Ray has resources for it."""
-ASK_EVERY_S = 0.5
+SIGNAL_EVERY_S = 0.5
 STOPPING_S = 300.0
 """How long trials may take to save a checkpoint after a stop request; one may be in a long evaluation."""
 
@@ -66,9 +66,9 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         trials: of the sweep.
         requests: stop requests of the sweep.
         parallel: number of concurrent trials.
-        over: returns whether the sweep's time or number of failures is exhausted.
-        changed: called when the sweep's progress has changed.
-        waits: called with True when Ray has no resources for any trial, and with False when it has again.
+        exhausted: returns whether the sweep's time or number of failures is exhausted.
+        on_change: called when the sweep's progress has changed.
+        on_waiting: called with True when Ray has no resources for any trial, and with False when it has again.
 
     """
 
@@ -79,18 +79,18 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         trials: Trials,
         requests: StopRequests,
         parallel: int,
-        over: Callable[[], bool],
-        changed: Callable[[], None],
-        waits: Callable[[bool], None],
+        exhausted: Callable[[], bool],
+        on_change: Callable[[], None],
+        on_waiting: Callable[[bool], None],
     ) -> None:
         self._folder = folder
         self._job = job
         self._trials = trials
         self._requests = requests
         self._parallel = parallel
-        self._over = over
-        self._changed = changed
-        self._waits = waits
+        self._exhausted = exhausted
+        self._on_change = on_change
+        self._on_waiting = on_waiting
         self._waiting, self._trained = False, time.monotonic()
         """Whether Ray has no resources for any trial, and when it last had."""
         self._numbers: dict[str, int] = {}
@@ -98,13 +98,13 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._live: set[str] = set()
         self._results: dict[str, WorkerResult] = {}
         """Outcomes that trials reported."""
-        self._news: dict[str, list[tuple[int, float]]] = {}
+        self._new_scores: dict[str, list[tuple[int, float]]] = {}
         """Scores that the scheduler has not seen yet."""
         self._begun: dict[str, TuneTrial] = {}
         """Live trials that have had a process."""
         assert job.sweep is not None
         self._settings = job.sweep.scheduler
-        self._together = isinstance(self._settings, (Hyperband, Pbt, Pb2))
+        self._synchronous = isinstance(self._settings, (Hyperband, Pbt, Pb2))
         """Whether trials wait for each other."""
         self._pbt_space: PbtSpace | None = None
         if isinstance(self._settings, (Pbt, Pb2)):
@@ -143,11 +143,11 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         ended = [self._trials.known_scores(trial.number) for trial in self._trials.ended]
         scheduler = BatchedScheduler(
             self._scheduler(),
-            lambda trial: self._news.pop(trial, []),
+            lambda trial: self._new_scores.pop(trial, []),
             ended,
             lambda trial: self._trials.known_scores(self._numbers[trial]),
             self._refresh,
-            self._parallel if self._together else 0,
+            self._parallel if self._synchronous else 0,
         )
         tuner = tune.Tuner(
             trainable,
@@ -172,19 +172,19 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         """Return the config of the next trial, FINISHED if there are no more, or None for later."""
         if self._stopping():
             return str(Searcher.FINISHED)
-        if len(self._live) - self._count(TuneTrial.PAUSED) >= self._parallel + self._ahead():
+        if len(self._live) - self._count(TuneTrial.PAUSED) >= self._parallel + self._trials_ahead():
             return None
         number = None if self._trials.exhausted else self._trials.begin()
         if number is None:
-            if self._together and self._live:
+            if self._synchronous and self._live:
                 return None  # after FINISHED Tune keeps no processes, not even for paused trials
             return str(Searcher.FINISHED)
-        if not self._trials.secure():  # its checkpoints must not exist without its ledger entry
+        if not self._trials.save():  # its checkpoints must not exist without its ledger entry
             self._trials.put_back(number)
             return None
         self._numbers[trial_id] = number
         self._live.add(trial_id)
-        self._changed()
+        self._on_change()
         return self._config(number)
 
     def complete(self, trial_id: str, error: bool) -> None:
@@ -199,37 +199,37 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         elif result is None and self._stopping():
             result = WorkerResult("stopped")
         self._trials.end(number, result)
-        self._changed()
+        self._on_change()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Record a trial's report; stop no trial. The scheduler does not see a trial's last report."""
-        told: TrialUpdate = result["told"]
-        if told.result is not None:
-            self._results[trial_id] = told.result
-        self._news[trial_id] = self._trials.take(self._numbers[trial_id], told)
-        self._changed()
+        update: TrialUpdate = result["update"]
+        if update.result is not None:
+            self._results[trial_id] = update.result
+        self._new_scores[trial_id] = self._trials.take(self._numbers[trial_id], update)
+        self._on_change()
         return False
 
     def stop_all(self) -> bool:
         """Return whether Tune must end all trials: they have stopped as requested, or have had their time to."""
         stopping = self._stopping()
-        if self._stop_signal is not None and time.monotonic() >= self._asked + ASK_EVERY_S:
+        if self._stop_signal is not None and time.monotonic() >= self._asked + SIGNAL_EVERY_S:
             self._asked = time.monotonic()
             numbers = [self._numbers[trial] for trial in self._begun]
             cancelled = [number for number in numbers if self._folder.trial(number).cancel_request.exists()]
             self._stop_signal.request(stopping, cancelled)
         training = bool(self._count(TuneTrial.RUNNING))
-        self._look_for_room(training)
+        self._report_waiting(training)
         return stopping and (not training or time.monotonic() > self._stop_deadline)
 
-    def _look_for_room(self, training: bool) -> None:
+    def _report_waiting(self, training: bool) -> None:
         """Report when trials have waited longer for a process than its start takes."""
         if training or not self._live:
             self._trained = time.monotonic()
-        waiting = time.monotonic() > self._trained + BEGINS_S
+        waiting = time.monotonic() > self._trained + START_S
         if waiting != self._waiting:
             self._waiting = waiting
-            self._waits(waiting)
+            self._on_waiting(waiting)
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """Record that a trial has a process."""
@@ -247,13 +247,13 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
     def _count(self, status: str) -> int:
         return sum(trial.status == status for trial in self._begun.values())
 
-    def _ahead(self) -> int:
+    def _trials_ahead(self) -> int:
         """Return how many trials to keep waiting for a process.
 
         Tune reuses a process only if a trial is waiting for it, and trials that are compared with each other must know
         that more will come.
         """
-        return self._parallel if self._parallel > 1 or self._together else 0
+        return self._parallel if self._parallel > 1 or self._synchronous else 0
 
     def _scheduler(self) -> TrialScheduler:
         assert self._job.sweep is not None
@@ -286,7 +286,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         number = self._numbers[trial.trial_id]
         self._trials.change(number, picks, values, source, trial.checkpoint.path)
         trial.set_config(self._config(number))
-        self._changed()
+        self._on_change()
 
     def _refresh(self, trial: TuneTrial) -> None:
         """Update the config of a trial whose process does not see the driver's files."""
@@ -295,7 +295,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
 
     def _stopping(self) -> bool:
         """Return whether the sweep is to stop, and signal the trials."""
-        if not self.stopped and (self._requests.reason() is not None or self._over()):
+        if not self.stopped and (self._requests.reason() is not None or self._exhausted()):
             self.stopped = True
             self._stop_deadline = time.monotonic() + STOPPING_S
             self._stop_file.touch()
@@ -304,7 +304,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
     def _death(self, trial_id: str) -> WorkerResult:
         number = self._numbers[trial_id]
         cause = cause_of_death(RuntimeError(), self._kills)
-        message = f"{death_message(f'trial {number}', cause)}, again and again"
+        message = f"{death_message(f'trial {number}', cause)}, repeatedly"
         return WorkerResult("failed", cause, message, died=True)
 
 
