@@ -41,7 +41,7 @@ class Beat:
     checkpoint: tuple[int, int]
     """Epoch and step of the newest checkpoint; zeros without one."""
     update: FolderUpdate | None = None
-    """What has changed in the worker's folder; None where driver and worker share a disk."""
+    """Changes of the worker's folder; None where driver and worker share a disk."""
 
 
 class Heartbeat:

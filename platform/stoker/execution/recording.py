@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 180.0
 """How long a finished run waits for a tracking server that is down."""
 SHORT_PATIENCE_S = 10.0
-"""The same for a cancelled or paused run, whose user is waiting; what is missing in MLflow is in the run's folder."""
+"""The same for a cancelled or paused run, whose user is waiting; the run's folder has the rest."""
 RETRY_S = 2.0
 LOOK_EVERY_S = 15.0
 RESOLVED_EVERY_S = 0.5
@@ -71,7 +71,7 @@ class Recording:
             self._thread.start()
 
     def finish(self, result: WorkerResult, state: State, attempts: int) -> tuple[str, str]:
-        """Record the end of the run; return the model's URI and what could not be recorded, both possibly empty.
+        """Record the end of the run; return the model's URI and the trouble with MLflow, both possibly empty.
 
         Args:
             result: metrics of the best weights, facts and description.
@@ -105,7 +105,7 @@ class Recording:
         return model_uri, "; ".join(filter(None, [*troubles, trouble]))
 
     def suspend(self, state: State, attempts: int) -> str:
-        """Record that the run can be resumed; return what could not be recorded."""
+        """Record that the run can be resumed; return the trouble with MLflow, or an empty text."""
         tracked, trouble = self._ship_rest(SHORT_PATIENCE_S)
         if tracked is None:
             return trouble
@@ -113,7 +113,7 @@ class Recording:
         return "; ".join(filter(None, [trouble, more]))
 
     def _ship_rest(self, patience_s: float) -> tuple["MlflowRun | None", str]:
-        """Wait for the MLflow run and ship the rest of the journal; return the run and what could not be shipped."""
+        """Wait for the MLflow run and ship the rest of the journal; return the run and the trouble, if any."""
         if self._thread.ident is None:
             return None, ""
         self._deadline = time.monotonic() + patience_s

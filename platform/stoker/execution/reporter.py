@@ -30,7 +30,7 @@ class Reporter:
         """The first step of this attempt."""
 
     def set_phase(self, phase: str) -> None:
-        """Write what the worker is doing."""
+        """Write the worker's current activity."""
         self._write(replace(self._progress, phase=phase, seconds_left=0.0))
 
     def start(self, prepared: Prepared, step: int = 0) -> None:

@@ -28,7 +28,7 @@ class Failure:
 
 
 class Action(StrEnum):
-    """What to do after a failure."""
+    """The reaction to a failure."""
 
     END = "end"
     AGAIN = "again"
@@ -38,7 +38,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do, when, and the message of the run."""
+    """The reaction to a failure, its delay, and the message of the run."""
 
     action: Action
     cause: Cause
@@ -47,7 +47,7 @@ class Decision:
 
 
 def decide(history: Sequence[Failure], retries: int, chance: float) -> Decision:
-    """Decide what to do after a failure.
+    """Decide between retry and end after a failure.
 
     Args:
         history: all failures of this driver, the last one included.

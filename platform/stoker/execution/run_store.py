@@ -67,8 +67,7 @@ def journal_key(attempt: int) -> str:
 class RunStore:
     """Keeps one run's files in its storage and restores them from there.
 
-    After `start`, state and resolved job are copied by a background thread, so that a slow storage delays nobody before
-    `close`.
+    After `start`, a background thread copies state and resolved job, so that only `close` waits for a slow storage.
 
     Args:
         folder: of the run.
@@ -208,7 +207,7 @@ class RunStore:
         return {path.name: path for path in (folder.resolved, folder.more_trials_file, folder.facts)}
 
     def _sync(self) -> bool:
-        """Store what has changed; return False where the storage fails."""
+        """Store all changes; return False where the storage fails."""
         changed = {STATE: json.dumps(asdict(self.folder.status())).encode()}
         files = self._files()
         if self.folder.ledger.exists():

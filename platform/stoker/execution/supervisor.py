@@ -28,7 +28,7 @@ class Timeouts:
     not begun to train has no checkpoint to write, and only `heartbeat_s` to report otherwise.
     """
     pause_grace_s: float = 300.0
-    """The same for a pause or a timeout, where nobody waits; a long evaluation may be running."""
+    """The same for a pause or a timeout, where no user waits; a long evaluation may be running."""
     checkpoint_s: float = 600.0
     """For writing the checkpoint."""
     peer_failure_s: float = 10.0

@@ -1,6 +1,6 @@
 """The process of a worker, as a Ray actor: trains, and answers the driver meanwhile.
 
-The driver imports this module before any large library, so that workers start early; what trains is imported in the
+The driver imports this module before any large library, so that workers start early; the engine is imported in the
 worker.
 """
 
@@ -111,7 +111,7 @@ class Worker:
         return beat if self._own is None else replace(beat, update=self.update(position))
 
     def update(self, position: int) -> FolderUpdate:
-        """Return what has changed in the worker's own folder; the journal from a byte position on."""
+        """Return the changes of the worker's own folder; the journal from a byte position on."""
         return FolderUpdate() if self._own is None else folder_update(self._own, position)
 
     def delete_folder(self) -> None:

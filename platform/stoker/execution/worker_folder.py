@@ -14,7 +14,7 @@ from stoker.tracking.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class FolderUpdate:
-    """What has changed in a worker's folder; empty fields are unchanged."""
+    """Changes of a worker's folder; empty fields are unchanged."""
 
     journal: bytes = b""
     """Whole lines after the position that was asked for."""
@@ -60,7 +60,7 @@ def pack(folder: RunFolder) -> dict[str, bytes]:
 
 
 def unpack(files: Mapping[str, bytes], run: str, owner: str) -> RunFolder:
-    """Write a run's files to a folder of this process; what an earlier attempt left there is replaced."""
+    """Write a run's files to a folder of this process, in place of those of an earlier attempt."""
     folder = RunFolder(Path(tempfile.gettempdir()) / f"stoker-{os.getuid()}-{run}-{owner}")
     folder.path.mkdir(mode=0o700, exist_ok=True)
     folder.resolved.unlink(missing_ok=True)
@@ -80,7 +80,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def folder_update(folder: RunFolder, position: int) -> FolderUpdate:
-    """Read what has changed in a worker's folder; the journal from a byte position on."""
+    """Read the changes of a worker's folder; the journal from a byte position on."""
     journal = b""
     if folder.journal.exists():
         with folder.journal.open("rb") as file:

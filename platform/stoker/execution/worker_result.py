@@ -34,7 +34,7 @@ class WorkerResult:
     """Description of the MLflow run, in Markdown; default: a table of the results."""
 
     def failed(self, cause: str, message: str) -> "WorkerResult":
-        """Return this result as a failure, because what follows the training failed."""
+        """Return this result as a failure that happened after the training."""
         return replace(self, outcome="failed", cause=cause, message=message)
 
     def failure_text(self, attempt: int) -> str:

@@ -19,7 +19,7 @@ FOUND_AT_ONCE = 1000
 
 @dataclass
 class ChildRun:
-    """A trial's child run, and what it is known to contain."""
+    """A trial's child run and its known content."""
 
     tracked: MlflowRun
     state: str

@@ -225,7 +225,7 @@ def is_outage(error: Exception) -> bool:
 
 @contextmanager
 def outages_as_oserror() -> Iterator[None]:
-    """Raise OSError in place of MLflow's errors where a retry may succeed; refusals stay what they are."""
+    """Raise OSError in place of MLflow's errors where a retry may succeed; refusals stay unchanged."""
     try:
         yield
     except MlflowException as error:

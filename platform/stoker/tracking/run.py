@@ -83,10 +83,10 @@ class RunStatus:
 
     state: State = State.STARTING
     phase: str = "starting Ray"
-    """What the run is doing, in words."""
+    """The current activity, in words."""
     cause: str = ""
     message: str = ""
-    """Of a failed run: what happened, and the remedy."""
+    """Of a failed run: the failure and its remedy."""
     started: float = 0.0
     ended: float = 0.0
     mlflow_run: str = ""
@@ -159,7 +159,7 @@ class RunRecord:
 
 
 def status_from(content: dict[str, Any]) -> RunStatus:
-    """Build a status from what some version has written; nothing means a starting run."""
+    """Build a status from the JSON of any version; an empty one is a starting run."""
     fields_of = known_fields(RunStatus, content)
     return RunStatus(**{**fields_of, "state": State(str(fields_of.get("state")))}) if fields_of else RunStatus()
 

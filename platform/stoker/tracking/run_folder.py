@@ -18,20 +18,15 @@ runs/<id>/
   more_trials     of an extended sweep: the number of added trials
 """
 
-import fcntl
 import json
-import os
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from stoker.atomic_files import replace_file
+from stoker.tracking.lease import lease_holder, take_lease
 from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, known_fields, status_from
-
-ASKED_S = 0.2
-"""A lease held for longer than this is a driver's."""
 
 
 class RunFolder:
@@ -141,6 +136,11 @@ class RunFolder:
         return RunFolder(self.path.parents[1]) if self.path.parent.name == "trials" else None
 
     @property
+    def lease(self) -> Path:
+        """Return the path of the lease, which the living driver holds."""
+        return self.path / "driver.lock"
+
+    @property
     def adopted(self) -> Path:
         """Return the file that marks a run of another home, which this home only watches."""
         return self.path / "adopted"
@@ -231,15 +231,7 @@ class RunFolder:
             BlockingIOError: another driver holds the lease.
 
         """
-        lease = os.open(self.path / "driver.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            _lock(lease)
-            os.ftruncate(lease, 0)
-            os.write(lease, str(pid).encode())
-        except OSError:
-            os.close(lease)
-            raise
-        return lease
+        return take_lease(self.lease, pid)
 
     def has_driver(self) -> bool:
         """Return whether a living driver holds the lease."""
@@ -249,19 +241,7 @@ class RunFolder:
         """Return the process id of the lease's holder; None without one. A trial has its sweep's driver."""
         if self.sweep:
             return self.sweep.driver_pid()
-        try:
-            lease = os.open(self.path / "driver.lock", os.O_RDWR)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            while not (pid := os.pread(lease, 20, 0)):  # written right after the lease is taken
-                time.sleep(0.001)
-            return int(pid)
-        finally:
-            os.close(lease)
-        return None
+        return lease_holder(self.lease)
 
     def record(self) -> RunRecord:
         """Derive the run's state from its status and the driver's lease; nothing else derives it.
@@ -289,20 +269,6 @@ def follow_lines(path: Path, position: int = 0) -> Iterator[tuple[str, int]]:
                 return  # incomplete: its writer is not done
             position += len(line)
             yield line.decode("utf-8", errors="replace").rstrip("\r\n"), position
-
-
-def _lock(lease: int) -> None:
-    """Take the lock, waiting for processes that hold it for a moment to check for a driver."""
-    deadline = time.monotonic() + ASKED_S
-    while True:
-        try:
-            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.002)
-        else:
-            return
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ SWEEP_KEY = re.compile(r"^sweep:", re.MULTILINE)
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What a trial reported at the end of an epoch."""
+    """A trial's report at the end of an epoch."""
 
     epoch: int
     step: int
@@ -87,7 +87,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class SweepFacts:
-    """What a sweep looks for, and what it has found."""
+    """The goals of a sweep, and its results."""
 
     metric: str
     """The metric by which trials are ranked, such as accuracy/val; the first of several."""

@@ -1,4 +1,4 @@
-"""The contract between a worker and what trains in it: everything else of a run works with any engine."""
+"""The contract of an engine, which trains inside a worker; the rest of a run works with any engine."""
 
 from collections.abc import Generator
 from dataclasses import dataclass

@@ -45,7 +45,7 @@ class ChildRunSync:
         """Whether all parameters of the job are logged."""
 
     def update(self, trial: Trial, state: State) -> None:
-        """Log what is new; does nothing once the trial's end is logged.
+        """Log all changes; does nothing once the trial's end is logged.
 
         Args:
             trial: from the ledger.

@@ -154,7 +154,7 @@ class SweepDriver:
         return True
 
     def _begin(self, prepared: PreparedSweep) -> None:
-        """Restore what an earlier driver has done, write the sweep's facts, and start to record."""
+        """Restore the state of an earlier driver, write the sweep's facts, and start to record."""
         from stoker.execution.sweeps.trials import Trials
 
         if not self._folder.resolved.exists():
@@ -225,14 +225,14 @@ class SweepDriver:
             return WorkerResult("failed", Cause.TIMED_OUT, "no trial finished before sweep.time had passed")
         reason = "time" if time.monotonic() >= self._deadline else "length"
         facts = {"data": prepared.fingerprint, "end": reason, "best_trial": str(best.number)}
-        from stoker.execution.sweeps.results import SweepResult, or_log_failure, record_result, sweep_page_description
+        from stoker.execution.sweeps.results import SweepResult, record_result, run_or_log, sweep_page_description
 
         self._write_progress(last=True)
         self._driver.update_status(phase="recording in MLflow")
         found = SweepResult(self._trials.all, best, self._trials.aims, self._facts)
         if self._stores:
             self._stores.fetch_results(best.number)
-        or_log_failure(lambda: self._draw(best, data))
+        run_or_log(lambda: self._draw(best, data))
         trouble = record_result(self._folder, self._job, found, self._search, self._pages)
         if trouble:
             print(trouble, file=sys.stderr)  # noqa: T201 - the run's log

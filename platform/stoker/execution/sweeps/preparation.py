@@ -14,7 +14,7 @@ from stoker.secret_files import load_secret_files
 
 @dataclass(frozen=True)
 class PreparedSweep:
-    """What all trials start from."""
+    """The common start of all trials."""
 
     job: str
     """The resolved job of the sweep, as YAML."""

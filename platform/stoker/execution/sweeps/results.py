@@ -38,8 +38,8 @@ class SweepResult:
 
 
 def record_result(folder: RunFolder, job: Job, found: SweepResult, search: Search, pages: TrialRecording) -> str:
-    """Draw the search and log the best trial's model; return what could not be recorded, or an empty text."""
-    or_log_failure(lambda: draw_figures(search.study, folder.artifacts, [aim.name for aim in found.aims]))
+    """Draw the search and log the best trial's model; return the trouble with MLflow, or an empty text."""
+    run_or_log(lambda: draw_figures(search.study, folder.artifacts, [aim.name for aim in found.aims]))
     trouble = pages.close(PATIENCE_S)
     registered = ""
     if job.tracking != "none" and not trouble:
@@ -48,7 +48,7 @@ def record_result(folder: RunFolder, job: Job, found: SweepResult, search: Searc
             registered = job.tracking.register_as or ""
         except StokerError as error:
             trouble = str(error)
-    importances = or_log_failure(search.importances) or {}
+    importances = run_or_log(search.importances) or {}
     facts = replace(found.facts, best=found.best.number, importances=importances, registered=registered)
     write_facts(folder, replace(facts, worked_s=0.0))  # `extend` starts the sweep's time again
     pages.store_ledger()
@@ -115,11 +115,11 @@ def sweep_page_description(found: SweepResult, sweep: str, page: Any) -> str:
     first, view = found.aims[0], ""
     if page is not None:
         names = [aim.name for aim in found.aims]
-        view = or_log_failure(lambda: publish_view(page, sweep, names, first.direction, found.facts.paths)) or ""
+        view = run_or_log(lambda: publish_view(page, sweep, names, first.direction, found.facts.paths)) or ""
     return sweep_description(found.trials, first.name, first.direction, sweep, view)
 
 
-def or_log_failure(step: Any) -> Any:
+def run_or_log(step: Any) -> Any:
     """Run a step on which the sweep's result does not depend; None if it fails."""
     try:
         return step()

@@ -75,7 +75,7 @@ class TrialUpdate:
     result: WorkerResult | None
     """The outcome; None while it trains."""
     folder: FolderUpdate
-    """What has changed in its folder, if that is not the driver's."""
+    """Changes of its folder, if that is not the driver's."""
 
 
 class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types

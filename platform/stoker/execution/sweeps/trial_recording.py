@@ -77,7 +77,7 @@ class TrialRecording:
             self._thread.start()
 
     def close(self, patience_s: float) -> str:
-        """Record the rest until the timeout; return what could not be recorded, or an empty text.
+        """Record the rest until the timeout; return the trouble with MLflow, or an empty text.
 
         Unfinished trials are shown as paused: nothing runs until the sweep is resumed.
         """

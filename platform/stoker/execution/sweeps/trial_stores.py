@@ -73,7 +73,7 @@ class TrialStores:
 
     def _restore(self, number: int) -> None:
         store = RunStore(self._folder(number))
-        with suppress(StokerError):  # what is not stored is in MLflow, or nowhere
+        with suppress(StokerError):  # then it is in MLflow, or lost
             store.restore_journal()
         with suppress(StokerError):
             store.folder.resolved.write_bytes(store.storage.get(RESOLVED))

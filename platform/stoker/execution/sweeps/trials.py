@@ -185,7 +185,7 @@ class Trials:
     def delete_checkpoint_copies(self) -> None:
         """Delete the copies of checkpoints, once no trial can continue from them."""
         if any(trial.changes for trial in self.all):
-            with suppress(StokerError, OSError):  # what remains costs only space
+            with suppress(StokerError, OSError):  # files that remain cost only space
                 copy_storage(self._folder.trial(0)).clear(COPIES)
 
     def end_remaining(self, state: State) -> None:
@@ -237,7 +237,7 @@ class Trials:
         self._search.report(number, report.epoch, report.metrics.get(self.aims[0].name, math.nan))
 
     def _replay(self) -> None:
-        """Replay the ledger: the search receives what an earlier driver's received, in the same order."""
+        """Replay the ledger: the search receives the same entries as an earlier driver's, in the same order."""
         open_again = {trial.number for trial in self.all if not trial.state.final}
         for entry in ledger_entries(self._folder.ledger):
             number = entry["trial"]
@@ -291,7 +291,7 @@ class Trials:
                 continue
             folder = self._folder.trial(number)
             shutil.rmtree(folder.model, ignore_errors=True)
-            with suppress(StokerError, OSError):  # what remains costs only space
+            with suppress(StokerError, OSError):  # files that remain cost only space
                 storage = run_storage(folder, self._header, folder.path.name)
                 for key in {key.split("/")[0] for key in storage.keys("")} - set(RECORD if self._stores else ()):
                     remove(storage, key)

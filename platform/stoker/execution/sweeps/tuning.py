@@ -267,7 +267,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         return PbtScheduler(inner, schedule, lambda trial: self._numbers[trial.trial_id], self._exploit)
 
     def _config(self, number: int) -> dict[str, Any]:
-        """Return a trial's config: what its process needs, and for PBT its values."""
+        """Return a trial's config: the input of its process, and for PBT its values."""
         trial, folder = self._trials.trial(number), self._folder.trial(number)
         return {
             "number": number,
@@ -279,7 +279,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         }
 
     def _exploit(self, trial: TuneTrial) -> None:
-        """Let a trial continue from another one, whose changed config Tune has given it."""
+        """Continue a trial from another one, whose changed config Tune has given it."""
         assert self._pbt_space is not None
         picks = self._pbt_space.from_tune(trial.config)
         values, source = self._pbt_space.space.values(picks), trial.config["number"]
