@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pairing import Lap, Machine, alternate, command, report
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunStatus, State, now
+from stoker.tracking.run_folder import RunFolder
 
 RUNS = 20
 GOOD = "task: tabular-classification\ndataset: iris\ntraining: {epochs: 3}\n"

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from stoker.datasets.encoders import ImageEncoder
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, lr_scheduler
 
 from pairing import Laps, Machine, Training, alternate, check_equal, report
-from stoker.datasets.encoders import ImageEncoder
 from stoker.randomness import generator
 from stoker.training.assembly import Assembly, Prepared
 from stoker.training.parallel import prepare_process

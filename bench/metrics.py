@@ -32,9 +32,9 @@ from mlflow.entities import Metric
 from pairing import Lap, Machine, Training, alternate, check_equal, ratio, report, timed
 from stoker.execution.reporter import Reporter
 from stoker.tracking.journal import BATCH, Shipper
-from stoker.tracking.mlflow import TrackedRun
-from stoker.tracking.record import RunFolder
+from stoker.tracking.mlflow_run import MlflowRun
 from stoker.tracking.run import RunHeader, now
+from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly
 from stoker.training.loop import StepEnd, start, train
 from stoker.training.parallel import prepare_process
@@ -72,7 +72,7 @@ class Recording:
         folder = RunFolder(self._folder / name)
         folder.path.mkdir()
         header = RunHeader(name, "bench", "", "", "", now(), self._laps, uri, "bench")
-        tracked = TrackedRun.open(header, uri, self._folder / "files", {})
+        tracked = MlflowRun.open(header, uri, self._folder / "files", {})
         mlflow.set_tracking_uri(f"sqlite:///{self._folder / 'peer.db'}")  # `open` has set its own
         reporter, shipper = Reporter(folder), Shipper(folder.journal, tracked)
 

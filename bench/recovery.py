@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 
 from pairing import Machine
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
+from stoker.tracking.run_folder import RunFolder
 
 JOB = """
 name: recovery
@@ -94,7 +94,7 @@ def recoveries(home: Path, kills: int) -> list[float]:
         found.append(time.monotonic() - begin)
     assert run.record().state is State.RUNNING
     subprocess.run([*stoker, "cancel", run.path.name, "--wait"], check=True, capture_output=True)
-    await_that(lambda: not run.driver_lives())
+    await_that(lambda: not run.has_driver())
     return found
 
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from pairing import Machine
 from stoker.execution.ray_session import embedded_ray
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader
+from stoker.tracking.run_folder import RunFolder
 
 JOB = """
 name: start
@@ -79,14 +79,14 @@ def ours(rounds: int, home: Path) -> dict[int, tuple[list[float], list[float]]]:
 
 def one_run(group_of: Any, workers: int, path: Path) -> tuple[float, float]:
     """Take a run to its end; return the seconds to its first step and to its end."""
-    from stoker.execution.watch import Limits, Watch
+    from stoker.execution.supervisor import Supervisor, Timeouts
 
     begin, began = time.monotonic(), time.time()
     folder = RunFolder(path)
     folder.create(RunHeader(path.name, "start", "", "", "", began, time.time_ns(), "", ""), JOB.format(workers=workers))
     group = group_of(workers, 0, spare=False)
-    group.begin(folder, 1)
-    result = Watch(group, lambda: None, lambda _: None, Limits()).follow()
+    group.start_attempt(folder, 1)
+    result = Supervisor(group, lambda: None, lambda _: None, Timeouts()).run()
     group.close()
     assert result.outcome == "succeeded", result
     return first_step(folder) - began, time.monotonic() - begin

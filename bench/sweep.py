@@ -28,13 +28,14 @@ from mlflow import MlflowClient
 from ray import tune
 
 from stoker.execution.driver import Driver
-from stoker.execution.sweeps.driver import Room, SweepDriver
+from stoker.execution.sweeps.driver import SweepDriver, SweepPlacement
 from stoker.job.job import Job
 from stoker.jobfile.loading import dump_job, parse_job
 from stoker.jobfile.space.point import point_job
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import read_trials
 from stoker.tracking.run import RunHeader, State
-from stoker.tracking.trials import Trial, read_facts, read_trials
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import Trial, read_facts
 
 CPUS = 2
 EMPTY = """
@@ -119,7 +120,7 @@ def drive(home: Path, job: Job, run: str, tracked: str = "") -> tuple[float, lis
     folder.create(RunHeader(folder.path.name, run, job.task, "mlp", "bench", 1.0, 1, tracked, run), dump_job(job))
     driver = Driver(folder, threading.Event())
     session = Path(tempfile.mkdtemp())
-    assert driver.run(SweepDriver(driver, Room(CPUS, one_disk=True, session=session)).run) == 0
+    assert driver.run(SweepDriver(driver, SweepPlacement(CPUS, shared_disk=True, session=session)).run) == 0
     trials = read_trials(folder.ledger)
     return max(trial.ended for trial in trials) - min(trial.began for trial in trials), trials, folder
 

@@ -18,13 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from stoker.datasets.encoders import ImageEncoder
 from torch.nn import functional
 from torch.optim import AdamW, lr_scheduler
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from pairing import Lap, Laps, Machine, Process, Training, alternate, check_equal, report, serve
 from stoker.architectures.network import build_network
-from stoker.datasets.encoders import ImageEncoder
 from stoker.randomness import generator
 from stoker.training.assembly import Prepared
 from stoker.training.parallel import prepare_process

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from stoker.datasets.encoders import ImageEncoder
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW, lr_scheduler
@@ -21,7 +22,6 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from pairing import Lap, Laps, Machine, Process, Training, alternate, check_equal, report, serve
 from stoker.architectures.network import build_network
-from stoker.datasets.encoders import ImageEncoder
 from stoker.randomness import generator
 from stoker.training.assembly import Prepared, assemble
 from stoker.training.loop import StepEnd, start, train

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stoker.execution.part import NORM_EVERY
+from stoker.execution.engines.torch_engine import NORM_EVERY
 from stoker.execution.reporter import Reporter
 from stoker.jobfile.loading import parse_job
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly, Prepared, assemble, prepare
 from stoker.training.loop import EpochEnd, StepEnd, start, train
 
@@ -67,7 +67,7 @@ def recorded_steps(assembly: Assembly, folder: Path, norm_every: int = NORM_EVER
     """Train through the platform's loop as a worker does, every step recorded; yield what pairing.Training asks for."""
     folder.mkdir()
     reporter = Reporter(RunFolder(folder))
-    reporter.begin(assembly.prepared)
+    reporter.start(assembly.prepared)
     for event in train("bench", start(assembly), norm_every=norm_every):
         match event:
             case StepEnd():

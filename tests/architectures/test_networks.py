@@ -1,8 +1,8 @@
 import pytest
 import torch
+from stoker.architectures.flat import Flat, embedding_width
 
 from stoker.architectures.cnn import default_channels
-from stoker.architectures.flat import Flat, embedding_width
 from stoker.architectures.network import build_network, example_inputs, misfits, parameter_count, with_sizes
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.mlp import Mlp

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from stoker.cli.main import main
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import Ledger
 from stoker.tracking.run import Progress, RunHeader, RunStatus, State, now
-from stoker.tracking.trials import Ledger, SweepFacts, trial_id, write_facts
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import SweepFacts, trial_id, write_facts
 
 SOURCE = Path(__file__).parents[2] / "platform"
 DRIVER = Path(__file__).with_name("driver.py")
@@ -94,7 +95,7 @@ def starting(home: Path) -> Iterator[Callable[..., int]]:
     for path in home.glob("runs/*"):
         folder = RunFolder(path)
         folder.cancel_request.touch()
-        await_that(lambda folder=folder: not folder.driver_lives(), "the driver to go")
+        await_that(lambda folder=folder: not folder.has_driver(), "the driver to go")
 
 
 @pytest.fixture

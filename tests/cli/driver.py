@@ -19,8 +19,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunStatus, State, now
+from stoker.tracking.run_folder import RunFolder
 
 POLL_S = 0.01
 CLOSING_S = 0.3

@@ -18,7 +18,7 @@ from pathlib import Path
 from stoker.cli.attach import attach
 from stoker.clusters.local import LocalCluster
 from stoker.settings import Settings
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 try:
     record = attach(LocalCluster(Settings(Path(sys.argv[1]), "")), RunFolder(Path(sys.argv[2])))
     print("ENDED", record.state)

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from stoker.jobfile.loading import load_job
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunStatus, State
+from stoker.tracking.run_folder import RunFolder
 
 IRIS = (
     "task: tabular-classification\ndataset: iris\nname: iris\n"
@@ -142,7 +142,7 @@ def test_a_finished_sweep_goes_on_with_more_trials(sweep, starting, until, capsy
         assert starting("extend", "iris", "--trials", more) == 0
         assert f"run iris-00000001 goes on with {more} more trials\n" in capsys.readouterr().out
         assert folder.more_trials() == added
-        until(lambda: not folder.driver_lives(), "the driver to go")
+        until(lambda: not folder.has_driver(), "the driver to go")
     assert folder.status().attempt == 3
 
 

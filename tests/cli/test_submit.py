@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from stoker.cli.mlflow_server import free_port
-from stoker.tracking.history import runs
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.run_lookup import list_runs
 
 SOURCE = Path(__file__).parents[2] / "platform"
 DRIVER = Path(__file__).with_name("driver.py")
@@ -77,7 +77,7 @@ def submitting(home: Path, job: Path) -> Iterator[Callable[..., "subprocess.Pope
 
 def test_submit_shows_the_plan_and_stays_until_the_run_rests(starting, submitting, home, until):
     process = submitting()
-    until(lambda: any(run.record().state is State.RUNNING for run in runs(home)), "the run", 60)
+    until(lambda: any(run.record().state is State.RUNNING for run in list_runs(home)), "the run", 60)
     assert starting("pause", "iris", "-o", "json") == 0
     shown, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (0, "")

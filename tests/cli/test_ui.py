@@ -10,7 +10,7 @@ import pytest
 from stoker.cli.links import LiveUi, live_ui, note_path
 from stoker.cli.mlflow_server import free_port, server_command
 from stoker.settings import Settings, embedded_uri, without_password
-from stoker.tracking.health import silence
+from stoker.tracking.health import health_error
 from stoker.tracking.run import RunStatus, State
 
 PAGE = "/#/experiments/7/runs/abc?workflowType=machine_learning"
@@ -79,7 +79,7 @@ def test_the_ui_lives_as_long_as_the_command(spawn, stoker, home, make_run, caps
     shown = json.loads("".join(process.stdout.readline() for _ in range(5)))
     base = f"http://127.0.0.1:{shown['port']}"
     assert shown["url"] == f"{base}/#/experiments/7/runs?workflowType=machine_learning"
-    assert silence(base) == ""
+    assert health_error(base) == ""
     assert live_ui(home, embedded_uri(home)) == LiveUi(shown["port"], shown["pid"], embedded_uri(home))
     assert stoker("status", "digits") == 0
     assert base + PAGE in capsys.readouterr().out

@@ -25,7 +25,7 @@ from kubernetes import client, config
 from stoker.clusters.kube_api import KubeApi
 from stoker.clusters.kubernetes import KubernetesCluster
 from stoker.settings import ClusterSettings, load_settings
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 
 NAMESPACE = os.environ.get("STOKER_TEST_NAMESPACE", "stoker")
 SMALL = ("--set", "resources.memory=2GiB")

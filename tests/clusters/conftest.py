@@ -10,7 +10,7 @@ import pytest
 from stoker.clusters.local import LocalCluster
 from stoker.jobfile.loading import parse_job
 from stoker.settings import Settings, load_settings
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 
 DRIVER = (sys.executable, str(Path(__file__).parents[1] / "cli" / "driver.py"))
 DEADLINE_S = 20.0
@@ -40,7 +40,7 @@ def cluster(settings: Settings) -> Iterator[LocalCluster]:
     for path in settings.home.glob("runs/*"):
         folder = RunFolder(path)
         folder.cancel_request.touch()
-        await_that(lambda folder=folder: not folder.driver_lives(), "the driver to go")
+        await_that(lambda folder=folder: not folder.has_driver(), "the driver to go")
 
 
 @pytest.fixture

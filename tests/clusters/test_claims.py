@@ -11,8 +11,8 @@ import pytest
 
 from stoker.clusters.claims import claim
 from stoker.errors import JobError, WaitTimedOut
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, new_run_id
+from stoker.tracking.run_folder import RunFolder
 
 SOURCE = Path(__file__).parents[2] / "platform"
 PROCESSES = 100
@@ -21,7 +21,7 @@ CLAIMANT = """
 import sys
 from pathlib import Path
 from stoker.clusters.claims import claim
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.run import RunHeader, new_run_id
 home = Path(sys.argv[1])
 print("ready", flush=True)

@@ -18,11 +18,12 @@ from stoker.clusters.kubernetes import KubernetesCluster, require_version
 from stoker.clusters.local import Origin
 from stoker.clusters.profile import Profile
 from stoker.errors import ClusterError, JobError, NotFound, Unreachable
-from stoker.execution.sweeps.folders import make_trial
+from stoker.execution.sweeps.trial_folders import create_trial_folder
 from stoker.jobfile.loading import parse_job
 from stoker.settings import ClusterSettings, Settings
+from stoker.tracking.ledger import Ledger
 from stoker.tracking.run import WAITING, Progress, RunStatus, State
-from stoker.tracking.trials import Ledger, SweepFacts, write_facts
+from stoker.tracking.trials import SweepFacts, write_facts
 
 JOB = "name: digits\ntask: image-classification\ndataset: digits\ntracking: none\n"
 
@@ -209,7 +210,7 @@ def test_a_trial_is_cancelled_alone_and_a_sweep_that_has_ended_gets_more_trials(
     ledger = Ledger(run.ledger)
     for number in range(2):
         ledger.begin(number, {}, {"training.optimizer.lr": 0.01})
-        make_trial(run, job, number, {"training.optimizer.lr": 0.01})
+        create_trial_folder(run, job, number, {"training.optimizer.lr": 0.01})
     write_facts(run, SweepFacts("accuracy/val", "max", trials=4))
     api.says(run.path.name, "Running", RunStatus(State.RUNNING, attempt=1))
     cluster.cancel(run.trial(1))

@@ -12,8 +12,8 @@ from stoker.clusters.local import LocalCluster, Origin
 from stoker.errors import ClusterError, NotFound
 from stoker.jobfile.loading import parse_job
 from stoker.settings import load_settings
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunHeader, RunStatus, State
+from stoker.tracking.run_folder import RunFolder
 
 JOB = "name: tiny\ntask: tabular-classification\ndataset: iris\n"
 STOOD = RunStatus(
@@ -112,7 +112,7 @@ def test_a_kill_ends_a_run_whose_driver_hears_nothing(cluster, job, until):
     until(lambda: running(folder), "the run")
     os.kill(folder.driver_pid(), signal.SIGSTOP)
     assert cluster.kill(folder) == ""
-    assert not folder.driver_lives()
+    assert not folder.has_driver()
     assert folder.record().state is State.CANCELLED
     with pytest.raises(NotFound, match="is CANCELLED: nothing to"):
         cluster.kill(folder)
@@ -205,7 +205,7 @@ def test_resuming_waits_for_the_last_driver_to_go(cluster, job, until):
     until(lambda: running(folder), "the run")
     cluster.pause(folder)
     until(lambda: folder.record().state is State.PAUSED, "the pause")
-    assert folder.driver_lives()  # it is putting things away
+    assert folder.has_driver()  # it is putting things away
     cluster.resume(folder)
     until(lambda: running(folder), "the run")
     assert folder.status().attempt == 2
@@ -241,7 +241,7 @@ def test_what_nothing_works_on_is_cancelled_at_once(state, cluster, ended):
     assert (status.state, status.exit_code, status.message) == (State.CANCELLED, 1, "")
     assert (status.checkpoint_step, status.attempt) == (40, 2)
     assert status.ended > status.started
-    assert not folder.driver_lives()
+    assert not folder.has_driver()
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELLED])

@@ -7,8 +7,8 @@ from mlflow import MlflowClient
 
 from stoker.clusters.page import close_page
 from stoker.tracking.journal import Journal
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunStatus, State
+from stoker.tracking.run_folder import RunFolder
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from stoker.clusters.ray_address import RayAddressCluster, joined_log
 from stoker.errors import ClusterError, JobError, NotFound, Unreachable
 from stoker.jobfile.loading import parse_job
 from stoker.settings import RayClusterSettings, Settings, load_settings
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, State
+from stoker.tracking.run_folder import RunFolder
 
 SOURCE = Path(__file__).parents[2] / "platform"
 PORTS = (

@@ -52,7 +52,7 @@ def test_a_run_has_not_ended_before_its_driver_is_gone():
 
 
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "STOPPED"])
-@pytest.mark.parametrize("message", ["", "its driver was told to end"])
+@pytest.mark.parametrize("message", ["", "its driver received SIGTERM"])
 def test_a_driver_that_is_gone_leaves_the_run_where_it_was(status, message):
     said = RunStatus(State.RETRYING, cause="HANG", message=message, checkpoint_step=40)
     derived = run_status(job(status, said), RUNNING)

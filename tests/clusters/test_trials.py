@@ -11,10 +11,11 @@ from stoker.clusters import trials
 from stoker.clusters.trials import added_trials, fetch_trials, trial_request
 from stoker.errors import Unreachable
 from stoker.jobfile.loading import dump_job, load_job, parse_job
-from stoker.tracking.history import find_trial
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import Ledger
 from stoker.tracking.run import RunHeader, RunStatus, State
-from stoker.tracking.trials import Ledger, SweepFacts, write_facts
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.run_lookup import find_trial
+from stoker.tracking.trials import SweepFacts, write_facts
 
 LR = "training.optimizer.lr"
 JOB = "name: digits\ntask: image-classification\ndataset: digits\n"

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from stoker.datasets.encoders import ImageEncoder, TableEncoder
 
 from stoker.datasets.batches import Batches, in_order
-from stoker.datasets.encoders import ImageEncoder, TableEncoder
 from stoker.datasets.samples import Samples
 from stoker.randomness import Noise
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
 from stoker.datasets.encoders import (
     FARTHEST,
     CategoryEncoder,
@@ -16,6 +15,7 @@ from stoker.datasets.encoders import (
     TableEncoder,
     mean_and_scale,
 )
+
 from stoker.errors import JobError
 from stoker.job.signature import ClassOutput, ImageInput, TableInput, ValueOutput
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-
 from stoker.datasets.encoding import encode_labelled
+
 from stoker.datasets.loading import LoadedDataset, load_dataset, read_source
 from stoker.datasets.samples import Pictures, Table
 from stoker.errors import JobError

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from stoker.storage import open_storage
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader
+from stoker.tracking.run_folder import RunFolder
 
 SOURCE = Path(__file__).parents[2] / "platform"
 DEADLINE_S = 240.0

@@ -76,7 +76,7 @@ def test_two_workers_of_which_one_is_killed_and_then_the_driver_give_the_result_
     seen = run.status().checkpoint_step
     until(lambda: run.status().checkpoint_step > seen, "its first checkpoint", 120)
     os.kill(run.driver_pid(), signal.SIGKILL)
-    until(lambda: not run.driver_lives(), "the lease to end")
+    until(lambda: not run.has_driver(), "the lease to end")
     assert run.record().state is State.INTERRUPTED
     home.stoker("resume", run.path.name)
     status = run.record().status

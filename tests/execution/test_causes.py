@@ -9,8 +9,8 @@ import torch
 
 from stoker.architectures.custom import user_failure
 from stoker.errors import Cause, ClusterError, Damaged, JobError, Problem, StorageError, TrainingFailed
-from stoker.execution.causes import failure
-from stoker.execution.pulse import Pulse, Stage
+from stoker.execution.causes import classify_failure
+from stoker.execution.heartbeat import Heartbeat, Stage
 
 NETWORK = """
 def forward(inputs):
@@ -60,12 +60,12 @@ def caught(action, *arguments):
     ],
 )
 def test_each_error_has_its_cause(error, cause, tmp_path):
-    assert failure(error, tmp_path, Pulse()).cause == cause
+    assert classify_failure(error, tmp_path, Heartbeat()).cause == cause
 
 
 def test_only_a_lost_peer_is_one(tmp_path):
-    lost = failure(torch.distributed.DistBackendError("NCCL error"), tmp_path, Pulse())
-    refused = failure(ClusterError("the server does not answer"), tmp_path, Pulse())
+    lost = classify_failure(torch.distributed.DistBackendError("NCCL error"), tmp_path, Heartbeat())
+    refused = classify_failure(ClusterError("the server does not answer"), tmp_path, Heartbeat())
     assert (lost.lost_peers, refused.lost_peers) == (True, False)
     assert "lost its peers" in lost.message
 
@@ -73,7 +73,7 @@ def test_only_a_lost_peer_is_one(tmp_path):
 def test_an_error_in_the_users_code_names_their_line_and_leaves_our_frames_out(code):
     (code / "my_network.py").write_text(NETWORK)
     module = importlib.import_module("my_network")
-    result = failure(caught(module.forward, 1), code, Pulse())
+    result = classify_failure(caught(module.forward, 1), code, Heartbeat())
     sys.modules.pop("my_network")
     assert (result.cause, result.message) == (Cause.USER_CODE, "my_network.py:7: ZeroDivisionError: division by zero")
     assert "in divide" in result.details
@@ -86,23 +86,23 @@ def test_an_error_that_was_told_as_the_users_is_told_the_same_way(code):
     error = caught(importlib.import_module, "my_broken")
     told = TrainingFailed(Cause.USER_CODE, "")
     told.__cause__ = error
-    result = failure(told, code, Pulse())
+    result = classify_failure(told, code, Heartbeat())
     assert result.message == "my_broken.py:1: ModuleNotFoundError: No module named 'nothing_of_this_name'"
-    assert failure(user_failure(error), code, Pulse()).cause is Cause.USER_CODE
+    assert classify_failure(user_failure(error), code, Heartbeat()).cause is Cause.USER_CODE
 
 
 def test_code_that_is_not_python_is_the_users(code):
     (code / "my_typo.py").write_text("x = (\n")
-    result = failure(caught(importlib.import_module, "my_typo"), code, Pulse())
+    result = classify_failure(caught(importlib.import_module, "my_typo"), code, Heartbeat())
     assert result.cause is Cause.USER_CODE
     assert result.message.startswith("my_typo.py:1: SyntaxError:")
 
 
 def test_a_failure_knows_where_the_worker_was(tmp_path):
-    pulse = Pulse()
-    pulse.at(2, 40)
-    pulse.checkpoint = (1, 20)
-    assert not failure(RuntimeError(), tmp_path, pulse).began
-    pulse.enter(Stage.TRAINING)
-    result = failure(RuntimeError(), tmp_path, pulse)
+    heartbeat = Heartbeat()
+    heartbeat.advance(2, 40)
+    heartbeat.checkpoint = (1, 20)
+    assert not classify_failure(RuntimeError(), tmp_path, heartbeat).began
+    heartbeat.enter(Stage.TRAINING)
+    result = classify_failure(RuntimeError(), tmp_path, heartbeat)
     assert (result.step, result.checkpoint, result.began) == (40, (1, 20), True)

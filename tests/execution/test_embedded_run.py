@@ -158,5 +158,5 @@ def test_the_embedded_store_is_made_once_in_the_home(digits):
 
 def test_nothing_of_ray_is_left(digits, until):
     _, run = digits
-    until(lambda: not run.driver_lives(), "the driver to go")
+    until(lambda: not run.has_driver(), "the driver to go")
     assert not (run.path / "ray_session").exists()

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 from stoker.storage import open_storage, read_manifest
 from stoker.tracking.journal import read_journal
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
+from stoker.tracking.run_folder import RunFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -115,7 +115,7 @@ def test_three_kills_of_a_run_leave_no_trace_in_its_result(name, workers, home, 
         until(lambda target=target: run.progress().step >= target or run.record().state.ended, f"step {target}", 200)
         assert not run.record().state.ended, home.logs()
         if kill(what, run, dice, until):
-            until(lambda: not run.driver_lives(), "the lease to end")
+            until(lambda: not run.has_driver(), "the lease to end")
             assert run.record().state is State.INTERRUPTED
             home.stoker("resume", run.path.name, "--detach")
         else:
@@ -128,4 +128,4 @@ def test_three_kills_of_a_run_leave_no_trace_in_its_result(name, workers, home, 
     assert state_of(run) == state_of(undisturbed)
     assert points_of(run) == points_of(undisturbed)
     check_recorded(home, run)
-    until(lambda: not run.driver_lives(), "the driver to go")
+    until(lambda: not run.has_driver(), "the driver to go")

@@ -6,8 +6,8 @@ import torch
 from stoker.execution.reporter import Reporter
 from stoker.jobfile.loading import parse_job
 from stoker.tracking.journal import read_journal
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader
+from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import prepare
 from stoker.training.loop import EpochEnd, StepEnd
 
@@ -23,7 +23,7 @@ def folder(tmp_path):
 def reporter(folder):
     reporter = Reporter(folder)
     job = parse_job("task: tabular-classification\ndataset: xor\ntraining: {epochs: 2}\n", "x.yaml").job
-    reporter.begin(prepare(job))
+    reporter.start(prepare(job))
     return reporter
 
 
@@ -69,7 +69,7 @@ def test_an_attempt_that_goes_on_repeats_nothing_and_goes_by_its_own_pace(folder
     reporter.close()
     again = Reporter(folder)
     job = parse_job("task: tabular-classification\ndataset: xor\ntraining: {epochs: 2}\n", "x.yaml").job
-    again.begin(prepare(job), 2)
+    again.start(prepare(job), 2)
     assert folder.progress().step == 2
     began = time.monotonic()
     again.step(step(3, 9.0), recorded=True)

@@ -29,7 +29,7 @@ def long_run(home, job_file, until):
     yield run
     if (pid := run.driver_pid()) and not run.record().state.ended:
         os.kill(pid, signal.SIGTERM)
-    until(lambda: not run.driver_lives(), "the driver to go")
+    until(lambda: not run.has_driver(), "the driver to go")
 
 
 def test_cancel_ends_it_as_cancelled_everywhere(home, long_run, until):
@@ -39,14 +39,14 @@ def test_cancel_ends_it_as_cancelled_everywhere(home, long_run, until):
     assert (status.state, status.exit_code) == (State.CANCELLED, 1)
     client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
     assert client.get_run(status.mlflow_run).info.status == "KILLED"
-    until(lambda: not long_run.driver_lives(), "the driver to go")
+    until(lambda: not long_run.has_driver(), "the driver to go")
     assert not (long_run.path / "ray_session").exists()
 
 
 def test_a_killed_driver_leaves_an_interrupted_run_and_the_next_submit_sweeps(home, long_run, job_file, until):
     session = (long_run.path / "ray_session").read_text()
     os.kill(long_run.driver_pid(), signal.SIGKILL)
-    until(lambda: not long_run.driver_lives(), "the lease to end")
+    until(lambda: not long_run.has_driver(), "the lease to end")
     assert long_run.record().state is State.INTERRUPTED
     assert "RUNNING" not in home.stoker("ls")
     home.stoker("submit", job_file(LONG.replace("1000000", "2")))
@@ -74,7 +74,7 @@ def test_a_pause_a_signal_and_a_cancel_leave_what_the_next_attempt_begins_with(h
     assert driver.wait(60) in (143, None)  # None: not our child
     interrupted = long_run.record().status
     assert interrupted.state is State.INTERRUPTED
-    assert "its driver was told to end" in interrupted.message
+    assert "its driver received SIGTERM" in interrupted.message
     assert interrupted.checkpoint_step > paused.checkpoint_step
 
     home.stoker("resume", run_id, "--detach")

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from stoker.errors import Unreachable
-from stoker.tracking.health import require_server, silence
+from stoker.tracking.health import health_error, require_server
 
 
 class Health(BaseHTTPRequestHandler):
@@ -53,4 +53,4 @@ def test_a_broken_server_is_unreachable(server):
 def test_nobody_there_has_a_reason():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        assert silence(f"http://127.0.0.1:{free.getsockname()[1]}") == "Connection refused"
+        assert health_error(f"http://127.0.0.1:{free.getsockname()[1]}") == "Connection refused"

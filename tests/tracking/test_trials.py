@@ -2,9 +2,10 @@
 
 import math
 
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import Ledger, LedgerReader, read_trials
 from stoker.tracking.run import State
-from stoker.tracking.trials import Ledger, LedgerReader, SweepFacts, best_trial, read_facts, read_trials, write_facts
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import SweepFacts, best_trial, read_facts, write_facts
 
 FACTS = SweepFacts("accuracy/val", "max", (("accuracy/val", "max"), ("parameters", "min")), 40, 4, ("training.epochs",))
 
@@ -67,6 +68,6 @@ def test_a_trial_that_took_over_another_s_weights_is_as_good_as_they_are(tmp_pat
     ledger.close()
     trial = read_trials(tmp_path / "trials.jsonl")[0]
     assert [report.metrics["accuracy/val"] for report in trial.reports] == [0.9, 0.7, 0.81]
-    assert [report.metrics["accuracy/val"] for report in trial.line] == [0.6, 0.8, 0.81]
+    assert [report.metrics["accuracy/val"] for report in trial.lineage] == [0.6, 0.8, 0.81]
     assert trial.score("accuracy/val", "max") == 0.81
     assert (trial.values, trial.changes[0].epoch, trial.changes[0].source) == ({"lr": 2}, 2, 1)

@@ -17,8 +17,8 @@ from stoker.cli.tables import print_json, styled
 from stoker.cli.words import duration_text, metric_text
 from stoker.clusters.cluster import Cluster
 from stoker.clusters.following import follow
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunRecord
+from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import read_facts
 
 if TYPE_CHECKING:

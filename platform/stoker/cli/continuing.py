@@ -22,8 +22,8 @@ from stoker.clusters.cluster import Cluster
 from stoker.clusters.local import Origin
 from stoker.clusters.refusals import require_resumable, require_success
 from stoker.errors import NotFound
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord
+from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import read_facts
 
 

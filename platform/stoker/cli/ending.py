@@ -6,8 +6,8 @@ from stoker.cli.following import wait_for
 from stoker.cli.reports import checkpoint_text, exit_code, run_json
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
 from stoker.cli.tables import print_json
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
+from stoker.tracking.run_folder import RunFolder
 
 wait_option = click.option("--wait", "waits", is_flag=True, help="Return when nothing works on the run any more.")
 

@@ -17,8 +17,8 @@ from stoker.clusters.cluster import Cluster
 from stoker.clusters.following import follow
 from stoker.errors import Unreachable, WaitTimedOut
 from stoker.execution.contract import worker_name
-from stoker.tracking.record import RunFolder, follow_lines
 from stoker.tracking.run import RunRecord
+from stoker.tracking.run_folder import RunFolder, follow_lines
 
 
 def parse_timeout(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stoker.cli.session import Session
 from stoker.errors import JobError, NotFound, Problem
 from stoker.job.saved_model import WEIGHTS
-from stoker.tracking.history import with_model
+from stoker.tracking.run_lookup import run_with_model
 
 if TYPE_CHECKING:
     from stoker.job.job import Job
@@ -78,7 +78,7 @@ def _weights(session: Session, start: str) -> str:
         if not (folder / WEIGHTS).is_file():
             raise NotFound(f"no saved model in '{start}' ({WEIGHTS} is missing)")
         return str(folder)
-    run = with_model(session.find(start))
+    run = run_with_model(session.find(start))
     record = run.record()
     if not run.model.exists() and not record.status.model_uri:
         raise NotFound(f"{record.id} is {record.state} and has no model")

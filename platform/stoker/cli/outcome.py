@@ -16,9 +16,9 @@ from stoker.cli.tables import fields_text, state_text, styled, table_text
 from stoker.cli.words import duration_text, value_text
 from stoker.errors import Turn
 from stoker.settings import Settings
-from stoker.tracking.parameters import flattened
-from stoker.tracking.record import RunFolder
+from stoker.tracking.parameters import flatten
 from stoker.tracking.run import RunRecord, State
+from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import Trial, pareto_front, trial_id
 
 SHOWN_FRONT = 10
@@ -106,7 +106,7 @@ def _show_best(sweep: Sweep) -> None:
         title = styled(f"best{in_what}: trial {best.number}", bold=True)
         epochs = f", {best.epoch} epochs" if best.epoch else ""
         ended = "" if best.state is State.SUCCEEDED else f", {sweep.state(best)}"
-        values = [(path, value_text(value)) for path, value in flattened(best.values).items()]
+        values = [(path, value_text(value)) for path, value in flatten(best.values).items()]
         click.echo(f"\n{title}  {goals_text(sweep, best)}{epochs}{ended}")
         click.echo("\n".join(f"  {line}" for line in fields_text(values).splitlines()))
     if front := pareto_front(sweep.sorted(sweep.facts.metric), sweep.facts.goals):

@@ -13,9 +13,10 @@ from stoker.cli.words import metric_text, number_text
 from stoker.errors import CAUSES, Cause, CauseRow
 from stoker.job.task import TASKS
 from stoker.settings import Settings, is_server, without_password
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import read_trials
 from stoker.tracking.run import Progress, RunRecord, RunStatus, State, now
-from stoker.tracking.trials import Trial, read_trials, trial_id
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import Trial, trial_id
 
 PARTS = ("train", "val", "test")
 LOG_LINES = 15

@@ -8,7 +8,7 @@ import click
 from stoker.cli.reports import metric_table
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
 from stoker.cli.tables import print_json
-from stoker.tracking.history import with_model
+from stoker.tracking.run_lookup import run_with_model
 
 if TYPE_CHECKING:
     from stoker.inference.model import Model
@@ -163,7 +163,7 @@ def check_format(name: str | None) -> "Format | None":
 
 
 def _load_model(session: Session, run: str) -> "Model":
-    folder = with_model(session.find(run))
+    folder = run_with_model(session.find(run))
     session.place_of(folder).fetch_model(folder)
     record = folder.record()
     from stoker.inference.model import Model

@@ -33,9 +33,9 @@ from stoker.cli.tables import fields_text, print_json, state_text, table_text
 from stoker.cli.words import age_text, duration_text
 from stoker.errors import ClusterError, NotFound
 from stoker.settings import Settings
-from stoker.tracking.history import runs
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunRecord, RunStatus, State, now
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.run_lookup import list_runs
 
 NEWEST = 20
 HEAD = ("run", "state", "task", "family", "age", "duration", "attempts", "metric")
@@ -65,7 +65,7 @@ def ls(session: Session, newest: int, everything: bool, everyone: bool, form: st
     if everyone:
         _list_cluster(session, None if everything else newest, form)
         return
-    found = runs(settings.home)
+    found = list_runs(settings.home)
     shown = found if everything else found[:newest]
     if form == "json":
         print_json([run_json(folder, _record(session, folder), settings) for folder in shown])

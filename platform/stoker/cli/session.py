@@ -9,8 +9,8 @@ import click
 
 from stoker.errors import NotFound
 from stoker.settings import HERE, RayClusterSettings, Settings, load_settings
-from stoker.tracking.history import find_run, names_trial
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.run_lookup import find_run, is_trial_reference
 
 if TYPE_CHECKING:
     from stoker.clusters.cluster import Cluster
@@ -102,7 +102,7 @@ class Session:
         try:
             return find_run(self.settings.home, reference)
         except NotFound:
-            if not self.remote or reference == "@last" or names_trial(reference):
+            if not self.remote or reference == "@last" or is_trial_reference(reference):
                 raise
         place = self.kubernetes(self.settings.cluster, f"it does not tell whose run '{reference}' is")
         return place.adopt(reference.removeprefix("run:"))

@@ -24,8 +24,8 @@ from stoker.clusters.claims import claim
 from stoker.clusters.local import Origin
 from stoker.settings import Settings, is_server
 from stoker.tracking.health import require_server
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord, keyed_run_id, new_run_id
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from stoker.job.job import Job

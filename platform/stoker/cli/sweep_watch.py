@@ -18,9 +18,10 @@ from stoker.cli.sweeps import (
 from stoker.cli.tables import state_text, styled
 from stoker.cli.trials_table import trials_table
 from stoker.cli.words import duration_text, number_text, shortened
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import LedgerReader
 from stoker.tracking.run import RunRecord, State
-from stoker.tracking.trials import LedgerReader, Trial, read_facts
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import Trial, read_facts
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType

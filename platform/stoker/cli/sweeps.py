@@ -11,17 +11,17 @@ from stoker.cli.words import metric_text, number_text, shortened, value_text
 from stoker.errors import NotFound
 from stoker.job.task import TASKS
 from stoker.tracking import parameters
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import read_trials
 from stoker.tracking.run import RunRecord, State, now
+from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import (
     SweepFacts,
     Trial,
     best_trial,
+    effective_state,
     is_sweep,
     ranked,
     read_facts,
-    read_trials,
-    standing,
     trial_id,
 )
 
@@ -51,12 +51,12 @@ class Sweep:
     @cached_property
     def names(self) -> dict[str, str]:
         """What is varied, by path, and what the columns are called."""
-        paths = dict.fromkeys(path for trial in self.trials for path in parameters.flattened(trial.values))
+        paths = dict.fromkeys(path for trial in self.trials for path in parameters.flatten(trial.values))
         return short_names([*paths])
 
     def state(self, trial: Trial) -> State:
         """Say where a trial stands."""
-        return standing(trial, self.record.state)
+        return effective_state(trial, self.record.state)
 
     def counts(self) -> dict[str, int]:
         """Count the trials by their state, in the order in which people ask."""
@@ -133,7 +133,7 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
 def values_text(values: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """Write the values of a trial in one line."""
     return " ".join(
-        f"{names.get(path, path)}={value_text(value)}" for path, value in parameters.flattened(values).items()
+        f"{names.get(path, path)}={value_text(value)}" for path, value in parameters.flatten(values).items()
     )
 
 
@@ -213,7 +213,7 @@ def trial_json(sweep: Sweep, trial: Trial) -> dict[str, Any]:
 
 def cells(sweep: Sweep, trial: Trial, metrics: Sequence[str], width: int) -> tuple[list[str], list[str], list[str]]:
     """Write a trial for tables: number and state, its values, its metrics; no value is wider than so much."""
-    values, numbers = parameters.flattened(trial.values), [sweep.value(trial, metric) for metric in metrics]
+    values, numbers = parameters.flatten(trial.values), [sweep.value(trial, metric) for metric in metrics]
     return (
         [str(trial.number), state_text(sweep.state(trial))],
         [shortened(value_text(values[path]), width) if path in values else "" for path in sweep.names],

@@ -15,9 +15,9 @@ from stoker.cli.session import Session, cluster_option, examples, format_option,
 from stoker.cli.tables import print_json
 from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.settings import RayClusterSettings, Settings, is_server, without_password
-from stoker.tracking.health import require_server, silence
-from stoker.tracking.history import runs
-from stoker.tracking.record import RunFolder
+from stoker.tracking.health import health_error, require_server
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.run_lookup import list_runs
 
 if TYPE_CHECKING:
     from stoker.clusters.kubernetes import KubernetesCluster
@@ -88,7 +88,7 @@ def show_cluster_page(
     path = (record.status.url if record else "") or f"/#/experiments?{MODE}"
     port = free_port(wanted)
     with cluster.tracking(port) as (address, user, password):
-        if reason := silence(address, timeout_s=20.0):
+        if reason := health_error(address, timeout_s=20.0):
             raise Unreachable(f"MLflow of cluster '{cluster.name}' does not answer ({reason})")
         try:
             if user and form == "table":
@@ -119,7 +119,7 @@ def find_page(session: Session, run: str | None) -> tuple[Settings, str]:
 
 
 def _runs_page(settings: Settings) -> str:
-    experiments = (_experiment(folder) for folder in runs(settings.home))
+    experiments = (_experiment(folder) for folder in list_runs(settings.home))
     newest = next((experiment for experiment in experiments if experiment), "")
     return f"/#/experiments/{newest}/runs?{MODE}" if newest else f"/#/experiments?{MODE}"
 
@@ -191,7 +191,7 @@ def _wait_until_ready(server: MlflowServer) -> None:
 
 def _poll_until_ready(server: MlflowServer) -> None:
     deadline = time.monotonic() + READY_S
-    while silence(server.ui.base, timeout_s=1.0):
+    while health_error(server.ui.base, timeout_s=1.0):
         if server.process.poll() is not None:
             raise ClusterError(f"MLflow does not start:\n{server.last_words()}")
         if time.monotonic() > deadline:

@@ -4,8 +4,8 @@ from typing import Protocol
 
 from stoker.clusters.event import Event
 from stoker.settings import Settings
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord
+from stoker.tracking.run_folder import RunFolder
 
 
 class Cluster(Protocol):

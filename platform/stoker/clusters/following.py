@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from stoker.clusters.cluster import Cluster
 from stoker.errors import StokerError, Unreachable
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord
+from stoker.tracking.run_folder import RunFolder
 
 PATIENCE_S = 300.0
 """A cluster may be silent for so long."""

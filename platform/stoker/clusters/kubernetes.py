@@ -31,8 +31,18 @@ from stoker.errors import Cause, ClusterError, JobError, NotFound, Problem, Stok
 from stoker.execution.contract import PROGRESS, REQUEST, STATUS
 from stoker.jobfile.loading import dump_job, load_job
 from stoker.settings import ClusterSettings, Settings
-from stoker.tracking.record import RunFolder
-from stoker.tracking.run import Progress, RunHeader, RunRecord, RunStatus, State, cancelled, known, now, status_from
+from stoker.tracking.run import (
+    Progress,
+    RunHeader,
+    RunRecord,
+    RunStatus,
+    State,
+    cancelled,
+    known_fields,
+    now,
+    status_from,
+)
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from stoker.job.job import Job
@@ -141,7 +151,7 @@ class KubernetesCluster:
             if before.state.final and not said:  # the same end, or a resume whose driver has not spoken yet
                 status = before if status.state.ended else status
             if progress := _annotations(rayjob).get(PROGRESS):
-                folder.write_progress(Progress(**known(Progress, json.loads(progress))))
+                folder.write_progress(Progress(**known_fields(Progress, json.loads(progress))))
         if status != before:
             folder.write_status(status)
 
@@ -344,7 +354,7 @@ class KubernetesCluster:
 
     def _header_of(self, rayjob: dict[str, Any]) -> RunHeader:
         """Read who a run is, in the words of this home."""
-        said = known(RunHeader, json.loads(_annotations(rayjob).get(HEADER, "{}")))
+        said = known_fields(RunHeader, json.loads(_annotations(rayjob).get(HEADER, "{}")))
         return replace(RunHeader(**said), cluster=self.name)
 
 

@@ -21,10 +21,10 @@ from stoker.clusters.refusals import (
 )
 from stoker.clusters.standby import DRIVER, Standby, start_driver
 from stoker.errors import Cause, ClusterError, NotFound
-from stoker.execution.ray_session import sweep_session
+from stoker.execution.ray_session import remove_stale_session
 from stoker.settings import Settings, without_password
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunRecord, RunStatus, State, cancelled, new_run_id
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from stoker.job.job import Job
@@ -77,8 +77,8 @@ class LocalCluster:
         home = self.settings.home
         make_home(home)
         for note in home.glob("runs/*/ray_session"):
-            if not RunFolder(note.parent).driver_lives():
-                sweep_session(note)
+            if not RunFolder(note.parent).has_driver():
+                remove_stale_session(note)
         return start_driver(self._driver, self.settings, job)
 
     def submit(self, job: "Job", standby: Standby | None = None, origin: Origin | None = None) -> RunFolder:
@@ -181,7 +181,7 @@ class LocalCluster:
             _ask(folder, folder.cancel_request)
             return ""
         from stoker.clusters.page import close_page  # half of the start of all other commands
-        from stoker.execution.sweeps.folders import cancel_trials
+        from stoker.execution.sweeps.trial_folders import cancel_unfinished_trials
 
         require_open(folder, state)
         lease = _lease_of_ended(folder, os.getpid())
@@ -189,8 +189,8 @@ class LocalCluster:
             status = folder.status()
             require_open(folder, status.state)
             folder.write_status(cancelled(status))
-            cancel_trials(folder)
-            sweep_session(folder.path / "ray_session")
+            cancel_unfinished_trials(folder)
+            remove_stale_session(folder.path / "ray_session")
             record = folder.record()
             return close_page(record, self.settings.of_run(record.header.tracking_uri, record.header.storage))
         finally:

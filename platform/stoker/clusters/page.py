@@ -3,14 +3,15 @@
 from typing import TYPE_CHECKING
 
 from stoker.settings import Settings, is_server
-from stoker.tracking.health import silence
+from stoker.tracking.health import health_error
 from stoker.tracking.journal import Shipper
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import read_trials
 from stoker.tracking.run import RunRecord
-from stoker.tracking.trials import read_facts, read_trials, trial_id
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import read_facts, trial_id
 
 if TYPE_CHECKING:
-    from stoker.tracking.mlflow import TrackedRun
+    from stoker.tracking.mlflow_run import MlflowRun
 
 PATIENCE_S = 10.0
 
@@ -23,13 +24,13 @@ def close_page(record: RunRecord, settings: Settings) -> str:
     if not record.header.tracking_uri or not record.status.mlflow_run:
         return ""
     uri = settings.tracking_uri
-    if is_server(uri) and (reason := silence(uri)):
+    if is_server(uri) and (reason := health_error(uri)):
         return reason
     try:
-        from stoker.tracking.mlflow import TrackedRun  # seconds, for those alone who cancel a run at rest
+        from stoker.tracking.mlflow_run import MlflowRun  # seconds, for those alone who cancel a run at rest
 
         artifacts = settings.artifacts if settings.embedded else None
-        page = TrackedRun.open(record.header, uri, artifacts, {})
+        page = MlflowRun.open(record.header, uri, artifacts, {})
         folder = RunFolder(record.folder)
         shipper = Shipper(folder.journal, page)
         shipper.start()
@@ -43,14 +44,14 @@ def close_page(record: RunRecord, settings: Settings) -> str:
     return ""
 
 
-def _close_trials(sweep: RunFolder, page: "TrackedRun") -> None:
+def _close_trials(sweep: RunFolder, page: "MlflowRun") -> None:
     facts = read_facts(sweep)
     if facts is None:
         return
-    from stoker.execution.sweeps.page import Page
-    from stoker.tracking.children import Children
+    from stoker.execution.sweeps.child_run_sync import ChildRunSync
+    from stoker.tracking.child_runs import ChildRuns
 
-    children = Children(page).find()
+    children = ChildRuns(page).find()
     for trial in read_trials(sweep.ledger):
         if child := children.get(trial_id(sweep.path.name, trial.number)):
-            Page(child, sweep.trial(trial.number), facts.goals).bring(trial, trial.state)
+            ChildRunSync(child, sweep.trial(trial.number), facts.goals).update(trial, trial.state)

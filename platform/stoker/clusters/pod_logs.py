@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stoker.clusters.kube_api import KubeApi
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 
 CHATTER = re.compile(r"\S+ \S+\t(INFO|SUCC) (cli|sdk|job_manager)\.py:\d+ -- |Running entrypoint for job ")
 """What Ray's own client says of the job."""

@@ -34,8 +34,8 @@ from stoker.execution.contract import request_package
 from stoker.job.concurrency import planned_trials
 from stoker.jobfile.loading import dump_job, load_job
 from stoker.settings import RayClusterSettings, Settings, is_server, without_password
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord, cancelled
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from stoker.job.job import Job

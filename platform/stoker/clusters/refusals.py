@@ -1,8 +1,8 @@
 """What cannot be asked of a run in the state that it is in, and what can be asked instead."""
 
 from stoker.errors import NotFound
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
+from stoker.tracking.run_folder import RunFolder
 
 
 def require_resumable(folder: RunFolder) -> None:

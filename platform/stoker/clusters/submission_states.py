@@ -7,7 +7,7 @@ from typing import Any
 from stoker.clusters.setup_failure import SETUP, setup_failure
 from stoker.errors import CAUSES, Cause
 from stoker.execution.contract import PROGRESS, STATUS
-from stoker.tracking.run import Progress, RunStatus, State, known, now, status_from
+from stoker.tracking.run import Progress, RunStatus, State, known_fields, now, status_from
 
 JOB: dict[str, State] = {
     "PENDING": State.PROVISIONING,  # its files and packages are being laid out on the head
@@ -40,7 +40,7 @@ def spoke(job: dict[str, Any]) -> bool:
 def progress_of(job: dict[str, Any]) -> Progress | None:
     """Read how far training is; None where the driver has not said so."""
     text = (job.get("metadata") or {}).get(PROGRESS)
-    return Progress(**known(Progress, json.loads(text))) if text else None
+    return Progress(**known_fields(Progress, json.loads(text))) if text else None
 
 
 def run_status(job: dict[str, Any] | None, came: RunStatus) -> RunStatus:

@@ -3,16 +3,16 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
 
 from stoker.clusters.pages import Pages
 from stoker.errors import StokerError
-from stoker.execution.sweeps.folders import make_trial, status_of
+from stoker.execution.sweeps.trial_folders import create_trial_folder, trial_status
 from stoker.job.job import Job
 from stoker.jobfile.loading import load_job
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import read_trials
 from stoker.tracking.run import RunStatus
-from stoker.tracking.trials import is_sweep, read_facts, read_trials, standing
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import effective_state, is_sweep, read_facts
 
 LOOK_EVERY_S = 5.0
 
@@ -51,10 +51,12 @@ def _lay_out(sweep: RunFolder, server: Pages) -> None:
         folder = sweep.trial(trial.number)
         if not folder.readable():
             job = job or load_job(sweep.job, code=sweep.code).job
-            make_trial(sweep, job, trial.number, trial.values)
+            create_trial_folder(sweep, job, trial.number, trial.values)
         before = folder.status()
-        status = status_of(trial) if trial.state.final else RunStatus(standing(trial, stands), phase="", attempt=1)
-        status = replace(status, mlflow_run=before.mlflow_run, url=before.url, model_uri=before.model_uri)
+        status = (
+            trial_status(trial) if trial.state.final else RunStatus(effective_state(trial, stands), phase="", attempt=1)
+        )
+        status = status.with_page(before)
         if trial.number == facts.best and not status.model_uri:
             header = folder.header()
             status = server.status(header.experiment, header.id, status) or status

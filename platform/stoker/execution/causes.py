@@ -1,4 +1,4 @@
-"""From what went wrong in a worker to the cause of the failure, in the words that its reader needs."""
+"""Classification of a worker's exceptions: the cause of the failure and a message for its user."""
 
 import errno
 import re
@@ -9,20 +9,20 @@ import torch
 import torch.distributed as dist
 
 from stoker.errors import Cause, ClusterError, Damaged, JobError, NotFound, StorageError, TrainingFailed
-from stoker.execution.outcome import WorkerResult
-from stoker.execution.pulse import Pulse
+from stoker.execution.heartbeat import Heartbeat
+from stoker.execution.worker_result import WorkerResult
 
-LOST = re.compile(r"\bgloo\b|\bNCCL\b|Connection (closed|reset) by peer|Timed out waiting \d+ms")
-"""What torch says in a RuntimeError where another worker is gone: gloo has no exception of its own."""
+LOST_PEERS = re.compile(r"\bgloo\b|\bNCCL\b|Connection (closed|reset) by peer|Timed out waiting \d+ms")
+"""Texts of the RuntimeErrors that torch raises when a peer is gone; gloo has no exception class of its own."""
 
 
-def failure(error: Exception, code: Path, pulse: Pulse) -> WorkerResult:
-    """Tell how a worker failed.
+def classify_failure(error: Exception, code: Path, heartbeat: Heartbeat) -> WorkerResult:
+    """Classify the exception that ended a worker.
 
     Args:
-        error: what ended it.
-        code: the folder of the user's own modules.
-        pulse: where the worker was.
+        error: the exception.
+        code: folder of the user's own modules.
+        heartbeat: how far the worker came.
 
     """
     lost = False
@@ -37,37 +37,44 @@ def failure(error: Exception, code: Path, pulse: Pulse) -> WorkerResult:
         case TrainingFailed() if error.cause is not Cause.USER_CODE or error.__cause__ is None:
             cause, message = error.cause, error.message
         case _:
-            cause, message, details = _unforeseen(error, code)
+            cause, message, details = _classify_unexpected(error, code)
             lost = cause is Cause.INFRASTRUCTURE
     return WorkerResult(
-        "failed", cause, message, details, lost, step=pulse.step, began=pulse.began, checkpoint=pulse.checkpoint
+        "failed",
+        cause,
+        message,
+        details,
+        lost,
+        step=heartbeat.step,
+        began=heartbeat.began,
+        checkpoint=heartbeat.checkpoint,
     )
 
 
-def _unforeseen(error: BaseException, code: Path) -> tuple[Cause, str, str]:
-    """Name cause, message and traceback of an exception that is none of ours."""
+def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, str]:
+    """Return cause, message and traceback of an exception that Stoker does not raise itself."""
     if isinstance(error, TrainingFailed) and error.__cause__ is not None:
-        error = error.__cause__  # a user's own, told by whoever called their code
+        error = error.__cause__  # raised by the user's code and wrapped by its caller
     first_line = str(error).strip().partition("\n")[0]
     details = "".join(traceback.format_exception(error))
-    if (cause := _resource(error)) is not None:
+    if (cause := _exhausted_resource(error)) is not None:
         return cause, f"{type(error).__name__}: {first_line}", details
-    if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and LOST.search(str(error))):
+    if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and LOST_PEERS.search(str(error))):
         return Cause.INFRASTRUCTURE, f"it lost its peers ({first_line})", details
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [number for number, frame in enumerate(frames) if Path(frame.filename).is_relative_to(code)]
+    user_frames = [number for number, frame in enumerate(frames) if Path(frame.filename).is_relative_to(code)]
     place = ""
-    if theirs:
-        place = f"{Path(frames[theirs[-1]].filename).relative_to(code)}:{frames[theirs[-1]].lineno}"
+    if user_frames:
+        place = f"{Path(frames[user_frames[-1]].filename).relative_to(code)}:{frames[user_frames[-1]].lineno}"
     elif isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(code):
         place = f"{Path(error.filename).relative_to(code)}:{error.lineno}"
     if place:
-        return Cause.USER_CODE, f"{place}: {type(error).__name__}: {first_line}", _their_part(error, theirs)
+        return Cause.USER_CODE, f"{place}: {type(error).__name__}: {first_line}", _user_traceback(error, user_frames)
     return Cause.INTERNAL, f"{type(error).__name__}: {error}", details
 
 
-def _resource(error: BaseException) -> Cause | None:
-    """Tell what ran out, if something did."""
+def _exhausted_resource(error: BaseException) -> Cause | None:
+    """Return the cause if memory or disk space ran out; None otherwise."""
     if isinstance(error, torch.OutOfMemoryError):
         return Cause.OOM_DEVICE
     if isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error):
@@ -77,8 +84,8 @@ def _resource(error: BaseException) -> Cause | None:
     return None
 
 
-def _their_part(error: BaseException, theirs: list[int]) -> str:
-    """Format the traceback from the user's first line on: our frames above it say nothing to them."""
-    told = traceback.TracebackException.from_exception(error)
-    told.stack = traceback.StackSummary.from_list(list(told.stack)[theirs[0] :] if theirs else [])
-    return "".join(told.format())
+def _user_traceback(error: BaseException, user_frames: list[int]) -> str:
+    """Format the traceback from the user's first frame on; the frames above it are Stoker's."""
+    formatted = traceback.TracebackException.from_exception(error)
+    formatted.stack = traceback.StackSummary.from_list(list(formatted.stack)[user_frames[0] :] if user_frames else [])
+    return "".join(formatted.format())

@@ -1,27 +1,27 @@
-"""What the client of a cluster and the driver of a run there call the things that pass between them."""
+"""Names that cluster clients and drivers share: annotations, metadata keys, environment variables, packages."""
 
 REQUEST = "stoker.dev/request"
-"""Annotation of a RayJob: `cancel` or `pause`; `cancel 3 5` is for those trials of a sweep."""
+"""Annotation of a RayJob: `cancel`, `pause`, or `cancel 3 5` for single trials of a sweep."""
 STATUS = "stoker.dev/status"
 PROGRESS = "stoker.dev/progress"
-"""Annotations of a RayJob, or metadata of a job of a standing Ray: what the driver says, as JSON."""
+"""Annotations of a RayJob, or metadata keys of a submitted Ray job: the driver's status and progress, as JSON."""
 
 RAYJOB, NAMESPACE = "STOKER_RAYJOB", "STOKER_NAMESPACE"
-"""Environment variables: where a driver's own RayJob is."""
+"""Environment variables: name and namespace of the driver's own RayJob."""
 SUBMISSION = "STOKER_SUBMISSION"
-"""Environment variable: the submission id of a driver's own job on a standing Ray."""
+"""Environment variable: submission id of the driver's own Ray job."""
 REOPEN = "STOKER_REOPEN"
-"""Environment variable: the word of a `resume`. A run that has ended begins again where it has not heard it yet."""
+"""Environment variable: token of a `resume`. An ended run starts again if it has not seen this token yet."""
 
 MORE_TRIALS = "STOKER_MORE_TRIALS"
-"""Environment variable: how many trials `extend` has added to those of a sweep's job, in all."""
+"""Environment variable: total number of trials that `extend` has added to a sweep's job."""
 
 
 def worker_name(rank: int) -> str:
-    """Name a worker as the run's log does, at the beginning of each of its lines."""
+    """Return the name that prefixes each of a worker's lines in the run's log."""
     return f"worker {rank}"
 
 
 def request_package(submission: str) -> str:
-    """Name the package that carries a request to a job's driver on a standing Ray, as REQUEST does."""
+    """Return the name of the package that carries a request to a submitted job's driver."""
     return f"stoker_request_{submission}.zip"

@@ -1,4 +1,4 @@
-"""The driver of a run: attempts until one succeeds or nothing helps, and the record of it all."""
+"""The driver of a run: repeats attempts until one succeeds or no retry can help, and records the outcome."""
 
 import random
 import signal
@@ -10,112 +10,105 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stoker.errors import CAUSES, Cause, Retry
-from stoker.execution.outcome import WorkerResult
-from stoker.execution.pulse import Beat, Stage
+from stoker.errors import CAUSES, Cause, Retry, StokerError
+from stoker.execution.heartbeat import Beat, Stage
 from stoker.execution.recording import Recording
-from stoker.execution.requests import Requests, Stop
-from stoker.execution.resolved import micro_batch, shrink_resolved
+from stoker.execution.resolved_job import halve_micro_batch, micro_batch
 from stoker.execution.retry import Action, Failure, decide
-from stoker.execution.watch import Limits, Watch
+from stoker.execution.run_store import storage_cause
+from stoker.execution.stop_requests import StopReason, StopRequests
+from stoker.execution.supervisor import Supervisor, Timeouts
+from stoker.execution.worker_result import RESULTS_LOST, WorkerResult
 from stoker.job.resources import Resources
 from stoker.job.section import time_seconds
 from stoker.jobfile.loading import load_job
 from stoker.settings import load_settings
-from stoker.tracking.record import RunFolder
-from stoker.tracking.run import WAITING, RunStatus, State, now
+from stoker.tracking.run import WAITING, State, now
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.execution.durable import Durable
+    from stoker.execution.run_store import RunStore
     from stoker.execution.worker_group import WorkerGroup
 
-TERMINATED = 128 + signal.SIGTERM
-"""Exit code of a driver that was told to end, by the convention of shells: its run is not over."""
+TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
+"""Exit code after SIGTERM, by the convention of shells; the run is not over."""
 
 
 class Driver:
-    """Takes a run from its folder to one final state, or to where it rests.
+    """Takes a run to a final state, or to a checkpoint from which it can be resumed.
 
     Args:
         folder: of the run.
-        terminated: set once this process is told to end.
-        durable: what outlives the folder, where that goes with the pod that it is in.
+        terminated: set once this process receives SIGTERM.
+        store: keeps the run's files, if the folder is lost with its pod.
 
     """
 
-    def __init__(self, folder: RunFolder, terminated: threading.Event, durable: "Durable | None" = None) -> None:
+    def __init__(self, folder: RunFolder, terminated: threading.Event, store: "RunStore | None" = None) -> None:
         self.folder = folder
-        self._durable = durable
+        self._store = store
         self._lock = threading.Lock()
-        came = folder.status()
-        self._status = RunStatus(
-            reopened=came.reopened,
-            started=came.started or now(),
-            mlflow_run=came.mlflow_run,
-            url=came.url,
-            attempt=came.attempt,
-            checkpoint_epoch=came.checkpoint_epoch,
-            checkpoint_step=came.checkpoint_step,
-        )
-        self.say()
-        self.requests = Requests(folder, terminated)
-        self.recording = Recording(folder, load_settings(), self._announce)
+        before = folder.status()
+        self._status = replace(before.for_next_driver(), started=before.started or now())
+        self.update_status()
+        self.requests = StopRequests(folder, terminated)
+        self.recording = Recording(folder, load_settings(), self._on_mlflow_run)
         self._resources: Resources | None = None
 
     @property
     def attempt(self) -> int:
-        """How often training was begun."""
+        """Return the number of attempts so far."""
         return self._status.attempt
 
     def train(self, group: "WorkerGroup", session: Path | None = None) -> int:
-        """Let workers train; whatever happens, the record says so.
+        """Train with a group of workers and record the outcome, whatever happens; return the exit code.
 
         Args:
             group: the workers.
-            session: the folder of a Ray that belongs to this run alone.
+            session: folder of a Ray session that belongs to this run alone.
 
         """
         return self.run(lambda: self._attempts(group), session)
 
     def run(self, work: Callable[[], WorkerResult], session: Path | None = None) -> int:
-        """Do the run's work; whatever happens, the record says so.
+        """Do the run's work and record the outcome, whatever happens; return the exit code.
 
         Args:
-            work: returns how it ended; it stops where somebody asks for it.
-            session: the folder of a Ray that belongs to this run alone.
+            work: returns the outcome; it stops when a request arrives.
+            session: folder of a Ray session that belongs to this run alone.
 
         """
         note = self.folder.path / "ray_session"
         if session is not None:
             note.write_text(str(session), encoding="utf-8")
-        if self._durable:
-            self._durable.recall_journal()
-            self._durable.start()
+        if self._store:
+            self._store.restore_journal()
+            self._store.start()
         self.recording.start()
         try:
             result = work()
-        except Exception as error:  # ours: the run must end all the same
+        except Exception as error:  # a bug of Stoker's: the run must end all the same
             traceback.print_exc()
             result = WorkerResult("failed", Cause.INTERNAL, f"{type(error).__name__}: {error}")
         finally:
             note.unlink(missing_ok=True)
-        code = self._end(result)
-        if self._durable and not self._durable.close():
-            print("the storage did not take the last state of the run", file=sys.stderr)  # noqa: T201 - the run's log
+        code = self._finish(result)
+        if self._store and not self._store.close():
+            print("the storage did not accept the run's last state", file=sys.stderr)  # noqa: T201 - the run's log
         return code
 
     def stop(self, message: str) -> int:
-        """End a run for which no workers could be started, or that somebody stopped before they were."""
-        if self._status.mlflow_run:  # an earlier driver has opened the page
+        """End a run whose workers could not be started, or that was stopped before they were; return the exit code."""
+        if self._status.mlflow_run:  # an earlier driver has created the MLflow run
             self.recording.start()
-        return self._end(WorkerResult("failed", Cause.INTERNAL, message))
+        return self._finish(WorkerResult("failed", Cause.INTERNAL, message))
 
     def _attempts(self, group: "WorkerGroup") -> WorkerResult:
-        """Try until an attempt succeeds, somebody stops it, or trying again would not help."""
+        """Repeat attempts until one succeeds, a request stops the run, or no retry can help."""
         history: list[Failure] = []
         while True:
             result = self._attempt(group)
-            if result.outcome == "succeeded" or self.requests.stop():
+            if result.outcome == "succeeded" or self.requests.reason():
                 return result
             if result.outcome == "failed":
                 assert self._resources is not None
@@ -124,39 +117,51 @@ class Driver:
                 if decision.action is Action.END:
                     return replace(result, cause=decision.cause, message=decision.message)
                 if decision.action is Action.SMALLER:
-                    shrink_resolved(self.folder.resolved)
-                self.say(state=State.RETRYING, cause=decision.cause, message=decision.message)
-                group.mend()
+                    halve_micro_batch(self.folder.resolved)
+                self.update_status(state=State.RETRYING, cause=decision.cause, message=decision.message)
+                group.replace_dead()
                 self.requests.wait(decision.wait_s)
 
     def _attempt(self, group: "WorkerGroup") -> WorkerResult:
         number = self._status.attempt + 1
-        if not group.one_disk and not self._room(group):
+        if not group.shared_disk and not self._wait_for_resources(group):
             return WorkerResult("stopped")
-        self.say(state=State.RUNNING, attempt=number, phase="", cause="", message="")
-        if self._durable and number > 1:
-            self._durable.recall_journal()  # the first worker may have died with what was not here yet
-        group.begin(self.folder, number)
-        if self._resources is None:  # read while the workers begin
+        self.update_status(state=State.RUNNING, attempt=number, phase="", cause="", message="")
+        if self._store and number > 1:
+            self._store.restore_journal()  # the first worker may have died before its last journal entries arrived
+        group.start_attempt(self.folder, number)
+        if self._resources is None:  # read while the workers start
             known = self.folder.resolved if self.folder.resolved.exists() else self.folder.job
             self._resources = load_job(known).job.resources
             if self._resources.timeout:
-                self.requests.limit(time_seconds(self._resources.timeout))
-        result = Watch(group, self.requests.stop, self._told, Limits()).follow()
-        if result.checkpoint[1] > self._status.checkpoint_step:  # who died without a word knows of none
-            self._reached(result.checkpoint)
-        if not group.bring_home() and result.outcome == "succeeded":
-            lost = "the first worker died before its results were here"
-            result = replace(result, outcome="failed", cause=Cause.INFRASTRUCTURE, message=lost)
+                self.requests.start_timeout(time_seconds(self._resources.timeout))
+        result = Supervisor(group, self.requests.reason, self._on_beat, Timeouts()).run()
+        if result.checkpoint[1] > self._status.checkpoint_step:  # a worker that died abruptly reports no checkpoint
+            self._record_checkpoint(result.checkpoint)
+        collected = group.collect_journal()
+        if result.outcome == "succeeded":
+            result = self._with_results(result, collected)
         if result.outcome == "failed":
-            said = f"attempt {number} failed after step {result.step}: {result.cause}: {result.message}"
-            print(f"{result.details}\n{said}".lstrip(), file=sys.stderr)  # noqa: T201 - the run's log
+            print(result.failure_text(number), file=sys.stderr)  # noqa: T201 - the run's log
         return result
 
-    def _room(self, group: "WorkerGroup") -> bool:
-        """Wait for workers that are still to come; False where somebody stops the run before."""
-        self.say(phase=f"{WAITING} for {group.count} worker{'s' if group.count > 1 else ''}")
-        return group.wait_for_room(lambda: self.requests.stop() is not None)
+    def _with_results(self, result: WorkerResult, collected: bool) -> WorkerResult:
+        """Fetch the stored results of a first worker that shares no disk with the driver."""
+        if not collected:
+            return result.failed(Cause.INFRASTRUCTURE, RESULTS_LOST)
+        if self._store is None:
+            return result
+        try:
+            self._store.fetch_results()
+            self._store.delete_results()
+        except StokerError as error:
+            return result.failed(storage_cause(error), str(error))
+        return result
+
+    def _wait_for_resources(self, group: "WorkerGroup") -> bool:
+        """Wait until Ray can place all workers; return False if a request stops the run before."""
+        self.update_status(phase=f"{WAITING} for {group.count} worker{'s' if group.count > 1 else ''}")
+        return group.wait_for_resources(lambda: self.requests.reason() is not None)
 
     def _failure(self, result: WorkerResult) -> Failure:
         cause = Cause(result.cause)
@@ -165,19 +170,19 @@ class Driver:
             size = micro_batch(load_job(resolved).job)
         return Failure(cause, result.message, result.step, self._status.checkpoint_step, result.died, size)
 
-    def _end(self, result: WorkerResult) -> int:
-        """Bring run and page to where they stay."""
-        stop = None if result.outcome == "succeeded" else self.requests.stop()
-        if stop in (Stop.PAUSE, Stop.TERMINATE):
-            code = self._rest(stop)
-            if self.requests.stop() is not Stop.CANCEL:
+    def _finish(self, result: WorkerResult) -> int:
+        """Write the final or resumable state to the run's folder and to MLflow; return the exit code."""
+        stop = None if result.outcome == "succeeded" else self.requests.reason()
+        if stop in (StopReason.PAUSE, StopReason.TERMINATE):
+            code = self._suspend(stop)
+            if self.requests.reason() is not StopReason.CANCEL:
                 return code
-            stop = Stop.CANCEL  # somebody has asked for it while the page was brought to rest
-        state, result = _final(result, stop, self._status.checkpoint_step)
-        self.say(phase="recording in MLflow")
+            stop = StopReason.CANCEL  # requested while MLflow was updated
+        state, result = _final_state(result, stop, self._status.checkpoint_step)
+        self.update_status(phase="recording in MLflow")
         model_uri, trouble = self.recording.finish(result, state, self._status.attempt)
         code = CAUSES[Cause(result.cause)].exit_code if result.cause else int(state is State.CANCELLED)
-        self.say(
+        self.update_status(
             state=state,
             cause=result.cause,
             message=result.message or trouble,
@@ -189,48 +194,48 @@ class Driver:
         )
         return code
 
-    def _rest(self, stop: Stop) -> int:
-        """Leave the run where somebody may resume it; its state is the record's to derive where nobody paused it."""
-        paused = stop is Stop.PAUSE
-        self.say(phase="recording in MLflow")
-        trouble = self.recording.rest(State.PAUSED if paused else State.INTERRUPTED, self._status.attempt)
+    def _suspend(self, stop: StopReason) -> int:
+        """Leave the run resumable; after SIGTERM its INTERRUPTED state is derived from the lost lease, not written."""
+        paused = stop is StopReason.PAUSE
+        self.update_status(phase="recording in MLflow")
+        trouble = self.recording.suspend(State.PAUSED if paused else State.INTERRUPTED, self._status.attempt)
         if paused:
-            self.say(state=State.PAUSED, cause="", message=trouble, phase="", ended=now(), exit_code=0)
+            self.update_status(state=State.PAUSED, cause="", message=trouble, phase="", ended=now(), exit_code=0)
             return 0
         run = self.folder.path.name
-        message = f"its driver was told to end; `stoker resume {run}` goes on from here"
-        self.say(cause="", message="; ".join(filter(None, [message, trouble])), phase="", ended=now())
-        return TERMINATED
+        message = f"its driver received SIGTERM; `stoker resume {run}` continues it"
+        self.update_status(cause="", message="; ".join(filter(None, [message, trouble])), phase="", ended=now())
+        return TERMINATED_EXIT_CODE
 
-    def _told(self, beat: Beat) -> None:
+    def _on_beat(self, beat: Beat) -> None:
         if beat.stage is not Stage.LOADING:
-            self._reached(beat.checkpoint)
+            self._record_checkpoint(beat.checkpoint)
 
-    def _reached(self, checkpoint: tuple[int, int]) -> None:
-        """Say where the newest checkpoint is; it may be an earlier one than before, where the others are damaged."""
+    def _record_checkpoint(self, checkpoint: tuple[int, int]) -> None:
+        """Write the newest checkpoint's position; it may move back where newer checkpoints are damaged."""
         epoch, step = checkpoint
         if step != self._status.checkpoint_step:
-            self.say(checkpoint_epoch=epoch, checkpoint_step=step)
+            self.update_status(checkpoint_epoch=epoch, checkpoint_step=step)
 
-    def _announce(self, mlflow_run: str, page: str) -> None:
-        """Say where the page is as soon as it exists."""
-        self.say(mlflow_run=mlflow_run, url=page)
+    def _on_mlflow_run(self, mlflow_run: str, page: str) -> None:
+        """Write the id and the page of the MLflow run once it exists."""
+        self.update_status(mlflow_run=mlflow_run, url=page)
 
-    def say(self, **changes: Any) -> None:
-        """Say what has changed of the run's status."""
+    def update_status(self, **changes: Any) -> None:
+        """Change fields of the run's status."""
         with self._lock:
             self._status = replace(self._status, **changes)
             self.folder.write_status(self._status)
 
 
-def _final(result: WorkerResult, stop: Stop | None, checkpoint_step: int) -> tuple[State, WorkerResult]:
-    """Tell the final state; what somebody asked for wins over a failure that came of it, or just before."""
+def _final_state(result: WorkerResult, stop: StopReason | None, checkpoint_step: int) -> tuple[State, WorkerResult]:
+    """Return the final state; a request takes precedence over a failure at the same time, which it may have caused."""
     if result.outcome == "succeeded":
         return State.SUCCEEDED, result
-    if stop is Stop.CANCEL:
+    if stop is StopReason.CANCEL:
         return State.CANCELLED, WorkerResult("stopped")
-    if stop is Stop.TIMEOUT:
+    if stop is StopReason.TIMEOUT:
         saved = f"; a checkpoint holds step {checkpoint_step}" if checkpoint_step else ""
-        message = f"resources.timeout is over{saved}"
+        message = f"resources.timeout has passed{saved}"
         return State.FAILED, WorkerResult("failed", Cause.TIMED_OUT, message)
     return State.FAILED, result

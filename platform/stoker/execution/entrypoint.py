@@ -1,7 +1,7 @@
-"""The driver's process, `python -m stoker.execution.entrypoint FOLDER`: every cluster ends here.
+"""The driver's process, `python -m stoker.execution.entrypoint FOLDER`; all clusters start this.
 
-With `--standby FD` it starts Ray and its workers before the run exists, and then gets the folder and its lease over
-that socket; if the other side hangs up instead, it goes away without a trace.
+With `--standby FD` it starts Ray and the workers before the run exists, then receives the run's folder and lease over
+that socket. If the other side closes the socket instead, the process exits and leaves nothing behind.
 """
 
 import argparse
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stoker.errors import JobError, StokerError
-from stoker.execution.ray_session import embedded_ray, sweep_session
-from stoker.tracking.record import RunFolder
+from stoker.execution.ray_session import embedded_ray, remove_stale_session
 from stoker.tracking.run import State
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from stoker.execution.driver import Driver
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Run a folder's job to its final state and return the exit code."""
+    """Run a folder's job to a final state and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="the run's folder, with job.yaml and run.json")
     parser.add_argument("--standby", type=int, metavar="FD", help="socket over which folder and lease will come")
@@ -40,15 +40,15 @@ def main() -> int:
     terminated = threading.Event()
     _on_terminate(terminated)
     if arguments.standby is not None:
-        size = Size(arguments.workers, arguments.gpus, arguments.trials)
+        size = RunSize(arguments.workers, arguments.gpus, arguments.trials)
         return _drive(size, socket.socket(fileno=arguments.standby), terminated)
     if arguments.inputs is not None:
-        from stoker.execution.attached import drive_attached
+        from stoker.execution.cluster_driver import run_on_cluster
 
         try:
-            return drive_attached(arguments.inputs, terminated)
+            return run_on_cluster(arguments.inputs, terminated)
         except StokerError as error:
-            print(error, file=sys.stderr)  # noqa: T201 - the log of whoever has started this
+            print(error, file=sys.stderr)  # noqa: T201 - the caller's log
             return error.exit_code
     if arguments.folder is None:
         parser.error("name the run's folder")
@@ -69,31 +69,31 @@ def main() -> int:
 
         return Driver(folder, terminated).stop(str(error))
     trials = trials_at_once(job, machine_cpus(), gpus=None) if job.sweep else 0
-    return _drive(Size(job.resources.workers, job.resources.gpus, trials), folder, terminated)
+    return _drive(RunSize(job.resources.workers, job.resources.gpus, trials), folder, terminated)
 
 
 @dataclass(frozen=True)
-class Size:
-    """What a run needs of Ray."""
+class RunSize:
+    """Resources that a run needs of Ray."""
 
     workers: int
     """Of the run, or of each trial of a sweep."""
     gpus: float | None
     trials: int
-    """How many trials of a sweep train at once at most; 0 for a run of its own."""
+    """Maximum number of concurrent trials of a sweep; 0 for a single run."""
 
 
-def _drive(size: Size, origin: RunFolder | socket.socket, terminated: threading.Event) -> int:
-    """Start Ray and the workers, learn the run, and take it to its end."""
+def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threading.Event) -> int:
+    """Start Ray and the workers, obtain the run's folder and drive the run to its end; return the exit code."""
     from stoker.execution.driver import Driver
 
     driver = None
     if isinstance(origin, RunFolder):
-        sweep_session(origin.path / "ray_session")  # the workers of a killed driver must not train beside ours
+        remove_stale_session(origin.path / "ray_session")  # workers of a killed driver must not train beside ours
         driver = Driver(origin, terminated)
     try:
         with embedded_ray(cpus=size.workers * max(size.trials, 1), shares_data=size.trials > 0) as session:
-            _on_terminate(terminated)  # ray.init puts its own handler in place
+            _on_terminate(terminated)  # ray.init installs its own handler
             with nullcontext() if size.trials else _workers(size) as group:
                 if isinstance(origin, socket.socket):
                     folder = receive_run(origin)
@@ -104,16 +104,16 @@ def _drive(size: Size, origin: RunFolder | socket.socket, terminated: threading.
                 if group is not None:
                     return driver.train(group, session)
                 return _sweep(driver, size.trials, session)
-    except (Exception, SystemExit) as error:  # Ray itself exits on SIGTERM while it starts
+    except (Exception, SystemExit) as error:  # Ray exits on SIGTERM while it starts
         if driver is None and isinstance(origin, socket.socket):
             folder = receive_run(origin)
             driver = Driver(folder, terminated) if folder else None
-        traceback.print_exc()  # to the run's log, now that there is one
+        traceback.print_exc()  # printed to the run's log, which exists by now
         return driver.stop(f"{type(error).__name__}: {error}") if driver else 1
 
 
 @contextmanager
-def _workers(size: Size) -> "Iterator[WorkerGroup]":
+def _workers(size: RunSize) -> "Iterator[WorkerGroup]":
     from stoker.execution.worker_group import WorkerGroup
 
     group = WorkerGroup(size.workers, size.gpus, spare=True)
@@ -124,14 +124,14 @@ def _workers(size: Size) -> "Iterator[WorkerGroup]":
 
 
 def _sweep(driver: "Driver", trials: int, session: Path) -> int:
-    from stoker.execution.sweeps.driver import Room, SweepDriver
+    from stoker.execution.sweeps.driver import SweepDriver, SweepPlacement
 
-    sweep = SweepDriver(driver, Room(trials, one_disk=True, session=session))
+    sweep = SweepDriver(driver, SweepPlacement(trials, shared_disk=True, session=session))
     return driver.run(sweep.run, session)
 
 
 def receive_run(origin: socket.socket) -> RunFolder | None:
-    """Wait for a run's folder and lease; from then on, print to its log. None if the other side hangs up."""
+    """Receive a run's folder and lease, and redirect output to the run's log; None if the other side hangs up."""
     with origin:
         message, leases, _, _ = socket.recv_fds(origin, 65536, 1)
     if not message:

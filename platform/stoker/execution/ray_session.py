@@ -1,4 +1,4 @@
-"""An embedded Ray that belongs to one run: isolated from every other one, and gone when the run ends."""
+"""An embedded Ray session of one run: isolated from all others, and stopped with the run."""
 
 import os
 import secrets
@@ -14,37 +14,38 @@ if TYPE_CHECKING:
     import psutil
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
-"""Data stays in the worker; Ray only carries a few kilobytes."""
+"""Enough without shared data: workers keep the data themselves, and Ray carries a few kilobytes."""
 
 
 @contextmanager
 def embedded_ray(cpus: int, shares_data: bool = False) -> Iterator[Path]:
-    """Start Ray for this process alone, and end it with the block.
+    """Start a Ray session for this process alone, and stop it when the block ends.
 
     Args:
-        cpus: logical CPUs Ray may hand out.
-        shares_data: whether processes share a dataset; its store then is as large as Ray's own default.
+        cpus: logical CPUs of the session.
+        shares_data: whether processes share a dataset; the object store then has Ray's default size.
 
     Yields:
-        The session's folder. Who writes its name down can remove what a killed driver leaves (`sweep_session`).
+        The session's folder. If its path is written to a file, `remove_stale_session` can clean up after a killed
+            driver.
 
     """
-    folder = Path(tempfile.mkdtemp(prefix="stoker-"))  # short: socket paths below it have 107 bytes
+    folder = Path(tempfile.mkdtemp(prefix="stoker-"))  # short: socket paths below it have at most 107 bytes
     port = _free_port()
     os.environ.update(
-        RAY_API_SERVER_ADDRESS=f"http://127.0.0.1:{port}",  # or Ray asks whichever cluster it finds first
+        RAY_API_SERVER_ADDRESS=f"http://127.0.0.1:{port}",  # otherwise Ray uses the first cluster that it finds
         RAY_AUTH_MODE="token",
-        RAY_AUTH_TOKEN=secrets.token_hex(32),  # of this session alone, and in no file
+        RAY_AUTH_TOKEN=secrets.token_hex(32),  # valid in this session only, and in no file
         RAY_USAGE_STATS_ENABLED="0",
         RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
         RAY_COLOR_PREFIX="0",
-        RAY_DEDUP_LOGS="0",  # each worker's lines are its own
-        RAY_preload_python_modules="stoker.execution.part,torch._dynamo",  # while Ray itself still starts
+        RAY_DEDUP_LOGS="0",  # keep every worker's lines
+        RAY_preload_python_modules="stoker.execution.engines.table,torch._dynamo",  # while Ray starts
         RAY_worker_niceness="0",
     )
     for joined in ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK"):
         os.environ.pop(joined, None)
-    import ray  # it reads the environment when it loads
+    import ray  # after the environment is set, which Ray reads on import
 
     try:
         ray.init(
@@ -61,8 +62,8 @@ def embedded_ray(cpus: int, shares_data: bool = False) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep_session(note: Path) -> None:
-    """Remove what a killed driver left: its session's folder, and those of its Ray's processes that outlived it."""
+def remove_stale_session(note: Path) -> None:
+    """Remove the session of a killed driver: its folder, and processes of its Ray that are still running."""
     if not note.is_file():
         return
     folder = Path(note.read_text(encoding="utf-8"))
@@ -74,8 +75,8 @@ def sweep_session(note: Path) -> None:
 
 
 def _processes_of(folder: Path) -> "list[psutil.Process]":
-    """Find Ray's processes by the log files they hold open in the session's folder."""
-    import psutil  # only after a kill
+    """Find Ray's processes by the log files that they hold open in the session's folder."""
+    import psutil  # needed only after a kill
 
     found = []
     for process in psutil.process_iter(["name"]):

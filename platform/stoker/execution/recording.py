@@ -1,4 +1,4 @@
-"""The run's page in MLflow, opened beside the start of Ray; training never waits for it."""
+"""The recording of a run in MLflow: begins while Ray starts, in a thread that training never waits for."""
 
 import fcntl
 import getpass
@@ -20,100 +20,100 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import stoker
-from stoker.execution.outcome import WorkerResult
+from stoker.execution.worker_result import WorkerResult
 from stoker.job.job import Job
 from stoker.jobfile.loading import load_job
 from stoker.settings import Settings, without_password
 from stoker.tracking.journal import Shipper
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, State
+from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, RESULT_TAG
 
 if TYPE_CHECKING:
-    from stoker.tracking.mlflow import TrackedRun
+    from stoker.tracking.mlflow_run import MlflowRun
 
 PATIENCE_S = 180.0
-"""A run that is over waits so long for a tracking server that is down."""
+"""How long a finished run waits for a tracking server that is down."""
 SHORT_PATIENCE_S = 10.0
-"""Who cancels a run or lets it rest waits for it; what is missing on the page is in the run's folder."""
+"""The same for a cancelled or paused run, whose user is waiting; the run's folder has the rest."""
 RETRY_S = 2.0
 LOOK_EVERY_S = 15.0
 RESOLVED_EVERY_S = 0.5
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 LIBRARIES = ("torch", "torchmetrics", "ray", "mlflow", "numpy", "pandas")
 
 
 class Recording:
-    """Opens the page, ships the journal to it, and closes it with model and pictures."""
+    """Creates the MLflow run, ships the journal to it, and ends it with the model and the figures."""
 
     def __init__(self, folder: RunFolder, settings: Settings, announce: Callable[[str, str], None]) -> None:
         self._folder = folder
         self._header = folder.header()
         self._settings = settings
         self._announce = announce
-        self._tracked: TrackedRun | None = None
+        self._tracked: MlflowRun | None = None
         self._shipper: Shipper | None = None
         self._reason = ""
-        """Why the page is not open yet."""
+        """Why there is no MLflow run yet."""
         self._over = threading.Event()
         self._deadline = math.inf
-        """When patience ends; known once the run is over."""
+        """When retries end; set once the run is over."""
         self._thread = threading.Thread(target=self._open, name="recording", daemon=True)
 
     @property
-    def page(self) -> "TrackedRun | None":
-        """The run's page; None while there is none."""
+    def page(self) -> "MlflowRun | None":
+        """Return the MLflow run; None while there is none."""
         return self._tracked
 
     def start(self) -> None:
-        """Begin; without effect for a job with `tracking: none`."""
+        """Start the thread; does nothing for a job with `tracking: none`."""
         if self._header.tracking_uri:
             self._thread.start()
 
     def finish(self, result: WorkerResult, state: State, attempts: int) -> tuple[str, str]:
-        """Record how the run ended; return the model's URI and what did not get through, both perhaps empty.
+        """Record the end of the run; return the model's URI and the trouble with MLflow, both possibly empty.
 
         Args:
-            result: with the results of the best weights, and what the page is to say.
+            result: metrics of the best weights, facts and description.
             state: the final one.
-            attempts: how often training was begun.
+            attempts: number of attempts.
 
         """
         patience = PATIENCE_S if state is not State.CANCELLED else SHORT_PATIENCE_S
-        tracked, trouble = self._shipped(patience)
+        tracked, trouble = self._ship_rest(patience)
         if tracked is None:
             return "", trouble
         troubles, model_uri = [trouble], ""
         if state is State.SUCCEEDED:
-            logged, trouble = self._until(lambda: self._log_result(tracked, result))
+            logged, trouble = self._retry(lambda: self._log_result(tracked, result))
             model_uri = logged or ""
             troubles.append(trouble)
         note = (
             f"{result.cause}: {result.message}"
             if result.cause
-            else result.note or result_note(self._header.id, result.metrics)
+            else result.note or results_description(self._header.id, result.metrics)
         )
         if self._folder.log.exists():
-            _, trouble = self._until(lambda: tracked.log_file(self._folder.log))
+            _, trouble = self._retry(lambda: tracked.log_file(self._folder.log))
             troubles.append(trouble)
         tags = {f"stoker.{name}": text for name, text in result.facts.items()} | {ATTEMPTS_TAG: str(attempts)}
-        if result.cause or attempts > 1:  # an earlier attempt's cause must not stay
+        if result.cause or attempts > 1:  # the cause of an earlier attempt must not remain
             tags[CAUSE_TAG] = result.cause
         if result.metrics:
             tags[RESULT_TAG] = json.dumps(result.metrics)
-        _, trouble = self._until(lambda: tracked.end(state, note, tags))
+        _, trouble = self._retry(lambda: tracked.end(state, note, tags))
         return model_uri, "; ".join(filter(None, [*troubles, trouble]))
 
-    def rest(self, state: State, attempts: int) -> str:
-        """Record that the run stands still until somebody resumes it; return what did not get through."""
-        tracked, trouble = self._shipped(SHORT_PATIENCE_S)
+    def suspend(self, state: State, attempts: int) -> str:
+        """Record that the run can be resumed; return the trouble with MLflow, or an empty text."""
+        tracked, trouble = self._ship_rest(SHORT_PATIENCE_S)
         if tracked is None:
             return trouble
-        _, more = self._until(lambda: tracked.rest(state, {ATTEMPTS_TAG: str(attempts)}))
+        _, more = self._retry(lambda: tracked.suspend(state, {ATTEMPTS_TAG: str(attempts)}))
         return "; ".join(filter(None, [trouble, more]))
 
-    def _shipped(self, patience_s: float) -> tuple["TrackedRun | None", str]:
-        """Wait for the page and ship the rest of the journal; return the page, and what did not get through."""
+    def _ship_rest(self, patience_s: float) -> tuple["MlflowRun | None", str]:
+        """Wait for the MLflow run and ship the rest of the journal; return the run and the trouble, if any."""
         if self._thread.ident is None:
             return None, ""
         self._deadline = time.monotonic() + patience_s
@@ -121,45 +121,45 @@ class Recording:
         self._thread.join(patience_s)
         if self._tracked is None or self._shipper is None:
             uri = self._header.tracking_uri
-            return None, f"nothing is recorded in MLflow at {uri}: {self._reason or 'no answer'}"
+            return None, f"the run is not recorded in MLflow at {uri}: {self._reason or 'no answer'}"
         try:
             lost = self._shipper.close(max(0.0, self._deadline - time.monotonic()))
-        except Exception as error:  # refused for good, such as a run that somebody has deleted
-            return self._tracked, f"MLflow did not take all metrics ({type(error).__name__}: {self._plain(error)})"
-        return self._tracked, f"{lost} values of metrics did not reach MLflow" if lost else ""
+        except Exception as error:  # refused for good, such as a deleted run
+            return self._tracked, f"MLflow did not accept all metrics ({type(error).__name__}: {self._redacted(error)})"
+        return self._tracked, f"{lost} metric values did not reach MLflow" if lost else ""
 
-    def _until(self, step: Callable[[], Answer]) -> tuple[Answer | None, str]:
-        """Try a step until MLflow takes it or patience ends; what it refuses for good is not tried again."""
+    def _retry(self, step: Callable[[], Result]) -> tuple[Result | None, str]:
+        """Retry a step until MLflow accepts it, refuses it for good, or the deadline passes."""
         while True:
             try:
                 return step(), ""
-            except Exception as error:  # the model and the journal are in the run's folder: nothing is lost
+            except Exception as error:  # nothing is lost: model and journal are in the run's folder
                 traceback.print_exc()
-                from stoker.tracking.mlflow import is_outage
+                from stoker.tracking.mlflow_run import is_outage
 
                 if not is_outage(error) or time.monotonic() > self._deadline:
-                    message = f"MLflow did not take everything ({type(error).__name__}: {self._plain(error)})"
+                    message = f"MLflow did not accept everything ({type(error).__name__}: {self._redacted(error)})"
                     return None, f"{message}; it is in {self._folder.path}"
             time.sleep(RETRY_S)
 
-    def _plain(self, error: Exception) -> str:
-        """Take the server's password out of a message."""
+    def _redacted(self, error: Exception) -> str:
+        """Return an error's text without the server's password."""
         uri = self._settings.tracking_uri
         return str(error).replace(uri, without_password(uri))
 
     def _open(self) -> None:
-        """Find or make the page, as soon as MLflow lets us, and log the job once it is resolved."""
-        from stoker.tracking.mlflow import TrackedRun
+        """Find or create the MLflow run, retrying while MLflow is down; log the job once it is resolved."""
+        from stoker.tracking.mlflow_run import MlflowRun
 
         settings = self._settings
         artifacts = settings.artifacts if settings.embedded else None
-        tags = describe_run(self._header)
+        tags = run_tags(self._header)
         while self._tracked is None:
             try:
-                with one_at_a_time(settings.home / "mlflow.lock") if settings.embedded else nullcontext():
-                    self._tracked = TrackedRun.open(self._header, settings.tracking_uri, artifacts, tags)
+                with exclusive_lock(settings.home / "mlflow.lock") if settings.embedded else nullcontext():
+                    self._tracked = MlflowRun.open(self._header, settings.tracking_uri, artifacts, tags)
             except Exception as error:
-                self._reason = f"{type(error).__name__}: {self._plain(error)}"
+                self._reason = f"{type(error).__name__}: {self._redacted(error)}"
                 print(self._reason, file=sys.stderr)  # noqa: T201 - the driver's log
                 if time.monotonic() > self._deadline:
                     return
@@ -168,39 +168,39 @@ class Recording:
         self._shipper.start()
         self._announce(self._tracked.run_id, self._tracked.page)
         self._tracked.watch_system()
-        importlib.import_module("stoker.inference.model")  # its libraries are needed at the end, and load meanwhile
+        importlib.import_module("stoker.inference.model")  # needed at the end; load it meanwhile
         while not self._folder.resolved.exists() and not self._over.wait(RESOLVED_EVERY_S):
             pass
         if self._folder.resolved.exists():
-            with suppress(Exception):  # it is logged again at the end
+            with suppress(Exception):  # logged again at the end
                 self._log_job(self._tracked)
         while not self._over.wait(LOOK_EVERY_S):
             self._tracked.watch_system()
 
-    def _log_job(self, tracked: "TrackedRun") -> Job:
+    def _log_job(self, tracked: "MlflowRun") -> Job:
         job = load_job(self._folder.resolved).job
         tracked.log_job(job.model_dump(mode="json", by_alias=True, exclude_none=True), self._folder.resolved)
         return job
 
-    def _log_result(self, tracked: "TrackedRun", result: WorkerResult) -> str:
-        """Store job, data, figures and model."""
+    def _log_result(self, tracked: "MlflowRun", result: WorkerResult) -> str:
+        """Log job, dataset, figures and model; return the model's URI."""
         from stoker.execution.packaging import packaged
 
         job = self._log_job(tracked)
         tracked.log_dataset(self._header.dataset, job.dataset.source, result.facts["data"], "training")
         environment = self._folder.path / "environment.json"
-        environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
+        environment.write_text(json.dumps(environment_versions(), indent=1), encoding="utf-8")
         tracked.log_file(environment)
         tracked.log_files(self._folder.artifacts)
         if not self._folder.model.exists():
-            return ""  # of a sweep: its best trial has one
+            return ""  # a sweep: its best trial has the model
         register = None if job.tracking == "none" else job.tracking.register_as
         with packaged(self._folder.model) as model:
             return tracked.log_model(model, register, result.best_step)
 
 
-def result_note(run: str, metrics: Mapping[str, float]) -> str:
-    """Write the results of the best weights as the page's description, in Markdown; empty without results."""
+def results_description(run: str, metrics: Mapping[str, float]) -> str:
+    """Format the results of the best weights as a run description, in Markdown; empty without results."""
     if not metrics:
         return ""
     quantities = sorted({key.split("/")[0] for key in metrics})
@@ -213,8 +213,8 @@ def result_note(run: str, metrics: Mapping[str, float]) -> str:
     return "\n".join([*lines, "", f"`stoker predict {run} --input DATA`"])
 
 
-def describe_run(header: RunHeader) -> dict[str, str]:
-    """Say as tags what is known of a run at its start."""
+def run_tags(header: RunHeader) -> dict[str, str]:
+    """Return the tags of a new run."""
     return {
         "mlflow.user": user_name(),
         "stoker.version": stoker.__version__,
@@ -224,8 +224,8 @@ def describe_run(header: RunHeader) -> dict[str, str]:
     }
 
 
-def describe_environment() -> dict[str, str]:
-    """Say what the run stands on."""
+def environment_versions() -> dict[str, str]:
+    """Return the versions of Python, Stoker and the main libraries."""
     libraries = {name: version(name) for name in LIBRARIES}
     return {
         "python": platform.python_version(),
@@ -237,7 +237,7 @@ def describe_environment() -> dict[str, str]:
 
 @cache
 def code_hash() -> str:
-    """Hash the package's source, so that two runs can be told apart by their code."""
+    """Return a hash of the package's source, which tells runs of different code apart."""
     source = Path(stoker.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(source.rglob("*.py")):
@@ -246,15 +246,15 @@ def code_hash() -> str:
 
 
 @contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
-    """Let one process at a time make the embedded store: MLflow's own set-up races."""
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Lock the embedded store: MLflow's own set-up is not safe in two processes at once."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def user_name() -> str:
-    """Name the user; by number where the machine does not know more."""
+    """Return the user's name, or their number if the machine does not know the name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""What the first worker says while it trains: journal entries and progress."""
+"""Reporting of a run's first worker: journal entries and progress."""
 
 import time
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from stoker.tracking.journal import Journal
-from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress
+from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Prepared
 from stoker.training.loop import EpochEnd, StepEnd
 
@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 
 class Reporter:
-    """Turns the loop's events into journal entries and progress, without asking the device at each step."""
+    """Turns the loop's events into journal entries and progress, without a device synchronization at each step."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
@@ -29,17 +29,17 @@ class Reporter:
         self._written = 0.0
         self._began = 0.0
         self._first = 0
-        """The step with which this attempt began."""
+        """The first step of this attempt."""
 
-    def say(self, phase: str) -> None:
-        """Tell what the worker is busy with."""
+    def set_phase(self, phase: str) -> None:
+        """Write the worker's current activity."""
         self._write(replace(self._progress, phase=phase, seconds_left=0.0))
 
-    def begin(self, prepared: Prepared, step: int = 0) -> None:
-        """Tell how long training will be.
+    def start(self, prepared: Prepared, step: int = 0) -> None:
+        """Write the length of training.
 
         Args:
-            prepared: what is trained.
+            prepared: the job and its data.
             step: where this attempt begins.
 
         """
@@ -48,14 +48,14 @@ class Reporter:
         self._write(replace(self._progress, phase="training", epochs=prepared.epochs, step=step, steps=prepared.steps))
 
     def take(self, event: StepEnd | EpochEnd, recorded: bool) -> None:
-        """Take in an event; of the steps, only some are recorded."""
+        """Report an event; only some steps are recorded."""
         if isinstance(event, StepEnd):
             self.step(event, recorded)
         else:
             self.epoch(event)
 
     def step(self, event: StepEnd, recorded: bool) -> None:
-        """Keep a step's values for the next flush, and show progress a few times a second."""
+        """Buffer a step's values until the next flush, and write progress a few times a second."""
         if recorded:
             self._steps.append(event)
         now = time.monotonic()
@@ -75,12 +75,12 @@ class Reporter:
         )
 
     def final(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Write the results of the best weights; where the last epoch has written a metric, that value stays."""
+        """Write the results of the best weights; a metric that the last epoch has written keeps that value."""
         self._journal.append(step, epoch, metrics)
         self._journal.flush()
 
     def flush(self) -> None:
-        """Fetch the kept values from the device, all at once, and write them."""
+        """Copy the buffered values from the device in one transfer, and write them."""
         kept = [_measured(event) for event in self._steps]
         tensors = [tensor.double() for values in kept for tensor in values.values()]
         fetched = iter(torch.stack(tensors).tolist() if tensors else ())
@@ -92,7 +92,7 @@ class Reporter:
         self._journal.flush()
 
     def sync(self) -> None:
-        """Bring all of it to the disk: a checkpoint is about to say that this much is done."""
+        """Flush and sync the journal to disk, before a checkpoint that must not be ahead of it."""
         self.flush()
         self._journal.sync()
 
@@ -101,7 +101,7 @@ class Reporter:
         self._journal.close()
 
     def _seconds_left(self, step: int) -> float:
-        """Go by the pace of this attempt."""
+        """Estimate the remaining time from this attempt's speed."""
         pace = (time.monotonic() - self._began) / max(step - self._first, 1)
         return pace * (self._progress.steps - step)
 
@@ -112,7 +112,7 @@ class Reporter:
 
 
 def _measured(event: StepEnd) -> dict[str, Tensor]:
-    """Name the values of a step that are still on the device."""
+    """Return a step's values that are still on the device, by metric."""
     losses = {f"{term}/step": value for term, value in event.losses.items()}
     return losses | _by_group("gradient_norm", event.gradient_norms)
 

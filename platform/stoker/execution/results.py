@@ -15,7 +15,7 @@ from stoker.inference.model import save_model
 from stoker.randomness import Noise
 from stoker.tasks.abilities import CanSample
 from stoker.tasks.task import Review
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly, Prepared
 from stoker.training.evaluation import evaluate_in_detail
 

@@ -1,4 +1,4 @@
-"""Whether a failed attempt is followed by another one: a pure decision over the failures so far."""
+"""The decision whether to retry a failed attempt, as a pure function of the failures so far."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,38 +7,38 @@ from enum import StrEnum
 from stoker.errors import CAUSES, Cause, Retry
 
 SAME_STEP_DEATHS = 3
-"""So many deaths in a row at one step are no accident."""
+"""This many consecutive deaths at the same step are a crash loop."""
 LONGEST_WAIT_S = 30.0
 
 
 @dataclass(frozen=True)
 class Failure:
-    """How an attempt failed."""
+    """A failed attempt."""
 
     cause: Cause
     message: str
     step: int
-    """Steps that were done."""
+    """Steps done."""
     checkpoint_step: int
-    """The step of the newest checkpoint; 0 without one."""
+    """Step of the newest checkpoint; 0 without one."""
     died: bool = False
-    """Whether a worker's process was simply gone."""
+    """Whether a worker's process died."""
     micro_batch: int = 0
-    """What each worker computed at once; 0 where training had not begun, so that a smaller one is no help."""
+    """Samples that each worker computed at once; 0 if training had not begun, so that a smaller one cannot help."""
 
 
 class Action(StrEnum):
-    """What follows a failure."""
+    """The reaction to a failure."""
 
     END = "end"
     AGAIN = "again"
     SMALLER = "smaller"
-    """Again with half the micro-batch."""
+    """Retry with half the micro-batch."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do, when, and with which words."""
+    """The reaction to a failure, its delay, and the message of the run."""
 
     action: Action
     cause: Cause
@@ -47,12 +47,12 @@ class Decision:
 
 
 def decide(history: Sequence[Failure], retries: int, chance: float) -> Decision:
-    """Decide after a failure.
+    """Decide between retry and end after a failure.
 
     Args:
-        history: every failure of this driver, the last one included.
-        retries: `resources.retries`: how many attempts in a row may make no progress.
-        chance: from 0 to 1; it spreads the waits of runs that failed together.
+        history: all failures of this driver, the last one included.
+        retries: `resources.retries`: how many consecutive attempts may make no progress.
+        chance: from 0 to 1; spreads the retries of runs that failed together.
 
     """
     last = history[-1]
@@ -77,7 +77,7 @@ def decide(history: Sequence[Failure], retries: int, chance: float) -> Decision:
 
 
 def _without_progress(history: Sequence[Failure]) -> int:
-    """Count the last failures that came without a newer checkpoint than the failure before them."""
+    """Count the latest failures without a newer checkpoint than the failure before them."""
     count = 0
     for before, after in zip(reversed(history[:-1]), reversed(history), strict=False):
         if after.checkpoint_step > before.checkpoint_step:
@@ -87,7 +87,7 @@ def _without_progress(history: Sequence[Failure]) -> int:
 
 
 def _repeated(history: Sequence[Failure]) -> bool:
-    """Tell whether the last two failures are one and the same."""
+    """Return whether the last two failures have the same cause and step."""
     return len({(failure.cause, failure.step) for failure in history[-2:]}) == 1 < len(history)
 
 
@@ -97,5 +97,5 @@ def _crash_loop(history: Sequence[Failure]) -> bool:
 
 
 def _wait(idle: int, chance: float) -> float:
-    """Return 0 s first, then about 1, 2, 4 ... 30 s."""
+    """Return the backoff: 0 s first, then about 1, 2, 4 ... 30 s."""
     return min(2.0 ** (idle - 1), LONGEST_WAIT_S) * (0.75 + chance / 2) if idle else 0.0

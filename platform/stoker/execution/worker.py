@@ -1,7 +1,7 @@
-"""One worker: a process that trains its part of a run, and answers questions meanwhile.
+"""The process of a worker, as a Ray actor: trains, and answers the driver meanwhile.
 
-The driver knows this class too, and starts its workers before it has loaded any large library itself: what trains is
-imported where it runs.
+The driver imports this module before any large library, so that workers start early; the engine is imported in the
+worker.
 """
 
 import importlib
@@ -18,112 +18,109 @@ import ray
 from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
 
 from stoker.execution.contract import worker_name
-from stoker.execution.mirror import News, news_of, piece_of, results_of, unpack
-from stoker.execution.outcome import WorkerResult
-from stoker.execution.pulse import STEP_FILE, Beat, Pulse
+from stoker.execution.heartbeat import STEP_FILE, Beat, Heartbeat, Stage
+from stoker.execution.run_store import RunStore, with_saved_results
+from stoker.execution.worker_folder import FolderUpdate, folder_update, unpack
+from stoker.execution.worker_result import WorkerResult
 from stoker.secret_files import load_secret_files
-from stoker.tracking.record import RunFolder
+from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.execution.kept_data import KeptData
+    from stoker.execution.data_cache import DataCache
 
-PRELOADED = ("stoker.execution.part", "torch._dynamo")
-"""What the first step would otherwise wait for; every torch optimizer wants torch's compiler."""
+PRELOADED = ("stoker.execution.engines.table", "torch._dynamo")
+"""Imported before the first step; every torch optimizer imports torch's compiler."""
 
 
 class Worker:
-    """A process that trains. It loads its libraries before it knows its run, and serves one attempt after the other.
+    """A worker's process. It imports its libraries before it knows the run, and serves one attempt after another.
 
-    `take_over`, `address`, `ask`, `beat` and `stacks` are called while the others work, in threads of their own. Who
-    shares no disk with the driver has a folder of its own for the run; `news`, `results` and `piece` tell of it.
+    `run` trains. `stop_waiting`, `address`, `request`, `beat`, `update` and `stack_traces` run concurrently in threads.
     """
 
     def __init__(self) -> None:
-        self._pulse = Pulse()
-        self._kept: KeptData | None = None
+        self._heartbeat = Heartbeat()
+        self._cache: DataCache | None = None
         self._needed = threading.Event()
         self._own: RunFolder | None = None
-        """Its own folder for the run, where it shares no disk with the driver."""
+        """The worker's own folder of the run, if it shares no disk with the driver."""
 
     def warm_up(self) -> None:
-        """Load the libraries."""
+        """Import the libraries."""
         for module in PRELOADED:
             importlib.import_module(module)
 
     def stand_by(self) -> None:
-        """Load the libraries and wait for the death of another worker."""
+        """Import the libraries and wait until another worker dies."""
         self.warm_up()
         self._needed.wait()
 
-    def take_over(self) -> None:
-        """End the wait."""
+    def stop_waiting(self) -> None:
+        """End `stand_by`."""
         self._needed.set()
 
     def run(
         self, path: str, rank: int, count: int, address: str, attempt: int, files: dict[str, bytes] | None = None
     ) -> WorkerResult:
-        """Train a run's part of this rank; every failure comes back as a cause.
+        """Train one rank of an attempt; failures are returned, not raised.
 
         Args:
-            path: the run's folder, as the driver knows it.
-            rank: this worker's number.
-            count: how many workers there are.
-            address: where they meet; empty for one alone.
-            attempt: its number.
-            files: what is in the folder, where worker and driver share no disk.
+            path: of the run's folder, on the driver's machine.
+            rank: of this worker.
+            count: number of workers.
+            address: of the first worker; empty for one alone.
+            attempt: counted from 1.
+            files: content of the folder, if worker and driver share no disk.
 
         """
-        from stoker.execution.kept_data import KeptData
-        from stoker.execution.part import Part
+        from stoker.execution.data_cache import DataCache
+        from stoker.execution.engines.engine import Assignment, run_to_end
+        from stoker.execution.engines.table import ENGINES
 
-        self._kept = self._kept or KeptData()
+        self._cache = self._cache or DataCache()
         for stream in (sys.stdout, sys.stderr):
             print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank)}", file=stream, flush=True)
         folder = RunFolder(Path(path))
         if files is not None:
             load_secret_files()
             folder = self._own = unpack(files, folder.path.name, str(rank))
-        self._pulse = Pulse(folder.path / STEP_FILE if rank == 0 else None)
+        self._heartbeat = Heartbeat(folder.path / STEP_FILE if rank == 0 else None)
         try:
-            return Part(folder, rank, count, attempt, self._pulse, self._kept).run(address)
+            assignment = Assignment(folder, rank, count, attempt)
+            result = run_to_end(ENGINES["torch"](assignment, self._heartbeat, self._cache), address)
+            if rank == 0 and self._own is not None:
+                self._heartbeat.enter(Stage.SAVING)
+                result = with_saved_results(result, RunStore(folder))
+            return result
         finally:
-            self._pulse.end()
+            self._heartbeat.close()
 
     def address(self) -> str:
-        """Name a free port of this machine, at which the workers may meet."""
+        """Return a free port of this machine, as the address of the process group."""
         with socket.socket() as probe:
             probe.bind(("", 0))
             return f"{ray.util.get_node_ip_address()}:{probe.getsockname()[1]}"
 
-    def ask(self, request: str) -> None:
-        """Ask the attempt for something: `stop`."""
-        self._pulse.request = request
+    def request(self, request: str) -> None:
+        """Set the driver's request: `stop`."""
+        self._heartbeat.request = request
 
     def beat(self, position: int = 0) -> Beat:
-        """Give a sign of life; `position` is how much of the journal the driver has, where it follows this one."""
-        beat = self._pulse.beat()
-        return beat if self._own is None else replace(beat, news=self.news(position))
+        """Return a heartbeat; `position` is the length of the driver's journal, if the worker has its own."""
+        beat = self._heartbeat.beat()
+        return beat if self._own is None else replace(beat, update=self.update(position))
 
-    def news(self, position: int) -> News:
-        """Tell what has changed in its own folder, the journal from a byte position on."""
-        return News() if self._own is None else news_of(self._own, position)
+    def update(self, position: int) -> FolderUpdate:
+        """Return the changes of the worker's own folder; the journal from a byte position on."""
+        return FolderUpdate() if self._own is None else folder_update(self._own, position)
 
-    def results(self) -> dict[str, int]:
-        """List the files that it leaves for the record, with their sizes in bytes."""
-        return {} if self._own is None else results_of(self._own)
-
-    def piece(self, name: str, start: int) -> bytes:
-        """Read a piece of one of them."""
-        assert self._own is not None
-        return piece_of(self._own, name, start)
-
-    def tidy(self) -> None:
-        """Remove its own folder."""
+    def delete_folder(self) -> None:
+        """Delete the worker's own folder."""
         if self._own is not None:
             shutil.rmtree(self._own.path, ignore_errors=True)
 
-    def stacks(self) -> str:
-        """Tell what every thread of the process is doing."""
+    def stack_traces(self) -> str:
+        """Return the stack traces of all threads."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         parts = []
         for number, frame in sys._current_frames().items():

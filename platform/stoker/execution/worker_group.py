@@ -1,4 +1,4 @@
-"""The workers of a run, as actors on the Ray at hand: started together, watched, and replaced one by one."""
+"""The workers of a run, as Ray actors: started together, supervised, and replaced one by one."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -14,53 +14,52 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stoker.errors import Cause
-from stoker.execution.deaths import cause_of_death, memory_kills
-from stoker.execution.mirror import News, pack, pieces_of, take_news, whole_journal
-from stoker.execution.outcome import WorkerResult
-from stoker.execution.pulse import STEP_FILE, Beat, Stage, last_step
+from stoker.execution.heartbeat import STEP_FILE, Beat, Stage, read_last_step
+from stoker.execution.oom_detection import cause_of_death, death_message, oom_kill_count
 from stoker.execution.worker import Worker
-from stoker.tracking.record import RunFolder
+from stoker.execution.worker_folder import FolderReplica, pack
+from stoker.execution.worker_result import WorkerResult
+from stoker.tracking.run_folder import RunFolder
 
-ANSWERS = "answers"
-"""Ray's concurrency group of what a worker answers while it trains."""
-ANSWERING_THREADS = 2
-ANSWER_S = 5.0
-"""A living worker answers by then, unless it hangs with the interpreter in its hand, or is still loading."""
-FETCH_S = 60.0
-"""A piece of a worker's record crosses the network by then."""
-ROOM_POLL_S = 1
+CONTROL_GROUP = "answers"
+"""Ray's concurrency group of the methods that a worker answers while it trains."""
+CONTROL_THREADS = 2
+ANSWER_TIMEOUT_S = 5.0
+"""A living worker answers within this time, unless it hangs while holding the GIL, or still imports libraries."""
+FETCH_TIMEOUT_S = 60.0
+"""For the last journal entries of a worker."""
+RESOURCES_POLL_S = 1
 SPARE_BYTES = 2 << 30
-"""A spare worker is kept where this much memory is free."""
+"""A spare worker is started if this much memory is free."""
 
 
 @dataclass
 class _Member:
-    """One worker, and what is still to come from it."""
+    """One worker and its pending answers."""
 
     actor: ActorHandle
     dead: bool = False
     result: Any = None
-    """Of `run`, as a reference; None where it is not running."""
+    """Reference to the result of `run`; None if it is not running."""
     beat: Any = None
-    """The next sign of life, as a reference."""
+    """Reference to the next heartbeat."""
     ready: bool = False
-    """Whether it has ever given one: until then its libraries are loading."""
+    """Whether it has ever answered; until then it imports libraries."""
     last: Beat | None = None
-    """The last sign of life of this attempt."""
+    """The last heartbeat of this attempt."""
 
 
 class WorkerGroup:
-    """So many workers.
+    """A fixed number of workers.
 
     Args:
-        count: how many.
-        gpus: GPUs of each; None gives each one if there are enough.
-        spare: whether to keep a process in reserve, where no GPU is needed for it: Ray has none ready when a worker
-            dies, and to load the libraries takes longer than all else that it takes to go on.
-        one_disk: whether the workers see the driver's files; else the run's files cross, and the first worker's record
-            comes back.
-        place: a place that somebody else has asked for, whose last bundles are theirs; else they ask for one
-            themselves, where it has to be all or none.
+        count: number of workers.
+        gpus: GPUs of each worker; None: one each if there are enough.
+        spare: whether to keep a spare process where no GPU is needed: Ray has none ready when a worker dies, and
+            importing the libraries takes longer than the rest of a recovery.
+        shared_disk: whether the workers see the driver's files; otherwise files are sent to them, and the first
+            worker's folder is mirrored.
+        place: an existing placement group whose last bundles are for these workers; None: create one, all or nothing.
 
     """
 
@@ -69,7 +68,7 @@ class WorkerGroup:
         count: int,
         gpus: float | None,
         spare: bool,
-        one_disk: bool = True,
+        shared_disk: bool = True,
         place: PlacementGroup | None = None,
     ) -> None:
         if gpus is None:
@@ -77,40 +76,41 @@ class WorkerGroup:
         self.count = count
         self._gpus = gpus
         self._spare_wanted = spare and not gpus
-        self.one_disk = one_disk
+        self.shared_disk = shared_disk
         self._spare: ActorHandle | None = None
         self._folder = RunFolder(Path())
-        self._position = 0
-        """How much of the first worker's journal is here, in bytes; unused where both have one disk."""
+        self._replica: FolderReplica | None = None
+        """Replica of the first worker's folder, if it shares no disk with the driver."""
         self._kills = 0
         self._place, self._given = place, place is not None
         self._before = place.bundle_count - count if place else 0
-        """Bundles of the place that are others'."""
-        if place is None and (count > 1 or not one_disk):  # all of them get room, or none
+        """Number of leading bundles that belong to others."""
+        if place is None and (count > 1 or not shared_disk):  # all workers are placed, or none
             bundle = {"CPU": 1, "GPU": gpus} if gpus else {"CPU": 1}
             self._place = placement_group([bundle] * count, strategy="PACK")
         self._members = [_Member(self._start(rank)) for rank in range(count)]
 
-    def wait_for_room(self, stopped: Callable[[], bool]) -> bool:
-        """Wait until there is a place for every worker; False where somebody stops the run before."""
-        while self._place is not None and not self._place.wait(ROOM_POLL_S):
+    def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
+        """Wait until Ray has placed all workers; return False if stopped before."""
+        while self._place is not None and not self._place.wait(RESOURCES_POLL_S):
             if stopped():
                 return False
         return True
 
-    def begin(self, folder: RunFolder, attempt: int) -> None:
-        """Let all of them work on an attempt."""
+    def start_attempt(self, folder: RunFolder, attempt: int) -> None:
+        """Start an attempt on all workers."""
         self._folder = folder
-        self._position = 0 if self.one_disk else whole_journal(folder)
-        files = None if self.one_disk else ray.put(pack(folder))
-        self._kills = memory_kills()
-        address = _meanwhile(self._members[0].actor.address) if self.count > 1 else ""
+        self._close_replica()
+        self._replica = None if self.shared_disk else FolderReplica(folder)
+        files = None if self.shared_disk else ray.put(pack(folder))
+        self._kills = oom_kill_count()
+        address = _call_concurrently(self._members[0].actor.address) if self.count > 1 else ""
         for rank, member in enumerate(self._members):
             member.beat = member.last = None
             member.result = member.actor.run.remote(str(folder.path), rank, self.count, address, attempt, files)
 
     def poll(self, timeout_s: float) -> dict[int, WorkerResult]:
-        """Wait a moment for results; return the new ones by rank, a dead worker's among them."""
+        """Wait for results until the timeout; return the new ones by rank, including those of dead workers."""
         running = {member.result: rank for rank, member in enumerate(self._members) if member.result is not None}
         if ray.wait(list(running), timeout=timeout_s)[0]:
             done, _ = ray.wait(list(running), num_returns=len(running), timeout=0)
@@ -118,91 +118,97 @@ class WorkerGroup:
         return {}
 
     def beats(self) -> dict[int, Beat]:
-        """Return the signs of life that have come in, by rank, and ask for the next ones."""
-        came: dict[int, Beat] = {}
+        """Return the heartbeats that have arrived, by rank, and request the next ones."""
+        received: dict[int, Beat] = {}
         for rank, member in enumerate(self._members):
             if member.result is None:
                 continue
             if member.beat is not None and ray.wait([member.beat], timeout=0)[0]:
-                with suppress(RayError):  # `poll` tells of a dead one
+                with suppress(RayError):  # `poll` reports a dead worker
                     beat: Beat = ray.get(member.beat)
-                    came[rank] = member.last = beat
+                    received[rank] = member.last = beat
                     member.ready = True
-                    if rank == 0 and beat.news is not None:
-                        self._take(beat.news)
+                    if rank == 0 and beat.update is not None and self._replica is not None:
+                        self._replica.apply(beat.update)
                 member.beat = None
             if member.beat is None:
-                member.beat = _meanwhile(member.actor.beat, self._position)
-        return came
+                member.beat = _call_concurrently(member.actor.beat, self._journal_bytes())
+        return received
 
-    def ask(self, request: str) -> None:
-        """Ask all that are at work for something."""
+    def request(self, request: str) -> None:
+        """Send a request to all running workers."""
         for member in self._members:
             if member.result is not None:
-                _meanwhile(member.actor.ask, request)
+                _call_concurrently(member.actor.request, request)
 
-    def stacks(self) -> str:
-        """Tell where all that are at work stand."""
-        asked = {rank: _meanwhile(m.actor.stacks) for rank, m in enumerate(self._members) if m.result is not None}
-        answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_S)
-        told = []
-        for rank, reference in asked.items():
+    def stack_traces(self) -> str:
+        """Return the stack traces of all running workers."""
+        references = {
+            rank: _call_concurrently(m.actor.stack_traces)
+            for rank, m in enumerate(self._members)
+            if m.result is not None
+        }
+        answered, _ = ray.wait(list(references.values()), num_returns=len(references), timeout=ANSWER_TIMEOUT_S)
+        traces = []
+        for rank, reference in references.items():
             text = "it does not answer"
             if reference in answered:
                 with suppress(RayError):
                     text = ray.get(reference)
-            told.append(f"worker {rank}:\n{text}")
-        return "\n".join(told)
+            traces.append(f"worker {rank}:\n{text}")
+        return "\n".join(traces)
 
     def kill(self, ranks: Iterable[int]) -> None:
-        """End workers at once; their results will not come."""
+        """Kill workers; they return no results."""
         for rank in ranks:
             member = self._members[rank]
             ray.kill(member.actor)
             member.dead, member.result = True, None
 
-    def bring_home(self) -> bool:
-        """Bring the first worker's record to the driver's folder, as an attempt has left it; False where it is lost."""
+    def collect_journal(self) -> bool:
+        """Fetch the rest of the first worker's journal after an attempt; return False where it is lost."""
         first = self._members[0]
-        if self.one_disk:
+        if self._replica is None:
             return True
         if first.dead:
             return False
         try:
-            self._take(ray.get(_meanwhile(first.actor.news, self._position), timeout=FETCH_S))
-            for name, size in ray.get(_meanwhile(first.actor.results), timeout=FETCH_S).items():
-                path = self._folder.path / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as file:
-                    for start in pieces_of(size):
-                        file.write(ray.get(_meanwhile(first.actor.piece, name, start), timeout=FETCH_S))
-        except RayError:  # it died meanwhile
+            update = ray.get(
+                _call_concurrently(first.actor.update, self._replica.journal_bytes), timeout=FETCH_TIMEOUT_S
+            )
+        except RayError:  # it has died meanwhile
             return False
+        self._replica.apply(update)
         return True
 
-    def mend(self) -> None:
-        """Replace the dead, so that all can work on the next attempt; what lives keeps its data and libraries."""
-        if self._gpus:  # a device is not to be trusted after a failure
+    def replace_dead(self) -> None:
+        """Replace dead workers before the next attempt; the others keep their data and libraries."""
+        if self._gpus:  # a device is not trusted after a failure
             self.kill(range(self.count))
-        asked = {_meanwhile(m.actor.beat): rank for rank, m in enumerate(self._members) if not m.dead}
-        if asked:
-            answers, none = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
-            self.kill(asked[answer] for answer in answers if not _alive(answer))
-            self.kill(asked[answer] for answer in none if self._members[asked[answer]].ready)
+        references = {_call_concurrently(m.actor.beat): rank for rank, m in enumerate(self._members) if not m.dead}
+        if references:
+            answers, none = ray.wait(list(references), num_returns=len(references), timeout=ANSWER_TIMEOUT_S)
+            self.kill(references[answer] for answer in answers if not _alive(answer))
+            self.kill(references[answer] for answer in none if self._members[references[answer]].ready)
         for rank, member in enumerate(self._members):
             if member.dead:
                 self._members[rank] = _Member(self._take_spare() or self._start(rank))
 
-    def keep_spare(self) -> None:
-        """Have a worker in reserve from now on."""
+    def start_spare(self) -> None:
+        """Start a spare worker, if one is wanted and memory allows."""
         if self._spare_wanted and self._spare is None and psutil.virtual_memory().available > SPARE_BYTES:
             self._spare = _actor(cpus=0, gpus=0)
-            self._spare.stand_by.options(name="Spare").remote()  # `ps` shows it by this name as long as it waits
+            self._spare.stand_by.options(name="Spare").remote()  # `ps` shows this name while it waits
 
     def close(self) -> None:
-        """End all of them, and give their place back."""
-        if not self.one_disk:
-            ray.wait([_meanwhile(m.actor.tidy) for m in self._members], num_returns=self.count, timeout=ANSWER_S)
+        """Kill all workers and remove their placement group."""
+        self._close_replica()
+        if not self.shared_disk:
+            ray.wait(
+                [_call_concurrently(m.actor.delete_folder) for m in self._members],
+                num_returns=self.count,
+                timeout=ANSWER_TIMEOUT_S,
+            )
         for member in self._members:
             ray.kill(member.actor)
         if self._spare is not None:
@@ -210,10 +216,13 @@ class WorkerGroup:
         if self._place is not None and not self._given:
             remove_placement_group(self._place)
 
-    def _take(self, news: News) -> None:
-        if not self.one_disk:
-            take_news(self._folder, news)
-            self._position += len(news.journal)
+    def _journal_bytes(self) -> int:
+        return 0 if self._replica is None else self._replica.journal_bytes
+
+    def _close_replica(self) -> None:
+        if self._replica is not None:
+            self._replica.close()
+            self._replica = None
 
     def _start(self, rank: int) -> ActorHandle:
         if self._place is None:
@@ -227,8 +236,8 @@ class WorkerGroup:
     def _take_spare(self) -> ActorHandle | None:
         spare, self._spare = self._spare, None
         if spare is not None:
-            _meanwhile(spare.take_over)
-            alive = _meanwhile(spare.beat)
+            _call_concurrently(spare.stop_waiting)
+            alive = _call_concurrently(spare.beat)
             if ray.wait([alive], timeout=0.5)[0] and not _alive(alive):
                 return None
         return spare
@@ -239,7 +248,10 @@ class WorkerGroup:
         try:
             ended: WorkerResult = ray.get(reference)
         except RayActorError as error:
-            if error.actor_id not in (None, member.actor._actor_id.hex()):  # the one that was to give the address
+            if error.actor_id not in (
+                None,
+                member.actor._actor_id.hex(),
+            ):  # the worker that should have given the address died
                 return WorkerResult("failed", Cause.INFRASTRUCTURE, "it lost its peers", lost_peers=True)
             return self._death(rank, error)
         except RayError as error:
@@ -249,30 +261,29 @@ class WorkerGroup:
         return ended
 
     def _death(self, rank: int, error: RayError) -> WorkerResult:
-        """Tell how a worker ended that cannot tell itself."""
+        """Return the result of a worker that has died."""
         self.kill([rank])
-        step, last = last_step(self._folder.path / STEP_FILE), self._members[rank].last
-        if not self.one_disk and last is not None and last.stage is not Stage.LOADING:
+        step, last = read_last_step(self._folder.path / STEP_FILE), self._members[rank].last
+        if not self.shared_disk and last is not None and last.stage is not Stage.LOADING:
             step = last.step
         cause = cause_of_death(error, self._kills)
-        reason = " for want of memory" if cause is Cause.OOM_HOST else ""
-        message = f"the process of worker {rank} died{reason}"
+        message = death_message(f"worker {rank}", cause)
         details = str(error).splitlines()[-1]
         return WorkerResult("failed", cause, message, details, died=True, step=max(step, 0), began=step >= 0)
 
 
 def _actor(cpus: int, gpus: float, **options: Any) -> ActorHandle:
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, concurrency_groups={ANSWERS: ANSWERING_THREADS})
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, concurrency_groups={CONTROL_GROUP: CONTROL_THREADS})
     return remote(Worker).options(**options).remote()
 
 
-def _meanwhile(method: Any, *arguments: object) -> Any:
-    """Call a worker's method beside the one that trains; return a reference to the answer."""
-    return method.options(concurrency_group=ANSWERS).remote(*arguments)
+def _call_concurrently(method: Any, *arguments: object) -> Any:
+    """Call a worker's method while another one trains; return a reference to the answer."""
+    return method.options(concurrency_group=CONTROL_GROUP).remote(*arguments)
 
 
 def _alive(answer: Any) -> bool:
-    """Tell whether what came back is an answer, and no error instead."""
+    """Return whether a reference holds an answer and not an error."""
     try:
         ray.get(answer)
     except RayError:

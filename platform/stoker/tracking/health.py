@@ -1,4 +1,4 @@
-"""Whether a tracking server answers, asked before a run depends on it."""
+"""The health check of a tracking server, made before a run depends on it."""
 
 import ipaddress
 import urllib.error
@@ -12,12 +12,12 @@ TIMEOUT_S = 3.0
 SERVER_ERROR = 500
 
 
-def silence(base: str, timeout_s: float = TIMEOUT_S) -> str:
-    """Ask a server for its health; return why it did not answer, or nothing if it did."""
+def health_error(base: str, timeout_s: float = TIMEOUT_S) -> str:
+    """Check a server's health; return why it did not answer, or an empty text."""
     try:
         opener(base).open(f"{without_password(base)}/health", timeout=timeout_s).close()
     except urllib.error.HTTPError as error:
-        # A refusal is an answer: whoever guards the server may ask for a password here, too.
+        # A refusal is an answer: a proxy in front of the server may require a password here, too.
         return f"HTTP {error.code}" if error.code >= SERVER_ERROR else ""
     except urllib.error.URLError as error:
         return str(getattr(error.reason, "strerror", None) or error.reason)
@@ -27,13 +27,13 @@ def silence(base: str, timeout_s: float = TIMEOUT_S) -> str:
 
 
 def opener(base: str, *handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
-    """Open addresses of a server: no proxy stands between where it is on this machine."""
+    """Return an opener for a server's addresses, which uses no proxy for a server on this machine."""
     direct = [urllib.request.ProxyHandler({})] if is_loopback(base) else []
     return urllib.request.build_opener(*handlers, *direct)
 
 
 def is_loopback(base: str) -> bool:
-    """Whether a server is on this machine."""
+    """Return whether a server is on this machine."""
     host = urlsplit(base).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -42,13 +42,13 @@ def is_loopback(base: str) -> bool:
 
 
 def require_server(uri: str) -> None:
-    """Insist on an answer.
+    """Check that a server answers.
 
     Raises:
-        Unreachable: there is none.
+        Unreachable: it does not.
 
     """
-    if reason := silence(uri):
+    if reason := health_error(uri):
         raise Unreachable(
             f"tracking server {without_password(uri)} does not answer ({reason}); "
             "start it, or unset MLFLOW_TRACKING_URI to use the embedded store"

@@ -1,4 +1,4 @@
-"""The journal: every metric of a run, appended once, and shipped to MLflow behind training's back."""
+"""The journal of a run's metrics: appended once, and shipped to MLflow in the background."""
 
 import json
 import os
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from stoker.tracking.record import follow_lines
+from stoker.tracking.run_folder import follow_lines
 
 SHIP_EVERY_S = 2.0
 LONGEST_WAIT_S = 30.0
 BATCH = 1000
-"""MLflow takes this many metrics in one request."""
+"""MLflow's limit of metrics per request."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Entry:
 
 
 class Journal:
-    """Appends entries to a file: a line is whole or not there, and each metric has one value a step.
+    """Appends entries to a file: only whole lines count, and each metric has one value per step.
 
-    An attempt that goes on from a checkpoint repeats steps that an earlier one has written: the first value stays.
+    An attempt that continues from a checkpoint repeats steps; the first value stays.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,10 +41,10 @@ class Journal:
             self._last.update(dict.fromkeys(entry.metrics, entry.step))
             whole = after
         self._file = path.open("a", encoding="utf-8")
-        self._file.truncate(whole)  # a killed writer leaves half a line, and the next entry would be lost with it
+        self._file.truncate(whole)  # a killed writer leaves half a line, which would spoil the next entry
 
     def append(self, step: int, epoch: int, metrics: Mapping[str, float], time_ms: int = 0) -> None:
-        """Write what is new of one entry, made now unless it has a time; the operating system has it after `flush`."""
+        """Append the new metrics of a step, by default with the current time; they are buffered until `flush`."""
         new = {key: value for key, value in metrics.items() if step > self._last.get(key, -1)}
         if new:
             entry = {"time": time_ms or time.time_ns() // 1_000_000, "step": step, "epoch": epoch, "metrics": new}
@@ -52,11 +52,11 @@ class Journal:
             self._last.update(dict.fromkeys(new, step))
 
     def flush(self) -> None:
-        """Hand over what was appended: it survives the death of this process."""
+        """Flush the file: its content survives the death of this process."""
         self._file.flush()
 
     def sync(self) -> None:
-        """Bring what was appended to the disk: it survives a power cut."""
+        """Sync the file: its content survives a power cut."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -66,19 +66,19 @@ class Journal:
 
 
 def read_journal(path: Path, position: int = 0) -> Iterator[tuple[Entry, int]]:
-    """Yield entries from a byte position on, each with the position behind it."""
+    """Read entries from a byte position on, each with the position after it."""
     for line, after in follow_lines(path, position):
         yield _entry(line), after
 
 
 def epoch_metrics(entry: Entry) -> dict[str, float]:
-    """Return the metrics of an entry that was written at the end of an epoch; empty for one of a step or of the end."""
+    """Return the metrics of an entry written at the end of an epoch; empty for one of a step or of the run's end."""
     metrics = {key: value for key, value in entry.metrics.items() if not key.endswith("/step")}
     return {} if any(key.endswith("/test") for key in metrics) else metrics
 
 
 def read_entries(content: bytes) -> Iterator[Entry]:
-    """Yield the entries of a journal's whole lines."""
+    """Read the entries of a journal's whole lines."""
     for line in content[: content.rfind(b"\n") + 1].splitlines():
         yield _entry(line)
 
@@ -99,21 +99,21 @@ class Point:
 
 
 class Sink(Protocol):
-    """Where metrics go."""
+    """The destination of metrics."""
 
     def last_step(self, key: str) -> int:
-        """Tell the last step of a metric that is there already; -1 for none."""
+        """Return a metric's last step at the destination; -1 for none."""
 
     def log_points(self, points: list[Point]) -> None:
-        """Store values; raises OSError where that may work later."""
+        """Store values; raises OSError if a retry may succeed."""
 
 
 class Backlog:
-    """What of a growing journal is not where it should be yet; what is there already is skipped.
+    """The entries of a growing journal that the destination lacks.
 
     Args:
-        path: the journal.
-        last_step: tells the last step of a metric that is there; -1 for none.
+        path: of the journal.
+        last_step: returns a metric's last step at the destination; -1 for none.
 
     """
 
@@ -125,7 +125,7 @@ class Backlog:
         self._last: dict[str, int] = {}
 
     def read(self) -> None:
-        """Take in what was written meanwhile; an entry is taken whole or not yet, whatever `last_step` raises."""
+        """Read new entries; an entry is read completely or not at all, even if `last_step` raises."""
         for entry, after in read_journal(self._path, self._position):
             for key in entry.metrics.keys() - self._last.keys():
                 self._last[key] = self._last_step(key)
@@ -137,12 +137,12 @@ class Backlog:
             self._position = after
 
     def count(self) -> int:
-        """Count the values that are missing there, those that were not read yet included."""
+        """Count the values that the destination lacks, including those not read yet."""
         return len(self.points) + sum(len(entry.metrics) for entry, _ in read_journal(self._path, self._position))
 
 
 class Shipper:
-    """Ships a journal to a sink from a thread of its own; what is there already is skipped."""
+    """Ships a journal to a sink in a background thread; values that the sink has are skipped."""
 
     def __init__(self, path: Path, sink: Sink) -> None:
         self._sink = sink
@@ -152,11 +152,11 @@ class Shipper:
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
 
     def start(self) -> None:
-        """Begin to ship."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self, patience_s: float) -> int:
-        """Ship the rest, for so long at most; return how many values did not get through."""
+        """Ship the rest until the timeout; return the number of values that could not be shipped."""
         deadline = time.monotonic() + patience_s
         self._closing.set()
         self._thread.join(patience_s)
@@ -170,7 +170,7 @@ class Shipper:
             wait = SHIP_EVERY_S if self._ship() else min(2 * wait, LONGEST_WAIT_S)
 
     def _ship(self) -> bool:
-        """Ship all there is; False where the sink is down, which loses nothing."""
+        """Ship all new values; return False where the sink is down, which loses nothing."""
         with self._lock:
             try:
                 self._backlog.read()

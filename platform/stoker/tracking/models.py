@@ -1,4 +1,4 @@
-"""A run's model, from its folder or from MLflow."""
+"""The model of a run: from its folder, or downloaded from MLflow."""
 
 import tempfile
 from pathlib import Path
@@ -10,7 +10,7 @@ from stoker.tracking.run import RunRecord
 
 
 def fetch_model(record: RunRecord, settings: Settings) -> Path:
-    """Return the folder of a run's model; it is downloaded where the run's own folder has none.
+    """Return the folder of a run's model, downloaded if the run's folder has none.
 
     Raises:
         NotFound: the run has no model.

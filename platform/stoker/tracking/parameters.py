@@ -1,4 +1,4 @@
-"""A job as MLflow's parameters: dotted paths and text."""
+"""The conversion of a job to MLflow parameters: dotted paths with text values."""
 
 import json
 import re
@@ -6,31 +6,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 REFUSED_IN_NAMES = re.compile(r"[^\w.\-: /]")
-"""MLflow's names are letters, digits and these; a column's name may have others."""
+"""Characters that MLflow refuses in names; a column's name may have them."""
 
 
-def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten objects to dotted paths; values and lists stay as they are."""
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested objects to dotted paths; values and lists stay as they are."""
     found: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, Mapping):
-            found |= flattened(value, f"{prefix}{key}.")
+            found |= flatten(value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value
     return found
 
 
-def flat(content: Mapping[str, Any]) -> dict[str, str]:
-    """Flatten a job to dotted paths; lists become JSON, and what is not set is left out."""
+def to_parameters(content: Mapping[str, Any]) -> dict[str, str]:
+    """Flatten a job to dotted paths with text values; lists become JSON, unset values are left out."""
     return {
         REFUSED_IN_NAMES.sub("_", key): value if isinstance(value, str) else json.dumps(value)
-        for key, value in flattened(content).items()
+        for key, value in flatten(content).items()
         if value is not None
     }
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """Name each path by as much of its end as no other path has."""
+    """Shorten each path to the end that no other path shares."""
     names = {}
     for path in paths:
         words = path.split(".")

@@ -1,4 +1,4 @@
-"""What is known of a run, as plain values."""
+"""The values that describe a run: header, status, progress."""
 
 import hashlib
 import os
@@ -11,26 +11,26 @@ from typing import Any
 
 
 class State(StrEnum):
-    """Where a run stands; SUCCEEDED, FAILED, CANCELLED and PRUNED are final."""
+    """The state of a run; SUCCEEDED, FAILED, CANCELLED and PRUNED are final."""
 
     QUEUED = "QUEUED"
-    """It waits for a place on its cluster."""
+    """Waiting in its cluster's queue."""
     PROVISIONING = "PROVISIONING"
-    """Its pods are being made."""
+    """Its pods are being created."""
     STARTING = "STARTING"
     RUNNING = "RUNNING"
     RETRYING = "RETRYING"
-    """A failure is being mended by the next attempt."""
+    """The next attempt follows a failure."""
     PAUSED = "PAUSED"
-    """It rests at a checkpoint until somebody resumes it."""
+    """Stopped at a checkpoint until it is resumed."""
     INTERRUPTED = "INTERRUPTED"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
     PRUNED = "PRUNED"
-    """Of a trial: its sweep has stopped it early, because others are better."""
+    """A trial that its sweep has stopped early."""
     UNKNOWN = "UNKNOWN"
-    """A word that this version does not know."""
+    """A state of a newer version."""
 
     @classmethod
     def _missing_(cls, value: object) -> "State":
@@ -38,22 +38,22 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing follows any more."""
+        """Return whether the state is final."""
         return self in (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.PRUNED)
 
     @property
     def ended(self) -> bool:
-        """Whether nobody works on it: final, at rest, or without a driver."""
+        """Return whether nothing runs: final, paused or interrupted."""
         return self.final or self in (State.PAUSED, State.INTERRUPTED)
 
 
 WAITING = "waiting for room"
-"""How the phase of a run begins that Ray has no place for yet."""
+"""Start of the phase text while Ray has no resources for the run."""
 
 
 @dataclass(frozen=True)
 class RunHeader:
-    """Who a run is; never changes."""
+    """The identity of a run; never changes."""
 
     id: str
     name: str
@@ -63,56 +63,72 @@ class RunHeader:
     created: float
     """Seconds since 1970."""
     order: int
-    """Nanoseconds at creation: what `@last` and "newest" go by."""
+    """Nanoseconds at creation, by which `@last` and "newest" are found."""
     tracking_uri: str
     """Empty with `tracking: none`."""
     experiment: str
     key: str = ""
-    """What `submit --key` called it: no other run of this home has the same."""
+    """The key of `submit --key`, unique in a home."""
     extends: str = ""
-    """Id of the finished run that this one goes on from."""
+    """Id of the finished run that this one extends."""
     storage: str = ""
-    """Where its checkpoints go; empty: to its own folder."""
+    """Where its checkpoints are stored; empty for its own folder."""
     cluster: str = ""
-    """Name of the cluster that it is on, in the words of this home's settings; empty: this machine."""
+    """Its cluster's name in the settings; empty for this machine."""
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """What is known of the run so far."""
+    """The status of a run, as its driver writes it."""
 
     state: State = State.STARTING
     phase: str = "starting Ray"
-    """What the run is busy with, in words."""
+    """The current activity, in words."""
     cause: str = ""
     message: str = ""
-    """For a failed run: what happened, and the cure."""
+    """Of a failed run: the failure and its remedy."""
     started: float = 0.0
     ended: float = 0.0
     mlflow_run: str = ""
     url: str = ""
-    """The page of the run, where a server shows it."""
+    """The page of the MLflow run, if a server shows it."""
     model_uri: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
-    """The results of the best weights, at the end."""
+    """Results of the best weights, at the end."""
     exit_code: int = 0
     attempt: int = 0
-    """How often training was begun, the first time included."""
+    """Number of attempts so far."""
     reopened: str = ""
-    """The last `resume` that was heard, where each comes with a word of its own."""
+    """Token of the last `resume` that was carried out."""
     checkpoint_epoch: int = 0
     checkpoint_step: int = 0
-    """Where the newest checkpoint stands; 0 without one."""
+    """Step of the newest checkpoint; 0 without one."""
+
+    def with_page(self, other: "RunStatus") -> "RunStatus":
+        """Return this status with the MLflow run, its page and its model of another status."""
+        return replace(self, mlflow_run=other.mlflow_run, url=other.url, model_uri=other.model_uri)
+
+    def for_next_driver(self) -> "RunStatus":
+        """Return the status with which the next driver starts: the run's progress without its outcome."""
+        return RunStatus(
+            reopened=self.reopened,
+            started=self.started,
+            mlflow_run=self.mlflow_run,
+            url=self.url,
+            attempt=self.attempt,
+            checkpoint_epoch=self.checkpoint_epoch,
+            checkpoint_step=self.checkpoint_step,
+        )
 
     @property
     def works(self) -> bool:
-        """Whether a driver has begun and Ray has room for what it does."""
+        """Return whether a driver has started and Ray has resources for it."""
         return self.state is State.RUNNING and not self.phase.startswith(WAITING)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far training is; replaced a few times a second at most."""
+    """The progress of training; rewritten a few times a second at most."""
 
     phase: str = "starting"
     epoch: int = 0
@@ -125,7 +141,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as `ls`, `status` and `wait` see it."""
+    """A run as `ls`, `status` and `wait` show it."""
 
     header: RunHeader
     status: RunStatus
@@ -133,42 +149,42 @@ class RunRecord:
 
     @property
     def id(self) -> str:
-        """The run's id."""
+        """Return the run's id."""
         return self.header.id
 
     @property
     def state(self) -> State:
-        """The run's state, the driver's lease considered."""
+        """Return the run's state, derived with the driver's lease."""
         return self.status.state
 
 
 def status_from(content: dict[str, Any]) -> RunStatus:
-    """Read what some version of a driver has written; nothing means that it is starting."""
-    fields_of = known(RunStatus, content)
+    """Build a status from the JSON of any version; an empty one is a starting run."""
+    fields_of = known_fields(RunStatus, content)
     return RunStatus(**{**fields_of, "state": State(str(fields_of.get("state")))}) if fields_of else RunStatus()
 
 
 def cancelled(status: RunStatus) -> RunStatus:
-    """Let a run be over that nobody works on: somebody has ended it."""
+    """Return the status of a run without a driver after `cancel`."""
     return replace(status, state=State.CANCELLED, phase="", cause="", message="", ended=now(), exit_code=1)
 
 
 def new_run_id(name: str) -> str:
-    """Name a new run of a job."""
+    """Return the id of a new run."""
     return f"{name}-{os.urandom(4).hex()}"
 
 
 def keyed_run_id(name: str, key: str) -> str:
-    """Name the run of a key, as every home names it."""
+    """Return the id of a key's run, the same in every home."""
     return f"{name}-{hashlib.sha256(f'{name}/{key}'.encode()).hexdigest()[:8]}"
 
 
 def now() -> float:
-    """Seconds since 1970, for display only."""
+    """Return the seconds since 1970, for display only."""
     return time.time()
 
 
-def known(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what a newer version wrote and this one does not know."""
+def known_fields(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop fields of a newer version that this one does not know."""
     names = {field.name for field in fields(kind)}
     return {key: value for key, value in content.items() if key in names}

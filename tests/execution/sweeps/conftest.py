@@ -18,20 +18,21 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from stoker.execution.driver import Driver
-from stoker.execution.resolved import write_resolved
+from stoker.execution.resolved_job import write_resolved
 from stoker.execution.results import leave_model
-from stoker.execution.sweeps.driver import Room, SweepDriver
-from stoker.execution.sweeps.pages import TrialPages
+from stoker.execution.sweeps.driver import SweepDriver, SweepPlacement
+from stoker.execution.sweeps.trial_recording import TrialRecording
 from stoker.job.concurrency import trials_at_once
 from stoker.job.job import Job
 from stoker.jobfile.loading import dump_job, load_job
 from stoker.settings import Settings, embedded_uri
 from stoker.tracking.journal import Journal, read_journal
-from stoker.tracking.mlflow import TrackedRun
-from stoker.tracking.record import RunFolder
+from stoker.tracking.ledger import Ledger, read_trials
+from stoker.tracking.mlflow_run import MlflowRun
 from stoker.tracking.run import RunHeader, State, now
+from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.tags import PARENT_TAG, RUN_TAG
-from stoker.tracking.trials import Ledger, read_trials, trial_id
+from stoker.tracking.trials import trial_id
 from stoker.training.assembly import assemble, prepare
 
 STEPS = 20
@@ -49,10 +50,10 @@ class Sweep:
         self.ledger = Ledger(self.folder.ledger)
         self.announced: dict[int, tuple[str, str]] = {}
 
-    def open(self) -> TrackedRun:
+    def open(self) -> MlflowRun:
         """Open its page, as its recording does."""
         artifacts = self.settings.artifacts if self.settings.embedded else None
-        return TrackedRun.open(self.header, self.settings.tracking_uri, artifacts, {})
+        return MlflowRun.open(self.header, self.settings.tracking_uri, artifacts, {})
 
     def announce(self, number: int, run_id: str, page: str) -> None:
         self.announced[number] = run_id, page
@@ -99,9 +100,9 @@ class Sweep:
         metrics = self.train(number, 3)
         self.end(number, metrics=metrics | {"accuracy/test": metrics["accuracy/val"] - 0.01})
 
-    def pages(self, parent: TrackedRun | None) -> TrialPages:
+    def pages(self, parent: MlflowRun | None) -> TrialRecording:
         """Make what brings its trials to MLflow."""
-        return TrialPages(self.folder, self.settings, lambda: parent, self.announce, GOALS)
+        return TrialRecording(self.folder, self.settings, lambda: parent, self.announce, GOALS)
 
     def recorded(self) -> dict[int, Run]:
         """Read the trials' pages, by the trials' numbers."""
@@ -184,10 +185,10 @@ def sweep(new_sweep: Callable[..., Sweep]) -> Sweep:
 
 
 @pytest.fixture
-def ship_all() -> Callable[..., TrialPages]:
+def ship_all() -> Callable[..., TrialRecording]:
     """Bring to MLflow what there is of a sweep, with a driver's life of its own."""
 
-    def ship(sweep: Sweep, parent: TrackedRun | None = None) -> TrialPages:
+    def ship(sweep: Sweep, parent: MlflowRun | None = None) -> TrialRecording:
         pages = sweep.pages(parent or sweep.open())
         pages.start()
         assert pages.close(60.0) == ""
@@ -250,7 +251,7 @@ def driven(session, tmp_path, monkeypatch):
         def drive(self):
             self.terminated.clear()
             driver = Driver(self.folder, self.terminated)
-            room = Room(trials_at_once(self.job, 2, 0), one_disk=True, session=session)
+            room = SweepPlacement(trials_at_once(self.job, 2, 0), shared_disk=True, session=session)
             return driver.run(SweepDriver(driver, room).run)
 
         @property

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 from PIL import Image
 
-from stoker.execution.sweeps.axes import round_numbers, wrapped
+from stoker.execution.sweeps.axis_formatting import round_ticks, wrap_path
 from stoker.execution.sweeps.figures import draw_figures
 
 SPACE = {
@@ -72,11 +72,11 @@ def test_several_metrics_have_a_figure_each_and_a_front(tmp_path):
 
 def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(tmp_path, capfd):
     assert draw(study_of(2), tmp_path / "few") == ["optimization-history", "parallel-coordinates", "slice"]
-    assert "no figure importances: 2 whole trials are too few" in capfd.readouterr().err
+    assert "no figure importances: 2 completed trials are too few" in capfd.readouterr().err
     assert draw(study_of(10, values=[0.5]), tmp_path / "constant") == ["optimization-history", "slice"]
     assert "no figure contour: accuracy/val is the same in all trials" in capfd.readouterr().err
     assert draw(study_of(0), tmp_path / "none") == []
-    assert "no figure slice: 0 whole trials are too few" in capfd.readouterr().err
+    assert "no figure slice: 0 completed trials are too few" in capfd.readouterr().err
 
 
 def test_a_value_that_is_no_number_costs_no_figure(tmp_path):
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path, capfd):
     ],
 )
 def test_a_path_is_broken_behind_its_dots(path, lines):
-    assert wrapped(path) == "\n".join(lines)
+    assert wrap_path(path) == "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,6 @@ def test_a_path_is_broken_behind_its_dots(path, lines):
     ],
 )
 def test_a_logarithmic_axis_has_a_few_round_numbers(low, high, numbers):
-    found = round_numbers(low, high, 3)
+    found = round_ticks(low, high, 3)
     assert found == pytest.approx(numbers)
     assert all(low <= number <= high for number in found)

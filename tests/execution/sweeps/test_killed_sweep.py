@@ -6,9 +6,10 @@ import signal
 import pytest
 from mlflow import MlflowClient
 
+from stoker.tracking.ledger import ledger_entries, read_trials
 from stoker.tracking.run import State
 from stoker.tracking.tags import RUN_TAG
-from stoker.tracking.trials import entries, read_facts, read_trials
+from stoker.tracking.trials import read_facts
 
 TRIALS = 20
 JOB = f"""
@@ -55,12 +56,12 @@ def test_a_driver_killed_at_each_trial_finds_what_the_unbroken_one_does(home, jo
         if cut.status().state.final or len(ended(cut)) == TRIALS:
             break
         os.kill(cut.driver_pid(), signal.SIGKILL)
-        until(lambda: not cut.driver_lives(), "the lease to end")
+        until(lambda: not cut.has_driver(), "the lease to end")
         kills += 1
-        done, lines = ended(cut), len(list(entries(cut.ledger)))
+        done, lines = ended(cut), len(list(ledger_entries(cut.ledger)))
         home.stoker("resume", cut.path.name, "--detach")
-        until(lambda: len(list(entries(cut.ledger))) > lines, "the next life", 120)  # noqa: B023
-        later = [entry["trial"] for entry in list(entries(cut.ledger))[lines:]]
+        until(lambda: len(list(ledger_entries(cut.ledger))) > lines, "the next life", 120)  # noqa: B023
+        later = [entry["trial"] for entry in list(ledger_entries(cut.ledger))[lines:]]
         assert not done.intersection(later)
     until(lambda: cut.record().state.final, "the end", 120)
     assert kills >= TRIALS // 3  # two trials may end at once
@@ -69,7 +70,7 @@ def test_a_driver_killed_at_each_trial_finds_what_the_unbroken_one_does(home, jo
     one, other = read_trials(whole.ledger), read_trials(cut.ledger)
     assert [trial.values for trial in one] == [trial.values for trial in other]
     assert [trial.metrics["accuracy/val"] for trial in one] == [trial.metrics["accuracy/val"] for trial in other]
-    again = [entry["trial"] for entry in entries(cut.ledger) if entry["event"] == "end"]
+    again = [entry["trial"] for entry in ledger_entries(cut.ledger) if entry["event"] == "end"]
     assert sorted(again) == list(range(TRIALS))
     client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
     pages = [

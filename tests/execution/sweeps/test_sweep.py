@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import ray
 
-from stoker.execution.driver import TERMINATED
+from stoker.execution.driver import TERMINATED_EXIT_CODE
 from stoker.jobfile.loading import load_job, parse_job
+from stoker.tracking.ledger import ledger_entries
 from stoker.tracking.run import State
-from stoker.tracking.trials import entries, read_facts, write_facts
+from stoker.tracking.trials import read_facts, write_facts
 
 JOBS = sorted((Path(__file__).parents[3] / "jobs").glob("*-sweep*.yaml"))
 SMALL = {
@@ -70,7 +71,7 @@ def test_every_sweep_of_the_jobs_comes_to_its_best_trial(sweep, path):
     assert (run.folder.trial(best.number).model / "weights.safetensors").is_file()
     assert run.folder.status().metrics == {key: value for key, value in best.metrics.items() if "/" in key}
     told = Counter(
-        (entry["trial"], entry["epoch"]) for entry in entries(run.folder.ledger) if entry["event"] == "report"
+        (entry["trial"], entry["epoch"]) for entry in ledger_entries(run.folder.ledger) if entry["event"] == "report"
     )
     assert set(told.values()) == {1}
 
@@ -93,12 +94,12 @@ def test_an_interrupted_sweep_goes_on_without_repeating_a_trial(sweep):
     whole, cut = sweep(job, "whole"), sweep(job, "cut")
     assert whole.drive() == 0
     cut.interrupt_when(lambda trials: any(trial.state.final for trial in trials))
-    assert cut.drive() == TERMINATED
+    assert cut.drive() == TERMINATED_EXIT_CODE
     ended = {trial.number: trial for trial in cut.trials if trial.state.final}
     assert 0 < len(ended) < 5
-    before = len(list(entries(cut.folder.ledger)))
+    before = len(list(ledger_entries(cut.folder.ledger)))
     assert cut.drive() == 0
-    after = list(entries(cut.folder.ledger))[before:]
+    after = list(ledger_entries(cut.folder.ledger))[before:]
     assert not {entry["trial"] for entry in after} & ended.keys()
     assert [trial.values for trial in cut.trials] == [trial.values for trial in whole.trials]
     assert [trial.reports[-1].metrics["accuracy/val"] for trial in cut.trials] == [
@@ -195,7 +196,7 @@ def test_the_time_of_a_sweep_is_that_of_all_its_drivers(sweep, monkeypatch):
     monkeypatch.setattr("stoker.execution.sweeps.driver.COUNT_EVERY_S", 0.5)
     run = sweep(make(JOB, "sweep.time=1000 s", "sweep.trials=100000"))
     run.interrupt_when(lambda trials: sum(trial.state.final for trial in trials) >= 8)
-    assert run.drive() == TERMINATED
+    assert run.drive() == TERMINATED_EXIT_CODE
     worked_s = read_facts(run.folder).worked_s
     assert 0 < worked_s < 60
     write_facts(run.folder, replace(read_facts(run.folder), worked_s=995.0))
@@ -210,8 +211,8 @@ def test_more_trials_follow_a_finished_sweep(sweep):
     run = sweep(make())
     assert run.drive() == 0
     (run.folder.path / "more_trials").write_text("2")
-    before = len(list(entries(run.folder.ledger)))
+    before = len(list(ledger_entries(run.folder.ledger)))
     run.folder.reopen()
     assert run.drive() == 0
     assert [trial.number for trial in run.trials] == list(range(7))
-    assert {entry["trial"] for entry in list(entries(run.folder.ledger))[before:]} == {5, 6}
+    assert {entry["trial"] for entry in list(ledger_entries(run.folder.ledger))[before:]} == {5, 6}

@@ -1,4 +1,4 @@
-"""Pictures of a sweep's search: how it went, which values mattered, and how they go together."""
+"""Figures of a sweep's search: history, importances, parallel coordinates, slices, contours and Pareto front."""
 
 import math
 import sys
@@ -19,36 +19,42 @@ from optuna.importance import get_param_importances
 from optuna.trial import TrialState, create_trial
 from optuna.visualization import matplotlib as plots
 
-from stoker.execution.sweeps.axes import mend_parallel, mend_scale, mend_words, number_trials, wrapped
+from stoker.execution.sweeps.axis_formatting import (
+    format_choices,
+    format_log_scale,
+    format_parallel_axes,
+    use_integer_ticks,
+    wrap_path,
+)
 
 DPI = 110
 HEIGHT = 4.8
 """Inches."""
 AXIS_WIDTH = 2.4
-"""Inches of width for each parameter that stands beside others."""
+"""Inches of width per parameter in figures with parameters side by side."""
 MOST_AXES = 8
-"""More parameters than these are left out, the least important ones."""
+"""Further parameters, the least important ones, are left out."""
 
 
 @dataclass(frozen=True)
-class Search:
-    """What is drawn: one metric of a study, as a study of its own."""
+class MetricStudy:
+    """One metric of a study, as a study of its own."""
 
     study: optuna.Study
     metric: str
     values: tuple[float, ...]
-    """Of the trials that have ended well."""
+    """Of the completed trials."""
     params: tuple[str, ...]
-    """What was varied, the most important first."""
+    """The parameters that vary, the most important first."""
 
 
 def draw_figures(study: optuna.Study, folder: Path, metrics: Sequence[str]) -> list[Path]:
-    """Draw what can be drawn, as PNG files in a folder, and return them; what cannot be drawn is said in the log.
+    """Draw the figures as PNG files and return their paths; figures that cannot be drawn are logged.
 
     Args:
         study: with its trials.
-        folder: where to; it is made.
-        metrics: the names of the study's values, in their order.
+        folder: created if it is missing.
+        metrics: names of the study's values, in their order.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +71,7 @@ def draw_figures(study: optuna.Study, folder: Path, metrics: Sequence[str]) -> l
 
 
 def _draw(path: Path, draw: Callable[[], Figure]) -> list[Path]:
-    """Draw one figure; a sweep stands without its pictures."""
+    """Draw one figure; a failure is logged, because the sweep's result does not need it."""
     with _canvas():
         try:
             figure = draw()
@@ -78,7 +84,7 @@ def _draw(path: Path, draw: Callable[[], Figure]) -> list[Path]:
 
 @contextmanager
 def _canvas() -> Iterator[None]:
-    """Draw without a screen, and leave nothing behind: Optuna sets a style and opens figures for the whole process."""
+    """Draw off-screen, and restore the style and close the figures that Optuna sets for the whole process."""
     before = set(plt.get_fignums())
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -91,8 +97,8 @@ def _canvas() -> Iterator[None]:
                 plt.close(number)
 
 
-def _search(study: optuna.Study, number: int, metric: str) -> Search:
-    """Gather what the figures of one metric need."""
+def _search(study: optuna.Study, number: int, metric: str) -> MetricStudy:
+    """Collect the data for one metric's figures."""
     alone = _alone(study, number)
     whole = alone.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     varied: dict[str, set[str]] = {}
@@ -102,14 +108,14 @@ def _search(study: optuna.Study, number: int, metric: str) -> Search:
     params = [name for name, seen in varied.items() if len(seen) > 1]
     try:
         importances = get_param_importances(alone, params=params)
-    except Exception:  # too few trials, or values that are all the same
+    except Exception:  # too few trials, or constant values
         importances = {}
     ordered = sorted(params, key=lambda name: (-importances.get(name, 0.0), name))
-    return Search(alone, metric, tuple(trial.values[0] for trial in whole), tuple(ordered))
+    return MetricStudy(alone, metric, tuple(trial.values[0] for trial in whole), tuple(ordered))
 
 
 def _alone(study: optuna.Study, number: int) -> optuna.Study:
-    """Copy a study with one of its metrics: of several, Optuna would know neither the best nor a direction."""
+    """Copy a study with one of its metrics, because Optuna defines no best trial for several."""
     alone = optuna.create_study(direction=study.directions[number])
     for trial in study.get_trials(deepcopy=False):
         whole = trial.state is TrialState.COMPLETE and math.isfinite(trial.values[number])
@@ -124,26 +130,26 @@ def _alone(study: optuna.Study, number: int) -> optuna.Study:
     return alone
 
 
-def _require(search: Search, trials: int, params: int, varied: bool = True) -> None:
-    """Refuse what Optuna would draw as an empty figure."""
+def _require(search: MetricStudy, trials: int, params: int, varied: bool = True) -> None:
+    """Raise ValueError where Optuna would draw an empty figure."""
     if len(search.values) < trials:
-        raise ValueError(f"{len(search.values)} whole trials are too few")
+        raise ValueError(f"{len(search.values)} completed trials are too few")
     if varied and len(set(search.values)) == 1:
         raise ValueError(f"{search.metric} is the same in all trials")
     if len(search.params) < params:
         raise ValueError(f"{len(search.params)} varied parameters are too few")
 
 
-def _optimization_history(search: Search) -> Figure:
+def _optimization_history(search: MetricStudy) -> Figure:
     _require(search, trials=1, params=0, varied=False)
     axes = plots.plot_optimization_history(search.study, target_name=search.metric)
     axes.set(title=f"{search.metric} by trial", xlabel="trial")
     axes.legend(loc="best")
-    number_trials(axes)
+    use_integer_ticks(axes)
     return _sized(axes, 8.0)
 
 
-def _importances(search: Search) -> Figure:
+def _importances(search: MetricStudy) -> Figure:
     _require(search, trials=4, params=1)
     axes = plots.plot_param_importances(search.study, target_name=search.metric, params=list(search.params))
     axes.set_title(f"what {search.metric} depends on", loc="left")
@@ -153,38 +159,38 @@ def _importances(search: Search) -> Figure:
     return _sized(axes, 8.0, 1.2 + 0.45 * len(search.params))
 
 
-def _parallel_coordinates(search: Search) -> Figure:
+def _parallel_coordinates(search: MetricStudy) -> Figure:
     _require(search, trials=2, params=1)
-    shown = sorted(search.params[:MOST_AXES])  # Optuna's own order
+    shown = sorted(search.params[:MOST_AXES])  # the order in which Optuna draws
     axes = plots.plot_parallel_coordinate(search.study, params=shown, target_name=search.metric)
     axes.set_title("")
-    mend_parallel(axes, [search.metric, *shown])
+    format_parallel_axes(axes, [search.metric, *shown])
     return _sized(axes, 3.0 + AXIS_WIDTH * len(shown))
 
 
-def _slice(search: Search) -> Figure:
+def _slice(search: MetricStudy) -> Figure:
     _require(search, trials=2, params=1, varied=False)
     shown = list(search.params[:MOST_AXES])
     found = plots.plot_slice(search.study, params=shown, target_name=search.metric)
     every: list[Axes] = [found] if isinstance(found, Axes) else list(found)
     for axes in every:
-        axes.set(title="", xlabel=wrapped(axes.get_xlabel()))
-        mend_scale(axes.xaxis, 3)
-        mend_words(axes)
+        axes.set(title="", xlabel=wrap_path(axes.get_xlabel()))
+        format_log_scale(axes.xaxis, 3)
+        format_choices(axes)
         axes.tick_params(axis="x", labelsize="small")
     figure = _sized(every[0], 2.0 + AXIS_WIDTH * len(shown))
     figure.suptitle("")
     return figure
 
 
-def _contour(search: Search) -> Figure:
+def _contour(search: MetricStudy) -> Figure:
     _require(search, trials=4, params=2)
     found = plots.plot_contour(search.study, params=list(search.params[:2]), target_name=search.metric)
-    assert isinstance(found, Axes)  # two parameters make one picture
+    assert isinstance(found, Axes)  # two parameters make one plot
     found.set_title(f"{search.metric} by what it depends on most")
-    mend_scale(found.xaxis, 5)
-    mend_scale(found.yaxis, 5)
-    mend_words(found)
+    format_log_scale(found.xaxis, 5)
+    format_log_scale(found.yaxis, 5)
+    format_choices(found)
     return _sized(found, 8.0, 6.0)
 
 
@@ -201,11 +207,11 @@ def _sized(axes: Axes, width: float, height: float = HEIGHT) -> Figure:
     return figure
 
 
-FIGURES: dict[str, Callable[[Search], Figure]] = {
+FIGURES: dict[str, Callable[[MetricStudy], Figure]] = {
     "optimization-history": _optimization_history,
     "importances": _importances,
     "parallel-coordinates": _parallel_coordinates,
     "slice": _slice,
     "contour": _contour,
 }
-"""By the names of their files."""
+"""By file name."""

@@ -1,4 +1,4 @@
-"""What is done once for all trials of a sweep: the data is loaded, and what is chosen by measuring is chosen."""
+"""Preparation of a sweep, once for all trials: load the data and make the measured choices."""
 
 import os
 import sys
@@ -8,48 +8,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stoker.execution.mirror import write_files
+from stoker.execution.worker_folder import write_files
 from stoker.secret_files import load_secret_files
 
 
 @dataclass(frozen=True)
 class PreparedSweep:
-    """What all trials begin with."""
+    """The common start of all trials."""
 
     job: str
-    """The sweep's job with every default and choice, as YAML."""
+    """The resolved job of the sweep, as YAML."""
     fingerprint: str
     """Of the data."""
     failure: tuple[str, str] = ("", "")
-    """Cause and message where the sweep cannot begin."""
+    """Cause and message if the sweep cannot start."""
 
 
-def prepare_sweep(job_text: str, code: Mapping[str, bytes], together: int) -> tuple[PreparedSweep, Any]:
-    """Load the data of a sweep's job, and choose; runs in a process of its own, as a task of Ray.
+def prepare_sweep(job_text: str, code: Mapping[str, bytes], concurrent_workers: int) -> tuple[PreparedSweep, Any]:
+    """Load the data and resolve the job of a sweep; runs as a Ray task.
 
     Args:
         job_text: the checked file.
         code: the user's own modules, by path.
-        together: how many workers will train at once on this machine.
+        concurrent_workers: number of workers that will train at once on this machine.
 
     Returns:
-        What was chosen, and the data for the object store; None for the data of a sweep that cannot begin.
+        The resolved job, and the data for the object store; no data if the sweep cannot start.
 
     """
-    from stoker.execution.causes import failure
-    from stoker.execution.pulse import Pulse
+    from stoker.execution.causes import classify_failure
+    from stoker.execution.heartbeat import Heartbeat
 
     with tempfile.TemporaryDirectory() as place:
         write_files(Path(place), code)
         try:
-            return _prepare(job_text, place, together)
-        except Exception as error:  # each has a cause
-            result = failure(error, Path(place), Pulse())
+            return _prepare(job_text, place, concurrent_workers)
+        except Exception as error:  # every exception is classified
+            result = classify_failure(error, Path(place), Heartbeat())
             print(result.details, file=sys.stderr)  # noqa: T201 - the run's log
             return PreparedSweep("", "", (result.cause, result.message)), None
 
 
-def _prepare(job_text: str, code: str, together: int) -> tuple[PreparedSweep, Any]:
+def _prepare(job_text: str, code: str, concurrent_workers: int) -> tuple[PreparedSweep, Any]:
     import ray
 
     from stoker.execution.sweeps.sharing import to_shared
@@ -64,13 +64,13 @@ def _prepare(job_text: str, code: str, together: int) -> tuple[PreparedSweep, An
     job = parse_job(job_text, "job.yaml").job
     os.environ.update(job.environment.env)
     sys.path.insert(0, code)
-    cpus = job.resources.cpus or max(1, machine_cpus() // together)
+    cpus = job.resources.cpus or max(1, machine_cpus() // concurrent_workers)
     prepare_process(cpus)
     if job.training.checkpoint.best is None and (best := best_metric(job)):
         checkpoint = job.training.checkpoint.model_copy(update={"best": best})
         job = job.model_copy(update={"training": job.training.model_copy(update={"checkpoint": checkpoint})})
     prepared = prepare(job)
-    if cpus == 1:  # trials that take turns on the cores gain nothing by more threads, so that is not measured
+    if cpus == 1:  # with one CPU per trial more threads cannot help, so they are not measured
         resources = prepared.job.resources.model_copy(update={"cpus": 1})
         prepared = Prepared(prepared.job.model_copy(update={"resources": resources}), prepared.data)
     device = choose_device(len(ray.get_runtime_context().get_accelerator_ids()["GPU"]))

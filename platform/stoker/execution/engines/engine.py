@@ -1,0 +1,63 @@
+"""The contract of an engine, which trains inside a worker; the rest of a run works with any engine."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Protocol
+
+from stoker.execution.worker_result import WorkerResult
+from stoker.tracking.run_folder import RunFolder
+from stoker.training.loop import EpochEnd
+
+RECORDED_STEPS = 2_000
+"""A run records the losses of about this many steps at most."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One worker's part of one attempt."""
+
+    folder: RunFolder
+    """Of the run, as this worker sees it."""
+    rank: int
+    """The first worker, rank 0, writes the record."""
+    world_size: int
+    """Number of workers."""
+    attempt: int
+    """Counted from 1."""
+    recorded_steps: int = RECORDED_STEPS
+    figures: bool = True
+    """Whether rank 0 draws the results."""
+
+
+class Engine(Protocol):
+    """Trains one worker's part of one attempt, from the newest checkpoint on.
+
+    An engine is built from an assignment, the worker's heartbeat and its data cache (`ENGINES`). It reports its stage,
+    epoch, step and newest checkpoint to the heartbeat, and stops after a checkpoint once the heartbeat has the request
+    `stop`. It writes checkpoints to the run's storage, and on rank 0 the journal and the results to the run's folder.
+    """
+
+    def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
+        """Join the other workers and train, epoch by epoch; closing the generator leaves training where it is.
+
+        Failures are returned, not raised.
+
+        Args:
+            address: of the first worker; empty for one alone.
+
+        """
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Training time in `seconds` and number of `parameters`, as sweeps compare them; empty before training."""
+
+
+def run_to_end(engine: Engine, address: str) -> WorkerResult:
+    """Join the other workers and train to the end of the attempt; failures are returned, not raised."""
+    epochs = engine.epochs(address)
+    while True:
+        try:
+            next(epochs)
+        except StopIteration as end:
+            result: WorkerResult = end.value
+            return result

@@ -1,0 +1,260 @@
+"""Stoker's own training loop as an engine: load data, train from the newest checkpoint, evaluate, save."""
+
+import os
+import socket
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import psutil
+import ray
+import torch
+
+from stoker.architectures.network import parameter_count
+from stoker.errors import Cause, TrainingFailed
+from stoker.execution.causes import classify_failure
+from stoker.execution.data_cache import DataCache
+from stoker.execution.engines.engine import Assignment
+from stoker.execution.heartbeat import Heartbeat, Stage
+from stoker.execution.reporter import Reporter
+from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
+from stoker.execution.results import evaluate_all, leave_model
+from stoker.execution.run_store import journal_key, run_storage
+from stoker.execution.worker_result import WorkerResult
+from stoker.job.concurrency import machine_cpus
+from stoker.job.job import Job
+from stoker.jobfile.loading import load_job
+from stoker.settings import load_settings
+from stoker.storage import Storage
+from stoker.tracking.models import fetch_model
+from stoker.tracking.run_lookup import find_run
+from stoker.training.assembly import Assembly, Prepared, assemble, prepare
+from stoker.training.attempt import Saved, Saving, Stopped, attempt
+from stoker.training.checkpoint import Checkpoints
+from stoker.training.choices import choose
+from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, start
+from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
+from stoker.training.transfer import begin_with
+
+NORM_EVERY = 10
+"""Every tenth recorded step also records the gradient norm, which costs a tenth of a small network's step."""
+COLLECTIVE_S = 600.0
+"""Timeout of collective operations; the driver notices a dead or hanging worker much earlier."""
+
+
+class TorchEngine:
+    """Stoker's own training loop, data-parallel over `torch.distributed`; an `Engine`.
+
+    Args:
+        assignment: the worker's part of the attempt.
+        heartbeat: receives progress, and holds the request to stop.
+        cache: datasets that this process has loaded.
+
+    """
+
+    def __init__(self, assignment: Assignment, heartbeat: Heartbeat, cache: DataCache) -> None:
+        self._folder = assignment.folder
+        self._header = assignment.folder.header()
+        self._rank = assignment.rank
+        self._world_size = assignment.world_size
+        self._attempt = assignment.attempt
+        self._recorded_steps = assignment.recorded_steps
+        self._pictures = assignment.figures
+        self._heartbeat = heartbeat
+        self._cache = cache
+        self._reporter: Reporter | None = None
+        self._state: TrainingState | None = None
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Return training time in `seconds` and the network's number of `parameters`; empty before training."""
+        if self._state is None:
+            return {}
+        return {
+            "parameters": float(parameter_count(self._state.assembly.objective)),
+            "seconds": self._state.trained_s(),
+        }
+
+    def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
+        """Join the other workers and train, epoch by epoch; closing the generator leaves training where it is.
+
+        Failures are returned, not raised.
+        """
+        try:
+            if self._rank == 0:
+                self._reporter = Reporter(self._folder)
+            return (yield from self._epochs(address))
+        except Exception as error:  # every exception is classified
+            return classify_failure(error, self._folder.code, self._heartbeat)
+        finally:
+            if self._reporter:
+                self._reporter.close()
+
+    def _epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
+        resolved = self._folder.resolved.exists()
+        job = load_job(self._folder.resolved if resolved else self._folder.job).job
+        self._set_up_process(job)
+        device = choose_device(len(ray.get_runtime_context().get_accelerator_ids()["GPU"]))
+        with join(self._rank, self._world_size, device, address, COLLECTIVE_S) as workers:
+            prepared = self._prepared(job, resolved, workers)
+            set_threads(prepared.job.resources.cpus)
+            assembly = assemble(prepared, workers)
+            end = yield from self._train(assembly)
+            if isinstance(end, Stopped):
+                return self._result("stopped")
+            return self._finish(assembly, end)
+
+    def _set_up_process(self, job: Job) -> None:
+        """Apply the job's environment to the process, before any module of the user's is imported."""
+        os.environ.update(job.environment.env)
+        if (code := str(self._folder.code)) not in sys.path:
+            sys.path.insert(0, code)
+        if self._world_size > 1:
+            _use_network_of(ray.util.get_node_ip_address())
+        prepare_process(job.resources.cpus or max(1, machine_cpus() // self._world_size))
+
+    def _prepared(self, job: Job, resolved: bool, workers: Workers) -> Prepared:
+        """Load the data, all workers at once, and let the first one choose for all what an earlier attempt has not."""
+        self._set_phase("loading data")
+        data = self._cache.get(job)
+        prepared = Prepared(job, data) if data and resolved else prepare(job, data)
+        if workers.from_first(prepared.data.fingerprint) != prepared.data.fingerprint:
+            message = f"worker {self._rank} has found other data than worker 0; all of them must see the same"
+            raise TrainingFailed(Cause.BAD_DATA, message)
+        if not resolved and self._rank == 0:
+            self._set_phase("choosing threads and precision")
+            prepared = _chosen(prepared, workers)
+            write_resolved(self._folder.resolved, prepared.job, prepared.data.fingerprint)
+        self._cache.put(prepared.job, prepared.data)
+        chosen: Job = workers.from_first(prepared.job)
+        return Prepared(chosen, prepared.data)
+
+    def _train(self, assembly: Assembly) -> Generator[EpochEnd, None, TrainingEnd | Stopped]:
+        state = self._state = start(assembly)
+        checkpoints = self._restored(state)
+        every = -(-assembly.prepared.steps // self._recorded_steps)
+        self._heartbeat.advance(state.epoch, state.step)
+        self._heartbeat.enter(Stage.TRAINING)
+        if self._reporter:
+            self._reporter.start(assembly.prepared, state.step)
+        try:
+            for event in attempt(
+                self._header.id, state, checkpoints, every * NORM_EVERY, lambda: self._heartbeat.request
+            ):
+                match event:
+                    case StepEnd():
+                        self._heartbeat.advance(event.epoch, event.step)
+                        if self._reporter:
+                            self._reporter.step(event, recorded=event.step % every == 0)
+                    case EpochEnd():
+                        self._heartbeat.advance(event.epoch, event.step)
+                        if self._reporter:
+                            self._reporter.epoch(event)
+                        yield event
+                    case Saving():
+                        self._heartbeat.enter(Stage.SAVING)
+                        self._save_journal(checkpoints)
+                    case Saved():
+                        self._heartbeat.checkpoint = (event.epoch, event.step)
+                    case TrainingEnd() | Stopped():
+                        self._heartbeat.checkpoint = checkpoints.newest
+                        return event
+        except BaseException:
+            checkpoints.abandon()
+            self._heartbeat.checkpoint = checkpoints.newest
+            raise
+        finally:
+            if self._reporter:
+                self._reporter.flush()  # the last steps help to explain a failure
+        raise AssertionError("an attempt ends with TrainingEnd or Stopped")
+
+    def _save_journal(self, checkpoints: Checkpoints) -> None:
+        """Store the journal before a checkpoint is committed, so that it survives whatever that survives."""
+        if self._reporter is None:
+            return
+        self._reporter.sync()
+        if self._header.storage:
+            checkpoints.bring(journal_key(self._attempt), self._folder.journal.read_bytes())
+
+    def _restored(self, state: TrainingState) -> Checkpoints:
+        """Restore the state of an earlier attempt, or of the run that this one extends; return the checkpoints."""
+        keep = state.assembly.job.training.checkpoint.keep
+        checkpoints = Checkpoints(self._storage(self._header.id), "", keep, self._attempt)
+        if self._rank == 0:
+            checkpoints.claim()
+        restored = checkpoints.restore(state)
+        for damage in restored.damaged if restored and self._rank == 0 else ():
+            print(f"skipped a damaged checkpoint: {damage}", file=sys.stderr)  # noqa: T201 - the run's log
+        if restored and restored.step:
+            self._heartbeat.checkpoint = (restored.epoch, restored.step)
+        elif self._header.extends:
+            Checkpoints(self._storage(self._header.extends), "", keep, self._attempt).begin_from(state)
+        elif model := state.assembly.job.training.start_from:
+            begin_with(state.assembly.objective, _model_folder(model))
+        return checkpoints
+
+    def _storage(self, run: str) -> Storage:
+        """Open the checkpoint storage of this run, or of another one beside it."""
+        return run_storage(self._folder, self._header, run)
+
+    def _finish(self, assembly: Assembly, end: TrainingEnd) -> WorkerResult:
+        self._heartbeat.enter(Stage.ENDING)
+        self._set_phase("evaluating")
+        metrics = evaluate_all(self._folder if self._pictures else None, assembly)
+        if self._reporter:
+            self._reporter.final(end.step, end.best_epoch, metrics)
+            self._set_phase("saving the model")
+            leave_model(self._folder, assembly)
+        facts = {"data": assembly.data.fingerprint, "end": end.reason, "best_epoch": str(end.best_epoch)}
+        return self._result("succeeded", metrics, end.best_step, facts)
+
+    def _result(
+        self,
+        outcome: str,
+        metrics: dict[str, float] | None = None,
+        best_step: int = 0,
+        facts: dict[str, str] | None = None,
+    ) -> WorkerResult:
+        heartbeat = self._heartbeat
+        return WorkerResult(
+            outcome,
+            step=heartbeat.step,
+            began=heartbeat.began,
+            checkpoint=heartbeat.checkpoint,
+            metrics=metrics or {},
+            best_step=best_step,
+            facts=facts or {},
+        )
+
+    def _set_phase(self, phase: str) -> None:
+        self._heartbeat.advance(self._heartbeat.epoch, self._heartbeat.step)
+        if self._reporter:
+            self._reporter.set_phase(phase)
+
+
+def _chosen(prepared: Prepared, workers: Workers) -> Prepared:
+    """Return the job with its measured choices; the micro-batch is halved until a worker's share fits the device."""
+    while True:
+        try:
+            return choose(prepared, workers)
+        except torch.OutOfMemoryError:
+            smaller = smaller_micro_batch(prepared.job)
+            if smaller is None:
+                raise
+            prepared = Prepared(smaller, prepared.data)
+
+
+def _model_folder(model: str) -> Path:
+    """Return the folder of the weights to start from: a run's model, or a folder."""
+    if model.startswith("run:"):
+        settings = load_settings()
+        return fetch_model(find_run(settings.home, model).record(), settings)
+    return Path(model)
+
+
+def _use_network_of(address: str) -> None:
+    """Bind gloo and NCCL to the network interface with this address, which the host name need not resolve to."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(known.family == socket.AF_INET and known.address == address for known in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)

@@ -1,0 +1,79 @@
+"""The schedulers that stop trials early, by the names of their papers; all are Ray Tune's."""
+
+import math
+from typing import Any
+
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    FIFOScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    TrialScheduler,
+)
+
+from stoker.execution.sweeps.batched_scheduler import EPOCH, SCORE
+from stoker.job.job import Job
+from stoker.job.section import span_epochs
+from stoker.job.sweep import Asha, Hyperband, MedianStopping, Pb2, Pbt
+
+NO_LIMIT = 1_000_000
+"""Maximum number of epochs of a job that is limited by time."""
+
+
+def build_scheduler(job: Job, mode: str) -> TrialScheduler:
+    """Build the ASHA, Hyperband or median stopping scheduler of a sweep; a FIFO one by default.
+
+    Li et al. 2020 (arXiv:1810.05934), Li et al. 2018 (arXiv:1603.06560), Golovin et al. 2017 (Google Vizier). PBT and
+    PB2 are built by `pbt.build_pbt`.
+
+    Args:
+        job: resolved.
+        mode: `max` or `min`, the direction of the score.
+
+    """
+    assert job.sweep is not None
+    settings, epochs = job.sweep.scheduler, job.training.epochs or NO_LIMIT
+    common: dict[str, Any] = {"time_attr": EPOCH, "metric": SCORE, "mode": mode}
+    match settings:
+        case Asha():
+            return AsyncHyperBandScheduler(
+                **common,
+                max_t=epochs,
+                grace_period=_epochs(settings.min),
+                reduction_factor=settings.reduction,
+                stop_last_trials=False,
+            )
+        case MedianStopping():
+            return MedianStoppingRule(
+                **common,
+                grace_period=_epochs(settings.min),
+                min_samples_required=settings.trials,
+                min_time_slice=math.inf,  # otherwise trials are paused to let others start
+            )
+        case Hyperband():
+            return HyperBandScheduler(
+                **common, max_t=epochs, reduction_factor=settings.reduction, stop_last_trials=False
+            )
+    return FIFOScheduler()
+
+
+def decision_epochs(job: Job) -> tuple[int, ...] | None:
+    """Return the epochs after which the scheduler may decide; None if after each."""
+    assert job.sweep is not None
+    settings = job.sweep.scheduler
+    if settings.type == "none":
+        return ()
+    if isinstance(settings, Asha):
+        rungs, epochs = [], job.training.epochs or NO_LIMIT
+        rung = _epochs(settings.min)
+        while rung < epochs:
+            rungs.append(rung)
+            rung *= settings.reduction
+        return tuple(rungs)
+    if isinstance(settings, (Pbt, Pb2)) and job.training.epochs:
+        return tuple(range(_epochs(settings.every), job.training.epochs, _epochs(settings.every)))
+    return None
+
+
+def _epochs(span: str) -> int:
+    return span_epochs(span) or 1

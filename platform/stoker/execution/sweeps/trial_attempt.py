@@ -1,0 +1,103 @@
+"""One attempt of a trial, epoch by epoch: in the actor's own process, or in a group of workers."""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+
+from stoker.errors import Cause
+from stoker.execution.data_cache import DataCache
+from stoker.execution.engines.engine import Assignment
+from stoker.execution.engines.table import ENGINES
+from stoker.execution.heartbeat import Heartbeat
+from stoker.execution.stop_requests import StopReason
+from stoker.execution.supervisor import Supervisor, Timeouts
+from stoker.execution.worker_group import WorkerGroup
+from stoker.execution.worker_result import RESULTS_LOST, WorkerResult
+from stoker.tracking.journal import epoch_metrics, read_journal
+from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import EpochReport
+
+RECORDED_STEPS = 100
+"""A trial records the losses of about this many steps at most, because there are many trials."""
+POLL_EVERY_S = 0.1
+
+Epochs = Generator[tuple[EpochReport, bool], None, WorkerResult]
+"""Reports of one attempt, each with whether it is known to be the last, and the outcome.
+
+Closing the generator leaves the trial where it is.
+"""
+
+
+def train_in_process(folder: RunFolder, attempt: int, heartbeat: Heartbeat, cache: DataCache) -> Epochs:
+    """Train in this process."""
+    assignment = Assignment(folder, 0, 1, attempt, RECORDED_STEPS, figures=False)
+    engine = ENGINES["torch"](assignment, heartbeat, cache)
+    epochs = engine.epochs("")
+    try:
+        while True:
+            try:
+                event = next(epochs)
+            except StopIteration as end:
+                result: WorkerResult = end.value
+                return result
+            yield EpochReport(event.epoch, event.step, event.metrics | engine.costs), event.last
+    finally:
+        epochs.close()
+
+
+def train_in_group(folder: RunFolder, attempt: int, heartbeat: Heartbeat, group: WorkerGroup) -> Epochs:
+    """Train in a group of workers; epochs are read from the first one's journal."""
+    began = time.monotonic()
+    supervisor = _SupervisorThread(group, lambda: StopReason.CANCEL if heartbeat.request else None)
+    group.replace_dead()
+    group.start_attempt(folder, attempt)
+    supervisor.start()
+    position, last_epoch, collected = 0, 0, True
+    try:
+        while True:
+            alive = supervisor.is_alive()
+            if not alive:
+                collected = group.collect_journal()  # it completes the journal
+            for report, after in _reports(folder, position):
+                position = after
+                if report.epoch > last_epoch:
+                    last_epoch = report.epoch
+                    yield replace(report, metrics=report.metrics | {"seconds": time.monotonic() - began}), False
+            if not alive:
+                break
+            supervisor.join(POLL_EVERY_S)
+    finally:
+        if supervisor.is_alive():
+            heartbeat.request = "stop"
+            supervisor.join()
+    result = supervisor.result
+    if not collected and result.outcome == "succeeded":
+        return result.failed(Cause.INFRASTRUCTURE, RESULTS_LOST)
+    return result
+
+
+def journal_reports(folder: RunFolder) -> list[EpochReport]:
+    """Return the journal's epochs of earlier attempts, which a new driver may not know of."""
+    found = {report.epoch: report for report, _ in _reports(folder, 0)}
+    return [found[epoch] for epoch in sorted(found)]
+
+
+class _SupervisorThread(threading.Thread):
+    """Supervises a group's attempt while another thread reports its epochs."""
+
+    def __init__(self, group: WorkerGroup, stop: Callable[[], StopReason | None]) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._supervisor = Supervisor(group, stop, lambda _: None, Timeouts())
+        self.result = WorkerResult("failed", Cause.INTERNAL, "its supervisor thread died")
+
+    def run(self) -> None:
+        """Supervise the attempt to its end."""
+        self.result = self._supervisor.run()
+
+
+def _reports(folder: RunFolder, position: int) -> Iterator[tuple[EpochReport, int]]:
+    """Read the ends of epochs from a journal, each with the byte position after it."""
+    for entry, after in read_journal(folder.journal, position):
+        if metrics := epoch_metrics(entry):
+            yield EpochReport(entry.epoch, entry.step, metrics), after

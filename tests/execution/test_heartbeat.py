@@ -1,0 +1,54 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from stoker.execution.heartbeat import NOT_STARTED, Heartbeat, Stage, read_last_step
+
+SOURCE = Path(__file__).parents[2] / "platform"
+DIES = """
+import sys, time
+from pathlib import Path
+from stoker.execution.heartbeat import Heartbeat
+heartbeat = Heartbeat(Path(sys.argv[1]))
+for step in range(1, 58):
+    heartbeat.advance(0, step)
+print("there", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_dead_process_has_left_the_step_it_was_at(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", DIES, tmp_path / "step"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    assert process.stdout.readline() == "there\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert read_last_step(tmp_path / "step") == 57
+
+
+def test_a_new_attempt_has_not_begun(tmp_path):
+    assert read_last_step(tmp_path / "step") == NOT_STARTED
+    heartbeat = Heartbeat(tmp_path / "step")
+    heartbeat.advance(1, 7)
+    heartbeat.close()
+    assert read_last_step(tmp_path / "step") == 7
+    Heartbeat(tmp_path / "step").close()
+    assert read_last_step(tmp_path / "step") == NOT_STARTED
+
+
+def test_a_beat_tells_all_of_it_and_every_event_is_a_sign():
+    heartbeat = Heartbeat()
+    before = heartbeat.beat()
+    heartbeat.enter(Stage.TRAINING)
+    heartbeat.advance(1, 7)
+    heartbeat.checkpoint = (1, 5)
+    after = heartbeat.beat()
+    assert (after.stage, after.epoch, after.step, after.checkpoint) == (Stage.TRAINING, 1, 7, (1, 5))
+    assert after.ticks == before.ticks + 2
+    assert after.busy_s >= before.busy_s

@@ -1,0 +1,222 @@
+"""An attempt as its driver sees it, with workers that only say what they are told to say."""
+
+import itertools
+import time
+from dataclasses import replace
+
+import pytest
+
+from stoker.errors import Cause
+from stoker.execution.heartbeat import Beat, Stage
+from stoker.execution.stop_requests import StopReason
+from stoker.execution.supervisor import Supervisor, Timeouts, WorkerHealth, attempt_result
+from stoker.execution.worker_result import WorkerResult
+
+SHORT = Timeouts(
+    poll_s=0.01,
+    heartbeat_s=0.01,
+    stop_grace_s=0.1,
+    pause_grace_s=0.3,
+    checkpoint_s=0.6,
+    peer_failure_s=0.1,
+    spare_after_s=0.05,
+    unresponsive_s=0.3,
+    stall_s=0.3,
+    busy_stall_s=1.0,
+)
+SUCCEEDED = WorkerResult("succeeded", step=10)
+STOPPED = WorkerResult("stopped", step=5, checkpoint=(1, 5))
+LOST = WorkerResult("failed", Cause.INFRASTRUCTURE, "it lost its peers", lost_peers=True, step=7, began=True)
+DEAD = WorkerResult("failed", Cause.INFRASTRUCTURE, "the process died", died=True, step=6)
+CODE = WorkerResult("failed", Cause.USER_CODE, "model.py:3: ValueError: no", step=7)
+
+
+class Workers:
+    """Workers whose results come one by one; what is still missing then never comes."""
+
+    def __init__(self, count, results=(), beats=None):
+        self.count = count
+        self.results = list(results)
+        self.said = beats or {}
+        self.asked, self.killed, self.spares = [], [], 0
+
+    def poll(self, timeout_s):
+        return dict([self.results.pop(0)]) if self.results else {}
+
+    def beats(self):
+        return self.said
+
+    def request(self, request):
+        self.asked.append(request)
+        self.results += [(rank, STOPPED) for rank in range(self.count)]
+
+    def stack_traces(self):
+        return "worker 0: waits for Godot"
+
+    def kill(self, ranks):
+        self.killed += ranks
+
+    def start_spare(self):
+        self.spares += 1
+
+
+def beat(stage=Stage.TRAINING, ticks=1, busy_s=0.0, step=5, checkpoint=(1, 4)):
+    return Beat(stage, ticks, busy_s, 1, step, checkpoint)
+
+
+def follow(workers, stop=None, told=None):
+    return Supervisor(workers, lambda: stop, told or (lambda _: None), SHORT).run()
+
+
+def test_the_first_workers_success_is_all_of_them():
+    result = follow(Workers(2, [(1, WorkerResult("succeeded")), (0, SUCCEEDED)]))
+    assert result is SUCCEEDED
+
+
+def test_the_cause_is_that_of_the_worker_that_failed_of_itself():
+    assert follow(Workers(3, [(0, LOST), (2, LOST), (1, CODE)])).message == CODE.message
+    assert follow(Workers(2, [(0, LOST), (1, DEAD)])).message == DEAD.message
+    odd = WorkerResult("failed", Cause.INTERNAL, "RuntimeError: something of torch")
+    assert follow(Workers(2, [(0, odd), (1, DEAD)])).cause is Cause.INFRASTRUCTURE
+
+
+def test_what_the_others_know_of_a_dead_worker_is_taken_over():
+    result = attempt_result({0: LOST, 1: DEAD})
+    assert (result.step, result.began, result.died) == (7, True, True)
+
+
+def test_workers_that_do_not_notice_a_death_are_ended():
+    workers = Workers(2, [(1, DEAD)])
+    assert follow(workers).message == DEAD.message
+    assert workers.killed == [0]
+
+
+def follow_and_stop(workers):
+    """Ask for a pause as soon as a worker has given a sign of life."""
+    told = []
+    return Supervisor(workers, lambda: StopReason.PAUSE if told else None, told.append, SHORT).run()
+
+
+class Moving(Workers):
+    """The first worker goes on and on."""
+
+    ticks = itertools.count()
+
+    def beats(self):
+        return {0: beat(ticks=next(self.ticks))}
+
+
+class Deaf(Moving):
+    """It also hears nothing."""
+
+    def request(self, request):
+        self.asked.append(request)
+
+
+def test_a_request_is_handed_on_and_heard():
+    workers = Workers(2, beats={0: beat(), 1: beat()})
+    result = follow_and_stop(workers)
+    assert (result.outcome, result.step, result.checkpoint) == ("stopped", 5, (1, 5))
+    assert set(workers.asked) == {"stop"}
+    assert workers.killed == []
+
+
+def test_workers_that_do_not_hear_a_request_are_ended():
+    workers = Deaf(1)
+    assert follow_and_stop(workers) == WorkerResult("stopped", step=5, began=True, checkpoint=(1, 4))
+    assert workers.asked
+    assert workers.killed == [0]
+
+
+@pytest.mark.parametrize(
+    ("stop", "stage", "seconds"),
+    [
+        (StopReason.CANCEL, Stage.TRAINING, 0.1),
+        (StopReason.TERMINATE, Stage.TRAINING, 0.1),
+        (StopReason.PAUSE, Stage.TRAINING, 0.3),
+        (StopReason.TIMEOUT, Stage.TRAINING, 0.3),
+        (StopReason.PAUSE, Stage.SAVING, 0.6),
+        (StopReason.CANCEL, Stage.SAVING, 0.6),
+    ],
+)
+def test_the_more_there_is_to_lose_the_longer_a_request_may_take(stop, stage, seconds):
+    class Busy(Deaf):
+        def beats(self):
+            return {0: beat(stage, ticks=next(self.ticks))}
+
+    told = []
+    began = time.monotonic()
+    assert Supervisor(Busy(1), lambda: stop if told else None, told.append, SHORT).run().outcome == "stopped"
+    assert time.monotonic() - began >= seconds
+
+
+def test_a_checkpoint_that_takes_long_is_no_hang():
+    pace = WorkerHealth(Timeouts())
+    pace.take(beat(Stage.SAVING))
+    pace.wait(500)
+    assert not pace.hangs
+    pace.wait(200)
+    assert pace.hangs
+
+
+def test_who_has_not_begun_to_train_is_not_waited_for():
+    class Loading(Deaf):
+        def beats(self):
+            return {0: beat(Stage.LOADING)}
+
+    workers = Loading(2)
+    began = time.monotonic()
+    assert (
+        Supervisor(workers, lambda: StopReason.CANCEL, lambda _: None, replace(SHORT, stop_grace_s=60)).run().outcome
+        == "stopped"
+    )
+    assert workers.killed == [0, 1]
+    assert time.monotonic() - began < 10
+
+
+def test_workers_that_get_no_further_hang_and_the_log_has_their_stacks(capsys):
+    workers = Workers(2, beats={0: beat(), 1: beat()})
+    result = follow(workers)
+    assert (result.cause, result.step, result.checkpoint, result.began) == (Cause.HANG, 5, (1, 4), True)
+    assert "no worker makes progress" in result.message
+    assert workers.killed == [0, 1]
+    assert "waits for Godot" in capsys.readouterr().err
+
+
+def test_one_worker_that_does_not_answer_hangs():
+    assert "worker 1 does not answer" in follow(Moving(2)).message
+
+
+def test_the_driver_is_told_of_checkpoints_and_a_spare_is_kept_once_training_goes_on():
+    told = []
+    workers = Workers(1, beats={0: beat()})
+    follow(workers, told=told.append)
+    assert told[0].checkpoint == (1, 4)
+    assert workers.spares > 0
+
+
+def test_a_long_computation_is_no_hang_and_loading_takes_its_time():
+    pace = WorkerHealth(Timeouts())
+    pace.take(beat(busy_s=100.0))
+    pace.wait(400)
+    pace.take(beat(busy_s=480.0))
+    assert not pace.hangs
+    pace.take(beat(busy_s=110.0))
+    assert pace.hangs
+    pace.take(beat(busy_s=110.0, ticks=2))
+    assert not pace.hangs
+    loading = WorkerHealth(Timeouts())
+    loading.take(beat(Stage.LOADING))
+    loading.wait(3000)
+    assert not loading.hangs
+    loading.wait(700)
+    assert loading.hangs
+
+
+def test_a_worker_that_loads_may_be_silent_for_longer():
+    pace = WorkerHealth(Timeouts())
+    pace.wait(200)
+    assert not pace.silent
+    pace.take(beat())
+    pace.wait(61)
+    assert pace.silent
