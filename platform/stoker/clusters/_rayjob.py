@@ -17,7 +17,7 @@ from stoker.job.concurrency import planned_trials, sharers
 from stoker.job.job import Job
 from stoker.job.section import size_bytes, time_seconds
 from stoker.jobfile.loading import dump_job
-from stoker.secret_files import FOLDER as SECRETS_FOLDER
+from stoker.secret_files import FOLDER_VARIABLE as SECRETS_FOLDER
 from stoker.tracking.run import RunHeader
 
 INPUTS = "/etc/stoker/run"
