@@ -17,7 +17,7 @@ from stoker.execution.resolved import write_resolved
 from stoker.execution.sweeps.afar import Afar
 from stoker.execution.sweeps.pages import TrialPages
 from stoker.execution.sweeps.preparation import PreparedSweep, prepare_sweep
-from stoker.job.concurrency import gpu_room
+from stoker.job.concurrency import trials_that_fit_gpus
 from stoker.job.job import Job
 from stoker.job.section import time_seconds
 from stoker.job.sweep import Pb2, Pbt
@@ -134,7 +134,7 @@ class SweepDriver:
         self._gpus = min(1, there) if job.resources.gpus is None else job.resources.gpus
         self._parallel = self._room.parallel
         if not job.sweep.parallel:
-            self._parallel = max(1, min(self._parallel, gpu_room(job, there)))
+            self._parallel = max(1, min(self._parallel, trials_that_fit_gpus(job, there)))
         cpus = 0 if self._room.one_disk else 1  # the driver's own node may have none to compute with
         if not self._room.one_disk:
             if not self._await(ray.remote(_be_there).options(num_cpus=cpus, num_gpus=self._gpus).remote()):

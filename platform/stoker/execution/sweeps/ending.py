@@ -12,7 +12,7 @@ from stoker.execution.sweeps.notes import sweep_note
 from stoker.execution.sweeps.pages import TrialPages
 from stoker.execution.sweeps.sharing import SharedDataset, from_shared
 from stoker.execution.sweeps.view import share_view
-from stoker.job.goals import Aim
+from stoker.job.goals import Goal
 from stoker.job.job import Job
 from stoker.jobfile.loading import load_job
 from stoker.search.search import Search
@@ -26,7 +26,7 @@ class Found:
 
     trials: list[Trial]
     best: Trial
-    aims: tuple[Aim, ...]
+    aims: tuple[Goal, ...]
     facts: SweepFacts
 
 

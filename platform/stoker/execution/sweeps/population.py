@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoker.jobfile.space.dimension import Dimension, Options, Range
-from stoker.jobfile.space.space import Picks, Space
+from stoker.jobfile.space.space import Coordinates, Space
 
 Place = dict[str, Any]
 """A point as Tune sees it, by name of each dimension: a number, or the index of an option."""
@@ -26,7 +26,7 @@ class Population:
     space: Space
     logarithms: bool
 
-    def place(self, picks: Picks) -> Place:
+    def place(self, picks: Coordinates) -> Place:
         """Show a point to Tune."""
         return {each.name: self._shown(each, picks[each.name]) for each in self.space.dimensions}
 
@@ -34,7 +34,7 @@ class Population:
         """Return the point that Tune has come to, or the nearest one in the space."""
         return {each.name: self._within(each, place[each.name]) for each in self.space.dimensions}
 
-    def settled(self, place: Mapping[str, Any], source: Picks) -> Place:
+    def settled(self, place: Mapping[str, Any], source: Coordinates) -> Place:
         """Return where Tune may go: the nearest point in the space, or back where that makes no job.
 
         Args:

@@ -20,7 +20,7 @@ from stoker.execution.sweeps.population import Population
 from stoker.job.job import Job
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Asha, Hyperband, MedianStopping, Pb2, Pbt
-from stoker.jobfile.space.space import Picks
+from stoker.jobfile.space.space import Coordinates
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
@@ -66,7 +66,7 @@ def build_scheduler(job: Job, mode: str) -> TrialScheduler:
 
 
 def build_exchange(
-    settings: Pbt | Pb2, mode: str, population: Population, picks_of: Callable[[int], Picks]
+    settings: Pbt | Pb2, mode: str, population: Population, picks_of: Callable[[int], Coordinates]
 ) -> PopulationBasedTraining:
     """Make the scheduler that lets bad trials go on from good ones.
 

@@ -18,7 +18,7 @@ from stoker.execution.sweeps.actor import Told
 from stoker.execution.sweeps.afar import RECORD, Afar
 from stoker.execution.sweeps.copies import COPIES, copies_of
 from stoker.execution.sweeps.folders import make_trial, status_of
-from stoker.job.goals import aims
+from stoker.job.goals import goals_of
 from stoker.job.job import Job
 from stoker.jobfile.loading import dump_job
 from stoker.jobfile.space.point import point_job
@@ -57,7 +57,7 @@ class Trials:
         self._job = job
         self._search = search
         self._count = count
-        self.aims = aims(job)
+        self.aims = goals_of(job)
         self._keep = job.sweep.keep
         self._afar = afar
         self._ledger = Ledger(folder.ledger)
@@ -122,7 +122,7 @@ class Trials:
             self.exhausted = True
             return None
         number, self._next = self._next, self._next + 1
-        self._ledger.begin(number, point.picks, point.values)
+        self._ledger.begin(number, point.coordinates, point.values)
         make_trial(self._folder, self._job, number, point.values)
         return number
 
