@@ -28,7 +28,7 @@ __all__ = [
 
 
 def open_storage(url: str) -> Storage:
-    """Return the storage at `s3://bucket/prefix`, `file:///folder` or a path; the first use creates it."""
+    """Return the storage at `s3://bucket/prefix`, `file:///folder` or a path, without accessing it yet."""
     if "://" not in url:
         return FolderStorage(Path(url))
     parts = urlsplit(url)
