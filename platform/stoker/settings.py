@@ -70,7 +70,7 @@ class Settings:
 
     @property
     def embedded(self) -> bool:
-        """Whether runs are recorded in the home folder rather than on a server."""
+        """True if runs are recorded in the home folder rather than on a server."""
         return self.tracking_uri == embedded_uri(self.home)
 
     @property

@@ -43,7 +43,7 @@ class Job(Section):
     """Version of the job language."""
 
     name: Annotated[str, AfterValidator(_check_name)] | None = None
-    """Name of the job, with which the id of each of its runs begins, such as `digits-cnn`; default: the file's name."""
+    """Name of the job, such as `digits-cnn`; the ids of its runs start with it. Default: the file's name."""
 
     task: TaskName
     """Kind of problem to solve: it determines the roles of the data, the loss, the metrics and the predictions."""

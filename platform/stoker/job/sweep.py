@@ -35,7 +35,7 @@ class RandomSearch(Section):
     type: Literal["random"]
     """The search algorithm."""
     seed: Seed = 0
-    """The same seed gives the same points."""
+    """Random seed; the same seed gives the same points."""
     first: Points = ()
     """Points to try first, each an object of dotted paths and values; values that a point omits are drawn."""
 
@@ -53,7 +53,7 @@ class SobolSearch(Section):
     type: Literal["sobol"]
     """The search algorithm."""
     seed: Seed = 0
-    """The same seed gives the same points."""
+    """Random seed; the same seed gives the same points."""
     first: Points = ()
     """Points to try first, each an object of dotted paths and values; values that a point omits are drawn."""
 
@@ -64,7 +64,7 @@ class TpeSearch(Section):
     type: Literal["tpe"]
     """The search algorithm."""
     seed: Seed = 0
-    """The same seed gives the same points where `sweep.parallel` is 1."""
+    """Random seed; the same seed gives the same points if `sweep.parallel` is 1."""
     first: Points = ()
     """Points to try first, each an object of dotted paths and values; values that a point omits are drawn."""
 
@@ -75,7 +75,7 @@ class CmaesSearch(Section):
     type: Literal["cmaes"]
     """The search algorithm."""
     seed: Seed = 0
-    """The same seed gives the same points where `sweep.parallel` is 1."""
+    """Random seed; the same seed gives the same points if `sweep.parallel` is 1."""
     first: Points = ()
     """Points to try first, each an object of dotted paths and values; values that a point omits are drawn."""
 
@@ -86,7 +86,7 @@ class GpSearch(Section):
     type: Literal["gp"]
     """The search algorithm."""
     seed: Seed = 0
-    """The same seed gives the same points where `sweep.parallel` is 1."""
+    """Random seed; the same seed gives the same points if `sweep.parallel` is 1."""
     first: Points = ()
     """Points to try first, each an object of dotted paths and values; values that a point omits are drawn."""
 

@@ -109,22 +109,22 @@ def key_document(path: str) -> KeyDocument:
     """
     parts = path.split(".") if path else []
     key_type = KeyType(section=Job)
-    homes: list[type[Section]] = []
+    owners: list[type[Section]] = []
     for part in parts:
-        homes = [section for section in _members(key_type) if part in keys_of(section)]
-        if not homes:
+        owners = [section for section in _members(key_type) if part in keys_of(section)]
+        if not owners:
             raise _unknown(path, part, key_type)
-        key_type = keys_of(homes[0])[part]
-    alone = [] if key_type.choices else _members(key_type)
-    text = field_documents(homes[0]).get(parts[-1], "") if parts else str(Job.__doc__)
+        key_type = keys_of(owners[0])[part]
+    single = [] if key_type.choices else _members(key_type)
+    text = field_documents(owners[0]).get(parts[-1], "") if parts else str(Job.__doc__)
     return KeyDocument(
         path=path,
         type=describe_type(key_type),
-        default=_defaults(homes, parts[-1]) if parts else "",
+        default=_defaults(owners, parts[-1]) if parts else "",
         documentation=text,
-        keys=_key_lines(alone[0]) if alone else (),
+        keys=_key_lines(single[0]) if single else (),
         choices=tuple(Choice(name, str(each.__doc__), _key_lines(each)) for name, each in key_type.choices),
-        example=_example(parts, key_type, homes),
+        example=_example(parts, key_type, owners),
     )
 
 
@@ -184,14 +184,14 @@ def _default(section: type[Section], key: str) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _defaults(homes: list[type[Section]], key: str) -> str:
-    values = {_default(section, key): None for section in homes}
+def _defaults(owners: list[type[Section]], key: str) -> str:
+    values = {_default(section, key): None for section in owners}
     if len(values) == 1:
         return next(iter(values))
-    return ", ".join(f"{_default(section, key)} ({tag_value(section)})" for section in homes)
+    return ", ".join(f"{_default(section, key)} ({tag_value(section)})" for section in owners)
 
 
-def _example(parts: list[str], key_type: KeyType, homes: list[type[Section]]) -> str:
+def _example(parts: list[str], key_type: KeyType, owners: list[type[Section]]) -> str:
     if not parts:
         return "task: image-classification"
     path = ".".join(parts)
@@ -204,4 +204,4 @@ def _example(parts: list[str], key_type: KeyType, homes: list[type[Section]]) ->
         return f"{parts[-1]}:\n  {_example([*parts, key], below, [key_type.section])}"
     if key_type.words:
         return f"{parts[-1]}: {key_type.words[-1]}"
-    return f"{parts[-1]}: {_default(homes[0], parts[-1])}"
+    return f"{parts[-1]}: {_default(owners[0], parts[-1])}"

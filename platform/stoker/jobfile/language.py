@@ -36,7 +36,7 @@ class KeyType:
 
     @property
     def labelled(self) -> bool:
-        """Whether pydantic's error locations have the name of the choice between this key and the keys below it."""
+        """True if pydantic's error locations have the name of the choice between this key and the keys below it."""
         return bool(self.choices) or (self.section is not None and bool(self.words))
 
     def option(self, label: str) -> "KeyType":

@@ -40,12 +40,12 @@ def searched_key_type(path: str, job: Job, tags: Mapping[str, Sequence[str]]) ->
     key_type, here = KeyType(section=Job), ""
     for part in path.split("."):
         members = _members(key_type, here, job, tags)
-        homes = [section for section in members if part in keys_of(section)]
-        if not homes:
+        owners = [section for section in members if part in keys_of(section)]
+        if not owners:
             if Custom in members:
                 return KeyType()
             raise ValueError(_unknown(path, part, here, key_type, members))
-        key_type, here = keys_of(homes[0])[part], f"{here}.{part}" if here else part
+        key_type, here = keys_of(owners[0])[part], f"{here}.{part}" if here else part
     return key_type
 
 
