@@ -32,7 +32,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	for benchmark in cli train_cnn train_cnn_workers loop_tax metrics checkpoint start recovery sweep; do $(BIN)/python bench/$$benchmark.py || exit 1; done
+	for benchmark in cli train_cnn train_cnn_workers loop_overhead metrics checkpoint start recovery sweep; do $(BIN)/python bench/$$benchmark.py || exit 1; done
 
 soak: setup
 	$(BIN)/pytest -m "slow and not cluster"

@@ -1,6 +1,6 @@
-"""How long training stands still for a checkpoint of 300 MB: Stoker's, and torch.save, with and without fsync.
+"""Time for which a checkpoint of 300 MB blocks training: Stoker against torch.save, with and without fsync.
 
-Run it with `python bench/checkpoint.py`; --rounds sets how often each arm writes.
+Run it with `python bench/checkpoint.py`; --rounds sets the number of checkpoints of each arm.
 """
 
 import argparse
@@ -28,7 +28,7 @@ training: {epochs: 1000, batch_size: 32, precision: fp32, optimizer: adamw}
 
 
 def trained_state() -> TrainingState:
-    """Take the steps after which the optimizer has its moments."""
+    """Return the state after two steps, when the optimizer has its moments."""
     state = start(assemble(prepare(parse_job(JOB, "bench").job)))
     events = train("bench", state)
     for _ in range(2):
@@ -56,7 +56,7 @@ def compare(folder: Path, rounds: int) -> None:
     def ours() -> Lap:
         begin = time.perf_counter()
         lap = timed(lambda: checkpoints.save(state))
-        checkpoints.finish()  # not part of the lap: training goes on meanwhile
+        checkpoints.finish()  # not part of the lap: training continues during this
         written_s.append(time.perf_counter() - begin)
         state.step += 1
         return lap
@@ -69,16 +69,16 @@ def compare(folder: Path, rounds: int) -> None:
     machine = Machine()
     laps = alternate(arms, rounds + 1)
     size = sum(file.stat().st_size for file in (folder / "ours").rglob("*.safetensors"))
-    print(f"Standing still for a checkpoint of {size / 1e6:.0f} MB")
+    print(f"Training blocked by a checkpoint of {size / 1e6:.0f} MB")
     report(laps, "torch.save", "wall_s", 1, "checkpoint")
-    print(f"  written, hashed and committed behind training after {sorted(written_s)[len(written_s) // 2]:.2f} s")
+    print(f"  written, hashed and committed in the background after {sorted(written_s)[len(written_s) // 2]:.2f} s")
     machine.describe(torch=torch.__version__, threads=torch.get_num_threads())
-    again = start(assemble(prepare(parse_job(JOB, "bench").job)))
+    resumed = start(assemble(prepare(parse_job(JOB, "bench").job)))
     begin = time.perf_counter()
-    restored = Checkpoints(open_storage(str(folder / "ours")), "", 1, 2).restore(again)
+    restored = Checkpoints(open_storage(str(folder / "ours")), "", 1, 2).restore(resumed)
     assert restored is not None
-    assert all(torch.equal(a, b) for a, b in zip(state.weights().values(), again.weights().values(), strict=True))
-    print(f"  found, verified and loaded again in {time.perf_counter() - begin:.2f} s: the same weights")
+    assert all(torch.equal(a, b) for a, b in zip(state.weights().values(), resumed.weights().values(), strict=True))
+    print(f"  found, verified and loaded in {time.perf_counter() - begin:.2f} s: the same weights")
 
 
 if __name__ == "__main__":

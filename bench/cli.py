@@ -1,8 +1,8 @@
-"""How long one waits for the commands that do not train, against the commands of what Stoker stands on.
+"""Latency of the commands that do not train, against those of Ray, MLflow and torchrun.
 
-There is no equal work here: `--help` and `--version` are the least that each program can do, and what a user waits for
-is mostly imports. `ls` looks at 20 runs, `validate` at a good and at a bad job file; that they say what they should is
-checked before any time is told. Every arm is a whole process, by the wall clock.
+The commands do not do the same work: `--help` and `--version` are the minimum of each program, and most of the time is
+spent on imports. `ls` lists 20 runs, `validate` checks a correct and a wrong job file. The output is verified before
+times are reported. Every arm is a whole process, measured in wall time.
 """
 
 import argparse
@@ -22,7 +22,7 @@ BAD = "task: tabular-clasification\ndataset: {source: iris, split: {train: 2}}\n
 
 
 def make_home(home: Path) -> None:
-    """Leave runs as drivers do."""
+    """Create the folders of finished runs."""
     for number in range(RUNS):
         name = f"bench-{number:08x}"
         folder = RunFolder(home / "runs" / name)
@@ -34,7 +34,7 @@ def make_home(home: Path) -> None:
 def arm(
     words: list[str], environment: dict[str, str], expected: str, times: int = 1, code: int = 0
 ) -> Callable[[], Lap]:
-    """Make a lap of one command; it must print some text so many times."""
+    """Return an arm that runs a command and checks that it prints a text at least so many times."""
 
     def run() -> Lap:
         lap, printed = command(*words, environment=environment, code=code)

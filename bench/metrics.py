@@ -1,18 +1,18 @@
-"""What it costs to record metrics, against mlflow.log_metrics at each step; both into SQLite.
+"""Cost of recording metrics, against mlflow.log_metrics at each step; both write to SQLite.
 
-Recording: 1,000 steps with 4 metrics each, whose values are tensors as training leaves them. All 4,000 values are read
-back from both stores and must be the same before a time is told.
+Recording: 1,000 steps with 4 metrics each, whose values are tensors as in training. All 4,000 values are read back from
+both stores and must be equal before times are reported.
 
 - stoker: Reporter to journal to Shipper, from the first step until the last value is in MLflow.
-- mlflow.log_metrics: one synchronous call a step, as MLflow's guides have it.
-- log_batch of 1,000: MLflow's largest request, with all values at hand: what MLflow itself costs at the least.
+- mlflow.log_metrics: one synchronous call per step, as in MLflow's guides.
+- log_batch of 1,000: MLflow's largest request with all values known in advance, the minimum cost of MLflow itself.
 
-Overhead: an MLP's training through the platform's loop, with and without recording.
+Overhead: training of an MLP through the platform's loop, with and without recording.
 
-- every step recorded: as a worker does in a run of up to 2,000 steps; longer runs record 2,000 of their steps.
-- without the norm: the same, but the loop is not asked for gradient norms: what the Reporter alone costs.
+- every step recorded: as in a worker of a run of up to 2,000 steps; longer runs record 2,000 of their steps.
+- without the norm: the same without gradient norms, which leaves the cost of the Reporter.
 
-The journal is shipped by the run's driver, a process of its own; its CPU time is in the first table only.
+The journal is shipped by the run's driver in another process; its CPU time is in the first table only.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def named(numbers: Iterable[SupportsFloat]) -> dict[str, float]:
 
 
 class Recording:
-    """Makes both arms' runs: a new one for each lap, behind the clock's back."""
+    """Creates a new run for each lap of the arms, outside of the measured time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -116,7 +116,7 @@ class Recording:
 
 
 def stored(uri: str, run_id: str) -> list[float]:
-    """Read every value back, by key and step."""
+    """Return all values of a run, by key and step."""
     client = MlflowClient(uri)
     found = []
     for key in KEYS:
@@ -138,7 +138,7 @@ def compare_recording(folder: Path, rounds: int) -> None:
         "mlflow.log_metrics": recording.log_metrics,
         "log_batch of 1,000": recording.log_batch,
     }
-    first = {name: arm() for name, arm in arms.items()}  # this also makes the databases
+    first = {name: arm() for name, arm in arms.items()}  # this also creates the databases
     difference = max(check_equal(first["mlflow.log_metrics"].values, lap.values, 1e-12) for lap in first.values())
     machine = Machine()
     laps = alternate(arms, rounds)
@@ -157,12 +157,12 @@ def compare_overhead(folder: Path, rounds: int) -> None:
         "every step recorded": recorded_steps(on_cpu(prepared), folder / "recorded"),
         "without the norm": recorded_steps(on_cpu(prepared), folder / "without", norm_every=NEVER),
     }
-    turns = {name: Training(steps, MLP_STEPS, MLP_STEPS // 4) for name, steps in arms.items()}
+    trainings = {name: Training(steps, MLP_STEPS, MLP_STEPS // 4) for name, steps in arms.items()}
     machine = Machine()
-    first = {name: turn() for name, turn in turns.items()}
+    first = {name: training() for name, training in trainings.items()}
     for lap in first.values():
         check_equal(first["nothing recorded"].values, lap.values, 1e-12)
-    laps = alternate(turns, 4 * rounds)
+    laps = alternate(trainings, 4 * rounds)
     print("Overhead for an MLP's step, batch 64")
     report(laps, "nothing recorded", "cpu_s", MLP_STEPS // 4, "step")
     machine.describe(torch=torch.__version__, threads=torch.get_num_threads(), malloc="mallopt")

@@ -1,6 +1,6 @@
-"""A comparison: arms that take turns, told as medians of ratios, with what else kept the machine busy.
+"""Paired benchmarks: arms run alternately, and the result is the median of their ratios, with the machine's other load.
 
-Seconds of a shared machine are not worth quoting; the ratio of two laps that ran one after the other is.
+On a shared machine absolute times are not reliable, but the ratio of two laps that ran one after the other is.
 """
 
 import json
@@ -24,13 +24,13 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Lap:
-    """One turn of an arm."""
+    """One measurement of an arm."""
 
     wall_s: float
     cpu_s: float
-    """Of all threads, and of processes that were started and ended in it."""
+    """CPU time of all threads, and of child processes that ended during the lap."""
     values: list[float] = field(default_factory=list)
-    """What came out, to be compared before any time is believed: losses, or counts."""
+    """Results such as losses or counts, to check that all arms do the same work."""
 
 
 Arm = Callable[[], Lap]
@@ -38,14 +38,14 @@ Laps = dict[str, list[Lap]]
 
 
 def timed(work: Callable[[], object]) -> Lap:
-    """Time a piece of work in this process."""
+    """Return the lap of a function in this process."""
     wall, cpu = time.perf_counter(), _cpu_s()
     work()
     return Lap(time.perf_counter() - wall, _cpu_s() - cpu)
 
 
 def alternate(arms: Mapping[str, Arm], rounds: int) -> Laps:
-    """Let every arm run once a round, in turned order every other round; the first round warms up and is left out."""
+    """Run every arm once per round, in reverse order every other round; the first round is a warm-up and is dropped."""
     laps: Laps = {name: [] for name in arms}
     for number in range(rounds):
         for name in reversed(list(arms)) if number % 2 else arms:
@@ -54,12 +54,12 @@ def alternate(arms: Mapping[str, Arm], rounds: int) -> Laps:
 
 
 class Training:
-    """An arm that trains: each lap takes the next steps, and fetches their losses behind the clock's back.
+    """An arm that trains: each lap runs the next steps; their losses are fetched outside of the measured time.
 
     Args:
-        steps: yields the loss of each step as a tensor, and None behind each epoch, where what follows is not timed.
-        epoch: steps of an epoch, a multiple of a lap's.
-        lap: steps of a lap.
+        steps: yields the loss of each step as a tensor, and None after each epoch, whose end is not measured.
+        epoch: steps per epoch, a multiple of `lap`.
+        lap: steps per lap.
 
     """
 
@@ -69,7 +69,7 @@ class Training:
         self._done = 0
 
     def __call__(self) -> Lap:
-        """Take a lap."""
+        """Run a lap."""
         losses: list[SupportsFloat | None] = []
         lap = timed(lambda: losses.extend(islice(self._steps, self._lap)))
         self._done += self._lap
@@ -79,7 +79,7 @@ class Training:
 
 
 class Process:
-    """An arm in a process of its own, for what holds for a whole process, such as its allocator."""
+    """An arm in a process of its own, for settings of a whole process such as its allocator."""
 
     def __init__(self, file: str, *arguments: str) -> None:
         self._process = subprocess.Popen(
@@ -87,30 +87,30 @@ class Process:
         )
 
     def __call__(self) -> Lap:
-        """Ask the process for a lap."""
+        """Run a lap in the process."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        assert answer, "the arm's process ended; what it said is above"
+        assert answer, "the arm's process ended; its output is above"
         return Lap(**json.loads(answer))
 
     def end(self) -> None:
-        """Close the process, which counts its CPU time as ours."""
+        """End the process; its CPU time then counts as ours."""
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait(60)
 
 
 def serve(arm: Arm) -> None:
-    """Be the other side of `Process`: a lap for every line."""
+    """Run a lap for every line of standard input: the counterpart of `Process`."""
     for _ in sys.stdin:
         print(json.dumps(asdict(arm())), flush=True)
 
 
 def command(*arguments: str, environment: Mapping[str, str] | None = None, code: int = 0) -> tuple[Lap, str]:
-    """Time a command from start to end; return what it printed too."""
+    """Return the lap of a command from start to end, and its output."""
     printed: list[str] = []
 
     def work() -> None:
@@ -122,8 +122,13 @@ def command(*arguments: str, environment: Mapping[str, str] | None = None, code:
     return lap, printed[0]
 
 
+def curve(laps: list[Lap]) -> list[float]:
+    """Return the values of all laps, one after the other."""
+    return [loss for lap in laps for loss in lap.values]
+
+
 def check_equal(first: list[float], second: list[float], relative: float) -> float:
-    """Stop the benchmark where two curves differ by more than a tolerance; return their largest difference."""
+    """Return the largest relative difference of two curves; fail if it exceeds a tolerance."""
     assert first
     assert len(first) == len(second)
     largest = max(abs(a - b) / max(abs(a), abs(b), 1e-12) for a, b in zip(first, second, strict=True))
@@ -132,12 +137,12 @@ def check_equal(first: list[float], second: list[float], relative: float) -> flo
 
 
 def ratio(laps: Laps, arm: str, peer: str, clock: Clock) -> float:
-    """Tell how many times faster an arm is than its peer: the median over the rounds."""
+    """Return how many times faster an arm is than its peer, as the median over the rounds."""
     return statistics.median(_ratios(laps, arm, peer, clock))
 
 
 def report(laps: Laps, peer: str, clock: Clock, pieces: int, unit: str) -> None:
-    """Print each arm's median time for one piece of a lap, and its ratio to a peer."""
+    """Print each arm's median time per piece, with so many pieces per lap, and its ratio to a peer."""
     print(f"  {'':34}{'median ' + clock[:-2]:>14}  {'times faster than ' + peer} (quartiles)")
     for name, done in laps.items():
         each = statistics.median(_seconds(lap, clock) for lap in done) / pieces
@@ -156,20 +161,20 @@ def _seconds(lap: Lap, clock: Clock) -> float:
 
 
 class Machine:
-    """What the benchmark ran on, and the share of it that others used meanwhile."""
+    """The machine of the benchmark, and the share of it that other processes used."""
 
     def __init__(self) -> None:
         self._busy, self._total = _machine_s()
         self._own = _cpu_s()
 
     def contamination(self) -> float:
-        """Tell the share of all cores' time that went to processes that are not ours; ours must have ended."""
+        """Return the share of all cores' time that other processes used; our child processes must have ended."""
         busy, total = _machine_s()
         others = (busy - self._busy) - (_cpu_s() - self._own)
         return max(0.0, others) / max(total - self._total, 1e-9)
 
     def describe(self, **more: object) -> None:
-        """Print what the numbers above stand on."""
+        """Print the hardware, the versions and the load of the machine."""
         known = _cpu_flags()
         facts = {
             "contamination": f"{self.contamination():.1%}",
@@ -187,7 +192,7 @@ def _cpu_s() -> float:
 
 
 def _machine_s() -> tuple[float, float]:
-    """Return busy and all seconds of all cores since the start of the machine; steal counts as busy."""
+    """Return the busy and the total seconds of all cores since boot; steal time counts as busy."""
     ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     idle = ticks[3] + ticks[4]
     return (sum(ticks) - idle) / TICKS_PER_S, sum(ticks) / TICKS_PER_S

@@ -1,7 +1,7 @@
-"""From the SIGKILL of one of two workers to the first new step: Stoker's runs, and bare Ray Train at its defaults.
+"""Time from the SIGKILL of one of two workers to the first new step: Stoker against Ray Train with its defaults.
 
-Both train on two CPU workers and go on from a checkpoint. Stoker's arm is one long run whose workers are killed again
-and again; Ray Train's is a `TorchTrainer` with `max_failures`, once a round. Wall time: run it on a quiet machine.
+Both train on two CPU workers and resume from a checkpoint. Stoker's arm is one long run whose workers are killed
+repeatedly; Ray Train's is a `TorchTrainer` with `max_failures`, once per round. Wall time: run it on an idle machine.
 """
 
 import argparse
@@ -64,42 +64,42 @@ print("seconds", min(time for time in again if time > killed + 0.5) - killed)
 """
 
 
-def await_that(condition: Callable[[], bool], deadline_s: float = 120.0) -> None:
+def wait_until(condition: Callable[[], bool], deadline_s: float = 120.0) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
-        assert time.monotonic() < end, "it did not come"
+        assert time.monotonic() < end, f"timed out after {deadline_s:.0f} s"
         time.sleep(0.01)
 
 
 def recoveries(home: Path, kills: int) -> list[float]:
-    """Kill workers of one run, at random moments; time each way back."""
+    """Return the recovery times of one run whose workers are killed at random moments."""
     (home / "job.yaml").write_text(JOB)
     stoker = [sys.executable, "-P", "-m", "stoker.cli.main", "--home", str(home)]
     submitted = subprocess.run([*stoker, "submit", str(home / "job.yaml"), "-d", "-o", "json"], capture_output=True)
     run = RunFolder(home / "runs" / json.loads(submitted.stdout)["id"])
-    await_that(lambda: run.progress().step > 300)
-    found, dice = [], random.Random(0)
+    wait_until(lambda: run.progress().step > 300)
+    found, draw = [], random.Random(0)
     for _ in range(kills):
-        time.sleep(15 + 2 * dice.random())  # until a spare worker is there again
+        time.sleep(15 + 2 * draw.random())  # until a spare worker is ready again
         driver = run.driver_pid()
         assert driver is not None
         tree = psutil.Process(driver).children(recursive=True)
         workers = [process for process in tree if "".join(process.cmdline()[:1]).startswith("ray::Worker")]
-        assert workers, f"no worker lives: {run.record()}\n{run.log.read_text()[-2000:]}"
-        victim = dice.choice(workers)
+        assert workers, f"no worker is alive: {run.record()}\n{run.log.read_text()[-2000:]}"
+        victim = draw.choice(workers)
         attempt, begin, killed = run.status().attempt, time.monotonic(), time.time()
         os.kill(victim.pid, signal.SIGKILL)
-        await_that(lambda attempt=attempt: run.status().attempt > attempt)
-        await_that(lambda killed=killed: steps_since(run, killed))
+        wait_until(lambda attempt=attempt: run.status().attempt > attempt)
+        wait_until(lambda killed=killed: steps_since(run, killed))
         found.append(time.monotonic() - begin)
     assert run.record().state is State.RUNNING
     subprocess.run([*stoker, "cancel", run.path.name, "--wait"], check=True, capture_output=True)
-    await_that(lambda: not run.has_driver())
+    wait_until(lambda: not run.has_driver())
     return found
 
 
 def steps_since(run: RunFolder, killed: float) -> bool:
-    """Tell whether a step was taken after the kill: progress that was written since is of the new attempt."""
+    """Return whether a step was taken after the kill, by progress that the new attempt has written."""
     written = (run.path / "progress.json").stat().st_mtime
     progress = run.progress()
     return written > killed + 0.3 and progress.phase == "training" and progress.step > run.status().checkpoint_step
@@ -115,7 +115,7 @@ def ray_train(rounds: int) -> list[float]:
     return found
 
 
-def told(name: str, seconds: list[float]) -> None:
+def report(name: str, seconds: list[float]) -> None:
     ordered = sorted(seconds)
     p95 = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]
     print(f"  {name:28} median {statistics.median(ordered):5.1f} s, p95 {p95:5.1f} s, {len(ordered)} kills")
@@ -130,8 +130,8 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
         ours = recoveries(Path(place), options.kills)
     theirs = ray_train(options.rounds)
-    print("SIGKILL of one of two workers to the first new step")
-    told("stoker", ours)
-    told("Ray Train, defaults", theirs)
+    print("From the SIGKILL of one of two workers to the first new step")
+    report("stoker", ours)
+    report("Ray Train, defaults", theirs)
     print(f"  {statistics.median(ours) / statistics.median(theirs):.2f} of Ray Train's time")
     machine.describe()

@@ -1,10 +1,10 @@
-"""From a submitted job to its first step and to its end, on a Ray that is up: Stoker's workers, Ray Train and torchrun.
+"""Time from the submission of a job to its first step and to its end, with Ray running: Stoker, Ray Train and torchrun.
 
-- two workers, until the job is over: Stoker's driver (evaluation and model included) against a trivial
-  `TorchTrainer.fit` at its defaults, each on a Ray of its own that has been up for a while.
-- one worker, until its first optimizer step: Stoker's driver against a torchrun of a ten-line script.
+- two workers, until the job has ended: Stoker's driver (with evaluation and model) against a trivial `TorchTrainer.fit`
+  with its defaults, each on its own warm Ray.
+- one worker, until its first optimizer step: Stoker's driver against torchrun with a ten-line script.
 
-Wall time: run it on a quiet machine.
+Wall time: run it on an idle machine.
 """
 
 import argparse
@@ -31,7 +31,7 @@ resources: {{workers: {workers}, cpus: 1, gpus: 0}}
 tracking: none
 """
 SETTLE_S = 25.0
-"""Until Ray's own processes and those that it keeps ready have loaded what they load."""
+"""Seconds until Ray's processes and its prestarted workers have finished their imports."""
 FIT = """
 import sys, tempfile, time
 import ray, ray.train, torch
@@ -62,10 +62,10 @@ print("step", time.time(), flush=True)
 
 
 def ours(rounds: int, home: Path) -> dict[int, tuple[list[float], list[float]]]:
-    """Run jobs one after the other on one Ray; by workers, the seconds to the first step and to the end of each."""
+    """Return the seconds to the first step and to the end of jobs on one Ray, by number of workers."""
     found: dict[int, tuple[list[float], list[float]]] = {}
     with embedded_ray(cpus=2):
-        from stoker.execution.worker_group import WorkerGroup  # Ray reads its environment when it is loaded
+        from stoker.execution.worker_group import WorkerGroup  # Ray reads its environment at import
 
         time.sleep(SETTLE_S)
         for workers in (2, 1):
@@ -93,7 +93,7 @@ def one_run(group_of: Any, workers: int, path: Path) -> tuple[float, float]:
 
 
 def first_step(folder: RunFolder) -> float:
-    """Return when the first step was recorded, in seconds since 1970."""
+    """Return the time of the first recorded step, in seconds since 1970."""
     from stoker.tracking.journal import read_journal
 
     entry, _ = next(read_journal(folder.journal))
@@ -119,7 +119,8 @@ def torchruns(rounds: int, folder: Path) -> list[float]:
     return found
 
 
-def told(name: str, seconds: list[float]) -> float:
+def report(name: str, seconds: list[float]) -> float:
+    """Print and return the median of the times of an arm."""
     median = statistics.median(seconds)
     print(f"  {name:44} median {median:5.2f} s ({min(seconds):.2f} to {max(seconds):.2f}), {len(seconds)} times")
     return median
@@ -135,10 +136,10 @@ if __name__ == "__main__":
         two, one = found[2][1], found[1][0]
         peers = fits(rounds)
         launched = torchruns(rounds, Path(place))
-    print("Ray is up, two workers, submitted until over")
-    ratio = told("stoker", two) / told("TorchTrainer.fit, defaults", peers)
+    print("Warm Ray, two workers, from submission to the end")
+    ratio = report("stoker", two) / report("TorchTrainer.fit, defaults", peers)
     print(f"  {ratio:.2f} of TorchTrainer's time")
-    print("Ray is up, one worker, submitted until the first step")
-    ratio = told("stoker", one) / told("torchrun", launched)
+    print("Warm Ray, one worker, from submission to the first step")
+    ratio = report("stoker", one) / report("torchrun", launched)
     print(f"  {ratio:.2f} of torchrun's time")
     machine.describe()

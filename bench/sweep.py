@@ -1,14 +1,15 @@
-"""Sweeps against what one would write by hand, and against each other.
+"""Sweeps against hand-written scripts, and against each other.
 
-- empty: time of a trial that trains next to nothing (a perceptron on four samples), in Stoker's sweep with tracking off
+- empty: time of a trial that trains almost nothing (a perceptron on four samples), in Stoker's sweep with tracking off
   and on, against Ray Tune alone with reused actors, whose class trainable does the same training and nothing else.
 - short: 32 trials of three epochs, `stoker submit` from start to end, against a script of 30 lines: a Ray Tune function
   trainable with Tune's defaults, the same network, data, points and epochs.
-- asha: 32 trials of a convolutional network on digits with ASHA, against the same trials run to their ends.
-- tpe: median of the best of 30 trials over five seeds, TPE against random search.
-- many: 200 trials with MLflow, `stoker submit` from start to end: the driver's memory on the way, and what MLflow has.
+- asha: 32 trials of a convolutional network on digits with ASHA, against the same trials without a scheduler.
+- tpe: median over five seeds of the best of 30 trials, TPE against random search.
+- many: 200 trials with MLflow, `stoker submit` from start to end: the driver's memory over time, and the values in
+  MLflow.
 
-Wall time: run it on a quiet machine.  python bench/sweep.py [empty short asha tpe many]
+Wall time: run it on an idle machine.  python bench/sweep.py [empty short asha tpe many]
 """
 
 import json
@@ -98,12 +99,12 @@ print("best", tuner.fit().get_best_result("accuracy", "max").metrics["accuracy"]
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["empty", "short", "asha", "tpe", "many"]
-    from_nothing = {"short": short, "many": many}
-    for name in wanted:
-        if name in from_nothing:
-            from_nothing[name]()
-    rest = [name for name in wanted if name not in from_nothing]
+    chosen = sys.argv[1:] or ["empty", "short", "asha", "tpe", "many"]
+    whole_commands = {"short": short, "many": many}
+    for name in chosen:
+        if name in whole_commands:
+            whole_commands[name]()
+    rest = [name for name in chosen if name not in whole_commands]
     if rest:
         home = Path(tempfile.mkdtemp(prefix="stoker-"))
         os.environ["STOKER_HOME"] = str(home)
@@ -114,7 +115,7 @@ def main() -> None:
 
 
 def drive(home: Path, job: Job, run: str, tracked: str = "") -> tuple[float, list[Trial], RunFolder]:
-    """Run a sweep on the Ray at hand; return the seconds from its first trial to its last, its trials and folder."""
+    """Run a sweep on the running Ray; return the seconds from its first to its last trial, its trials and folder."""
     folder = RunFolder(home / "runs" / f"{run}-00000000")
     folder.path.parent.mkdir(exist_ok=True)
     folder.create(RunHeader(folder.path.name, run, job.task, "mlp", "bench", 1.0, 1, tracked, run), dump_job(job))
@@ -126,7 +127,7 @@ def drive(home: Path, job: Job, run: str, tracked: str = "") -> tuple[float, lis
 
 
 class Bare(tune.Trainable):  # type: ignore[misc]
-    """The training of an empty trial, and nothing else."""
+    """The training of an empty trial without anything else."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self._job = parse_job(EMPTY, "empty.yaml").job
@@ -148,14 +149,14 @@ class Bare(tune.Trainable):  # type: ignore[misc]
         return {"loss": evaluate(assembly, "train", "fp32")["loss"], "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Keep nothing."""
+        """Save nothing."""
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Begin anew."""
+        """Load nothing."""
 
 
 def bare(trials: int) -> float:
-    """Return the seconds from the first trial to the last of Ray Tune alone, its actors warm before."""
+    """Return the seconds from the first to the last trial of Ray Tune alone."""
     times: list[float] = []
 
     class Times(tune.Callback):  # type: ignore[misc]
@@ -176,7 +177,7 @@ def bare(trials: int) -> float:
 
 
 def empty(home: Path) -> None:
-    """Time an empty trial: many against few, so that what is done once cancels out."""
+    """Measure the time per empty trial, from the difference of many and few trials, which cancels constant costs."""
     few, many, rounds = 16, 80, 3
     ratios, seconds = [], []
     for number in range(rounds):
@@ -188,7 +189,7 @@ def empty(home: Path) -> None:
         ours = (walls[many] - walls[few]) / (many - few)
         ratios.append(ours / with_tune)
         seconds.append((ours, with_tune))
-        print(f"  round {number}: {ours:.3f} s against {with_tune:.3f} s a trial")
+        print(f"  round {number}: {ours:.3f} s against {with_tune:.3f} s per trial")
     ours, theirs = (statistics.median(each) for each in zip(*seconds, strict=True))
     ratio = statistics.median(ratios)
     print(f"empty trial, tracking off: {ours:.3f} s, Ray Tune alone {theirs:.3f} s; ratio {ratio:.2f} (bar 1.15)")
@@ -200,7 +201,7 @@ def empty(home: Path) -> None:
 
 
 def short() -> None:
-    """Time 32 short trials from nothing to the end."""
+    """Measure 32 short trials from the command to the end."""
     sets = ["training.epochs=3", "sweep.space.architecture.hidden=[[32], [64], [128, 64]]"]
     job = parse_job(DIGITS, "digits.yaml", sets).job
     with tempfile.TemporaryDirectory() as folder:
@@ -232,7 +233,7 @@ def short() -> None:
 
 
 def asha(home: Path) -> None:
-    """Time ASHA against the same trials run to their ends."""
+    """Measure ASHA against the same trials without a scheduler."""
     network = ["architecture={family: cnn, channels: [16, 32]}"]
     scheduled = [*network, "sweep.scheduler={type: asha, min: 1 epoch, reduction: 3}"]
     text = DIGITS.replace("    architecture.hidden: [[32], [64], [128, 64]]\n", "")
@@ -246,7 +247,7 @@ def asha(home: Path) -> None:
 
 
 def many() -> None:
-    """Watch the driver of 200 trials, and count what MLflow has of them."""
+    """Measure the memory of the driver of 200 trials, and count the values in MLflow."""
     trials = 200
     sets = [f"sweep.trials={trials}", "training.epochs=3", "tracking={}"]
     with tempfile.TemporaryDirectory() as place:
@@ -265,20 +266,20 @@ def many() -> None:
                     ended = sum(trial.state.final for trial in read_trials(folder.ledger))
                     memory[ended] = psutil.Process(driver).memory_info().rss / 2**20
         seconds = time.monotonic() - begin
-        told = [trial for trial in read_trials(folder.ledger) if trial.state is State.SUCCEEDED]
+        succeeded = [trial for trial in read_trials(folder.ledger) if trial.state is State.SUCCEEDED]
         client = MlflowClient(f"sqlite:///{home}/mlflow.db")
         parent = folder.status().mlflow_run
         experiment = client.get_run(parent).info.experiment_id
         children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent}'", max_results=1000)
         points = [len(client.get_metric_history(child.info.run_id, "accuracy/val")) for child in children]
-    print(f"{trials} trials with MLflow: {seconds:.0f} s in all, {len(told)} of them succeeded")
-    print(f"  MLflow has {len(children)} of them; of accuracy/val {sum(points)} points (expected: {3 * trials})")
+    print(f"{trials} trials with MLflow: {seconds:.0f} s in total, {len(succeeded)} of them succeeded")
+    print(f"  MLflow has {len(children)} of them, with {sum(points)} values of accuracy/val (expected: {3 * trials})")
     shown = [min(memory, key=lambda ended: abs(ended - at)) for at in (10, 50, 100, 150, trials)]
     print(f"  driver's memory: {', '.join(f'{memory[at]:.0f} MiB at {at}' for at in dict.fromkeys(shown))}")
 
 
 def tpe(home: Path) -> None:
-    """Compare the best of 30 trials over five seeds."""
+    """Compare the best of 30 trials of TPE and random search over five seeds."""
     medians = {}
     for kind in ("random", "tpe"):
         found = []

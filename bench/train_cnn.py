@@ -1,15 +1,16 @@
-"""A small CNN through the platform, against the loop that one writes without thinking about speed.
+"""A small CNN through the platform, against a plain loop that is not tuned for speed.
 
 Both arms train the same network from the same weights on the same batches in the same order, with the same loss,
-weight decay and learning rates; the loss of every step agrees before any time is believed. They differ in how:
+weight decay and learning rates. The losses of all steps must agree before times are reported. The arms differ in their
+implementation:
 
-- stoker: one worker's path as it is (allocator, resident uint8 pictures, channels last, fused AdamW), every step's
-  loss, gradient norm and learning rate recorded.
-- plain: DataLoader over a TensorDataset of ready float pictures, contiguous weights, AdamW as torch makes it by
-  default, glibc's allocator as it comes; it records nothing.
-- stoker bf16: as stoker, with `precision: bf16`. Other arithmetic, so other losses: a row of its own, no like for like.
+- stoker: the code path of a worker (allocator, resident uint8 images, channels last, fused AdamW), with loss, gradient
+  norm and learning rate of every step recorded.
+- plain: DataLoader over a TensorDataset of float images, contiguous weights, torch's default AdamW, glibc's default
+  allocator; it records nothing.
+- stoker bf16: as stoker, with `precision: bf16`. The arithmetic and so the losses differ; this row is for information.
 
-Each arm is a process of its own, since the allocator's options hold for a whole process.
+Each arm is a process of its own, since the allocator's options apply to a whole process.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from torch.nn import functional
 from torch.optim import AdamW, lr_scheduler
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
-from pairing import Lap, Laps, Machine, Process, Training, alternate, check_equal, report, serve
+from pairing import Laps, Machine, Process, Training, alternate, check_equal, curve, report, serve
 from stoker.architectures.network import build_network
 from stoker.randomness import generator
 from stoker.training.assembly import Prepared
@@ -33,11 +34,11 @@ from workload import CNN_STEPS, cnn_job, on_cpu, recorded_steps
 ARMS = ("stoker", "plain", "stoker bf16")
 LAP = 20
 TOLERANCE = 1e-3
-"""Of the losses over the first laps: the sums are taken in another order, and AdamW makes small differences grow."""
+"""Relative tolerance of the losses: the order of summation differs, and AdamW amplifies small differences."""
 
 
 class SameOrder(Sampler[int]):
-    """The platform's order of samples, so that both arms see the same batches."""
+    """The platform's order of samples, so that both arms train on the same batches."""
 
     def __init__(self, count: int, seed: int) -> None:
         self._count, self._seed, self._epoch = count, seed, 0
@@ -52,7 +53,7 @@ class SameOrder(Sampler[int]):
 
 
 def plain_steps(prepared: Prepared) -> Iterator[torch.Tensor | None]:
-    """The loop of a tutorial."""
+    """Train with the loop of a tutorial; yield the loss of each step, and None after each epoch."""
     torch.manual_seed(prepared.job.training.seed)
     network = build_network(prepared.architecture, prepared.data.encoders.signature)
     samples = prepared.data.parts["train"]
@@ -96,10 +97,6 @@ def serve_arm(name: str, threads: int) -> None:
         serve(Training(steps, CNN_STEPS, LAP))
 
 
-def curve(laps: list[Lap]) -> list[float]:
-    return [loss for lap in laps for loss in lap.values]
-
-
 def compare(threads: int, rounds: int) -> None:
     machine = Machine()
     processes = {name: Process(__file__, "--arm", name, "--threads", str(threads)) for name in ARMS}
@@ -116,7 +113,9 @@ def compare(threads: int, rounds: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1, help="more than 1 is told by the wall: on a quiet machine")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="more than 1 is measured in wall time: use an idle machine"
+    )
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
     options = parser.parse_args()

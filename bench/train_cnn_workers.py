@@ -1,8 +1,8 @@
-"""The small CNN on two workers: Stoker's loop against torch's DistributedDataParallel as its tutorial has it.
+"""The small CNN on two workers: Stoker's loop against torch's DistributedDataParallel as in its tutorial.
 
 Both arms are two processes under torchrun, one thread each, with the same weights, batches and order; each process
-takes half of every batch of 128. The losses of every step agree before any time is believed. Wall time: run it on a
-quiet machine.
+trains on half of every batch of 128. The losses of all steps must agree before times are reported. Wall time: run it on
+an idle machine.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW, lr_scheduler
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
-from pairing import Lap, Laps, Machine, Process, Training, alternate, check_equal, report, serve
+from pairing import Lap, Laps, Machine, Process, Training, alternate, check_equal, curve, report, serve
 from stoker.architectures.network import build_network
 from stoker.randomness import generator
 from stoker.training.assembly import Prepared, assemble
@@ -36,7 +36,7 @@ NEVER = sys.maxsize
 
 
 class HalfOfEachBatch(Sampler[int]):
-    """The platform's order of samples, of each global batch this process's half."""
+    """The platform's order of samples, restricted to this process's half of each global batch."""
 
     def __init__(self, count: int, batch_size: int, rank: int) -> None:
         self._count, self._batch_size, self._rank, self._epoch = count, batch_size, rank, 0
@@ -52,7 +52,7 @@ class HalfOfEachBatch(Sampler[int]):
 
 
 def ddp_steps(prepared: Prepared, rank: int) -> Iterator[torch.Tensor | None]:
-    """The loop of torch's tutorial; the loss is averaged for the comparison alone, behind the clock's back."""
+    """Train with the loop of torch's tutorial; losses are averaged over the workers outside of the measured time."""
     torch.manual_seed(prepared.job.training.seed)
     network = build_network(prepared.architecture, prepared.data.encoders.signature)
     samples, encoder = prepared.data.parts["train"], prepared.data.encoders.input
@@ -89,7 +89,7 @@ def stoker_steps(prepared: Prepared, workers: Workers) -> Iterator[torch.Tensor 
 
 
 def serve_arm(name: str) -> None:
-    """Be one of the two processes of an arm: the first one hears the start of a lap, and tells the other."""
+    """Run one of the two processes of an arm; rank 0 gets the start of each lap and forwards it to rank 1."""
     rank = int(os.environ["RANK"])
     if name == "stoker":
         prepare_process(1)
@@ -104,7 +104,7 @@ def serve_arm(name: str) -> None:
             workers.first([1.0])
             done = training()
             values = torch.tensor(done.values, dtype=torch.float64)
-            if name != "stoker":  # its losses are of the global batch already
+            if name != "stoker":  # Stoker's losses are those of the global batch
                 dist.all_reduce(values)
                 values /= WORKERS
             return Lap(done.wall_s, done.cpu_s, values.tolist())
@@ -117,10 +117,6 @@ def serve_arm(name: str) -> None:
                 done = training()
                 if name != "stoker":
                     dist.all_reduce(torch.tensor(done.values, dtype=torch.float64))
-
-
-def curve(laps: list[Lap]) -> list[float]:
-    return [loss for lap in laps for loss in lap.values]
 
 
 def compare(rounds: int) -> None:

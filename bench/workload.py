@@ -1,6 +1,6 @@
-"""The two jobs that the training benchmarks share: pictures of MNIST's shape for a CNN, a table for a small MLP.
+"""The two jobs of the training benchmarks: a CNN on images of MNIST's shape, and a small MLP on a table.
 
-Both datasets are noise: what is timed does not depend on what can be learnt, and every run makes the same ones.
+Both datasets are random noise from a fixed seed: the speed does not depend on what can be learnt.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ dataset: {{source: {data}, format: idx, split: none}}
 training: {{epochs: {epochs}, batch_size: 128, precision: {precision}}}
 """
 CNN_STEPS = 400
-"""Steps of an epoch: 51,200 pictures, about as many as MNIST has."""
+"""Steps per epoch: 51,200 images, about as many as in MNIST."""
 
 MLP_JOB = """
 task: tabular-classification
@@ -33,13 +33,13 @@ dataset: {{source: {data}, columns: {{label: y}}, split: none}}
 training: {{epochs: {epochs}, batch_size: 64, precision: fp32}}
 """
 MLP_STEPS = 400
-"""Steps of an epoch."""
+"""Steps per epoch."""
 FEATURES = 30
 CLASSES = 10
 
 
 def cnn_job(folder: Path, epochs: int, precision: str = "fp32") -> Prepared:
-    """Prepare the CNN's job: 1x28x28 pictures of 10 classes, batches of 128."""
+    """Return the prepared job of the CNN: 1x28x28 images of 10 classes, batches of 128."""
     random = np.random.default_rng(0)
     count = CNN_STEPS * 128
     _write_idx(folder / "train-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28), dtype=np.uint8))
@@ -48,7 +48,7 @@ def cnn_job(folder: Path, epochs: int, precision: str = "fp32") -> Prepared:
 
 
 def mlp_job(folder: Path, epochs: int) -> Prepared:
-    """Prepare the MLP's job: 30 numbers a row, two classes, batches of 64."""
+    """Return the prepared job of the MLP: 30 numbers per row, two classes, batches of 64."""
     random = np.random.default_rng(0)
     count = MLP_STEPS * 64
     frame = pd.DataFrame(random.standard_normal((count, FEATURES)), columns=[f"x{i}" for i in range(FEATURES)])
@@ -59,12 +59,12 @@ def mlp_job(folder: Path, epochs: int) -> Prepared:
 
 
 def on_cpu(prepared: Prepared) -> Assembly:
-    """Build a job's network and objective, with the same weights every time."""
+    """Return a job's network and objective, with the same weights every time."""
     return assemble(prepared)
 
 
 def recorded_steps(assembly: Assembly, folder: Path, norm_every: int = NORM_EVERY) -> Iterator[torch.Tensor | None]:
-    """Train through the platform's loop as a worker does, every step recorded; yield what pairing.Training asks for."""
+    """Train through the platform's loop as a worker does, every step recorded; yields as pairing.Training needs."""
     folder.mkdir()
     reporter = Reporter(RunFolder(folder))
     reporter.start(assembly.prepared)

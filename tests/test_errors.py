@@ -1,4 +1,4 @@
-"""Errors that pass from process to process."""
+"""Errors keep their attributes when they are copied or sent to another process."""
 
 import copy
 import pickle
@@ -16,9 +16,9 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("pass_on", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
-def test_an_error_comes_to_another_process_as_what_it_is(error, pass_on):
-    other = pass_on(error)
+@pytest.mark.parametrize("transfer", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_an_error_is_the_same_in_another_process(error, transfer):
+    other = transfer(error)
     assert type(other) is type(error)
     assert (str(other), other.args, vars(other), other.exit_code) == (
         str(error),

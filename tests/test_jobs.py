@@ -1,4 +1,4 @@
-"""Every job file that Stoker ships: it teaches, it plans, it trains."""
+"""Every job file that Stoker ships has an explaining header, makes a plan and trains."""
 
 from itertools import islice
 from pathlib import Path
@@ -20,21 +20,21 @@ JOBS = sorted((Path(__file__).parents[1] / "jobs").glob("*.yaml"))
 
 @pytest.fixture(autouse=True)
 def own_network(monkeypatch):
-    """As in a run: the modules beside the job file can be imported."""
+    """Make the modules next to the job file importable, as in a run."""
     monkeypatch.syspath_prepend(JOBS[0].parent)
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
 class TestJob:
-    def test_says_what_it_shows_the_command_and_what_to_expect(self, path):
-        what, command, expectation, after = path.read_text().splitlines()[:4]
-        assert what.startswith("# ")
+    def test_opens_with_its_purpose_the_command_and_the_expected_result(self, path):
+        purpose, command, expectation, after = path.read_text().splitlines()[:4]
+        assert purpose.startswith("# ")
         assert command.startswith(f"# stoker submit jobs/{path.name}")
         assert any(unit in expectation for unit in ("second", "minute"))
         assert any(metric in expectation for metric in ("accuracy/", "r2/", "rmse/"))
         assert not after.startswith("#")
 
-    def test_plans(self, path):
+    def test_makes_a_plan(self, path):
         plan = make_plan(load_job(path, inspect=inspect).job)
         assert plan.parameters > 0
         assert plan.steps > 0
@@ -46,7 +46,7 @@ class TestJob:
         assert all(torch.isfinite(event.losses["loss"]) for event in events)
 
 
-def test_the_jobs_show_every_task_family_and_dataset():
+def test_the_jobs_cover_every_task_family_and_dataset():
     jobs = [load_job(path).job for path in JOBS]
     assert {job.task for job in jobs} == set(TASKS)
     assert {job.dataset.source for job in jobs} == set(BUILTIN)

@@ -1,4 +1,4 @@
-"""Secrets that come as files."""
+"""Secret files become environment variables."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ def test_each_file_becomes_a_variable(tmp_path, monkeypatch):
     assert os.environ["STOKER_TEST_SECRET"] == "a b"
 
 
-def test_a_command_gets_them_in_environment_and_arguments(tmp_path):
+def test_a_command_gets_the_variables_in_environment_and_arguments(tmp_path):
     (tmp_path / "DATABASE").write_text("sqlite:///x.db")
     command = [sys.executable, "-m", "stoker.secret_files", sys.executable, "-c"]
     command += ["import os, sys; print(os.environ['DATABASE'], sys.argv[1])", "--uri=$DATABASE"]

@@ -11,7 +11,7 @@ def config(tmp_path, text):
     return {"XDG_CONFIG_HOME": str(tmp_path)}
 
 
-def test_a_flag_beats_the_environment_and_that_the_file(tmp_path):
+def test_a_flag_overrides_the_environment_which_overrides_the_file(tmp_path):
     environment = config(tmp_path, "home: /from/file\ntracking_uri: http://file:5000\n")
     assert str(load_settings(environment=environment).home) == "/from/file"
     environment |= {"STOKER_HOME": "/from/environment", "MLFLOW_TRACKING_URI": "http://environment:5000"}
@@ -21,13 +21,13 @@ def test_a_flag_beats_the_environment_and_that_the_file(tmp_path):
     assert (str(settings.home), settings.tracking_uri) == ("/from/flag", "http://flag:5000")
 
 
-def test_the_default_store_is_absolute_and_in_the_home(tmp_path):
+def test_the_default_store_has_an_absolute_path_in_the_home(tmp_path):
     settings = load_settings(str(tmp_path), environment={"XDG_CONFIG_HOME": str(tmp_path)})
     assert settings.tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
     assert settings.embedded
 
 
-def test_the_storage_may_be_told_to_be_the_runs_own_folder(tmp_path, monkeypatch):
+def test_an_empty_storage_in_the_environment_overrides_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     environment = config(tmp_path, "storage: s3://bucket/runs\n")
     assert load_settings(environment=environment).storage == "s3://bucket/runs"
@@ -37,11 +37,12 @@ def test_the_storage_may_be_told_to_be_the_runs_own_folder(tmp_path, monkeypatch
     assert load_settings(storage="file:///mnt/x", environment=environment).storage == "file:///mnt/x"
 
 
-def test_the_places_of_a_run_are_its_own_with_the_password_known_here(tmp_path):
-    here = Settings(tmp_path, "http://me:secret@host:5000", "s3://new")
-    assert here.of_run("http://host:5000", "s3://old") == Settings(tmp_path, "http://me:secret@host:5000", "s3://old")
-    assert here.of_run("http://other:5000", "") == Settings(tmp_path, "http://other:5000", "")
-    assert here.of_run("", "").tracking_uri == here.tracking_uri
+def test_a_run_keeps_its_own_addresses_and_takes_the_password_from_the_settings(tmp_path):
+    current = Settings(tmp_path, "http://me:secret@host:5000", "s3://new")
+    expected = Settings(tmp_path, "http://me:secret@host:5000", "s3://old")
+    assert current.of_run("http://host:5000", "s3://old") == expected
+    assert current.of_run("http://other:5000", "") == Settings(tmp_path, "http://other:5000", "")
+    assert current.of_run("", "").tracking_uri == current.tracking_uri
 
 
 @pytest.mark.parametrize(
@@ -52,12 +53,12 @@ def test_the_places_of_a_run_are_its_own_with_the_password_known_here(tmp_path):
         ("home: [", "is not YAML"),
     ],
 )
-def test_a_wrong_config_file_is_said(tmp_path, text, message):
+def test_a_wrong_config_file_is_reported(tmp_path, text, message):
     with pytest.raises(JobError, match=message):
         load_settings(environment=config(tmp_path, text))
 
 
-def test_passwords_are_taken_out_of_addresses_and_nothing_else_changes():
+def test_passwords_are_removed_from_addresses_and_nothing_else_changes():
     assert without_password("https://me:secret@host:5000/mlflow/") == "https://host:5000/mlflow"
     assert without_password("sqlite:////home/me/mlflow.db") == "sqlite:////home/me/mlflow.db"
     assert without_password("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
@@ -76,7 +77,7 @@ def test_a_store_in_a_file_does_not_depend_on_the_working_directory(tmp_path, mo
         assert load_settings(str(tmp_path), uri, environment=environment).tracking_uri == expected
 
 
-def test_clusters_are_named_in_the_config_file_and_one_may_be_the_default(tmp_path):
+def test_the_config_file_names_clusters_and_a_default(tmp_path):
     text = "cluster: prod\nclusters: {prod: {kube_context: gke-1, namespace: team}, lab: {}}\n"
     environment = config(tmp_path, text)
     settings = load_settings(environment=environment)
@@ -110,12 +111,12 @@ def test_clusters_are_named_in_the_config_file_and_one_may_be_the_default(tmp_pa
         ("clusters: {lab: {ray_address: 'http://h:1', storage: /mnt, insecure: maybe}}\n", "insecure 'maybe' is not"),
     ],
 )
-def test_a_cluster_that_cannot_be_meant_is_told(tmp_path, text, message):
+def test_a_wrong_cluster_is_reported(tmp_path, text, message):
     with pytest.raises(JobError, match=message):
         load_settings(environment=config(tmp_path, text))
 
 
-def test_a_cluster_may_be_a_standing_ray(tmp_path):
+def test_a_cluster_may_be_a_running_ray_cluster(tmp_path):
     text = (
         "clusters: {lab: {ray_address: 'https://head:8265', storage: s3://runs/lab, tracking_uri: 'http://mlflow'}}\n"
     )

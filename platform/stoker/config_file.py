@@ -1,4 +1,4 @@
-"""The user's config file: read as a whole, and changed by a line without touching the rest of it."""
+"""The user's config file: its path, and edits that keep comments and all other lines."""
 
 import os
 from collections.abc import Mapping
@@ -9,16 +9,16 @@ from stoker.errors import JobError, Problem
 
 
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Name the config file, whether it exists or not."""
+    """Return the path of the config file, whether it exists or not."""
     base = environment.get("XDG_CONFIG_HOME") or "~/.config"
     return Path(base).expanduser() / "stoker" / "config.yaml"
 
 
 def add_cluster(name: str, keys: Mapping[str, str], is_default: bool) -> Path:
-    """Write a cluster into the config file, and return the file.
+    """Add a cluster to the config file and return the path of the file.
 
     Raises:
-        JobError: the file is written so that nothing can be added to it.
+        JobError: `clusters` is written in one line and has to be edited by hand.
 
     """
     path = config_path()
@@ -31,10 +31,10 @@ def add_cluster(name: str, keys: Mapping[str, str], is_default: bool) -> Path:
 
 
 def remove_cluster(name: str) -> Path:
-    """Take a cluster out of the config file, and return the file.
+    """Remove a cluster from the config file and return the path of the file.
 
     Raises:
-        JobError: the file is written so that nothing can be taken out of it.
+        JobError: `clusters` is written in one line and has to be edited by hand.
 
     """
     path = config_path()
@@ -43,24 +43,24 @@ def remove_cluster(name: str) -> Path:
 
 
 def with_cluster(text: str, name: str, keys: Mapping[str, str]) -> str:
-    """Add a cluster to the text of a config file; comments stay where they are."""
+    """Return the text of a config file with a cluster added; comments are kept."""
     import yaml
 
-    said = yaml.safe_dump({name: {key: value for key, value in keys.items() if value}}, default_flow_style=None)
+    entry = yaml.safe_dump({name: {key: value for key, value in keys.items() if value}}, default_flow_style=None)
     clusters = _entry(text, "clusters")
     if clusters is None:
         head = text if not text or text.endswith("\n") else f"{text}\n"
-        return f"{head}clusters:\n  {said}"
+        return f"{head}clusters:\n  {entry}"
     _, value = clusters
     if not isinstance(value, yaml.MappingNode) or value.flow_style or not value.value:
         raise _by_hand("clusters")
     first = value.value[0][0].start_mark
     lines = text.splitlines(keepends=True)
-    return "".join([*lines[: first.line], f"{' ' * first.column}{said}", *lines[first.line :]])
+    return "".join([*lines[: first.line], f"{' ' * first.column}{entry}", *lines[first.line :]])
 
 
 def without_cluster(text: str, name: str) -> str:
-    """Take a cluster out of the text of a config file, and with the last one the word `clusters`."""
+    """Return the text of a config file without a cluster; the key `clusters` goes with the last one."""
     import yaml
 
     clusters = _entry(text, "clusters")
@@ -74,7 +74,7 @@ def without_cluster(text: str, name: str) -> str:
 
 
 def with_default(text: str, name: str) -> str:
-    """Let new runs go to a cluster."""
+    """Return the text of a config file in which a cluster is the default of new runs."""
     before = _entry(text, "cluster")
     import yaml
 
@@ -84,7 +84,7 @@ def with_default(text: str, name: str) -> str:
 
 
 def _entry(text: str, key: str) -> tuple[Any, Any] | None:
-    """Find a key of the file with its value, as nodes that know where they stand."""
+    """Return the nodes of a top-level key and its value, with their positions; None if the key is absent."""
     import yaml
 
     root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -93,16 +93,16 @@ def _entry(text: str, key: str) -> tuple[Any, Any] | None:
 
 
 def _without(text: str, pair: tuple[Any, Any]) -> str:
-    """Cut the lines of a key and its value."""
+    """Return the text without the lines of a key and its value."""
     lines = text.splitlines(keepends=True)
     end = pair[1].end_mark
     last = end.line if end.column == 0 else end.line + 1
-    while last > pair[0].start_mark.line + 1 and _is_apart(lines[last - 1]):
-        last -= 1  # what stands before the next key belongs to it
+    while last > pair[0].start_mark.line + 1 and _is_blank_or_comment(lines[last - 1]):
+        last -= 1  # comments in front of the next key belong to that key
     return "".join([*lines[: pair[0].start_mark.line], *lines[last:]])
 
 
-def _is_apart(line: str) -> bool:
+def _is_blank_or_comment(line: str) -> bool:
     return not line.strip() or line.lstrip().startswith("#")
 
 
@@ -111,7 +111,7 @@ def _by_hand(key: str) -> JobError:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file, for its owner's eyes alone."""
+    """Replace the file atomically; only its owner may read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.new")
     draft.touch(mode=0o600)

@@ -1,15 +1,15 @@
-"""What can go wrong, split by whose turn it is to act.
+"""The errors that Stoker raises, grouped by the person who has to act.
 
 StokerError
-├── JobError          edit the job file: every problem of it at once, each with its place
-├── NotFound          name another run, file or key
-├── ClusterError      the operator's turn: a machine, a server or a disk refuses
+├── JobError          the author edits the job file; holds all its problems, each with its position
+├── NotFound          the user names another run, file or key
+├── ClusterError      the operator acts: a machine, a server or a disk refuses a request
 │   ├── Unreachable   a server does not answer
-│   └── NoEntry       a server does not let us in
-├── StorageError      a folder or bucket refuses to keep or to give; its cause says whose turn it is
-├── Damaged           what lies in storage is not what was put there
-├── TrainingFailed    read the log: the run ended with a cause
-└── WaitTimedOut      nothing is wrong, it only takes longer
+│   └── AccessDenied  a server rejects the credentials or does not permit the request
+├── StorageError      a folder or bucket refuses a read or a write; its cause decides who acts
+├── Damaged           stored data is corrupt or missing
+├── TrainingFailed    the run ended with a cause; its log has the details
+└── WaitTimedOut      the run is healthy but not finished yet
 """
 
 import copyreg
@@ -20,18 +20,18 @@ from typing import Any
 
 
 class StokerError(Exception):
-    """Anything that Stoker says instead of showing a traceback."""
+    """An error whose message is shown to the user without a traceback."""
 
     exit_code = 1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Come to another process as what it is: Python would make it again from its text alone."""
+        """Pickle with all attributes: by default an exception is rebuilt from its message alone."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined] # pickle's own
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a job: the dotted key, what is wrong and the cure; line and column are from 1, 0 where unknown."""
+    """One mistake in a job: dotted key, message with cure, and position; lines and columns start at 1, 0 is unknown."""
 
     path: str
     message: str
@@ -41,7 +41,7 @@ class Problem:
 
 
 class JobError(StokerError):
-    """The job file must change."""
+    """The job file is wrong and has to be edited."""
 
     exit_code = 2
 
@@ -58,7 +58,7 @@ class NotFound(StokerError):
 
 
 class ClusterError(StokerError):
-    """The place where the job should run refuses; the message names the setting and the cure."""
+    """The machine or cluster that should run the job refuses; the message names the setting and the cure."""
 
     exit_code = 1
 
@@ -69,37 +69,37 @@ class Unreachable(ClusterError):
     exit_code = 4
 
 
-class NoEntry(ClusterError):
-    """A server does not know us, or does not allow it; to ask again would not help."""
+class AccessDenied(ClusterError):
+    """A server rejects the credentials or does not permit the request; a retry would not help."""
 
     exit_code = 4
 
 
 class WaitTimedOut(StokerError):
-    """The run was still going when the time given to `wait` was over."""
+    """The run was still active when the timeout of `wait` expired."""
 
     exit_code = 5
 
 
 class Turn(StrEnum):
-    """Whose turn it is after a failure."""
+    """Who has to act after a failure; the value is the advice that is printed."""
 
     AUTHOR = "edit the job or its data"
-    OPERATOR = "ask whoever runs the machine"
+    OPERATOR = "ask the administrator of the machine"
     NOBODY = "resume"
 
 
 class Retry(StrEnum):
-    """What the driver does on its own after a failure."""
+    """How the driver retries after a failure."""
 
     NEVER = "never"
-    """It would end the same way."""
+    """Do not retry: the failure is deterministic, or somebody has to act first."""
     ONCE = "once"
-    """Again; where it fails at the same step a second time, never."""
+    """Retry; stop if the run fails at the same step a second time."""
     AGAIN = "again"
-    """Again, until `resources.retries` attempts in a row have made no progress."""
+    """Retry until `resources.retries` attempts in a row have made no progress."""
     SMALLER = "smaller"
-    """Again with half the micro-batch, at the same global batch."""
+    """Retry with half the micro-batch and the same global batch."""
 
 
 class Cause(StrEnum):
@@ -122,7 +122,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class CauseRow:
-    """What follows from a cause."""
+    """Consequences of a cause: who acts, how it is retried, the exit code and the advice."""
 
     turn: Turn
     retried: Retry
@@ -131,9 +131,9 @@ class CauseRow:
 
 
 CAUSES: dict[Cause, CauseRow] = {
-    # the author's turn
-    Cause.BAD_DATA: CauseRow(Turn.AUTHOR, Retry.NEVER, 1, "mend the data that the message names"),
-    Cause.USER_CODE: CauseRow(Turn.AUTHOR, Retry.ONCE, 1, "mend the code that the traceback in the log ends in"),
+    # the author acts
+    Cause.BAD_DATA: CauseRow(Turn.AUTHOR, Retry.NEVER, 1, "fix the data that the message names"),
+    Cause.USER_CODE: CauseRow(Turn.AUTHOR, Retry.ONCE, 1, "fix the code at the end of the traceback in the log"),
     Cause.NON_FINITE: CauseRow(
         Turn.AUTHOR, Retry.NEVER, 1, "lower training.optimizer.lr or set training.gradient_clip"
     ),
@@ -144,26 +144,26 @@ CAUSES: dict[Cause, CauseRow] = {
         Turn.AUTHOR, Retry.SMALLER, 1, "use smaller images or fewer rows, or a machine with more memory"
     ),
     Cause.TIMED_OUT: CauseRow(
-        Turn.AUTHOR, Retry.NEVER, 1, "resume: it gets as long again; a longer resources.timeout needs a new run"
+        Turn.AUTHOR, Retry.NEVER, 1, "resume for another resources.timeout; a longer one needs a new run"
     ),
     Cause.INTERNAL: CauseRow(Turn.AUTHOR, Retry.NEVER, 1, "read the log: it ends with the traceback"),
-    # the operator's turn
+    # the operator acts
     Cause.DISK_FULL: CauseRow(Turn.OPERATOR, Retry.NEVER, 1, "free space where the runs are kept, then resume"),
-    Cause.STORAGE_AUTH: CauseRow(Turn.OPERATOR, Retry.NEVER, 1, "mend the credentials of the storage, then resume"),
+    Cause.STORAGE_AUTH: CauseRow(Turn.OPERATOR, Retry.NEVER, 1, "fix the credentials of the storage, then resume"),
     Cause.NO_CAPACITY: CauseRow(
-        Turn.OPERATOR, Retry.NEVER, 1, "ask for less in resources, or for room on the cluster, then resume"
+        Turn.OPERATOR, Retry.NEVER, 1, "request less in resources or free capacity on the cluster, then resume"
     ),
     Cause.CRASH_LOOP: CauseRow(
         Turn.OPERATOR, Retry.NEVER, 1, "the worker dies at the same step each time; the log's last lines may say why"
     ),
-    # nobody's: it goes on by itself while the budget lasts
+    # nobody acts: the driver retries by itself until the retries are used up
     Cause.HANG: CauseRow(Turn.NOBODY, Retry.AGAIN, 1, "the log has the stacks of every worker; resume"),
     Cause.INFRASTRUCTURE: CauseRow(Turn.NOBODY, Retry.AGAIN, 1, "resume"),
 }
 
 
 class StorageError(StokerError):
-    """A folder or a bucket refuses; the message names it and the cure."""
+    """A folder or a bucket refuses a read or a write; the message names it and the cure."""
 
     def __init__(self, cause: Cause, message: str) -> None:
         self.cause = cause
@@ -171,11 +171,11 @@ class StorageError(StokerError):
 
 
 class Damaged(StokerError):
-    """A stored file is not what was put there: another size, another checksum, or not there at all."""
+    """A stored file is missing, or its size or checksum does not match its manifest."""
 
 
 class TrainingFailed(StokerError):
-    """A run that started ended without a result."""
+    """A run started and ended without a result."""
 
     def __init__(self, cause: Cause, message: str) -> None:
         self.cause = cause

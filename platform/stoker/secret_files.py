@@ -1,4 +1,4 @@
-"""Secrets that come as files, one a variable: unlike variables of a pod, no description of it shows them.
+"""Environment variables from mounted secret files, which do not show in the description of a pod.
 
 python -m stoker.secret_files COMMAND...     runs a command with them in its environment
 """
@@ -7,21 +7,21 @@ import os
 import sys
 from pathlib import Path
 
-FOLDER = "STOKER_SECRETS"
-"""Environment variable: the folder that holds them; each file's name is a variable's."""
+FOLDER_VARIABLE = "STOKER_SECRETS"
+"""Environment variable with the folder of the files; each file is named like the variable that it sets."""
 
 
 def load_secret_files() -> None:
-    """Put each file's content into the environment of this process and of those that it starts."""
-    folder = os.environ.get(FOLDER)
+    """Set an environment variable for each file, in this process and in those that it starts."""
+    folder = os.environ.get(FOLDER_VARIABLE)
     if not folder:
         return
     for file in Path(folder).iterdir():
-        if file.is_file():  # a volume has folders of its own in there
+        if file.is_file():  # Kubernetes adds hidden folders such as ..data to a mounted secret
             os.environ[file.name] = file.read_text(encoding="utf-8").rstrip("\n")
 
 
 if __name__ == "__main__":
     load_secret_files()
     command = [os.path.expandvars(argument) for argument in sys.argv[1:]]
-    os.execvp(command[0], command)  # noqa: S606 - whoever starts this says what
+    os.execvp(command[0], command)  # noqa: S606 - the command comes from the caller

@@ -1,4 +1,4 @@
-"""Where runs and their record are kept: flag > environment > config file > embedded default."""
+"""The user's settings: home, MLflow, storage and clusters; flag > environment > config file > embedded default."""
 
 import os
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from stoker.errors import JobError, NotFound, Problem
 KEYS = ("home", "tracking_uri", "storage", "cluster", "clusters")
 CLUSTER_KEYS = ("kube_context", "namespace")
 RAY_KEYS = ("ray_address", "storage", "tracking_uri", "insecure")
-HERE = "local"
-"""The name of this machine among the clusters."""
+LOCAL = "local"
+"""The cluster name that stands for this machine."""
 
 
 @dataclass(frozen=True)
@@ -23,67 +23,69 @@ class ClusterSettings:
 
     name: str
     kube_context: str = ""
-    """Of the kubeconfig; empty: its current one."""
+    """Context of the kubeconfig; empty: the current one."""
     namespace: str = "stoker"
 
 
 @dataclass(frozen=True)
 class RayClusterSettings:
-    """A standing Ray cluster."""
+    """A Ray cluster that is already running."""
 
     name: str
     ray_address: str
-    """Of its dashboard, such as `https://head:8265`: Ray's Jobs API is there."""
+    """Address of its dashboard, such as `https://head:8265`, which also serves Ray's Jobs API."""
     storage: str
-    """Where checkpoints go: what every node of it reaches, `s3://BUCKET/PREFIX` or a folder that all of them share."""
+    """Storage of the checkpoints, reachable from every node: `s3://BUCKET/PREFIX` or a shared folder."""
     tracking_uri: str = ""
-    """MLflow, as the nodes reach it; empty: for jobs with `tracking: none` alone."""
+    """Address of MLflow as seen from the nodes; empty: only jobs with `tracking: none` can run."""
     insecure: str = "no"
-    """`yes` sends Ray's token over plain http to another machine, for whoever listens."""
+    """`yes` permits sending Ray's token to another machine over unencrypted http."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The places this user works with."""
+    """The locations and clusters that a command works with."""
 
     home: Path
-    """One folder a run, and the embedded MLflow store."""
+    """Folder with one subfolder per run and the embedded MLflow store."""
     tracking_uri: str
     """MLflow's tracking URI; the embedded default is a SQLite file in the home folder."""
     storage: str = ""
-    """Where checkpoints go: a folder or a bucket; empty means each run's own folder."""
-    cluster: str = HERE
-    """Where new runs go: this machine, or the name of one of the clusters."""
+    """Folder or bucket of the checkpoints; empty: each run's own folder."""
+    cluster: str = LOCAL
+    """Target of new runs: `local` for this machine, or the name of a cluster."""
     clusters: Mapping[str, ClusterSettings | RayClusterSettings] = field(default_factory=dict)
 
     def cluster_named(self, name: str) -> ClusterSettings | RayClusterSettings:
-        """Look a cluster up.
+        """Return the settings of a cluster.
 
         Raises:
-            NotFound: there is none of this name.
+            NotFound: no cluster has this name.
 
         """
         if name not in self.clusters:
-            known = ", ".join([HERE, *self.clusters])
+            known = ", ".join([LOCAL, *self.clusters])
             raise NotFound(f"no cluster '{name}' in {config_path()}; there are {known}")
         return self.clusters[name]
 
     @property
     def embedded(self) -> bool:
-        """Whether the record lies in this home rather than with a server."""
+        """True if runs are recorded in the home folder rather than on a server."""
         return self.tracking_uri == embedded_uri(self.home)
 
     @property
     def artifacts(self) -> Path:
-        """Where the embedded MLflow store keeps files."""
+        """Artifact folder of the embedded MLflow store."""
         return self.home / "artifacts"
 
     def of_run(self, tracking_uri: str, storage: str) -> "Settings":
-        """Return the places that a run was begun with; their password is taken from here, since runs keep none.
+        """Return these settings with the MLflow address and storage that a run was started with.
+
+        A run's record holds no password, so the current address is used where it differs only by its login.
 
         Args:
-            tracking_uri: where it is recorded; empty with `tracking: none`.
-            storage: where its checkpoints are.
+            tracking_uri: MLflow address in the run's record; empty with `tracking: none`.
+            storage: storage of the run's checkpoints.
 
         """
         same = tracking_uri in ("", without_password(self.tracking_uri))
@@ -91,7 +93,7 @@ class Settings:
 
 
 def embedded_uri(home: Path) -> str:
-    """Name the SQLite store of a home folder; absolute, since MLflow's own default depends on the working directory."""
+    """Return the URI of a home's SQLite store; absolute, since MLflow's default depends on the working directory."""
     return f"sqlite:///{home / 'mlflow.db'}"
 
 
@@ -102,25 +104,25 @@ def load_settings(
     environment: Mapping[str, str] = os.environ,
     cluster: str | None = None,
 ) -> Settings:
-    """Combine flags, environment and config file.
+    """Return the settings from flags, environment and config file.
 
     Raises:
         JobError: the config file is not a mapping of known keys to strings.
 
     """
     file = _config_file(environment)
-    said = {key: value for key, value in file.items() if isinstance(value, str)}
-    chosen_home = home or environment.get("STOKER_HOME") or said.get("home") or "~/.stoker"
+    texts = {key: value for key, value in file.items() if isinstance(value, str)}
+    chosen_home = home or environment.get("STOKER_HOME") or texts.get("home") or "~/.stoker"
     path = Path(chosen_home).expanduser().absolute()
-    uri = tracking_uri or environment.get("MLFLOW_TRACKING_URI") or said.get("tracking_uri") or embedded_uri(path)
-    kept = environment.get("STOKER_STORAGE", said.get("storage", "")) if storage is None else storage
-    place = cluster or environment.get("STOKER_CLUSTER") or said.get("cluster") or HERE
+    uri = tracking_uri or environment.get("MLFLOW_TRACKING_URI") or texts.get("tracking_uri") or embedded_uri(path)
+    chosen_storage = environment.get("STOKER_STORAGE", texts.get("storage", "")) if storage is None else storage
+    target = cluster or environment.get("STOKER_CLUSTER") or texts.get("cluster") or LOCAL
     clusters = {name: _cluster(name, keys) for name, keys in file.get("clusters", {}).items()}
-    return Settings(path, _absolute(uri), _absolute_storage(kept), place, clusters)
+    return Settings(path, _absolute_uri(uri), _absolute_storage(chosen_storage), target, clusters)
 
 
-def _absolute(uri: str) -> str:
-    """Make a store in a file independent of the working directory, which is another one for a run's driver."""
+def _absolute_uri(uri: str) -> str:
+    """Return a file-based URI with an absolute path: a run's driver has another working directory."""
     for scheme in ("sqlite:///", "file:"):
         if uri.startswith(scheme) and not uri.startswith((f"{scheme}/", "file:/")):
             return f"{scheme}{Path(uri.removeprefix(scheme)).absolute()}"
@@ -132,12 +134,12 @@ def _absolute_storage(storage: str) -> str:
 
 
 def is_server(uri: str) -> bool:
-    """Whether a tracking URI names a server rather than a store."""
+    """Return whether a tracking URI is the address of a server rather than of a local store."""
     return uri.startswith(("http://", "https://"))
 
 
 def without_password(uri: str) -> str:
-    """Take user and password out of an address, so that it can be printed."""
+    """Return an address without user and password, so that it can be printed."""
     parts = urlsplit(uri)
     _, secret, host = parts.netloc.rpartition("@")
     return (urlunsplit(parts._replace(netloc=host)) if secret else uri).rstrip("/")
@@ -147,7 +149,7 @@ def _config_file(environment: Mapping[str, str]) -> dict[str, Any]:
     path = config_path(environment)
     if not path.is_file():
         return {}
-    import yaml  # only who has a config file pays for its reader
+    import yaml  # imported late: without a config file no command waits for it
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -169,13 +171,13 @@ def _cluster(name: str, keys: Mapping[str, str]) -> ClusterSettings | RayCluster
 
 
 def _cluster_problem(clusters: object) -> str:
-    """Say what is wrong with the clusters of the config file; empty for nothing."""
+    """Return the first mistake in the clusters of the config file, or an empty string."""
     if not isinstance(clusters, dict):
         return "expected names of clusters, each with its keys"
     every = f"{', '.join(CLUSTER_KEYS)} of a Kubernetes cluster, or {', '.join(RAY_KEYS)} of a standing Ray"
     for name, keys in clusters.items():
-        if name == HERE:
-            return f"'{HERE}' is the name of this machine; call the cluster something else"
+        if name == LOCAL:
+            return f"'{LOCAL}' is the name of this machine; call the cluster something else"
         if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
             return f"expected lines of 'key: text' below '{name}'; the keys are {every}"
         if unknown := [key for key in keys if key not in (*CLUSTER_KEYS, *RAY_KEYS)]:
@@ -187,7 +189,7 @@ def _cluster_problem(clusters: object) -> str:
 
 
 def _ray_problem(keys: Mapping[str, str]) -> str:
-    """Say what is wrong with the keys of one standing Ray; empty for nothing."""
+    """Return the first mistake in the keys of a standing Ray cluster, or an empty string."""
     if foreign := [key for key in keys if key in CLUSTER_KEYS]:
         given = next(key for key in keys if key in RAY_KEYS)
         return f"a cluster is either a Kubernetes namespace ({foreign[0]}) or a standing Ray ({given}), not both"
@@ -196,7 +198,7 @@ def _ray_problem(keys: Mapping[str, str]) -> str:
     try:
         address = urlsplit(keys["ray_address"])
         usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
-    except ValueError:  # a port that is no number
+    except ValueError:  # the port is not a number
         usable = False
     if not usable or "@" in keys["ray_address"]:
         return f"ray_address '{without_password(keys['ray_address'])}' is not like https://head:8265"

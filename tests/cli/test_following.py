@@ -112,7 +112,7 @@ def test_wait_shows_the_end_of_a_failure(stoker, make_run, capsys):
     assert stoker("wait", "digits") == 1
     shown = capsys.readouterr().out
     assert "BAD_DATA: no pictures" in shown
-    assert "cure: mend the data that the message names" in shown
+    assert "cure: fix the data that the message names" in shown
     assert "  | loading" in shown
 
 

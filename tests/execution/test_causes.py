@@ -45,7 +45,7 @@ def caught(action, *arguments):
         (JobError([Problem("dataset", "no rows")]), Cause.BAD_DATA),
         (TrainingFailed(Cause.NON_FINITE, "the loss became nan"), Cause.NON_FINITE),
         (StorageError(Cause.STORAGE_AUTH, "s3://b refuses"), Cause.STORAGE_AUTH),
-        (Damaged("rank-0.safetensors: its SHA-256 is another one"), Cause.INFRASTRUCTURE),
+        (Damaged("rank-0.safetensors: its SHA-256 does not match the manifest"), Cause.INFRASTRUCTURE),
         (ClusterError("the server does not answer"), Cause.INFRASTRUCTURE),
         (torch.OutOfMemoryError("CUDA out of memory"), Cause.OOM_DEVICE),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), Cause.OOM_HOST),

@@ -20,8 +20,8 @@ def mistakes(text: str) -> list[str]:
 def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: str):
     row = TASKS[task]  # type: ignore[index]
     for family in row.families:
-        written = "{family: custom, class: my_model:Net}" if family == "custom" else family
-        text = f"task: {task}\ndataset: {source}\narchitecture: {written}\n"
+        architecture = "{family: custom, class: my_model:Net}" if family == "custom" else family
+        text = f"task: {task}\ndataset: {source}\narchitecture: {architecture}\n"
         job = parse_job(f"{text}training: {{checkpoint: {{best: {row.best}/val}}}}\n", "job.yaml").job
         assert job.architecture is not None
         assert job.architecture.family == family
@@ -40,7 +40,7 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         ),
         (
             IMAGES + "architecture: {family: cnn, kernel: 4}",
-            "3:37 architecture.kernel 4 is even; a kernel has a middle: use 3 or 5",
+            "3:37 architecture.kernel 4 is even; a kernel size must be odd: use 3 or 5",
         ),
         (
             "task: tabular-classification\ndataset: digits",
@@ -76,11 +76,11 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         ),
         (
             "task: tabular-classification\ndataset: {source: iris, columns: {label: a, features: [a]}}",
-            "2:55 dataset.columns.features 'a' is the label; it cannot be learnt from",
+            "2:55 dataset.columns.features 'a' is the label; it cannot be a feature",
         ),
         (
             "task: tabular-classification\ndataset: {source: iris, columns: {features: [a], drop: [a]}}",
-            "2:56 dataset.columns.drop 'a' is also one of the features; say only one of them",
+            "2:56 dataset.columns.drop 'a' is also one of the features; list it in one place only",
         ),
         (
             IMAGES + "training: {batch_size: 4, micro_batch: 8}",
@@ -94,14 +94,14 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             IMAGES + "resources: {workers: 2, gpus: 0.5}",
             "3:31 resources.gpus 0.5: workers of one run cannot share a GPU; use 1, or workers: 1",
         ),
-        (IMAGES + "resources: {gpus: 2}", "3:19 resources.gpus 2 is neither 0 nor 1 nor a part of one such as 0.25"),
+        (IMAGES + "resources: {gpus: 2}", "3:19 resources.gpus 2 is neither 0 nor 1 nor a fraction such as 0.25"),
         (
             IMAGES + "training: {optimizer: {type: sgd, momentum: 0, nesterov: true}}",
             "3:58 training.optimizer.nesterov needs a momentum above 0 (example: momentum: 0.9)",
         ),
     ],
 )
-def test_what_does_not_fit_together_is_told(text: str, expected: str):
+def test_contradictory_settings_are_reported(text: str, expected: str):
     assert mistakes(text) == [expected]
 
 
@@ -114,11 +114,11 @@ def test_what_does_not_fit_together_is_told(text: str, expected: str):
             "'rmse/val' is not a metric of image-classification; "
             "known are loss, accuracy, f1, auroc, each with /val or /train",
         ),
-        ("accuracy", "'accuracy' names no part; use accuracy/val or accuracy/train"),
+        ("accuracy", "'accuracy' needs a part of the data; use accuracy/val or accuracy/train"),
         ("accuracy/test", "the test part is used once, at the end; use accuracy/val"),
     ],
 )
-def test_a_metric_is_one_of_the_task(metric: str, expected: str):
+def test_a_metric_must_be_one_of_the_task(metric: str, expected: str):
     assert mistakes(f"{IMAGES}training: {{checkpoint: {{best: {metric}}}}}") == [
         f"3:31 training.checkpoint.best {expected}"
     ]
@@ -127,7 +127,7 @@ def test_a_metric_is_one_of_the_task(metric: str, expected: str):
     ]
 
 
-def test_a_class_of_the_users_may_measure_more_than_its_task():
+def test_a_custom_class_may_record_metrics_that_its_task_does_not_have():
     custom = f"{IMAGES}architecture: {{family: custom, class: my_model:Net}}\ntraining: {{checkpoint: {{best: "
     parse_job(f"{custom}critic/train}}}}\n", "job.yaml")
     assert mistakes(f"{custom}critic}}}}\n") == [
@@ -137,7 +137,7 @@ def test_a_class_of_the_users_may_measure_more_than_its_task():
 
 
 @pytest.mark.parametrize("split", ["none", "{val: 0}"])
-def test_without_a_validation_part_nothing_is_measured_on_it(split: str):
+def test_validation_metrics_need_a_validation_part(split: str):
     start = f"task: image-classification\ndataset: {{source: digits, split: {split}}}\ntraining: "
     cure = "; give dataset.split.val a share, or set training.checkpoint.best to a metric such as loss/train"
     assert mistakes(f"{start}{{checkpoint: {{best: loss/val}}}}") == [
@@ -153,7 +153,7 @@ def test_without_a_validation_part_nothing_is_measured_on_it(split: str):
     parse_job(f"{start}{{schedule: plateau, early_stopping: {{}}, checkpoint: {{best: loss/train}}}}", "job.yaml")
 
 
-def test_the_nouns_without_mistakes_are_checked_next_to_a_wrong_one():
+def test_valid_sections_are_checked_next_to_an_invalid_one():
     assert mistakes(f"{TABLE}architecture: cnn\nresources: {{workers: 0}}") == [
         "3:15 architecture.family cnn does not fit tabular-classification; use mlp or perceptron or custom",
         "4:22 resources.workers 0 is too small: at least 1",

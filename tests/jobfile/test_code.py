@@ -1,4 +1,4 @@
-"""The user's code: found, shipped, and looked into without running it."""
+"""The user's code is found, checked without running it, and shipped."""
 
 import os
 import sys
@@ -32,19 +32,19 @@ def job(tmp_path: Path) -> Path:
     return file
 
 
-def sound_data(*_: object) -> list[Problem]:
+def no_data_problems(*_: object) -> list[Problem]:
     return []
 
 
 def mistakes(file: Path, *sets: str, code: Path | None = None) -> list[str]:
     with pytest.raises(JobError) as raised:
-        load_job(file, sets, sound_data, code)
+        load_job(file, sets, no_data_problems, code)
     return [f"{p.line}:{p.column} {p.path} {p.message}".removesuffix(" (from --set)") for p in raised.value.problems]
 
 
 @pytest.mark.parametrize("name", ["Small", "Nested", "Imported", "Alias"])
 def test_a_class_may_be_defined_or_imported(job: Path, name: str):
-    loaded = load_job(job, [f"architecture.class=nets:{name}"], sound_data)
+    loaded = load_job(job, [f"architecture.class=nets:{name}"], no_data_problems)
     assert loaded.code == job.parent
     assert not {"nets", "elsewhere"} & set(sys.modules)
 
@@ -66,7 +66,7 @@ def test_a_class_may_be_defined_or_imported(job: Path, name: str):
         ("build.model:Net", "no module 'build.model' in '{folder}' (build/model.py)"),
     ],
 )
-def test_a_class_that_is_not_there_is_told(job: Path, named: str, expected: str):
+def test_a_missing_class_is_reported(job: Path, named: str, expected: str):
     folder = job.parent
     for name in ("pkg", "build"):
         (folder / name).mkdir()
@@ -76,10 +76,10 @@ def test_a_class_that_is_not_there_is_told(job: Path, named: str, expected: str)
     (folder / "broken.py").write_text("x = 1\nclass Net(:\n")
     [mistake] = mistakes(job, f"architecture.class={named}")
     assert mistake.startswith(f"0:0 architecture.class {expected.format(folder=folder)}")
-    assert load_job(job, ["architecture.class=pkg.large:Net"], sound_data).code == folder
+    assert load_job(job, ["architecture.class=pkg.large:Net"], no_data_problems).code == folder
 
 
-def test_a_mistake_stands_where_the_class_is_named(job: Path):
+def test_a_mistake_has_the_position_of_the_class(job: Path):
     job.write_text(f"{JOB.replace('Small', 'Smal')}epoch: 3\n")
     first, second = mistakes(job)
     assert first == "3:39 architecture.class no class 'Smal' in nets.py; did you mean 'Small'?"
@@ -87,16 +87,16 @@ def test_a_mistake_stands_where_the_class_is_named(job: Path):
 
 
 @pytest.mark.parametrize("content", [b"\0", b"(" * 5000, b"\xff\xfe"])
-def test_a_module_that_is_no_python_is_told(job: Path, content: bytes):
+def test_a_module_that_is_not_python_is_reported(job: Path, content: bytes):
     (job.parent / "nets.py").write_bytes(content)
     [mistake] = mistakes(job)
     assert "nets.py" in mistake
     assert "not Python" in mistake
 
 
-def test_what_a_star_may_bring_is_not_refused(job: Path):
+def test_a_class_that_a_star_import_may_define_is_accepted(job: Path):
     (job.parent / "nets.py").write_text("from elsewhere import *\n")
-    assert load_job(job, (), sound_data).code == job.parent
+    assert load_job(job, (), no_data_problems).code == job.parent
 
 
 def test_code_is_relative_to_the_file_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -119,7 +119,7 @@ def test_code_is_relative_to_the_file_that_names_it(tmp_path: Path, monkeypatch:
     assert parse_job(JOB, "<stdin>").code == tmp_path / "here"
 
 
-def test_a_job_without_own_code_ships_nothing_unless_it_says_so(job: Path):
+def test_a_job_ships_code_only_for_a_custom_class_or_if_it_names_a_folder(job: Path):
     assert load_job(job, ["architecture=mlp"]).code is None
     assert load_job(job, ["architecture=mlp", f"environment.code={job.parent}"]).code == job.parent
     missing = job.parent / "missing"
@@ -130,26 +130,26 @@ def test_a_job_without_own_code_ships_nothing_unless_it_says_so(job: Path):
     assert mistakes(job) == [f"4:21 environment.code 'nets.py' is not a folder ({job.parent / 'nets.py'})"]
 
 
-def test_the_code_of_an_earlier_run_is_its_own(job: Path, tmp_path: Path):
-    kept = tmp_path / "run" / "code"
-    kept.mkdir(parents=True)
-    (kept / "nets.py").write_text("class Small: pass")
-    resolved = kept.parent / "resolved.yaml"
+def test_an_earlier_run_has_its_own_copy_of_the_code(job: Path, tmp_path: Path):
+    code = tmp_path / "run" / "code"
+    code.mkdir(parents=True)
+    (code / "nets.py").write_text("class Small: pass")
+    resolved = code.parent / "resolved.yaml"
     resolved.write_text(dump_job(load_job(job).job))
-    assert load_job(resolved, (), sound_data, kept).code == kept
-    assert load_job(resolved, [f"environment.code={tmp_path}"], sound_data, kept).code == tmp_path
-    assert load_job(resolved, ["architecture=mlp"], sound_data, kept).code is None
+    assert load_job(resolved, (), no_data_problems, code).code == code
+    assert load_job(resolved, [f"environment.code={tmp_path}"], no_data_problems, code).code == tmp_path
+    assert load_job(resolved, ["architecture=mlp"], no_data_problems, code).code is None
     [mistake] = mistakes(resolved, code=tmp_path / "gone")
     assert mistake.endswith(f" environment.code '{tmp_path / 'gone'}' does not exist")
 
 
-def test_python_files_are_shipped_and_what_tools_make_is_not(tmp_path: Path):
+def test_python_files_are_shipped_without_build_folders_and_environments(tmp_path: Path):
     shipped = ["build.py", "nets.py", "pkg/__init__.py", "pkg/deep/er/x.py"]
-    left = [
+    skipped = [
         ".hidden/x.py", "__pycache__/x.py", "pkg/__pycache__/x.py", "node_modules/x.py", "build/x.py", "dist/x.py",
         "venv/pyvenv.cfg", "venv/lib/x.py", "data.csv", "pkg/notes.pyc",
     ]  # fmt: skip
-    for name in (*shipped, *left):
+    for name in (*shipped, *skipped):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     (tmp_path / "gone.py").symlink_to("nowhere.py")

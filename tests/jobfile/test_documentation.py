@@ -7,7 +7,7 @@ from stoker.jobfile.documentation import job_schema, key_document
 from stoker.jobfile.language import walk
 
 
-def test_every_key_has_a_document_and_an_example():
+def test_every_key_has_documentation_and_an_example():
     for path, _ in walk():
         document = key_document(path)
         assert document.documentation, path
@@ -23,18 +23,18 @@ def test_a_choice_is_documented_with_the_keys_of_each_member():
     assert key_document("training.optimizer.lr").default == "0.05 (sgd), 0.001 (adam), 0.002 (adamw), 0.02 (muon)"
 
 
-def test_the_empty_path_is_the_whole_job():
+def test_the_empty_path_documents_the_whole_job():
     document = key_document("")
     assert [line.name for line in document.keys][:3] == ["version", "name", "task"]
     assert [line.default for line in document.keys][:3] == ["1", "", "required"]
 
 
-def test_a_section_or_none_says_so():
+def test_the_type_of_a_section_or_none_has_both():
     assert key_document("tracking").type == "an object, or none"
     assert key_document("tracking.register").documentation.startswith("Register the model under this name")
 
 
-def test_a_list_of_objects_is_documented_with_their_keys():
+def test_a_list_of_objects_is_documented_with_the_keys_of_the_objects():
     document = key_document("sweep.metric")
     assert document.type == "a list of: an object, or text for its 'name'"
     assert [line.name for line in document.keys] == ["name", "direction"]
@@ -61,7 +61,7 @@ def test_an_unknown_key_is_not_found(path: str, expected: str):
     assert str(raised.value) == expected
 
 
-def test_the_schema_is_closed_described_and_knows_shorthands():
+def test_the_schema_is_closed_and_has_descriptions_and_shorthands():
     schema = job_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["additionalProperties"] is False

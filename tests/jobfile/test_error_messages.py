@@ -22,7 +22,7 @@ def mistakes(text: str, *sets: str) -> list[str]:
         ("epochs: 3", "3:1 epochs unknown key; did you mean 'training.epochs'?"),
         ("trainig: {epochs: 3}", "3:1 trainig unknown key; did you mean 'training'?"),
         ("seed: 3", "3:1 seed unknown key; did you mean 'dataset.split.seed' or 'training.seed'?"),
-        ("training.epochs: 3", "3:1 training.epochs unknown key; write 'epochs' inside of 'training'"),
+        ("training.epochs: 3", "3:1 training.epochs unknown key; write 'epochs' inside 'training'"),
         (
             "resources:\n  disk: 1",
             "4:3 resources.disk unknown key; the keys here are workers, gpus, cpus, memory, accelerator, queue, "
@@ -102,8 +102,7 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
         ("training: {time: 3}", "3:18 training.time 3 is not a length of time (examples: 90 s, 10 min, 2 h)"),
         (
             "training: {schedule: {type: cosine, warmup: 5 parsecs}}",
-            "3:45 training.schedule.warmup "
-            "'5 parsecs' is not a stretch of training (examples: 5%, 500 steps, 2 epochs)",
+            "3:45 training.schedule.warmup '5 parsecs' is not a training duration (examples: 5%, 500 steps, 2 epochs)",
         ),
         ("training: {precision: fp8}", "3:23 training.precision 'fp8' is not one of auto, fp32, bf16"),
         ("training: []", "3:11 training expected an object, got a list"),
@@ -128,13 +127,13 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
         ),
         (
             "training: {checkpoint: {every: 0 steps}}",
-            "3:32 training.checkpoint.every '0 steps' is not a stretch of training or time above 0 "
+            "3:32 training.checkpoint.every '0 steps' is not a duration above 0 "
             "(examples: 1 epoch, 500 steps, 5%, 10 min)",
         ),
         ("training: {checkpoint: {keep: 0}}", "3:31 training.checkpoint.keep 0 is too small: at least 1"),
         (
             "training: {start_from: 'run:'}",
-            "3:24 training.start_from names no run (example: run:digits-cnn-7f3a9c21)",
+            "3:24 training.start_from must name a run (example: run:digits-cnn-7f3a9c21)",
         ),
         ("resources: {retries: -1}", "3:22 resources.retries -1 is too small: at least 0"),
         (
@@ -154,9 +153,9 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
         ),
         (
             "environment: {env: {TOKEN: '${TOKEN}'}}",
-            "3:28 environment.env.TOKEN ${NAME} is known in dataset.source and tracking only; write the value",
+            "3:28 environment.env.TOKEN ${NAME} is allowed in dataset.source and tracking only; write the value",
         ),
-        ('environment: {code: "a\\0"}', "3:21 environment.code a NUL character cannot stand here"),
+        ('environment: {code: "a\\0"}', "3:21 environment.code a NUL character is not allowed here"),
         ("resources: {workers: 0}", "3:22 resources.workers 0 is too small: at least 1"),
         ("tracking: nonee", "3:11 tracking 'nonee' is neither 'none' nor an object; did you mean 'none'?"),
         ("tracking: [a]", "3:11 tracking expected an object, got a list"),
@@ -169,7 +168,7 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
             "lower-case letters, digits and '-', a letter first, at most 38; use 'foo-bar'",
         ),
         ("version: 2", "3:10 version 2 is not known; use 1"),
-        ("name: ${HOME}", "3:7 name ${NAME} is known in dataset.source and tracking only; write the value"),
+        ("name: ${HOME}", "3:7 name ${NAME} is allowed in dataset.source and tracking only; write the value"),
         (
             "tracking: {experiment: '${NOT_SET_ANYWHERE}'}",
             "3:24 tracking.experiment the environment variable NOT_SET_ANYWHERE is not set",
@@ -180,7 +179,7 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
         ),
     ],
 )
-def test_a_wrong_value_is_told_in_plain_words(lines: str, expected: str):
+def test_a_wrong_value_is_reported_in_plain_words(lines: str, expected: str):
     assert mistakes(f"{SMALLEST}{lines}\n") == [expected]
 
 
@@ -213,27 +212,28 @@ def test_a_wrong_value_is_told_in_plain_words(lines: str, expected: str):
         ("[digits]", "2:10 dataset expected an object or a word such as 'digits', got a list"),
     ],
 )
-def test_a_wrong_dataset_is_told_in_plain_words(dataset: str, expected: str):
+def test_a_wrong_dataset_is_reported_in_plain_words(dataset: str, expected: str):
     assert mistakes(f"task: image-classification\ndataset: {dataset}\n") == [expected]
 
 
-def test_what_is_required_is_named_with_an_example():
+def test_a_missing_key_is_reported_with_an_example():
     assert mistakes("name: a\n") == [
-        "1:1 task required: what is learnt (example: task: image-classification)",
-        "1:1 dataset required: the samples to learn from (example: dataset: digits)",
+        "1:1 task required: kind of problem to solve (example: task: image-classification)",
+        "1:1 dataset required: samples to learn from (example: dataset: digits)",
     ]
-    what = "a built-in name (see `stoker list datasets`) or a path to a file or folder"
+    source = "a built-in name (see `stoker list datasets`) or a path to a file or folder"
     assert mistakes("task: image-classification\ndataset: {}\n") == [
-        f"2:10 dataset.source required: {what} (example: source: digits)"
+        f"2:10 dataset.source required: {source} (example: source: digits)"
     ]
 
 
-def test_no_message_shows_pydantic():
+def test_no_message_contains_pydantics_own_text():
     text = "task: [1]\ndataset: {source: {}, split: 3, image: {size: a}, format: x}\n"
     text += "training: {schedule: 1}\nversion: []\n"
-    said = " ".join(mistakes(text))
+    messages = " ".join(mistakes(text))
     assert not any(
-        word in said.lower() for word in ("pydantic", "input", "validat", "type=", "function", "instance", "literal")
+        word in messages.lower()
+        for word in ("pydantic", "input", "validat", "type=", "function", "instance", "literal")
     )
 
 

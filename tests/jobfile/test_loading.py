@@ -30,7 +30,7 @@ def file_mistakes(path: Path) -> list[str]:
     return [f"{Path(p.file).name}:{p.line}:{p.column} {p.path} {p.message}" for p in raised.value.problems]
 
 
-def test_two_lines_are_a_job_named_like_its_file(tmp_path: Path):
+def test_a_job_of_two_lines_is_named_after_its_file(tmp_path: Path):
     path = tmp_path / "My Digits.v2.yaml"
     path.write_text(SMALLEST)
     loaded = load_job(path)
@@ -40,19 +40,19 @@ def test_two_lines_are_a_job_named_like_its_file(tmp_path: Path):
     assert loaded.origin == str(path)
 
 
-def test_all_mistakes_come_at_once_sorted_by_line():
+def test_all_mistakes_are_reported_at_once_sorted_by_line():
     text = "trainig: {}\ntask: tabular-clasification\ndataset: digits\n"
     text += "architecture: {family: cnn, kernel: 4}\nname: 3\nname: b\n"
     assert [mistake.partition(" ")[2] for mistake in mistakes(text)] == [
         "trainig unknown key; did you mean 'training'?",
         "task 'tabular-clasification' is not one of tabular-classification, tabular-regression, image-classification; "
         "did you mean 'tabular-classification'?",
-        "architecture.kernel 4 is even; a kernel has a middle: use 3 or 5",
-        "name 'name' stands twice: in line 5 and in line 6",
+        "architecture.kernel 4 is even; a kernel size must be odd: use 3 or 5",
+        "name duplicate key 'name': lines 5 and 6",
     ]
 
 
-def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path):
+def test_an_unreadable_file_is_reported_with_the_reason(tmp_path: Path):
     missing, fifo = tmp_path / "none.yaml", tmp_path / "fifo"
     os.mkfifo(fifo)
     assert file_mistakes(missing) == [f"none.yaml:0:0  '{missing}' does not exist"]
@@ -60,15 +60,16 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path):
     assert file_mistakes(fifo) == [f"fifo:0:0  '{fifo}' is not a regular file"]
 
 
-def test_a_file_name_without_letters_asks_for_a_name(tmp_path: Path):
+def test_a_file_name_without_letters_requires_a_name(tmp_path: Path):
     path = tmp_path / "___.yaml"
     path.write_text(SMALLEST)
     assert file_mistakes(path) == [
-        "___.yaml:1:1 name required: the file's name holds nothing usable (example: name: my-job)"
+        "___.yaml:1:1 name required: the file name contains no letter or digit to derive it from "
+        "(example: name: my-job)"
     ]
 
 
-def test_environment_variables_are_put_in_where_they_are_allowed(monkeypatch: pytest.MonkeyPatch):
+def test_environment_variables_are_expanded_where_they_are_allowed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("STOKER_TEST_PLACE", "digits")
     text = (
         "task: image-classification\ndataset: ${STOKER_TEST_PLACE}\ntracking: {experiment: 'on-${STOKER_TEST_PLACE}'}\n"
@@ -79,11 +80,11 @@ def test_environment_variables_are_put_in_where_they_are_allowed(monkeypatch: py
     assert job.tracking.experiment == "on-digits"
 
 
-def test_the_data_are_looked_at_even_if_the_job_is_not_whole():
-    seen: list[tuple[Job | None, Dataset | None, TaskName | None]] = []
+def test_the_data_is_checked_even_if_the_job_is_invalid():
+    calls: list[tuple[Job | None, Dataset | None, TaskName | None]] = []
 
     def inspect(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> list[Problem]:
-        seen.append((job, dataset, task))
+        calls.append((job, dataset, task))
         return [Problem("dataset.source", "is not there")]
 
     with pytest.raises(JobError) as raised:
@@ -92,18 +93,18 @@ def test_the_data_are_looked_at_even_if_the_job_is_not_whole():
         (2, 10, "is not there"),
         (3, 1, "unknown key; did you mean 'training.epochs'?"),
     ]
-    [(job, dataset, task)] = seen
+    [(job, dataset, task)] = calls
     assert job is None
     assert dataset is not None
     assert (dataset.source, task) == ("digits", "image-classification")
 
 
-def test_a_key_in_no_file_takes_the_nearest_place():
+def test_a_key_that_is_not_in_the_file_gets_the_nearest_position():
     marks = parse_job(f"{SMALLEST}training:\n  checkpoint: {{}}\n", "job.yaml").marks
-    places = locate(
+    located = locate(
         [Problem("training.checkpoint.best", ""), Problem("training.seed", ""), Problem("tracking", "")], marks
     )
-    assert [(p.line, p.column) for p in places] == [(4, 15), (3, 1), (1, 1)]
+    assert [(p.line, p.column) for p in located] == [(4, 15), (3, 1), (1, 1)]
 
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
@@ -177,7 +178,7 @@ def jobs(draw: st.DrawFn) -> Job:
 
 @given(jobs())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_job_written_and_read_again_is_the_same(job: Job):
+def test_a_dumped_job_loads_as_the_same_job(job: Job):
     assert parse_job(dump_job(job), "x.yaml").job == job
 
 
@@ -231,7 +232,7 @@ def test_no_text_raises_anything_but_a_job_error(text: str):
 @pytest.mark.parametrize(
     ("written", "read"), [("1234567 steps", "1234567 steps"), ("0.5", "0.5 epochs"), ("2", "2 epochs")]
 )
-def test_a_stretch_of_training_keeps_its_digits(written: str, read: str):
+def test_a_training_duration_keeps_its_digits(written: str, read: str):
     schedule = parse_job(
         f"{SMALLEST}training: {{schedule: {{type: step, every: {written}}}}}\n", "job.yaml"
     ).job.training.schedule

@@ -80,7 +80,7 @@ def test_a_mistake_in_an_inherited_key_names_the_parent(tmp_path: Path):
         ("[a, b]", "expected the path of one job file (example: extends: base.yaml)"),
     ],
 )
-def test_a_parent_that_cannot_be_is_refused(tmp_path: Path, parent: str, expected: str):
+def test_an_invalid_parent_is_refused(tmp_path: Path, parent: str, expected: str):
     child = tmp_path / "child.yaml"
     child.write_text(f"{SMALLEST}extends: {parent}\n")
     assert [mistake.partition(" ")[2] for mistake in file_mistakes(child)] == [f"extends {expected}"]
@@ -94,7 +94,7 @@ def test_two_files_that_extend_each_other_are_refused(tmp_path: Path):
     ]
 
 
-def test_set_wins_over_the_file_and_follows_its_rules():
+def test_set_overrides_the_file_and_follows_its_rules():
     sets = [
         "training.epochs=3",
         "training.optimizer.lr=1e-3",
@@ -119,8 +119,8 @@ def test_set_wins_over_the_file_and_follows_its_rules():
             "architecture.family=mlpp",
             "0:0 architecture 'mlpp' is not one of perceptron, mlp, cnn, custom; did you mean 'mlp'? (from --set)",
         ),
-        ("extends=a.yaml", "0:0 extends only a file can say what it extends (from --set)"),
+        ("extends=a.yaml", "0:0 extends can be set in a file only (from --set)"),
     ],
 )
-def test_a_wrong_set_says_where_it_comes_from(setting: str, expected: str):
+def test_a_mistake_in_a_set_names_its_source(setting: str, expected: str):
     assert mistakes(SMALLEST, setting) == [expected]

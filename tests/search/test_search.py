@@ -32,7 +32,7 @@ def search_of(
 
 
 def cost(values: dict[str, Any]) -> float:
-    """Return how far a point is from the best one; cheap."""
+    """Return the squared distance of a point from the optimum."""
     optimizer = values["training.optimizer"]
     distances = [
         2 * (values["architecture.dropout"] - 0.3),
@@ -55,22 +55,22 @@ def run(search: Search, trials: int, start: int = 0) -> list[tuple[Point, float]
 
 
 @pytest.mark.parametrize("kind", SEARCHES)
-def test_fifteen_trials_stay_in_the_space_come_again_and_go_on_after_a_replay(kind: str):
+def test_fifteen_trials_are_in_the_space_reproducible_and_continue_after_a_replay(kind: str):
     search = search_of(kind)
     job = parse_job(f"{HEAD}sweep:\n  trials: 40\n  where: {WHERE}\n  space:{SPACE}\n", "job.yaml").job
     space = read_space(job)
     done = run(search, 15)
     for point, _ in done:
-        assert space.picks_of(point.values) == point.picks
+        assert space.find(point.values) == point.coordinates
         assert space.allowed(point.values)
         assert point_job(job, point.values).training.batch_size in (16, 32, 64, 128, 256)
-    assert len({str(point.picks) for point, _ in done}) == 15
+    assert len({str(point.coordinates) for point, _ in done}) == 15
     later = search_of(kind)
     for number, (point, value) in enumerate(done):
-        later.restore(number, point.picks)
+        later.restore(number, point.coordinates)
         later.report(number, 1, value + 1)
         later.tell(number, "complete", [value])
-    if kind != "gp":  # which takes long
+    if kind != "gp":  # slow
         assert [point for point, _ in run(search_of(kind), 15)] == [point for point, _ in done]
         assert [point for point, _ in run(later, 5, 15)] == [point for point, _ in run(search, 5, 15)]
     else:
@@ -78,7 +78,7 @@ def test_fifteen_trials_stay_in_the_space_come_again_and_go_on_after_a_replay(ki
 
 
 @pytest.mark.parametrize("kind", ["random", "sobol", "grid"])
-def test_points_do_not_depend_on_the_order_or_kind_of_results(kind: str):
+def test_points_do_not_depend_on_the_order_or_state_of_results(kind: str):
     space, where = (SMALL, "[]") if kind == "grid" else (SPACE, WHERE)
     one, other = (search_of(kind, space, where, parallel=3) for _ in range(2))
     first = []
@@ -92,7 +92,7 @@ def test_points_do_not_depend_on_the_order_or_kind_of_results(kind: str):
     assert first == second
 
 
-def test_another_seed_gives_other_points():
+def test_different_seeds_give_different_points():
     for kind in ("random", "sobol"):
         points = [search_of(f"{{type: {kind}, seed: {seed}}}").ask(0) for seed in (0, 1)]
         assert points[0] != points[1]
@@ -106,7 +106,7 @@ def test_the_sobol_sequence_spreads_every_dimension_from_the_first_trial_on():
     assert [int(value / 0.05) for value in dropouts] == list(range(16))
 
 
-def test_tpe_finds_better_points_than_chance():
+def test_tpe_finds_better_points_than_random_search():
     def best(kind: str, seed: int) -> float:
         return min(value for _, value in run(search_of(f"{{type: {kind}, seed: {seed}}}", where="[]"), 40))
 
@@ -122,17 +122,17 @@ def test_the_grid_visits_every_allowed_point_once_in_order():
     ]  # fmt: skip
 
 
-def test_a_grid_goes_on_after_the_points_it_is_given_back():
+def test_a_grid_continues_after_restored_points():
     search, later = (search_of("grid", SMALL, "[]") for _ in range(2))
     points = [search.ask(number) for number in range(3)]
     for number, point in enumerate(points):
         assert point
-        later.restore(number, point.picks)
+        later.restore(number, point.coordinates)
     assert later.ask(3) == search.ask(3)
 
 
 @pytest.mark.parametrize("kind", ["random", "sobol", "tpe", "gp"])
-def test_a_small_space_is_used_up_without_a_point_twice(kind: str):
+def test_a_small_space_is_exhausted_without_duplicates(kind: str):
     search = search_of(kind, SMALL, "['training.batch_size < 32 or architecture.hidden == [8]']")
     seen = []
     for number in range(5):
@@ -144,13 +144,13 @@ def test_a_small_space_is_used_up_without_a_point_twice(kind: str):
     assert search.ask(5) is None
 
 
-def test_conditions_that_leave_little_are_met():
+def test_restrictive_conditions_are_met():
     search = search_of("random", where="['training.optimizer.lr < 2e-5']")
     points = [search.ask(number) for number in range(5)]
     assert all(point and point.values["training.optimizer"]["lr"] < 2e-5 for point in points)
 
 
-def test_points_to_try_first_come_first_and_what_they_leave_out_is_drawn():
+def test_first_points_come_first_and_omitted_values_are_drawn():
     first = "[{training.optimizer.lr: 3e-4}, {training.optimizer: sgd, training.batch_size: 32}]"
     search = search_of(f"{{type: tpe, first: {first}}}")
     [(one, _), (two, _), (three, _)] = run(search, 3)
@@ -161,7 +161,7 @@ def test_points_to_try_first_come_first_and_what_they_leave_out_is_drawn():
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_value_that_is_not_finite_never_wins_and_breaks_nothing(bad: float):
+def test_a_value_that_is_not_finite_counts_as_a_failure(bad: float):
     search = search_of("tpe")
     for number in range(14):
         point = search.ask(number)
@@ -173,7 +173,7 @@ def test_a_value_that_is_not_finite_never_wins_and_breaks_nothing(bad: float):
     assert len([trial for trial in search.study.trials if trial.state.name == "FAIL"]) == 7
 
 
-def test_trials_that_ended_early_teach_too():
+def test_pruned_trials_are_recorded():
     search = search_of("tpe")
     for number in range(20):
         point = search.ask(number)
@@ -185,7 +185,7 @@ def test_trials_that_ended_early_teach_too():
 
 
 @pytest.mark.parametrize("kind", ["random", "tpe", "gp"])
-def test_several_metrics_give_a_front(kind: str):
+def test_several_metrics_give_a_pareto_front(kind: str):
     search = search_of(kind, metric="[loss/val, parameters]")
     for number in range(12):
         point = search.ask(number)
@@ -199,7 +199,7 @@ def test_several_metrics_give_a_front(kind: str):
     }  # fmt: skip
 
 
-def test_what_matters_is_found_once_there_are_trials():
+def test_importances_need_finished_trials():
     search = search_of("random", where="[]", metric="accuracy/val")
     assert search.importances() == {}
     for number in range(60):
@@ -221,7 +221,7 @@ def test_the_study_for_figures_shows_labels_and_numbers():
     assert search.study.trials[3].state.name == "RUNNING"
 
 
-def test_nothing_is_said_aloud(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder):
+def test_a_search_prints_and_warns_nothing(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder):
     kinds: tuple[Callable[[], Search], ...] = tuple(
         lambda kind=kind: search_of(kind) for kind in ("sobol", "cmaes", "tpe")
     )

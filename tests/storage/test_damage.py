@@ -1,4 +1,4 @@
-"""Whatever happens to the bytes of a committed folder is seen when it is read."""
+"""Every change to the bytes of a committed folder is detected when it is read."""
 
 import json
 import random
@@ -34,20 +34,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """Read all that the folder says it holds."""
+    """Return the facts and files of a committed folder."""
     storage = FolderStorage(folder.parent)
     manifest = read_manifest(storage, folder.name)
     return manifest.facts | {name: read_file(storage, folder.name, manifest, name) for name in manifest.files}
 
 
 def flipped(content: bytes, bit: int) -> bytes:
-    """Turn one bit over."""
+    """Return the content with one bit flipped."""
     place, mask = bit // 8, 1 << bit % 8
     return content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :]
 
 
 def variants_of(content: bytes) -> Iterator[bytes]:
-    """Cut a file at every length (a long one at some), and let it grow."""
+    """Yield a file truncated to every length (a long one to some), and extended."""
     yield from (content[:length] for length in range(0, len(content), 1 + len(content) // 1500))
     yield content + b"\n"
     yield content + b"\0"
@@ -59,7 +59,7 @@ def test_an_untouched_folder_loads(folder: Path) -> None:
     assert len(load(folder)["rank-0.safetensors"]) == 3000
 
 
-def test_every_flipped_bit_is_found(folder: Path) -> None:
+def test_every_flipped_bit_is_detected(folder: Path) -> None:
     draw = random.Random(1)
     files = [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]
     assert len(files) == 4
@@ -74,7 +74,7 @@ def test_every_flipped_bit_is_found(folder: Path) -> None:
     load(folder)
 
 
-def test_every_bit_of_a_manifest_counts(tmp_path: Path) -> None:
+def test_every_flipped_bit_of_a_manifest_is_detected(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
     commit(storage, "run", {"f": storage.put("run/f", [b"x"])}, {"step": 1})
     path = tmp_path / "run" / MANIFEST
@@ -86,7 +86,7 @@ def test_every_bit_of_a_manifest_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [MANIFEST, "empty", "one", "rank-0.safetensors", "rank-1/state.json"])
-def test_every_other_length_is_found(folder: Path, name: str) -> None:
+def test_every_changed_length_is_detected(folder: Path, name: str) -> None:
     path = folder / name
     content = path.read_bytes()
     for variant in variants_of(content):
@@ -107,14 +107,14 @@ def test_every_other_length_is_found(folder: Path, name: str) -> None:
         b"\xff\xfe{}",
     ],
 )
-def test_what_no_commit_wrote_is_no_manifest(folder: Path, text: bytes) -> None:
+def test_a_manifest_that_commit_did_not_write_is_damaged(folder: Path, text: bytes) -> None:
     (folder / MANIFEST).write_bytes(text)
 
     with pytest.raises(Damaged, match=MANIFEST):
         load(folder)
 
 
-def test_the_same_manifest_in_other_words_is_damage(folder: Path) -> None:
+def test_an_equivalent_manifest_with_other_bytes_is_damaged(folder: Path) -> None:
     manifest = json.loads((folder / MANIFEST).read_bytes())
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
@@ -124,14 +124,14 @@ def test_the_same_manifest_in_other_words_is_damage(folder: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 @given(facts=st.dictionaries(st.text(), json_values))
-def test_any_plain_facts_come_back(tmp_path: Path, facts: dict[str, Any]) -> None:
+def test_any_json_facts_are_read_back(tmp_path: Path, facts: dict[str, Any]) -> None:
     storage: Storage = FolderStorage(tmp_path)
     commit(storage, "run", {}, facts)
 
     assert read_manifest(storage, "run").facts == facts
 
 
-def test_facts_that_json_writes_otherwise_come_back_as_json(tmp_path: Path) -> None:
+def test_facts_are_read_back_with_jsons_types(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
     commit(storage, "run", {}, {"losses": {10: 0.5, 9: 0.25}, "shape": (1, 2)})
 

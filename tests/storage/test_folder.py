@@ -1,4 +1,4 @@
-"""What a folder promises when disks are full, writers are killed and power fails."""
+"""A folder's guarantees for full disks, killed writers and power cuts."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ print(storage.get("run/file"))
 
 
 def system_calls(action: Any) -> list[str]:
-    """Run something and list its calls into the operating system's module and into files."""
+    """Run an action and return its calls that change files."""
     calls: list[str] = []
 
     def note(_frame: object, event: str, called: Any) -> None:
@@ -52,7 +52,7 @@ def system_calls(action: Any) -> list[str]:
     return calls
 
 
-def test_an_object_is_on_the_disk_before_it_has_its_name_and_the_name_before_put_returns(tmp_path: Path) -> None:
+def test_put_syncs_the_file_before_the_rename_and_the_folder_after_it(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
 
     calls = system_calls(lambda: storage.put("a/b/file", [b"content"]))
@@ -61,7 +61,7 @@ def test_an_object_is_on_the_disk_before_it_has_its_name_and_the_name_before_put
     assert calls == [*folders, "write", "fsync", "replace", "fsync"]
 
 
-def test_a_deletion_is_on_the_disk_before_the_next(tmp_path: Path) -> None:
+def test_each_deletion_is_synced_before_the_next(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
     storage.put("a", [b"x"])
     storage.put("b", [b"x"])
@@ -69,11 +69,11 @@ def test_a_deletion_is_on_the_disk_before_the_next(tmp_path: Path) -> None:
     assert system_calls(lambda: storage.delete(["a", "b"])) == ["unlink", "fsync"] * 2
 
 
-def test_a_full_disk_and_a_read_only_one_say_so_and_keep_what_was_there(tmp_path: Path) -> None:
+def test_a_full_or_read_only_disk_is_reported_and_keeps_the_old_object(tmp_path: Path) -> None:
     mounted = 'mount -t tmpfs -o size=3m none "$0" && exec "$@"'
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mounted, str(tmp_path)]
     if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount a small disk")
+        pytest.skip("this machine does not permit mounting a small disk")
 
     child = [*command, sys.executable, "-c", ON_A_SMALL_DISK, str(tmp_path)]
     output = subprocess.run(child, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -81,11 +81,11 @@ def test_a_full_disk_and_a_read_only_one_say_so_and_keep_what_was_there(tmp_path
     file = tmp_path / "run/file"
     assert output[0] == f"DISK_FULL {file}: No space left on device; free space on its disk"
     assert output[1] == "b'old' ['file']"
-    assert output[2].startswith(f"STORAGE_AUTH {file}: Read-only file system; let this user read and write there")
+    assert output[2].startswith(f"STORAGE_AUTH {file}: Read-only file system; allow this user to read and write there")
     assert output[3] == "b'old'"
 
 
-def test_a_file_in_the_way_is_the_machines_matter(tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder_is_an_infrastructure_failure(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
     storage.put("run", [b"a file"])
 
@@ -94,7 +94,7 @@ def test_a_file_in_the_way_is_the_machines_matter(tmp_path: Path) -> None:
     assert caught.value.cause is Cause.INFRASTRUCTURE
 
 
-def test_what_a_killed_writer_left_is_no_object_and_goes_with_its_folder(tmp_path: Path) -> None:
+def test_an_unfinished_write_is_not_an_object_and_is_removed_with_its_folder(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
     commit(storage, "run/1", {"file": storage.put("run/1/file", [b"x"])}, {})
     (tmp_path / f"run/1/.0123{PARTIAL}").write_bytes(b"half")
@@ -105,7 +105,7 @@ def test_what_a_killed_writer_left_is_no_object_and_goes_with_its_folder(tmp_pat
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_a_chunk_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
 
     with pytest.raises(TypeError):

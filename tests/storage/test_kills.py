@@ -1,4 +1,4 @@
-"""A writer killed at any moment leaves the old or the new, never neither, never a mix."""
+"""A writer killed at any moment leaves the old or the new version, never none and never a mix."""
 
 import ctypes
 import io
@@ -25,14 +25,14 @@ PR_SET_PTRACER = 0x59616D61
 
 
 def save(storage: FolderStorage, folder: str, version: str) -> None:
-    """Commit two files of a version; the same folder may have one before."""
+    """Commit two files of a version to a folder that may already have another version."""
     names = [f"{version}-{part}" for part in ("weights", "state")]
     files = {name: storage.put(f"{folder}/{name}", [name.encode() * 2000]) for name in names}
     commit(storage, folder, files, {"version": version})
 
 
 def loaded(storage: FolderStorage) -> list[str]:
-    """Read every committed folder wholly and name the versions that they hold."""
+    """Read all committed folders completely and return their versions."""
     versions = []
     for folder in committed(storage, "run"):
         manifest = read_manifest(storage, folder)
@@ -44,21 +44,21 @@ def loaded(storage: FolderStorage) -> list[str]:
     return versions
 
 
-def over_the_old(storage: FolderStorage) -> None:
+def replace_old(storage: FolderStorage) -> None:
     save(storage, "run/best", "new")
 
 
-def beside_the_old(storage: FolderStorage) -> None:
+def add_beside_old(storage: FolderStorage) -> None:
     save(storage, "run/last", "new")
 
 
-def away_with_the_old(storage: FolderStorage) -> None:
+def remove_old(storage: FolderStorage) -> None:
     remove(storage, "run/best")
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What a writer does to a storage that holds the old version, and how many steps it needs at least."""
+class Scenario:
+    """An action of a writer on a storage with the old version, and the minimum number of its steps."""
 
     action: Callable[[FolderStorage], None]
     before: list[str]
@@ -66,13 +66,13 @@ class Scene:
     steps: int
 
 
-OVER = Scene(over_the_old, ["old"], ["new"], steps=40)
-BESIDE = Scene(beside_the_old, ["old"], ["old", "new"], steps=40)
-AWAY = Scene(away_with_the_old, ["old"], [], steps=15)
+REPLACE = Scenario(replace_old, ["old"], ["new"], steps=40)
+ADD = Scenario(add_beside_old, ["old"], ["old", "new"], steps=40)
+REMOVE = Scenario(remove_old, ["old"], [], steps=15)
 
 
 def fresh(path: Path) -> FolderStorage:
-    """Empty a folder and commit the old version there."""
+    """Return a storage that has only the old version."""
     shutil.rmtree(path, ignore_errors=True)
     storage = FolderStorage(path)
     save(storage, "run/best", "old")
@@ -80,7 +80,7 @@ def fresh(path: Path) -> FolderStorage:
 
 
 def in_a_child(action: Callable[[], object]) -> int:
-    """Fork; the child does this and nothing else."""
+    """Run an action in a forked process and return its id."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -92,7 +92,7 @@ def in_a_child(action: Callable[[], object]) -> int:
 
 
 def survives(pid: int) -> bool:
-    """Wait for a child; whether it came to its end."""
+    """Wait for a child and return whether it ended by itself."""
     status = os.waitpid(pid, 0)[1]
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
@@ -102,7 +102,7 @@ def survives(pid: int) -> bool:
 
 
 def die_before_call(number: int) -> None:
-    """Kill this process before its so-many-th call into the operating system's module or an open file."""
+    """Kill this process before its n-th call of a function of the `posix` module or of an open file."""
     calls = 0
 
     def count(_frame: object, event: str, called: Any) -> None:
@@ -116,39 +116,39 @@ def die_before_call(number: int) -> None:
     sys.setprofile(count)
 
 
-def outcomes(scene: Scene, path: Path, survives_kill: Callable[[FolderStorage, int], bool]) -> list[list[str]]:
-    """Kill the writer at moment 1, 2, ... until it comes to its end, and see what is there each time."""
-    seen: list[list[str]] = []
+def outcomes(scenario: Scenario, path: Path, survives_kill: Callable[[FolderStorage, int], bool]) -> list[list[str]]:
+    """Kill the writer at moment 1, 2, ... until it ends by itself; return the versions after each kill."""
+    found: list[list[str]] = []
     finished = False
     while not finished:
         storage = fresh(path)
-        finished = survives_kill(storage, len(seen) + 1)
-        seen.append(loaded(storage))
-        assert seen[-1] in (scene.before, scene.after), f"moment {len(seen)}"
-    assert seen[-1] == scene.after
-    return seen
+        finished = survives_kill(storage, len(found) + 1)
+        found.append(loaded(storage))
+        assert found[-1] in (scenario.before, scenario.after), f"moment {len(found)}"
+    assert found[-1] == scenario.after
+    return found
 
 
-@pytest.mark.parametrize("scene", [OVER, BESIDE, AWAY], ids=["over", "beside", "away"])
-def test_killed_at_any_call(tmp_path: Path, scene: Scene) -> None:
+@pytest.mark.parametrize("scenario", [REPLACE, ADD, REMOVE], ids=["replace", "add", "remove"])
+def test_a_writer_may_be_killed_at_any_call(tmp_path: Path, scenario: Scenario) -> None:
     def survives_kill(storage: FolderStorage, moment: int) -> bool:
-        return survives(in_a_child(lambda: (die_before_call(moment), scene.action(storage))))
+        return survives(in_a_child(lambda: (die_before_call(moment), scenario.action(storage))))
 
-    seen = outcomes(scene, tmp_path / "runs", survives_kill)
+    found = outcomes(scenario, tmp_path / "runs", survives_kill)
 
-    assert seen[0] == scene.before
-    assert len(seen) > scene.steps
+    assert found[0] == scenario.before
+    assert len(found) > scenario.steps
 
 
-@pytest.mark.parametrize("scene", [OVER, AWAY], ids=["over", "away"])
-def test_killed_at_any_system_call(tmp_path: Path, scene: Scene) -> None:
+@pytest.mark.parametrize("scenario", [REPLACE, REMOVE], ids=["replace", "remove"])
+def test_a_writer_may_be_killed_at_any_system_call(tmp_path: Path, scenario: Scenario) -> None:
     if not shutil.which("strace"):
-        pytest.skip("strace is not on this machine")
+        pytest.skip("strace is not installed")
 
     def traced(storage: FolderStorage, *options: str) -> bool:
         start, go = os.pipe()
         allow = ctypes.CDLL(None).prctl
-        pid = in_a_child(lambda: (allow(PR_SET_PTRACER, ANYBODY), os.read(start, 1), scene.action(storage)))
+        pid = in_a_child(lambda: (allow(PR_SET_PTRACER, ANYBODY), os.read(start, 1), scenario.action(storage)))
         with attached(pid, *options):
             os.write(go, b"!")
             os.close(start)
@@ -157,29 +157,29 @@ def test_killed_at_any_system_call(tmp_path: Path, scene: Scene) -> None:
 
     log = tmp_path / "calls"
     assert traced(fresh(tmp_path / "runs"), "-o", str(log))
-    seen: list[list[str]] = []
+    found: list[list[str]] = []
     for name in sorted(set(re.findall(r"^(\w+)\(", log.read_text(), re.MULTILINE))):
-        # `when` counts the calls of each name by themselves
+        # `when` counts the calls of each name separately
         killed = ["-o", "/dev/null", "-e", f"inject={name}:signal=KILL:when="]
-        seen += outcomes(
-            scene, tmp_path / "runs", lambda storage, moment, k=killed: traced(storage, *k[:-1], f"{k[-1]}{moment}")
+        found += outcomes(
+            scenario, tmp_path / "runs", lambda storage, moment, k=killed: traced(storage, *k[:-1], f"{k[-1]}{moment}")
         )
 
-    assert scene.before in seen
-    assert len(seen) > scene.steps
+    assert scenario.before in found
+    assert len(found) > scenario.steps
 
 
 @contextmanager
 def attached(pid: int, *options: str) -> Iterator[None]:
-    """Have strace follow a process that waits; it misses no call of it."""
+    """Attach strace to a waiting process, so that it sees all of its calls."""
     strace = subprocess.Popen(["strace", "-p", str(pid), *options], stderr=subprocess.PIPE, text=True)
     assert strace.stderr
-    said = strace.stderr.readline()
-    if "attached" not in said:
+    line = strace.stderr.readline()
+    if "attached" not in line:
         strace.communicate()
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        pytest.skip(f"strace may not look at processes here: {said}")
+        pytest.skip(f"strace is not permitted to attach to processes here: {line}")
     try:
         yield
     finally:

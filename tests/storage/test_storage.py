@@ -1,4 +1,4 @@
-"""What every storage does, whatever it is made of."""
+"""The contract of all storages, and the URLs that open them."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -31,14 +31,14 @@ class StorageContract(ABC):
     def storage(self) -> Storage:
         """The storage to be tested, empty."""
 
-    def test_gives_back_what_was_put(self, storage: Storage) -> None:
+    def test_returns_what_was_put(self, storage: Storage) -> None:
         digest = storage.put("run/weights", [b"one", memoryview(b"-two-")[1:4], b""])
 
         assert storage.get("run/weights") == b"onetwo"
         assert digest == Digest(6, hashlib.sha256(b"onetwo").hexdigest())
 
-    def test_keeps_views_of_numbers_byte_for_byte(self, storage: Storage) -> None:
-        numbers = array("d", range(PIECE_BYTES // 8 + 3))  # more than one piece, and no whole number of them
+    def test_stores_views_of_numbers_byte_for_byte(self, storage: Storage) -> None:
+        numbers = array("d", range(PIECE_BYTES // 8 + 3))  # more than one piece, the last one partial
 
         digest = storage.put("numbers", [memoryview(numbers), memoryview(array("d"))])
 
@@ -49,21 +49,21 @@ class StorageContract(ABC):
         assert storage.put("empty", []) == Digest(0, hashlib.sha256(b"").hexdigest())
         assert storage.get("empty") == b""
 
-    def test_a_second_put_takes_the_place_of_the_first(self, storage: Storage) -> None:
+    def test_a_second_put_replaces_the_first(self, storage: Storage) -> None:
         storage.put("key", [b"a longer first"])
         storage.put("key", [b"second"])
 
         assert storage.get("key") == b"second"
         assert storage.keys("") == ["key"]
 
-    def test_says_what_it_does_not_have(self, storage: Storage) -> None:
+    def test_a_missing_object_is_not_found(self, storage: Storage) -> None:
         storage.put("run/file", [b"x"])
 
         for absent in ("nothing", "run", "run/file/below", "run/nothing"):
             with pytest.raises(NotFound, match=absent):
                 storage.get(absent)
 
-    def test_lists_what_is_below_a_folder(self, storage: Storage) -> None:
+    def test_lists_the_keys_below_a_folder(self, storage: Storage) -> None:
         for key in ("runs/b/2", "runs/b/10", "runs/a", "runs-too/c", "other"):
             storage.put(key, [b"x"])
 
@@ -72,7 +72,7 @@ class StorageContract(ABC):
         assert storage.keys("") == ["other", "runs-too/c", "runs/a", "runs/b/10", "runs/b/2"]
         assert storage.keys("nothing") == []
 
-    def test_deletes_what_is_there(self, storage: Storage) -> None:
+    def test_deletes_existing_objects_and_ignores_missing_ones(self, storage: Storage) -> None:
         storage.put("runs/a", [b"x"])
         storage.put("runs/b", [b"x"])
 
@@ -89,12 +89,12 @@ class StorageContract(ABC):
 
         assert storage.keys("") == ["runs/10/a"]
 
-    def test_no_key_leaves_the_storage(self, storage: Storage) -> None:
+    def test_a_key_cannot_leave_the_storage(self, storage: Storage) -> None:
         for key in ("../beside", "/absolute", "a//b", "a/./b", ""):
             with pytest.raises(AssertionError):
                 storage.put(key, [b"x"])
 
-    def test_a_folder_counts_from_its_commit_to_its_removal(self, storage: Storage) -> None:
+    def test_a_folder_is_committed_until_it_is_removed(self, storage: Storage) -> None:
         files = {
             "rank-0": storage.put("run/1/rank-0", [b"zero"]),
             "sub/rank-1": storage.put("run/1/sub/rank-1", [b"one"]),
@@ -112,7 +112,7 @@ class StorageContract(ABC):
         remove(storage, "run/1")
         assert storage.keys("") == []
 
-    def test_what_is_missing_from_a_committed_folder_is_damage(self, storage: Storage) -> None:
+    def test_a_file_missing_from_a_committed_folder_is_damage(self, storage: Storage) -> None:
         commit(storage, "run/1", {"rank-0": storage.put("run/1/rank-0", [b"zero"])}, {})
         manifest = read_manifest(storage, "run/1")
 
@@ -144,7 +144,7 @@ class TestWholeBucket(StorageContract):
         return bucket_storage("")
 
 
-def test_a_url_names_a_folder_or_a_bucket(tmp_path: Path, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_opens_a_folder_or_a_bucket(tmp_path: Path, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
@@ -156,6 +156,6 @@ def test_a_url_names_a_folder_or_a_bucket(tmp_path: Path, s3: Any, monkeypatch: 
 
 
 @pytest.mark.parametrize("url", ["gs://models/a", "s3://", "s3:///a", "file://host/a", "http://models"])
-def test_a_url_of_anything_else_is_refused(url: str) -> None:
+def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(ClusterError, match=r"write s3://BUCKET/PREFIX, file:///FOLDER or a path"):
         open_storage(url)

@@ -13,7 +13,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{/* Where an object goes, and whose it is. */}}
+{{/* Namespace and labels of an object. */}}
 {{- define "stoker.metadata" -}}
 namespace: {{ .Release.Namespace }}
 labels:
@@ -32,21 +32,21 @@ http://{{ include "stoker.mlflow" . }}.{{ .Release.Namespace }}:5000
 {{ .Values.mlflow.auth.existingSecret | default (printf "%s-login" (include "stoker.mlflow" .)) }}
 {{- end }}
 
-{{/* The volume of the checkpoints; empty where a bucket takes its place. */}}
+{{/* The claim of the checkpoint volume; empty if a bucket is used instead. */}}
 {{- define "stoker.storageClaim" -}}
 {{- if not .Values.jobs.storage.s3 -}}
 {{ .Values.jobs.storage.volume.existingClaim | default (printf "%s-runs" .Release.Name) }}
 {{- end -}}
 {{- end }}
 
-{{/* MLflow's own volume; empty where a database and a bucket take its place. */}}
+{{/* The claim of MLflow's volume; empty if a database and a bucket are used instead. */}}
 {{- define "stoker.mlflowClaim" -}}
 {{- if not (and .Values.mlflow.backendStore.existingSecret .Values.mlflow.artifacts.s3) -}}
 {{ .Values.mlflow.volume.existingClaim | default (include "stoker.mlflow" .) }}
 {{- end -}}
 {{- end }}
 
-{{/* Every name by which the server is reached in the cluster: MLflow compares the port, too. */}}
+{{/* All host names of the server in the cluster, with and without the port, which MLflow compares, too. */}}
 {{- define "stoker.allowedHosts" -}}
 {{- $name := include "stoker.mlflow" . -}}
 {{- $hosts := list "localhost:*" "127.0.0.1:*" -}}
@@ -60,7 +60,7 @@ http://{{ include "stoker.mlflow" . }}.{{ .Release.Namespace }}:5000
 {{- join "," (concat $hosts .Values.mlflow.allowedHosts) -}}
 {{- end }}
 
-{{/* The version of Kueue's API that the cluster serves; empty where it has none. */}}
+{{/* The version of Kueue's API that the cluster serves; empty without Kueue. */}}
 {{- define "stoker.kueue" -}}
 {{- if .Capabilities.APIVersions.Has "kueue.x-k8s.io/v1beta2" -}}
 kueue.x-k8s.io/v1beta2

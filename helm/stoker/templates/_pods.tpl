@@ -1,4 +1,4 @@
-{{/* What every pod of ours has in common: it passes the level "restricted", and no user of a node has its number. */}}
+{{/* Common fields of all pods: they satisfy the level "restricted", with a user id that no node uses. */}}
 {{- define "stoker.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -23,7 +23,7 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* The login as files that become variables: a projection of its Secret under the names that a client knows. */}}
+{{/* The login as files that become variables, named as MLflow's client expects. */}}
 {{- define "stoker.loginFiles" -}}
 secret:
   name: {{ include "stoker.login" . }}
@@ -32,7 +32,7 @@ secret:
     - {key: MLFLOW_TRACKING_PASSWORD, path: MLFLOW_TRACKING_PASSWORD}
 {{- end }}
 
-{{/* What automounting would bring, for one pod alone. */}}
+{{/* A service account token as automounted by Kubernetes, for a single pod. */}}
 {{- define "stoker.token" -}}
 projected:
   sources:
@@ -41,7 +41,7 @@ projected:
     - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
 {{- end }}
 
-{{/* What a pod of Ray gets, as request and as limit: Ray counts the limits. */}}
+{{/* Resources of a Ray pod. Requests equal limits, since Ray schedules by the limits. */}}
 {{- define "stoker.share" -}}
 {{- $amount := dict "cpu" (toString .cpus) "memory" (replace "iB" "i" .memory) }}
 {{- if .gpus }}{{ $_ := set $amount "nvidia.com/gpu" (int .gpus) }}{{ end -}}

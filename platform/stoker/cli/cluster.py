@@ -7,8 +7,8 @@ import click
 from stoker.cli.session import Session, examples, format_option, session_object
 from stoker.cli.tables import fields_text, print_json, table_text
 from stoker.config_file import add_cluster, config_path, remove_cluster
-from stoker.errors import JobError, NoEntry, NotFound, Problem
-from stoker.settings import HERE, ClusterSettings, RayClusterSettings, Settings
+from stoker.errors import AccessDenied, JobError, NotFound, Problem
+from stoker.settings import LOCAL, ClusterSettings, RayClusterSettings, Settings
 
 HEAD = ("cluster", "where", "")
 
@@ -87,7 +87,7 @@ def list_clusters(session: Session, form: str) -> None:
     if form == "json":
         print_json([asdict(each) for each in settings.clusters.values()])
         return
-    rows = [[HERE, "this machine"]]
+    rows = [[LOCAL, "this machine"]]
     for each in settings.clusters.values():
         if isinstance(each, RayClusterSettings):
             rows.append([each.name, each.ray_address])
@@ -108,8 +108,8 @@ def rm(session: Session, name: str) -> None:
 
 
 def _require_free(settings: Settings, name: str) -> None:
-    if name == HERE:
-        raise JobError([Problem("", f"'{HERE}' is the name of this machine; call the cluster something else")])
+    if name == LOCAL:
+        raise JobError([Problem("", f"'{LOCAL}' is the name of this machine; call the cluster something else")])
     if name in settings.clusters:
         raise JobError([Problem("", f"'{name}' is taken; `stoker cluster rm {name}` first")])
 
@@ -121,7 +121,7 @@ def _reach_kubernetes(settings: ClusterSettings) -> list[tuple[str, str]]:
     api = KubeApi(settings)
     profile = api.profile()
     if lacking := api.lacking():
-        raise NoEntry(
+        raise AccessDenied(
             f"namespace '{settings.namespace}' has the chart, but you may not {', '.join(lacking)} there; "
             "ask its administrator for the role stoker-submitter"
         )

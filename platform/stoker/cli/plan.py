@@ -122,7 +122,7 @@ def _sweep_text(plan: "Plan") -> str:
     ]
     fields = [
         ("sweep", f"{', '.join(filter(None, lengths))}; {how}"),
-        ("compared by", ", ".join(f"{aim.name} ({aim.direction})" for aim in sweep.aims)),
+        ("compared by", ", ".join(f"{goal.name} ({goal.direction})" for goal in sweep.goals)),
         ("points", "continuous" if sweep.points is None else f"{sweep.points:,}"),
         ("takes", f"{most}about {duration_text(sweep.seconds)} of training" if sweep.seconds else ""),
         ("memory", f"about {sweep.memory_mib:,.0f} MiB for {sweep.parallel} trials"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stoker.errors import NotFound
-from stoker.settings import HERE, RayClusterSettings, Settings, load_settings
+from stoker.settings import LOCAL, RayClusterSettings, Settings, load_settings
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.run_lookup import find_run, is_trial_reference
 
@@ -46,7 +46,7 @@ class Session:
     @property
     def remote(self) -> bool:
         """Whether new runs go to a cluster."""
-        return self.settings.cluster != HERE
+        return self.settings.cluster != LOCAL
 
     @cached_property
     def there(self) -> "KubernetesCluster | RayAddressCluster":

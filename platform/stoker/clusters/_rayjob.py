@@ -13,11 +13,11 @@ from stoker.clusters.again import FIRST, Again
 from stoker.clusters.profile import Profile, Share
 from stoker.errors import JobError, Problem
 from stoker.execution.contract import MORE_TRIALS, NAMESPACE, RAYJOB, REOPEN
-from stoker.job.concurrency import planned_trials, sharers
+from stoker.job.concurrency import planned_trials, workers_per_gpu
 from stoker.job.job import Job
 from stoker.job.section import size_bytes, time_seconds
 from stoker.jobfile.loading import dump_job
-from stoker.secret_files import FOLDER as SECRETS_FOLDER
+from stoker.secret_files import FOLDER_VARIABLE as SECRETS_FOLDER
 from stoker.tracking.run import RunHeader
 
 INPUTS = "/etc/stoker/run"
@@ -80,7 +80,7 @@ def rayjob_manifest(
     resources, replicas, sharing = job.resources, job.resources.workers, 1
     if job.sweep:
         trials = planned_trials(job, profile.parallel_trials)
-        sharing = min(trials, sharers(resources.gpus)) if resources.gpus else 1
+        sharing = min(trials, workers_per_gpu(resources.gpus)) if resources.gpus else 1
         replicas *= math.ceil(trials / sharing)
     pods = _Pods(job, header, profile, image, inputs_volume(header.id, code), again, sharing)
     metadata = metadata_of(header, namespace)

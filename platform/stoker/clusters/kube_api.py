@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from stoker.clusters._metadata import RUN_LABEL, owned_by
 from stoker.clusters.profile import Profile
-from stoker.errors import ClusterError, NoEntry, NotFound, Unreachable
+from stoker.errors import AccessDenied, ClusterError, NotFound, Unreachable
 from stoker.settings import ClusterSettings
 
 PROFILE = "stoker-profile"
@@ -48,7 +48,7 @@ class Taken(ClusterError):
     """There is an object of this name already."""
 
 
-KINDS = {TAKEN: Taken, REFUSED: NoEntry, FORBIDDEN: NoEntry}
+KINDS = {TAKEN: Taken, REFUSED: AccessDenied, FORBIDDEN: AccessDenied}
 
 
 class KubeApi:

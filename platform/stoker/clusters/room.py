@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from stoker.errors import JobError, Problem
-from stoker.job.concurrency import ROUNDING, sharers
+from stoker.job.concurrency import ROUNDING, workers_per_gpu
 from stoker.job.resources import Resources
 from stoker.job.section import size_bytes
 
@@ -46,7 +46,7 @@ def require_room(resources: Resources, nodes: Sequence[Node], trials: int = 0) -
 def _places(node: Node, asked: Node) -> int:
     """Count the workers that an empty node holds, each with so much."""
     if 0 < (share := asked["GPU"]) < 1:
-        asked = {**asked, "GPU": 1 / sharers(share)}
+        asked = {**asked, "GPU": 1 / workers_per_gpu(share)}
     return min(math.floor(node.get(name, 0) / each + ROUNDING) for name, each in asked.items() if each)
 
 

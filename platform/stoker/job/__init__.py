@@ -1,1 +1,1 @@
-"""What a job says: its settings, the tables of what exists, and the way from YAML to both."""
+"""The settings of a job as typed sections, and the tables of tasks, families, formats and datasets."""

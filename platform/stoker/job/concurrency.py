@@ -1,4 +1,4 @@
-"""How many trials of a sweep a machine or a cluster trains at once."""
+"""The number of trials of a sweep that a machine or a cluster can train at the same time."""
 
 import math
 import os
@@ -10,68 +10,68 @@ from stoker.job.job import Job
 
 CGROUP = Path("/sys/fs/cgroup")
 CPU_LIMITS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
-"""Microseconds of processor time, and of the period in which it may be used: what Kubernetes makes of a CPU limit; new
-kernels have both in one file, old ones in two."""
+"""Files with the CPU quota and its period in microseconds, by which Kubernetes enforces a CPU limit: one file in cgroup
+v2, two in v1."""
 ROUNDING = 1e-9
-"""A third, written as 0.3333333333, is a third."""
+"""Tolerance for fractions such as 0.3333333333, which means a third."""
 
 
 def machine_cpus() -> int:
-    """Count the cores this process may use; of a container's, whole ones."""
+    """Return the number of whole cores that this process may use, with the CPU limit of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for files in CPU_LIMITS:
-        with suppress(OSError, ValueError):  # of another kind of kernel, or `max`
+        with suppress(OSError, ValueError):  # files of the other cgroup version, or the quota `max`
             quota, period = (int(word) for file in files for word in (CGROUP / file).read_text().split())
-            if quota > 0:  # -1 is no limit
+            if quota > 0:  # -1 means no limit
                 cores = max(1, min(cores, quota // period))
     return cores
 
 
-def room_for(job: Job, cpus: int, gpus: int | None) -> int:
-    """Tell how many trials of a job fit a machine or a cluster at once; 0 where not one does.
+def trials_that_fit(job: Job, cpus: int, gpus: int | None) -> int:
+    """Return the number of trials of a job that fit a machine or a cluster at the same time; 0 if none does.
 
     Args:
-        job: any job; what counts is what a trial's workers take.
-        cpus: its cores.
-        gpus: its GPUs; None where they are counted later.
+        job: its `resources` are those of each trial.
+        cpus: cores of the machine or cluster.
+        gpus: GPUs of the machine or cluster; None if they are not known yet.
 
     """
-    room = cpus // ((job.resources.cpus or 1) * job.resources.workers)
-    return room if gpus is None else min(room, gpu_room(job, gpus))
+    fitting = cpus // ((job.resources.cpus or 1) * job.resources.workers)
+    return fitting if gpus is None else min(fitting, trials_that_fit_gpus(job, gpus))
 
 
-def gpu_room(job: Job, gpus: int) -> int:
-    """Tell how many trials of a job so many GPUs have room for; any number where they take none."""
-    wanted = job.resources.gpus if job.resources.gpus is not None else min(1, gpus)
-    return gpus * sharers(wanted) // job.resources.workers if wanted else sys.maxsize
+def trials_that_fit_gpus(job: Job, gpus: int) -> int:
+    """Return the number of trials of a job for which the GPUs suffice; unlimited if trials use no GPU."""
+    per_worker = job.resources.gpus if job.resources.gpus is not None else min(1, gpus)
+    return gpus * workers_per_gpu(per_worker) // job.resources.workers if per_worker else sys.maxsize
 
 
-def sharers(share: float) -> int:
-    """Tell how many workers share a GPU of which each takes so much."""
+def workers_per_gpu(share: float) -> int:
+    """Return the number of workers that share a GPU, each with this share of it."""
     return math.floor(1 / share + ROUNDING)
 
 
-def planned_trials(job: Job, unsaid: int) -> int:
-    """Tell how many trials of a sweep a cluster makes room for at once; never more than there are.
+def planned_trials(job: Job, default: int) -> int:
+    """Return the number of trials for which a cluster allocates resources; at most the number of trials.
 
     Args:
         job: with a sweep.
-        unsaid: how many where it does not say.
+        default: number where the job does not set `sweep.parallel`.
 
     """
     assert job.sweep is not None
-    at_once = job.sweep.parallel or unsaid
+    at_once = job.sweep.parallel or default
     return min(at_once, job.sweep.trials or at_once)
 
 
 def trials_at_once(job: Job, cpus: int, gpus: int | None) -> int:
-    """Tell how many trials of a sweep train at once: as many as it says, or as fit; at least one.
+    """Return the number of trials that train at the same time: `sweep.parallel`, else as many as fit; at least 1.
 
     Args:
         job: with a sweep.
-        cpus: cores of the machine.
-        gpus: its GPUs; None where they are counted later.
+        cpus: cores of the machine or cluster.
+        gpus: GPUs of the machine or cluster; None if they are not known yet.
 
     """
     assert job.sweep is not None
-    return job.sweep.parallel or max(1, room_for(job, cpus, gpus))
+    return job.sweep.parallel or max(1, trials_that_fit(job, cpus, gpus))

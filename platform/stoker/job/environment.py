@@ -1,4 +1,4 @@
-"""What the job finds where it runs: the user's code and the variables of its processes."""
+"""Settings of `environment`: code, container image, packages, pod spec and environment variables of the workers."""
 
 import re
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ def _check_name(name: str) -> str:
 
 def _check_text(text: str) -> str:
     if "\0" in text:
-        raise ValueError("a NUL character cannot stand here")
+        raise ValueError("a NUL character is not allowed here")
     return text
 
 
@@ -29,22 +29,23 @@ Text = Annotated[str, AfterValidator(_check_text)]
 
 
 class Environment(Section):
-    """What every worker finds where it runs."""
+    """The software environment of the workers."""
 
     code: Text | None = Field(None, min_length=1)
-    """The folder whose Python files are shipped with the job and can be imported, relative to the file that names it.
-    Default: the job file's folder where the architecture is custom, else nothing."""
+    """Folder of your Python modules, relative to the file that sets this key. Its Python files are shipped with the job
+    and can be imported. Default: the job file's folder if the architecture is custom, else none."""
 
     image: Text | None = Field(None, min_length=1)
-    """Container image of every process on a cluster; it must hold this version of Stoker. Default: the cluster's."""
+    """Container image of all processes on a cluster; it must contain this version of Stoker. Default: the cluster's."""
 
     packages: Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(strict=False)] = ()
-    """Python packages that every process on a cluster installs at its start, as pip takes them, such as
-    `einops==0.8.1`. An image that has them starts sooner."""
+    """Python packages that each process on a cluster installs with pip when it starts, such as `einops==0.8.1`. A job
+    starts faster with an image that already contains them."""
 
     pod: dict[str, Any] = Field({})
-    """What is laid over the description of every pod on a cluster, in Kubernetes' own words, such as
-    `{nodeSelector: {zone: a}}`. Its administrator says which of its keys a job may set."""
+    """Fields of a Kubernetes pod spec that are merged into each pod on a cluster, such as `{nodeSelector: {zone: a}}`.
+    The cluster's administrator decides which fields a job may set."""
 
     env: dict[VariableName, Text] = Field({}, json_schema_extra={"additionalProperties": False})
-    """Environment variables of every worker, by name. They are kept in the run's record: secrets do not belong here."""
+    """Environment variables of all workers, by name. They are stored in the run's record, so do not put secrets
+    here."""

@@ -1,4 +1,4 @@
-"""What a sweep's trials are compared by: metrics with a direction."""
+"""The goals by which the trials of a sweep are compared: metrics with a direction."""
 
 from dataclasses import dataclass
 
@@ -6,43 +6,43 @@ from stoker.job.job import Job
 from stoker.job.task import TASKS, Direction
 
 COSTS: dict[str, Direction] = {"parameters": "min", "seconds": "min"}
-"""What a trial costs: of use next to a metric, and smallest for a trial that has learnt nothing."""
+"""Costs of a trial; useful only next to a metric, since they are lowest for a trial that learns nothing."""
 
 
 @dataclass(frozen=True)
-class Aim:
-    """A quantity of a trial and which way it is better."""
+class Goal:
+    """A metric or cost of a trial, with the direction in which it improves."""
 
     name: str
     direction: Direction
 
 
-def aims(job: Job) -> tuple[Aim, ...]:
-    """Return what the trials of a job's sweep are compared by, first to last."""
-    goals = (job.sweep and job.sweep.metric) or ()
-    if not goals:
+def goals_of(job: Job) -> tuple[Goal, ...]:
+    """Return the goals of a job's sweep, in the order of the file."""
+    metrics = (job.sweep and job.sweep.metric) or ()
+    if not metrics:
         return (_default(job),)
-    return tuple(Aim(goal.name, known_direction(job, goal.name) or goal.direction or "min") for goal in goals)
+    return tuple(Goal(each.name, known_direction(job, each.name) or each.direction or "min") for each in metrics)
 
 
 def known_direction(job: Job, metric: str) -> Direction | None:
-    """Return which way a metric is better; None for a term of a user's own loss."""
+    """Return the direction in which a metric improves; None for a term of a custom loss."""
     return COSTS.get(metric) or TASKS[job.task].metrics.get(metric.partition("/")[0])
 
 
 def best_metric(job: Job) -> str | None:
-    """Return the metric that picks the best weights of a trial, where the sweep names one that can."""
+    """Return the sweep's metric if it can select the best weights of a trial, else None."""
     if not (job.sweep and job.sweep.metric and len(job.sweep.metric) == 1):
         return None
-    [aim] = aims(job)
-    # a term of a user's own loss is taken for one that should fall
-    usable = known_direction(job, aim.name) is not None or aim.direction == "min"
-    return aim.name if aim.name not in COSTS and usable else None
+    [goal] = goals_of(job)
+    # training minimizes every term of a custom loss
+    usable = known_direction(job, goal.name) is not None or goal.direction == "min"
+    return goal.name if goal.name not in COSTS and usable else None
 
 
-def _default(job: Job) -> Aim:
+def _default(job: Job) -> Goal:
     split = job.dataset.split
     held_out = split != "none" and split.val > 0
     named = job.training.checkpoint.best
     metric = named or (f"{TASKS[job.task].best}/val" if held_out else f"{TASKS[job.task].best}/train")
-    return Aim(metric, known_direction(job, metric) or "min")
+    return Goal(metric, known_direction(job, metric) or "min")

@@ -1,4 +1,4 @@
-"""A job: the nouns of the file, in reading order."""
+"""A job: the sections of a job file, in reading order."""
 
 import re
 from typing import Annotated, Literal
@@ -16,11 +16,11 @@ from stoker.job.tracking import TrackingChoice
 from stoker.job.training import Training
 
 NAME_LENGTH = 38
-"""A run id adds 9 characters, and Kubernetes allows a RayJob 47."""
+"""Maximum length; a run id adds 9 characters, and the name of a RayJob on Kubernetes has at most 47."""
 
 
 def usable_name(text: str) -> str:
-    """Make a DNS-1035 label of any text; empty where nothing usable is in it."""
+    """Return a text as a DNS-1035 label; empty if it contains no usable character."""
     label = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     label = label if not label or label[0].isalpha() else f"job-{label}"
     return label[:NAME_LENGTH].rstrip("-")
@@ -37,34 +37,34 @@ def _check_name(name: str) -> str:
 
 
 class Job(Section):
-    """What to train, on what, and with which resources."""
+    """The network to train, the data to train it on, and the resources to use."""
 
     version: Literal[1] = 1
     """Version of the job language."""
 
     name: Annotated[str, AfterValidator(_check_name)] | None = None
-    """Name of the job, the first part of each run's id; default: the file's name."""
+    """Name of the job, such as `digits-cnn`; the ids of its runs start with it. Default: the file's name."""
 
     task: TaskName
-    """What is learnt: it fixes the data's roles, the loss, the metrics and the predictions."""
+    """Kind of problem to solve: it determines the roles of the data, the loss, the metrics and the predictions."""
 
     architecture: ArchitectureChoice | None = None
-    """The network; default: the task's first family."""
+    """The network, by family, such as `cnn`; default: the first family that `stoker list tasks` shows for the task."""
 
     dataset: DatasetChoice
-    """The samples to learn from."""
+    """Samples to learn from: a bare string is their source."""
 
     training: Training = Field({}, validate_default=True)
-    """How the network is trained."""
+    """How the network is trained: duration, batch size, optimizer, schedule, precision, checkpoints."""
 
     resources: Resources = Field({}, validate_default=True)
-    """The workers, and what each of them gets."""
+    """Number of workers, and the hardware of each of them."""
 
     environment: Environment = Field({}, validate_default=True)
-    """The code and the variables that the job brings along."""
+    """Code, packages and environment variables of the workers."""
 
     tracking: TrackingChoice = Field({}, validate_default=True)
-    """Where the record goes; `none` switches MLflow off."""
+    """Where runs are recorded in MLflow; `none` records without MLflow, in the run's folder only."""
 
     sweep: Sweep | None = None
-    """Many trials of this job with other values; default: one run with these."""
+    """Hyperparameter search: many trials of this job with varied values; default: a single run."""

@@ -1,4 +1,4 @@
-"""What a job needs to run."""
+"""Settings of `resources`: workers, hardware, queue, timeout and retries."""
 
 import re
 from typing import Annotated
@@ -12,13 +12,13 @@ LABEL = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 
 def _check_label(text: str) -> str:
     if not re.fullmatch(LABEL, text):
-        raise ValueError(f"'{text}' is no label of Kubernetes: letters, digits, '-', '_' and '.', at most 63")
+        raise ValueError(f"'{text}' is not a Kubernetes label: letters, digits, '-', '_' and '.', at most 63")
     return text
 
 
 def _check_gpus(number: float) -> float:
     if not 0 <= number <= 1:
-        raise ValueError(f"{number:g} is neither 0 nor 1 nor a part of one such as 0.25")
+        raise ValueError(f"{number:g} is neither 0 nor 1 nor a fraction such as 0.25")
     return int(number) if number in {0, 1} else number
 
 
@@ -27,33 +27,36 @@ Label = Annotated[str, AfterValidator(_check_label), Field(json_schema_extra={"p
 
 
 class Resources(Section):
-    """The workers, what each of them gets, and how long and how often the job may try."""
+    """Number of workers, the hardware of each of them, and the limits of the job."""
 
     workers: int = Field(1, ge=1, le=4096)
-    """Training processes; the global batch is divided between them, and the result does not depend on their number."""
+    """Number of training processes. The global batch is divided between them, so the result does not depend on their
+    number."""
 
     gpus: Gpus | None = None
-    """GPUs of a worker, 0 or 1, or the part of one that a trial of a sweep gets, such as `0.25`, so that four of them
-    share it; default: one if the machine has one."""
+    """GPUs per worker: 0 or 1, or in a sweep a fraction such as `0.25`, so that four trials share a GPU.
+    Default: 1 if the machine has a GPU, else 0."""
 
     cpus: int | None = Field(None, ge=1, le=4096)
-    """CPU cores and threads of a worker; default: one, or all of the machine where timing three steps shows a gain."""
+    """CPU cores and threads per worker. Default: 1, or all cores of the machine if a timing of three steps shows that
+    they train faster."""
 
     memory: Size | None = None
-    """Memory of a worker on a cluster, such as `16GiB`; default: what its administrator says."""
+    """Memory per worker on a cluster, such as `16GiB`; default: set by the cluster's administrator."""
 
     accelerator: Label | None = None
-    """Kind of GPU on a cluster, such as `H200`; default: any."""
+    """GPU model on a cluster, such as `H200`; default: any."""
 
     queue: Label | None = None
-    """Queue of the cluster that the job waits in; default: the one that its administrator names, if any."""
+    """Queue of the cluster in which the job waits; default: set by the cluster's administrator, if any."""
 
     priority: Label | None = None
-    """The job's priority in its queue, by the name of a class of the cluster."""
+    """Name of a priority class of the cluster, which orders the jobs of a queue."""
 
     timeout: Time | None = None
-    """Time of the whole job, such as `12 h`; at its end the job saves a checkpoint and fails as TIMED_OUT, whereas
-    `training.time` ends training well."""
+    """Time limit of the whole job, such as `12 h`. When it expires, the job saves a checkpoint and fails as TIMED_OUT;
+    to end training successfully after some time, use `training.time`."""
 
     retries: int = Field(3, ge=0, le=1000)
-    """Attempts in a row without progress before a failure that is nobody's fault ends the run."""
+    """Number of attempts in a row without progress after which a failure of the infrastructure, such as a lost worker,
+    ends the run."""

@@ -1,4 +1,4 @@
-"""The one shape all settings share: frozen, closed, and documented under each field."""
+"""The base class of all settings, and the field types for durations and sizes."""
 
 import math
 import re
@@ -19,9 +19,9 @@ from pydantic_core import core_schema
 
 
 class Section(BaseModel):
-    """A mapping of the job file. Unknown keys are errors; a string is never taken for a number.
+    """An object of the job file. Unknown keys are errors, and strings are not converted to numbers.
 
-    The text under each field is its documentation; `jobfile/documentation` reads it from the source when asked, since
+    The text under each field is its documentation. `jobfile/documentation` reads it from the source on demand, since
     reading it at import takes longer than checking a job. For the same reason validators are built on first use.
     """
 
@@ -30,12 +30,12 @@ class Section(BaseModel):
 
 @dataclass(frozen=True)
 class Shorthand:
-    """Lets a bare string stand for `{key: string}`: `adamw` is `{type: adamw}`."""
+    """Annotation of a field that accepts a bare string for `{key: string}`: `adamw` is `{type: adamw}`."""
 
     key: str
 
     def expand(self, value: Any) -> Any:
-        """Write a bare string out."""
+        """Return a bare string as the object that it stands for; other values stay as they are."""
         return {self.key: value} if isinstance(value, str) else value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -52,7 +52,7 @@ def _section_or_none(value: Any) -> str:
 
 
 SECTION_OR_NONE = Discriminator(_section_or_none)
-"""Picks the member of a union of a section, tagged `section`, and the word none, tagged `none`."""
+"""Discriminator of a union of a section, tagged `section`, and the word `none`, tagged `none`."""
 
 
 UNITS = {"%": "%", "step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epochs"}
@@ -62,10 +62,10 @@ SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
 def parse_span(value: Any) -> Any:
-    """Check a stretch of training: `5%`, `500 steps`, `2 epochs`, or a bare number of epochs.
+    """Return a training duration in its normal form: `5%`, `500 steps` or `2 epochs`; a bare number means epochs.
 
     Raises:
-        ValueError: the text is none of these.
+        ValueError: the value is not a training duration.
 
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -74,14 +74,14 @@ def parse_span(value: Any) -> Any:
         number, unit = _number_and_unit(value)
         if number is not None and unit in UNITS and 0 <= number < math.inf:
             return _span(number, UNITS[unit])
-    raise ValueError("is not a stretch of training (examples: 5%, 500 steps, 2 epochs)")
+    raise ValueError("is not a training duration (examples: 5%, 500 steps, 2 epochs)")
 
 
 def parse_time(value: Any) -> Any:
-    """Check a length of time such as `10 min`; the units are s, min, h and d.
+    """Return a length of time in its normal form, such as `10 min`; the units are s, min, h and d.
 
     Raises:
-        ValueError: the text is not a length of time.
+        ValueError: the value is not a length of time.
 
     """
     if isinstance(value, str):
@@ -92,10 +92,10 @@ def parse_time(value: Any) -> Any:
 
 
 def parse_interval(value: Any) -> Any:
-    """Check a distance between two events: a stretch of training or a length of time, more than nothing.
+    """Return an interval in its normal form: a training duration or a length of time, above 0.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the value is neither, or 0.
 
     """
     for parse in (parse_span, parse_time):
@@ -104,23 +104,23 @@ def parse_interval(value: Any) -> Any:
             number, _ = _number_and_unit(text)
             if number:
                 return text
-    raise ValueError("is not a stretch of training or time above 0 (examples: 1 epoch, 500 steps, 5%, 10 min)")
+    raise ValueError("is not a duration above 0 (examples: 1 epoch, 500 steps, 5%, 10 min)")
 
 
 def is_time(interval: str) -> bool:
-    """Tell whether a checked interval is a length of time; else it is a stretch of training."""
+    """Return whether an interval is a length of time rather than a training duration."""
     return _number_and_unit(interval)[1] in SECONDS
 
 
 def span_epochs(span: str) -> int | None:
-    """Return the epochs of a checked stretch that ends with an epoch, None for every other."""
+    """Return the number of epochs of a training duration in whole epochs; None for any other duration."""
     number, unit = _number_and_unit(span)
     assert number is not None
     return int(number) if UNITS[unit] == "epochs" and number.is_integer() else None
 
 
 def span_steps(span: str, total_steps: int, steps_per_epoch: int) -> int:
-    """Turn a checked stretch into optimizer steps."""
+    """Return a training duration in optimizer steps."""
     number, unit = _number_and_unit(span)
     assert number is not None
     scale = {"%": total_steps / 100, "steps": 1, "epochs": steps_per_epoch}[UNITS[unit]]
@@ -128,17 +128,17 @@ def span_steps(span: str, total_steps: int, steps_per_epoch: int) -> int:
 
 
 def time_seconds(time: str) -> float:
-    """Turn a checked length of time into seconds."""
+    """Return a length of time in seconds."""
     number, unit = _number_and_unit(time)
     assert number is not None
     return number * SECONDS[unit]
 
 
 def parse_size(value: object) -> str:
-    """Read an amount of memory.
+    """Return an amount of memory in its normal form, such as `16GiB`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is not an amount of memory.
 
     """
     if isinstance(value, str) and (found := SIZE.fullmatch(value.strip())) and float(found[1]) > 0:
@@ -147,7 +147,7 @@ def parse_size(value: object) -> str:
 
 
 def size_bytes(size: str) -> int:
-    """Turn a checked amount of memory into bytes."""
+    """Return an amount of memory in bytes."""
     found = SIZE.fullmatch(size)
     assert found is not None
     return round(float(found[1]) * SIZES[found[2]])

@@ -1,4 +1,4 @@
-"""A sweep: what is varied over many trials of one job, how the next point is found, and which trials end early."""
+"""Settings of `sweep`: the search space, the search algorithm and the scheduler that ends trials early."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,17 +11,18 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Points = Annotated[tuple[dict[str, Any], ...], Field(strict=False)]
 
 
-class Goal(Section):
-    """What the trials are compared by."""
+class SweepMetric(Section):
+    """A metric by which the trials are compared."""
 
     name: str = Field(min_length=1)
-    """A metric such as accuracy/val; in a list also `parameters` (of the network) or `seconds` (of the trial)."""
+    """A metric such as accuracy/val; in a list also `parameters`, the size of the network, or `seconds`, the time of
+    the trial."""
 
     direction: Direction | None = None
-    """Whether larger (max) or smaller (min) is better; known but for the terms of a loss of your own."""
+    """Whether larger (max) or smaller (min) values are better; only needed for a term of your own loss."""
 
 
-GoalChoice = Annotated[Goal, Shorthand("name")]
+SweepMetricChoice = Annotated[SweepMetric, Shorthand("name")]
 
 
 def _list(value: object) -> object:
@@ -29,65 +30,65 @@ def _list(value: object) -> object:
 
 
 class RandomSearch(Section):
-    """Every point is drawn on its own."""
+    """Random search: every point is drawn independently (Bergstra and Bengio 2012)."""
 
     type: Literal["random"]
-    """How the next point is found."""
+    """The search algorithm."""
     seed: Seed = 0
-    """The same seed gives the same points."""
+    """Random seed; the same seed gives the same points."""
     first: Points = ()
-    """Points to try first, each an object of paths and values; what a point leaves out is drawn."""
+    """Points to try first, each an object of dotted paths and values; values that a point omits are drawn."""
 
 
 class GridSearch(Section):
-    """Every point of a space of choices and steps, in order."""
+    """Grid search: every point of a finite space, in order; each range needs a `step` or a `power`."""
 
     type: Literal["grid"]
-    """How the next point is found."""
+    """The search algorithm."""
 
 
 class SobolSearch(Section):
-    """A scrambled Sobol sequence (Owen 1998): it fills the space more evenly than chance."""
+    """A scrambled Sobol sequence (Owen 1998): covers the space more evenly than random search."""
 
     type: Literal["sobol"]
-    """How the next point is found."""
+    """The search algorithm."""
     seed: Seed = 0
-    """The same seed gives the same points."""
+    """Random seed; the same seed gives the same points."""
     first: Points = ()
-    """Points to try first, each an object of paths and values; what a point leaves out is drawn."""
+    """Points to try first, each an object of dotted paths and values; values that a point omits are drawn."""
 
 
 class TpeSearch(Section):
-    """Tree-structured Parzen estimator (Bergstra et al. 2011): draws where good trials are dense; for any space."""
+    """Tree-structured Parzen estimator (Bergstra et al. 2011): draws near the good trials so far; for any space."""
 
     type: Literal["tpe"]
-    """How the next point is found."""
+    """The search algorithm."""
     seed: Seed = 0
-    """The same seed gives the same points where `sweep.parallel` is 1."""
+    """Random seed; the same seed gives the same points if `sweep.parallel` is 1."""
     first: Points = ()
-    """Points to try first, each an object of paths and values; what a point leaves out is drawn."""
+    """Points to try first, each an object of dotted paths and values; values that a point omits are drawn."""
 
 
 class CmaesSearch(Section):
-    """Covariance matrix adaptation (Hansen 2016): for two or more ranges and many trials; choices are drawn."""
+    """Covariance matrix adaptation (Hansen 2016): for two or more ranges and many trials; choices are random."""
 
     type: Literal["cmaes"]
-    """How the next point is found."""
+    """The search algorithm."""
     seed: Seed = 0
-    """The same seed gives the same points where `sweep.parallel` is 1."""
+    """Random seed; the same seed gives the same points if `sweep.parallel` is 1."""
     first: Points = ()
-    """Points to try first, each an object of paths and values; what a point leaves out is drawn."""
+    """Points to try first, each an object of dotted paths and values; values that a point omits are drawn."""
 
 
 class GpSearch(Section):
-    """A Gaussian process with expected improvement: for few, long trials."""
+    """Bayesian optimization with a Gaussian process and expected improvement: for few, expensive trials."""
 
     type: Literal["gp"]
-    """How the next point is found."""
+    """The search algorithm."""
     seed: Seed = 0
-    """The same seed gives the same points where `sweep.parallel` is 1."""
+    """Random seed; the same seed gives the same points if `sweep.parallel` is 1."""
     first: Points = ()
-    """Points to try first, each an object of paths and values; what a point leaves out is drawn."""
+    """Points to try first, each an object of dotted paths and values; values that a point omits are drawn."""
 
 
 SearchSettings = Annotated[
@@ -97,65 +98,65 @@ SearchChoice = Annotated[SearchSettings, Shorthand("type")]
 
 
 class NoScheduler(Section):
-    """Every trial trains to its end."""
+    """No scheduler: every trial trains to its end."""
 
     type: Literal["none"]
-    """Which trials end early."""
+    """The scheduler."""
 
 
 class Asha(Section):
-    """Successive halving without waiting (Li et al. 2020): at each rung the best share goes on."""
+    """Asynchronous successive halving (Li et al. 2020): at each rung only the best trials continue."""
 
     type: Literal["asha"]
-    """Which trials end early."""
+    """The scheduler."""
     min: Span = "1 epoch"
-    """What every trial trains for, in whole epochs: the first rung."""
+    """The first rung, in whole epochs: every trial trains at least this long."""
     reduction: int = Field(3, ge=2, le=100)
-    """One in so many goes on to the next rung, which is so many times as far."""
+    """With 3, one trial in 3 continues to the next rung, and each rung is 3 times as long as the one before."""
 
 
 class MedianStopping(Section):
-    """A trial ends when its best is worse than the median of the others' means so far (Golovin et al. 2017)."""
+    """Median stopping (Golovin et al. 2017): ends a trial whose best value is worse than the others' median mean."""
 
     type: Literal["median"]
-    """Which trials end early."""
+    """The scheduler."""
     min: Span = "1 epoch"
-    """What every trial trains for, in whole epochs."""
+    """Every trial trains at least this long, in whole epochs."""
     trials: int = Field(3, ge=1, le=10_000)
-    """How many other trials must have come as far before one is ended."""
+    """Number of other trials that must have reached the same epoch before a trial can be ended."""
 
 
 class Hyperband(Section):
-    """Successive halving from several starts (Li et al. 2018); trials wait for each other, paused."""
+    """Hyperband (Li et al. 2018): successive halving with several first rungs; trials pause until others catch up."""
 
     type: Literal["hyperband"]
-    """Which trials end early."""
+    """The scheduler."""
     reduction: int = Field(3, ge=2, le=100)
-    """One in so many goes on to the next rung, which is so many times as far."""
+    """With 3, one trial in 3 continues to the next rung, and each rung is 3 times as long as the one before."""
 
 
 class Pbt(Section):
-    """Population based training (Jaderberg et al. 2017): bad trials go on as changed copies of good ones."""
+    """Population based training (Jaderberg et al. 2017): replaces the worst trials by mutated copies of the best."""
 
     type: Literal["pbt"]
-    """Which trials end early."""
+    """The scheduler."""
     every: Span = "1 epoch"
-    """Distance between two exchanges, in whole epochs."""
+    """Interval between two exchanges, in whole epochs."""
     quantile: float = Field(0.25, gt=0, le=0.5)
-    """Share of the trials that is replaced by an equal share of the best."""
+    """Fraction of the trials that is replaced at an exchange: 0.25 replaces the worst quarter by copies of the best."""
     resample: float = Field(0.25, ge=0, le=1)
-    """Probability that a value is drawn anew instead of changed by a fifth."""
+    """Probability that a copied value is drawn again from its range; otherwise it changes by 20%."""
 
 
 class Pb2(Section):
-    """Population based bandits (Parker-Holder et al. 2020): as pbt, with new values from a Gaussian process."""
+    """Population based bandits (Parker-Holder et al. 2020): as pbt, but a Gaussian process proposes the new values."""
 
     type: Literal["pb2"]
-    """Which trials end early."""
+    """The scheduler."""
     every: Span = "1 epoch"
-    """Distance between two exchanges, in whole epochs."""
+    """Interval between two exchanges, in whole epochs."""
     quantile: float = Field(0.25, gt=0, le=0.5)
-    """Share of the trials that is replaced by an equal share of the best."""
+    """Fraction of the trials that is replaced at an exchange: 0.25 replaces the worst quarter by copies of the best."""
 
 
 SchedulerSettings = Annotated[NoScheduler | Asha | MedianStopping | Hyperband | Pbt | Pb2, Field(discriminator="type")]
@@ -163,45 +164,47 @@ SchedulerChoice = Annotated[SchedulerSettings, Shorthand("type")]
 
 
 class Sweep(Section):
-    """Many trials of the job, each with other values. The first of trials and time that is reached ends it."""
+    """Hyperparameter search: many trials of the job with varied values, until `trials` or `time` is reached."""
 
     metric: (
         Annotated[
-            tuple[GoalChoice, ...],
+            tuple[SweepMetricChoice, ...],
             Field(strict=False, min_length=1, max_length=4),
-            BeforeValidator(_list, json_schema_input_type=GoalChoice | list[GoalChoice]),
+            BeforeValidator(_list, json_schema_input_type=SweepMetricChoice | list[SweepMetricChoice]),
         ]
         | None
     ) = None
-    """What the trials are compared by, or a list of it for the trials that no other beats in all; default: the metric
-    of `training.checkpoint.best`, or the task's."""
+    """Metric by which the trials are compared, such as accuracy/val. A list of up to 4 gives a Pareto front: the trials
+    that no other trial beats in every metric. Default: the metric of `training.checkpoint.best`, or the task's."""
 
     trials: int | None = Field(None, ge=1, le=100_000)
-    """How many points are tried; needed unless `time` is given or `search` is grid."""
+    """Number of trials; required unless `time` is given or `search` is grid."""
 
     parallel: int | None = Field(None, ge=1, le=4096)
-    """How many trials train at once, each with `resources`; default: as many as fit, and on Kubernetes as many as its
-    administrator says: each worker of each trial gets a pod."""
+    """Number of trials that train at the same time, each with its own `resources`. Default: as many as fit; on
+    Kubernetes, where every worker of a trial gets a pod, set by the administrator."""
 
     time: Time | None = None
-    """Time of the whole sweep, such as `2 h`; at its end no new trial begins and those that train are ended."""
+    """Time limit of the whole sweep, such as `2 h`. When it expires, running trials are ended and no new one starts."""
 
     search: SearchChoice = Field("random", validate_default=True)
-    """How the next point is found: random, grid, sobol, tpe, cmaes or gp."""
+    """Algorithm that chooses the next point: random, grid, sobol, tpe, cmaes or gp."""
 
     scheduler: SchedulerChoice = Field("none", validate_default=True)
-    """Which trials end early: none, asha, median, hyperband, pbt or pb2."""
+    """Algorithm that ends or replaces poor trials early: none, asha, median, hyperband, pbt or pb2."""
 
     failures: int = Field(5, ge=1, le=100_000)
-    """So many failed trials end the sweep."""
+    """Number of failed trials that ends the sweep."""
 
     keep: int = Field(1, ge=1, le=1000)
-    """Of how many of the best trials the checkpoints are kept."""
+    """Number of best trials whose checkpoints are kept; the records of all trials are kept."""
 
     space: dict[str, Any] = Field(min_length=1)
-    """What is varied: for each dotted path of the job a list (a choice of values, lists or whole objects), a range
-    `{min, max}` with `log: true`, `step` or `power` (both ends belong to it), or `{from: EXPRESSION}`."""
+    """The search space: maps each dotted path of the job to a list (a choice of values, lists or whole objects), to a
+    range `{min, max}` that includes both ends and may have `log: true`, `step` or `power`, or to `{from: EXPRESSION}`,
+    a value computed from others."""
 
     where: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """Conditions that every point must meet, such as `training.batch_size <= 128`; in them stand dotted paths of the
-    job, numbers, texts, lists, `and`, `or`, `not`, comparisons, arithmetic, and min, max, abs, round, len, int."""
+    """Conditions that every point must meet, such as `training.batch_size <= 128`. An expression may use dotted paths
+    of the job, numbers, strings, lists, `and`, `or`, `not`, comparisons, arithmetic, and the functions min, max, abs,
+    round, len and int."""

@@ -1,4 +1,4 @@
-"""Where the record of a run goes."""
+"""Settings of `tracking`: the MLflow experiment and the model registry."""
 
 from typing import Annotated, Literal
 
@@ -21,13 +21,13 @@ ModelName = Annotated[
 
 
 class Tracking(Section):
-    """The MLflow experiment and the registry."""
+    """Where runs are recorded in MLflow, and whether their models are registered."""
 
     experiment: str | None = Field(None, min_length=1, max_length=250)
-    """The MLflow experiment; default: the job's name."""
+    """MLflow experiment that lists the runs; default: the job's name."""
 
     register_as: ModelName | None = Field(None, alias="register")
-    """Register the model under this name as a new version; default: not registered."""
+    """Register the model under this name in MLflow's registry, each run as a new version; default: not registered."""
 
 
 TrackingChoice = Annotated[

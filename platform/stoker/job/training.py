@@ -1,4 +1,4 @@
-"""How a network is trained: length, batches, optimizer, schedule, precision, and which weights are kept."""
+"""Settings of `training`: duration, batch size, optimizer, schedule, precision and checkpoints."""
 
 from typing import Annotated, Literal
 
@@ -15,54 +15,54 @@ class Sgd(Section):
     """Stochastic gradient descent with momentum (torch.optim.SGD)."""
 
     type: Literal["sgd"]
-    """The rule that changes the weights."""
+    """The optimizer."""
     lr: LearningRate = 0.05
-    """Learning rate at the top of the schedule."""
+    """Peak learning rate: the schedule scales it during training."""
     momentum: Momentum = 0.9
-    """How much of the last step is kept."""
+    """Fraction of the previous update that is added to the next one."""
     nesterov: bool = False
-    """Look ahead along the momentum; needs a momentum above 0."""
+    """Use Nesterov momentum; needs a momentum above 0."""
     weight_decay: Decay = 0.0
-    """L2 penalty on the weights."""
+    """Factor of the L2 penalty on the weights, such as `1e-4`."""
 
 
 class Adam(Section):
     """Adam (torch.optim.Adam)."""
 
     type: Literal["adam"]
-    """The rule that changes the weights."""
+    """The optimizer."""
     lr: LearningRate = 1e-3
-    """Learning rate at the top of the schedule."""
+    """Peak learning rate: the schedule scales it during training."""
     betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.999)
-    """Decay of the running mean and of the running square of the gradient."""
+    """Decay rates of the running averages of the gradient and of its square."""
     weight_decay: Decay = 0.0
-    """L2 penalty on the weights."""
+    """Factor of the L2 penalty on the weights, such as `1e-4`."""
 
 
 class AdamW(Section):
     """Adam with decoupled weight decay (torch.optim.AdamW)."""
 
     type: Literal["adamw"]
-    """The rule that changes the weights."""
+    """The optimizer."""
     lr: LearningRate = 2e-3
-    """Learning rate at the top of the schedule."""
+    """Peak learning rate: the schedule scales it during training."""
     betas: Annotated[tuple[Momentum, Momentum], Field(strict=False)] = (0.9, 0.999)
-    """Decay of the running mean and of the running square of the gradient."""
+    """Decay rates of the running averages of the gradient and of its square."""
     weight_decay: Decay = 0.01
-    """Share of the weights taken off each step, times the learning rate."""
+    """Each step shrinks the weights by this fraction of themselves, times the learning rate."""
 
 
 class Muon(Section):
     """Muon (torch.optim.Muon) on the hidden weight matrices; AdamW, at a tenth of the rate, on all other parameters."""
 
     type: Literal["muon"]
-    """The rule that changes the weights."""
+    """The optimizer."""
     lr: LearningRate = 0.02
-    """Learning rate of the matrices at the top of the schedule."""
+    """Peak learning rate of the weight matrices; all other parameters use a tenth of it."""
     momentum: Momentum = 0.95
-    """How much of the last step is kept."""
+    """Fraction of the previous update that is added to the next one."""
     weight_decay: Decay = 0.01
-    """Share of the weights taken off each step, times the learning rate."""
+    """Each step shrinks the weights by this fraction of themselves, times the learning rate."""
 
 
 Optimizer = Annotated[Sgd | Adam | AdamW | Muon, Field(discriminator="type")]
@@ -85,69 +85,74 @@ OptimizersChoice = Annotated[
 
 
 class Constant(Section):
-    """The learning rate stays (after the warm-up)."""
+    """The learning rate stays constant after the warm-up."""
 
     type: Literal["constant"]
-    """How the learning rate changes."""
+    """The schedule."""
     warmup: Span = "0%"
-    """Stretch over which the rate rises from near zero: `5%`, `500 steps`, `2 epochs`."""
+    """Warm-up: the learning rate rises linearly from near 0 over this duration, such as `5%`, `500 steps` or
+    `2 epochs`."""
 
 
 class Cosine(Section):
-    """The rate falls along half a cosine (Loshchilov and Hutter 2017)."""
+    """The learning rate falls along half a cosine (Loshchilov and Hutter 2017)."""
 
     type: Literal["cosine"]
-    """How the learning rate changes."""
+    """The schedule."""
     warmup: Span = "5%"
-    """Stretch over which the rate rises from near zero: `5%`, `500 steps`, `2 epochs`."""
+    """Warm-up: the learning rate rises linearly from near 0 over this duration, such as `5%`, `500 steps` or
+    `2 epochs`."""
     floor: float = Field(0.0, ge=0, le=1)
-    """Share of the rate that is left at the end."""
+    """Fraction of the peak learning rate that is left at the end."""
 
 
 class Linear(Section):
-    """The rate falls along a line."""
+    """The learning rate falls linearly."""
 
     type: Literal["linear"]
-    """How the learning rate changes."""
+    """The schedule."""
     warmup: Span = "5%"
-    """Stretch over which the rate rises from near zero: `5%`, `500 steps`, `2 epochs`."""
+    """Warm-up: the learning rate rises linearly from near 0 over this duration, such as `5%`, `500 steps` or
+    `2 epochs`."""
     floor: float = Field(0.0, ge=0, le=1)
-    """Share of the rate that is left at the end."""
+    """Fraction of the peak learning rate that is left at the end."""
 
 
 class OneCycle(Section):
-    """The rate rises to its top and falls far below its start (Smith and Topin 2019)."""
+    """The learning rate rises to its peak and then falls far below its start (Smith and Topin 2019)."""
 
     type: Literal["one-cycle"]
-    """How the learning rate changes."""
+    """The schedule."""
     warmup: Span = "30%"
-    """Stretch of the rise."""
+    """Duration of the rise, such as `30%`, `500 steps` or `2 epochs`."""
 
 
 class Step(Section):
-    """The rate is cut by a factor at regular distances."""
+    """The learning rate is multiplied by a factor at regular intervals."""
 
     type: Literal["step"]
-    """How the learning rate changes."""
+    """The schedule."""
     warmup: Span = "0%"
-    """Stretch over which the rate rises from near zero: `5%`, `500 steps`, `2 epochs`."""
+    """Warm-up: the learning rate rises linearly from near 0 over this duration, such as `5%`, `500 steps` or
+    `2 epochs`."""
     every: Span = "10 epochs"
-    """Distance between two cuts."""
+    """Interval between two reductions, such as `10 epochs`, `500 steps` or `20%`."""
     factor: float = Field(0.1, gt=0, lt=1)
-    """What the rate is multiplied with."""
+    """Factor of each reduction: 0.1 leaves a tenth of the learning rate."""
 
 
 class Plateau(Section):
-    """The rate is cut when `training.checkpoint.best` has not improved for a while."""
+    """The learning rate is reduced when the metric of `training.checkpoint.best` stops improving."""
 
     type: Literal["plateau"]
-    """How the learning rate changes."""
+    """The schedule."""
     warmup: Span = "0%"
-    """Stretch over which the rate rises from near zero: `5%`, `500 steps`, `2 epochs`."""
+    """Warm-up: the learning rate rises linearly from near 0 over this duration, such as `5%`, `500 steps` or
+    `2 epochs`."""
     patience: int = Field(5, ge=0)
-    """Epochs without improvement before a cut."""
+    """Epochs without improvement before a reduction."""
     factor: float = Field(0.1, gt=0, lt=1)
-    """What the rate is multiplied with."""
+    """Factor of each reduction: 0.1 leaves a tenth of the learning rate."""
 
 
 Schedule = Annotated[Constant | Cosine | Linear | OneCycle | Step | Plateau, Field(discriminator="type")]
@@ -155,77 +160,81 @@ ScheduleChoice = Annotated[Schedule, Shorthand("type")]
 
 
 class EarlyStopping(Section):
-    """End training when nothing improves any more."""
+    """End training when a metric stops improving."""
 
     metric: str | None = None
-    """The metric to watch, such as loss/val; default: the one of `training.checkpoint.best`."""
+    """Metric to watch, such as loss/val; default: the metric of `training.checkpoint.best`."""
 
     patience: int = Field(10, ge=1)
     """Epochs without improvement before training ends."""
 
 
 class Checkpoint(Section):
-    """What of the training is saved on the way, and which weights become the model."""
+    """How often training is saved, and which weights become the model."""
 
     every: Interval = "1 epoch"
-    """Distance between two checkpoints, from which a run goes on after a failure or a pause: `1 epoch`, `500 steps`,
-    `5%`, `10 min`."""
+    """Interval between two checkpoints, such as `1 epoch`, `500 steps`, `5%` or `10 min`. After a failure or a pause a
+    run resumes from the newest one."""
 
     keep: int = Field(2, ge=1, le=1000)
-    """How many of the newest checkpoints are kept; the best weights are part of each."""
+    """Number of newest checkpoints to keep; each also contains the best weights so far."""
 
     best: str | None = None
-    """The metric whose best epoch becomes the model, such as accuracy/val; equal values are decided by the lower loss.
-    Default: the task's."""
+    """Metric that selects the model: the weights of the epoch with its best value, such as the highest accuracy/val;
+    the lower loss decides between equal values. Default: the task's metric."""
 
 
 def _check_start(start: str) -> str:
     if not start.removeprefix("run:"):
-        raise ValueError("names no run (example: run:digits-cnn-7f3a9c21)")
+        raise ValueError("must name a run (example: run:digits-cnn-7f3a9c21)")
     return start
 
 
 class Training(Section):
-    """How the network is trained. The first of epochs, steps and time that is reached ends training."""
+    """How the network is trained. Training ends at `epochs`, `steps` or `time`, whichever comes first."""
 
     epochs: int | None = Field(None, ge=1, le=1_000_000)
-    """Passes over the training samples; default: from the number of samples, unless steps or time is set."""
+    """Number of passes over the training samples; default: derived from the number of samples, unless `steps` or `time`
+    is set."""
 
     steps: int | None = Field(None, ge=1, le=1_000_000_000)
-    """Optimizer steps."""
+    """Number of optimizer steps; default: no limit."""
 
     time: Time | None = None
-    """Training time, such as `10 min`; it ends training well, with the schedule cut short."""
+    """Training time, such as `10 min`. When it is over, training ends successfully, without the rest of its learning
+    rate schedule. Default: no limit."""
 
     batch_size: int | None = Field(None, ge=1, le=10_000_000)
-    """Samples of one optimizer step, over all workers; default: a power of two from the number of samples."""
+    """Samples per optimizer step, over all workers together; default: a power of two from 16 to 512, derived from the
+    number of samples."""
 
     micro_batch: int | None = Field(None, ge=1, le=10_000_000)
-    """Samples that one worker computes at once; smaller ones are accumulated to the same step.
-    Default: the whole share."""
+    """Samples that one worker computes at once; gradients are accumulated up to its share of `batch_size`. Set a lower
+    value if a step does not fit the memory. Default: the whole share."""
 
     optimizer: OptimizersChoice = Field("adamw", validate_default=True)
-    """The rule that changes the weights: sgd, adam, adamw or muon; or one for each group of parameters that the network
-    has, such as `{generator: {type: adam, lr: 2e-4}, discriminator: {type: adam, lr: 4e-4}}` for a gan."""
+    """Optimizer: sgd, adam, adamw or muon; or one for each parameter group of the network, such as
+    `{generator: {type: adam, lr: 2e-4}, discriminator: {type: adam, lr: 4e-4}}` for a gan."""
 
     schedule: ScheduleChoice = Field("cosine", validate_default=True)
-    """How the learning rate changes: constant, cosine, linear, one-cycle, step or plateau."""
+    """Learning rate schedule: constant, cosine, linear, one-cycle, step or plateau."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the network; `auto` times both on the machine before the first step and keeps the choice."""
+    """Floating-point type of the computation, fp32 or bf16; `auto` times both on the machine before the first step and
+    keeps the choice for the whole run."""
 
     gradient_clip: float | None = Field(None, gt=0, allow_inf_nan=False)
-    """Largest norm of the gradient; longer ones are shortened to it."""
+    """Maximum norm of the gradient, such as `1.0`; a larger gradient is scaled down to it. Default: no clipping."""
 
     early_stopping: EarlyStopping | None = None
-    """End training when a metric no longer improves."""
+    """End training when a metric stops improving; default: off."""
 
     checkpoint: Checkpoint = Field({}, validate_default=True)
-    """What is saved on the way, and which weights become the model."""
+    """How often training is saved, and which weights become the model."""
 
     seed: int = Field(0, ge=0, lt=2**63)
-    """Seed of weights, order, augmentation and dropout."""
+    """Random seed of the initial weights, the order of the samples, augmentation and dropout."""
 
     start_from: Annotated[str, AfterValidator(_check_start)] | None = Field(None, min_length=1)
-    """Begin with trained weights: `run:ID`, those of an earlier run's model, or the folder of a saved model.
-    Default: with new ones from the seed."""
+    """Start from trained weights instead of random ones: `run:ID` for the model of an earlier run, or the folder of a
+    saved model."""

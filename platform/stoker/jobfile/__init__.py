@@ -1,1 +1,1 @@
-"""From the YAML of a job to a checked Job, with every mistake at its place, and back."""
+"""Reads a job file into a checked Job, reports every mistake with its position, and writes a Job as YAML."""

@@ -1,4 +1,4 @@
-"""What must fit together in a job, as far as it can be told without the data."""
+"""Checks of a job's settings against each other, as far as they need no data."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from stoker.jobfile.suggestion import did_you_mean
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The nouns of a job that could be read; a check is made if all that it needs is there."""
+class Sections:
+    """The valid sections of a job; a check runs if the sections that it needs are valid."""
 
     task: TaskName | None = None
     architecture: Architecture | None = None
@@ -29,28 +29,28 @@ class Parts:
     environment: Environment | None = None
 
 
-def parts_of(job: Job) -> Parts:
-    """Return the nouns of a whole job."""
-    return Parts(job.task, job.architecture, job.dataset, job.training, job.resources, job.environment)
+def sections_of(job: Job) -> Sections:
+    """Return the sections of a valid job."""
+    return Sections(job.task, job.architecture, job.dataset, job.training, job.resources, job.environment)
 
 
-def check(parts: Parts) -> list[Problem]:
-    """Return every mistake."""
+def check(sections: Sections) -> list[Problem]:
+    """Return all mistakes."""
     found: list[Iterable[Problem]] = []
-    if parts.architecture:
-        found.append(architecture_problems(parts.architecture))
-    if parts.architecture and parts.task:
-        found.append(family_problems(parts.architecture, parts.task))
-    if parts.dataset:
-        found.append(column_problems(parts.dataset.columns))
-    if parts.dataset and parts.task:
-        found.append(data_problems(parts.dataset, parts.task))
-    if parts.training:
-        found.append(training_problems(parts.training))
-    if parts.training and parts.resources:
-        found.append(worker_problems(parts.training, parts.resources))
-    if parts.training and parts.task:
-        found.append(metric_problems(parts.training, parts.task, parts))
+    if sections.architecture:
+        found.append(architecture_problems(sections.architecture))
+    if sections.architecture and sections.task:
+        found.append(family_problems(sections.architecture, sections.task))
+    if sections.dataset:
+        found.append(column_problems(sections.dataset.columns))
+    if sections.dataset and sections.task:
+        found.append(data_problems(sections.dataset, sections.task))
+    if sections.training:
+        found.append(training_problems(sections.training))
+    if sections.training and sections.resources:
+        found.append(worker_problems(sections.training, sections.resources))
+    if sections.training and sections.task:
+        found.append(metric_problems(sections.training, sections.task, sections))
     return [problem for each in found for problem in each]
 
 
@@ -58,11 +58,11 @@ def architecture_problems(architecture: Architecture) -> Iterator[Problem]:
     """Check the network's settings against each other."""
     if isinstance(architecture, Cnn) and architecture.kernel % 2 == 0:
         cure = f"use {architecture.kernel - 1} or {architecture.kernel + 1}"
-        yield Problem("architecture.kernel", f"{architecture.kernel} is even; a kernel has a middle: {cure}")
+        yield Problem("architecture.kernel", f"{architecture.kernel} is even; a kernel size must be odd: {cure}")
 
 
 def family_problems(architecture: Architecture, task: TaskName) -> Iterator[Problem]:
-    """Check that the task knows the network family."""
+    """Check that the network family can be used for the task."""
     allowed = TASKS[task].families
     if architecture.family not in allowed:
         message = f"{architecture.family} does not fit {task}; use {' or '.join(allowed)}"
@@ -70,20 +70,20 @@ def family_problems(architecture: Architecture, task: TaskName) -> Iterator[Prob
 
 
 def column_problems(columns: Columns) -> Iterator[Problem]:
-    """Check that no column plays two parts."""
+    """Check that no column has two roles."""
     for key in ("label", "weight", "group"):
         name = getattr(columns, key)
         if name is not None and name in columns.drop:
             yield Problem("dataset.columns.drop", f"'{name}' is the {key} column; it cannot be left out")
     features = columns.features or ()
     if columns.label is not None and columns.label in features:
-        yield Problem("dataset.columns.features", f"'{columns.label}' is the label; it cannot be learnt from")
+        yield Problem("dataset.columns.features", f"'{columns.label}' is the label; it cannot be a feature")
     for name in sorted(set(features) & set(columns.drop)):
-        yield Problem("dataset.columns.drop", f"'{name}' is also one of the features; say only one of them")
+        yield Problem("dataset.columns.drop", f"'{name}' is also one of the features; list it in one place only")
 
 
 def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
-    """Check source, format and preparation against the task."""
+    """Check source, format, columns and image settings against the task."""
     if dataset.split == "none" and dataset.columns.group:
         yield Problem("dataset.columns.group", "does nothing with split: none; leave it out")
     row = TASKS[task]
@@ -114,14 +114,14 @@ def _has_columns(dataset: Dataset, row: TaskRow) -> bool:
     return dataset.source.lower().endswith((*TABLE_SUFFIXES, ".npz"))
 
 
-def _without_effect(path: str, section: Section, default: Section, what: str) -> Iterator[Problem]:
+def _without_effect(path: str, section: Section, default: Section, reason: str) -> Iterator[Problem]:
     for name in type(section).model_fields:
         if getattr(section, name) != getattr(default, name):
-            yield Problem(f"{path}.{name}", f"does nothing for {what}; leave it out")
+            yield Problem(f"{path}.{name}", f"does nothing for {reason}; leave it out")
 
 
 def training_problems(training: Training) -> Iterator[Problem]:
-    """Check the settings of training against each other."""
+    """Check the training settings against each other."""
     batch, micro = training.batch_size, training.micro_batch
     if batch is not None and micro is not None and micro > batch:
         message = f"{micro} is more than training.batch_size ({batch}); use {batch} or less"
@@ -135,7 +135,7 @@ def training_problems(training: Training) -> Iterator[Problem]:
 
 
 def worker_problems(training: Training, resources: Resources) -> Iterator[Problem]:
-    """Check that every worker has something to do in each step."""
+    """Check that every worker gets samples in each step and a GPU of its own."""
     batch, workers = training.batch_size, resources.workers
     if batch is not None and batch < workers:
         cure = f"use {workers} or more, or at most {batch} worker{'s' if batch > 1 else ''}"
@@ -145,17 +145,17 @@ def worker_problems(training: Training, resources: Resources) -> Iterator[Proble
         yield Problem("resources.gpus", f"{resources.gpus:g}: workers of one run cannot share a GPU; {cure}")
 
 
-def metric_problems(training: Training, task: TaskName, parts: Parts) -> Iterator[Problem]:
-    """Check that the named metrics exist, and that there are samples to measure them on."""
-    split = parts.dataset.split if parts.dataset else None
+def metric_problems(training: Training, task: TaskName, sections: Sections) -> Iterator[Problem]:
+    """Check that the metrics exist and that there are samples to measure them on."""
+    split = sections.dataset.split if sections.dataset else None
     held_out = split is None or (split != "none" and split.val > 0)
-    free = isinstance(parts.architecture, Custom)
+    is_custom = isinstance(sections.architecture, Custom)
     best = training.checkpoint.best
     stopping = training.early_stopping
     if best is not None:
-        yield from metric_name_problems("training.checkpoint.best", best, task, held_out, free)
+        yield from metric_name_problems("training.checkpoint.best", best, task, held_out, is_custom)
     if stopping and stopping.metric is not None:
-        yield from metric_name_problems("training.early_stopping.metric", stopping.metric, task, held_out, free)
+        yield from metric_name_problems("training.early_stopping.metric", stopping.metric, task, held_out, is_custom)
     if held_out or best is not None:
         return
     cure = "; give dataset.split.val a share, or set training.checkpoint.best to a metric such as loss/train"
@@ -165,19 +165,19 @@ def metric_problems(training: Training, task: TaskName, parts: Parts) -> Iterato
         yield Problem("training.schedule", f"plateau has nothing to watch: there is no validation part{cure}")
 
 
-def metric_name_problems(path: str, metric: str, task: TaskName, held_out: bool, free: bool) -> Iterator[Problem]:
-    """Check one metric; where the choice is free, a class of the user's may measure more than its task."""
+def metric_name_problems(path: str, metric: str, task: TaskName, held_out: bool, is_custom: bool) -> Iterator[Problem]:
+    """Check one metric; a custom architecture may record metrics that its task does not have."""
     quantities = TASKS[task].metrics
     quantity, _, part = metric.partition("/")
     known = [f"{name}/{part}" for name in quantities for part in ("val", "train")]
-    if metric in known or (free and quantity and part in ("val", "train")):
+    if metric in known or (is_custom and quantity and part in ("val", "train")):
         if part == "val" and not held_out:
             cure = f"use {quantity}/train, or give dataset.split.val a share"
             yield Problem(path, f"'{metric}' cannot be measured: there is no validation part; {cure}")
     elif part == "test" and quantity in quantities:
         yield Problem(path, f"the test part is used once, at the end; use {quantity}/val")
     elif not part and quantity in quantities:
-        yield Problem(path, f"'{metric}' names no part; use {quantity}/val or {quantity}/train")
+        yield Problem(path, f"'{metric}' needs a part of the data; use {quantity}/val or {quantity}/train")
     else:
         guess = did_you_mean(metric, known) or f"; known are {', '.join(quantities)}, each with /val or /train"
         yield Problem(path, f"'{metric}' is not a metric of {task}{guess}")

@@ -1,4 +1,4 @@
-"""The user's own code: which folder it is in, which files go with the job, and whether the named class is there."""
+"""The user's own code: its folder, the files that are shipped with a job, and a check that its class exists."""
 
 import ast
 import os
@@ -19,27 +19,27 @@ SHOWN_NAMES = 20
 
 
 def code_folder(architecture: Architecture | None, environment: Environment, base: Path) -> Path | None:
-    """Return the absolute folder of a job's code; None where it brings none.
+    """Return the absolute folder of a job's code; None if it has no code of its own.
 
     Args:
-        architecture: of the job; with a custom one, the folder is `base` unless the job names another.
+        architecture: of the job; if it is custom, the folder is `base` unless the job sets another.
         environment: of the job.
-        base: the folder of the job file.
+        base: folder of the job file.
 
     """
     if environment.code is None and not isinstance(architecture, Custom):
         return None
-    named = base / os.path.expanduser(environment.code or "")  # noqa: PTH111  # leaves an unknown user's ~ as it is
-    return Path(os.path.abspath(named))  # noqa: PTH100  # links keep the names that their user knows
+    named = base / os.path.expanduser(environment.code or "")  # noqa: PTH111  # keeps `~name` of an unknown user
+    return Path(os.path.abspath(named))  # noqa: PTH100  # does not resolve symbolic links
 
 
 def code_files(folder: Path) -> list[Path]:
-    """Return the Python files that are shipped with a job, sorted: all below its code folder.
+    """Return the Python files below a job's code folder, sorted; they are shipped with the job.
 
-    Hidden folders, virtual environments and what tools build are left out.
+    Hidden folders, virtual environments and build folders are skipped.
 
     Raises:
-        JobError: they are too many or too large.
+        JobError: there are too many files, or they are too large.
 
     """
     found: list[Path] = []
@@ -55,19 +55,20 @@ def code_files(folder: Path) -> list[Path]:
         found += files
         size += sum(file.stat().st_size for file in files)
         if len(found) > FILE_LIMIT or size > SIZE_LIMIT_MB * 10**6:
-            much = f"{FILE_LIMIT:,} Python files" if len(found) > FILE_LIMIT else f"{SIZE_LIMIT_MB} MB of Python files"
+            limit = f"{FILE_LIMIT:,} Python files" if len(found) > FILE_LIMIT else f"{SIZE_LIMIT_MB} MB of Python files"
             cure = "set environment.code to a smaller folder"
-            raise JobError([Problem("environment.code", f"more than {much} below '{folder}'; {cure}")])
+            raise JobError([Problem("environment.code", f"more than {limit} below '{folder}'; {cure}")])
     return sorted(found)
 
 
 def code_problems(architecture: Architecture | None, environment: Environment, folder: Path) -> list[Problem]:
-    """Look for the class that a job names, without running any of its code."""
+    """Check that the folder and the class of a job exist, without running any of its code."""
     try:
         if not folder.is_dir():
-            what = "is not a folder" if folder.exists() else "does not exist"
+            fault = "is not a folder" if folder.exists() else "does not exist"
             shown = environment.code or str(folder)
-            return [Problem("environment.code", f"'{shown}' {what}" + ("" if shown == str(folder) else f" ({folder})"))]
+            absolute = "" if shown == str(folder) else f" ({folder})"
+            return [Problem("environment.code", f"'{shown}' {fault}{absolute}")]
         message = _class_problem(architecture, folder) if isinstance(architecture, Custom) else ""
     except OSError as error:
         message = f"the code in '{folder}' cannot be read: {error.strerror}"
@@ -85,7 +86,7 @@ def _class_problem(architecture: Custom, folder: Path) -> str:
 
 
 def _module_file(folder: Path, module: str) -> Path | None:
-    """Find a module as Python would, a package before a file of the same name."""
+    """Return the file of a module as Python finds it: a package takes precedence over a file of the same name."""
     *packages, last = module.split(".")
     if any(_skipped(package) for package in packages):
         return None
@@ -110,15 +111,15 @@ def _missing_module(folder: Path, module: str) -> str:
 
 
 def _missing_class(file: Path, name: str, folder: Path) -> str:
-    """Say why a module does not have a class; nothing where it has, or where only running it could tell."""
+    """Return why a module lacks a class; empty if it has it, or if only running the module could show it."""
     shown = file.relative_to(folder)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a backslash in the user's text, say
+            warnings.simplefilter("ignore")  # such as an invalid escape sequence in the user's code
             names = dict(_names(ast.parse(file.read_bytes())))
     except SyntaxError as error:
         return f"{shown}:{error.lineno or 1}: not Python: {error.msg}"
-    except (ValueError, RecursionError, MemoryError):  # a NUL character; nested without end
+    except (ValueError, RecursionError, MemoryError):  # a NUL character, or too deeply nested
         return f"{shown}: not Python"
     if name in names or "*" in names:
         return ""
@@ -130,9 +131,9 @@ def _missing_class(file: Path, name: str, folder: Path) -> str:
 
 
 def _names(tree: ast.AST) -> Iterator[tuple[str, bool]]:
-    """Yield the names that a module binds to more than functions, and whether each is a class of its own.
+    """Yield the names that a module binds, without functions, and whether each is a class defined in it.
 
-    `*` stands for what another module may bind.
+    `*` stands for the names of a star import.
     """
     for node in ast.iter_child_nodes(tree):
         match node:
@@ -144,7 +145,7 @@ def _names(tree: ast.AST) -> Iterator[tuple[str, bool]]:
             case ast.Name(ctx=ast.Store()):
                 yield node.id, False
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
-                pass  # what is bound in a function stays there
+                pass  # names inside a function are local
             case _:
                 yield from _names(node)
 

@@ -1,4 +1,4 @@
-"""The job language for people and editors: what `stoker schema` prints, read from the settings and their source."""
+"""Reference documentation and JSON Schema of the job language, for `stoker schema`, from the settings classes."""
 
 import ast
 import inspect
@@ -13,10 +13,10 @@ from typing import Any
 from stoker.errors import NotFound
 from stoker.job.job import Job
 from stoker.job.section import Section
-from stoker.jobfile.language import Shape, keys_of, shape_of, tag_value
+from stoker.jobfile.language import KeyType, key_type_of, keys_of, tag_value
 from stoker.jobfile.suggestion import did_you_mean
 
-EXTENDS = "Another job file, relative to this one, whose keys hold wherever this one is silent."
+EXTENDS = "Path of another job file, relative to this one; its keys apply unless this file sets them."
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KEY_EXAMPLES = {
     "name": "my-job", "dataset.source": "digits", "dataset.columns.label": "species",
@@ -42,7 +42,7 @@ KEY_EXAMPLES = {
 
 @dataclass(frozen=True)
 class KeyLine:
-    """One key in a list of keys."""
+    """One row of a list of keys."""
 
     name: str
     type: str
@@ -52,7 +52,7 @@ class KeyLine:
 
 @dataclass(frozen=True)
 class Choice:
-    """One member of a choice, and the keys that it alone has."""
+    """One member of a choice, with its keys."""
 
     name: str
     documentation: str
@@ -61,12 +61,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class KeyDocument:
-    """All there is to say about a key."""
+    """The documentation of a key."""
 
     path: str
     type: str
     default: str
-    """As a job would write it; `required` where it must be given, empty where the documentation says it."""
+    """As written in a job file; `required` if there is none, empty if the documentation describes it."""
     documentation: str
     keys: tuple[KeyLine, ...]
     choices: tuple[Choice, ...]
@@ -75,7 +75,7 @@ class KeyDocument:
 
 @cache
 def field_documents(section: type[Section]) -> dict[str, str]:
-    """Return the text under each field, by the key a job writes."""
+    """Return the documentation under each field of a section, by key."""
     names = {name: info.alias or name for name, info in section.model_fields.items()}
     tree = ast.parse(inspect.getsource(sys.modules[section.__module__]))
     [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == section.__name__]
@@ -89,13 +89,13 @@ def field_documents(section: type[Section]) -> dict[str, str]:
 def job_schema() -> dict[str, Any]:
     """Return the JSON Schema of a job file, for editors."""
     schema = Job.model_json_schema(by_alias=True)
-    documents = {section.__name__: field_documents(section) for section in _sections(Shape(section=Job))}
+    documents = {section.__name__: field_documents(section) for section in _sections(KeyType(section=Job))}
     for name, each in [("Job", schema), *schema.get("$defs", {}).items()]:
         for key, property_schema in each.get("properties", {}).items():
             if text := documents.get(name, {}).get(key):
                 property_schema["description"] = text
     schema["properties"] = {"extends": {"type": "string", "description": EXTENDS}, **schema["properties"]}
-    # what a file extends may hold the keys that every job needs
+    # the required keys may be in the file that is extended
     schema["anyOf"] = [{"required": ["extends"]}, {"required": schema.pop("required")}]
     return {"$schema": DIALECT, "title": "Stoker job", **{k: v for k, v in schema.items() if k != "title"}}
 
@@ -108,61 +108,61 @@ def key_document(path: str) -> KeyDocument:
 
     """
     parts = path.split(".") if path else []
-    shape = Shape(section=Job)
-    homes: list[type[Section]] = []
+    key_type = KeyType(section=Job)
+    owners: list[type[Section]] = []
     for part in parts:
-        homes = [section for section in _members(shape) if part in keys_of(section)]
-        if not homes:
-            raise _unknown(path, part, shape)
-        shape = keys_of(homes[0])[part]
-    alone = [] if shape.choices else _members(shape)
-    text = field_documents(homes[0]).get(parts[-1], "") if parts else str(Job.__doc__)
+        owners = [section for section in _members(key_type) if part in keys_of(section)]
+        if not owners:
+            raise _unknown(path, part, key_type)
+        key_type = keys_of(owners[0])[part]
+    single = [] if key_type.choices else _members(key_type)
+    text = field_documents(owners[0]).get(parts[-1], "") if parts else str(Job.__doc__)
     return KeyDocument(
         path=path,
-        type=type_words(shape),
-        default=_defaults(homes, parts[-1]) if parts else "",
+        type=describe_type(key_type),
+        default=_defaults(owners, parts[-1]) if parts else "",
         documentation=text,
-        keys=_key_lines(alone[0]) if alone else (),
-        choices=tuple(Choice(name, str(each.__doc__), _key_lines(each)) for name, each in shape.choices),
-        example=_example(parts, shape, homes),
+        keys=_key_lines(single[0]) if single else (),
+        choices=tuple(Choice(name, str(each.__doc__), _key_lines(each)) for name, each in key_type.choices),
+        example=_example(parts, key_type, owners),
     )
 
 
-def type_words(shape: Shape) -> str:
-    """Say what a key may hold."""
-    if shape.choices:
-        names = " | ".join(name for name, _ in shape.choices)
-        one = f"{names}, or an object with '{shape.tag}: {names}' and the keys of that choice"
-        return f"{one}; or an object with one of these for each group of parameters" if shape.grouped else one
-    if shape.section:
-        short = f", or text for its '{shape.short}'" if shape.short else ""
-        return "an object" + short + "".join(f", or {word}" for word in shape.words)
-    if shape.words:
-        return " | ".join(str(word) for word in shape.words)
-    if shape.items is not None:
-        inner = type_words(shape_of(shape.items))
-        if shape.container == "list":
+def describe_type(key_type: KeyType) -> str:
+    """Return the description of a key's type, such as `a whole number`."""
+    if key_type.choices:
+        names = " | ".join(name for name, _ in key_type.choices)
+        one = f"{names}, or an object with '{key_type.tag}: {names}' and the keys of that choice"
+        return f"{one}; or an object with one of these for each parameter group" if key_type.grouped else one
+    if key_type.section:
+        short = f", or text for its '{key_type.short}'" if key_type.short else ""
+        return "an object" + short + "".join(f", or {word}" for word in key_type.words)
+    if key_type.words:
+        return " | ".join(str(word) for word in key_type.words)
+    if key_type.items is not None:
+        inner = describe_type(key_type_of(key_type.items))
+        if key_type.container == "list":
             return f"a list of: {inner}"
         return f"an object whose values are: {inner}" if inner else "an object"
-    return shape.scalar
+    return key_type.scalar
 
 
-def _members(shape: Shape) -> list[type[Section]]:
-    """Return the objects that a key holds, or a list of them."""
-    if shape.container == "list":
-        return _members(shape_of(shape.items))
-    return [shape.section] if shape.section else [section for _, section in shape.choices]
+def _members(key_type: KeyType) -> list[type[Section]]:
+    """Return the section classes that a key, or the items of its list, may have."""
+    if key_type.container == "list":
+        return _members(key_type_of(key_type.items))
+    return [key_type.section] if key_type.section else [section for _, section in key_type.choices]
 
 
-def _sections(shape: Shape) -> Iterator[type[Section]]:
-    for section in _members(shape):
+def _sections(key_type: KeyType) -> Iterator[type[Section]]:
+    for section in _members(key_type):
         yield section
         for below in keys_of(section).values():
             yield from _sections(below)
 
 
-def _unknown(path: str, part: str, shape: Shape) -> NotFound:
-    siblings = {key: None for section in _members(shape) for key in keys_of(section)}
+def _unknown(path: str, part: str, key_type: KeyType) -> NotFound:
+    siblings = {key: None for section in _members(key_type) for key in keys_of(section)}
     guess = did_you_mean(part, siblings) or (f"; the keys here are {', '.join(siblings)}" if siblings else "")
     return NotFound(f"no key '{path}' in a job{guess}")
 
@@ -170,8 +170,8 @@ def _unknown(path: str, part: str, shape: Shape) -> NotFound:
 def _key_lines(section: type[Section]) -> tuple[KeyLine, ...]:
     texts = field_documents(section)
     return tuple(
-        KeyLine(key, type_words(shape), _default(section, key), texts.get(key, ""))
-        for key, shape in keys_of(section).items()
+        KeyLine(key, describe_type(key_type), _default(section, key), texts.get(key, ""))
+        for key, key_type in keys_of(section).items()
     )
 
 
@@ -185,24 +185,24 @@ def _default(section: type[Section], key: str) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _defaults(homes: list[type[Section]], key: str) -> str:
-    values = {_default(section, key): None for section in homes}
+def _defaults(owners: list[type[Section]], key: str) -> str:
+    values = {_default(section, key): None for section in owners}
     if len(values) == 1:
         return next(iter(values))
-    return ", ".join(f"{_default(section, key)} ({tag_value(section)})" for section in homes)
+    return ", ".join(f"{_default(section, key)} ({tag_value(section)})" for section in owners)
 
 
-def _example(parts: list[str], shape: Shape, homes: list[type[Section]]) -> str:
+def _example(parts: list[str], key_type: KeyType, owners: list[type[Section]]) -> str:
     if not parts:
         return "task: image-classification"
     path = ".".join(parts)
     if path in KEY_EXAMPLES:
         return f"{parts[-1]}: {KEY_EXAMPLES[path]}"
-    if shape.choices:
-        return f"{parts[-1]}: {{{shape.tag}: {shape.choices[0][0]}}}"
-    if shape.section:
-        key, below = next(iter(keys_of(shape.section).items()))
-        return f"{parts[-1]}:\n  {_example([*parts, key], below, [shape.section])}"
-    if shape.words:
-        return f"{parts[-1]}: {shape.words[-1]}"
-    return f"{parts[-1]}: {_default(homes[0], parts[-1])}"
+    if key_type.choices:
+        return f"{parts[-1]}: {{{key_type.tag}: {key_type.choices[0][0]}}}"
+    if key_type.section:
+        key, below = next(iter(keys_of(key_type.section).items()))
+        return f"{parts[-1]}:\n  {_example([*parts, key], below, [key_type.section])}"
+    if key_type.words:
+        return f"{parts[-1]}: {key_type.words[-1]}"
+    return f"{parts[-1]}: {_default(owners[0], parts[-1])}"

@@ -1,4 +1,4 @@
-"""Says in a job author's words what pydantic found; one function for each kind of its errors, none of its own text."""
+"""Messages for pydantic's errors in the words of the job language; one function for each type of error."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,27 +7,26 @@ from pydantic import ValidationError
 
 from stoker.errors import Problem
 from stoker.jobfile.documentation import KEY_EXAMPLES, field_documents
-from stoker.jobfile.language import Place, Shape, keys_of, locate_error, walk
+from stoker.jobfile.language import ErrorLocation, KeyType, keys_of, locate_error, walk
 from stoker.jobfile.suggestion import closest, did_you_mean
-from stoker.jobfile.yaml_reader import Marks
+from stoker.jobfile.yaml_reader import SHOWN_CHARACTERS, Marks, shortened
 
 EXAMPLES = {"a number": "3e-4", "a whole number": "10", "text": "my-text", "true or false": "true"}
-SHOWN_CHARACTERS = 40
 
 
 def problems_of(error: ValidationError, marks: Marks) -> list[Problem]:
-    """Translate every error of a job; an unknown key is shown where it stands, whatever its value."""
+    """Return a problem for every error of a job; the position of an unknown key is the key, not its value."""
     found: dict[str, Problem] = {}
     for each in error.errors(include_url=False):
-        place = locate_error(each["loc"])
+        location = locate_error(each["loc"])
         if each["type"] == "missing" and isinstance(each["loc"][-1], int):
-            place = locate_error(each["loc"][:-1])
+            location = locate_error(each["loc"][:-1])
             message = f"expected {int(each['loc'][-1]) + 1} entries, got {each['loc'][-1]}"
         else:
-            message = _KINDS.get(each["type"], _unfit)(place, each["input"], each.get("ctx", {}))
-        path = _with_tag(place, each)
+            message = _MESSAGES.get(each["type"], _does_not_fit)(location, each["input"], each.get("ctx", {}))
+        path = _with_tag(location, each)
         if each["type"] == "too_short" and any(known.startswith(f"{path}.") for known in found):
-            continue  # only because the entries before it were wrong
+            continue  # a consequence of the mistakes in earlier entries
         mark = marks.keys.get(path) if each["type"] == "extra_forbidden" else None
         found.setdefault(
             path, Problem(path, message, mark.line, mark.column, mark.file) if mark else Problem(path, message)
@@ -36,16 +35,15 @@ def problems_of(error: ValidationError, marks: Marks) -> list[Problem]:
 
 
 def show(value: Any) -> str:
-    """Write a value of a file as a message shows it."""
+    """Return a value as shown in messages."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"'{value}'" if len(value) <= SHOWN_CHARACTERS else f"'{value[: SHOWN_CHARACTERS - 3]}...'"
+        return f"'{shortened(value)}'"
     if isinstance(value, (int, float)):
-        text = _number(value)
-        return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
+        return shortened(_number(value))
     return "a list" if isinstance(value, (list, tuple)) else "an object"
 
 
@@ -55,15 +53,15 @@ def _number(value: int | float) -> str:
     return f"{value:g}" if value - value == 0 else f".{value}".replace(".-", "-.")
 
 
-def _with_tag(place: Place, error: Any) -> str:
+def _with_tag(location: ErrorLocation, error: Any) -> str:
     wrong_tag = error["type"] == "union_tag_not_found" and isinstance(error["input"], dict)
-    return ".".join((*place.path, place.shape.tag)) if wrong_tag else place.dotted
+    return ".".join((*location.path, location.key_type.tag)) if wrong_tag else location.dotted
 
 
-def _unknown_key(place: Place, _value: Any, _context: Any) -> str:
-    key = place.path[-1]
-    whose = f"unknown key for {place.option}" if place.option else "unknown key"
-    section = place.around.section if place.around else None
+def _unknown_key(location: ErrorLocation, _value: Any, _context: Any) -> str:
+    key = location.path[-1]
+    whose = f"unknown key for {location.option}" if location.option else "unknown key"
+    section = location.parent.section if location.parent else None
     siblings = list(keys_of(section)) if section else []
     near = closest(key, siblings)
     if near:
@@ -73,44 +71,44 @@ def _unknown_key(place: Place, _value: Any, _context: Any) -> str:
         if path.rpartition(".")[2] == key:
             elsewhere.setdefault(path, []).append(option)
         elif path == key:
-            return f"{whose}; write '{key.rpartition('.')[2]}' inside of '{key.rpartition('.')[0]}'"
-    if place.dotted in elsewhere:
-        return f"{whose}; '{key}' belongs to {' and '.join(elsewhere[place.dotted])}"
+            return f"{whose}; write '{key.rpartition('.')[2]}' inside '{key.rpartition('.')[0]}'"
+    if location.dotted in elsewhere:
+        return f"{whose}; '{key}' belongs to {' and '.join(elsewhere[location.dotted])}"
     if elsewhere:
         return f"{whose}; did you mean {' or '.join(repr(path) for path in list(elsewhere)[:2])}?"
     return f"{whose}; the keys here are {', '.join(siblings)}"
 
 
-def _required(place: Place, _value: Any, _context: Any) -> str:
-    key = place.path[-1]
-    section = place.around.section if place.around else None
-    what = field_documents(section).get(key, "") if section else ""
-    first = what.partition(":")[0].partition(";")[0].rstrip(".")
-    example = KEY_EXAMPLES.get(place.dotted) or _example(place.shape)
+def _required(location: ErrorLocation, _value: Any, _context: Any) -> str:
+    key = location.path[-1]
+    section = location.parent.section if location.parent else None
+    text = field_documents(section).get(key, "") if section else ""
+    first = text.partition(":")[0].partition(";")[0].rstrip(".")
+    example = KEY_EXAMPLES.get(location.dotted) or _example(location.key_type)
     return f"required: {first[:1].lower()}{first[1:]} (example: {key}: {example})"
 
 
-def _example(shape: Shape) -> str:
-    if shape.choices:
-        return shape.choices[0][0]
-    return str(shape.words[-1]) if shape.words else "digits"
+def _example(key_type: KeyType) -> str:
+    if key_type.choices:
+        return key_type.choices[0][0]
+    return str(key_type.words[-1]) if key_type.words else "digits"
 
 
-def _tag_required(place: Place, value: Any, _context: Any) -> str:
+def _tag_required(location: ErrorLocation, value: Any, _context: Any) -> str:
     if not isinstance(value, dict):
-        return _object(place, value, _context)
-    labels = [label for label, _ in place.shape.choices]
-    return f"required: one of {', '.join(labels)} (example: {place.shape.tag}: {labels[0]})"
+        return _object(location, value, _context)
+    labels = [label for label, _ in location.key_type.choices]
+    return f"required: one of {', '.join(labels)} (example: {location.key_type.tag}: {labels[0]})"
 
 
-def _tag_unknown(place: Place, value: Any, _context: Any) -> str:
-    return _not_one_of(value.get(place.shape.tag), [label for label, _ in place.shape.choices])
+def _tag_unknown(location: ErrorLocation, value: Any, _context: Any) -> str:
+    return _not_one_of(value.get(location.key_type.tag), [label for label, _ in location.key_type.choices])
 
 
-def _literal(place: Place, value: Any, _context: Any) -> str:
-    if place.around and place.around.section and keys_of(place.around.section)[place.path[-1]].section:
+def _literal(location: ErrorLocation, value: Any, _context: Any) -> str:
+    if location.parent and location.parent.section and keys_of(location.parent.section)[location.path[-1]].section:
         return f"{show(value)} is neither 'none' nor an object{did_you_mean(str(value), ['none'])}"
-    return _not_one_of(value, place.shape.words)
+    return _not_one_of(value, location.key_type.words)
 
 
 def _not_one_of(value: Any, known: Any) -> str:
@@ -123,12 +121,12 @@ def _not_one_of(value: Any, known: Any) -> str:
     )
 
 
-def _object(place: Place, value: Any, _context: Any) -> str:
-    short = f" or a word such as '{_example(place.shape)}'" if place.shape.short else ""
+def _object(location: ErrorLocation, value: Any, _context: Any) -> str:
+    short = f" or a word such as '{_example(location.key_type)}'" if location.key_type.short else ""
     return f"expected an object{short}, got {show(value)}"
 
 
-def _list(_place: Place, value: Any, _context: Any) -> str:
+def _list(_location: ErrorLocation, value: Any, _context: Any) -> str:
     return f"expected a list, got {show(value)} (example: [{show(value) if _plain(value) else 'a, b'}])"
 
 
@@ -136,8 +134,8 @@ def _plain(value: Any) -> bool:
     return isinstance(value, (int, float, str)) and not isinstance(value, bool)
 
 
-def _kind(words: str) -> Callable[[Place, Any, Any], str]:
-    def message(_place: Place, value: Any, _context: Any) -> str:
+def _kind(words: str) -> Callable[[ErrorLocation, Any, Any], str]:
+    def message(_location: ErrorLocation, value: Any, _context: Any) -> str:
         if isinstance(value, str):
             return f"{show(value)} is not {words} (example: {EXAMPLES[words]})"
         return f"expected {words}, got {show(value)}"
@@ -145,18 +143,18 @@ def _kind(words: str) -> Callable[[Place, Any, Any], str]:
     return message
 
 
-def _text(_place: Place, value: Any, _context: Any) -> str:
+def _text(_location: ErrorLocation, value: Any, _context: Any) -> str:
     return f"expected text, got {show(value)}" + (
         "; put it in quotes" if not isinstance(value, (list, dict, type(None))) else ""
     )
 
 
-def _bound(words: str, key: str) -> Callable[[Place, Any, Any], str]:
-    return lambda _place, value, context: f"{show(value)} {words} {_number(context[key])}"
+def _bound(words: str, key: str) -> Callable[[ErrorLocation, Any, Any], str]:
+    return lambda _location, value, context: f"{show(value)} {words} {_number(context[key])}"
 
 
-def _length(words: str, key: str, unit: str) -> Callable[[Place, Any, Any], str]:
-    def message(_place: Place, value: Any, context: Any) -> str:
+def _length(words: str, key: str, unit: str) -> Callable[[ErrorLocation, Any, Any], str]:
+    def message(_location: ErrorLocation, value: Any, context: Any) -> str:
         number = context[key]
         many = unit if number == 1 else {"entry": "entries"}.get(unit, f"{unit}s")
         return f"{words} {number} {many}, got {len(value) if value else 'none'}"
@@ -164,16 +162,16 @@ def _length(words: str, key: str, unit: str) -> Callable[[Place, Any, Any], str]
     return message
 
 
-def _own(_place: Place, value: Any, context: Any) -> str:
+def _validator_message(_location: ErrorLocation, value: Any, context: Any) -> str:
     text = str(context["error"])
     return f"{show(value)} {text}" if text.startswith("is not ") else text
 
 
-def _unfit(_place: Place, value: Any, _context: Any) -> str:
+def _does_not_fit(_location: ErrorLocation, value: Any, _context: Any) -> str:
     return f"{show(value)} does not fit here"
 
 
-_KINDS: dict[str, Callable[[Place, Any, Any], str]] = {
+_MESSAGES: dict[str, Callable[[ErrorLocation, Any, Any], str]] = {
     "extra_forbidden": _unknown_key,
     "missing": _required,
     "union_tag_not_found": _tag_required,
@@ -191,10 +189,10 @@ _KINDS: dict[str, Callable[[Place, Any, Any], str]] = {
     "greater_than_equal": _bound("is too small: at least", "ge"),
     "less_than": _bound("is too large: less than", "lt"),
     "less_than_equal": _bound("is too large: at most", "le"),
-    "finite_number": lambda _place, value, _context: f"{show(value)} is not a finite number (example: 3e-4)",
+    "finite_number": lambda _location, value, _context: f"{show(value)} is not a finite number (example: 3e-4)",
     "too_short": _length("expected at least", "min_length", "entry"),
     "too_long": _length("expected at most", "max_length", "entry"),
     "string_too_short": _length("expected at least", "min_length", "character"),
     "string_too_long": _length("expected at most", "max_length", "character"),
-    "value_error": _own,
+    "value_error": _validator_message,
 }

@@ -1,4 +1,4 @@
-"""The job language as a tree, read from the settings: which keys exist where, and what each may hold."""
+"""The job language as a tree of keys and their types, derived from the settings classes."""
 
 import types
 from collections.abc import Iterator
@@ -14,24 +14,25 @@ from stoker.job.section import Interval, Section, Shorthand, Span, Time
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What a key may hold."""
+class KeyType:
+    """The type of a key's value."""
 
     section: type[Section] | None = None
-    """The object it holds."""
+    """Class of the object, if the value is an object with fixed keys."""
     tag: str = ""
-    """The key that says which of `choices` an object is: `type` or `family`."""
+    """The key that decides which of `choices` an object is: `type` or `family`."""
     choices: tuple[tuple[str, type[Section]], ...] = ()
+    """Tag and class of each member of a tagged union."""
     words: tuple[Any, ...] = ()
-    """The only values it may hold; next to `section`, a word that replaces the object."""
+    """The only allowed values; next to `section`, a word that replaces the object."""
     items: Any = None
-    """Type of the items of a list, or of the values of an object with free keys."""
+    """Annotation of the items of a list, or of the values of an object with free keys."""
     scalar: str = ""
-    """The type of a single value in words."""
+    """Description of the type of a single value."""
     short: str = ""
     """The key that a bare string stands for."""
     container: str = ""
-    """`list` or `object` where `items` is set."""
+    """`list` or `object` if `items` is set."""
 
     @property
     def grouped(self) -> bool:
@@ -40,17 +41,16 @@ class Shape:
 
     @property
     def labelled(self) -> bool:
-        """Whether pydantic puts the name of the choice between the key and the keys below it."""
+        """True if pydantic's error locations have the name of the choice between this key and the keys below it."""
         return bool(self.choices) or (self.section is not None and bool(self.words))
 
-    def option(self, label: str) -> "Shape":
-        """Return the shape of one choice."""
+    def option(self, label: str) -> "KeyType":
+        """Return the type of one choice."""
         if self.grouped and label in (ONE, GROUPS):
-            return (
-                replace(self, items=None, container="") if label == ONE else Shape(items=self.items, container="object")
-            )
+            one = replace(self, items=None, container="")
+            return one if label == ONE else KeyType(items=self.items, container="object")
         chosen = dict(self.choices).get(label, self.section)
-        return Shape(section=chosen) if label != "none" else Shape(words=self.words)
+        return KeyType(section=chosen) if label != "none" else KeyType(words=self.words)
 
 
 ONE, GROUPS = "one", "groups"
@@ -58,31 +58,31 @@ ONE, GROUPS = "one", "groups"
 _SCALARS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
-def shape_of(hint: Any) -> Shape:
-    """Read a type annotation of the settings."""
+def key_type_of(hint: Any) -> KeyType:
+    """Return the type that an annotation of the settings stands for."""
     if hint == Span:
-        return Shape(scalar="a stretch of training such as 5%, 500 steps or 2 epochs")
+        return KeyType(scalar="a training duration such as 5%, 500 steps or 2 epochs")
     if hint == Interval:
-        return Shape(scalar="a stretch of training or a length of time, such as 500 steps or 10 min")
+        return KeyType(scalar="a training duration or a length of time, such as 500 steps or 10 min")
     if hint == Time:
-        return Shape(scalar="a length of time such as 10 min")
+        return KeyType(scalar="a length of time such as 10 min")
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _annotated(shape_of(arguments[0]), arguments[1:])
+        return _annotated(key_type_of(arguments[0]), arguments[1:])
     if origin in (Union, types.UnionType):
-        return _union([shape_of(each) for each in arguments if each is not type(None)])
+        return _union([key_type_of(each) for each in arguments if each is not type(None)])
     if origin is Literal:
-        return Shape(words=arguments)
+        return KeyType(words=arguments)
     if origin is tuple:
-        return Shape(items=arguments[0], container="list")
+        return KeyType(items=arguments[0], container="list")
     if origin is dict:
-        return Shape(items=arguments[1], container="object")
+        return KeyType(items=arguments[1], container="object")
     if isinstance(hint, type) and issubclass(hint, Section):
-        return Shape(section=hint)
-    return Shape(scalar=_SCALARS.get(hint, ""))
+        return KeyType(section=hint)
+    return KeyType(scalar=_SCALARS.get(hint, ""))
 
 
-def _annotated(inner: Shape, metadata: tuple[Any, ...]) -> Shape:
+def _annotated(inner: KeyType, metadata: tuple[Any, ...]) -> KeyType:
     changes: dict[str, Any] = {}
     for each in metadata:
         if isinstance(each, Shorthand):
@@ -91,10 +91,10 @@ def _annotated(inner: Shape, metadata: tuple[Any, ...]) -> Shape:
             changes["tag"] = each.discriminator
         if isinstance(each, Discriminator) and isinstance(each.discriminator, str):
             changes["tag"] = each.discriminator
-    return Shape(**{**inner.__dict__, **changes})
+    return KeyType(**{**inner.__dict__, **changes})
 
 
-def _union(members: list[Shape]) -> Shape:
+def _union(members: list[KeyType]) -> KeyType:
     if len(members) == 1:
         return members[0]
     chosen = [member for member in members if member.choices]
@@ -104,78 +104,78 @@ def _union(members: list[Shape]) -> Shape:
     sections = [member.section for member in members if member.section]
     words = tuple(word for member in members for word in member.words)
     if len(sections) == 1:
-        return Shape(section=sections[0], words=words)
-    return Shape(choices=tuple((tag_value(section), section) for section in sections), words=words)
+        return KeyType(section=sections[0], words=words)
+    return KeyType(choices=tuple((tag_value(section), section) for section in sections), words=words)
 
 
 def tag_value(section: type[Section]) -> str:
-    """Return the name of a choice: the only value of its first field."""
+    """Return the tag of a choice: the only value of its first field."""
     hint = get_type_hints(section, include_extras=True)[next(iter(section.model_fields))]
     return str(get_args(hint)[0])
 
 
 @cache
-def keys_of(section: type[Section]) -> dict[str, Shape]:
-    """Return the keys of an object as a job writes them, in reading order."""
+def keys_of(section: type[Section]) -> dict[str, KeyType]:
+    """Return the keys of a section with their types, named as in a job file, in the order of the fields."""
     hints = get_type_hints(section, include_extras=True)
-    return {info.alias or name: shape_of(hints[name]) for name, info in section.model_fields.items()}
+    return {info.alias or name: key_type_of(hints[name]) for name, info in section.model_fields.items()}
 
 
 def walk() -> Iterator[tuple[str, str]]:
-    """Yield every dotted path of the language, with the name of the choice it belongs to, or ''."""
-    yield from _walk(Shape(section=Job), "", "")
+    """Yield every dotted path of the language with the choice that it belongs to; '' for keys outside of choices."""
+    yield from _walk(KeyType(section=Job), "", "")
 
 
-def _walk(shape: Shape, path: str, option: str) -> Iterator[tuple[str, str]]:
-    for section, label in _sections(shape, option):
+def _walk(key_type: KeyType, path: str, option: str) -> Iterator[tuple[str, str]]:
+    for section, label in _sections(key_type, option):
         for key, below in keys_of(section).items():
             below_path = f"{path}.{key}" if path else key
             yield below_path, label
             yield from _walk(below, below_path, "")
 
 
-def _sections(shape: Shape, option: str) -> list[tuple[type[Section], str]]:
-    chosen = [(section, label) for label, section in shape.choices]
-    return [(shape.section, option), *chosen] if shape.section else chosen
+def _sections(key_type: KeyType, option: str) -> list[tuple[type[Section], str]]:
+    chosen = [(section, label) for label, section in key_type.choices]
+    return [(key_type.section, option), *chosen] if key_type.section else chosen
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a pydantic error belongs."""
+class ErrorLocation:
+    """The key that a pydantic error is about."""
 
     path: tuple[str, ...]
     option: str
-    """The choice around the last key, `cnn`, or ''."""
-    around: Shape | None
-    """What holds the last key."""
-    shape: Shape
-    """What the last key itself may hold; empty for an unknown key."""
+    """The choice that contains the last key, such as `cnn`; '' outside of choices."""
+    parent: KeyType | None
+    """Type of the object or list that contains the last key."""
+    key_type: KeyType
+    """Type of the last key; empty for an unknown key."""
 
     @property
     def dotted(self) -> str:
-        """The path as messages write it."""
+        """The dotted path, as shown in messages."""
         return ".".join(self.path)
 
 
-def locate_error(location: tuple[int | str, ...]) -> Place:
-    """Find the key of an error; pydantic's location also holds the names of choices, which are no keys."""
+def locate_error(location: tuple[int | str, ...]) -> ErrorLocation:
+    """Return the key of a pydantic error; pydantic's location also contains names of choices, which are not keys."""
     path: list[str] = []
-    option, around, shape = "", None, Shape(section=Job)
+    option, parent, key_type = "", None, KeyType(section=Job)
     label = ""
     labelled = False
     for part in location:
-        if part == "[key]" and not shape.section and not shape.items:
+        if part == "[key]" and not key_type.section and not key_type.items:
             break  # the error is about the key itself
-        if shape.labelled and not labelled:
+        if key_type.labelled and not labelled:
             label = "" if part in {"section", "none", ONE, GROUPS} else str(part)
-            labelled = not (shape.grouped and part == ONE)  # then the name of the choice follows
-            shape = shape.option(str(part))
+            labelled = not (key_type.grouped and part == ONE)  # then the name of the choice follows
+            key_type = key_type.option(str(part))
             continue
         path.append(str(part))
-        option, around, label = label, shape, ""
+        option, parent, label = label, key_type, ""
         labelled = False
-        if shape.section:
-            shape = keys_of(shape.section).get(str(part), Shape())
+        if key_type.section:
+            key_type = keys_of(key_type.section).get(str(part), KeyType())
         else:
-            shape = shape_of(shape.items) if shape.items else Shape()
-    return Place(tuple(path), option, around, shape)
+            key_type = key_type_of(key_type.items) if key_type.items else KeyType()
+    return ErrorLocation(tuple(path), option, parent, key_type)

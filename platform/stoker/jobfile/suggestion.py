@@ -1,22 +1,26 @@
-"""Finds what someone meant by a misspelt word."""
+"""Suggestions for misspelt words."""
 
 from collections.abc import Iterable
 
-ALIKE = 70
-"""Least likeness in percent; 'lable' and 'label' have 80, 'cnn' and 'rnn' 67."""
+MIN_SIMILARITY = 70
+"""Similarity in percent from which a word is suggested: 'lable' and 'label' have 80, 'cnn' and 'rnn' 67."""
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word most like `word`, if one is alike enough."""
-    from rapidfuzz import fuzz, process  # only after a mistake: a good file does not wait for it
+    """Return the known word that is most similar to `word`; None if none is similar enough."""
+    from rapidfuzz import fuzz, process  # imported late: a correct file does not wait for it
 
     found = process.extractOne(
-        word, list(known), scorer=fuzz.ratio, score_cutoff=ALIKE, processor=lambda text: text.lower().replace("_", "-")
+        word,
+        list(known),
+        scorer=fuzz.ratio,
+        score_cutoff=MIN_SIMILARITY,
+        processor=lambda text: text.lower().replace("_", "-"),
     )
     return str(found[0]) if found else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'label'?`, or nothing where no known word is alike."""
+    """Return `; did you mean 'label'?`, or an empty string if no known word is similar."""
     found = closest(word, known)
     return f"; did you mean '{found}'?" if found else ""

@@ -1,4 +1,4 @@
-"""What must fit together in a job with a sweep, as far as it can be told before the first trial."""
+"""Checks of a job's sweep, as far as they are possible before the first trial."""
 
 from collections.abc import Iterator
 
@@ -9,10 +9,11 @@ from stoker.job.job import Job
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Asha, CmaesSearch, GridSearch, Hyperband, MedianStopping, NoScheduler, Pb2, Pbt, Sweep
 from stoker.jobfile.checks import metric_name_problems
+from stoker.jobfile.overlay import SPACE
 from stoker.jobfile.space.dimension import Dimension, Options, Range, text_of
-from stoker.jobfile.space.reading import PLACE, examine_space
+from stoker.jobfile.space.reading import examine_space
 from stoker.jobfile.space.samples import sample_problems
-from stoker.jobfile.space.space import Misfit, Space
+from stoker.jobfile.space.space import NotInSpace, Space
 from stoker.jobfile.suggestion import did_you_mean
 from stoker.jobfile.yaml_reader import Marks
 
@@ -22,16 +23,16 @@ CHANGEABLE = (
     "training.optimizer.momentum",
     "training.gradient_clip",
 )
-"""Values that a trial can take over in the middle of its training."""
+"""Keys whose values a population-based scheduler can change while a trial trains."""
 
 
 def sweep_problems(job: Job, marks: Marks, set_by: str) -> list[Problem]:
-    """Return every mistake of a sweep; of points that are no jobs only where nothing else is wrong.
+    """Return all mistakes of a sweep; sample points are checked only if there are no others.
 
     Args:
-        job: with a sweep, and otherwise without mistakes.
-        marks: of its document.
-        set_by: the file of the marks of values that were given on the command line.
+        job: with a sweep; all other checks have passed.
+        marks: positions of its keys.
+        set_by: file name in the marks of values that were given on the command line.
 
     """
     assert job.sweep is not None
@@ -48,28 +49,28 @@ def sweep_problems(job: Job, marks: Marks, set_by: str) -> list[Problem]:
 
 
 def metric_problems(job: Job) -> Iterator[Problem]:
-    """Check that every goal is recorded, and that it is known which way it is better."""
+    """Check that every metric is recorded and has a direction."""
     assert job.sweep is not None
     goals = job.sweep.metric or ()
     split = job.dataset.split
     held_out = split != "none" and split.val > 0
-    free = isinstance(job.architecture, Custom)
+    is_custom = isinstance(job.architecture, Custom)
     names = [goal.name for goal in goals]
     for index, goal in enumerate(goals):
         place = f"sweep.metric.{index}" if len(goals) > 1 else "sweep.metric"
         known = known_direction(job, goal.name)
         if goal.name in names[:index]:
-            yield Problem(place, f"'{goal.name}' stands twice; keep one")
+            yield Problem(place, f"'{goal.name}' appears twice; keep one")
         if goal.name in COSTS:
             if len(goals) == 1:
                 cure = f"write metric: [loss/val, {goal.name}]"
                 yield Problem(place, f"'{goal.name}' alone is best for a trial that learns nothing; {cure}")
         else:
             guess = did_you_mean(goal.name, COSTS) if len(goals) > 1 and "/" not in goal.name else ""
-            found = list(metric_name_problems(place, goal.name, job.task, held_out, free))
-            yield from [Problem(place, f"'{goal.name}' is no metric{guess}")] if found and guess else found
+            found = list(metric_name_problems(place, goal.name, job.task, held_out, is_custom))
+            yield from [Problem(place, f"'{goal.name}' is not a metric{guess}")] if found and guess else found
             if not found and known is None and goal.direction is None:
-                cure = f"say which way it is better: metric: {{name: {goal.name}, direction: min}}"
+                cure = f"set its direction: metric: {{name: {goal.name}, direction: min}}"
                 yield Problem(place, f"'{goal.name}' is a term of your own loss; {cure}")
         if known and goal.direction and goal.direction != known:
             better = "larger" if known == "max" else "smaller"
@@ -77,32 +78,32 @@ def metric_problems(job: Job) -> Iterator[Problem]:
 
 
 def length_problems(sweep: Sweep) -> Iterator[Problem]:
-    """Check that the sweep ends."""
+    """Check that the sweep has an end."""
     if sweep.trials is None and sweep.time is None and not isinstance(sweep.search, GridSearch):
         yield Problem("sweep.trials", "required unless time is given or search is grid (example: trials: 40)")
 
 
 def set_problems(sweep: Sweep, marks: Marks, set_by: str) -> Iterator[Problem]:
-    """Check that nothing is both searched and given on the command line."""
+    """Check that no key is both searched and set on the command line."""
     given = [path for path, mark in marks.values.items() if mark.file == set_by]
     for searched in sweep.space:
         for path in given:
             if path == searched or path.startswith(f"{searched}."):
-                message = f"{path} is given by {set_by}, but {searched} is searched; take it out of one of them"
-                yield Problem(f"{PLACE}.{searched}", message)
+                message = f"{path} is set by {set_by}, but {searched} is searched; remove one of them"
+                yield Problem(f"{SPACE}.{searched}", message)
 
 
 def search_problems(sweep: Sweep, space: Space) -> Iterator[Problem]:
-    """Check that the search can do what the space and the metrics ask for."""
+    """Check that the search algorithm supports the space and the metrics."""
     ranges = [each for each in space.dimensions if isinstance(each.domain, Range)]
     if isinstance(sweep.search, GridSearch):
         for each in ranges:
             if isinstance(each.domain, Range) and each.domain.count is None:
                 cure = "give it a step or a power, write a list of values, or use search: sobol"
-                yield Problem(each.place, f"a grid has no end over a continuous range; {cure}")
+                yield Problem(each.place, f"a grid cannot enumerate a continuous range; {cure}")
     if isinstance(sweep.search, CmaesSearch):
         if len(sweep.metric or ()) > 1:
-            yield Problem("sweep.search", "cmaes follows one metric only; use tpe or gp for a list")
+            yield Problem("sweep.search", "cmaes supports one metric only; use tpe or gp for a list")
         if len([each for each in ranges if not each.when]) < 2:
             yield Problem("sweep.search", "cmaes needs two ranges or more that every trial has; use tpe")
     if isinstance(sweep.scheduler, (Pbt, Pb2)) and sweep.search.type not in ("random", "sobol"):
@@ -116,17 +117,20 @@ def first_problems(sweep: Sweep, space: Space) -> Iterator[Problem]:
     for index, values in enumerate(() if isinstance(sweep.search, GridSearch) else sweep.search.first):
         place = f"sweep.search.first.{index}"
         try:
-            picks = space.placed(values)
-            if len(picks) == len(space.active(picks)) and (unmet := space.unmet(space.values(picks))) is not None:
+            coordinates = space.coordinates_of(values)
+            if (
+                len(coordinates) == len(space.active(coordinates))
+                and (unmet := space.unmet(space.values(coordinates))) is not None
+            ):
                 yield Problem(place, f"does not meet '{space.where[unmet].text}'")
-        except Misfit as error:
+        except NotInSpace as error:
             yield Problem(f"{place}.{error.path}", str(error))
         except ValueError as error:
             yield Problem(place, str(error))
 
 
 def scheduler_problems(job: Job, space: Space) -> Iterator[Problem]:
-    """Check that the scheduler fits the metric, the length, the workers and the space."""
+    """Check the scheduler against the metric, the training duration, the workers and the space."""
     assert job.sweep is not None
     scheduler, training = job.sweep.scheduler, job.training
     if isinstance(scheduler, NoScheduler):
@@ -148,7 +152,7 @@ def scheduler_problems(job: Job, space: Space) -> Iterator[Problem]:
         yield Problem("sweep.scheduler", f"{scheduler.type} must know how many epochs a trial has; {cure}")
     if isinstance(scheduler, (Pbt, Pb2)):
         if job.sweep.trials == 1 or (job.sweep.trials is None and job.sweep.time):
-            message = f"{scheduler.type} lets so many trials go on from each other; use 2 or more (example: trials: 8)"
+            message = f"{scheduler.type} copies trials from each other and needs 2 or more (example: trials: 8)"
             yield Problem("sweep.trials", message)
         yield from _change_problems(space, scheduler)
 
@@ -161,7 +165,7 @@ def _span_problems(job: Job, key: str, span: str) -> Iterator[Problem]:
         limit = None
     if not epochs:
         yield Problem(
-            place, f"'{span}' is no whole number of epochs, after which trials are compared (example: 2 epochs)"
+            place, f"'{span}' is not a whole number of epochs, after which trials are compared (example: 2 epochs)"
         )
     elif limit is not None and epochs > limit:
         yield Problem(place, f"{span} is more than training.epochs ({limit}); use {limit} or less")
@@ -170,7 +174,7 @@ def _span_problems(job: Job, key: str, span: str) -> Iterator[Problem]:
 def _change_problems(space: Space, scheduler: Pbt | Pb2) -> Iterator[Problem]:
     kind = scheduler.type
     for path, place in [(each.path, each.place) for each in space.dimensions] + [
-        (each.path, f"{PLACE}.{each.path}") for each in space.derived
+        (each.path, f"{SPACE}.{each.path}") for each in space.derived
     ]:
         if path not in CHANGEABLE:
             cure = f"{kind} searches {', '.join(CHANGEABLE)}; use asha for others"
@@ -184,7 +188,7 @@ def _unfit_for_change(each: Dimension, scheduler: Pbt | Pb2) -> str:
     if isinstance(scheduler, Pb2) and (isinstance(each.domain, Options) or each.domain.count is not None):
         return "pb2 needs a continuous range such as {min: 1e-4, max: 1e-1}; use it without step or power, or use pbt"
     if isinstance(each.domain, Options):
-        odd = [value for value in each.domain.values if not isinstance(value, (int, float))]
-        if odd:
-            return f"{text_of(odd[0])} is not a number, and {scheduler.type} changes numbers only"
+        others = [value for value in each.domain.values if not isinstance(value, (int, float))]
+        if others:
+            return f"{text_of(others[0])} is not a number, and {scheduler.type} changes numbers only"
     return ""

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from stoker.errors import JobError, Problem
-from stoker.job.concurrency import machine_cpus, room_for, trials_at_once
-from stoker.job.goals import Aim, aims
+from stoker.job.concurrency import machine_cpus, trials_at_once, trials_that_fit
+from stoker.job.goals import Goal, goals_of
 from stoker.job.job import Job
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Asha, MedianStopping
@@ -27,7 +27,7 @@ SHOWN = 3
 class SweepPlan:
     """What `plan` says of a sweep."""
 
-    aims: tuple[Aim, ...]
+    goals: tuple[Goal, ...]
     trials: int | None
     """How many at most; None where only time ends the sweep."""
     parallel: int
@@ -46,7 +46,7 @@ def room_problems(job: Job) -> Iterator[Problem]:
     if job.sweep is None or job.sweep.parallel is None:
         return
     gpus, cpus = torch.cuda.device_count(), machine_cpus()
-    room = room_for(job, cpus, gpus)
+    room = trials_that_fit(job, cpus, gpus)
     if job.sweep.parallel > room:
         fits = f"at most {room} fit" if room > 1 else "one fits" if room else "not one fits"
         message = f"{job.sweep.parallel} trials at once: {fits} this machine ({cpus} cores, {gpus} GPUs)"
@@ -82,7 +82,7 @@ def plan_sweep(prepared: Prepared, memory_mib: float, memory_of: Callable[[Prepa
         pace = step_seconds(assemble(prepared), "fp32", 1)
         seconds = pace * prepared.steps * math.ceil(trials / parallel)
     return SweepPlan(
-        aims(job),
+        goals_of(job),
         trials,
         parallel,
         space.size(),

@@ -1,4 +1,4 @@
-"""What a dimension is to Optuna, and back."""
+"""Conversion of dimensions and their values to Optuna's distributions, and back."""
 
 from typing import Any
 
@@ -9,51 +9,51 @@ from stoker.jobfile.space.dimension import Dimension, Options, Range
 
 
 def distribution_of(dimension: Dimension) -> BaseDistribution:
-    """Return what a sampler draws: an option's index, the place of a value in steps or powers, or the number itself."""
+    """Return the distribution that a sampler draws from: option indices, indices of steps or powers, or numbers."""
     domain = dimension.domain
     if isinstance(domain, Options):
         return CategoricalDistribution(tuple(range(len(domain.values))))
-    if _by_place(domain):
+    if _by_index(domain):
         return IntDistribution(0, _count(domain) - 1)
     if domain.integer:
         return IntDistribution(int(domain.minimum), int(domain.maximum), log=domain.log)
     return FloatDistribution(domain.minimum, domain.maximum, log=domain.log)
 
 
-def pick_of(dimension: Dimension, drawn: Any) -> Any:
-    """Turn what a sampler drew into the pick of a point."""
+def coordinate_of(dimension: Dimension, drawn: Any) -> Any:
+    """Return the coordinate of a point for a value that a sampler drew."""
     domain = dimension.domain
     if isinstance(domain, Options):
         return int(drawn)
-    if _by_place(domain):
+    if _by_index(domain):
         return domain.at(int(drawn))
     return int(drawn) if domain.integer else float(drawn)
 
 
-def drawn_of(dimension: Dimension, pick: Any) -> Any:
-    """Turn the pick of a point into what a sampler would have drawn."""
+def sampler_value_of(dimension: Dimension, coordinate: Any) -> Any:
+    """Return the value that a sampler would have drawn for the coordinate of a point."""
     domain = dimension.domain
-    return domain.index(pick) if isinstance(domain, Range) and _by_place(domain) else pick
+    return domain.index(coordinate) if isinstance(domain, Range) and _by_index(domain) else coordinate
 
 
 def shown_distribution(dimension: Dimension) -> BaseDistribution:
-    """Return a distribution of what people read in a figure: labels and the numbers themselves."""
+    """Return the distribution shown in figures: labels of options, and the numbers themselves."""
     domain = dimension.domain
     if isinstance(domain, Options):
-        return CategoricalDistribution(tuple(shown_pick(dimension, index) for index in range(len(domain.values))))
+        return CategoricalDistribution(tuple(shown_value(dimension, index) for index in range(len(domain.values))))
     low, high = domain.ends()
     log = domain.log or (domain.power is not None and low > 0)
     return IntDistribution(int(low), int(high), log=log) if domain.integer else FloatDistribution(low, high, log=log)
 
 
-def shown_pick(dimension: Dimension, pick: Any) -> Any:
-    """Return what people read for a pick."""
+def shown_value(dimension: Dimension, coordinate: Any) -> Any:
+    """Return the value shown in figures for a coordinate."""
     domain = dimension.domain
-    return domain.label(pick) if isinstance(domain, Options) else pick
+    return domain.label(coordinate) if isinstance(domain, Options) else coordinate
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> None:
-    """Note in the trial what its sampler drew."""
+    """Record in an Optuna trial the value that its sampler drew."""
     if isinstance(distribution, CategoricalDistribution):
         trial.suggest_categorical(name, distribution.choices)
     elif isinstance(distribution, IntDistribution):
@@ -62,7 +62,7 @@ def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> None:
         trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
 
 
-def _by_place(domain: Range) -> bool:
+def _by_index(domain: Range) -> bool:
     return domain.power is not None or domain.step is not None
 
 

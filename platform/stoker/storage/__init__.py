@@ -1,4 +1,4 @@
-"""Where a run keeps what must outlive it: objects in a folder or bucket, and folders of them that count as a whole."""
+"""Storage of checkpoints and records: objects in a folder or bucket, and folders of objects committed atomically."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def open_storage(url: str) -> Storage:
-    """Open `s3://bucket/prefix`, `file:///folder` or a path; nothing is made or asked before the first use."""
+    """Return the storage at `s3://bucket/prefix`, `file:///folder` or a path, without accessing it yet."""
     if "://" not in url:
         return FolderStorage(Path(url))
     parts = urlsplit(url)

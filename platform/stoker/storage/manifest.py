@@ -1,11 +1,11 @@
-"""A folder of objects that counts as a whole: its manifest comes last, and says byte for byte what the rest must be.
+"""Folders of objects that are committed atomically by a manifest, written last, with the size and SHA-256 of each file.
 
 The manifest is one line of JSON with sorted keys, `{"content": {"facts": ..., "files": ...}, "sha256": ...}`, whose
-SHA-256 is that of its content's own text. There is exactly one way to write a content, so a reader writes it again and
-compares: no bit of it can change unseen.
+SHA-256 is that of the serialized content. The serialization is canonical: a reader serializes the content again and
+compares the bytes, so that every changed bit is detected.
 
-A committed folder may be committed anew over files of *other* names; until the new manifest is there, the old one
-holds. A file that a manifest names is never put again: its readers would find it damaged.
+A committed folder may be committed again with files of *other* names; the old manifest is valid until the new one
+replaces it. A file in a manifest must not be overwritten: its readers would find it damaged.
 """
 
 import hashlib
@@ -22,56 +22,56 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a committed folder holds."""
+    """The content of a committed folder."""
 
     facts: dict[str, Any]
-    """What its writer wanted to say: plain JSON."""
+    """Metadata from the writer, as plain JSON."""
     files: dict[str, Digest]
-    """By name, relative to the folder."""
+    """Digest of each file, by name relative to the folder."""
 
 
 def commit(storage: Storage, folder: str, files: Mapping[str, Digest], facts: Mapping[str, Any]) -> None:
-    """Make a folder count: write the manifest of files that were all put before."""
+    """Commit a folder: write the manifest of files that have already been stored."""
     assert not any(name.rpartition("/")[2] == MANIFEST for name in files), "a manifest marks a folder"
     content = {"facts": dict(facts), "files": {name: asdict(digest) for name, digest in files.items()}}
-    plain = json.loads(_canonical(content))  # keys that are numbers sort differently once they are text
+    plain = json.loads(_canonical(content))  # numeric keys sort differently as text
     storage.put(f"{folder}/{MANIFEST}", [_document(plain)])
 
 
 def read_manifest(storage: Storage, folder: str) -> Manifest:
-    """Read a manifest; Damaged unless every byte is as `commit` wrote it."""
+    """Return a manifest; raise Damaged unless every byte is as `commit` wrote it."""
     key = f"{folder}/{MANIFEST}"
     stored = _get(storage, key)
     try:
         content = json.loads(stored)["content"]
     except (ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{storage.url(key)} is no manifest any more") from error
+        raise Damaged(f"{storage.url(key)} is not a valid manifest") from error
     if stored != _document(content):
-        raise Damaged(f"{storage.url(key)} is not what was written there: it does not agree with its own checksum")
+        raise Damaged(f"{storage.url(key)} is corrupt: it does not match its own checksum")
     return Manifest(content["facts"], {name: Digest(**digest) for name, digest in content["files"].items()})
 
 
 def read_file(storage: Storage, folder: str, manifest: Manifest, name: str) -> bytes:
-    """Read a file of a committed folder; Damaged unless size and SHA-256 agree, NotFound if no manifest named it."""
+    """Return a file of a committed folder; raise Damaged unless size and SHA-256 match, NotFound without an entry."""
     key = f"{folder}/{name}"
     if name not in manifest.files:
         raise NotFound(f"{storage.url(key)} is not in the manifest of its folder")
-    promised, stored = manifest.files[name], _get(storage, key)
-    if len(stored) != promised.size:
-        raise Damaged(f"{storage.url(key)} has {len(stored)} bytes; {promised.size} were written")
-    if hashlib.sha256(stored).hexdigest() != promised.sha256:
-        raise Damaged(f"{storage.url(key)} is not what was written there: its SHA-256 is another one")
+    expected, stored = manifest.files[name], _get(storage, key)
+    if len(stored) != expected.size:
+        raise Damaged(f"{storage.url(key)} has {len(stored)} bytes; {expected.size} were written")
+    if hashlib.sha256(stored).hexdigest() != expected.sha256:
+        raise Damaged(f"{storage.url(key)} is corrupt: its SHA-256 does not match the manifest")
     return stored
 
 
 def committed(storage: Storage, prefix: str) -> list[str]:
-    """Name the folders below a prefix that have a manifest, sorted; the empty prefix means all."""
-    marked = (key.rpartition("/") for key in storage.keys(prefix))
-    return sorted(folder for folder, _, name in marked if name == MANIFEST and folder != prefix)
+    """Return the folders below a prefix that have a manifest, sorted; the empty prefix means all."""
+    keys = (key.rpartition("/") for key in storage.keys(prefix))
+    return sorted(folder for folder, _, name in keys if name == MANIFEST and folder != prefix)
 
 
 def copy(source: Storage, folder: str, target: Storage, to: str) -> None:
-    """Copy a committed folder, whole or not at all; Damaged unless every byte is as it was written."""
+    """Copy a committed folder, completely or not at all; raise Damaged unless every byte is as it was written."""
     manifest = read_manifest(source, folder)
     names = list(manifest.files)
     digests = {name: target.put(f"{to}/{name}", [read_file(source, folder, manifest, name)]) for name in names}
@@ -79,7 +79,7 @@ def copy(source: Storage, folder: str, target: Storage, to: str) -> None:
 
 
 def remove(storage: Storage, folder: str) -> None:
-    """Delete a folder, its manifest first: what is left where this is cut short looks like what it is, no whole."""
+    """Delete a folder, its manifest first: if the deletion is interrupted, the rest no longer counts as committed."""
     storage.delete([f"{folder}/{MANIFEST}"])
     storage.clear(folder)
 

@@ -1,62 +1,62 @@
-"""The one small interface over every place that keeps objects."""
+"""The storage interface that folders and buckets implement."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 Chunks = Sequence[bytes | memoryview]
-"""One object in pieces, which are never joined in memory: the tensors of a network, one after the other."""
+"""One object in chunks that are never joined in memory, such as the tensors of a network."""
 
 PIECE_BYTES = 4 << 20
-"""How much is hashed and written at once: other threads run meanwhile, and a cache holds it from one to the other."""
+"""Bytes hashed and written at once: small enough to stay in the CPU cache and to let other threads run in between."""
 
 
 @dataclass(frozen=True)
 class Digest:
-    """What an object must be when it is read again."""
+    """Size and checksum of an object, by which it is verified when it is read."""
 
     size: int
-    """Bytes."""
+    """Size in bytes."""
     sha256: str
-    """Hexadecimal."""
+    """SHA-256 in hexadecimal."""
 
 
 class Storage(ABC):
-    """Objects by key: a relative path with slashes. Each method raises StorageError where the place refuses."""
+    """Objects by key, a relative path with slashes. Each method raises StorageError if the folder or server refuses."""
 
     @abstractmethod
     def put(self, key: str, chunks: Chunks) -> Digest:
-        """Keep one object under a key, in place of what was there: whole and for good on return, not at all before."""
+        """Store an object under a key, replacing an earlier one; atomic, and durable when this returns."""
 
     @abstractmethod
     def get(self, key: str) -> bytes:
-        """Read an object; NotFound where there is none. Its content is the caller's to verify."""
+        """Return an object; raise NotFound if there is none. The caller verifies the content."""
 
     @abstractmethod
     def keys(self, prefix: str) -> list[str]:
-        """Name every object below the folder `prefix`, sorted; the empty prefix means all."""
+        """Return the keys of all objects below the folder `prefix`, sorted; the empty prefix means all."""
 
     @abstractmethod
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects, each for good before the next; absent ones are no error."""
+        """Delete objects in order, each durably before the next; missing ones are ignored."""
 
     @abstractmethod
     def clear(self, prefix: str) -> None:
-        """Delete the folder `prefix` with everything below, also what killed writers left half-written there."""
+        """Delete the folder `prefix` with everything below it, including unfinished writes of killed processes."""
 
     @abstractmethod
     def url(self, key: str) -> str:
-        """Say where an object lies, for messages."""
+        """Return the location of an object, for messages."""
 
 
-def checked(key: str) -> str:
-    """Return a key that stays inside its storage."""
+def checked_key(key: str) -> str:
+    """Return a key after checking that it cannot leave the storage."""
     assert all(part not in ("", ".", "..") for part in key.split("/")), key
     return key
 
 
 def pieces(chunks: Chunks) -> Iterator[memoryview]:
-    """Cut an object into views of at most `PIECE_BYTES` bytes, none of them empty."""
+    """Yield an object as non-empty views of at most `PIECE_BYTES` bytes."""
     for chunk in chunks:
         view = memoryview(chunk)
         if view.nbytes:

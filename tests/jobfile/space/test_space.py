@@ -12,7 +12,7 @@ from stoker.jobfile.space.dimension import Options, Range
 from stoker.jobfile.space.expressions import Expression
 from stoker.jobfile.space.point import point_job
 from stoker.jobfile.space.reading import read_space
-from stoker.jobfile.space.samples import draw_picks
+from stoker.jobfile.space.samples import draw_point
 from stoker.jobfile.space.space import Space
 
 HEAD = "task: image-classification\ndataset: digits\narchitecture: mlp\n"
@@ -26,7 +26,7 @@ def space_of(entries: str, where: str = "[]", head: str = HEAD) -> Space:
     return read_space(parse_job(f"{head}sweep:\n  trials: 9\n  where: {where}\n  space:{entries}\n", "job.yaml").job)
 
 
-def test_a_choice_of_objects_brings_dimensions_of_its_own():
+def test_ranges_in_an_option_are_dimensions_of_their_own():
     space = space_of(OPTIMIZERS)
     assert [(each.name, each.path, each.when) for each in space.dimensions] == [
         ("training.optimizer", "training.optimizer", ()),
@@ -34,15 +34,15 @@ def test_a_choice_of_objects_brings_dimensions_of_its_own():
         ("training.optimizer[1].lr", "training.optimizer.lr", (("training.optimizer", 1),)),
         ("training.optimizer[1].momentum", "training.optimizer.momentum", (("training.optimizer", 1),)),
     ]
-    picks = {"training.optimizer": 1, "training.optimizer[1].lr": 0.01, "training.optimizer[1].momentum": 0.9}
-    assert [each.name for each in space.active(picks)] == list(picks)
-    assert space.values(picks) == {"training.optimizer": {"type": "sgd", "lr": 0.01, "momentum": 0.9}}
+    coordinates = {"training.optimizer": 1, "training.optimizer[1].lr": 0.01, "training.optimizer[1].momentum": 0.9}
+    assert [each.name for each in space.active(coordinates)] == list(coordinates)
+    assert space.values(coordinates) == {"training.optimizer": {"type": "sgd", "lr": 0.01, "momentum": 0.9}}
     choice = space.dimensions[0].domain
     assert isinstance(choice, Options)
     assert [choice.label(0), choice.label(1)] == ["adamw", "sgd"]
 
 
-def test_a_whole_number_stays_one_and_a_power_is_counted_by_its_exponent():
+def test_integers_stay_integers_and_powers_are_counted_by_exponent():
     space = space_of(
         "\n    training.batch_size: {min: 16, max: 256, power: 2}\n    training.epochs: {min: 1, max: 3}"
         "\n    architecture.dropout: {min: 0, max: 0.5, step: 0.1}"
@@ -67,15 +67,15 @@ def test_the_grid_expands_each_branch_in_order():
         "\n    training.optimizer: [{type: sgd, lr: {min: 0.1, max: 0.2, step: 0.1}}, muon]"
         "\n    architecture.hidden: [[8], [4, 4]]"
     )
-    points = [space.values(picks) for picks in space.grid()]
+    points = [space.values(coordinates) for coordinates in space.grid()]
     assert space.size() == len(points) == 6
     assert [(p["training.optimizer"].get("lr"), p["architecture.hidden"]) for p in points] == [
         (0.1, [8]), (0.1, [4, 4]), (0.2, [8]), (0.2, [4, 4]), (None, [8]), (None, [4, 4]),
     ]  # fmt: skip
-    assert all(space.picks_of(values) == picks for values, picks in zip(points, space.grid(), strict=True))
+    assert all(space.find(values) == coordinates for values, coordinates in zip(points, space.grid(), strict=True))
 
 
-def test_conditions_count_in_a_small_space_and_a_continuous_one_has_no_size():
+def test_the_size_of_a_small_space_respects_conditions_and_a_continuous_one_has_none():
     entries = "\n    training.batch_size: [8, 16, 32]\n    architecture.hidden: [[8], [4]]"
     space = space_of(entries, "['training.batch_size < 32 or architecture.hidden == [8]']")
     assert (space.bound, space.size()) == (6, 5)
@@ -84,7 +84,7 @@ def test_conditions_count_in_a_small_space_and_a_continuous_one_has_no_size():
     assert space_of(OPTIMIZERS).size() is None
 
 
-def test_derived_values_follow_also_from_each_other_and_from_what_is_not_searched():
+def test_derived_values_may_use_each_other_and_keys_that_are_not_searched():
     space = space_of(
         "\n    training.steps: {from: training.micro_batch * training.seed}\n    training.batch_size: [8, 16]"
         "\n    training.micro_batch: {from: training.batch_size / 2}",
@@ -93,10 +93,10 @@ def test_derived_values_follow_also_from_each_other_and_from_what_is_not_searche
     values = space.values({"training.batch_size": 1})
     assert values == {"training.batch_size": 16, "training.micro_batch": 8, "training.steps": 24}
     assert type(values["training.micro_batch"]) is int
-    assert space.picks_of(values) == {"training.batch_size": 1}
+    assert space.find(values) == {"training.batch_size": 1}
 
 
-def test_conditions_see_the_defaults_of_the_option_of_a_point():
+def test_conditions_use_the_defaults_of_a_points_option():
     space = space_of(
         "\n    training.optimizer: [sgd, adam]", "['training.optimizer.type != \"sgd\" or training.optimizer.lr < 1']"
     )
@@ -104,7 +104,7 @@ def test_conditions_see_the_defaults_of_the_option_of_a_point():
 
 
 @pytest.mark.parametrize(
-    ("values", "picks"),
+    ("values", "coordinates"),
     [
         ({"training.optimizer.lr": 3e-4}, {"training.optimizer": 0, "training.optimizer[0].lr": 3e-4}),
         ({"training.optimizer.lr": 0.05}, {"training.optimizer": 1, "training.optimizer[1].lr": 0.05}),
@@ -116,11 +116,13 @@ def test_conditions_see_the_defaults_of_the_option_of_a_point():
         ({"training.seed": 3}, None),
     ],
 )  # fmt: skip
-def test_the_point_of_some_values(values: dict[str, Any], picks: dict[str, Any] | None):
-    assert space_of(OPTIMIZERS).picks_of(values) == picks
+def test_incomplete_values_give_the_coordinates_that_they_determine(
+    values: dict[str, Any], coordinates: dict[str, Any] | None
+):
+    assert space_of(OPTIMIZERS).find(values) == coordinates
 
 
-def test_the_job_of_a_point_is_checked_like_any_other():
+def test_the_job_of_a_point_is_validated():
     job = parse_job(
         f"{HEAD}training: {{micro_batch: 32}}\nsweep: {{trials: 2, space: {{training.seed: [1, 2]}}}}\n", "j"
     ).job
@@ -134,7 +136,7 @@ def test_the_job_of_a_point_is_checked_like_any_other():
     assert [problem.path for problem in raised.value.problems] == ["training.optimizer.momentum"]
 
 
-def test_a_path_below_no_architecture_means_the_family_of_the_task():
+def test_an_architecture_path_without_an_architecture_uses_the_default_family():
     job = parse_job(
         "task: image-classification\ndataset: digits\nsweep: {trials: 2, space: {architecture.kernel: [3, 5]}}\n", "j"
     ).job
@@ -153,7 +155,7 @@ def test_a_path_below_no_architecture_means_the_family_of_the_task():
         ("2 ** 3 if training.batch_size in [64, 128] else 0", 8),
     ],
 )
-def test_expressions_compute(text: str, value: Any):
+def test_expressions_are_computed(text: str, value: Any):
     values = {"training.batch_size": 64, "architecture.hidden": [64], "architecture.class": "nets.class:A"}
     assert Expression(text).value(values.get) == value
 
@@ -164,12 +166,12 @@ def test_expressions_compute(text: str, value: Any):
         ("1 / 0", "'1 / 0' cannot be computed: a division by zero"),
         ("training.epochs < 3", "'training.epochs < 3' cannot be computed: training.epochs has no value"),
         ("'%1000000000d' % 4",
-         "''%1000000000d' % 4' cannot be computed: it puts numbers, texts or lists together that do not fit"),
+         "''%1000000000d' % 4' cannot be computed: it combines numbers, texts or lists that do not fit together"),
         ("9 ** 9 ** 9", "'9 ** 9 ** 9' cannot be computed: an exponent is above 64"),
         ("'a' * 100000000", "''a' * 100000000' cannot be computed: the result is too large"),
     ],
 )  # fmt: skip
-def test_an_expression_that_cannot_be_computed_says_why(text: str, message: str):
+def test_an_expression_that_cannot_be_computed_reports_the_reason(text: str, message: str):
     with pytest.raises(ValueError, match="cannot be computed") as raised:
         Expression(text).value({}.get)
     assert str(raised.value) == message
@@ -191,8 +193,8 @@ def test_an_expression_that_cannot_be_computed_says_why(text: str, message: str)
         "a := 1",
     ],
 )
-def test_nothing_but_plain_expressions_is_taken(text: str):
-    with pytest.raises(ValueError, match=r"is no|holds"):
+def test_only_plain_expressions_are_accepted(text: str):
+    with pytest.raises(ValueError, match=r"is not a|contains"):
         Expression(text)
 
 
@@ -216,7 +218,7 @@ entries = st.fixed_dictionaries(
 
 @given(entries, st.integers(0, 2**32))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_every_drawn_point_is_a_job_that_leads_back_to_the_point(entries: dict[str, Any], seed: int):
+def test_every_drawn_point_is_a_valid_job_with_the_same_coordinates(entries: dict[str, Any], seed: int):
     job = Job.model_validate(
         {
             "name": "x",
@@ -229,7 +231,7 @@ def test_every_drawn_point_is_a_job_that_leads_back_to_the_point(entries: dict[s
     )
     assert parse_job(dump_job(job), "x.yaml").job == job
     space = read_space(job)
-    picks = draw_picks(space, random.Random(seed))
-    values = space.values(picks)
-    assert space.picks_of(values) == picks
+    coordinates = draw_point(space, random.Random(seed))
+    values = space.values(coordinates)
+    assert space.find(values) == coordinates
     assert point_job(job, values).sweep is None

@@ -17,7 +17,7 @@ from stoker.execution.sweeps.preparation import PreparedSweep, prepare_sweep
 from stoker.execution.sweeps.trial_recording import TrialRecording
 from stoker.execution.sweeps.trial_stores import TrialStores
 from stoker.execution.worker_result import WorkerResult
-from stoker.job.concurrency import gpu_room
+from stoker.job.concurrency import trials_that_fit_gpus
 from stoker.job.job import Job
 from stoker.job.section import time_seconds
 from stoker.job.sweep import Pb2, Pbt
@@ -134,7 +134,7 @@ class SweepDriver:
         self._gpus = min(1, gpus) if job.resources.gpus is None else job.resources.gpus
         self._parallel = self._placement.parallel
         if not job.sweep.parallel:
-            self._parallel = max(1, min(self._parallel, gpu_room(job, gpus)))
+            self._parallel = max(1, min(self._parallel, trials_that_fit_gpus(job, gpus)))
         cpus = 0 if self._placement.shared_disk else 1  # the driver's node may have no CPUs
         if not self._placement.shared_disk:
             if not self._await(ray.remote(_do_nothing).options(num_cpus=cpus, num_gpus=self._gpus).remote()):

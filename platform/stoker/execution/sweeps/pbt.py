@@ -20,7 +20,7 @@ from stoker.execution.sweeps.batched_scheduler import EPOCH, SCORE, stalled_tria
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Pb2, Pbt
 from stoker.jobfile.space.dimension import Dimension, Options, Range
-from stoker.jobfile.space.space import Picks, Space
+from stoker.jobfile.space.space import Coordinates, Space
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
@@ -162,7 +162,7 @@ class PbtSpace:
     space: Space
     logarithms: bool
 
-    def to_tune(self, picks: Picks) -> TunePoint:
+    def to_tune(self, picks: Coordinates) -> TunePoint:
         """Encode a point for Tune."""
         return {each.name: self._encode(each, picks[each.name]) for each in self.space.dimensions}
 
@@ -170,7 +170,7 @@ class PbtSpace:
         """Decode a point of Tune's; outside the space, return the nearest point in it."""
         return {each.name: self._decode(each, place[each.name]) for each in self.space.dimensions}
 
-    def nearest_valid(self, place: Mapping[str, Any], source: Picks) -> TunePoint:
+    def nearest_valid(self, place: Mapping[str, Any], source: Coordinates) -> TunePoint:
         """Return the nearest valid point to Tune's choice; the source point if that makes no valid job.
 
         Args:
@@ -219,7 +219,7 @@ class PbtSpace:
 
 
 def build_pbt(
-    settings: Pbt | Pb2, mode: str, pbt_space: PbtSpace, picks_of: Callable[[int], Picks]
+    settings: Pbt | Pb2, mode: str, pbt_space: PbtSpace, picks_of: Callable[[int], Coordinates]
 ) -> PopulationBasedTraining:
     """Build Tune's PBT or PB2 scheduler.
 

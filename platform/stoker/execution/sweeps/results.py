@@ -18,7 +18,7 @@ from stoker.execution.sweeps.mlflow_view import publish_view
 from stoker.execution.sweeps.sharing import SharedDataset, from_shared
 from stoker.execution.sweeps.trial_recording import TrialRecording
 from stoker.execution.worker_folder import pack, write_files
-from stoker.job.goals import Aim
+from stoker.job.goals import Goal
 from stoker.job.job import Job
 from stoker.jobfile.loading import dump_job, load_job, parse_job
 from stoker.search.search import Search
@@ -33,7 +33,7 @@ class SweepResult:
 
     trials: list[Trial]
     best: Trial
-    aims: tuple[Aim, ...]
+    aims: tuple[Goal, ...]
     facts: SweepFacts
 
 

@@ -19,7 +19,7 @@ from stoker.execution.sweeps.trial_actor import TrialUpdate
 from stoker.execution.sweeps.trial_folders import create_trial_folder, trial_status
 from stoker.execution.sweeps.trial_stores import TrialStores
 from stoker.execution.worker_result import WorkerResult
-from stoker.job.goals import aims
+from stoker.job.goals import goals_of
 from stoker.job.job import Job
 from stoker.jobfile.loading import dump_job
 from stoker.jobfile.space.point import point_job
@@ -59,7 +59,7 @@ class Trials:
         self._job = job
         self._search = search
         self._count = count
-        self.aims = aims(job)
+        self.aims = goals_of(job)
         self._keep = job.sweep.keep
         self._stores = stores
         self._ledger = Ledger(folder.ledger)
@@ -124,7 +124,7 @@ class Trials:
             self.exhausted = True
             return None
         number, self._next = self._next, self._next + 1
-        self._ledger.begin(number, point.picks, point.values)
+        self._ledger.begin(number, point.coordinates, point.values)
         create_trial_folder(self._folder, self._job, number, point.values)
         return number
 

@@ -1,10 +1,12 @@
-"""What one searched key may be: a range of numbers or one of several options."""
+"""A dimension of the search space: a range of numbers or a list of options for one key of the job."""
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from stoker.jobfile.overlay import SPACE
 
 
 @dataclass(frozen=True)
@@ -14,12 +16,12 @@ class Range:
     minimum: float
     maximum: float
     log: bool = False
-    """Drawn evenly over the orders of magnitude."""
+    """Draw uniformly on a logarithmic scale."""
     step: float | None = None
-    """Distance of the values, counted from the minimum."""
+    """Distance between the values, starting at the minimum."""
     integer: bool = False
     power: int | None = None
-    """The values are whole powers of this."""
+    """Base, if the values are integer powers."""
 
     @property
     def exponents(self) -> tuple[int, int]:
@@ -29,7 +31,7 @@ class Range:
 
     @property
     def count(self) -> int | None:
-        """How many values there are; None where they are continuous."""
+        """The number of values; None for a continuous range."""
         if self.power is not None:
             first, last = self.exponents
             return last - first + 1
@@ -37,12 +39,12 @@ class Range:
         return None if step is None else round((self.maximum - self.minimum) / step) + 1
 
     def points(self) -> Iterator[float]:
-        """Yield every value of a range that is not continuous, in order."""
+        """Yield every value of a discrete range, in order."""
         for index in range(self.count or 0):
             yield self.at(index)
 
     def at(self, index: int) -> float:
-        """Return a value by its place in a range that is not continuous; decimal, so that 0.1 * 3 is 0.3."""
+        """Return the value at an index of a discrete range; computed in decimal, so that 0.1 * 3 is 0.3."""
         if self.power is not None:
             value = float(self.power) ** (self.exponents[0] + index)
         else:
@@ -50,13 +52,13 @@ class Range:
         return int(value) if self.integer else value
 
     def index(self, value: float) -> int:
-        """Return the place of the value that is nearest, in a range that is not continuous."""
+        """Return the index of the nearest value of a discrete range."""
         if self.power is not None:
             return exponent(value, self.power) - self.exponents[0]
         return round((value - self.minimum) / (self.step or 1))
 
     def holds(self, value: object) -> bool:
-        """Tell whether a value is one of the range."""
+        """Return whether a value is in the range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             return False
         if not self.minimum <= value <= self.maximum:
@@ -64,7 +66,7 @@ class Range:
         return self.count is None or math.isclose(self.at(self.index(value)), value, rel_tol=1e-9, abs_tol=1e-15)
 
     def ends(self) -> tuple[float, float]:
-        """Return both ends as the job's key takes them."""
+        """Return the first and the last value."""
         if self.count is not None:
             return self.at(0), self.at(self.count - 1)
         return self.minimum, self.maximum
@@ -72,14 +74,14 @@ class Range:
 
 @dataclass(frozen=True)
 class Options:
-    """One of several values; of an object, the ranges in it are dimensions of their own."""
+    """A list of values to choose from; a range inside an object is a dimension of its own."""
 
     values: tuple[Any, ...]
     tag: str = ""
-    """The key that tells objects apart: `type` or `family`."""
+    """The key that distinguishes objects: `type` or `family`."""
 
     def label(self, index: int) -> str:
-        """Name an option in a few characters: an object by its tag where that is its own."""
+        """Return a short label of an option: an object's tag if no other option has it, else its text."""
         value = self.values[index]
         if isinstance(value, Mapping) and self.tag in value:
             tags = [each.get(self.tag) for each in self.values if isinstance(each, Mapping)]
@@ -90,29 +92,29 @@ class Options:
 
 @dataclass(frozen=True)
 class Dimension:
-    """A key that is searched."""
+    """A searched key of the job."""
 
     name: str
-    """The dotted path; for what an option holds, with the option's place: `training.optimizer[0].lr`."""
+    """The dotted path; a range inside an option also has the option's index: `training.optimizer[0].lr`."""
     path: str
-    """Where the value stands in the job."""
+    """Dotted path of the key in the job."""
     domain: Range | Options
     when: tuple[tuple[str, int], ...] = ()
-    """Names of dimensions and the options they must have; all must hold. Empty: always."""
+    """Conditions for the dimension to be active: names of other dimensions, each with an option. Empty: always."""
 
     @property
     def place(self) -> str:
-        """Where it stands in the sweep, as marks name it."""
-        return "sweep.space." + self.name.replace("[", ".").replace("]", "")
+        """The path of its definition in the job file, as used by Marks."""
+        return f"{SPACE}." + self.name.replace("[", ".").replace("]", "")
 
 
 def exponent(value: float, base: int) -> int:
-    """Return the exponent of the nearest power."""
+    """Return the exponent of the power of `base` that is nearest to a value."""
     return round(math.log(value) / math.log(base))
 
 
 def text_of(value: Any) -> str:
-    """Write a value in one line, as a job file would."""
+    """Return a value as one line of YAML, for messages."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {text_of(below)}" for key, below in value.items()) + "}"
     if isinstance(value, (list, tuple)):

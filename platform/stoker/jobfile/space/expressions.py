@@ -1,4 +1,4 @@
-"""Conditions and derived values of a sweep: small expressions over the job's dotted paths, computed by simpleeval."""
+"""Expressions over the job's dotted paths, for conditions and derived values of a sweep; evaluated by simpleeval."""
 
 import ast
 import re
@@ -7,11 +7,11 @@ from typing import Any
 
 LENGTH_LIMIT = 1000
 POWER_LIMIT = 64
-"""Largest exponent; without a limit a short text could keep the machine busy."""
+"""Maximum exponent; without a limit a short expression could run for hours."""
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "abs": abs, "round": round, "len": len, "int": int}
 WORDS = {"true": True, "false": False, "null": None}
-"""YAML's own words, which Python spells otherwise."""
+"""YAML's words for values that Python spells differently."""
 
 _KNOWN_NODES: tuple[type[ast.AST], ...] = (
     ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add, ast.Sub, ast.Mult,
@@ -20,17 +20,17 @@ _KNOWN_NODES: tuple[type[ast.AST], ...] = (
 )  # fmt: skip
 _QUOTED_OR_CLASS = re.compile(r"""('[^']*'|"[^"]*")|\.class\b""")
 _CLASS = ".class_"
-"""Stands for `.class`, which Python keeps for itself."""
+"""Replacement of `.class`, since `class` is a keyword in Python."""
 
 
 class Expression:
-    """A checked expression; `names` are the dotted paths in it, in order."""
+    """A parsed and checked expression; `names` are the dotted paths in it, in order."""
 
     def __init__(self, text: str) -> None:
-        """Check the text.
+        """Parse and check the text.
 
         Raises:
-            ValueError: it is no expression; the message says where, from 1.
+            ValueError: the text is not an expression; the message has the position, from 1.
 
         """
         self.text = text
@@ -41,13 +41,13 @@ class Expression:
             _check(node, text)
 
     def value(self, value_of: Callable[[str], Any]) -> Any:
-        """Compute it; `value_of` returns the value of a dotted path, None where it has none.
+        """Return the value of the expression; `value_of` returns the value of a dotted path, or None.
 
         Raises:
-            ValueError: it cannot be computed with these values.
+            ValueError: the expression cannot be computed with these values.
 
         """
-        # only for a sweep that has expressions: other jobs do not wait for the import
+        # imported late: only sweeps with expressions wait for it
         from simpleeval import DEFAULT_OPERATORS, EvalWithCompoundTypes, InvalidExpression
 
         names = _Values(value_of)
@@ -56,33 +56,33 @@ class Expression:
         try:
             return evaluator.eval(self.text, self._tree)
         except (TypeError, ValueError, ArithmeticError, IndexError, InvalidExpression) as error:
-            empty = [name for name in names.seen if names.seen[name] is None]
+            empty = [name for name in names.used if names.used[name] is None]
             reason = f"{empty[0]} has no value" if empty else _reason(error)
             raise ValueError(f"'{self.text}' cannot be computed: {reason}") from error
 
 
 class _Values(Mapping[str, Any]):
-    """Looks a path up when it is needed, and remembers what it found for the message."""
+    """Looks paths up on demand; `used` holds those that were needed, for the error message."""
 
     def __init__(self, value_of: Callable[[str], Any]) -> None:
         self._value_of = value_of
-        self.seen: dict[str, Any] = {}
+        self.used: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name in WORDS:
             return WORDS[name]
-        self.seen[name] = self._value_of(name)
-        return self.seen[name]
+        self.used[name] = self._value_of(name)
+        return self.used[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.seen)
+        return iter(self.used)
 
     def __len__(self) -> int:
-        return len(self.seen)
+        return len(self.used)
 
 
 class _Paths(ast.NodeTransformer):
-    """Makes one name of a dotted path, so that no attribute is ever looked up."""
+    """Turns each dotted path into a single name, so that no attribute is ever accessed."""
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         inner = self.visit(node.value)
@@ -101,19 +101,19 @@ def _parsed(text: str) -> ast.expr:
     try:
         return ast.parse(stripped, mode="eval").body
     except SyntaxError as error:
-        end = error.offset - 1 if error.offset else len(stripped)  # 0: the text ends too early
+        end = error.offset - 1 if error.offset else len(stripped)  # 0: the text is incomplete
         before = stripped[:end].replace(_CLASS, ".class")
         place = len(before) + len(python) - len(stripped) + 1
         cure = "; compare with '=='" if re.search(r"[^=!<>]=[^=]", text) else ""
         raise ValueError(
-            f"is no expression: see character {place}{cure} (example: training.batch_size <= 128)"
+            f"is not an expression: see character {place}{cure} (example: training.batch_size <= 128)"
         ) from error
     except (ValueError, RecursionError, MemoryError) as error:
-        raise ValueError("is no expression (example: training.batch_size <= 128)") from error
+        raise ValueError("is not an expression (example: training.batch_size <= 128)") from error
 
 
 def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield every node but the names of the functions that are called."""
+    """Yield every node except the names of called functions."""
     yield tree
     for child in ast.iter_child_nodes(tree):
         if not (isinstance(tree, ast.Call) and child is tree.func):
@@ -124,10 +124,10 @@ def _check(node: ast.AST, text: str) -> None:
     if isinstance(node, ast.Call):
         if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS or node.keywords:
             called = ast.unparse(node.func).replace(_CLASS, ".class")
-            raise ValueError(f"'{called}' is no function here; known are {', '.join(FUNCTIONS)}")
+            raise ValueError(f"'{called}' is not a function here; known are {', '.join(FUNCTIONS)}")
     elif not isinstance(node, _KNOWN_NODES):
         raise ValueError(
-            f"holds '{ast.unparse(node)}', which is not known here: use paths of the job, values, and, or, not, "
+            f"contains '{ast.unparse(node)}', which is not supported: use paths of the job, values, and, or, not, "
             "comparisons and arithmetic"
         )
 
@@ -139,7 +139,7 @@ def _power(base: float, exponent: float) -> float:
 
 
 def _remainder(left: float, right: float) -> float:
-    if isinstance(left, str):  # Python would take it for a format
+    if isinstance(left, str):  # Python would format the string
         raise TypeError
     return left % right
 
@@ -148,7 +148,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ZeroDivisionError):
         return "a division by zero"
     if isinstance(error, TypeError):
-        return "it puts numbers, texts or lists together that do not fit"
+        return "it combines numbers, texts or lists that do not fit together"
     if isinstance(error, IndexError):
         return "a list is shorter"
     return str(error) if isinstance(error, ValueError) else "the result is too large"

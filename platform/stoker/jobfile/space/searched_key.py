@@ -1,4 +1,4 @@
-"""Which keys of a job a sweep can search, and what each of them may hold."""
+"""The keys of a job that a sweep can search, and their types."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,12 +6,12 @@ from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.section import Section
 from stoker.job.task import TASKS
-from stoker.jobfile.language import Shape, keys_of, walk
+from stoker.jobfile.language import KeyType, keys_of, walk
 from stoker.jobfile.overlay import CHOICES
 from stoker.jobfile.suggestion import closest, did_you_mean
 
 _FIXED = {
-    # first key: why no trial may have its own
+    # top-level key: why it must be the same for all trials
     "version": "it is the same for the whole file",
     "name": "a trial's name comes from the sweep's",
     "task": "trials of different tasks cannot be compared",
@@ -22,53 +22,53 @@ _FIXED = {
 }
 
 
-def searched_shape(path: str, job: Job, tags: Mapping[str, Sequence[str]]) -> Shape:
-    """Return what a searched key may hold; an empty shape for a setting of the user's own network.
+def searched_key_type(path: str, job: Job, tags: Mapping[str, Sequence[str]]) -> KeyType:
+    """Return the type of a searched key; empty for a setting of a custom architecture.
 
     Args:
-        path: dotted, in the job.
-        job: whose choices decide which keys there are.
-        tags: of choices that are searched themselves, which options a trial may have.
+        path: dotted path of the job.
+        job: its choices decide which keys exist.
+        tags: options of each choice that is searched itself.
 
     Raises:
-        ValueError: the key cannot be searched; the message says why.
+        ValueError: the key cannot be searched; the message has the reason.
 
     """
     head = path.partition(".")[0]
     if head in _FIXED:
         raise ValueError(f"{path} cannot be searched: {_FIXED[head]}")
-    shape, here = Shape(section=Job), ""
+    key_type, here = KeyType(section=Job), ""
     for part in path.split("."):
-        members = _members(shape, here, job, tags)
-        homes = [section for section in members if part in keys_of(section)]
-        if not homes:
+        members = _members(key_type, here, job, tags)
+        owners = [section for section in members if part in keys_of(section)]
+        if not owners:
             if Custom in members:
-                return Shape()
-            raise ValueError(_unknown(path, part, here, shape, members))
-        shape, here = keys_of(homes[0])[part], f"{here}.{part}" if here else part
-    return shape
+                return KeyType()
+            raise ValueError(_unknown(path, part, here, key_type, members))
+        key_type, here = keys_of(owners[0])[part], f"{here}.{part}" if here else part
+    return key_type
 
 
-def known_name(name: str, job: Job) -> str:
-    """Say what is wrong with a path in an expression; empty where nothing is."""
+def name_problem(name: str, job: Job) -> str:
+    """Return why a path in an expression is wrong; empty if it is a key of the job."""
     known = {path for path, _ in walk()}
     custom = isinstance(job.architecture, Custom) and name.startswith("architecture.")
     if name in known or custom:
         return ""
     near = did_you_mean(name, sorted(known)) or "; write dotted paths, such as training.batch_size, and texts in quotes"
-    return f"{name} is no key of a job{near}"
+    return f"{name} is not a key of a job{near}"
 
 
-def _members(shape: Shape, here: str, job: Job, tags: Mapping[str, Sequence[str]]) -> list[type[Section]]:
-    """Return the objects that a trial may have at a path."""
-    if shape.section or not shape.choices:
-        return [shape.section] if shape.section else []
+def _members(key_type: KeyType, here: str, job: Job, tags: Mapping[str, Sequence[str]]) -> list[type[Section]]:
+    """Return the section classes that a trial may have at a path."""
+    if key_type.section or not key_type.choices:
+        return [key_type.section] if key_type.section else []
     allowed = tags.get(here) or [_tag_of(here, job)]
-    return [section for label, section in shape.choices if label in allowed]
+    return [section for label, section in key_type.choices if label in allowed]
 
 
 def _tag_of(here: str, job: Job) -> str:
-    """Return the job's own choice at a path; for no architecture, the one that the task takes."""
+    """Return the tag of the job's own choice at a path; without an architecture, the task's default family."""
     if here == "architecture" and job.architecture is None:
         return TASKS[job.task].families[0]
     value: object = job
@@ -77,12 +77,12 @@ def _tag_of(here: str, job: Job) -> str:
     return str(getattr(value, CHOICES[here], ""))  # none of them where each group of parameters has its own
 
 
-def _unknown(path: str, part: str, here: str, shape: Shape, members: Sequence[type[Section]]) -> str:
-    others = [label for label, section in shape.choices if part in keys_of(section)]
+def _unknown(path: str, part: str, here: str, key_type: KeyType, members: Sequence[type[Section]]) -> str:
+    others = [label for label, section in key_type.choices if part in keys_of(section)]
     if others:
-        mine = " or ".join(label for label, section in shape.choices if section in members)
+        mine = " or ".join(label for label, section in key_type.choices if section in members)
         return f"{path} belongs to {' and '.join(others)}; here {here} is {mine}"
     near = closest(part, [key for section in members for key in keys_of(section)])
     if near:
-        return f"{path} is no key of a job; did you mean '{f'{here}.{near}' if here else near}'?"
-    return f"{path} is no key of a job{did_you_mean(path, sorted({path for path, _ in walk()}))}"
+        return f"{path} is not a key of a job; did you mean '{f'{here}.{near}' if here else near}'?"
+    return f"{path} is not a key of a job{did_you_mean(path, sorted({path for path, _ in walk()}))}"

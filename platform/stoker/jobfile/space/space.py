@@ -1,4 +1,4 @@
-"""The space of a sweep as plain values: its points, and the values that each of them gives the job."""
+"""The search space of a sweep: its points, and the values of the job at each of them."""
 
 import copy
 import itertools
@@ -10,20 +10,20 @@ from typing import Any
 
 from stoker.errors import JobError
 from stoker.job.job import Job
-from stoker.jobfile.overlay import written_out
+from stoker.jobfile.overlay import SPACE, expand_shorthand
 from stoker.jobfile.space.dimension import Dimension, Options, Range, text_of
 from stoker.jobfile.space.expressions import Expression
-from stoker.jobfile.space.point import plain_values, point_job, value_at
+from stoker.jobfile.space.point import point_job, resolved_values, value_at
 
-COUNTED = 10_000
-"""Points that are looked at one by one for conditions; of larger spaces only the bound is known."""
+ENUMERATION_LIMIT = 10_000
+"""Maximum size of a space whose points are enumerated, to count those that meet the conditions."""
 
-Picks = Mapping[str, Any]
-"""A point: by name of each active dimension the number, or the index of the option."""
+Coordinates = Mapping[str, Any]
+"""The coordinates of a point: for the name of each active dimension its number, or the index of its option."""
 
 
-class Misfit(ValueError):
-    """A value is no part of the space; `path` is its key."""
+class NotInSpace(ValueError):
+    """A value is outside of the search space; `path` is its key."""
 
     def __init__(self, path: str, message: str) -> None:
         self.path = path
@@ -32,17 +32,17 @@ class Misfit(ValueError):
 
 @dataclass(frozen=True)
 class Derived:
-    """A key whose value follows from others."""
+    """A key whose value is computed from others."""
 
     path: str
     expression: Expression
     integer: bool
 
     def value(self, values: Any) -> Any:
-        """Compute it from all values of a job.
+        """Return the value, computed from all values of a job.
 
         Raises:
-            ValueError: it cannot be computed.
+            ValueError: it cannot be computed with these values.
 
         """
         found = self.expression.value(lambda path: value_at(values, path))
@@ -52,113 +52,115 @@ class Derived:
 
 @dataclass(frozen=True)
 class Space:
-    """All points of a sweep of `job`; dimensions stand in the order of the file, those of an option after it."""
+    """The search space of `job`; dimensions are in the order of the file, those of an option after its choice."""
 
     job: Job
     dimensions: tuple[Dimension, ...]
     derived: tuple[Derived, ...] = ()
-    """In the order in which they can be computed."""
+    """Derived values, in an order in which they can be computed."""
     where: tuple[Expression, ...] = ()
 
-    def active(self, picks: Picks) -> tuple[Dimension, ...]:
-        """Return the dimensions that a point has."""
-        return tuple(each for each in self.dimensions if all(picks.get(name) == index for name, index in each.when))
+    def active(self, coordinates: Coordinates) -> tuple[Dimension, ...]:
+        """Return the dimensions that are active at a point."""
+        return tuple(
+            each for each in self.dimensions if all(coordinates.get(name) == index for name, index in each.when)
+        )
 
-    def values(self, picks: Picks) -> dict[str, Any]:
-        """Return the value of each searched path, objects whole, derived values included.
+    def values(self, coordinates: Coordinates) -> dict[str, Any]:
+        """Return the value of each searched path at a point, with complete objects and derived values.
 
         Raises:
-            ValueError: a derived value cannot be computed here.
+            ValueError: a derived value cannot be computed at this point.
 
         """
         values: dict[str, Any] = {}
-        for each in self.active(picks):
-            picked = picks[each.name]
-            value = copy.deepcopy(each.domain.values[picked]) if isinstance(each.domain, Options) else picked
+        for each in self.active(coordinates):
+            coordinate = coordinates[each.name]
+            value = copy.deepcopy(each.domain.values[coordinate]) if isinstance(each.domain, Options) else coordinate
             if each.when:
                 _put(values[_parent(each)], each.path.removeprefix(f"{_parent(each)}."), value)
             else:
                 values[each.path] = value
         for row in self.derived:
-            values[row.path] = row.value(plain_values(self.job, values))
+            values[row.path] = row.value(resolved_values(self.job, values))
         return values
 
-    def picks_of(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Find the point of some values by path, perhaps not of all; None where they are no part of the space."""
+    def find(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the coordinates of values by path, which may be incomplete; None if they are outside of the space."""
         derived = {row.path for row in self.derived}
         try:
-            return self.placed({path: value for path, value in values.items() if path not in derived})
-        except Misfit:
+            return self.coordinates_of({path: value for path, value in values.items() if path not in derived})
+        except NotInSpace:
             return None
 
-    def placed(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Find the point of some values by path, perhaps not of all.
+    def coordinates_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the coordinates of values by path, which may be incomplete.
 
         Raises:
-            Misfit: they are no part of the space.
+            NotInSpace: a value is outside of the space.
 
         """
         rest = dict(values)
-        picks: dict[str, Any] = {}
+        coordinates: dict[str, Any] = {}
         for each in self._outer:
             if isinstance(each.domain, Range):
                 if each.path in rest:
-                    picks[each.name] = _within(each, rest.pop(each.path))
+                    coordinates[each.name] = _within(each, rest.pop(each.path))
             else:
-                picks |= self._option(each, rest)
+                coordinates |= self._option(each, rest)
         for path in rest:
             derived = any(row.path == path for row in self.derived)
-            reason = "follows from others; leave it out" if derived else "is not in sweep.space"
-            raise Misfit(path, f"{path} {reason}")
-        return picks
+            reason = "is computed from others; leave it out" if derived else f"is not in {SPACE}"
+            raise NotInSpace(path, f"{path} {reason}")
+        return coordinates
 
     def size(self) -> int | None:
-        """Count the points; None where a range is continuous. Conditions count for up to COUNTED points."""
+        """Return the number of points, None if a range is continuous; ignores conditions above ENUMERATION_LIMIT."""
         return self._size
 
     @cached_property
     def bound(self) -> int | None:
-        """The number of points if every condition were met; None where a range is continuous."""
+        """The number of points without conditions; None if a range is continuous."""
         counts = [self._count(each) for each in self._outer]
         return None if None in counts else math.prod(count for count in counts if count is not None)
 
     @cached_property
     def _size(self) -> int | None:
-        if self.bound is None or self.bound > COUNTED or not self.where:
+        if self.bound is None or self.bound > ENUMERATION_LIMIT or not self.where:
             return self.bound
-        return sum(1 for picks in self.grid() if self._allowed_picks(picks))
+        return sum(1 for coordinates in self.grid() if self._is_allowed(coordinates))
 
     def grid(self) -> Iterator[dict[str, Any]]:
-        """Yield every point of a space that is not continuous, the last dimension fastest; conditions are not asked."""
+        """Yield every point of a discrete space, the last dimension fastest; conditions are not checked."""
         for parts in itertools.product(*(list(self._choices(each)) for each in self._outer)):
-            yield {name: pick for part in parts for name, pick in part.items()}
+            yield {name: coordinate for part in parts for name, coordinate in part.items()}
 
     def allowed(self, values: Mapping[str, Any]) -> bool:
-        """Tell whether a point, as the values of its paths, meets every condition."""
+        """Return whether the values of a point meet every condition."""
         try:
             return self.unmet(values) is None
         except ValueError:
             return False
 
     def unmet(self, values: Mapping[str, Any]) -> int | None:
-        """Return which condition a point does not meet, None where it meets all.
+        """Return the index of the first condition that the values of a point do not meet; None if they meet all.
 
         Raises:
-            ValueError: a condition cannot be computed here.
+            ValueError: a condition cannot be computed at this point.
 
         """
         if not self.where:
             return None
-        every = plain_values(self.job, values)
+        every = resolved_values(self.job, values)
         for index, condition in enumerate(self.where):
             if not condition.value(lambda path: value_at(every, path)):
                 return index
         return None
 
-    def makes_job(self, picks: Picks) -> bool:
-        """Tell whether a point meets every condition and makes a job."""
+    def makes_job(self, coordinates: Coordinates) -> bool:
+        """Return whether a point meets every condition and is a valid job."""
         try:
-            values = self.values(picks)
+            values = self.values(coordinates)
             if not self.allowed(values):
                 return False
             point_job(self.job, values)
@@ -171,12 +173,12 @@ class Space:
         return tuple(each for each in self.dimensions if not each.when)
 
     def inner(self, outer: Dimension, index: int) -> tuple[Dimension, ...]:
-        """Return the dimensions that an option brings along."""
+        """Return the dimensions that are active only with an option."""
         return tuple(each for each in self.dimensions if (outer.name, index) in each.when)
 
-    def _allowed_picks(self, picks: Picks) -> bool:
+    def _is_allowed(self, coordinates: Coordinates) -> bool:
         try:
-            return self.allowed(self.values(picks))
+            return self.allowed(self.values(coordinates))
         except ValueError:
             return False
 
@@ -192,7 +194,7 @@ class Space:
         return total
 
     def _choices(self, each: Dimension) -> Iterator[dict[str, Any]]:
-        """Yield every value of an outer dimension, with those of what it brings along."""
+        """Yield every value of an outer dimension, combined with the values of its inner dimensions."""
         if isinstance(each.domain, Range):
             for value in each.domain.points():
                 yield {each.name: value}
@@ -200,10 +202,10 @@ class Space:
         for index in range(len(each.domain.values)):
             pools = [list(self._choices(inner)) for inner in self.inner(each, index)]
             for parts in itertools.product(*pools):
-                yield {each.name: index, **{name: pick for part in parts for name, pick in part.items()}}
+                yield {each.name: index, **{name: coordinate for part in parts for name, coordinate in part.items()}}
 
     def _option(self, outer: Dimension, rest: dict[str, Any]) -> dict[str, Any]:
-        """Find the option that values mean, by its own path or by what it brings along; takes them out of `rest`."""
+        """Return the coordinates of an option, found by its value or by its keys, which are removed from `rest`."""
         assert isinstance(outer.domain, Options)
         own = [rest.pop(outer.path)] if outer.path in rest else []
         paths = {each.path for each in self.dimensions if each.when and _parent(each) == outer.path}
@@ -213,16 +215,16 @@ class Space:
         for index, option in enumerate(outer.domain.values):
             inner = {each.path: each for each in self.inner(outer, index)}
             found = {outer.name: index}
-            if all(_fits(written_out(value, outer.path), option, outer.path, inner, found) for value in own) and all(
-                path in inner and _fits(value, None, path, inner, found) for path, value in below.items()
-            ):
+            if all(
+                _fits(expand_shorthand(value, outer.path), option, outer.path, inner, found) for value in own
+            ) and all(path in inner and _fits(value, None, path, inner, found) for path, value in below.items()):
                 return found
         path, value = (outer.path, own[0]) if own else next(iter(below.items()))
-        raise Misfit(path, f"{text_of(value)} is none of what sweep.space.{outer.path} offers")
+        raise NotInSpace(path, f"{text_of(value)} is not one of the options of {SPACE}.{outer.path}")
 
 
 def _parent(each: Dimension) -> str:
-    """Return the path of the choice that a dimension belongs to."""
+    """Return the path of the choice that contains an inner dimension."""
     return each.when[-1][0]
 
 
@@ -237,7 +239,7 @@ def _within(each: Dimension, value: Any) -> float:
     assert isinstance(each.domain, Range)
     if not each.domain.holds(value):
         low, high = each.domain.ends()
-        raise Misfit(each.path, f"{text_of(value)} is not in the range from {text_of(low)} to {text_of(high)}")
+        raise NotInSpace(each.path, f"{text_of(value)} is not in the range from {text_of(low)} to {text_of(high)}")
     return _canonical(each.domain, value)
 
 
@@ -246,7 +248,7 @@ def _canonical(domain: Range, value: float) -> float:
 
 
 def _fits(value: Any, option: Any, path: str, inner: Mapping[str, Dimension], found: dict[str, Any]) -> bool:
-    """Tell whether a value is an option or a part of it; collects the numbers of the ranges in it."""
+    """Return whether a value equals an option or a part of it; adds the coordinates of its ranges to `found`."""
     if path in inner:
         domain = inner[path].domain
         if not isinstance(domain, Range) or not domain.holds(value):
@@ -259,7 +261,7 @@ def _fits(value: Any, option: Any, path: str, inner: Mapping[str, Dimension], fo
 
 
 def same(left: Any, right: Any) -> bool:
-    """Compare two values of a file: 1 and 1.0 are the same, 1 and true are not."""
+    """Return whether two values of a file are equal: 1 equals 1.0, but not true."""
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, Mapping) and isinstance(right, Mapping):

@@ -1,16 +1,16 @@
-"""What the platform's loop costs above a loop written by hand with the same knobs, metrics on.
+"""Overhead of the platform's training loop over a hand-written loop with the same settings and recorded metrics.
 
 Both arms train the same network from the same weights on the same batches, with the same allocator, memory layout,
 fused optimizer, resident data and threads, and record loss, gradient norm and learning rate of every step as lines of
-JSON; the loss of every step agrees before any time is believed. What is left is the tax: events, the seams between
-loop, batches and objective, sums with their weights, and the watch for losses that are not finite.
+JSON. The losses of all steps must agree before times are reported. The difference is the overhead: events, the calls
+between loop, batches and objective, weighted sums, and the detection of losses that are not finite.
 
 - stoker: training.loop driven by execution's Reporter, as in a worker.
 - by hand: the same with torch's schedulers, in one function.
-- by hand, own schedule: the cosine as a formula, the least that the same training can cost in Python.
+- by hand, own schedule: the cosine as a formula, the minimum cost of the same training in Python.
 
-The MLP's step is a fraction of a millisecond, so that the tax shows; the CNN's is a usual one. All arms share one
-process and one thread, and are timed by CPU seconds.
+The MLP's step takes a fraction of a millisecond, so that the overhead is visible; the CNN's step has a usual length.
+All arms share one process and one thread, and are measured in CPU seconds.
 """
 
 import argparse
@@ -35,14 +35,14 @@ from stoker.training.parallel import prepare_process
 from workload import CNN_STEPS, MLP_STEPS, cnn_job, mlp_job, on_cpu, recorded_steps
 
 WRITTEN_STEPS = 100
-"""The loop by hand fetches and writes the values of so many steps at once."""
+"""Number of steps whose values the hand-written loop fetches and writes at once."""
 TOLERANCE = 1e-5
 LR, DECAY, WARMUP = 2e-3, 0.01, 0.05
 """The platform's defaults for AdamW with a cosine."""
 
 
 def hand_steps(assembly: Assembly, log: Path, own_schedule: bool) -> Iterator[Tensor | None]:
-    """All of training in one function."""
+    """Train by hand; yield the loss of each step, and None after each epoch."""
     prepared = assembly.prepared
     network = assembly.objective.groups()["network"]
     samples, inputs_of = assembly.parts["train"], picker(assembly)
@@ -84,7 +84,7 @@ def hand_steps(assembly: Assembly, log: Path, own_schedule: bool) -> Iterator[Te
 
 
 def picker(assembly: Assembly) -> Callable[[Tensor], Mapping[str, Tensor]]:
-    """Pick resident rows; pictures are scaled on the way."""
+    """Return a function that selects resident rows and scales images."""
     inputs, encoder = assembly.parts["train"].inputs, assembly.data.encoders.input
     if not isinstance(encoder, ImageEncoder):
         return lambda chosen: {"numbers": inputs["numbers"].index_select(0, chosen)}
@@ -130,10 +130,10 @@ def compare(name: str, prepared: Prepared, epoch: int, lap: int, rounds: int, fo
         "by hand, own schedule": hand_steps(on_cpu(prepared), folder / f"{name}-formula.jsonl", own_schedule=True),
     }
     machine = Machine()
-    turns = {arm: Training(steps, epoch, lap) for arm, steps in arms.items()}
-    first = {arm: turn() for arm, turn in turns.items()}
+    trainings = {arm: Training(steps, epoch, lap) for arm, steps in arms.items()}
+    first = {arm: training() for arm, training in trainings.items()}
     difference = max(check_equal(first["stoker"].values, lap.values, TOLERANCE) for lap in first.values())
-    laps = alternate(turns, rounds)
+    laps = alternate(trainings, rounds)
     print(f"{name}: losses of the first {lap} steps agree to {difference:.1g}")
     report(laps, "by hand", "cpu_s", lap, "step")
     machine.describe(torch=torch.__version__, threads=torch.get_num_threads(), malloc="mallopt")
