@@ -1,6 +1,7 @@
 """Where runs and their record are kept: flag > environment > config file > embedded default."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 from stoker.config_file import config_path
 from stoker.errors import JobError, NotFound, Problem
 
-KEYS = ("home", "tracking_uri", "storage", "cluster", "clusters")
+KEYS = ("home", "tracking_uri", "storage", "cluster", "clusters", "cache", "cache_size")
+CACHE_SIZE = "50GiB"
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(MiB|GiB|TiB)")
+_SIZE_BYTES = {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 CLUSTER_KEYS = ("kube_context", "namespace")
 RAY_KEYS = ("ray_address", "storage", "tracking_uri", "insecure")
 HERE = "local"
@@ -55,6 +59,15 @@ class Settings:
     cluster: str = HERE
     """Where new runs go: this machine, or the name of one of the clusters."""
     clusters: Mapping[str, ClusterSettings | RayClusterSettings] = field(default_factory=dict)
+    cache: Path | None = None
+    """Where downloaded data is kept; None means in the home folder."""
+    cache_bytes: int = 50 << 30
+    """How much downloaded data is kept; what is unused for longest goes first."""
+
+    @property
+    def data_cache(self) -> Path:
+        """Where downloaded data is kept."""
+        return self.cache or self.home / "cache" / "data"
 
     def cluster_named(self, name: str) -> ClusterSettings | RayClusterSettings:
         """Look a cluster up.
@@ -105,7 +118,7 @@ def load_settings(
     """Combine flags, environment and config file.
 
     Raises:
-        JobError: the config file is not a mapping of known keys to strings.
+        JobError: the config file is not a mapping of known keys to strings, or the size of the cache is none.
 
     """
     file = _config_file(environment)
@@ -116,7 +129,24 @@ def load_settings(
     kept = environment.get("STOKER_STORAGE", said.get("storage", "")) if storage is None else storage
     place = cluster or environment.get("STOKER_CLUSTER") or said.get("cluster") or HERE
     clusters = {name: _cluster(name, keys) for name, keys in file.get("clusters", {}).items()}
-    return Settings(path, _absolute(uri), _absolute_storage(kept), place, clusters)
+    cache = environment.get("STOKER_CACHE") or said.get("cache")
+    cache_bytes = _size_bytes(environment.get("STOKER_CACHE_SIZE") or said.get("cache_size") or CACHE_SIZE)
+    return Settings(
+        path,
+        _absolute(uri),
+        _absolute_storage(kept),
+        place,
+        clusters,
+        Path(cache).expanduser().absolute() if cache else None,
+        cache_bytes,
+    )
+
+
+def _size_bytes(size: str) -> int:
+    found = _SIZE.fullmatch(size.strip())
+    if found is None:
+        raise JobError([Problem("cache_size", f"'{size}' is not a size (examples: 500MiB, 50GiB, 2TiB)")])
+    return round(float(found[1]) * _SIZE_BYTES[found[2]])
 
 
 def _absolute(uri: str) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from stoker.datasets.folders import part_folders, picture_files, visible_folders
+from stoker.datasets.sources.path import PathSource, is_pattern
+from stoker.datasets.sources.schemes import is_remote, remote_problem
 from stoker.errors import Problem
 from stoker.job.dataset import BUILTIN, FORMATS, Columns, Dataset, Format
 from stoker.job.job import Job
@@ -50,25 +52,38 @@ def inspect(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> 
 def inspect_elsewhere(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> list[Problem]:
     """Look at the data of a job that runs on a cluster, which may have what this machine has not."""
     found = job.dataset if job else dataset
+    if found is not None and is_remote(found.source):
+        return inspect(job, dataset, task)  # its address alone: the cluster reads it with its own rights
     if found is not None and found.source.startswith("/") and not Path(found.source).exists():
         return []
     return inspect(job, dataset, task)
 
 
 def infer_format(path: str | Path) -> Format | None:
-    """Tell the format from the name of a file or the content of a folder; None if it is not plain."""
+    """Return the format by the name of a file or the content of a folder; None if it is not plain."""
     path = Path(path)
     if path.is_dir():
         names = [entry.name for entry in itertools.islice(path.iterdir(), 1000)]
         if any(_IDX.match(name) for name in names):
             return "idx"
         roots = [root for _, root in part_folders(path)]
-        return (
-            "image-folder" if any(picture_files(folder) for root in roots for folder in visible_folders(root)) else None
-        )
+        if any(picture_files(folder) for root in roots for folder in visible_folders(root)):
+            return "image-folder"
+        tables: tuple[Format, ...] = ("csv", "parquet")
+        return next((name for name in tables if table_files(path, name)), None)
     if _IDX.match(path.name):
         return "idx"
     return next((found for suffix, found in _SUFFIXES if path.name.lower().endswith(suffix)), None)
+
+
+def table_files(folder: Path, format_name: str) -> list[Path]:
+    """Return the files of a folder that are parts of one table, sorted, without hidden ones."""
+    suffixes = tuple(suffix for suffix, found in _SUFFIXES if found == format_name)
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.name.lower().endswith(suffixes) and not file.name.startswith((".", "_")) and file.is_file()
+    )
 
 
 def csv_delimiter(path: str | Path) -> str:
@@ -83,11 +98,15 @@ def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]
     path = Path(source).expanduser()
     if "\0" in source:
         yield Problem("dataset.source", "a path cannot hold a NUL character")
-    elif re.match(r"[a-z][a-z0-9+.-]*://", source):
-        scheme = source.partition("://")[0]
-        yield Problem("dataset.source", f"'{scheme}://' is not known yet; give a built-in name or a path")
-    elif any(letter in source for letter in "*?[") and not path.exists():
-        yield Problem("dataset.source", f"'{source}' is a pattern, which is not known yet; give one file or a folder")
+    elif is_remote(source):
+        if problem := remote_problem(source):
+            yield Problem("dataset.source", problem)
+    elif is_pattern(source):
+        matches = PathSource(source).matches()
+        if len(matches) == 1 or (matches and infer_format(matches[0]) in {"csv", "parquet"}):
+            yield from _content_problems(dataset, matches[0], task)
+        elif not matches:
+            yield Problem("dataset.source", f"no file matches '{source}' (looked in {_looked_in(source)})")
     elif not path.exists():
         yield Problem("dataset.source", _missing(source))
     else:
@@ -96,9 +115,13 @@ def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]
 
 def _missing(source: str) -> str:
     if "/" in source or "." in source or "\\" in source:
-        return f"'{source}' does not exist (looked in {'/' if source.startswith('/') else 'the current folder'})"
+        return f"'{source}' does not exist (looked in {_looked_in(source)})"
     guess = did_you_mean(source, BUILTIN) or f"; built in are {', '.join(BUILTIN)}"
     return f"'{source}' is neither a built-in dataset nor a path{guess}"
+
+
+def _looked_in(source: str) -> str:
+    return "/" if source.startswith("/") else "the current folder"
 
 
 def _content_problems(dataset: Dataset, path: Path, task: TaskName | None) -> Iterator[Problem]:
@@ -114,8 +137,12 @@ def _content_problems(dataset: Dataset, path: Path, task: TaskName | None) -> It
         yield Problem("dataset.source", f"'{path}' is {found}, which does not fit {task}; use {fitting}")
         return
     if found in {"csv", "parquet"} and path.is_dir():
-        yield Problem("dataset.source", f"'{path}' is a folder; {found} is one file")
-    elif found == "image-folder" and not path.is_dir():
+        files = table_files(path, found)
+        if not files:
+            yield Problem("dataset.source", f"there are no {found} files in the folder '{path}'")
+            return
+        path = files[0]  # whether the others fit to it shows when they are read
+    if found == "image-folder" and not path.is_dir():
         yield Problem("dataset.source", f"'{path}' is a file; image-folder is a folder with a folder for each class")
     elif found == "csv":
         yield from _csv_problems(dataset.columns, path)

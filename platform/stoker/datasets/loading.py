@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stoker.datasets.cache import local_path
 from stoker.datasets.columns import Features, infer_features
 from stoker.datasets.encoders import Encoders, ImageEncoder, TableEncoder
 from stoker.datasets.encoding import encode_parts, fit_encoders
@@ -17,6 +18,7 @@ from stoker.datasets.labels import read_labels
 from stoker.datasets.samples import PARTS, Pictures, Raw, Samples, Table
 from stoker.datasets.sources.builtin import read_builtin
 from stoker.datasets.sources.local import read_local
+from stoker.datasets.sources.schemes import is_remote
 from stoker.datasets.splitting import choose_parts
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import BUILTIN, Dataset
@@ -59,11 +61,12 @@ def read_source(dataset: Dataset) -> tuple[Raw, str | None]:
         if isinstance(raw, Pictures):
             return replace(raw, pixels=resize(raw.pixels, dataset.image.size)), None
         return replace(raw, label=dataset.columns.label or raw.label), None
-    format_name = dataset.format or infer_format(Path(dataset.source).expanduser())
+    path = local_path(dataset.source)
+    format_name = dataset.format or infer_format(path)
     if format_name is None:
         message = f"cannot tell the format of '{dataset.source}'; set dataset.format"
         raise JobError([Problem("dataset.source", message)])
-    return read_local(dataset, format_name), format_name
+    return read_local(dataset, path, format_name), format_name
 
 
 def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
@@ -143,7 +146,7 @@ def _completed(
     elif isinstance(encoders.input, ImageEncoder):
         size = (encoders.input.height, encoders.input.width)
         update["image"] = dataset.image.model_copy(update={"size": size})
-    if format_name is not None:
+    if format_name is not None and not is_remote(dataset.source):
         update["source"] = str(Path(dataset.source).expanduser().absolute())
     return dataset.model_copy(update=update)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stoker.datasets.cache import local_path
 from stoker.datasets.encoders import ImageEncoder
 from stoker.datasets.folders import picture_files
 from stoker.datasets.formats import idx, image_folder
@@ -13,6 +14,7 @@ from stoker.datasets.inspection import infer_format
 from stoker.datasets.loading import read_source
 from stoker.datasets.samples import Pictures
 from stoker.datasets.sources.local import read_as
+from stoker.datasets.sources.schemes import is_remote
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
 from stoker.job.dataset import BUILTIN, IMAGE_SUFFIXES, Columns, Format
@@ -55,7 +57,7 @@ def check_there(source: str) -> None:
         NotFound: there is nothing.
 
     """
-    if source in BUILTIN or Path(source).expanduser().exists():
+    if source in BUILTIN or is_remote(source) or Path(source).expanduser().exists():
         return
     if not has_magic(source):
         raise NotFound(f"no file or folder '{source}'")
@@ -66,6 +68,9 @@ def check_there(source: str) -> None:
 def _pictures(source: str, format_name: Format | None, encoder: ImageEncoder) -> tuple[list[str], np.ndarray]:
     """Read the pictures that a path or glob names, in the model's size, with their names."""
     size = (encoder.height, encoder.width)
+    if is_remote(source):
+        names, pixels = _pictures(str(folder := local_path(source)), format_name, encoder)
+        return [name.removeprefix(f"{folder}/") for name in names], pixels
     path = Path(source).expanduser()
     if path.exists() and "idx" in (format_name, infer_format(path)):
         pictures = read_as(source, lambda: idx.read_without_labels(path, size))
