@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +15,8 @@ from stoker.datasets.sources.source import RemoteFile
 
 _held: dict[Path, int] = {}
 """The leases of this process, until it ends: whoever was given a path may read it at any time."""
+
+_holding = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,9 @@ class View:
 
     def hold(self) -> None:
         """Keep the view from being deleted for as long as this process lives."""
-        if self._lease not in _held or not self._lease.exists():  # somebody may have deleted the cache by hand
-            _held[self._lease] = acquire(self._lease, shared=True)
+        with _holding:
+            if self._lease not in _held or not self._lease.exists():  # somebody may have deleted the cache by hand
+                _held[self._lease] = acquire(self._lease, shared=True)
         os.utime(self._lease)
 
     def local(self, files: Sequence[RemoteFile]) -> Path:
@@ -57,7 +61,7 @@ class View:
 
     def complete(self, facts: ViewFacts) -> None:
         """Write the facts, last of all."""
-        draft = self._facts.with_name(f".view.{os.getpid()}.json")
+        draft = self._facts.with_name(f".view.{os.getpid()}-{threading.get_ident()}.json")
         draft.write_text(json.dumps(asdict(facts)), encoding="utf-8")
         draft.replace(self._facts)
 

@@ -13,7 +13,8 @@ PATIENCE_S = 30.0
 """How long a server may fail without sending a byte before the download is given up."""
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 8.0
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 128 << 10
+"""How much a killed process may have received in vain."""
 
 
 class Interrupted(Exception):
