@@ -106,6 +106,20 @@ def test_what_a_process_uses_stays(stoker, kept, home, capsys, until):
     assert stoker("cache", "rm", kept[0]) == 0
 
 
+def test_plan_downloads_into_the_home_and_tells_a_wrong_address_at_its_line(stoker, server, home, tmp_path, capsys):
+    (tmp_path / "files" / "c.csv").write_text("x,y\n" + "0.5,a\n1.5,b\n" * 20)
+    job = tmp_path / "job.yaml"
+    job.write_text(f"task: tabular-classification\ndataset:\n  source: {server}/c.csv\n  columns: {{label: y}}\n")
+    assert stoker("plan", job) == 0
+    assert [each["source"] for each in listed(stoker, capsys)] == [f"{server}/c.csv"]
+    assert "STOKER_HOME" not in os.environ
+    job.write_text(job.read_text().replace("/c.csv", "/no.csv"))
+    assert stoker("plan", job) == 2
+    message = f"there is no '{server}/no.csv' (404 File not found); correct the address"
+    assert "3:11" in (shown := capsys.readouterr().err)
+    assert message in shown
+
+
 def test_a_source_that_is_not_kept_is_not_found(stoker, kept, capsys):
     assert stoker("cache", "rm", "s3://bucket/x/") == 3
     assert "nothing of 's3://bucket/x/' is kept; `stoker cache ls` lists what is" in capsys.readouterr().err

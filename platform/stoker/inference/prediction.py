@@ -69,8 +69,10 @@ def _pictures(source: str, format_name: Format | None, encoder: ImageEncoder) ->
     """Read the pictures that a path or glob names, in the model's size, with their names."""
     size = (encoder.height, encoder.width)
     if is_remote(source):
-        names, pixels = _pictures(str(folder := local_path(source)), format_name, encoder)
-        return [name.removeprefix(f"{folder}/") for name in names], pixels
+        path = local_path(source)
+        root = path if path.is_dir() else path.parent
+        names, pixels = _pictures(str(path), format_name, encoder)
+        return [name.removeprefix(f"{root}/") for name in names], pixels
     path = Path(source).expanduser()
     if path.exists() and "idx" in (format_name, infer_format(path)):
         pictures = read_as(source, lambda: idx.read_without_labels(path, size))
