@@ -66,7 +66,7 @@ class Blobs:
         with locked(self._gate):
             for path, facts in self._all():
                 if facts.st_nlink == 1:
-                    path.unlink()
+                    path.unlink(missing_ok=True)
                     freed += facts.st_size
         return freed
 

@@ -74,7 +74,10 @@ class View:
 
     def last_used_s(self) -> float:
         """Return when a process last asked for it, in seconds since the epoch."""
-        return self._lease.stat().st_mtime if self._lease.exists() else 0.0
+        try:
+            return self._lease.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def in_use(self) -> bool:
         """Whether a living process holds it."""

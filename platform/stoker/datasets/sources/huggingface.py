@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from stoker.datasets.sources.source import RemoteFile, Source, source_error
 from stoker.datasets.sources.transfer import PATIENCE_S
 from stoker.datasets.sources.web import WebClient, WebFile
-from stoker.errors import Cause, ClusterError, StorageError, Unreachable
+from stoker.errors import Cause, ClusterError, StokerError, StorageError, Unreachable
 
 FORM = "hf://datasets/OWNER/NAME, then @REVISION and /PATH if needed"
 INSTALL = "pip install 'stoker[huggingface]'"
@@ -56,7 +56,7 @@ class HuggingFaceSource(Source):
                     self._repository, self._path or None, recursive=True, revision=self._commit, repo_type="dataset"
                 )
             )
-        except Exception as error:
+        except (hub.errors.HTTPError, OSError, ValueError) as error:  # ValueError: a name that the Hub does not allow
             raise self._failure(error) from error
         below = f"{self._path}/" if self._path else ""
         files = [_listed(entry, entry.path.removeprefix(below)) for entry in entries if hasattr(entry, "blob_id")]
@@ -95,8 +95,8 @@ class HuggingFaceSource(Source):
         name = self._path.rpartition("/")[2]
         return [_listed(entry, name, is_source=True) for entry in found if hasattr(entry, "blob_id")]
 
-    def _failure(self, error: Exception) -> Exception:
-        """Turn a failure of the Hub's library into ours, which names the cure; anything else stays what it is."""
+    def _failure(self, error: Exception) -> StokerError:
+        """Turn a failure of the Hub's library into ours, which names the cure."""
         errors = self._hub.errors
         token = "set HF_TOKEN or log in with `hf auth login`"  # noqa: S105  # no token
         match error:
@@ -117,9 +117,9 @@ class HuggingFaceSource(Source):
                 if status in (401, 403):
                     return StorageError(Cause.STORAGE_AUTH, f"{self.url}: access is denied ({status}); {token}")
                 return Unreachable(f"{self.url}: {self._endpoint} answers {status}; is HF_ENDPOINT right?")
-            case errors.HTTPError() | OSError():  # what the HTTP library below raises has no common name of ours
-                return Unreachable(f"{self.url}: {self._endpoint} does not answer ({error}); is HF_ENDPOINT right?")
-        return error
+            case ValueError():
+                return source_error(f"'{self.url}' is refused: {error}; correct the name")
+        return Unreachable(f"{self.url}: {self._endpoint} does not answer ({error}); is HF_ENDPOINT right?")
 
 
 def _listed(entry: Any, name: str, is_source: bool = False) -> RemoteFile:
