@@ -123,3 +123,17 @@ def test_a_cluster_may_be_a_running_ray_cluster(tmp_path):
     settings = load_settings(environment=config(tmp_path, text))
     lab = RayClusterSettings("lab", "https://head:8265", "s3://runs/lab", "http://mlflow", "no")
     assert settings.cluster_named("lab") == lab
+
+
+def test_the_cache_is_in_the_home_unless_it_is_named(tmp_path):
+    environment = config(tmp_path, "home: /data/home\ncache_size: 100GiB\n")
+    settings = load_settings(environment=environment)
+    assert (str(settings.data_cache), settings.cache_bytes) == ("/data/home/cache/data", 100 << 30)
+    settings = load_settings(environment={**environment, "STOKER_CACHE": "/scratch", "STOKER_CACHE_SIZE": "0.5TiB"})
+    assert (str(settings.data_cache), settings.cache_bytes) == ("/scratch", 1 << 39)
+    assert load_settings(environment={"XDG_CONFIG_HOME": "/nowhere"}).cache_bytes == 50 << 30
+
+
+def test_a_size_of_the_cache_has_a_unit(tmp_path):
+    with pytest.raises(JobError, match=r"cache_size: '50' is not a size \(examples: 500MiB, 50GiB, 2TiB\)"):
+        load_settings(environment=config(tmp_path, "cache_size: '50'\n"))

@@ -1,6 +1,7 @@
 """The user's settings: home, MLflow, storage and clusters; flag > environment > config file > embedded default."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 from stoker.config_file import config_path
 from stoker.errors import JobError, NotFound, Problem
 
-KEYS = ("home", "tracking_uri", "storage", "cluster", "clusters")
+KEYS = ("home", "tracking_uri", "storage", "cluster", "clusters", "cache", "cache_size")
+CACHE_SIZE = "50GiB"
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(MiB|GiB|TiB)")
+_SIZE_BYTES = {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 CLUSTER_KEYS = ("kube_context", "namespace")
 RAY_KEYS = ("ray_address", "storage", "tracking_uri", "insecure")
 LOCAL = "local"
@@ -55,6 +59,15 @@ class Settings:
     cluster: str = LOCAL
     """Target of new runs: `local` for this machine, or the name of a cluster."""
     clusters: Mapping[str, ClusterSettings | RayClusterSettings] = field(default_factory=dict)
+    cache: Path | None = None
+    """Where downloaded data is kept; None means in the home folder."""
+    cache_bytes: int = 50 << 30
+    """How much downloaded data is kept; what is unused for longest goes first."""
+
+    @property
+    def data_cache(self) -> Path:
+        """Where downloaded data is kept."""
+        return self.cache or self.home / "cache" / "data"
 
     def cluster_named(self, name: str) -> ClusterSettings | RayClusterSettings:
         """Return the settings of a cluster.
@@ -107,7 +120,7 @@ def load_settings(
     """Return the settings from flags, environment and config file.
 
     Raises:
-        JobError: the config file is not a mapping of known keys to strings.
+        JobError: the config file is not a mapping of known keys to strings, or the size of the cache is none.
 
     """
     file = _config_file(environment)
@@ -118,7 +131,24 @@ def load_settings(
     chosen_storage = environment.get("STOKER_STORAGE", texts.get("storage", "")) if storage is None else storage
     target = cluster or environment.get("STOKER_CLUSTER") or texts.get("cluster") or LOCAL
     clusters = {name: _cluster(name, keys) for name, keys in file.get("clusters", {}).items()}
-    return Settings(path, _absolute_uri(uri), _absolute_storage(chosen_storage), target, clusters)
+    cache = environment.get("STOKER_CACHE") or texts.get("cache")
+    cache_bytes = _size_bytes(environment.get("STOKER_CACHE_SIZE") or texts.get("cache_size") or CACHE_SIZE)
+    return Settings(
+        path,
+        _absolute_uri(uri),
+        _absolute_storage(chosen_storage),
+        target,
+        clusters,
+        Path(cache).expanduser().absolute() if cache else None,
+        cache_bytes,
+    )
+
+
+def _size_bytes(size: str) -> int:
+    found = _SIZE.fullmatch(size.strip())
+    if found is None:
+        raise JobError([Problem("cache_size", f"'{size}' is not a size (examples: 500MiB, 50GiB, 2TiB)")])
+    return round(float(found[1]) * _SIZE_BYTES[found[2]])
 
 
 def _absolute_uri(uri: str) -> str:

@@ -60,7 +60,8 @@ class Driver:
 def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's own configuration must not reach a test."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for name in ("STOKER_HOME", "MLFLOW_TRACKING_URI", "STOKER_STORAGE", "STOKER_DEBUG", "NO_COLOR", "FORCE_COLOR"):
+    stokers = ("STOKER_HOME", "STOKER_STORAGE", "STOKER_CACHE", "STOKER_CACHE_SIZE", "STOKER_DEBUG")
+    for name in (*stokers, "MLFLOW_TRACKING_URI", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -35,6 +35,7 @@ def heavy_imports(*arguments: str, heavy: tuple[str, ...] = HEAVY) -> str:
     [
         *(["--help"], ["ls"], ["ls", "-o", "json"], ["status", "x"], ["logs", "x"], ["wait", "x"]),
         *(["pause", "x"], ["cancel", "x"], ["resume", "x"], ["trials", "x"], ["status", "x.best"]),
+        *(["cache", "ls"], ["cache", "rm", "s3://bucket/x"]),
     ],
 )
 def test_daily_commands_import_nothing_heavy(command, home):
@@ -45,10 +46,11 @@ def test_help_imports_no_command():
     assert heavy_imports("--help", heavy=tuple(f"stoker.cli.{entry.module}" for entry in COMMANDS.values())) == "[]"
 
 
-def test_validate_imports_no_framework(tmp_path):
+@pytest.mark.parametrize("source", ["digits", "s3://bucket/pictures/", "https://host/pictures/"])
+def test_validate_imports_no_framework(tmp_path, source):
     job = tmp_path / "job.yaml"
-    job.write_text("task: image-classification\ndataset: digits\n")
-    heavy = ("torch", "ray", "mlflow", "numpy", "pandas", "rich")
+    job.write_text(f"task: image-classification\ndataset: {source}\n")
+    heavy = ("torch", "ray", "mlflow", "numpy", "pandas", "rich", "boto3", "requests", "huggingface_hub")
     assert heavy_imports("validate", str(job), heavy=heavy) == "[]"
 
 

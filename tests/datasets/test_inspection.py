@@ -106,8 +106,9 @@ def test_a_parquet_file_is_checked_by_its_schema():
         ),
         ("data/train.csv", "'data/train.csv' does not exist (looked in the current folder)"),
         ("/nowhere/train.csv", "'/nowhere/train.csv' does not exist (looked in /)"),
-        ("data/*.csv", "'data/*.csv' is a pattern, which is not known yet; give one file or a folder"),
-        ("s3://bucket/x", "'s3://' is not known yet; give a built-in name or a path"),
+        ("data/*.csv", "no file matches 'data/*.csv' (looked in the current folder)"),
+        ("s4://bucket/x", "'s4://' is unknown; did you mean 's3://'?"),
+        ("s3://", "'s3://' names no bucket; write s3://BUCKET/PREFIX/ or s3://BUCKET/KEY"),
         ("a\0b", "a path cannot hold a NUL character"),
     ],
 )
@@ -117,8 +118,8 @@ def test_a_source_that_is_not_there_is_told(source: str, expected: str):
 
 def test_file_and_folder_are_not_mixed_up():
     write("a.csv", "x,y\n1,2\n")
-    write("b/x.csv", "x,y\n1,2\n")
-    assert found("b", format="csv") == ["dataset.source 'b' is a folder; csv is one file"]
+    write("b/x.txt", "x,y\n1,2\n")
+    assert found("b", format="csv") == ["dataset.source there are no csv files in the folder 'b'"]
     assert found("a.csv", IMAGES, format="image-folder") == [
         "dataset.source 'a.csv' is a file; image-folder is a folder with a folder for each class"
     ]
@@ -128,6 +129,21 @@ def test_file_and_folder_are_not_mixed_up():
     assert found("b", IMAGES) == ["dataset.source 'b' holds neither idx files nor a folder of pictures for each class"]
     Path("c").mkdir()
     assert found("c", IMAGES) == ["dataset.source the folder 'c' is empty"]
+
+
+@pytest.mark.parametrize("source", ["parts", "parts/*.csv", "parts/a*"])
+def test_of_a_table_in_several_files_the_first_is_checked(source):
+    write("parts/a.csv", "x,y\n1,2\n")
+    write("parts/b.csv", "x,y\n3,4\n")
+    assert found(source, columns={"label": "y"}) == []
+    assert found(source, columns={"label": "z"}) == ["dataset.columns.label no column 'z' in a.csv (columns: x, y)"]
+
+
+@pytest.mark.parametrize(
+    "source", ["s3://bucket/x/", "https://host.invalid/x.csv", "hf://datasets/team/pets", "http://localhost:1/x.csv"]
+)
+def test_of_a_remote_source_the_address_alone_is_checked(source):
+    assert found(source) == []
 
 
 def test_pictures_need_two_folders():
@@ -210,6 +226,8 @@ def test_what_this_machine_has_not_a_cluster_may_have(tmp_path):
         return inspect_elsewhere(None, dataset, "tabular-classification")
 
     assert found("/nowhere/at/all.csv") == []
+    assert found("s3://bucket/train.csv") == []
+    assert "names no bucket" in found("s3://")[0].message
     assert "does not exist" in found("nowhere.csv")[0].message
     (tmp_path / "t.csv").write_text("a,c\n1,2\n")
     assert "no column 'b'" in found(tmp_path / "t.csv")[0].message

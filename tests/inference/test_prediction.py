@@ -1,4 +1,9 @@
+import functools
 import gzip
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +95,29 @@ def test_pictures_are_predicted_one_by_one_by_pattern_and_by_folder(pictures):
 def test_pictures_of_another_size_and_colour_are_fitted(pictures, tmp_path: Path):
     Image.new("L", (30, 20), 220).save(tmp_path / "grey.png")
     assert len(predict(pictures.model, str(tmp_path / "grey.png"))) == 1
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A web server of a folder, by its URL."""
+    monkeypatch.setenv("STOKER_CACHE", str(tmp_path / "cache"))
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_what_is_predicted_may_be_remote(pictures, flowers, served: str, tmp_path: Path):
+    shutil.copy(pictures.source / "dark" / "0.png", tmp_path / "new.png")
+    shutil.copy(flowers.source, tmp_path / "new.csv")
+    assert predict(pictures.model, f"{served}/new.png")["input"].tolist() == ["new.png"]
+    assert len(predict(flowers.model, f"{served}/new.csv")) == 90
+    with pytest.raises(JobError, match=r"there is no '.*/no\.csv' \(404"):
+        predict(flowers.model, f"{served}/no.csv")
 
 
 def test_idx_pictures_are_predicted_without_labels(pictures, tmp_path: Path):

@@ -4,7 +4,8 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import click
@@ -58,6 +59,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "ui": Entry("ui", "ui", "Open the MLflow pages of the runs."),
     },
     "About": {
+        "cache": Entry("cache", "cache", "List or delete the data that was downloaded for jobs."),
         "cluster": Entry("cluster", "cluster", "Add, list or remove the clusters that runs can go to."),
         "version": Entry("catalogue", "version", "Show the versions of Stoker and of what it stands on."),
     },
@@ -140,7 +142,23 @@ def stoker(
     ctx: click.Context, home: str | None, tracking_uri: str | None, storage: str | None, cluster: str | None
 ) -> None:
     """Keep the places for the command that follows."""
+    if home:
+        ctx.with_resource(_home_in_environment(home))
     ctx.obj = Session(home, tracking_uri, storage, ctx.obj, cluster)
+
+
+@contextmanager
+def _home_in_environment(home: str) -> Iterator[None]:
+    """Name the home to whatever reads settings in this process, such as the cache that `plan` fills."""
+    before = os.environ.get("STOKER_HOME")
+    os.environ["STOKER_HOME"] = home
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["STOKER_HOME"]
+        else:
+            os.environ["STOKER_HOME"] = before
 
 
 def main(arguments: Sequence[str] | None = None, driver: Sequence[str] = ()) -> int:

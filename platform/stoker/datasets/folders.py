@@ -28,12 +28,6 @@ def visible_folders(path: Path) -> list[Path]:
     return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
-def visible_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """List the files of some suffixes in a folder, without hidden ones."""
-    found = (child for child in path.iterdir() if child.is_file() and child.name.lower().endswith(suffixes))
-    return sorted(file for file in found if not file.name.startswith("."))
-
-
 def part_of(file: Path) -> str:
     """Return the part that the name of a file begins with, such as `dev.tsv` or `train-00001.parquet`; else ''."""
     name = file.name.lower()

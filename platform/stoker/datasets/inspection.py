@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO, cast
 
-from stoker.datasets.folders import image_paths, part_folders, visible_files, visible_folders
+from stoker.datasets.folders import image_paths, part_folders, visible_folders
+from stoker.datasets.sources.path import PathSource, is_pattern
+from stoker.datasets.sources.schemes import is_remote, remote_problem
 from stoker.errors import Problem
 from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Format, fits
 from stoker.job.job import Job
@@ -49,6 +51,8 @@ def inspect(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> 
 def inspect_elsewhere(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> list[Problem]:
     """Look at the data of a job that runs on a cluster, which may have what this machine has not."""
     found = job.dataset if job else dataset
+    if found is not None and is_remote(found.source):
+        return inspect(job, dataset, task)  # its address alone: the cluster reads it with its own rights
     if found is not None and found.source.startswith("/") and not Path(found.source).exists():
         return []
     return inspect(job, dataset, task)
@@ -72,14 +76,24 @@ def _folder_format(path: Path) -> Format | None:
         return "image-mask"
     if any(image_paths(folder) for _, root in part_folders(path) for folder in visible_folders(root)):
         return "image-folder"
-    tables = {found for suffix, found in TABLE_SUFFIXES.items() if visible_files(path, (suffix,))}
-    return tables.pop() if len(tables) == 1 else None
+    tables = [name for name in dict.fromkeys(TABLE_SUFFIXES.values()) if table_files(path, name)]
+    return tables[0] if len(tables) == 1 else None
 
 
 def pair_folders(path: Path) -> list[Path]:
     """List the folders that hold both images/ and masks/: the folder itself, or those of its parts."""
     roots = [path, *(root for _, root in part_folders(path))]
     return [root for root in dict.fromkeys(roots) if (root / IMAGES).is_dir() and (root / MASKS).is_dir()]
+
+
+def table_files(folder: Path, format_name: str) -> list[Path]:
+    """Return the files of a folder that are parts of one table, sorted, without hidden ones."""
+    suffixes = tuple(suffix for suffix, found in TABLE_SUFFIXES.items() if found == format_name)
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.name.lower().endswith(suffixes) and not file.name.startswith((".", "_")) and file.is_file()
+    )
 
 
 def csv_delimiter(path: str | Path) -> str:
@@ -102,11 +116,15 @@ def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]
     path = Path(source).expanduser()
     if "\0" in source:
         yield Problem("dataset.source", "a path cannot hold a NUL character")
-    elif re.match(r"[a-z][a-z0-9+.-]*://", source):
-        scheme = source.partition("://")[0]
-        yield Problem("dataset.source", f"'{scheme}://' is not known yet; give a built-in name or a path")
-    elif any(letter in source for letter in "*?[") and not path.exists():
-        yield Problem("dataset.source", f"'{source}' is a pattern, which is not known yet; give one file or a folder")
+    elif is_remote(source):
+        if problem := remote_problem(source):
+            yield Problem("dataset.source", problem)
+    elif is_pattern(source):
+        matches = PathSource(source).matches()
+        if len(matches) == 1 or (matches and infer_format(matches[0]) in TABLE_SUFFIXES.values()):
+            yield from _content_problems(dataset, matches[0], task)
+        elif not matches:
+            yield Problem("dataset.source", f"no file matches '{source}' (looked in {_looked_in(source)})")
     elif not path.exists():
         yield Problem("dataset.source", _missing(source))
     else:
@@ -115,9 +133,13 @@ def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]
 
 def _missing(source: str) -> str:
     if "/" in source or "." in source or "\\" in source:
-        return f"'{source}' does not exist (looked in {'/' if source.startswith('/') else 'the current folder'})"
+        return f"'{source}' does not exist (looked in {_looked_in(source)})"
     guess = did_you_mean(source, BUILTIN) or f"; built in are {', '.join(BUILTIN)}"
     return f"'{source}' is neither a built-in dataset nor a path{guess}"
+
+
+def _looked_in(source: str) -> str:
+    return "/" if source.startswith("/") else "the current folder"
 
 
 def _content_problems(dataset: Dataset, path: Path, task: TaskName | None) -> Iterator[Problem]:
@@ -163,13 +185,13 @@ def text_of(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _table_problems(suffixes: tuple[str, ...], check: Check) -> Check:
-    """Check a table in one file, or the first of many."""
+def _table_problems(format_name: str, check: Check) -> Check:
+    """Check a table in one file, or the first of many; whether the others fit shows when they are read."""
 
     def check_first(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
-        files = visible_files(path, suffixes) if path.is_dir() else [path]
+        files = table_files(path, format_name) if path.is_dir() else [path]
         if not files:
-            yield Problem("dataset.source", f"no {' or '.join(suffixes)} files in '{path}'")
+            yield Problem("dataset.source", f"there are no {format_name} files in the folder '{path}'")
         for file in files[:1]:
             yield from check(dataset, file, needed)
 
@@ -281,9 +303,9 @@ FOLDERS: dict[str, str] = {
     "image-mask": f"a folder with folders {IMAGES}/ and {MASKS}/",
 }
 CHECKS: dict[str, Check] = {
-    "csv": _table_problems((".csv", ".csv.gz", ".tsv", ".tsv.gz"), _csv_problems),
-    "jsonl": _table_problems((".jsonl", ".jsonl.gz", ".ndjson"), _jsonl_problems),
-    "parquet": _table_problems((".parquet",), _parquet_problems),
+    "csv": _table_problems("csv", _csv_problems),
+    "jsonl": _table_problems("jsonl", _jsonl_problems),
+    "parquet": _table_problems("parquet", _parquet_problems),
     "text": _no_problems,
     "npz": _no_problems,
     "idx": _idx_problems,

@@ -11,6 +11,7 @@ import pandas as pd
 import psutil
 import torch
 
+from stoker.datasets.cache import local_path
 from stoker.datasets.fields.inference import Roles, image_files, infer_roles
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.text import TextField
@@ -22,6 +23,7 @@ from stoker.datasets.records import PARTS, Files, RawColumn, Records, pick
 from stoker.datasets.report import class_warnings, leak_warnings, sample_hashes
 from stoker.datasets.samples import Samples
 from stoker.datasets.sources.builtin import read_builtin
+from stoker.datasets.sources.schemes import is_remote
 from stoker.datasets.split import choose_parts
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import BUILTIN, Dataset
@@ -72,11 +74,12 @@ def read_source(dataset: Dataset) -> tuple[Records, str | None]:
     if dataset.source in BUILTIN and dataset.format is None:
         records = read_builtin(dataset.source)
         return replace(records, label=dataset.columns.label or records.label), None
-    format_name = dataset.format or infer_format(Path(dataset.source).expanduser())
+    path = local_path(dataset.source)
+    format_name = dataset.format or infer_format(path)
     if format_name is None:
         message = f"cannot infer the format of '{dataset.source}'; set dataset.format"
         raise JobError([Problem("dataset.source", message)])
-    return read_path(dataset, format_name), format_name
+    return read_path(dataset, path, format_name), format_name
 
 
 def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
@@ -123,12 +126,12 @@ def with_files(records: Records, roles: Roles, dataset: Dataset) -> Records:
         JobError: a path names no file, or leads out of the folder.
 
     """
-    folder = Path(dataset.source).expanduser()
-    folder = folder if folder.is_dir() else folder.parent
     columns = dict(records.columns)
-    for name, kind in roles.inputs.items():
-        if kind == "image":
-            columns[name] = image_files(columns[name], name, folder)
+    paths = [name for name, kind in roles.inputs.items() if kind == "image" and isinstance(columns[name], pd.Series)]
+    if paths:
+        folder = local_path(dataset.source)
+        folder = folder if folder.is_dir() else folder.parent
+        columns |= {name: image_files(columns[name], name, folder) for name in paths}
     return replace(records, columns=columns)
 
 
@@ -304,6 +307,6 @@ def _completed(dataset: Dataset, records: Records, format_name: str | None, role
     if fields.signature.images:
         shape = next(iter(fields.signature.images.values()))
         update["image"] = dataset.image.model_copy(update={"size": (shape.height, shape.width)})
-    if format_name is not None:
+    if format_name is not None and not is_remote(dataset.source):
         update["source"] = str(Path(dataset.source).expanduser().absolute())
     return dataset.model_copy(update=update)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from stoker.datasets.cache import local_path
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.inference import image_files
 from stoker.datasets.folders import image_paths
 from stoker.datasets.inspection import infer_format
 from stoker.datasets.loading import read_source
 from stoker.datasets.records import Files, Records
+from stoker.datasets.sources.schemes import is_remote
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
 from stoker.job.dataset import BUILTIN, IMAGE_SUFFIXES, TABLE_SUFFIXES, Columns, Format
@@ -59,12 +61,14 @@ def read_unlabelled(model: Model, source: str, format_name: Format | None) -> Re
 
     """
     inputs = model.fields.inputs
-    path = Path(source).expanduser()
+    path = local_path(source) if is_remote(source) else Path(source).expanduser()
     found = format_name or (infer_format(path) if path.exists() else None)
     only_image = len(inputs) == 1 and isinstance(inputs[0], ImageField)
     if only_image and source not in BUILTIN and found not in {*TABLES, "idx", "npz", "image-mask"}:
-        files = _images(source, path)
-        return Records({inputs[0].name: Files(tuple(files))}, names=tuple(map(str, files)))
+        files = Files(
+            tuple(_images(source, path)), (path if path.is_dir() else path.parent) if is_remote(source) else None
+        )
+        return Records({inputs[0].name: files}, names=files.names())
     columns = Columns(names=model.job.dataset.columns.names) if found == "csv" else Columns()
     dataset = model.job.dataset.model_copy(update={"source": source, "format": found, "columns": columns})
     records, _ = read_source(dataset)
@@ -95,7 +99,7 @@ def check_there(source: str) -> None:
         NotFound: there is nothing.
 
     """
-    if source in BUILTIN or Path(source).expanduser().exists():
+    if source in BUILTIN or is_remote(source) or Path(source).expanduser().exists():
         return
     if not has_magic(source):
         raise NotFound(f"no file or folder '{source}'")

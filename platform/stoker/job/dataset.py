@@ -150,8 +150,10 @@ class Dataset(Section):
     """The samples to learn from."""
 
     source: str = Field(min_length=1)
-    """A built-in name (see `stoker list datasets`) or a path to a file or folder; `${NAME}` stands for an
-    environment variable."""
+    """A built-in name (see `stoker list datasets`), a path to a file or folder, a pattern such as `data/*.csv`, or an
+    address: `s3://BUCKET/PREFIX/`, `https://HOST/FILE` with an optional `#sha256=HEX`, or
+    `hf://datasets/OWNER/NAME[@REVISION][/PATH]`. What is remote is downloaded once, see `stoker cache`. `${NAME}`
+    stands for an environment variable."""
 
     format: Format | None = None
     """How to read it; default: from the file's name."""

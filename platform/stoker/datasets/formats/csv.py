@@ -8,8 +8,6 @@ import pandas as pd
 from stoker.datasets.inspection import csv_delimiter
 from stoker.job.dataset import Dataset
 
-SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
-
 
 def read(path: Path, dataset: Dataset) -> pd.DataFrame:
     """Read all rows of a file; empty fields and NA are missing values.

@@ -9,8 +9,6 @@ import pandas as pd
 from stoker.datasets.inspection import text_of
 from stoker.job.dataset import Dataset
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson")
-
 
 def read(path: Path, dataset: Dataset) -> pd.DataFrame:
     """Read all objects of a file; a key that a line lacks is a missing value, and nested values become text.

@@ -7,8 +7,6 @@ import pyarrow
 
 from stoker.job.dataset import Dataset
 
-SUFFIXES = (".parquet",)
-
 
 def read(path: Path, dataset: Dataset) -> pd.DataFrame:
     """Read all rows and columns of a file; lists and other values with values in them become text.

@@ -26,14 +26,13 @@ READERS: dict[str, Callable[[Path, Dataset], Records]] = {
 }
 
 
-def read_path(dataset: Dataset, format_name: str) -> Records:
-    """Read `dataset.source` as a path.
+def read_path(dataset: Dataset, path: Path, format_name: str) -> Records:
+    """Read the file or folder with the content of `dataset.source`.
 
     Raises:
         JobError: it cannot be read; the message names the file.
 
     """
-    path = Path(dataset.source).expanduser()
     if not path.exists():
         raise JobError([Problem("dataset.source", f"no file or folder '{dataset.source}'")])
     return read_as(dataset.source, lambda: READERS[format_name](path, dataset))

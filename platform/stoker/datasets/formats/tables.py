@@ -6,22 +6,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stoker.datasets.folders import part_of, visible_files
+from stoker.datasets.folders import part_of
 from stoker.datasets.formats import csv, jsonl, parquet
+from stoker.datasets.inspection import table_files
 from stoker.datasets.records import Records, table
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 
-READERS: dict[str, tuple[Callable[[Path, Dataset], pd.DataFrame], tuple[str, ...]]] = {
-    "csv": (csv.read, csv.SUFFIXES),
-    "jsonl": (jsonl.read, jsonl.SUFFIXES),
-    "parquet": (parquet.read, parquet.SUFFIXES),
+READERS: dict[str, Callable[[Path, Dataset], pd.DataFrame]] = {
+    "csv": csv.read,
+    "jsonl": jsonl.read,
+    "parquet": parquet.read,
 }
 
 
 def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
     """Return the reader of a format whose files are tables."""
-    read, suffixes = READERS[name]
+    read = READERS[name]
 
     def read_all(path: Path, dataset: Dataset) -> Records:
         """Read a file, or all files of a folder; files named train, val (or dev) and test are those parts.
@@ -32,9 +33,9 @@ def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
         """
         if not path.is_dir():
             return table(read(path, dataset), dataset.columns.label or "")
-        files = visible_files(path, suffixes)
+        files = table_files(path, name)
         if not files:
-            raise JobError([Problem("dataset.source", f"no {name} files in '{path}'")])
+            raise JobError([Problem("dataset.source", f"there are no {name} files in the folder '{path}'")])
         frames = [_read(read, file, dataset) for file in files]
         for file, frame in zip(files[1:], frames[1:], strict=True):
             if set(frame.columns) != set(frames[0].columns):

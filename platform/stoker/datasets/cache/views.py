@@ -1,0 +1,120 @@
+"""One listing of a source, laid out as a folder; whoever uses it holds a shared lock on its lease."""
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from stoker.datasets.cache.locks import acquire, release, try_acquire
+from stoker.datasets.sources.source import RemoteFile
+
+_held: dict[Path, int] = {}
+"""The leases of this process, until it ends: whoever was given a path may read it at any time."""
+
+_holding = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ViewFacts:
+    """What a whole view says of itself."""
+
+    source: str
+    """The address, without passwords."""
+    files: int
+    size: int
+    """Bytes."""
+
+
+class View:
+    """A folder of a source's files, whole once its facts are written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tree = path / "tree"
+        self._facts = path / "view.json"
+        self._lease = path / "lease"
+
+    @property
+    def source_key(self) -> str:
+        """Return the key of the source that this is a view of."""
+        return self.path.name.partition("-")[0]
+
+    def hold(self) -> None:
+        """Keep the view from being deleted for as long as this process lives."""
+        with _holding:
+            if self._lease not in _held or not self._lease.exists():  # somebody may have deleted the cache by hand
+                _held[self._lease] = acquire(self._lease, shared=True)
+        os.utime(self._lease)
+
+    def local(self, files: Sequence[RemoteFile]) -> Path:
+        """Return what readers open: the file of a source that is one file, otherwise the folder."""
+        return self.tree / files[0].name if files[0].is_source else self.tree
+
+    def is_whole(self) -> bool:
+        """Whether all files were there when the view was made."""
+        return self._facts.exists()
+
+    def complete(self, facts: ViewFacts) -> None:
+        """Write the facts, last of all."""
+        draft = self._facts.with_name(f".view.{os.getpid()}-{threading.get_ident()}.json")
+        draft.write_text(json.dumps(asdict(facts)), encoding="utf-8")
+        draft.replace(self._facts)
+
+    def facts(self) -> ViewFacts | None:
+        """Read the facts; None while the view is being made, and after a download that was cut."""
+        try:
+            return ViewFacts(**json.loads(self._facts.read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def last_used_s(self) -> float:
+        """Return when a process last asked for it, in seconds since the epoch."""
+        try:
+            return self._lease.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def in_use(self) -> bool:
+        """Whether a living process holds it."""
+        if not self._lease.exists():
+            return False
+        lock = try_acquire(self._lease)
+        if lock is None:
+            return True
+        release(lock)
+        return False
+
+    def delete(self) -> bool:
+        """Delete the view unless a living process holds it."""
+        lock = try_acquire(self._lease)
+        if lock is None:
+            return False
+        self._facts.unlink(missing_ok=True)
+        shutil.rmtree(self.tree, ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+        release(lock)
+        return True
+
+
+def views_in(cache: Path) -> list[View]:
+    """Return all views, the longest unused first."""
+    return sorted(map(View, (cache / "views").glob("*-*")), key=View.last_used_s)
+
+
+def source_key(url: str) -> str:
+    """Return the name of a source in the cache."""
+    return hashlib.sha256(url.encode()).hexdigest()[:24]
+
+
+def view_of(cache: Path, url: str, files: Sequence[RemoteFile]) -> View:
+    """Return the view of a source in one listing; a file without a version makes each view new."""
+    listing = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.name):
+        listing.update(json.dumps([file.name, file.version, file.size]).encode())
+    key = listing.hexdigest()[:24] if all(file.version for file in files) else uuid.uuid4().hex[:24]
+    return View(cache / "views" / f"{source_key(url)}-{key}")

@@ -1,0 +1,127 @@
+"""The contract of every place that datasets come from: list the files, then fetch them one by one."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stoker.errors import JobError, Problem
+
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(s3|https?|hf):/")
+"""The begin of a remote address. One slash is a frequent mistake, which the check of the address names."""
+NAME_BYTES = 255
+"""The longest name of a file or folder on the file systems of Linux."""
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file as its source lists it."""
+
+    name: str
+    """Path relative to the source, with slashes."""
+    size: int | None
+    """Bytes; None where the server does not say."""
+    version: str
+    """ETag, checksum or modification time: equal versions mean equal content. Empty where the server gives none; such
+    a file is fetched each time."""
+    sha256: str = ""
+    """The checksum that the content must have, in lower case; empty where none is known."""
+    is_source: bool = False
+    """Whether the source is this one file rather than a folder that holds it."""
+
+
+class Source(ABC):
+    """A dataset at one address. No method is called before the data is needed: `validate` calls `problem` alone."""
+
+    def __init__(self, url: str, shown: str = "") -> None:
+        self.url = url
+        """Identifies the source in the cache."""
+        self.shown = shown or url
+        """The address for messages, without passwords."""
+
+    @staticmethod
+    @abstractmethod
+    def problem(source: str) -> str:
+        """Return what is wrong with the syntax of an address, without network; empty if nothing is."""
+
+    @abstractmethod
+    def files(self) -> list[RemoteFile]:
+        """List all files, without their content.
+
+        Raises:
+            JobError: there is no such source, or it holds no file.
+            StorageError: access is denied.
+            Unreachable: the server does not answer.
+
+        """
+
+    @abstractmethod
+    def fetch(self, file: RemoteFile, target: Path) -> None:
+        """Write the content of one listed file to `target`.
+
+        A beginning of the same version may already be there from a transfer that was cut; it is continued or replaced.
+        Calls for different files may come from several threads at once.
+
+        Raises:
+            JobError: the file is gone or has changed since it was listed.
+            StorageError: access is denied.
+            Unreachable: the server stopped answering, and retries did not help.
+
+        """
+
+
+def source_error(message: str) -> JobError:
+    """Return the error of a `dataset.source` that must change."""
+    return JobError([Problem("dataset.source", message)])
+
+
+def vanished(place: str) -> JobError:
+    """Return the error of a file that was listed but is gone."""
+    return source_error(f"'{place}' vanished between listing and download; run again once nothing changes the source")
+
+
+def changed(place: str) -> JobError:
+    """Return the error of a file that was replaced after it was listed."""
+    return source_error(f"'{place}' was replaced between listing and download; run again once nothing changes it")
+
+
+def check_names(shown: str, files: Iterable[RemoteFile]) -> None:
+    """Check that every listed name stays inside the folder that the source is laid out in.
+
+    Raises:
+        JobError: a name is absolute, leaves the folder or cannot be a path; the message names it.
+
+    """
+    names = [file.name for file in files]
+    for name in names:
+        if reason := _misfit(name):
+            raise source_error(f"'{shown}' lists {name!r}, which {reason}; rename or remove that file")
+    known = set(names)
+    if len(known) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise source_error(f"'{shown}' lists {twice!r} twice; remove one of them")
+    for name in names:
+        parts = name.split("/")
+        folder = next(
+            (above for above in ("/".join(parts[:end]) for end in range(1, len(parts))) if above in known), ""
+        )
+        if folder:
+            message = f"lists both the file {folder!r} and {name!r}, which needs a folder of that name"
+            raise source_error(f"'{shown}' {message}; rename one of them")
+
+
+def _misfit(name: str) -> str:
+    parts = name.split("/")
+    if name.startswith("/") or _DRIVE.match(name):
+        return "is an absolute path"
+    if ".." in parts:
+        return "leaves the folder of the source"
+    if "\\" in name or "\0" in name:
+        return "holds a character that file names cannot have"
+    if "" in parts or "." in parts:
+        return "has an empty part between its slashes" if "" in parts else "has '.' as a part"
+    if any(len(part.encode(errors="surrogatepass")) > NAME_BYTES for part in parts):
+        return f"has a part longer than {NAME_BYTES} bytes"
+    return ""
