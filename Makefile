@@ -14,7 +14,7 @@ setup: .venv/ready
 	touch $@
 
 demo: setup
-	$(BIN)/stoker submit jobs/digits-cnn.yaml
+	$(BIN)/stoker submit jobs/vision/digits-cnn.yaml
 	@echo
 	@echo "The MLflow page of it:  $(BIN)/stoker ui @last"
 

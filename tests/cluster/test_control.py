@@ -26,7 +26,7 @@ def test_a_run_that_rests_goes_on_in_the_same_record(home, mlflow, steps_of, lon
 
 @pytest.mark.slow
 def test_the_client_may_vanish_and_the_run_outlives_its_rayjob_in_the_record(home, objects, jobs, namespace, until):
-    run = home.submit(jobs / "digits-mlp.yaml", "--set", "training.epochs=2")
+    run = home.submit(jobs / "vision" / "digits-mlp.yaml", "--set", "training.epochs=2")
     forgotten = home.folder(run).status()
 
     def rayjob():

@@ -9,10 +9,10 @@ SHORT = ("--set", "training.epochs=6", "--set", "training.precision=fp32")
 def test_the_cnn_scores_as_it_does_on_this_machine_and_its_model_is_registered(home, mlflow, jobs, workers):
     name = f"digits-test-{workers}"
     more = ("--set", f"resources.workers={workers}", "--set", f"tracking.register={name}")
-    run = home.submit(jobs / "digits-cnn.yaml", *SHORT, *more)
+    run = home.submit(jobs / "vision" / "digits-cnn.yaml", *SHORT, *more)
     assert home.json("wait", run)["state"] == "SUCCEEDED"
     shown = home.status(run)
-    local = home.json("submit", str(jobs / "digits-cnn.yaml"), *SHORT, "--cluster", "local")
+    local = home.json("submit", str(jobs / "vision" / "digits-cnn.yaml"), *SHORT, "--cluster", "local")
     assert shown["metrics"] == pytest.approx(local["metrics"], abs=0.03)
     versions = mlflow("model-versions/search", filter=f"name='{name}'")["model_versions"]
     assert shown["mlflow_run"] in [version["run_id"] for version in versions]
@@ -43,5 +43,5 @@ def test_a_killed_worker_and_a_killed_head_cost_no_metric(
 
 @pytest.mark.slow
 def test_the_users_own_network_goes_along(home, jobs):
-    run = home.submit(jobs / "digits-custom.yaml", "--set", "training.epochs=2")
+    run = home.submit(jobs / "own-code" / "digits-custom.yaml", "--set", "training.epochs=2")
     assert home.json("wait", run)["state"] == "SUCCEEDED"

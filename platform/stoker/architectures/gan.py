@@ -132,7 +132,7 @@ def with_sizes(settings: GanSettings, signature: Signature, samples: int) -> Gan
     if settings.channels is not None:
         return settings
     side = min(signature.image.height, signature.image.width)
-    stages = max(1, round(math.log2(max(side / SMALLEST_MAP, 2))))
+    stages = max(1, int(math.log2(max(side / SMALLEST_MAP, 2))))
     channels = tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(1, stages + 1))
     return settings.model_copy(update={"channels": channels})
 

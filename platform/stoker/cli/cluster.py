@@ -16,7 +16,7 @@ HEAD = ("cluster", "where", "")
 @click.group(
     epilog=examples(
         "stoker cluster add prod --kube-context prod --namespace stoker",
-        "stoker submit jobs/digits-cnn.yaml --cluster prod",
+        "stoker submit jobs/vision/digits-cnn.yaml --cluster prod",
     )
 )
 def cluster() -> None:

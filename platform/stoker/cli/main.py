@@ -114,7 +114,7 @@ def unknown_command(name: str) -> str:
     help="""Train from a YAML file: a run on Ray, its record in MLflow.
 
     \b
-      stoker submit jobs/digits-cnn.yaml     train what the file says, and watch it
+      stoker submit jobs/vision/digits-cnn.yaml     train what the file says, and watch it
       stoker ui @last                    look at the newest run in MLflow
       stoker predict @last --input new/  use its model
 

@@ -29,8 +29,8 @@ SHOWN_CLASSES = 12
 
 @click.command(
     epilog=examples(
-        "stoker plan jobs/digits-cnn.yaml",
-        "stoker plan jobs/digits-cnn.yaml --set architecture.channels=[32,64] -o json",
+        "stoker plan jobs/vision/digits-cnn.yaml",
+        "stoker plan jobs/vision/digits-cnn.yaml --set architecture.channels=[32,64] -o json",
         "stoker plan run:@last                the newest run's file",
         "stoker plan job.yaml --cluster prod --render | kubectl diff -f -",
     )

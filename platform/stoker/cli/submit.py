@@ -46,8 +46,8 @@ def check_key(_context: click.Context, _parameter: click.Parameter, value: str |
 
 @click.command(
     epilog=examples(
-        "stoker submit jobs/digits-cnn.yaml",
-        "stoker submit jobs/digits-cnn.yaml --set training.epochs=3 --detach",
+        "stoker submit jobs/vision/digits-cnn.yaml",
+        "stoker submit jobs/vision/digits-cnn.yaml --set training.epochs=3 --detach",
         "stoker submit run:@last             the newest run again, as a new one",
         "stoker submit job.yaml --key ci-17  typed again, it finds the run that is there",
         "stoker submit job.yaml -o json      no progress; the result as JSON at the end",

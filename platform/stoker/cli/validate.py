@@ -9,8 +9,8 @@ from stoker.cli.tables import print_json, styled
 
 @click.command(
     epilog=examples(
-        "stoker validate jobs/digits-cnn.yaml",
-        "stoker validate jobs/digits-cnn.yaml --set training.optimizer.lr=0.01",
+        "stoker validate jobs/vision/digits-cnn.yaml",
+        "stoker validate jobs/vision/digits-cnn.yaml --set training.optimizer.lr=0.01",
         "cat job.yaml | stoker validate -",
         "stoker validate run:@last          the file of the newest run",
     )

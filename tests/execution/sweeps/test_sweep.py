@@ -16,7 +16,7 @@ from stoker.tracking.ledger import ledger_entries
 from stoker.tracking.run import State
 from stoker.tracking.trials import read_facts, write_facts
 
-JOBS = sorted((Path(__file__).parents[3] / "jobs").glob("*-sweep*.yaml"))
+JOBS = sorted((Path(__file__).parents[3] / "jobs").rglob("*-sweep*.yaml"))
 SMALL = {
     "digits-sweep": ["sweep.trials=6", "training.epochs=4"],
     "digits-sweep-hyperband": ["sweep.trials=4", "training.epochs=4"],
