@@ -10,7 +10,7 @@ from rich.console import Console
 from stoker.cli.attach import attach
 from stoker.cli.sweep_watch import LINES, QUIET_S, Teller, view
 from stoker.cli.sweeps import require_sweep
-from stoker.clusters.local import LocalCluster
+from stoker.clusters.local.cluster import LocalCluster
 from stoker.settings import Settings
 from stoker.tracking.run import State
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.clusters.kube_api import KubeApi
+from stoker.clusters.kubernetes.api import KubeApi
 from stoker.settings import ClusterSettings
 
 VALUES = Path(__file__).with_name("values.yaml")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stoker.clusters.local import Origin
+from stoker.clusters.local.cluster import Origin
 from stoker.errors import ClusterError
 from stoker.jobfile.loading import parse_job
 

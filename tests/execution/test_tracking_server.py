@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from stoker.clusters.pages import Pages
+from stoker.clusters.mlflow_api import Pages
 from stoker.tracking.run import RunStatus, State
 
 TABLE = """

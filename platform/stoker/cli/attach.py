@@ -16,7 +16,7 @@ from stoker.cli.runs import phase_text, progress_text
 from stoker.cli.tables import print_json, styled
 from stoker.cli.words import duration_text, metric_text
 from stoker.clusters.cluster import Cluster
-from stoker.clusters.following import follow
+from stoker.clusters.polling import follow
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunRecord
 from stoker.tracking.trials import read_facts

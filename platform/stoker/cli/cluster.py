@@ -116,7 +116,7 @@ def _require_free(settings: Settings, name: str) -> None:
 
 def _reach_kubernetes(settings: ClusterSettings) -> list[tuple[str, str]]:
     """Look whether a namespace takes runs, and tell what it has."""
-    from stoker.clusters.kube_api import KubeApi
+    from stoker.clusters.kubernetes.api import KubeApi
 
     api = KubeApi(settings)
     profile = api.profile()
@@ -137,7 +137,7 @@ def _reach_ray(settings: Settings, cluster: RayClusterSettings) -> list[tuple[st
     """Look whether a Ray answers us, and tell what it has."""
     if not cluster.storage:
         raise click.UsageError("--storage is missing: name a place for checkpoints that every node of that Ray reaches")
-    from stoker.clusters.ray_address import RayAddressCluster
+    from stoker.clusters.ray.cluster import RayAddressCluster
 
     nodes = RayAddressCluster(settings, cluster).nodes()
     totals = {kind: sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}

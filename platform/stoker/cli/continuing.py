@@ -19,8 +19,8 @@ from stoker.cli.session import (
 from stoker.cli.submit import require_tracking, start, started_text
 from stoker.cli.sweeps import read_sweep, total_text
 from stoker.clusters.cluster import Cluster
-from stoker.clusters.local import Origin
-from stoker.clusters.refusals import require_resumable, require_success
+from stoker.clusters.local.cluster import Origin
+from stoker.clusters.preconditions import require_resumable, require_success
 from stoker.errors import NotFound
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord

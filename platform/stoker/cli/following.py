@@ -14,7 +14,7 @@ from stoker.cli.session import Session, cluster_option, examples, format_option,
 from stoker.cli.tables import print_json
 from stoker.cli.words import duration_text, parse_seconds
 from stoker.clusters.cluster import Cluster
-from stoker.clusters.following import follow
+from stoker.clusters.polling import follow
 from stoker.errors import Unreachable, WaitTimedOut
 from stoker.execution.contract import worker_name
 from stoker.tracking.record import RunFolder, follow_lines

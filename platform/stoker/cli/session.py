@@ -14,9 +14,9 @@ from stoker.tracking.record import RunFolder
 
 if TYPE_CHECKING:
     from stoker.clusters.cluster import Cluster
-    from stoker.clusters.kubernetes import KubernetesCluster
-    from stoker.clusters.local import LocalCluster
-    from stoker.clusters.ray_address import RayAddressCluster
+    from stoker.clusters.kubernetes.cluster import KubernetesCluster
+    from stoker.clusters.local.cluster import LocalCluster
+    from stoker.clusters.ray.cluster import RayAddressCluster
 
 
 @dataclass
@@ -38,8 +38,8 @@ class Session:
     @cached_property
     def here(self) -> "LocalCluster":
         """Name this machine."""
-        from stoker.clusters.local import LocalCluster
-        from stoker.clusters.standby import DRIVER
+        from stoker.clusters.local.cluster import LocalCluster
+        from stoker.clusters.local.warm_driver import DRIVER
 
         return LocalCluster(self.settings, self.driver or DRIVER)
 
@@ -67,7 +67,7 @@ class Session:
 
         """
         found = self.cluster(name)
-        from stoker.clusters.kubernetes import KubernetesCluster
+        from stoker.clusters.kubernetes.cluster import KubernetesCluster
 
         if not isinstance(found, KubernetesCluster):
             raise NotFound(f"cluster '{name}' is a standing Ray: {what}")
@@ -83,10 +83,10 @@ class Session:
         """
         cluster = self.settings.cluster_named(name)
         if isinstance(cluster, RayClusterSettings):
-            from stoker.clusters.ray_address import RayAddressCluster
+            from stoker.clusters.ray.cluster import RayAddressCluster
 
             return RayAddressCluster(self.settings, cluster)
-        from stoker.clusters.kubernetes import KubernetesCluster
+        from stoker.clusters.kubernetes.cluster import KubernetesCluster
 
         return KubernetesCluster(self.settings, cluster)
 

@@ -20,8 +20,8 @@ from stoker.cli.session import (
     set_option,
 )
 from stoker.cli.tables import styled
-from stoker.clusters.claims import claim
-from stoker.clusters.local import Origin
+from stoker.clusters.local.cluster import Origin
+from stoker.clusters.submit_keys import claim
 from stoker.settings import Settings, is_server
 from stoker.tracking.health import require_server
 from stoker.tracking.record import RunFolder

@@ -20,7 +20,7 @@ from stoker.tracking.history import runs
 from stoker.tracking.record import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.clusters.kubernetes import KubernetesCluster
+    from stoker.clusters.kubernetes.cluster import KubernetesCluster
 
 PORT = 5000
 READY_S = 120.0

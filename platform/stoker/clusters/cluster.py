@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from stoker.clusters.event import Event
+from stoker.clusters.kubernetes.events import Event
 from stoker.settings import Settings
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord

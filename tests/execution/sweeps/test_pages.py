@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 
-from stoker.clusters.local import LocalCluster
+from stoker.clusters.local.cluster import LocalCluster
 from stoker.errors import ClusterError
 from stoker.execution.sweeps.page import best_step
 from stoker.settings import Settings

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from stoker.clusters.pages import Pages
+from stoker.clusters.mlflow_api import Pages
 from stoker.settings import Settings
 from stoker.tracking.run import State
 from stoker.tracking.tags import PARENT_TAG, RUN_TAG, STATE_TAG
