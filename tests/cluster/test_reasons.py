@@ -62,7 +62,7 @@ def account(api, namespace):
     [
         ("resources.cpus=500", ("Insufficient cpu", "lower resources")),
         ("environment.image=nowhere.example.com/none:1", ("its image", "see environment.image")),
-        ("resources.accelerator=H900", ("has no place", "lower resources")),
+        ("resources.accelerator=H900", ("cannot be scheduled", "lower resources")),
     ],
 )
 def test_a_run_that_cannot_begin_says_why(home, job, until, change, words):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stoker.clusters.mlflow_api import Pages
+from stoker.clusters.mlflow_api import MlflowApi
 from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.tracking.run import RunStatus
 
@@ -48,19 +48,19 @@ def test_a_model_that_is_cut_off_is_not_kept_and_comes_whole_later(server, tmp_p
     address, cut = server
     cut["after"] = 500
     with pytest.raises(Unreachable, match=r"in the middle of weights\.safetensors"):
-        Pages(address).fetch_model("models:/m-1", tmp_path / "model")
+        MlflowApi(address).fetch_model("models:/m-1", tmp_path / "model")
     assert not (tmp_path / "model").exists()
     cut["after"] = len(WHOLE)
-    Pages(address).fetch_model("models:/m-1", tmp_path / "model")
+    MlflowApi(address).fetch_model("models:/m-1", tmp_path / "model")
     assert (tmp_path / "model" / "weights.safetensors").read_bytes() == WHOLE
 
 
 def test_what_a_server_says_or_does_not_say_is_told(server, tmp_path):
     address, cut = server
-    with pytest.raises(NotFound, match="no model models:/m-2"):
-        Pages(address).fetch_model("models:/m-2", tmp_path / "model")
+    with pytest.raises(NotFound, match="no longer has the model models:/m-2"):
+        MlflowApi(address).fetch_model("models:/m-2", tmp_path / "model")
     cut["status"] = 403
     with pytest.raises(ClusterError, match="MLflow refuses: HTTP 403"):
-        Pages(address).fetch_model("models:/m-1", tmp_path / "model")
+        MlflowApi(address).fetch_model("models:/m-1", tmp_path / "model")
     with pytest.raises(Unreachable, match="MLflow does not answer"):
-        Pages("http://127.0.0.1:9").status("digits", "digits-1", RunStatus())
+        MlflowApi("http://127.0.0.1:9").status("digits", "digits-1", RunStatus())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.clusters.submit_keys import claim
+from stoker.clusters.submit_keys import claim_key
 from stoker.errors import JobError, WaitTimedOut
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, new_run_id
@@ -20,15 +20,15 @@ DEADLINE_S = 60.0
 CLAIMANT = """
 import sys
 from pathlib import Path
-from stoker.clusters.submit_keys import claim
+from stoker.clusters.submit_keys import claim_key
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, new_run_id
 home = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-with claim(home, "nightly", new_run_id("tiny"), "hash") as claimed:
-    print("taken" if claimed.taken else "mine", claimed.run, flush=True)
-    if not claimed.taken:
+with claim_key(home, "nightly", new_run_id("tiny"), "hash") as claimed:
+    print("taken" if claimed.exists else "mine", claimed.run, flush=True)
+    if not claimed.exists:
         sys.stdin.readline()
         folder = RunFolder(home / "runs" / claimed.run)
         folder.create(RunHeader(claimed.run, "tiny", "t", "f", "d", 1.0, 1, "", ""), "task: x")
@@ -99,50 +99,50 @@ def test_the_key_of_a_claimant_that_dies_goes_to_one_of_those_who_wait(claimants
 
 
 def test_a_claim_that_comes_to_nothing_frees_the_key(tmp_path):
-    with pytest.raises(ValueError, match="no plan"), claim(tmp_path, "k", new_run_id("tiny"), "hash") as first:
+    with pytest.raises(ValueError, match="no plan"), claim_key(tmp_path, "k", new_run_id("tiny"), "hash") as first:
         raise ValueError("no plan")
-    with claim(tmp_path, "k", new_run_id("tiny"), "another") as second:
-        assert not second.taken
+    with claim_key(tmp_path, "k", new_run_id("tiny"), "another") as second:
+        assert not second.exists
         assert second.run != first.run
 
 
 def test_the_same_key_with_another_job_names_the_first_run(tmp_path):
-    with claim(tmp_path, "k", new_run_id("tiny"), "hash") as first:
+    with claim_key(tmp_path, "k", new_run_id("tiny"), "hash") as first:
         make(tmp_path, first.run)
     with (
-        pytest.raises(JobError, match=f"the key 'k' is that of {first.run}, which has another job"),
-        claim(tmp_path, "k", new_run_id("tiny"), "another"),
+        pytest.raises(JobError, match=f"the key 'k' belongs to {first.run}, which has another job"),
+        claim_key(tmp_path, "k", new_run_id("tiny"), "another"),
     ):
         pass
-    with claim(tmp_path, "k", new_run_id("tiny"), "hash") as again:
-        assert (again.run, again.taken) == (first.run, True)
+    with claim_key(tmp_path, "k", new_run_id("tiny"), "hash") as again:
+        assert (again.run, again.exists) == (first.run, True)
 
 
 def test_other_keys_do_not_wait(tmp_path):
     with (
-        claim(tmp_path, "a/b", new_run_id("tiny"), "hash") as one,
-        claim(tmp_path, "a b", new_run_id("tiny"), "hash") as other,
+        claim_key(tmp_path, "a/b", new_run_id("tiny"), "hash") as one,
+        claim_key(tmp_path, "a b", new_run_id("tiny"), "hash") as other,
     ):
         assert one.run != other.run
 
 
 def test_waiting_has_an_end_that_names_the_run(tmp_path):
     with (
-        claim(tmp_path, "k", new_run_id("tiny"), "hash") as first,
-        pytest.raises(WaitTimedOut, match=f"another `submit --key k` is still making {first.run} after 0 s"),
-        claim(tmp_path, "k", new_run_id("tiny"), "hash", patience_s=0.1),
+        claim_key(tmp_path, "k", new_run_id("tiny"), "hash") as first,
+        pytest.raises(WaitTimedOut, match=f"another `submit --key k` is still creating {first.run} after 0 s"),
+        claim_key(tmp_path, "k", new_run_id("tiny"), "hash", lock_timeout_s=0.1),
     ):
         pass
 
 
 @pytest.mark.parametrize("content", ["", '{"run": "ti', "[]", '{"run": "tiny-gone", "job": "hash"}'])
 def test_a_key_without_a_run_is_free(content, tmp_path):
-    with claim(tmp_path, "k", new_run_id("tiny"), "hash"):
+    with claim_key(tmp_path, "k", new_run_id("tiny"), "hash"):
         pass
     (note,) = tmp_path.glob("keys/*")
     note.write_text(content)
-    with claim(tmp_path, "k", new_run_id("tiny"), "hash") as claimed:
-        assert not claimed.taken
+    with claim_key(tmp_path, "k", new_run_id("tiny"), "hash") as claimed:
+        assert not claimed.exists
 
 
 def test_the_module_is_light():

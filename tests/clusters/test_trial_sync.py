@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from stoker.clusters import trial_sync
-from stoker.clusters.trial_sync import added_trials, fetch_trials, trial_request
+from stoker.clusters.trial_sync import added_trials, sync_trials, trial_cancel_request
 from stoker.errors import Unreachable
 from stoker.jobfile.loading import dump_job, load_job, parse_job
 from stoker.tracking.history import find_trial
@@ -71,25 +71,25 @@ def make(tmp_path):
 
 def later(folder):
     """Let the last look be long ago."""
-    seen, ago = folder.path / "trials_seen", trial_sync.LOOK_EVERY_S + 1
+    seen, ago = folder.path / "trials_seen", trial_sync.SYNC_EVERY_S + 1
     os.utime(seen, (seen.stat().st_atime, seen.stat().st_mtime - ago))
 
 
 def test_trials_become_runs_of_this_home_and_follow_what_their_page_says(make, server):
     folder = make()
-    fetch_trials(folder, server.pages)
+    sync_trials(folder, server.pages)
     assert not folder.ledger.exists()
     server.tell((0, "begin", {}, {LR: 0.01}), (1, "begin", {}, {LR: 0.02}), (0, "report", 1, 23, {"accuracy/val": 0.5}))
     write_facts(server.place, SweepFacts("accuracy/val", "max", trials=4))
     later(folder)
-    fetch_trials(folder, server.pages)
+    sync_trials(folder, server.pages)
     assert find_trial(folder, "best").path.name == "digits-0a1b2c3d.0"
     assert load_job(folder.trial(1).job).job.training.optimizer.lr == 0.02
     assert folder.trial(1).header().id == "digits-0a1b2c3d.1"
     assert {folder.trial(number).status().state for number in (0, 1)} == {State.RUNNING}
     server.tell((0, "end", State.FAILED, {}, "USER_CODE", "it is wrong"))
     later(folder)
-    fetch_trials(folder, server.pages)
+    sync_trials(folder, server.pages)
     assert (folder.trial(0).status().state, folder.trial(0).status().message) == (State.FAILED, "it is wrong")
     assert folder.trial(1).status().state is State.RUNNING
 
@@ -97,19 +97,19 @@ def test_trials_become_runs_of_this_home_and_follow_what_their_page_says(make, s
 def test_a_server_is_asked_now_and_then_while_a_sweep_goes_on_and_once_when_it_has_ended(make, server):
     folder = make()
     for _ in range(3):
-        fetch_trials(folder, server.pages)
+        sync_trials(folder, server.pages)
     assert server.asked == 1
     later(folder)
     server.down = True
-    fetch_trials(folder, server.pages)
+    sync_trials(folder, server.pages)
     folder.write_status(RunStatus(State.SUCCEEDED, ended=5.0))
-    fetch_trials(folder, server.pages)
+    sync_trials(folder, server.pages)
     assert server.asked == 3
     server.down = False
     server.tell((0, "begin", {}, {LR: 0.01}), (1, "begin", {}, {LR: 0.02}))
     write_facts(server.place, SweepFacts("accuracy/val", "max", best=0))
     for _ in range(3):
-        fetch_trials(folder, server.pages)
+        sync_trials(folder, server.pages)
         later(folder)
     assert server.asked == 4
     assert [folder.trial(number).status().model_uri for number in (0, 1)] == ["models:/m-1", ""]
@@ -117,7 +117,7 @@ def test_a_server_is_asked_now_and_then_while_a_sweep_goes_on_and_once_when_it_h
 
 @pytest.mark.parametrize(("text", "experiment"), [(JOB, "digits"), (JOB + SWEEP, "")])
 def test_nobody_is_asked_about_a_run_of_its_own_or_one_without_a_page(make, server, text, experiment):
-    fetch_trials(make(text, experiment), server.pages)
+    sync_trials(make(text, experiment), server.pages)
     assert server.asked == 0
 
 
@@ -125,9 +125,9 @@ def test_a_request_names_all_trials_that_were_to_end(make, server):
     folder = make()
     server.tell(*[(number, "begin", {}, {LR: 0.01}) for number in range(4)])
     write_facts(server.place, SweepFacts("accuracy/val", "max"))
-    fetch_trials(folder, server.pages)
-    assert trial_request(folder.trial(2)) == "cancel 2"
-    assert trial_request(folder.trial(0)) == "cancel 0 2"
+    sync_trials(folder, server.pages)
+    assert trial_cancel_request(folder.trial(2)) == "cancel 2"
+    assert trial_cancel_request(folder.trial(0)) == "cancel 0 2"
 
 
 @pytest.mark.parametrize(("there", "added"), [(4, 0), (24, 20), (None, 0)])

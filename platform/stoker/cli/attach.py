@@ -16,7 +16,7 @@ from stoker.cli.runs import phase_text, progress_text
 from stoker.cli.tables import print_json, styled
 from stoker.cli.words import duration_text, metric_text
 from stoker.clusters.cluster import Cluster
-from stoker.clusters.polling import follow
+from stoker.clusters.polling import poll
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import Progress, RunRecord
 from stoker.tracking.trials import read_facts
@@ -59,7 +59,7 @@ def stay_with(cluster: Cluster, folder: RunFolder, detach: bool, form: str, gree
 
 def attach(cluster: Cluster, folder: RunFolder) -> RunRecord:
     """Show a run until nobody works on it any more, and return its record."""
-    records, on_terminal = follow(cluster, folder), sys.stdout.isatty()
+    records, on_terminal = poll(cluster, folder), sys.stdout.isatty()
     record = _draw(records, folder) if on_terminal else _tell(records, folder)
     if record.state.ended:
         return record

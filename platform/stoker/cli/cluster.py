@@ -120,7 +120,7 @@ def _reach_kubernetes(settings: ClusterSettings) -> list[tuple[str, str]]:
 
     api = KubeApi(settings)
     profile = api.profile()
-    if lacking := api.lacking():
+    if lacking := api.missing_permissions():
         raise NoEntry(
             f"namespace '{settings.namespace}' has the chart, but you may not {', '.join(lacking)} there; "
             "ask its administrator for the role stoker-submitter"
@@ -137,9 +137,9 @@ def _reach_ray(settings: Settings, cluster: RayClusterSettings) -> list[tuple[st
     """Look whether a Ray answers us, and tell what it has."""
     if not cluster.storage:
         raise click.UsageError("--storage is missing: name a place for checkpoints that every node of that Ray reaches")
-    from stoker.clusters.ray.cluster import RayAddressCluster
+    from stoker.clusters.ray.cluster import RayCluster
 
-    nodes = RayAddressCluster(settings, cluster).nodes()
+    nodes = RayCluster(settings, cluster).nodes()
     totals = {kind: sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     shown = ", ".join(f"{amount:g} {kind}s" for kind, amount in totals.items() if amount)
     return [("nodes", f"{len(nodes)} with {shown}"), ("mlflow", cluster.tracking_uri), ("checkpoints", cluster.storage)]

@@ -18,9 +18,10 @@ from stoker.cli.session import (
 )
 from stoker.cli.submit import require_tracking, start, started_text
 from stoker.cli.sweeps import read_sweep, total_text
+from stoker.clusters import verbs
 from stoker.clusters.cluster import Cluster
-from stoker.clusters.local.cluster import Origin
-from stoker.clusters.preconditions import require_resumable, require_success
+from stoker.clusters.new_run import Origin
+from stoker.clusters.preconditions import require_resumable, require_succeeded
 from stoker.errors import NotFound
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord
@@ -51,7 +52,7 @@ def resume(session: Session, run: str, detach: bool, form: str) -> int:
     header = record.header
     if header.tracking_uri and not header.cluster:
         require_tracking(session.settings.of_run(header.tracking_uri, header.storage))
-    place.resume(folder)
+    verbs.resume(place, folder)
     return stay_with(place, folder, detach, form, resumed_text(record))
 
 
@@ -90,7 +91,7 @@ def extend(
             f"{folder.path.name} is a sweep: --trials N adds trials to it, and "
             f"`stoker extend {folder.path.name}.best --epochs {epochs}` trains its best one further"
         )
-    require_success(folder)
+    require_succeeded(folder)
     _require_end(folder)
     run_id = folder.path.name
     session = replace(session, storage=folder.header().storage)  # where the weights are that it begins with
@@ -120,10 +121,10 @@ def _add_trials(
     if facts.trials is None:
         raise NotFound(f"{run} has no number of trials to add to: a time alone ends it")
     header = folder.header()
-    require_success(folder)
+    require_succeeded(folder)
     if header.tracking_uri and not header.cluster:
         require_tracking(session.settings.of_run(header.tracking_uri, header.storage))
-    place.extend(folder, trials)
+    verbs.extend(place, folder, trials)
     return stay_with(place, folder, detach, form, f"run {run} goes on with {trials} more trials")
 
 

@@ -6,6 +6,7 @@ from stoker.cli.following import wait_for
 from stoker.cli.reports import checkpoint_text, exit_code, run_json
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
 from stoker.cli.tables import print_json
+from stoker.clusters import verbs
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import State
 
@@ -29,7 +30,7 @@ def pause(session: Session, run: str, waits: bool, form: str) -> int:
     """
     folder = session.find(run)
     place = session.place_of(folder)
-    place.pause(folder)
+    verbs.pause(place, folder)
     record = wait_for(place, folder, None) if waits else folder.record()
     if form == "json":
         print_json(run_json(folder, record, session.settings))
@@ -61,7 +62,7 @@ def cancel(session: Session, run: str, waits: bool, form: str) -> None:
     """
     folder = session.find(run)
     place = session.place_of(folder)
-    unclosed = place.cancel(folder)
+    unclosed = verbs.cancel(place, folder)
     _show_end(session, folder, unclosed, waits, form)
 
 
@@ -80,7 +81,7 @@ def kill(session: Session, run: str, form: str) -> None:
     gentler.
     """
     folder = session.find(run)
-    unclosed = session.place_of(folder).kill(folder)
+    unclosed = verbs.kill(session.place_of(folder), folder)
     _show_end(session, folder, unclosed, waits=False, form=form)
 
 

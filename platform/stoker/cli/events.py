@@ -7,7 +7,7 @@ import click
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
 from stoker.cli.tables import print_json, styled, table_text
 from stoker.cli.words import age_text
-from stoker.clusters.kubernetes.events import Event
+from stoker.clusters.cluster import Event
 from stoker.tracking.run import now
 
 HEAD = ("age", "about", "reason", "message")

@@ -14,7 +14,7 @@ from stoker.cli.session import Session, cluster_option, examples, format_option,
 from stoker.cli.tables import print_json
 from stoker.cli.words import duration_text, parse_seconds
 from stoker.clusters.cluster import Cluster
-from stoker.clusters.polling import follow
+from stoker.clusters.polling import poll
 from stoker.errors import Unreachable, WaitTimedOut
 from stoker.execution.contract import worker_name
 from stoker.tracking.record import RunFolder, follow_lines
@@ -96,7 +96,7 @@ def wait_for(cluster: Cluster, folder: RunFolder, timeout_s: float | None) -> Ru
 
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    for record in follow(cluster, folder):
+    for record in poll(cluster, folder):
         if record.state.ended:
             break
         if deadline is not None and time.monotonic() >= deadline:
@@ -107,7 +107,7 @@ def wait_for(cluster: Cluster, folder: RunFolder, timeout_s: float | None) -> Ru
 
 def _lines(place: Cluster, folder: RunFolder, position: int, on: bool) -> Iterator[str]:
     """Yield the log from a position on; all of it is there before the last look at a run that has ended."""
-    for record in follow(place, folder) if on else [None]:
+    for record in poll(place, folder) if on else [None]:
         if record and not record.state.ended:
             with suppress(Unreachable):  # asked again at the next look
                 place.fetch_log(folder)

@@ -17,7 +17,7 @@ from stoker.cli.session import (
 )
 from stoker.cli.tables import fields_text, print_json, table_text
 from stoker.cli.words import duration_text
-from stoker.clusters.local.cluster import Origin
+from stoker.clusters.new_run import Origin
 
 if TYPE_CHECKING:
     from stoker.jobfile.loading import LoadedJob

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stoker.clusters.cluster import Cluster
     from stoker.clusters.kubernetes.cluster import KubernetesCluster
     from stoker.clusters.local.cluster import LocalCluster
-    from stoker.clusters.ray.cluster import RayAddressCluster
+    from stoker.clusters.ray.cluster import RayCluster
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Session:
         return self.settings.cluster != HERE
 
     @cached_property
-    def there(self) -> "KubernetesCluster | RayAddressCluster":
+    def there(self) -> "KubernetesCluster | RayCluster":
         """The cluster that new runs go to."""
         return self.cluster(self.settings.cluster)
 
@@ -73,7 +73,7 @@ class Session:
             raise NotFound(f"cluster '{name}' is a standing Ray: {what}")
         return found
 
-    def cluster(self, name: str) -> "KubernetesCluster | RayAddressCluster":
+    def cluster(self, name: str) -> "KubernetesCluster | RayCluster":
         """Connect to a cluster of the settings.
 
         Raises:
@@ -83,9 +83,9 @@ class Session:
         """
         cluster = self.settings.cluster_named(name)
         if isinstance(cluster, RayClusterSettings):
-            from stoker.clusters.ray.cluster import RayAddressCluster
+            from stoker.clusters.ray.cluster import RayCluster
 
-            return RayAddressCluster(self.settings, cluster)
+            return RayCluster(self.settings, cluster)
         from stoker.clusters.kubernetes.cluster import KubernetesCluster
 
         return KubernetesCluster(self.settings, cluster)

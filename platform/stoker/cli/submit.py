@@ -20,8 +20,8 @@ from stoker.cli.session import (
     set_option,
 )
 from stoker.cli.tables import styled
-from stoker.clusters.local.cluster import Origin
-from stoker.clusters.submit_keys import claim
+from stoker.clusters.new_run import Origin
+from stoker.clusters.submit_keys import claim_key
 from stoker.settings import Settings, is_server
 from stoker.tracking.health import require_server
 from stoker.tracking.record import RunFolder
@@ -93,11 +93,11 @@ def start(session: Session, loaded: "LoadedJob", origin: Origin, form: str) -> R
         return session.there.submit(loaded.job, origin)
     if loaded.job.tracking != "none":
         require_tracking(session.settings)
-    with session.here.stand_by(loaded.job) as standby:
+    with session.here.start_warm_driver(loaded.job) as driver:
         plan = plan_for(loaded)
         if form != "json":
             click.echo(plan_text(plan))
-        return session.here.submit(plan.job, standby, origin)
+        return session.here.submit(plan.job, origin, driver)
 
 
 def start_once(session: Session, loaded: "LoadedJob", key: str, form: str) -> tuple[RunFolder, str]:
@@ -113,8 +113,8 @@ def start_once(session: Session, loaded: "LoadedJob", key: str, form: str) -> tu
     settings, name = session.settings, loaded.job.name
     assert name is not None
     fresh = keyed_run_id(name, key) if session.remote else new_run_id(name)
-    with claim(settings.home, key, fresh, job_hash(loaded.job)) as claimed:
-        if not claimed.taken:
+    with claim_key(settings.home, key, fresh, job_hash(loaded.job)) as claimed:
+        if not claimed.exists:
             folder = start(session, loaded, Origin(loaded.code, key=key, run=claimed.run), form)
             return folder, started_text(folder.record(), settings)
     record = RunFolder(settings.home / "runs" / claimed.run).record()

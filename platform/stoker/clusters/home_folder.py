@@ -1,4 +1,4 @@
-"""The home folder of the runs: made for its owner alone, and refused where nothing fits into it any more."""
+"""The home folder, which holds the runs: creating it, and checks that it is usable."""
 
 import os
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ from pathlib import Path
 from stoker.errors import ClusterError
 
 FREE_BYTES = 200 * 1024 * 1024
-"""A run needs about this much for its record and for Ray's session."""
+"""A run needs about this much for its record and Ray's session."""
 
 
 def make_home(home: Path) -> None:
-    """Make the home where there is none, readable by its owner alone: data, passwords and logs pass through it.
+    """Create the home folder if needed, readable by its owner only: data, passwords and logs pass through it.
 
     Raises:
-        ClusterError: it cannot be made or written, or has no space.
+        ClusterError: it cannot be created or written, or has no space.
 
     """
-    with usable(home):
+    with disk_errors(home):
         home.parent.mkdir(parents=True, exist_ok=True)
         home.mkdir(mode=0o700, exist_ok=True)
         for name in ("runs", "keys"):
@@ -27,7 +27,7 @@ def make_home(home: Path) -> None:
 
 
 def require_space(folder: Path) -> None:
-    """Refuse a run where the disk is all but full.
+    """Raise if the disk is almost full.
 
     Raises:
         ClusterError: less than FREE_BYTES are free.
@@ -43,10 +43,10 @@ def require_space(folder: Path) -> None:
 
 
 @contextmanager
-def usable(home: Path) -> Iterator[None]:
-    """Tell what the system refuses in a home as the operator's turn."""
+def disk_errors(home: Path) -> Iterator[None]:
+    """Raise errors of the file system below a home folder as ClusterError."""
     try:
         yield
     except OSError as error:
-        message = f"cannot make a run in {home}: {error.strerror}; mend it or set STOKER_HOME to another folder"
+        message = f"cannot create a run in {home}: {error.strerror}; fix it or set STOKER_HOME to another folder"
         raise ClusterError(message) from error

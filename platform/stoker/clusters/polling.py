@@ -1,4 +1,4 @@
-"""Staying with a run, wherever it is; a cluster may not answer for a while."""
+"""Polling a run until it ends, across outages of its cluster."""
 
 import time
 from collections.abc import Iterator
@@ -9,28 +9,28 @@ from stoker.errors import StokerError, Unreachable
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunRecord
 
-PATIENCE_S = 300.0
-"""A cluster may be silent for so long."""
+OUTAGE_S = 300.0
+"""A cluster that does not answer for longer is an error."""
 
 
-def follow(cluster: Cluster, folder: RunFolder) -> Iterator[RunRecord]:
-    """Yield a run's record again and again, the last time when nobody works on it any more, with its log.
+def poll(cluster: Cluster, folder: RunFolder) -> Iterator[RunRecord]:
+    """Yield the record of a run repeatedly; the last one has an ended state, and the whole log is in the folder.
 
     Raises:
         Unreachable: the cluster has not answered for too long.
 
     """
-    heard = time.monotonic()
+    answered = time.monotonic()
     while True:
         try:
             record = cluster.refresh(folder)
-            heard = time.monotonic()
+            answered = time.monotonic()
         except Unreachable:
-            if time.monotonic() - heard > PATIENCE_S:
+            if time.monotonic() - answered > OUTAGE_S:
                 raise
             record = folder.record()
         if record.state.ended:
-            with suppress(StokerError):  # how the run ended is known, with its log or without
+            with suppress(StokerError):  # the outcome is known, with or without the log
                 cluster.fetch_log(folder)
             yield record
             return

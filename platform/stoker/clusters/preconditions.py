@@ -1,26 +1,26 @@
-"""What cannot be asked of a run in the state that it is in, and what can be asked instead."""
+"""Checks of a run's state before a verb acts on it; each error names what is possible instead."""
 
 from stoker.errors import NotFound
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import State
+from stoker.tracking.run import RunRecord, State
 
 
 def require_resumable(folder: RunFolder) -> None:
-    """Refuse to resume what has succeeded or still goes on.
+    """Raise unless a run has ended without success.
 
     Raises:
-        NotFound: it has succeeded, its driver lives, or it is a trial.
+        NotFound: it has succeeded, its driver is alive, or it is a trial.
 
     """
-    require_whole(folder, "resume")
+    require_not_trial(folder, "resume")
     state = folder.record().state
     if not state.ended:
-        raise alive(folder, state)
-    require_unfinished(folder, state)
+        raise driver_alive(folder, state)
+    require_not_succeeded(folder, state)
 
 
-def require_whole(folder: RunFolder, command: str) -> None:
-    """Refuse what only a sweep as a whole can do.
+def require_not_trial(folder: RunFolder, command: str) -> None:
+    """Raise for a command that only a whole sweep takes.
 
     Raises:
         NotFound: the run is a trial of a sweep.
@@ -29,11 +29,11 @@ def require_whole(folder: RunFolder, command: str) -> None:
     if sweep := folder.sweep:
         run = sweep.path.name
         trial = folder.path.name
-        raise NotFound(f"{trial} is a trial, which rests and goes on with its whole sweep: `stoker {command} {run}`")
+        raise NotFound(f"{trial} is a trial; only its whole sweep can be paused and resumed: `stoker {command} {run}`")
 
 
-def require_success(folder: RunFolder) -> None:
-    """Refuse to extend what has not come to its end.
+def require_succeeded(folder: RunFolder) -> None:
+    """Raise unless a run has succeeded.
 
     Raises:
         NotFound: it has not.
@@ -44,14 +44,14 @@ def require_success(folder: RunFolder) -> None:
         return
     if not state.ended:
         raise NotFound(f"{run} is {state}; it can be extended once it has succeeded")
-    cure = f"`stoker resume {sweep.path.name if sweep else run}` goes on with it"
+    cure = f"`stoker resume {sweep.path.name if sweep else run}` continues it"
     if sweep and state.final:
-        cure = f"`stoker submit run:{run}` trains it from its beginning, as a run of its own"
-    raise NotFound(f"{run} is {state}, it has not succeeded; {cure}")
+        cure = f"`stoker submit run:{run}` trains it from the beginning as a run of its own"
+    raise NotFound(f"{run} is {state} and has not succeeded; {cure}")
 
 
-def require_unfinished(folder: RunFolder, state: State) -> None:
-    """Refuse to resume what has succeeded.
+def require_not_succeeded(folder: RunFolder, state: State) -> None:
+    """Raise if a run has succeeded.
 
     Raises:
         NotFound: it has.
@@ -59,32 +59,44 @@ def require_unfinished(folder: RunFolder, state: State) -> None:
     """
     if state is State.SUCCEEDED:
         run = folder.path.name
-        further = "--trials N` gives it more trials" if folder.facts.exists() else "--epochs N` trains it further"
-        raise NotFound(f"{run} has succeeded; `stoker extend {run} {further}")
+        extend = "--trials N` adds trials" if folder.facts.exists() else "--epochs N` trains it further"
+        raise NotFound(f"{run} has succeeded; `stoker extend {run} {extend}")
 
 
-def require_open(folder: RunFolder, state: State) -> None:
-    """Refuse to end what has ended for good.
+def require_not_final(record: RunRecord, command: str) -> None:
+    """Raise if a run has a final state.
 
     Raises:
         NotFound: it has.
 
     """
-    if state.final:
-        raise NotFound(f"{folder.path.name} is {state}: nothing to cancel")
+    if record.state.final:
+        raise NotFound(f"{record.id} is {record.state}: nothing to {command}")
 
 
-def require_driver(sweep: RunFolder) -> None:
-    """Refuse to ask something of a sweep's driver that is not there to hear it.
+def require_driver(record: RunRecord, command: str) -> None:
+    """Raise if no driver works on a run.
 
     Raises:
-        NotFound: nothing works on the sweep.
+        NotFound: its driver has ended.
 
     """
-    if (state := sweep.record().state).ended:
-        raise NotFound(f"{sweep.path.name} is {state}: no trial of it trains")
+    if record.state.ended:
+        raise NotFound(f"{record.id} is {record.state}: nothing to {command}")
 
 
-def alive(folder: RunFolder, state: State) -> NotFound:
-    """Say that somebody works on a run."""
-    return NotFound(f"{folder.path.name} is {state}: its driver lives")
+def require_running_sweep(trial: RunFolder) -> None:
+    """Raise if no driver works on the sweep of a trial.
+
+    Raises:
+        NotFound: its driver has ended.
+
+    """
+    assert trial.sweep is not None
+    if (record := trial.sweep.record()).state.ended:
+        raise NotFound(f"{record.id} is {record.state}: no trial of it is running")
+
+
+def driver_alive(folder: RunFolder, state: State) -> NotFound:
+    """Return the error for a run that already has a driver."""
+    return NotFound(f"{folder.path.name} is {state}: its driver is alive")

@@ -1,4 +1,4 @@
-"""What a run is told that goes on after its end."""
+"""What the driver needs to know when a run that has ended is started again."""
 
 from dataclasses import dataclass
 
@@ -6,20 +6,19 @@ from stoker.execution.contract import MORE_TRIALS, REOPEN
 
 
 @dataclass(frozen=True)
-class Again:
-    """The word of a `resume` or an `extend`; without one, a run begins."""
+class Restart:
+    """One `resume` or `extend`; the default is the first start of a run."""
 
-    word: str = ""
-    """A new one each time: a driver that has heard it already does not begin again."""
+    id: str = ""
+    """Unique: a driver that is started a second time by the same restart does not begin the run again."""
     more_trials: int = 0
-    """How many trials a sweep has on top of its job's."""
+    """Trials of a sweep beyond those of its job, in total."""
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables that tell the driver."""
+        """Environment variables of the driver."""
         more = {MORE_TRIALS: str(self.more_trials)} if self.more_trials else {}
-        return {REOPEN: self.word, **more} if self.word else {}
+        return {REOPEN: self.id, **more} if self.id else {}
 
 
-FIRST = Again()
-"""For a run that begins."""
+FIRST_START = Restart()

@@ -1,20 +1,20 @@
-"""Why Ray could not install what a run needs before its driver begins, out of a message that is mostly a traceback."""
+"""The reason in Ray's message about a runtime environment that could not be set up; the rest of it is a traceback."""
 
 import re
 
-SETUP = "runtime_env setup failed"
-"""Begins what Ray says of it."""
-PIP = "ERROR: "
-"""Begins pip's own lines in there."""
-BROKEN = re.compile(r"after connection broken by .*?([^:'\"\]]+)['\")]+: /")
-"""pip's complaint of an index that does not answer; it then says that no such package exists, which is not so."""
+PREFIX = "runtime_env setup failed"
+"""Start of Ray's message."""
+PIP_ERROR = "ERROR: "
+"""Start of pip's own lines in it."""
+INDEX_UNREACHABLE = re.compile(r"after connection broken by .*?([^:'\"\]]+)['\")]+: /")
+"""pip's complaint about an index that does not answer; its later claim that no such package exists is wrong then."""
 
 
 def setup_failure(message: str) -> str:
-    """Take what it comes down to out of Ray's message, which begins with `SETUP`."""
+    """Return the reason in a message of Ray that begins with `PREFIX`."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    errors = [line.removeprefix(PIP) for line in lines if line.startswith(PIP)]
-    if broken := BROKEN.search(message):
+    errors = [line.removeprefix(PIP_ERROR) for line in lines if line.startswith(PIP_ERROR)]
+    if broken := INDEX_UNREACHABLE.search(message):
         why = broken[1].strip()
-        return f"its nodes do not reach the index of Python packages ({why}); name an image that has the packages"
+        return f"its nodes cannot reach the Python package index ({why}); name an image that has the packages"
     return (errors or lines)[-1]

@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from stoker.clusters.kubernetes.api import TIMEOUT_S, KubeApi, Taken
+from stoker.clusters.kubernetes.api import TIMEOUT_S, AlreadyExists, KubeApi
 from stoker.clusters.kubernetes.cluster import KubernetesCluster
 from stoker.clusters.kubernetes.profile import Profile
-from stoker.clusters.local.cluster import Origin
+from stoker.clusters.new_run import Origin
 from stoker.errors import Unreachable
 from stoker.jobfile.loading import parse_job
 from stoker.settings import ClusterSettings, Settings
@@ -190,8 +190,8 @@ def test_a_run_whose_inputs_are_lost_does_not_wait_for_them(cluster, server, ori
 def test_a_start_that_was_lost_does_not_touch_the_run_that_another_one_has_begun(cluster, server, origin):
     job = parse_job(JOB, "digits.yaml").job
     theirs, mine = cluster.render(job, origin), cluster.render(job, origin)
-    cluster.api.start(*theirs[:2])
+    cluster.api.create(*theirs[:2])
     server.loses = {RAYJOBS: "the request"}
-    with pytest.raises(Taken, match="cluster 'test' has another RayJob digits-0a1b2c3d"):
-        cluster.api.start(*mine[:2])
+    with pytest.raises(AlreadyExists, match="cluster 'test' has another RayJob digits-0a1b2c3d"):
+        cluster.api.create(*mine[:2])
     assert of_run(server) == WHOLE

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 import pytest
 
 import stoker
-from stoker.clusters.kubernetes.api import Taken
+from stoker.clusters import verbs
+from stoker.clusters.kubernetes.api import AlreadyExists
 from stoker.clusters.kubernetes.cluster import KubernetesCluster, require_version
 from stoker.clusters.kubernetes.profile import Profile
-from stoker.clusters.local.cluster import Origin
-from stoker.clusters.polling import follow
+from stoker.clusters.new_run import Origin
+from stoker.clusters.polling import poll
 from stoker.errors import ClusterError, JobError, NotFound, Unreachable
 from stoker.execution.sweeps.folders import make_trial
 from stoker.jobfile.loading import parse_job
@@ -36,12 +37,12 @@ class FakeApi:
     def profile(self):
         return Profile(image="stoker:1", tracking_uri="http://mlflow.team:5000", storage_claim="runs")
 
-    def try_out(self, rayjob):
+    def dry_run(self, rayjob):
         if rayjob["metadata"]["name"] in self.jobs:
-            raise Taken("taken")
+            raise AlreadyExists("taken")
 
-    def start(self, rayjob, inputs):
-        self.try_out(rayjob)
+    def create(self, rayjob, inputs):
+        self.dry_run(rayjob)
         if self.full:
             raise ClusterError("cluster 'test' refuses: exceeded quota")
         self.jobs[rayjob["metadata"]["name"]] = rayjob
@@ -65,7 +66,7 @@ class FakeApi:
         self.jobs.pop(run, None)
         self.maps.pop(run, None)
 
-    def await_gone(self, run):
+    def wait_until_deleted(self, run):
         assert run not in self.jobs
 
     def pods(self, selector):
@@ -94,7 +95,7 @@ class FakeApi:
             self.annotate(run, "stoker.dev/progress", json.dumps(asdict(progress)))
 
     @contextmanager
-    def tunnel(self, *_):
+    def port_forward(self, *_):
         raise Unreachable("no pod of mlflow is up")
         yield 0
 
@@ -157,27 +158,27 @@ def test_a_key_is_one_run_from_every_home_and_for_one_job(cluster, api, tmp_path
     third = KubernetesCluster(Settings(tmp_path / "third", "", cluster="test"), ClusterSettings("test"), api)
     with pytest.raises(JobError, match="which has another job"):
         third.submit(changed, origin)
-    with pytest.raises(Taken):
+    with pytest.raises(AlreadyExists):
         cluster.submit(job, Origin(run="digits-aaaaaaaa"))
 
 
 def test_requests_reach_the_driver_that_works_and_end_what_has_none(cluster, api, run):
     name = run.path.name
     api.says(name, "Running", RunStatus(State.RUNNING, attempt=1))
-    cluster.pause(run)
+    verbs.pause(cluster, run)
     assert api.jobs[name]["metadata"]["annotations"]["stoker.dev/request"] == "pause"
-    cluster.cancel(run)
+    verbs.cancel(cluster, run)
     assert api.jobs[name]["metadata"]["annotations"]["stoker.dev/request"] == "cancel"
     api.says(name, "Complete", RunStatus(State.PAUSED, attempt=1))
-    cluster.cancel(run)
+    verbs.cancel(cluster, run)
     assert (run.status().state, api.jobs) == (State.CANCELLED, {})
     with pytest.raises(NotFound, match="nothing to kill"):
-        cluster.kill(run)
+        verbs.kill(cluster, run)
 
 
 def test_a_kill_asks_nobody(cluster, api, run):
     api.says(run.path.name, "Running", RunStatus(State.RUNNING, attempt=1))
-    assert cluster.kill(run) == ""
+    assert verbs.kill(cluster, run) == ""
     assert (run.status().state, api.jobs) == (State.CANCELLED, {})
 
 
@@ -187,15 +188,15 @@ def test_a_resumed_run_comes_back_with_a_word_and_its_code(cluster, api, tmp_pat
     run = cluster.submit(parse_job(JOB, "digits.yaml").job, Origin(code=tmp_path / "code"))
     first = dict(api.maps[run.path.name])
     api.says(run.path.name, "Complete", RunStatus(State.PAUSED, attempt=1, checkpoint_step=9))
-    cluster.resume(run)
+    verbs.resume(cluster, run)
     rayjob = api.jobs[run.path.name]
     (head,) = rayjob["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"]
     assert "STOKER_REOPEN" in [each["name"] for each in head["env"]]
     assert api.maps[run.path.name]["code-0000"] == first["code-0000"] == "x = 1\n"
     status = cluster.refresh(run).status
     assert (status.state, status.checkpoint_step) == (State.PROVISIONING, 9)
-    with pytest.raises(NotFound, match="its driver lives"):
-        cluster.resume(run)
+    with pytest.raises(NotFound, match="its driver is alive"):
+        verbs.resume(cluster, run)
 
 
 def head_variables(rayjob):
@@ -212,29 +213,29 @@ def test_a_trial_is_cancelled_alone_and_a_sweep_that_has_ended_gets_more_trials(
         make_trial(run, job, number, {"training.optimizer.lr": 0.01})
     write_facts(run, SweepFacts("accuracy/val", "max", trials=4))
     api.says(run.path.name, "Running", RunStatus(State.RUNNING, attempt=1))
-    cluster.cancel(run.trial(1))
+    verbs.cancel(cluster, run.trial(1))
     assert api.jobs[run.path.name]["metadata"]["annotations"]["stoker.dev/request"] == "cancel 1"
-    for verb in (cluster.pause, cluster.resume):
+    for verb in (verbs.pause, verbs.resume):
         with pytest.raises(NotFound, match="is a trial"):
-            verb(run.trial(1))
+            verb(cluster, run.trial(1))
     with pytest.raises(NotFound, match="can be extended once it has succeeded"):
-        cluster.extend(run, 20)
+        verbs.extend(cluster, run, 20)
     api.says(run.path.name, "Complete", RunStatus(State.SUCCEEDED, attempt=1))
-    with pytest.raises(NotFound, match="no trial of it trains"):
-        cluster.cancel(run.trial(1))
-    cluster.extend(run, 20)
+    with pytest.raises(NotFound, match="no trial of it is running"):
+        verbs.cancel(cluster, run.trial(1))
+    verbs.extend(cluster, run, 20)
     assert head_variables(api.jobs[run.path.name])["STOKER_MORE_TRIALS"] == "20"
     assert cluster.refresh(run).state is State.PROVISIONING
     write_facts(run, SweepFacts("accuracy/val", "max", trials=24))
     api.says(run.path.name, "Complete", RunStatus(State.PAUSED, attempt=2))
-    cluster.resume(run)
+    verbs.resume(cluster, run)
     assert head_variables(api.jobs[run.path.name])["STOKER_MORE_TRIALS"] == "20"
 
 
 def test_a_run_whose_rayjob_is_gone_is_interrupted_where_no_page_tells_more(cluster, api, run):
     api.jobs.clear()
     record = cluster.refresh(run)
-    assert (record.state, record.status.message) == (State.INTERRUPTED, "its RayJob is not there any more")
+    assert (record.state, record.status.message) == (State.INTERRUPTED, "its RayJob no longer exists")
 
 
 def test_a_page_that_is_not_to_be_had_is_said_and_nothing_is_made_up(cluster, api):
@@ -295,8 +296,8 @@ def test_a_run_that_another_home_resumed_is_not_deleted_as_an_old_one(cluster, a
     api.says(name, "Failed", RunStatus(State.FAILED, cause="HANG", attempt=1))
     assert cluster.refresh(run).state is State.FAILED
     api.says(name, "Running", RunStatus(State.RUNNING, attempt=2))
-    with pytest.raises(NotFound, match="its driver lives"):
-        cluster.resume(run)
+    with pytest.raises(NotFound, match="its driver is alive"):
+        verbs.resume(cluster, run)
     assert name in api.jobs
     api.says(name, "Failed", RunStatus(State.FAILED, cause="HANG", attempt=2))
     assert cluster.refresh(run).state is State.FAILED
@@ -317,13 +318,13 @@ def test_a_key_of_another_job_is_refused_however_often_it_is_tried(cluster, api,
 def test_a_run_that_waits_for_its_place_again_ends_without_a_driver(cluster, api, run):
     api.says(run.path.name, "Suspended", RunStatus(State.RUNNING, attempt=1))
     assert cluster.refresh(run).state is State.QUEUED
-    cluster.cancel(run)
+    verbs.cancel(cluster, run)
     assert (run.status().state, api.jobs) == (State.CANCELLED, {})
 
 
 def test_who_follows_asks_a_silent_cluster_again(cluster, api, run):
     seen = []
-    for record in follow(cluster, run):
+    for record in poll(cluster, run):
         seen.append(record.state)
         api.down = len(seen) == 1
         if len(seen) == 2:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
-from stoker.clusters.kubernetes.events import events_of
+from stoker.clusters.kubernetes.events import run_events
 
 
 def said(kind, name, reason, second, **more):
@@ -25,7 +25,7 @@ def test_they_are_shown_by_time_with_what_they_are_about():
         said("Pod", f"{run}-abcde-workers-worker-q9", "Unhealthy", 7, type="Warning"),
         said("Pod", f"{run}-f7g8h", "Pulled", 6, last_timestamp=None),
     ]
-    found = events_of(events, run)
+    found = run_events(events, run)
     assert [(event.about, event.reason) for event in found] == [
         ("RayJob", "CreatedRayCluster"),
         ("pod head-x1y2z", "Started"),

@@ -11,16 +11,16 @@ from stoker.clusters.kubernetes import port_forward
 def shown(monkeypatch):
     told = []
     monkeypatch.setattr(threading, "excepthook", told.append)
-    port_forward._keep_quiet_of_ends()
-    port_forward._keep_quiet_of_ends()
+    port_forward._silence_disconnects()
+    port_forward._silence_disconnects()
     return told
 
 
 @pytest.mark.parametrize(
     ("name", "error", "seen"),
     [
-        (f"{port_forward.PROXY}: 1", ConnectionResetError("reset by peer"), 0),
-        (f"{port_forward.PROXY}: 1", ValueError("a mistake"), 1),
+        (f"{port_forward.LIBRARY_THREAD}: 1", ConnectionResetError("reset by peer"), 0),
+        (f"{port_forward.LIBRARY_THREAD}: 1", ValueError("a mistake"), 1),
         ("another", ConnectionResetError("reset by peer"), 1),
     ],
 )

@@ -5,11 +5,12 @@ import json
 import pytest
 import yaml
 
-from stoker.clusters.kubernetes.config_maps import inputs_manifests
+from stoker.clusters.kubernetes.config_maps import config_map_manifests
 from stoker.clusters.kubernetes.metadata import owned_by
+from stoker.clusters.kubernetes.pods import merged
 from stoker.clusters.kubernetes.profile import Profile
-from stoker.clusters.kubernetes.rayjob import laid_over, rayjob_manifest
-from stoker.clusters.restart import FIRST, Again
+from stoker.clusters.kubernetes.rayjob import rayjob_manifest
+from stoker.clusters.restart import FIRST_START, Restart
 from stoker.errors import JobError
 from stoker.jobfile.loading import parse_job
 from stoker.tracking.run import RunHeader
@@ -19,9 +20,9 @@ JOB = "name: digits\ntask: image-classification\ndataset: digits\n"
 HEADER = RunHeader("digits-0a1b2c3d", "digits", "image-classification", "cnn", "digits", 1.0, 1, "", "digits")
 
 
-def rendered(more="", profile=PROFILE, code=(), again=FIRST):
+def rendered(more="", profile=PROFILE, code=(), restart=FIRST_START):
     job = parse_job(JOB + more, "digits.yaml").job
-    return rayjob_manifest(job, HEADER, "team", profile, dict(code), again)
+    return rayjob_manifest(job, HEADER, "team", profile, dict(code), restart)
 
 
 def pods(manifest):
@@ -175,7 +176,7 @@ def test_a_volume_takes_the_place_of_a_bucket():
 def test_the_users_code_lies_beside_the_job_where_the_driver_looks():
     code = {"net.py": b"import torch\n", "parts/head.py": "# \u00fc\n".encode()}
     head = pods(rendered(code=code.items()))[1]
-    laid_out = as_files(head, inputs_manifests(parse_job(JOB, "x.yaml").job, HEADER, "team", code))
+    laid_out = as_files(head, config_map_manifests(parse_job(JOB, "x.yaml").job, HEADER, "team", code))
     assert laid_out["code/net.py"] == "import torch\n"
     assert laid_out["code/parts/head.py"] == "# \u00fc\n"
     assert json.loads(laid_out["run.json"])["id"] == HEADER.id
@@ -184,24 +185,24 @@ def test_the_users_code_lies_beside_the_job_where_the_driver_looks():
 
 def test_a_resume_comes_with_a_word():
     assert "STOKER_REOPEN" not in variables(pods(rendered())[1])
-    told = variables(pods(rendered(again=Again("beef")))[1])
+    told = variables(pods(rendered(restart=Restart("beef")))[1])
     assert (told["STOKER_REOPEN"], told.get("STOKER_MORE_TRIALS")) == ("beef", None)
-    told = variables(pods(rendered(again=Again("beef", 20)))[1])
+    told = variables(pods(rendered(restart=Restart("beef", 20)))[1])
     assert (told["STOKER_REOPEN"], told["STOKER_MORE_TRIALS"]) == ("beef", "20")
 
 
 def test_what_does_not_fit_or_is_not_allowed_is_refused():
-    with pytest.raises(JobError, match="this cluster runs stoker:1 alone"):
+    with pytest.raises(JobError, match="this cluster only runs stoker:1"):
         rendered("environment: {image: mine}\n", PROFILE.model_copy(update={"own_images": False}))
-    with pytest.raises(JobError, match=r"a.py has 1\.0 MB, 0\.9 MB a file fit"):
+    with pytest.raises(JobError, match=r"a.py has 1\.0 MB; the limit is 0\.9 MB a file"):
         rendered(code=[("a.py", b"#" * 1_000_000)])
-    with pytest.raises(JobError, match=r"holds 7\.2 MB of code, 7\.2 MB fit"):
+    with pytest.raises(JobError, match=r"holds 7\.2 MB of code; the limit is 7\.2 MB"):
         rendered(code=[(f"{number}.py", b"#" * 800_000) for number in range(9)])
 
 
 def test_much_code_is_spread_over_several_objects():
     code = {f"{number}.py": b"#" * 500_000 for number in range(4)}
-    inputs = inputs_manifests(parse_job(JOB, "x.yaml").job, HEADER, "team", code)
+    inputs = config_map_manifests(parse_job(JOB, "x.yaml").job, HEADER, "team", code)
     assert [each["metadata"]["name"] for each in inputs] == [HEADER.id, *(f"{HEADER.id}-{n}" for n in (1, 2, 3))]
     laid_out = as_files(pods(rendered(code=code.items()))[1], inputs)
     assert set(laid_out) == {"job.yaml", "run.json", *(f"code/{name}" for name in code)}
@@ -217,7 +218,7 @@ def test_the_administrators_word_on_pods_is_laid_over_ours():
 
 
 def test_trees_are_laid_over_key_by_key():
-    assert laid_over({"a": {"b": 1}, "c": [1]}, {"a": {"b": 0, "d": 2}, "c": [2, 3]}) == {
+    assert merged({"a": {"b": 1}, "c": [1]}, {"a": {"b": 0, "d": 2}, "c": [2, 3]}) == {
         "a": {"b": 1, "d": 2},
         "c": [1],
     }

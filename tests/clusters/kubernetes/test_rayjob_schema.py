@@ -10,7 +10,7 @@ import pytest
 
 from stoker.clusters.kubernetes.profile import Profile
 from stoker.clusters.kubernetes.rayjob import rayjob_manifest
-from stoker.clusters.restart import FIRST, Again
+from stoker.clusters.restart import FIRST_START, Restart
 from stoker.jobfile.loading import load_job, parse_job
 from stoker.tracking.run import RunHeader
 
@@ -63,9 +63,9 @@ environment:
 }
 
 
-def rendered(more="", profile=BUCKET, code=None, again=FIRST):
+def rendered(more="", profile=BUCKET, code=None, restart=FIRST_START):
     job = parse_job(JOB + more, "digits.yaml").job
-    return rayjob_manifest(job, HEADER, "team", profile, code or {}, again)
+    return rayjob_manifest(job, HEADER, "team", profile, code or {}, restart)
 
 
 @pytest.mark.parametrize("profile", [BUCKET, VOLUME, FULL], ids=["bucket", "volume", "full"])
@@ -90,7 +90,7 @@ def test_kuberay_takes_code_however_many_objects_hold_it(kuberay, files, size, p
 
 
 def test_kuberay_takes_a_resumed_run(kuberay):
-    assert kuberay(rendered(again=Again("0a1b2c3d", 20))) == []
+    assert kuberay(rendered(restart=Restart("0a1b2c3d", 20))) == []
 
 
 def put(manifest, where, value):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stoker.clusters.kubernetes.rayjob_states import run_status, why_it_waits
+from stoker.clusters.kubernetes.rayjob_states import pending_reason, run_status
 from stoker.errors import Cause
 from stoker.tracking.run import RunStatus, State
 
@@ -25,18 +25,18 @@ RUNNING = RunStatus(State.RUNNING, attempt=2, checkpoint_step=40)
     ],
 )
 def test_before_the_driver_speaks_kuberay_does(deployment, state):
-    assert run_status({"jobDeploymentStatus": deployment}, RunStatus(), spoke=False).state is state
+    assert run_status({"jobDeploymentStatus": deployment}, RunStatus(), has_report=False).state is state
 
 
 def test_while_it_runs_the_driver_speaks():
-    assert run_status({"jobDeploymentStatus": "Running"}, RUNNING, spoke=True) is RUNNING
+    assert run_status({"jobDeploymentStatus": "Running"}, RUNNING, has_report=True) is RUNNING
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELLED, State.PAUSED])
 @pytest.mark.parametrize("deployment", ["Complete", "Failed", "Retrying", "Running", ""])
 def test_a_drivers_last_word_stays(state, deployment):
     said = RunStatus(state)
-    assert run_status({"jobDeploymentStatus": deployment}, said, spoke=True) is said
+    assert run_status({"jobDeploymentStatus": deployment}, said, has_report=True) is said
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,9 @@ def test_a_drivers_last_word_stays(state, deployment):
     ],
 )
 def test_a_driver_that_was_lost_leaves_the_word_to_kuberay(reason, cause):
-    status = run_status({"jobDeploymentStatus": "Failed", "reason": reason, "message": "so it is"}, RUNNING, spoke=True)
+    status = run_status(
+        {"jobDeploymentStatus": "Failed", "reason": reason, "message": "so it is"}, RUNNING, has_report=True
+    )
     assert (status.state, status.cause, status.message) == (State.FAILED, cause, "so it is")
     assert (status.attempt, status.checkpoint_step, status.exit_code) == (2, 40, 1)
 
@@ -68,13 +70,13 @@ new connection: [Errno -2] Name or service not known')': /simple/einops/
 @pytest.mark.parametrize(
     ("message", "words"),
     [
-        (NO_INDEX, "its nodes do not reach the index of Python packages (Name or service not known); name an image"),
+        (NO_INDEX, "its nodes cannot reach the Python package index (Name or service not known); name an image"),
         (NO_INDEX.replace("connection broken", "a while"), "No matching distribution found for einops"),
     ],
 )
 def test_packages_that_cannot_be_installed_are_told_without_the_traceback(message, words):
     rayjob = {"jobDeploymentStatus": "Failed", "reason": "AppFailed", "message": message}
-    status = run_status(rayjob, RunStatus(), spoke=False)
+    status = run_status(rayjob, RunStatus(), has_report=False)
     assert status.cause is Cause.INTERNAL
     assert status.message.startswith(f"its packages could not be installed: {words}")
     assert "Traceback" not in status.message
@@ -82,7 +84,7 @@ def test_packages_that_cannot_be_installed_are_told_without_the_traceback(messag
 
 def test_a_job_that_waits_for_its_packages_says_so():
     waiting = {"jobDeploymentStatus": "Running", "jobStatus": "PENDING"}
-    assert run_status(waiting, RunStatus(), spoke=False).phase == "getting its packages"
+    assert run_status(waiting, RunStatus(), has_report=False).phase == "installing its packages"
 
 
 def pod(waiting=None, unscheduled=None, name="digits-head"):
@@ -101,40 +103,41 @@ def event(reason, message, at, kind="Warning"):
 
 
 def test_nothing_in_the_way_is_no_reason():
-    assert why_it_waits([pod()], [event("Scheduled", "ok", 1, "Normal")]) == ""
+    assert pending_reason([pod()], [event("Scheduled", "ok", 1, "Normal")]) == ""
 
 
 def test_an_image_that_cannot_be_pulled_is_told_with_the_cure():
-    told = why_it_waits([pod("ImagePullBackOff")], [])
+    told = pending_reason([pod("ImagePullBackOff")], [])
     assert told.startswith("digits-head: its image cannot be pulled (back-off)")
     assert "environment.image" in told
 
 
 def test_a_pod_without_a_place_is_told():
-    told = why_it_waits([pod(unscheduled="0/1 nodes are available: 1 Insufficient cpu.")], [])
+    told = pending_reason([pod(unscheduled="0/1 nodes are available: 1 Insufficient cpu.")], [])
     assert told == (
-        "digits-head has no place: 0/1 nodes are available: 1 Insufficient cpu.; lower resources, or wait for room"
+        "digits-head cannot be scheduled: 0/1 nodes are available: 1 Insufficient cpu.; "
+        "lower resources, or wait for capacity"
     )
 
 
 def test_what_was_said_of_a_pod_before_it_got_its_place_is_no_reason():
     said = [event("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.", 1)]
-    assert why_it_waits([pod(name="digits-worker")], said) == ""
-    assert why_it_waits([pod()], said).startswith("digits-worker: 0/1 nodes are available")
+    assert pending_reason([pod(name="digits-worker")], said) == ""
+    assert pending_reason([pod()], said).startswith("digits-worker: 0/1 nodes are available")
 
 
 def test_a_mount_that_has_passed_is_no_reason():
     failed = event("FailedMount", 'MountVolume.SetUp failed for volume "data"', 1)
-    assert why_it_waits([pod()], [failed]).startswith("digits-worker: MountVolume.SetUp failed")
-    assert why_it_waits([pod()], [failed, event("Pulling", "its image", 2, "Normal")]) == ""
+    assert pending_reason([pod()], [failed]).startswith("digits-worker: MountVolume.SetUp failed")
+    assert pending_reason([pod()], [failed, event("Pulling", "its image", 2, "Normal")]) == ""
 
 
 def test_a_mount_that_passes_by_itself_hides_no_reason():
     passing = event("FailedMount", "failed to sync secret cache: timed out waiting for the condition", 2)
-    assert why_it_waits([pod()], [passing]) == ""
+    assert pending_reason([pod()], [passing]) == ""
     missing = event("FailedMount", 'secret "mine" not found', 1)
     told = 'digits-worker: secret "mine" not found; ask the cluster\'s administrator for the volume'
-    assert why_it_waits([pod()], [missing, passing]) == told
+    assert pending_reason([pod()], [missing, passing]) == told
 
 
 def kueue(**conditions):
@@ -149,13 +152,13 @@ def kueue(**conditions):
 
 def test_a_run_in_its_queue_says_what_kueue_waits_for():
     waiting = kueue(QuotaReserved=("False", "insufficient unused quota for cpu in flavor default, 2 more needed"))
-    assert why_it_waits([], [], waiting).startswith("in its queue: insufficient unused quota for cpu")
+    assert pending_reason([], [], waiting).startswith("in its queue: insufficient unused quota for cpu")
     preempted = kueue(Evicted=("True", "Preempted to accommodate a workload"), QuotaReserved=("False", "no quota"))
-    assert why_it_waits([], [], preempted) == "in its queue: Preempted to accommodate a workload"
+    assert pending_reason([], [], preempted) == "in its queue: Preempted to accommodate a workload"
     admitted = kueue(Admitted=("True", "yes"), QuotaReserved=("True", "yes"), Evicted=("True", "once"))
-    assert why_it_waits([pod("ImagePullBackOff")], [], admitted).startswith("digits-head: its image cannot be pulled")
+    assert pending_reason([pod("ImagePullBackOff")], [], admitted).startswith("digits-head: its image cannot be pulled")
 
 
 def test_of_several_events_the_last_one_is_told():
     events = [event("FailedMount", "no secret", 1), event("FailedCreate", "exceeded quota", 2), event("Odd", "x", 3)]
-    assert why_it_waits([], events).startswith("digits-worker: exceeded quota")
+    assert pending_reason([], events).startswith("digits-worker: exceeded quota")

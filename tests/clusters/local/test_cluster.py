@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from stoker.clusters.local.cluster import LocalCluster, Origin
+from stoker.clusters import verbs
+from stoker.clusters.local.cluster import LocalCluster
+from stoker.clusters.new_run import Origin
 from stoker.errors import ClusterError, NotFound
 from stoker.jobfile.loading import parse_job
 from stoker.settings import load_settings
@@ -51,7 +53,7 @@ def running(folder: RunFolder) -> bool:
 
 def test_a_home_that_is_a_file_is_said(cluster, job):
     cluster.settings.home.write_text("")
-    with pytest.raises(ClusterError, match=r"cannot make a run in .*/home: .*; mend it or set STOKER_HOME"):
+    with pytest.raises(ClusterError, match=r"cannot create a run in .*/home: .*; fix it or set STOKER_HOME"):
         cluster.submit(job)
 
 
@@ -77,8 +79,8 @@ def test_the_home_is_its_owners_alone(cluster, job):
 
 
 def test_a_driver_on_standby_goes_when_nobody_gives_it_a_run(cluster, job):
-    with cluster.stand_by(job) as standby:
-        process = standby.process
+    with cluster.start_warm_driver(job) as driver:
+        process = driver.process
         assert process.poll() is None
     assert process.wait(60) == 0
     assert list(cluster.settings.home.glob("runs/*")) == []
@@ -111,11 +113,11 @@ def test_a_kill_ends_a_run_whose_driver_hears_nothing(cluster, job, until):
     folder = cluster.submit(job)
     until(lambda: running(folder), "the run")
     os.kill(folder.driver_pid(), signal.SIGSTOP)
-    assert cluster.kill(folder) == ""
+    assert verbs.kill(cluster, folder) == ""
     assert not folder.driver_lives()
     assert folder.record().state is State.CANCELLED
     with pytest.raises(NotFound, match="is CANCELLED: nothing to"):
-        cluster.kill(folder)
+        verbs.kill(cluster, folder)
 
 
 def test_a_run_without_code_has_no_folder_for_it(cluster, job):
@@ -123,11 +125,11 @@ def test_a_run_without_code_has_no_folder_for_it(cluster, job):
 
 
 def test_a_driver_that_died_on_standby_fails_the_run(cluster, job):
-    with cluster.stand_by(job) as standby:
-        standby.process.kill()
-        standby.process.wait()
+    with cluster.start_warm_driver(job) as driver:
+        driver.process.kill()
+        driver.process.wait()
         with pytest.raises(ClusterError, match="its driver was killed before it had the run; submit it again"):
-            cluster.submit(job, standby)
+            cluster.submit(job, warm_driver=driver)
     (path,) = cluster.settings.home.glob("runs/*")
     assert RunFolder(path).record().state is State.FAILED
 
@@ -138,7 +140,7 @@ def test_what_did_not_come_to_its_end_goes_on(state, cluster, ended, until):
     folder = ended(replace(STOOD, state=state))
     for request in (folder.pause_request, folder.cancel_request):
         request.touch()
-    cluster.resume(folder)
+    verbs.resume(cluster, folder)
     until(lambda: running(folder), "the run")
     status = folder.status()
     assert (status.attempt, status.started, status.mlflow_run, status.url) == (3, 5.0, "abc", "/#/x")
@@ -159,7 +161,7 @@ def test_a_reopened_run_keeps_its_place_and_starts_from_the_first_phase(ended):
 
 def test_a_run_goes_on_with_the_storage_it_was_begun_with(cluster, ended, until):
     folder = ended(STOOD, storage="/mnt/checkpoints")
-    LocalCluster(replace(cluster.settings, storage="/elsewhere"), cluster._driver).resume(folder)
+    verbs.resume(LocalCluster(replace(cluster.settings, storage="/elsewhere"), cluster._driver), folder)
     until(lambda: running(folder), "the run")
     seen = json.loads((folder.path / "driver.json").read_text())
     assert seen["environment"]["STOKER_STORAGE"] == "/mnt/checkpoints"
@@ -168,15 +170,15 @@ def test_a_run_goes_on_with_the_storage_it_was_begun_with(cluster, ended, until)
 def test_what_has_succeeded_is_not_resumed(cluster, ended):
     folder = ended(RunStatus(State.SUCCEEDED))
     with pytest.raises(NotFound, match="a-1 has succeeded; `stoker extend a-1 --epochs N` trains it further"):
-        cluster.resume(folder)
+        verbs.resume(cluster, folder)
     assert folder.record().state is State.SUCCEEDED
 
 
 def test_what_goes_on_is_not_resumed(cluster, job, until):
     folder = cluster.submit(job)
     until(lambda: running(folder), "the run")
-    with pytest.raises(NotFound, match=f"{folder.path.name} is RUNNING: its driver lives"):
-        cluster.resume(folder)
+    with pytest.raises(NotFound, match=f"{folder.path.name} is RUNNING: its driver is alive"):
+        verbs.resume(cluster, folder)
 
 
 def test_of_many_who_resume_a_run_one_does(cluster, ended, until):
@@ -185,7 +187,7 @@ def test_of_many_who_resume_a_run_one_does(cluster, ended, until):
 
     def resume() -> None:
         try:
-            cluster.resume(folder)
+            verbs.resume(cluster, folder)
             outcomes.append("resumed")
         except NotFound as error:
             outcomes.append(str(error).partition(": ")[2])
@@ -195,7 +197,7 @@ def test_of_many_who_resume_a_run_one_does(cluster, ended, until):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(outcomes) == ["its driver lives"] * 5 + ["resumed"]
+    assert sorted(outcomes) == ["its driver is alive"] * 5 + ["resumed"]
     until(lambda: running(folder), "the run")
     assert folder.status().attempt == 3
 
@@ -203,10 +205,10 @@ def test_of_many_who_resume_a_run_one_does(cluster, ended, until):
 def test_resuming_waits_for_the_last_driver_to_go(cluster, job, until):
     folder = cluster.submit(job)
     until(lambda: running(folder), "the run")
-    cluster.pause(folder)
+    verbs.pause(cluster, folder)
     until(lambda: folder.record().state is State.PAUSED, "the pause")
     assert folder.driver_lives()  # it is putting things away
-    cluster.resume(folder)
+    verbs.resume(cluster, folder)
     until(lambda: running(folder), "the run")
     assert folder.status().attempt == 2
 
@@ -219,7 +221,7 @@ def test_a_driver_that_died_on_standby_leaves_a_resumed_run_as_it_was(cluster, e
     letting_go.start()
     dying = LocalCluster(cluster.settings, (sys.executable, "-S", "-c", ""))
     with pytest.raises(ClusterError, match="its driver was killed before it had the run; resume it again"):
-        dying.resume(folder)
+        verbs.resume(dying, folder)
     letting_go.join()
     assert folder.record().status == STOOD
 
@@ -227,16 +229,16 @@ def test_a_driver_that_died_on_standby_leaves_a_resumed_run_as_it_was(cluster, e
 def test_a_run_rests_when_asked_to(cluster, job, until):
     folder = cluster.submit(job)
     until(lambda: running(folder), "the run")
-    cluster.pause(folder)
+    verbs.pause(cluster, folder)
     until(lambda: folder.record().state is State.PAUSED, "the pause")
     with pytest.raises(NotFound, match="is PAUSED: nothing to pause"):
-        cluster.pause(folder)
+        verbs.pause(cluster, folder)
 
 
 @pytest.mark.parametrize("state", [State.PAUSED, State.RUNNING, State.RETRYING])
 def test_what_nothing_works_on_is_cancelled_at_once(state, cluster, ended):
     folder = ended(replace(STOOD, state=state))
-    assert cluster.cancel(folder) == ""
+    assert verbs.cancel(cluster, folder) == ""
     status = folder.record().status
     assert (status.state, status.exit_code, status.message) == (State.CANCELLED, 1, "")
     assert (status.checkpoint_step, status.attempt) == (40, 2)
@@ -248,7 +250,7 @@ def test_what_nothing_works_on_is_cancelled_at_once(state, cluster, ended):
 def test_cancelling_what_has_ended_is_said(state, cluster, ended):
     folder = ended(RunStatus(state))
     with pytest.raises(NotFound, match=f"a-1 is {state}: nothing to cancel"):
-        cluster.cancel(folder)
+        verbs.cancel(cluster, folder)
     assert not folder.cancel_request.exists()
 
 

@@ -5,7 +5,8 @@ import socket
 import pytest
 from mlflow import MlflowClient
 
-from stoker.clusters.local.mlflow_run import close_page
+from stoker.clusters import verbs
+from stoker.clusters.local.mlflow_run import close_mlflow_run
 from stoker.tracking.journal import Journal
 from stoker.tracking.record import RunFolder
 from stoker.tracking.run import RunHeader, RunStatus, State
@@ -27,7 +28,7 @@ def test_the_page_ends_with_the_run(cluster, settings, paused):
     client = MlflowClient(settings.tracking_uri)
     experiment = client.create_experiment("pages", str(settings.artifacts))
     page = client.create_run(experiment, tags={"stoker.run": "a-1"}).info.run_id
-    assert cluster.cancel(paused(settings.tracking_uri, page)) == ""
+    assert verbs.cancel(cluster, paused(settings.tracking_uri, page)) == ""
     ended = client.get_run(page)
     assert (ended.info.status, ended.data.tags["stoker.state"]) == ("KILLED", "CANCELLED")
 
@@ -43,7 +44,7 @@ def test_what_the_driver_did_not_come_to_record_is_on_the_page(cluster, settings
         journal.append(step, 1, {"loss/step": 1.0 / step})
     journal.close()
     client.log_metric(page, "loss/step", 1.0, step=1)  # as far as the driver came
-    assert cluster.cancel(folder) == ""
+    assert verbs.cancel(cluster, folder) == ""
     history = client.get_metric_history(page, "loss/step")
     assert sorted((metric.step, metric.value) for metric in history) == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
 
@@ -52,10 +53,10 @@ def test_a_server_that_is_gone_is_said_and_the_run_has_ended(cluster, paused):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         folder = paused(f"http://127.0.0.1:{free.getsockname()[1]}", "abc")
-        assert cluster.cancel(folder) == "Connection refused"
+        assert verbs.cancel(cluster, folder) == "Connection refused"
     assert folder.record().state is State.CANCELLED
 
 
 @pytest.mark.parametrize(("uri", "page"), [("", ""), ("http://127.0.0.1:9", "")])
 def test_a_run_without_a_page_needs_no_server(uri, page, settings, paused):
-    assert close_page(paused(uri, page).record(), settings) == ""
+    assert close_mlflow_run(paused(uri, page).record(), settings) == ""

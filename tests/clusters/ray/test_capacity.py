@@ -2,7 +2,7 @@
 
 import pytest
 
-from stoker.clusters.ray.capacity import require_room
+from stoker.clusters.ray.capacity import require_capacity
 from stoker.errors import JobError
 from stoker.job.resources import Resources
 
@@ -31,22 +31,24 @@ def resources(**asked) -> Resources:
     ],
 )
 def test_what_fits_an_empty_cluster_is_let_through(asked, nodes):
-    require_room(resources(**asked), nodes)
+    require_capacity(resources(**asked), nodes)
 
 
 def test_trials_at_once_need_room_beside_each_other():
-    require_room(resources(workers=2, cpus=2), [SMALL, SMALL], trials=2)
-    with pytest.raises(JobError, match=r"sweep\.parallel.* holds 4 such workers at most, and 3 trials with 2 each are"):
-        require_room(resources(workers=2, cpus=2), [SMALL, SMALL], trials=3)
-    with pytest.raises(JobError, match=r"resources\.workers.* holds 0 such workers .* each takes 5 CPUs"):
-        require_room(resources(cpus=5), [SMALL], trials=1)
+    require_capacity(resources(workers=2, cpus=2), [SMALL, SMALL], trials=2)
+    with pytest.raises(
+        JobError, match=r"sweep\.parallel.* holds at most 4 such workers, and the job asks for 3 trials with 2 each"
+    ):
+        require_capacity(resources(workers=2, cpus=2), [SMALL, SMALL], trials=3)
+    with pytest.raises(JobError, match=r"resources\.workers.* at most 0 such workers, .* each takes 5 CPUs"):
+        require_capacity(resources(cpus=5), [SMALL], trials=1)
 
 
 def test_trials_that_share_a_gpu_fit_as_often_as_ray_places_them():
-    require_room(resources(gpus=0.25), [LARGE], trials=8)
-    require_room(resources(gpus=0.4), [LARGE], trials=4)
-    with pytest.raises(JobError, match=r"holds 4 such workers at most, and 5 trials .*1 CPU, 0.4 GPU"):
-        require_room(resources(gpus=0.4), [LARGE], trials=5)
+    require_capacity(resources(gpus=0.25), [LARGE], trials=8)
+    require_capacity(resources(gpus=0.4), [LARGE], trials=4)
+    with pytest.raises(JobError, match=r"holds at most 4 such workers, and the job asks for 5 trials .*1 CPU, 0.4 GPU"):
+        require_capacity(resources(gpus=0.4), [LARGE], trials=5)
 
 
 @pytest.mark.parametrize(
@@ -55,20 +57,24 @@ def test_trials_that_share_a_gpu_fit_as_often_as_ray_places_them():
         (
             {"workers": 5},
             [HEAD, SMALL],
-            r"holds 4 such workers at most, and 5 are asked for; each takes 1 CPU, .*4 CPUs, 16.0",
+            r"holds at most 4 such workers, and the job asks for 5; each takes 1 CPU, .*4 CPUs, 16.0",
         ),
         (
             {"workers": 3, "gpus": 1},
             [SMALL, LARGE],
-            r"holds 2 such workers .* 1 CPU, 1 GPU, .*8 CPUs, 2 GPUs, 64.0 GiB; 4 CPUs",
+            r"at most 2 such workers, .* 1 CPU, 1 GPU, .*8 CPUs, 2 GPUs, 64.0 GiB; 4 CPUs",
         ),
-        ({"workers": 1, "memory": "65GiB"}, [SMALL, LARGE], "holds 0 such workers"),
-        ({"workers": 1}, [HEAD], "holds 0 such workers"),
+        ({"workers": 1, "memory": "65GiB"}, [SMALL, LARGE], "at most 0 such workers"),
+        ({"workers": 1}, [HEAD], "at most 0 such workers"),
         ({"workers": 99}, [SMALL] * 5, "and 2 more"),
-        ({"accelerator": "H200"}, [SMALL], "no node of the cluster tells the kind"),
-        ({"accelerator": "H200"}, [LARGE, OTHER], "the cluster's GPUs are A100 and H200, and a worker there gets any"),
+        ({"accelerator": "H200"}, [SMALL], "no node of the cluster reports a kind"),
+        (
+            {"accelerator": "H200"},
+            [LARGE, OTHER],
+            "the cluster's GPUs are A100 and H200, and a worker may get any of them",
+        ),
     ],
 )
 def test_what_never_fits_is_refused_with_what_there_is(asked, nodes, message):
     with pytest.raises(JobError, match=message):
-        require_room(resources(**asked), nodes)
+        require_capacity(resources(**asked), nodes)

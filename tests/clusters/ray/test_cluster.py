@@ -18,10 +18,11 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from stoker.clusters.local.cluster import Origin
-from stoker.clusters.polling import follow
-from stoker.clusters.ray.cluster import RayAddressCluster, joined_log
-from stoker.clusters.ray.jobs_api import RayApi
+from stoker.clusters import verbs
+from stoker.clusters.new_run import Origin
+from stoker.clusters.polling import poll
+from stoker.clusters.ray.cluster import RayCluster, merged_log
+from stoker.clusters.ray.jobs_api import JobsApi
 from stoker.errors import ClusterError, JobError, NotFound, Unreachable
 from stoker.jobfile.loading import parse_job
 from stoker.settings import RayClusterSettings, Settings, load_settings
@@ -129,7 +130,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     address = f"http://127.0.0.1:{ports['dashboard-port']}"
     cluster = RayClusterSettings("lab", address, str(base / "storage"), f"sqlite:///{base / 'mlflow.db'}")
     try:
-        await_that(lambda: answers(RayApi(cluster, {"RAY_AUTH_TOKEN": token})), "the head", READY_S)
+        await_that(lambda: answers(JobsApi(cluster, {"RAY_AUTH_TOKEN": token})), "the head", READY_S)
         yield Head(base, cluster, token, process)
     finally:
         below = psutil.Process(process.pid).children(recursive=True)
@@ -142,7 +143,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         shutil.rmtree(session, ignore_errors=True)
 
 
-def answers(api: RayApi) -> bool:
+def answers(api: JobsApi) -> bool:
     try:
         return "ALIVE" in str(api.get("/api/v0/nodes"))
     except ClusterError:
@@ -155,9 +156,9 @@ def home(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def cluster(head: Head, home: Settings, monkeypatch: pytest.MonkeyPatch) -> RayAddressCluster:
+def cluster(head: Head, home: Settings, monkeypatch: pytest.MonkeyPatch) -> RayCluster:
     monkeypatch.setenv("RAY_AUTH_TOKEN", head.token)
-    return RayAddressCluster(home, head.settings)
+    return RayCluster(home, head.settings)
 
 
 def parse(text: str):
@@ -168,7 +169,7 @@ def untracked():
     return parse(JOB + "tracking: none\n")
 
 
-def await_state(cluster: RayAddressCluster, folder: RunFolder, state: State) -> None:
+def await_state(cluster: RayCluster, folder: RunFolder, state: State) -> None:
     def there() -> bool:
         record = cluster.refresh(folder)
         assert record.state is state or not record.state.final, f"{record.status}\n{folder.log.read_text()}"
@@ -186,14 +187,14 @@ def test_a_run_goes_there_with_its_code_rests_when_asked_and_comes_to_its_end(he
     header = folder.header()
     assert (header.cluster, header.storage) == ("lab", head.settings.storage)
     await_that(lambda: cluster.refresh(folder).status.checkpoint_step > 0, "a checkpoint")
-    cluster.pause(folder)
+    verbs.pause(cluster, folder)
     await_state(cluster, folder, State.PAUSED)
     rested, printed = folder.status(), folder.log.read_bytes()
     with pytest.raises(NotFound, match="nothing to pause"):
-        cluster.pause(folder)
+        verbs.pause(cluster, folder)
 
-    cluster.resume(folder)
-    *_, last = follow(cluster, folder)
+    verbs.resume(cluster, folder)
+    *_, last = poll(cluster, folder)
     assert last.state is State.SUCCEEDED, (last.status, folder.log.read_text())
     assert (last.status.attempt, last.status.started, last.status.checkpoint_epoch) == (2, rested.started, 80)
     assert last.status.metrics["accuracy/test"] >= 0
@@ -205,9 +206,9 @@ def test_a_run_goes_there_with_its_code_rests_when_asked_and_comes_to_its_end(he
     assert (Path(header.storage) / header.id / "state.json").exists()
     assert list((head.base / ".stoker-driver" / "runs").iterdir()) == []
     with pytest.raises(NotFound, match="nothing to cancel"):
-        cluster.cancel(folder)
+        verbs.cancel(cluster, folder)
     with pytest.raises(NotFound, match="has succeeded"):
-        cluster.resume(folder)
+        verbs.resume(cluster, folder)
 
 
 def test_a_run_is_submitted_at_once_and_ends_when_its_driver_hears_of_it(cluster):
@@ -215,7 +216,7 @@ def test_a_run_is_submitted_at_once_and_ends_when_its_driver_hears_of_it(cluster
     folder = cluster.submit(untracked())
     assert time.monotonic() - began < 2
     await_that(lambda: cluster.refresh(folder).status.started > 0, "the driver's first word")
-    assert cluster.cancel(folder) == ""
+    assert verbs.cancel(cluster, folder) == ""
     assert not folder.status().state.ended
     await_state(cluster, folder, State.CANCELLED)
     assert folder.status().exit_code == 1
@@ -228,7 +229,7 @@ def test_a_run_whose_driver_is_killed_is_interrupted_and_may_be_given_up(head, c
         process.send_signal(signal.SIGKILL)
     await_state(cluster, folder, State.INTERRUPTED)
     assert folder.status().message == "its driver is gone"
-    cluster.cancel(folder)
+    verbs.cancel(cluster, folder)
     assert cluster.refresh(folder).state is State.CANCELLED
 
 
@@ -238,14 +239,14 @@ def test_a_killed_run_is_over_and_its_driver_gone(head, cluster):
     drivers = head.drivers()
     for process in drivers:
         process.send_signal(signal.SIGSTOP)  # it hears no request
-    assert cluster.kill(folder) == ""
+    assert verbs.kill(cluster, folder) == ""
     assert folder.record().state is State.CANCELLED
     await_that(lambda: not any(process.is_running() for process in drivers), "the end of the driver")
 
 
 def test_a_run_that_has_not_begun_ends_at_once(cluster):
     folder = cluster.submit(parse(JOB))
-    assert cluster.cancel(folder) == ""  # it has no page that would have to be told
+    assert verbs.cancel(cluster, folder) == ""  # it has no page that would have to be told
     assert cluster.refresh(folder).state is State.CANCELLED
 
 
@@ -254,7 +255,7 @@ def test_a_run_that_ray_does_not_know_is_interrupted(cluster):
     folder = RunFolder(cluster.settings.home / "runs" / header.id)
     folder.create(header, JOB)
     record = cluster.refresh(folder)
-    assert (record.state, "has been started anew" in record.status.message) == (State.INTERRUPTED, True)
+    assert (record.state, "head node was restarted" in record.status.message) == (State.INTERRUPTED, True)
     cluster.fetch_log(folder)
     assert not folder.log.exists()
 
@@ -279,37 +280,37 @@ def test_what_the_cluster_never_has_is_refused_before_anything_is_made(change, k
 
 def test_without_the_right_token_nothing_is_asked(head, home, monkeypatch, tmp_path):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "another")
-    with pytest.raises(ClusterError, match=r"does not take the token in RAY_AUTH_TOKEN.*ask its administrator"):
-        RayAddressCluster(home, head.settings).submit(parse(JOB))
+    with pytest.raises(ClusterError, match=r"rejects the token from RAY_AUTH_TOKEN.*ask its administrator"):
+        RayCluster(home, head.settings).submit(parse(JOB))
     monkeypatch.delenv("RAY_AUTH_TOKEN")
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(ClusterError, match="asks for Ray's token; set RAY_AUTH_TOKEN"):
-        RayAddressCluster(home, head.settings).submit(parse(JOB))
+        RayCluster(home, head.settings).submit(parse(JOB))
     (tmp_path / "token").write_text(head.token + "\n")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     with pytest.raises(JobError, match="the cluster holds"):
-        RayAddressCluster(home, head.settings).submit(parse(JOB.replace("workers: 1", f"workers: {CPUS + 1}")))
+        RayCluster(home, head.settings).submit(parse(JOB.replace("workers: 1", f"workers: {CPUS + 1}")))
 
 
 def test_a_cluster_that_does_not_answer_is_told_and_nothing_is_made(home):
     (port,) = free_ports(1)
     silent = RayClusterSettings("lab", f"http://127.0.0.1:{port}", "/storage", "http://mlflow:5000")
     with pytest.raises(Unreachable, match=f"cluster 'lab' does not answer at http://127.0.0.1:{port}"):
-        RayAddressCluster(home, silent).submit(parse(JOB))
+        RayCluster(home, silent).submit(parse(JOB))
     assert not home.home.exists()
 
 
 def test_a_job_that_is_tracked_needs_to_know_where(home):
     with pytest.raises(ClusterError, match=r"has no tracking_uri in .*config.yaml"):
-        RayAddressCluster(home, RayClusterSettings("lab", "http://127.0.0.1:1", "/storage")).submit(parse(JOB))
+        RayCluster(home, RayClusterSettings("lab", "http://127.0.0.1:1", "/storage")).submit(parse(JOB))
 
 
 def test_logs_of_several_jobs_of_a_run_follow_each_other():
     first, second = b"10:00 begins\na\nb\n", b"11:00 begins\nc\n"
-    assert joined_log(b"", first) == first
-    assert joined_log(b"10:00 begins\na\n", first) == first
-    assert joined_log(first, second) == first + second
-    assert joined_log(first + b"11:00 begins\n", second) == first + second
+    assert merged_log(b"", first) == first
+    assert merged_log(b"10:00 begins\na\n", first) == first
+    assert merged_log(first, second) == first + second
+    assert merged_log(first + b"11:00 begins\n", second) == first + second
 
 
 def test_the_client_loads_neither_torch_nor_ray_nor_mlflow():

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from stoker.clusters.ray.job_request import inputs_package, job_request, package_name, require_possible
-from stoker.clusters.restart import Again
+from stoker.clusters.ray.job_request import inputs_package, job_request, package_name, require_supported
+from stoker.clusters.restart import Restart
 from stoker.errors import JobError
 from stoker.jobfile.loading import parse_job
 from stoker.tracking.run import RunHeader
@@ -53,7 +53,7 @@ def test_the_job_has_the_runs_id_and_its_places():
 
 
 def test_a_resumed_run_is_another_job_with_a_word_of_its_own():
-    request = job_request(parse(), PLACED, "p.zip", Again("beef"))
+    request = job_request(parse(), PLACED, "p.zip", Restart("beef"))
     assert request["submission_id"] == f"{HEADER.id}-beef"
     assert request["runtime_env"]["env_vars"]["STOKER_REOPEN"] == "beef"
 
@@ -68,15 +68,15 @@ def test_what_the_job_brings_goes_with_it_and_changes_no_places():
 
 
 def test_what_no_standing_ray_has_is_refused_at_once():
-    require_possible(parse())
+    require_supported(parse())
     more = "resources: {queue: a, priority: b}\nenvironment: {image: c}\n"
     with pytest.raises(JobError) as refused:
-        require_possible(parse(more))
+        require_supported(parse(more))
     keys = [problem.path for problem in refused.value.problems]
     assert keys == ["resources.queue", "resources.priority", "environment.image"]
 
 
 def test_a_package_larger_than_ray_takes_is_refused(monkeypatch):
     monkeypatch.setattr("stoker.clusters.ray.job_request.PACKAGE_BYTES", 100)
-    with pytest.raises(JobError, match=r"environment.code: is .* MB of code"):
+    with pytest.raises(JobError, match=r"environment.code: holds .* MB of code"):
         inputs_package(parse(), PLACED, {})

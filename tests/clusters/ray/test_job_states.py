@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from stoker.clusters.ray.job_states import progress_of, run_status
+from stoker.clusters.ray.job_states import reported_progress, run_status
 from stoker.errors import Cause
 from stoker.execution.contract import PROGRESS, STATUS
 from stoker.tracking.run import Progress, RunStatus, State
@@ -86,16 +86,16 @@ def test_a_driver_that_never_spoke_leaves_the_word_to_ray(kind, cause):
 def test_a_cluster_without_stoker_is_told_as_that():
     message = "failed with exit code 1\n/usr/bin/python: No module named stoker\n"
     derived = run_status(job("FAILED", error_type="JOB_ENTRYPOINT_COMMAND_ERROR", message=message), BEGUN)
-    assert derived.message.endswith("No module named stoker; the cluster's image must hold this version of Stoker")
+    assert derived.message.endswith("No module named stoker; the cluster's image must contain this version of Stoker")
 
 
 def test_packages_that_cannot_be_installed_are_told_in_pips_words():
     message = "runtime_env setup failed\n  ERROR: No matching distribution found for einops\n  [notice] new pip\n"
     derived = run_status(job("FAILED", error_type="RUNTIME_ENV_SETUP_FAILURE", message=message), BEGUN)
-    assert derived.message.endswith("could not be laid out: No matching distribution found for einops")
+    assert derived.message.endswith("could not be set up: No matching distribution found for einops")
 
 
 def test_progress_is_what_the_driver_says():
     said = Progress("training", epoch=2, epochs=3)
-    assert progress_of({"metadata": {PROGRESS: json.dumps({**asdict(said), "of_a_newer_version": 1})}}) == said
-    assert progress_of({"metadata": None}) is None
+    assert reported_progress({"metadata": {PROGRESS: json.dumps({**asdict(said), "of_a_newer_version": 1})}}) == said
+    assert reported_progress({"metadata": None}) is None

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from stoker.clusters.ray.jobs_api import RayApi
+from stoker.clusters.ray.jobs_api import JobsApi
 from stoker.errors import ClusterError, Unreachable
 from stoker.settings import RayClusterSettings
 
@@ -49,8 +49,8 @@ def dashboard() -> Iterator[Dashboard]:
         thread.join()
 
 
-def api(address: str, environment=TOKEN, insecure="no") -> RayApi:
-    return RayApi(RayClusterSettings("lab", address, "s3://runs", insecure=insecure), environment)
+def api(address: str, environment=TOKEN, insecure="no") -> JobsApi:
+    return JobsApi(RayClusterSettings("lab", address, "s3://runs", insecure=insecure), environment)
 
 
 def test_this_machine_gets_the_token_and_no_proxy_does(dashboard, monkeypatch):
@@ -65,7 +65,7 @@ def test_another_machine_gets_the_token_over_plain_http_only_where_somebody_says
     monkeypatch.delenv("NO_PROXY", raising=False)
     assert api("http://head.invalid:8265").get("/x") == {}, "a cluster without a token needs none"
     dashboard.answer = (401, {}, b"Unauthorized")
-    with pytest.raises(ClusterError, match=r"over plain http .* not sent.*https://.*insecure: \"yes\""):
+    with pytest.raises(ClusterError, match=r"not sent over plain http .*https://.*insecure: \"yes\""):
         api("http://head.invalid:8265").get("/x")
     assert {token for _, token in dashboard.asked} == {None}
     dashboard.answer = (200, {}, b"{}")
@@ -103,9 +103,9 @@ def test_the_token_comes_from_where_ray_looks_for_it(dashboard, monkeypatch, tmp
             "refuses: ValueError: the id is taken",
         ),
         (503, b"", Unreachable, "HTTP 503"),
-        (413, b"", ClusterError, "no package that large"),
-        (200, b"<html>", Unreachable, "is no dashboard of a Ray"),
-        (404, b"default backend - 404", Unreachable, "is no dashboard of a Ray"),
+        (413, b"", ClusterError, "no package this large"),
+        (200, b"<html>", Unreachable, "is not a Ray dashboard"),
+        (404, b"default backend - 404", Unreachable, "is not a Ray dashboard"),
     ],
 )
 def test_a_refusal_is_told_in_a_line(code, content, kind, message, dashboard):

@@ -1,72 +1,69 @@
-"""What a run is, as files of ConfigMaps: its job, its header, and the user's own code."""
+"""The inputs of a run as ConfigMaps: its job, its header, and the user's own code."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from stoker.clusters.kubernetes.metadata import Manifest, metadata_of
+from stoker.clusters.run_inputs import CODE_FOLDER, HEADER_FILE, JOB_FILE, input_files
 from stoker.errors import JobError, Problem
 from stoker.job.job import Job
-from stoker.jobfile.loading import dump_job
 from stoker.tracking.run import RunHeader
 
 PART_BYTES = 900_000
-"""A ConfigMap holds a mebibyte, its own words included."""
-PARTS = 8
-"""More than so many belong into an image."""
+"""Code in one ConfigMap, whose limit is one MiB with everything else in it."""
+MAX_PARTS = 8
 
 
-def inputs_manifests(job: Job, header: RunHeader, namespace: str, code: Mapping[str, bytes]) -> list[Manifest]:
-    """Describe the ConfigMaps of a run, as few as hold it; the first has the run's name.
+def config_map_manifests(job: Job, header: RunHeader, namespace: str, code: Mapping[str, bytes]) -> list[Manifest]:
+    """Return the ConfigMaps with the inputs of a run, as few as hold them; the first has the run's name.
 
     Args:
         job: the checked job.
-        header: who the run is.
-        namespace: where it goes.
+        header: of the run.
+        namespace: of the run.
         code: the user's own files, by path.
 
     Raises:
-        JobError: the code is larger than that.
+        JobError: the code is too large.
 
     """
-    known = {"job.yaml": dump_job(job), "run.json": json.dumps(asdict(header))}
-    parts = _parts(code)
+    inputs = input_files(job, header)
     return [
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata_of(header, namespace, _suffix(number)),
-            "data": (known if number == 0 else {}) | {key: code[path].decode("utf-8") for key, path in part.items()},
+            "data": (inputs if number == 0 else {}) | {key: code[path].decode("utf-8") for key, path in part.items()},
         }
-        for number, part in enumerate(parts)
+        for number, part in enumerate(_parts(code))
     ]
 
 
-def inputs_volume(run: str, code: Mapping[str, bytes]) -> Manifest:
-    """Describe the volume that holds a run's ConfigMaps as the files that they were."""
+def config_map_volume(run: str, code: Mapping[str, bytes]) -> Manifest:
+    """Return the volume that shows a run's ConfigMaps as the original files."""
     sources = []
     for number, part in enumerate(_parts(code)):
-        items = [{"key": name, "path": name} for name in ("job.yaml", "run.json")] if number == 0 else []
-        items += [{"key": key, "path": f"code/{path}"} for key, path in part.items()]
+        items = [{"key": name, "path": name} for name in (JOB_FILE, HEADER_FILE)] if number == 0 else []
+        items += [{"key": key, "path": f"{CODE_FOLDER}/{path}"} for key, path in part.items()]
         sources.append({"configMap": {"name": f"{run}{_suffix(number)}", "items": items}})
     return {"name": "inputs", "projected": {"sources": sources}}
 
 
 def _parts(code: Mapping[str, bytes]) -> list[dict[str, str]]:
-    """Spread files over ConfigMaps, whose keys know no slashes: paths by key."""
+    """Distribute files over ConfigMaps; return paths by key, since keys cannot contain slashes."""
     parts: list[dict[str, str]] = [{}]
-    room = PART_BYTES
+    free = PART_BYTES
     for number, (path, content) in enumerate(code.items()):
         if len(content) > PART_BYTES:
-            raise _too_large(f"{path} has {len(content) / 1e6:.1f} MB, {PART_BYTES / 1e6:.1f} MB a file fit")
-        if len(content) > room:
+            raise _too_large(f"{path} has {len(content) / 1e6:.1f} MB; the limit is {PART_BYTES / 1e6:.1f} MB a file")
+        if len(content) > free:
             parts.append({})
-            room = PART_BYTES
+            free = PART_BYTES
         parts[-1][f"code-{number:04d}"] = path
-        room -= len(content)
-    if len(parts) > PARTS:
+        free -= len(content)
+    if len(parts) > MAX_PARTS:
         size = sum(map(len, code.values()))
-        raise _too_large(f"holds {size / 1e6:.1f} MB of code, {PARTS * PART_BYTES / 1e6:.1f} MB fit")
+        limit = MAX_PARTS * PART_BYTES
+        raise _too_large(f"holds {size / 1e6:.1f} MB of code; the limit is {limit / 1e6:.1f} MB")
     return parts
 
 

@@ -1,28 +1,13 @@
-"""What has happened to a run on its cluster, in Kubernetes' own words."""
+"""The events of Kubernetes, KubeRay and Kueue about a run."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Event:
-    """Something that Kubernetes, KubeRay or Kueue has said."""
-
-    time: float
-    """Seconds since 1970: when it was said last."""
-    kind: str
-    """`Normal` or `Warning`."""
-    about: str
-    """What it is about, without the run's own name where that is part of it: `head`, `RayJob`."""
-    reason: str
-    message: str
-    count: int
-    """How often it was said."""
+from stoker.clusters.cluster import Event
 
 
-def events_of(events: Iterable[Any], run: str) -> list[Event]:
-    """Order what was said about a run and its objects by time."""
+def run_events(events: Iterable[Any], run: str) -> list[Event]:
+    """Return the events of a run and its objects, the oldest first."""
     found = [
         Event(
             time=_time(event),
@@ -38,12 +23,12 @@ def events_of(events: Iterable[Any], run: str) -> list[Event]:
 
 
 def _time(event: Any) -> float:
-    said = event.last_timestamp or event.event_time or event.first_timestamp or event.metadata.creation_timestamp
-    return float(said.timestamp())
+    time = event.last_timestamp or event.event_time or event.first_timestamp or event.metadata.creation_timestamp
+    return float(time.timestamp())
 
 
 def _about(thing: Any, run: str) -> str:
-    """Name an object: pods by what follows the names of run and cluster."""
+    """Return the kind of an object; for a pod also its name, without the names of the run and the Ray cluster."""
     if thing.kind == "Pod" and thing.name.startswith(f"{run}-"):
         rest = thing.name.removeprefix(f"{run}-")
         parts = rest.split("-")

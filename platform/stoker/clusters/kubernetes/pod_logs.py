@@ -1,4 +1,4 @@
-"""What the pods of a run have printed, brought to its folder piece by piece."""
+"""Appending what the pods of a run have printed to the log in its folder."""
 
 import re
 import time
@@ -8,47 +8,47 @@ from typing import Any
 from stoker.clusters.kubernetes.api import KubeApi
 from stoker.tracking.record import RunFolder
 
-CHATTER = re.compile(r"\S+ \S+\t(INFO|SUCC) (cli|sdk|job_manager)\.py:\d+ -- |Running entrypoint for job ")
-"""What Ray's own client says of the job."""
+SUBMITTER_LINE = re.compile(r"\S+ \S+\t(INFO|SUCC) (cli|sdk|job_manager)\.py:\d+ -- |Running entrypoint for job ")
+"""Lines of Ray's job submission client, not of the run."""
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
-"""Each line of a pod's log begins so; a progress bar redraws itself within one."""
-MARGIN_S = 300
-"""The clock here and those there differ by less."""
+"""Start of each line of a pod's log; a progress bar redraws itself within one line."""
+CLOCK_SKEW_S = 300
+"""The clocks here and in the cluster differ by less."""
 
 
-def append_news(api: KubeApi, folder: RunFolder, pods: list[Any]) -> None:
-    """Append what the pods have printed since the last time.
+def append_new_lines(api: KubeApi, folder: RunFolder, pods: list[Any]) -> None:
+    """Append the lines that the pods have printed since the last call.
 
-    A run has one pod after the other that prints for it: each is a new start of its driver.
+    A run has one such pod after the other: each is a new start of its driver.
 
     Args:
         api: of the pods.
         folder: of the run.
-        pods: those that print for it.
+        pods: those whose logs are the run's.
 
     """
-    place = folder.path / ".log.until"
-    kept = place.read_text(encoding="utf-8") if place.exists() else ""
-    until = kept if TIME.match(kept) else ""
-    since_s = int(time.time() - _seconds(until)) + MARGIN_S if until else None
-    news, last = [], until
+    marker = folder.path / ".log.until"
+    stored = marker.read_text(encoding="utf-8") if marker.exists() else ""
+    until = stored if TIME.match(stored) else ""
+    since_s = int(time.time() - _seconds(until)) + CLOCK_SKEW_S if until else None
+    lines, last = [], until
     for pod in sorted(pods, key=lambda pod: pod.metadata.creation_timestamp):
         for line in api.pod_log(pod.metadata.name, since_s).split("\n"):
             when, _, text = line.partition(" ")
             if not TIME.match(when):
-                continue  # what the kubelet says of itself
+                continue  # a message of the kubelet itself
             if _order(when) > _order(until):
-                if not CHATTER.match(text):
-                    news.append(text)
+                if not SUBMITTER_LINE.match(text):
+                    lines.append(text)
                 last = max(last, when, key=_order)
     if last != until:
         with folder.log.open("a", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in news))
-        place.write_text(last, encoding="utf-8")
+            file.write("".join(f"{line}\n" for line in lines))
+        marker.write_text(last, encoding="utf-8")
 
 
 def _order(when: str) -> tuple[str, str]:
-    """Make times comparable as text: their fractions have as many digits as are needed."""
+    """Return a time in a form that sorts as text: fractions of a second vary in length."""
     second, _, fraction = when.rstrip("Z").partition(".")
     return second, fraction.ljust(9, "0")
 

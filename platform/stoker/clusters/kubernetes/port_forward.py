@@ -1,4 +1,4 @@
-"""A port of this machine that leads to a pod: for what no ingress makes public."""
+"""Forwarding a local port to a pod, for services without an ingress."""
 
 import selectors
 import socket
@@ -10,106 +10,106 @@ from typing import Any
 from kubernetes import client, stream
 
 HOST = "127.0.0.1"
-PIECE_BYTES = 1 << 16
-PROXY = "Kubernetes port forward proxy"
-"""How the library calls its threads."""
+CHUNK_BYTES = 1 << 16
+LIBRARY_THREAD = "Kubernetes port forward proxy"
+"""Start of the names of the library's threads."""
 
 
 @contextmanager
-def tunnel(api: Any, namespace: str, pod: str, port: int, local: int = 0) -> Iterator[int]:
-    """Listen for the length of the block, and carry each connection to a pod; yield the port of this machine.
+def forwarded_port(api: Any, namespace: str, pod: str, port: int, local: int = 0) -> Iterator[int]:
+    """Listen on a local port during the block, forward each connection to a pod, and yield the local port.
 
     Args:
-        api: the ApiClient, which no other thread uses meanwhile: the library's forwarding changes it for a moment.
+        api: an ApiClient that no other thread uses meanwhile: the library modifies it while it connects.
         namespace: of the pod.
         pod: its name.
         port: of the pod.
-        local: where to listen; 0 for any free port.
+        local: port to listen on; 0 for any free one.
 
     Raises:
-        ApiException: the API server does not let us.
+        ApiException: the API server refuses.
 
     """
-    way = _Way(client.CoreV1Api(api), namespace, pod, port)
-    way.open()
-    _keep_quiet_of_ends()
+    connections = _PodConnections(client.CoreV1Api(api), namespace, pod, port)
+    connections.prepare()
+    _silence_disconnects()
     with socket.create_server((HOST, local)) as listener:
-        listening = threading.Thread(target=_accept, args=(listener, way), name="tunnel", daemon=True)
+        listening = threading.Thread(target=_accept, args=(listener, connections), name="port-forward", daemon=True)
         listening.start()
         try:
             yield listener.getsockname()[1]
         finally:
             with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)  # `accept` does not notice that its socket is closed
+                listener.shutdown(socket.SHUT_RDWR)  # `accept` does not notice a closed socket
     listening.join(timeout=5)
 
 
-class _Way:
-    """The way to a pod. The first connection is made before anybody asks for one: it tells whether there is a way."""
+class _PodConnections:
+    """Opens connections to a pod; the first one in advance, so that a refusal shows before anybody listens."""
 
     def __init__(self, core: Any, namespace: str, pod: str, port: int) -> None:
         self._core, self._namespace, self._pod, self._port = core, namespace, pod, port
-        self._ready: Any = None
+        self._prepared: Any = None
 
-    def open(self) -> None:
-        """Connect."""
+    def prepare(self) -> None:
+        """Open a connection for the next `take`."""
         connect = self._core.connect_get_namespaced_pod_portforward
         forward = stream.portforward(connect, self._pod, self._namespace, ports=str(self._port))
-        self._ready = forward.socket(self._port)
+        self._prepared = forward.socket(self._port)
 
     def take(self) -> Any:
         """Return a connection."""
-        if self._ready is None:
-            self.open()
-        ready, self._ready = self._ready, None
-        return ready
+        if self._prepared is None:
+            self.prepare()
+        prepared, self._prepared = self._prepared, None
+        return prepared
 
 
-def _keep_quiet_of_ends() -> None:
-    """Keep the library from showing a traceback where somebody hangs up, which its threads may notice later."""
-    shown = threading.excepthook
-    if isinstance(shown, _Hook):
+def _silence_disconnects() -> None:
+    """Suppress the traceback that a thread of the library prints when the other side disconnects."""
+    original = threading.excepthook
+    if isinstance(original, _ExceptHook):
         return
-    threading.excepthook = _Hook(shown)
+    threading.excepthook = _ExceptHook(original)
 
 
-class _Hook:
-    """What threads that end with an error are shown by, but for those of the library that were hung up on."""
+class _ExceptHook:
+    """Passes on all uncaught exceptions of threads, except disconnects in the library's own."""
 
-    def __init__(self, shown: Callable[[threading.ExceptHookArgs], Any]) -> None:
-        self._shown = shown
+    def __init__(self, original: Callable[[threading.ExceptHookArgs], Any]) -> None:
+        self._original = original
 
-    def __call__(self, told: threading.ExceptHookArgs) -> None:
-        ours = told.thread is not None and told.thread.name.startswith(PROXY)
-        if not (ours and isinstance(told.exc_value, OSError)):
-            self._shown(told)
+    def __call__(self, uncaught: threading.ExceptHookArgs) -> None:
+        of_library = uncaught.thread is not None and uncaught.thread.name.startswith(LIBRARY_THREAD)
+        if not (of_library and isinstance(uncaught.exc_value, OSError)):
+            self._original(uncaught)
 
 
-def _accept(listener: socket.socket, way: _Way) -> None:
+def _accept(listener: socket.socket, connections: _PodConnections) -> None:
     while True:
         try:
-            here, _ = listener.accept()
+            local, _ = listener.accept()
         except OSError:  # the block has ended
             return
         try:
-            there = way.take()
-        except Exception:  # the pod is gone, or the way to it: whoever has connected sees a closed connection
-            here.close()
+            remote = connections.take()
+        except Exception:  # the pod is gone or not reachable: the local client sees a closed connection
+            local.close()
             continue
-        threading.Thread(target=_carry, args=(here, there), name="tunnel", daemon=True).start()
+        threading.Thread(target=_relay, args=(local, remote), name="port-forward", daemon=True).start()
 
 
-def _carry(here: socket.socket, there: Any) -> None:
-    """Carry bytes both ways until one side is done."""
-    with here, selectors.DefaultSelector() as ready:
-        ready.register(here, selectors.EVENT_READ, there)
-        ready.register(there, selectors.EVENT_READ, here)
+def _relay(local: socket.socket, remote: Any) -> None:
+    """Copy bytes in both directions until one side closes."""
+    with local, selectors.DefaultSelector() as ready:
+        ready.register(local, selectors.EVENT_READ, remote)
+        ready.register(remote, selectors.EVENT_READ, local)
         with suppress(OSError):
             while True:
                 for key, _ in ready.select():
-                    content = key.fileobj.recv(PIECE_BYTES)  # type: ignore[union-attr] # only sockets are registered
+                    content = key.fileobj.recv(CHUNK_BYTES)  # type: ignore[union-attr] # only sockets are registered
                     if not content:
-                        there.close()
+                        remote.close()
                         return
                     key.data.sendall(content)
-        there.close()
+        remote.close()

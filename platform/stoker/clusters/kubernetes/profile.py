@@ -1,6 +1,6 @@
-"""What the administrator of a cluster says about the runs on it, once for all who submit there.
+"""The administrator's settings for the runs of a namespace, the same for everybody who submits there.
 
-The Helm chart puts it into the namespace of the jobs, as `profile.yaml` of a ConfigMap that submitters may read.
+The Helm chart writes them into the namespace of the jobs, as `profile.yaml` in a ConfigMap that submitters may read.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from stoker.job.section import Section, Size
 
 
 class Share(Section):
-    """What a pod gets, as request and as limit."""
+    """Resources of a pod, as request and as limit."""
 
     cpus: float = Field(gt=0)
     memory: Size
@@ -22,7 +22,7 @@ class Profile(Section):
     """The settings of the runs of one namespace."""
 
     version: str = ""
-    """Of Stoker in that image: a client of another one may say what it does not understand."""
+    """Of Stoker in that image; a client of another version may send settings that it does not know."""
 
     image: str = Field(min_length=1)
     """Container image of every process, unless a job names another one."""
@@ -34,44 +34,44 @@ class Profile(Section):
     """Whether jobs may name another image."""
 
     service_account: str = "stoker-job"
-    """Of the head's pod, which follows its own RayJob; workers have no token."""
+    """Of the head pod, which watches its own RayJob; workers have no token."""
 
     storage: str = ""
-    """`s3://BUCKET/PREFIX` of the checkpoints; credentials come with `environment_secrets`."""
+    """`s3://BUCKET/PREFIX` of the checkpoints; credentials come from `environment_secrets`."""
 
     storage_claim: str = ""
-    """A volume of many writers for the checkpoints, in place of `storage`."""
+    """A ReadWriteMany volume for the checkpoints, instead of `storage`."""
 
     tracking_uri: str = Field(min_length=1)
     """MLflow, as the pods reach it."""
 
     login_secret: str = ""
-    """Secret with MLflow's login, for submitters who look at pages; empty where they have one of their own."""
+    """Secret with MLflow's login, for submitters who open it; empty if they have a login of their own."""
 
     environment_secrets: list[str] = Field([])
-    """Secrets whose keys become environment variables of drivers and workers, by way of files: AWS_ACCESS_KEY_ID."""
+    """Secrets whose keys become environment variables of drivers and workers, through files: AWS_ACCESS_KEY_ID."""
 
     queue: Label | None = None
     """Kueue's queue of jobs that name none."""
 
     ttl_s: int = Field(600, ge=0)
-    """Pods and RayJob of a run that has ended go after so many seconds; its record stays."""
+    """Seconds until the pods and the RayJob of a finished run are deleted; its record stays."""
 
     head: Share = Share(cpus=1, memory="3GiB")
     worker: Share = Share(cpus=2, memory="4GiB")
-    """What a worker gets whose job does not say."""
+    """Resources of a worker whose job names none."""
 
     parallel_trials: int = Field(1, ge=1, le=4096)
-    """Trials of a sweep that train at once, where it does not say; a sweep begins once all of their pods are there."""
+    """Concurrent trials of a sweep whose job names no number; a sweep starts once all of their pods exist."""
 
     accelerators: dict[str, dict[str, str]] = Field({})
     """Node labels of each kind of GPU; default for kind K: nvidia.com/gpu.product: K."""
 
     pod: dict[str, Any] = Field({})
-    """Laid over the spec of every pod: tolerations, node selectors, security settings."""
+    """Merged over the spec of every pod: tolerations, node selectors, security settings."""
 
     pod_labels: dict[str, str] = Field({})
     """Further labels of every pod."""
 
     job_pod: list[str] = Field(["nodeSelector", "tolerations", "affinity", "topologySpreadConstraints"])
-    """Keys of a pod's spec that jobs may set, too (`environment.pod`); those of `pod` win."""
+    """Keys of a pod's spec that jobs may also set (`environment.pod`); those of `pod` take precedence."""

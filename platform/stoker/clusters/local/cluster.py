@@ -1,65 +1,36 @@
-"""The machine at hand: each run has a driver process of its own, with an embedded Ray inside."""
+"""Runs on this machine: each has a driver process of its own, with an embedded Ray inside."""
 
 import os
 import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stoker.clusters.home_folder import make_home, require_space, usable
-from stoker.clusters.kubernetes.events import Event
-from stoker.clusters.local.warm_driver import DRIVER, Standby, start_driver
-from stoker.clusters.preconditions import (
-    alive,
-    require_open,
-    require_resumable,
-    require_success,
-    require_unfinished,
-    require_whole,
-)
+from stoker.clusters.cluster import Event
+from stoker.clusters.home_folder import disk_errors, make_home, require_space
+from stoker.clusters.local.warm_driver import DRIVER, WarmDriver, launch_driver
+from stoker.clusters.new_run import Origin, new_header
+from stoker.clusters.preconditions import driver_alive, require_not_final, require_not_succeeded
 from stoker.errors import Cause, ClusterError, NotFound
 from stoker.execution.ray_session import sweep_session
-from stoker.settings import Settings, without_password
+from stoker.settings import Settings
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import RunHeader, RunRecord, RunStatus, State, cancelled, new_run_id
+from stoker.tracking.run import RunRecord, RunStatus, State, cancelled
 
 if TYPE_CHECKING:
     from stoker.job.job import Job
 
-DRIVER_GOES_S = 60.0
-"""A driver whose run has ended needs some of this to put Ray away."""
+DRIVER_EXIT_S = 60.0
+"""A driver whose run has ended needs some of this to shut Ray down."""
 POLL_S = 0.1
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a new run comes from, apart from its job."""
-
-    code: Path | None = None
-    """Folder of the user's own modules, which go with the run."""
-    extends: str = ""
-    """Id of the finished run that it goes on from."""
-    key: str = ""
-    run: str = ""
-    """The id that was claimed for the key; default: a new one."""
-
-    def files(self) -> dict[str, Path]:
-        """Find the user's own files, by their path below the folder of the code.
-
-        Raises:
-            JobError: they are too many or too large.
-
-        """
-        from stoker.jobfile.code import code_files
-
-        return {str(path.relative_to(self.code)): path for path in code_files(self.code)} if self.code else {}
+RAY_SESSION = "ray_session"
+"""File in a run's folder that names the Ray session of its driver."""
 
 
 class LocalCluster:
-    """Submits, rests and ends runs on this machine."""
+    """Runs on this machine."""
 
     poll_s = 0.2
 
@@ -67,8 +38,8 @@ class LocalCluster:
         self.settings = settings
         self._driver = driver
 
-    def stand_by(self, job: "Job") -> Standby:
-        """Start a driver that gets Ray and its workers ready while the job is still being planned.
+    def start_warm_driver(self, job: "Job") -> WarmDriver:
+        """Start a driver that prepares Ray and its workers while the job is still being planned.
 
         Raises:
             ClusterError: the home folder cannot be written or has no space.
@@ -76,19 +47,19 @@ class LocalCluster:
         """
         home = self.settings.home
         make_home(home)
-        for note in home.glob("runs/*/ray_session"):
-            if not RunFolder(note.parent).driver_lives():
-                sweep_session(note)
-        return start_driver(self._driver, self.settings, job)
+        for session in home.glob(f"runs/*/{RAY_SESSION}"):
+            if not RunFolder(session.parent).driver_lives():
+                sweep_session(session)
+        return launch_driver(self._driver, self.settings, job)
 
-    def submit(self, job: "Job", standby: Standby | None = None, origin: Origin | None = None) -> RunFolder:
-        """Give a run to a driver of its own and return at once.
+    def submit(self, job: "Job", origin: Origin | None = None, warm_driver: WarmDriver | None = None) -> RunFolder:
+        """Start a run in a driver of its own and return at once.
 
         Raises:
-            ClusterError: the home folder cannot be written or has no space, or the driver ended before it had the run.
+            ClusterError: the home folder cannot be written or has no space, or the driver died before it had the run.
 
         """
-        with standby or self.stand_by(job) as driver:
+        with warm_driver or self.start_warm_driver(job) as driver:
             folder = self._create(job, origin or Origin())
             lease = folder.hold_lease(driver.process.pid)
             try:
@@ -101,42 +72,31 @@ class LocalCluster:
                 os.close(lease)
         return folder
 
-    def resume(self, folder: RunFolder) -> None:
-        """Give an ended run to a new driver and return at once: its next attempt begins at its newest checkpoint.
+    def refresh(self, folder: RunFolder) -> RunRecord:
+        """Return the run's record, which is always up to date here."""
+        return folder.record()
+
+    def restart(self, folder: RunFolder, more_trials: int = 0) -> None:
+        """Hand an ended run to a new driver and return at once.
 
         Raises:
-            NotFound: it has succeeded, or its driver lives; of several that resume it at once, all but one get this.
-            ClusterError: the home folder has no space, or the driver ended before it had the run.
+            NotFound: it has succeeded, or its driver is alive; of several concurrent calls, all but one raise this.
+            ClusterError: the home folder has no space, or the driver died before it had the run.
 
         """
-        require_resumable(folder)
-        self._start_again(folder, more_trials=0)
-
-    def extend(self, folder: RunFolder, trials: int) -> None:
-        """Let a sweep that has succeeded go on with more trials, and return at once.
-
-        Raises:
-            NotFound: it has not succeeded; of several that extend it at once, all but one get this.
-            ClusterError: the home folder has no space, or the driver ended before it had the run.
-
-        """
-        require_success(folder)
-        self._start_again(folder, trials)
-
-    def _start_again(self, folder: RunFolder, more_trials: int) -> None:
-        from stoker.jobfile.loading import load_job  # who only follows or cancels does not pay for pydantic
+        from stoker.jobfile.loading import load_job  # imports pydantic, which following or cancelling does without
 
         header = folder.header()
         places = self.settings.of_run(header.tracking_uri, header.storage)
         job = load_job(folder.resolved if folder.resolved.exists() else folder.job).job
-        with LocalCluster(places, self._driver).stand_by(job) as driver:
+        with LocalCluster(places, self._driver).start_warm_driver(job) as driver:
             lease = _lease_of_ended(folder, driver.process.pid)
             try:
                 before, added = folder.status(), folder.more_trials()
                 if more_trials:
                     folder.write_more_trials(added + more_trials)
                 else:
-                    require_unfinished(folder, before.state)
+                    require_not_succeeded(folder, before.state)
                 folder.reopen()
                 try:
                     driver.hand_over(folder, lease)
@@ -149,85 +109,66 @@ class LocalCluster:
             finally:
                 os.close(lease)
 
-    def pause(self, folder: RunFolder) -> None:
-        """Ask a run to rest at a checkpoint.
+    def request_pause(self, folder: RunFolder) -> None:
+        """Ask the driver of a run to stop at a checkpoint."""
+        _request(folder, folder.pause_request)
+
+    def request_cancel(self, folder: RunFolder) -> bool:
+        """Ask the driver of a run to end it."""
+        _request(folder, folder.cancel_request)
+        return True
+
+    def cancel_trial(self, trial: RunFolder) -> None:
+        """Ask the driver of a sweep to end one of its trials, now or when the sweep is resumed."""
+        trial.cancel_request.touch()  # without a signal, which would end all trials
+
+    def stop_driver(self, folder: RunFolder) -> None:
+        """Kill the driver of a run, and wait until it is gone."""
+        if (pid := folder.driver_pid()) is None:
+            return
+        with suppress(ProcessLookupError):  # it has just exited
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + DRIVER_EXIT_S
+        while folder.driver_pid() == pid and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+
+    def close(self, folder: RunFolder) -> str:
+        """Mark a run without a driver as CANCELLED; return why MLflow could not be told, or an empty string.
 
         Raises:
-            NotFound: nothing works on it any more, or it is a trial.
+            NotFound: it has a final state, or a driver.
+            ClusterError: its last driver does not exit.
 
         """
-        require_whole(folder, "pause")
-        record = folder.record()
-        if record.state.ended:
-            raise NotFound(f"{record.id} is {record.state}: nothing to pause")
-        _ask(folder, folder.pause_request)
-
-    def cancel(self, folder: RunFolder) -> str:
-        """Ask a run to end, or end one that nothing works on at once; a trial ends when its sweep next looks.
-
-        Returns:
-            Why MLflow still shows a run that was ended here as it was; empty where it does not.
-
-        Raises:
-            NotFound: it has ended for good.
-
-        """
-        state = folder.record().state
-        if folder.sweep:
-            require_open(folder, state)
-            folder.cancel_request.touch()  # its driver is that of all trials, and a signal would end them all
-            return ""
-        if not state.ended:
-            _ask(folder, folder.cancel_request)
-            return ""
-        from stoker.clusters.local.mlflow_run import close_page  # half of the start of all other commands
+        from stoker.clusters.local.mlflow_run import close_mlflow_run  # half of the start time of all other commands
         from stoker.execution.sweeps.folders import cancel_trials
 
-        require_open(folder, state)
         lease = _lease_of_ended(folder, os.getpid())
         try:
-            status = folder.status()
-            require_open(folder, status.state)
-            folder.write_status(cancelled(status))
+            require_not_final(folder.record(), "cancel")
+            folder.write_status(cancelled(folder.status()))
             cancel_trials(folder)
-            sweep_session(folder.path / "ray_session")
+            sweep_session(folder.path / RAY_SESSION)
             record = folder.record()
-            return close_page(record, self.settings.of_run(record.header.tracking_uri, record.header.storage))
+            return close_mlflow_run(record, self.settings.of_run(record.header.tracking_uri, record.header.storage))
         finally:
             os.close(lease)
 
-    def kill(self, folder: RunFolder) -> str:
-        """End a run at once, without a checkpoint; return what its page in MLflow did not come to know, or nothing.
-
-        A trial is asked to end, as by `cancel`: it shares its processes with others.
+    def events(self, folder: RunFolder) -> list[Event]:
+        """Raise NotFound: this machine records no events.
 
         Raises:
-            NotFound: it has ended for good.
+            NotFound: always.
 
         """
-        require_open(folder, folder.record().state)
-        if not folder.sweep and (pid := folder.driver_pid()) is not None:
-            with suppress(ProcessLookupError):  # it ended in this moment
-                os.kill(pid, signal.SIGKILL)
-            deadline = time.monotonic() + DRIVER_GOES_S
-            while folder.driver_pid() == pid and time.monotonic() < deadline:
-                time.sleep(POLL_S)
-        return self.cancel(folder)
-
-    def events(self, folder: RunFolder) -> list[Event]:
-        """Raise NotFound: this machine has nobody who would tell, but the log."""
         run = folder.path.name
-        raise NotFound(f"{run} is on this machine, which keeps no events; `stoker logs {run}` shows what it printed")
-
-    def fetch_model(self, folder: RunFolder) -> None:
-        """Do nothing: the model is here."""
-
-    def refresh(self, folder: RunFolder) -> RunRecord:
-        """Read the run's record: here it is always up to date."""
-        return folder.record()
+        raise NotFound(f"{run} is on this machine, which records no events; `stoker logs {run}` shows what it printed")
 
     def fetch_log(self, folder: RunFolder) -> None:
         """Do nothing: the log is here."""
+
+    def fetch_model(self, folder: RunFolder) -> None:
+        """Do nothing: the model is here."""
 
     def _create(self, job: "Job", origin: Origin) -> RunFolder:
         from stoker.jobfile.loading import dump_job
@@ -235,57 +176,37 @@ class LocalCluster:
         header = new_header(job, self.settings, origin)
         folder = RunFolder(self.settings.home / "runs" / header.id)
         files = origin.files()
-        with usable(self.settings.home):
+        with disk_errors(self.settings.home):
             require_space(folder.path.parent)
             folder.create(header, dump_job(job), files)
         return folder
 
 
-def new_header(job: "Job", settings: Settings, origin: Origin) -> RunHeader:
-    """Say who a new run is."""
-    assert job.name is not None
-    tracking = job.tracking
-    return RunHeader(
-        id=origin.run or new_run_id(job.name),
-        name=job.name,
-        task=job.task,
-        family=job.architecture.family if job.architecture else "",
-        dataset=Path(job.dataset.source).name,
-        created=time.time(),
-        order=time.time_ns(),
-        tracking_uri="" if tracking == "none" else without_password(settings.tracking_uri),
-        experiment="" if tracking == "none" else (tracking.experiment or job.name),
-        key=origin.key,
-        extends=origin.extends,
-        storage=settings.storage,
-    )
-
-
-def _ask(folder: RunFolder, request: Path) -> None:
-    """Leave a request, and wake the driver."""
+def _request(folder: RunFolder, request: Path) -> None:
+    """Write a request, and wake the driver with a signal."""
     request.touch()
     if (pid := folder.driver_pid()) is not None:
-        with suppress(ProcessLookupError):  # it ended in this moment
+        with suppress(ProcessLookupError):  # it has just exited
             os.kill(pid, signal.SIGTERM)
 
 
 def _lease_of_ended(folder: RunFolder, pid: int) -> int:
-    """Take the lease of a run that has ended as soon as its last driver is gone.
+    """Take the lease of a run that has ended, as soon as its last driver has exited.
 
     Raises:
-        NotFound: somebody else was faster.
-        ClusterError: the last driver does not go.
+        NotFound: another process took it first.
+        ClusterError: the last driver does not exit.
 
     """
-    deadline = time.monotonic() + DRIVER_GOES_S
+    deadline = time.monotonic() + DRIVER_EXIT_S
     while True:
         try:
             return folder.hold_lease(pid)
         except BlockingIOError:
             state = folder.record().state
             if not state.ended:
-                raise alive(folder, state) from None
+                raise driver_alive(folder, state) from None
             if time.monotonic() > deadline:
-                message = f"{folder.path.name} is {state}, but its driver (process {folder.driver_pid()}) does not end"
+                message = f"{folder.path.name} is {state}, but its driver (process {folder.driver_pid()}) does not exit"
                 raise ClusterError(message) from None
             time.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""The MLflow page of a run that has no driver to close it, and those of its trials."""
+"""Closing the MLflow run of a run that has no driver to do it, and those of its trials."""
 
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,13 @@ from stoker.tracking.trials import read_facts, read_trials, trial_id
 if TYPE_CHECKING:
     from stoker.tracking.mlflow import TrackedRun
 
-PATIENCE_S = 10.0
+SHIP_TIMEOUT_S = 10.0
 
 
-def close_page(record: RunRecord, settings: Settings) -> str:
-    """Bring the page to the run's final state; return why that was not possible, or nothing.
+def close_mlflow_run(record: RunRecord, settings: Settings) -> str:
+    """Write a run's final state to MLflow; return the reason if that fails, otherwise an empty string.
 
-    The pages of a sweep's trials are closed with it. A run that died before it had a page gets none.
+    The trials of a sweep are closed with it. A run that ended before it had an MLflow run gets none.
     """
     if not record.header.tracking_uri or not record.status.mlflow_run:
         return ""
@@ -26,31 +26,31 @@ def close_page(record: RunRecord, settings: Settings) -> str:
     if is_server(uri) and (reason := silence(uri)):
         return reason
     try:
-        from stoker.tracking.mlflow import TrackedRun  # seconds, for those alone who cancel a run at rest
+        from stoker.tracking.mlflow import TrackedRun  # takes seconds, and only cancelling a stopped run needs it
 
         artifacts = settings.artifacts if settings.embedded else None
-        page = TrackedRun.open(record.header, uri, artifacts, {})
+        mlflow_run = TrackedRun.open(record.header, uri, artifacts, {})
         folder = RunFolder(record.folder)
-        shipper = Shipper(folder.journal, page)
+        shipper = Shipper(folder.journal, mlflow_run)
         shipper.start()
-        lost = shipper.close(PATIENCE_S)  # what its driver did not come to
-        page.end(record.state, "", {})
-        _close_trials(folder, page)
+        lost = shipper.close(SHIP_TIMEOUT_S)  # metrics that the driver did not get to send
+        mlflow_run.end(record.state, "", {})
+        _close_trials(folder, mlflow_run)
         if lost:
-            return f"{lost} values of metrics did not reach it"
-    except Exception as error:  # the run's own record is what counts, and that is written
+            return f"{lost} metric values were not recorded"
+    except Exception as error:  # the local record counts, and it is written
         return f"{type(error).__name__}: {error}".splitlines()[0]
     return ""
 
 
-def _close_trials(sweep: RunFolder, page: "TrackedRun") -> None:
+def _close_trials(sweep: RunFolder, mlflow_run: "TrackedRun") -> None:
     facts = read_facts(sweep)
     if facts is None:
         return
     from stoker.execution.sweeps.page import Page
     from stoker.tracking.children import Children
 
-    children = Children(page).find()
+    children = Children(mlflow_run).find()
     for trial in read_trials(sweep.ledger):
         if child := children.get(trial_id(sweep.path.name, trial.number)):
             Page(child, sweep.trial(trial.number), facts.goals).bring(trial, trial.state)

@@ -1,4 +1,4 @@
-"""A driver that gets ready before it has a run, and the socket over which the run reaches it."""
+"""A driver process that starts Ray before it has a run, and the socket over which it receives the run."""
 
 import os
 import socket
@@ -7,41 +7,42 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from stoker.clusters.new_run import DRIVER_MODULE
 from stoker.settings import Settings
 from stoker.tracking.record import RunFolder
 
 if TYPE_CHECKING:
     from stoker.job.job import Job
 
-DRIVER = (sys.executable, "-P", "-m", "stoker.execution.entrypoint")
-"""The command of a driver."""
+DRIVER = (sys.executable, "-P", "-m", DRIVER_MODULE)
+"""Command of a driver."""
 
 
-class Standby:
-    """A driver without a run. Leave the block without handing one over, and it goes away."""
+class WarmDriver:
+    """A driver without a run; it exits when the `with` block ends before it has received one."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket) -> None:
         self.process = process
         self._socket = connection
 
-    def __enter__(self) -> "Standby":
+    def __enter__(self) -> "WarmDriver":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
     def hand_over(self, folder: RunFolder, lease: int) -> None:
-        """Give the driver a run and its lease.
+        """Send the driver a run and its lease.
 
         Raises:
-            OSError: the driver is gone.
+            OSError: the driver has died.
 
         """
         socket.send_fds(self._socket, [str(folder.path).encode()], [lease])
 
 
-def start_driver(command: Sequence[str], settings: Settings, job: "Job") -> Standby:
-    """Start a driver for a job like this one."""
+def launch_driver(command: Sequence[str], settings: Settings, job: "Job") -> WarmDriver:
+    """Start a driver that prepares for the resources of a job."""
     resources = job.resources
     ours, theirs = socket.socketpair()
     options = ["--standby", str(theirs.fileno()), "--workers", str(resources.workers)]
@@ -60,13 +61,13 @@ def start_driver(command: Sequence[str], settings: Settings, job: "Job") -> Stan
             cwd=settings.home,
             env=driver_environment(settings),
             pass_fds=(theirs.fileno(),),
-            start_new_session=True,  # closing the terminal harms nothing
+            start_new_session=True,  # it outlives the terminal
         )
-    return Standby(process, ours)
+    return WarmDriver(process, ours)
 
 
 def driver_environment(settings: Settings) -> dict[str, str]:
-    """Build the environment of a driver: the user's own, and what must be set before Ray and MLflow load."""
+    """Return the environment of a driver: the user's own, and variables that Ray and MLflow read when imported."""
     return {
         **os.environ,
         "STOKER_HOME": str(settings.home),

@@ -1,4 +1,4 @@
-"""Whether the nodes of a Ray cluster can ever hold a run's workers at once, asked before anything is made."""
+"""Whether the nodes of a Ray cluster could ever hold a run's workers at once, checked before anything is created."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,57 +9,59 @@ from stoker.job.resources import Resources
 from stoker.job.section import size_bytes
 
 Node = Mapping[str, float]
-"""What a node has in all, in Ray's words: CPU, GPU, memory in bytes, accelerator_type:KIND."""
+"""Total resources of a node by Ray's names: CPU, GPU, memory in bytes, accelerator_type:KIND."""
 KIND = "accelerator_type:"
 GIB = 2**30
+SHOWN_NODES = 3
 
 
-def require_room(resources: Resources, nodes: Sequence[Node], trials: int = 0) -> None:
-    """Refuse what could wait for ever.
+def require_capacity(resources: Resources, nodes: Sequence[Node], trials: int = 0) -> None:
+    """Raise if the workers could wait forever.
 
-    A worker takes one of Ray's CPUs, however many threads it has. Those of a sweep take as many as they have threads,
-    since others of their kind train beside them.
+    A worker of a single run takes one Ray CPU, however many threads it has. A worker of a sweep takes as many as it has
+    threads, since other trials train beside it.
 
     Args:
         resources: of the job.
         nodes: of the cluster.
-        trials: how many trials of a sweep are to train at once; 0 for a run of its own.
+        trials: concurrent trials of a sweep; 0 for a single run.
 
     Raises:
-        JobError: the workers do not fit, or not where they are to be.
+        JobError: the workers do not fit, or the cluster does not have the requested kind of GPU.
 
     """
     problems = [_kind_problem(resources.accelerator, nodes)] if resources.accelerator else []
     gpus = resources.gpus
-    if gpus is None:  # as the driver will choose
-        there = math.floor(sum(node.get("GPU", 0) for node in nodes))
-        gpus = min(1, there) if trials else min(1, there // resources.workers)
-    asked = {"CPU": resources.cpus or 1 if trials else 1, "GPU": gpus}
-    asked["memory"] = size_bytes(resources.memory) if resources.memory else 0
-    places = sum(_places(node, asked) for node in nodes)
+    if gpus is None:  # the driver chooses in the same way
+        available = math.floor(sum(node.get("GPU", 0) for node in nodes))
+        gpus = min(1, available) if trials else min(1, available // resources.workers)
+    request = {"CPU": resources.cpus or 1 if trials else 1, "GPU": gpus}
+    request["memory"] = size_bytes(resources.memory) if resources.memory else 0
+    places = sum(_places(node, request) for node in nodes)
     if places < resources.workers * max(trials, 1):
-        problems.append(_place_problem(resources, asked, places, nodes, trials))
+        problems.append(_place_problem(resources, request, places, nodes, trials))
     if found := [problem for problem in problems if problem]:
         raise JobError(found)
 
 
-def _places(node: Node, asked: Node) -> int:
-    """Count the workers that an empty node holds, each with so much."""
-    if 0 < (share := asked["GPU"]) < 1:
-        asked = {**asked, "GPU": 1 / sharers(share)}
-    return min(math.floor(node.get(name, 0) / each + ROUNDING) for name, each in asked.items() if each)
+def _places(node: Node, request: Node) -> int:
+    """Return how many workers with this request an empty node holds."""
+    if 0 < (share := request["GPU"]) < 1:
+        request = {**request, "GPU": 1 / sharers(share)}
+    return min(math.floor(node.get(name, 0) / each + ROUNDING) for name, each in request.items() if each)
 
 
-def _place_problem(resources: Resources, asked: Node, places: int, nodes: Sequence[Node], trials: int) -> Problem:
-    cpus, gpus = f"{asked['CPU']} CPU{'s' * (asked['CPU'] > 1)}", f", {asked['GPU']:g} GPU" if asked["GPU"] else ""
+def _place_problem(resources: Resources, request: Node, places: int, nodes: Sequence[Node], trials: int) -> Problem:
+    cpus = f"{request['CPU']} CPU{'s' * (request['CPU'] > 1)}"
+    gpus = f", {request['GPU']:g} GPU" if request["GPU"] else ""
     worker = f"{cpus}{gpus}{f', {resources.memory}' if resources.memory else ''}"
     number = f"{trials} trials with {resources.workers} each" if trials > 1 else str(resources.workers)
-    has = "; ".join(_node_text(node) for node in sorted(nodes, key=_size, reverse=True)[:3])
-    more = f"; and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+    has = "; ".join(_node_text(node) for node in sorted(nodes, key=_size, reverse=True)[:SHOWN_NODES])
+    more = f"; and {len(nodes) - SHOWN_NODES} more" if len(nodes) > SHOWN_NODES else ""
     return Problem(
         "sweep.parallel" if trials > 1 else "resources.workers",
-        f"the cluster holds {places} such worker{'s' * (places != 1)} at most, and {number} are asked for; "
-        f"each takes {worker}, and its nodes have {has}{more}",
+        f"the cluster holds at most {places} such worker{'s' * (places != 1)}, and the job asks for {number}; "
+        f"each takes {worker}, and the nodes have {has}{more}",
     )
 
 
@@ -73,13 +75,9 @@ def _size(node: Node) -> tuple[float, float, float]:
 
 
 def _kind_problem(kind: str, nodes: Sequence[Node]) -> Problem | None:
-    """Refuse a kind of GPU that a worker might not get: Ray gives it any of the cluster's."""
+    """Return a problem unless all GPUs of the cluster are of this kind: Ray may assign any of them."""
     kinds = sorted({name.removeprefix(KIND) for node in nodes for name in node if name.startswith(KIND)})
     if kinds == [kind]:
         return None
-    has = (
-        f"the cluster's GPUs are {' and '.join(kinds)}"
-        if kinds
-        else "no node of the cluster tells the kind of its GPUs"
-    )
-    return Problem("resources.accelerator", f"{has}, and a worker there gets any; leave it out")
+    has = f"the cluster's GPUs are {' and '.join(kinds)}" if kinds else "no node of the cluster reports a kind of GPU"
+    return Problem("resources.accelerator", f"{has}, and a worker may get any of them; leave it out")

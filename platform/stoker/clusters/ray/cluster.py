@@ -1,11 +1,11 @@
-"""A standing Ray cluster, by the HTTP API of its dashboard: each run is a job there, and this client may vanish.
+"""An existing Ray cluster: each run is a job of its dashboard's HTTP API, and the client may disconnect at any time.
 
-What this home knows of such a run is a folder like any other one's, brought up to date from the cluster when somebody
-asks. The client imports neither torch nor ray nor mlflow.
+The local folder of such a run is like that of any other, updated from the cluster on request. The client imports
+neither torch nor ray nor mlflow.
 
-The cluster's image holds this version of Stoker. Credentials of the storage (AWS_ACCESS_KEY_ID, ...) and of MLflow
-(MLFLOW_TRACKING_USERNAME, ...) are in the environment that every node's `ray start` had: a job's own description can be
-read by all who reach the cluster, so none go with it. All who reach it are one user, to Ray.
+The cluster's image contains this version of Stoker. Credentials of the storage (AWS_ACCESS_KEY_ID, ...) and of MLflow
+(MLFLOW_TRACKING_USERNAME, ...) are in the environment of every node's `ray start`. None are sent with a job, since
+everybody who reaches the cluster can read a job's description. For Ray, all of them are one user.
 """
 
 import os
@@ -17,23 +17,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from stoker.clusters.cluster import Event
 from stoker.clusters.home_folder import make_home
-from stoker.clusters.kubernetes.events import Event
-from stoker.clusters.local.cluster import Origin, new_header
-from stoker.clusters.mlflow_api import Pages, end_page
-from stoker.clusters.preconditions import (
-    require_driver,
-    require_open,
-    require_resumable,
-    require_success,
-    require_whole,
-)
-from stoker.clusters.ray.capacity import Node, require_room
-from stoker.clusters.ray.job_request import inputs_package, job_request, package_name, require_possible, submission_id
-from stoker.clusters.ray.job_states import progress_of, run_status, spoke
-from stoker.clusters.ray.jobs_api import RayApi
-from stoker.clusters.restart import Again
-from stoker.clusters.trial_sync import added_trials, fetch_trials, trial_request
+from stoker.clusters.mlflow_api import MlflowApi, cancel_mlflow_run, login_from_environment
+from stoker.clusters.new_run import Origin, new_header
+from stoker.clusters.preconditions import require_running_sweep
+from stoker.clusters.ray.capacity import Node, require_capacity
+from stoker.clusters.ray.job_request import inputs_package, job_request, package_name, require_supported, submission_id
+from stoker.clusters.ray.job_states import has_report, reported_progress, run_status
+from stoker.clusters.ray.jobs_api import JobsApi
+from stoker.clusters.restart import Restart
+from stoker.clusters.trial_sync import added_trials, sync_trials, trial_cancel_request
 from stoker.config_file import config_path
 from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.execution.contract import request_package
@@ -41,51 +35,52 @@ from stoker.job.concurrency import planned_trials
 from stoker.jobfile.loading import dump_job, load_job
 from stoker.settings import RayClusterSettings, Settings, is_server, without_password
 from stoker.tracking.record import RunFolder
-from stoker.tracking.run import RunRecord, cancelled
+from stoker.tracking.run import RunHeader, RunRecord, cancelled
 
 if TYPE_CHECKING:
     from stoker.job.job import Job
 
 POLL_S = 1.0
+JOBS = "/api/jobs"
+PACKAGES = "/api/packages/gcs"
 NODES = "/api/v0/nodes?detail=1&limit=10000"
 NO_AGENT = "No available agent"
-"""Ray's word while a head that was just started gets ready."""
-GETS_READY_S = 30.0
-DRIVER_GOES_S = 30.0
-"""Ray lets the process of a job that is stopped end by itself for some seconds."""
+"""Ray's error while a head node that was just started is not ready."""
+HEAD_READY_S = 30.0
+DRIVER_EXIT_S = 30.0
+"""Ray gives the process of a stopped job some seconds to end by itself."""
 
 
-class RayAddressCluster:
-    """Submits, rests and ends runs on one standing Ray."""
+class RayCluster:
+    """Runs on one existing Ray cluster."""
 
-    poll_s = 1.0
+    poll_s = POLL_S
 
     def __init__(self, settings: Settings, cluster: RayClusterSettings) -> None:
         self.settings = settings
         self._cluster = cluster
-        self._api = RayApi(cluster)
+        self._api = JobsApi(cluster)
 
     def submit(self, job: "Job", origin: Origin | None = None) -> RunFolder:
-        """Give a run to the cluster and return at once.
+        """Start a run and return at once.
 
         Raises:
-            JobError: the cluster does not have what the job asks for, and never will.
-            ClusterError: the cluster refuses, with its words.
+            JobError: the cluster will never have what the job asks for.
+            ClusterError: the cluster refuses; the message quotes it.
             Unreachable: it does not answer.
 
         """
         origin = origin or Origin()
-        header = self._placed(job, origin)
-        require_possible(job)
-        require_room(job.resources, self.nodes(), planned_trials(job, 1) if job.sweep else 0)
-        files = origin.files()
-        package = self._upload(inputs_package(job, header, {name: path.read_bytes() for name, path in files.items()}))
+        header = self._header(job, origin)
+        require_supported(job)
+        self._require_capacity(job)
+        package = self._upload(inputs_package(job, header, origin.file_contents()))
         make_home(self.settings.home)
         folder = RunFolder(self.settings.home / "runs" / header.id)
-        folder.create(header, dump_job(job), files)
+        folder.create(header, dump_job(job), origin.files())
         try:
             self._start(job_request(job, header, package))
-        except Unreachable:  # it may have heard us: whoever asks for the run later will see
+        except Unreachable:  # the request may have arrived; a later refresh will show
             raise
         except ClusterError:
             shutil.rmtree(folder.path)
@@ -93,146 +88,115 @@ class RayAddressCluster:
         return folder
 
     def refresh(self, folder: RunFolder) -> RunRecord:
-        """Bring this home's folder of a run, or of a trial and its sweep, up to date, and return its record.
+        """Update the local folder of a run, or of a trial and its sweep, and return its record.
 
         Raises:
-            ClusterError: the cluster refuses, with its words.
+            ClusterError: the cluster refuses; the message quotes it.
             Unreachable: it does not answer.
 
         """
         whole = folder.sweep or folder
-        self._look(whole)
-        fetch_trials(whole, self._pages)
+        self._update(whole)
+        sync_trials(whole, self._mlflow)
         return folder.record()
 
-    def resume(self, folder: RunFolder) -> None:
-        """Let a run that did not come to its end go on, as another job of the cluster.
+    def restart(self, folder: RunFolder, more_trials: int = 0) -> None:
+        """Start the next attempt of a run as another job of the cluster.
 
         Raises:
-            NotFound: it has succeeded, or goes on.
             JobError: the cluster has become too small for it.
-            ClusterError: the cluster refuses, with its words.
+            ClusterError: the cluster refuses; the message quotes it.
             Unreachable: it does not answer.
 
         """
-        self.refresh(folder)
-        require_resumable(folder)
-        self._start_again(folder)
-
-    def extend(self, folder: RunFolder, trials: int) -> None:
-        """Let a sweep that has succeeded go on with more trials, as another job of the cluster; raises as `resume`."""
-        self.refresh(folder)
-        require_success(folder)
-        self._start_again(folder, trials)
-
-    def _start_again(self, folder: RunFolder, trials: int = 0) -> None:
         header, job, before = folder.header(), load_job(folder.job).job, folder.status()
-        require_room(job.resources, self.nodes(), planned_trials(job, 1) if job.sweep else 0)
+        self._require_capacity(job)
         self.fetch_log(folder)
         package = self._upload(inputs_package(job, header, folder.code_content()))
-        word = os.urandom(4).hex()
-        folder.reopen(word)
+        restart = Restart(os.urandom(4).hex(), added_trials(folder, job) + more_trials)
+        folder.reopen(restart.id)
         try:
-            self._start(job_request(job, header, package, Again(word, added_trials(folder, job) + trials)))
-        except Unreachable:  # it may have heard us
+            self._start(job_request(job, header, package, restart))
+        except Unreachable:  # the request may have arrived
             raise
         except ClusterError:
             folder.write_status(before)
             raise
 
-    def pause(self, folder: RunFolder) -> None:
-        """Ask a run to rest at a checkpoint.
+    def request_pause(self, folder: RunFolder) -> None:
+        """Ask the driver of a run to stop at a checkpoint."""
+        self._request(folder, "pause")
+
+    def request_cancel(self, folder: RunFolder) -> bool:
+        """Ask the driver of a run to end it; stop a job whose driver has not reported yet, and return False."""
+        self._request(folder, "cancel")
+        job = self._api.get(_job_path(folder))
+        if job is not None and has_report(job):
+            return True
+        self._api.post(f"{_job_path(folder)}/stop")  # a driver that starts all the same reads the request
+        return False
+
+    def cancel_trial(self, trial: RunFolder) -> None:
+        """Ask the driver of a sweep to end one of its trials.
 
         Raises:
-            NotFound: nothing works on it, or it is a trial.
+            NotFound: the sweep has no driver.
 
         """
-        require_whole(folder, "pause")
-        record = self.refresh(folder)
-        if record.state.ended:
-            raise NotFound(f"{record.id} is {record.state}: nothing to pause")
-        self._request(record, "pause")
+        require_running_sweep(trial)
+        assert trial.sweep is not None
+        self._request(trial.sweep, trial_cancel_request(trial))
 
-    def cancel(self, folder: RunFolder) -> str:
-        """Ask a run to end, with a checkpoint; one that rests, or whose driver has not begun, ends at once.
+    def stop_driver(self, folder: RunFolder) -> None:
+        """Stop the job of a run, and wait until its driver has exited."""
+        self._request(folder, "cancel")  # for a driver that starts all the same
+        self._api.post(f"{_job_path(folder)}/stop")
+        deadline = time.monotonic() + DRIVER_EXIT_S
+        while not self.refresh(folder).state.ended and time.monotonic() < deadline:
+            time.sleep(POLL_S)
 
-        A trial ends alone.
-
-        Returns:
-            Why MLflow still shows a run that was ended here as it was; empty where it does not.
-
-        Raises:
-            NotFound: it has ended for good.
-
-        """
-        if sweep := folder.sweep:
-            require_open(folder, self.refresh(folder).state)
-            require_driver(sweep)
-            self._request(sweep.record(), trial_request(folder))
+    def close(self, folder: RunFolder) -> str:
+        """Mark a run without a driver as CANCELLED; return why MLflow could not be told, or an empty string."""
+        status = folder.status()
+        if status.state.final:  # the driver has read the request, or the run has just ended
             return ""
-        job, record = self._look(folder), folder.record()
-        require_open(folder, record.state)
-        if job is not None and not record.state.ended:
-            self._request(record, "cancel")
-            if spoke(job):
-                return ""
-            self._api.post(f"/api/jobs/{_submission(record)}/stop")  # who begins all the same hears the request
-        return self._end(folder)
-
-    def kill(self, folder: RunFolder) -> str:
-        """End a run at once, without a checkpoint; a trial is asked to end, as by `cancel`.
-
-        Returns:
-            Why MLflow still shows a run that was ended here as it was; empty where it does not.
-
-        Raises:
-            NotFound: it has ended for good.
-
-        """
-        if folder.sweep:
-            return self.cancel(folder)
-        record = self.refresh(folder)
-        if record.state.final:
-            raise NotFound(f"{record.id} is {record.state}: nothing to kill")
-        if not record.state.ended:
-            self._request(record, "cancel")  # for a driver that begins all the same
-            self._api.post(f"/api/jobs/{_submission(record)}/stop")
-            deadline = time.monotonic() + DRIVER_GOES_S
-            while not self.refresh(folder).state.ended and time.monotonic() < deadline:
-                time.sleep(POLL_S)
-            if folder.record().state.final:  # it has heard the request, or came to its end
-                return ""
-        return self._end(folder)
+        folder.write_status(cancelled(status))
+        return cancel_mlflow_run(folder.header(), self._mlflow) if status.mlflow_run else ""
 
     def events(self, folder: RunFolder) -> list[Event]:
-        """Raise NotFound: a standing Ray keeps no events of a run."""
+        """Raise NotFound: an existing Ray cluster records no events of a run.
+
+        Raises:
+            NotFound: always.
+
+        """
         run = folder.path.name
-        raise NotFound(f"{run} is on a standing Ray, which keeps no events; `stoker logs {run}` shows what it printed")
+        raise NotFound(f"{run} is on a Ray cluster, which records no events; `stoker logs {run}` shows what it printed")
 
     def fetch_model(self, folder: RunFolder) -> None:
-        """Do nothing: it is fetched from MLflow itself."""
+        """Do nothing: commands load it from MLflow directly."""
 
     def fetch_log(self, folder: RunFolder) -> None:
-        """Bring what the run has printed so far to this home; what is here stays where the cluster has lost it."""
+        """Download what the run has printed so far; keep the local log where the cluster has lost its own."""
         folder = folder.sweep or folder
         try:
-            answer = self._api.get(f"/api/jobs/{_submission(folder.record())}/logs")
+            answer = self._api.get(f"{_job_path(folder)}/logs")
         except Unreachable:
             raise
-        except ClusterError:  # its node is gone, or Ray has not made the file yet
+        except ClusterError:  # its node is gone, or the log file does not exist yet
             return
         content = str((answer or {}).get("logs", "")).encode()
         if content:
-            known = folder.log.read_bytes() if folder.log.exists() else b""
+            local = folder.log.read_bytes() if folder.log.exists() else b""
             draft = folder.path / ".log.new"
-            draft.write_bytes(joined_log(known, content))
+            draft.write_bytes(merged_log(local, content))
             draft.replace(folder.log)
 
     def nodes(self) -> list[Node]:
-        """Tell what each node has in all.
+        """Return the total resources of each node.
 
         Raises:
-            ClusterError: the cluster refuses, with its words.
+            ClusterError: the cluster refuses; the message quotes it.
             Unreachable: it does not answer, or has no node yet.
 
         """
@@ -240,61 +204,63 @@ class RayAddressCluster:
         found = answer.get("data", {}).get("result", {}).get("result", [])
         nodes = [node.get("resources_total") or {} for node in found if node.get("state") == "ALIVE"]
         if not nodes:
-            raise Unreachable(f"cluster '{self._cluster.name}' has no node yet: its head is still starting")
+            raise Unreachable(f"cluster '{self._cluster.name}' has no node yet: its head node is still starting")
         return nodes
 
-    def _placed(self, job: "Job", origin: Origin) -> Any:
-        """Say who a new run is, and that its places are those of the cluster."""
+    def _require_capacity(self, job: "Job") -> None:
+        require_capacity(job.resources, self.nodes(), planned_trials(job, 1) if job.sweep else 0)
+
+    def _header(self, job: "Job", origin: Origin) -> RunHeader:
+        """Return the header of a new run with the cluster's storage and MLflow."""
         cluster = self._cluster
         header = replace(new_header(job, self.settings, origin), cluster=cluster.name, storage=cluster.storage)
         if job.tracking == "none":
             return header
         if not cluster.tracking_uri:
-            cure = "name MLflow as its nodes reach it, or set tracking: none in the job"
+            cure = "give MLflow's address as its nodes reach it, or set tracking: none in the job"
             raise ClusterError(f"cluster '{cluster.name}' has no tracking_uri in {config_path()}; {cure}")
         return replace(header, tracking_uri=without_password(cluster.tracking_uri))
 
     @contextmanager
-    def _pages(self) -> Iterator[Pages]:
-        """Reach the MLflow that the cluster's runs are recorded in.
+    def _mlflow(self) -> Iterator[MlflowApi]:
+        """Yield a client of the MLflow that records the cluster's runs.
 
         Raises:
-            Unreachable: it is no server, but files of the cluster's nodes.
+            Unreachable: it is a store on the cluster's nodes, not a server.
 
         """
         uri = urlsplit(self._cluster.tracking_uri)
         if not is_server(self._cluster.tracking_uri):
-            raise Unreachable(f"{without_password(self._cluster.tracking_uri)} is no server")
-        user, password = uri.username or "", uri.password or ""
+            raise Unreachable(f"{without_password(self._cluster.tracking_uri)} is not a server")
+        user, password = unquote(uri.username or ""), unquote(uri.password or "")
         if not user:
-            user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
-        yield Pages(uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl(), unquote(user), unquote(password))
+            user, password = login_from_environment()
+        yield MlflowApi(uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl(), user, password)
 
-    def _look(self, folder: RunFolder) -> dict[str, Any] | None:
-        """Bring the folder up to date; return what Ray says of the run's job, None where it says nothing."""
+    def _update(self, folder: RunFolder) -> None:
+        """Update the folder of a run that is not a trial."""
         record = folder.record()
         if record.state.final:
-            return None
-        job: dict[str, Any] | None = self._api.get(f"/api/jobs/{_submission(record)}")
+            return
+        job: dict[str, Any] | None = self._api.get(_job_path(folder))
         status = run_status(job, record.status)
-        if job is not None and (progress := progress_of(job)):
+        if job is not None and (progress := reported_progress(job)):
             folder.write_progress(progress)
         if status != record.status:
             folder.write_status(status)
-        return job
 
     def _upload(self, content: bytes) -> str:
-        """Leave a package with Ray, unless it has it; whoever asks for one has it kept for ten minutes."""
+        """Upload a package unless Ray has it; asking for it makes Ray keep it for ten minutes."""
         name = package_name(content)
-        if not self._api.has(f"/api/packages/gcs/{name}"):
-            self._api.put(f"/api/packages/gcs/{name}", content)
+        if not self._api.has(f"{PACKAGES}/{name}"):
+            self._api.put(f"{PACKAGES}/{name}", content)
         return name
 
     def _start(self, request: dict[str, Any]) -> None:
-        deadline = time.monotonic() + GETS_READY_S
+        deadline = time.monotonic() + HEAD_READY_S
         while True:
             try:
-                self._api.post("/api/jobs/", request)
+                self._api.post(f"{JOBS}/", request)
             except ClusterError as error:
                 if NO_AGENT not in str(error) or time.monotonic() > deadline:
                     raise
@@ -302,28 +268,26 @@ class RayAddressCluster:
             else:
                 return
 
-    def _end(self, folder: RunFolder) -> str:
-        """End a run without its driver."""
-        status = folder.status()
-        folder.write_status(cancelled(status))
-        return end_page(folder.header(), self._pages) if status.mlflow_run else ""
-
-    def _request(self, record: RunRecord, what: str) -> None:
-        self._api.put(f"/api/packages/gcs/{request_package(_submission(record))}", what.encode())
+    def _request(self, folder: RunFolder, request: str) -> None:
+        self._api.put(f"{PACKAGES}/{request_package(_submission(folder))}", request.encode())
 
 
-def joined_log(known: bytes, current: bytes) -> bytes:
-    """Lay the log of a run's newest job behind those of earlier ones; the first line of each has its time.
+def merged_log(local: bytes, current: bytes) -> bytes:
+    """Append the log of a run's newest job to those of earlier ones; the first line of each contains its time.
 
     Args:
-        known: what is here, perhaps with a part of the newest one.
+        local: the log so far, perhaps with a part of the newest one.
         current: the newest one.
 
     """
     first = current.partition(b"\n")[0]
-    at = known.find(first)
-    return (known if at < 0 else known[:at]) + current
+    at = local.find(first)
+    return (local if at < 0 else local[:at]) + current
 
 
-def _submission(record: RunRecord) -> str:
-    return submission_id(record.id, record.status.reopened)
+def _submission(folder: RunFolder) -> str:
+    return submission_id(folder.path.name, folder.status().reopened)
+
+
+def _job_path(folder: RunFolder) -> str:
+    return f"{JOBS}/{_submission(folder)}"

@@ -1,40 +1,36 @@
-"""The HTTP API of a Ray cluster's dashboard, without Ray: Jobs, packages and nodes.
+"""The HTTP API of a Ray cluster's dashboard, called without Ray: jobs, packages and nodes.
 
-Whoever may use it may run anything on the cluster. Where Ray asks for its token, it is looked for where Ray itself
-does: RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names, ~/.ray/auth_token.
+Whoever may use it may run anything on the cluster. The token is looked for where Ray itself does: RAY_AUTH_TOKEN, the
+file that RAY_AUTH_TOKEN_PATH names, ~/.ray/auth_token.
 """
 
 import json
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from functools import cached_property
 from http import HTTPStatus
-from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from stoker.errors import ClusterError, Unreachable
+from stoker.http_client import ErrorStatus, HttpClient, NoResponse, is_loopback
 from stoker.settings import RayClusterSettings
-from stoker.tracking.health import is_loopback, opener
 
-TIMEOUT_S = 10
-UPLOAD_TIMEOUT_S = 120
-TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 - where Ray keeps it
-AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
-"""What a proxy says for a head that does not answer it."""
+UPLOAD_TIMEOUT_S = 120.0
+TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 - the path where Ray keeps it
+HEAD_DOWN = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+"""Answers of a proxy whose head does not answer."""
 UNKNOWN = "does not exist"
-"""Ray's words for a job or package that it does not know; any other 404 is somebody else's."""
+"""Part of Ray's 404 for a job or package that it does not know; any other 404 comes from another server."""
 SHOWN_CHARACTERS = 500
 
 
-class RayApi:
-    """Asks one cluster.
+class JobsApi:
+    """Client of one cluster's dashboard.
 
     Args:
-        cluster: where it is.
-        environment: where the token may be.
+        cluster: its settings.
+        environment: may hold the token.
 
     """
 
@@ -42,89 +38,84 @@ class RayApi:
         self._cluster = cluster
         self._base = cluster.ray_address.rstrip("/")
         self._environment = environment
-        self._opener = opener(self._base, _NoRedirect())
 
     def get(self, path: str) -> Any:
-        """Ask for something; None where Ray does not know it.
+        """Return the JSON at a path; None where Ray does not know the job or package.
 
         Raises:
-            ClusterError: the cluster refuses, with its words.
+            ClusterError: the cluster refuses; the message quotes it.
             Unreachable: it does not answer.
 
         """
-        return self._json(self._ask("GET", path))
+        return self._parse(self._request("GET", path))
 
     def post(self, path: str, content: Mapping[str, Any] | None = None) -> Any:
-        """Send something; None where Ray does not know what it is about. Raises as `get` does."""
-        return self._json(self._ask("POST", path, json.dumps(content or {}).encode(), "application/json"))
+        """Send JSON and return the answer; None where Ray does not know the job. Raises as `get` does."""
+        return self._parse(self._request("POST", path, json.dumps(content or {}).encode(), "application/json"))
 
     def has(self, path: str) -> bool:
-        """Tell whether Ray knows something. Raises as `get` does."""
-        return self._ask("GET", path) is not None
+        """Return whether Ray knows the job or package. Raises as `get` does."""
+        return self._request("GET", path) is not None
 
     def put(self, path: str, content: bytes) -> None:
-        """Leave something with Ray. Raises as `get` does."""
-        self._ask("PUT", path, content, "application/octet-stream", UPLOAD_TIMEOUT_S)
+        """Upload a package. Raises as `get` does."""
+        self._request("PUT", path, content, "application/octet-stream", UPLOAD_TIMEOUT_S)
 
-    def _ask(
-        self, method: str, path: str, content: bytes | None = None, kind: str = "", timeout_s: float = TIMEOUT_S
+    def _request(
+        self, method: str, path: str, content: bytes | None = None, kind: str = "", timeout_s: float | None = None
     ) -> bytes | None:
-        name = f"cluster '{self._cluster.name}'"
-        headers = {"Content-Type": kind} if kind else {}
-        if self._sends_token and self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        request = urllib.request.Request(f"{self._base}{path}", content, headers, method=method)  # noqa: S310 - http(s)
         try:
-            with self._opener.open(request, timeout=timeout_s) as answer:
-                return bytes(answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                said = _last_line(error)
-            if error.code == HTTPStatus.NOT_FOUND and UNKNOWN in said:
+            return self._client.request(method, path, content, kind, timeout_s)
+        except ErrorStatus as error:
+            last_line = _last_line(error.body)
+            if error.status == HTTPStatus.NOT_FOUND and UNKNOWN in last_line:
                 return None
-            raise self._refusal(error, said) from error
-        except urllib.error.URLError as error:
-            reason = str(getattr(error.reason, "strerror", None) or error.reason)
-            raise Unreachable(f"{name} does not answer at {self._base} ({reason})") from error
-        except (OSError, HTTPException) as error:
-            reason = str(error) or type(error).__name__
-            raise Unreachable(f"{name} does not answer at {self._base} ({reason})") from error
+            raise self._refusal(error, last_line) from error
+        except NoResponse as error:
+            raise Unreachable(f"{self._name} does not answer at {self._base} ({error})") from error
 
-    def _refusal(self, error: urllib.error.HTTPError, said: str) -> ClusterError:
-        """Say in our words what the cluster refuses."""
-        name = f"cluster '{self._cluster.name}'"
-        match error.code:
+    @property
+    def _name(self) -> str:
+        return f"cluster '{self._cluster.name}'"
+
+    @cached_property
+    def _client(self) -> HttpClient:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._sends_token and self._token else {}
+        return HttpClient(self._base, headers, redirects=False)  # a redirect would take the token to another server
+
+    def _refusal(self, error: ErrorStatus, last_line: str) -> ClusterError:
+        """Translate an error status to a message with a cure."""
+        match error.status:
             case HTTPStatus.UNAUTHORIZED:
-                return ClusterError(f"{name} asks for Ray's token; {self._token_cure()}")
+                return ClusterError(f"{self._name} asks for Ray's token; {self._token_cure()}")
             case HTTPStatus.FORBIDDEN:
                 where = f"RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or {TOKEN_FILE}"
-                return ClusterError(f"{name} does not take the token in {where}; ask its administrator for it")
+                return ClusterError(f"{self._name} rejects the token from {where}; ask its administrator for another")
             case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-                return ClusterError(f"{name} takes no package that large; put the code into its image")
+                return ClusterError(f"{self._name} accepts no package this large; put the code into its image")
             case HTTPStatus.NOT_FOUND:
-                return self._foreign()
-            case code if code in AWAY:
-                return Unreachable(f"{name} does not answer at {self._base} (HTTP {code})")
-        return ClusterError(f"{name} refuses: {said or error.reason} (HTTP {error.code})")
+                return self._not_a_dashboard()
+            case status if status in HEAD_DOWN:
+                return Unreachable(f"{self._name} does not answer at {self._base} ({error})")
+        return ClusterError(f"{self._name} refuses: {last_line or error.reason} ({error})")
 
     def _token_cure(self) -> str:
         if self._sends_token:
             return f"set RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or write it to {TOKEN_FILE}"
         return (
-            f"over plain http ({self._base}) it is not sent, where others may read it: give ray_address https://, "
-            'or a port of this machine that leads there, or set insecure: "yes" for the cluster'
+            f"it is not sent over plain http ({self._base}), where others may read it: give ray_address https:// "
+            'or a forwarded port of this machine, or set insecure: "yes" for the cluster'
         )
 
-    def _json(self, answer: bytes | None) -> Any:
+    def _parse(self, answer: bytes | None) -> Any:
         try:
             return None if answer is None else json.loads(answer)
         except ValueError as error:
-            raise self._foreign() from error
+            raise self._not_a_dashboard() from error
 
-    def _foreign(self) -> Unreachable:
-        """Say that something else answers, such as a proxy whose head is away."""
-        name = f"cluster '{self._cluster.name}'"
-        return Unreachable(f"{name} does not answer: what does at {self._base} (ray_address) is no dashboard of a Ray")
+    def _not_a_dashboard(self) -> Unreachable:
+        """Return the error for an answer from something else, such as a proxy."""
+        return Unreachable(f"{self._name} does not answer: {self._base} (ray_address) is not a Ray dashboard")
 
     @property
     def _sends_token(self) -> bool:
@@ -140,24 +131,13 @@ class RayApi:
             try:
                 token = path.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
-                raise ClusterError(f"Ray's token cannot be read from {path}: {error}") from error
+                raise ClusterError(f"cannot read Ray's token from {path}: {error}") from error
         if not (token.isascii() and token.isprintable()):
-            raise ClusterError("Ray's token has characters that no token has; set RAY_AUTH_TOKEN anew")
+            raise ClusterError("Ray's token has characters that no token has; set RAY_AUTH_TOKEN again")
         return token
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows nobody to another place: the token would go along."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
-def _last_line(answer: IO[bytes]) -> str:
-    """Read what a refusal comes down to: Ray sends whole tracebacks."""
-    try:
-        text = answer.read(1 << 20).decode("utf-8", errors="replace")
-    except (OSError, HTTPException):
-        return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip(" .")]
+def _last_line(body: str) -> str:
+    """Return the last line of an error response: Ray sends whole tracebacks."""
+    lines = [line.strip() for line in body.splitlines() if line.strip(" .")]
     return lines[-1][:SHOWN_CHARACTERS] if lines else ""
