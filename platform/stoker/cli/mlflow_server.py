@@ -82,7 +82,7 @@ class MlflowServer:
                 signal.signal(number, handler)
 
     def announce(self) -> None:
-        """Tell other commands where the server runs."""
+        """Write the file by which other commands find the server."""
         ui_file(self.home).write_text(json.dumps(asdict(self.ui)), encoding="utf-8")
 
     def log_tail(self) -> str:

@@ -6,9 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stoker.errors import ClusterError
+from stoker.tracking.record import RunFolder
 
 FREE_BYTES = 200 * 1024 * 1024
 """A run needs about this much for its record and Ray's session."""
+RUNS = "runs"
+KEYS = "keys"
 
 
 def make_home(home: Path) -> None:
@@ -21,7 +24,7 @@ def make_home(home: Path) -> None:
     with disk_errors(home):
         home.parent.mkdir(parents=True, exist_ok=True)
         home.mkdir(mode=0o700, exist_ok=True)
-        for name in ("runs", "keys"):
+        for name in (RUNS, KEYS):
             (home / name).mkdir(exist_ok=True)
         require_space(home)
 
@@ -40,6 +43,11 @@ def require_space(folder: Path) -> None:
             f"no space for the run: {free // 2**20} MiB are free in {folder}, {FREE_BYTES // 2**20} MiB are needed; "
             "free some or set STOKER_HOME to another folder"
         )
+
+
+def run_folder(home: Path, run: str) -> RunFolder:
+    """Return the folder of a run in a home folder."""
+    return RunFolder(home / RUNS / run)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stoker.clusters.home_folder import make_home
+from stoker.clusters.home_folder import KEYS, make_home, run_folder
 from stoker.errors import JobError, Problem, WaitTimedOut
 
 LOCK_TIMEOUT_S = 600.0
@@ -63,12 +63,12 @@ def claim_key(home: Path, key: str, fresh: str, job: str, lock_timeout_s: float 
 
     """
     make_home(home)
-    path = home / "keys" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    path = home / KEYS / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _lock(file, key, lock_timeout_s)
         entry = _read(file)
-        if entry and (home / "runs" / entry.run).exists():
+        if entry and run_folder(home, entry.run).path.exists():
             if entry.job != job:
                 raise key_conflict(key, entry.run)
             yield KeyClaim(entry.run, exists=True)

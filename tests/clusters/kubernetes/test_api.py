@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from stoker.clusters.kubernetes.api import TIMEOUT_S, AlreadyExists, KubeApi
+from stoker.clusters.kubernetes.api import TIMEOUT_S, KubeApi
+from stoker.clusters.kubernetes.api_errors import AlreadyExists
 from stoker.clusters.kubernetes.cluster import KubernetesCluster
 from stoker.clusters.kubernetes.profile import Profile
 from stoker.clusters.new_run import Origin

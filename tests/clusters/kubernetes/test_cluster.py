@@ -13,7 +13,7 @@ import pytest
 
 import stoker
 from stoker.clusters import verbs
-from stoker.clusters.kubernetes.api import AlreadyExists
+from stoker.clusters.kubernetes.api_errors import AlreadyExists
 from stoker.clusters.kubernetes.cluster import KubernetesCluster, require_version
 from stoker.clusters.kubernetes.profile import Profile
 from stoker.clusters.new_run import Origin

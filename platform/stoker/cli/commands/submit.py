@@ -19,6 +19,7 @@ from stoker.cli.session import (
 )
 from stoker.cli.views.plan import plan_text
 from stoker.cli.views.tables import styled
+from stoker.clusters.home_folder import run_folder
 from stoker.clusters.new_run import Origin
 from stoker.clusters.submit_keys import claim_key
 from stoker.settings import Settings, is_server
@@ -115,7 +116,7 @@ def start_once(session: Session, loaded: "LoadedJob", key: str, form: str) -> tu
         if not claimed.exists:
             folder = start(session, loaded, Origin(loaded.code, key=key, run=claimed.run), form)
             return folder, started_text(folder.record(), settings)
-    record = RunFolder(settings.home / "runs" / claimed.run).record()
+    record = run_folder(settings.home, claimed.run).record()
     greeting = f"the key '{key}' has a run, so none was started: {record.id} is {record.state}"
     return RunFolder(record.folder), greeting
 

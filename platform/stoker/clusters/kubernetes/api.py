@@ -1,7 +1,6 @@
-"""The calls that Stoker makes to a Kubernetes API server, with its errors translated."""
+"""The calls that Stoker makes to a Kubernetes API server."""
 
 import base64
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,12 +11,12 @@ from typing import Any
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from pydantic import ValidationError
-from urllib3.exceptions import HTTPError
 
+from stoker.clusters.kubernetes.api_errors import AlreadyExists, ignore_not_found, translated_errors
 from stoker.clusters.kubernetes.metadata import annotations_of, owned_by
 from stoker.clusters.kubernetes.profile import Profile
 from stoker.clusters.run_inputs import RUN_LABEL
-from stoker.errors import ClusterError, NoEntry, NotFound, Unreachable
+from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.settings import ClusterSettings
 
 PROFILE = "stoker-profile"
@@ -38,23 +37,6 @@ PERMISSIONS = (
     ("list", "", "events"),
 )
 """Permissions that a submitter needs."""
-CURES: dict[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "log in to the cluster again: the token or certificate of your kubeconfig has expired",
-    HTTPStatus.FORBIDDEN: "ask its administrator for the role stoker-submitter",
-}
-
-
-class AlreadyExists(ClusterError):
-    """An object of this name exists."""
-
-
-ERRORS: dict[int, type[ClusterError]] = {
-    HTTPStatus.CONFLICT: AlreadyExists,
-    HTTPStatus.UNAUTHORIZED: NoEntry,
-    HTTPStatus.FORBIDDEN: NoEntry,
-    HTTPStatus.TOO_MANY_REQUESTS: Unreachable,  # a busy server
-}
-"""Errors by status; others are Unreachable from 500 on, and ClusterError below."""
 
 
 class KubeApi:
@@ -63,7 +45,7 @@ class KubeApi:
     def __init__(self, cluster: ClusterSettings) -> None:
         self.cluster = cluster
         self.namespace = cluster.namespace
-        with self._translated_errors():
+        with translated_errors(self.cluster):
             self._client = self._new_client()
         self._objects: Any = client.CustomObjectsApi(self._client)
 
@@ -98,7 +80,7 @@ class KubeApi:
 
     def config_map(self, name: str) -> dict[str, str] | None:
         """Return the data of a ConfigMap; None if it does not exist."""
-        with self._translated_errors(), _ignore_not_found():
+        with translated_errors(self.cluster), ignore_not_found():
             return dict(self._config_maps("GET", f"/{name}").get("data") or {})
         return None
 
@@ -108,7 +90,7 @@ class KubeApi:
         missing = []
         for verb, group, resource in PERMISSIONS:
             attributes = {"namespace": self.namespace, "verb": verb, "group": group, "resource": resource}
-            with self._translated_errors():
+            with translated_errors(self.cluster):
                 answer = reviews.create_self_subject_access_review(
                     {"spec": {"resourceAttributes": attributes}}, _request_timeout=TIMEOUT_S
                 )
@@ -123,7 +105,7 @@ class KubeApi:
             ClusterError: it does not exist, or may not be read.
 
         """
-        with self._translated_errors():
+        with translated_errors(self.cluster):
             found = self._core.read_namespaced_secret(name, self.namespace, _request_timeout=TIMEOUT_S)
         return {key: base64.b64decode(value).decode() for key, value in (found.data or {}).items()}
 
@@ -149,7 +131,7 @@ class KubeApi:
                 raise AlreadyExists(f"cluster '{self.cluster.name}' has another RayJob {run}") from error
         try:
             for each in inputs:
-                with self._translated_errors():
+                with translated_errors(self.cluster):
                     self._config_maps("POST", "", owned_by(each, created))
         except BaseException:  # its pods would wait forever
             self.delete(run)
@@ -157,7 +139,7 @@ class KubeApi:
 
     def rayjob(self, run: str) -> Any:
         """Return a RayJob; None if it does not exist."""
-        with self._translated_errors(), _ignore_not_found():
+        with translated_errors(self.cluster), ignore_not_found():
             return self._objects.get_namespaced_custom_object(
                 *RAYJOBS, self.namespace, "rayjobs", run, _request_timeout=TIMEOUT_S
             )
@@ -165,7 +147,7 @@ class KubeApi:
 
     def rayjobs(self) -> list[Any]:
         """Return the RayJobs of all runs."""
-        with self._translated_errors():
+        with translated_errors(self.cluster):
             found = self._objects.list_namespaced_custom_object(
                 *RAYJOBS, self.namespace, "rayjobs", label_selector=RUN_LABEL, _request_timeout=TIMEOUT_S
             )
@@ -179,7 +161,7 @@ class KubeApi:
 
         """
         body = {"metadata": {"annotations": {annotation: text}}}
-        with self._translated_errors():
+        with translated_errors(self.cluster):
             try:
                 self._objects.patch_namespaced_custom_object(
                     *RAYJOBS, self.namespace, "rayjobs", run, body, _request_timeout=TIMEOUT_S
@@ -191,7 +173,7 @@ class KubeApi:
 
     def delete(self, run: str) -> None:
         """Delete a RayJob and everything that belongs to it, if it exists."""
-        with self._translated_errors(), _ignore_not_found():
+        with translated_errors(self.cluster), ignore_not_found():
             self._objects.delete_namespaced_custom_object(
                 *RAYJOBS, self.namespace, "rayjobs", run, _request_timeout=TIMEOUT_S
             )
@@ -211,20 +193,20 @@ class KubeApi:
 
     def pods(self, selector: str) -> list[Any]:
         """Return the pods with these labels."""
-        with self._translated_errors():
+        with translated_errors(self.cluster):
             found = self._core.list_namespaced_pod(self.namespace, label_selector=selector, _request_timeout=TIMEOUT_S)
         return list(found.items)
 
     def events(self, run: str) -> list[Any]:
         """Return the events of a run's objects, whose names all begin with its own, and of Kueue's."""
-        with self._translated_errors():
+        with translated_errors(self.cluster):
             found = self._core.list_namespaced_event(self.namespace, _request_timeout=TIMEOUT_S)
         return [event for event in found.items if event.involved_object.name.startswith((run, f"rayjob-{run}"))]
 
     def workload(self, run: str) -> Any:
         """Return Kueue's object of a run; None if there is none, or no Kueue."""
         for version in WORKLOADS:
-            with self._translated_errors(), _ignore_not_found(HTTPStatus.FORBIDDEN):
+            with translated_errors(self.cluster), ignore_not_found(HTTPStatus.FORBIDDEN):
                 found = self._objects.list_namespaced_custom_object(
                     "kueue.x-k8s.io", version, self.namespace, "workloads", _request_timeout=TIMEOUT_S
                 )
@@ -234,7 +216,7 @@ class KubeApi:
     def pod_log(self, pod: str, since_s: int | None) -> str:
         """Return what a pod has printed, each line after its time; empty if it has not started or is gone."""
         options = {"since_seconds": since_s} if since_s else {}
-        with self._translated_errors(), _ignore_not_found(HTTPStatus.BAD_REQUEST):
+        with translated_errors(self.cluster), ignore_not_found(HTTPStatus.BAD_REQUEST):
             return str(
                 self._core.read_namespaced_pod_log(
                     pod, self.namespace, timestamps=True, _request_timeout=LOG_TIMEOUT_S, **options
@@ -252,7 +234,7 @@ class KubeApi:
         """
         from stoker.clusters.kubernetes.port_forward import forwarded_port
 
-        with self._translated_errors():
+        with translated_errors(self.cluster):
             found = self._core.read_namespaced_service(service, namespace, _request_timeout=TIMEOUT_S)
             labels = ",".join(f"{key}={value}" for key, value in (found.spec.selector or {}).items())
             pods = self._core.list_namespaced_pod(namespace, label_selector=labels, _request_timeout=TIMEOUT_S).items
@@ -261,28 +243,11 @@ class KubeApi:
             raise Unreachable(f"no pod of {service} in namespace '{namespace}' is running")
         name = ready[0].metadata.name
         with ExitStack() as stack:
-            with self._translated_errors():
+            with translated_errors(self.cluster):
                 pod_port = _pod_port(found, ready[0], port)
                 forward = forwarded_port(self._new_client(), namespace, name, pod_port, local)
                 local_port = stack.enter_context(forward)
             yield local_port
-
-    @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
-        """Raise errors of the client library as ClusterError."""
-        name = f"cluster '{self.cluster.name}'"
-        try:
-            yield
-        except config.ConfigException as error:
-            raise ClusterError(f"{name}: {error}; name a context of your kubeconfig (kube_context)") from error
-        except ApiException as error:
-            message = f"{name} refuses: {_reason(error)}"
-            status = error.status or 0
-            default = Unreachable if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ClusterError
-            raise ERRORS.get(status, default)(message) from error
-        except (HTTPError, OSError) as error:
-            reason = str(getattr(error, "reason", error)).rpartition(": ")[2]
-            raise Unreachable(f"{name} does not answer ({reason})") from error
 
     def _new_client(self) -> Any:
         made = config.new_client_from_config(  # type: ignore[no-untyped-call] # the library types only its API
@@ -305,7 +270,7 @@ class KubeApi:
         return self._client.response_deserialize(answer, {"2XX": "object"}).data
 
     def _post_rayjob(self, rayjob: dict[str, Any], **options: str) -> Any:
-        with self._translated_errors():
+        with translated_errors(self.cluster):
             return self._objects.create_namespaced_custom_object(
                 *RAYJOBS,
                 self.namespace,
@@ -315,16 +280,6 @@ class KubeApi:
                 _request_timeout=TIMEOUT_S,
                 **options,
             )
-
-
-@contextmanager
-def _ignore_not_found(*more: int) -> Iterator[None]:
-    """Leave the block if the object does not exist, or with one of these statuses."""
-    try:
-        yield
-    except ApiException as error:
-        if error.status not in (HTTPStatus.NOT_FOUND, *more):
-            raise
 
 
 def _owner(workload: dict[str, Any]) -> str:
@@ -339,15 +294,3 @@ def _pod_port(service: Any, pod: Any, port: int) -> int:
         return target
     ports = [named for container in pod.spec.containers for named in container.ports or []]
     return next((named.container_port for named in ports if named.name == target), port)
-
-
-def _reason(error: ApiException) -> str:
-    try:
-        message = str(json.loads(error.body or "")["message"])
-    except (TypeError, ValueError, KeyError):
-        message = str(error.reason)
-    status = error.status or 0
-    if not status and "403" in message:  # of a websocket, whose refusal comes as text
-        status, message = HTTPStatus.FORBIDDEN, "you may not forward a port of a pod (pods/portforward)"
-    cure = CURES.get(status, "")
-    return f"{message}; {cure}" if cure else message

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import stoker
 from stoker.clusters.cluster import Event
-from stoker.clusters.home_folder import make_home
-from stoker.clusters.kubernetes.api import AlreadyExists, KubeApi
+from stoker.clusters.home_folder import make_home, run_folder
+from stoker.clusters.kubernetes.api import KubeApi
+from stoker.clusters.kubernetes.api_errors import AlreadyExists
 from stoker.clusters.kubernetes.config_maps import config_map_manifests
 from stoker.clusters.kubernetes.events import run_events
 from stoker.clusters.kubernetes.metadata import annotations_of
@@ -83,7 +84,7 @@ class KubernetesCluster:
         origin = origin or Origin()
         rayjob, inputs, header = self.render(job, origin)
         make_home(self.settings.home)
-        folder = RunFolder(self.settings.home / "runs" / header.id)
+        folder = run_folder(self.settings.home, header.id)
         try:
             if origin.key and self._is_only_in_mlflow(header):
                 raise AlreadyExists(header.id)
@@ -197,7 +198,7 @@ class KubernetesCluster:
         found = []
         for rayjob in self.api.rayjobs():
             header, (status, _) = self._header_of(rayjob), _status_of(rayjob, RunStatus())
-            found.append(RunRecord(header, status, self.settings.home / "runs" / header.id))
+            found.append(RunRecord(header, status, run_folder(self.settings.home, header.id).path))
         return sorted(found, key=lambda record: record.header.order, reverse=True)
 
     def adopt(self, reference: str) -> RunFolder:

@@ -69,24 +69,7 @@ def rayjob_manifest(
         "ttlSecondsAfterFinished": profile.ttl_s,
         "backoffLimit": resources.retries,
         "submitterPodTemplate": pods.submitter(),
-        "rayClusterSpec": {
-            "rayVersion": RAY_VERSION,
-            "authOptions": {"mode": "token"},
-            "headGroupSpec": {
-                "rayStartParams": {"num-cpus": "0", "dashboard-host": ALL_INTERFACES},
-                "template": pods.head(),
-            },
-            "workerGroupSpecs": [
-                {
-                    "groupName": "workers",
-                    "replicas": replicas,
-                    "minReplicas": replicas,
-                    "maxReplicas": replicas,
-                    "rayStartParams": {"num-cpus": str(pods.ray_cpus)},
-                    "template": pods.worker(),
-                }
-            ],
-        },
+        "rayClusterSpec": _ray_cluster_spec(pods, replicas),
     }
     if resources.timeout:
         deadline_s = math.ceil(time_seconds(resources.timeout)) + DEADLINE_SLACK_S
@@ -105,6 +88,27 @@ def _require_allowed(job: Job, profile: Profile) -> None:
         raise JobError(
             [Problem(f"environment.pod.{key}", f"this cluster does not let a job set it; {allowed}") for key in refused]
         )
+
+
+def _ray_cluster_spec(pods: PodTemplates, replicas: int) -> Manifest:
+    workers = {
+        "groupName": "workers",
+        "replicas": replicas,
+        "minReplicas": replicas,
+        "maxReplicas": replicas,
+        "rayStartParams": {"num-cpus": str(pods.ray_cpus)},
+        "template": pods.worker(),
+    }
+    head = {
+        "rayStartParams": {"num-cpus": "0", "dashboard-host": ALL_INTERFACES},
+        "template": pods.head(),
+    }
+    return {
+        "rayVersion": RAY_VERSION,
+        "authOptions": {"mode": "token"},
+        "headGroupSpec": head,
+        "workerGroupSpecs": [workers],
+    }
 
 
 def _metadata(job: Job, header: RunHeader, namespace: str, profile: Profile) -> Manifest:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stoker.clusters.cluster import Event
-from stoker.clusters.home_folder import disk_errors, make_home, require_space
+from stoker.clusters.home_folder import RUNS, disk_errors, make_home, require_space, run_folder
 from stoker.clusters.local.warm_driver import DRIVER, WarmDriver, launch_driver
 from stoker.clusters.new_run import Origin, new_header
 from stoker.clusters.preconditions import driver_alive, require_not_final, require_not_succeeded
@@ -47,7 +47,7 @@ class LocalCluster:
         """
         home = self.settings.home
         make_home(home)
-        for session in home.glob(f"runs/*/{RAY_SESSION}"):
+        for session in home.glob(f"{RUNS}/*/{RAY_SESSION}"):
             if not RunFolder(session.parent).driver_lives():
                 sweep_session(session)
         return launch_driver(self._driver, self.settings, job)
@@ -174,7 +174,7 @@ class LocalCluster:
         from stoker.jobfile.loading import dump_job
 
         header = new_header(job, self.settings, origin)
-        folder = RunFolder(self.settings.home / "runs" / header.id)
+        folder = run_folder(self.settings.home, header.id)
         files = origin.files()
         with disk_errors(self.settings.home):
             require_space(folder.path.parent)

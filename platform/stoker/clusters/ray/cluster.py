@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from stoker.clusters.cluster import Event
-from stoker.clusters.home_folder import make_home
+from stoker.clusters.home_folder import make_home, run_folder
 from stoker.clusters.mlflow_api import MlflowApi, cancel_mlflow_run, login_from_environment
 from stoker.clusters.new_run import Origin, new_header
 from stoker.clusters.preconditions import require_running_sweep
@@ -76,7 +76,7 @@ class RayCluster:
         self._require_capacity(job)
         package = self._upload(inputs_package(job, header, origin.file_contents()))
         make_home(self.settings.home)
-        folder = RunFolder(self.settings.home / "runs" / header.id)
+        folder = run_folder(self.settings.home, header.id)
         folder.create(header, dump_job(job), origin.files())
         try:
             self._start(job_request(job, header, package))
