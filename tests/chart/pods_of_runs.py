@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from stoker.clusters._rayjob import rayjob_manifest
-from stoker.clusters.profile import Profile
+from stoker.clusters.kubernetes.profile import Profile
+from stoker.clusters.kubernetes.rayjob import rayjob_manifest
 from stoker.jobfile.loading import parse_job
 from stoker.tracking.run import RunHeader
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from stoker import __version__
-from stoker.clusters._rayjob import RAY_VERSION, rayjob_manifest
-from stoker.clusters.profile import Profile
+from stoker.clusters.kubernetes.profile import Profile
+from stoker.clusters.kubernetes.rayjob import RAY_VERSION, rayjob_manifest
 from stoker.jobfile.loading import parse_job
 from stoker.tracking.run import RunHeader
 

@@ -8,7 +8,7 @@ import sys
 import threading
 
 from stoker.cli.attach import attach
-from stoker.clusters.local import LocalCluster
+from stoker.clusters.local.cluster import LocalCluster
 from stoker.settings import Settings, embedded_uri
 from stoker.tracking.run import State
 
@@ -16,7 +16,7 @@ WATCH = """
 import sys
 from pathlib import Path
 from stoker.cli.attach import attach
-from stoker.clusters.local import LocalCluster
+from stoker.clusters.local.cluster import LocalCluster
 from stoker.settings import Settings
 from stoker.tracking.run_folder import RunFolder
 try:

@@ -43,7 +43,10 @@ def test_daily_commands_import_nothing_heavy(command, home):
 
 
 def test_help_imports_no_command():
-    assert heavy_imports("--help", heavy=tuple(f"stoker.cli.{entry.module}" for entry in COMMANDS.values())) == "[]"
+    assert (
+        heavy_imports("--help", heavy=tuple(f"stoker.cli.commands.{entry.module}" for entry in COMMANDS.values()))
+        == "[]"
+    )
 
 
 @pytest.mark.parametrize("source", ["digits", "s3://bucket/pictures/", "https://host/pictures/"])
@@ -124,7 +127,7 @@ def test_a_reader_that_goes_away_is_no_error(spawn, make_run):
 
 
 def test_the_jobs_that_help_names_exist():
-    sources = (Path(__file__).parents[2] / "platform" / "stoker" / "cli").glob("*.py")
-    named = {name for source in sources for name in re.findall(r"jobs/[a-z0-9/-]+\.yaml", source.read_text())}
+    sources = (Path(__file__).parents[2] / "platform" / "stoker" / "cli").rglob("*.py")
+    named = {name for source in sources for name in re.findall(r"jobs/[a-z0-9-]+\.yaml", source.read_text())}
     assert named
     assert [name for name in named if not (Path(__file__).parents[2] / name).exists()] == []

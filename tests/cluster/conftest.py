@@ -22,8 +22,8 @@ import pytest
 import yaml
 from kubernetes import client, config
 
-from stoker.clusters.kube_api import KubeApi
-from stoker.clusters.kubernetes import KubernetesCluster
+from stoker.clusters.kubernetes.api import KubeApi
+from stoker.clusters.kubernetes.cluster import KubernetesCluster
 from stoker.settings import ClusterSettings, load_settings
 from stoker.tracking.run_folder import RunFolder
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.clusters.kube_api import KubeApi
+from stoker.clusters.kubernetes.api import KubeApi
 from stoker.settings import ClusterSettings
 
 VALUES = Path(__file__).with_name("values.yaml")
@@ -45,7 +45,7 @@ def ask(until):
         kube = KubeApi(ClusterSettings("test", namespace=PLACE))
         login = kube.secret(kube.profile().login_secret)
         words = f"{login['MLFLOW_TRACKING_USERNAME']}:{login['MLFLOW_TRACKING_PASSWORD']}"
-        with kube.tunnel(name, PLACE, 5000) as port:
+        with kube.port_forward(name, PLACE, 5000) as port:
             request = urllib.request.Request(
                 f"http://127.0.0.1:{port}/api/2.0/mlflow/{method}",
                 json.dumps(body).encode() if body else None,

@@ -74,7 +74,7 @@ def test_many_submits_with_one_key_from_two_homes_make_one_run(home, another_hom
     message = another_home.stoker(
         "submit", str(long_job), "--key", "nightly", "--set", "training.epochs=3", "--detach", code=2
     )
-    assert f"the key 'nightly' is that of {run}, which has another job" in message
+    assert f"the key 'nightly' belongs to {run}, which has another job" in message
 
 
 @pytest.mark.slow

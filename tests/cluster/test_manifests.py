@@ -2,7 +2,7 @@
 
 import pytest
 
-from stoker.clusters.local import Origin
+from stoker.clusters.new_run import Origin
 from stoker.errors import ClusterError
 from stoker.jobfile.loading import parse_job
 
@@ -21,7 +21,7 @@ JOB = "name: checked\ntask: image-classification\ndataset: digits\n"
 )
 def test_the_api_server_takes_every_kind_of_job(cluster, more):
     rayjob, inputs, _ = cluster.render(parse_job(JOB + more, "checked.yaml").job, Origin())
-    cluster.api.try_out(rayjob)
+    cluster.api.dry_run(rayjob)
     assert len(inputs) == 1
 
 
@@ -29,4 +29,4 @@ def test_a_field_that_kuberay_does_not_know_is_refused(cluster):
     rayjob, _, _ = cluster.render(parse_job(JOB, "checked.yaml").job, Origin())
     rayjob["spec"]["rayClusterSpec"]["headGroupSpec"]["templat"] = {}
     with pytest.raises(ClusterError, match="unknown field"):
-        cluster.api.try_out(rayjob)
+        cluster.api.dry_run(rayjob)

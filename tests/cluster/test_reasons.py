@@ -62,7 +62,7 @@ def account(api, namespace):
     [
         ("resources.cpus=500", ("Insufficient cpu", "lower resources")),
         ("environment.image=nowhere.example.com/none:1", ("its image", "see environment.image")),
-        ("resources.accelerator=H900", ("has no place", "lower resources")),
+        ("resources.accelerator=H900", ("cannot be scheduled", "lower resources")),
     ],
 )
 def test_a_run_that_cannot_begin_says_why(home, job, until, change, words):
@@ -93,7 +93,7 @@ def test_a_secret_that_is_missing_is_named(home, job, api, namespace, until):
 def test_a_wrong_namespace_or_context_is_said(home, job):
     file = Path(home.environment["XDG_CONFIG_HOME"]) / "stoker" / "config.yaml"
     file.write_text("cluster: test\nclusters: {test: {namespace: nowhere}}\n")
-    assert "install the chart there, or name the right namespace" in home.stoker("submit", str(job(TINY)), code=3)
+    assert "install the chart there, or name another namespace" in home.stoker("submit", str(job(TINY)), code=3)
     file.write_text("cluster: test\nclusters: {test: {kube_context: nowhere}}\n")
     assert "name a context of your kubeconfig" in home.stoker("submit", str(job(TINY)), code=1)
     assert not list(home.path.glob("runs/*"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.clusters.local import LocalCluster
+from stoker.clusters.local.cluster import LocalCluster
 from stoker.jobfile.loading import parse_job
 from stoker.settings import Settings, load_settings
 from stoker.tracking.run_folder import RunFolder

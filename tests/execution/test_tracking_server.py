@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from stoker.clusters.pages import Pages
+from stoker.clusters.mlflow_api import MlflowApi
 from stoker.tracking.run import RunStatus, State
 
 TABLE = """
@@ -72,7 +72,7 @@ def test_a_server_gets_the_run_its_model_and_a_version(home, server, table, job_
     answer = model.predict(pd.DataFrame({"damp": [6.0, None, 0.0], "wind": ["north", "west", "never seen"]}))
     assert list(answer["prediction"])[:2] == ["yes", "yes"]
     assert home.json("status", "@last")["state"] == "SUCCEEDED"
-    _require_that_a_client_without_mlflow_reads_it(Pages(server), submitted, tmp_path)
+    _require_that_a_client_without_mlflow_reads_it(MlflowApi(server), submitted, tmp_path)
 
 
 def _require_that_a_client_without_mlflow_reads_it(pages, run, folder):

@@ -133,7 +133,7 @@ def test_interrupting_the_submitter_detaches(home, job_file, until):
     printed, _ = client.communicate(timeout=30)
     assert client.returncode == 0
     run_id = next(home.path.glob("runs/long-*")).name
-    assert f"detached; the run goes on. stoker logs -f {run_id}" in printed
+    assert f"detached; the run continues. stoker logs -f {run_id}" in printed
     assert home.run(run_id).record().state is State.RUNNING
     home.stoker("cancel", run_id, "--wait")
 

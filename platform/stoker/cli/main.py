@@ -1,4 +1,4 @@
-"""The `stoker` command: finds the command that was typed, and turns what goes wrong into a message and an exit code."""
+"""The `stoker` command: dispatches to the commands, and turns errors into messages and exit codes."""
 
 import importlib
 import os
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 import click
 
-from stoker.cli.failures import asks_for_json, show_failure, show_internal, show_usage
 from stoker.cli.session import Session
+from stoker.cli.views.errors import asks_for_json, show_error, show_unexpected_error, show_usage_error
 from stoker.errors import StokerError
 
 INTERRUPTED = 130
-"""128 and the number of SIGINT, as shells have it."""
+"""128 plus the number of SIGINT, as in shells."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A command: where it is defined, so that only the typed one is imported, and what `stoker --help` says of it."""
+    """Module and function of a command, which are imported when it is used, and its line in `stoker --help`."""
 
     module: str
     attribute: str
@@ -38,61 +38,62 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Start a run": {
         "submit": Entry("submit", "submit", "Start a run and watch it."),
-        "resume": Entry("continuing", "resume", "Go on with a run that did not come to its end."),
-        "extend": Entry("continuing", "extend", "Train a finished run further, or a sweep with more trials."),
+        "resume": Entry("resume", "resume", "Continue a run that has not succeeded."),
+        "extend": Entry("resume", "extend", "Train a finished run further, or a sweep with more trials."),
     },
-    "Stay with it": {
+    "Watch and control it": {
         "ls": Entry("runs", "ls", "List the runs, newest first."),
-        "status": Entry("runs", "status", "Show all that is known of a run."),
+        "status": Entry("runs", "status", "Show the state and the results of a run."),
         "trials": Entry("trials", "trials", "List the trials of a sweep, the best first."),
-        "logs": Entry("following", "logs", "Print what a run printed."),
-        "wait": Entry("following", "wait", "Wait until a run ends; exit as it did."),
-        "pause": Entry("ending", "pause", "Let a run rest at a checkpoint, for `stoker resume`."),
-        "cancel": Entry("ending", "cancel", "End a run, with a checkpoint."),
-        "kill": Entry("ending", "kill", "End a run at once."),
+        "logs": Entry("logs", "logs", "Print the log of a run."),
+        "wait": Entry("logs", "wait", "Wait until a run ends, and exit with its code."),
+        "pause": Entry("stop", "pause", "Pause a run at a checkpoint, for `stoker resume`."),
+        "cancel": Entry("stop", "cancel", "End a run after a checkpoint."),
+        "kill": Entry("stop", "kill", "End a run at once."),
         "events": Entry("events", "events", "Show what has happened to a run on its cluster."),
     },
     "Use the result": {
-        "evaluate": Entry("results", "evaluate", "Measure a run's model on a part of its data, or on other data."),
-        "predict": Entry("results", "predict", "Predict with a run's model."),
-        "generate": Entry("results", "generate", "Make new samples with a run's model."),
-        "ui": Entry("ui", "ui", "Open the MLflow pages of the runs."),
+        "evaluate": Entry("inference", "evaluate", "Measure a run's model on a part of its data, or on other data."),
+        "predict": Entry("inference", "predict", "Predict with a run's model."),
+        "generate": Entry("inference", "generate", "Make new samples with a run's model."),
+        "ui": Entry("ui", "ui", "Open the runs in MLflow."),
     },
     "About": {
         "cache": Entry("cache", "cache", "List or delete the data that was downloaded for jobs."),
-        "cluster": Entry("cluster", "cluster", "Add, list or remove the clusters that runs can go to."),
-        "version": Entry("catalogue", "version", "Show the versions of Stoker and of what it stands on."),
+        "cluster": Entry("cluster", "cluster", "Add, list or remove clusters."),
+        "version": Entry("catalogue", "version", "Show the versions of Stoker and its dependencies."),
     },
 }
+COMMANDS_PACKAGE = "stoker.cli.commands"
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is typed, not before."""
+    """A group that imports a command only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands in reading order."""
+        """Return the names of the commands in reading order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
+        """Import and return a command."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        command = getattr(importlib.import_module(f"stoker.cli.{entry.module}"), entry.attribute)
+        command = getattr(importlib.import_module(f"{COMMANDS_PACKAGE}.{entry.module}"), entry.attribute)
         assert isinstance(command, click.Command)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command, or say which one was meant."""
+        """Return the command, or fail with the most similar name."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(unknown_command(args[0]))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands in groups."""
+        """Write the commands in sections."""
         width = max(map(len, COMMANDS))
         for title, entries in SECTIONS.items():
             with formatter.section(title):
@@ -100,7 +101,7 @@ class LazyGroup(click.Group):
 
 
 def unknown_command(name: str) -> str:
-    """Say that there is no such command, with the nearest one."""
+    """Return the error for an unknown command, with the most similar name."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, COMMANDS, n=1)
@@ -114,12 +115,12 @@ def unknown_command(name: str) -> str:
     help="""Train from a YAML file: a run on Ray, its record in MLflow.
 
     \b
-      stoker submit jobs/vision/digits-cnn.yaml     train what the file says, and watch it
-      stoker ui @last                    look at the newest run in MLflow
-      stoker predict @last --input new/  use its model
+      stoker submit jobs/vision/digits-cnn.yaml  train what the file describes, and watch it
+      stoker ui @last                     open the newest run in MLflow
+      stoker predict @last --input new/   use its model
 
-    A run is named by its id, by the start of its id, by the job's name (its newest run) or by @last; a trial of a
-    sweep by RUN.3, and the best one by RUN.best.
+    RUN is an id, the start of an id, a job's name (its newest run) or @last; RUN.3 is trial 3 of a sweep, and RUN.best
+    its best one.
     `stoker COMMAND --help` shows examples.
     """,
     epilog="""Exit codes: 0 succeeded, paused or detached, 1 failed or cancelled, 2 bad input, 3 not found,
@@ -127,7 +128,7 @@ def unknown_command(name: str) -> str:
 )
 @click.option("--home", metavar="FOLDER", help="Where the runs are kept.  [default: $STOKER_HOME or ~/.stoker]")
 @click.option(
-    "--tracking-uri", metavar="URI", help="The MLflow to record in.  [default: $MLFLOW_TRACKING_URI or the home]"
+    "--tracking-uri", metavar="URI", help="The MLflow that records runs.  [default: $MLFLOW_TRACKING_URI or the home]"
 )
 @click.option(
     "--storage",
@@ -141,9 +142,7 @@ def unknown_command(name: str) -> str:
 def stoker(
     ctx: click.Context, home: str | None, tracking_uri: str | None, storage: str | None, cluster: str | None
 ) -> None:
-    """Keep the places for the command that follows."""
-    if home:
-        ctx.with_resource(_home_in_environment(home))
+    """Pass the options to the command."""
     ctx.obj = Session(home, tracking_uri, storage, ctx.obj, cluster)
 
 
@@ -165,8 +164,8 @@ def main(arguments: Sequence[str] | None = None, driver: Sequence[str] = ()) -> 
     """Run a command and return its exit code.
 
     Args:
-        arguments: what was typed; default: the command line of this process.
-        driver: the command of a run's driver; empty for Stoker's own, which trains.
+        arguments: default: those of this process.
+        driver: command that starts a driver; default: Stoker's own.
 
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
@@ -174,17 +173,17 @@ def main(arguments: Sequence[str] | None = None, driver: Sequence[str] = ()) -> 
     try:
         result = stoker.main(args=typed, prog_name="stoker", standalone_mode=False, obj=driver)
     except StokerError as error:
-        show_failure(error, as_json)
+        show_error(error, as_json)
         return error.exit_code
     except click.ClickException as error:
-        show_usage(error, as_json)
+        show_usage_error(error, as_json)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except Exception as error:
         if os.environ.get("STOKER_DEBUG") == "1":
             traceback.print_exc()
-        show_internal(error, as_json)
+        show_unexpected_error(error, as_json)
         return 1
     return result if isinstance(result, int) else 0
 

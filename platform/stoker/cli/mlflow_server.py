@@ -1,4 +1,4 @@
-"""An MLflow server as a child of this process: started, announced to the other commands, and ended with it."""
+"""An MLflow server as a child process, which other commands can find and which ends with this one."""
 
 import contextlib
 import json
@@ -10,11 +10,10 @@ import sys
 from dataclasses import asdict
 from types import TracebackType
 
-from stoker.cli.links import LiveUi, note_path
+from stoker.cli.mlflow_links import HOST, LiveUi, ui_file
 from stoker.errors import ClusterError
 from stoker.settings import Settings, without_password
 
-HOST = "127.0.0.1"
 PORTS_TRIED = 50
 STOP_S = 5.0
 LOG_LINES = 10
@@ -26,10 +25,10 @@ ENVIRONMENT = {
 
 
 def free_port(first: int) -> int:
-    """Find a port that nobody listens on, at or above the first.
+    """Return the first free port from a number on.
 
     Raises:
-        ClusterError: there is none nearby.
+        ClusterError: none of the next ones is free.
 
     """
     for port in range(first, min(first + PORTS_TRIED, 65536)):
@@ -40,11 +39,11 @@ def free_port(first: int) -> int:
             except OSError:
                 continue
             return port
-    raise ClusterError(f"no free port from {first} on; name another one with --port")
+    raise ClusterError(f"no free port from {first} on; name another with --port")
 
 
 class MlflowServer:
-    """The server; use it in a `with` statement, which ends it."""
+    """The server; the end of the `with` block stops it."""
 
     def __init__(self, settings: Settings, port: int) -> None:
         self.home = settings.home
@@ -56,15 +55,15 @@ class MlflowServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=settings.home,  # MLflow imports from where it is started: a user's click.py would be taken
+                cwd=settings.home,  # MLflow imports from its working directory: a user's click.py would shadow click
                 env={**os.environ, **ENVIRONMENT, "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri},
-                start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the whole group
+                start_new_session=True,  # Ctrl-C reaches only this process, which then ends the whole group
             )
         self.ui = LiveUi(port, self.process.pid, without_password(settings.tracking_uri))
 
     def __enter__(self) -> "MlflowServer":
         for number in self._handlers:
-            signal.signal(number, signal.default_int_handler)  # a closed terminal ends the server, too
+            signal.signal(number, signal.default_int_handler)  # closing the terminal also ends the server
         return self
 
     def __exit__(
@@ -76,26 +75,26 @@ class MlflowServer:
                 self.process.wait(STOP_S)
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)  # whoever of the group is left
+                os.killpg(self.process.pid, signal.SIGKILL)  # what is left of the group
             self.process.wait()
-            note_path(self.home).unlink(missing_ok=True)
+            ui_file(self.home).unlink(missing_ok=True)
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
 
     def announce(self) -> None:
-        """Tell the other commands that pages can be linked to."""
-        note_path(self.home).write_text(json.dumps(asdict(self.ui)), encoding="utf-8")
+        """Write the file by which other commands find the server."""
+        ui_file(self.home).write_text(json.dumps(asdict(self.ui)), encoding="utf-8")
 
-    def last_words(self) -> str:
-        """Read the end of what the server printed."""
+    def log_tail(self) -> str:
+        """Return the last lines that the server printed."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
         return "\n".join(f"  | {line}" for line in lines)
 
 
 def server_command(settings: Settings, port: int) -> list[str]:
-    """Write the command line that serves a store; one worker, since more cost 40 ms a request and memory.
+    """Return the command line of a server; one worker, since more cost memory and 40 ms a request.
 
-    Which store it is stands in the environment: a command line, and a password in it, can be read by everybody here.
+    The store is in the environment: everybody on this machine can read a command line, and a password in it.
     """
     return [
         *(sys.executable, "-m", "mlflow", "server"),

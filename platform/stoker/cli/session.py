@@ -1,4 +1,4 @@
-"""What the commands share: the user's places, and the arguments and options that mean the same everywhere."""
+"""What all commands share: settings and clusters of one call, and common arguments and options."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from stoker.tracking.run_lookup import find_run, is_trial_reference
 
 if TYPE_CHECKING:
     from stoker.clusters.cluster import Cluster
-    from stoker.clusters.kubernetes import KubernetesCluster
-    from stoker.clusters.local import LocalCluster
-    from stoker.clusters.ray_address import RayAddressCluster
+    from stoker.clusters.kubernetes.cluster import KubernetesCluster
+    from stoker.clusters.local.cluster import LocalCluster
+    from stoker.clusters.ray.cluster import RayCluster
 
 
 @dataclass
 class Session:
-    """The places of this call; read only when a command needs them."""
+    """Settings and clusters of one call, loaded when a command needs them."""
 
     home: str | None = None
     tracking_uri: str | None = None
@@ -32,71 +32,75 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """Flags, environment and config file together."""
+        """Flags, environment and config file combined."""
         return load_settings(self.home, self.tracking_uri, self.storage, cluster=self.cluster_name)
 
     @cached_property
-    def here(self) -> "LocalCluster":
-        """Name this machine."""
-        from stoker.clusters.local import LocalCluster
-        from stoker.clusters.standby import DRIVER
+    def local(self) -> "LocalCluster":
+        """Runs on this machine."""
+        from stoker.clusters.local.cluster import LocalCluster
+        from stoker.clusters.local.warm_driver import DRIVER
 
         return LocalCluster(self.settings, self.driver or DRIVER)
 
     @property
     def remote(self) -> bool:
-        """Whether new runs go to a cluster."""
+        """Whether new runs go to a cluster rather than this machine."""
         return self.settings.cluster != LOCAL
 
     @cached_property
-    def there(self) -> "KubernetesCluster | RayAddressCluster":
-        """The cluster that new runs go to."""
+    def target(self) -> "KubernetesCluster | RayCluster":
+        """The cluster to which new runs go."""
         return self.cluster(self.settings.cluster)
 
-    def place_of(self, folder: RunFolder) -> "Cluster":
-        """Say where a run is."""
+    def cluster_of(self, folder: RunFolder) -> "Cluster":
+        """Return the cluster of a run."""
         name = folder.header().cluster
-        return self.cluster(name) if name else self.here
+        return self.cluster(name) if name else self.local
 
-    def kubernetes(self, name: str, what: str) -> "KubernetesCluster":
-        """Connect to a cluster of the settings for what a standing Ray does not have.
+    def kubernetes(self, name: str, otherwise: str) -> "KubernetesCluster":
+        """Return a Kubernetes cluster of the settings, for what an existing Ray cluster cannot do.
+
+        Args:
+            name: of the cluster.
+            otherwise: what the error says about a Ray cluster.
 
         Raises:
-            NotFound: there is none of this name, or it is a standing Ray.
-            ClusterError: the kubeconfig does not know the way.
+            NotFound: no cluster has this name, or it is a Ray cluster.
+            ClusterError: the kubeconfig does not have its context.
 
         """
         found = self.cluster(name)
-        from stoker.clusters.kubernetes import KubernetesCluster
+        from stoker.clusters.kubernetes.cluster import KubernetesCluster
 
         if not isinstance(found, KubernetesCluster):
-            raise NotFound(f"cluster '{name}' is a standing Ray: {what}")
+            raise NotFound(f"cluster '{name}' is a Ray cluster: {otherwise}")
         return found
 
-    def cluster(self, name: str) -> "KubernetesCluster | RayAddressCluster":
-        """Connect to a cluster of the settings.
+    def cluster(self, name: str) -> "KubernetesCluster | RayCluster":
+        """Return a cluster of the settings.
 
         Raises:
-            NotFound: there is none of this name.
-            ClusterError: the kubeconfig does not know the way.
+            NotFound: no cluster has this name.
+            ClusterError: the kubeconfig does not have its context.
 
         """
         cluster = self.settings.cluster_named(name)
         if isinstance(cluster, RayClusterSettings):
-            from stoker.clusters.ray_address import RayAddressCluster
+            from stoker.clusters.ray.cluster import RayCluster
 
-            return RayAddressCluster(self.settings, cluster)
-        from stoker.clusters.kubernetes import KubernetesCluster
+            return RayCluster(self.settings, cluster)
+        from stoker.clusters.kubernetes.cluster import KubernetesCluster
 
         return KubernetesCluster(self.settings, cluster)
 
     def find(self, reference: str) -> RunFolder:
-        """Find a run by id, name, unique prefix, `run:ID` or `@last`, and a trial by its number behind any of these.
+        """Return a run by id, name, unique prefix, `run:ID` or `@last`; or a trial, by a number after any of these.
 
-        Somebody else's run on the cluster is found by its id, too.
+        Also finds a run on the cluster that was submitted elsewhere.
 
         Raises:
-            NotFound: no run, or several, answer to it.
+            NotFound: no run matches, or several do.
 
         """
         try:
@@ -104,20 +108,20 @@ class Session:
         except NotFound:
             if not self.remote or reference == "@last" or is_trial_reference(reference):
                 raise
-        place = self.kubernetes(self.settings.cluster, f"it does not tell whose run '{reference}' is")
-        return place.adopt(reference.removeprefix("run:"))
+        cluster = self.kubernetes(self.settings.cluster, f"it cannot be searched for the run '{reference}'")
+        return cluster.adopt(reference.removeprefix("run:"))
 
 
 def examples(*lines: str) -> str:
-    """Write the end of a command's help: lines to type."""
+    """Return the examples at the end of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def parse_sets(sets: Sequence[str]) -> Sequence[str]:
-    """Check that each `--set` has a key and a value.
+    """Check that each `--set` is KEY=VALUE.
 
     Raises:
-        BadParameter: one has no equals sign.
+        BadParameter: one is not.
 
     """
     for text in sets:
@@ -138,7 +142,7 @@ cluster_option = click.option(
     metavar="NAME",
     expose_value=False,
     callback=_choose_cluster,
-    help="The cluster that is meant; `local` is this machine.  [default: $STOKER_CLUSTER or the config file's]",
+    help="The cluster to use; `local` is this machine.  [default: $STOKER_CLUSTER or the config file's]",
 )
 run_argument = click.argument("run", metavar="RUN")
 job_argument = click.argument("job", metavar="JOB")
@@ -150,7 +154,7 @@ set_option = click.option(
     callback=lambda _context, _parameter, value: parse_sets(value),
     help="Change a key of the file, such as training.epochs=1; may be repeated.",
 )
-detach_option = click.option("-d", "--detach", is_flag=True, help="Return as soon as the run is started.")
+detach_option = click.option("-d", "--detach", is_flag=True, help="Return as soon as the run has started.")
 format_option = click.option(
     "-o",
     "--format",
@@ -158,5 +162,5 @@ format_option = click.option(
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="How to print the result.",
+    help="Output format.",
 )

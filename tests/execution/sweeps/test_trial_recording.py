@@ -8,7 +8,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 
-from stoker.clusters.local import LocalCluster
+from stoker.clusters import verbs
+from stoker.clusters.local.cluster import LocalCluster
 from stoker.errors import ClusterError
 from stoker.execution.sweeps.child_run_sync import best_step
 from stoker.settings import Settings
@@ -263,7 +264,7 @@ def test_a_sweep_that_nobody_works_on_any_more_ends_with_its_trials(sweep, ship_
     sweep.folder.trial(1).write_status(RunStatus(State.RUNNING, mlflow_run=page, url=url))
     sweep.train(1, 1, first=2)  # what did not reach MLflow before the driver was lost
     whole = sweep.recorded()[0]
-    assert LocalCluster(sweep.settings).cancel(sweep.folder) == ""
+    assert verbs.cancel(LocalCluster(sweep.settings), sweep.folder) == ""
     pages, trials = sweep.recorded(), read_trials(sweep.folder.ledger)
     assert [trial.state for trial in trials] == [State.SUCCEEDED, State.CANCELLED, State.CANCELLED]
     assert [pages[number].info.status for number in range(3)] == ["FINISHED", "KILLED", "KILLED"]

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from stoker.clusters.pages import Pages
+from stoker.clusters.mlflow_api import MlflowApi
 from stoker.settings import Settings
 from stoker.tracking.run import State
 from stoker.tracking.tags import PARENT_TAG, RUN_TAG, STATE_TAG
@@ -58,7 +58,7 @@ def test_an_answer_that_is_lost_doubles_nothing(
         found = sweep.recorded()
     assert lossy.lost == 1
     assert sorted(found) == [0, 1, 2]
-    Pages(tracking_server.uri).end(sweep.header.experiment, sweep.header.id, State.CANCELLED)  # as a client does
+    MlflowApi(tracking_server.uri).end(sweep.header.experiment, sweep.header.id, State.CANCELLED)  # as a client does
     assert [sweep.recorded()[number].info.status for number in range(3)] == ["FINISHED", "FINISHED", "KILLED"]
     assert sweep.recorded()[2].data.tags[STATE_TAG] == "CANCELLED"
 

@@ -1,0 +1,172 @@
+"""`evaluate` and `predict`: use the model of a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from stoker.cli.session import Session, examples, format_option, run_argument, session_object
+from stoker.cli.views.run_report import metric_table
+from stoker.cli.views.tables import print_json
+from stoker.tracking.run_lookup import run_with_model
+
+if TYPE_CHECKING:
+    from stoker.inference.model import Model
+    from stoker.job.dataset import Format
+
+input_format_option = click.option(
+    "--input-format", metavar="FORMAT", help="How to read the input; default: from its name."
+)
+SUFFIXES = (".csv", ".parquet", ".jsonl")
+
+
+def check_output(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Path | None:
+    """Check that an output file can be written, before anything is computed.
+
+    Raises:
+        BadParameter: its suffix is unknown, or its folder does not exist.
+
+    """
+    if value is None:
+        return None
+    path = Path(value)
+    if path.suffix and path.suffix not in SUFFIXES and not path.is_dir():
+        raise click.BadParameter(
+            f"'{value}' should end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}, or be a folder"
+        )
+    if not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder '{path.parent}'")
+    return path
+
+
+@click.command(
+    epilog=examples(
+        "stoker evaluate @last                        on the test part of its own data",
+        "stoker evaluate digits --part val",
+        "stoker evaluate digits --input new.csv       on other data, which has the label, too",
+    )
+)
+@run_argument
+@click.option("--input", "source", metavar="PATH", help="Other data than the run's own.")
+@input_format_option
+@click.option(
+    "--part", type=click.Choice(["test", "val", "train"]), default="test", show_default=True, help="Of its own data."
+)
+@format_option
+@session_object
+def evaluate(session: Session, run: str, source: str | None, input_format: str | None, part: str, form: str) -> None:
+    """Measure a run's model on a part of its data, or on other data."""
+    kind = check_format(input_format)
+    model = _load_model(session, run)
+    from stoker.inference.evaluation import evaluate as evaluate_model
+
+    metrics = evaluate_model(model, source, part, kind)
+    if form == "json":
+        print_json(metrics)
+    else:
+        click.echo(metric_table(metrics))
+
+
+@click.command(
+    epilog=examples(
+        "stoker predict @last --input new.csv",
+        "stoker predict digits --input images/ --output labels.csv",
+        "stoker predict nuclei --input images/ --output masks/",
+        "stoker predict iris-1a2b3c4d --input new.parquet -o json",
+        "stoker predict sweep --input new.csv          with the best trial of a sweep; sweep.3 is its trial 3",
+    )
+)
+@run_argument
+@click.option(
+    "--input", "source", metavar="PATH", required=True, help="A file, a folder or a pattern; no label needed."
+)
+@input_format_option
+@click.option(
+    "--output",
+    "target",
+    metavar="PATH",
+    callback=check_output,
+    help=f"Write here instead: {', '.join(SUFFIXES)}, or a folder.",
+)
+@format_option
+@session_object
+def predict(session: Session, run: str, source: str, input_format: str | None, target: Path | None, form: str) -> None:
+    """Predict with a run's model.
+
+    The result is a table, one row for each row or image of the input; in a folder, where the answers are images.
+    """
+    kind = check_format(input_format)
+    model = _load_model(session, run)
+    from stoker.inference.model import joined
+    from stoker.inference.output import write_folder, write_table
+    from stoker.inference.prediction import predict as predict_with
+
+    answers = predict_with(model, source, kind)
+    if target and target.suffix not in SUFFIXES:
+        count = write_folder(answers, target)
+        click.echo(f"wrote {count:,} answers to {target}/", err=True)
+        return
+    together = joined(list(answers))
+    if together.images is not None:
+        click.echo("the answers are images: name a folder with --output to have them written", err=True)
+    if target:
+        write_table(together.table, target)
+        click.echo(f"wrote {len(together.table):,} rows to {target}", err=True)
+    elif form == "json":
+        click.echo(together.table.to_json(orient="records", indent=2))
+    else:
+        click.echo(together.table.to_string(index=False))
+
+
+@click.command(
+    epilog=examples(
+        "stoker generate @last --output samples/",
+        "stoker generate digits-gan --count 64 --class 3 --seed 1 --output samples/",
+    )
+)
+@run_argument
+@click.option("--count", type=click.IntRange(1, 1_000_000), default=64, show_default=True, help="How many, in all.")
+@click.option("--class", "classes", metavar="NAME", multiple=True, help="Of this class; may be given again.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same samples.")
+@click.option("--output", "target", metavar="FOLDER", required=True, type=click.Path(path_type=Path, file_okay=False))
+@session_object
+def generate(session: Session, run: str, count: int, classes: tuple[str, ...], seed: int, target: Path) -> None:
+    """Make new samples with a run's model.
+
+    The result is a folder of images, each named by its class and number.
+    """
+    model = _load_model(session, run)
+    from stoker.inference.generation import generate as generate_with
+    from stoker.inference.output import write_image
+
+    made = generate_with(model, count, seed, classes)
+    target.mkdir(parents=True, exist_ok=True)
+    width = len(str(count - 1))
+    for number, (name, pixels) in enumerate(made):
+        stem = f"{number:0{width}}" if not name else f"{name}-{number:0{width}}"
+        write_image(target / f"{stem}.png", pixels)
+    click.echo(f"wrote {count:,} images to {target}/", err=True)
+
+
+def check_format(name: str | None) -> "Format | None":
+    """Check the name of a format.
+
+    Raises:
+        BadParameter: there is no such format.
+
+    """
+    from stoker.job.dataset import FORMATS
+
+    if name is not None and name not in FORMATS:
+        raise click.BadParameter(f"'{name}' is none of {', '.join(FORMATS)}", param_hint="'--input-format'")
+    return cast("Format | None", name)
+
+
+def _load_model(session: Session, run: str) -> "Model":
+    folder = run_with_model(session.find(run))
+    session.cluster_of(folder).fetch_model(folder)
+    record = folder.record()
+    from stoker.inference.model import Model
+    from stoker.tracking.models import fetch_model
+
+    return Model.load(fetch_model(record, session.settings))

@@ -1,0 +1,127 @@
+"""The JOB argument of a command: a file, `-` for standard input, or an earlier run whose file is used."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stoker.cli.session import Session
+from stoker.errors import JobError, NotFound, Problem
+from stoker.job.saved_model import WEIGHTS
+from stoker.tracking.run_lookup import run_with_model
+
+if TYPE_CHECKING:
+    from stoker.jobfile.loading import LoadedJob
+    from stoker.planning.run import Plan
+
+STANDARD_INPUT = "<stdin>"
+
+
+def load(session: Session, job: str, sets: Sequence[str]) -> "LoadedJob":
+    """Load and check a job; only headers and first rows of its data are read.
+
+    Raises:
+        NotFound: no file or run has this name.
+        JobError: the file must change.
+
+    """
+    from stoker.datasets.inspection import inspect, inspect_elsewhere
+    from stoker.jobfile.loading import load_job, parse_job
+    from stoker.jobfile.yaml_reader import SIZE_LIMIT, decode
+
+    look = inspect_elsewhere if session.remote else inspect
+    if job == "-":
+        text = decode(sys.stdin.buffer.read(SIZE_LIMIT + 1), STANDARD_INPUT)
+        loaded = parse_job(text, STANDARD_INPUT, sets, look)
+    elif job.startswith(("run:", "@")):
+        folder = session.find(job)  # the resolved file repeats the run
+        code = folder.sweep.code if folder.sweep and not folder.code.exists() else folder.code
+        loaded = load_job(folder.resolved if folder.resolved.exists() else folder.job, sets, look, code)
+    else:
+        loaded = load_job(_existing(job), sets, look)
+    return _with_resolved_weights(session, loaded)
+
+
+def _with_resolved_weights(session: Session, loaded: "LoadedJob") -> "LoadedJob":
+    """Replace the name of a run in `training.start_from` by its id: the newest run of a name changes later.
+
+    Raises:
+        JobError: the weights do not exist.
+
+    """
+    start = loaded.job.training.start_from
+    if start is None:
+        return loaded
+    from stoker.jobfile.loading import locate
+
+    try:
+        resolved = _resolved_weights(session, start)
+    except NotFound as error:
+        problem = Problem("training.start_from", str(error))
+        raise JobError(locate([problem], loaded.marks), loaded.origin) from error
+    training = loaded.job.training.model_copy(update={"start_from": resolved})
+    return replace(loaded, job=loaded.job.model_copy(update={"training": training}))
+
+
+def _resolved_weights(session: Session, start: str) -> str:
+    """Return a run by its id, or a folder by its absolute path.
+
+    Raises:
+        NotFound: there is no model.
+
+    """
+    if not start.startswith("run:"):
+        folder = Path(start).expanduser().absolute()
+        if not (folder / WEIGHTS).is_file():
+            raise NotFound(f"no saved model in '{start}' ({WEIGHTS} is missing)")
+        return str(folder)
+    run = run_with_model(session.find(start))
+    record = run.record()
+    if not run.model.exists() and not record.status.model_uri:
+        raise NotFound(f"{record.id} is {record.state} and has no model")
+    return f"run:{record.id}"
+
+
+def _existing(job: str) -> Path:
+    path = Path(job)
+    if path.is_dir():
+        raise JobError([Problem("", "is a folder; name a job file in it")], job)
+    if not path.exists():
+        raise NotFound(f"no file '{job}'; write run:ID for an earlier run, and - for standard input")
+    return path
+
+
+def plan_for(loaded: "LoadedJob", elsewhere: bool = False) -> "Plan":
+    """Return the plan of a job.
+
+    Args:
+        loaded: the job.
+        elsewhere: whether it will run on a cluster, so that this machine's capacity does not matter.
+
+    Raises:
+        JobError: the plan found problems, each with its place in the file.
+
+    """
+    from stoker.jobfile.loading import locate
+    from stoker.planning.run import make_plan
+
+    try:
+        with _importable(loaded.code):
+            return make_plan(loaded.job, elsewhere)
+    except JobError as error:
+        raise JobError(locate(error.problems, loaded.marks), error.origin or loaded.origin) from error
+
+
+@contextmanager
+def _importable(code: Path | None) -> Iterator[None]:
+    """Make the user's own modules importable during the block."""
+    if code is None:
+        yield
+        return
+    sys.path.insert(0, str(code))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(code))

@@ -1,0 +1,137 @@
+"""A plan as text and JSON: layers, data, steps and place."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from stoker.cli.views.formatting import duration_text
+from stoker.cli.views.tables import fields_text, table_text
+
+if TYPE_CHECKING:
+    from stoker.job.job import Job
+    from stoker.planning.run import Layer, Plan
+
+SHOWN_LAYERS = 24
+SHOWN_CLASSES = 12
+
+
+def plan_json(plan: "Plan") -> dict[str, Any]:
+    """Return the JSON of a plan."""
+    return {
+        "job": plan.job.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "layers": [asdict(layer) for layer in plan.layers],
+        "parameters": plan.parameters,
+        "memory_mib": plan.memory_mib,
+        "memory_available_mib": plan.memory_available_mib,
+        "parts": plan.parts,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "steps": plan.steps,
+        "epochs": plan.epochs,
+        "place": plan.place,
+        "notes": list(plan.notes),
+        **({"sweep": asdict(plan.sweep)} if plan.sweep else {}),
+    }
+
+
+def plan_text(plan: "Plan") -> str:
+    """Return a plan as text: layers, data, and a few lines."""
+    memory = f"about {plan.memory_mib:,.0f} MiB of {plan.memory_available_mib:,.0f} MiB"
+    fields = [
+        ("parameters", f"{plan.parameters:,}"),
+        ("memory", memory),
+        ("training", f"{length_text(plan)}, {plan.job.training.batch_size} samples each"),
+        ("runs on", plan.place),
+    ]
+    blocks = [
+        f"{plan.job.name}  {job_summary(plan.job)}",
+        _layer_table(plan.layers),
+        _data_table(plan.parts),
+        fields_text(fields),
+        _sweep_text(plan),
+        "\n".join(f"- {note}" for note in plan.notes),
+    ]
+    return "\n\n".join(filter(None, blocks))
+
+
+def job_summary(job: "Job") -> str:
+    """Return in one line what a job trains."""
+    from stoker.job.task import TASKS
+
+    training = job.training
+    family = job.architecture.family if job.architecture else TASKS[job.task].families[0]
+    lengths = [
+        f"{training.epochs} epochs" if training.epochs else "",
+        f"{training.steps} steps" if training.steps else "",
+        training.time or "",
+    ]
+    length = " or ".join(filter(None, lengths))
+    return f"{job.task}: {family} on {job.dataset.source}" + (f", {length}" if length else "")
+
+
+def _sweep_text(plan: "Plan") -> str:
+    """Return what a sweep varies, for how many trials and how long, and its first points."""
+    sweep, settings = plan.sweep, plan.job.sweep
+    if sweep is None or settings is None:
+        return ""
+    how = settings.search.type + ("" if settings.scheduler.type == "none" else f", {settings.scheduler.type}")
+    most = "" if settings.scheduler.type == "none" else "at most "
+    lengths = [
+        f"{sweep.trials:,} trials" if sweep.trials else "",
+        f"{settings.time}" if settings.time else "",
+        f"{sweep.parallel} at once",
+    ]
+    fields = [
+        ("sweep", f"{', '.join(filter(None, lengths))}; {how}"),
+        ("compared by", ", ".join(f"{goal.name} ({goal.direction})" for goal in sweep.goals)),
+        ("points", "continuous" if sweep.points is None else f"{sweep.points:,}"),
+        ("takes", f"{most}about {duration_text(sweep.seconds)} of training" if sweep.seconds else ""),
+        ("memory", f"about {sweep.memory_mib:,.0f} MiB for {sweep.parallel} trials"),
+    ]
+    paths = list(dict.fromkeys(path for values in sweep.samples for path in values))
+    rows = [
+        [str(number), *(sample_text(values.get(path)) for path in paths)] for number, values in enumerate(sweep.samples)
+    ]
+    return f"{fields_text(fields)}\n\n{table_text(['trial', *paths], rows)}"
+
+
+def sample_text(value: object) -> str:
+    """Return a value of a point: numbers with four digits, objects in one line."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {sample_text(each)}" for key, each in value.items()) + "}"
+    return "" if value is None else str(value)
+
+
+def length_text(plan: "Plan") -> str:
+    """Return the length of training in epochs and steps, or as a time."""
+    if not plan.steps:
+        return f"{plan.job.training.time}, {plan.steps_per_epoch:,} steps an epoch"
+    epochs = f"{plan.epochs:,} epochs of {plan.steps_per_epoch:,} steps, " if plan.epochs else ""
+    return f"{epochs}{plan.steps:,} steps in all"
+
+
+def _layer_table(layers: "tuple[Layer, ...]") -> str:
+    rows = [[layer.name, layer.kind, "x".join(map(str, layer.shape)), f"{layer.parameters:,}"] for layer in layers]
+    if len(rows) > SHOWN_LAYERS:
+        half = SHOWN_LAYERS // 2
+        hidden = layers[half:-half]
+        gap = [f"... {len(hidden)} more", "", "", f"{sum(layer.parameters for layer in hidden):,}"]
+        rows = [*rows[:half], gap, *rows[-half:]]
+    return table_text(["layer", "kind", "output", "parameters"], rows, right=("parameters",)) if rows else ""
+
+
+def _data_table(parts: dict[str, dict[str, int]]) -> str:
+    classes = list(dict.fromkeys(name for counts in parts.values() for name in counts if name))
+    if len(classes) <= SHOWN_CLASSES:
+        head = ["part", "samples", *classes]
+        rows = [
+            [part, f"{sum(counts.values()):,}", *(f"{counts.get(name, 0):,}" for name in classes)]
+            for part, counts in parts.items()
+        ]
+    else:
+        head = ["part", "samples", "classes", "smallest", "largest"]
+        rows = [
+            [part, *(f"{n:,}" for n in (sum(counts.values()), len(counts), min(counts.values()), max(counts.values())))]
+            for part, counts in parts.items()
+        ]
+    return table_text(head, rows, right=head[1:]) if rows else ""

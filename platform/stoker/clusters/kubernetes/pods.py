@@ -1,0 +1,190 @@
+"""The pod templates of a RayJob: submitter, head and worker."""
+
+import math
+from typing import Any
+
+from stoker.clusters.kubernetes.metadata import Manifest, labels_of
+from stoker.clusters.kubernetes.profile import Profile, Share
+from stoker.clusters.restart import Restart
+from stoker.execution.contract import MORE_TRIALS, NAMESPACE, RAYJOB, REOPEN
+from stoker.job.job import Job
+from stoker.job.section import size_bytes
+from stoker.secret_files import FOLDER_VARIABLE as SECRETS_FOLDER
+from stoker.tracking.run import RunHeader
+
+INPUTS = "/etc/stoker/run"
+HOME = "/home/stoker"
+SECRETS = "/etc/stoker/secrets"
+STORAGE = "/var/lib/stoker"
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - the path where Kubernetes clients look for it
+TOKEN_S = 3600
+"""The kubelet renews a token well before it expires."""
+USER = 10001
+"""Above the user ids of a node."""
+HEAD_ONLY = (RAYJOB, NAMESPACE, REOPEN, MORE_TRIALS)
+"""Variables of the head that no job can set: Kubernetes refuses a duplicate name."""
+AGENT_PORT = 52365
+"""Of Ray's agent on each node, which also answers KubeRay's health checks."""
+PROBES = {"readinessProbe": 10, "livenessProbe": 120}
+"""Consecutive failures allowed; KubeRay's own numbers: a busy node answers slowly and must not be killed."""
+SUBMITTER = "ray-job-submitter"
+
+
+class PodTemplates:
+    """Pod templates of one run.
+
+    Args:
+        job: the checked job.
+        header: of the run.
+        profile: the administrator's settings.
+        inputs: volume with the run's ConfigMaps.
+        restart: the `resume` or `extend` that starts it.
+        trials_per_pod: trials of a sweep that share a worker pod and its GPU.
+
+    """
+
+    def __init__(
+        self, job: Job, header: RunHeader, profile: Profile, inputs: Manifest, restart: Restart, trials_per_pod: int
+    ) -> None:
+        self._job = job
+        self._profile = profile
+        self._inputs = inputs
+        self._restart = restart
+        self._trials_per_pod = trials_per_pod
+        self._run = header.id
+        self._image = job.environment.image or profile.image
+        self._labels = {**profile.pod_labels, **labels_of(header)}
+        self.ray_cpus = (job.resources.cpus or 1) * trials_per_pod if job.sweep else 1
+        """CPUs that Ray counts in a worker pod: what its own workers request, or Ray would place others there, too."""
+
+    def submitter(self) -> Manifest:
+        """Return the pod that submits the run to Ray and prints what the driver prints."""
+        container = self._container(SUBMITTER, Share(cpus=0.25, memory="512MiB"))
+        return self._template([container], [_empty("tmp")], restartPolicy="Never")
+
+    def head(self) -> Manifest:
+        """Return the pod of Ray's own processes and the driver."""
+        container = self._container("ray-head", self._profile.head)
+        ports = {"gcs-server": 6379, "dashboard": 8265, "client": 10001}
+        container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
+        container["env"] += [
+            {"name": RAYJOB, "value": self._run},
+            {"name": NAMESPACE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+        ]
+        container["env"] += [{"name": name, "value": value} for name, value in self._restart.variables.items()]
+        container["volumeMounts"].append({"name": "inputs", "mountPath": INPUTS, "readOnly": True})
+        container["volumeMounts"].append({"name": "token", "mountPath": TOKEN, "readOnly": True})
+        return self._template([container], [*self._volumes(), self._inputs, _token()])
+
+    def worker(self) -> Manifest:
+        """Return the pod of one worker, or of the trials that share a GPU."""
+        resources, default = self._job.resources, self._profile.worker
+        share = Share(cpus=resources.cpus or default.cpus, memory=resources.memory or default.memory)
+        container = self._container("ray-worker", share, self._trials_per_pod)
+        more: Manifest = {}
+        gpus = 1 if resources.gpus is None and resources.accelerator else resources.gpus
+        if gpus:
+            for limits in container["resources"].values():
+                limits["nvidia.com/gpu"] = math.ceil(gpus)
+            more["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+        if resources.accelerator:
+            kinds = self._profile.accelerators
+            more["nodeSelector"] = kinds.get(resources.accelerator, {"nvidia.com/gpu.product": resources.accelerator})
+        return self._template([container], self._volumes(), **more)
+
+    def _template(self, containers: list[Manifest], volumes: list[Manifest], **more: Any) -> Manifest:
+        spec: Manifest = {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER,
+                "runAsGroup": USER,
+                "fsGroup": USER,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "serviceAccountName": self._profile.service_account,  # for the cloud's identity; it brings no token
+            "containers": containers,
+            "volumes": volumes,
+            **more,
+        }
+        if secrets := self._profile.image_pull_secrets:
+            spec["imagePullSecrets"] = [{"name": name} for name in secrets]
+        return {
+            "metadata": {"labels": self._labels},
+            "spec": merged(self._profile.pod, merged(self._job.environment.pod, spec)),
+        }
+
+    def _container(self, name: str, share: Share, shares: int = 1) -> Manifest:
+        profile = self._profile
+        amount = {"cpu": f"{share.cpus * shares:g}", "memory": str(size_bytes(share.memory) * shares)}
+        container: Manifest = {
+            "name": name,
+            "image": self._image,
+            "imagePullPolicy": profile.image_pull_policy,
+            "env": [{"name": key, "value": value} for key, value in self._variables().items()],
+            "resources": {"requests": dict(amount), "limits": dict(amount)},
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": True,
+            },
+            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
+        }
+        if name == SUBMITTER:
+            return container
+        for probe, failures in PROBES.items():
+            container[probe] = {"httpGet": {"path": "/api/healthz", "port": AGENT_PORT}, "periodSeconds": 5}
+            container[probe] |= {"initialDelaySeconds": 10, "timeoutSeconds": 5, "failureThreshold": failures}
+        container["volumeMounts"].append({"name": "home", "mountPath": HOME})
+        if profile.storage_claim:
+            container["volumeMounts"].append({"name": "storage", "mountPath": STORAGE})
+        if profile.environment_secrets:
+            container["volumeMounts"].append({"name": "secrets", "mountPath": SECRETS, "readOnly": True})
+        return container
+
+    def _variables(self) -> dict[str, str]:
+        secrets = {SECRETS_FOLDER: SECRETS} if self._profile.environment_secrets else {}
+        return {
+            **{name: value for name, value in self._job.environment.env.items() if name not in HEAD_ONLY},
+            **secrets,
+            "HOME": HOME,
+            "USER": "stoker",
+            "STOKER_HOME": f"{HOME}/.stoker",
+            "STOKER_STORAGE": STORAGE if self._profile.storage_claim else self._profile.storage,
+            "MLFLOW_TRACKING_URI": self._profile.tracking_uri,
+            "PYTHONUNBUFFERED": "1",
+            "GIT_PYTHON_REFRESH": "quiet",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_SCHEDULER_EVENTS": "0",  # the run's status shows what it waits for
+        }
+
+    def _volumes(self) -> list[Manifest]:
+        volumes = [_empty("tmp"), _empty("home")]
+        if claim := self._profile.storage_claim:
+            volumes.append({"name": "storage", "persistentVolumeClaim": {"claimName": claim}})
+        if secrets := self._profile.environment_secrets:
+            sources = [{"secret": {"name": name}} for name in secrets]
+            volumes.append({"name": "secrets", "projected": {"sources": sources}})
+        return volumes
+
+
+def merged(overlay: Any, base: Any) -> Any:
+    """Return a tree merged over another one: mappings key by key, everything else is replaced."""
+    if not isinstance(overlay, dict) or not isinstance(base, dict):
+        return overlay
+    return {**base, **{key: merged(value, base[key]) if key in base else value for key, value in overlay.items()}}
+
+
+def _empty(name: str) -> Manifest:
+    return {"name": name, "emptyDir": {}}
+
+
+def _token() -> Manifest:
+    """Return the volume that automounting would add, for one container only."""
+    sources: list[Manifest] = [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_S}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    ]
+    return {"name": "token", "projected": {"sources": sources}}

@@ -1,0 +1,77 @@
+"""The administrator's settings for the runs of a namespace, the same for everybody who submits there.
+
+The Helm chart writes them into the namespace of the jobs, as `profile.yaml` in a ConfigMap that submitters may read.
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from stoker.job.resources import Label
+from stoker.job.section import Section, Size
+
+
+class Share(Section):
+    """Resources of a pod, as request and as limit."""
+
+    cpus: float = Field(gt=0)
+    memory: Size
+
+
+class Profile(Section):
+    """The settings of the runs of one namespace."""
+
+    version: str = ""
+    """Of Stoker in that image; a client of another version may send settings that it does not know."""
+
+    image: str = Field(min_length=1)
+    """Container image of every process, unless a job names another one."""
+
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: list[str] = Field([])
+
+    own_images: bool = True
+    """Whether jobs may name another image."""
+
+    service_account: str = "stoker-job"
+    """Of the head pod, which watches its own RayJob; workers have no token."""
+
+    storage: str = ""
+    """`s3://BUCKET/PREFIX` of the checkpoints; credentials come from `environment_secrets`."""
+
+    storage_claim: str = ""
+    """A ReadWriteMany volume for the checkpoints, instead of `storage`."""
+
+    tracking_uri: str = Field(min_length=1)
+    """MLflow, as the pods reach it."""
+
+    login_secret: str = ""
+    """Secret with MLflow's login, for submitters who open it; empty if they have a login of their own."""
+
+    environment_secrets: list[str] = Field([])
+    """Secrets whose keys become environment variables of drivers and workers, through files: AWS_ACCESS_KEY_ID."""
+
+    queue: Label | None = None
+    """Kueue's queue of jobs that name none."""
+
+    ttl_s: int = Field(600, ge=0)
+    """Seconds until the pods and the RayJob of a finished run are deleted; its record stays."""
+
+    head: Share = Share(cpus=1, memory="3GiB")
+    worker: Share = Share(cpus=2, memory="4GiB")
+    """Resources of a worker whose job names none."""
+
+    parallel_trials: int = Field(1, ge=1, le=4096)
+    """Concurrent trials of a sweep whose job names no number; a sweep starts once all of their pods exist."""
+
+    accelerators: dict[str, dict[str, str]] = Field({})
+    """Node labels of each kind of GPU; default for kind K: nvidia.com/gpu.product: K."""
+
+    pod: dict[str, Any] = Field({})
+    """Merged over the spec of every pod: tolerations, node selectors, security settings."""
+
+    pod_labels: dict[str, str] = Field({})
+    """Further labels of every pod."""
+
+    job_pod: list[str] = Field(["nodeSelector", "tolerations", "affinity", "topologySpreadConstraints"])
+    """Keys of a pod's spec that jobs may also set (`environment.pod`); those of `pod` take precedence."""

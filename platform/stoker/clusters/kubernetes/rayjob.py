@@ -1,0 +1,121 @@
+"""From a job to the RayJob that runs it: a pure function, whose result `plan --render` prints."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from stoker.clusters.kubernetes.config_maps import config_map_volume
+from stoker.clusters.kubernetes.metadata import Manifest, metadata_of
+from stoker.clusters.kubernetes.pods import INPUTS, PodTemplates
+from stoker.clusters.kubernetes.profile import Profile
+from stoker.clusters.restart import FIRST_START, Restart
+from stoker.clusters.run_inputs import driver_command, job_hash
+from stoker.errors import JobError, Problem
+from stoker.job.concurrency import planned_trials, workers_per_gpu
+from stoker.job.job import Job
+from stoker.job.section import time_seconds
+from stoker.tracking.run import RunHeader
+
+RAY_VERSION = "2.60.0"
+"""Of the image; KubeRay asks for it when Ray's tokens are enabled."""
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
+HEADER_ANNOTATION = "stoker.dev/header"
+"""The run's header, as JSON."""
+JOB_ANNOTATION = "stoker.dev/job"
+"""Hash of the job, so that two jobs never share a submit key."""
+ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - the submitter pod must reach the dashboard, with Ray's token
+DEADLINE_SLACK_S = 7 * 86400
+"""The driver itself ends a run after its timeout, with a checkpoint. Kubernetes, whose clock also runs while a run
+waits for its pods, only steps in if no driver does."""
+MAX_DEADLINE_S = 2**31 - 1
+"""KubeRay stores a 32-bit integer."""
+
+
+def rayjob_manifest(
+    job: Job,
+    header: RunHeader,
+    namespace: str,
+    profile: Profile,
+    code: Mapping[str, bytes],
+    restart: Restart = FIRST_START,
+) -> Manifest:
+    """Return the RayJob of a run.
+
+    Args:
+        job: the checked job.
+        header: of the run.
+        namespace: of the run.
+        profile: the administrator's settings.
+        code: the user's own files, by path.
+        restart: the `resume` or `extend` that starts it.
+
+    Raises:
+        JobError: the administrator does not allow what the job asks for.
+
+    """
+    _require_allowed(job, profile)
+    resources, replicas, trials_per_pod = job.resources, job.resources.workers, 1
+    if job.sweep:
+        trials = planned_trials(job, profile.parallel_trials)
+        trials_per_pod = min(trials, workers_per_gpu(resources.gpus)) if resources.gpus else 1
+        replicas *= math.ceil(trials / trials_per_pod)
+    pods = PodTemplates(job, header, profile, config_map_volume(header.id, code), restart, trials_per_pod)
+    spec: Manifest = {
+        "submissionMode": "K8sJobMode",
+        "entrypoint": driver_command(INPUTS),
+        "shutdownAfterJobFinishes": True,
+        "ttlSecondsAfterFinished": profile.ttl_s,
+        "backoffLimit": resources.retries,
+        "submitterPodTemplate": pods.submitter(),
+        "rayClusterSpec": _ray_cluster_spec(pods, replicas),
+    }
+    if resources.timeout:
+        deadline_s = math.ceil(time_seconds(resources.timeout)) + DEADLINE_SLACK_S
+        spec["activeDeadlineSeconds"] = min(deadline_s, MAX_DEADLINE_S)
+    if job.environment.packages:
+        spec["runtimeEnvYAML"] = json.dumps({"pip": list(job.environment.packages)})  # JSON is YAML
+    metadata = _metadata(job, header, namespace, profile)
+    return {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": metadata, "spec": spec}
+
+
+def _require_allowed(job: Job, profile: Profile) -> None:
+    if job.environment.image and not profile.own_images:
+        raise JobError([Problem("environment.image", f"this cluster only runs {profile.image}; leave it out")])
+    if refused := sorted(set(job.environment.pod) - set(profile.job_pod)):
+        allowed = f"it allows {', '.join(profile.job_pod)}" if profile.job_pod else "it allows none"
+        raise JobError(
+            [Problem(f"environment.pod.{key}", f"this cluster does not let a job set it; {allowed}") for key in refused]
+        )
+
+
+def _ray_cluster_spec(pods: PodTemplates, replicas: int) -> Manifest:
+    workers = {
+        "groupName": "workers",
+        "replicas": replicas,
+        "minReplicas": replicas,
+        "maxReplicas": replicas,
+        "rayStartParams": {"num-cpus": str(pods.ray_cpus)},
+        "template": pods.worker(),
+    }
+    head = {
+        "rayStartParams": {"num-cpus": "0", "dashboard-host": ALL_INTERFACES},
+        "template": pods.head(),
+    }
+    return {
+        "rayVersion": RAY_VERSION,
+        "authOptions": {"mode": "token"},
+        "headGroupSpec": head,
+        "workerGroupSpecs": [workers],
+    }
+
+
+def _metadata(job: Job, header: RunHeader, namespace: str, profile: Profile) -> Manifest:
+    metadata = metadata_of(header, namespace)
+    if queue := job.resources.queue or profile.queue:
+        metadata["labels"][QUEUE_LABEL] = queue
+    if job.resources.priority:
+        metadata["labels"][PRIORITY_LABEL] = job.resources.priority
+    metadata["annotations"] = {HEADER_ANNOTATION: json.dumps(asdict(header)), JOB_ANNOTATION: job_hash(job)}
+    return metadata

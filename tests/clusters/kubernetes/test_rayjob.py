@@ -1,0 +1,240 @@
+"""A job as objects of Kubernetes."""
+
+import json
+
+import pytest
+import yaml
+
+from stoker.clusters.kubernetes.config_maps import config_map_manifests
+from stoker.clusters.kubernetes.metadata import owned_by
+from stoker.clusters.kubernetes.pods import merged
+from stoker.clusters.kubernetes.profile import Profile
+from stoker.clusters.kubernetes.rayjob import rayjob_manifest
+from stoker.clusters.restart import FIRST_START, Restart
+from stoker.errors import JobError
+from stoker.jobfile.loading import parse_job
+from stoker.tracking.run import RunHeader
+
+PROFILE = Profile(image="stoker:1", tracking_uri="http://mlflow:5000", storage="s3://runs/stoker")
+JOB = "name: digits\ntask: image-classification\ndataset: digits\n"
+HEADER = RunHeader("digits-0a1b2c3d", "digits", "image-classification", "cnn", "digits", 1.0, 1, "", "digits")
+
+
+def rendered(more="", profile=PROFILE, code=(), restart=FIRST_START):
+    job = parse_job(JOB + more, "digits.yaml").job
+    return rayjob_manifest(job, HEADER, "team", profile, dict(code), restart)
+
+
+def pods(manifest):
+    cluster = manifest["spec"]["rayClusterSpec"]
+    worker = cluster["workerGroupSpecs"][0]["template"]
+    return [manifest["spec"]["submitterPodTemplate"], cluster["headGroupSpec"]["template"], worker]
+
+
+def container(pod):
+    (only,) = pod["spec"]["containers"]
+    return only
+
+
+def variables(pod):
+    return {each["name"]: each.get("value") for each in container(pod)["env"]}
+
+
+def as_files(head, inputs):
+    """Lay ConfigMaps out as the head's volume says."""
+    (volume,) = [each for each in head["spec"]["volumes"] if each["name"] == "inputs"]
+    data = {each["metadata"]["name"]: each["data"] for each in inputs}
+    sources = [source["configMap"] for source in volume["projected"]["sources"]]
+    return {item["path"]: data[source["name"]][item["key"]] for source in sources for item in source["items"]}
+
+
+def test_it_is_named_labelled_and_described_as_the_run():
+    metadata = rendered("resources: {queue: team-a, priority: high}\n")["metadata"]
+    assert (metadata["name"], metadata["namespace"]) == ("digits-0a1b2c3d", "team")
+    assert metadata["labels"]["stoker.dev/run"] == "digits-0a1b2c3d"
+    assert metadata["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
+    assert metadata["labels"]["kueue.x-k8s.io/priority-class"] == "high"
+    assert json.loads(metadata["annotations"]["stoker.dev/header"])["task"] == "image-classification"
+
+
+def test_every_pod_passes_the_restricted_level():
+    for pod in pods(rendered()):
+        assert pod["spec"]["securityContext"]["runAsNonRoot"]
+        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        security = container(pod)["securityContext"]
+        assert security == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+
+
+def test_only_the_head_has_a_token_and_nothing_is_computed_there():
+    manifest = rendered()
+    submitter, head, worker = pods(manifest)
+    assert not any(pod["spec"]["automountServiceAccountToken"] for pod in (submitter, head, worker))
+    with_token = [any(volume["name"] == "token" for volume in p["spec"]["volumes"]) for p in (submitter, head, worker)]
+    assert with_token == [False, True, False]
+    assert {pod["spec"]["serviceAccountName"] for pod in (submitter, head, worker)} == {"stoker-job"}
+    assert manifest["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert manifest["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+
+
+def test_workers_get_what_the_job_asks_for():
+    manifest = rendered(
+        "resources: {workers: 3, cpus: 4, memory: 16GiB, gpus: 1, accelerator: H200, retries: 5, timeout: 1 h}\n"
+    )
+    group = manifest["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+    assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (3, 3, 3)
+    assert group["rayStartParams"] == {"num-cpus": "1"}  # a pod holds one worker, whatever its threads
+    amount = {"cpu": "4", "memory": str(16 * 2**30), "nvidia.com/gpu": 1}
+    assert container(group["template"])["resources"] == {"requests": amount, "limits": amount}
+    assert group["template"]["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": "H200"}
+    assert group["template"]["spec"]["tolerations"][0]["key"] == "nvidia.com/gpu"
+    assert manifest["spec"]["backoffLimit"] == 5
+    assert manifest["spec"]["activeDeadlineSeconds"] > 3600
+
+
+SWEEP = "sweep: {trials: 6, space: {training.optimizer.lr: {min: 0.001, max: 0.1}}%s}\n"
+
+
+def worker_group(*arguments):
+    return rendered(*arguments)["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+
+
+def test_each_worker_of_each_trial_gets_a_pod():
+    group = worker_group("resources: {workers: 2}\n" + SWEEP % ", parallel: 3")
+    assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (6, 6, 6)
+    assert group["rayStartParams"] == {"num-cpus": "1"}
+    assert container(group["template"])["resources"]["limits"]["cpu"] == "2"
+    group = worker_group("resources: {cpus: 4}\n" + SWEEP % ", parallel: 3")
+    assert (group["replicas"], group["rayStartParams"]) == (3, {"num-cpus": "4"})
+
+
+def test_trials_that_share_a_gpu_share_a_pod():
+    group = worker_group("resources: {gpus: 0.25, cpus: 2, memory: 3GiB}\n" + SWEEP % ", parallel: 6")
+    assert (group["replicas"], group["rayStartParams"]) == (2, {"num-cpus": "8"})
+    limits = container(group["template"])["resources"]["limits"]
+    assert limits == {"cpu": "8", "memory": str(12 * 2**30), "nvidia.com/gpu": 1}
+    group = worker_group("resources: {gpus: 0.25}\n" + SWEEP % ", parallel: 2")
+    assert (group["replicas"], group["rayStartParams"]) == (1, {"num-cpus": "2"})
+
+
+def test_a_sweep_that_does_not_say_gets_the_room_that_the_administrator_says():
+    assert worker_group(SWEEP % "")["replicas"] == 1
+    assert worker_group(SWEEP % "", PROFILE.model_copy(update={"parallel_trials": 4}))["replicas"] == 4
+    assert worker_group(SWEEP % ", parallel: 50")["replicas"] == 6
+
+
+def test_a_job_that_says_nothing_gets_what_the_administrator_says():
+    profile = PROFILE.model_copy(update={"queue": "default", "accelerators": {"H200": {"gpu": "h200"}}})
+    manifest = rendered("resources: {accelerator: H200}\n", profile)
+    worker = pods(manifest)[2]
+    assert manifest["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "default"
+    assert worker["spec"]["nodeSelector"] == {"gpu": "h200"}
+    assert container(worker)["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert container(worker)["resources"]["limits"]["cpu"] == "2"
+
+
+def test_environment_and_places_reach_head_and_workers():
+    secret = PROFILE.model_copy(update={"environment_secrets": ["s3"]})
+    manifest = rendered("environment: {env: {DATA: /data}, packages: [einops], image: 'mine:2'}\n", secret)
+    for pod in pods(manifest)[1:]:
+        assert variables(pod)["DATA"] == "/data"
+        assert variables(pod)["STOKER_STORAGE"] == "s3://runs/stoker"
+        assert variables(pod)["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+        mounts = {each["name"]: each["mountPath"] for each in container(pod)["volumeMounts"]}
+        assert variables(pod)["STOKER_SECRETS"] == mounts["secrets"]
+        assert {"name": "secrets", "projected": {"sources": [{"secret": {"name": "s3"}}]}} in pod["spec"]["volumes"]
+        assert container(pod)["image"] == "mine:2"
+    assert yaml.safe_load(manifest["spec"]["runtimeEnvYAML"]) == {"pip": ["einops"]}
+
+
+def test_a_job_does_not_say_whose_driver_it_is():
+    names = "{STOKER_RAYJOB: other, STOKER_NAMESPACE: other, STOKER_REOPEN: again, HOME: /root}"
+    submitter, head, worker = pods(rendered(f"environment: {{env: {names}}}\n"))
+    assert variables(head)["STOKER_RAYJOB"] == HEADER.id
+    for pod in (submitter, head, worker):
+        said = [each["name"] for each in container(pod)["env"]]
+        assert len(said) == len(set(said))
+        assert "STOKER_REOPEN" not in said
+        assert variables(pod)["HOME"] == "/home/stoker"
+
+
+def test_a_timeout_of_ages_is_one_that_kuberay_can_count():
+    assert rendered("resources: {timeout: 100000 d}\n")["spec"]["activeDeadlineSeconds"] == 2**31 - 1
+
+
+def test_a_volume_takes_the_place_of_a_bucket():
+    profile = PROFILE.model_copy(update={"storage": "", "storage_claim": "runs"})
+    for pod in pods(rendered(profile=profile))[1:]:
+        assert {"name": "storage", "persistentVolumeClaim": {"claimName": "runs"}} in pod["spec"]["volumes"]
+        mounts = {each["name"]: each["mountPath"] for each in container(pod)["volumeMounts"]}
+        assert variables(pod)["STOKER_STORAGE"] == mounts["storage"]
+
+
+def test_the_users_code_lies_beside_the_job_where_the_driver_looks():
+    code = {"net.py": b"import torch\n", "parts/head.py": "# \u00fc\n".encode()}
+    head = pods(rendered(code=code.items()))[1]
+    laid_out = as_files(head, config_map_manifests(parse_job(JOB, "x.yaml").job, HEADER, "team", code))
+    assert laid_out["code/net.py"] == "import torch\n"
+    assert laid_out["code/parts/head.py"] == "# \u00fc\n"
+    assert json.loads(laid_out["run.json"])["id"] == HEADER.id
+    assert "image-classification" in laid_out["job.yaml"]
+
+
+def test_a_resume_comes_with_a_word():
+    assert "STOKER_REOPEN" not in variables(pods(rendered())[1])
+    told = variables(pods(rendered(restart=Restart("beef")))[1])
+    assert (told["STOKER_REOPEN"], told.get("STOKER_MORE_TRIALS")) == ("beef", None)
+    told = variables(pods(rendered(restart=Restart("beef", 20)))[1])
+    assert (told["STOKER_REOPEN"], told["STOKER_MORE_TRIALS"]) == ("beef", "20")
+
+
+def test_what_does_not_fit_or_is_not_allowed_is_refused():
+    with pytest.raises(JobError, match="this cluster only runs stoker:1"):
+        rendered("environment: {image: mine}\n", PROFILE.model_copy(update={"own_images": False}))
+    with pytest.raises(JobError, match=r"a.py has 1\.0 MB; the limit is 0\.9 MB a file"):
+        rendered(code=[("a.py", b"#" * 1_000_000)])
+    with pytest.raises(JobError, match=r"holds 7\.2 MB of code; the limit is 7\.2 MB"):
+        rendered(code=[(f"{number}.py", b"#" * 800_000) for number in range(9)])
+
+
+def test_much_code_is_spread_over_several_objects():
+    code = {f"{number}.py": b"#" * 500_000 for number in range(4)}
+    inputs = config_map_manifests(parse_job(JOB, "x.yaml").job, HEADER, "team", code)
+    assert [each["metadata"]["name"] for each in inputs] == [HEADER.id, *(f"{HEADER.id}-{n}" for n in (1, 2, 3))]
+    laid_out = as_files(pods(rendered(code=code.items()))[1], inputs)
+    assert set(laid_out) == {"job.yaml", "run.json", *(f"code/{name}" for name in code)}
+
+
+def test_the_administrators_word_on_pods_is_laid_over_ours():
+    tolerations = [{"key": "team", "operator": "Exists"}]
+    profile = PROFILE.model_copy(update={"pod": {"tolerations": tolerations, "securityContext": {"runAsUser": 7}}})
+    for pod in pods(rendered(profile=profile)):
+        assert pod["spec"]["tolerations"] == tolerations
+        assert pod["spec"]["securityContext"]["runAsUser"] == 7
+        assert pod["spec"]["securityContext"]["runAsNonRoot"]
+
+
+def test_trees_are_laid_over_key_by_key():
+    assert merged({"a": {"b": 1}, "c": [1]}, {"a": {"b": 0, "d": 2}, "c": [2, 3]}) == {
+        "a": {"b": 1, "d": 2},
+        "c": [1],
+    }
+
+
+def test_an_owned_object_goes_with_its_owner():
+    owner = {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": "r", "uid": "u"}}
+    (reference,) = owned_by({"metadata": {"name": "x"}}, owner)["metadata"]["ownerReferences"]
+    assert (reference["kind"], reference["name"], reference["uid"]) == ("RayJob", "r", "u")
+
+
+def test_a_job_may_say_of_its_pods_what_the_administrator_lets_it():
+    more = "environment: {pod: {nodeSelector: {zone: a}, tolerations: [{operator: Exists}]}}\n"
+    profile = PROFILE.model_copy(update={"pod": {"nodeSelector": {"disk": "fast"}}})
+    for pod in pods(rendered(more, profile)):
+        assert pod["spec"]["nodeSelector"] == {"zone": "a", "disk": "fast"}
+        assert pod["spec"]["tolerations"] == [{"operator": "Exists"}]
+    with pytest.raises(JobError, match=r"environment\.pod\.hostNetwork: this cluster does not let a job set it"):
+        rendered("environment: {pod: {hostNetwork: true}}\n")
