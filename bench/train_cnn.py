@@ -3,9 +3,9 @@
 Both arms train the same network from the same weights on the same batches in the same order, with the same loss,
 weight decay and learning rates; the loss of every step agrees before any time is believed. They differ in how:
 
-- stoker: one worker's path as it is (allocator, resident uint8 pictures, channels last, fused AdamW), every step's
+- stoker: one worker's path as it is (allocator, resident uint8 images, channels last, fused AdamW), every step's
   loss, gradient norm and learning rate recorded.
-- plain: DataLoader over a TensorDataset of ready float pictures, contiguous weights, AdamW as torch makes it by
+- plain: DataLoader over a TensorDataset of ready float images, contiguous weights, AdamW as torch makes it by
   default, glibc's allocator as it comes; it records nothing.
 - stoker bf16: as stoker, with `precision: bf16`. Other arithmetic, so other losses: a row of its own, no like for like.
 
@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from pairing import Lap, Laps, Machine, Process, Training, alternate, check_equal, report, serve
 from stoker.architectures.network import build_network
-from stoker.datasets.encoders import ImageEncoder
+from stoker.datasets.columns import Dense
 from stoker.randomness import generator
 from stoker.training.assembly import Prepared
 from stoker.training.parallel import prepare_process
@@ -54,13 +54,16 @@ class SameOrder(Sampler[int]):
 def plain_steps(prepared: Prepared) -> Iterator[torch.Tensor | None]:
     """The loop of a tutorial."""
     torch.manual_seed(prepared.job.training.seed)
-    network = build_network(prepared.architecture, prepared.data.encoders.signature)
-    samples = prepared.data.parts["train"]
-    encoder = prepared.data.encoders.input
-    assert isinstance(encoder, ImageEncoder)
-    pictures = encoder.scaled(samples.inputs["image"]).contiguous()
+    network = build_network(prepared.architecture, prepared.data.fields.signature)
+    samples, field = prepared.data.parts["train"], prepared.data.fields.image
+    pixels, every_label = samples.inputs["image"], samples.target
+    assert isinstance(pixels, Dense)
+    assert isinstance(every_label, Dense)
+    every_image = field.ready(pixels.values).contiguous()
     samplers = SameOrder(len(samples), prepared.job.training.seed)
-    loader = DataLoader(TensorDataset(pictures, samples.target), batch_size=prepared.batch_size, sampler=samplers)
+    loader = DataLoader(
+        TensorDataset(every_image, every_label.values), batch_size=prepared.batch_size, sampler=samplers
+    )
     parameters = list(network.parameters())
     optimizer = AdamW(
         [

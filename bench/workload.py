@@ -1,4 +1,4 @@
-"""The two jobs that the training benchmarks share: pictures of MNIST's shape for a CNN, a table for a small MLP.
+"""The two jobs that the training benchmarks share: images of MNIST's shape for a CNN, a table for a small MLP.
 
 Both datasets are noise: what is timed does not depend on what can be learnt, and every run makes the same ones.
 """
@@ -24,7 +24,7 @@ dataset: {{source: {data}, format: idx, split: none}}
 training: {{epochs: {epochs}, batch_size: 128, precision: {precision}}}
 """
 CNN_STEPS = 400
-"""Steps of an epoch: 51,200 pictures, about as many as MNIST has."""
+"""Steps of an epoch: 51,200 images, about as many as MNIST has."""
 
 MLP_JOB = """
 task: tabular-classification
@@ -39,7 +39,7 @@ CLASSES = 10
 
 
 def cnn_job(folder: Path, epochs: int, precision: str = "fp32") -> Prepared:
-    """Prepare the CNN's job: 1x28x28 pictures of 10 classes, batches of 128."""
+    """Prepare the CNN's job: 1x28x28 images of 10 classes, batches of 128."""
     random = np.random.default_rng(0)
     count = CNN_STEPS * 128
     _write_idx(folder / "train-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28), dtype=np.uint8))
