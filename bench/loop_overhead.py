@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from stoker.datasets.encoders import ImageEncoder
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, lr_scheduler
 
 from pairing import Laps, Machine, Training, alternate, check_equal, report
+from stoker.datasets.columns import Dense
 from stoker.randomness import generator
 from stoker.training.assembly import Assembly, Prepared
 from stoker.training.parallel import prepare_process
@@ -46,6 +46,8 @@ def hand_steps(assembly: Assembly, log: Path, own_schedule: bool) -> Iterator[Te
     prepared = assembly.prepared
     network = assembly.objective.groups()["network"]
     samples, inputs_of = assembly.parts["train"], picker(assembly)
+    assert isinstance(samples.target, Dense)
+    targets = samples.target.values
     count, size, seed = len(samples), prepared.batch_size, prepared.job.training.seed
     parameters = list(network.parameters())
     optimizer = AdamW(
@@ -66,7 +68,7 @@ def hand_steps(assembly: Assembly, log: Path, own_schedule: bool) -> Iterator[Te
             for begin in range(0, count, size):
                 chosen = order[begin : begin + size]
                 output = network(inputs_of(chosen))
-                loss = functional.cross_entropy(output, samples.target.index_select(0, chosen))
+                loss = functional.cross_entropy(output, targets.index_select(0, chosen))
                 loss.backward()  # type: ignore[no-untyped-call] # torch's
                 norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
                 rate = optimizer.param_groups[0]["lr"]
@@ -84,11 +86,13 @@ def hand_steps(assembly: Assembly, log: Path, own_schedule: bool) -> Iterator[Te
 
 
 def picker(assembly: Assembly) -> Callable[[Tensor], Mapping[str, Tensor]]:
-    """Return a function that selects resident rows and scales images."""
-    inputs, encoder = assembly.parts["train"].inputs, assembly.data.encoders.input
-    if not isinstance(encoder, ImageEncoder):
-        return lambda chosen: {"numbers": inputs["numbers"].index_select(0, chosen)}
-    pixels, mean, scale = inputs["image"], torch.tensor(encoder.mean), torch.tensor(encoder.scale)
+    """Pick resident rows; images are scaled on the way."""
+    ((name, column),) = assembly.parts["train"].inputs.items()
+    assert isinstance(column, Dense)
+    if name == "numbers":
+        return lambda chosen: {"numbers": column.values.index_select(0, chosen)}
+    field, pixels = assembly.data.fields.image, column.values
+    mean, scale = torch.tensor(field.mean), torch.tensor(field.scale)
     return lambda chosen: {"image": pixels.index_select(0, chosen).float().sub_(mean).div_(scale).permute(0, 3, 1, 2)}
 
 

@@ -79,7 +79,14 @@ class Recording:
         def work() -> None:
             shipper.start()
             for step, (loss, penalty, norm, rate) in self._steps:
-                event = StepEnd(name, 0, step, {"loss": loss, "penalty": penalty}, rate, norm)
+                event = StepEnd(
+                    name,
+                    0,
+                    step,
+                    {"loss": (loss, 1.0), "penalty": (penalty, 1.0)},
+                    {"network": rate},
+                    {"network": norm},
+                )
                 reporter.step(event, recorded=True)
             reporter.flush()
             assert shipper.close(PATIENCE_S) == 0

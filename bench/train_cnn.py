@@ -19,13 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from stoker.datasets.encoders import ImageEncoder
 from torch.nn import functional
 from torch.optim import AdamW, lr_scheduler
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from pairing import Laps, Machine, Process, Training, alternate, check_equal, curve, report, serve
 from stoker.architectures.network import build_network
+from stoker.datasets.columns import Dense
 from stoker.randomness import generator
 from stoker.training.assembly import Prepared
 from stoker.training.parallel import prepare_process
@@ -55,13 +55,16 @@ class SameOrder(Sampler[int]):
 def plain_steps(prepared: Prepared) -> Iterator[torch.Tensor | None]:
     """Train with the loop of a tutorial; yield the loss of each step, and None after each epoch."""
     torch.manual_seed(prepared.job.training.seed)
-    network = build_network(prepared.architecture, prepared.data.encoders.signature)
-    samples = prepared.data.parts["train"]
-    encoder = prepared.data.encoders.input
-    assert isinstance(encoder, ImageEncoder)
-    pictures = encoder.scaled(samples.inputs["image"]).contiguous()
+    network = build_network(prepared.architecture, prepared.data.fields.signature)
+    samples, field = prepared.data.parts["train"], prepared.data.fields.image
+    pixels, every_label = samples.inputs["image"], samples.target
+    assert isinstance(pixels, Dense)
+    assert isinstance(every_label, Dense)
+    every_image = field.ready(pixels.values).contiguous()
     samplers = SameOrder(len(samples), prepared.job.training.seed)
-    loader = DataLoader(TensorDataset(pictures, samples.target), batch_size=prepared.batch_size, sampler=samplers)
+    loader = DataLoader(
+        TensorDataset(every_image, every_label.values), batch_size=prepared.batch_size, sampler=samplers
+    )
     parameters = list(network.parameters())
     optimizer = AdamW(
         [

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from stoker.datasets.encoders import ImageEncoder
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW, lr_scheduler
@@ -22,6 +21,7 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from pairing import Lap, Laps, Machine, Process, Training, alternate, check_equal, curve, report, serve
 from stoker.architectures.network import build_network
+from stoker.datasets.columns import Dense
 from stoker.randomness import generator
 from stoker.training.assembly import Prepared, assemble
 from stoker.training.loop import StepEnd, start, train
@@ -54,12 +54,14 @@ class HalfOfEachBatch(Sampler[int]):
 def ddp_steps(prepared: Prepared, rank: int) -> Iterator[torch.Tensor | None]:
     """Train with the loop of torch's tutorial; losses are averaged over the workers outside of the measured time."""
     torch.manual_seed(prepared.job.training.seed)
-    network = build_network(prepared.architecture, prepared.data.encoders.signature)
-    samples, encoder = prepared.data.parts["train"], prepared.data.encoders.input
-    assert isinstance(encoder, ImageEncoder)
-    pictures = encoder.scaled(samples.inputs["image"]).contiguous()
+    network = build_network(prepared.architecture, prepared.data.fields.signature)
+    samples, field = prepared.data.parts["train"], prepared.data.fields.image
+    pixels, every_label = samples.inputs["image"], samples.target
+    assert isinstance(pixels, Dense)
+    assert isinstance(every_label, Dense)
+    every_image = field.ready(pixels.values).contiguous()
     sampler = HalfOfEachBatch(len(samples), prepared.batch_size, rank)
-    loader = DataLoader(TensorDataset(pictures, samples.target), prepared.batch_size // WORKERS, sampler=sampler)
+    loader = DataLoader(TensorDataset(every_image, every_label.values), prepared.batch_size // WORKERS, sampler=sampler)
     parallel = DistributedDataParallel(network)
     parameters = list(parallel.parameters())
     groups = [

@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 from jsonschema import Draft4Validator, FormatChecker, ValidationError, validators
+from PIL import Image
 
 from stoker.job.job import Job
+from stoker.job.task import TASKS
 
 PUBLIC_DATA = Path(__file__).parents[2] / "shared" / "data"
 CHART = Path(__file__).parents[1] / "helm" / "stoker" / "Chart.yaml"
@@ -38,6 +42,79 @@ def public_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """Write 60 samples that a task can learn from; return the `dataset` section that reads them."""
+    folder = tmp_path_factory.mktemp("tiny")
+    written: dict[str, dict[str, Any]] = {}
+
+    def dataset(task: str) -> dict[str, Any]:
+        if task not in written:
+            write = {"image": _write_images, "text": _write_texts}.get(TASKS[task].inputs[0], _write_table)
+            place = folder / task
+            place.mkdir()
+            split = {"train": 0.7, "val": 0.15, "test": 0.15}
+            written[task] = {**(_write_masks if task == "segmentation" else write)(place), "split": split}
+        return written[task]
+
+    return dataset
+
+
+SAMPLES = 60
+
+
+def _write_table(folder: Path) -> dict[str, Any]:
+    """Numbers, some of them missing, a category and a weight; `kind` and `price` follow from them."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"length": rng.normal(size=SAMPLES), "width": rng.normal(size=SAMPLES)})
+    frame["colour"] = rng.choice(["red", "blue"], SAMPLES)
+    frame["weight"] = rng.random(SAMPLES).round(2)
+    price = 10 * frame["length"] + (frame["colour"] == "red")
+    label = price if folder.name == "tabular-regression" else np.where(price > 0, "dear", "cheap")
+    frame["label"] = label
+    frame.loc[::9, "width"] = None
+    frame.to_csv(folder / "table.csv", index=False)
+    return {"source": str(folder / "table.csv"), "columns": {"label": "label", "weight": "weight"}}
+
+
+def _write_images(folder: Path) -> dict[str, Any]:
+    """Dark and bright images of 8x8 pixels; beside them the same without labels."""
+    rng = np.random.default_rng(0)
+    labels = np.array(["dark", "bright"] * (SAMPLES // 2))
+    level = np.where(labels == "dark", 60, 180)[:, None, None]
+    images = (level + rng.integers(-50, 50, (SAMPLES, 8, 8))).astype(np.uint8)
+    np.savez(folder / "images.npz", image=images, label=labels)
+    np.savez(folder / "unlabelled.npz", image=images)
+    return {"source": str(folder / "images.npz")}
+
+
+def _write_masks(folder: Path) -> dict[str, Any]:
+    """Images of 10x9 pixels with a bright field, and their masks."""
+    rng = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for number in range(SAMPLES):
+        mask = np.zeros((10, 9), np.uint8)
+        top, left = rng.integers(0, 5, 2)
+        mask[top : top + 4, left : left + 4] = 255
+        pixels = (mask // 2 + rng.integers(0, 60, mask.shape)).astype(np.uint8)
+        Image.fromarray(mask).save(folder / "masks" / f"{number:02}.png")
+        Image.fromarray(pixels).save(folder / "images" / f"{number:02}.png")
+    return {"source": str(folder), "format": "image-mask"}
+
+
+def _write_texts(folder: Path) -> dict[str, Any]:
+    """Sentences of 1 to 12 words, of which one or two tell the label."""
+    rng = np.random.default_rng(0)
+    words = np.array(["the", "film", "plot", "cast", "was", "and", "a"])
+    rows = []
+    for number in range(SAMPLES):
+        text = [*rng.choice(words, rng.integers(0, 11)), "good" if number % 2 else "bad"]
+        rows.append({"text": " ".join(rng.permutation(text)), "label": "praise" if number % 2 else "blame"})
+    pd.DataFrame(rows).to_csv(folder / "texts.csv", index=False)
+    return {"source": str(folder / "texts.csv"), "columns": {"label": "label"}}
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ import sys
 
 import pytest
 
-from stoker.architectures.network import build_network, example_inputs
+from stoker.architectures.inputs import example_inputs
+from stoker.architectures.network import build_network
 from stoker.errors import Cause, JobError, TrainingFailed
 from stoker.job.architecture.custom import Custom
-from stoker.job.signature import ClassOutput, ImageInput, Signature, TableInput
+from stoker.job.signature import ClassOutput, ImageInput, NumbersInput, Signature
 
-TABLE = Signature(TableInput(3, ()), ClassOutput(("a", "b")))
-PICTURE = Signature(ImageInput(1, 4, 4), ClassOutput(("a", "b")))
+TABLE = Signature({"numbers": NumbersInput(3)}, ClassOutput(("a", "b")))
+IMAGE = Signature({"image": ImageInput(1, 4, 4)}, ClassOutput(("a", "b")))
 CODE = """
 from torch import nn
 
@@ -25,7 +26,7 @@ class ByInputs(nn.Module):
 class ByName(nn.Module):
     def __init__(self, signature):
         super().__init__()
-        self.layer = nn.Linear(signature.input.height * signature.input.width, 2)
+        self.layer = nn.Linear(signature.image.height * signature.image.width, 2)
     def forward(self, image):
         return self.layer(image.flatten(1))
 
@@ -60,7 +61,7 @@ def custom(path: str, **settings) -> Custom:
 
 
 @pytest.mark.parametrize(
-    ("name", "signature"), [("ByInputs", TABLE), ("ByName", PICTURE), ("ByPlace", TABLE)], ids=lambda v: str(v)[:10]
+    ("name", "signature"), [("ByInputs", TABLE), ("ByName", IMAGE), ("ByPlace", TABLE)], ids=lambda v: str(v)[:10]
 )
 def test_a_network_takes_all_inputs_one_by_name_or_the_only_one(code, name, signature):
     network = build_network(custom(f"{code}:{name}"), signature)

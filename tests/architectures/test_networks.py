@@ -1,30 +1,29 @@
 import pytest
 import torch
-from stoker.architectures.flat import Flat, embedding_width
 
-from stoker.architectures.cnn import default_channels
-from stoker.architectures.network import build_network, example_inputs, misfits, parameter_count, with_sizes
+from stoker.architectures.inputs import Flat, embedding_width, example_inputs
+from stoker.architectures.network import build_network, misfits, parameter_count, with_sizes
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
-from stoker.job.signature import ClassOutput, ImageInput, Signature, TableInput, ValueOutput
+from stoker.job.signature import CategoriesInput, ClassOutput, ImageInput, NumbersInput, Signature, ValueOutput
 
 CLASSES = ClassOutput(("a", "b", "c"))
-PICTURE = Signature(ImageInput(3, 16, 12), CLASSES)
-TABLE = Signature(TableInput(4, (3, 10)), CLASSES)
-NUMBER = Signature(TableInput(4, ()), ValueOutput("y", 0.0, 1.0))
+IMAGE = Signature({"image": ImageInput(3, 16, 12)}, CLASSES)
+TABLE = Signature({"numbers": NumbersInput(4), "categories": CategoriesInput((3, 10))}, CLASSES)
+NUMBER = Signature({"numbers": NumbersInput(4)}, ValueOutput("y", 0.0, 1.0))
 
 
 @pytest.mark.parametrize(
     ("architecture", "signature", "outputs"),
     [
         (Perceptron(family="perceptron"), TABLE, 3),
-        (Perceptron(family="perceptron"), PICTURE, 3),
+        (Perceptron(family="perceptron"), IMAGE, 3),
         (Mlp(family="mlp", hidden=(8,), dropout=0.5, activation="gelu"), TABLE, 3),
         (Mlp(family="mlp", hidden=(8, 4)), NUMBER, 1),
-        (Mlp(family="mlp", hidden=(8,)), PICTURE, 3),
-        (Cnn(family="cnn", channels=(8, 12)), PICTURE, 3),
-        (Cnn(family="cnn", channels=(4, 4, 8), blocks="residual", kernel=5, dropout=0.1), PICTURE, 3),
+        (Mlp(family="mlp", hidden=(8,)), IMAGE, 3),
+        (Cnn(family="cnn", channels=(8, 12)), IMAGE, 3),
+        (Cnn(family="cnn", channels=(4, 4, 8), blocks="residual", kernel=5, dropout=0.1), IMAGE, 3),
     ],
 )
 def test_a_network_returns_what_the_signature_asks_for(architecture, signature, outputs):
@@ -36,17 +35,17 @@ def test_a_network_returns_what_the_signature_asks_for(architecture, signature, 
 
 @pytest.mark.parametrize("blocks", ["plain", "residual"])
 def test_a_samples_output_depends_on_that_sample_alone(blocks):
-    network = build_network(Cnn(family="cnn", channels=(8, 8), blocks=blocks), PICTURE)
-    pictures = torch.randn(4, 3, 16, 12)
-    together = network({"image": pictures})
-    alone = torch.cat([network({"image": picture[None]}) for picture in pictures])
+    network = build_network(Cnn(family="cnn", channels=(8, 8), blocks=blocks), IMAGE)
+    images = torch.randn(4, 3, 16, 12)
+    together = network({"image": images})
+    alone = torch.cat([network({"image": image[None]}) for image in images])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
 
 def test_a_perceptron_is_linear():
     network = build_network(Perceptron(family="perceptron"), NUMBER)
-    inputs = {"numbers": torch.randn(2, 4), "categories": torch.zeros(2, 0, dtype=torch.int64)}
-    middle = {**inputs, "numbers": inputs["numbers"].mean(dim=0, keepdim=True)}
+    inputs = {"numbers": torch.randn(2, 4)}
+    middle = {"numbers": inputs["numbers"].mean(dim=0, keepdim=True)}
     torch.testing.assert_close(network(middle), network(inputs).mean(dim=0, keepdim=True))
 
 
@@ -67,36 +66,37 @@ def test_open_sizes_follow_from_the_data():
     assert with_sizes(Mlp(family="mlp"), TABLE, 100).hidden == (128, 64)
     assert with_sizes(Mlp(family="mlp"), TABLE, 10_000).hidden == (256, 128)
     assert with_sizes(Mlp(family="mlp", hidden=(3,)), TABLE, 100).hidden == (3,)
-    assert with_sizes(Cnn(family="cnn"), PICTURE, 100).channels == (32, 64)
-    assert default_channels(ImageInput(3, 224, 224)) == (32, 64, 128, 256, 256, 256)
+    assert with_sizes(Cnn(family="cnn"), IMAGE, 100).channels == (32, 64)
+    large = Signature({"image": ImageInput(3, 224, 224)}, CLASSES)
+    assert with_sizes(Cnn(family="cnn"), large, 100).channels == (32, 64, 128, 256, 256, 256)
 
 
 @pytest.mark.parametrize("side", [2, 3, 4, 8, 9, 28, 64])
 def test_default_stages_always_fit(side):
-    picture = ImageInput(1, side, side)
-    architecture = Cnn(family="cnn", kernel=1, channels=default_channels(picture))
-    assert misfits(architecture, Signature(picture, CLASSES)) == []
-    network = build_network(architecture, Signature(picture, CLASSES))
-    assert network(example_inputs(Signature(picture, CLASSES), 1, "cpu")).shape == (1, 3)
+    signature = Signature({"image": ImageInput(1, side, side)}, CLASSES)
+    architecture = with_sizes(Cnn(family="cnn", kernel=1), signature, 100)
+    assert misfits(architecture, signature) == []
+    network = build_network(architecture, signature)
+    assert network(example_inputs(signature, 1, "cpu")).shape == (1, 3)
 
 
 @pytest.mark.parametrize(
     ("settings", "size", "expected"),
     [
-        ({"kernel": 9}, (8, 8), ("architecture.kernel", "9 is larger than the 8x8 pictures; use at most 7")),
-        ({"kernel": 9}, (20, 5), ("architecture.kernel", "9 is larger than the 20x5 pictures; use at most 5")),
+        ({"kernel": 9}, (8, 8), ("architecture.kernel", "9 is larger than the 8x8 images; use at most 7")),
+        ({"kernel": 9}, (20, 5), ("architecture.kernel", "9 is larger than the 20x5 images; use at most 5")),
         (
             {"channels": (4, 4, 4, 4)},
             (8, 9),
-            ("architecture.channels", "4 stages halve 8x9 pictures to nothing; use at most 3"),
+            ("architecture.channels", "4 stages halve 8x9 images to nothing; use at most 3"),
         ),
         (
             {"channels": (4,), "kernel": 1},
             (1, 5),
-            ("architecture.channels", "1x5 pictures cannot be halved; use larger ones or another family"),
+            ("architecture.channels", "1x5 images cannot be halved; use larger ones or another family"),
         ),
     ],
 )
-def test_what_does_not_fit_the_pictures_is_told(settings, size, expected):
-    problems = misfits(Cnn(family="cnn", **settings), Signature(ImageInput(1, *size), CLASSES))
+def test_what_does_not_fit_the_images_is_told(settings, size, expected):
+    problems = misfits(Cnn(family="cnn", **settings), Signature({"image": ImageInput(1, *size)}, CLASSES))
     assert [(problem.path, problem.message) for problem in problems] == [expected]

@@ -12,29 +12,31 @@ def noise(total: int = 6, start: int = 0, stop: int | None = None) -> Noise:
 
 
 @pytest.fixture
-def pictures() -> torch.Tensor:
+def images() -> torch.Tensor:
     return torch.randn(6, 3, 16, 24, generator=torch.Generator().manual_seed(0))
 
 
-def test_no_change_leaves_pictures_as_they_are(pictures: torch.Tensor):
-    assert augment(pictures, (), noise()) is pictures
+def test_no_change_leaves_images_as_they_are(images: torch.Tensor):
+    unchanged, mask = augment(images, (), noise())
+    assert unchanged is images
+    assert mask is None
 
 
-def test_flip_mirrors_some_pictures_and_leaves_the_others(pictures: torch.Tensor):
-    flipped = augment(pictures, ("flip",), noise())
+def test_flip_mirrors_some_images_and_leaves_the_others(images: torch.Tensor):
+    flipped, _ = augment(images, ("flip",), noise())
     kinds = [
         "same" if torch.allclose(after, before, atol=1e-5) else "mirrored"
-        for before, after in zip(pictures, flipped, strict=True)
+        for before, after in zip(images, flipped, strict=True)
     ]
     assert set(kinds) == {"same", "mirrored"}
-    for kind, before, after in zip(kinds, pictures, flipped, strict=True):
+    for kind, before, after in zip(kinds, images, flipped, strict=True):
         torch.testing.assert_close(after, before if kind == "same" else before.flip(2), atol=1e-5, rtol=0)
 
 
-def test_crop_moves_whole_pixels_by_at_most_an_eighth(pictures: torch.Tensor):
-    cropped = augment(pictures, ("crop",), noise())
+def test_crop_moves_whole_pixels_by_at_most_an_eighth(images: torch.Tensor):
+    cropped, _ = augment(images, ("crop",), noise())
     moves = set()
-    for before, after in zip(pictures, cropped, strict=True):
+    for before, after in zip(images, cropped, strict=True):
         padded = torch.nn.functional.pad(before[None], (3, 3, 2, 2), mode="replicate")[0]
         found = [
             (down - 2, right - 3)
@@ -47,30 +49,75 @@ def test_crop_moves_whole_pixels_by_at_most_an_eighth(pictures: torch.Tensor):
     assert len(moves) > 1
 
 
-def test_a_turn_keeps_distances_in_pictures_that_are_not_square():
-    picture = torch.zeros(1, 1, 40, 80)
-    picture[0, 0, 20, 20] = picture[0, 0, 20, 60] = 1
-    turned = augment(picture, ("rotate",), noise(1))[0, 0]
+def test_a_turn_keeps_distances_in_images_that_are_not_square():
+    image = torch.zeros(1, 1, 40, 80)
+    image[0, 0, 20, 20] = image[0, 0, 20, 60] = 1
+    turned = augment(image, ("rotate",), noise(1))[0][0, 0]
     left, right = (torch.nonzero(half > half.max() * 0.9)[0].float() for half in (turned[:, :40], turned[:, 40:]))
     distance = (right + torch.tensor([0.0, 40.0]) - left).norm()
-    assert abs(float(left[0] - right[0])) > 2, "this noise should turn the picture"
+    assert abs(float(left[0] - right[0])) > 2, "this noise should turn the image"
     assert float(distance) == pytest.approx(40, abs=1.5)
 
 
-def test_jitter_changes_brightness_and_contrast_of_each_picture(pictures: torch.Tensor):
-    changed = augment(pictures, ("jitter",), noise())
-    factors = changed.flatten(1).std(1) / pictures.flatten(1).std(1)
+def test_jitter_changes_brightness_and_contrast_of_each_image(images: torch.Tensor):
+    changed, _ = augment(images, ("jitter",), noise())
+    factors = changed.flatten(1).std(1) / images.flatten(1).std(1)
     assert ((factors - 1).abs() <= CONTRAST + 1e-5).all()
-    assert len(set(factors.tolist())) == len(pictures)
-    offsets = (changed - pictures * factors.view(-1, 1, 1, 1)).flatten(1)
+    assert len(set(factors.tolist())) == len(images)
+    offsets = (changed - images * factors.view(-1, 1, 1, 1)).flatten(1)
     assert (offsets.std(1) < 1e-5).all()
 
 
 @pytest.mark.parametrize(
     "names", [("flip",), ("crop",), ("rotate",), ("jitter",), ("flip", "crop", "rotate", "jitter")]
 )
-def test_a_sample_changes_alike_however_the_batch_is_cut(pictures: torch.Tensor, names: tuple[str, ...]):
-    whole = augment(pictures, names, noise())
-    cut = torch.cat([augment(pictures[a:b], names, noise(6, a, b)) for a, b in [(0, 1), (1, 4), (4, 6)]])
+def test_a_sample_changes_alike_however_the_batch_is_cut(images: torch.Tensor, names: tuple[str, ...]):
+    whole, _ = augment(images, names, noise())
+    cut = torch.cat([augment(images[a:b], names, noise(6, a, b))[0] for a, b in [(0, 1), (1, 4), (4, 6)]])
     torch.testing.assert_close(cut, whole)
-    assert not torch.equal(whole, pictures)
+    assert not torch.equal(whole, images)
+
+
+MOVEMENTS = [("flip",), ("crop",), ("rotate",), ("flip", "crop", "rotate")]
+
+
+@pytest.mark.parametrize("names", MOVEMENTS)
+def test_a_mask_moves_with_its_image(names: tuple[str, ...]):
+    masks = torch.zeros(6, 48, 64, dtype=torch.uint8)
+    masks[:, 10:30, 8:28] = masks[:, 26:40, 36:56] = 1
+    moved, turned = augment(masks.unsqueeze(1).float(), names, noise(), masks)
+    assert turned is not None
+    assert turned.dtype == masks.dtype
+    assert (turned != masks).flatten(1).any(1).sum() >= 2, "this noise should move some of the masks"
+    sharp = (moved[:, 0] - 0.5).abs() > 0.4  # an image is blended at the edge of a class, a mask is not
+    assert sharp.float().mean() > 0.9
+    assert torch.equal(turned[sharp] == 1, moved[:, 0][sharp] > 0.5)
+
+
+@pytest.mark.parametrize("names", MOVEMENTS)
+def test_a_moved_mask_holds_no_other_classes_than_before(images: torch.Tensor, names: tuple[str, ...]):
+    masks = torch.tensor([0, 3, 7], dtype=torch.uint8)[torch.randint(3, (6, 16, 24))]
+    _, moved = augment(images, names, noise(), masks)
+    assert moved is not None
+    assert moved.shape == masks.shape
+    assert set(moved.unique().tolist()) <= {0, 3, 7}
+
+
+def test_a_mask_has_no_brightness(images: torch.Tensor):
+    masks = torch.randint(3, (6, 16, 24), dtype=torch.uint8)
+    changed, same = augment(images, ("jitter",), noise(), masks)
+    assert not torch.equal(changed, images)
+    assert same is masks
+
+
+def test_images_change_alike_with_and_without_masks(images: torch.Tensor):
+    names = ("flip", "crop", "rotate", "jitter")
+    masks = torch.zeros(6, 16, 24, dtype=torch.uint8)
+    assert torch.equal(augment(images, names, noise(), masks)[0], augment(images, names, noise())[0])
+
+
+def test_a_batch_without_samples_stays_one():
+    images, masks = torch.zeros(0, 3, 8, 8), torch.zeros(0, 8, 8, dtype=torch.uint8)
+    changed, moved = augment(images, ("flip", "rotate"), noise(6, 6, 6), masks)
+    assert changed.shape == images.shape
+    assert moved is masks

@@ -1,25 +1,35 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
-from stoker.datasets.encoders import ImageEncoder, TableEncoder
 
-from stoker.datasets.batches import Batches, in_order
+from stoker.datasets.batches import LARGEST_BATCH, LARGEST_IMAGE_BATCH, Batches, batch_limit, in_order
+from stoker.datasets.columns import Dense, Ragged
+from stoker.datasets.fields.image import ImageField
+from stoker.datasets.fields.mask import MaskField
+from stoker.datasets.fields.number import NumberField
+from stoker.datasets.fields.schema import Fields
+from stoker.datasets.fields.text import TextField
 from stoker.datasets.samples import Samples
+from stoker.job.signature import ImageInput, MaskOutput, NumbersInput, Signature
 from stoker.randomness import Noise
 
 SAMPLES = 50
-ENCODER = ImageEncoder(4, 4, 1, (10.0,), (2.0,))
+IMAGE = ImageField("image", 4, 4, 1, (10.0,), (2.0,))
+FIELDS = Fields((IMAGE,), None)
 
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
     pixels = np.random.default_rng(0).integers(0, 256, (SAMPLES, 4, 4, 1), np.uint8)
     weight = torch.arange(SAMPLES).float()
-    return Samples({"image": torch.from_numpy(pixels)}, torch.arange(SAMPLES) % 3, weight, torch.arange(SAMPLES) + 100)
+    target = Dense(torch.arange(SAMPLES) % 3)
+    return Samples({"image": Dense(torch.from_numpy(pixels))}, target, weight, torch.arange(SAMPLES) + 100)
 
 
 def batches_of(samples: Samples, batch_size=16, micro_batch=16, augmentation=(), seed=0) -> Batches:
-    return Batches(samples, ENCODER, batch_size, micro_batch, augmentation, seed, range(batch_size))
+    return Batches(samples, FIELDS, batch_size, micro_batch, augmentation, seed, range(batch_size))
 
 
 def ids_of(batches: Batches, epoch: int, start: int = 0) -> list[int]:
@@ -63,8 +73,9 @@ def test_all_of_a_sample_travels_together(samples: Samples):
             rows = batch.ids - 100
             assert batch.weight is not None
             assert torch.equal(batch.weight, rows.float())
+            assert batch.target is not None
             assert torch.equal(batch.target, rows % 3)
-            assert torch.equal(batch.inputs["image"], ENCODER.scaled(samples.inputs["image"][rows]))
+            assert torch.equal(batch.inputs["image"], IMAGE.ready(samples.inputs["image"].take(rows)))
 
 
 @pytest.mark.parametrize("micro_batch", [1, 5, 16])
@@ -73,21 +84,21 @@ def test_samples_change_alike_however_the_batch_is_cut(samples: Samples, micro_b
     whole = batches_of(samples, 16, 16, augmentation)
     cut = batches_of(samples, 16, micro_batch, augmentation)
     for one, other in zip(whole.epoch(1), cut.epoch(1), strict=True):
-        pictures = torch.cat([batch.inputs["image"] for batch, _ in other.micro_batches])
-        torch.testing.assert_close(pictures, one.micro_batches[0][0].inputs["image"])
+        images = torch.cat([batch.inputs["image"] for batch, _ in other.micro_batches])
+        torch.testing.assert_close(images, one.micro_batches[0][0].inputs["image"])
         noise = torch.cat([noise.normal(3) for _, noise in other.micro_batches])
         assert torch.equal(noise, one.micro_batches[0][1].normal(3))
 
 
-def test_a_picture_changes_from_epoch_to_epoch(samples: Samples):
-    def first_picture(epoch: int) -> torch.Tensor:
+def test_a_image_changes_from_epoch_to_epoch(samples: Samples):
+    def first_image(epoch: int) -> torch.Tensor:
         for step in batches_of(samples, augmentation=("jitter",)).epoch(epoch):
             batch = step.micro_batches[0][0]
             if (batch.ids == 100).any():
                 return batch.inputs["image"][batch.ids == 100]
         raise AssertionError("every sample is in every epoch")
 
-    assert not torch.equal(first_picture(0), first_picture(1))
+    assert not torch.equal(first_image(0), first_image(1))
 
 
 def test_noise_is_a_function_of_seed_epoch_and_step(samples: Samples):
@@ -114,14 +125,80 @@ def test_noise_leaves_the_generator_of_torch_alone():
 
 
 def test_evaluation_sees_all_samples_as_they_stand(samples: Samples):
-    batches = list(in_order(samples, ENCODER, 20))
+    batches = list(in_order(samples, FIELDS, 20))
     assert [len(batch) for batch in batches] == [20, 20, 10]
     assert torch.cat([batch.ids for batch in batches]).tolist() == list(range(100, 100 + SAMPLES))
 
 
-def test_rows_of_a_table_are_used_as_they_are():
-    inputs = {"numbers": torch.rand(3, 2), "categories": torch.zeros(3, 0, dtype=torch.int64)}
-    table = Samples(inputs, torch.zeros(3), None, torch.arange(3))
-    (batch,) = in_order(table, TableEncoder((), ()), 8)
-    assert torch.equal(batch.inputs["numbers"], inputs["numbers"])
+def test_numbers_of_a_table_are_used_as_they_are():
+    numbers = torch.rand(3, 2)
+    table = Samples({"numbers": Dense(numbers)}, Dense(torch.zeros(3)), None, torch.arange(3))
+    fields = Fields(tuple(NumberField(name, 0.0, 0.0, 1.0, False, False) for name in "ab"), None)
+    (batch,) = in_order(table, fields, 8)
+    assert torch.equal(batch.inputs["numbers"], numbers)
     assert batch.weight is None
+
+
+def test_texts_are_padded_to_the_longest_of_their_batch():
+    texts = Ragged.of([[2, 3], [4], [5, 6, 7, 8], [9]])
+    samples = Samples({"text": texts}, None, None, torch.arange(4))
+    batches = list(in_order(samples, Fields((TextField("text", ("a",) * 8, 9),), None), 2))
+    assert [batch.inputs["text"].tolist() for batch in batches] == [[[2, 3], [4, 0]], [[5, 6, 7, 8], [9, 0, 0, 0]]]
+    assert batches[0].target is None
+
+
+def test_an_image_and_its_mask_are_changed_by_one_geometry():
+    rng = np.random.default_rng(0)
+    masks = torch.from_numpy(np.kron(rng.integers(0, 2, (SAMPLES, 4, 4)), np.ones((1, 8, 8))).astype(np.uint8))
+    images = {"image": Dense(masks.unsqueeze(-1) * 100)}
+    fields = Fields((ImageField("image", 32, 32, 1, (0.0,), (1.0,)),), MaskField("mask", (0, 1), 32, 32))
+    samples = Samples(images, Dense(masks), None, torch.arange(SAMPLES))
+    batches = Batches(samples, fields, 16, 5, ("flip", "crop", "rotate"), 0, range(16))
+    moved = 0
+    for step in batches.epoch(0):
+        for batch, _ in step.micro_batches:
+            assert batch.target is not None
+            drawn = batch.inputs["image"][:, 0]
+            clear = ((drawn - 50).abs() > 45).logical_or(drawn == 50)
+            assert clear.float().mean() > 0.7
+            assert torch.equal(batch.target[clear] == 1, drawn[clear] > 50)
+            moved += int((batch.target != masks[batch.ids]).flatten(1).any(1).sum())
+    assert moved > SAMPLES / 2
+
+
+def test_streams_go_on_row_by_row_from_batch_to_batch(samples: Samples):
+    batches = Batches(samples, FIELDS, 8, 8, (), 0, range(8), order="streams")
+    rows = [step.micro_batches[0][0].ids for step in batches.epoch(0)]
+    for before, after in itertools.pairwise(rows):
+        assert torch.equal(after[: len(before)], before[: len(after)] + 1)
+    assert sorted(torch.cat(rows).tolist()) == list(range(100, 100 + SAMPLES))
+    assert [len(step) for step in rows] == [8] * 6 + [2]
+
+
+@pytest.mark.parametrize("batch_size", [16, 20])
+def test_the_shares_of_all_workers_make_the_global_batch(samples: Samples, batch_size: int):
+    whole = ids_of(batches_of(samples, batch_size), 1)
+    cut = [batch_size // 4 * place for place in range(4)] + [batch_size]
+    shares = [range(a, b) for a, b in itertools.pairwise(cut)]
+    epochs = [Batches(samples, FIELDS, batch_size, 3, (), 0, share).epoch(1) for share in shares]
+    together = []
+    for steps in zip(*epochs, strict=True):
+        together += [number for step in steps for batch, _ in step.micro_batches for number in batch.ids.tolist()]
+    assert together == whole
+
+
+def test_a_global_batch_is_named_by_its_samples(samples: Samples):
+    batches = batches_of(samples)
+    steps = list(batches.epoch(2))
+    for number, step in enumerate(steps):
+        assert batches.ids(2, number) == [each for batch, _ in step.micro_batches for each in batch.ids.tolist()]
+
+
+def test_larger_images_are_computed_fewer_at_once():
+    def limit(side: int, output: MaskOutput | None = None) -> int:
+        return batch_limit(Signature({"image": ImageInput(3, side, side)}, output))
+
+    assert batch_limit(Signature({"numbers": NumbersInput(3)})) == LARGEST_BATCH
+    assert limit(8) == LARGEST_IMAGE_BATCH
+    assert LARGEST_IMAGE_BATCH > limit(128) > limit(512) >= limit(4096) == 1
+    assert limit(128, MaskOutput(tuple("abcdefgh"), 128, 128)) < limit(128)

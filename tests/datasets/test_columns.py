@@ -1,80 +1,110 @@
+from pathlib import Path
+
 import numpy as np
-import pandas as pd
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
 
-from stoker.datasets.columns import as_numbers, as_text, as_weights, infer_features
-from stoker.errors import JobError
-from stoker.job.dataset import Columns
+from stoker.datasets.columns import Column, Dense, Lazy, Ragged, joined
+from stoker.datasets.records import Files
 
-
-@pytest.fixture
-def frame() -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    return pd.DataFrame(
-        {
-            "row": np.arange(100),
-            "user_id": rng.permutation(100) * 7,
-            "paid": rng.permutation(100) * 7,
-            "height": rng.normal(size=100),
-            "colour": ["red", "green"] * 50,
-            "member": [True, False] * 50,
-            "name": [f"n{number}" for number in range(100)],
-            "country": ["here"] * 100,
-            "empty": [None] * 100,
-            "seen": [1.0, None] * 50,
-            "label": ["x", "y"] * 50,
-        }
-    )
+SEQUENCES = st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=8)
+CPU = torch.device("cpu")
 
 
-def test_columns_are_sorted_into_numbers_and_categories(frame: pd.DataFrame):
-    features = infer_features(frame, "label", Columns())
-    assert features.numbers == ("paid", "height", "seen")
-    assert features.categories == ("colour", "member")
+def decoded(files: Files) -> Tensor:
+    return torch.tensor([[int(path.stem)] for path in files.paths])
 
 
-def test_each_column_that_cannot_help_has_its_note(frame: pd.DataFrame):
-    assert infer_features(frame, "label", Columns()).notes == (
-        "column 'row' is left out: it numbers the rows",
-        "column 'user_id' is left out: it names the rows",
-        "column 'name' is left out: 100 different texts in 100 rows; name it in dataset.columns.types to keep it",
-        "column 'country' is left out: every row has the same value",
-        "column 'empty' is left out: it is empty",
-    )
+def numbered(count: int) -> Lazy:
+    return Lazy(Files(tuple(Path(f"{number}.png") for number in range(count))), decoded)
 
 
-def test_a_column_that_the_job_names_is_kept(frame: pd.DataFrame):
-    assert infer_features(frame, "label", Columns(features=("row", "country"))).numbers == ("row",)
-    typed = infer_features(frame, "label", Columns(types={"row": "category", "name": "category"}))
-    assert typed.categories == ("row", "colour", "member", "name")
+COLUMNS: dict[str, Column] = {
+    "dense": Dense(torch.arange(8).reshape(4, 2)),
+    "ragged": Ragged.of([[3], [], [1, 2], [4]]),
+    "lazy": numbered(4),
+}
 
 
-def test_a_column_with_another_part_is_no_feature(frame: pd.DataFrame):
-    features = infer_features(frame, "label", Columns(weight="paid", group="colour", drop=("seen",)))
-    assert features.numbers == ("height",)
-    assert features.categories == ("member",)
+@pytest.mark.parametrize("kind", COLUMNS)
+class TestEveryColumn:
+    """What batches and samples ask of a column."""
+
+    def test_it_counts_its_rows(self, kind: str):
+        assert len(COLUMNS[kind]) == 4
+        assert len(COLUMNS[kind].rows(torch.tensor([2, 2, 0]))) == 3
+        assert len(COLUMNS[kind].rows(torch.tensor([], dtype=torch.int64))) == 0
+
+    def test_picked_rows_are_those_that_would_be_taken(self, kind: str):
+        column, picked = COLUMNS[kind], torch.tensor([3, 0, 2])
+        assert torch.equal(column.rows(picked).take(torch.arange(3)), column.take(picked))
+
+    def test_picked_rows_stand_alone(self, kind: str):
+        column = COLUMNS[kind].rows(torch.arange(4))
+        before = COLUMNS[kind].take(torch.arange(4)).clone()
+        for tensor in column.tensors.values():
+            tensor.zero_()
+        assert torch.equal(COLUMNS[kind].take(torch.arange(4)), before)
+
+    def test_its_tensors_rebuild_it(self, kind: str):
+        column = COLUMNS[kind]
+        if column.tensors:
+            assert torch.equal(type(column)(**column.tensors).take(torch.arange(4)), column.take(torch.arange(4)))
+
+    def test_it_is_the_same_on_its_own_device(self, kind: str):
+        column = COLUMNS[kind]
+        assert torch.equal(column.to(CPU).take(torch.arange(4)), column.take(torch.arange(4)))
 
 
-def test_text_is_the_same_whatever_a_missing_value_made_of_the_column():
-    assert as_text(pd.Series([1, 2])).tolist() == ["1", "2"]
-    assert as_text(pd.Series([1, None, 2])).tolist() == ["1", None, "2"]
-    assert as_text(pd.Series([1, None, 2.5])).tolist() == ["1", None, "2.5"]
-    assert as_text(pd.Series([1, None], dtype="Int64")).tolist() == ["1", None]
-    assert as_text(pd.Series([True, False])).tolist() == ["True", "False"]
-    assert as_text(pd.Series([True, None])).tolist() == ["True", None]
-    assert as_text(pd.Series(["a", None])).tolist() == ["a", None]
+def test_sequences_are_padded_with_0_behind_their_end():
+    column = Ragged.of([[7, 8, 9], [5], [], [1, 2]])
+    assert column.lengths().tolist() == [3, 1, 0, 2]
+    assert column.take(torch.tensor([1, 0])).tolist() == [[5, 0, 0], [7, 8, 9]]
+    assert column.take(torch.tensor([1, 3, 2])).tolist() == [[5, 0], [1, 2], [0, 0]]
+    assert column.take(torch.tensor([3])).tolist() == [[1, 2]]
 
 
-def test_what_is_not_a_finite_number_is_missing():
-    values = as_numbers(pd.Series(["1.5", "x", None, "inf", "-2"]))
-    assert np.isnan(values).tolist() == [False, True, True, True, False]
-    assert values[[0, 4]].tolist() == [1.5, -2.0]
+def test_empty_sequences_are_one_place_wide():
+    for column in (Ragged.of([[], []]), Ragged.of([[], [4], []]).rows(torch.tensor([0, 2]))):
+        assert column.take(torch.tensor([0, 1])).tolist() == [[0], [0]]
+        assert column.tensors["values"].tolist() == []
+    assert Ragged.of([[1], [2]]).take(torch.tensor([], dtype=torch.int64)).shape == (0, 1)
+    assert len(Ragged.of([])) == 0
 
 
-@pytest.mark.parametrize(("bad", "shown"), [(-1.0, "-1.0"), (float("nan"), "nan"), (float("inf"), "inf")])
-def test_a_weight_below_zero_or_missing_is_told_with_its_row(bad: float, shown: str):
-    with pytest.raises(JobError) as caught:
-        as_weights(pd.Series([1.0, bad]), "w")
-    (problem,) = caught.value.problems
-    assert problem.path == "dataset.columns.weight"
-    assert problem.message == f"'{shown}' in column 'w', row 2, is not a weight of 0 or more"
+@given(SEQUENCES, st.data())
+def test_ragged_rows_are_those_of_a_list_of_lists(sequences: list[list[int]], data: st.DataObject):
+    rows = data.draw(st.lists(st.integers(0, len(sequences) - 1), max_size=10))
+    index = torch.tensor(rows, dtype=torch.int64)
+    expected = [sequences[row] for row in rows]
+    width = max(1, *map(len, expected), 1)
+    column = Ragged.of(sequences)
+    padded = [each + [0] * (width - len(each)) for each in expected]
+    assert column.take(index).tolist() == padded
+    copied = column.rows(index)
+    assert torch.equal(copied.offsets, Ragged.of(expected).offsets)
+    assert torch.equal(copied.values, Ragged.of(expected).values)
+
+
+def test_only_the_files_of_the_rows_are_decoded():
+    column = numbered(5)
+    assert column.take(torch.tensor([4, 1])).tolist() == [[4], [1]]
+    assert column.rows(torch.tensor([3, 2])).take(torch.tensor([1])).tolist() == [[2]]
+    assert column.tensors == {}
+
+
+def test_columns_that_share_a_tensor_stand_side_by_side():
+    one, two = Dense(torch.tensor([[1], [2]])), Dense(torch.tensor([[3, 4], [5, 6]]))
+    both = joined([one, two])
+    assert isinstance(both, Dense)
+    assert both.values.tolist() == [[1, 3, 4], [2, 5, 6]]
+    alone = Ragged.of([[1]])
+    assert joined([alone]) is alone
+
+
+def test_the_memory_of_rows_is_that_of_the_rows_alone():
+    column = Dense(torch.from_numpy(np.zeros((100, 8), np.uint8))).rows(torch.arange(2))
+    assert column.values.untyped_storage().nbytes() == 16

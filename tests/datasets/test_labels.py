@@ -2,70 +2,76 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stoker.datasets.labels import known_labels, read_labels, sorted_classes
-from stoker.datasets.samples import Pictures, Table
+from stoker.datasets.labels import check_known, read_labels
+from stoker.datasets.records import Records, table
 from stoker.errors import JobError
+from stoker.job.task import Kind
 
 
-def table(values: list[object]) -> Table:
-    return Table(pd.DataFrame({"y": values}), "y")
+def records(values: list[object]) -> Records:
+    return table(pd.DataFrame({"y": values}), "y")
 
 
-def message_of(values: list[object], target: str) -> str:
+def message_of(values: list[object], kind: Kind) -> str:
     with pytest.raises(JobError) as caught:
-        read_labels(table(values), target)
+        read_labels(records(values), "y", kind)
     (problem,) = caught.value.problems
     assert problem.path == "dataset.columns.label"
     return problem.message
 
 
-def test_classes_that_are_numbers_stand_in_their_order():
-    assert sorted_classes(np.array(["10", "9", "-1"])) == ("-1", "9", "10")
-    assert sorted_classes(np.array(["1.0", "1", "01"])) == ("01", "1", "1.0")
-    assert sorted_classes(np.array(["b", "10", "9"])) == ("10", "9", "b")
-    assert sorted_classes(np.array(["nan", "2", "inf"])) == ("2", "inf", "nan")
-
-
-def test_labels_become_places_and_counts():
-    labels = read_labels(table([2, 10, 2]), "class")
-    assert labels.encoded().tolist() == [0, 1, 0]
+def test_classes_are_counted_in_their_order():
+    labels = read_labels(records([2, 10, 2]), "y", "category")
+    assert labels.values.tolist() == ["2", "10", "2"]
+    assert labels.classes == ("2", "10")
     assert labels.counts(np.array([True, False, True])) == {"2": 2, "10": 0}
 
 
 def test_numbers_stay_numbers():
-    labels = read_labels(table([0.5, 2]), "value")
-    assert labels.encoded().tolist() == [0.5, 2.0]
+    labels = read_labels(records([0.5, 2]), "y", "number")
+    assert labels.values.tolist() == [0.5, 2.0]
+    assert labels.classes is None
     assert labels.counts(np.array([True, True])) == {"": 2}
 
 
+@pytest.mark.parametrize(("name", "kind"), [("", "category"), ("image", "mask")])
+def test_masks_and_samples_without_labels_are_only_counted(name: str, kind: Kind):
+    labels = read_labels(Records({"image": np.zeros((3, 2, 2), np.uint8)}), name, kind)
+    assert labels.classes is None
+    assert labels.counts(np.array([True, False, True])) == {"": 2}
+
+
 @pytest.mark.parametrize(
-    ("values", "target", "message"),
+    ("values", "kind", "message"),
     [
-        (["a", "a"], "class", "only one class, 'a': there is nothing to tell apart"),
-        (["a", None, "b", None], "class", "2 of 4 rows have no value in column 'y' (first: row 2); remove them"),
-        ([1, None, 0], "class", "1 of 3 rows have no value in column 'y' (first: row 2); remove them"),
-        ([1.5, None], "value", "1 of 2 rows have no value in column 'y' (first: row 2); remove them"),
-        (["1", "two"], "value", "'two' in column 'y', row 2, is not a finite number"),
-        ([1.0, float("inf")], "value", "'inf' in column 'y', row 2, is not a finite number"),
-        ([3, 3], "value", "every row has the value 3: there is nothing to learn"),
+        (["a", "a"], "category", "only one class, 'a': there is nothing to tell apart"),
+        (["a", None, "b", None], "category", "2 of 4 rows have no value in column 'y' (first: row 2); remove them"),
+        ([1, None, 0], "category", "1 of 3 rows have no value in column 'y' (first: row 2); remove them"),
+        ([1.5, None], "number", "1 of 2 rows have no value in column 'y' (first: row 2); remove them"),
+        (["1", "two"], "number", "'two' in column 'y', row 2, is not a finite number"),
+        ([1.0, float("inf")], "number", "'inf' in column 'y', row 2, is not a finite number"),
+        ([3, 3], "number", "every row has the value 3: there is nothing to learn"),
         (
             [f"n{number}" for number in range(150)],
-            "class",
+            "category",
             "150 classes in 150 samples; is it a number (tabular-regression)?",
         ),
     ],
 )
-def test_labels_that_teach_nothing_are_told(values: list[object], target: str, message: str):
-    assert message_of(values, target) == message
+def test_labels_that_teach_nothing_are_told(values: list[object], kind: Kind, message: str):
+    assert message_of(values, kind) == message
 
 
-def test_pictures_of_one_class_are_told_at_the_source():
+def test_images_of_one_class_are_told_at_the_source():
+    pixels = np.zeros((2, 1, 1, 1), np.uint8)
+    images = Records({"image": pixels, "label": pd.Series(["a", "a"])}, "label", None, ("0", "1"))
     with pytest.raises(JobError) as caught:
-        read_labels(Pictures(np.zeros((2, 1, 1, 1), np.uint8), np.array(["a", "a"]), ("0", "1")), "class")
+        read_labels(images, "label", "category")
     assert caught.value.problems[0].path == "dataset.source"
 
 
 def test_a_class_that_the_model_never_saw_is_told():
     with pytest.raises(JobError) as caught:
-        known_labels(table(["a", "d", "c"]), ("a", "b"))
+        check_known(records(["a", "d", "c"]), "y", ("a", "b"))
     assert str(caught.value) == "classes the model does not know: c, d"
+    check_known(records(["a", "b"]), "y", ("a", "b", "c"))

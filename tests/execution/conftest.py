@@ -136,7 +136,7 @@ tracking: {experiment: figures, register: digit-reader}
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, RunFolder]:
-    """One whole run of a network on pictures, in the embedded store; tests only read it."""
+    """One whole run of a network on images, in the embedded store; tests only read it."""
     base = tmp_path_factory.mktemp("digits")
     home = Home(base / "home")
     home.path.mkdir()

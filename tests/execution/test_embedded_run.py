@@ -118,7 +118,7 @@ def test_the_model_is_registered_without_pickles(digits, page):
     folder = Path(mlflow.artifacts.download_artifacts(run.status().model_uri))
     assert folder.is_relative_to(home.path / "artifacts")
     names = {path.name for path in folder.rglob("*") if path.is_file()}
-    assert {"weights.safetensors", "encoders.json", "job.json"} <= names
+    assert {"weights.safetensors", "fields.json", "job.json"} <= names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
 
 
@@ -129,25 +129,25 @@ def test_evaluate_measures_what_training_reported(digits):
     assert measured == pytest.approx(reported, abs=1e-6)
 
 
-def test_predict_reads_a_folder_of_pictures_from_the_run_alone(digits, tmp_path):
+def test_predict_reads_a_folder_of_images_from_the_run_alone(digits, tmp_path):
     home, run = digits
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     from stoker.datasets.sources.builtin import read_builtin
 
     data = read_builtin("digits")
     for number in range(20):
-        Image.fromarray(data.pixels[number, ..., 0]).save(pictures / f"{number}.png")
+        Image.fromarray(data.columns["image"][number, ..., 0]).save(images / f"{number}.png")
     hidden = run.path / "hidden"
     run.model.rename(hidden)  # what is left is MLflow's
     try:
         output = tmp_path / "out.csv"
-        home.stoker("predict", "digits", "--input", pictures, "--output", output)
+        home.stoker("predict", "digits", "--input", images, "--output", output)
     finally:
         hidden.rename(run.model)
     table = pd.read_csv(output)
     names = [int(Path(name).stem) for name in table["input"]]
-    assert (table["prediction"].astype(str) == [data.labels[name] for name in names]).mean() >= 0.9
+    assert (table["prediction"].astype(str) == [data.columns["digit"][name] for name in names]).mean() >= 0.9
 
 
 def test_the_embedded_store_is_made_once_in_the_home(digits):

@@ -28,7 +28,8 @@ def reporter(folder):
 
 
 def step(number, loss=0.5, norm=None):
-    return StepEnd("a-1", 0, number, {"loss": torch.tensor(loss)}, 0.1, norm)
+    norms = {} if norm is None else {"network": norm}
+    return StepEnd("a-1", 0, number, {"loss": (torch.tensor(loss), 1.0)}, {"network": 0.1}, norms)
 
 
 def test_recorded_steps_reach_the_journal_once_and_others_do_not(folder, reporter):
@@ -41,6 +42,22 @@ def test_recorded_steps_reach_the_journal_once_and_others_do_not(folder, reporte
         (1, {"loss/step": 0.25, "gradient_norm/step": 2.0, "learning_rate/step": 0.1}),
         (3, {"loss/step": 0.5, "learning_rate/step": 0.1}),
     ]
+
+
+def test_values_of_several_groups_are_written_by_their_names(folder, reporter):
+    rates, norms = {"generator": 0.1, "critic": 0.4}, {"generator": torch.tensor(1.0), "critic": torch.tensor(2.0)}
+    sums = {"generator": (torch.tensor(6.0), 4.0), "critic": (torch.tensor(3.0), torch.tensor(2.0))}
+    reporter.step(StepEnd("a-1", 0, 1, sums, rates, norms), recorded=True)
+    reporter.flush()
+    ((entry, _),) = read_journal(folder.journal)
+    assert entry.metrics == {
+        "generator/step": 1.5,
+        "critic/step": 1.5,
+        "gradient_norm_generator/step": 1.0,
+        "gradient_norm_critic/step": 2.0,
+        "learning_rate_generator/step": 0.1,
+        "learning_rate_critic/step": 0.4,
+    }
 
 
 def test_an_epoch_is_written_at_once_after_its_steps(folder, reporter):

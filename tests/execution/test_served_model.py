@@ -10,9 +10,18 @@ import venv
 from pathlib import Path
 
 import mlflow
+import numpy as np
+import pandas as pd
 import pytest
+from stoker.tracking.record import RunFolder
 
 from stoker.datasets.sources.builtin import read_builtin
+from stoker.execution.packaging import packaged
+from stoker.execution.results import leave_model
+from stoker.inference.generation import generate
+from stoker.inference.model import Model
+from stoker.training.assembly import assemble, prepare
+from stoker.training.loop import start, train
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +46,88 @@ def stranger(tmp_path_factory):
     return python, environment
 
 
-def test_serves_pictures_where_stoker_is_not_installed(digits, stranger, tmp_path, until, answers, free_port):
+OTHERS = {
+    "segmentation": {"family": "unet", "channels": [4, 8]},
+    "text-classification": {"family": "rnn", "embedding": 6, "hidden": 5},
+    "image-generation": {"family": "gan", "channels": [4, 8], "latent": 5},
+}
+QUESTIONS = """
+import json, sys, mlflow, numpy, pandas
+asked = {
+    "segmentation": numpy.arange(180, dtype=numpy.uint8).reshape(2, 10, 9, 1),
+    "text-classification": pandas.DataFrame({"text": ["the film was good", "bad", "a word nobody knows"]}),
+    "image-generation": pandas.DataFrame({"class": ["dark", "bright", "dark"], "seed": [1, 1, 1]}),
+}
+answers = {}
+for folder in sys.argv[1:]:
+    model = mlflow.pyfunc.load_model(folder)
+    name = folder.rpartition("/")[2]
+    answer = model.predict(asked[name])
+    answers[name] = answer.to_dict("list") if isinstance(answer, pandas.DataFrame) else answer.tolist()
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def stored(tiny_data, make_job, tmp_path_factory):
+    """A trained model of each task that the run of the digits does not show, as MLflow stores it."""
+    folder = tmp_path_factory.mktemp("stored")
+    for task, network in OTHERS.items():
+        training = {"epochs": 1, "batch_size": 20, "precision": "fp32"}
+        assembly = assemble(prepare(make_job(task, tiny_data(task), architecture=network, training=training)))
+        for _ in train("r", start(assembly)):
+            pass
+        run = RunFolder(folder / "runs" / task)
+        run.path.mkdir(parents=True)
+        leave_model(run, assembly)
+        with packaged(run.model) as arguments:
+            mlflow.pyfunc.save_model(folder / task, **arguments)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answered(stored, stranger):
+    """What a stranger's Python is answered by each of the stored models."""
+    python, environment = stranger
+    done = subprocess.run(
+        [python, "-c", QUESTIONS, *[str(stored / task) for task in OTHERS]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=stored,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_stored_segmentation_answers_masks_in_the_values_of_the_files(stored, answered):
+    masks = np.array(answered["segmentation"], np.uint8)
+    assert masks.shape == (2, 10, 9)
+    own = Model.load(stored / "runs" / "segmentation" / "model")
+    assert np.array_equal(masks, own.predict(np.arange(180, dtype=np.uint8).reshape(2, 10, 9, 1)).images)
+    assert set(masks.flatten().tolist()) <= {0, 255}
+
+
+def test_a_stored_classifier_of_texts_answers_the_class_and_the_probability_of_each(stored, answered):
+    table = pd.DataFrame(answered["text-classification"])
+    assert list(table.columns) == ["prediction", "probability/blame", "probability/praise"]
+    own = Model.load(stored / "runs" / "text-classification" / "model")
+    texts = pd.DataFrame({"text": ["the film was good", "bad", "a word nobody knows"]})
+    pd.testing.assert_frame_equal(table, own.predict(texts).table, check_dtype=False, atol=1e-5)
+
+
+def test_a_stored_generator_makes_an_image_for_each_class_and_seed(stored, answered):
+    images = np.array(answered["image-generation"], np.uint8)
+    assert images.shape == (3, 8, 8, 1)
+    assert np.array_equal(images[0], images[2])
+    assert not np.array_equal(images[0], images[1])
+    own = Model.load(stored / "runs" / "image-generation" / "model")
+    ((name, image),) = generate(own, 1, 1, ("bright",))
+    assert name == "bright"
+    assert np.abs(images[1].astype(int) - image).max() <= 1  # of 256: rounding of another process
+
+
+def test_serves_images_where_stoker_is_not_installed(digits, stranger, tmp_path, until, answers, free_port):
     home, run = digits
     python, environment = stranger
     mlflow.set_tracking_uri(f"sqlite:///{home.path / 'mlflow.db'}")
@@ -52,11 +142,11 @@ def test_serves_pictures_where_stoker_is_not_installed(digits, stranger, tmp_pat
     try:
         until(lambda: server.poll() is not None or answers(f"http://127.0.0.1:{port}/ping"), "the server", 120)
         assert server.poll() is None, log.read_text()
-        pictures = read_builtin("digits")
+        data = read_builtin("digits")
         sample = slice(0, 5)
-        answer = _ask(port, {"inputs": pictures.pixels[sample].tolist()})
+        answer = _ask(port, {"inputs": data.columns["image"][sample].tolist()})
         predicted = [row["prediction"] for row in answer["predictions"]]
-        assert sum(p == t for p, t in zip(predicted, pictures.labels[sample], strict=True)) >= 4
+        assert sum(p == t for p, t in zip(predicted, data.columns["digit"][sample], strict=True)) >= 4
         assert sum(row[f"probability/{n}"] for row in answer["predictions"] for n in range(10)) == pytest.approx(5)
     finally:
         os.killpg(server.pid, 15)

@@ -28,7 +28,7 @@ def trained(job: Job, folder: Path, source: Path) -> Trained:
     assembly = assemble(prepare(job))
     for _ in train("r", start(assembly)):
         pass
-    save_model(folder, assembly.job, assembly.data.encoders, assembly.objective, assembly.data.fingerprint)
+    save_model(folder, assembly.job, assembly.data.fields, assembly.objective, assembly.data.fingerprint)
     return Trained(assembly, Model.load(folder), source)
 
 
@@ -60,9 +60,9 @@ def prices(make_job: Callable[..., Job], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def pictures(make_job: Callable[..., Job], tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A classifier of coloured pictures, dark ones and bright ones."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(make_job: Callable[..., Job], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A classifier of coloured images, dark ones and bright ones."""
+    folder = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for name, level in {"dark": 40, "bright": 200}.items():
         (folder / "data" / name).mkdir(parents=True)

@@ -12,7 +12,7 @@ from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate as evaluate_in_training
 
 
-@pytest.mark.parametrize("name", ["flowers", "prices", "pictures"])
+@pytest.mark.parametrize("name", ["flowers", "prices", "images"])
 @pytest.mark.parametrize("part", ["train", "val", "test"])
 def test_a_model_measures_what_its_training_measured(name: str, part: str, request: pytest.FixtureRequest):
     run = request.getfixturevalue(name)
@@ -29,11 +29,11 @@ def test_new_data_have_metrics_without_a_part(flowers):
     assert metrics["accuracy"] == pytest.approx((parts[0] * 72 + parts[1] * 9 + parts[2] * 9) / 90, abs=1e-6)
 
 
-def test_new_pictures_are_measured_in_the_models_size(pictures, tmp_path: Path):
+def test_new_images_are_measured_in_the_models_size(images, tmp_path: Path):
     for name, level in {"dark": 10, "bright": 240}.items():
         (tmp_path / name).mkdir()
         Image.new("L", (20, 30), level).save(tmp_path / name / "1.png")
-    assert 0 <= evaluate(pictures.model, str(tmp_path))["accuracy"] <= 1
+    assert 0 <= evaluate(images.model, str(tmp_path))["accuracy"] <= 1
 
 
 def test_data_that_changed_since_training_are_refused(flowers, tmp_path: Path):
@@ -64,14 +64,14 @@ def test_a_class_that_the_model_never_saw_is_told(flowers, tmp_path: Path):
 def test_what_is_not_there_is_told(flowers, tmp_path: Path):
     with pytest.raises(NotFound, match=r"^no file or folder 'nowhere\.csv'$"):
         evaluate(flowers.model, "nowhere.csv")
-    with pytest.raises(JobError, match="the model takes a table, the input is pictures"):
+    with pytest.raises(JobError, match=r"the input lacks the columns kind, length, colour \(it has: image, digit\)"):
         evaluate(flowers.model, "digits")
 
 
 def test_a_part_that_the_data_lack_is_told(make_job, tmp_path: Path):
     prepared = prepare(make_job("tabular-classification", {"source": "xor", "split": "none"}))
     objective = assemble(prepared).objective
-    save_model(tmp_path, prepared.job, prepared.data.encoders, objective, prepared.data.fingerprint)
+    save_model(tmp_path, prepared.job, prepared.data.fields, objective, prepared.data.fingerprint)
     with pytest.raises(NotFound) as caught:
         evaluate(Model.load(tmp_path))
     assert str(caught.value) == "the data has no part 'test' (it has: train)"

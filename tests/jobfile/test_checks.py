@@ -5,6 +5,7 @@ from stoker.job.task import TASKS
 from stoker.jobfile.loading import parse_job
 
 IMAGES = "task: image-classification\ndataset: digits\n"
+GAN = "task: image-generation\ndataset: digits\narchitecture: gan\ntraining:\n  optimizer:\n"
 TABLE = "task: tabular-classification\ndataset: iris\n"
 
 
@@ -14,15 +15,24 @@ def mistakes(text: str) -> list[str]:
     return [f"{p.line}:{p.column} {p.path} {p.message}" for p in raised.value.problems]
 
 
-@pytest.mark.parametrize(
-    ("task", "source"), [(name, s) for name, s in zip(TASKS, ["iris", "diabetes", "digits"], strict=True)]
-)
+SOURCES = {
+    "tabular-classification": "iris",
+    "tabular-regression": "diabetes",
+    "image-classification": "digits",
+    "segmentation": "nuclei",
+    "image-generation": "digits",
+    "text-classification": "reviews.csv",
+}
+
+
+@pytest.mark.parametrize(("task", "source"), [(task, SOURCES[task]) for task in TASKS])
 def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: str):
     row = TASKS[task]  # type: ignore[index]
+    best = f"{row.best or 'loss'}/val"
     for family in row.families:
-        architecture = "{family: custom, class: my_model:Net}" if family == "custom" else family
-        text = f"task: {task}\ndataset: {source}\narchitecture: {architecture}\n"
-        job = parse_job(f"{text}training: {{checkpoint: {{best: {row.best}/val}}}}\n", "job.yaml").job
+        written = "{family: custom, class: my_model:Net}" if family == "custom" else family
+        text = f"task: {task}\ndataset: {source}\narchitecture: {written}\n"
+        job = parse_job(f"{text}training: {{checkpoint: {{best: {best}}}}}\n", "job.yaml").job
         assert job.architecture is not None
         assert job.architecture.family == family
 
@@ -44,19 +54,33 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         ),
         (
             "task: tabular-classification\ndataset: digits",
-            "2:10 dataset.source 'digits' does not fit tabular-classification; it is for image-classification",
+            "2:10 dataset.source 'digits' does not fit tabular-classification; "
+            "it is for image-classification or image-generation",
         ),
         (
             "task: image-classification\ndataset: {source: digits, format: idx}",
             "2:35 dataset.format does nothing for 'digits', which is built in; leave it out",
         ),
         (
-            "task: image-classification\ndataset: {source: x.csv, format: csv}",
-            "2:34 dataset.format csv does not fit image-classification; use idx or image-folder",
+            "task: image-classification\ndataset: {source: x.txt, format: text}",
+            "2:34 dataset.format text does not fit image-classification; "
+            "use csv or jsonl or parquet or idx or npz or image-folder",
         ),
         (
             "task: tabular-regression\ndataset: {source: x, format: idx}",
-            "2:30 dataset.format idx does not fit tabular-regression; use csv or parquet",
+            "2:30 dataset.format idx does not fit tabular-regression; use csv or jsonl or parquet or npz",
+        ),
+        (
+            "task: segmentation\ndataset: {source: x, format: idx}",
+            "2:30 dataset.format idx does not fit segmentation; use csv or jsonl or parquet or npz or image-mask",
+        ),
+        (
+            "task: text-classification\ndataset: {source: x.csv, image: {size: 8}}",
+            "2:40 dataset.image.size does nothing for text-classification, which has no images; leave it out",
+        ),
+        (
+            "task: image-classification\ndataset: {source: digits, text: {length: 8}}",
+            "2:42 dataset.text.length does nothing for image-classification, which has no texts; leave it out",
         ),
         (
             "task: tabular-classification\ndataset: {source: x.csv, columns: {label: y, group: g}, split: none}",
@@ -68,7 +92,7 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         ),
         (
             "task: tabular-classification\ndataset: {source: iris, image: {size: 8}}",
-            "2:39 dataset.image.size does nothing for tabular-classification, which has no pictures; leave it out",
+            "2:39 dataset.image.size does nothing for tabular-classification, which has no images; leave it out",
         ),
         (
             "task: tabular-classification\ndataset: {source: iris, columns: {label: a, drop: [a]}}",
@@ -98,6 +122,10 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         (
             IMAGES + "training: {optimizer: {type: sgd, momentum: 0, nesterov: true}}",
             "3:58 training.optimizer.nesterov needs a momentum above 0 (example: momentum: 0.9)",
+        ),
+        (
+            GAN + "    generator: {type: sgd, momentum: 0, nesterov: true}\n    discriminator: adam",
+            "6:51 training.optimizer.generator.nesterov needs a momentum above 0 (example: momentum: 0.9)",
         ),
     ],
 )
@@ -151,6 +179,36 @@ def test_validation_metrics_need_a_validation_part(split: str):
         f"3:22 training.schedule plateau has nothing to watch: there is no validation part{cure}"
     ]
     parse_job(f"{start}{{schedule: plateau, early_stopping: {{}}, checkpoint: {{best: loss/train}}}}", "job.yaml")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        ("{type: adam, lr: -1}", "6:33 training.optimizer.generator.lr -1 is too small: more than 0"),
+        (
+            "{type: adam, lrr: 1}",
+            "6:29 training.optimizer.generator.lrr unknown key for adam; did you mean 'lr'?",
+        ),
+        (
+            "adamx",
+            "6:16 training.optimizer.generator 'adamx' is not one of sgd, adam, adamw, muon; did you mean 'adam'?",
+        ),
+        (
+            "{lr: 0.1}",
+            "6:5 training.optimizer.generator.type required: one of sgd, adam, adamw, muon (example: type: sgd)",
+        ),
+        ("7", "6:16 training.optimizer.generator expected an object or a word such as 'sgd', got 7"),
+    ],
+)
+def test_a_mistake_in_the_optimizer_of_a_group_stands_where_it_is(optimizer: str, expected: str):
+    assert mistakes(f"{GAN}    generator: {optimizer}\n    discriminator: adam") == [expected]
+
+
+@pytest.mark.parametrize(("optimizer", "column"), [("{}", 23), ("{lr: 1e-3}", 12)])
+def test_one_optimizer_without_its_type_is_not_taken_for_groups(optimizer: str, column: int):
+    assert mistakes(f"{TABLE}training: {{optimizer: {optimizer}}}") == [
+        f"3:{column} training.optimizer.type required: one of sgd, adam, adamw, muon (example: type: sgd)"
+    ]
 
 
 def test_valid_sections_are_checked_next_to_an_invalid_one():

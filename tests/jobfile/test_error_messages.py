@@ -34,7 +34,7 @@ def mistakes(text: str, *sets: str) -> list[str]:
         ),
         (
             "architecture: {family: mlp, channels: [64]}",
-            "3:29 architecture.channels unknown key for mlp; 'channels' belongs to cnn",
+            "3:29 architecture.channels unknown key for mlp; 'channels' belongs to cnn and unet and gan",
         ),
         (
             "training: {optimizer: {type: adamw, adamw: 1}}",
@@ -111,7 +111,7 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
         ("architecture: 3", "3:15 architecture expected an object or a word such as 'perceptron', got 3"),
         (
             "architecture: cnnn",
-            "3:15 architecture 'cnnn' is not one of perceptron, mlp, cnn, custom; did you mean 'cnn'?",
+            "3:15 architecture 'cnnn' is not one of perceptron, mlp, cnn, unet, rnn, gan, custom; did you mean 'cnn'?",
         ),
         ("architecture: {family: mlp, hidden: 64}", "3:37 architecture.hidden expected a list, got 64 (example: [64])"),
         ("architecture: {family: mlp, hidden: []}", "3:37 architecture.hidden expected at least 1 entry, got none"),
@@ -205,8 +205,8 @@ def test_a_wrong_value_is_reported_in_plain_words(lines: str, expected: str):
         ),
         ("{source: digits, columns: {types: [a]}}", "2:44 dataset.columns.types expected an object, got a list"),
         (
-            "{source: digits, columns: {types: {a: text}}}",
-            "2:48 dataset.columns.types.a 'text' is not one of number, category",
+            "{source: digits, columns: {types: {a: mask}}}",
+            "2:48 dataset.columns.types.a 'mask' is not one of number, category, text, image",
         ),
         ("{source: 3}", "2:19 dataset.source expected text, got 3; put it in quotes"),
         ("[digits]", "2:10 dataset expected an object or a word such as 'digits', got a list"),
@@ -218,7 +218,7 @@ def test_a_wrong_dataset_is_reported_in_plain_words(dataset: str, expected: str)
 
 def test_a_missing_key_is_reported_with_an_example():
     assert mistakes("name: a\n") == [
-        "1:1 task required: kind of problem to solve (example: task: image-classification)",
+        "1:1 task required: kind of problem to solve (example: task: text-classification)",
         "1:1 dataset required: samples to learn from (example: dataset: digits)",
     ]
     source = "a built-in name (see `stoker list datasets`) or a path to a file or folder"

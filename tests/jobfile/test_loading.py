@@ -45,7 +45,8 @@ def test_all_mistakes_are_reported_at_once_sorted_by_line():
     text += "architecture: {family: cnn, kernel: 4}\nname: 3\nname: b\n"
     assert [mistake.partition(" ")[2] for mistake in mistakes(text)] == [
         "trainig unknown key; did you mean 'training'?",
-        "task 'tabular-clasification' is not one of tabular-classification, tabular-regression, image-classification; "
+        "task 'tabular-clasification' is not one of tabular-classification, tabular-regression, image-classification, "
+        "segmentation, image-generation, text-classification; "
         "did you mean 'tabular-classification'?",
         "architecture.kernel 4 is even; a kernel size must be odd: use 3 or 5",
         "name duplicate key 'name': lines 5 and 6",

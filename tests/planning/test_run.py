@@ -21,7 +21,9 @@ def test_a_plan_counts_layers_parameters_and_samples(make_job):
     ]
     assert plan.parts["val"] == {"setosa": 5, "versicolor": 5, "virginica": 5}
     assert (plan.steps_per_epoch, plan.steps, plan.epochs) == (8, 188 * 8, 188)
-    assert plan.notes == ("precision: fp32 or bf16, whichever three steps show to be faster",)
+    twin, precision = plan.notes
+    assert "also in train" in twin  # two of the flowers are the same
+    assert precision == "precision: fp32 or bf16, whichever three steps show to be faster"
 
 
 @pytest.mark.parametrize("architecture", ["cnn", "mlp", {"family": "cnn", "blocks": "residual", "dropout": 0.1}])
@@ -39,7 +41,7 @@ def test_the_planned_network_is_the_trained_one(make_job, architecture):
     [Mlp(family="mlp", hidden=(16, 8), dropout=0.5), Cnn(family="cnn", channels=(8, 16), blocks="residual")],
 )
 def test_a_trace_is_the_same_with_and_without_memory(architecture):
-    signature = Signature(ImageInput(3, 8, 8), ClassOutput(("a", "b")))
+    signature = Signature({"image": ImageInput(3, 8, 8)}, ClassOutput(("a", "b")))
     with torch.device("meta"):
         empty = build_network(architecture, signature)
     assert trace(empty, signature, "meta") == trace(build_network(architecture, signature), signature, "cpu")

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from stoker.job.signature import ClassOutput, ValueOutput
+from stoker.datasets.fields.number import ValueField
+from stoker.datasets.fields.schema import Fields
 from stoker.tasks.defined_metrics import R2, Auroc
-from stoker.tasks.tabular_classification import TabularClassification
 from stoker.tasks.tabular_regression import TabularRegression
-
-CLASSES = ClassOutput(("a", "b", "c"))
 
 
 def pairwise_auroc(scores: np.ndarray, positive: np.ndarray) -> float:
@@ -28,16 +26,19 @@ def classified() -> tuple[torch.Tensor, torch.Tensor]:
     return (logits * 4).round() / 4, target  # rounded: some scores are equal
 
 
-def measured(metrics, task, outputs, target, output, cuts=(0, 7, 400, 501)):
-    for a, b in pairwise(cuts):
-        metrics.update(task.measured(outputs[a:b], output), target[a:b])
-    return {name: float(value) for name, value in metrics.compute().items()}
+@pytest.fixture
+def measured(rows):
+    def measure(metrics, outputs, target, cuts=(0, 7, 400, 501)):
+        for a, b in pairwise(cuts):
+            metrics.update(outputs[a:b], rows({}, target[a:b]))
+        return metrics.compute()
+
+    return measure
 
 
-def test_classification_metrics_equal_their_definitions(classified):
+def test_classification_metrics_equal_their_definitions(classified, measured, task_of):
     logits, target = classified
-    task = TabularClassification()
-    values = measured(task.metrics(CLASSES), task, logits, target, CLASSES)
+    values = measured(task_of("tabular-classification").metrics(501), logits, target)
     truth, chosen = target.numpy(), logits.argmax(1).numpy()
     scores = logits.softmax(1).numpy()
     f1 = [2 * ((chosen == c) & (truth == c)).sum() / ((chosen == c).sum() + (truth == c).sum()) for c in range(3)]
@@ -48,13 +49,12 @@ def test_classification_metrics_equal_their_definitions(classified):
     }
 
 
-def test_regression_metrics_equal_their_definitions():
+def test_regression_metrics_equal_their_definitions(measured):
     rng = np.random.default_rng(0)
-    output = ValueOutput("y", 1000.0, 20.0)
     truth = rng.normal(1000, 20, 501).astype(np.float32)
     outputs = torch.from_numpy(((truth - 1000) / 20 + rng.normal(0, 0.3, 501)).astype(np.float32))[:, None]
-    task = TabularRegression()
-    values = measured(task.metrics(output), task, outputs, torch.from_numpy(truth), output)
+    task = TabularRegression(Fields((), ValueField("y", 1000.0, 20.0)))
+    values = measured(task.metrics(501), outputs, torch.from_numpy(truth))
     errors = outputs.numpy()[:, 0].astype(float) * 20 + 1000 - truth
     assert values == {
         "rmse": pytest.approx(np.sqrt((errors**2).mean())),

@@ -1,28 +1,15 @@
-from dataclasses import dataclass
+"""What each task minimises, answers and shows."""
 
 import pytest
 import torch
 from torch import nn
 
-from stoker.job.signature import ClassOutput, ValueOutput
+from stoker.errors import JobError
+from stoker.job.task import TASKS
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.classification import CrossEntropy
-from stoker.tasks.tabular_classification import TabularClassification
-from stoker.tasks.tabular_regression import SquaredError, TabularRegression
-from stoker.tasks.task import Outcome
-
-CLASSES = ClassOutput(("a", "b"))
-VALUE = ValueOutput("price", 100.0, 10.0)
-
-
-@dataclass
-class Rows:
-    inputs: dict[str, torch.Tensor]
-    target: torch.Tensor
-    weight: torch.Tensor | None
-
-    def __len__(self) -> int:
-        return len(self.target)
+from stoker.tasks.segmentation import PixelLosses
+from stoker.tasks.tabular_regression import SquaredError
 
 
 class Given(nn.Module):
@@ -40,63 +27,134 @@ class NoNoise:
 
 
 @pytest.mark.parametrize("weight", [None, [1.0, 0.0, 2.0]])
-def test_cross_entropy_is_a_sum_and_what_it_counts(weight):
+def test_cross_entropy_is_a_sum_and_what_it_counts(rows, weight):
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     weights = None if weight is None else torch.tensor(weight)
-    rows = Rows({"numbers": logits}, torch.tensor([0, 0, 1]), weights)
-    each = torch.log(torch.exp(logits).sum(1)) - logits[torch.arange(3), rows.target]
+    batch = rows({"numbers": logits}, torch.tensor([0, 0, 1]), weights)
+    each = torch.log(torch.exp(logits).sum(1)) - logits[torch.arange(3), batch.target]
     counted = torch.ones(3) if weights is None else weights
     objective = CrossEntropy(Given())
-    for losses in (objective(rows, "network", NoNoise()), objective.evaluate(rows, NoNoise())[0]):
-        torch.testing.assert_close(losses["loss"].total, (each * counted).sum())
-        assert float(losses["loss"].weight) == float(counted.sum())
+    evaluated = objective.evaluate(batch, NoNoise())[0]["loss"]
+    for total in (objective(batch, "network", NoNoise())["loss"], evaluated.total):
+        torch.testing.assert_close(total, (each * counted).sum())
+    for count in (objective.counts(batch, "network")["loss"], evaluated.count):
+        assert float(count) == float(counted.sum())
 
 
-def test_squared_error_is_in_units_of_the_variance():
-    rows = Rows({"numbers": torch.tensor([[0.0], [1.0]])}, torch.tensor([100.0, 130.0]), None)
-    losses, output = SquaredError(Given(), VALUE).evaluate(rows, NoNoise())
+def test_squared_error_is_in_units_of_the_variance(rows, task_of):
+    batch = rows({"numbers": torch.tensor([[0.0], [1.0]])}, torch.tensor([100.0, 130.0]))
+    losses, output = SquaredError(Given(), task_of("tabular-regression").value).evaluate(batch, NoNoise())
     assert float(losses["loss"].total) == pytest.approx(0 + 4)
     assert output.shape == (2, 1)
 
 
-def test_class_predictions_are_for_people():
-    table = TabularClassification().predictions(torch.tensor([[0.0, 2.0], [1.0, 0.0]]), CLASSES)
-    assert list(table.columns) == ["prediction", "probability/a", "probability/b"]
+@pytest.mark.parametrize("weight", [None, [1.0, 3.0]])
+def test_the_losses_of_pixels_are_their_definitions(rows, weight):
+    logits = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([0, 1, 2, 1] * 10, dtype=torch.uint8).view(2, 5, 4)
+    weights = None if weight is None else torch.tensor(weight)
+    batch = rows({"numbers": logits}, target, weights)
+    objective = PixelLosses(Given())
+    each = weights if weights is not None else torch.ones(2)
+    assert {term: float(count) for term, count in objective.counts(batch, "network").items()} == {
+        "cross_entropy": 20 * float(each.sum()),
+        "dice": float(each.sum()),
+    }
+    totals = objective(batch, "network", NoNoise())
+    entropy = nn.functional.cross_entropy(logits, target.long(), reduction="none").sum(dim=(1, 2))
+    torch.testing.assert_close(totals["cross_entropy"], (entropy * each).sum())
+    dice = []
+    for image, mask in zip(logits.softmax(1), target, strict=True):
+        scores = [
+            (2 * image[c][mask == c].sum() + 1) / (image[c].sum() + (mask == c).sum() + 1) for c in (1, 2)
+        ]  # fmt: skip
+        dice.append(1 - sum(scores) / 2)
+    torch.testing.assert_close(totals["dice"], (torch.stack(dice) * each).sum())
+
+
+def test_a_batch_without_samples_counts_nothing(rows):
+    batch = rows({"numbers": torch.zeros(0, 3, 5, 4)}, torch.zeros(0, 5, 4, dtype=torch.uint8))
+    assert PixelLosses(Given()).counts(batch, "network") == {"cross_entropy": 0.0, "dice": 0.0}
+    assert float(PixelLosses(Given())(batch, "network", NoNoise())["dice"]) == 0
+
+
+def test_class_predictions_are_for_people(task_of):
+    answers = task_of("tabular-classification").answers(torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0]]))
+    table = answers.table
+    assert list(table.columns) == ["prediction", "probability/a", "probability/b", "probability/c"]
     assert table["prediction"].tolist() == ["b", "a"]
-    assert table[["probability/a", "probability/b"]].sum(axis=1).tolist() == pytest.approx([1, 1])
+    probabilities = table[["probability/a", "probability/b", "probability/c"]]
+    assert probabilities.sum(axis=1).tolist() == pytest.approx([1, 1])
+    assert answers.images is None
 
 
-def test_value_predictions_are_in_the_labels_unit():
-    table = TabularRegression().predictions(torch.tensor([[0.0], [-1.5]]), VALUE)
+def test_value_predictions_are_in_the_labels_unit(task_of):
+    table = task_of("tabular-regression").answers(torch.tensor([[0.0], [-1.5]])).table
     assert table["prediction"].tolist() == [100.0, 85.0]
 
 
-def test_the_worst_class_predictions_come_first():
-    outcome = Outcome(
-        torch.tensor([[5.0, 0.0], [0.0, 5.0], [1.0, 0.0]]), torch.tensor([0, 0, 1]), torch.tensor([7, 8, 9])
-    )
-    worst = TabularClassification().worst(outcome, CLASSES, 2)
-    assert [row["id"] for row in worst] == [8, 9]
+def test_masks_are_answered_in_the_values_of_the_files(task_of):
+    logits = torch.zeros(1, 3, 9, 8)
+    logits[0, 2, 0] = 1.0
+    logits[0, 1, 1, 0] = 1.0
+    answers = task_of("segmentation").answers(logits)
+    assert answers.images.shape == (1, 9, 8)
+    assert answers.images[0, 0].tolist() == [255] * 8
+    assert answers.images[0, 1].tolist() == [128] + [0] * 7
+    assert dict(answers.table.iloc[0]) == pytest.approx({"share/0": 63 / 72, "share/128": 1 / 72, "share/255": 8 / 72})
+
+
+def test_a_task_without_questions_refuses_them(task_of):
+    with pytest.raises(JobError, match=r"^image-generation has nothing to predict; use stoker generate$"):
+        task_of("image-generation").answers(torch.zeros(1, 1, 9, 8))
+
+
+def test_the_worst_class_predictions_come_first(rows, task_of):
+    review = task_of("tabular-classification").review()
+    outputs = torch.tensor([[5.0, 0.0, -99.0], [0.0, 5.0, -99.0], [1.0, 0.0, -99.0]])
+    review.update(outputs, rows({}, torch.tensor([0, 0, 1])), torch.tensor([7, 8, 9]))
+    worst = review.rows()
+    assert [row["id"] for row in worst] == [8, 9, 7]
     assert worst[0] == {"id": 8, "target": "a", "prediction": "b", "probability": 0.9933, "loss": 5.0067}
 
 
-def test_the_worst_values_come_first():
-    outcome = Outcome(torch.tensor([[0.0], [1.0]]), torch.tensor([101.0, 130.0]), torch.tensor([3, 4]))
-    worst = TabularRegression().worst(outcome, VALUE, 1)
-    assert list(worst) == [{"id": 4, "target": 130.0, "prediction": 110.0, "loss": 4.0}]
+def test_the_worst_values_come_first(rows, task_of):
+    review = task_of("tabular-regression").review()
+    review.update(torch.tensor([[0.0], [1.0]]), rows({}, torch.tensor([101.0, 130.0])), torch.tensor([3, 4]))
+    assert review.rows()[0] == {"id": 4, "target": 130.0, "prediction": 110.0, "loss": 4.0}
+    assert [row["id"] for row in review.rows()] == [4, 3]
 
 
-def test_every_task_draws_its_figure():
-    classes = Outcome(torch.eye(2), torch.tensor([0, 1]), torch.arange(2))
-    assert set(TabularClassification().figures(classes, CLASSES)) == {"confusion-matrix"}
-    values = Outcome(torch.zeros(2, 1), torch.tensor([90.0, 110.0]), torch.arange(2))
-    assert set(TabularRegression().figures(values, VALUE)) == {"predicted-against-true"}
+def test_the_worst_masks_come_first_with_their_dice(rows, task_of):
+    review = task_of("segmentation").review()
+    target = torch.zeros(2, 9, 8, dtype=torch.uint8)
+    target[:, 0] = 1
+    logits = torch.zeros(2, 3, 9, 8)
+    logits[:, 0] = 5.0
+    logits[1, 1, 0] = 9.0
+    review.update(logits, rows({}, target), torch.tensor([3, 4]))
+    assert [(row["id"], row["prediction"]) for row in review.rows()] == [(3, "dice 0.000"), (4, "dice 1.000")]
+    drawn = review.drawn(review.shown()[1])
+    assert [(mask.shape, sorted(set(mask.flatten().tolist()))) for mask in drawn] == [((9, 8, 1), [0, 127])] * 2
 
 
-def test_every_task_of_the_table_has_its_class():
-    from stoker.job.task import TASKS
+def test_every_task_draws_its_figure(made, task_of):
+    figures = {}
+    for name in TASKS:
+        outputs, batch = made(name, 6)
+        if review := task_of(name).review():
+            review.update(outputs, batch, torch.arange(6))
+            figures[name] = set(review.figures())
+    assert figures == {
+        name: {"predicted-against-true" if name == "tabular-regression" else "confusion-matrix"}
+        for name in TASKS
+        if name != "image-generation"
+    }
 
+
+def test_every_task_of_the_table_has_its_class(made, task_of):
     assert TASK_CLASSES.keys() == TASKS.keys()
-    for name, task in TASK_CLASSES.items():
-        output = CLASSES if TASKS[name].target == "class" else VALUE
-        assert {"loss", *task().metrics(output)} == set(TASKS[name].metrics)
+    for name, row in TASKS.items():
+        metrics = task_of(name).metrics(6)
+        metrics.update(*made(name, 6))
+        assert {"loss", *metrics.compute()} == set(row.metrics)

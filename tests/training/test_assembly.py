@@ -84,8 +84,8 @@ def test_all_that_does_not_fit_the_data_is_told_at_once(make_job):
     architecture = {"family": "cnn", "kernel": 9, "channels": [8, 8, 8, 8]}
     job = make_job("image-classification", "digits", architecture=architecture, training={"batch_size": 5000})
     assert problems(job) == [
-        ("architecture.kernel", "9 is larger than the 8x8 pictures; use at most 7"),
-        ("architecture.channels", "4 stages halve 8x8 pictures to nothing; use at most 3"),
+        ("architecture.kernel", "9 is larger than the 8x8 images; use at most 7"),
+        ("architecture.channels", "4 stages halve 8x8 images to nothing; use at most 3"),
         ("training.batch_size", "5000 is more than the 1438 training samples; use at most 1438"),
     ]
 

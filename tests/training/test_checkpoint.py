@@ -196,7 +196,7 @@ def test_a_finished_run_is_trained_on_from_its_last_weights_with_its_schedule_be
     again = start(assemble(iris))
     Checkpoints(open_storage(str(tmp_path / "a")), "", 2, 1).begin_from(again)
     assert (again.epoch, again.step, again.reason) == (0, 0, "")
-    assert again.schedule.learning_rate == start(assemble(iris)).schedule.learning_rate
+    assert again.schedules["network"].learning_rate == start(assemble(iris)).schedules["network"].learning_rate
     more = list(train("s", again))
     assert isinstance(more[-1], TrainingEnd)
     assert next(e for e in more if isinstance(e, EpochEnd)).metrics["loss/train"] < before
@@ -231,8 +231,8 @@ def test_a_run_goes_on_from_a_copy_of_another_s_checkpoint_with_its_own_learning
     ((memory,),) = source.optimizers.values()
     for mine, others in zip(state.assembly.objective.parameters(), source.assembly.objective.parameters(), strict=True):
         assert torch.equal(optimizer.state[mine]["momentum_buffer"], memory.state[others]["momentum_buffer"])
-    assert state.schedule.learning_rate == 0.01
-    assert next(iter(train("r", state))).learning_rate == 0.01
+    assert state.schedules["network"].learning_rate == 0.01
+    assert next(iter(train("r", state))).learning_rates == {"network": 0.01}
     assert len(committed(own, "")) == 1  # nothing of its own is newer
 
 

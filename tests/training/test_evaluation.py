@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
+from stoker.datasets.batches import LARGEST_BATCH, LARGEST_IMAGE_BATCH, in_order
+from stoker.tasks.task import Review
 from stoker.training.assembly import assemble, prepare
-from stoker.training.evaluation import IMAGE_BATCH, TABLE_BATCH, evaluate, evaluate_in_detail
+from stoker.training.evaluation import evaluate, evaluate_in_detail
 
 CPU = torch.device("cpu")
 
@@ -15,7 +17,7 @@ CPU = torch.device("cpu")
 def table(tmp_path: Path) -> Path:
     """Write more rows than are evaluated at once, the last batch uneven."""
     rng = np.random.default_rng(0)
-    count = TABLE_BATCH + 1234
+    count = LARGEST_BATCH + 1234
     frame = pd.DataFrame({"x": rng.normal(size=count), "z": rng.normal(size=count)})
     frame["y"] = (frame["x"] + rng.normal(size=count)).round(3)
     frame["c"] = np.where(frame["y"] > 0.5, "high", np.where(frame["z"] > 0, "low", "middle"))
@@ -26,23 +28,52 @@ def table(tmp_path: Path) -> Path:
 
 def forward(assembly, part: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
     samples = assembly.parts[part]
+    (batch,) = in_order(samples, assembly.data.fields, len(samples))
     with torch.no_grad():
-        return assembly.objective.groups()["network"](samples.inputs), samples.target
+        return assembly.objective.groups()["network"](batch.inputs), batch.target
+
+
+class Everything(Review):
+    """Keeps all that it sees."""
+
+    def __init__(self) -> None:
+        self.outputs: list[torch.Tensor] = []
+        self.ids: list[torch.Tensor] = []
+
+    def update(self, output, batch, ids) -> None:
+        self.outputs.append(output)
+        self.ids.append(ids)
+
+    def state(self):
+        return self.outputs, self.ids
+
+    def merge(self, state) -> None:
+        self.outputs += state[0]
+        self.ids += state[1]
+
+    def figures(self):
+        return {}
+
+    def rows(self):
+        return []
 
 
 def test_classification_is_exact_over_uneven_batches(make_job, table: Path):
     columns = {"label": "c", "features": ["x", "z"], "weight": "w"}
     job = make_job("tabular-classification", {"source": str(table), "columns": columns, "split": "none"})
     assembly = assemble(prepare(job))
-    metrics, outcome = evaluate_in_detail(assembly, "train", "fp32")
+    everything = Everything()
+    found = evaluate_in_detail(assembly, "train", "fp32", everything)
+    metrics = found.metrics
+    assert found.review is everything
     logits, target = forward(assembly)
     weight = assembly.parts["train"].weight
     assert weight is not None
     losses = torch.nn.functional.cross_entropy(logits, target, reduction="none").double()
     assert metrics["loss"] == pytest.approx(float((losses * weight).sum() / weight.double().sum()), rel=1e-6)
     assert metrics["accuracy"] == pytest.approx(float((logits.argmax(1) == target).double().mean()), rel=1e-6)
-    torch.testing.assert_close(outcome.outputs, logits)
-    assert torch.equal(outcome.ids, torch.arange(len(target)))
+    torch.testing.assert_close(torch.cat(everything.outputs), logits)
+    assert torch.equal(torch.cat(everything.ids), torch.arange(len(target)))
 
 
 def test_regression_is_exact_over_uneven_batches(make_job, table: Path):
@@ -51,7 +82,7 @@ def test_regression_is_exact_over_uneven_batches(make_job, table: Path):
     assembly = assemble(prepare(job))
     metrics = evaluate(assembly, "train", "fp32")
     outputs, target = forward(assembly)
-    output = assembly.data.encoders.output
+    output = assembly.data.fields.signature.output
     errors = outputs[:, 0].double() * output.scale + output.mean - target
     expected = {
         "loss": (errors / output.scale).square().mean(),
@@ -62,16 +93,15 @@ def test_regression_is_exact_over_uneven_batches(make_job, table: Path):
     assert metrics == {name: pytest.approx(float(value), rel=1e-5) for name, value in expected.items()}
 
 
-def test_pictures_are_exact_over_uneven_batches(make_job):
+def test_images_are_exact_over_uneven_batches(make_job):
     assembly = assemble(prepare(make_job("image-classification", "digits", architecture="mlp")))
     samples = assembly.parts["train"]
-    assert len(samples) % IMAGE_BATCH
-    pictures = assembly.data.encoders.input.scaled(samples.inputs["image"])
-    with torch.no_grad():
-        logits = assembly.objective.groups()["network"]({"image": pictures})
+    assert len(samples) > LARGEST_IMAGE_BATCH
+    assert len(samples) % LARGEST_IMAGE_BATCH
+    logits, target = forward(assembly)
     metrics = evaluate(assembly, "train", "fp32")
-    assert metrics["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, samples.target)), rel=1e-5)
-    assert metrics["accuracy"] == pytest.approx(float((logits.argmax(1) == samples.target).double().mean()))
+    assert metrics["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, target)), rel=1e-5)
+    assert metrics["accuracy"] == pytest.approx(float((logits.argmax(1) == target).double().mean()))
 
 
 def test_where_fewer_samples_fit_at_once_the_result_stays(make_job):

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stoker.tasks.objective import BatchLike, Loss, NoiseLike, Objective
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
 from stoker.training.assembly import Assembly, assemble, prepare
+from stoker.training.gradients import accumulate
 from stoker.training.loop import StepEnd, start, train
+from stoker.training.parallel import ALONE
 
 CPU = torch.device("cpu")
 ROWS = 30
@@ -47,19 +49,26 @@ def assembled(make_job, tmp_path: Path) -> Assembled:
 
 
 class Compound(Objective):
-    """A weighted loss of the classes, and a noisy penalty that counts positive outputs alone."""
+    """A weighted loss of the classes, and a noisy penalty that counts the samples with a positive number alone."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:
+    def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
+        assert batch.weight is not None
+        return {"loss": batch.weight.sum(), "penalty": float(self.positive(batch).sum())}
+
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         output = self.network(batch.inputs)
         assert batch.weight is not None
         losses = functional.cross_entropy(output, batch.target, reduction="none") * batch.weight
-        counted = (batch.inputs["numbers"][:, 0] > 0).float()
-        penalty = (output + noise.normal(2)).square().sum(1) * counted
-        return {"loss": Loss(losses.sum(), batch.weight.sum()), "penalty": Loss(penalty.sum(), counted.sum())}
+        penalty = (output + noise.normal(2)).square().sum(1) * self.positive(batch)
+        return {"loss": losses.sum(), "penalty": penalty.sum()}
+
+    @staticmethod
+    def positive(batch: BatchLike) -> Tensor:
+        return (batch.inputs["numbers"][:, 0] > 0).float()
 
     def turns(self, step: int) -> Sequence[str]:
         return ("network",)
@@ -83,8 +92,11 @@ class Rivals(Objective):
         score = self.critic(self.generator(batch.inputs["numbers"])).squeeze(1)
         return {turn: score.square() if turn == "critic" else (score - 1).square()}
 
-    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Loss]:
-        return {name: Loss(each.sum(), each.new_tensor(len(batch))) for name, each in self.terms(batch, turn).items()}
+    def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
+        return {turn: float(len(batch))}
+
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
+        return {name: each.sum() for name, each in self.terms(batch, turn).items()}
 
     def turns(self, step: int) -> Sequence[str]:
         return ("critic", "generator") if step % 2 else ("critic",)
@@ -116,7 +128,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(assembled: Assembled
         torch.testing.assert_close(cut[name], whole[name], atol=1e-6, rtol=0)
     for term in one.losses:
         torch.testing.assert_close(other.losses[term], one.losses[term], atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(other.gradient_norm, one.gradient_norm, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(other.gradient_norms["network"], one.gradient_norms["network"], atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("micro_batch", [ROWS, 7])
@@ -124,8 +136,8 @@ def test_the_gradient_is_that_of_the_means_of_all_terms(assembled: Assembled, mi
     reference = assembled(ROWS)
     objective = Compound(reference.objective.groups()["network"])
     ((batch, noise),) = next(iter(reference.batches().epoch(0))).micro_batches
-    losses = objective(batch, "network", noise)
-    (losses["loss"].total / losses["loss"].weight + losses["penalty"].total / losses["penalty"].weight).backward()
+    totals, counts = objective(batch, "network", noise), objective.counts(batch, "network")
+    (totals["loss"] / counts["loss"] + totals["penalty"] / counts["penalty"]).backward()
     expected = {name: value.detach() - value.grad for name, value in objective.named_parameters()}
     assembly = assembled(micro_batch)
     got, _ = trained(replace(assembly, objective=Compound(assembly.objective.groups()["network"])))
@@ -164,3 +176,27 @@ def test_a_term_of_every_second_step_is_in_the_epochs_loss(assembled: Assembled)
     metrics = events[-2].metrics
     assert metrics["generator/train"] == pytest.approx(float(steps[1]["generator"]))
     assert metrics["critic/train"] == pytest.approx(np.mean([float(step["critic"]) for step in steps]))
+
+
+@pytest.mark.parametrize(("micro_batch", "passes"), [(ROWS, 1), (7, 5)])
+def test_a_micro_batch_has_one_backward_pass_whatever_the_number_of_terms(
+    assembled: Assembled, micro_batch: int, passes: int
+):
+    assembly = assembled(micro_batch)
+    objective = Compound(assembly.objective.groups()["network"])
+    seen: list[int] = []
+    for number, parameter in enumerate(objective.parameters()):
+        parameter.register_post_accumulate_grad_hook(lambda _, number=number: seen.append(number))
+    trained(replace(assembly, objective=objective))
+    assert sorted(seen) == sorted(list(range(4)) * passes)
+
+
+def test_a_turn_leaves_gradients_in_its_own_parameters_alone(assembled: Assembled):
+    rivals = Rivals()
+    assembly = replace(assembled(4, batch_size=10), objective=rivals)
+    reducers = start(assembly).reducers
+    step = next(iter(assembly.batches().epoch(0)))
+    sums = accumulate(rivals, reducers["critic"], step, "critic", "fp32", ALONE)
+    assert {term: count for term, (_, count) in sums.items()} == {"critic": 10.0}
+    assert all(parameter.grad is None for parameter in rivals.generator.parameters())
+    assert all(parameter.grad is not None for parameter in rivals.critic.parameters())

@@ -6,7 +6,10 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from stoker.job.training import OptimizerChoice, ScheduleChoice
+from stoker.errors import JobError
+from stoker.job.training import OptimizersChoice, ScheduleChoice
+from stoker.training.assembly import assemble, prepare
+from stoker.training.loop import StepEnd, start, train
 from stoker.training.optimization import Schedule, build_optimizers, clip, gradient_norm
 
 STEPS, STEPS_PER_EPOCH = 100, 10
@@ -14,7 +17,7 @@ Made = Callable[..., Schedule]
 
 
 def optimizers_of(settings, module: nn.Module):
-    return build_optimizers(TypeAdapter(OptimizerChoice).validate_python(settings), {"network": module})["network"]
+    return build_optimizers(TypeAdapter(OptimizersChoice).validate_python(settings), {"network": module})["network"]
 
 
 def schedule(settings, steps: int = STEPS, direction: str = "min") -> tuple[Schedule, torch.optim.Optimizer]:
@@ -147,3 +150,88 @@ def test_the_norm_is_that_of_all_gradients_together():
     assert float(gradient_norm(parameters)) == pytest.approx(1.5, abs=1e-4)
     assert float(clip(parameters, 100.0)) == pytest.approx(1.5, abs=1e-4)
     assert float(gradient_norm(parameters)) == pytest.approx(1.5, abs=1e-4)
+
+
+EACH = {
+    "generator": {"type": "adam", "lr": 1e-3, "betas": [0.0, 0.9]},
+    "discriminator": {"type": "sgd", "lr": 4e-3, "momentum": 0.5},
+}
+
+
+@pytest.fixture
+def gan(make_job):
+    """Prepare a small GAN with these optimizers."""
+
+    def prepared(optimizer, **training):
+        settings = {"optimizer": optimizer, "batch_size": 500, "precision": "fp32", "steps": 3, **training}
+        network = {"family": "gan", "channels": [4], "latent": 3}
+        return prepare(make_job("image-generation", "digits", architecture=network, training=settings))
+
+    return prepared
+
+
+def test_each_group_has_its_optimizer_rate_and_norm(gan):
+    state = start(assemble(gan(EACH, schedule={"type": "linear", "warmup": 0})))
+    (adam,), (sgd,) = state.optimizers["generator"], state.optimizers["discriminator"]
+    assert isinstance(adam, torch.optim.Adam)
+    assert adam.defaults["betas"] == (0.0, 0.9)
+    assert isinstance(sgd, torch.optim.SGD)
+    assert sgd.defaults["momentum"] == 0.5
+    modules = state.assembly.objective.groups()
+    for name, optimizer in (("generator", adam), ("discriminator", sgd)):
+        stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        assert stepped == {id(p) for p in modules[name].parameters()}
+    steps = [event for event in train("r", state) if isinstance(event, StepEnd)]
+    for number, step in enumerate(steps):
+        left = 1 - number / 3
+        assert step.learning_rates == pytest.approx({"generator": 1e-3 * left, "discriminator": 4e-3 * left})
+        assert step.gradient_norms.keys() == EACH.keys()
+
+
+def test_gradients_of_each_group_are_clipped_for_themselves(gan):
+    state = start(assemble(gan(EACH, gradient_clip=1e-6)))
+    before = {name: value.clone() for name, value in state.assembly.objective.discriminator.named_parameters()}
+    step = next(iter(train("r", state)))
+    assert all(float(norm) > 1e-6 for norm in step.gradient_norms.values())
+    moved = [value - before[name] for name, value in state.assembly.objective.discriminator.named_parameters()]
+    length = torch.cat([each.detach().flatten() for each in moved]).norm()
+    assert 0 < float(length) <= 4.1e-9
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        (
+            {**EACH, "critic": "adam"},
+            [("training.optimizer.critic", "no such group; this network has the groups generator, discriminator")],
+        ),
+        (
+            {"generator": "adam"},
+            [("training.optimizer", "lacks discriminator; this network has the groups generator, discriminator")],
+        ),
+        (
+            {"network": "adam"},
+            [
+                ("training.optimizer.network", "no such group; this network has the groups generator, discriminator"),
+                (
+                    "training.optimizer",
+                    "lacks generator, discriminator; this network has the groups generator, discriminator",
+                ),
+            ],
+        ),
+    ],
+)
+def test_groups_that_do_not_fit_the_network_are_told_before_training(gan, optimizer, expected):
+    with pytest.raises(JobError) as caught:
+        gan(optimizer)
+    assert [(problem.path, problem.message) for problem in caught.value.problems] == expected
+
+
+def test_a_network_of_one_group_may_name_it(make_job):
+    def prepared(group):
+        training = {"optimizer": {group: "sgd"}, "precision": "fp32"}
+        return prepare(make_job("tabular-classification", "xor", training=training))
+
+    assert isinstance(start(assemble(prepared("network"))).optimizers["network"][0], torch.optim.SGD)
+    with pytest.raises(JobError, match=r"no such group; this network has one group network"):
+        prepared("body")

@@ -9,7 +9,7 @@ import torch
 from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate
 from stoker.training.loop import EpochEnd, StepEnd, start, train
-from stoker.training.parallel import ALONE, Workers
+from stoker.training.parallel import ALONE, GradientReducer, Workers, buckets
 
 PROBES = ("wgan_gp", "char_rnn", "denoising", "boxes")
 
@@ -96,11 +96,79 @@ def test_every_sample_of_an_epoch_is_counted_once_and_each_worker_has_its_rows(m
 def test_a_gradient_that_only_some_have_is_summed_and_one_that_nobody_has_stays_absent(in_workers):
     def work(workers: Workers) -> Any:
         parameters = [torch.nn.Parameter(torch.zeros(3)) for _ in range(3)]
-        parameters[0].grad = torch.full((3,), float(workers.rank + 1))
+        reducer = GradientReducer(parameters, workers)
+        reducer.begin()
+        loss = parameters[0].sum() * (workers.rank + 1)
         if workers.rank == 1:
-            parameters[1].grad = torch.ones(3)
-        numbers = workers.sum_gradients(parameters, torch.tensor([1.0, float(workers.rank)]))
-        return [numbers.tolist(), *[None if p.grad is None else p.grad.tolist() for p in parameters]]
+            loss = loss + parameters[1].sum()
+        loss.backward()
+        sums = reducer.finish({"one": torch.tensor(1.0), "rank": torch.tensor(float(workers.rank))})
+        numbers = {name: float(value) for name, value in sums.items()}
+        return [numbers, *[None if p.grad is None else p.grad.tolist() for p in parameters]]
 
     for result in in_workers(2, work):
-        assert result == [[2.0, 1.0], [3.0, 3.0, 3.0], [1.0, 1.0, 1.0], None]
+        assert result == [{"one": 2.0, "rank": 1.0}, [3.0, 3.0, 3.0], [1.0, 1.0, 1.0], None]
+
+
+def test_a_gradient_of_an_earlier_micro_batch_is_summed_though_the_last_one_has_none(in_workers):
+    def work(workers: Workers) -> Any:
+        early, late = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(2))
+        reducer = GradientReducer([early, late], workers)
+        (early.sum() * (workers.rank + 1) + late.sum()).backward()
+        reducer.begin()
+        late.sum().backward()
+        reducer.finish({"loss": torch.tensor(0.0)})
+        return early.grad.tolist(), late.grad.tolist()
+
+    assert in_workers(2, work) == [([3.0, 3.0], [4.0, 4.0])] * 2
+
+
+def test_buckets_travel_in_one_order_whichever_gradient_is_there_first(in_workers):
+    def work(workers: Workers) -> Any:
+        parameters = [torch.nn.Parameter(torch.ones(size)) for size in (300_000, 3, 400_000, 500_000, 2)]
+        reducer = GradientReducer(parameters, workers)
+        results = []
+        for _ in range(2):
+            reducer.begin()
+            order = parameters if workers.rank else parameters[::-1]
+            chain = torch.zeros(())
+            for number, parameter in enumerate(order):  # backward reaches the last of the chain first
+                chain = chain * 0.5 + parameter.sum() * (number + 1)
+            chain.backward()
+            totals = reducer.finish({"loss": chain.detach()})
+            results.append([float(totals["loss"]), *[float(p.grad.mean()) for p in parameters]])
+            for parameter in parameters:
+                parameter.grad = None
+        return results
+
+    one, other = in_workers(2, work)
+    assert one == other
+    assert one[0] == one[1]
+    factors = [(number + 1) * 0.5 ** (4 - number) for number in range(5)]
+    assert one[0][1:] == pytest.approx([a + b for a, b in zip(factors, factors[::-1], strict=True)])
+
+
+def test_buckets_depend_on_shapes_and_types_alone():
+    sizes = [10, 300_000, 100_000, 3_000_000, 2_000_000, 5]
+    parameters = [torch.nn.Parameter(torch.zeros(size)) for size in sizes]
+    parameters.insert(2, torch.nn.Parameter(torch.zeros(7, dtype=torch.float64)))
+    numbers = [[p.numel() for p in bucket] for bucket in buckets(parameters)]
+    assert numbers == [[10], [300_000], [7], [100_000, 3_000_000], [2_000_000, 5]]
+
+
+def test_a_gradient_that_nobody_has_stays_absent_beside_others_in_its_bucket(in_workers):
+    def work(workers: Workers) -> Any:
+        parameters = [torch.nn.Parameter(torch.zeros(2)) for _ in range(3)]
+        reducer = GradientReducer(parameters, workers)
+        found = []
+        for step in range(3):
+            reducer.begin()
+            if step == workers.rank or step == 2:  # in turns one has a gradient, then both
+                parameters[1].sum().backward()
+            reducer.finish({"loss": torch.tensor(0.0)})
+            found.append([None if p.grad is None else p.grad.tolist() for p in parameters])
+            parameters[1].grad = None
+        return found
+
+    for found in in_workers(2, work):
+        assert found == [[None, [1.0, 1.0], None], [None, [1.0, 1.0], None], [None, [2.0, 2.0], None]]

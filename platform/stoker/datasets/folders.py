@@ -40,4 +40,4 @@ def part_of(file: Path) -> str:
 def image_paths(folder: Path) -> list[Path]:
     """List the images of a folder and of the folders below it, without hidden ones."""
     found = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(file for file in found if not file.name.startswith("."))
+    return sorted(file for file in found if not any(part[0] == "." for part in file.relative_to(folder).parts))

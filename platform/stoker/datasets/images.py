@@ -63,11 +63,21 @@ def resize(pixels: np.ndarray, size: Size | None) -> np.ndarray:
     """Resize (N, height, width, channels) uint8 images that are in memory already."""
     if size is None or pixels.shape[1:3] == size:
         return pixels
-    height, width = size
-    grey = pixels.shape[3] == 1
-    images = pixels[..., 0] if grey else pixels
-    resized = np.stack([np.asarray(Picture.fromarray(each).resize((width, height))) for each in images])
-    return resized[..., None] if grey else resized
+    return np.stack([_resized(pixels[..., channel], size) for channel in range(pixels.shape[3])], axis=-1)
+
+
+def resize_masks(masks: np.ndarray, size: Size | None) -> np.ndarray:
+    """Resize (N, height, width) uint8 masks that are in memory already; no class is blended with another."""
+    if size is None or masks.shape[1:] == size:
+        return masks
+    return _resized(masks, size, Picture.Resampling.NEAREST)
+
+
+def _resized(layers: np.ndarray, size: Size, resampling: Picture.Resampling | None = None) -> np.ndarray:
+    made = np.empty((len(layers), *size), np.uint8)
+    for number, layer in enumerate(layers):
+        made[number] = np.asarray(Picture.fromarray(layer).resize((size[1], size[0]), resampling))
+    return made
 
 
 def _size_of(file: Path) -> Size | None:

@@ -101,14 +101,22 @@ def csv_delimiter(path: str | Path) -> str:
     path = Path(path)
     with text_of(path) as file:
         lines = [line for line in itertools.islice(file, DELIMITER_LINES) if line.strip()]
-    found: list[tuple[bool, int]] = []
-    for delimiter in DELIMITERS:
-        counts = {len(row) for row in csv.reader(lines, delimiter=delimiter)} or {0}
-        found.append((len(counts) == 1 and max(counts) > 1, min(counts)))
+        whole = next(file, None) is None
+    found = [_evenness(lines, delimiter, whole) for delimiter in DELIMITERS]
     best = max(found)
     if best[1] < 2 and ".tsv" in path.name:
         return "\t"
     return DELIMITERS[found.index(best)]
+
+
+def _evenness(lines: list[str], delimiter: str, whole: bool) -> tuple[bool, int]:
+    """Return whether a delimiter cuts all rows into equally many values, more than one; and the fewest of a row."""
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    except csv.Error:  # a value of more than 128 KiB, such as what follows a quote that does not end
+        return False, 0
+    counts = {len(row) for row in (rows if whole else rows[:-1])} or {0}  # the last one may go on behind these lines
+    return len(counts) == 1 and max(counts) > 1, min(counts)
 
 
 def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]:
@@ -180,7 +188,7 @@ def _first_line(path: Path) -> str:
 
 def text_of(path: Path) -> TextIO:
     """Open a text file, plain or gzip."""
-    if path.name.endswith(".gz"):
+    if path.name.lower().endswith(".gz"):
         return cast("TextIO", gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
     return path.open(encoding="utf-8-sig", newline="")
 

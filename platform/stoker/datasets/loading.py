@@ -93,7 +93,7 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     roles = _roles(records, dataset, task)
     if len(records) == 0:
         raise JobError([Problem("dataset.source", f"no rows in '{dataset.source}'")])
-    records = with_files(records, roles, dataset)
+    records = with_files(records, roles, task, dataset)
     loading = choose_loading(records, roles, dataset)
     if loading == "resident":
         records = resident(records, roles, dataset)
@@ -119,16 +119,17 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     )
 
 
-def with_files(records: Records, roles: Roles, dataset: Dataset) -> Records:
-    """Turn the columns that hold paths of images into files.
+def with_files(records: Records, roles: Roles, task: TaskRow, dataset: Dataset) -> Records:
+    """Turn the columns that hold paths of images or masks into files.
 
     Raises:
         JobError: a path names no file, or leads out of the folder.
 
     """
     columns = dict(records.columns)
-    paths = [name for name, kind in roles.inputs.items() if kind == "image" and isinstance(columns[name], pd.Series)]
-    if paths:
+    names = [name for name, kind in roles.inputs.items() if kind == "image"]
+    names += [roles.target] if task.target == "mask" else []
+    if paths := [name for name in names if isinstance(columns[name], pd.Series)]:
         folder = local_path(dataset.source)
         folder = folder if folder.is_dir() else folder.parent
         columns |= {name: image_files(columns[name], name, folder) for name in paths}
@@ -235,11 +236,14 @@ def example_of(records: Records, fields: Fields) -> pd.DataFrame | np.ndarray:
     if len(few) == 1 and not isinstance(few[0], pd.Series):
         content = few[0].content if isinstance(few[0], Files) else few[0]
         return records_pixels(few[0], fields) if content is None else content
-    cells = {
-        name: pd.Series([str(path) for path in column.names()]) if isinstance(column, Files) else column
-        for name, column in zip(fields.columns, few, strict=True)
-    }
-    return pd.DataFrame(cells).reset_index(drop=True)
+    return pd.DataFrame({name: _cells(column) for name, column in zip(fields.columns, few, strict=True)})
+
+
+def _cells(column: RawColumn) -> pd.Series:
+    """Return the values of a column as cells of a table: files by their names, images in memory as nested lists."""
+    if isinstance(column, pd.Series):
+        return column.reset_index(drop=True)
+    return pd.Series(list(column.names()) if isinstance(column, Files) else column.tolist())
 
 
 def records_pixels(column: RawColumn, fields: Fields) -> np.ndarray:
@@ -254,6 +258,11 @@ def _roles(records: Records, dataset: Dataset, task: TaskRow) -> Roles:
     needed = not task.target_optional
     if problems := list(column_problems(columns, list(records.columns), Path(dataset.source), needed)):
         raise JobError(problems)
+    single = {"weight": columns.weight, "group": columns.group, "label": "" if task.target == "mask" else columns.label}
+    for key, name in single.items():
+        if name and not isinstance(records.columns[name], pd.Series):
+            message = f"column '{name}' holds images, not one value for each sample"
+            raise JobError([Problem(f"dataset.columns.{key}", message)])
     return infer_roles(records, columns, task)
 
 
@@ -282,7 +291,7 @@ def _text_notes(train: Records, fields: Fields) -> Iterator[str]:
     """Say how much of the texts is cut off."""
     for each in fields.inputs:
         if isinstance(each, TextField) and (cut := each.cut(train.columns[each.name])):
-            longer = f"{cut:,} of {len(train):,} training texts have more than {each.length} words"
+            longer = f"{cut:,} of {len(train.columns[each.name]):,} training texts have more than {each.length} words"
             yield f"column '{each.name}': {longer} and are cut off there (dataset.text.length)"
 
 

@@ -9,6 +9,7 @@ from stoker.datasets.samples import Samples
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
 from stoker.inference.prediction import aligned, check_there
+from stoker.job.architecture.custom import Custom
 from stoker.job.dataset import Format
 from stoker.job.task import TASKS
 from stoker.training.evaluation import measure
@@ -17,7 +18,7 @@ from stoker.training.evaluation import measure
 def evaluate(
     model: Model, source: str | None = None, part: str = "test", format_name: Format | None = None
 ) -> dict[str, float]:
-    """Return the loss and all metrics of the task, in the arithmetic of `predict`.
+    """Return the loss and all metrics of the task, in the arithmetic of `predict`; of a GAN only the metrics.
 
     Args:
         model: the model.
@@ -35,6 +36,9 @@ def evaluate(
     """
     samples = _own_part(model, part) if source is None else _labelled(model, source, format_name)
     metrics = measure(model.objective, model.task, samples, "fp32", model.job.training.seed).metrics
+    if not isinstance(model.job.architecture, Custom) and len(model.objective.groups()) > 1:
+        kept = TASKS[model.job.task].metrics.keys() - {"loss"}  # a loss needs the networks that no model keeps
+        metrics = {name: value for name, value in metrics.items() if name in kept}
     return {name if source else f"{name}/{part}": value for name, value in metrics.items()}
 
 

@@ -23,6 +23,7 @@ from stoker.errors import JobError, Problem
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.saved_model import WEIGHTS
+from stoker.tasks.abilities import CanSample
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Answers, Task
@@ -127,6 +128,8 @@ class Model:
             JobError: columns are missing, a file cannot be read, or the task answers no questions.
 
         """
+        if isinstance(self.network, CanSample):
+            raise JobError([Problem("", f"{self.job.task} has nothing to predict; use stoker generate")])
         self.fields.check(records)
         if len(records) == 0:
             raise JobError([Problem("", "no samples to predict")])

@@ -115,7 +115,7 @@ class GradientReducer:
         self._active = False
         if workers.count == 1:
             return
-        self._buckets = list(_buckets(list(reversed(self.parameters))))
+        self._buckets = list(buckets(list(reversed(self.parameters))))
         self._bucket_of = {id(p): number for number, bucket in enumerate(self._buckets) for p in bucket}
         self._missing = [len(bucket) for bucket in self._buckets]
         self._absent: set[int] = set()
@@ -168,7 +168,7 @@ class GradientReducer:
             self._waiting.append((flat, dist.all_reduce(flat, async_op=True), bucket))
 
 
-def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+def buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
     """Group parameters of one type by size, in order; the first buckets are small, so that sending begins early."""
     bucket: list[nn.Parameter] = []
     size, limit = 0, FIRST_BUCKET_BYTES

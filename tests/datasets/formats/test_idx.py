@@ -2,12 +2,14 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from stoker.datasets.loading import read_source
-from stoker.datasets.samples import Pictures
+from stoker.datasets.loading import load_dataset, read_source
+from stoker.datasets.records import Records
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset
+from stoker.job.task import TASKS
 
 
 def idx(values: np.ndarray) -> bytes:
@@ -22,11 +24,23 @@ def write(folder: Path, prefix: str = "", count: int = 4, side: int = 3) -> np.n
     return pixels
 
 
-def read(path: Path, **settings: object) -> Pictures:
-    raw, format_name = read_source(Dataset.model_validate({"source": str(path), **settings}))
+def read(path: Path, **settings: object) -> Records:
+    records, format_name = read_source(Dataset.model_validate({"source": str(path), **settings}))
     assert format_name == "idx"
-    assert isinstance(raw, Pictures)
-    return raw
+    return records
+
+
+def pixels_of(records: Records) -> np.ndarray:
+    pixels = records.columns["image"]
+    assert isinstance(pixels, np.ndarray)
+    return pixels
+
+
+def labels_of(records: Records) -> list[object]:
+    assert records.label == "label"
+    labels = records.columns["label"]
+    assert isinstance(labels, pd.Series)
+    return labels.tolist()
 
 
 def problem(path: Path) -> str:
@@ -37,15 +51,15 @@ def problem(path: Path) -> str:
     return found.message
 
 
-def test_pictures_and_labels_are_read(tmp_path: Path):
+def test_images_and_labels_are_read(tmp_path: Path):
     pixels = write(tmp_path)
     for path in (tmp_path, tmp_path / "images-idx3-ubyte"):
-        raw = read(path)
-        assert (raw.pixels[..., 0] == pixels).all()
-        assert raw.labels is not None
-        assert raw.labels.tolist() == ["0", "1", "0", "1"]
-        assert raw.parts is None
-    assert raw.names[2] == "images-idx3-ubyte[2]"
+        records = read(path)
+        assert (pixels_of(records)[..., 0] == pixels).all()
+        assert labels_of(records) == ["0", "1", "0", "1"]
+        assert records.parts is None
+        assert not records.is_table
+    assert records.names[2] == "images-idx3-ubyte[2]"
 
 
 def test_packed_files_are_read(tmp_path: Path):
@@ -53,10 +67,10 @@ def test_packed_files_are_read(tmp_path: Path):
     for file in list(tmp_path.iterdir()):
         file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
         file.unlink()
-    assert (read(tmp_path).pixels[..., 0] == pixels).all()
+    assert (pixels_of(read(tmp_path))[..., 0] == pixels).all()
 
 
-def test_the_files_names_tell_the_parts(tmp_path: Path):
+def test_names_of_files_tell_the_parts(tmp_path: Path):
     write(tmp_path, "train-", 4)
     write(tmp_path, "t10k-", 2)
     parts = read(tmp_path).parts
@@ -64,9 +78,9 @@ def test_the_files_names_tell_the_parts(tmp_path: Path):
     assert sorted(parts.tolist()) == ["test"] * 2 + ["train"] * 4
 
 
-def test_pictures_are_resized_where_the_job_says(tmp_path: Path):
+def test_images_are_resized_where_the_job_says(tmp_path: Path):
     write(tmp_path)
-    assert read(tmp_path, image={"size": [6, 5]}).pixels.shape == (4, 6, 5, 1)
+    assert pixels_of(read(tmp_path, image={"size": [6, 5]})).shape == (4, 6, 5, 1)
 
 
 def test_a_file_that_is_cut_short_is_told(tmp_path: Path):
@@ -79,22 +93,36 @@ def test_a_file_that_is_cut_short_is_told(tmp_path: Path):
     assert "is cut short" in problem(tmp_path)
 
 
-def test_missing_labels_are_told(tmp_path: Path):
+def test_labels_that_only_some_images_lack_are_told(tmp_path: Path):
+    write(tmp_path, "train-")
+    write(tmp_path, "t10k-")
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    assert problem(tmp_path) == f"cannot read '{tmp_path}': the labels 't10k-labels-idx1-ubyte' are missing beside it"
+
+
+def test_images_without_labels_are_data_for_those_who_need_none(tmp_path: Path):
     write(tmp_path)
     (tmp_path / "labels-idx1-ubyte").unlink()
-    assert problem(tmp_path) == f"cannot read '{tmp_path}': the labels 'labels-idx1-ubyte' are missing beside it"
+    records = read(tmp_path)
+    assert (set(records.columns), records.label) == ({"image"}, "")
+    dataset = Dataset(source=str(tmp_path))
+    assert len(load_dataset(dataset, TASKS["image-generation"]).parts["train"]) == 3
+    with pytest.raises(JobError) as caught:
+        load_dataset(dataset, TASKS["image-classification"])
+    assert caught.value.problems[0].path == "dataset.columns.label"
+    assert caught.value.problems[0].message.startswith("required: ")
 
 
 def test_too_few_labels_are_told(tmp_path: Path):
     write(tmp_path)
     (tmp_path / "labels-idx1-ubyte").write_bytes(idx(np.arange(3)))
-    assert problem(tmp_path) == f"cannot read '{tmp_path}': 4 pictures, but 3 labels in 'labels-idx1-ubyte'"
+    assert problem(tmp_path) == f"cannot read '{tmp_path}': 4 images, but 3 labels in 'labels-idx1-ubyte'"
 
 
-def test_labels_are_not_taken_for_pictures(tmp_path: Path):
+def test_labels_are_not_taken_for_images(tmp_path: Path):
     write(tmp_path)
     path = tmp_path / "labels-idx1-ubyte"
-    expected = f"cannot read '{path}': 'labels-idx1-ubyte' has 1 dimensions; grey pictures have 3, labels 1"
+    expected = f"cannot read '{path}': 'labels-idx1-ubyte' has 1 dimensions; grey images have 3, labels 1"
     assert problem(path) == expected
 
 
@@ -117,7 +145,6 @@ def test_a_broken_gzip_file_is_told(tmp_path: Path, damage):
 
 
 def test_mnist_is_read(public_data):
-    raw = read(public_data("mnist-10k"))
-    assert raw.pixels.shape == (10_000, 28, 28, 1)
-    assert raw.labels is not None
-    assert raw.labels[:3].tolist() == ["7", "2", "1"]
+    records = read(public_data("mnist-10k"))
+    assert pixels_of(records).shape == (10_000, 28, 28, 1)
+    assert labels_of(records)[:3] == ["7", "2", "1"]

@@ -1,79 +1,357 @@
 import gzip
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
-from stoker.datasets.loading import load_dataset, read_source
-from stoker.datasets.samples import Table
+from stoker.datasets.columns import Ragged
+from stoker.datasets.fields.text import TextField
+from stoker.datasets.loading import LoadedDataset, load_dataset, read_source
+from stoker.datasets.records import Records
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset
-from stoker.job.task import TASKS
+from stoker.job.signature import CategoriesInput, ImageInput, MaskOutput, NumbersInput, TextInput
+from stoker.job.task import TASKS, TaskName
+
+CSV = b"x,y\n1,a\n2,b\n"
 
 
-def read(path: Path) -> pd.DataFrame:
-    raw, _ = read_source(Dataset.model_validate({"source": str(path), "columns": {"label": "y"}}))
-    assert isinstance(raw, Table)
-    assert raw.label == "y"
-    return raw.frame
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
+    def written(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return written
 
 
-def problem(path: Path) -> str:
+def records_of(path: Path, **settings: Any) -> Records:
+    columns = {"label": "y", **settings.pop("columns", {})}
+    records, _ = read_source(Dataset.model_validate({"source": str(path), "columns": columns, **settings}))
+    assert records.label == "y"
+    assert records.is_table
+    return records
+
+
+def read(path: Path, **settings: Any) -> pd.DataFrame:
+    return records_of(path, **settings).frame
+
+
+def load(path: Path, task: TaskName = "tabular-classification", **settings: Any) -> LoadedDataset:
+    columns = {"label": "y", **settings.pop("columns", {})}
+    return load_dataset(Dataset.model_validate({"source": str(path), "columns": columns, **settings}), TASKS[task])
+
+
+def problem(path: Path, **settings: Any) -> str:
     with pytest.raises(JobError) as caught:
-        read(path)
+        read(path, **settings)
     (found,) = caught.value.problems
     assert found.path == "dataset.source"
     return found.message
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_text_is_read_whatever_separates_it(tmp_path: Path, delimiter: str):
-    path = tmp_path / "a.csv"
-    path.write_text(f"x{delimiter}y\n1{delimiter}a\n{delimiter}NA\n")
-    frame = read(path)
-    assert list(frame.columns) == ["x", "y"]
-    assert frame.isna().to_numpy().tolist() == [[False, False], [True, True]]
+class TestCsv:
+    @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+    def test_text_is_read_whatever_separates_it(self, write, delimiter: str):
+        frame = read(write("a.csv", f"x{delimiter}y\n1{delimiter}a\n{delimiter}NA\n"))
+        assert list(frame.columns) == ["x", "y"]
+        assert frame.isna().to_numpy().tolist() == [[False, False], [True, True]]
+
+    def test_packed_text_is_read(self, write):
+        assert read(write("a.csv.gz", gzip.compress(b"x,y\n1,2\n"))).to_numpy().tolist() == [[1, 2]]
+        assert read(write("b.CSV.GZ", gzip.compress(b"x,y\n1,2\n"))).to_numpy().tolist() == [[1, 2]]
+
+    def test_a_mark_before_the_header_is_no_part_of_it(self, write):
+        assert list(read(write("a.csv", b"\xef\xbb\xbf" + CSV)).columns) == ["x", "y"]
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    def test_lines_end_as_any_system_writes_them(self, write, end: str):
+        assert read(write("a.csv", end.join(["x;y", "1;a", "2;b", ""]))).to_numpy().tolist() == [[1, "a"], [2, "b"]]
+
+    def test_texts_may_hold_delimiters_and_lines(self, write):
+        frame = pd.DataFrame({"text": [f'a, "b",\nc; {number}' for number in range(60)], "y": list("xy") * 30})
+        for delimiter in ",;\t|":
+            path = write("a.csv", frame.to_csv(index=False, sep=delimiter))
+            pd.testing.assert_frame_equal(read(path), frame)
+
+    def test_a_text_may_be_long(self, write):
+        text = "word " * 100_000
+        assert read(write("a.csv", f"x,y\n{text},a\nshort,b\n"))["x"].str.len().tolist() == [len(text), 5]
+
+    def test_columns_of_a_file_without_a_header_are_named_by_the_job(self, write):
+        frame = read(write("a.data", "1,a\n2,b\n"), format="csv", columns={"names": ["x", "y"]})
+        assert frame.to_dict("list") == {"x": [1, 2], "y": ["a", "b"]}
+
+    def test_too_few_names_are_told(self, write):
+        path = write("a.csv", "1,2,a\n2,3,b\n")
+        expected = f"cannot read '{path}': its rows have more values than its header"
+        assert problem(path, columns={"names": ["x", "y"]}) == expected
+
+    def test_rows_longer_than_the_header_are_told(self, write):
+        path = write("a.csv", "x,y\n1,2,3\n4,5,6\n")
+        assert problem(path) == f"cannot read '{path}': its rows have more values than its header"
+        assert problem(write("a.csv", "x,y\n1,2\n4,5,6\n")).startswith(f"cannot read '{path}': ")
+
+    def test_values_that_a_row_lacks_are_missing(self, write):
+        assert read(write("a.csv", "x,z,y\n1,2,a\n3\n"))["y"].isna().tolist() == [False, True]
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"\n\n",
+            b"x,y\n\xff\xfe,1\n",
+            "x,y\nGrün,a\n".encode("latin-1"),
+            "x,y\n1,a\n".encode("utf-16"),
+            b'x,y\n"1,a\n2,b\n',
+            b"x,y\n1,2\n3,4,5,6\n",
+        ],
+        ids=["empty", "blank", "bytes", "latin-1", "utf-16", "open-quote", "ragged"],
+    )
+    def test_what_is_no_csv_is_told(self, write, content: bytes):
+        path = write("a.csv", content)
+        assert problem(path).startswith(f"cannot read '{path}': ")
+
+    @pytest.mark.parametrize(
+        "damage", [lambda data: data[:-9], lambda data: data[:25] + b"\xff" * 20, lambda _: b"text"]
+    )
+    def test_a_broken_gzip_file_is_told(self, write, damage):
+        lines = [f"{number},{number * 7 % 31}" for number in range(2000)]
+        path = write("a.csv.gz", damage(gzip.compress("\n".join(["x,y", *lines]).encode())))
+        assert problem(path).startswith(f"cannot read '{path}': ")
 
 
-def test_packed_text_is_read(tmp_path: Path):
-    path = tmp_path / "a.csv.gz"
-    path.write_bytes(gzip.compress(b"x,y\n1,2\n"))
-    assert read(path).to_numpy().tolist() == [[1, 2]]
+class TestJsonLines:
+    def test_each_line_is_a_row(self, write):
+        lines = '{"x": 1.5, "y": "a"}\n\n{"y": "b", "x": null}\n{"y": "ü", "z": true}\n'
+        frame = read(write("a.jsonl", lines))
+        assert list(frame.columns) == ["x", "y", "z"]
+        assert frame["y"].tolist() == ["a", "b", "ü"]
+        assert frame["x"].isna().tolist() == [False, True, True]
+        assert frame["z"].isna().tolist() == [True, True, False]
+
+    def test_packed_lines_are_read(self, write):
+        assert read(write("a.jsonl.gz", gzip.compress(b'{"x": 1, "y": 2}\n'))).to_numpy().tolist() == [[1, 2]]
+
+    def test_nested_values_become_text(self, write):
+        frame = read(write("a.ndjson", '{"x": [1, {"z": 2}], "y": "a"}\n'))
+        assert frame["x"].tolist() == ['[1, {"z": 2}]']
+
+    def test_half_a_pair_of_surrogates_is_replaced(self, write):
+        lines = [json.dumps({"text": f"cut \ud83d {word} word word", "y": word}) for word in ("good", "bad") * 10]
+        data = load(write("a.jsonl", "\n".join(lines)), "text-classification")
+        (field,) = data.fields.inputs
+        assert isinstance(field, TextField)
+        assert set(field.words) == {"cut", "word", "good", "bad", "?"}
+        assert field.assets()["text.vocabulary.txt"].encode()
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (
+                '{"x": 1, "y": 2}\n{"x": 1,\n',
+                "line 2 is not JSON (Expecting property name enclosed in double quotes at column",
+            ),
+            ('{"x": 1, "y": 2}\n\n[1, 2]\n', 'line 3 is not an object such as {"text": "...", "label": 1}'),
+            ("no json\n", "line 1 is not JSON (Expecting value at column 1)"),
+            ('{"x": ' + "[" * 100_000, "line 1 is nested too deeply"),
+            (b'{"x": "\xff", "y": 1}\n', "'utf-8' codec can't decode byte 0xff"),
+        ],
+    )
+    def test_what_is_no_object_is_told_with_its_line(self, write, content: str | bytes, message: str):
+        path = write("a.jsonl", content)
+        assert problem(path).startswith(f"cannot read '{path}': {message}")
 
 
-def test_rows_longer_than_the_header_are_told(tmp_path: Path):
-    path = tmp_path / "a.csv"
-    path.write_text("x,y\n1,2,3\n4,5,6\n")
-    assert problem(path) == f"cannot read '{path}': its rows have more values than its header"
-    path.write_text("x,y\n1,2\n4,5,6\n")
-    assert problem(path).startswith(f"cannot read '{path}': ")
+class TestParquet:
+    def test_parquet_is_read(self, tmp_path: Path):
+        frame = pd.DataFrame({"x": [1.5, None], "y": ["a", "b"]}, index=[7, 8])
+        frame.to_parquet(tmp_path / "a.parquet")
+        pd.testing.assert_frame_equal(read(tmp_path / "a.parquet"), frame.reset_index(drop=True))
+
+    def test_names_that_are_numbers_become_text(self, tmp_path: Path):
+        frame = pd.DataFrame({"1": [1.5, 2.0], "y": ["a", "b"]})
+        frame.to_parquet(tmp_path / "a.parquet")
+        assert list(read(tmp_path / "a.parquet").columns) == ["1", "y"]
+
+    @pytest.mark.parametrize("keep", [0, 10, 0.5, -4])
+    def test_what_is_not_parquet_is_told(self, tmp_path: Path, keep: float):
+        path = tmp_path / "a.parquet"
+        pd.DataFrame({"x": range(100), "y": range(100)}).to_parquet(path)
+        content = path.read_bytes()
+        path.write_bytes(content[: int(len(content) * keep) if keep == 0.5 else int(keep)])
+        assert problem(path).startswith(f"cannot read '{path}': ")
+        path.write_bytes(b"no parquet")
+        assert problem(path).startswith(f"cannot read '{path}': ")
+
+    def test_lists_in_a_table_are_left_out_with_a_note(self, tmp_path: Path):
+        rng = np.random.default_rng(0)
+        frame = pd.DataFrame({"x": rng.normal(size=40), "tags": [[n] for n in range(40)], "y": ["a", "b"] * 20})
+        frame.to_parquet(tmp_path / "a.parquet")
+        data = load(tmp_path / "a.parquet")
+        assert data.spec.columns.features == ("x",)
+        assert data.notes[0].startswith("column 'tags' is left out: 40 different texts")
 
 
-@pytest.mark.parametrize("content", [b"", b"x,y\n\xff\xfe,1\n"])
-def test_what_is_no_text_is_told(tmp_path: Path, content: bytes):
-    path = tmp_path / "a.csv"
-    path.write_bytes(content)
-    assert problem(path).startswith(f"cannot read '{path}': ")
+class TestManyFiles:
+    def test_the_files_of_a_folder_are_one_table(self, write, tmp_path: Path):
+        for number in range(3):
+            write(f"part-{number}.csv", f"x,y\n{number},a\n")
+        write("notes.md", "no table")
+        write(".hidden.csv", "z\n1\n")
+        records = records_of(tmp_path)
+        assert records.frame["x"].tolist() == [0, 1, 2]
+        assert records.frame.index.tolist() == [0, 1, 2]
+        assert records.parts is None
+
+    def test_names_of_files_tell_the_parts(self, write, tmp_path: Path):
+        for name, count in {"train": 3, "dev": 2, "test": 1}.items():
+            write(f"{name}.tsv", "x\ty\n" + "a, b\tc\n" * count)
+        records = records_of(tmp_path)
+        assert records.parts is not None
+        assert records.parts.tolist() == ["val"] * 2 + ["test"] + ["train"] * 3
+
+    def test_parts_may_be_in_several_files_each(self, tmp_path: Path):
+        for name in ("train-00000-of-00002", "train-00001-of-00002", "validation", "test-0"):
+            pd.DataFrame({"x": [1, 2], "y": ["a", "b"]}).to_parquet(tmp_path / f"{name}.parquet")
+        records = records_of(tmp_path)
+        assert records.parts is not None
+        assert records.parts.tolist() == ["test"] * 2 + ["train"] * 4 + ["val"] * 2
+
+    @pytest.mark.parametrize("names", [("train", "other"), ("test", "dev"), ("trainers", "testimony")])
+    def test_other_names_are_no_parts(self, write, tmp_path: Path, names: tuple[str, ...]):
+        for name in names:
+            write(f"{name}.jsonl", '{"x": 1, "y": 2}\n')
+        assert records_of(tmp_path).parts is None
+
+    def test_parts_that_the_source_brings_are_used(self, write, tmp_path: Path):
+        for name in ("train", "test"):
+            rows = [f"{number}.5,{'ab'[number % 2]}" for number in range(20)]
+            write(f"{name}.csv", "\n".join(["x,y", *rows]))
+        data = load(tmp_path, split={"train": 0.9, "val": 0.1, "test": 0})
+        assert {name: len(part) for name, part in data.parts.items()} == {"train": 18, "val": 2, "test": 20}
+        assert "the source brings its own train and test" in " ".join(data.notes)
+
+    def test_columns_may_stand_in_another_order(self, write, tmp_path: Path):
+        write("1.csv", "x,y\n1,a\n")
+        write("2.csv", "y,x\nb,2\n")
+        assert read(tmp_path).to_numpy().tolist() == [[1, "a"], [2, "b"]]
+
+    def test_files_of_different_columns_are_told(self, write, tmp_path: Path):
+        write("1.csv", "x,y\n1,a\n")
+        write("2.csv", "x,z\n1,a\n")
+        expected = f"'{tmp_path / '2.csv'}' and '1.csv' differ in their columns: y, z"
+        assert problem(tmp_path) == expected
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("b.csv", b"\xff"),
+            ("b.csv", b""),
+            ("b.csv.gz", gzip.compress(CSV * 999)[:-5]),
+            ("b.csv.gz", gzip.compress(CSV * 999)[:25] + b"\xff" * 99),
+            ("b.csv.gz", CSV),
+        ],
+    )
+    def test_the_broken_file_among_them_is_named(self, write, tmp_path: Path, name: str, content: bytes):
+        write("a.csv", CSV)
+        path = write(name, content)
+        assert problem(tmp_path).startswith(f"cannot read '{path}': ")
+
+    def test_a_folder_without_tables_is_told(self, tmp_path: Path):
+        assert problem(tmp_path, format="csv") == f"no csv files in '{tmp_path}'"
 
 
-def test_parquet_is_read(tmp_path: Path):
-    frame = pd.DataFrame({"x": [1.5, None], "y": ["a", "b"]}, index=[7, 8])
-    frame.to_parquet(tmp_path / "a.parquet")
-    pd.testing.assert_frame_equal(read(tmp_path / "a.parquet"), frame.reset_index(drop=True))
+class TestMixedRows:
+    @pytest.fixture
+    def table(self, tmp_path: Path) -> Path:
+        """Forty rows of numbers, a category, a text and a path."""
+        (tmp_path / "photos").mkdir()
+        rng = np.random.default_rng(0)
+        rows = []
+        for number in range(40):
+            Image.new("L", (5, 4), 5 * number).save(tmp_path / "photos" / f"{number}.png")
+            text = "a long and good text" if number % 2 else "bad, bad; bad"
+            rows.append({"size": rng.normal(), "colour": "rgb"[number % 3], "text": f"{text} {number}"})
+            rows[-1] |= {"photo": f"photos/{number}.png", "y": "ab"[number % 2]}
+        pd.DataFrame(rows).to_csv(tmp_path / "table.csv", index=False)
+        return tmp_path / "table.csv"
 
+    @pytest.mark.parametrize("loading", ["resident", "loaded"])
+    def test_a_row_may_hold_numbers_categories_texts_and_images(self, table: Path, loading: str):
+        data = load(table, columns={"types": {"text": "text"}}, loading=loading)
+        vocabulary = len(next(each for each in data.fields.inputs if isinstance(each, TextField)).words) + 2
+        assert data.fields.signature.inputs == {
+            "numbers": NumbersInput(1),
+            "categories": CategoriesInput((4,)),
+            "text": TextInput(vocabulary, 256),
+            "photo": ImageInput(1, 4, 5),
+        }
+        test = data.parts["test"]
+        assert isinstance(test.inputs["text"], Ragged)
+        batch = data.fields.gather(test, torch.arange(len(test)))
+        assert {name: len(tensor) for name, tensor in batch.items()} == dict.fromkeys(batch, 4)
+        pixels = test.inputs["photo"].take(torch.arange(4))[:, 0, 0, 0]
+        assert pixels.tolist() == [5 * number for number in test.ids.tolist()]
+        assert data.spec.columns.types == {"size": "number", "colour": "category", "text": "text", "photo": "image"}
+        assert load_dataset(data.spec, TASKS["tabular-classification"]).fields == data.fields
 
-def test_what_is_not_parquet_is_told(tmp_path: Path):
-    path = tmp_path / "a.parquet"
-    path.write_bytes(b"no parquet")
-    assert problem(path).startswith(f"cannot read '{path}': ")
+    def test_the_example_names_its_images(self, table: Path):
+        example = load(table, columns={"types": {"text": "text"}}).example
+        assert isinstance(example, pd.DataFrame)
+        assert list(example.columns) == ["size", "colour", "text", "photo"]
+        assert example["photo"].tolist() == ["photos/0.png", "photos/1.png", "photos/2.png"]
 
+    def test_paths_alone_make_an_image_dataset(self, table: Path):
+        data = load(table, "image-classification")
+        assert set(data.parts["train"].inputs) == {"photo"}
+        assert data.example.shape == (3, 4, 5, 1)
 
-def test_lists_in_a_table_are_left_out_with_a_note(tmp_path: Path):
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"x": rng.normal(size=40), "tags": [[n] for n in range(40)], "y": ["a", "b"] * 20})
-    frame.to_parquet(tmp_path / "a.parquet")
-    dataset = Dataset.model_validate({"source": str(tmp_path / "a.parquet"), "columns": {"label": "y"}})
-    data = load_dataset(dataset, TASKS["tabular-classification"])
-    assert data.spec.columns.features == ("x",)
-    assert data.notes[0].startswith("column 'tags' is left out: 40 different texts")
+    @pytest.mark.parametrize("value", ["../secret.png", "{folder}/secret.png", "link.png", "photos/none.png"])
+    def test_a_path_that_may_not_be_read_is_told_with_its_row(self, table: Path, value: str):
+        secret = table.parent.parent / f"{table.parent.name}-secret.png"
+        secret.touch()
+        (table.parent / "link.png").symlink_to(secret)
+        frame = pd.read_csv(table)
+        frame.loc[6, "photo"] = value.format(folder=table.parent)
+        frame.to_csv(table, index=False)
+        with pytest.raises(JobError) as caught:
+            load(table, columns={"types": {"photo": "image"}})
+        (found,) = caught.value.problems
+        assert found.path == "dataset.source"
+        assert found.message.startswith("row 7, column 'photo': ")
+
+    def test_paths_of_masks_are_targets(self, table: Path):
+        frame = pd.read_csv(table)
+        for number in range(40):
+            mask = np.zeros((4, 5), np.uint8)
+            mask[number % 4] = 255
+            Image.fromarray(mask).save(table.parent / "photos" / f"{number}-mask.png")
+        frame["y"] = [f"photos/{number}-mask.png" for number in range(40)]
+        frame[["photo", "y"]].to_csv(table, index=False)
+        for loading in ("resident", "loaded"):
+            data = load(table, "segmentation", loading=loading)
+            assert data.fields.signature.output == MaskOutput(("0", "255"), 4, 5)
+            train = data.parts["train"]
+            assert train.target is not None
+            rows = train.target.take(torch.arange(len(train))).float().mean(2).argmax(1)
+            assert rows.tolist() == [number % 4 for number in train.ids.tolist()]
+
+    def test_a_column_may_be_called_like_a_tensor(self, tmp_path: Path):
+        rng = np.random.default_rng(0)
+        frame = pd.DataFrame({"x": rng.normal(size=40), "c": list("pq") * 20, "numbers": ["one two"] * 40})
+        frame = frame.assign(categories=["three four"] * 40, y=list("ab") * 20)
+        frame.to_csv(tmp_path / "a.csv", index=False)
+        data = load(tmp_path / "a.csv", columns={"types": {"numbers": "text", "categories": "text"}})
+        shapes = data.fields.signature.inputs
+        assert (shapes["numbers"], shapes["categories"]) == (NumbersInput(1), CategoriesInput((3,)))
+        assert len(data.fields.signature.texts) == 2
+        assert len(data.fields.gather(data.parts["train"], torch.arange(3))) == 4

@@ -48,9 +48,14 @@ class ImageField(InputField):
         return cls(name, height, width, channels, tuple(means), scales)
 
     def encode(self, raw: RawColumn) -> Column:
-        """Return (N, height, width, channels) uint8; files that are not read yet are decoded when they are taken."""
+        """Return (N, height, width, channels) uint8; files that are not read yet are decoded when they are taken.
+
+        Raises:
+            JobError: the images have another shape.
+
+        """
         if isinstance(raw, pd.Series):
-            raw = Files(tuple(map(Path, raw)))
+            raw = _of_cells(raw, self.name)
         pixels = in_memory(raw)
         if pixels is None:
             assert isinstance(raw, Files)
@@ -100,6 +105,17 @@ class ImageField(InputField):
         """Turn standardised (B, channels, height, width) back into (B, height, width, channels) uint8."""
         mean, scale = _on_device(self.mean, images.device), _on_device(self.scale, images.device)
         return images.permute(0, 2, 3, 1).mul(scale).add(mean).round().clamp(0, 255).to(torch.uint8)
+
+
+def _of_cells(cells: pd.Series, name: str) -> Files | np.ndarray:
+    """Read the cells of a table: paths, or images as nested lists."""
+    if all(isinstance(cell, str | Path) for cell in cells):
+        return Files(tuple(map(Path, cells)))
+    try:
+        return np.array(cells.tolist(), np.float64)
+    except (TypeError, ValueError) as error:
+        message = f"column '{name}' holds neither paths of images nor images of one size"
+        raise JobError([Problem("", message)]) from error
 
 
 @lru_cache(maxsize=64)

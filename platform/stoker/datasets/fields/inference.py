@@ -116,10 +116,15 @@ def image_files(column: RawColumn, name: str, folder: Path) -> RawColumn:
         if value is None:
             raise JobError([Problem("dataset.source", f"{place}: there is no path")])
         path = folder / value
-        if Path(value).is_absolute() or not path.resolve().is_relative_to(root):
+        try:
+            inside = not Path(value).is_absolute() and path.resolve().is_relative_to(root)
+            there = path.is_file()
+        except (OSError, ValueError, RuntimeError):  # a name too long, with a NUL, or links in a circle
+            inside, there = True, False
+        if not inside:
             message = f"{place}: '{value}' leads out of '{folder}'; paths are relative to the table's folder"
             raise JobError([Problem("dataset.source", message)])
-        if not path.is_file():
+        if not there:
             raise JobError([Problem("dataset.source", f"{place}: no file '{path}'")])
         paths.append(path)
     return Files(tuple(paths), folder)

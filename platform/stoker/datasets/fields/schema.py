@@ -31,6 +31,8 @@ INPUT_FIELDS: dict[Kind, type[InputField]] = {
 }
 TARGET_FIELDS: dict[Kind, type[TargetField]] = {"category": ClassField, "number": ValueField, "mask": MaskField}
 
+SHARED = frozenset(kind.shared for kind in INPUT_FIELDS.values())
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -41,20 +43,29 @@ class Fields:
 
     @staticmethod
     def fit(records: Records, roles: Roles, target: Kind, settings: Dataset) -> "Fields":
-        """Learn from records of the training part."""
+        """Learn from records of the training part.
+
+        Raises:
+            JobError: masks are no masks, or differ in size from their images.
+
+        """
         inputs = tuple(
             INPUT_FIELDS[kind].fit(name, records.columns[name], settings) for name, kind in roles.inputs.items()
         )
         if not roles.target:
             return Fields(inputs, None)
-        return Fields(inputs, TARGET_FIELDS[target].fit(roles.target, records.columns[roles.target], settings))
+        fitted = TARGET_FIELDS[target].fit(roles.target, records.columns[roles.target], settings)
+        if isinstance(fitted, MaskField):
+            _check_sizes(fitted, inputs)
+        return Fields(inputs, fitted)
 
     @cached_property
     def groups(self) -> dict[str, tuple[InputField, ...]]:
         """Return the fields behind each tensor of a batch."""
         found: dict[str, tuple[InputField, ...]] = {}
         for each in self.inputs:
-            name = each.shared or each.name
+            own = f"column {each.name}" if each.name in SHARED else each.name
+            name = each.shared or own
             found[name] = (*found.get(name, ()), each)
         return found
 
@@ -140,6 +151,14 @@ class Fields:
             return Fields(tuple(inputs), None)
         target = dict(content["target"])
         return Fields(tuple(inputs), TARGET_FIELDS[cast("Kind", target.pop("kind"))].from_json(target, assets))
+
+
+def _check_sizes(mask: MaskField, inputs: tuple[InputField, ...]) -> None:
+    for image in inputs:
+        if isinstance(image, ImageField) and (image.height, image.width) != (mask.height, mask.width):
+            size = f"{image.height}x{image.width}"
+            message = f"the masks are {mask.height}x{mask.width}, the images of column '{image.name}' {size}"
+            raise JobError([Problem("dataset.source", message)])
 
 
 def as_weights(records: Records, name: str) -> np.ndarray:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, ClassVar, Self
 
 from stoker.datasets.columns import Column, Ragged
@@ -20,6 +21,7 @@ SPECIAL = 2
 FEWEST_OCCURRENCES = 2
 """A word that the training part has once says more about its text than about words."""
 _TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")  # texts have typographic apostrophes
+_FILE_NAME = re.compile(r"[\w -]{1,50}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class TextField(InputField):
 
     def assets(self) -> dict[str, str]:
         """Return the vocabulary, a word a line."""
-        return {f"{self.name}.vocabulary.txt": "\n".join(self.words)}
+        return {_asset_name(self.name): "\n".join(self.words)}
 
     def to_json(self) -> dict[str, Any]:
         """Return all but the vocabulary."""
@@ -70,8 +72,14 @@ class TextField(InputField):
     @classmethod
     def from_json(cls, content: Mapping[str, Any], assets: Mapping[str, str]) -> Self:
         """Rebuild from both."""
-        words = assets[f"{content['name']}.vocabulary.txt"]
+        words = assets[_asset_name(content["name"])]
         return cls(content["name"], tuple(words.split("\n")) if words else (), content["length"])
+
+
+def _asset_name(column: str) -> str:
+    """Name the file of a vocabulary; a column whose name no file can have is known by its hash."""
+    name = column if _FILE_NAME.fullmatch(column) else blake2b(column.encode(), digest_size=8).hexdigest()
+    return f"{name}.vocabulary.txt"
 
 
 def tokens(text: str | None) -> list[str]:

@@ -30,18 +30,26 @@ def read(path: Path, dataset: Dataset) -> Records:
     for images in files:
         pixels.append(resize(_array(images, 3)[..., None], dataset.image.size))
         parts += [PREFIXES.get(images.name.split("-")[0], "")] * len(pixels[-1])
-        partner = images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
+        partner = labels_of(images)
         if not partner.exists():
             continue
         labels.append(_array(partner, 1).astype(str))
         if len(labels[-1]) != len(pixels[-1]):
             raise ValueError(f"{len(pixels[-1])} images, but {len(labels[-1])} labels in '{partner.name}'")
     columns: dict[str, RawColumn] = {"image": np.concatenate(pixels)}
-    if len(labels) == len(files):
+    if labels and len(labels) < len(files):
+        missing = next(partner.name for partner in map(labels_of, files) if not partner.exists())
+        raise ValueError(f"the labels '{missing}' are missing beside it")
+    if labels:
         columns["label"] = pd.Series(np.concatenate(labels), dtype=object)
     split = np.array(parts) if len(files) > 1 and all(parts) else None
     names = tuple(f"{path.name}[{number}]" for number in range(len(parts)))
-    return Records(columns, "label", split, names)
+    return Records(columns, "label" if labels else "", split, names)
+
+
+def labels_of(images: Path) -> Path:
+    """Return the file that the labels of a file of images are in."""
+    return images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
 
 
 def image_files(path: Path) -> list[Path]:

@@ -23,14 +23,14 @@ def read(path: Path, dataset: Dataset) -> Records:
     """
     images, masks, parts = [], [], []
     for part, folder in part_folders_of(path):
-        by_stem = {file.stem: file for file in image_paths(folder / MASKS)}
+        by_name = {_name_in(folder / MASKS, file): file for file in image_paths(folder / MASKS)}
         found = image_paths(folder / IMAGES)
-        if missing := [file for file in found if file.stem not in by_stem]:
+        if missing := [file for file in found if _name_in(folder / IMAGES, file) not in by_name]:
             more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
             names = ", ".join(str(file.relative_to(path)) for file in missing[:SHOWN])
             raise _problem(f"no mask in '{folder / MASKS}' for {names}{more}; a mask has the name of its image")
         images += found
-        masks += [by_stem[file.stem] for file in found]
+        masks += [by_name[_name_in(folder / IMAGES, file)] for file in found]
         parts += [part] * len(found)
     if not images:
         raise _problem(f"no images in '{path / IMAGES}'")
@@ -39,6 +39,11 @@ def read(path: Path, dataset: Dataset) -> Records:
     files = Files(tuple(images), path)
     columns: dict[str, RawColumn] = {"image": files, "mask": Files(tuple(masks), path)}
     return Records(columns, "mask", np.array(parts) if parts[0] else None, files.names())
+
+
+def _name_in(folder: Path, file: Path) -> Path:
+    """Name a file within its folder, without the suffix: images and masks may differ in that."""
+    return file.relative_to(folder).with_suffix("")
 
 
 def part_folders_of(path: Path) -> list[tuple[str, Path]]:

@@ -1,6 +1,7 @@
 """JSON Lines: an object a line, plain or gzip."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pandas as pd
 
 from stoker.datasets.inspection import text_of
 from stoker.job.dataset import Dataset
+
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 
 
 def read(path: Path, dataset: Dataset) -> pd.DataFrame:
@@ -26,6 +29,8 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"line {number} is not JSON ({error.msg} at column {error.colno})") from error
+            except RecursionError as error:
+                raise ValueError(f"line {number} is nested too deeply") from error
             if not isinstance(row, dict):
                 raise ValueError(f'line {number} is not an object such as {{"text": "...", "label": 1}}')
             rows.append({key: _plain(value) for key, value in row.items()})
@@ -33,4 +38,6 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):  # half of a surrogate pair, which JSON may hold, is no text
+        return value.encode(errors="replace").decode() if _HALF_PAIR.search(value) else value
     return json.dumps(value) if isinstance(value, (dict, list)) else value

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stoker.datasets.images import resize
+from stoker.datasets.images import resize, resize_masks
 from stoker.datasets.records import RawColumn, Records
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 
-LABELS = ("label", "labels", "y", "target")
+MASK = "mask"
+LABELS = ("label", "labels", "y", "target", MASK)
 PARTS = ("train", "val", "test")
 
 
@@ -25,8 +26,11 @@ def read(path: Path, dataset: Dataset) -> Records:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, KeyError, RuntimeError, TypeError) as error:  # the last: a single array, as npy
         raise ValueError(f"not an npz archive ({error})") from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.ndim == 0:
+            raise ValueError(f"'{name}' in it is no array with an entry for each sample")
     arrays, parts = _parts(arrays)
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
@@ -41,14 +45,17 @@ def read(path: Path, dataset: Dataset) -> Records:
 def _columns(name: str, array: np.ndarray, dataset: Dataset) -> dict[str, RawColumn]:
     if array.ndim == 1:
         return {name: pd.Series(array)}
-    if array.ndim == 2:
+    if array.ndim == 2 and name != MASK:
         return {f"{name}{place}": pd.Series(array[:, place]) for place in range(array.shape[1])}
-    if array.ndim > 4 or array.dtype != np.uint8:
+    if array.ndim not in (3, 4) or array.dtype != np.uint8 or 0 in array.shape[1:]:
         shape = "x".join(map(str, array.shape))
         message = f"array '{name}' is {shape} of {array.dtype}; images are uint8 (N, height, width[, channels])"
         raise JobError([Problem("dataset.source", message)])
-    if name == "mask":
-        return {name: array}
+    if name == MASK:
+        if array.ndim == 4 and array.shape[3] > 1:
+            message = f"array '{name}' has {array.shape[3]} channels; a mask holds one class value a pixel"
+            raise JobError([Problem("dataset.source", message)])
+        return {name: resize_masks(array[..., 0] if array.ndim == 4 else array, dataset.image.size)}
     return {name: resize(array[..., None] if array.ndim == 3 else array, dataset.image.size)}
 
 

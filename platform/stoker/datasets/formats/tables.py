@@ -1,6 +1,7 @@
 """Tables in one file or many: each file is read by its format, and its name may say which part it is."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 
 from stoker.datasets.folders import part_of
 from stoker.datasets.formats import csv, jsonl, parquet
+from stoker.datasets.formats.broken_files import read_as
 from stoker.datasets.inspection import table_files
 from stoker.datasets.records import Records, table
 from stoker.errors import JobError, Problem
@@ -36,7 +38,7 @@ def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
         files = table_files(path, name)
         if not files:
             raise JobError([Problem("dataset.source", f"there are no {name} files in the folder '{path}'")])
-        frames = [_read(read, file, dataset) for file in files]
+        frames = [read_as(str(file), partial(read, file, dataset)) for file in files]
         for file, frame in zip(files[1:], frames[1:], strict=True):
             if set(frame.columns) != set(frames[0].columns):
                 different = ", ".join(sorted(set(frame.columns) ^ set(frames[0].columns)))
@@ -48,10 +50,3 @@ def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
         return table(pd.concat(frames, ignore_index=True), dataset.columns.label or "", parts)
 
     return read_all
-
-
-def _read(read: Callable[[Path, Dataset], pd.DataFrame], file: Path, dataset: Dataset) -> pd.DataFrame:
-    try:
-        return read(file, dataset)
-    except (OSError, EOFError, ValueError) as error:
-        raise JobError([Problem("dataset.source", f"cannot read '{file}': {error}")]) from error

@@ -15,5 +15,6 @@ def read(path: Path, dataset: Dataset) -> Records:
         ValueError: it is not UTF-8 text.
 
     """
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    with path.open(encoding="utf-8-sig") as file:  # str.splitlines would also cut at rarer separators within a text
+        lines = [line.rstrip("\n") for line in file]
     return table(pd.DataFrame({"text": pd.Series(lines, dtype=object)}), dataset.columns.label or "")

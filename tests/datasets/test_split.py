@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stoker.datasets.splitting import complete_parts, part_sizes, split_parts
 
+from stoker.datasets.split import complete_parts, part_sizes, split_parts
 from stoker.job.dataset import Split
 
 CLASS_SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=12)

@@ -1,0 +1,89 @@
+import itertools
+
+import pandas as pd
+import pytest
+
+from stoker.datasets.columns import Ragged
+from stoker.datasets.fields.text import UNKNOWN, TextField, tokens
+from stoker.job.dataset import Dataset
+from stoker.job.signature import TextInput
+
+
+def fit(texts: list[object], name: str = "text", **settings: int) -> TextField:
+    return TextField.fit(name, pd.Series(texts), Dataset.model_validate({"source": "texts.csv", "text": settings}))
+
+
+def numbers(field: TextField, texts: list[object]) -> list[list[int]]:
+    """Return the numbers of each text, without padding."""
+    column = field.encode(pd.Series(texts))
+    assert isinstance(column, Ragged)
+    ends = column.offsets.tolist()
+    return [column.values[begin:end].tolist() for begin, end in itertools.pairwise(ends)]
+
+
+def test_words_and_punctuation_marks_are_tokens():
+    assert tokens("It's GREAT, isn’t it?!") == ["it's", "great", ",", "isn’t", "it", "?", "!"]
+    assert tokens("Größe 12 — naïve 日本語") == ["größe", "12", "—", "naïve", "日本語"]
+    assert tokens("") == tokens(" \t\n") == tokens(None) == []
+
+
+def test_the_most_frequent_words_come_first():
+    field = fit(["b a c", "b c a", "c", "once"])
+    assert field.words == ("c", "a", "b")
+    assert numbers(field, ["c a b"]) == [[2, 3, 4]]
+
+
+def test_a_word_that_training_has_once_is_unknown():
+    field = fit(["the film", "the plot"])
+    assert field.words == ("the",)
+    assert numbers(field, ["the film", "plot twist"]) == [[2, UNKNOWN], [UNKNOWN, UNKNOWN]]
+
+
+def test_where_no_word_repeats_all_are_kept():
+    assert fit(["red fox", "grey owl"]).words == ("fox", "grey", "owl", "red")
+
+
+def test_the_vocabulary_is_as_large_as_the_job_says():
+    field = fit(["a b c", "a b c", "a b", "a"], vocabulary=2)
+    assert field.words == ("a", "b")
+    assert TextField.shape([field]) == TextInput(vocabulary=4, length=256)
+
+
+def test_an_empty_or_missing_text_is_one_unknown_word():
+    assert numbers(fit(["a", "a"]), ["", None, "  "]) == [[UNKNOWN]] * 3
+
+
+def test_texts_without_any_word_have_no_vocabulary():
+    field = fit([None, "", None])
+    assert field.words == ()
+    assert numbers(field, ["a"]) == [[UNKNOWN]]
+    assert TextField.from_json(field.to_json(), field.assets()) == field
+
+
+def test_what_is_beyond_the_length_is_cut_off_and_counted():
+    field = fit(["a b a b"], length=3)
+    assert numbers(field, ["a b a b a", "b"]) == [[2, 3, 2], [3]]
+    assert field.cut(pd.Series(["a b a b", "a b a", None])) == 1
+
+
+def test_texts_that_are_numbers_are_read_as_they_are_written():
+    assert numbers(fit([12, 12, None]), [12.0]) == [[2]]
+
+
+def test_the_vocabulary_is_a_file_with_a_word_a_line():
+    field = fit(["b a", "a b"])
+    assert field.assets() == {"text.vocabulary.txt": "a\nb"}
+    assert "words" not in field.to_json()
+
+
+@pytest.mark.parametrize("name", ["a/b", "../../up", "..", "nul\0", "what do you think of it? " * 20, "漢字" * 90])
+def test_the_file_of_the_vocabulary_has_a_name_that_a_folder_can_hold(name: str):
+    field, other = fit(["a a"], name), fit(["b b"], name + "!")
+    (file,) = field.assets()
+    assert "/" not in file
+    assert "\0" not in file
+    assert len(file.encode()) <= 255
+    assert set(field.assets()) != set(other.assets())
+    both = {**field.assets(), **other.assets()}
+    assert TextField.from_json(field.to_json(), both) == field
+    assert TextField.from_json(other.to_json(), both) == other

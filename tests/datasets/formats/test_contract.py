@@ -1,0 +1,262 @@
+"""What every format promises, whatever lies on the disk."""
+
+import gzip
+import json
+import struct
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from stoker.datasets.formats.reading import READERS
+from stoker.datasets.inspection import infer_format, inspect
+from stoker.datasets.loading import LoadedDataset, load_dataset, read_source
+from stoker.errors import JobError
+from stoker.job.dataset import Dataset, Format
+from stoker.job.task import TASKS, TaskName
+
+SAMPLES = 20
+TIMES = 12
+"""Times that the files of each format are damaged at random."""
+
+
+def frame(seed: int) -> pd.DataFrame:
+    numbers = np.random.default_rng(seed).normal(size=SAMPLES)
+    return pd.DataFrame({"x": numbers, "kind": list("pq") * 10, "y": list("aabb") * 5})
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (SAMPLES, 16, 16), np.uint8)
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "one byte": lambda data: data[:1],
+    "half": lambda data: data[: len(data) // 2],
+    "other content": lambda data: b"\x80\x81 this is something else",
+}
+
+
+class FormatContract(ABC):
+    """Subclassed once for each format."""
+
+    name: Format
+    task: TaskName = "tabular-classification"
+    label: str | None = None
+    binary = True
+    """Whether any of DAMAGES is noticed; half a text may be a text."""
+
+    @abstractmethod
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        """Write SAMPLES samples; return the source."""
+
+    def dataset(self, source: Path) -> Dataset:
+        return Dataset.model_validate({"source": str(source), "columns": {"label": self.label}})
+
+    def load(self, source: Path) -> LoadedDataset:
+        return load_dataset(self.dataset(source), TASKS[self.task])
+
+    def files(self, source: Path) -> list[Path]:
+        return sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        (tmp_path / "data").mkdir()
+        return self.write(tmp_path / "data")
+
+    def test_its_format_is_known_by_its_name_or_content(self, source: Path):
+        assert infer_format(source) == self.name
+        assert read_source(self.dataset(source))[1] == self.name
+
+    def test_good_data_have_no_problem(self, source: Path):
+        assert inspect(None, self.dataset(source), self.task) == []
+
+    def test_every_sample_is_in_one_part(self, source: Path):
+        data = self.load(source)
+        ids = torch.cat([part.ids for part in data.parts.values()])
+        assert sorted(ids.tolist()) == list(range(SAMPLES))
+        for part in data.parts.values():
+            assert part.target is not None
+            assert len(part.target) == len(part)
+            assert {len(column) for column in part.inputs.values()} == {len(part)}
+
+    def test_what_was_inferred_means_the_same_again(self, source: Path):
+        data = self.load(source)
+        again = load_dataset(data.spec, TASKS[self.task])
+        assert again.spec == data.spec
+        assert again.fields == data.fields
+        assert again.fingerprint == data.fingerprint
+
+    def test_the_fingerprint_is_that_of_the_content(self, source: Path, tmp_path: Path):
+        before = self.load(source).fingerprint
+        (tmp_path / "again").mkdir()
+        assert self.load(self.write(tmp_path / "again", seed=0)).fingerprint == before
+        assert self.load(self.write(tmp_path / "again", seed=1)).fingerprint != before
+
+    @pytest.mark.parametrize("damage", DAMAGES)
+    def test_a_damaged_file_is_named(self, source: Path, damage: str):
+        for file in self.files(source)[:: max(1, len(self.files(source)) // 4)]:
+            content = file.read_bytes()
+            file.write_bytes(DAMAGES[damage](content))
+            message = self.outcome(source)
+            if self.binary:
+                assert file.name in message, file
+            file.write_bytes(content)
+
+    def test_no_damage_raises_anything_but_a_job_error(self, source: Path):
+        rng = np.random.default_rng(0)
+        files = self.files(source)
+        for _ in range(TIMES):
+            file = files[rng.integers(len(files))]
+            content = file.read_bytes()
+            damaged = bytearray(content)
+            for place in rng.integers(0, len(content), rng.integers(1, 9)):
+                damaged[place] = rng.integers(256)
+            file.write_bytes(damaged[: len(damaged) - rng.integers(0, 4)])
+            self.outcome(source)
+            file.write_bytes(content)
+
+    def test_a_file_that_may_not_be_read_is_told(self, source: Path):
+        file = self.files(source)[0]
+        file.unlink()
+        file.mkdir()
+        self.outcome(source)
+
+    def outcome(self, source: Path) -> str:
+        """Validate and load; return the message if something is wrong."""
+        for problem in inspect(None, self.dataset(source), self.task):
+            assert problem.path.startswith("dataset.")
+        try:
+            self.load(source)
+        except JobError as error:
+            return str(error)
+        return ""
+
+
+class TestCsv(FormatContract):
+    name, label, binary = "csv", "y", False
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        frame(seed).to_csv(folder / "a.csv", index=False)
+        return folder / "a.csv"
+
+
+class TestPackedCsv(FormatContract):
+    name, label = "csv", "y"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        (folder / "a.tsv.gz").write_bytes(gzip.compress(frame(seed).to_csv(index=False, sep="\t").encode()))
+        return folder / "a.tsv.gz"
+
+
+class TestJsonLines(FormatContract):
+    name, label, binary = "jsonl", "y", False
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        lines = [json.dumps(row) for row in frame(seed).to_dict("records")]
+        (folder / "a.jsonl").write_text("\n".join(lines))
+        return folder / "a.jsonl"
+
+
+class TestParquet(FormatContract):
+    name, label = "parquet", "y"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        frame(seed).to_parquet(folder / "a.parquet")
+        return folder / "a.parquet"
+
+
+class TestManyFiles(FormatContract):
+    name, label = "parquet", "y"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        for part, rows in {"train": slice(0, 12), "dev": slice(12, 16), "test": slice(16, 20)}.items():
+            frame(seed)[rows].to_parquet(folder / f"{part}.parquet")
+        return folder
+
+
+class TestIdx(FormatContract):
+    name, task = "idx", "image-classification"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        for name, array in {"images-idx3": noise(seed), "labels-idx1": np.arange(SAMPLES, dtype=np.uint8) % 2}.items():
+            sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+            (folder / f"train-{name}-ubyte").write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
+        return folder
+
+
+class TestNpz(FormatContract):
+    name, task = "npz", "image-classification"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        np.savez_compressed(folder / "a.npz", image=noise(seed), label=np.array(["a", "b"] * 10))
+        return folder / "a.npz"
+
+
+class TestImageFolder(FormatContract):
+    name, task = "image-folder", "image-classification"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        for number, pixels in enumerate(noise(seed)):
+            path = folder / "ab"[number % 2] / f"number-{number}.{'png' if number % 3 else 'jpg'}"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(path)
+        return folder
+
+
+class TestImageMask(FormatContract):
+    name, task = "image-mask", "segmentation"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        for name, images in {"images": noise(seed), "masks": (noise(seed) > 99).astype(np.uint8)}.items():
+            (folder / name).mkdir(exist_ok=True)
+            for number, pixels in enumerate(images):
+                Image.fromarray(pixels).save(folder / name / f"number-{number}.png")
+        return folder
+
+
+class TestPathsInATable(FormatContract):
+    name, task, label, binary = "csv", "image-classification", "y", False
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        TestImageFolder().write(folder, seed)
+        paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("number-*"))
+        pd.DataFrame({"path": paths, "y": [path[0] for path in paths]}).to_csv(folder / "a.csv", index=False)
+        return folder / "a.csv"
+
+
+def test_every_format_keeps_the_contract():
+    kept = {each.name for each in FormatContract.__subclasses__()}
+    assert kept == {*READERS} - {"text"}, "plain text has no label; it is read by itself"
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """Return a PNG whose header announces more pixels than there are."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+class TestAnImageBomb:
+    @pytest.fixture(params=[(60_000, 60_000), (2**31 - 1, 2**31 - 1)])
+    def bomb(self, request: pytest.FixtureRequest) -> Iterator[bytes]:
+        return huge_png(*request.param)
+
+    def test_in_a_folder_of_classes_is_named(self, tmp_path: Path, bomb: bytes):
+        contract = TestImageFolder()
+        (contract.write(tmp_path) / "a" / "number-4.png").write_bytes(bomb)
+        assert "cannot read a/number-4.png (larger than" in contract.outcome(tmp_path)
+
+    def test_among_masks_is_named(self, tmp_path: Path, bomb: bytes):
+        contract = TestImageMask()
+        (contract.write(tmp_path) / "masks" / "number-4.png").write_bytes(bomb)
+        assert "cannot read masks/number-4.png (larger than" in contract.outcome(tmp_path)

@@ -1,0 +1,73 @@
+"""What the tests of tasks share: rows without a dataset, and fields without data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from stoker.datasets.fields.category import ClassField
+from stoker.datasets.fields.image import ImageField
+from stoker.datasets.fields.mask import MaskField
+from stoker.datasets.fields.number import ValueField
+from stoker.datasets.fields.schema import Fields
+from stoker.job.task import TASKS, TaskName
+from stoker.tasks.choice import TASK_CLASSES
+from stoker.tasks.task import Task
+
+IMAGE = ImageField("image", 9, 8, 1, (100.0,), (50.0,))
+FIELDS = {
+    "tabular-classification": Fields((), ClassField("y", ("a", "b", "c"))),
+    "tabular-regression": Fields((), ValueField("price", 100.0, 10.0)),
+    "image-classification": Fields((IMAGE,), ClassField("y", ("a", "b", "c"))),
+    "segmentation": Fields((IMAGE,), MaskField("mask", (0, 128, 255), 9, 8)),
+    "image-generation": Fields((IMAGE,), None),
+    "text-classification": Fields((), ClassField("y", ("a", "b", "c"))),
+}
+
+
+@dataclass
+class Rows:
+    """Some samples, as a task sees them."""
+
+    inputs: dict[str, torch.Tensor]
+    target: Any = None
+    weight: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values()))) if self.target is None else len(self.target)
+
+
+@pytest.fixture(scope="session")
+def rows() -> type[Rows]:
+    return Rows
+
+
+@pytest.fixture(scope="session")
+def task_of() -> Callable[[TaskName], Task]:
+    """Make a task: three classes, prices around 100, or images of 9x8 pixels and their masks."""
+    assert FIELDS.keys() == TASKS.keys()
+    return lambda name: TASK_CLASSES[name](FIELDS[name])
+
+
+@pytest.fixture(scope="session")
+def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
+    """Make outputs of a network with the samples they belong to: random, of any task."""
+
+    def make(name: TaskName, count: int) -> tuple[torch.Tensor, Rows]:
+        rng = torch.Generator().manual_seed(1)
+        images = torch.randn(count, 1, 9, 8, generator=rng)
+        match TASKS[name].target, name:
+            case "number", _:
+                outputs = torch.randn(count, 1, generator=rng)
+                return outputs, Rows({}, 100 + 10 * (outputs[:, 0] + torch.randn(count, generator=rng)))
+            case "mask", _:
+                target = torch.randint(0, 3, (count, 9, 8), generator=rng).to(torch.uint8)
+                return torch.randn(count, 3, 9, 8, generator=rng), Rows({"image": images}, target)
+            case _, "image-generation":
+                return 0.5 * torch.randn(count, 1, 9, 8, generator=rng) + 0.2, Rows({"image": images})
+            case _:
+                return torch.randn(count, 3, generator=rng), Rows({}, torch.randint(0, 3, (count,), generator=rng))
+
+    return make

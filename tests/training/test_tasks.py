@@ -1,0 +1,193 @@
+"""The contract of every task with every family: it trains, whoever computes it and however often it is cut off."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from stoker.datasets.batches import in_order
+from stoker.inference.evaluation import evaluate
+from stoker.inference.model import Model, save_model
+from stoker.job.job import Job
+from stoker.job.task import TASKS
+from stoker.randomness import Noise
+from stoker.storage import open_storage
+from stoker.tasks.abilities import CanSample
+from stoker.training.assembly import Assembly, assemble, prepare
+from stoker.training.attempt import Stopped, attempt
+from stoker.training.checkpoint import Checkpoints
+from stoker.training.evaluation import evaluate as evaluate_in_training
+from stoker.training.loop import EpochEnd, StepEnd, start, train
+from stoker.training.parallel import ALONE, Workers
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden": [8], "dropout": 0.2},
+    "perceptron": {},
+    "cnn": {"channels": [4, 8], "dropout": 0.2},
+    "residual": {"family": "cnn", "channels": [4, 4], "blocks": "residual"},
+    "unet": {"channels": [4, 8, 8], "dropout": 0.2},
+    "rnn": {"embedding": 6, "hidden": 5, "layers": 2},
+    "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False},
+    "gan": {"channels": [4, 8], "latent": 5},
+    "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
+}
+VARIANTS = {"cnn": ("cnn", "residual"), "rnn": ("rnn", "gru"), "gan": ("gan", "plain-gan")}
+CASES = [
+    (task, variant)
+    for task, row in TASKS.items()
+    for family in row.families
+    if family != "custom"
+    for variant in VARIANTS.get(family, (family,))
+]
+STILL = {"type": "sgd", "lr": 0.05, "momentum": 0.0}
+"""Adam makes a difference of rounding between two small gradients as large as a step."""
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+every_case = pytest.mark.parametrize(("task", "variant"), CASES, ids=lambda name: name)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_data, make_job) -> Callable[..., Job]:
+    """Make a small job: three steps an epoch, the last one uneven."""
+
+    def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
+        architecture = {"family": variant, **FAMILIES[variant]}
+        if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "rnn"):
+            architecture["dropout"] = 0.0
+        settings = {"batch_size": 16, "epochs": 2, "precision": "fp32", "schedule": "constant", **training}
+        dataset = dict(tiny_data(task))
+        if variant == "plain-gan":
+            dataset["source"] = dataset["source"].replace("images.npz", "unlabelled.npz")
+        return make_job(task, dataset, architecture=architecture, training=settings)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def trained(tiny) -> Callable[[str, str], tuple[Assembly, list[Any]]]:
+    """Train a case once for all tests; return what it came to and all events."""
+    known: dict[tuple[str, str], tuple[Assembly, list[Any]]] = {}
+
+    def run(task: str, variant: str) -> tuple[Assembly, list[Any]]:
+        if (task, variant) not in known:
+            assembly = assemble(prepare(tiny(task, variant, epochs=1)))
+            events = list(train("r", start(assembly)))
+            known[task, variant] = assembly, events
+        return known[task, variant]
+
+    return run
+
+
+def weights_of(assembly: Assembly) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in assembly.objective.state_dict().items()}
+
+
+def test_every_family_of_every_task_is_a_case():
+    for task, row in TASKS.items():
+        tried = {FAMILIES[variant].get("family", variant) for name, variant in CASES if name == task}
+        assert tried == set(row.families) - {"custom"}
+
+
+@every_case
+def test_an_epoch_trains_to_finite_losses_and_measures_all_metrics_of_the_task(task, variant, trained):
+    assembly, events = trained(task, variant)
+    steps = [event for event in events if isinstance(event, StepEnd)]
+    assert len(steps) == 3
+    for step in steps:
+        assert step.losses
+        assert all(torch.isfinite(value) for value in [*step.losses.values(), *step.gradient_norms.values()])
+        assert set(step.learning_rates) == set(step.gradient_norms) == set(assembly.objective.groups())
+        assert all(norm > 0 for norm in step.gradient_norms.values())
+    (end,) = [event for event in events if isinstance(event, EpochEnd)]
+    assert {f"{metric}/val" for metric in TASKS[task].metrics} <= end.metrics.keys()
+    assert all(torch.isfinite(torch.tensor(list(end.metrics.values()))))
+
+
+@every_case
+def test_two_workers_end_in_the_weights_of_one(task, variant, tiny, in_workers):
+    prepared = prepare(tiny(task, variant, dropout=False, optimizer=STILL, micro_batch=5))
+
+    def work(workers: Workers) -> Any:
+        assembly = assemble(prepared, workers)
+        events = list(train("r", start(assembly)))
+        return weights_of(assembly), [event.metrics for event in events if isinstance(event, EpochEnd)]
+
+    alone, metrics = work(ALONE)
+    for theirs, their_metrics in in_workers(2, work):
+        for name, value in alone.items():
+            torch.testing.assert_close(theirs[name], value, atol=2e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+        for mine, other in zip(metrics, their_metrics, strict=True):
+            assert other == pytest.approx(mine, rel=1e-3, abs=1e-4)
+
+
+@every_case
+def test_micro_batches_give_the_gradient_of_the_whole_batch(task, variant, tiny):
+    found = []
+    for micro_batch in (16, 7, 1):
+        job = tiny(task, variant, dropout=False, optimizer=STILL, micro_batch=micro_batch, epochs=None, steps=1)
+        assembly = assemble(prepare(job))
+        step = next(iter(train("r", start(assembly))))
+        found.append((weights_of(assembly), step))
+    (whole, one), *others = found
+    for weights, step in others:
+        for name, value in whole.items():
+            torch.testing.assert_close(weights[name], value, atol=1e-6, rtol=1e-5)
+        for group, norm in one.gradient_norms.items():
+            torch.testing.assert_close(step.gradient_norms[group], norm, atol=1e-6, rtol=1e-4)
+        for term, loss in one.losses.items():
+            torch.testing.assert_close(step.losses[term], loss, atol=1e-6, rtol=1e-5)
+
+
+@every_case
+def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_same_bytes(task, variant, tiny, tmp_path, digest):
+    prepared = prepare(tiny(task, variant))
+
+    def end_of(events: Any, state: Any) -> str:
+        for event in events:
+            if isinstance(event, EpochEnd) and state.reason:
+                return digest(state)
+        raise AssertionError
+
+    state = start(assemble(prepared))
+    whole = end_of(train("r", state), state)
+    stopped = start(assemble(prepared))
+    checkpoints = Checkpoints(open_storage(str(tmp_path)), "", 2, 1)
+    *_, last = attempt("r", stopped, checkpoints, 1, lambda: "stop" if stopped.step >= 5 else "")
+    assert last == Stopped("r", 1, 5)
+    again = start(assemble(prepared))
+    restored = Checkpoints(open_storage(str(tmp_path)), "", 2, 2).restore(again)
+    assert restored is not None
+    assert (again.epoch, again.batch, again.step) == (1, 2, 5)
+    assert end_of(train("r", again), again) == whole
+
+
+@every_case
+def test_a_saved_model_answers_as_the_network_did(task, variant, trained, tmp_path):
+    assembly, _ = trained(task, variant)
+    data = assembly.data
+    save_model(tmp_path, assembly.job, data.fields, assembly.objective, data.fingerprint)
+    model = Model.load(tmp_path)
+    assert model.fields == data.fields
+    assert model.job == assembly.job
+    network = assembly.objective.network.eval()
+    with torch.inference_mode():
+        if isinstance(network, CanSample):
+            classes = torch.tensor([0, 1, 1]) if data.fields.signature.classes else None
+            noise = [Noise((1,), 3, 0, 3, torch.device("cpu")) for _ in range(2)]
+            torch.testing.assert_close(model.network.sample(classes, noise[0]), network.sample(classes, noise[1]))
+            reported = evaluate_in_training(assembly, "test", "fp32")
+            assert evaluate(model, part="test") == {"frechet/test": pytest.approx(reported["frechet"], rel=1e-4)}
+            return  # it keeps nothing of the discriminator, whose losses are not measured, and answers no questions
+        (batch,) = in_order(data.parts["test"], data.fields, 1000)
+        expected = network(batch.inputs)
+        found = model.network(batch.inputs)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+    answers, wanted = model.task.answers(found), assembly.task.answers(expected)
+    pd.testing.assert_frame_equal(answers.table, wanted.table, atol=1e-5)
+    assert (answers.images is None) == (wanted.images is None) == (task != "segmentation")
+    reported = evaluate_in_training(assembly, "test", "fp32")
+    assert evaluate(model, part="test") == {
+        f"{name}/test": pytest.approx(value, rel=1e-5, abs=1e-6) for name, value in reported.items()
+    }
