@@ -57,7 +57,7 @@ def data(
 @click.command(
     epilog=examples(
         "stoker init reviews.jsonl --label stars        writes reviews.yaml",
-        "stoker init photos/ --output jobs/photos.yaml",
+        "stoker init photos/ --output photos.yaml",
     )
 )
 @source_argument
