@@ -1,3 +1,4 @@
+import csv
 import gzip
 import os
 from pathlib import Path
@@ -10,6 +11,8 @@ from stoker.job.task import TaskName
 
 TABLE: TaskName = "tabular-classification"
 IMAGES: TaskName = "image-classification"
+MASKS: TaskName = "segmentation"
+TEXTS: TaskName = "text-classification"
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +36,8 @@ def test_good_data_have_no_problem():
     assert found("train.csv", columns={"label": "label", "features": ["path"], "types": {"path": "category"}}) == []
     assert found("iris") == []
     for name in ("cats/1.png", "dogs/1.JPG"):
-        write(f"pictures/{name}")
-    assert found("pictures", IMAGES) == []
+        write(f"images/{name}")
+    assert found("images", IMAGES) == []
     write("mnist/train-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x03\0\0"))
     assert found("mnist", IMAGES) == []
 
@@ -70,10 +73,17 @@ def test_the_label_of_a_table_must_be_given():
         ("a.csv.gz", b"x,y\n1,2\n", "'a.csv.gz' holds a broken gzip file; pack it again"),
         ("a.csv.gz", gzip.compress(b"x,y\n1,2\n" * 99)[:12], "'a.csv.gz' holds a broken gzip file; pack it again"),
         ("a.parquet", b"PAR1", "'a.parquet' is not a parquet file"),
+        ("a.jsonl", b"", "line 1 of 'a.jsonl' is no object with keys"),
+        ("a.jsonl", b"[1]\n", "line 1 of 'a.jsonl' is no object with keys"),
+        ("a.jsonl", b'{"x": 1\n', "line 1 of 'a.jsonl' is not JSON (Expecting ',' delimiter at column 8)"),
+        ("a.jsonl", b'{"x": "\xff"}\n', "'a.jsonl' is not UTF-8 text; save it as UTF-8"),
+        ("a.jsonl.gz", b'{"x": 1}\n', "'a.jsonl.gz' holds a broken gzip file; pack it again"),
+        ("a.csv", b'x,y\n"' + b"long " * 40_000, "'a.csv' is not csv: field larger than field limit (131072)"),
         (
-            "a.txt",
+            "a.data",
             b"x",
-            "the name 'a.txt' does not tell the format; set dataset.format to one of csv, parquet, idx, image-folder",
+            "the name 'a.data' does not tell the format; "
+            "set dataset.format to one of csv, jsonl, parquet, text, idx, npz, image-folder, image-mask",
         ),
     ],
 )
@@ -118,15 +128,19 @@ def test_a_source_that_is_not_there_is_told(source: str, expected: str):
 
 def test_file_and_folder_are_not_mixed_up():
     write("a.csv", "x,y\n1,2\n")
-    write("b/x.txt", "x,y\n1,2\n")
+    write("b/notes.md", "x,y\n1,2\n")
+    assert found("b", IMAGES, format="npz") == ["dataset.source 'b' is a folder; npz is one file"]
+    assert found("b", TEXTS, format="text") == []
     assert found("b", format="csv") == ["dataset.source there are no csv files in the folder 'b'"]
     assert found("a.csv", IMAGES, format="image-folder") == [
         "dataset.source 'a.csv' is a file; image-folder is a folder with a folder for each class"
     ]
-    assert found("a.csv", IMAGES) == [
-        "dataset.source 'a.csv' is csv, which does not fit image-classification; use idx or image-folder"
+    assert found("a.csv", MASKS, format="image-mask") == [
+        "dataset.source 'a.csv' is a file; image-mask is a folder with folders images/ and masks/"
     ]
-    assert found("b", IMAGES) == ["dataset.source 'b' holds neither idx files nor a folder of pictures for each class"]
+    assert found("b", IMAGES) == [
+        "dataset.source 'b' holds neither idx files, nor a folder of images for each class, nor images/ and masks/"
+    ]
     Path("c").mkdir()
     assert found("c", IMAGES) == ["dataset.source the folder 'c' is empty"]
 
@@ -146,7 +160,53 @@ def test_of_a_remote_source_the_address_alone_is_checked(source):
     assert found(source) == []
 
 
-def test_pictures_need_two_folders():
+def test_a_format_that_does_not_fit_the_task_is_told_with_those_that_do():
+    write("a.txt", "one\n")
+    assert found("a.txt", IMAGES) == [
+        "dataset.source 'a.txt' is text, which does not fit image-classification; "
+        "use csv or jsonl or parquet or idx or npz or image-folder"
+    ]
+    assert "use csv or jsonl or parquet or npz or image-mask" in found("a.txt", MASKS)[0]
+
+
+def test_the_first_table_of_a_folder_is_checked():
+    write("b/1.csv", "x,y\n1,2\n")
+    write("b/2.csv", "x,y\n1,2\n")
+    assert found("b", columns={"label": "y"}) == []
+    assert found("b", columns={"label": "z"}) == ["dataset.columns.label no column 'z' in 1.csv (columns: x, y)"]
+
+
+def test_columns_of_a_file_without_a_header_are_those_of_the_job():
+    write("a.csv", "1,2\n")
+    assert found("a.csv", columns={"label": "y", "names": ["x", "y"]}) == []
+    assert found("a.csv", columns={"label": "y", "names": ["x", "z", "y"]}) == [
+        "dataset.source the first row of 'a.csv' has 2 values, its header 3"
+    ]
+
+
+def test_the_keys_of_the_first_line_are_the_columns():
+    write("a.jsonl", '{"text": "x", "stars": 1}\n{"other": 1}\n')
+    assert found("a.jsonl", TEXTS, columns={"label": "stars"}) == []
+    assert found("a.jsonl", TEXTS, columns={"label": "star"}) == [
+        "dataset.columns.label no column 'star' in a.jsonl (columns: text, stars); did you mean 'stars'?"
+    ]
+
+
+def test_masks_lie_beside_their_images():
+    write("pairs/images/1.png")
+    write("pairs/masks/1.png")
+    assert found("pairs", MASKS) == []
+    write("parts/train/images/1.png")
+    write("parts/train/masks/1.png")
+    write("parts/test/images/1.png")
+    assert found("parts", MASKS) == []
+    write("alone/images/1.png")
+    assert found("alone", MASKS, format="image-mask") == [
+        "dataset.source 'alone' has no folders images/ and masks/, nor have its parts"
+    ]
+
+
+def test_images_need_two_folders():
     write("one/cats/1.png")
     write("one/notes/readme.txt")
     assert found("one", IMAGES) == ["dataset.source only one class, 'cats', in 'one'; a classification needs two"]
@@ -157,7 +217,7 @@ def test_pictures_need_two_folders():
     assert found("split", IMAGES) == []
     Path("split/test").mkdir()
     assert found("split", IMAGES) == [
-        "dataset.source no folder of pictures in 'split/test'; each class has its own folder"
+        "dataset.source no folder of images in 'split/test'; each class has its own folder"
     ]
 
 
@@ -179,11 +239,36 @@ def test_a_file_without_permission_is_told():
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [("a,b", ","), ("a;b", ";"), ("a\tb", "\t"), ("a", ","), ("'x;y',b,c", ","), ('"x;y;z;w",b', ",")],
+    [("a,b", ","), ("a;b", ";"), ("a\tb", "\t"), ("a|b", "|"), ("a", ","), ("'x;y',b,c", ","), ('"x;y;z;w",b', ",")],
 )
 def test_the_delimiter_is_what_the_header_holds_most_of(header: str, expected: str):
     write("a.csv", f"{header}\n")
     assert csv_delimiter("a.csv") == expected
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [["a fine, long, text", "1"], ["short; good", "0"]],
+        [["one, two", "1"], ["three, four", "0"]],
+        [["1,5", "2,5"], ["2,75", "1,0"]],
+        [[f'he said "so", and\nleft; {number}', "1"] for number in range(40)],
+        [["", ""], ["x", ""]],
+    ],
+    ids=["some-commas", "a-comma-each", "decimal-commas", "lines-in-texts", "empty-values"],
+)
+def test_the_delimiter_cuts_all_rows_into_as_many_values(delimiter: str, rows: list[list[str]]):
+    with Path("a.csv").open("w", newline="") as file:
+        csv.writer(file, delimiter=delimiter).writerows([["text", "label"], *rows])
+    assert csv_delimiter("a.csv") == delimiter
+
+
+def test_a_tsv_is_separated_by_tabs_whatever_its_texts_hold():
+    write("a.tsv", "one, two\n three, four\n")
+    assert csv_delimiter("a.tsv") == ","
+    write("a.tsv", "one\ntwo, three\n")
+    assert csv_delimiter("a.tsv") == "\t"
 
 
 def test_the_format_is_told_by_the_name():
@@ -191,7 +276,13 @@ def test_the_format_is_told_by_the_name():
         "a.csv": "csv",
         "a.CSV.gz": "csv",
         "a.tsv": "csv",
+        "a.tsv.gz": "csv",
+        "a.jsonl": "jsonl",
+        "a.jsonl.gz": "jsonl",
+        "a.ndjson": "jsonl",
         "a.parquet": "parquet",
+        "a.txt": "text",
+        "a.npz": "npz",
         "t10k-labels-idx1-ubyte.gz": "idx",
         "a": None,
     }
@@ -200,17 +291,38 @@ def test_the_format_is_told_by_the_name():
 
 def test_folders_mean_to_validate_what_they_mean_to_the_reader(tmp_path: Path):
     for name in ("car", "bus", "train"):  # a class may be called like a part
-        picture = tmp_path / "vehicles" / name / "1.png"
-        picture.parent.mkdir(parents=True)
-        picture.touch()
+        image = tmp_path / "vehicles" / name / "1.png"
+        image.parent.mkdir(parents=True)
+        image.touch()
     for part in ("training", "validation"):
         for name in ("cats", "dogs"):
-            picture = tmp_path / "pets" / part / name / "1.png"
-            picture.parent.mkdir(parents=True)
-            picture.touch()
+            image = tmp_path / "pets" / part / name / "1.png"
+            image.parent.mkdir(parents=True)
+            image.touch()
     for folder in ("vehicles", "pets"):
         dataset = Dataset.model_validate({"source": str(tmp_path / folder)})
         assert inspect(None, dataset, "image-classification") == []
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["train-images-idx3-ubyte"], "idx"),
+        (["images/1.png", "masks/1.png"], "image-mask"),
+        (["train/images/1.png", "train/masks/1.png"], "image-mask"),
+        (["images/1.png", "labels/1.png"], "image-folder"),
+        (["train/cats/1.png", "test/cats/1.png"], "image-folder"),
+        (["train.csv", "dev.tsv"], "csv"),
+        (["a.parquet"], "parquet"),
+        (["a.jsonl", "readme.txt"], "jsonl"),
+        (["a.jsonl", "a.csv"], None),
+        (["readme.txt"], None),
+    ],
+)
+def test_the_format_of_a_folder_is_told_by_its_files(files: list[str], expected: str | None):
+    for name in files:
+        write(f"data/{name}")
+    assert infer_format("data") == expected
 
 
 def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

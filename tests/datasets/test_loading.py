@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from stoker.datasets.encoding import encode_labelled
 
+from stoker.datasets.columns import Column, Dense, Lazy
+from stoker.datasets.fields.image import ImageField
+from stoker.datasets.fields.schema import Fields
 from stoker.datasets.loading import LoadedDataset, load_dataset, read_source
-from stoker.datasets.samples import Pictures, Table
+from stoker.datasets.records import table
 from stoker.errors import JobError
 from stoker.job.dataset import BUILTIN, Dataset
 from stoker.job.signature import ValueOutput
@@ -47,6 +49,11 @@ def load(tmp_path: Path):
     return loaded
 
 
+def values(column: Column | None) -> torch.Tensor:
+    assert column is not None
+    return column.take(torch.arange(len(column)))
+
+
 def problems(call, *arguments: Any, **settings: Any) -> list[tuple[str, str]]:
     with pytest.raises(JobError) as caught:
         call(*arguments, **settings)
@@ -66,7 +73,7 @@ def test_every_sample_is_in_one_part(load, frame: pd.DataFrame):
 
 def test_targets_are_the_labels_of_their_rows(load, frame: pd.DataFrame):
     for part in load(frame).parts.values():
-        assert part.target.tolist() == [number % 3 for number in part.ids.tolist()]
+        assert values(part.target).tolist() == [number % 3 for number in part.ids.tolist()]
 
 
 def test_what_was_inferred_is_written_out_and_means_the_same_again(load, frame: pd.DataFrame):
@@ -76,7 +83,7 @@ def test_what_was_inferred_is_written_out_and_means_the_same_again(load, frame: 
     assert data.spec.columns.types == {"x": "number", "price": "number", "colour": "category"}
     again = load_dataset(data.spec, TASKS[CLASSES])
     assert again.spec == data.spec
-    assert again.encoders == data.encoders
+    assert again.fields == data.fields
     assert again.fingerprint == data.fingerprint
 
 
@@ -88,16 +95,16 @@ def test_preparation_is_learnt_from_training_rows_alone(load, frame: pd.DataFram
         changed.loc[rows, "x"] = 1e6
         changed.loc[rows, "colour"] = "violet"
     after = load(changed)
-    assert after.encoders == data.encoders
+    assert after.fields == data.fields
     assert after.fingerprint != data.fingerprint
-    for name, tensor in data.parts["train"].inputs.items():
-        assert torch.equal(after.parts["train"].inputs[name], tensor)
+    for name, column in data.parts["train"].inputs.items():
+        assert torch.equal(values(after.parts["train"].inputs[name]), values(column))
 
 
 def test_the_scale_of_a_number_is_learnt_from_training_rows_alone(load, frame: pd.DataFrame):
     data = load(frame, NUMBERS, "price")
     train = frame["price"].to_numpy()[data.parts["train"].ids.numpy()]
-    assert data.encoders.output == ValueOutput("price", pytest.approx(train.mean()), pytest.approx(train.std()))
+    assert data.fields.signature.output == ValueOutput("price", pytest.approx(train.mean()), pytest.approx(train.std()))
 
 
 def test_weights_travel_with_their_rows(load, frame: pd.DataFrame):
@@ -133,15 +140,17 @@ def test_a_dataset_that_comes_along_is_whole(name: str):
 def test_another_label_of_a_dataset_that_comes_along(make_job):
     dataset = Dataset.model_validate({"source": "iris", "columns": {"label": "petal_width_cm"}})
     data = load_dataset(dataset, TASKS[NUMBERS])
-    assert data.encoders.output.name == "petal_width_cm"
+    assert data.fields.signature.output == ValueOutput(
+        "petal_width_cm", pytest.approx(1.2, abs=0.1), pytest.approx(0.76, abs=0.1)
+    )
     assert data.spec.columns.features is not None
     assert "species" in data.spec.columns.features
 
 
-def test_pictures_that_come_along_are_resized():
+def test_images_that_come_along_are_resized():
     dataset = Dataset.model_validate({"source": "digits", "image": {"size": 12}})
     data = load_dataset(dataset, TASKS["image-classification"])
-    assert data.parts["test"].inputs["image"].shape[1:] == (12, 12, 1)
+    assert values(data.parts["test"].inputs["image"]).shape[1:] == (12, 12, 1)
     assert data.spec.image.size == (12, 12)
 
 
@@ -149,7 +158,7 @@ def test_real_tables_are_read(public_data):
     for name, label, task in [("penguins", "species", CLASSES), ("titanic", "Survived", CLASSES)]:
         path = public_data(f"{name}/{name}.csv")
         data = load_dataset(Dataset.model_validate({"source": str(path), "columns": {"label": label}}), TASKS[task])
-        assert all(torch.isfinite(part.inputs["numbers"]).all() for part in data.parts.values())
+        assert all(torch.isfinite(values(part.inputs["numbers"])).all() for part in data.parts.values())
 
 
 # What the data may have wrong, with the words that its author reads.
@@ -221,11 +230,11 @@ def test_a_table_without_a_usable_column_is_told(load, frame: pd.DataFrame):
 def test_a_class_outside_of_training_alone_is_told(load, tmp_path: Path):
     for part, names in {"train": "ab", "test": "abc"}.items():
         for name in names:
-            folder = tmp_path / "pictures" / part / name
+            folder = tmp_path / "images" / part / name
             folder.mkdir(parents=True)
             for number in range(3):
                 Image.new("L", (4, 4), 50 * number).save(folder / f"{number}.png")
-    dataset = Dataset.model_validate({"source": str(tmp_path / "pictures"), "split": {"val": 0}})
+    dataset = Dataset.model_validate({"source": str(tmp_path / "images"), "split": {"val": 0}})
     message = "class 'c' is in test (3 samples) but not in train; a network cannot learn it"
     assert problems(load_dataset, dataset, TASKS["image-classification"]) == [("dataset.split", message)]
 
@@ -239,10 +248,10 @@ def test_groups_that_leave_nothing_to_learn_from_are_told(load, frame: pd.DataFr
 
 
 def test_a_source_without_a_plain_name_is_told(tmp_path: Path):
-    path = tmp_path / "data.txt"
+    path = tmp_path / "data.bin"
     path.write_text("x,y\n1,2\n")
     assert problems(read_source, Dataset(source=str(path))) == [
-        ("dataset.source", f"cannot tell the format of '{path}'; set dataset.format")
+        ("dataset.source", f"cannot infer the format of '{path}'; set dataset.format")
     ]
     assert problems(read_source, Dataset(source=str(tmp_path / "no.csv"))) == [
         ("dataset.source", f"no file or folder '{tmp_path / 'no.csv'}'")
@@ -251,25 +260,91 @@ def test_a_source_without_a_plain_name_is_told(tmp_path: Path):
 
 def test_new_data_are_encoded_like_the_old(load, frame: pd.DataFrame):
     data = load(frame, columns={"weight": "w"})
-    samples = encode_labelled(Table(frame, "y"), data.encoders, "w")
+    samples = data.fields.encode(table(frame, "y"), weight="w")
     train = data.parts["train"]
     again = samples.rows(train.ids)
-    assert torch.equal(again.inputs["numbers"], train.inputs["numbers"])
-    assert torch.equal(again.target, train.target)
+    assert torch.equal(values(again.inputs["numbers"]), values(train.inputs["numbers"]))
+    assert torch.equal(values(again.inputs["categories"]), values(train.inputs["categories"]))
+    assert torch.equal(values(again.target), values(train.target))
     assert again.weight is not None
     assert train.weight is not None
     assert torch.equal(again.weight, train.weight)
-    assert encode_labelled(Table(frame.drop(columns="w"), "y"), data.encoders, "w").weight is None
+    assert data.fields.encode(table(frame.drop(columns="w"), "y")).weight is None
 
 
 def test_new_data_that_do_not_fit_are_told(load, frame: pd.DataFrame):
-    encoders = load(frame[["x", "y"]]).encoders
-    assert problems(encode_labelled, Table(frame[["colour"]], "y"), encoders) == [
+    fields = load(frame[["x", "y"]]).fields
+    assert problems(fields.check, table(frame[["colour"]], "y"), "y") == [
         ("", "the input lacks the columns y, x (it has: colour)")
     ]
-    assert problems(encode_labelled, Table(frame.assign(y="d"), "y"), encoders) == [
-        ("", "classes the model does not know: d")
+    assert problems(fields.check, read_source(Dataset(source="digits"))[0]) == [
+        ("", "the input lacks the columns x (it has: image, digit)")
     ]
-    assert problems(encode_labelled, Table(frame.head(0), "y"), encoders) == [("", "no rows to evaluate")]
-    pictures = Pictures(np.zeros((1, 2, 2, 1), np.uint8), np.array(["a"]), ("0",))
-    assert problems(encode_labelled, pictures, encoders) == [("", "the model takes a table, the input is pictures")]
+
+
+# Texts and files.
+
+
+def test_texts_that_are_cut_off_are_noted(tmp_path: Path):
+    texts = ["good words here", "bad"] * 20
+    pd.DataFrame({"text": texts, "y": ["a", "b"] * 20}).to_csv(tmp_path / "train.csv", index=False)
+    dataset = {"source": str(tmp_path / "train.csv"), "columns": {"label": "y"}, "text": {"length": 2}}
+    data = load_dataset(Dataset.model_validate(dataset), TASKS["text-classification"])
+    note = "column 'text': 16 of 32 training texts have more than 2 words and are cut off there (dataset.text.length)"
+    assert note in data.notes
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Dataset:
+    for number in range(20):
+        folder = tmp_path / "images" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 4), (10 * number, 5, 9)).save(folder / f"{number}.png")
+    return Dataset(source=str(tmp_path / "images"))
+
+
+def load_images(dataset: Dataset, **settings: Any) -> LoadedDataset:
+    return load_dataset(dataset.model_copy(update=settings), TASKS["image-classification"])
+
+
+def test_files_are_decoded_at_the_start_or_when_they_are_taken(images: Dataset):
+    resident, loaded = load_images(images, loading="resident"), load_images(images, loading="loaded")
+    assert isinstance(resident.parts["train"].inputs["image"], Dense)
+    assert isinstance(loaded.parts["train"].inputs["image"], Lazy)
+    assert loaded.fields == resident.fields
+    for name, part in resident.parts.items():
+        other = loaded.parts[name]
+        assert torch.equal(other.ids, part.ids)
+        assert torch.equal(values(other.inputs["image"]), values(part.inputs["image"]))
+        assert torch.equal(values(other.target), values(part.target))
+    assert (resident.example == loaded.example).all()
+
+
+def test_what_fits_the_memory_is_decoded_at_the_start(images: Dataset):
+    data = load_images(images)
+    assert data.spec.loading == "resident"
+    assert load_dataset(data.spec, TASKS["image-classification"]).spec == data.spec
+
+
+def test_images_of_the_training_part_alone_give_mean_and_deviation(images: Dataset):
+    for loading in ("resident", "loaded"):
+        data = load_images(images, loading=loading)
+        for number in torch.cat([data.parts["val"].ids, data.parts["test"].ids]).tolist():
+            Image.new("RGB", (6, 4), (255, 255, 255)).save(Path(images.source) / data.name_of(number))
+        after = load_images(images, loading=loading)
+        assert after.fields == data.fields
+        (field,) = after.fields.inputs
+        assert isinstance(field, ImageField)
+        assert field.mean[1:] == (5, 9)
+
+
+def test_a_table_is_resident_whatever_the_job_asks_for(load, frame: pd.DataFrame):
+    assert load(frame, loading="loaded").spec.loading == "resident"
+
+
+@pytest.mark.parametrize(("name", "task"), [("titanic", CLASSES), ("penguins", CLASSES)])
+def test_fields_of_a_real_table_survive_json(public_data, name: str, task: TaskName):
+    label = {"titanic": "Survived", "penguins": "species"}[name]
+    dataset = {"source": str(public_data(f"{name}/{name}.csv")), "columns": {"label": label}}
+    fields = load_dataset(Dataset.model_validate(dataset), TASKS[task]).fields
+    assert Fields.from_json(fields.to_json(), fields.assets()) == fields

@@ -29,8 +29,8 @@ class Entry:
 
 SECTIONS: dict[str, dict[str, Entry]] = {
     "Write a job": {
-        "data": Entry("data", "data", "Show what is in a dataset."),
-        "init": Entry("data", "init", "Write a first job for a dataset."),
+        "data": Entry("data", "data", "Show what is in a dataset: columns, classes, missing values, ..."),
+        "init": Entry("data", "init", "Write a commented job for a dataset; it trains as it stands."),
         "list": Entry("catalogue", "list_command", "List what a job can name: tasks, families, datasets, ..."),
         "schema": Entry("catalogue", "schema", "Explain a key of the job file, or print its JSON Schema."),
         "validate": Entry("validate", "validate", "Check a job file and show every mistake in it."),

@@ -22,7 +22,7 @@ def test_an_output_without_a_folder_is_bad_input(stoker, tmp_path, capsys):
 
 def test_an_unknown_format_is_bad_input(stoker, capsys):
     assert stoker("predict", "digits", "--input", "new", "--input-format", "xml") == 2
-    assert "'xml' is none of csv, parquet" in capsys.readouterr().err
+    assert "'xml' is none of csv, jsonl, parquet" in capsys.readouterr().err
 
 
 def test_an_input_is_required(stoker, capsys):

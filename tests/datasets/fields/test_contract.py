@@ -1,0 +1,293 @@
+"""What every kind of field promises."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from stoker.datasets.fields.category import CategoryField, ClassField
+from stoker.datasets.fields.field import Field, InputField
+from stoker.datasets.fields.image import ImageField
+from stoker.datasets.fields.mask import MaskField
+from stoker.datasets.fields.number import NumberField, ValueField
+from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields
+from stoker.datasets.fields.text import TextField
+from stoker.datasets.loading import LoadedDataset, load_dataset
+from stoker.datasets.records import Files, RawColumn, pick
+from stoker.job.dataset import Dataset
+from stoker.job.task import TASKS, TaskName
+
+SAMPLES = 60
+SETTINGS = Dataset(source="data")
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 200, (SAMPLES, 4, 5, 3), np.uint8)
+MASKS = RNG.integers(0, 3, (SAMPLES, 4, 5), np.uint8)
+
+
+class FieldContract(ABC):
+    """Subclassed once for each kind; each is fitted and encoded alone, and as part of a dataset."""
+
+    kind: type[Field]
+    task: TaskName = "tabular-classification"
+    types: dict[str, str] = {"c": "category"}  # noqa: RUF012  # a table of pytest's classes, never changed
+
+    @abstractmethod
+    def raw(self) -> RawColumn:
+        """Return SAMPLES raw values."""
+
+    @abstractmethod
+    def wild(self, count: int) -> RawColumn:
+        """Return values unlike those of `raw`, which a held-out part may have."""
+
+    def fit(self, raw: RawColumn) -> Field:
+        return self.kind.fit("c", raw, SETTINGS)
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        """Write the samples of a dataset with these values."""
+        assert isinstance(raw, pd.Series)
+        frame = pd.DataFrame({"c": raw.reset_index(drop=True), "y": ["a", "b"] * (SAMPLES // 2)})
+        frame.to_csv(folder / "data.csv", index=False)
+
+    def dataset(self, folder: Path) -> Dataset:
+        columns = {"label": "y", "types": self.types}
+        return Dataset.model_validate({"source": str(folder / "data.csv"), "columns": columns})
+
+    def load(self, folder: Path) -> LoadedDataset:
+        return load_dataset(self.dataset(folder), TASKS[self.task])
+
+    def test_nothing_that_is_fitted_sees_more_than_the_training_part(self, tmp_path: Path):
+        raw = self.raw()
+        self.write(tmp_path, raw)
+        before = self.load(tmp_path)
+        held_out = np.sort(torch.cat([before.parts["val"].ids, before.parts["test"].ids]).numpy())
+        assert len(held_out) == SAMPLES // 5
+        self.write(tmp_path, replaced(raw, held_out, self.wild(len(held_out))))
+        after = self.load(tmp_path)
+        assert after.fields == before.fields
+        assert after.fingerprint != before.fingerprint
+        assert any(isinstance(each, self.kind) for each in (*after.fields.inputs, after.fields.target))
+
+    def test_what_is_fitted_depends_on_the_training_part(self):
+        few = pick(self.raw(), np.arange(20))
+        assert self.fit(replaced(few, np.arange(10), self.wild(10))) != self.fit(few)
+
+    def test_a_field_survives_json(self):
+        field = self.fit(self.raw())
+        again = self.kind.from_json(json.loads(json.dumps(field.to_json())), field.assets())
+        assert again == field
+        assert torch.equal(taken(again, self.raw()), taken(field, self.raw()))
+
+    def test_every_raw_value_becomes_one_row(self):
+        field = self.fit(self.raw())
+        for rows in ([5, 3, 3], [0], list(range(SAMPLES))):
+            raw = pick(self.raw(), np.array(rows))
+            assert len(field.encode(raw)) == len(rows)
+            assert len(taken(field, raw)) == len(rows)
+
+    def test_a_value_is_encoded_alike_whatever_stands_beside_it(self):
+        field = self.fit(self.raw())
+        whole = field.encode(self.raw())
+        for row in (0, 7, SAMPLES - 1):
+            alone = taken(field, pick(self.raw(), np.array([row])))
+            assert torch.equal(whole.take(torch.tensor([row])), alone)
+
+    def test_no_value_at_all_is_no_row(self):
+        assert len(self.fit(self.raw()).encode(pick(self.raw(), np.array([], np.int64)))) == 0
+
+    def test_encoding_leaves_the_raw_values_alone(self):
+        raw, before = self.raw(), self.raw()
+        self.fit(raw).encode(raw)
+        if isinstance(raw, pd.Series):
+            pd.testing.assert_series_equal(raw, before)
+        else:
+            assert isinstance(raw, np.ndarray)
+            assert (raw == before).all()
+
+    def test_the_network_sees_what_the_signature_says(self):
+        field = self.fit(self.raw())
+        if not isinstance(field, InputField):
+            return
+        fields = Fields((field,), None)
+        (name,) = fields.signature.inputs
+        seen = field.ready(taken(field, self.raw()))
+        shape: Any = fields.signature.inputs[name]
+        expected: dict[str, Callable[[], bool]] = {
+            "NumbersInput": lambda: seen.shape == (SAMPLES, shape.width) and seen.dtype == torch.float32,
+            "CategoriesInput": lambda: bool((seen < torch.tensor(shape.sizes)).all()) and seen.dtype == torch.int64,
+            "TextInput": lambda: int(seen.max()) < shape.vocabulary and seen.shape[1] <= shape.length,
+            "ImageInput": lambda: seen.shape == (SAMPLES, shape.channels, shape.height, shape.width),
+        }
+        assert expected[type(shape).__name__]()
+
+
+def taken(field: Field, raw: RawColumn) -> torch.Tensor:
+    column = field.encode(raw)
+    return column.take(torch.arange(len(column)))
+
+
+def replaced(raw: RawColumn, rows: np.ndarray, by: RawColumn) -> RawColumn:
+    """Put other values in some rows."""
+    assert not isinstance(raw, Files)
+    assert not isinstance(by, Files)
+    if isinstance(raw, np.ndarray):
+        changed = raw.copy()
+        changed[rows] = by
+        return changed
+    cells = raw.tolist()
+    for row, value in zip(rows, by, strict=True):
+        cells[row] = value
+    return pd.Series(cells)
+
+
+class TestNumber(FieldContract):
+    kind, types = NumberField, {"c": "number"}
+
+    def raw(self) -> RawColumn:
+        return pd.Series([None if number % 9 == 4 else number**1.5 for number in range(SAMPLES)], dtype=float)
+
+    def wild(self, count: int) -> RawColumn:
+        return pd.Series([1e9, -1e9, None, 0.0] * count)[:count]
+
+
+class TestCategory(FieldContract):
+    kind = CategoryField
+
+    def raw(self) -> RawColumn:
+        return pd.Series(["red", "green", None, "blue"] * (SAMPLES // 4))
+
+    def wild(self, count: int) -> RawColumn:
+        return pd.Series([f"new {number}" for number in range(count)])
+
+
+class TestText(FieldContract):
+    kind, task, types = TextField, "text-classification", {"c": "text"}
+
+    def raw(self) -> RawColumn:
+        return pd.Series(
+            [None if number == 7 else f"a {'b ' * (number % 5)} word{number % 4}" for number in range(SAMPLES)]
+        )
+
+    def wild(self, count: int) -> RawColumn:
+        return pd.Series(["other words, other words " * 200] * count)
+
+
+class TestImage(FieldContract):
+    kind, task = ImageField, "image-classification"
+
+    def raw(self) -> RawColumn:
+        return IMAGES.copy()
+
+    def wild(self, count: int) -> RawColumn:
+        return np.full((count, 4, 5, 3), 255, np.uint8)
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        assert isinstance(raw, np.ndarray)
+        np.savez(folder / "data.npz", image=raw, label=np.array(["a", "b"] * (SAMPLES // 2)))
+
+    def dataset(self, folder: Path) -> Dataset:
+        return Dataset(source=str(folder / "data.npz"))
+
+
+class TestImageFiles(TestImage):
+    """The same for files, which are decoded at the start or when they are taken."""
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        assert isinstance(raw, np.ndarray)
+        for number, pixels in enumerate(raw):
+            (folder / "ab"[number % 2]).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(folder / "ab"[number % 2] / f"{number:02}.png")
+
+    def dataset(self, folder: Path) -> Dataset:
+        return Dataset(source=str(folder))
+
+    def test_nothing_that_is_fitted_sees_more_than_the_training_part(self, tmp_path: Path):
+        order = [*range(0, SAMPLES, 2), *range(1, SAMPLES, 2)]  # the folders of the classes follow each other
+        self.write(tmp_path, IMAGES)
+        for loading in ("resident", "loaded"):
+            dataset = self.dataset(tmp_path).model_copy(update={"loading": loading})
+            before = load_dataset(dataset, TASKS[self.task])
+            held_out = torch.cat([before.parts["val"].ids, before.parts["test"].ids]).tolist()
+            for number in held_out:
+                name = tmp_path / before.name_of(number)
+                assert int(name.stem) == order[number]
+                Image.fromarray(np.full((4, 5, 3), 255, np.uint8)).save(name)
+            assert load_dataset(dataset, TASKS[self.task]).fields == before.fields
+            self.write(tmp_path, IMAGES)
+
+
+class TestClass(FieldContract):
+    """A class that only a held-out part has is no class to learn, and refused: those parts swap theirs here."""
+
+    kind = ClassField
+
+    def raw(self) -> RawColumn:
+        return pd.Series(["a", "b", "c"] * (SAMPLES // 3))
+
+    def wild(self, count: int) -> RawColumn:
+        return pd.Series([0] * count)
+
+    def test_nothing_that_is_fitted_sees_more_than_the_training_part(self, tmp_path: Path):
+        frame = pd.DataFrame({"x": RNG.normal(size=SAMPLES), "y": self.raw()})
+        for part, size in {"train": 40, "dev": 10, "test": 10}.items():
+            frame.head(size).to_csv(tmp_path / f"{part}.csv", index=False)
+        dataset = Dataset.model_validate({"source": str(tmp_path), "columns": {"label": "y"}})
+        before = load_dataset(dataset, TASKS[self.task])
+        for part in ("dev", "test"):
+            frame.head(10).assign(y="c", x=1e9).to_csv(tmp_path / f"{part}.csv", index=False)
+        assert load_dataset(dataset, TASKS[self.task]).fields == before.fields
+
+
+class TestValue(FieldContract):
+    kind, task = ValueField, "tabular-regression"
+
+    def raw(self) -> RawColumn:
+        return pd.Series(np.arange(SAMPLES) ** 1.5)
+
+    def wild(self, count: int) -> RawColumn:
+        return pd.Series([1e9] * count)
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        numbers = np.random.default_rng(0).normal(size=SAMPLES)
+        pd.DataFrame({"x": numbers, "y": raw}).to_csv(folder / "data.csv", index=False)
+
+    def dataset(self, folder: Path) -> Dataset:
+        return Dataset.model_validate({"source": str(folder / "data.csv"), "columns": {"label": "y"}})
+
+
+class TestMask(FieldContract):
+    """A pixel value that only a held-out part has is refused: those parts have one class only here."""
+
+    kind, task = MaskField, "segmentation"
+
+    def raw(self) -> RawColumn:
+        return MASKS.copy()
+
+    def wild(self, count: int) -> RawColumn:
+        return np.full((count, 4, 5), 2, np.uint8)
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        assert isinstance(raw, np.ndarray)
+        np.savez(folder / "data.npz", image=IMAGES, mask=raw)
+
+    def dataset(self, folder: Path) -> Dataset:
+        return Dataset(source=str(folder / "data.npz"))
+
+    def test_what_is_fitted_depends_on_the_training_part(self):
+        assert self.fit(np.minimum(MASKS, 1)) != self.fit(MASKS)
+
+
+def test_every_kind_of_field_keeps_the_contract():
+    kept = {each.kind for each in FieldContract.__subclasses__()}
+    assert kept == {*INPUT_FIELDS.values(), *TARGET_FIELDS.values()}
+
+
+@pytest.mark.parametrize("kind", [*INPUT_FIELDS.items(), *TARGET_FIELDS.items()])
+def test_a_field_is_found_by_its_kind(kind: tuple[str, type[Field]]):
+    assert kind[1].kind == kind[0]
