@@ -50,7 +50,7 @@ def test_pictures_of_a_prefix_keep_their_classes(put: Callable[..., None]):
 
     put({f"pets/{name}/{number}.png": png(number) for name in ("cats", "dogs") for number in range(3)})
     raw, format_name = read_source(Dataset(source="s3://datasets/pets/"))
-    assert (sorted(raw.labels), format_name) == (["cats"] * 3 + ["dogs"] * 3, "image-folder")
+    assert (sorted(raw.columns["label"]), format_name) == (["cats"] * 3 + ["dogs"] * 3, "image-folder")
 
 
 def test_the_files_of_a_pattern_are_one_table_whose_source_is_absolute(tmp_path: Path):
@@ -66,13 +66,13 @@ def test_files_of_one_table_have_the_same_columns():
     Path("parts").mkdir()
     Path("parts/a.csv").write_text(ROWS)
     Path("parts/b.csv").write_text(ROWS.replace("x,y", "x,z"))
-    with pytest.raises(JobError, match=r"cannot read 'parts': its files 'a\.csv' and 'b\.csv' have different columns"):
+    with pytest.raises(JobError, match=r"'parts/b\.csv' and 'a\.csv' differ in their columns: y, z"):
         read_source(dataset("parts"))
 
 
 def test_an_address_without_a_telling_name_needs_a_format(web):
     web.files["/download"] = ROWS.encode()
-    with pytest.raises(JobError, match=r"cannot tell the format of '.*/download'; set dataset\.format"):
+    with pytest.raises(JobError, match=r"cannot infer the format of '.*/download'; set dataset\.format"):
         read_source(dataset(f"{web.url}/download"))
     raw, _ = read_source(dataset(f"{web.url}/download", format="csv"))
     assert len(raw) == 20

@@ -221,7 +221,10 @@ def test_a_missing_key_is_reported_with_an_example():
         "1:1 task required: kind of problem to solve (example: task: text-classification)",
         "1:1 dataset required: samples to learn from (example: dataset: digits)",
     ]
-    source = "a built-in name (see `stoker list datasets`) or a path to a file or folder"
+    source = (
+        "a built-in name (see `stoker list datasets`), a path to a file or folder, a pattern such as `data/*.csv`, "
+        "or an address"
+    )
     assert mistakes("task: image-classification\ndataset: {}\n") == [
         f"2:10 dataset.source required: {source} (example: source: digits)"
     ]

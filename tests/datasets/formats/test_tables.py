@@ -267,7 +267,7 @@ class TestManyFiles:
         assert problem(tmp_path).startswith(f"cannot read '{path}': ")
 
     def test_a_folder_without_tables_is_told(self, tmp_path: Path):
-        assert problem(tmp_path, format="csv") == f"no csv files in '{tmp_path}'"
+        assert problem(tmp_path, format="csv") == f"there are no csv files in the folder '{tmp_path}'"
 
 
 class TestMixedRows:
