@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -167,7 +169,7 @@ def test_an_image_and_its_mask_are_changed_by_one_geometry():
 def test_streams_go_on_row_by_row_from_batch_to_batch(samples: Samples):
     batches = Batches(samples, FIELDS, 8, 8, (), 0, range(8), order="streams")
     rows = [step.micro_batches[0][0].ids for step in batches.epoch(0)]
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in itertools.pairwise(rows):
         assert torch.equal(after[: len(before)], before[: len(after)] + 1)
     assert sorted(torch.cat(rows).tolist()) == list(range(100, 100 + SAMPLES))
     assert [len(step) for step in rows] == [8] * 6 + [2]
@@ -177,7 +179,7 @@ def test_streams_go_on_row_by_row_from_batch_to_batch(samples: Samples):
 def test_the_shares_of_all_workers_make_the_global_batch(samples: Samples, batch_size: int):
     whole = ids_of(batches_of(samples, batch_size), 1)
     cut = [batch_size // 4 * place for place in range(4)] + [batch_size]
-    shares = [range(a, b) for a, b in zip(cut, cut[1:], strict=False)]
+    shares = [range(a, b) for a, b in itertools.pairwise(cut)]
     epochs = [Batches(samples, FIELDS, batch_size, 3, (), 0, share).epoch(1) for share in shares]
     together = []
     for steps in zip(*epochs, strict=True):

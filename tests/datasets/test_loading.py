@@ -140,7 +140,9 @@ def test_a_dataset_that_comes_along_is_whole(name: str):
 def test_another_label_of_a_dataset_that_comes_along(make_job):
     dataset = Dataset.model_validate({"source": "iris", "columns": {"label": "petal_width_cm"}})
     data = load_dataset(dataset, TASKS[NUMBERS])
-    assert data.fields.signature.output == ValueOutput("petal_width_cm", pytest.approx(1.2, abs=0.1), pytest.approx(0.76, abs=0.1))
+    assert data.fields.signature.output == ValueOutput(
+        "petal_width_cm", pytest.approx(1.2, abs=0.1), pytest.approx(0.76, abs=0.1)
+    )
     assert data.spec.columns.features is not None
     assert "species" in data.spec.columns.features
 

@@ -170,7 +170,9 @@ class TestText(FieldContract):
     kind, task, types = TextField, "text-classification", {"c": "text"}
 
     def raw(self) -> RawColumn:
-        return pd.Series([None if number == 7 else f"a {'b ' * (number % 5)} word{number % 4}" for number in range(SAMPLES)])
+        return pd.Series(
+            [None if number == 7 else f"a {'b ' * (number % 5)} word{number % 4}" for number in range(SAMPLES)]
+        )
 
     def wild(self, count: int) -> RawColumn:
         return pd.Series(["other words, other words " * 200] * count)

@@ -172,7 +172,9 @@ class TestImageFiles:
         pixels = np.zeros((2, 3, 3, 1), np.uint8)
         assert image_files(pixels, "photo", folder) is pixels
 
-    @pytest.mark.parametrize("value", ["../secret.png", "deep/../../secret.png", "{parent}/secret.png", "{parent}/data/a.png"])
+    @pytest.mark.parametrize(
+        "value", ["../secret.png", "deep/../../secret.png", "{parent}/secret.png", "{parent}/data/a.png"]
+    )
     def test_a_path_that_leads_out_of_the_folder_is_refused(self, folder: Path, problem, value: str):
         value = value.format(parent=folder.parent)
         expected = f"row 2, column 'photo': '{value}' leads out of '{folder}'; paths are relative to the table's folder"

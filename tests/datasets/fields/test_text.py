@@ -1,3 +1,5 @@
+import itertools
+
 import pandas as pd
 import pytest
 
@@ -16,7 +18,7 @@ def numbers(field: TextField, texts: list[object]) -> list[list[int]]:
     column = field.encode(pd.Series(texts))
     assert isinstance(column, Ragged)
     ends = column.offsets.tolist()
-    return [column.values[begin:end].tolist() for begin, end in zip(ends, ends[1:], strict=False)]
+    return [column.values[begin:end].tolist() for begin, end in itertools.pairwise(ends)]
 
 
 def test_words_and_punctuation_marks_are_tokens():

@@ -249,7 +249,7 @@ def huge_png(width: int, height: int) -> bytes:
 class TestAnImageBomb:
     @pytest.fixture(params=[(60_000, 60_000), (2**31 - 1, 2**31 - 1)])
     def bomb(self, request: pytest.FixtureRequest) -> Iterator[bytes]:
-        yield huge_png(*request.param)
+        return huge_png(*request.param)
 
     def test_in_a_folder_of_classes_is_named(self, tmp_path: Path, bomb: bytes):
         contract = TestImageFolder()

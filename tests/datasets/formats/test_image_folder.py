@@ -45,7 +45,9 @@ def test_the_folder_of_an_image_is_its_class(tmp_path: Path):
     assert labels_of(records) == ["cats", "cats", "dogs"]
     assert records.names == ("cats/1.png", "cats/deep/2.png", "dogs/1.PNG")
     assert records.parts is None
-    data = load_dataset(Dataset.model_validate({"source": str(tmp_path), "split": "none"}), TASKS["image-classification"])
+    data = load_dataset(
+        Dataset.model_validate({"source": str(tmp_path), "split": "none"}), TASKS["image-classification"]
+    )
     images = data.parts["train"].inputs["image"].take(data.parts["train"].ids)
     assert images.shape == (3, 4, 4, 1)
     assert images[:, 0, 0, 0].tolist() == [10, 20, 30]

@@ -120,7 +120,9 @@ class TestCsv:
         path = write("a.csv", content)
         assert problem(path).startswith(f"cannot read '{path}': ")
 
-    @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:25] + b"\xff" * 20, lambda _: b"text"])
+    @pytest.mark.parametrize(
+        "damage", [lambda data: data[:-9], lambda data: data[:25] + b"\xff" * 20, lambda _: b"text"]
+    )
     def test_a_broken_gzip_file_is_told(self, write, damage):
         lines = [f"{number},{number * 7 % 31}" for number in range(2000)]
         path = write("a.csv.gz", damage(gzip.compress("\n".join(["x,y", *lines]).encode())))
@@ -154,7 +156,10 @@ class TestJsonLines:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ('{"x": 1, "y": 2}\n{"x": 1,\n', "line 2 is not JSON (Expecting property name enclosed in double quotes at column"),
+            (
+                '{"x": 1, "y": 2}\n{"x": 1,\n',
+                "line 2 is not JSON (Expecting property name enclosed in double quotes at column",
+            ),
             ('{"x": 1, "y": 2}\n\n[1, 2]\n', 'line 3 is not an object such as {"text": "...", "label": 1}'),
             ("no json\n", "line 1 is not JSON (Expecting value at column 1)"),
             ('{"x": ' + "[" * 100_000, "line 1 is nested too deeply"),

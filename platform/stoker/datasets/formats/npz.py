@@ -10,6 +10,7 @@ from stoker.datasets.images import resize, resize_masks
 from stoker.datasets.records import RawColumn, Records
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
+
 MASK = "mask"
 LABELS = ("label", "labels", "y", "target", MASK)
 PARTS = ("train", "val", "test")
