@@ -148,3 +148,9 @@ class TestResizing:
     def test_memory_and_files_are_resized_alike(self, save):
         pixels = np.random.default_rng(0).integers(0, 256, (1, 9, 9, 3), np.uint8)
         assert (resize(pixels, (4, 5)) == decode_images(save(a=pixels[0]), (4, 5))).all()
+
+
+def test_no_file_is_no_image():
+    none = Files(())
+    assert decode_images(none, (4, 5), 3).shape == (0, 4, 5, 3)
+    assert decode_masks(none, (4, 5)).shape == (0, 4, 5)

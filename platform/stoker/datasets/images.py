@@ -34,6 +34,8 @@ def decode_images(files: Files, size: Size | None, channels: int | None = None) 
         JobError: a file does not decode, or sizes differ and `size` is None.
 
     """
+    if len(files) == 0:
+        return np.zeros((0, *(size or (0, 0)), channels or 1), np.uint8)
     arrays = _decoded(files, lambda path: _decode_image(path, size, channels))
     channels = channels or max(array.shape[2] for array in arrays)
     _check_sizes(files, arrays)
@@ -47,6 +49,8 @@ def decode_masks(files: Files, size: Size | None) -> np.ndarray:
         JobError: a file does not decode or has colours, or sizes differ and `size` is None.
 
     """
+    if len(files) == 0:
+        return np.zeros((0, *(size or (0, 0))), np.uint8)
     arrays = _decoded(files, lambda path: _decode_mask(path, size))
     _check_sizes(files, arrays)
     return np.stack(arrays)

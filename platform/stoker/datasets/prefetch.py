@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from stoker.datasets.columns import Column, Dense, Lazy
 from stoker.datasets.samples import Samples
+from stoker.errors import JobError
 
 STEPS_AHEAD = 2
 """Steps that each process has ready, at least."""
@@ -30,7 +31,7 @@ class Prefetcher:
         self._order = _Steps()
         self.waited_s = 0.0
         """Time that steps have waited for their rows."""
-        self._loader: DataLoader[dict[str, Tensor]] = DataLoader(
+        self._loader: DataLoader[dict[str, Tensor] | JobError] = DataLoader(
             _Decoder(lazy_columns(samples)),
             batch_size=None,
             sampler=self._order,
@@ -42,13 +43,20 @@ class Prefetcher:
         )
 
     def steps(self, rows: Sequence[Tensor]) -> Iterator[Samples]:
-        """Yield the samples of each step, all of them in memory, in the order of the rows of that step."""
+        """Yield the samples of each step, all of them in memory, in the order of the rows of that step.
+
+        Raises:
+            JobError: a file cannot be decoded; the message names it.
+
+        """
         self._order.rows = rows
         decoded = iter(self._loader)
         for index in rows:
             began = time.perf_counter()
             taken = next(decoded)
             self.waited_s += time.perf_counter() - began
+            if isinstance(taken, JobError):
+                raise taken
             yield with_decoded(self._samples, index, taken)
 
 
@@ -73,14 +81,17 @@ def with_decoded(samples: Samples, index: Tensor, decoded: dict[str, Tensor]) ->
     return replace(samples, inputs=inputs, target=target, weight=weight, ids=samples.ids.index_select(0, place))
 
 
-class _Decoder(Dataset[dict[str, Tensor]]):
-    """Decodes the rows of one step."""
+class _Decoder(Dataset[dict[str, Tensor] | JobError]):
+    """Decodes the rows of one step; an error is returned, because torch makes a RuntimeError of what is raised."""
 
     def __init__(self, columns: dict[str, Lazy]) -> None:
         self._columns = columns
 
-    def __getitem__(self, rows: Tensor) -> dict[str, Tensor]:
-        return {name: column.take(rows) for name, column in self._columns.items()}
+    def __getitem__(self, rows: Tensor) -> dict[str, Tensor] | JobError:
+        try:
+            return {name: column.take(rows) for name, column in self._columns.items()}
+        except JobError as error:
+            return error
 
 
 class _Steps(torch.utils.data.Sampler[Tensor]):
