@@ -13,13 +13,13 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from stoker.tracking.record import RunFolder
 
 from stoker.datasets.sources.builtin import read_builtin
 from stoker.execution.packaging import packaged
 from stoker.execution.results import leave_model
 from stoker.inference.generation import generate
 from stoker.inference.model import Model
+from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import start, train
 

@@ -43,6 +43,12 @@ def test_the_same_seed_makes_the_same_images(gan):
     assert len({image.tobytes() for _, image in first}) == len(first)
 
 
+def test_an_image_does_not_depend_on_how_many_are_made(gan):
+    few, many = list(generate(gan, 3, seed=5)), list(generate(gan, 70, seed=5))
+    for (_, one), (_, other) in zip(few, many, strict=False):
+        assert abs(one.astype(int) - other.astype(int)).max() <= 1  # a batch of another size may round otherwise
+
+
 def test_classes_come_in_turn(gan):
     every = [name for name, _ in generate(gan, 5, 0)]
     assert every == (["bright", "dark", "bright", "dark", "bright"] if known(gan) else [""] * 5)

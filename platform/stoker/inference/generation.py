@@ -4,13 +4,29 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from stoker.errors import JobError, Problem
 from stoker.inference.model import Model
-from stoker.randomness import Noise
+from stoker.randomness import generator
 from stoker.tasks.abilities import CanSample
 
 BATCH = 64
+
+
+class OwnNoise:
+    """Noise of its own for each image, by seed and number: how many are made beside it does not change an image."""
+
+    def __init__(self, seed: int, numbers: range) -> None:
+        self._generators = [generator(seed, "generate", number) for number in numbers]
+
+    def normal(self, *shape: int) -> Tensor:
+        """Draw (B, *shape) from the standard normal distribution."""
+        return torch.stack([torch.randn(shape, generator=each) for each in self._generators])
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw (B, *shape) evenly from 0 to 1."""
+        return torch.stack([torch.rand(shape, generator=each) for each in self._generators])
 
 
 def generate(model: Model, count: int, seed: int, classes: tuple[str, ...] = ()) -> Iterator[tuple[str, np.ndarray]]:
@@ -40,9 +56,9 @@ def generate(model: Model, count: int, seed: int, classes: tuple[str, ...] = ())
     wanted = [classes[i % len(classes)] if classes else known[i % len(known)] if known else "" for i in range(count)]
     places = torch.tensor([known.index(name) for name in wanted]) if known else None
     image = model.fields.image
-    for number, begin in enumerate(range(0, count, BATCH)):
+    for begin in range(0, count, BATCH):
         end = min(begin + BATCH, count)
-        noise = Noise((seed, "generate", number), end - begin, 0, end - begin, torch.device("cpu"))
+        noise = OwnNoise(seed, range(begin, end))
         with torch.inference_mode():
             made = network.sample(None if places is None else places[begin:end], noise)
         yield from zip(wanted[begin:end], image.pixels(made.float()).numpy(), strict=True)
