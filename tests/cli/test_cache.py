@@ -133,7 +133,7 @@ def test_what_is_meant_must_be_said_once(stoker, arguments, capsys):
 
 def test_a_length_of_time_has_a_unit_that_is_known(stoker, capsys):
     assert stoker("cache", "rm", "--unused-for", "2 moons") == 2
-    assert "'2 moons' is not a length of time" in capsys.readouterr().err
+    assert "'2 moons' is not a duration" in capsys.readouterr().err
 
 
 def test_the_config_file_says_where_and_how_much(stoker, tmp_path, capsys):

@@ -58,7 +58,7 @@ def test_the_losses_of_pixels_are_their_definitions(rows, weight):
     each = weights if weights is not None else torch.ones(2)
     assert {term: float(count) for term, count in objective.counts(batch, "network").items()} == {
         "cross_entropy": 20 * float(each.sum()),
-        "dice": float(each.sum()),
+        "soft_dice": float(each.sum()),
     }
     totals = objective(batch, "network", NoNoise())
     entropy = nn.functional.cross_entropy(logits, target.long(), reduction="none").sum(dim=(1, 2))
@@ -69,13 +69,13 @@ def test_the_losses_of_pixels_are_their_definitions(rows, weight):
             (2 * image[c][mask == c].sum() + 1) / (image[c].sum() + (mask == c).sum() + 1) for c in (1, 2)
         ]  # fmt: skip
         dice.append(1 - sum(scores) / 2)
-    torch.testing.assert_close(totals["dice"], (torch.stack(dice) * each).sum())
+    torch.testing.assert_close(totals["soft_dice"], (torch.stack(dice) * each).sum())
 
 
 def test_a_batch_without_samples_counts_nothing(rows):
     batch = rows({"numbers": torch.zeros(0, 3, 5, 4)}, torch.zeros(0, 5, 4, dtype=torch.uint8))
-    assert PixelLosses(Given()).counts(batch, "network") == {"cross_entropy": 0.0, "dice": 0.0}
-    assert float(PixelLosses(Given())(batch, "network", NoNoise())["dice"]) == 0
+    assert PixelLosses(Given()).counts(batch, "network") == {"cross_entropy": 0.0, "soft_dice": 0.0}
+    assert float(PixelLosses(Given())(batch, "network", NoNoise())["soft_dice"]) == 0
 
 
 def test_class_predictions_are_for_people(task_of):

@@ -24,7 +24,8 @@ class Flat(nn.Module):
         super().__init__()
         sizes = [(values, embedding_width(values)) for values in signature.categories]
         self.embeddings = nn.ModuleList(nn.Embedding(values, width) for values, width in sizes)
-        self.texts = nn.ModuleDict({name: MeanOfWords(shape.vocabulary) for name, shape in signature.texts.items()})
+        self.texts = nn.ModuleList(MeanOfWords(shape.vocabulary) for shape in signature.texts.values())
+        self._text_of = {name: place for place, name in enumerate(signature.texts)}  # a column may have any name
         self._inputs = dict(signature.inputs)
         self.width = sum(self._width(shape) for shape in self._inputs.values())
 
@@ -44,7 +45,7 @@ class Flat(nn.Module):
             case ImageInput():
                 return [given.flatten(1)]
             case TextInput():
-                return [self.texts[name](given)]
+                return [self.texts[self._text_of[name]](given)]
 
     def _width(self, shape: Input) -> int:
         match shape:

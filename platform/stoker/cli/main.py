@@ -143,6 +143,8 @@ def stoker(
     ctx: click.Context, home: str | None, tracking_uri: str | None, storage: str | None, cluster: str | None
 ) -> None:
     """Pass the options to the command."""
+    if home:
+        ctx.with_resource(_home_in_environment(home))
     ctx.obj = Session(home, tracking_uri, storage, ctx.obj, cluster)
 
 

@@ -1,7 +1,6 @@
 """Metrics of a model on a part of its own data, or on new data with labels."""
 
-from pathlib import Path
-
+from stoker.datasets.cache import local_path
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.labels import check_known, label_values
 from stoker.datasets.loading import load_dataset, read_source
@@ -62,7 +61,7 @@ def _labelled(model: Model, source: str, format_name: Format | None) -> Samples:
     check_there(source)
     dataset = model.job.dataset.model_copy(update={"source": source, "format": format_name})
     records, _ = read_source(dataset)
-    records = aligned(records, model, Path(source).expanduser())
+    records = aligned(records, model, local_path(source))
     if len(records) == 0:
         raise JobError([Problem("", "no rows to evaluate")])
     target = model.fields.target

@@ -10,6 +10,7 @@ import pandas as pd
 from stoker.datasets.cache import local_path
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.inference import image_files
+from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.folders import image_paths
 from stoker.datasets.inspection import infer_format
 from stoker.datasets.loading import read_source
@@ -86,8 +87,8 @@ def aligned(records: Records, model: Model, path: Path) -> Records:
     if len(fields.columns) == 1 and len(others) == 1 and fields.columns[0] not in columns:
         columns[fields.columns[0]] = columns.pop(others[0])
     folder = path if path.is_dir() else path.parent
-    for each in fields.inputs:
-        if isinstance(each, ImageField) and each.name in columns:
+    for each in (*fields.inputs, fields.target):
+        if isinstance(each, ImageField | MaskField) and each.name in columns:
             columns[each.name] = image_files(columns[each.name], each.name, folder)
     return replace(records, columns=columns)
 

@@ -29,7 +29,7 @@ class PixelLosses(Objective):
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Count pixels for the cross-entropy, images for Dice; an image's weight goes for all its pixels."""
         images: Count = float(len(batch)) if batch.weight is None else batch.weight.sum()
-        return {"cross_entropy": images * batch.target[0:1].numel() if len(batch) else images, "dice": images}
+        return {"cross_entropy": images * batch.target[0:1].numel() if len(batch) else images, "soft_dice": images}
 
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return both terms."""
@@ -53,7 +53,7 @@ class PixelLosses(Objective):
         entropy, dice = pixel_losses(output.float(), batch.target)
         if batch.weight is not None:
             entropy, dice = entropy * batch.weight, dice * batch.weight
-        return {"cross_entropy": entropy.sum(), "dice": dice.sum()}
+        return {"cross_entropy": entropy.sum(), "soft_dice": dice.sum()}
 
 
 def pixel_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -83,7 +83,9 @@ def measure(
                 review.merge(shown)
         with torch.inference_mode():
             found = metrics.compute() if measured else {}
-        values = found | _means([each for each, _, _ in collected])
+        means = _means([each for each, _, _ in collected])
+        assert not found.keys() & means.keys(), f"a metric and a term of the loss share a name: {found.keys() & means}"
+        values = found | means
     return Evaluation(workers.from_first(values), review if collected and measured else None)
 
 

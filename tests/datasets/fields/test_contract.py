@@ -21,6 +21,7 @@ from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.loading import LoadedDataset, load_dataset
 from stoker.datasets.records import Files, RawColumn, pick
+from stoker.errors import JobError
 from stoker.job.dataset import Dataset
 from stoker.job.task import TASKS, TaskName
 
@@ -262,7 +263,7 @@ class TestValue(FieldContract):
 
 
 class TestMask(FieldContract):
-    """A pixel value that only a held-out part has is refused: those parts have one class only here."""
+    """A pixel value that only a held-out part has is refused, since it is not learnt from there."""
 
     kind, task = MaskField, "segmentation"
 
@@ -278,6 +279,16 @@ class TestMask(FieldContract):
 
     def dataset(self, folder: Path) -> Dataset:
         return Dataset(source=str(folder / "data.npz"))
+
+    def test_nothing_that_is_fitted_sees_more_than_the_training_part(self, tmp_path: Path):
+        super().test_nothing_that_is_fitted_sees_more_than_the_training_part(tmp_path)
+        for part in ("val", "test"):
+            self.write(tmp_path, MASKS)
+            masks = MASKS.copy()
+            masks[self.load(tmp_path).parts[part].ids.numpy()] = 9
+            self.write(tmp_path, masks)
+            with pytest.raises(JobError, match=r"pixels of value 9, which no training mask has \(known: 0, 1, 2\)"):
+                self.load(tmp_path)
 
     def test_what_is_fitted_depends_on_the_training_part(self):
         assert self.fit(np.minimum(MASKS, 1)) != self.fit(MASKS)
