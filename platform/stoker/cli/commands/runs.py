@@ -1,4 +1,4 @@
-"""`ls` and `status`: list the list_runs, and show one."""
+"""`ls` and `status`: list the runs, and show one."""
 
 from contextlib import suppress
 
@@ -19,22 +19,22 @@ NEWEST = 20
 
 @click.command(
     epilog=examples(
-        "stoker ls                    the 20 newest list_runs",
+        "stoker ls                    the 20 newest runs",
         "stoker ls -n 3               the 3 newest",
         "stoker ls --all -o json      all of them, for another program",
-        "stoker ls --everyone --cluster prod    the list_runs on a cluster, of all submitters",
+        "stoker ls --everyone --cluster prod    the runs on a cluster, of all submitters",
     )
 )
 @click.option("-n", "--newest", type=click.IntRange(min=1), default=NEWEST, show_default=True, help="How many.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Show all of them.")
-@click.option("--everyone", is_flag=True, help="Show the list_runs on a cluster, of all submitters.")
+@click.option("--everyone", is_flag=True, help="Show the runs on a cluster, of all submitters.")
 @cluster_option
 @format_option
 @session_object
 def ls(session: Session, newest: int, everything: bool, everyone: bool, form: str) -> None:
-    """List the list_runs, newest first.
+    """List the runs, newest first.
 
-    Lists the list_runs of this home, or with --everyone those that a cluster still has.
+    Lists the runs of this home, or with --everyone those that a cluster still has.
     """
     settings = session.settings
     if everyone:
@@ -45,7 +45,7 @@ def ls(session: Session, newest: int, everything: bool, everyone: bool, form: st
     if form == "json":
         print_json([run_json(folder, _record(session, folder), settings) for folder in shown])
     elif not found:
-        click.echo(f"no list_runs in {settings.home} yet; `stoker submit JOB.yaml` starts one")
+        click.echo(f"no runs in {settings.home} yet; `stoker submit JOB.yaml` starts one")
     else:
         click.echo(run_table([(folder, _record(session, folder)) for folder in shown]))
         if len(shown) < len(found):
@@ -81,7 +81,7 @@ def _list_cluster(session: Session, newest: int | None, form: str) -> None:
     if form == "json":
         print_json([run_json(RunFolder(record.folder), record, session.settings) for record in records])
     elif not records:
-        click.echo(f"cluster '{cluster.name}' has no list_runs")
+        click.echo(f"cluster '{cluster.name}' has no runs")
     else:
         click.echo(run_table([(RunFolder(record.folder), record) for record in records]))
 
