@@ -40,7 +40,7 @@ def test_a_trial_is_a_run_below_the_page_of_its_sweep(sweep, ship_all):
     trial = sweep.ledger.trials[0]
     assert (run.info.start_time, run.info.end_time) == (int(trial.began * 1000), int(trial.ended * 1000))
     sweep.require_the_journal(0)
-    assert sweep.announced[0] == (run.info.run_id, parent.beside(run.info.run_id).page)
+    assert sweep.announced[0] == (run.info.run_id, parent.sibling(run.info.run_id).page)
 
 
 def test_a_resumed_sweep_finds_its_pages_and_adds_nothing_twice(sweep, ship_all):
