@@ -19,7 +19,7 @@ demo: setup
 	@echo "The MLflow page of it:  $(BIN)/stoker ui @last"
 
 test: setup
-	$(BIN)/pytest --session-timeout 2400
+	$(BIN)/pytest --session-timeout 3600
 
 # On the cluster that KUBECONFIG names, with the chart in its namespace `stoker`.
 test-cluster: setup
