@@ -103,13 +103,14 @@ class Batches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Step]:
         """Yield the steps of an epoch, from step number `start` of it on."""
         order = self._arrange(epoch)
+        if not self.prefetcher:
+            order = order.to(self._samples.ids.device)  # once an epoch, not for each step
         globally = [order[n * self._batch_size : (n + 1) * self._batch_size] for n in range(start, len(self))]
         mine = [chosen[self._share.start : self._share.stop] for chosen in globally]
         if self.prefetcher:
             taken = ((samples, torch.arange(len(samples))) for samples in self.prefetcher.steps(mine))
         else:
-            device = self._samples.ids.device
-            taken = ((self._samples, rows.to(device)) for rows in mine)
+            taken = ((self._samples, rows) for rows in mine)
         for number, (chosen, (samples, rows)) in enumerate(zip(globally, taken, strict=True), start):
             yield Step(tuple(self._micro_batches(samples, rows, len(chosen), epoch, number)), len(chosen))
 

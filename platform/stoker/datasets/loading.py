@@ -101,11 +101,12 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     parts = choose_parts(records, dataset, labels)
     train = fitted_records(records, np.flatnonzero(parts == "train"), roles, dataset)
     fields = Fields.fit(train, roles, task.target, dataset)
+    counts = _counts(labels, parts)
     return LoadedDataset(
         spec=_completed(dataset.model_copy(update={"loading": loading}), records, format_name, roles, fields),
         fields=fields,
         parts=_encoded(records, parts, fields, dataset.columns.weight),
-        counts=_counts(labels, parts),
+        counts=counts,
         names=records.names,
         fingerprint=fingerprint(records),
         notes=(
@@ -113,7 +114,7 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
             *_text_notes(train, fields),
             *_part_notes(records, dataset),
             *(leak_warnings(sample_hashes(records, roles), parts, records) if loading == "resident" else ()),
-            *class_warnings(_counts(labels, parts)),
+            *class_warnings(counts),
         ),
         example=example_of(records, fields),
     )

@@ -84,23 +84,6 @@ def _alone() -> bool:
     return False
 
 
-class NoMetrics(Metrics):
-    """Nothing is measured but the losses."""
-
-    def update(self, output: Tensor, batch: BatchLike) -> None:
-        """Do nothing."""
-
-    def state(self) -> None:
-        """Return nothing."""
-
-    def merge(self, state: Any) -> None:
-        """Do nothing."""
-
-    def compute(self) -> dict[str, float]:
-        """Return nothing."""
-        return {}
-
-
 @dataclass(frozen=True)
 class Shown:
     """A sample that is shown in the record, with what the network made of it."""

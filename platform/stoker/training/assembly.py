@@ -132,8 +132,8 @@ class Assembly:
         found: list[int] = batch.ids[broken].tolist()
         return found
 
-    def batches(self) -> Batches:
-        """Make the training batches, this worker's share of each."""
+    def batches(self, ahead: bool = True) -> Batches:
+        """Make the training batches, this worker's share of each; files are decoded ahead, or in the step itself."""
         return Batches(
             self.parts["train"],
             self.data.fields,
@@ -143,7 +143,7 @@ class Assembly:
             self.job.training.seed,
             self.share(),
             self.objective.order,
-            max(1, min(MOST_PROCESSES, machine_cpus() // self.workers.count)),
+            max(1, min(MOST_PROCESSES, machine_cpus() // self.workers.count)) if ahead else 0,
         )
 
 

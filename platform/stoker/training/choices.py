@@ -63,7 +63,7 @@ def step_seconds(assembly: Assembly, precision: str, threads: int) -> float:
     objective = copy.deepcopy(assembly.objective)
     objective.train()
     objective.begin_epoch(len(assembly.share()))
-    batch = next(iter(assembly.batches().epoch(0)))
+    batch = next(iter(assembly.batches(ahead=False).epoch(0)))
     fastest = float("inf")
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
