@@ -11,7 +11,7 @@ from stoker.errors import JobError
 from stoker.job.task import TASKS
 from stoker.jobfile.loading import dump_job, parse_job
 from stoker.training.assembly import assemble, default_architecture, default_batch_size, default_epochs, prepare
-from stoker.training.choices import choose
+from stoker.training.autotune import choose
 from stoker.training.parallel import ALONE
 
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from stoker.jobfile.space.point import point_job
 from stoker.jobfile.space.reading import read_space
 from stoker.search.search import Search
 from stoker.training.assembly import Prepared, assemble, prepare
-from stoker.training.choices import step_seconds
+from stoker.training.autotune import step_seconds
 
 SHOWN = 3
 """Points that a plan shows."""

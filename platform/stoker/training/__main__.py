@@ -20,8 +20,8 @@ from stoker.jobfile.loading import dump_job, load_job
 from stoker.storage import open_storage
 from stoker.training.assembly import Assembly, Prepared, assemble, prepare
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
+from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
-from stoker.training.choices import choose
 from stoker.training.evaluation import evaluate
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, start
 from stoker.training.parallel import Workers, join, prepare_process, set_threads

@@ -30,8 +30,8 @@ from stoker.tracking.models import fetch_model
 from stoker.tracking.run_lookup import find_run
 from stoker.training.assembly import Assembly, Prepared, assemble, prepare
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
+from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
-from stoker.training.choices import choose
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, start
 from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
 from stoker.training.transfer import begin_with

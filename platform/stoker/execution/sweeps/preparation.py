@@ -57,7 +57,7 @@ def _prepare(job_text: str, code: str, concurrent_workers: int) -> tuple[Prepare
     from stoker.job.goals import best_metric
     from stoker.jobfile.loading import dump_job, parse_job
     from stoker.training.assembly import Prepared, prepare
-    from stoker.training.choices import choose
+    from stoker.training.autotune import choose
     from stoker.training.parallel import Workers, choose_device, prepare_process
 
     load_secret_files()
