@@ -1,5 +1,6 @@
 """What tests of several folders share: jobs from a few words, real public data, and KubeRay's own schemas."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -124,6 +125,28 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """An S3 server over HTTP, by its URL."""
+    from moto.server import ThreadedMotoServer  # a second to import, for the tests of buckets alone
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def client(s3_server: str) -> Any:
+    """A client of the S3 server, made once: it takes half a second."""
+    import boto3
+
+    keys = {"aws_access_key_id": "somebody", "aws_secret_access_key": "something", "region_name": "us-east-1"}
+    return boto3.session.Session(**keys).client("s3", endpoint_url=s3_server)
 
 
 @pytest.fixture(scope="session")

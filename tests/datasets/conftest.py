@@ -3,7 +3,6 @@
 import hashlib
 import http.client
 import json
-import logging
 import re
 import socket
 import struct
@@ -15,9 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import boto3
 import pytest
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from stoker.datasets.cache import Cache
 
@@ -159,24 +156,6 @@ def _serve(server: FileServer) -> Iterator[FileServer]:
 def web() -> Iterator[FileServer]:
     """A web server without files."""
     yield from _serve(FileServer())
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """An S3 server, by its URL."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # not a line for each request
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def client(s3_server: str) -> Any:
-    """A client of the server, made once: it takes half a second."""
-    keys = {"aws_access_key_id": "somebody", "aws_secret_access_key": "something", "region_name": "us-east-1"}
-    return boto3.session.Session(**keys).client("s3", endpoint_url=s3_server)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """An S3 server for the tests, and a proxy in front of it that injects faults."""
 
 import http.client
-import logging
 import random
 import socket
 import struct
@@ -14,9 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from stoker.storage import S3Storage
 
@@ -127,24 +124,6 @@ class _Request(BaseHTTPRequestHandler):
 
 def _error(code: str) -> bytes:
     return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>on purpose</Message></Error>'.encode()
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """An S3 server, by its URL."""
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def client(s3_server: str) -> Any:
-    """A client without the proxy, which sees the true content of the server."""
-    keys = {"aws_access_key_id": "somebody", "aws_secret_access_key": "something", "region_name": "us-east-1"}
-    return boto3.session.Session(**keys).client("s3", endpoint_url=s3_server)
 
 
 @pytest.fixture
