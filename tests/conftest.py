@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,11 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[
         return written[task]
 
     return dataset
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C as a terminal sends it: a shell that runs the tests in the background ignores it for all of them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 SAMPLES = 60

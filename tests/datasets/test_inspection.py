@@ -83,7 +83,7 @@ def test_the_label_of_a_table_must_be_given():
             "a.data",
             b"x",
             "the name 'a.data' does not tell the format; "
-            "set dataset.format to one of csv, jsonl, parquet, text, idx, npz, image-folder, image-mask",
+            "set dataset.format to one of csv, jsonl, parquet, text, idx, npz, image-folder, image-mask, webdataset",
         ),
     ],
 )
@@ -164,7 +164,7 @@ def test_a_format_that_does_not_fit_the_task_is_told_with_those_that_do():
     write("a.txt", "one\n")
     assert found("a.txt", IMAGES) == [
         "dataset.source 'a.txt' is text, which does not fit image-classification; "
-        "use csv or jsonl or parquet or idx or npz or image-folder"
+        "use csv or jsonl or parquet or idx or npz or image-folder or webdataset"
     ]
     assert "use csv or jsonl or parquet or npz or image-mask" in found("a.txt", MASKS)[0]
 

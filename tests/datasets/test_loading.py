@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from stoker.datasets.columns import Column, Dense, Lazy
+from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
-from stoker.datasets.loading import LoadedDataset, load_dataset, read_source
+from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.records import table
 from stoker.errors import JobError
 from stoker.job.dataset import BUILTIN, Dataset

@@ -1,4 +1,4 @@
-"""Batches from samples in memory: a pure function of seed, epoch and step, wherever they are made."""
+"""Batches from samples: a pure function of seed, epoch and step, wherever they are made."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,10 +9,12 @@ import torch
 from stoker.datasets.augmentation import augment
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.schema import Fields
+from stoker.datasets.order import in_blocks, shuffled, streams
 from stoker.datasets.prefetch import Prefetcher, lazy_columns
 from stoker.datasets.samples import Samples
+from stoker.datasets.shards import BLOCK_SHARDS
 from stoker.job.signature import MaskOutput, Signature
-from stoker.randomness import Noise, generator
+from stoker.randomness import Noise
 
 LARGEST_BATCH, LARGEST_IMAGE_BATCH = 8192, 256
 """Samples that an evaluation or a prediction computes at once, at most."""
@@ -68,7 +70,8 @@ class Batches:
         augmentation: random changes of images (and of a mask together with its image).
         seed: seed of order, augmentation and noise.
         share: rows of a whole batch that are this worker's.
-        order: `shuffled` anew each epoch, or `streams`: row r of a batch follows row r of the batch before.
+        order: `shuffled` anew each epoch (of streamed samples a few shards at a time), or `streams`: row r of a batch
+            follows row r of the batch before.
         processes: that decode files ahead of the steps, where there are columns to decode.
 
     """
@@ -94,7 +97,7 @@ class Batches:
         self._share = share
         self.prefetcher = Prefetcher(samples, processes) if lazy_columns(samples) else None
         """Decodes files ahead of the steps; None where all samples are in memory."""
-        self._arrange = {"shuffled": self._shuffled, "streams": self._streams}[order]
+        self._order = order
 
     def __len__(self) -> int:
         """Count the steps of an epoch."""
@@ -120,16 +123,13 @@ class Batches:
         ids: list[int] = self._samples.ids.cpu()[places].tolist()
         return ids
 
-    def _shuffled(self, epoch: int) -> torch.Tensor:
-        return torch.randperm(len(self._samples), generator=generator(self._seed, "order", epoch))
-
-    def _streams(self, _epoch: int) -> torch.Tensor:
-        """Cut the samples into one stream a row; the first streams are one longer and make the uneven last batch."""
-        whole, longer = divmod(len(self._samples), self._batch_size)
-        rows = torch.arange(self._batch_size)
-        begins = rows * whole + rows.clamp(max=longer)
-        places = begins + torch.arange(whole).unsqueeze(1)
-        return torch.cat([places.reshape(-1), begins[:longer] + whole])
+    def _arrange(self, epoch: int) -> torch.Tensor:
+        """Return the places of all samples in the order of an epoch."""
+        if self._order == "streams":
+            return streams(len(self._samples), self._batch_size)
+        if self._samples.shards:
+            return in_blocks(self._samples.shards, BLOCK_SHARDS, self._seed, epoch)
+        return shuffled(len(self._samples), self._seed, epoch)
 
     def _micro_batches(
         self, samples: Samples, rows: torch.Tensor, total: int, epoch: int, number: int

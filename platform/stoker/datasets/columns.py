@@ -3,11 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
-
-from stoker.datasets.records import Files
 
 
 class Column(ABC):
@@ -115,24 +115,33 @@ class Ragged(Column):
         return {"values": self.values, "offsets": self.offsets}
 
 
+class Stored(Protocol):
+    """Samples that are not in memory, such as files; it can be pickled."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, index: np.ndarray) -> Self:
+        """Pick some by number."""
+
+
 @dataclass(frozen=True)
 class Lazy(Column):
-    """Files that are decoded when a batch takes them; worker processes take them ahead of the step."""
+    """Values that are read and decoded when a batch takes them; worker processes take them ahead of the step."""
 
-    files: Files
-    decode: Callable[[Files], Tensor]
-    """Returns (B, ...) for B files; it can be pickled."""
+    stored: Stored
+    decode: Callable[[Any], Tensor]
+    """Returns (B, ...) for B stored samples; it can be pickled."""
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.stored)
 
     def take(self, index: Tensor) -> Tensor:
-        """Decode the files of some rows, on the CPU."""
-        return self.decode(self.files.rows(index.cpu().numpy()))
+        """Decode some rows, on the CPU."""
+        return self.decode(self.stored.rows(index.cpu().numpy()))
 
     def rows(self, index: Tensor) -> "Lazy":
-        """Pick files by number."""
-        return Lazy(self.files.rows(index.cpu().numpy()), self.decode)
+        """Pick rows by number."""
+        return Lazy(self.stored.rows(index.cpu().numpy()), self.decode)
 
     def to(self, device: torch.device) -> "Lazy":
         """Return the column as it is: what it holds are names."""

@@ -37,6 +37,11 @@ def part_of(file: Path) -> str:
     return ""
 
 
+def archive_paths(folder: Path) -> list[Path]:
+    """List the tar archives of a folder and of the folders below it, without hidden ones."""
+    return sorted(path for path in folder.rglob("*.tar") if not path.name.startswith(".") and path.is_file())
+
+
 def image_paths(folder: Path) -> list[Path]:
     """List the images of a folder and of the folders below it, without hidden ones."""
     found = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
+from stoker.datasets.members import Place, open_place, size_of
 from stoker.datasets.records import Files
 from stoker.errors import JobError, Problem
 
@@ -59,7 +59,7 @@ def decode_masks(files: Files, size: Size | None) -> np.ndarray:
 def image_sizes(files: Files) -> list[tuple[int, int]]:
     """Return height and width of each file by its header, without those that cannot be read."""
     with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(_size_of, files.paths)
+        found = pool.map(_header, files.paths)
     return [size for size in found if size is not None]
 
 
@@ -84,15 +84,15 @@ def _resized(layers: np.ndarray, size: Size, resampling: Picture.Resampling | No
     return made
 
 
-def _size_of(file: Path) -> Size | None:
+def _header(file: Place) -> Size | None:
     try:
-        with Picture.open(file) as image:
+        with open_place(file) as content, Picture.open(content) as image:
             return image.height, image.width
     except Exception:  # decoding names the file, and why
         return None
 
 
-def _decoded(files: Files, decode: Callable[[Path], np.ndarray | str]) -> list[np.ndarray]:
+def _decoded(files: Files, decode: Callable[[Place], np.ndarray | str]) -> list[np.ndarray]:
     with ThreadPoolExecutor(THREADS) as pool:
         decoded = list(pool.map(decode, files.paths))
     names = files.names()
@@ -116,7 +116,7 @@ def _check_sizes(files: Files, arrays: list[np.ndarray]) -> None:
         raise JobError([Problem("dataset.image.size", message)])
 
 
-def _decode_image(file: Path, size: Size | None, channels: int | None) -> np.ndarray | str:
+def _decode_image(file: Place, size: Size | None, channels: int | None) -> np.ndarray | str:
     def plain(image: Picture.Image) -> np.ndarray:
         grey = image.mode in GREY if channels is None else channels == 1
         converted = _eight_bits(image).convert("L" if grey else "RGB")
@@ -128,7 +128,7 @@ def _decode_image(file: Path, size: Size | None, channels: int | None) -> np.nda
     return _opened(file, plain)
 
 
-def _decode_mask(file: Path, size: Size | None) -> np.ndarray | str:
+def _decode_mask(file: Place, size: Size | None) -> np.ndarray | str:
     def plain(image: Picture.Image) -> np.ndarray:
         if image.mode not in {"1", "L", "P", "I", "I;16"}:
             raise ValueError(f"a mask holds one class value a pixel, this is {image.mode}")
@@ -143,12 +143,12 @@ def _decode_mask(file: Path, size: Size | None) -> np.ndarray | str:
     return _opened(file, plain)
 
 
-def _opened(file: Path, use: Callable[[Picture.Image], np.ndarray]) -> np.ndarray | str:
+def _opened(file: Place, use: Callable[[Picture.Image], np.ndarray]) -> np.ndarray | str:
     """Decode a file, or return why it cannot be."""
     try:
-        if file.stat().st_size == 0:
+        if size_of(file) == 0:
             return "an empty file"
-        with Picture.open(file) as image:
+        with open_place(file) as content, Picture.open(content) as image:
             return use(image)
     except UnidentifiedImageError:
         return "not an image"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO, cast
 
-from stoker.datasets.folders import image_paths, part_folders, visible_folders
+from stoker.datasets.folders import archive_paths, image_paths, part_folders, visible_folders
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, remote_problem
 from stoker.errors import Problem
@@ -26,7 +26,7 @@ DELIMITER_LINES = 50
 HEADER_BYTES = 1 << 20
 """A header longer than this is none."""
 _IDX = re.compile(r".*idx[1-4]-ubyte(\.gz)?\Z")
-_SUFFIXES: dict[str, Format] = {**TABLE_SUFFIXES, ".txt": "text", ".npz": "npz"}
+_SUFFIXES: dict[str, Format] = {**TABLE_SUFFIXES, ".txt": "text", ".npz": "npz", ".tar": "webdataset"}
 IMAGES, MASKS = "images", "masks"
 
 
@@ -74,6 +74,8 @@ def _folder_format(path: Path) -> Format | None:
         return "idx"
     if pair_folders(path):
         return "image-mask"
+    if archive_paths(path):
+        return "webdataset"
     if any(image_paths(folder) for _, root in part_folders(path) for folder in visible_folders(root)):
         return "image-folder"
     tables = [name for name in dict.fromkeys(TABLE_SUFFIXES.values()) if table_files(path, name)]
@@ -306,6 +308,15 @@ def _pair_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Probl
         yield Problem("dataset.source", f"'{path}' has no folders {IMAGES}/ and {MASKS}/, nor have its parts")
 
 
+def _archive_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
+    files = archive_paths(path) if path.is_dir() else [path]
+    if not files:
+        yield Problem("dataset.source", f"there are no tar archives in the folder '{path}'")
+    for file in files:
+        if file.stat().st_size == 0:
+            yield Problem("dataset.source", f"'{file}' is empty")
+
+
 FOLDERS: dict[str, str] = {
     "image-folder": "a folder with a folder for each class",
     "image-mask": f"a folder with folders {IMAGES}/ and {MASKS}/",
@@ -319,4 +330,5 @@ CHECKS: dict[str, Check] = {
     "idx": _idx_problems,
     "image-folder": _folder_problems,
     "image-mask": _pair_problems,
+    "webdataset": _archive_problems,
 }

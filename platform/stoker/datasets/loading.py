@@ -1,67 +1,33 @@
 """From the `dataset` section of a job to encoded parts: read, check, split, fit, encode."""
 
-import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
-import psutil
 import torch
 
 from stoker.datasets.cache import local_path
-from stoker.datasets.fields.inference import Roles, image_files, infer_roles
+from stoker.datasets.dataset import LoadedDataset, example_of, fingerprint
+from stoker.datasets.decoding import choose_loading, fitted_records, resident, with_files
+from stoker.datasets.fields.inference import Roles, infer_roles
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.formats.reading import read_path
-from stoker.datasets.images import decode_images, decode_masks, image_sizes, resize
 from stoker.datasets.inspection import column_problems, infer_format
 from stoker.datasets.labels import Labels, read_labels
-from stoker.datasets.records import PARTS, Files, RawColumn, Records, pick
+from stoker.datasets.records import PARTS, Records
 from stoker.datasets.report import class_warnings, leak_warnings, sample_hashes
 from stoker.datasets.samples import Samples
+from stoker.datasets.shards import find_shards
 from stoker.datasets.sources.builtin import read_builtin
 from stoker.datasets.sources.schemes import is_remote
 from stoker.datasets.split import choose_parts
+from stoker.datasets.streaming import load_stream
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import BUILTIN, Dataset
 from stoker.job.task import TaskRow
-
-EXAMPLES = 3
-LOOKED_AT = 200
-"""Files whose headers tell how large a dataset is once it is decoded."""
-CHANNELS = 3
-RESIDENT_SHARE = 0.25
-"""Of the machine's memory: as much may be taken by decoded images of a dataset."""
-FITTED_FILES = 1000
-"""Files that tell mean, deviation and classes of a dataset that is not decoded as a whole."""
-Loading = Literal["resident", "loaded"]
-
-
-@dataclass(frozen=True)
-class LoadedDataset:
-    """A dataset that is ready for training."""
-
-    spec: Dataset
-    """The section with everything that was inferred written out."""
-    fields: Fields
-    parts: dict[str, Samples]
-    """Parts that hold at least one sample, by name; `train` is always there."""
-    counts: dict[str, dict[str, int]]
-    """Samples of each class in each part; under "" where there are no classes."""
-    names: tuple[str, ...]
-    """What to call each sample of the source; empty where its number is all there is."""
-    fingerprint: str
-    """SHA-256 of everything that was read."""
-    notes: tuple[str, ...]
-    example: pd.DataFrame | np.ndarray
-    """A few raw samples without label, as `predict` takes them."""
-
-    def name_of(self, number: int) -> str:
-        """Return what to call a sample of the source."""
-        return self.names[number] if self.names else str(number)
 
 
 def read_source(dataset: Dataset) -> tuple[Records, str | None]:
@@ -89,6 +55,8 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         JobError: the data cannot teach the task; the message names rows, columns or files.
 
     """
+    if found := find_shards(dataset):
+        return load_stream(dataset, *found, task)
     records, format_name = read_source(dataset)
     roles = _roles(records, dataset, task)
     if len(records) == 0:
@@ -118,139 +86,6 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         ),
         example=example_of(records, fields),
     )
-
-
-def with_files(records: Records, roles: Roles, task: TaskRow, dataset: Dataset) -> Records:
-    """Turn the columns that hold paths of images or masks into files.
-
-    Raises:
-        JobError: a path names no file, or leads out of the folder.
-
-    """
-    columns = dict(records.columns)
-    names = [name for name, kind in roles.inputs.items() if kind == "image"]
-    names += [roles.target] if task.target == "mask" else []
-    if paths := [name for name in names if isinstance(columns[name], pd.Series)]:
-        folder = local_path(dataset.source)
-        folder = folder if folder.is_dir() else folder.parent
-        columns |= {name: image_files(columns[name], name, folder) for name in paths}
-    return replace(records, columns=columns)
-
-
-def choose_loading(records: Records, roles: Roles, dataset: Dataset) -> Loading:
-    """Return how the files of a dataset come into a step, by the memory that they take once decoded.
-
-    Raises:
-        JobError: the images differ in size, and the job does not say which to bring them to.
-
-    """
-    files = [each for each in _images_and_masks(records, roles).values() if isinstance(each, Files)]
-    if dataset.loading != "auto" or not files:
-        return "loaded" if dataset.loading == "loaded" and files else "resident"
-    height, width = dataset.image.size or max(
-        image_sizes(files[0].rows(np.arange(min(len(files[0]), LOOKED_AT)))), default=(0, 0)
-    )
-    needed = sum(len(each) for each in files) * height * width * CHANNELS
-    return "resident" if needed <= RESIDENT_SHARE * psutil.virtual_memory().total else "loaded"
-
-
-def resident(records: Records, roles: Roles, dataset: Dataset) -> Records:
-    """Decode the images and masks that a sample is made of.
-
-    Raises:
-        JobError: a file cannot be decoded; the message names it.
-
-    """
-    columns = dict(records.columns)
-    for name, column in _images_and_masks(records, roles).items():
-        if isinstance(column, Files):
-            decode = decode_masks if name == roles.target else decode_images
-            columns[name] = replace(column, content=decode(column, dataset.image.size))
-        elif name != roles.target:
-            columns[name] = resize(column, dataset.image.size)
-    return replace(records, columns=columns)
-
-
-def fitted_records(records: Records, train: np.ndarray, roles: Roles, dataset: Dataset) -> Records:
-    """Return the training records that fields are fitted on; of files that are not in memory some are decoded.
-
-    Raises:
-        JobError: a file cannot be decoded, or images differ in size and the job does not say which to bring them to.
-
-    """
-    columns = dict(records.rows(train).columns)
-    for name, column in _images_and_masks(records, roles).items():
-        if isinstance(column, Files) and column.content is None:
-            _check_one_size(column, dataset)
-            some = column.rows(train[np.unique(np.linspace(0, len(train) - 1, FITTED_FILES).astype(int))])
-            decode = decode_masks if name == roles.target else decode_images
-            columns[name] = replace(some, content=decode(some, dataset.image.size))
-    return Records(columns, records.label)
-
-
-def _check_one_size(files: Files, dataset: Dataset) -> None:
-    """Check by their headers that all images have one size, unless the job names one.
-
-    Raises:
-        JobError: they differ.
-
-    """
-    if dataset.image.size is None and len(found := sorted(set(image_sizes(files)))) > 1:
-        (height, width), (other, wide) = found[0], found[-1]
-        message = f"the images differ in size, from {height}x{width} to {other}x{wide}; set dataset.image.size"
-        raise JobError([Problem("dataset.image.size", message)])
-
-
-def _images_and_masks(records: Records, roles: Roles) -> dict[str, Files | np.ndarray]:
-    names = [name for name, kind in roles.inputs.items() if kind == "image"]
-    names += [roles.target] if roles.target else []
-    columns = {name: records.columns[name] for name in names}
-    return {name: column for name, column in columns.items() if not isinstance(column, pd.Series)}
-
-
-def fingerprint(records: Records) -> str:
-    """Hash everything that was read: all cells with their column names, and the pixels of images.
-
-    Of files that are decoded when they are taken, names and sizes stand for the content.
-    """
-    digest = hashlib.sha256()
-    for name, column in records.columns.items():
-        digest.update(name.encode() + b"\0")
-        content = column.content if isinstance(column, Files) else column
-        if isinstance(content, pd.Series):
-            digest.update(pd.util.hash_pandas_object(content, index=False).to_numpy().tobytes())
-        elif content is None:
-            assert isinstance(column, Files)
-            sizes = [path.stat().st_size for path in column.paths]
-            digest.update(
-                "".join(f"{name} {size}\n" for name, size in zip(column.names(), sizes, strict=True)).encode()
-            )
-        else:
-            digest.update(repr(content.shape).encode())
-            digest.update(np.ascontiguousarray(content).data)
-    return digest.hexdigest()
-
-
-def example_of(records: Records, fields: Fields) -> pd.DataFrame | np.ndarray:
-    """Return a few raw samples without label: rows of a table, or images as an array."""
-    few = [pick(records.columns[name], np.arange(min(EXAMPLES, len(records)))) for name in fields.columns]
-    if len(few) == 1 and not isinstance(few[0], pd.Series):
-        content = few[0].content if isinstance(few[0], Files) else few[0]
-        return records_pixels(few[0], fields) if content is None else content
-    return pd.DataFrame({name: _cells(column) for name, column in zip(fields.columns, few, strict=True)})
-
-
-def _cells(column: RawColumn) -> pd.Series:
-    """Return the values of a column as cells of a table: files by their names, images in memory as nested lists."""
-    if isinstance(column, pd.Series):
-        return column.reset_index(drop=True)
-    return pd.Series(list(column.names()) if isinstance(column, Files) else column.tolist())
-
-
-def records_pixels(column: RawColumn, fields: Fields) -> np.ndarray:
-    """Decode the files of the only image of a sample."""
-    assert isinstance(column, Files)
-    return fields.image.decode(column).numpy()
 
 
 def _roles(records: Records, dataset: Dataset, task: TaskRow) -> Roles:

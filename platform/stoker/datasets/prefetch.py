@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from stoker.datasets.columns import Column, Dense, Lazy
 from stoker.datasets.samples import Samples
+from stoker.datasets.shards import ShardsAhead, Streamed
 from stoker.errors import JobError
 
 STEPS_AHEAD = 2
@@ -29,10 +30,12 @@ class Prefetcher:
     def __init__(self, samples: Samples, processes: int) -> None:
         self._samples = samples
         self._order = _Steps()
+        columns = lazy_columns(samples)
+        self._streamed = next((each.stored for each in columns.values() if isinstance(each.stored, Streamed)), None)
         self.waited_s = 0.0
         """Time that steps have waited for their rows."""
         self._loader: DataLoader[dict[str, Tensor] | JobError] = DataLoader(
-            _Decoder(lazy_columns(samples)),
+            _Decoder(columns),
             batch_size=None,
             sampler=self._order,
             num_workers=processes,
@@ -50,8 +53,11 @@ class Prefetcher:
 
         """
         self._order.rows = rows
+        ahead = ShardsAhead(self._streamed, [each.numpy() for each in rows]) if self._streamed else None
         decoded = iter(self._loader)
-        for index in rows:
+        for step, index in enumerate(rows):
+            if ahead:
+                ahead.reached(step)
             began = time.perf_counter()
             taken = next(decoded)
             self.waited_s += time.perf_counter() - began

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stoker.datasets.members import Place, name_of
+
 PARTS = ("train", "val", "test")
 
 
@@ -13,7 +15,7 @@ PARTS = ("train", "val", "test")
 class Files:
     """A column of files that are read when their content is needed."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[Place, ...]
     root: Path | None = None
     """Folder that messages leave out of the names."""
     content: np.ndarray | None = None
@@ -29,7 +31,7 @@ class Files:
 
     def names(self) -> tuple[str, ...]:
         """Return what to call each file in a message."""
-        return tuple(str(path.relative_to(self.root)) if self.root else str(path) for path in self.paths)
+        return tuple(name_of(path, self.root) for path in self.paths)
 
 
 RawColumn = pd.Series | np.ndarray | Files

@@ -12,6 +12,7 @@ from stoker.datasets.fields.inference import Roles, holds_image_paths, inferred_
 from stoker.datasets.fields.number import as_numbers
 from stoker.datasets.fields.text import tokens
 from stoker.datasets.images import image_sizes
+from stoker.datasets.members import read_place
 from stoker.datasets.records import Files, RawColumn, Records, in_memory
 
 COMMON = 0.5
@@ -114,7 +115,7 @@ def _content_hashes(column: RawColumn) -> np.ndarray:
     content = in_memory(column)
     if content is None:
         assert isinstance(column, Files)
-        digests = [hashlib.blake2b(path.read_bytes(), digest_size=8).digest() for path in column.paths]
+        digests = [hashlib.blake2b(read_place(path), digest_size=8).digest() for path in column.paths]
     else:
         digests = [hashlib.blake2b(np.ascontiguousarray(each).data, digest_size=8).digest() for each in content]
     return np.frombuffer(b"".join(digests), np.uint64)

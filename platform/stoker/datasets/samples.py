@@ -19,6 +19,8 @@ class Samples:
     """(N,) float32 weight of each sample in the loss; None where all weigh 1."""
     ids: torch.Tensor
     """(N,) int64 number of each sample in its source."""
+    shards: tuple[int, ...] = ()
+    """Samples of each shard, where shards are streamed: they come one behind the other, never the whole part."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -30,7 +32,7 @@ class Samples:
         return self.ids.nbytes + sum(tensor.nbytes for column in columns for tensor in column.tensors.values())
 
     def rows(self, index: torch.Tensor) -> "Samples":
-        """Pick rows by number."""
+        """Pick rows by number; of streamed ones, too, one after the other."""
         return Samples(
             {name: column.rows(index) for name, column in self.inputs.items()},
             None if self.target is None else self.target.rows(index),
@@ -45,4 +47,5 @@ class Samples:
             None if self.target is None else self.target.to(device),
             None if self.weight is None else self.weight.to(device),
             self.ids.to(device),
+            self.shards,
         )

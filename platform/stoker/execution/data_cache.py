@@ -1,6 +1,6 @@
 """Datasets that a process has loaded, for its next attempts and trials."""
 
-from stoker.datasets.loading import LoadedDataset
+from stoker.datasets.dataset import LoadedDataset
 from stoker.job.job import Job
 
 

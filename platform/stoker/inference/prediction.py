@@ -18,10 +18,8 @@ from stoker.datasets.records import Files, Records
 from stoker.datasets.sources.schemes import is_remote
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
-from stoker.job.dataset import BUILTIN, IMAGE_SUFFIXES, TABLE_SUFFIXES, Columns, Format
+from stoker.job.dataset import BUILTIN, IMAGE_SUFFIXES, Columns, Format
 from stoker.tasks.task import Answers
-
-TABLES = {*TABLE_SUFFIXES.values(), "text"}
 
 
 def predict(model: Model, source: str, format_name: Format | None = None) -> Iterator[Answers]:
@@ -65,7 +63,7 @@ def read_unlabelled(model: Model, source: str, format_name: Format | None) -> Re
     path = local_path(source) if is_remote(source) else Path(source).expanduser()
     found = format_name or (infer_format(path) if path.exists() else None)
     only_image = len(inputs) == 1 and isinstance(inputs[0], ImageField)
-    if only_image and source not in BUILTIN and found not in {*TABLES, "idx", "npz", "image-mask"}:
+    if only_image and source not in BUILTIN and found in (None, "image-folder"):
         files = Files(
             tuple(_images(source, path)), (path if path.is_dir() else path.parent) if is_remote(source) else None
         )

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, Tag, model_validator
 from stoker.job.section import SECTION_OR_NONE, Section, Shorthand
 from stoker.job.task import Kind, TaskRow
 
-Format = Literal["csv", "jsonl", "parquet", "text", "idx", "npz", "image-folder", "image-mask"]
+Format = Literal["csv", "jsonl", "parquet", "text", "idx", "npz", "image-folder", "image-mask", "webdataset"]
 FORMATS: dict[str, tuple[Kind, ...]] = {
     "csv": ("number", "category", "text", "image", "mask"),
     "jsonl": ("number", "category", "text", "image", "mask"),
@@ -18,6 +18,7 @@ FORMATS: dict[str, tuple[Kind, ...]] = {
     "npz": ("image", "mask", "category", "number"),
     "image-folder": ("image", "category"),
     "image-mask": ("image", "mask"),
+    "webdataset": ("image", "mask", "text", "category", "number"),
 }
 """Kinds of field that the columns of each format can hold; a table holds images as paths."""
 TABLE_SUFFIXES: dict[str, Format] = {
@@ -59,6 +60,10 @@ BUILTIN: dict[str, Builtin] = {
 }
 
 
+def _names(value: object) -> object:
+    return [str(each) if type(each) is int else each for each in value] if isinstance(value, list) else value
+
+
 class Columns(Section):
     """Which column plays which part; what is absent is inferred and shown by `plan`."""
 
@@ -79,6 +84,17 @@ class Columns(Section):
 
     group: str | None = None
     """A column whose equal values stay in one part of the split."""
+
+    classes: (
+        Annotated[
+            tuple[str, ...],
+            Field(strict=False, min_length=2),
+            BeforeValidator(_names, json_schema_input_type=list[str | int]),
+        ]
+        | None
+    ) = None
+    """All classes of the label, in order; default: those of the training samples. Needed where shards are streamed and
+    the first one lacks some."""
 
     types: dict[str, Literal["number", "category", "text", "image"]] = Field({})
     """The type of a column where the inferred one is wrong: number, category, text, or image (a path to a file)."""
@@ -158,9 +174,11 @@ class Dataset(Section):
     format: Format | None = None
     """How to read it; default: from the file's name."""
 
-    loading: Literal["auto", "resident", "loaded"] = "auto"
+    loading: Literal["auto", "resident", "loaded", "streaming"] = "auto"
     """How samples reach a step: `resident` decodes all of them into memory at the start, `loaded` decodes files in
-    separate processes some steps ahead. Default: resident if they take at most a quarter of the memory."""
+    separate processes some steps ahead, `streaming` also fetches WebDataset shards some steps ahead, so that the whole
+    is never on this machine. Default: resident if they take at most a quarter of the memory; shards on a server that
+    take more are streamed."""
 
     columns: Columns = Field({}, validate_default=True)
     """The parts that the columns of a table play."""

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 from stoker.architectures.custom import is_objective, user_class
 from stoker.architectures.network import build_network, misfits, with_sizes
 from stoker.datasets.batches import Batches, gathered
-from stoker.datasets.loading import LoadedDataset, load_dataset
+from stoker.datasets.dataset import LoadedDataset
+from stoker.datasets.loading import load_dataset
 from stoker.datasets.prefetch import MOST_PROCESSES
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem

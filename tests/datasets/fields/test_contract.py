@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import Field, InputField
 from stoker.datasets.fields.image import ImageField
@@ -19,7 +20,7 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields
 from stoker.datasets.fields.text import TextField
-from stoker.datasets.loading import LoadedDataset, load_dataset
+from stoker.datasets.loading import load_dataset
 from stoker.datasets.records import Files, RawColumn, pick
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset

@@ -1,8 +1,10 @@
 """What every format promises, whatever lies on the disk."""
 
 import gzip
+import io
 import json
 import struct
+import tarfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -14,9 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
+from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.formats.reading import READERS
 from stoker.datasets.inspection import infer_format, inspect
-from stoker.datasets.loading import LoadedDataset, load_dataset, read_source
+from stoker.datasets.loading import load_dataset, read_source
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset, Format
 from stoker.job.task import TASKS, TaskName
@@ -33,6 +36,21 @@ def frame(seed: int) -> pd.DataFrame:
 
 def noise(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (SAMPLES, 16, 16), np.uint8)
+
+
+def write_shard(path: Path, samples: dict[str, dict[str, bytes]]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for key, files in samples.items():
+            for extension, content in files.items():
+                entry = tarfile.TarInfo(f"{key}.{extension}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "png")
+    return content.getvalue()
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -218,6 +236,17 @@ class TestImageMask(FormatContract):
             (folder / name).mkdir(exist_ok=True)
             for number, pixels in enumerate(images):
                 Image.fromarray(pixels).save(folder / name / f"number-{number}.png")
+        return folder
+
+
+class TestWebDataset(FormatContract):
+    name, task = "webdataset", "image-classification"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        for shard, begin in (("0000", 0), ("0001", 12)):
+            some = range(begin, min(begin + 12, SAMPLES))
+            files = {f"{i:03}": {"png": png(noise(seed)[i]), "cls": b"ab"[i % 2 : i % 2 + 1]} for i in some}
+            write_shard(folder / f"{shard}.tar", files)
         return folder
 
 

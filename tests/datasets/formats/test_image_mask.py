@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from stoker.datasets.loading import LoadedDataset, load_dataset, read_source
+from stoker.datasets.dataset import LoadedDataset
+from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.records import Files, Records
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.loading import LoadedDataset, load_dataset, read_source
+from stoker.datasets.dataset import LoadedDataset
+from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.records import Records
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from stoker.datasets.columns import Ragged
+from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.fields.text import TextField
-from stoker.datasets.loading import LoadedDataset, load_dataset, read_source
+from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.records import Records
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset

@@ -27,6 +27,7 @@ data_format_option = click.option(
         "stoker data reviews.jsonl --label stars",
         "stoker data photos/ --sheet samples.png        also draws some of them",
         "stoker data digits -o json                     a built-in dataset",
+        "stoker data s3://BUCKET/shards/ --index shards.json",
     )
 )
 @source_argument
@@ -34,14 +35,33 @@ data_format_option = click.option(
 @task_option
 @data_format_option
 @click.option("--sheet", metavar="FILE.png", type=click.Path(path_type=Path, dir_okay=False), help="Draw some samples.")
+@click.option(
+    "--index",
+    metavar="FILE.json",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Only count the samples of each tar archive of a WebDataset; put beside them, a run streams without counting.",
+)
 @format_option
 def data(
-    source: str, label: str | None, task: str | None, data_format: str | None, sheet: Path | None, form: str
+    source: str,
+    label: str | None,
+    task: str | None,
+    data_format: str | None,
+    sheet: Path | None,
+    index: Path | None,
+    form: str,
 ) -> None:
     """Show what is in a dataset: columns, classes, missing values, sizes, duplicates, leaks between parts.
 
     A run makes the same checks: what is a warning here is a note of the plan.
     """
+    if index:
+        from stoker.datasets.shards import index_text
+        from stoker.job.dataset import Dataset
+
+        index.write_text(index_text(Dataset(source=source)), encoding="utf-8")
+        click.echo(f"wrote {index}; put it beside the archives of {source}")
+        return
     examined = _examined(source, label, task, data_format)
     if sheet:
         from stoker.inference.sheet import draw_sheet

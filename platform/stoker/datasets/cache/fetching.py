@@ -74,6 +74,17 @@ class Cache:
             raise self._refusal(source, error) from error
         return view.local(files)
 
+    def local_file(self, source: Source, file: RemoteFile) -> tuple[Path, View]:
+        """Fetch one file of a source if it is missing; it stays until the view is let go."""
+        check_names(source.shown, [file])
+        view = view_of(self.folder, source.url, [file])
+        try:
+            view.hold()
+            self._fill(view, source, [file])
+        except OSError as error:
+            raise self._refusal(source, error) from error
+        return view.tree / file.name, view
+
     def links(self, source: PathSource) -> Path:
         """Return a folder of links to local files, which are not copied."""
         files = source.files()

@@ -13,8 +13,9 @@ from pathlib import Path
 from stoker.datasets.cache.locks import acquire, release, try_acquire
 from stoker.datasets.sources.source import RemoteFile
 
-_held: dict[Path, int] = {}
-"""The leases of this process, until it ends: whoever was given a path may read it at any time."""
+_held: dict[Path, tuple[int, int]] = {}
+"""The leases of this process with how often each is held. Most are held until it ends: whoever was given a path may
+read it at any time."""
 
 _holding = threading.Lock()
 
@@ -45,11 +46,22 @@ class View:
         return self.path.name.partition("-")[0]
 
     def hold(self) -> None:
-        """Keep the view from being deleted for as long as this process lives."""
+        """Keep the view from being deleted until it is let go as often, or this process ends."""
         with _holding:
-            if self._lease not in _held or not self._lease.exists():  # somebody may have deleted the cache by hand
-                _held[self._lease] = acquire(self._lease, shared=True)
+            lock, times = _held.get(self._lease, (None, 0))
+            if lock is None or not self._lease.exists():  # somebody may have deleted the cache by hand
+                lock = acquire(self._lease, shared=True)
+            _held[self._lease] = lock, times + 1
         os.utime(self._lease)
+
+    def let_go(self) -> None:
+        """Take one `hold` back."""
+        with _holding:
+            lock, times = _held.pop(self._lease)
+            if times > 1:
+                _held[self._lease] = lock, times - 1
+            else:
+                release(lock)
 
     def local(self, files: Sequence[RemoteFile]) -> Path:
         """Return what readers open: the file of a source that is one file, otherwise the folder."""

@@ -11,6 +11,7 @@ import torch
 from stoker.datasets.columns import Column, Dense
 from stoker.datasets.fields.field import InputField, TargetField
 from stoker.datasets.records import Files, RawColumn
+from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 from stoker.job.signature import CategoriesInput, ClassOutput
 from stoker.job.task import Kind
@@ -51,13 +52,23 @@ class ClassField(TargetField):
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Learn the classes of the training rows."""
-        return cls(name, sorted_classes(as_text(raw)))
+        """Learn the classes of the training rows, unless the job names them."""
+        return cls(name, settings.columns.classes or sorted_classes(as_text(raw)))
 
     def encode(self, raw: RawColumn) -> Column:
-        """Return (N,) int64 places in `classes`."""
+        """Return (N,) int64 places in `classes`.
+
+        Raises:
+            JobError: a label is missing, or no known class.
+
+        """
         places = {name: place for place, name in enumerate(self.classes)}
-        return Dense(torch.tensor([places[label] for label in as_text(raw)], dtype=torch.int64))
+        labels = as_text(raw)
+        if unknown := [label for label in labels if label not in places]:
+            found = "a label is missing" if unknown[0] is None else f"'{unknown[0]}' is none of the classes"
+            message = f"column '{self.name}': {found} that training knows; name all classes in dataset.columns.classes"
+            raise JobError([Problem("dataset.columns.classes", message)])
+        return Dense(torch.tensor([places[label] for label in labels], dtype=torch.int64))
 
     @property
     def output(self) -> ClassOutput:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from stoker.datasets.columns import Column
-from stoker.datasets.loading import LoadedDataset
+from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.samples import Samples
 
 

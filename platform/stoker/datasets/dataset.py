@@ -1,0 +1,84 @@
+"""A dataset that is ready for training, and what identifies and illustrates it."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from stoker.datasets.fields.schema import Fields
+from stoker.datasets.members import size_of
+from stoker.datasets.records import Files, RawColumn, Records, pick
+from stoker.datasets.samples import Samples
+from stoker.job.dataset import Dataset
+
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class LoadedDataset:
+    """A dataset that is ready for training."""
+
+    spec: Dataset
+    """The section with everything that was inferred written out."""
+    fields: Fields
+    parts: dict[str, Samples]
+    """Parts that hold at least one sample, by name; `train` is always there."""
+    counts: dict[str, dict[str, int]]
+    """Samples of each class in each part; under "" where there are no classes."""
+    names: tuple[str, ...]
+    """What to call each sample of the source; empty where its number is all there is."""
+    fingerprint: str
+    """SHA-256 of everything that was read."""
+    notes: tuple[str, ...]
+    example: pd.DataFrame | np.ndarray
+    """A few raw samples without label, as `predict` takes them."""
+
+    def name_of(self, number: int) -> str:
+        """Return what to call a sample of the source."""
+        return self.names[number] if self.names else str(number)
+
+
+def fingerprint(records: Records) -> str:
+    """Hash everything that was read: all cells with their column names, and the pixels of images.
+
+    Of files that are decoded when they are taken, names and sizes stand for the content.
+    """
+    digest = hashlib.sha256()
+    for name, column in records.columns.items():
+        digest.update(name.encode() + b"\0")
+        content = column.content if isinstance(column, Files) else column
+        if isinstance(content, pd.Series):
+            digest.update(pd.util.hash_pandas_object(content, index=False).to_numpy().tobytes())
+        elif content is None:
+            assert isinstance(column, Files)
+            sizes = map(size_of, column.paths)
+            digest.update(
+                "".join(f"{name} {size}\n" for name, size in zip(column.names(), sizes, strict=True)).encode()
+            )
+        else:
+            digest.update(repr(content.shape).encode())
+            digest.update(np.ascontiguousarray(content).data)
+    return digest.hexdigest()
+
+
+def example_of(records: Records, fields: Fields) -> pd.DataFrame | np.ndarray:
+    """Return a few raw samples without label: rows of a table, or images as an array."""
+    few = [pick(records.columns[name], np.arange(min(EXAMPLES, len(records)))) for name in fields.columns]
+    if len(few) == 1 and not isinstance(few[0], pd.Series):
+        content = few[0].content if isinstance(few[0], Files) else few[0]
+        return records_pixels(few[0], fields) if content is None else content
+    return pd.DataFrame({name: _cells(column) for name, column in zip(fields.columns, few, strict=True)})
+
+
+def _cells(column: RawColumn) -> pd.Series:
+    """Return the values of a column as cells of a table: files by their names, images in memory as nested lists."""
+    if isinstance(column, pd.Series):
+        return column.reset_index(drop=True)
+    return pd.Series(list(column.names()) if isinstance(column, Files) else column.tolist())
+
+
+def records_pixels(column: RawColumn, fields: Fields) -> np.ndarray:
+    """Decode the files of the only image of a sample."""
+    assert isinstance(column, Files)
+    return fields.image.decode(column).numpy()

@@ -1,0 +1,113 @@
+"""Which files are decoded at the start, which when a step takes them, and how many tell what fields must know."""
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from stoker.datasets.cache import local_path
+from stoker.datasets.fields.inference import Roles, image_files
+from stoker.datasets.images import decode_images, decode_masks, image_sizes, resize
+from stoker.datasets.records import Files, Records
+from stoker.errors import JobError, Problem
+from stoker.job.dataset import Dataset
+from stoker.job.task import TaskRow
+
+LOOKED_AT = 200
+"""Files whose headers tell how large a dataset is once it is decoded."""
+CHANNELS = 3
+RESIDENT_SHARE = 0.25
+"""Of the machine's memory: as much may be taken by decoded images of a dataset."""
+FITTED_FILES, FITTED_BYTES = 1000, 64 << 20
+"""Files that tell mean and deviation of images that are not decoded as a whole, and their size when decoded."""
+Loading = Literal["resident", "loaded"]
+
+
+def with_files(records: Records, roles: Roles, task: TaskRow, dataset: Dataset) -> Records:
+    """Turn the columns that hold paths of images or masks into files.
+
+    Raises:
+        JobError: a path names no file, or leads out of the folder.
+
+    """
+    columns = dict(records.columns)
+    names = [name for name, kind in roles.inputs.items() if kind == "image"]
+    names += [roles.target] if task.target == "mask" else []
+    if paths := [name for name in names if isinstance(columns[name], pd.Series)]:
+        folder = local_path(dataset.source)
+        folder = folder if folder.is_dir() else folder.parent
+        columns |= {name: image_files(columns[name], name, folder) for name in paths}
+    return replace(records, columns=columns)
+
+
+def choose_loading(records: Records, roles: Roles, dataset: Dataset) -> Loading:
+    """Return how the files of a dataset come into a step, by the memory that they take once decoded.
+
+    Raises:
+        JobError: the images differ in size, and the job does not say which to bring them to.
+
+    """
+    files = [each for each in _images_and_masks(records, roles).values() if isinstance(each, Files)]
+    if dataset.loading != "auto" or not files:
+        return "loaded" if dataset.loading == "loaded" and files else "resident"
+    height, width = dataset.image.size or max(
+        image_sizes(files[0].rows(np.arange(min(len(files[0]), LOOKED_AT)))), default=(0, 0)
+    )
+    needed = sum(len(each) for each in files) * height * width * CHANNELS
+    return "resident" if needed <= RESIDENT_SHARE * psutil.virtual_memory().total else "loaded"
+
+
+def resident(records: Records, roles: Roles, dataset: Dataset) -> Records:
+    """Decode the images and masks that a sample is made of.
+
+    Raises:
+        JobError: a file cannot be decoded; the message names it.
+
+    """
+    columns = dict(records.columns)
+    for name, column in _images_and_masks(records, roles).items():
+        if isinstance(column, Files):
+            decode = decode_masks if name == roles.target else decode_images
+            columns[name] = replace(column, content=decode(column, dataset.image.size))
+        elif name != roles.target:
+            columns[name] = resize(column, dataset.image.size)
+    return replace(records, columns=columns)
+
+
+def fitted_records(records: Records, train: np.ndarray, roles: Roles, dataset: Dataset) -> Records:
+    """Return the training records that fields are fitted on; of files that are not in memory some are decoded.
+
+    Raises:
+        JobError: a file cannot be decoded, or images differ in size and the job does not say which to bring them to.
+
+    """
+    columns = dict(records.rows(train).columns)
+    for name, column in _images_and_masks(records, roles).items():
+        if isinstance(column, Files) and column.content is None:
+            _check_one_size(column, dataset)
+            some = column.rows(train[np.unique(np.linspace(0, len(train) - 1, FITTED_FILES).astype(int))])
+            decode = decode_masks if name == roles.target else decode_images
+            columns[name] = replace(some, content=decode(some, dataset.image.size))
+    return Records(columns, records.label)
+
+
+def _check_one_size(files: Files, dataset: Dataset) -> None:
+    """Check by their headers that all images have one size, unless the job names one.
+
+    Raises:
+        JobError: they differ.
+
+    """
+    if dataset.image.size is None and len(found := sorted(set(image_sizes(files)))) > 1:
+        (height, width), (other, wide) = found[0], found[-1]
+        message = f"the images differ in size, from {height}x{width} to {other}x{wide}; set dataset.image.size"
+        raise JobError([Problem("dataset.image.size", message)])
+
+
+def _images_and_masks(records: Records, roles: Roles) -> dict[str, Files | np.ndarray]:
+    names = [name for name, kind in roles.inputs.items() if kind == "image"]
+    names += [roles.target] if roles.target else []
+    columns = {name: records.columns[name] for name in names}
+    return {name: column for name, column in columns.items() if not isinstance(column, pd.Series)}
