@@ -77,7 +77,7 @@ def resident(records: Records, roles: Roles, dataset: Dataset) -> Records:
 
 
 def fitted_records(records: Records, train: np.ndarray, roles: Roles, dataset: Dataset) -> Records:
-    """Return the training records that fields are fitted on; of files that are not in memory some are decoded.
+    """Return the training records that fields are fitted on; of images that are not in memory some are decoded.
 
     Raises:
         JobError: a file cannot be decoded, or images differ in size and the job does not say which to bring them to.
@@ -87,9 +87,12 @@ def fitted_records(records: Records, train: np.ndarray, roles: Roles, dataset: D
     for name, column in _images_and_masks(records, roles).items():
         if isinstance(column, Files) and column.content is None:
             _check_one_size(column, dataset)
-            some = column.rows(train[np.unique(np.linspace(0, len(train) - 1, FITTED_FILES).astype(int))])
-            decode = decode_masks if name == roles.target else decode_images
-            columns[name] = replace(some, content=decode(some, dataset.image.size))
+            if name == roles.target:
+                continue  # a class of pixels may be rare: all masks are looked at
+            height, width = dataset.image.size or next(iter(image_sizes(column.rows(train[:LOOKED_AT]))), (1, 1))
+            count = max(1, min(FITTED_FILES, FITTED_BYTES // (height * width * CHANNELS)))
+            some = column.rows(train[np.unique(np.linspace(0, len(train) - 1, count).astype(int))])
+            columns[name] = replace(some, content=decode_images(some, dataset.image.size))
     return Records(columns, records.label)
 
 

@@ -15,6 +15,8 @@ from stoker.errors import JobError, Problem
 GREY = frozenset({"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 """Pillow's modes without colour."""
 THREADS = 8
+COUNTED = 1 << 20
+"""Values that are counted at once; each takes eight bytes meanwhile."""
 SHOWN = 3
 Size = tuple[int, int]
 
@@ -61,6 +63,17 @@ def image_sizes(files: Files) -> list[tuple[int, int]]:
     with ThreadPoolExecutor(THREADS) as pool:
         found = pool.map(_header, files.paths)
     return [size for size in found if size is not None]
+
+
+def level_counts(pixels: np.ndarray) -> np.ndarray:
+    """Count the values of (N, ..., channels) uint8 images: (channels, 256) int64; some images at a time."""
+    channels = pixels.shape[-1]
+    counts = np.zeros((channels, 256), np.int64)
+    at_once = max(1, COUNTED // max(1, pixels[:1].size))
+    for begin in range(0, len(pixels), at_once):
+        for channel in range(channels):
+            counts[channel] += np.bincount(pixels[begin : begin + at_once, ..., channel].reshape(-1), minlength=256)
+    return counts
 
 
 def resize(pixels: np.ndarray, size: Size | None) -> np.ndarray:

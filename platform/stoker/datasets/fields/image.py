@@ -12,7 +12,7 @@ import torch
 
 from stoker.datasets.columns import Column, Dense, Lazy
 from stoker.datasets.fields.field import InputField
-from stoker.datasets.images import decode_images
+from stoker.datasets.images import decode_images, level_counts
 from stoker.datasets.records import Files, RawColumn, in_memory
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
@@ -38,7 +38,7 @@ class ImageField(InputField):
         pixels = in_memory(raw)
         assert pixels is not None
         _, height, width, channels = pixels.shape
-        counts = [np.bincount(pixels[..., c].reshape(-1), minlength=256) for c in range(channels)]
+        counts = level_counts(pixels)
         levels = np.arange(256)
         means = [float((count * levels).sum() / count.sum()) for count in counts]
         variances = [

@@ -8,13 +8,14 @@ import torch
 
 from stoker.datasets.columns import Column, Dense, Lazy
 from stoker.datasets.fields.field import TargetField
-from stoker.datasets.images import decode_masks
+from stoker.datasets.images import Size, decode_masks, level_counts
 from stoker.datasets.records import Files, RawColumn, in_memory
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 from stoker.job.signature import MaskOutput
 from stoker.job.task import Kind
 
+DECODED_AT_ONCE = 64
 MOST_CLASSES = 64
 """More different values than this are shades, not classes."""
 
@@ -32,15 +33,14 @@ class MaskField(TargetField):
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Learn the values of the training masks (N, height, width) uint8.
+        """Learn the values of the training masks (N, height, width) uint8; files are decoded some at a time.
 
         Raises:
             JobError: there is only one value, or there are too many for classes.
 
         """
-        masks = in_memory(raw)
-        assert masks is not None
-        values = tuple(np.flatnonzero(np.bincount(masks.reshape(-1), minlength=256)).tolist())
+        counts, (height, width) = _counted(raw, settings.image.size)
+        values = tuple(np.flatnonzero(counts).tolist())
         if len(values) < 2:
             raise _problem(f"every pixel of the training masks is {values[0]}: there is nothing to tell apart")
         if len(values) > MOST_CLASSES:
@@ -48,7 +48,7 @@ class MaskField(TargetField):
                 f"the masks have {len(values)} different values; a mask holds one class value a pixel, at most "
                 f"{MOST_CLASSES} different ones (were they saved as jpeg, or resized with smoothing?)"
             )
-        return cls(name, values, masks.shape[1], masks.shape[2])
+        return cls(name, values, height, width)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, height, width) uint8 places in `values`.
@@ -94,6 +94,24 @@ class MaskField(TargetField):
         """Turn (B, height, width) places back into the files' values, uint8."""
         values: np.ndarray = np.array(self.values, np.uint8)[places.cpu().numpy()]
         return values
+
+
+def _counted(raw: RawColumn, size: Size | None) -> tuple[np.ndarray, tuple[int, int]]:
+    """Count the pixels of each value (256,); also return height and width."""
+    masks = in_memory(raw)
+    if masks is not None:
+        return level_counts(masks[..., None])[0], (masks.shape[1], masks.shape[2])
+    assert isinstance(raw, Files)
+    counts, shapes = np.zeros(256, np.int64), set()
+    for begin in range(0, len(raw), DECODED_AT_ONCE):
+        masks = decode_masks(raw.rows(np.arange(begin, min(begin + DECODED_AT_ONCE, len(raw)))), size)
+        counts += level_counts(masks[..., None])[0]
+        shapes.add(masks.shape[1:])
+    if len(shapes) > 1:
+        (height, width), *_, (other, wide) = sorted(shapes)
+        message = f"the masks differ in size, from {height}x{width} to {other}x{wide}; set dataset.image.size"
+        raise JobError([Problem("dataset.image.size", message)])
+    return counts, shapes.pop()
 
 
 def _problem(message: str) -> JobError:
