@@ -123,7 +123,7 @@ def _content_hashes(column: RawColumn) -> np.ndarray:
 
 def duplicate_count(hashes: np.ndarray) -> int:
     """Count the samples that are the same as one before them."""
-    return len(hashes) - len(np.unique(hashes))
+    return int(pd.Series(hashes).duplicated().sum())
 
 
 def leak_warnings(hashes: np.ndarray, parts: np.ndarray, records: Records) -> Iterator[str]:
@@ -133,7 +133,7 @@ def leak_warnings(hashes: np.ndarray, parts: np.ndarray, records: Records) -> It
     train = hashes[parts == "train"]
     for part in ("val", "test"):
         places = np.flatnonzero(parts == part)
-        leaked = places[np.isin(hashes[places], train)]
+        leaked = places[pd.Series(hashes[places]).isin(train).to_numpy()]
         if len(leaked):
             names = [records.names[i] if records.names else f"row {i + 1}" for i in leaked[:SHOWN]]
             more = f" and {len(leaked) - SHOWN} more" if len(leaked) > SHOWN else ""

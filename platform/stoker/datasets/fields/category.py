@@ -83,10 +83,17 @@ def as_text(column: RawColumn) -> np.ndarray:
     """
     assert not isinstance(column, Files)
     series = column if isinstance(column, pd.Series) else pd.Series(column, dtype=object)
-    text = np.empty(len(series), object)
-    text[:] = [_text(value) for value in series]
-    text[series.isna().to_numpy()] = None
-    return text
+    if series.dtype == object:  # True, 1 and 1.0 are one value to a dictionary, and three texts
+        text = np.empty(len(series), object)
+        text[:] = [_text(value) for value in series]
+        text[series.isna().to_numpy()] = None
+        return text
+    places, values = pd.factorize(series)
+    texts = np.empty(len(values) + 1, object)
+    texts[:-1] = [_text(value) for value in values]
+    texts[-1] = None  # the place of what is missing is -1
+    found: np.ndarray = texts[places]
+    return found
 
 
 def sorted_classes(labels: np.ndarray) -> tuple[str, ...]:

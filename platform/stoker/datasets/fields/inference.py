@@ -147,12 +147,13 @@ def _head(records: Records, name: str) -> pd.Series:
 
 def _useless(column: pd.Series, name: str) -> str | None:
     known = column.dropna()
-    distinct = known.nunique()
-    if distinct == 0:
+    if len(known) == 0:
         return "it is empty"
+    is_number = inferred_type(column) == "number"
+    distinct = 1 + int(known.min() != known.max()) if is_number else known.nunique()
     if distinct == 1 and len(known) == len(column):
         return "every row has the same value"
-    if inferred_type(column) == "number":
+    if is_number:
         return _row_number(known, name)
     if distinct > MOST_CATEGORIES or len(known) / distinct < FEWEST_REPEATS:
         return f"{distinct} different texts in {len(known)} rows; name it in dataset.columns.types to keep it"
