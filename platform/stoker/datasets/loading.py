@@ -21,6 +21,7 @@ from stoker.datasets.records import PARTS, Records
 from stoker.datasets.report import class_warnings, leak_warnings, sample_hashes
 from stoker.datasets.samples import Samples
 from stoker.datasets.shards import find_shards
+from stoker.datasets.sharing import load_shared
 from stoker.datasets.sources.builtin import read_builtin
 from stoker.datasets.sources.schemes import is_remote
 from stoker.datasets.split import choose_parts
@@ -57,6 +58,10 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     """
     if found := find_shards(dataset):
         return load_stream(dataset, *found, task)
+    return load_shared(dataset, task, lambda: _load(dataset, task))
+
+
+def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     records, format_name = read_source(dataset)
     roles = _roles(records, dataset, task)
     if len(records) == 0:

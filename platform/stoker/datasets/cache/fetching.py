@@ -4,7 +4,8 @@ import errno
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from random import SystemRandom  # draws nothing from the generator that a job's own code may have seeded
 
@@ -101,6 +102,30 @@ class Cache:
             raise self._refusal(source, error) from error
         return view.local(files)
 
+    def derived(self, source: str, key: str) -> "Derived":
+        """Return what was made of a source under a key, or is yet to be made; it stays while this process lives."""
+        view = View(self.folder / "views" / f"{source_key(source)}-{key}")
+        view.hold()
+        return Derived(self, view, source)
+
+    def put(self, view: View, source: str, files: Mapping[str, Callable[[Path], object]]) -> None:
+        """Fill a view with files that are written here.
+
+        Raises:
+            StorageError: the disk is full.
+
+        """
+        size = 0
+        for name, write in files.items():
+            draft = self.folder / "partial" / f"{view.path.name}-{name}"
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            write(draft)
+            blob = Blob(sha256_of(draft), draft.stat().st_size)
+            self._blobs.commit(draft, blob, view.tree / name)
+            size += blob.size
+        make_room(self.folder, source, 0, self._limit_bytes)
+        view.complete(ViewFacts(source, len(files), size))
+
     def _fill(self, view: View, source: Source, files: Sequence[RemoteFile]) -> None:
         index = Index(self.folder / "index" / f"{source_key(source.url)}.jsonl")
         missing = [file for file in files if not self._has(view, file, index)]
@@ -143,6 +168,33 @@ class Cache:
             return full_disk(self.folder, f"{source.shown} does not fit, {size_text(free_bytes(self.folder))} are free")
         cure = "correct its rights, or set STOKER_CACHE to a folder of yours"
         return ClusterError(f"{source.shown}: the cache {self.folder} cannot be used: {error}; {cure}")
+
+
+class Derived:
+    """Files that were made of a source, for every process that needs the same."""
+
+    def __init__(self, cache: Cache, view: View, source: str) -> None:
+        self._cache, self._view, self._source = cache, view, source
+        self.tree = view.tree
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Keep other processes from making the same meanwhile; they wait."""
+        with locked_for_once(self._cache.folder / "partial" / f"{self._view.path.name}.lock"):
+            yield
+
+    def is_whole(self) -> bool:
+        """Whether it was made."""
+        return self._view.is_whole()
+
+    def add(self, files: Mapping[str, Callable[[Path], object]]) -> None:
+        """Write all files; each function writes one to the path that it is given.
+
+        Raises:
+            StorageError: the disk is full.
+
+        """
+        self._cache.put(self._view, self._source, files)
 
 
 def _download(source: Source, file: RemoteFile, partial: Path) -> Blob:
