@@ -103,7 +103,7 @@ def _some_batches(
     """Run this worker's batches; return the sums of each term, and whether the network had outputs to measure."""
     size = batch_limit(task.fields.signature)
     numbers = workers.share(-(-len(samples) // size))
-    totals: dict[str, list[Tensor]] = {}
+    totals: dict[str, Tensor] = {}  # added up at once: what stays between large tensors keeps their memory from reuse
     counts: dict[str, float] = {}
     measured = False
     with torch.inference_mode():
@@ -119,9 +119,9 @@ def _some_batches(
                     if review:
                         review.update(output.float(), batch, batch.ids)
                 for term, loss in losses.items():
-                    totals.setdefault(term, []).append(loss.total.double())
+                    totals[term] = totals[term].add_(loss.total) if term in totals else loss.total.double().clone()
                     counts[term] = counts.get(term, 0.0) + float(loss.count)
-    return {term: (float(torch.stack(each).sum()), counts[term]) for term, each in totals.items()}, measured
+    return {term: (float(total), counts[term]) for term, total in totals.items()}, measured
 
 
 def _means(collected: list[Sums]) -> dict[str, float]:
