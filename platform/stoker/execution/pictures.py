@@ -12,7 +12,8 @@ SMALL, LARGE = 64, 128
 """Images smaller than SMALL pixels are enlarged as many whole times as fit it; larger than LARGE ones are reduced."""
 LONGEST_CAPTION = 160
 """Pixels of a line of a caption, unless its picture is wider."""
-LINE, GAP = 14, 6
+LINE, GAP, SEAM = 14, 6, 2
+"""Pixels of a line of text, between two pictures, and between the images of one."""
 BLACK, RED = "black", "firebrick"
 
 
@@ -30,6 +31,10 @@ class _Layout:
     """Space for the names of rows."""
     top: int
     """Space for the names of images."""
+
+    def offset(self, number: int) -> int:
+        """Return where one of the images of a cell begins, from its left."""
+        return number * (self.image[0] + SEAM)
 
     def corner(self, column: int, row: int) -> tuple[int, int]:
         """Return the upper left corner of a cell."""
@@ -52,7 +57,7 @@ def draw(sheet: Sheet) -> bytes:
         _draw_cell(canvas, pen, picture, layout, corner)
         if row == 0:
             for number, name in enumerate(sheet.images):
-                pen.text((corner[0] + number * layout.image[0], GAP), name, BLACK)
+                pen.text((corner[0] + layout.offset(number), GAP), name, BLACK)
         if column == 0 and sheet.rows:
             pen.text((GAP, corner[1] + layout.image[1] // 2), sheet.rows[row], BLACK, anchor="lm")
     file = io.BytesIO()
@@ -69,7 +74,7 @@ def _layout(sheet: Sheet, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) ->
     longest = max((font.getlength(line) for line in captions), default=0.0)
     return _Layout(
         image,
-        max(image[0] * len(sheet.pictures[0].images), int(min(longest, LONGEST_CAPTION)) + 1),
+        max((image[0] + SEAM) * len(sheet.pictures[0].images) - SEAM, int(min(longest, LONGEST_CAPTION)) + 1),
         max(len(picture.caption.splitlines()) for picture in sheet.pictures),
         int(max((font.getlength(name) for name in sheet.rows), default=-GAP)) + GAP,
         LINE if sheet.images else 0,
@@ -83,7 +88,7 @@ def _draw_cell(
     enlarged = layout.image[0] >= picture.images[0].shape[1]
     for number, pixels in enumerate(picture.images):
         resample = Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX
-        canvas.paste(_image(pixels).resize(layout.image, resample), (left + number * layout.image[0], top))
+        canvas.paste(_image(pixels).resize(layout.image, resample), (left + layout.offset(number), top))
     for number, line in enumerate(picture.caption.splitlines()):
         place = (left, top + layout.image[1] + number * LINE)
         pen.text(place, _shortened(line, pen, layout.width), RED if picture.wrong else BLACK)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stoker.datasets.batches import batch_limit, gathered, in_order
 from stoker.datasets.samples import Samples
+from stoker.job.task import TASKS
 from stoker.randomness import Noise
 from stoker.tasks.metrics import Metrics, Together
 from stoker.tasks.objective import Objective
@@ -70,6 +71,8 @@ def show(assembly: Assembly, precision: str) -> Sheet | None:
 
     One worker computes it alone.
     """
+    if not TASKS[assembly.job.task].shows:
+        return None
     samples, seed = assembly.parts[assembly.prepared.evaluated_part], assembly.job.training.seed
     rows = some_rows(len(samples), min(SHOWN, len(samples)), seed).to(assembly.device)
     few = gathered(samples, assembly.data.fields, rows, slice(0, len(rows)))
