@@ -104,3 +104,18 @@ def test_the_results_add_only_what_has_no_curve(folder, reporter):
     Reporter(folder).final(20, 1, {"loss/val": 0.1, "loss/test": 0.2})
     entries = [(entry.step, entry.metrics) for entry, _ in read_journal(folder.journal)]
     assert entries == [(20, {"loss/val": 0.125}), (20, {"loss/test": 0.2})]
+
+
+def test_a_picture_is_written_before_its_entry_and_known_until_it_is_stored(folder, reporter):
+    for epoch, png in ((1, b"one"), (2, b"two")):
+        reporter.picture(EpochEnd("a-1", epoch, 10 * epoch, {}, True), "seen", png)
+    names = [f"pictures/seen-{step:012d}.png" for step in (10, 20)]
+    entries = [(entry.step, entry.epoch, entry.picture) for entry, _ in read_journal(folder.journal)]
+    assert entries == [(10, 1, names[0]), (20, 2, names[1])]
+    assert reporter.pictures_since(0) == {names[0]: b"one", names[1]: b"two"}
+    assert reporter.pictures_since(10) == {names[1]: b"two"}
+    reporter.close()
+    again = Reporter(folder)
+    again.picture(EpochEnd("a-1", 2, 20, {}, True), "seen", b"two")
+    assert again.pictures_since(0) == {names[1]: b"two"}  # the one before may be stored nowhere else
+    assert [entry.picture for entry, _ in read_journal(folder.journal)] == names

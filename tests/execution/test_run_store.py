@@ -3,9 +3,10 @@
 import pytest
 
 from stoker.errors import NotFound
-from stoker.execution.run_store import LEDGER_PART_BYTES, PIECE_BYTES, RunStore, with_saved_results
+from stoker.execution.run_store import LEDGER_PART_BYTES, PIECE_BYTES, RunStore, journal_key, with_saved_results
 from stoker.execution.worker_result import WorkerResult
 from stoker.storage import FolderStorage
+from stoker.tracking.journal import Journal
 from stoker.tracking.ledger import Ledger, read_trials
 from stoker.tracking.run import RunStatus, State
 from stoker.tracking.run_folder import RunFolder
@@ -103,3 +104,18 @@ def test_a_storage_that_refuses_the_model_fails_the_attempt(storage, folder, tmp
     assert "the model cannot be stored" in result.message
     stopped = WorkerResult("stopped")
     assert with_saved_results(stopped, RunStore(first, storage)) is stopped
+
+
+def test_the_pictures_of_a_stored_journal_come_back_with_it(storage, folder):
+    first = folder("first")
+    journal = Journal(first.journal)
+    journal.append_picture(10, 1, "pictures/seen-10.png")
+    journal.append_picture(20, 2, "pictures/lost.png")
+    journal.close()
+    storage.put(journal_key(1), [first.journal.read_bytes()])
+    storage.put("pictures/seen-10.png", [b"png"])
+    second = folder("second")
+    RunStore(second, storage).restore_journal()
+    assert second.journal.read_bytes() == first.journal.read_bytes()
+    assert (second.pictures / "seen-10.png").read_bytes() == b"png"
+    assert not (second.pictures / "lost.png").exists()

@@ -73,3 +73,24 @@ def test_unpacking_replaces_what_an_earlier_attempt_left(folders, monkeypatch, t
     assert again.path == first.path
     assert not again.resolved.exists()
     assert [path.name for path in again.code.rglob("*.py")] == ["net.py"]
+
+
+def test_pictures_come_with_the_lines_that_name_them(folders):
+    driver, worker = folders
+    write_epochs(driver, 1)
+    write_files(worker.path, pack(driver))
+    replica = FolderReplica(driver)
+    worker.pictures.mkdir()
+    for step in (10, 20):
+        (worker.pictures / f"seen-{step}.png").write_bytes(b"%d" % step)
+    journal = Journal(worker.journal)
+    journal.append_picture(20, 2, "pictures/seen-20.png")
+    journal.append_picture(30, 3, "pictures/lost.png")
+    journal.close()
+    update = folder_update(worker, replica.journal_bytes)
+    assert update.pictures == {"pictures/seen-20.png": b"20"}
+    replica.apply(update)
+    replica.close()
+    assert (driver.pictures / "seen-20.png").read_bytes() == b"20"
+    assert driver.journal.read_bytes() == worker.journal.read_bytes()
+    assert folder_update(worker, worker.journal.stat().st_size).pictures == {}

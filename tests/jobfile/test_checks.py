@@ -127,6 +127,20 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             GAN + "    generator: {type: sgd, momentum: 0, nesterov: true}\n    discriminator: adam",
             "6:51 training.optimizer.generator.nesterov needs a momentum above 0 (example: momentum: 0.9)",
         ),
+        (
+            IMAGES + "training: {evaluate: {every: 5}}",
+            "3:30 training.evaluate.every does nothing for image-classification: its metrics are computed after each "
+            "epoch, and it has no pictures; leave it out",
+        ),
+        (
+            "task: segmentation\ndataset: nuclei\ntraining: {evaluate: {every: 5, samples: 9}}",
+            "3:42 training.evaluate.samples does nothing for segmentation, whose metrics are all computed on all "
+            "samples; leave it out",
+        ),
+        (
+            "task: image-generation\ndataset: digits\ntraining: {evaluate: {every: 50%}}",
+            "3:30 training.evaluate.every '50%' is not a whole number of epochs above 0 (examples: 1 epoch, 5 epochs)",
+        ),
     ],
 )
 def test_contradictory_settings_are_reported(text: str, expected: str):

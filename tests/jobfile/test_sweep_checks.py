@@ -149,6 +149,18 @@ def test_schedulers_that_exchange_trials_need_one_worker_and_a_known_length(kind
     ]
 
 
+def test_trials_are_exchanged_after_epochs_that_have_their_metric():
+    head = "task: image-generation\ndataset: digits\ntraining: {epochs: 40, evaluate: {every: 4}}\n"
+    space = "space: {training.gradient_clip: {min: 0.1, max: 1}}"
+    text = f"{head}sweep: {{trials: 9, metric: frechet/val, scheduler: {{type: pbt, every: 6}}, {space}}}\n"
+    assert mistakes(text) == [
+        "4:71 frechet/val is computed every 4 epochs, not every 6 epochs (training.evaluate.every); "
+        "use 4 epochs, or a multiple of it"
+    ]
+    parse_job(text, "job.yaml", ("sweep.scheduler.every=8",))
+    parse_job(text, "job.yaml", ("sweep.metric=loss/val",))
+
+
 @pytest.mark.parametrize("size", ["trials: 1", "time: 2 h"])
 def test_a_population_needs_two_or_more_trials(size: str):
     place = "5:17" if size == "trials: 1" else "5:1"

@@ -1,13 +1,18 @@
 """What each task minimises, answers and shows."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from stoker.datasets.fields.category import ClassField
+from stoker.datasets.fields.image import ImageField
+from stoker.datasets.fields.schema import Fields
 from stoker.errors import JobError
 from stoker.job.task import TASKS
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.classification import CrossEntropy
+from stoker.tasks.image_generation import ImageGeneration
 from stoker.tasks.segmentation import PixelLosses
 from stoker.tasks.tabular_regression import SquaredError
 
@@ -155,6 +160,53 @@ def test_every_task_draws_its_figure(made, task_of):
 def test_every_task_of_the_table_has_its_class(made, task_of):
     assert TASK_CLASSES.keys() == TASKS.keys()
     for name, row in TASKS.items():
-        metrics = task_of(name).metrics(6)
-        metrics.update(*made(name, 6))
-        assert {"loss", *metrics.compute()} == set(row.metrics)
+        cheap, expensive = task_of(name).metrics(6), task_of(name).expensive_metrics(6)
+        cheap.update(*made(name, 6))
+        if expensive:
+            expensive.update(*made(name, 6))
+        assert set(expensive.compute() if expensive else ()) == set(row.expensive)
+        assert {"loss", *cheap.compute(), *row.expensive} == set(row.metrics)
+
+
+class Noisy(nn.Module):
+    """Makes images that tell their class, in noise."""
+
+    def forward(self, inputs):
+        return next(iter(inputs.values()))
+
+    def sample(self, classes, noise):
+        return (0 if classes is None else classes.view(-1, 1, 1, 1)) + noise.normal(1, 9, 8)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_tasks_that_show_something_are_those_of_the_table(name, made, task_of, rows):
+    outputs, batch = made(name, 6)
+    network = Noisy() if name == "image-generation" else lambda _: outputs
+    sheet = task_of(name).show(network, rows(batch.inputs or {"numbers": outputs}, batch.target), 0)
+    assert (sheet is not None) == TASKS[name].shows
+
+
+def test_masks_are_shown_beside_the_image_in_the_order_of_the_samples(made, task_of):
+    outputs, batch = made("segmentation", 6)
+    task = task_of("segmentation")
+    sheet = task.show(lambda _: outputs, batch, 0)
+    assert (sheet.name, sheet.images, sheet.columns) == ("predicted", ("image", "truth", "prediction"), 2)
+    assert len(sheet.pictures) == 6
+    for number, picture in enumerate(sheet.pictures):
+        image, truth, predicted = picture.images
+        assert np.array_equal(image, task.fields.image.pixels(batch.inputs["image"])[number].numpy())
+        assert np.array_equal(truth[..., 0], batch.target[number].numpy() * 127)
+        assert np.array_equal(predicted[..., 0], outputs[number].argmax(0).numpy() * 127)
+        assert picture.caption.startswith("dice 0.")
+
+
+def test_generated_images_have_a_row_for_each_class_and_always_the_same_noise(rows):
+    task = ImageGeneration(Fields((ImageField("image", 9, 8, 1, (100.0,), (50.0,)),), ClassField("y", ("a", "b"))))
+    few = rows({"image": torch.zeros(3, 1, 9, 8)})
+    one, again, other = (task.show(Noisy(), few, seed) for seed in (1, 1, 2))
+    assert (one.name, one.rows, one.columns, len(one.pictures)) == ("generated", ("a", "b"), 8, 16)
+    images = [np.stack([picture.images[0] for picture in sheet.pictures]) for sheet in (one, again, other)]
+    assert np.array_equal(images[0], images[1])
+    assert not np.array_equal(images[0], images[2])
+    assert images[0][8:].mean() - images[0][:8].mean() > 20  # a class is 1 higher, which is 50 levels
+    assert task.show(nn.Identity(), few, 1) is None  # a network of somebody's that makes nothing

@@ -1,6 +1,7 @@
 """Metrics and reviews stream: neither batches nor workers show in what they come to."""
 
 import pickle
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from stoker.job.task import TASKS
 from stoker.tasks.classification import MOST_SCORES, THRESHOLDS
-from stoker.tasks.metrics import KEPT, Worst
+from stoker.tasks.metrics import KEPT, Together, Worst
 
 COUNT = 101
 CUTS = (0, 1, 8, 60, 61, 101)
@@ -24,16 +25,22 @@ def sent(state):
     return pickle.loads(pickle.dumps(state))
 
 
+def _all_metrics(task, samples):
+    expensive = task.expensive_metrics(samples)
+    return Together(task.metrics(samples), *([expensive] if expensive else []))
+
+
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("samples", [COUNT, 10**9])
 def test_many_batches_and_two_workers_measure_what_one_batch_does(name, samples, made, task_of):
     outputs, batch = made(name, COUNT)
-    whole = task_of(name).metrics(samples)
+    metrics_of = partial(_all_metrics, task_of(name), samples)
+    whole = metrics_of()
     whole.update(outputs, batch)
     expected = whole.compute()
     assert all(value == value for value in expected.values())
-    streamed = task_of(name).metrics(samples)
-    one, other, idle = (task_of(name).metrics(samples) for _ in range(3))
+    streamed = metrics_of()
+    one, other, idle = (metrics_of() for _ in range(3))
     for number, (a, b) in enumerate(pairwise(CUTS)):
         streamed.update(outputs[a:b], piece(batch, slice(a, b)))
         (one if number % 2 else other).update(outputs[a:b], piece(batch, slice(a, b)))
@@ -102,14 +109,14 @@ def test_the_worst_are_kept_whatever_the_batches_and_equals_by_their_ids():
 def test_the_frechet_distance_is_that_of_two_normal_distributions(rows, task_of):
     rng = torch.Generator().manual_seed(0)
     real = torch.randn(4000, 1, 9, 8, generator=rng).double()
-    metrics = task_of("image-generation").metrics(4000)
+    metrics = task_of("image-generation").expensive_metrics(4000)
     metrics.update(real + 0.5, rows({"image": real}))
     assert metrics.compute()["frechet"] == pytest.approx(64 * 0.25, rel=1e-6)  # the same shape, moved in 64 fields
-    wider = task_of("image-generation").metrics(4000)
+    wider = task_of("image-generation").expensive_metrics(4000)
     wider.update(real * 2, rows({"image": real}))
     pooled = torch.nn.functional.adaptive_avg_pool2d(real, (8, 8)).flatten(1)
     moved = pooled.mean(dim=0).square().sum()
     assert wider.compute()["frechet"] == pytest.approx(float(pooled.var(dim=0, correction=0).sum() + moved), rel=1e-6)
-    few = task_of("image-generation").metrics(1)
+    few = task_of("image-generation").expensive_metrics(1)
     few.update(real[:1], rows({"image": real[:1]}))
     assert few.compute()["frechet"] != few.compute()["frechet"]

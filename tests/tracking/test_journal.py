@@ -1,6 +1,7 @@
 import threading
+from pathlib import Path
 
-from stoker.tracking.journal import Journal, Point, Shipper, read_journal
+from stoker.tracking.journal import Journal, Point, Shipper, pictures_in, read_journal
 
 
 class Store:
@@ -13,6 +14,9 @@ class Store:
         self.largest = 0
         self.deaf = 0
         self.asked = threading.Event()
+        self.pictures: list[tuple[str, int, int]] = []
+        self.no_files = 0
+        self.refuses = False
 
     def last_step(self, key: str) -> int:
         if self.deaf:
@@ -27,6 +31,15 @@ class Store:
             self.outages -= 1
             raise OSError("down")
         self.points += points
+
+    def log_picture(self, file: Path, step: int, time_ms: int) -> None:
+        if self.refuses:
+            raise ValueError("no pictures here")
+        if self.no_files:
+            self.no_files -= 1
+            raise OSError("down")
+        assert file.read_bytes() == b"png"
+        self.pictures.append((file.name, step, time_ms))
 
 
 def write(path, steps, keys=("loss/step",)):
@@ -171,3 +184,80 @@ def test_a_shipper_that_died_in_the_middle_is_followed_by_one_that_ships_the_res
     assert shipper.close(10) == 0
     shipped = sorted((point.key, point.step) for point in first.points + second.points)
     assert shipped == sorted((key, step) for step in range(1, 1501) for key in ("a/step", "b/step"))
+
+
+def draw(path, *steps):
+    """Write pictures as a worker does: the file, then its entry."""
+    journal = Journal(path)
+    for step in steps:
+        name = f"pictures/seen-{step}.png"
+        (path.parent / "pictures").mkdir(exist_ok=True)
+        (path.parent / name).write_bytes(b"png")
+        journal.append(step, step, {"loss/val": 0.5})
+        journal.append_picture(step, step, name)
+    journal.close()
+
+
+def test_a_picture_has_one_entry_whatever_is_repeated(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    draw(path, 1, 2)
+    draw(path, 2, 3)
+    entries = [entry for entry, _ in read_journal(path)]
+    assert [entry.picture for entry in entries if entry.picture] == [f"pictures/seen-{step}.png" for step in (1, 2, 3)]
+    assert [entry.step for entry in entries if entry.metrics] == [1, 2, 3]
+    assert pictures_in(path.read_bytes()) == [entry.picture for entry in entries if entry.picture]
+    copy = Journal(tmp_path / "copy.jsonl")
+    for entry in [*entries, *entries]:
+        copy.copy(entry)
+    copy.close()
+    assert [entry for entry, _ in read_journal(tmp_path / "copy.jsonl")] == entries
+
+
+def test_pictures_are_shipped_under_the_same_names_by_each_shipper(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    draw(path, 1, 2)
+    times = [entry.time_ms for entry, _ in read_journal(path) if entry.picture]
+    first, second = Store(), Store(before={"loss/val": 2})
+    for store in (first, second):
+        shipper = Shipper(path, store)
+        shipper.start()
+        assert shipper.close(10) == 0
+        assert store.pictures == [("seen-1.png", 1, times[0]), ("seen-2.png", 2, times[1])]
+    assert [point.step for point in first.points] == [1, 2]
+    assert second.points == []
+
+
+def test_a_store_of_files_that_is_down_holds_up_no_value_and_loses_no_picture(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    draw(path, 1, 2)
+    store = Store()
+    store.no_files = 2
+    shipper = Shipper(path, store)
+    shipper.start()
+    assert store.asked.wait(20)
+    draw(path, 3)
+    assert shipper.close(30) == 0
+    assert [point.step for point in store.points] == [1, 2, 3]
+    assert [name for name, _, _ in store.pictures] == ["seen-1.png", "seen-2.png", "seen-3.png"]
+    store.no_files = 10**6
+    draw(path, 4)
+    down = Shipper(path, store)
+    down.start()
+    assert down.close(0) >= 4  # the pictures that it could not ship
+
+
+def test_a_picture_that_is_lost_or_refused_holds_up_nothing(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    draw(path, 1, 2)
+    (tmp_path / "pictures" / "seen-1.png").unlink()
+    store = Store()
+    shipper = Shipper(path, store)
+    shipper.start()
+    assert shipper.close(10) == 0
+    assert [name for name, _, _ in store.pictures] == ["seen-2.png"]
+    refusing = Store()
+    refusing.refuses = True
+    shipper = Shipper(path, refusing)
+    shipper.start()
+    assert shipper.close(10) == 0
+    assert [point.step for point in refusing.points] == [1, 2]

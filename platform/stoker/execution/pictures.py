@@ -1,53 +1,108 @@
-"""Samples as one image for the record."""
+"""A sheet of pictures as one PNG file; drawn in milliseconds, since training waits for it."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+import io
+from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-COLUMNS = 8
+from stoker.tasks.sheet import Picture, Sheet
 
-
-def draw_images(path: Path, images: Sequence[Sequence[np.ndarray]], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Draw samples with their true and predicted values.
-
-    Args:
-        path: the PNG file.
-        images: of each sample one or more (height, width, channels) uint8 images of one size.
-        rows: `target`, `prediction` and `sample` of each.
-
-    """
-    from matplotlib.figure import Figure  # a second to import, and needed at the end alone
-
-    columns = max(1, COLUMNS // len(images[0]))
-    lines = -(-len(images) // columns)
-    figure = Figure(figsize=(12.0, (12.0 / columns / len(images[0]) + 0.5) * lines), layout="constrained")
-    for place, (several, row) in enumerate(zip(images, rows, strict=True), start=1):
-        axes = figure.add_subplot(lines, columns, place)
-        axes.imshow(np.concatenate([_coloured(image) for image in several], axis=1))
-        axes.set_axis_off()
-        right = row["target"] == row["prediction"]
-        title = f"{row['target']}, predicted {row['prediction']}" if not right else f"{row['target']} (barely)"
-        axes.set_title(f"{title}\n{row['sample']}", fontsize=6, color="black" if right else "firebrick")
-    figure.savefig(path, dpi=130)
+SMALL, LARGE = 64, 128
+"""Images smaller than SMALL pixels are enlarged as many whole times as fit it; larger than LARGE ones are reduced."""
+LONGEST_CAPTION = 160
+"""Pixels of a line of a caption, unless its picture is wider."""
+LINE, GAP, SEAM = 14, 6, 2
+"""Pixels of a line of text, between two pictures, and between the images of one."""
+BLACK, RED = "black", "firebrick"
 
 
-def draw_grid(path: Path, images: np.ndarray, names: Sequence[str]) -> None:
-    """Draw (N, height, width, channels) uint8 images, COLUMNS a row, each row with its name."""
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class _Layout:
+    """Sizes in pixels that all cells of a sheet share."""
 
-    lines = len(images) // COLUMNS
-    figure = Figure(figsize=(COLUMNS, lines), layout="constrained")
-    for place, image in enumerate(images):
-        axes = figure.add_subplot(lines, COLUMNS, place + 1)
-        axes.imshow(_coloured(image))
-        axes.set_xticks([])
-        axes.set_yticks([])
-        if names and place % COLUMNS == 0:
-            axes.set_ylabel(names[place // COLUMNS], fontsize=8)
-    figure.savefig(path, dpi=100)
+    image: tuple[int, int]
+    """Width and height of one image."""
+    width: int
+    """Of a cell."""
+    lines: int
+    """Lines of the longest caption."""
+    left: int
+    """Space for the names of rows."""
+    top: int
+    """Space for the names of images."""
+
+    def offset(self, number: int) -> int:
+        """Return where one of the images of a cell begins, from its left."""
+        return number * (self.image[0] + SEAM)
+
+    def corner(self, column: int, row: int) -> tuple[int, int]:
+        """Return the upper left corner of a cell."""
+        height = self.image[1] + self.lines * LINE
+        return self.left + GAP + column * (self.width + GAP), self.top + GAP + row * (height + GAP)
 
 
-def _coloured(image: np.ndarray) -> np.ndarray:
-    return image.repeat(3, axis=2) if image.shape[2] == 1 else image
+def draw(sheet: Sheet) -> bytes:
+    """Draw a sheet of at least one picture; return a PNG file."""
+    font = ImageFont.load_default(size=11)
+    layout = _layout(sheet, font)
+    rows = -(-len(sheet.pictures) // sheet.columns)
+    used = min(sheet.columns, len(sheet.pictures))
+    canvas = Image.new("RGB", layout.corner(used, rows), "white")
+    pen = ImageDraw.Draw(canvas)
+    pen.font = font
+    for place, picture in enumerate(sheet.pictures):
+        row, column = divmod(place, sheet.columns)
+        corner = layout.corner(column, row)
+        _draw_cell(canvas, pen, picture, layout, corner)
+        if row == 0:
+            for number, name in enumerate(sheet.images):
+                pen.text((corner[0] + layout.offset(number), GAP), name, BLACK)
+        if column == 0 and sheet.rows:
+            pen.text((GAP, corner[1] + layout.image[1] // 2), sheet.rows[row], BLACK, anchor="lm")
+    file = io.BytesIO()
+    canvas.save(file, "PNG")
+    return file.getvalue()
+
+
+def _layout(sheet: Sheet, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> _Layout:
+    height, width = sheet.pictures[0].images[0].shape[:2]
+    side = max(height, width)
+    scale = SMALL // side if side < SMALL else min(1.0, LARGE / side)
+    image = max(1, round(width * scale)), max(1, round(height * scale))
+    captions = [line for picture in sheet.pictures for line in picture.caption.splitlines()]
+    longest = max((font.getlength(line) for line in captions), default=0.0)
+    return _Layout(
+        image,
+        max((image[0] + SEAM) * len(sheet.pictures[0].images) - SEAM, int(min(longest, LONGEST_CAPTION)) + 1),
+        max(len(picture.caption.splitlines()) for picture in sheet.pictures),
+        int(max((font.getlength(name) for name in sheet.rows), default=-GAP)) + GAP,
+        LINE if sheet.images else 0,
+    )
+
+
+def _draw_cell(
+    canvas: Image.Image, pen: ImageDraw.ImageDraw, picture: Picture, layout: _Layout, corner: tuple[int, int]
+) -> None:
+    left, top = corner
+    enlarged = layout.image[0] >= picture.images[0].shape[1]
+    for number, pixels in enumerate(picture.images):
+        resample = Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX
+        canvas.paste(_image(pixels).resize(layout.image, resample), (left + layout.offset(number), top))
+    for number, line in enumerate(picture.caption.splitlines()):
+        place = (left, top + layout.image[1] + number * LINE)
+        pen.text(place, _shortened(line, pen, layout.width), RED if picture.wrong else BLACK)
+
+
+def _image(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _shortened(line: str, pen: ImageDraw.ImageDraw, width: int) -> str:
+    """Cut a line that is too long in its middle: names differ at their ends."""
+    if pen.textlength(line) <= width:
+        return line
+    half = len(line) // 2
+    while half > 1 and pen.textlength(f"{line[:half]}...{line[-half:]}") > width:
+        half -= 1
+    return f"{line[:half]}...{line[-half:]}"

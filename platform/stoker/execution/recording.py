@@ -126,7 +126,7 @@ class Recording:
             lost = self._shipper.close(max(0.0, self._deadline - time.monotonic()))
         except Exception as error:  # refused for good, such as a deleted run
             return self._tracked, f"MLflow did not accept all metrics ({type(error).__name__}: {self._redacted(error)})"
-        return self._tracked, f"{lost} metric values did not reach MLflow" if lost else ""
+        return self._tracked, f"{lost} metric values and pictures did not reach MLflow" if lost else ""
 
     def _retry(self, step: Callable[[], Result]) -> tuple[Result | None, str]:
         """Retry a step until MLflow accepts it, refuses it for good, or the deadline passes."""

@@ -1,4 +1,4 @@
-"""Reporting of a run's first worker: journal entries and progress."""
+"""Reporting of a run's first worker: journal entries, pictures and progress."""
 
 import time
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from stoker.atomic_files import replace_file
 from stoker.tracking.journal import Journal
 from stoker.tracking.run import Progress
 from stoker.tracking.run_folder import RunFolder
@@ -30,6 +31,8 @@ class Reporter:
         self._began = 0.0
         self._first = 0
         """The first step of this attempt."""
+        self._pictures: dict[str, int] = {}
+        """Steps of this attempt's pictures, by path relative to the folder."""
 
     def set_phase(self, phase: str) -> None:
         """Write the worker's current activity."""
@@ -73,6 +76,20 @@ class Reporter:
         self._write(
             replace(self._progress, epoch=event.epoch, step=event.step, seconds_left=left, metrics=event.metrics)
         )
+
+    def picture(self, event: EpochEnd, name: str, png: bytes) -> None:
+        """Write a picture of an epoch; an attempt that repeats the epoch draws the same one, which has one entry."""
+        path = self._folder.pictures / f"{name}-{event.step:012d}.png"
+        path.parent.mkdir(exist_ok=True)
+        replace_file(path, png)
+        key = str(path.relative_to(self._folder.path))
+        self._journal.append_picture(event.step, event.epoch, key)
+        self._journal.flush()
+        self._pictures[key] = event.step
+
+    def pictures_since(self, step: int) -> dict[str, bytes]:
+        """Read this attempt's pictures of later steps, by path relative to the run's folder."""
+        return {key: (self._folder.path / key).read_bytes() for key, at in self._pictures.items() if at > step}
 
     def final(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Write the results of the best weights; a metric that the last epoch has written keeps that value."""

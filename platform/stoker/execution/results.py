@@ -10,16 +10,13 @@ from typing import Any
 
 import torch
 
-from stoker.execution.pictures import COLUMNS, draw_grid, draw_images
+from stoker.execution.pictures import draw
 from stoker.inference.model import save_model
-from stoker.randomness import Noise
-from stoker.tasks.abilities import CanSample
+from stoker.tasks.sheet import Picture, Sheet
 from stoker.tasks.task import Review
 from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly, Prepared
-from stoker.training.evaluation import evaluate_in_detail
-
-DRAWN_CLASSES = 12
+from stoker.training.evaluation import evaluate_in_detail, show
 
 
 def evaluate_all(folder: RunFolder | None, assembly: Assembly) -> dict[str, float]:
@@ -40,7 +37,7 @@ def evaluate_all(folder: RunFolder | None, assembly: Assembly) -> dict[str, floa
             _draw(folder.artifacts, assembly, found.review, part)
         metrics |= {f"{quantity}/{part}": value for quantity, value in found.metrics.items()}
     if folder is not None and assembly.workers.rank == 0:
-        draw_generated(folder.artifacts, assembly, "generated")
+        _draw_sheet(folder.artifacts, assembly)
     return metrics
 
 
@@ -57,23 +54,20 @@ def leave_model(folder: RunFolder, assembly: Assembly) -> None:
     draft.rename(folder.model)
 
 
-def draw_generated(artifacts: Path, assembly: Assembly, name: str) -> None:
-    """Draw samples of a network that makes some, a row a class; always from the same noise, so that they compare."""
-    network = assembly.objective.network
-    if not isinstance(network, CanSample):
-        return
-    classes = assembly.data.fields.signature.classes[:DRAWN_CLASSES]
-    rows = max(len(classes), 1)
-    count = rows * COLUMNS
-    places = torch.arange(rows, device=assembly.device).repeat_interleave(COLUMNS) if classes else None
-    noise = Noise((assembly.job.training.seed, "drawn"), count, 0, count, assembly.device)
-    artifacts.mkdir(exist_ok=True)
+def drawn_sheet(assembly: Assembly) -> tuple[str, bytes] | None:
+    """Draw what the task shows of the weights; return its name and a PNG file, None where there is nothing to see."""
     try:
-        with torch.inference_mode():
-            made = assembly.data.fields.image.pixels(network.sample(places, noise).float()).cpu().numpy()
-        draw_grid(artifacts / f"{name}.png", made, classes)
-    except Exception:  # the result stands without its images
+        sheet = show(assembly, assembly.job.training.precision)
+        return (sheet.name, draw(sheet)) if sheet else None
+    except Exception:  # training and its result stand without pictures
         traceback.print_exc()
+        return None
+
+
+def _draw_sheet(artifacts: Path, assembly: Assembly) -> None:
+    if found := drawn_sheet(assembly):
+        artifacts.mkdir(exist_ok=True)
+        (artifacts / f"{found[0]}.png").write_bytes(found[1])
 
 
 def _draw(artifacts: Path, assembly: Assembly, review: Review, part: str) -> None:
@@ -104,7 +98,15 @@ def _draw_worst(path: Path, assembly: Assembly, review: Review, part: str, rows:
     index = torch.tensor([places[row["id"]] for row in rows], device=assembly.device)
     images = samples.inputs[names[0]].take(index).cpu().numpy()
     beside = [review.drawn(shown) for shown in review.shown()]
-    draw_images(path, [[image, *more] for image, more in zip(images, beside, strict=True)], rows)
+    pictures = [Picture((image, *more), *_caption(row)) for image, more, row in zip(images, beside, rows, strict=True)]
+    path.write_bytes(draw(Sheet("worst", tuple(pictures))))
+
+
+def _caption(row: Mapping[str, Any]) -> tuple[str, bool]:
+    """Name target, prediction and sample; return also whether the prediction is wrong."""
+    wrong = row["target"] != row["prediction"]
+    text = f"{row['target']}, predicted {row['prediction']}" if wrong else f"{row['target']} (barely)"
+    return f"{text}\n{row['sample']}", wrong
 
 
 def _example(prepared: Prepared) -> str:

@@ -1,8 +1,8 @@
 """The files of a run on their way between machines: stored beside its checkpoints, and restored from there.
 
-On a cluster the run's folder is lost with its pod. The store keeps the record (state, resolved job, journal, a sweep's
-ledger), from which the next driver restores the folder, and the results (model, artifacts), which the worker that made
-them stores and the driver fetches.
+On a cluster the run's folder is lost with its pod. The store keeps the record (state, resolved job, journal, pictures,
+a sweep's ledger), from which the next driver restores the folder, and the results (model, artifacts), which the worker
+that made them stores and the driver fetches.
 """
 
 import json
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from stoker.atomic_files import replace_file
 from stoker.errors import Cause, NotFound, StokerError, StorageError
 from stoker.execution.worker_result import WorkerResult
 from stoker.storage import Storage, open_storage
@@ -105,15 +106,23 @@ class RunStore:
         return status
 
     def restore_journal(self) -> None:
-        """Append the stored entries that the journal lacks: it reaches at least the newest checkpoint."""
+        """Append the stored entries that the journal lacks, with their pictures; they reach the newest checkpoint."""
         keys = self.storage.keys(JOURNAL)
         if not keys:
             return
         journal = Journal(self.folder.journal)
         for key in keys:
             for entry in read_entries(self.storage.get(key)):
-                journal.append(entry.step, entry.epoch, entry.metrics, entry.time_ms)
+                if entry.picture:
+                    self._restore_picture(entry.picture)
+                journal.copy(entry)
         journal.close()
+
+    def _restore_picture(self, name: str) -> None:
+        path = self.folder.path / name
+        if not path.exists() and (content := self._get(name)):
+            path.parent.mkdir(exist_ok=True)
+            replace_file(path, content)
 
     def start(self) -> None:
         """Start to copy changes of the folder."""

@@ -4,11 +4,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stoker.atomic_files import replace_file
-from stoker.tracking.journal import Journal, read_entries
+from stoker.tracking.journal import Journal, pictures_in, read_entries
 from stoker.tracking.run_folder import RunFolder
 
 
@@ -20,10 +20,12 @@ class FolderUpdate:
     """Whole lines after the position that was asked for."""
     progress: bytes = b""
     resolved: bytes = b""
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    """Those of the journal's lines, by path relative to the folder."""
 
 
 class FolderReplica:
-    """The driver's replica of a worker's folder: journal, progress and resolved job.
+    """The driver's replica of a worker's folder: journal, pictures, progress and resolved job.
 
     Args:
         folder: the driver's folder of the run.
@@ -39,8 +41,9 @@ class FolderReplica:
     def apply(self, update: FolderUpdate) -> None:
         """Merge an update into the folder; journal entries that it has already are skipped."""
         self.journal_bytes += len(update.journal)
+        write_files(self._folder.path, update.pictures)
         for entry in read_entries(update.journal):
-            self._journal.append(entry.step, entry.epoch, entry.metrics, entry.time_ms)
+            self._journal.copy(entry)
         self._journal.flush()
         folder = self._folder
         for path, content in ((folder.progress_file, update.progress), (folder.resolved, update.resolved)):
@@ -65,7 +68,7 @@ def unpack(files: Mapping[str, bytes], run: str, owner: str) -> RunFolder:
     folder.path.mkdir(mode=0o700, exist_ok=True)
     folder.resolved.unlink(missing_ok=True)
     folder.journal.unlink(missing_ok=True)
-    for path in (folder.code, folder.model, folder.artifacts):
+    for path in (folder.code, folder.model, folder.artifacts, folder.pictures):
         shutil.rmtree(path, ignore_errors=True)
     write_files(folder.path, files)
     return folder
@@ -87,7 +90,9 @@ def folder_update(folder: RunFolder, position: int) -> FolderUpdate:
             file.seek(position)
             journal = file.read()
         journal = journal[: journal.rfind(b"\n") + 1]
-    return FolderUpdate(journal, _content(folder.progress_file), _content(folder.resolved))
+    paths = {name: folder.path / name for name in pictures_in(journal)}
+    pictures = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
+    return FolderUpdate(journal, _content(folder.progress_file), _content(folder.resolved), pictures)
 
 
 def _content(path: Path) -> bytes:

@@ -107,6 +107,20 @@ def parse_interval(value: Any) -> Any:
     raise ValueError("is not a duration above 0 (examples: 1 epoch, 500 steps, 5%, 10 min)")
 
 
+def parse_epochs(value: Any) -> Any:
+    """Return a number of whole epochs in its normal form, such as `5 epochs`; a bare number means epochs.
+
+    Raises:
+        ValueError: the value is not a whole number of epochs above 0.
+
+    """
+    with suppress(ValueError):
+        text = parse_span(value)
+        if span_epochs(text):
+            return text
+    raise ValueError("is not a whole number of epochs above 0 (examples: 1 epoch, 5 epochs)")
+
+
 def is_time(interval: str) -> bool:
     """Return whether an interval is a length of time rather than a training duration."""
     return _number_and_unit(interval)[1] in SECONDS
@@ -174,5 +188,6 @@ def _number_and_unit(text: str) -> tuple[float | None, str]:
 
 Size = Annotated[str, BeforeValidator(parse_size), WithJsonSchema({"type": "string"})]
 Span = Annotated[str, BeforeValidator(parse_span), WithJsonSchema({"type": ["string", "number"]})]
+Epochs = Annotated[str, BeforeValidator(parse_epochs), WithJsonSchema({"type": ["string", "number"]})]
 Time = Annotated[str, BeforeValidator(parse_time), WithJsonSchema({"type": "string"})]
 Interval = Annotated[str, BeforeValidator(parse_interval), WithJsonSchema({"type": ["string", "number"]})]

@@ -39,6 +39,14 @@ class TaskRow:
     summary: str
     target_optional: bool = False
     """Whether data without the target will do."""
+    expensive: tuple[str, ...] = ()
+    """The metrics that take long: `training.evaluate` says how often they are computed."""
+    shows: bool = False
+    """Whether there are pictures of what the network makes of some samples, during training."""
+
+    def measures_always(self, metric: str) -> bool:
+        """Return whether a metric such as loss/val is computed after each epoch."""
+        return metric.partition("/")[0] not in self.expensive
 
 
 TASKS: dict[TaskName, TaskRow] = {
@@ -62,10 +70,24 @@ TASKS: dict[TaskName, TaskRow] = {
         "a class for each image",
     ),
     "segmentation": TaskRow(
-        ("image",), "mask", ("unet", "custom"), SEGMENTATION, "dice", "a class for each pixel of an image"
+        ("image",),
+        "mask",
+        ("unet", "custom"),
+        SEGMENTATION,
+        "dice",
+        "a class for each pixel of an image",
+        shows=True,
     ),
     "image-generation": TaskRow(
-        ("image",), "category", ("gan", "custom"), GENERATION, "", "new images like those of the data", True
+        ("image",),
+        "category",
+        ("gan", "custom"),
+        GENERATION,
+        "",
+        "new images like those of the data",
+        target_optional=True,
+        expensive=("frechet",),
+        shows=True,
     ),
     "text-classification": TaskRow(
         ("text",), "category", ("rnn", "mlp", "custom"), CLASSIFICATION, "accuracy", "a class for each text"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from stoker.job.section import Interval, Section, Shorthand, Span, Time
+from stoker.job.section import Epochs, Interval, Section, Shorthand, Span, Time
 
 LearningRate = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
@@ -169,6 +169,21 @@ class EarlyStopping(Section):
     """Epochs without improvement before training ends."""
 
 
+class Evaluate(Section):
+    """How often metrics that take long are computed, and pictures are drawn of what the network makes of some samples.
+
+    All other metrics are computed after each epoch, on all samples.
+    """
+
+    every: Epochs | None = None
+    """Interval between two computations and pictures, such as `5 epochs`; the last epoch always has both. What goes by
+    such a metric (`checkpoint.best`, early stopping, schedulers) compares these epochs only. Default: the metrics after
+    each epoch, a picture after epochs 1, 2, 4, 8 and so on."""
+
+    samples: int | None = Field(None, ge=2)
+    """Number of samples of a part on which metrics that take long are computed, always the same ones; default: all."""
+
+
 class Checkpoint(Section):
     """How often training is saved, and which weights become the model."""
 
@@ -225,6 +240,9 @@ class Training(Section):
 
     gradient_clip: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Maximum norm of the gradient, such as `1.0`; a larger gradient is scaled down to it. Default: no clipping."""
+
+    evaluate: Evaluate = Field({}, validate_default=True)
+    """How often metrics that take long are computed, and pictures are drawn."""
 
     early_stopping: EarlyStopping | None = None
     """End training when a metric stops improving; default: off."""

@@ -51,6 +51,7 @@ def check(sections: Sections) -> list[Problem]:
         found.append(worker_problems(sections.training, sections.resources))
     if sections.training and sections.task:
         found.append(metric_problems(sections.training, sections.task, sections))
+        found.append(evaluation_problems(sections.training, sections.task))
     return [problem for each in found for problem in each]
 
 
@@ -163,6 +164,17 @@ def metric_problems(training: Training, task: TaskName, sections: Sections) -> I
         yield Problem("training.early_stopping", f"has nothing to watch: there is no validation part{cure}")
     if isinstance(training.schedule, Plateau):
         yield Problem("training.schedule", f"plateau has nothing to watch: there is no validation part{cure}")
+
+
+def evaluation_problems(training: Training, task: TaskName) -> Iterator[Problem]:
+    """Check that the task has metrics that take long, or pictures, where the job says how often."""
+    settings, row = training.evaluate, TASKS[task]
+    if settings.every and not (row.expensive or row.shows):
+        message = f"does nothing for {task}: its metrics are computed after each epoch, and it has no pictures"
+        yield Problem("training.evaluate.every", f"{message}; leave it out")
+    if settings.samples and not row.expensive:
+        message = f"does nothing for {task}, whose metrics are all computed on all samples; leave it out"
+        yield Problem("training.evaluate.samples", message)
 
 
 def metric_name_problems(path: str, metric: str, task: TaskName, held_out: bool, is_custom: bool) -> Iterator[Problem]:

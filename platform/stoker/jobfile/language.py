@@ -10,7 +10,7 @@ from pydantic import Discriminator
 from pydantic.fields import FieldInfo
 
 from stoker.job.job import Job
-from stoker.job.section import Interval, Section, Shorthand, Span, Time
+from stoker.job.section import Epochs, Interval, Section, Shorthand, Span, Time
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ def key_type_of(hint: Any) -> KeyType:
         return KeyType(scalar="a training duration such as 5%, 500 steps or 2 epochs")
     if hint == Interval:
         return KeyType(scalar="a training duration or a length of time, such as 500 steps or 10 min")
+    if hint == Epochs:
+        return KeyType(scalar="a whole number of epochs such as 5 epochs")
     if hint == Time:
         return KeyType(scalar="a length of time such as 10 min")
     origin, arguments = get_origin(hint), get_args(hint)

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from stoker.errors import Problem
 from stoker.job.architecture.custom import Custom
-from stoker.job.goals import COSTS, known_direction
+from stoker.job.goals import COSTS, goals_of, known_direction
 from stoker.job.job import Job
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Asha, CmaesSearch, GridSearch, Hyperband, MedianStopping, NoScheduler, Pb2, Pbt, Sweep
+from stoker.job.task import TASKS
 from stoker.jobfile.checks import metric_name_problems
 from stoker.jobfile.overlay import SPACE
 from stoker.jobfile.space.dimension import Dimension, Options, Range, text_of
@@ -155,6 +156,7 @@ def scheduler_problems(job: Job, space: Space) -> Iterator[Problem]:
             message = f"{scheduler.type} copies trials from each other and needs 2 or more (example: trials: 8)"
             yield Problem("sweep.trials", message)
         yield from _change_problems(space, scheduler)
+        yield from _exchange_problems(job, scheduler)
 
 
 def _span_problems(job: Job, key: str, span: str) -> Iterator[Problem]:
@@ -169,6 +171,18 @@ def _span_problems(job: Job, key: str, span: str) -> Iterator[Problem]:
         )
     elif limit is not None and epochs > limit:
         yield Problem(place, f"{span} is more than training.epochs ({limit}); use {limit} or less")
+
+
+def _exchange_problems(job: Job, scheduler: Pbt | Pb2) -> Iterator[Problem]:
+    """Check that trials are exchanged after epochs in which their metric is computed."""
+    metric, computed = goals_of(job)[0].name, job.training.evaluate.every
+    if computed is None or TASKS[job.task].measures_always(metric):
+        return
+    every, distance = span_epochs(scheduler.every) or 1, span_epochs(computed) or 1
+    if every % distance:
+        cure = f"use {distance} epochs, or a multiple of it"
+        message = f"{metric} is computed every {computed}, not every {scheduler.every} (training.evaluate.every)"
+        yield Problem("sweep.scheduler.every", f"{message}; {cure}")
 
 
 def _change_problems(space: Space, scheduler: Pbt | Pb2) -> Iterator[Problem]:

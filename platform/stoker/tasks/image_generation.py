@@ -7,13 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from stoker.errors import JobError, Problem
+from stoker.randomness import Noise
+from stoker.tasks.abilities import CanSample
 from stoker.tasks.adversarial import Adversarial, Gan
-from stoker.tasks.metrics import Metrics
+from stoker.tasks.metrics import Metrics, Together
 from stoker.tasks.objective import BatchLike, Objective
+from stoker.tasks.sheet import IMAGES_A_ROW, Picture, Sheet
 from stoker.tasks.task import Answers, Review, Task
 
 POOLED = 8
 """Images are compared by their means over so many fields a side."""
+SHOWN_CLASSES = 12
 
 OBJECTIVES: tuple[tuple[type, Callable[[Any], Objective]], ...] = ((Gan, Adversarial),)
 """Which objective trains a network, by what it can do."""
@@ -30,12 +34,29 @@ class ImageGeneration(Task):
         raise JobError([Problem("architecture", "the network makes no images: it is neither an objective nor a gan")])
 
     def metrics(self, samples: int) -> Metrics:
+        """Return none: all that is cheap to measure is the loss."""
+        return Together()
+
+    def expensive_metrics(self, samples: int) -> Metrics:
         """Return the Frechet distance between the images and those that the network makes."""
         return Frechet(self)
 
     def review(self) -> Review | None:
-        """Return nothing yet: the record shows generated images by class."""
+        """Return nothing: there are no predictions to compare; the record shows generated images by class."""
         return None
+
+    def show(self, network: nn.Module, few: BatchLike, seed: int) -> Sheet | None:
+        """Return images made from the same noise each time, a row for each class."""
+        if not isinstance(network, CanSample):
+            return None
+        device = next(iter(few.inputs.values())).device
+        classes = self.fields.signature.classes[:SHOWN_CLASSES]
+        rows = max(len(classes), 1)
+        count = rows * IMAGES_A_ROW
+        places = torch.arange(rows, device=device).repeat_interleave(IMAGES_A_ROW) if classes else None
+        made = network.sample(places, Noise((seed, "drawn"), count, 0, count, device))
+        pixels = self.fields.image.pixels(made.float()).cpu().numpy()
+        return Sheet("generated", tuple(Picture((image,)) for image in pixels), classes)
 
     def answers(self, outputs: Tensor) -> Answers:
         """Refuse: there is no question."""

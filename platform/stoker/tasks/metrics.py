@@ -34,6 +34,31 @@ class Metrics(ABC):
         """Return each metric; NaN where the samples do not define it."""
 
 
+class Together(Metrics):
+    """Several metrics of the same outputs, or none."""
+
+    def __init__(self, *metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def update(self, output: Tensor, batch: BatchLike) -> None:
+        """Take in a batch."""
+        for each in self._metrics:
+            each.update(output, batch)
+
+    def state(self) -> list[Any]:
+        """Return the state of each."""
+        return [each.state() for each in self._metrics]
+
+    def merge(self, state: list[Any]) -> None:
+        """Take in another worker's states."""
+        for each, other in zip(self._metrics, state, strict=True):
+            each.merge(other)
+
+    def compute(self) -> dict[str, float]:
+        """Return the values of all."""
+        return {name: value for each in self._metrics for name, value in each.compute().items()}
+
+
 class Collected(Metrics):
     """Metrics of torchmetrics.
 

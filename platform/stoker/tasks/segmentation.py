@@ -13,6 +13,7 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.tasks.classification import confusion_figure
 from stoker.tasks.metrics import Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
+from stoker.tasks.sheet import Picture, Sheet
 from stoker.tasks.task import Answers, Review, Task
 
 SMOOTH = 1.0
@@ -89,6 +90,17 @@ class Segmentation(Task):
     def review(self) -> Review:
         """Gather the confusion matrix of pixels, and the images with the largest loss."""
         return MaskReview(self.mask)
+
+    def show(self, network: nn.Module, few: BatchLike, seed: int) -> Sheet:
+        """Return each image beside its mask and the predicted one, as the review draws them."""
+        review = self.review()
+        review.update(network(few.inputs).float(), few, torch.arange(len(few)))
+        images = self.fields.image.pixels(next(iter(few.inputs.values()))).cpu().numpy()
+        drawn = {
+            shown.id: Picture((images[shown.id], *review.drawn(shown)), row["prediction"])
+            for shown, row in zip(review.shown(), review.rows(), strict=True)
+        }
+        return Sheet("predicted", tuple(drawn[i] for i in sorted(drawn)), images=("image", "truth", "prediction"))
 
     def answers(self, outputs: Tensor) -> Answers:
         """Return the masks in the values of the training masks, and the share of pixels of each class."""

@@ -1,4 +1,4 @@
-"""What a task decides: loss, metrics, predictions and figures."""
+"""What a task decides: loss, metrics, predictions, figures and pictures."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from stoker.datasets.fields.schema import Fields
 from stoker.tasks.metrics import Metrics, Shown
 from stoker.tasks.objective import BatchLike, Objective
+from stoker.tasks.sheet import Sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,11 +73,28 @@ class Task(ABC):
 
     @abstractmethod
     def metrics(self, samples: int) -> Metrics:
-        """Return the metrics of so many samples, without the loss."""
+        """Return the metrics of so many samples, without the loss and without those that take long."""
+
+    def expensive_metrics(self, samples: int) -> Metrics | None:
+        """Return the metrics of so many samples that take long: those that the table of tasks calls expensive."""
+        return None
 
     @abstractmethod
     def review(self) -> Review | None:
         """Return what gathers the figures of an evaluation; None where there is nothing to show."""
+
+    def show(self, network: nn.Module, few: BatchLike, seed: int) -> Sheet | None:
+        """Return what the network makes of a few samples, to follow its training; None where there is nothing to see.
+
+        The table of tasks says which tasks show something.
+
+        Args:
+            network: in evaluation mode.
+            few: always the same samples, no more than a review keeps.
+            seed: of noise, which is always the same.
+
+        """
+        return None
 
     @abstractmethod
     def answers(self, outputs: Tensor) -> Answers:

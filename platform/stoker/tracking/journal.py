@@ -1,9 +1,10 @@
-"""The journal of a run's metrics: appended once, and shipped to MLflow in the background."""
+"""The journal of a run's metrics and pictures: appended once, and shipped to MLflow in the background."""
 
 import json
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +20,18 @@ BATCH = 1000
 
 @dataclass(frozen=True)
 class Entry:
-    """Metrics of one step."""
+    """Metrics of one step, or a picture."""
 
     time_ms: int
     step: int
     epoch: int
     metrics: dict[str, float]
+    picture: str = ""
+    """An image file, relative to the journal's folder; written before the entry."""
 
 
 class Journal:
-    """Appends entries to a file: only whole lines count, and each metric has one value per step.
+    """Appends entries to a file: only whole lines count. Each metric has one value per step, each picture one entry.
 
     An attempt that continues from a checkpoint repeats steps; the first value stays.
     """
@@ -36,8 +39,10 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._last: dict[str, int] = {}
         """The last step of each metric."""
+        self._pictures: set[str] = set()
         whole = 0
         for entry, after in read_journal(path):
+            self._pictures.add(entry.picture)
             self._last.update(dict.fromkeys(entry.metrics, entry.step))
             whole = after
         self._file = path.open("a", encoding="utf-8")
@@ -47,9 +52,20 @@ class Journal:
         """Append the new metrics of a step, by default with the current time; they are buffered until `flush`."""
         new = {key: value for key, value in metrics.items() if step > self._last.get(key, -1)}
         if new:
-            entry = {"time": time_ms or time.time_ns() // 1_000_000, "step": step, "epoch": epoch, "metrics": new}
-            self._file.write(json.dumps(entry) + "\n")
+            self._write(step, epoch, time_ms, {"metrics": new})
             self._last.update(dict.fromkeys(new, step))
+
+    def append_picture(self, step: int, epoch: int, picture: str, time_ms: int = 0) -> None:
+        """Append a picture, whose file exists, unless it has an entry."""
+        if picture not in self._pictures:
+            self._write(step, epoch, time_ms, {"metrics": {}, "picture": picture})
+            self._pictures.add(picture)
+
+    def copy(self, entry: Entry) -> None:
+        """Append what is new of an entry of another journal of the same run."""
+        self.append(entry.step, entry.epoch, entry.metrics, entry.time_ms)
+        if entry.picture:
+            self.append_picture(entry.step, entry.epoch, entry.picture, entry.time_ms)
 
     def flush(self) -> None:
         """Flush the file: its content survives the death of this process."""
@@ -63,6 +79,10 @@ class Journal:
     def close(self) -> None:
         """Flush and close."""
         self._file.close()
+
+    def _write(self, step: int, epoch: int, time_ms: int, content: Mapping[str, object]) -> None:
+        entry = {"time": time_ms or time.time_ns() // 1_000_000, "step": step, "epoch": epoch, **content}
+        self._file.write(json.dumps(entry) + "\n")
 
 
 def read_journal(path: Path, position: int = 0) -> Iterator[tuple[Entry, int]]:
@@ -83,9 +103,14 @@ def read_entries(content: bytes) -> Iterator[Entry]:
         yield _entry(line)
 
 
+def pictures_in(content: bytes) -> list[str]:
+    """Return the pictures of a journal's whole lines, parsing no others: most are of steps."""
+    return [_entry(line).picture for line in content.splitlines() if b'"picture"' in line]
+
+
 def _entry(line: str | bytes) -> Entry:
     content = json.loads(line)
-    return Entry(content["time"], content["step"], content["epoch"], content["metrics"])
+    return Entry(content["time"], content["step"], content["epoch"], content["metrics"], content.get("picture", ""))
 
 
 @dataclass(frozen=True)
@@ -99,13 +124,16 @@ class Point:
 
 
 class Sink(Protocol):
-    """The destination of metrics."""
+    """The destination of metrics and pictures."""
 
     def last_step(self, key: str) -> int:
         """Return a metric's last step at the destination; -1 for none."""
 
     def log_points(self, points: list[Point]) -> None:
         """Store values; raises OSError if a retry may succeed."""
+
+    def log_picture(self, file: Path, step: int, time_ms: int) -> None:
+        """Store a picture, in place of the same one; raises OSError if a retry may succeed."""
 
 
 class Backlog:
@@ -119,6 +147,8 @@ class Backlog:
 
     def __init__(self, path: Path, last_step: Callable[[str], int]) -> None:
         self.points: list[Point] = []
+        self.pictures: list[Entry] = []
+        """All of the journal; the destination may have some, which it replaces."""
         self._path = path
         self._last_step = last_step
         self._position = 0
@@ -134,18 +164,24 @@ class Backlog:
                 for key, value in entry.metrics.items()
                 if entry.step > self._last[key]
             ]
+            self.pictures += [entry] if entry.picture else []
             self._position = after
 
     def count(self) -> int:
-        """Count the values that the destination lacks, including those not read yet."""
-        return len(self.points) + sum(len(entry.metrics) for entry, _ in read_journal(self._path, self._position))
+        """Count the values and pictures that the destination lacks, including values not read yet."""
+        return (
+            len(self.points)
+            + len(self.pictures)
+            + sum(len(entry.metrics) for entry, _ in read_journal(self._path, self._position))
+        )
 
 
 class Shipper:
-    """Ships a journal to a sink in a background thread; values that the sink has are skipped."""
+    """Ships a journal to a sink in a background thread; values that the sink has are skipped, pictures replaced."""
 
     def __init__(self, path: Path, sink: Sink) -> None:
         self._sink = sink
+        self._folder = path.parent
         self._backlog = Backlog(path, sink.last_step)
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -177,6 +213,21 @@ class Shipper:
                 while self._backlog.points:
                     self._sink.log_points(self._backlog.points[:BATCH])
                     del self._backlog.points[:BATCH]
+                while self._backlog.pictures:  # after all values, which must not wait for a store of files
+                    self._ship_picture(self._backlog.pictures[0])
+                    del self._backlog.pictures[0]
             except OSError:
                 return False
         return True
+
+    def _ship_picture(self, entry: Entry) -> None:
+        """Ship a picture; one that is lost, or that the sink refuses for good, does not hold up what follows."""
+        file = self._folder / entry.picture
+        if not file.exists():
+            return
+        try:
+            self._sink.log_picture(file, entry.step, entry.time_ms)
+        except OSError:
+            raise
+        except Exception:
+            traceback.print_exc()

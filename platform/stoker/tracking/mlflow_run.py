@@ -1,10 +1,15 @@
 """A run in MLflow: found by its tag, and ended in exactly one final state."""
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+from PIL import Image
 
 from stoker.tracking.journal import Point
 from stoker.tracking.parameters import to_parameters
@@ -25,9 +30,12 @@ from mlflow.entities import DatasetInput, InputTag, LoggedModelStatus, Metric, P
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 
 LONGEST_PARAM = 6000
 LONGEST_NOTE = 5000
+THUMBNAIL = 256
+"""Pixels of the longer side of MLflow's small copy of a picture."""
 REFUSED = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED", "BAD_REQUEST"})
 """MLflow's error codes that a retry cannot help."""
 RESTING = "SCHEDULED"
@@ -105,6 +113,22 @@ class MlflowRun:
         metrics = [Metric(point.key, point.value, point.time_ms, point.step) for point in points]
         with outages_as_oserror():
             self._client.log_batch(self.run_id, metrics=metrics, synchronous=True)
+
+    def log_picture(self, file: Path, step: int, time_ms: int) -> None:
+        """Log a picture of a step as `MlflowClient.log_image` does, but under the same names whenever it is repeated.
+
+        MLflow shows those of one name, the part of the file's before the step, with a slider over the steps.
+        """
+        shown = file.stem.rpartition("-")[0]
+        ident = uuid5(NAMESPACE_OID, f"{self.run_id}/{file.name}")
+        name = f"{shown}+step+{step}+timestamp+{time_ms}+{ident}"
+        with TemporaryDirectory() as place, outages_as_oserror():
+            shutil.copyfile(file, Path(place) / f"{name}.png")
+            with Image.open(file) as image:
+                image.thumbnail((THUMBNAIL, THUMBNAIL))
+                image.save(Path(place) / f"{name}+compressed.webp")
+            self._client.log_artifacts(self.run_id, place, "images")
+            self._client.set_tag(self.run_id, MLFLOW_LOGGED_IMAGES, "true")
 
     def log_job(self, job: Mapping[str, Any], resolved: Path) -> None:
         """Log the resolved job as parameters by dotted path, and as a file."""

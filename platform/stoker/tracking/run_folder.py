@@ -6,7 +6,8 @@ runs/<id>/
   resolved.yaml   the file with every default and choice written out
   state.json      status, as the driver last wrote it
   progress.json   progress, as the first worker last wrote it
-  journal.jsonl   all metrics
+  journal.jsonl   all metrics, and the names of the pictures
+  pictures/       of what the network makes of some samples, drawn while it trains
   driver.lock     the lease, held by the living driver
   log.txt         output of driver and workers
   cancel, pause   requests
@@ -64,6 +65,11 @@ class RunFolder:
     def journal(self) -> Path:
         """Return the path of the journal of metrics, one JSON object per line."""
         return self.path / "journal.jsonl"
+
+    @property
+    def pictures(self) -> Path:
+        """Return the folder of the pictures that are drawn during training."""
+        return self.path / "pictures"
 
     @property
     def log(self) -> Path:

@@ -71,6 +71,10 @@ class Trial:
         """Return the metrics of the last epoch."""
         return self.reports[-1].metrics if self.reports else {}
 
+    def latest(self, metric: str) -> float | None:
+        """Return the newest value of a metric, which not every epoch need have; None without one."""
+        return next((each.metrics[metric] for each in reversed(self.lineage) if metric in each.metrics), None)
+
     @property
     def lineage(self) -> tuple[EpochReport, ...]:
         """Return the reports of its present weights, first as another trial's."""

@@ -7,15 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stoker.datasets.batches import batch_limit, in_order
+from stoker.datasets.batches import batch_limit, gathered, in_order
 from stoker.datasets.samples import Samples
+from stoker.job.task import TASKS
 from stoker.randomness import Noise
-from stoker.tasks.metrics import Metrics
+from stoker.tasks.metrics import Metrics, Together
 from stoker.tasks.objective import Objective
+from stoker.tasks.sheet import Sheet
 from stoker.tasks.task import Review, Task
 from stoker.training.assembly import Assembly
 from stoker.training.parallel import ALONE, Workers, arithmetic
+from stoker.training.rhythm import some_rows
 
+SHOWN = 8
+"""Samples whose pictures show how training goes; a review keeps at least as many."""
 Sums = dict[str, tuple[float, float]]
 """Total and count of each term."""
 
@@ -30,24 +35,54 @@ class Evaluation:
     """At the first worker, where it was asked for."""
 
 
-def evaluate(assembly: Assembly, part: str, precision: str) -> dict[str, float]:
-    """Return the loss and every metric of the task for one part, by quantity; the same for every worker."""
-    return evaluate_in_detail(assembly, part, precision, None).metrics
+def evaluate(assembly: Assembly, part: str, precision: str, expensive: bool = True) -> dict[str, float]:
+    """Return the loss and every metric of the task for one part, by quantity; the same for every worker.
+
+    Args:
+        assembly: with the weights.
+        part: of the data.
+        precision: of the arithmetic.
+        expensive: whether those are computed that take long.
+
+    """
+    return evaluate_in_detail(assembly, part, precision, None, expensive).metrics
 
 
-def evaluate_in_detail(assembly: Assembly, part: str, precision: str, review: Review | None) -> Evaluation:
+def evaluate_in_detail(
+    assembly: Assembly, part: str, precision: str, review: Review | None, expensive: bool = True
+) -> Evaluation:
     """Return the metrics of a part, and gather what is shown of it."""
-    training = assembly.job.training
+    training, samples = assembly.job.training, assembly.parts[part]
     return measure(
         assembly.objective,
         assembly.task,
-        assembly.parts[part],
+        samples,
         precision,
         training.seed,
         assembly.workers,
         training.micro_batch,
         review,
+        (training.evaluate.samples or len(samples)) if expensive else 0,
     )
+
+
+def show(assembly: Assembly, precision: str) -> Sheet | None:
+    """Return what the task shows of the weights, always of the same held-out samples; None where it shows nothing.
+
+    One worker computes it alone.
+    """
+    if not TASKS[assembly.job.task].shows:
+        return None
+    samples, seed = assembly.parts[assembly.prepared.evaluated_part], assembly.job.training.seed
+    rows = some_rows(len(samples), min(SHOWN, len(samples)), seed).to(assembly.device)
+    few = gathered(samples, assembly.data.fields, rows, slice(0, len(rows)))
+    objective = assembly.objective
+    was_training = objective.training
+    objective.eval()
+    with torch.inference_mode(), arithmetic(assembly.device, precision):
+        sheet = assembly.task.show(objective.network, few, seed)
+    objective.train(was_training)
+    return sheet
 
 
 def measure(
@@ -59,16 +94,41 @@ def measure(
     workers: Workers = ALONE,
     at_once: int | None = None,
     review: Review | None = None,
+    few: int | None = None,
 ) -> Evaluation:
     """Run samples with labels through the network.
 
     The samples are cut into the same batches for any number of workers, with noise that depends on seed and batch
     alone; each worker takes some of them, and the first one merges what all have measured. Where no more than `at_once`
-    samples fit the device, a batch is computed in pieces.
+    samples fit the device, a batch is computed in pieces. Expensive metrics are computed on so many samples as `few`
+    says, by default on all; 0 leaves them out.
     """
+    metrics, count = task.metrics(len(samples)), len(samples) if few is None else min(few, len(samples))
+    expensive = task.expensive_metrics(count) if count else None
+    if expensive is not None and count == len(samples):  # one pass does for both
+        metrics, expensive = Together(metrics, expensive), None
+    found = _pass(objective, task, samples, precision, seed, workers, at_once, metrics, review)
+    if expensive is None:
+        return found
+    taken = samples.rows(some_rows(len(samples), count, seed).to(samples.ids.device))
+    more = _pass(objective, task, taken, precision, seed, workers, at_once, expensive, None)
+    return Evaluation(more.metrics | found.metrics, found.review)  # the losses are those of all samples
+
+
+def _pass(
+    objective: Objective,
+    task: Task,
+    samples: Samples,
+    precision: str,
+    seed: int,
+    workers: Workers,
+    at_once: int | None,
+    metrics: Metrics,
+    review: Review | None,
+) -> Evaluation:
+    """Run samples through the network once."""
     was_training = objective.training
     objective.eval()
-    metrics = task.metrics(len(samples))
     sums, measured = _some_batches(objective, task, samples, precision, seed, workers, at_once, metrics, review)
     objective.train(was_training)
     mine = (sums, metrics.state() if measured else None, review.state() if review and measured else None)

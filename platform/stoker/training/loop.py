@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from stoker.datasets.batches import Batches, Step
 from stoker.errors import Cause, TrainingFailed
 from stoker.job.section import time_seconds
-from stoker.job.task import TASKS, Direction
+from stoker.job.task import TASKS
 from stoker.randomness import seed_process
 from stoker.tasks.objective import Count
 from stoker.training.assembly import Assembly
@@ -20,6 +20,8 @@ from stoker.training.evaluation import evaluate, with_loss
 from stoker.training.gradients import Sums, accumulate, mean
 from stoker.training.optimization import Schedule, build_optimizers, clip, gradient_norm
 from stoker.training.parallel import GradientReducer
+from stoker.training.rhythm import measures_all
+from stoker.training.watched import Watched
 
 CHECKED_STEPS = 100
 """Losses are looked at this many steps at a time: asking for each would wait for each."""
@@ -77,28 +79,6 @@ class TrainingEnd:
 
 
 Event = StepEnd | EpochEnd | TrainingEnd
-
-
-@dataclass
-class Watched:
-    """The best value of a metric so far, and how long ago it was."""
-
-    metric: str
-    direction: Direction
-    best: tuple[float, float] = (math.inf, math.inf)
-    """The value, turned so that lower is better, and the loss that decides between equals."""
-    epoch: int = 0
-    step: int = 0
-
-    def better(self, metrics: dict[str, float], epoch: int, step: int) -> bool:
-        """Take in an epoch's metrics; True if they are the best so far. What is not finite never is."""
-        value = metrics[self.metric]
-        loss = metrics.get(f"loss/{self.metric.split('/')[1]}", math.inf)
-        rank = (-value if self.direction == "max" else value, loss)
-        if not math.isfinite(value) or rank >= self.best:
-            return False
-        self.best, self.epoch, self.step = rank, epoch, step
-        return True
 
 
 @dataclass
@@ -218,6 +198,7 @@ def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event
     """
     objective, steps = state.assembly.objective, state.assembly.prepared.steps
     objective.train()
+    evaluated = state.assembly.job.training.evaluate
     while not state.reason:
         if state.batch == 0:
             objective.begin_epoch(len(state.assembly.share()))
@@ -229,10 +210,14 @@ def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event
         state.read_losses()
         state.epoch, state.batch = state.epoch + 1, 0
         waiting = _data_wait(state)
-        metrics = _epoch_metrics(state) | waiting
+        running = _running_losses(state)
+        all_metrics = late or state.step >= steps or measures_all(evaluated, state.epoch)
+        metrics = _epoch_metrics(state, running, all_metrics)
+        state.reason = _reason(state, metrics, late)
+        if state.reason and not all_metrics:  # it turned out to be the last epoch
+            metrics = _epoch_metrics(state, running, expensive=True)
         improved = _take_in(state, metrics)
-        state.reason = _reason(state, late)
-        yield EpochEnd(run, state.epoch, state.step, metrics, improved, last=bool(state.reason))
+        yield EpochEnd(run, state.epoch, state.step, metrics | waiting, improved, last=bool(state.reason))
     if state.best_weights:
         objective.load_state_dict(state.best_weights, strict=False)  # what is carried over rows is no weight
     kept = state.best if state.best_weights else state
@@ -253,12 +238,16 @@ def _time_is_up(state: TrainingState) -> bool:
     return state.assembly.workers.first([state.trained_s()])[0] >= time_seconds(limit)
 
 
-def _reason(state: TrainingState, late: bool) -> str:
+def _reason(state: TrainingState, metrics: dict[str, float], late: bool) -> str:
+    """Return why training is over; early stopping judges the epochs that have its metric."""
+    stopping = state.stopping
+    if stopping:
+        stopping.better(metrics, state.epoch, state.step)
     if state.step >= state.assembly.prepared.steps:
         return "length"
     if late or _time_is_up(state):
         return "time"
-    if state.stopping and state.epoch - state.stopping.epoch >= state.patience:
+    if stopping and stopping.metric in metrics and state.epoch - stopping.epoch >= state.patience:
         return "early stopping"
     return ""
 
@@ -299,19 +288,24 @@ def _added(one: tuple[Tensor, Count], other: tuple[Tensor, Count]) -> tuple[Tens
     return one[0] + other[0], one[1] + other[1]
 
 
-def _epoch_metrics(state: TrainingState) -> dict[str, float]:
-    """Close the epoch: its training loss as it was while training, and all metrics of the evaluated part."""
-    assembly = state.assembly
-    carried = assembly.objective.carried
-    assembly.workers.same_state([b for name, b in assembly.objective.named_buffers() if name not in carried])
-    watched = {state.best.metric, *([state.stopping.metric] if state.stopping else [])}
+def _running_losses(state: TrainingState) -> dict[str, float]:
+    """Close the epoch's training loss, as it was while training."""
     means = with_loss({term: total / weight for term, (total, weight) in state.sums.items() if weight})
-    running = {f"{term}/train": value for term, value in means.items()}
     state.sums.clear()
+    return {f"{term}/train": value for term, value in means.items()}
+
+
+def _epoch_metrics(state: TrainingState, running: dict[str, float], expensive: bool) -> dict[str, float]:
+    """Return the running losses with the metrics of the evaluated part, expensive ones only if asked for."""
+    assembly = state.assembly
+    carried, row = assembly.objective.carried, TASKS[assembly.job.task]
+    assembly.workers.same_state([b for name, b in assembly.objective.named_buffers() if name not in carried])
+    named = {state.best.metric, *([state.stopping.metric] if state.stopping else [])}
+    watched = {metric for metric in named if expensive or row.measures_always(metric)}
     parts = {assembly.prepared.evaluated_part, *(metric.split("/")[1] for metric in watched - running.keys())}
     metrics: dict[str, float] = {}
     for part in sorted(parts):
-        for quantity, value in evaluate(assembly, part, assembly.job.training.precision).items():
+        for quantity, value in evaluate(assembly, part, assembly.job.training.precision, expensive).items():
             metrics[f"{quantity}/{part}"] = value
         if not math.isfinite(loss := metrics.get(f"loss/{part}", 0.0)):
             message = f"the loss of the {part} part is {loss} after step {state.step} (epoch {state.epoch})"
@@ -324,13 +318,11 @@ def _epoch_metrics(state: TrainingState) -> dict[str, float]:
 
 
 def _take_in(state: TrainingState, metrics: dict[str, float]) -> bool:
-    """Keep the weights if they are the best so far, and tell schedules and early stopping of the epoch."""
+    """Keep the weights if they are the best so far, and inform the schedules of the epoch."""
     improved = state.best.better(metrics, state.epoch, state.step)
     if improved and state.assembly.prepared.keeps_best:
         state.best_weights = {name: value.clone() for name, value in state.weights().items()}
     for schedule in state.schedules.values():
-        schedule.epoch(metrics[state.best.metric])
+        schedule.epoch(metrics.get(state.best.metric))
         schedule.go_to(state.step)
-    if state.stopping:
-        state.stopping.better(metrics, state.epoch, state.step)
     return improved

@@ -127,11 +127,18 @@ class Schedule:
         for group, top in self._groups:
             group["lr"] = top * factor
 
-    def epoch(self, metric: float) -> None:
-        """Tell the metric that `plateau` watches; it counts from the next step on."""
+    def epoch(self, metric: float | None) -> None:
+        """Tell the metric that `plateau` watches; it counts from the next step on.
+
+        An epoch without it counts towards the patience, but only one that has it reduces the rate.
+        """
         if not isinstance(self._settings, rules.Plateau):
             return
-        state, value = self._plateau, metric * self._sign
+        state = self._plateau
+        if metric is None:
+            state.idle += 1
+            return
+        value = metric * self._sign
         if value < state.best - 1e-4 * abs(state.best) or math.isinf(state.best):
             state.best, state.idle = (value, 0) if math.isfinite(value) else (state.best, state.idle + 1)
         else:

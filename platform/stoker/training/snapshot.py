@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 
 from stoker.errors import Cause, TrainingFailed
 from stoker.randomness import seed_process
-from stoker.training.loop import TrainingState, Watched
+from stoker.training.loop import TrainingState
+from stoker.training.watched import Watched
 
 DTYPES = {
     torch.float64: "F64",

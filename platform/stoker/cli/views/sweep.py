@@ -69,7 +69,7 @@ class Sweep:
             score = trial.score(metric, direction)
             if math.isfinite(score):
                 return score
-        return trial.metrics.get(metric, trial.last.get(metric))
+        return trial.metrics.get(metric, trial.latest(metric))
 
     def direction(self, metric: str) -> str:
         """Return whether a metric is maximized or minimized; unknown ones are terms of a loss, which is minimized."""

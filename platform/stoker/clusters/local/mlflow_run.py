@@ -38,7 +38,7 @@ def close_mlflow_run(record: RunRecord, settings: Settings) -> str:
         mlflow_run.end(record.state, "", {})
         _close_trials(folder, mlflow_run)
         if lost:
-            return f"{lost} metric values were not recorded"
+            return f"{lost} metric values and pictures were not recorded"
     except Exception as error:  # the local record counts, and it is written
         return f"{type(error).__name__}: {error}".splitlines()[0]
     return ""

@@ -26,7 +26,7 @@ class Assignment:
     """Counted from 1."""
     recorded_steps: int = RECORDED_STEPS
     figures: bool = True
-    """Whether rank 0 draws the results."""
+    """Whether rank 0 draws pictures during training, and the results."""
 
 
 class Engine(Protocol):

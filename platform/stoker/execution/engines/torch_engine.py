@@ -18,7 +18,7 @@ from stoker.execution.engines.engine import Assignment
 from stoker.execution.heartbeat import Heartbeat, Stage
 from stoker.execution.reporter import Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
-from stoker.execution.results import evaluate_all, leave_model
+from stoker.execution.results import drawn_sheet, evaluate_all, leave_model
 from stoker.execution.run_store import journal_key, run_storage
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import machine_cpus
@@ -34,6 +34,7 @@ from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, start
 from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
+from stoker.training.rhythm import draws
 from stoker.training.transfer import begin_with
 
 NORM_EVERY = 10
@@ -150,6 +151,7 @@ class TorchEngine:
                         self._heartbeat.advance(event.epoch, event.step)
                         if self._reporter:
                             self._reporter.epoch(event)
+                            self._draw(assembly, event)
                         yield event
                     case Saving():
                         self._heartbeat.enter(Stage.SAVING)
@@ -168,13 +170,21 @@ class TorchEngine:
                 self._reporter.flush()  # the last steps help to explain a failure
         raise AssertionError("an attempt ends with TrainingEnd or Stopped")
 
+    def _draw(self, assembly: Assembly, event: EpochEnd) -> None:
+        """Record what the task shows of the weights, where a picture is due; the other workers do not wait."""
+        due = event.last or draws(assembly.job.training.evaluate, event.epoch)
+        if self._reporter and self._pictures and due and (drawn := drawn_sheet(assembly)):
+            self._reporter.picture(event, *drawn)
+
     def _save_journal(self, checkpoints: Checkpoints) -> None:
-        """Store the journal before a checkpoint is committed, so that it survives whatever that survives."""
+        """Store journal and pictures before a checkpoint is committed: they survive whatever that survives."""
         if self._reporter is None:
             return
         self._reporter.sync()
         if self._header.storage:
             checkpoints.bring(journal_key(self._attempt), self._folder.journal.read_bytes())
+            for key, content in self._reporter.pictures_since(checkpoints.newest[1]).items():
+                checkpoints.bring(key, content)
 
     def _restored(self, state: TrainingState) -> Checkpoints:
         """Restore the state of an earlier attempt, or of the run that this one extends; return the checkpoints."""

@@ -12,9 +12,11 @@ from ray.tune.schedulers import (
 )
 
 from stoker.execution.sweeps.batched_scheduler import EPOCH, SCORE
+from stoker.job.goals import goals_of
 from stoker.job.job import Job
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Asha, Hyperband, MedianStopping, Pb2, Pbt
+from stoker.job.task import TASKS
 
 NO_LIMIT = 1_000_000
 """Maximum number of epochs of a job that is limited by time."""
@@ -60,19 +62,25 @@ def build_scheduler(job: Job, mode: str) -> TrialScheduler:
 def decision_epochs(job: Job) -> tuple[int, ...] | None:
     """Return the epochs after which the scheduler may decide; None if after each."""
     assert job.sweep is not None
-    settings = job.sweep.scheduler
+    settings, every = job.sweep.scheduler, _measured_every(job)
     if settings.type == "none":
         return ()
     if isinstance(settings, Asha):
         rungs, epochs = [], job.training.epochs or NO_LIMIT
         rung = _epochs(settings.min)
         while rung < epochs:
-            rungs.append(rung)
+            rungs.append(-(-rung // every) * every)  # it decides when it sees the metric
             rung *= settings.reduction
         return tuple(rungs)
     if isinstance(settings, (Pbt, Pb2)) and job.training.epochs:
         return tuple(range(_epochs(settings.every), job.training.epochs, _epochs(settings.every)))
     return None
+
+
+def _measured_every(job: Job) -> int:
+    """Return after how many epochs each the metric is computed by which the scheduler compares."""
+    always = TASKS[job.task].measures_always(goals_of(job)[0].name)
+    return 1 if always or job.training.evaluate.every is None else _epochs(job.training.evaluate.every)
 
 
 def _epochs(span: str) -> int:

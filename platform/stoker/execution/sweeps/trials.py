@@ -21,6 +21,7 @@ from stoker.execution.sweeps.trial_stores import TrialStores
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.goals import goals_of
 from stoker.job.job import Job
+from stoker.job.task import TASKS
 from stoker.jobfile.loading import dump_job
 from stoker.jobfile.space.point import point_job
 from stoker.search.search import Search
@@ -103,8 +104,9 @@ class Trials:
         return best_of([trial for trial in self.all if trial.state is State.SUCCEEDED], first.name, first.direction)
 
     def known_scores(self, number: int) -> list[tuple[int, float]]:
-        """Return the epochs and scores of a trial."""
-        return [(report.epoch, self.score(report)) for report in self._ledger.trials[number].reports]
+        """Return the epochs of a trial in which its metric was computed, with the scores."""
+        reports = self._ledger.trials[number].reports
+        return [(report.epoch, self.score(report)) for report in reports if self._has_score(report)]
 
     def score(self, report: EpochReport) -> float:
         """Return the score for the scheduler; always finite."""
@@ -137,15 +139,21 @@ class Trials:
         self._waiting.insert(0, number)
 
     def take(self, number: int, update: TrialUpdate) -> list[tuple[int, float]]:
-        """Record a trial's report; return the new epochs with their scores."""
+        """Record a trial's report; return the new epochs in which its metric was computed, with their scores."""
         if self._stores:
             self._stores.apply(number, update.folder)
         new = []
         for report in update.reports:
             if self._ledger.report(number, report.epoch, report.step, report.metrics):
                 self._report_epoch(number, report)
-                new.append((report.epoch, self.score(report)))
+                if self._has_score(report):
+                    new.append((report.epoch, self.score(report)))
         return new
+
+    def _has_score(self, report: EpochReport) -> bool:
+        """Return whether an epoch has the metric that the scheduler compares; expensive ones are not in each."""
+        name = self.aims[0].name
+        return name in report.metrics or TASKS[self._job.task].measures_always(name)
 
     def change(self, number: int, picks: Mapping[str, Any], values: dict[str, Any], source: int, copy: str) -> None:
         """Change a trial's values and let it continue from a copy of another one's checkpoint."""
