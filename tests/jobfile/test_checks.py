@@ -107,6 +107,38 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "2:56 dataset.columns.drop 'a' is also one of the features; list it in one place only",
         ),
         (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {column: part, val: 0.05}}",
+            "2:53 dataset.split.val does nothing with dataset.split.column; leave it out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {column: part, time: date}}",
+            "2:54 dataset.split.time does nothing with dataset.split.column; leave it out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {time: date, stratify: false}}",
+            "2:56 dataset.split.stratify does nothing with dataset.split.time; leave it out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {time: date}, columns: {group: g}}",
+            "2:64 dataset.columns.group does nothing with dataset.split.time; leave it out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {column: y}, columns: {label: y}}",
+            "2:42 dataset.split.column 'y' is the label column; the split needs a column of its own",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {time: date}, columns: {drop: [date]}}",
+            "2:63 dataset.columns.drop 'date' is the column of the split; it cannot be left out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {column: p}, columns: {features: [p]}}",
+            "2:66 dataset.columns.features 'p' names the part of each row; it cannot be a feature",
+        ),
+        (
+            "task: image-classification\ndataset: {source: digits, split: {column: part}}",
+            "2:43 dataset.split.column there is no column 'part': the samples do not come from a table",
+        ),
+        (
             IMAGES + "training: {batch_size: 4, micro_batch: 8}",
             "3:40 training.micro_batch 8 is more than training.batch_size (4); use 4 or less",
         ),

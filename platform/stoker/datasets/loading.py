@@ -96,15 +96,19 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
 def _roles(records: Records, dataset: Dataset, task: TaskRow) -> Roles:
     """Check the named columns, and choose those to learn from."""
     columns = dataset.columns.model_copy(update={"label": records.label or None})
+    dataset = dataset.model_copy(update={"columns": columns})
     needed = not task.target_optional
-    if problems := list(column_problems(columns, list(records.columns), Path(dataset.source), needed)):
+    if problems := list(column_problems(dataset, list(records.columns), Path(dataset.source), needed)):
         raise JobError(problems)
-    single = {"weight": columns.weight, "group": columns.group, "label": "" if task.target == "mask" else columns.label}
+    single = {"columns.weight": columns.weight, "columns.group": columns.group}
+    single["columns.label"] = "" if task.target == "mask" else columns.label
+    if dataset.split != "none":
+        single |= {"split.column": dataset.split.column, "split.time": dataset.split.time}
     for key, name in single.items():
         if name and not isinstance(records.columns[name], pd.Series):
             message = f"column '{name}' holds images, not one value for each sample"
-            raise JobError([Problem(f"dataset.columns.{key}", message)])
-    return infer_roles(records, columns, task)
+            raise JobError([Problem(f"dataset.{key}", message)])
+    return infer_roles(records, dataset, task)
 
 
 def _encoded(records: Records, parts: np.ndarray, fields: Fields, weight: str | None) -> dict[str, Samples]:
@@ -139,8 +143,11 @@ def _text_notes(train: Records, fields: Fields) -> Iterator[str]:
 def _part_notes(records: Records, dataset: Dataset) -> Iterator[str]:
     """Say which of the job's shares mean nothing, because the source is split already."""
     if records.parts is not None and dataset.split != "none":
-        own = [part for part in PARTS if part in records.parts]
-        yield f"the source brings its own {' and '.join(own)}; dataset.split has a say only in what is missing"
+        own = f"the source brings its own {' and '.join(part for part in PARTS if part in records.parts)}"
+        if dataset.split.column:
+            yield f"{own}; dataset.split.column decides instead"
+        else:
+            yield f"{own}; dataset.split has a say only in what is missing"
 
 
 def _completed(dataset: Dataset, records: Records, format_name: str | None, roles: Roles, fields: Fields) -> Dataset:

@@ -135,7 +135,14 @@ class Text(Section):
 
 
 class Split(Section):
-    """Shares of the samples; they may add up to less than 1."""
+    """How samples are held out: at random by shares, by a column that names the part, or by time."""
+
+    column: str | None = None
+    """A column that names the part of each row: train, val (or valid, validation, dev) or test; it is not a feature."""
+
+    time: str | None = None
+    """A column of numbers or ISO dates to split by: the earliest rows are for training, then come validation and test,
+    by the shares. Rows of equal time stay in one part. It is a feature only if `columns.features` names it."""
 
     train: float = Field(0.8, gt=0, le=1)
     """Share to learn from."""
@@ -144,10 +151,11 @@ class Split(Section):
     """Share to choose the best weights by."""
 
     test: float = Field(0.1, ge=0, lt=1)
-    """Share to report on, used once."""
+    """Share to report on, used once. The shares may add up to less than 1; the rest, the latest of a split by time, is
+    left out."""
 
     stratify: bool = True
-    """Keep the shares of the classes equal in all parts; without effect on a regression."""
+    """Keep the shares of the classes equal in all parts; without effect on a regression and on a split by time."""
 
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the split alone, so that `training.seed` may vary on the same parts."""
@@ -190,7 +198,7 @@ class Dataset(Section):
     """How texts are prepared."""
 
     split: SplitChoice = Field({}, validate_default=True)
-    """Shares for training, validation and test; `none` trains on everything."""
+    """Shares for training, validation and test, or the column that decides; `none` trains on everything."""
 
 
 DatasetChoice = Annotated[Dataset, Shorthand("source")]

@@ -7,7 +7,7 @@ from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
-from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Text, fits
+from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Split, Text, fits
 from stoker.job.environment import Environment
 from stoker.job.job import Job
 from stoker.job.resources import Resources
@@ -15,6 +15,9 @@ from stoker.job.section import Section
 from stoker.job.task import TASKS, TaskName, TaskRow
 from stoker.job.training import Plateau, Sgd, Training
 from stoker.jobfile.suggestion import did_you_mean
+
+SHARE_KEYS = {"column": ("time", "train", "val", "test", "stratify", "seed"), "time": ("stratify", "seed")}
+"""Keys of `dataset.split` that do nothing where a column decides."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,8 @@ def column_problems(columns: Columns) -> Iterator[Problem]:
 
 def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
     """Check source, format, columns and image settings against the task."""
-    if dataset.split == "none" and dataset.columns.group:
-        yield Problem("dataset.columns.group", "does nothing with split: none; leave it out")
     row = TASKS[task]
+    yield from split_problems(dataset, _has_columns(dataset, row))
     builtin = BUILTIN.get(dataset.source)
     if builtin and task not in builtin.tasks:
         message = f"'{dataset.source}' does not fit {task}; it is for {' or '.join(builtin.tasks)}"
@@ -103,6 +105,30 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
         yield from _without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no images")
     if "text" not in row.inputs or ("number" in row.inputs and "text" not in kinds):
         yield from _without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")
+
+
+def split_problems(dataset: Dataset, has_columns: bool) -> Iterator[Problem]:
+    """Check the split against the roles of the columns, and that none of its keys is without effect."""
+    split, columns = dataset.split, dataset.columns
+    by = "none" if split == "none" else "column" if split.column else "time" if split.time else ""
+    if by and columns.group:
+        written = "split: none" if by == "none" else f"dataset.split.{by}"
+        yield Problem("dataset.columns.group", f"does nothing with {written}; leave it out")
+    if split == "none" or not by:
+        return
+    for key in SHARE_KEYS[by]:
+        if getattr(split, key) != getattr(Split(), key):
+            yield Problem(f"dataset.split.{key}", f"does nothing with dataset.split.{by}; leave it out")
+    name = getattr(split, by)
+    if not has_columns:
+        yield Problem(f"dataset.split.{by}", f"there is no column '{name}': the samples do not come from a table")
+    if name in (columns.label, columns.weight):
+        role = "label" if name == columns.label else "weight"
+        yield Problem(f"dataset.split.{by}", f"'{name}' is the {role} column; the split needs a column of its own")
+    if name in columns.drop:
+        yield Problem("dataset.columns.drop", f"'{name}' is the column of the split; it cannot be left out")
+    if by == "column" and name in (columns.features or ()):
+        yield Problem("dataset.columns.features", f"'{name}' names the part of each row; it cannot be a feature")
 
 
 def _has_columns(dataset: Dataset, row: TaskRow) -> bool:

@@ -21,6 +21,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KEY_EXAMPLES = {
     "name": "my-job", "dataset.source": "digits", "dataset.columns.label": "species",
     "dataset.columns.types": "{zip: category}", "dataset.image.size": "32", "dataset.image.augment": "[flip, crop]",
+    "dataset.split.column": "part", "dataset.split.time": "date",
     "training.time": "10 min", "training.gradient_clip": "1.0", "training.checkpoint.best": "accuracy/val",
     "training.early_stopping.metric": "loss/val", "architecture.hidden": "[128, 64]",
     "architecture.channels": "[64, 128]", "training.epochs": "30", "training.steps": "5000",

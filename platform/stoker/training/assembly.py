@@ -167,7 +167,7 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
         *misfits(architecture, data.fields.signature),
         *_length_problems(job, samples),
         *_optimizer_problems(job, architecture, data),
-        *_metric_problems(job.training, data),
+        *_metric_problems(job, data),
     ]
     if problems:
         raise JobError(problems)
@@ -261,14 +261,17 @@ def _optimizer_problems(job: Job, architecture: Architecture, data: LoadedDatase
     return group_problems(job.training.optimizer, objective_of(network, TASK_CLASSES[job.task](data.fields)).groups())
 
 
-def _metric_problems(training: Training, data: LoadedDataset) -> Iterator[Problem]:
+def _metric_problems(job: Job, data: LoadedDataset) -> Iterator[Problem]:
     """Check what only the data can tell: that there are samples to measure the named metrics on."""
+    training, split = job.training, job.dataset.split
     stopping = training.early_stopping
+    column = split.column if split != "none" else None
+    more = f"write val in rows of column '{column}'" if column else "give dataset.split.val a larger share"
     named = {
         "training.checkpoint.best": training.checkpoint.best,
         "training.early_stopping.metric": stopping.metric if stopping else None,
     }
     for path, metric in named.items():
         if metric and metric.endswith("/val") and "val" not in data.parts:
-            cure = f"use {metric.removesuffix('val')}train, or give dataset.split.val a larger share"
+            cure = f"use {metric.removesuffix('val')}train, or {more}"
             yield Problem(path, f"'{metric}' cannot be measured: the validation part is empty; {cure}")
