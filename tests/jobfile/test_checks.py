@@ -2,7 +2,7 @@ import pytest
 
 from stoker.errors import JobError
 from stoker.job.task import TASKS
-from stoker.jobfile.loading import parse_job
+from stoker.jobfile.loading import dump_job, parse_job
 
 IMAGES = "task: image-classification\ndataset: digits\n"
 GAN = "task: image-generation\ndataset: digits\narchitecture: gan\ntraining:\n  optimizer:\n"
@@ -163,6 +163,29 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
 )
 def test_contradictory_settings_are_reported(text: str, expected: str):
     assert mistakes(text) == [expected]
+
+
+CLASSIFICATIONS = "tabular-classification, image-classification, segmentation, text-classification"
+
+
+@pytest.mark.parametrize("task", [task for task, row in TASKS.items() if not row.loss_settings])
+@pytest.mark.parametrize(
+    ("key", "value"), [("class_weights", "balanced"), ("class_weights", "{a: 2}"), ("label_smoothing", "0.1")]
+)
+def test_settings_that_a_tasks_loss_does_not_have_are_reported(task: str, key: str, value: str):
+    text = f"task: {task}\ndataset: {SOURCES[task]}\ntraining: {{{key}: {value}}}"
+    place = f"3:{14 + len(key)} training.{key}"
+    assert mistakes(text) == [f"{place} does nothing for {task}; leave it out (it is for {CLASSIFICATIONS})"]
+    parse_job(f"task: {task}\ndataset: {SOURCES[task]}\ntraining: {{label_smoothing: 0}}", "job.yaml")
+
+
+@pytest.mark.parametrize("task", [task for task, row in TASKS.items() if row.loss_settings])
+def test_settings_of_a_tasks_loss_are_accepted_and_written_out_again(task: str):
+    for weights in ("balanced", "{a: 2, 0: 0.5}"):
+        training = f"{{class_weights: {weights}, label_smoothing: 0.1}}"
+        job = parse_job(f"task: {task}\ndataset: {SOURCES[task]}\ntraining: {training}", "job.yaml").job
+        assert job.training.class_weights == ("balanced" if weights == "balanced" else {"a": 2.0, "0": 0.5})
+        assert parse_job(dump_job(job), "job.yaml").job == job
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": 
 REGRESSION: dict[str, Direction] = {"loss": "min", "rmse": "min", "mae": "min", "r2": "max"}
 SEGMENTATION: dict[str, Direction] = {"loss": "min", "dice": "max", "iou": "max", "accuracy": "max"}
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
+CLASS_LOSS = ("class_weights", "label_smoothing")
+"""Keys of `training` that a cross-entropy of classes has."""
 TABULAR: tuple[Kind, ...] = ("number", "category", "text", "image")
 TABULAR_FAMILIES = ("mlp", "perceptron", "custom")
 
@@ -39,6 +41,8 @@ class TaskRow:
     summary: str
     target_optional: bool = False
     """Whether data without the target will do."""
+    loss_settings: tuple[str, ...] = ()
+    """The keys of `training` that change the loss of this task alone."""
 
 
 TASKS: dict[TaskName, TaskRow] = {
@@ -49,6 +53,7 @@ TASKS: dict[TaskName, TaskRow] = {
         CLASSIFICATION,
         "accuracy",
         "a class for each row of a table",
+        loss_settings=CLASS_LOSS,
     ),
     "tabular-regression": TaskRow(
         TABULAR, "number", TABULAR_FAMILIES, REGRESSION, "rmse", "a number for each row of a table"
@@ -60,14 +65,27 @@ TASKS: dict[TaskName, TaskRow] = {
         CLASSIFICATION,
         "accuracy",
         "a class for each image",
+        loss_settings=CLASS_LOSS,
     ),
     "segmentation": TaskRow(
-        ("image",), "mask", ("unet", "custom"), SEGMENTATION, "dice", "a class for each pixel of an image"
+        ("image",),
+        "mask",
+        ("unet", "custom"),
+        SEGMENTATION,
+        "dice",
+        "a class for each pixel of an image",
+        loss_settings=CLASS_LOSS,
     ),
     "image-generation": TaskRow(
         ("image",), "category", ("gan", "custom"), GENERATION, "", "new images like those of the data", True
     ),
     "text-classification": TaskRow(
-        ("text",), "category", ("rnn", "mlp", "custom"), CLASSIFICATION, "accuracy", "a class for each text"
+        ("text",),
+        "category",
+        ("rnn", "mlp", "custom"),
+        CLASSIFICATION,
+        "accuracy",
+        "a class for each text",
+        loss_settings=CLASS_LOSS,
     ),
 }

@@ -53,6 +53,7 @@ def check(sections: Sections) -> list[Problem]:
     if sections.training and sections.resources:
         found.append(worker_problems(sections.training, sections.resources))
     if sections.training and sections.task:
+        found.append(loss_problems(sections.training, sections.task))
         found.append(metric_problems(sections.training, sections.task, sections))
     return [problem for each in found for problem in each]
 
@@ -158,6 +159,14 @@ def training_problems(training: Training) -> Iterator[Problem]:
     for path, optimizer in named.items():
         if isinstance(optimizer, Sgd) and optimizer.nesterov and optimizer.momentum == 0:
             yield Problem(f"{path}.nesterov", "needs a momentum above 0 (example: momentum: 0.9)")
+
+
+def loss_problems(training: Training, task: TaskName) -> Iterator[Problem]:
+    """Check that the task's loss has the settings that are made."""
+    for key in dict.fromkeys(key for row in TASKS.values() for key in row.loss_settings):
+        if key not in TASKS[task].loss_settings and getattr(training, key) != getattr(Training(), key):
+            fitting = ", ".join(name for name, row in TASKS.items() if key in row.loss_settings)
+            yield Problem(f"training.{key}", f"does nothing for {task}; leave it out (it is for {fitting})")
 
 
 def worker_problems(training: Training, resources: Resources) -> Iterator[Problem]:

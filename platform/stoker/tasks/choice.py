@@ -3,6 +3,7 @@
 from torch import nn
 
 from stoker.job.task import TaskName
+from stoker.job.training import Training
 from stoker.tasks.image_classification import ImageClassification
 from stoker.tasks.image_generation import ImageGeneration
 from stoker.tasks.objective import Objective
@@ -22,6 +23,6 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
 }
 
 
-def objective_of(network: nn.Module, task: Task) -> Objective:
+def objective_of(network: nn.Module, task: Task, training: Training) -> Objective:
     """Return what is minimised: by the task, or the user's own class where it is all of it."""
-    return network if isinstance(network, Objective) else task.objective(network)
+    return network if isinstance(network, Objective) else task.objective(network, training)
