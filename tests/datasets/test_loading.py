@@ -157,7 +157,15 @@ def test_the_example_has_no_label(load, frame: pd.DataFrame):
 @pytest.mark.parametrize("name", BUILTIN)
 def test_a_dataset_that_comes_along_is_whole(name: str):
     data = load_dataset(Dataset(source=name), TASKS[BUILTIN[name].tasks[0]])
-    samples = {"xor": 200, "iris": 150, "wine": 178, "breast-cancer": 569, "diabetes": 442, "digits": 1797}
+    samples = {
+        "xor": 200,
+        "iris": 150,
+        "wine": 178,
+        "breast-cancer": 569,
+        "diabetes": 442,
+        "digits": 1797,
+        "digit-pairs": 898,
+    }
     assert sum(map(len, data.parts.values())) == samples[name]
     assert data.spec.format is None
     assert load_dataset(data.spec, TASKS[BUILTIN[name].tasks[0]]).spec == data.spec

@@ -22,6 +22,7 @@ SOURCES = {
     "segmentation": "nuclei",
     "image-generation": "digits",
     "text-classification": "reviews.csv",
+    "multi-label-classification": "films.csv",
 }
 
 

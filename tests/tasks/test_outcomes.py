@@ -1,5 +1,7 @@
 """What each task minimises, answers and shows."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from stoker.errors import JobError
 from stoker.job.task import TASKS
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.classification import CrossEntropy
+from stoker.tasks.multi_label_classification import BinaryCrossEntropy
 from stoker.tasks.segmentation import PixelLosses
 from stoker.tasks.tabular_regression import SquaredError
 
@@ -137,6 +140,39 @@ def test_class_predictions_are_for_people(task_of):
     assert answers.images is None
 
 
+@pytest.mark.parametrize("weight", [None, [1.0, 0.0, 2.0]])
+def test_the_cross_entropy_of_tags_counts_all_decisions(rows, weight):
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.uint8)
+    each = torch.ones(3) if weight is None else torch.tensor(weight)
+    batch = rows({"numbers": logits}, target, None if weight is None else each)
+    objective = BinaryCrossEntropy(Given(), 4)
+    assert float(objective.counts(batch, "network")["loss"]) == 4 * float(each.sum())
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, target.float(), reduction="none")
+    total = (losses.sum(dim=1) * each).sum()
+    torch.testing.assert_close(objective(batch, "network", NoNoise())["loss"], total)
+    evaluated = objective.evaluate(batch, NoNoise())[0]["loss"]
+    torch.testing.assert_close(evaluated.total, total)
+    assert float(evaluated.count) == 4 * float(each.sum())
+    empty = rows({"numbers": logits[:0]}, target[:0])
+    assert objective.counts(empty, "network") == {"loss": 0.0}
+
+
+def test_tags_are_answered_as_the_data_writes_them(task_of):
+    table = task_of("multi-label-classification").answers(torch.tensor([[1.0, -1.0, 0.5], [-1.0, -1.0, -1.0]])).table
+    assert list(table.columns) == ["prediction", "probability/a", "probability/b", "probability/c"]
+    assert table["prediction"].tolist() == ["a; c", ""]
+    assert table["probability/c"].tolist() == pytest.approx([1 / (1 + math.exp(-0.5)), 1 / (1 + math.e)])
+
+
+def test_the_worst_tags_come_first(rows, task_of):
+    review = task_of("multi-label-classification").review()
+    outputs = torch.tensor([[9.0, -9.0, -9.0], [9.0, -9.0, -9.0]])
+    review.update(outputs, rows({}, torch.tensor([[1, 0, 0], [0, 1, 1]])), torch.tensor([3, 4]))
+    assert [(row["id"], row["target"], row["prediction"]) for row in review.rows()] == [(4, "b; c", "a"), (3, "a", "a")]
+    assert review.rows()[0]["loss"] == pytest.approx(9.0001, abs=1e-4)
+
+
 def test_value_predictions_are_in_the_labels_unit(task_of):
     table = task_of("tabular-regression").answers(torch.tensor([[0.0], [-1.5]])).table
     assert table["prediction"].tolist() == [100.0, 85.0]
@@ -194,11 +230,8 @@ def test_every_task_draws_its_figure(made, task_of):
         if review := task_of(name).review():
             review.update(outputs, batch, torch.arange(6))
             figures[name] = set(review.figures())
-    assert figures == {
-        name: {"predicted-against-true" if name == "tabular-regression" else "confusion-matrix"}
-        for name in TASKS
-        if name != "image-generation"
-    }
+    others = {"tabular-regression": "predicted-against-true", "multi-label-classification": "f1-by-tag"}
+    assert figures == {name: {others.get(name, "confusion-matrix")} for name in TASKS if name != "image-generation"}
 
 
 def test_every_task_of_the_table_has_its_class(made, task_of):

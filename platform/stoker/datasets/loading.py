@@ -13,7 +13,6 @@ from stoker.datasets.dataset import LoadedDataset, example_of, fingerprint
 from stoker.datasets.decoding import choose_loading, fitted_records, resident, with_files
 from stoker.datasets.fields.inference import Roles, infer_roles
 from stoker.datasets.fields.schema import Fields
-from stoker.datasets.fields.text import TextField
 from stoker.datasets.formats.reading import read_path
 from stoker.datasets.inspection import column_problems, infer_format
 from stoker.datasets.labels import Labels, read_labels
@@ -84,7 +83,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         fingerprint=fingerprint(records),
         notes=(
             *roles.notes,
-            *_text_notes(train, fields),
+            *_field_notes(records, parts, fields),
             *_part_notes(records, dataset),
             *(leak_warnings(sample_hashes(records, roles), parts, records) if loading == "resident" else ()),
             *class_warnings(counts),
@@ -132,12 +131,9 @@ def _counts(labels: Labels, parts: np.ndarray) -> dict[str, dict[str, int]]:
     return {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}
 
 
-def _text_notes(train: Records, fields: Fields) -> Iterator[str]:
-    """Say how much of the texts is cut off."""
-    for each in fields.inputs:
-        if isinstance(each, TextField) and (cut := each.cut(train.columns[each.name])):
-            longer = f"{cut:,} of {len(train.columns[each.name]):,} training texts have more than {each.length} words"
-            yield f"column '{each.name}': {longer} and are cut off there (dataset.text.length)"
+def _field_notes(records: Records, parts: np.ndarray, fields: Fields) -> Iterator[str]:
+    for each in (*fields.inputs, *([fields.target] if fields.target else [])):
+        yield from each.notes(records.columns[each.name], parts)
 
 
 def _part_notes(records: Records, dataset: Dataset) -> Iterator[str]:

@@ -10,9 +10,9 @@ from stoker.job.task import Kind, TaskRow
 
 Format = Literal["csv", "jsonl", "parquet", "text", "idx", "npz", "image-folder", "image-mask", "webdataset"]
 FORMATS: dict[str, tuple[Kind, ...]] = {
-    "csv": ("number", "category", "text", "image", "mask"),
-    "jsonl": ("number", "category", "text", "image", "mask"),
-    "parquet": ("number", "category", "text", "image", "mask"),
+    "csv": ("number", "category", "text", "image", "mask", "tags"),
+    "jsonl": ("number", "category", "text", "image", "mask", "tags"),
+    "parquet": ("number", "category", "text", "image", "mask", "tags"),
     "text": ("text",),
     "idx": ("image", "category"),
     "npz": ("image", "mask", "category", "number"),
@@ -57,6 +57,9 @@ BUILTIN: dict[str, Builtin] = {
     "breast-cancer": Builtin(CLASSIFIED, "diagnosis", "569 biopsies, 30 measures, 2 classes"),
     "diabetes": Builtin(("tabular-regression",), "progression", "442 patients, 10 measures, a number"),
     "digits": Builtin(("image-classification", "image-generation"), "digit", "1,797 handwritten digits of 8x8 pixels"),
+    "digit-pairs": Builtin(
+        ("multi-label-classification",), "digits", "898 images of two handwritten digits, both tags"
+    ),
 }
 
 
@@ -68,7 +71,8 @@ class Columns(Section):
     """Which column plays which part; what is absent is inferred and shown by `plan`."""
 
     label: str | None = None
-    """The column to predict. A built-in dataset, a folder of images and the like know their own."""
+    """The column to predict. A built-in dataset, a folder of images and the like know their own. Tags are a list, or a
+    text with `;`, `|` or `,` between them; a row without a value has none."""
 
     names: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """The names of all columns, in order, for a csv file without a header line."""

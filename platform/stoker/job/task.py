@@ -10,14 +10,22 @@ TaskName = Literal[
     "segmentation",
     "image-generation",
     "text-classification",
+    "multi-label-classification",
 ]
 Direction = Literal["max", "min"]
-Kind = Literal["number", "category", "text", "image", "mask"]
+Kind = Literal["number", "category", "text", "image", "mask", "tags"]
 """The kinds of field: what a column of a sample holds."""
 
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
 REGRESSION: dict[str, Direction] = {"loss": "min", "rmse": "min", "mae": "min", "r2": "max"}
 SEGMENTATION: dict[str, Direction] = {"loss": "min", "dice": "max", "iou": "max", "accuracy": "max"}
+TAGS: dict[str, Direction] = {
+    "loss": "min",
+    "f1_micro": "max",
+    "f1_macro": "max",
+    "exact_match": "max",
+    "average_precision": "max",
+}
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
 """Keys of `training` that a cross-entropy of classes has."""
@@ -87,5 +95,13 @@ TASKS: dict[TaskName, TaskRow] = {
         "accuracy",
         "a class for each text",
         loss_settings=CLASS_LOSS,
+    ),
+    "multi-label-classification": TaskRow(
+        TABULAR,
+        "tags",
+        ("mlp", "perceptron", "cnn", "rnn", "custom"),
+        TAGS,
+        "f1_micro",
+        "any number of tags for each row of a table, of numbers, categories, texts or images",
     ),
 }

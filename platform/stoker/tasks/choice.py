@@ -6,6 +6,7 @@ from stoker.job.task import TaskName
 from stoker.job.training import Training
 from stoker.tasks.image_classification import ImageClassification
 from stoker.tasks.image_generation import ImageGeneration
+from stoker.tasks.multi_label_classification import MultiLabelClassification
 from stoker.tasks.objective import Objective
 from stoker.tasks.segmentation import Segmentation
 from stoker.tasks.tabular_classification import TabularClassification
@@ -20,6 +21,7 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "segmentation": Segmentation,
     "image-generation": ImageGeneration,
     "text-classification": TextClassification,
+    "multi-label-classification": MultiLabelClassification,
 }
 
 
