@@ -73,17 +73,28 @@ SAMPLES = 60
 
 
 def _write_table(folder: Path) -> dict[str, Any]:
-    """Numbers, some of them missing, a category and a weight; `kind` and `price` follow from them."""
+    """Numbers, some of them missing, a category and a weight; the label follows from them.
+
+    Beside tags there are a text and the path of an image, too, which both tell them.
+    """
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"length": rng.normal(size=SAMPLES), "width": rng.normal(size=SAMPLES)})
     frame["colour"] = rng.choice(["red", "blue"], SAMPLES)
     frame["weight"] = rng.random(SAMPLES).round(2)
     price = 10 * frame["length"] + (frame["colour"] == "red")
-    label = price if folder.name == "tabular-regression" else np.where(price > 0, "dear", "cheap")
-    frame["label"] = label
+    columns: dict[str, Any] = {"label": "label", "weight": "weight"}
+    frame["label"] = price if folder.name == "tabular-regression" else np.where(price > 0, "dear", "cheap")
+    if TASKS[folder.name].target == "tags":  # type: ignore[index]
+        frame["label"] = np.where(price > 0, "dear|", "") + frame["colour"]
+        frame.loc[::7, "label"] = None
+        frame["text"] = [f"a {'costly' if each > 0 else 'simple'} thing" for each in price]
+        frame["photo"] = [f"{number:02}.png" for number in range(SAMPLES)]
+        for name, each in zip(frame["photo"], price, strict=True):
+            Image.fromarray(rng.integers(100 * (each > 0), 150, (8, 8)).astype(np.uint8)).save(folder / name)
+        columns["types"] = {"text": "text", "photo": "image"}
     frame.loc[::9, "width"] = None
     frame.to_csv(folder / "table.csv", index=False)
-    return {"source": str(folder / "table.csv"), "columns": {"label": "label", "weight": "weight"}}
+    return {"source": str(folder / "table.csv"), "columns": columns}
 
 
 def _write_images(folder: Path) -> dict[str, Any]:

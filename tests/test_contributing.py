@@ -99,6 +99,14 @@ def test_every_file_that_contributing_names_exists():
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize("task", ["multi-label-classification", "text-classification", "tabular-regression"])
+def test_a_task_is_known_by_name_where_contributing_says_and_nowhere_else(task):
+    """Data that comes along names its tasks, and `stoker data` proposes the likeliest one."""
+    source = ROOT / "platform" / "stoker"
+    naming = {str(file.relative_to(source)) for file in source.rglob("*.py") if f'"{task}"' in file.read_text()}
+    assert naming - {"job/dataset.py", "datasets/examination.py"} == {"job/task.py", "tasks/choice.py"}
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory) -> Path:
     """Copy the package, and add a format, a family and a task as CONTRIBUTING.md says."""

@@ -125,6 +125,31 @@ def test_no_split_trains_on_everything(load, frame: pd.DataFrame):
     assert {name: len(part) for name, part in load(frame, split="none").parts.items()} == {"train": 60}
 
 
+@pytest.mark.parametrize("split", [{"column": "part"}, {"time": "date", "train": 0.5, "val": 0.25, "test": 0.25}])
+def test_a_column_splits_without_being_learnt_from(load, frame: pd.DataFrame, split: dict[str, Any]):
+    dates = pd.date_range("2024-01-01", periods=20).repeat(3)[::-1].astype(str)
+    frame = frame.assign(part=["train"] * 30 + ["dev"] * 15 + ["test"] * 15, date=dates)
+    name = next(iter(split.values()))
+    data = load(frame[[*"xwy", name]], split=split)
+    assert {name: len(part) for name, part in data.parts.items()} == {"train": 30, "val": 15, "test": 15}
+    first = {"part": 0, "date": 30}[name]
+    assert data.parts["train"].ids.tolist() == list(range(first, first + 30))
+    assert data.spec.columns.features == ("x", "w")
+    again = load_dataset(data.spec, TASKS[CLASSES])
+    assert again.spec == data.spec
+    assert again.parts["val"].ids.tolist() == data.parts["val"].ids.tolist()
+
+
+def test_the_column_of_a_split_has_its_say_before_the_names_of_the_files(frame: pd.DataFrame, tmp_path: Path):
+    frame["part"] = ["val"] * 6 + ["train"] * 54
+    frame.head(30).to_csv(tmp_path / "train.csv", index=False)
+    frame.tail(30).to_csv(tmp_path / "test.csv", index=False)
+    source = {"source": str(tmp_path), "columns": {"label": "y"}, "split": {"column": "part"}}
+    data = load_dataset(Dataset.model_validate(source), TASKS[CLASSES])
+    assert {name: len(part) for name, part in data.parts.items()} == {"train": 54, "val": 6}
+    assert "the source brings its own train and test; dataset.split.column decides instead" in data.notes
+
+
 def test_the_example_has_no_label(load, frame: pd.DataFrame):
     assert list(load(frame).example.columns) == ["x", "w", "house", "price", "colour"]
 
@@ -132,7 +157,15 @@ def test_the_example_has_no_label(load, frame: pd.DataFrame):
 @pytest.mark.parametrize("name", BUILTIN)
 def test_a_dataset_that_comes_along_is_whole(name: str):
     data = load_dataset(Dataset(source=name), TASKS[BUILTIN[name].tasks[0]])
-    samples = {"xor": 200, "iris": 150, "wine": 178, "breast-cancer": 569, "diabetes": 442, "digits": 1797}
+    samples = {
+        "xor": 200,
+        "iris": 150,
+        "wine": 178,
+        "breast-cancer": 569,
+        "diabetes": 442,
+        "digits": 1797,
+        "digit-pairs": 898,
+    }
     assert sum(map(len, data.parts.values())) == samples[name]
     assert data.spec.format is None
     assert load_dataset(data.spec, TASKS[BUILTIN[name].tasks[0]]).spec == data.spec
@@ -168,6 +201,10 @@ def test_real_tables_are_read(public_data):
 def test_a_label_that_is_not_there_is_told(load, frame: pd.DataFrame):
     columns = "columns: x, colour, w, house, price, y"
     assert problems(load, frame, label="yy") == [("dataset.columns.label", f"no column 'yy' in train.csv ({columns})")]
+    part = {"column": "parts"}
+    assert problems(load, frame, split=part) == [
+        ("dataset.split.column", f"no column 'parts' in train.csv ({columns})")
+    ]
     named = {"features": ("x", "color"), "weight": "weight", "group": "houses", "types": {"z": "number"}}
     assert problems(load, frame, columns=named) == [
         ("dataset.columns.weight", f"no column 'weight' in train.csv ({columns})"),

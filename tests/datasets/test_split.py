@@ -1,11 +1,13 @@
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker.datasets.split import complete_parts, part_sizes, split_parts
+from stoker.datasets.split import complete_parts, part_sizes, read_parts, split_parts
+from stoker.errors import JobError
 from stoker.job.dataset import Split
 
 CLASS_SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=12)
@@ -124,3 +126,60 @@ def test_given_parts_are_completed_class_by_class():
     classes = np.array(["a", "b"] * 55)
     after = complete_parts(before, Split(), classes)
     assert Counter(classes[after == "val"].tolist()) == {"a": 5, "b": 5}
+
+
+# By time and by a column.
+
+
+def test_parts_follow_one_another_in_time():
+    times = np.random.default_rng(0).permutation(100)
+    parts = split_parts(Split(), 100, times=times)
+    assert Counter(parts.tolist()) == {"train": 80, "val": 10, "test": 10}
+    assert times[parts == "train"].max() < times[parts == "val"].min()
+    assert times[parts == "val"].max() < times[parts == "test"].min()
+
+
+@given(st.lists(st.integers(0, 15), min_size=1, max_size=200), splits())
+def test_samples_of_one_time_stay_in_one_part_and_the_parts_in_order(given_times: list[int], split: Split):
+    times = np.array(given_times)
+    parts = split_parts(split, len(times), times=times)
+    order = [part for time in np.unique(times) for part in set(parts[times == time].tolist())]
+    assert len(order) == len(np.unique(times))
+    assert order == sorted(order, key=["train", "val", "test", ""].index)
+    assert order[0] == "train"
+    for part in ("val", "test"):
+        assert getattr(split, part) > 0 or part not in parts
+
+
+def test_a_cut_in_time_is_as_near_to_the_shares_as_equal_times_allow():
+    days = np.repeat(np.arange(10), [10, 10, 10, 10, 10, 10, 10, 9, 11, 10])
+    counts = Counter(split_parts(Split(), 100, times=days).tolist())
+    assert counts == {"train": 79, "val": 11, "test": 10}
+    counts = Counter(split_parts(Split(train=0.5, val=0.2, test=0.1), 100, times=days).tolist())
+    assert counts == {"train": 50, "val": 20, "test": 9, "": 21}
+
+
+def test_a_part_that_the_source_lacks_is_the_latest_of_its_training_samples():
+    before = np.repeat(["train", "test"], [100, 20])
+    times = np.arange(120)[::-1]
+    after = complete_parts(before, Split(), None, times)
+    assert np.flatnonzero(after == "val").tolist() == list(range(10))
+    assert (after[before == "test"] == "test").all()
+
+
+def test_a_column_names_the_parts_in_the_usual_words():
+    words = ["train", "Training", " val", "valid", "validation", "dev", "TEST"]
+    assert read_parts(pd.Series(words), "part").tolist() == ["train"] * 2 + ["val"] * 4 + ["test"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [(["train", "hold-out"], "'hold-out' is not a part"), (["val", None, "x"], "there is no part")],
+)
+def test_a_row_without_a_part_is_named(words: list[str | None], found: str):
+    with pytest.raises(JobError) as caught:
+        read_parts(pd.Series(words), "part")
+    (problem,) = caught.value.problems
+    assert problem.path == "dataset.split.column"
+    expected = f"row 2, column 'part': {found}; write train, val or test there, or remove the row"
+    assert problem.message == expected

@@ -60,6 +60,23 @@ def prices(make_job: Callable[..., Job], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
+def films(make_job: Callable[..., Job], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A model of the tags of rows, which the file says the part of."""
+    folder = tmp_path_factory.mktemp("films")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"length": rng.normal(size=90), "year": rng.normal(size=90)})
+    tags = zip(frame["length"] > 0, frame["year"] > 0, strict=True)
+    frame["genres"] = ["; ".join(["epic"] * long + ["new"] * recent) for long, recent in tags]
+    frame["part"] = ["train"] * 60 + ["val"] * 15 + ["test"] * 15
+    frame.to_csv(folder / "films.csv", index=False)
+    dataset = {
+        "source": str(folder / "films.csv"), "columns": {"label": "genres"}, "split": {"column": "part"},
+    }  # fmt: skip
+    job = make_job("multi-label-classification", dataset, training={"epochs": 30, "precision": "fp32"})
+    return trained(job, folder / "model", folder / "films.csv")
+
+
+@pytest.fixture(scope="module")
 def images(make_job: Callable[..., Job], tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A classifier of coloured images, dark ones and bright ones."""
     folder = tmp_path_factory.mktemp("images")

@@ -12,7 +12,7 @@ from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate as evaluate_in_training
 
 
-@pytest.mark.parametrize("name", ["flowers", "prices", "images"])
+@pytest.mark.parametrize("name", ["flowers", "prices", "images", "films"])
 @pytest.mark.parametrize("part", ["train", "val", "test"])
 def test_a_model_measures_what_its_training_measured(name: str, part: str, request: pytest.FixtureRequest):
     run = request.getfixturevalue(name)
@@ -27,6 +27,17 @@ def test_new_data_have_metrics_without_a_part(flowers):
     assert set(metrics) == {"loss", "accuracy", "f1", "auroc"}
     parts = [evaluate(flowers.model, part=part)[f"accuracy/{part}"] for part in ("train", "val", "test")]
     assert metrics["accuracy"] == pytest.approx((parts[0] * 72 + parts[1] * 9 + parts[2] * 9) / 90, abs=1e-6)
+
+
+def test_new_tags_are_measured_without_the_column_of_the_split(films, tmp_path: Path):
+    frame = pd.read_csv(films.source).drop(columns="part")
+    frame.tail(15).to_csv(tmp_path / "new.csv", index=False)
+    metrics = evaluate(films.model, str(tmp_path / "new.csv"))
+    assert metrics == {
+        name.removesuffix("/test"): pytest.approx(value, rel=1e-5)
+        for name, value in evaluate(films.model, part="test").items()
+    }
+    assert metrics["f1_micro"] > 0.8
 
 
 def test_new_images_are_measured_in_the_models_size(images, tmp_path: Path):

@@ -27,7 +27,7 @@ def outputs(network: torch.nn.Module, fields, samples) -> torch.Tensor:
         return torch.cat([network(batch.inputs) for batch in in_order(samples, fields, 64)])
 
 
-@pytest.mark.parametrize("name", ["flowers", "prices", "images"])
+@pytest.mark.parametrize("name", ["flowers", "prices", "images", "films"])
 def test_a_loaded_model_predicts_what_the_trained_one_did(name: str, request: pytest.FixtureRequest):
     run = request.getfixturevalue(name)
     network = run.assembly.objective.network.eval()
@@ -55,6 +55,15 @@ def test_rows_are_predicted_without_a_label(flowers, tmp_path: Path):
     assert len(table) == 90
     frame.to_parquet(tmp_path / "new.parquet")
     assert table_of(flowers.model, str(tmp_path / "new.parquet"))["prediction"].tolist() == table["prediction"].tolist()
+
+
+def test_tags_are_predicted_as_one_text_and_a_probability_each(films):
+    new = pd.DataFrame({"length": [2.0, 2.0, -2.0], "year": [2.0, -2.0, -2.0]})
+    table = films.model.predict(new).table
+    assert list(table.columns) == ["prediction", "probability/epic", "probability/new"]
+    assert table["prediction"].tolist() == ["epic; new", "epic", ""]
+    chances = table[["probability/epic", "probability/new"]].to_numpy()
+    assert ((chances > 0.5) == [[True, True], [True, False], [False, False]]).all()
 
 
 def test_a_column_of_the_input_does_not_hide_a_prediction(flowers, tmp_path: Path):

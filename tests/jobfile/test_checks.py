@@ -2,7 +2,7 @@ import pytest
 
 from stoker.errors import JobError
 from stoker.job.task import TASKS
-from stoker.jobfile.loading import parse_job
+from stoker.jobfile.loading import dump_job, parse_job
 
 IMAGES = "task: image-classification\ndataset: digits\n"
 GAN = "task: image-generation\ndataset: digits\narchitecture: gan\ntraining:\n  optimizer:\n"
@@ -22,6 +22,7 @@ SOURCES = {
     "segmentation": "nuclei",
     "image-generation": "digits",
     "text-classification": "reviews.csv",
+    "multi-label-classification": "films.csv",
 }
 
 
@@ -107,6 +108,38 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "2:56 dataset.columns.drop 'a' is also one of the features; list it in one place only",
         ),
         (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {column: part, val: 0.05}}",
+            "2:53 dataset.split.val does nothing with dataset.split.column; leave it out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {column: part, time: date}}",
+            "2:54 dataset.split.time does nothing with dataset.split.column; leave it out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {time: date, stratify: false}}",
+            "2:56 dataset.split.stratify does nothing with dataset.split.time; leave it out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {time: date}, columns: {group: g}}",
+            "2:64 dataset.columns.group does nothing with dataset.split.time; leave it out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {column: y}, columns: {label: y}}",
+            "2:42 dataset.split.column 'y' is the label column; the split needs a column of its own",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {time: date}, columns: {drop: [date]}}",
+            "2:63 dataset.columns.drop 'date' is the column of the split; it cannot be left out",
+        ),
+        (
+            "task: tabular-classification\ndataset: {source: x.csv, split: {column: p}, columns: {features: [p]}}",
+            "2:66 dataset.columns.features 'p' names the part of each row; it cannot be a feature",
+        ),
+        (
+            "task: image-classification\ndataset: {source: digits, split: {column: part}}",
+            "2:43 dataset.split.column there is no column 'part': the samples do not come from a table",
+        ),
+        (
             IMAGES + "training: {batch_size: 4, micro_batch: 8}",
             "3:40 training.micro_batch 8 is more than training.batch_size (4); use 4 or less",
         ),
@@ -145,6 +178,29 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
 )
 def test_contradictory_settings_are_reported(text: str, expected: str):
     assert mistakes(text) == [expected]
+
+
+CLASSIFICATIONS = "tabular-classification, image-classification, segmentation, text-classification"
+
+
+@pytest.mark.parametrize("task", [task for task, row in TASKS.items() if not row.loss_settings])
+@pytest.mark.parametrize(
+    ("key", "value"), [("class_weights", "balanced"), ("class_weights", "{a: 2}"), ("label_smoothing", "0.1")]
+)
+def test_settings_that_a_tasks_loss_does_not_have_are_reported(task: str, key: str, value: str):
+    text = f"task: {task}\ndataset: {SOURCES[task]}\ntraining: {{{key}: {value}}}"
+    place = f"3:{14 + len(key)} training.{key}"
+    assert mistakes(text) == [f"{place} does nothing for {task}; leave it out (it is for {CLASSIFICATIONS})"]
+    parse_job(f"task: {task}\ndataset: {SOURCES[task]}\ntraining: {{label_smoothing: 0}}", "job.yaml")
+
+
+@pytest.mark.parametrize("task", [task for task, row in TASKS.items() if row.loss_settings])
+def test_settings_of_a_tasks_loss_are_accepted_and_written_out_again(task: str):
+    for weights in ("balanced", "{a: 2, 0: 0.5}"):
+        training = f"{{class_weights: {weights}, label_smoothing: 0.1}}"
+        job = parse_job(f"task: {task}\ndataset: {SOURCES[task]}\ntraining: {training}", "job.yaml").job
+        assert job.training.class_weights == ("balanced" if weights == "balanced" else {"a": 2.0, "0": 0.5})
+        assert parse_job(dump_job(job), "job.yaml").job == job
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,10 @@ def test_the_empty_path_documents_the_whole_job():
     assert [line.default for line in document.keys][:3] == ["1", "", "required"]
 
 
+def test_the_type_of_a_word_or_an_object_has_both():
+    assert key_document("training.class_weights").type == "balanced, or an object whose values are: a number"
+
+
 def test_the_type_of_a_section_or_none_has_both():
     assert key_document("tracking").type == "an object, or none"
     assert key_document("tracking.register").documentation.startswith("Register the model under this name")

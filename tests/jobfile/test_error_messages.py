@@ -62,6 +62,18 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
             "training: {optimizer: {type: adamw, lr: fast}}",
             "3:41 training.optimizer.lr 'fast' is not a number (example: 3e-4)",
         ),
+        (
+            "training: {class_weights: balancd}",
+            "3:27 training.class_weights 'balancd' is neither 'balanced' nor an object; did you mean 'balanced'?",
+        ),
+        ("training: {class_weights: 3}", "3:27 training.class_weights expected an object, got 3"),
+        ("training: {class_weights: {}}", "3:27 training.class_weights expected at least 1 entry, got none"),
+        ("training: {class_weights: {a: 0}}", "3:31 training.class_weights.a 0 is too small: more than 0"),
+        (
+            "training: {class_weights: {a: much}}",
+            "3:31 training.class_weights.a 'much' is not a number (example: 3e-4)",
+        ),
+        ("training: {label_smoothing: 1}", "3:29 training.label_smoothing 1 is too large: less than 1"),
         ("training: {optimizer: {type: adamw, lr: [1]}}", "3:41 training.optimizer.lr expected a number, got a list"),
         ("training: {optimizer: {type: adamw, lr: }}", "3:40 training.optimizer.lr expected a number, got nothing"),
         ("training: {optimizer: {type: adamw, lr: 0}}", "3:41 training.optimizer.lr 0 is too small: more than 0"),

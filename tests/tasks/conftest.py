@@ -12,6 +12,7 @@ from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import ValueField
 from stoker.datasets.fields.schema import Fields
+from stoker.datasets.fields.tags import TagsField
 from stoker.job.task import TASKS, TaskName
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.task import Task
@@ -24,6 +25,7 @@ FIELDS = {
     "segmentation": Fields((IMAGE,), MaskField("mask", (0, 128, 255), 9, 8)),
     "image-generation": Fields((IMAGE,), None),
     "text-classification": Fields((), ClassField("y", ("a", "b", "c"))),
+    "multi-label-classification": Fields((), TagsField("y", ("a", "b", "c"), ";")),
 }
 
 
@@ -46,7 +48,7 @@ def rows() -> type[Rows]:
 
 @pytest.fixture(scope="session")
 def task_of() -> Callable[[TaskName], Task]:
-    """Make a task: three classes, prices around 100, or images of 9x8 pixels and their masks."""
+    """Make a task: three classes or tags, prices around 100, or images of 9x8 pixels and their masks."""
     assert FIELDS.keys() == TASKS.keys()
     return lambda name: TASK_CLASSES[name](FIELDS[name])
 
@@ -65,6 +67,9 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
             case "mask", _:
                 target = torch.randint(0, 3, (count, 9, 8), generator=rng).to(torch.uint8)
                 return torch.randn(count, 3, 9, 8, generator=rng), Rows({"image": images}, target)
+            case "tags", _:
+                tags = torch.randint(0, 2, (count, 3), generator=rng).to(torch.uint8)
+                return torch.randn(count, 3, generator=rng), Rows({}, tags)
             case _, "image-generation":
                 return 0.5 * torch.randn(count, 1, 9, 8, generator=rng) + 0.2, Rows({"image": images})
             case _:

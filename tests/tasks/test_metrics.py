@@ -5,9 +5,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score, f1_score
 
 from stoker.datasets.fields.number import ValueField
 from stoker.datasets.fields.schema import Fields
+from stoker.tasks.classification import MOST_SCORES
 from stoker.tasks.defined_metrics import R2, Auroc
 from stoker.tasks.tabular_regression import TabularRegression
 
@@ -61,6 +63,39 @@ def test_regression_metrics_equal_their_definitions(measured):
         "mae": pytest.approx(np.abs(errors).mean()),
         "r2": pytest.approx(1 - (errors**2).sum() / ((truth - truth.mean(dtype=float)) ** 2).sum()),
     }
+
+
+@pytest.mark.parametrize("thresholds", [False, True])
+def test_the_metrics_of_tags_equal_their_definitions(measured, task_of, thresholds):
+    rng = torch.Generator().manual_seed(0)
+    target = (torch.rand(501, 3, generator=rng) < 0.3).to(torch.uint8)
+    logits = (torch.randn(501, 3, generator=rng) + 2 * target - 1).clamp(-6, 6)
+    samples = MOST_SCORES if thresholds else 501
+    values = measured(task_of("multi-label-classification").metrics(samples), logits, target)
+    truth, chosen, scores = target.numpy(), (logits > 0).numpy(), logits.sigmoid().numpy()
+    near = 0.01 if thresholds else 1e-6
+    assert values == {
+        "f1_micro": pytest.approx(f1_score(truth, chosen, average="micro")),
+        "f1_macro": pytest.approx(f1_score(truth, chosen, average="macro")),
+        "exact_match": pytest.approx((truth == chosen).all(axis=1).mean()),
+        "average_precision": pytest.approx(average_precision_score(truth, scores), abs=near),
+    }
+
+
+def test_a_tag_that_is_nowhere_counts_for_no_mean_and_says_nothing(measured, task_of):
+    target = torch.tensor([[1, 0, 0], [1, 0, 1], [0, 0, 1]])
+    logits = torch.tensor([[5.0, -5.0, -5.0], [5.0, -5.0, -5.0], [-5.0, -5.0, 5.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        values = measured(task_of("multi-label-classification").metrics(3), logits, target, (0, 3))
+    assert values["f1_macro"] == pytest.approx((1 + 2 / 3) / 2)
+    assert values["average_precision"] == pytest.approx((1 + (1 + 2 / 3) / 2) / 2)
+
+
+def test_samples_without_any_tag_leave_f1_undefined(measured, task_of):
+    values = measured(task_of("multi-label-classification").metrics(2), -torch.ones(2, 3), torch.zeros(2, 3), (0, 2))
+    assert values.pop("exact_match") == 1
+    assert all(math.isnan(value) for value in values.values())
 
 
 def test_auroc_leaves_out_classes_without_samples_and_says_nothing(classified):

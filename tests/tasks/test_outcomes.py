@@ -1,5 +1,7 @@
 """What each task minimises, answers and shows."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from stoker.job.task import TASKS
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.classification import CrossEntropy
 from stoker.tasks.image_generation import ImageGeneration
+from stoker.tasks.multi_label_classification import BinaryCrossEntropy
 from stoker.tasks.segmentation import PixelLosses
 from stoker.tasks.tabular_regression import SquaredError
 
@@ -46,6 +49,30 @@ def test_cross_entropy_is_a_sum_and_what_it_counts(rows, weight):
         assert float(count) == float(counted.sum())
 
 
+def test_the_weight_of_a_class_multiplies_that_of_its_samples(rows):
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 0.5]])
+    target, of_class = torch.tensor([0, 0, 1]), torch.tensor([3.0, 0.5])
+    objective = CrossEntropy(Given(), of_class)
+    for weight in (None, torch.tensor([1.0, 0.0, 2.0])):
+        batch = rows({"numbers": logits}, target, weight)
+        each = of_class[target] * (1.0 if weight is None else weight)
+        losses = nn.functional.cross_entropy(logits, target, reduction="none")
+        torch.testing.assert_close(objective(batch, "network", NoNoise())["loss"], (losses * each).sum())
+        assert float(objective.counts(batch, "network")["loss"]) == float(each.sum())
+        torch.testing.assert_close(objective.evaluate(batch, NoNoise())[0]["loss"].count, each.sum())
+    batch = rows({"numbers": logits}, target)
+    mean = objective(batch, "network", NoNoise())["loss"] / objective.counts(batch, "network")["loss"]
+    torch.testing.assert_close(mean, nn.functional.cross_entropy(logits, target, of_class))
+    assert objective.state_dict() == {}
+
+
+def test_smoothed_labels_are_those_of_torch(rows):
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([0, 1, 2, 2, 1])
+    total = CrossEntropy(Given(), smoothing=0.2)(rows({"numbers": logits}, target), "network", NoNoise())["loss"]
+    torch.testing.assert_close(total, nn.functional.cross_entropy(logits, target, label_smoothing=0.2, reduction="sum"))
+
+
 def test_squared_error_is_in_units_of_the_variance(rows, task_of):
     batch = rows({"numbers": torch.tensor([[0.0], [1.0]])}, torch.tensor([100.0, 130.0]))
     losses, output = SquaredError(Given(), task_of("tabular-regression").value).evaluate(batch, NoNoise())
@@ -77,9 +104,34 @@ def test_the_losses_of_pixels_are_their_definitions(rows, weight):
     torch.testing.assert_close(totals["soft_dice"], (torch.stack(dice) * each).sum())
 
 
+@pytest.mark.parametrize("weight", [None, [1.0, 3.0]])
+def test_class_weights_and_smoothed_labels_of_pixels_are_those_of_torch(rows, weight):
+    logits = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([0, 1, 2, 1] * 10, dtype=torch.uint8).view(2, 5, 4)
+    each = torch.ones(2) if weight is None else torch.tensor(weight)
+    batch = rows({"numbers": logits}, target, None if weight is None else each)
+    of_class = torch.tensor([0.5, 2.0, 7.0])
+    plain, weighted = PixelLosses(Given()), PixelLosses(Given(), of_class)
+    smoothed, both = PixelLosses(Given(), None, 0.1), PixelLosses(Given(), of_class, 0.1)
+    pixels = of_class[target.long()].sum(dim=(1, 2))
+    for objective in (weighted, both):
+        assert float(objective.counts(batch, "network")["cross_entropy"]) == float((pixels * each).sum())
+        assert float(objective.counts(batch, "network")["soft_dice"]) == float(each.sum())
+        assert objective.state_dict() == {}
+    dice = plain(batch, "network", NoNoise())["soft_dice"]
+    for objective, weights, smoothing in ((weighted, of_class, 0.0), (smoothed, None, 0.1)):
+        totals = objective(batch, "network", NoNoise())
+        losses = nn.functional.cross_entropy(
+            logits, target.long(), weights, reduction="none", label_smoothing=smoothing
+        ).sum(dim=(1, 2))
+        torch.testing.assert_close(totals["cross_entropy"], (losses * each).sum())
+        torch.testing.assert_close(totals["soft_dice"], dice)
+
+
 def test_a_batch_without_samples_counts_nothing(rows):
     batch = rows({"numbers": torch.zeros(0, 3, 5, 4)}, torch.zeros(0, 5, 4, dtype=torch.uint8))
-    assert PixelLosses(Given()).counts(batch, "network") == {"cross_entropy": 0.0, "soft_dice": 0.0}
+    for weights in (None, torch.ones(3)):
+        assert PixelLosses(Given(), weights).counts(batch, "network") == {"cross_entropy": 0.0, "soft_dice": 0.0}
     assert float(PixelLosses(Given())(batch, "network", NoNoise())["soft_dice"]) == 0
 
 
@@ -91,6 +143,39 @@ def test_class_predictions_are_for_people(task_of):
     probabilities = table[["probability/a", "probability/b", "probability/c"]]
     assert probabilities.sum(axis=1).tolist() == pytest.approx([1, 1])
     assert answers.images is None
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 0.0, 2.0]])
+def test_the_cross_entropy_of_tags_counts_all_decisions(rows, weight):
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.uint8)
+    each = torch.ones(3) if weight is None else torch.tensor(weight)
+    batch = rows({"numbers": logits}, target, None if weight is None else each)
+    objective = BinaryCrossEntropy(Given(), 4)
+    assert float(objective.counts(batch, "network")["loss"]) == 4 * float(each.sum())
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, target.float(), reduction="none")
+    total = (losses.sum(dim=1) * each).sum()
+    torch.testing.assert_close(objective(batch, "network", NoNoise())["loss"], total)
+    evaluated = objective.evaluate(batch, NoNoise())[0]["loss"]
+    torch.testing.assert_close(evaluated.total, total)
+    assert float(evaluated.count) == 4 * float(each.sum())
+    empty = rows({"numbers": logits[:0]}, target[:0])
+    assert objective.counts(empty, "network") == {"loss": 0.0}
+
+
+def test_tags_are_answered_as_the_data_writes_them(task_of):
+    table = task_of("multi-label-classification").answers(torch.tensor([[1.0, -1.0, 0.5], [-1.0, -1.0, -1.0]])).table
+    assert list(table.columns) == ["prediction", "probability/a", "probability/b", "probability/c"]
+    assert table["prediction"].tolist() == ["a; c", ""]
+    assert table["probability/c"].tolist() == pytest.approx([1 / (1 + math.exp(-0.5)), 1 / (1 + math.e)])
+
+
+def test_the_worst_tags_come_first(rows, task_of):
+    review = task_of("multi-label-classification").review()
+    outputs = torch.tensor([[9.0, -9.0, -9.0], [9.0, -9.0, -9.0]])
+    review.update(outputs, rows({}, torch.tensor([[1, 0, 0], [0, 1, 1]])), torch.tensor([3, 4]))
+    assert [(row["id"], row["target"], row["prediction"]) for row in review.rows()] == [(4, "b; c", "a"), (3, "a", "a")]
+    assert review.rows()[0]["loss"] == pytest.approx(9.0001, abs=1e-4)
 
 
 def test_value_predictions_are_in_the_labels_unit(task_of):
@@ -150,11 +235,8 @@ def test_every_task_draws_its_figure(made, task_of):
         if review := task_of(name).review():
             review.update(outputs, batch, torch.arange(6))
             figures[name] = set(review.figures())
-    assert figures == {
-        name: {"predicted-against-true" if name == "tabular-regression" else "confusion-matrix"}
-        for name in TASKS
-        if name != "image-generation"
-    }
+    others = {"tabular-regression": "predicted-against-true", "multi-label-classification": "f1-by-tag"}
+    assert figures == {name: {others.get(name, "confusion-matrix")} for name in TASKS if name != "image-generation"}
 
 
 def test_every_task_of_the_table_has_its_class(made, task_of):

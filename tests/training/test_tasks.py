@@ -33,6 +33,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gan": {"channels": [4, 8], "latent": 5},
     "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
 }
+FEATURES = {"cnn": ["photo"], "rnn": ["text"]}
+"""What a family for one kind of input takes of a table with all kinds."""
 VARIANTS = {"cnn": ("cnn", "residual"), "rnn": ("rnn", "gru"), "gan": ("gan", "plain-gan")}
 CASES = [
     (task, variant)
@@ -58,6 +60,9 @@ def tiny(tiny_data, make_job) -> Callable[..., Job]:
             architecture["dropout"] = 0.0
         settings = {"batch_size": 16, "epochs": 2, "precision": "fp32", "schedule": "constant", **training}
         dataset = dict(tiny_data(task))
+        family = architecture["family"]
+        if "number" in TASKS[task].inputs and family in FEATURES:  # type: ignore[index]
+            dataset["columns"] = {**dataset["columns"], "features": FEATURES[family], "types": {"text": "text"}}
         if variant == "plain-gan":
             dataset["source"] = dataset["source"].replace("images.npz", "unlabelled.npz")
         return make_job(task, dataset, architecture=architecture, training=settings)

@@ -92,7 +92,7 @@ def build(settings: CnnSettings, signature: Signature) -> nn.Module:
 
 def with_sizes(settings: CnnSettings, signature: Signature, samples: int) -> CnnSettings:
     """Halve the image down to about 2 to 3 pixels, doubling the channels up to a bound, unless the job says how."""
-    if settings.channels is not None:
+    if settings.channels is not None or len(signature.images) != 1:
         return settings
     stages = max(1, int(math.log2(min(signature.image.height, signature.image.width) / SMALLEST_MAP)))
     channels = tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(stages))

@@ -1,8 +1,14 @@
 """Heads: from a network's features to the output that the task asks for."""
 
-from stoker.job.signature import ClassOutput, MaskOutput, Signature
+from stoker.job.signature import ClassOutput, MaskOutput, Signature, TagsOutput, ValueOutput
 
 
 def outputs(signature: Signature) -> int:
     """Return how many numbers the output needs: for a sample, or for each pixel of a mask."""
-    return len(signature.classes) if isinstance(signature.output, ClassOutput | MaskOutput) else 1
+    match signature.output:
+        case ClassOutput() | MaskOutput():
+            return len(signature.classes)
+        case TagsOutput(tags):
+            return len(tags)
+        case ValueOutput() | None:
+            return 1

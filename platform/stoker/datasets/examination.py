@@ -77,7 +77,7 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     dataset = dataset.model_copy(update={"columns": dataset.columns.model_copy(update={"label": label or None})})
     chosen = task or likely_task(records, dataset.source)
     row = TASKS[chosen]
-    roles = infer_roles(records, dataset.columns, row)
+    roles = infer_roles(records, dataset, row)
     labels = read_labels(records, roles.target, row.target)
     parts = choose_parts(records, dataset, labels)
     hashes = sample_hashes(records, roles)

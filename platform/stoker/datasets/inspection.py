@@ -14,7 +14,7 @@ from stoker.datasets.folders import archive_paths, image_paths, part_folders, vi
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, remote_problem
 from stoker.errors import Problem
-from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Format, fits
+from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Dataset, Format, fits
 from stoker.job.job import Job
 from stoker.job.task import TASKS, TaskName
 from stoker.jobfile.suggestion import did_you_mean
@@ -228,7 +228,7 @@ def _csv_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Proble
         yield Problem("dataset.source", f"'{path}' has a header but no rows")
     elif len(first) != len(header):
         yield Problem("dataset.source", f"the first row of '{path}' has {len(first)} values, its header {len(header)}")
-    yield from column_problems(dataset.columns, header, path, needed)
+    yield from column_problems(dataset, header, path, needed)
 
 
 def _jsonl_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
@@ -242,7 +242,7 @@ def _jsonl_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Prob
     if not isinstance(first, dict) or not first:
         yield Problem("dataset.source", f"line 1 of '{path}' is no object with keys")
         return
-    yield from column_problems(dataset.columns, list(first), path, needed)
+    yield from column_problems(dataset, list(first), path, needed)
 
 
 def _no_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
@@ -261,24 +261,27 @@ def _parquet_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Pr
         return
     if rows == 0:
         yield Problem("dataset.source", f"'{path}' has columns but no rows")
-    yield from column_problems(dataset.columns, names, path, needed)
+    yield from column_problems(dataset, names, path, needed)
 
 
-def column_problems(columns: Columns, header: list[str], path: Path, needed: bool = True) -> Iterator[Problem]:
+def column_problems(dataset: Dataset, header: list[str], path: Path, needed: bool = True) -> Iterator[Problem]:
     """Check the named columns against those of a table, whose name the messages hold; a label may be needed."""
+    columns, split = dataset.columns, dataset.split
     shown = ", ".join(header[:SHOWN_COLUMNS]) + (", ..." if len(header) > SHOWN_COLUMNS else "")
     if columns.label is None and needed:
         yield Problem("dataset.columns.label", f"required: the column of {path.name} to predict (columns: {shown})")
     named: list[tuple[str, str]] = [
-        (key, value) for key in ("label", "weight", "group") if (value := getattr(columns, key))
+        (f"columns.{key}", value) for key in ("label", "weight", "group") if (value := getattr(columns, key))
     ]
-    named += [(f"features.{index}", name) for index, name in enumerate(columns.features or ())]
-    named += [(f"drop.{index}", name) for index, name in enumerate(columns.drop)]
-    named += [(f"types.{name}", name) for name in columns.types]
+    named += [(f"columns.features.{index}", name) for index, name in enumerate(columns.features or ())]
+    named += [(f"columns.drop.{index}", name) for index, name in enumerate(columns.drop)]
+    named += [(f"columns.types.{name}", name) for name in columns.types]
+    if split != "none":
+        named += [(f"split.{key}", value) for key in ("column", "time") if (value := getattr(split, key))]
     for key, name in named:
         if name not in header:
             guess = did_you_mean(name, header)
-            yield Problem(f"dataset.columns.{key}", f"no column '{name}' in {path.name} (columns: {shown}){guess}")
+            yield Problem(f"dataset.{key}", f"no column '{name}' in {path.name} (columns: {shown}){guess}")
 
 
 def _idx_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:

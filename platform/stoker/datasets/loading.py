@@ -13,7 +13,6 @@ from stoker.datasets.dataset import LoadedDataset, example_of, fingerprint
 from stoker.datasets.decoding import choose_loading, fitted_records, resident, with_files
 from stoker.datasets.fields.inference import Roles, infer_roles
 from stoker.datasets.fields.schema import Fields
-from stoker.datasets.fields.text import TextField
 from stoker.datasets.formats.reading import read_path
 from stoker.datasets.inspection import column_problems, infer_format
 from stoker.datasets.labels import Labels, read_labels
@@ -84,7 +83,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         fingerprint=fingerprint(records),
         notes=(
             *roles.notes,
-            *_text_notes(train, fields),
+            *_field_notes(records, parts, fields),
             *_part_notes(records, dataset),
             *(leak_warnings(sample_hashes(records, roles), parts, records) if loading == "resident" else ()),
             *class_warnings(counts),
@@ -96,15 +95,19 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
 def _roles(records: Records, dataset: Dataset, task: TaskRow) -> Roles:
     """Check the named columns, and choose those to learn from."""
     columns = dataset.columns.model_copy(update={"label": records.label or None})
+    dataset = dataset.model_copy(update={"columns": columns})
     needed = not task.target_optional
-    if problems := list(column_problems(columns, list(records.columns), Path(dataset.source), needed)):
+    if problems := list(column_problems(dataset, list(records.columns), Path(dataset.source), needed)):
         raise JobError(problems)
-    single = {"weight": columns.weight, "group": columns.group, "label": "" if task.target == "mask" else columns.label}
+    single = {"columns.weight": columns.weight, "columns.group": columns.group}
+    single["columns.label"] = "" if task.target == "mask" else columns.label
+    if dataset.split != "none":
+        single |= {"split.column": dataset.split.column, "split.time": dataset.split.time}
     for key, name in single.items():
         if name and not isinstance(records.columns[name], pd.Series):
             message = f"column '{name}' holds images, not one value for each sample"
-            raise JobError([Problem(f"dataset.columns.{key}", message)])
-    return infer_roles(records, columns, task)
+            raise JobError([Problem(f"dataset.{key}", message)])
+    return infer_roles(records, dataset, task)
 
 
 def _encoded(records: Records, parts: np.ndarray, fields: Fields, weight: str | None) -> dict[str, Samples]:
@@ -128,19 +131,19 @@ def _counts(labels: Labels, parts: np.ndarray) -> dict[str, dict[str, int]]:
     return {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}
 
 
-def _text_notes(train: Records, fields: Fields) -> Iterator[str]:
-    """Say how much of the texts is cut off."""
-    for each in fields.inputs:
-        if isinstance(each, TextField) and (cut := each.cut(train.columns[each.name])):
-            longer = f"{cut:,} of {len(train.columns[each.name]):,} training texts have more than {each.length} words"
-            yield f"column '{each.name}': {longer} and are cut off there (dataset.text.length)"
+def _field_notes(records: Records, parts: np.ndarray, fields: Fields) -> Iterator[str]:
+    for each in (*fields.inputs, *([fields.target] if fields.target else [])):
+        yield from each.notes(records.columns[each.name], parts)
 
 
 def _part_notes(records: Records, dataset: Dataset) -> Iterator[str]:
     """Say which of the job's shares mean nothing, because the source is split already."""
     if records.parts is not None and dataset.split != "none":
-        own = [part for part in PARTS if part in records.parts]
-        yield f"the source brings its own {' and '.join(own)}; dataset.split has a say only in what is missing"
+        own = f"the source brings its own {' and '.join(part for part in PARTS if part in records.parts)}"
+        if dataset.split.column:
+            yield f"{own}; dataset.split.column decides instead"
+        else:
+            yield f"{own}; dataset.split has a say only in what is missing"
 
 
 def _completed(dataset: Dataset, records: Records, format_name: str | None, roles: Roles, fields: Fields) -> Dataset:

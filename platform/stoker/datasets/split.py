@@ -1,10 +1,12 @@
-"""Which sample belongs to training, validation and test: seeded, stratified or by groups."""
+"""Which sample belongs to training, validation and test: seeded, stratified, by groups, by time or by a column."""
 
 import numpy as np
 
 from stoker.datasets.fields.category import as_text
+from stoker.datasets.folders import PART_NAMES
 from stoker.datasets.labels import Labels
-from stoker.datasets.records import PARTS, Records
+from stoker.datasets.records import PARTS, RawColumn, Records
+from stoker.datasets.times import read_times
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset, Split
 
@@ -19,15 +21,20 @@ def choose_parts(records: Records, dataset: Dataset, labels: Labels) -> np.ndarr
         (N,) of "train", "val", "test", or "" for samples left out.
 
     Raises:
-        JobError: nothing is left to learn from, or a class is not among it.
+        JobError: nothing is left to learn from, a class is not among it, or a row does not have a part or a time.
 
     """
     split, group = dataset.split, dataset.columns.group
     if split == "none":
         return np.full(len(records), "train")
     strata = labels.values if split.stratify and labels.classes is not None else None
-    if records.parts is not None:
-        parts = complete_parts(records.parts, split, strata)
+    times = read_times(records.columns[split.time], split.time) if split.time else None
+    if split.column:
+        parts = read_parts(records.columns[split.column], split.column)
+    elif records.parts is not None:
+        parts = complete_parts(records.parts, split, strata, times)
+    elif times is not None:
+        parts = split_parts(split, len(records), times=times)
     elif group:
         parts = split_parts(split, len(records), groups=as_text(records.columns[group]).astype(str))
     else:
@@ -37,7 +44,11 @@ def choose_parts(records: Records, dataset: Dataset, labels: Labels) -> np.ndarr
 
 
 def split_parts(
-    split: Split, count: int, classes: np.ndarray | None = None, groups: np.ndarray | None = None
+    split: Split,
+    count: int,
+    classes: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    times: np.ndarray | None = None,
 ) -> np.ndarray:
     """Choose a part for each sample.
 
@@ -46,6 +57,7 @@ def split_parts(
         count: number of samples.
         classes: (count,) class of each sample, whose shares are kept equal in all parts.
         groups: (count,) group of each sample; a group stays in one part (and is then not stratified).
+        times: (count,) time of each sample; the parts follow one another in time (and are then not stratified).
 
     Returns:
         (count,) of "train", "val", "test", or "" for samples left out by shares below 1.
@@ -56,6 +68,8 @@ def split_parts(
     shares[3] = max(0.0, 1 - shares.sum())
     if groups is not None:
         return _split_groups(groups, shares, rng)
+    if times is not None:
+        return _split_times(times, shares)
     parts = np.full(count, "", dtype="<U5")
     strata = [np.arange(count)] if classes is None else [np.flatnonzero(classes == c) for c in np.unique(classes)]
     sizes = part_sizes(np.array([len(rows) for rows in strata]), shares)
@@ -92,13 +106,35 @@ def part_sizes(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return sizes
 
 
-def complete_parts(given: np.ndarray, split: Split, classes: np.ndarray | None) -> np.ndarray:
+def complete_parts(
+    given: np.ndarray, split: Split, classes: np.ndarray | None, times: np.ndarray | None = None
+) -> np.ndarray:
     """Keep the parts that a source brings, and take a missing one from its training samples."""
     parts = given.astype("<U5")
     missing = {part: getattr(split, part) for part in ("val", "test") if part not in parts}
     train = np.flatnonzero(parts == "train")
     inner = split.model_copy(update={"train": 1 - sum(missing.values()), "val": 0.0, "test": 0.0, **missing})
-    parts[train] = split_parts(inner, len(train), None if classes is None else classes[train])
+    inner_times = None if times is None else times[train]
+    parts[train] = split_parts(inner, len(train), None if classes is None else classes[train], times=inner_times)
+    return parts
+
+
+def read_parts(column: RawColumn, name: str) -> np.ndarray:
+    """Read a column that names the part of each row.
+
+    Returns:
+        (N,) of "train", "val", "test".
+
+    Raises:
+        JobError: a row names none of them.
+
+    """
+    words = as_text(column)
+    parts = np.array([PART_NAMES.get(str(word).strip().lower(), "") for word in words], dtype="<U5")
+    if len(bad := np.flatnonzero(parts == "")):
+        first, cure = int(bad[0]), "write train, val or test there, or remove the row"
+        found = "there is no part" if words[first] is None else f"'{words[first]}' is not a part"
+        raise JobError([Problem("dataset.split.column", f"row {first + 1}, column '{name}': {found}; {cure}")])
     return parts
 
 
@@ -126,3 +162,13 @@ def _split_groups(groups: np.ndarray, shares: np.ndarray, rng: np.random.Generat
         lacking[part] -= len(rows)
         parts[rows] = (*PARTS, "")[part]
     return parts
+
+
+def _split_times(times: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Cut the samples, in order of time, where the shares come out best without dividing those of one time."""
+    _, place, counts = np.unique(times, return_inverse=True, return_counts=True)
+    ends = np.concatenate([[0], counts.cumsum()])
+    wanted = shares.cumsum()[:-1] * len(times) + TINY  # of two cuts that are equally near, the later one
+    cuts = np.abs(ends - wanted[:, None]).argmin(axis=1)
+    cuts = np.maximum(cuts, 1)  # there is always a training sample
+    return np.array((*PARTS, ""))[np.searchsorted(cuts, place, side="right")]

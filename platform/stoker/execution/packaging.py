@@ -16,7 +16,7 @@ from mlflow.types.schema import ColSpec, DataType, Schema, TensorSpec
 
 import stoker
 from stoker.inference.model import Model
-from stoker.job.signature import ClassOutput, MaskOutput
+from stoker.job.signature import ClassOutput, MaskOutput, TagsOutput
 from stoker.tasks.abilities import CanSample
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow")
@@ -64,8 +64,8 @@ def signature(model: Model) -> ModelSignature:
     match output:
         case MaskOutput():
             outputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, output.height, output.width))])
-        case ClassOutput():
-            chances = [ColSpec(DataType.float, f"probability/{name}") for name in output.classes]
+        case ClassOutput(names) | TagsOutput(names):
+            chances = [ColSpec(DataType.float, f"probability/{name}") for name in names]
             outputs = Schema([ColSpec(DataType.string, "prediction"), *chances])
         case _:
             outputs = Schema([ColSpec(DataType.double, "prediction")])

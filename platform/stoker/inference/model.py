@@ -101,7 +101,7 @@ class Model:
         if custom and (folder / "code").is_dir():
             sys.path.insert(0, str(folder / "code"))
         task = TASK_CLASSES[job.task](fields)
-        objective = objective_of(build_network(job.architecture, fields.signature), task)
+        objective = objective_of(build_network(job.architecture, fields.signature), task, job.training)
         weights = load_file(folder / WEIGHTS)
         (objective if custom else objective.network).load_state_dict(weights, strict=not objective.carried)
         fingerprint = json.loads((folder / "data.json").read_text(encoding="utf-8"))["fingerprint"]

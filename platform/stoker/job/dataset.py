@@ -10,9 +10,9 @@ from stoker.job.task import Kind, TaskRow
 
 Format = Literal["csv", "jsonl", "parquet", "text", "idx", "npz", "image-folder", "image-mask", "webdataset"]
 FORMATS: dict[str, tuple[Kind, ...]] = {
-    "csv": ("number", "category", "text", "image", "mask"),
-    "jsonl": ("number", "category", "text", "image", "mask"),
-    "parquet": ("number", "category", "text", "image", "mask"),
+    "csv": ("number", "category", "text", "image", "mask", "tags"),
+    "jsonl": ("number", "category", "text", "image", "mask", "tags"),
+    "parquet": ("number", "category", "text", "image", "mask", "tags"),
     "text": ("text",),
     "idx": ("image", "category"),
     "npz": ("image", "mask", "category", "number"),
@@ -57,6 +57,9 @@ BUILTIN: dict[str, Builtin] = {
     "breast-cancer": Builtin(CLASSIFIED, "diagnosis", "569 biopsies, 30 measures, 2 classes"),
     "diabetes": Builtin(("tabular-regression",), "progression", "442 patients, 10 measures, a number"),
     "digits": Builtin(("image-classification", "image-generation"), "digit", "1,797 handwritten digits of 8x8 pixels"),
+    "digit-pairs": Builtin(
+        ("multi-label-classification",), "digits", "898 images of two handwritten digits, both tags"
+    ),
 }
 
 
@@ -68,7 +71,8 @@ class Columns(Section):
     """Which column plays which part; what is absent is inferred and shown by `plan`."""
 
     label: str | None = None
-    """The column to predict. A built-in dataset, a folder of images and the like know their own."""
+    """The column to predict. A built-in dataset, a folder of images and the like know their own. Tags are a list, or a
+    text with `;`, `|` or `,` between them; a row without a value has none."""
 
     names: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """The names of all columns, in order, for a csv file without a header line."""
@@ -135,7 +139,14 @@ class Text(Section):
 
 
 class Split(Section):
-    """Shares of the samples; they may add up to less than 1."""
+    """How samples are held out: at random by shares, by a column that names the part, or by time."""
+
+    column: str | None = None
+    """A column that names the part of each row: train, val (or valid, validation, dev) or test; it is not a feature."""
+
+    time: str | None = None
+    """A column of numbers or ISO dates to split by: the earliest rows are for training, then come validation and test,
+    by the shares. Rows of equal time stay in one part. It is a feature only if `columns.features` names it."""
 
     train: float = Field(0.8, gt=0, le=1)
     """Share to learn from."""
@@ -144,10 +155,11 @@ class Split(Section):
     """Share to choose the best weights by."""
 
     test: float = Field(0.1, ge=0, lt=1)
-    """Share to report on, used once."""
+    """Share to report on, used once. The shares may add up to less than 1; the rest, the latest of a split by time, is
+    left out."""
 
     stratify: bool = True
-    """Keep the shares of the classes equal in all parts; without effect on a regression."""
+    """Keep the shares of the classes equal in all parts; without effect on a regression and on a split by time."""
 
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the split alone, so that `training.seed` may vary on the same parts."""
@@ -190,7 +202,7 @@ class Dataset(Section):
     """How texts are prepared."""
 
     split: SplitChoice = Field({}, validate_default=True)
-    """Shares for training, validation and test; `none` trains on everything."""
+    """Shares for training, validation and test, or the column that decides; `none` trains on everything."""
 
 
 DatasetChoice = Annotated[Dataset, Shorthand("source")]

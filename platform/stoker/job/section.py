@@ -55,6 +55,14 @@ SECTION_OR_NONE = Discriminator(_section_or_none)
 """Discriminator of a union of a section, tagged `section`, and the word `none`, tagged `none`."""
 
 
+def _word_or_object(value: Any) -> str:
+    return "word" if isinstance(value, str) else "object"
+
+
+WORD_OR_OBJECT = Discriminator(_word_or_object)
+"""Discriminator of a union of a word, tagged `word`, and an object with free keys, tagged `object`."""
+
+
 UNITS = {"%": "%", "step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epochs"}
 SIZES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 SIZE = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(SIZES)})")

@@ -70,7 +70,14 @@ class MaskOutput:
     width: int
 
 
-Output = ClassOutput | ValueOutput | MaskOutput
+@dataclass(frozen=True)
+class TagsOutput:
+    """Any number of tags: networks return (B, tags) logits; targets are (B, tags) uint8, 1 where a sample has a tag."""
+
+    tags: tuple[str, ...]
+
+
+Output = ClassOutput | ValueOutput | MaskOutput | TagsOutput
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,25 @@ TaskName = Literal[
     "segmentation",
     "image-generation",
     "text-classification",
+    "multi-label-classification",
 ]
 Direction = Literal["max", "min"]
-Kind = Literal["number", "category", "text", "image", "mask"]
+Kind = Literal["number", "category", "text", "image", "mask", "tags"]
 """The kinds of field: what a column of a sample holds."""
 
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
 REGRESSION: dict[str, Direction] = {"loss": "min", "rmse": "min", "mae": "min", "r2": "max"}
 SEGMENTATION: dict[str, Direction] = {"loss": "min", "dice": "max", "iou": "max", "accuracy": "max"}
+TAGS: dict[str, Direction] = {
+    "loss": "min",
+    "f1_micro": "max",
+    "f1_macro": "max",
+    "exact_match": "max",
+    "average_precision": "max",
+}
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
+CLASS_LOSS = ("class_weights", "label_smoothing")
+"""Keys of `training` that a cross-entropy of classes has."""
 TABULAR: tuple[Kind, ...] = ("number", "category", "text", "image")
 TABULAR_FAMILIES = ("mlp", "perceptron", "custom")
 
@@ -44,6 +54,9 @@ class TaskRow:
     shows: bool = False
     """Whether there are pictures of what the network makes of some samples, during training."""
 
+    loss_settings: tuple[str, ...] = ()
+    """The keys of `training` that change the loss of this task alone."""
+
     def measures_always(self, metric: str) -> bool:
         """Return whether a metric such as loss/val is computed after each epoch."""
         return metric.partition("/")[0] not in self.expensive
@@ -57,6 +70,7 @@ TASKS: dict[TaskName, TaskRow] = {
         CLASSIFICATION,
         "accuracy",
         "a class for each row of a table",
+        loss_settings=CLASS_LOSS,
     ),
     "tabular-regression": TaskRow(
         TABULAR, "number", TABULAR_FAMILIES, REGRESSION, "rmse", "a number for each row of a table"
@@ -68,6 +82,7 @@ TASKS: dict[TaskName, TaskRow] = {
         CLASSIFICATION,
         "accuracy",
         "a class for each image",
+        loss_settings=CLASS_LOSS,
     ),
     "segmentation": TaskRow(
         ("image",),
@@ -77,6 +92,7 @@ TASKS: dict[TaskName, TaskRow] = {
         "dice",
         "a class for each pixel of an image",
         shows=True,
+        loss_settings=CLASS_LOSS,
     ),
     "image-generation": TaskRow(
         ("image",),
@@ -90,6 +106,20 @@ TASKS: dict[TaskName, TaskRow] = {
         shows=True,
     ),
     "text-classification": TaskRow(
-        ("text",), "category", ("rnn", "mlp", "custom"), CLASSIFICATION, "accuracy", "a class for each text"
+        ("text",),
+        "category",
+        ("rnn", "mlp", "custom"),
+        CLASSIFICATION,
+        "accuracy",
+        "a class for each text",
+        loss_settings=CLASS_LOSS,
+    ),
+    "multi-label-classification": TaskRow(
+        TABULAR,
+        "tags",
+        ("mlp", "perceptron", "cnn", "rnn", "custom"),
+        TAGS,
+        "f1_micro",
+        "any number of tags for each row of a table, of numbers, categories, texts or images",
     ),
 }

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from stoker.job.section import Epochs, Interval, Section, Shorthand, Span, Time
+from stoker.job.section import WORD_OR_OBJECT, Epochs, Interval, Section, Shorthand, Span, Time
 
 LearningRate = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]
@@ -159,6 +159,13 @@ Schedule = Annotated[Constant | Cosine | Linear | OneCycle | Step | Plateau, Fie
 ScheduleChoice = Annotated[Schedule, Shorthand("type")]
 
 
+ClassWeight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+ClassWeights = Annotated[
+    Annotated[Literal["balanced"], Tag("word")] | Annotated[dict[str, ClassWeight], Field(min_length=1), Tag("object")],
+    WORD_OR_OBJECT,
+]
+
+
 class EarlyStopping(Section):
     """End training when a metric stops improving."""
 
@@ -243,6 +250,16 @@ class Training(Section):
 
     evaluate: Evaluate = Field({}, validate_default=True)
     """How often metrics that take long are computed, and pictures are drawn."""
+
+    class_weights: ClassWeights | None = None
+    """Weight of each class in the loss, such as `{spam: 5, ham: 1}`; classes that are not named have 1. `balanced`
+    makes all classes of the training part weigh the same: samples / (classes * samples of the class). It multiplies the
+    weight of each sample, or in a segmentation that of each pixel's cross-entropy; other metrics do not change.
+    Default: every class has 1."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each label that is spread evenly over all classes in the cross-entropy (Szegedy et al. 2016), such as
+    `0.1`."""
 
     early_stopping: EarlyStopping | None = None
     """End training when a metric stops improving; default: off."""

@@ -7,7 +7,7 @@ from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
-from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Text, fits
+from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Split, Text, fits
 from stoker.job.environment import Environment
 from stoker.job.job import Job
 from stoker.job.resources import Resources
@@ -15,6 +15,9 @@ from stoker.job.section import Section
 from stoker.job.task import TASKS, TaskName, TaskRow
 from stoker.job.training import Plateau, Sgd, Training
 from stoker.jobfile.suggestion import did_you_mean
+
+SHARE_KEYS = {"column": ("time", "train", "val", "test", "stratify", "seed"), "time": ("stratify", "seed")}
+"""Keys of `dataset.split` that do nothing where a column decides."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def check(sections: Sections) -> list[Problem]:
     if sections.training and sections.resources:
         found.append(worker_problems(sections.training, sections.resources))
     if sections.training and sections.task:
+        found.append(loss_problems(sections.training, sections.task))
         found.append(metric_problems(sections.training, sections.task, sections))
         found.append(evaluation_problems(sections.training, sections.task))
     return [problem for each in found for problem in each]
@@ -85,9 +89,8 @@ def column_problems(columns: Columns) -> Iterator[Problem]:
 
 def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
     """Check source, format, columns and image settings against the task."""
-    if dataset.split == "none" and dataset.columns.group:
-        yield Problem("dataset.columns.group", "does nothing with split: none; leave it out")
     row = TASKS[task]
+    yield from split_problems(dataset, _has_columns(dataset, row))
     builtin = BUILTIN.get(dataset.source)
     if builtin and task not in builtin.tasks:
         message = f"'{dataset.source}' does not fit {task}; it is for {' or '.join(builtin.tasks)}"
@@ -104,6 +107,30 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
         yield from _without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no images")
     if "text" not in row.inputs or ("number" in row.inputs and "text" not in kinds):
         yield from _without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")
+
+
+def split_problems(dataset: Dataset, has_columns: bool) -> Iterator[Problem]:
+    """Check the split against the roles of the columns, and that none of its keys is without effect."""
+    split, columns = dataset.split, dataset.columns
+    by = "none" if split == "none" else "column" if split.column else "time" if split.time else ""
+    if by and columns.group:
+        written = "split: none" if by == "none" else f"dataset.split.{by}"
+        yield Problem("dataset.columns.group", f"does nothing with {written}; leave it out")
+    if split == "none" or not by:
+        return
+    for key in SHARE_KEYS[by]:
+        if getattr(split, key) != getattr(Split(), key):
+            yield Problem(f"dataset.split.{key}", f"does nothing with dataset.split.{by}; leave it out")
+    name = getattr(split, by)
+    if not has_columns:
+        yield Problem(f"dataset.split.{by}", f"there is no column '{name}': the samples do not come from a table")
+    if name in (columns.label, columns.weight):
+        role = "label" if name == columns.label else "weight"
+        yield Problem(f"dataset.split.{by}", f"'{name}' is the {role} column; the split needs a column of its own")
+    if name in columns.drop:
+        yield Problem("dataset.columns.drop", f"'{name}' is the column of the split; it cannot be left out")
+    if by == "column" and name in (columns.features or ()):
+        yield Problem("dataset.columns.features", f"'{name}' names the part of each row; it cannot be a feature")
 
 
 def _has_columns(dataset: Dataset, row: TaskRow) -> bool:
@@ -133,6 +160,14 @@ def training_problems(training: Training) -> Iterator[Problem]:
     for path, optimizer in named.items():
         if isinstance(optimizer, Sgd) and optimizer.nesterov and optimizer.momentum == 0:
             yield Problem(f"{path}.nesterov", "needs a momentum above 0 (example: momentum: 0.9)")
+
+
+def loss_problems(training: Training, task: TaskName) -> Iterator[Problem]:
+    """Check that the task's loss has the settings that are made."""
+    for key in dict.fromkeys(key for row in TASKS.values() for key in row.loss_settings):
+        if key not in TASKS[task].loss_settings and getattr(training, key) != getattr(Training(), key):
+            fitting = ", ".join(name for name, row in TASKS.items() if key in row.loss_settings)
+            yield Problem(f"training.{key}", f"does nothing for {task}; leave it out (it is for {fitting})")
 
 
 def worker_problems(training: Training, resources: Resources) -> Iterator[Problem]:

@@ -21,6 +21,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KEY_EXAMPLES = {
     "name": "my-job", "dataset.source": "digits", "dataset.columns.label": "species",
     "dataset.columns.types": "{zip: category}", "dataset.image.size": "32", "dataset.image.augment": "[flip, crop]",
+    "dataset.split.column": "part", "dataset.split.time": "date",
+    "training.class_weights": "balanced", "training.label_smoothing": "0.1",
     "training.time": "10 min", "training.gradient_clip": "1.0", "training.checkpoint.best": "accuracy/val",
     "training.early_stopping.metric": "loss/val", "training.evaluate.every": "5 epochs",
     "training.evaluate.samples": "500", "architecture.hidden": "[128, 64]",
@@ -138,13 +140,14 @@ def describe_type(key_type: KeyType) -> str:
     if key_type.section:
         short = f", or text for its '{key_type.short}'" if key_type.short else ""
         return "an object" + short + "".join(f", or {word}" for word in key_type.words)
-    if key_type.words:
-        return " | ".join(str(word) for word in key_type.words)
     if key_type.items is not None:
         inner = describe_type(key_type_of(key_type.items))
         if key_type.container == "list":
             return f"a list of: {inner}"
-        return f"an object whose values are: {inner}" if inner else "an object"
+        words = "".join(f"{word}, or " for word in key_type.words)
+        return words + (f"an object whose values are: {inner}" if inner else "an object")
+    if key_type.words:
+        return " | ".join(str(word) for word in key_type.words)
     return key_type.scalar
 
 

@@ -106,8 +106,11 @@ def _tag_unknown(location: ErrorLocation, value: Any, _context: Any) -> str:
 
 
 def _literal(location: ErrorLocation, value: Any, _context: Any) -> str:
-    if location.parent and location.parent.section and keys_of(location.parent.section)[location.path[-1]].section:
-        return f"{show(value)} is neither 'none' nor an object{did_you_mean(str(value), ['none'])}"
+    if location.parent and location.parent.section:
+        whole = keys_of(location.parent.section)[location.path[-1]]
+        if whole.section or whole.container == "object":
+            (word,) = whole.words
+            return f"{show(value)} is neither '{word}' nor an object{did_you_mean(str(value), [word])}"
     return _not_one_of(value, location.key_type.words)
 
 

@@ -24,7 +24,7 @@ class KeyType:
     choices: tuple[tuple[str, type[Section]], ...] = ()
     """Tag and class of each member of a tagged union."""
     words: tuple[Any, ...] = ()
-    """The only allowed values; next to `section`, a word that replaces the object."""
+    """The only allowed values; next to `section` or `items`, a word that replaces the object."""
     items: Any = None
     """Annotation of the items of a list, or of the values of an object with free keys."""
     scalar: str = ""
@@ -42,19 +42,23 @@ class KeyType:
     @property
     def labelled(self) -> bool:
         """True if pydantic's error locations have the name of the choice between this key and the keys below it."""
-        return bool(self.choices) or (self.section is not None and bool(self.words))
+        return bool(self.choices) or (bool(self.words) and (self.section is not None or self.items is not None))
 
     def option(self, label: str) -> "KeyType":
         """Return the type of one choice."""
         if self.grouped and label in (ONE, GROUPS):
             one = replace(self, items=None, container="")
             return one if label == ONE else KeyType(items=self.items, container="object")
+        if self.items is not None:
+            return KeyType(words=self.words) if label == WORD else replace(self, words=())
         chosen = dict(self.choices).get(label, self.section)
         return KeyType(section=chosen) if label != "none" else KeyType(words=self.words)
 
 
 ONE, GROUPS = "one", "groups"
 """The names that pydantic puts before a choice that may also be an object of choices."""
+WORD, OBJECT = "word", "object"
+"""The names that pydantic puts before a value that is a word or an object with free keys."""
 _SCALARS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
@@ -105,6 +109,8 @@ def _union(members: list[KeyType]) -> KeyType:
         return replace(chosen[0], items=free[0].items, container="object")
     sections = [member.section for member in members if member.section]
     words = tuple(word for member in members for word in member.words)
+    if free and words:
+        return replace(free[0], words=words)
     if len(sections) == 1:
         return KeyType(section=sections[0], words=words)
     return KeyType(choices=tuple((tag_value(section), section) for section in sections), words=words)
@@ -169,7 +175,7 @@ def locate_error(location: tuple[int | str, ...]) -> ErrorLocation:
         if part == "[key]" and not key_type.section and not key_type.items:
             break  # the error is about the key itself
         if key_type.labelled and not labelled:
-            label = "" if part in {"section", "none", ONE, GROUPS} else str(part)
+            label = "" if part in {"section", "none", ONE, GROUPS, WORD, OBJECT} else str(part)
             labelled = not (key_type.grouped and part == ONE)  # then the name of the choice follows
             key_type = key_type.option(str(part))
             continue

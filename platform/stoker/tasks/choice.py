@@ -3,8 +3,10 @@
 from torch import nn
 
 from stoker.job.task import TaskName
+from stoker.job.training import Training
 from stoker.tasks.image_classification import ImageClassification
 from stoker.tasks.image_generation import ImageGeneration
+from stoker.tasks.multi_label_classification import MultiLabelClassification
 from stoker.tasks.objective import Objective
 from stoker.tasks.segmentation import Segmentation
 from stoker.tasks.tabular_classification import TabularClassification
@@ -19,9 +21,10 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "segmentation": Segmentation,
     "image-generation": ImageGeneration,
     "text-classification": TextClassification,
+    "multi-label-classification": MultiLabelClassification,
 }
 
 
-def objective_of(network: nn.Module, task: Task) -> Objective:
+def objective_of(network: nn.Module, task: Task, training: Training) -> Objective:
     """Return what is minimised: by the task, or the user's own class where it is all of it."""
-    return network if isinstance(network, Objective) else task.objective(network)
+    return network if isinstance(network, Objective) else task.objective(network, training)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stoker.job.training import Training
 from stoker.tasks.metrics import Collected, Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike, Objective, Supervised
 from stoker.tasks.task import Answers, Review, Task
@@ -23,19 +24,48 @@ THRESHOLDS = 1000
 
 
 class CrossEntropy(Supervised):
-    """Cross-entropy of the classes in nats."""
+    """Cross-entropy of the classes in nats.
+
+    Args:
+        network: returns (B, classes) logits.
+        class_weights: (classes,) weight of a sample by its class; None where all weigh 1.
+        smoothing: share of each label that is spread over all classes.
+
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, network: nn.Module, class_weights: Tensor | None = None, smoothing: float = 0.0) -> None:
+        super().__init__(network)
+        self.register_buffer("class_weights", class_weights, persistent=False)  # the job has them already
+        self._smoothing = smoothing
+
+    def weights(self, batch: BatchLike) -> Tensor | None:
+        """Multiply the weight of each sample by that of its class."""
+        if self.class_weights is None:
+            return batch.weight
+        weights: Tensor = self.class_weights[batch.target]
+        return weights if batch.weight is None else weights * batch.weight
 
     def losses(self, output: Tensor, batch: BatchLike) -> Tensor:
         """Return (B,) losses of (B, classes) logits."""
-        return functional.cross_entropy(output, batch.target, reduction="none")
+        return functional.cross_entropy(output, batch.target, reduction="none", label_smoothing=self._smoothing)
+
+
+def weight_of_classes(training: Training, classes: tuple[str, ...]) -> Tensor | None:
+    """Return (classes,) weights; None where all weigh 1."""
+    if training.class_weights is None:
+        return None
+    assert isinstance(training.class_weights, dict)  # `balanced` is written out once the data is known
+    return torch.tensor([training.class_weights.get(name, 1.0) for name in classes])
 
 
 class Classification(Task):
     """A class for each sample."""
 
-    def objective(self, network: nn.Module) -> Objective:
+    def objective(self, network: nn.Module, training: Training) -> Objective:
         """Minimise the cross-entropy."""
-        return CrossEntropy(network)
+        return CrossEntropy(network, weight_of_classes(training, self.classes), training.label_smoothing)
 
     def metrics(self, samples: int) -> Metrics:
         """Accuracy over all samples; F1 and one-against-rest AUROC as means over the classes."""

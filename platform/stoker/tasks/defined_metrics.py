@@ -5,7 +5,7 @@ import warnings
 
 import torch
 from torch import Tensor
-from torchmetrics.classification import MulticlassAUROC
+from torchmetrics.classification import MulticlassAUROC, MultilabelAveragePrecision
 from torchmetrics.regression import R2Score
 from torchmetrics.utilities.data import dim_zero_cat
 
@@ -23,6 +23,20 @@ class Auroc(MulticlassAUROC):  # type: ignore[misc]  # torchmetrics is not read 
         with warnings.catch_warnings(action="ignore"):  # of the classes that are left out below
             scores: Tensor = super().compute()
         return scores[told_apart].mean() if told_apart.any() else scores.new_tensor(math.nan)
+
+
+class AveragePrecision(MultilabelAveragePrecision):  # type: ignore[misc]  # torchmetrics is not read by mypy
+    """Mean of the average precision over the tags that some sample has."""
+
+    def compute(self) -> Tensor:
+        """Return the scalar mean; NaN where no sample has a tag."""
+        if self.thresholds is None:
+            there = dim_zero_cat(self.target).bool().any(dim=0)
+        else:
+            there = self.confmat[0, :, 1].sum(dim=1) > 0
+        with warnings.catch_warnings(action="ignore"):  # of the tags that are left out below
+            scores: Tensor = super().compute()
+        return scores[there].mean() if there.any() else scores.new_tensor(math.nan)
 
 
 class R2(R2Score):  # type: ignore[misc]  # torchmetrics is not read by mypy

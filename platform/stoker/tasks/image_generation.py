@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stoker.errors import JobError, Problem
+from stoker.job.training import Training
 from stoker.randomness import Noise
 from stoker.tasks.abilities import CanSample
 from stoker.tasks.adversarial import Adversarial, Gan
@@ -26,7 +27,7 @@ OBJECTIVES: tuple[tuple[type, Callable[[Any], Objective]], ...] = ((Gan, Adversa
 class ImageGeneration(Task):
     """Images from noise."""
 
-    def objective(self, network: nn.Module) -> Objective:
+    def objective(self, network: nn.Module, training: Training) -> Objective:
         """Choose the objective that trains such a network."""
         for ability, made in OBJECTIVES:
             if isinstance(network, ability):

@@ -112,9 +112,14 @@ class Supervised(Objective):
     def losses(self, output: Tensor, batch: BatchLike) -> Tensor:
         """Return (B,) losses of float32 outputs."""
 
+    def weights(self, batch: BatchLike) -> Tensor | None:
+        """Return the (B,) weights of the samples in the loss, from the data alone; None where all weigh 1."""
+        return batch.weight
+
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Count the samples, or their weights."""
-        return {"loss": float(len(batch)) if batch.weight is None else batch.weight.sum()}
+        weights = self.weights(batch)
+        return {"loss": float(len(batch)) if weights is None else weights.sum()}
 
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return the one term `loss`."""
@@ -134,5 +139,5 @@ class Supervised(Objective):
         return {"loss": Loss(self._summed(output, batch), self.counts(batch, "network")["loss"])}, output
 
     def _summed(self, output: Tensor, batch: BatchLike) -> Tensor:
-        losses = self.losses(output.float(), batch)
-        return losses.sum() if batch.weight is None else (losses * batch.weight).sum()
+        losses, weights = self.losses(output.float(), batch), self.weights(batch)
+        return losses.sum() if weights is None else (losses * weights).sum()

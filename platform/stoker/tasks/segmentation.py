@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stoker.datasets.fields.mask import MaskField
-from stoker.tasks.classification import confusion_figure
+from stoker.job.training import Training
+from stoker.tasks.classification import confusion_figure, weight_of_classes
 from stoker.tasks.metrics import Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
 from stoker.tasks.sheet import Picture, Sheet
@@ -21,16 +22,33 @@ SMOOTH = 1.0
 
 
 class PixelLosses(Objective):
-    """Cross-entropy of the pixels, and the soft Dice loss of each image (Milletari 2016); both count the same."""
+    """Cross-entropy of the pixels, and the soft Dice loss of each image (Milletari 2016); both count the same.
 
-    def __init__(self, network: nn.Module) -> None:
+    Weights of classes and label smoothing are for the cross-entropy alone: Dice is a mean over the classes already.
+
+    Args:
+        network: returns (B, classes, height, width) logits.
+        class_weights: (classes,) weight of a pixel by its class; None where all weigh 1.
+        smoothing: share of each label that is spread over all classes.
+
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, network: nn.Module, class_weights: Tensor | None = None, smoothing: float = 0.0) -> None:
         super().__init__()
         self.network = network
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self._smoothing = smoothing
 
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Count pixels for the cross-entropy, images for Dice; an image's weight goes for all its pixels."""
         images: Count = float(len(batch)) if batch.weight is None else batch.weight.sum()
-        return {"cross_entropy": images * batch.target[0:1].numel() if len(batch) else images, "soft_dice": images}
+        pixels = images * batch.target[0:1].numel() if len(batch) else images
+        if self.class_weights is not None:
+            weights = self.class_weights[batch.target.long()].sum(dim=(1, 2))
+            pixels = (weights if batch.weight is None else weights * batch.weight).sum()
+        return {"cross_entropy": pixels, "soft_dice": images}
 
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return both terms."""
@@ -51,23 +69,32 @@ class PixelLosses(Objective):
         return {term: Loss(total, counts[term]) for term, total in self._sums(output, batch).items()}, output
 
     def _sums(self, output: Tensor, batch: BatchLike) -> dict[str, Tensor]:
-        entropy, dice = pixel_losses(output.float(), batch.target)
+        entropy, dice = pixel_losses(output.float(), batch.target, self.class_weights, self._smoothing)
         if batch.weight is not None:
             entropy, dice = entropy * batch.weight, dice * batch.weight
         return {"cross_entropy": entropy.sum(), "soft_dice": dice.sum()}
 
 
-def pixel_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def pixel_losses(
+    logits: Tensor, target: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Return the cross-entropy summed over pixels, and one minus the soft Dice over the foreground classes, both (B,).
 
     Args:
         logits: (B, classes, height, width).
         target: (B, height, width) class numbers; 0 is the background.
+        class_weights: (classes,) weight of each pixel's cross-entropy by its class; None where all weigh 1.
+        smoothing: share of each label that is spread over all classes in the cross-entropy.
 
     """
     places = target.long()
     log_shares = functional.log_softmax(logits, dim=1)
-    entropy = functional.nll_loss(log_shares, places, reduction="none").sum(dim=(1, 2))
+    pixels = functional.nll_loss(log_shares, places, reduction="none")
+    if smoothing:
+        pixels = (1 - smoothing) * pixels - smoothing * log_shares.mean(dim=1)
+    if class_weights is not None:
+        pixels = pixels * class_weights[places]
+    entropy = pixels.sum(dim=(1, 2))
     shares = log_shares.exp()
     true = functional.one_hot(places, logits.shape[1]).movedim(-1, 1).to(shares.dtype)
     both = (shares * true).sum(dim=(2, 3))
@@ -79,9 +106,10 @@ def pixel_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 class Segmentation(Task):
     """A class for each pixel."""
 
-    def objective(self, network: nn.Module) -> Objective:
+    def objective(self, network: nn.Module, training: Training) -> Objective:
         """Minimise cross-entropy and Dice."""
-        return PixelLosses(network)
+        weights = weight_of_classes(training, self.fields.signature.classes)
+        return PixelLosses(network, weights, training.label_smoothing)
 
     def metrics(self, samples: int) -> Metrics:
         """Dice over the foreground classes, IoU over all classes, and the share of right pixels."""

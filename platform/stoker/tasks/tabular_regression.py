@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stoker.job.signature import ValueOutput
+from stoker.job.training import Training
 from stoker.tasks.metrics import Collected, Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike, Objective, Supervised
 from stoker.tasks.task import Answers, Review, Task
@@ -35,7 +36,7 @@ class SquaredError(Supervised):
 class TabularRegression(Task):
     """A number for each row."""
 
-    def objective(self, network: nn.Module) -> Objective:
+    def objective(self, network: nn.Module, training: Training) -> Objective:
         """Minimise the squared error."""
         return SquaredError(network, self.value)
 

@@ -10,6 +10,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from stoker.datasets.fields.schema import Fields
+from stoker.job.training import Training
 from stoker.tasks.metrics import Metrics, Shown
 from stoker.tasks.objective import BatchLike, Objective
 from stoker.tasks.sheet import Sheet
@@ -68,8 +69,8 @@ class Task(ABC):
         """How samples became numbers."""
 
     @abstractmethod
-    def objective(self, network: nn.Module) -> Objective:
-        """Wrap the network in what is minimised."""
+    def objective(self, network: nn.Module, training: Training) -> Objective:
+        """Wrap the network in what is minimised, with the settings of the loss that the task's row names."""
 
     @abstractmethod
     def metrics(self, samples: int) -> Metrics:

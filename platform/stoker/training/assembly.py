@@ -24,6 +24,7 @@ from stoker.job.training import Training
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Task
+from stoker.training.class_weights import completed_weights, loss_problems
 from stoker.training.optimization import group_problems
 from stoker.training.parallel import ALONE, Workers
 
@@ -163,18 +164,20 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
     samples = len(data.parts["train"])
     chosen = job.architecture or default_architecture(job.task)
     architecture = with_sizes(chosen, data.fields.signature, samples)
+    training = _completed(job, data)
     problems = [
         *misfits(architecture, data.fields.signature),
         *_length_problems(job, samples),
-        *_optimizer_problems(job, architecture, data),
-        *_metric_problems(job.training, data),
+        *_optimizer_problems(job.task, training, architecture, data),
+        *loss_problems(job, data.fields.signature.classes),
+        *_metric_problems(job, data),
     ]
     if problems:
         raise JobError(problems)
     update = {
         "architecture": architecture,
         "dataset": data.spec,
-        "training": _completed(job, data),
+        "training": training,
     }
     return Prepared(job.model_copy(update=update), data)
 
@@ -195,7 +198,7 @@ def assemble(prepared: Prepared, workers: Workers = ALONE) -> Assembly:
     if prepared.data.fields.signature.images:
         network = network.to(memory_format=torch.channels_last)
     task = TASK_CLASSES[job.task](prepared.data.fields)
-    objective = objective_of(network, task)
+    objective = objective_of(network, task, job.training)
     parts = {name: part.to(device) for name, part in prepared.data.parts.items()}
     return Assembly(prepared, parts, task, objective.to(device), workers)
 
@@ -225,6 +228,7 @@ def _completed(job: Job, data: LoadedDataset) -> Training:
         "batch_size": batch_size,
         "micro_batch": training.micro_batch and min(training.micro_batch, batch_size),
         "checkpoint": training.checkpoint.model_copy(update={"best": best}),
+        "class_weights": completed_weights(training, data),
     }
     return training.model_copy(update=update)
 
@@ -252,23 +256,29 @@ def _length_problems(job: Job, samples: int) -> Iterator[Problem]:
         yield Problem("resources.workers", message)
 
 
-def _optimizer_problems(job: Job, architecture: Architecture, data: LoadedDataset) -> list[Problem]:
+def _optimizer_problems(
+    task: TaskName, training: Training, architecture: Architecture, data: LoadedDataset
+) -> list[Problem]:
     """Compare the groups that have optimizers with those of the objective; a user's own may have any."""
-    if not isinstance(job.training.optimizer, dict) or misfits(architecture, data.fields.signature):
+    if not isinstance(training.optimizer, dict) or misfits(architecture, data.fields.signature):
         return []
     with torch.random.fork_rng(devices=[]):  # weights are drawn, and thrown away
         network = build_network(architecture, data.fields.signature)
-    return group_problems(job.training.optimizer, objective_of(network, TASK_CLASSES[job.task](data.fields)).groups())
+    objective = objective_of(network, TASK_CLASSES[task](data.fields), training)
+    return group_problems(training.optimizer, objective.groups())
 
 
-def _metric_problems(training: Training, data: LoadedDataset) -> Iterator[Problem]:
+def _metric_problems(job: Job, data: LoadedDataset) -> Iterator[Problem]:
     """Check what only the data can tell: that there are samples to measure the named metrics on."""
+    training, split = job.training, job.dataset.split
     stopping = training.early_stopping
+    column = split.column if split != "none" else None
+    more = f"write val in rows of column '{column}'" if column else "give dataset.split.val a larger share"
     named = {
         "training.checkpoint.best": training.checkpoint.best,
         "training.early_stopping.metric": stopping.metric if stopping else None,
     }
     for path, metric in named.items():
         if metric and metric.endswith("/val") and "val" not in data.parts:
-            cure = f"use {metric.removesuffix('val')}train, or give dataset.split.val a larger share"
+            cure = f"use {metric.removesuffix('val')}train, or {more}"
             yield Problem(path, f"'{metric}' cannot be measured: the validation part is empty; {cure}")

@@ -19,6 +19,7 @@ from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields
+from stoker.datasets.fields.tags import TagsField
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.loading import load_dataset
 from stoker.datasets.records import Files, RawColumn, pick
@@ -293,6 +294,23 @@ class TestMask(FieldContract):
 
     def test_what_is_fitted_depends_on_the_training_part(self):
         assert self.fit(np.minimum(MASKS, 1)) != self.fit(MASKS)
+
+
+class TestTags(FieldContract):
+    kind, task = TagsField, "multi-label-classification"
+
+    def raw(self) -> RawColumn:
+        return pd.Series(["a; b", None, "b", '["c", "a"]', "c;c; d", "d"] * (SAMPLES // 6))
+
+    def wild(self, count: int) -> RawColumn:
+        return pd.Series([f"e{number % 3}; a" for number in range(count)])
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        numbers = np.random.default_rng(0).normal(size=SAMPLES)
+        pd.DataFrame({"x": numbers, "y": raw}).to_csv(folder / "data.csv", index=False)
+
+    def dataset(self, folder: Path) -> Dataset:
+        return Dataset.model_validate({"source": str(folder / "data.csv"), "columns": {"label": "y"}})
 
 
 def test_every_kind_of_field_keeps_the_contract():

@@ -8,7 +8,7 @@ import pytest
 from stoker.datasets.fields.inference import Roles, holds_image_paths, image_files, infer_roles
 from stoker.datasets.records import Files, Records, table
 from stoker.errors import JobError
-from stoker.job.dataset import Columns
+from stoker.job.dataset import Dataset
 from stoker.job.task import TASKS, Kind, TaskName
 
 
@@ -34,7 +34,7 @@ def frame() -> pd.DataFrame:
 
 def infer(records: Records | pd.DataFrame, task: TaskName = "tabular-classification", **columns: object) -> Roles:
     records = records if isinstance(records, Records) else table(records, "label")
-    return infer_roles(records, Columns.model_validate(columns), TASKS[task])
+    return infer_roles(records, Dataset.model_validate({"source": "data", "columns": columns}), TASKS[task])
 
 
 def of_kind(roles: Roles, kind: Kind) -> list[str]:
@@ -204,3 +204,13 @@ class TestImageFiles:
 
     def test_a_missing_path_is_told(self, problem):
         assert problem(None) == "row 2, column 'photo': there is no path"
+
+
+@pytest.mark.parametrize("split", [{"column": "kind"}, {"time": "kind"}])
+def test_the_column_of_a_split_is_no_feature_unless_it_is_named(frame: pd.DataFrame, split: dict[str, str]):
+    frame = frame.assign(kind=frame["height"])
+    dataset = Dataset.model_validate({"source": "data", "split": split})
+    row = TASKS["tabular-classification"]
+    assert "kind" not in infer_roles(table(frame, "label"), dataset, row).inputs
+    named = dataset.model_copy(update={"columns": dataset.columns.model_copy(update={"features": ("kind",)})})
+    assert infer_roles(table(frame, "label"), named, row).inputs == {"kind": "number"}

@@ -16,6 +16,7 @@ from stoker.datasets.fields.inference import Roles
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields, as_weights
+from stoker.datasets.fields.tags import SEPARATORS, TagsField
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.records import Records, table
 from stoker.errors import JobError
@@ -145,6 +146,7 @@ TARGETS: st.SearchStrategy[Field] = st.one_of(
     st.builds(ClassField, TEXT, st.lists(TEXT, min_size=2, unique=True).map(tuple)),
     st.builds(ValueField, TEXT, NUMBERS, NUMBERS),
     st.builds(MaskField, TEXT, st.lists(st.integers(0, 255), min_size=2).map(tuple), st.just(4), st.just(5)),
+    st.builds(TagsField, TEXT, st.lists(TEXT, min_size=1, unique=True).map(tuple), st.sampled_from(SEPARATORS)),
 )
 
 
@@ -164,7 +166,7 @@ INPUTS: st.SearchStrategy[Field] = st.one_of(
 
 def test_every_kind_of_field_is_drawn_below():
     assert {*INPUT_FIELDS.values()} == {NumberField, CategoryField, TextField, ImageField}
-    assert {*TARGET_FIELDS.values()} == {ClassField, ValueField, MaskField}
+    assert {*TARGET_FIELDS.values()} == {ClassField, ValueField, MaskField, TagsField}
 
 
 @given(st.lists(INPUTS, unique_by=lambda each: each.name).map(tuple), st.one_of(st.none(), TARGETS))

@@ -1,5 +1,6 @@
 import itertools
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -63,7 +64,10 @@ def test_texts_without_any_word_have_no_vocabulary():
 def test_what_is_beyond_the_length_is_cut_off_and_counted():
     field = fit(["a b a b"], length=3)
     assert numbers(field, ["a b a b a", "b"]) == [[2, 3, 2], [3]]
-    assert field.cut(pd.Series(["a b a b", "a b a", None])) == 1
+    texts, parts = pd.Series(["a b a b", "a b a", None, "a b a b"]), np.array(["train"] * 3 + ["val"])
+    assert list(field.notes(texts, parts)) == [
+        "column 'text': 1 of 3 training texts have more than 3 words and are cut off there (dataset.text.length)"
+    ]
 
 
 def test_texts_that_are_numbers_are_read_as_they_are_written():

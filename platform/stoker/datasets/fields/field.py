@@ -1,10 +1,11 @@
 """The contract of a field: what a column of a sample is, and how it becomes numbers and comes back."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from torch import Tensor
 
 from stoker.datasets.columns import Column
@@ -36,6 +37,10 @@ class Field(ABC):
             JobError: a value is not what the field takes.
 
         """
+
+    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
+        """Say what a user should know of how the column was read; `parts` is the part of each of its (N,) rows."""
+        yield from ()
 
     def assets(self) -> dict[str, str]:
         """Return the files that belong to the field and go into the model, by name."""

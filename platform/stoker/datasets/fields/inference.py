@@ -10,7 +10,7 @@ import pandas as pd
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.records import Files, RawColumn, Records
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import IMAGE_SUFFIXES, Columns
+from stoker.job.dataset import IMAGE_SUFFIXES, Columns, Dataset
 from stoker.job.task import Kind, TaskRow
 
 MOST_CATEGORIES = 100
@@ -32,18 +32,21 @@ class Roles:
     """Why columns are left out."""
 
 
-def infer_roles(records: Records, columns: Columns, row: TaskRow) -> Roles:
+def infer_roles(records: Records, dataset: Dataset, row: TaskRow) -> Roles:
     """Sort the columns of some records into inputs of a task, by kind, and its target.
 
-    Named features are kept whatever they hold. Of the others, columns with one value, row numbers, and text that hardly
-    repeats (names, tickets) are left out, each with a note.
+    Named features are kept whatever they hold. Of the others, columns with another role are no features; columns with
+    one value, row numbers, and text that hardly repeats (names, tickets) are left out, each with a note.
 
     Raises:
         JobError: no column is left that the task could learn from.
 
     """
+    columns, split = dataset.columns, dataset.split
     target = records.label if records.label in records.columns else ""
     aside = {target, columns.weight, columns.group, *columns.drop}
+    if split != "none":
+        aside |= {split.column, split.time}
     candidates = columns.features or tuple(name for name in records.columns if name not in aside)
     found: dict[str, Kind] = {}
     notes = []

@@ -15,6 +15,7 @@ from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.inference import Roles
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField, as_numbers
+from stoker.datasets.fields.tags import TagsField
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
@@ -29,7 +30,12 @@ INPUT_FIELDS: dict[Kind, type[InputField]] = {
     "text": TextField,
     "image": ImageField,
 }
-TARGET_FIELDS: dict[Kind, type[TargetField]] = {"category": ClassField, "number": ValueField, "mask": MaskField}
+TARGET_FIELDS: dict[Kind, type[TargetField]] = {
+    "category": ClassField,
+    "number": ValueField,
+    "mask": MaskField,
+    "tags": TagsField,
+}
 
 SHARED = frozenset(kind.shared for kind in INPUT_FIELDS.values())
 

@@ -2,10 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, ClassVar, Self
+
+import numpy as np
 
 from stoker.datasets.columns import Column, Ragged
 from stoker.datasets.fields.category import as_text
@@ -51,9 +53,12 @@ class TextField(InputField):
             [[numbers.get(word, UNKNOWN) for word in tokens(text)][: self.length] or [UNKNOWN] for text in as_text(raw)]
         )
 
-    def cut(self, raw: RawColumn) -> int:
-        """Count the texts that are longer than `length`."""
-        return sum(len(tokens(text)) > self.length for text in as_text(raw))
+    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
+        """Say how many texts are cut off."""
+        texts = as_text(raw)[parts == "train"]
+        if cut := sum(len(tokens(text)) > self.length for text in texts):
+            longer = f"{cut:,} of {len(texts):,} training texts have more than {self.length} words"
+            yield f"column '{self.name}': {longer} and are cut off there (dataset.text.length)"
 
     @classmethod
     def shape(cls, fields: Sequence[Self]) -> TextInput:

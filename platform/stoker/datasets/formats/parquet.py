@@ -1,7 +1,10 @@
 """Apache Parquet."""
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow
 
@@ -9,7 +12,7 @@ from stoker.job.dataset import Dataset
 
 
 def read(path: Path, dataset: Dataset) -> pd.DataFrame:
-    """Read all rows and columns of a file; lists and other values with values in them become text.
+    """Read all rows and columns of a file; lists and other values with values in them become JSON text.
 
     Raises:
         ValueError: it is not parquet.
@@ -22,5 +25,11 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
     frame.columns = frame.columns.astype(str)
     for name in frame.columns:
         if pd.api.types.is_object_dtype(frame[name]) and not frame[name].map(pd.api.types.is_scalar).all():
-            frame[name] = frame[name].astype(str)
+            frame[name] = frame[name].map(_plain)
     return frame
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return json.dumps(value, default=str) if isinstance(value, (dict, list)) else value

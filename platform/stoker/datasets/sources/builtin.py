@@ -79,6 +79,21 @@ def _digits() -> Records:
     return Records({"image": pixels.reshape(-1, 8, 8, 1), label: labels}, label, None, names)
 
 
+def _digit_pairs() -> Records:
+    """Put the digits of the first half beside those of the second: no digit is in two pairs."""
+    digits = _digits()
+    pixels, labels = digits.columns["image"], digits.columns[digits.label]
+    assert isinstance(pixels, np.ndarray)
+    assert isinstance(labels, pd.Series)
+    half = len(labels) // 2
+    left, right = slice(0, half), slice(half, 2 * half)
+    pairs = np.concatenate([pixels[left], pixels[right]], axis=2)
+    both = zip(labels[left], labels[right], strict=True)
+    label = BUILTIN["digit-pairs"].label
+    tags = pd.Series([";".join(sorted(set(pair))) for pair in both], dtype=object)
+    return Records({"image": pairs, label: tags}, label, None, tuple(f"digit-pairs[{i}]" for i in range(half)))
+
+
 def _data_folder() -> Path:
     found = importlib.util.find_spec("sklearn")
     if found is None or not found.submodule_search_locations:
@@ -95,4 +110,5 @@ READERS: dict[str, Callable[[], Records]] = {
     "breast-cancer": _breast_cancer,
     "diabetes": _diabetes,
     "digits": _digits,
+    "digit-pairs": _digit_pairs,
 }

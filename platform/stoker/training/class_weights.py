@@ -1,0 +1,68 @@
+"""Weights of the classes in the loss: checked against the data, and balanced on its training part."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from stoker.architectures.custom import is_objective, user_class
+from stoker.datasets.loading import FITTED_FILES, LoadedDataset
+from stoker.datasets.samples import Samples
+from stoker.errors import Problem
+from stoker.job.architecture.custom import Custom
+from stoker.job.job import Job
+from stoker.job.task import CLASS_LOSS
+from stoker.job.training import Training
+from stoker.jobfile.suggestion import did_you_mean
+
+AT_ONCE = 256
+"""Targets that are taken at a time: masks may be files."""
+
+
+def loss_problems(job: Job, classes: tuple[str, ...]) -> Iterator[Problem]:
+    """Check that the settings of the loss have an effect, and that their classes are in the data."""
+    training = job.training
+    set_keys = [key for key in CLASS_LOSS if getattr(training, key)]
+    if set_keys and isinstance(job.architecture, Custom) and is_objective(user_class(job.architecture.class_name)):
+        for key in set_keys:
+            message = f"does nothing: '{job.architecture.class_name}' computes the loss itself; leave it out"
+            yield Problem(f"training.{key}", message)
+        return
+    for name in training.class_weights if isinstance(training.class_weights, dict) else ():
+        if name not in classes:
+            guess = did_you_mean(name, classes) or f"; the classes are {', '.join(classes)}"
+            yield Problem(f"training.class_weights.{name}", f"'{name}' is not a class of the data{guess}")
+
+
+def completed_weights(training: Training, data: LoadedDataset) -> dict[str, float] | None:
+    """Return the weight of each class; None where all weigh 1."""
+    classes = data.fields.signature.classes
+    if training.class_weights is None:
+        return None
+    if training.class_weights == "balanced":
+        return dict(zip(classes, balanced(class_counts(data.parts["train"], len(classes))), strict=True))
+    return {**dict.fromkeys(classes, 1.0), **training.class_weights}
+
+
+def balanced(counts: torch.Tensor) -> list[float]:
+    """Return n / (k n_c) for each count n_c of k classes, n together, as scikit-learn's `balanced` does."""
+    weights: list[float] = (counts.sum() / (len(counts) * counts)).tolist()
+    return weights
+
+
+def class_counts(samples: Samples, classes: int) -> torch.Tensor:
+    """Count the samples of each class, or the pixels; of masks that are not in memory those that fields are fitted on.
+
+    Returns:
+        (classes,) float64, each at least 1.
+
+    """
+    assert samples.target is not None
+    rows = np.arange(len(samples))
+    if not samples.target.tensors:
+        rows = np.unique(np.linspace(0, len(samples) - 1, FITTED_FILES).astype(int))
+    counts = torch.zeros(classes, dtype=torch.float64)
+    for begin in range(0, len(rows), AT_ONCE):
+        target = samples.target.take(torch.from_numpy(rows[begin : begin + AT_ONCE]).to(samples.ids.device))
+        counts += torch.bincount(target.flatten().long(), minlength=classes).cpu()
+    return counts.clamp(min=1)

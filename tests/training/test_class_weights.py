@@ -1,0 +1,150 @@
+"""Weights of classes: of names or balanced, exact over micro-batches and workers, and in nothing but the loss."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from stoker.datasets.batches import in_order
+from stoker.errors import JobError
+from stoker.inference.evaluation import evaluate
+from stoker.inference.model import Model, save_model
+from stoker.job.job import Job
+from stoker.job.task import TASKS
+from stoker.training.assembly import assemble, prepare
+from stoker.training.evaluation import evaluate as evaluate_in_training
+from stoker.training.loop import start, train
+from stoker.training.parallel import Workers
+
+ROWS = 60
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def rare(make_job, tmp_path: Path) -> Callable[..., Job]:
+    """Make a job on a table of 48 rows of ham and 12 of spam."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=ROWS), "z": rng.normal(size=ROWS)})
+    frame["y"] = ["spam" if number % 5 == 0 else "ham" for number in range(ROWS)]
+    frame.to_csv(tmp_path / "mails.csv", index=False)
+
+    def make(split: Any = "none", **training: Any) -> Job:
+        settings = {"optimizer": {"type": "sgd", "lr": 1.0, "momentum": 0.0}, "precision": "fp32", "batch_size": 48}
+        dataset = {"source": str(tmp_path / "mails.csv"), "columns": {"label": "y"}, "split": split}
+        training = {"schedule": "constant", "epochs": 1, **settings, **training}
+        return make_job("tabular-classification", dataset, architecture="perceptron", training=training)
+
+    return make
+
+
+def problems(job: Job) -> list[tuple[str, str]]:
+    with pytest.raises(JobError) as caught:
+        prepare(job)
+    return [(problem.path, problem.message) for problem in caught.value.problems]
+
+
+def test_balanced_classes_of_the_training_part_weigh_the_same(rare):
+    weights = prepare(rare(class_weights="balanced")).job.training.class_weights
+    assert weights == {"ham": pytest.approx(60 / (2 * 48)), "spam": pytest.approx(60 / (2 * 12))}
+    data = prepare(
+        rare({"train": 0.5, "val": 0.25, "test": 0.25, "stratify": False}, class_weights="balanced", batch_size=16)
+    )
+    counts = data.data.counts["train"]
+    assert counts != {"ham": 24, "spam": 6}
+    assert data.job.training.class_weights == {name: pytest.approx(30 / (2 * count)) for name, count in counts.items()}
+
+
+def test_classes_that_are_not_named_weigh_1_and_all_are_written_out(rare):
+    prepared = prepare(rare(class_weights={"spam": 5}))
+    assert prepared.job.training.class_weights == {"ham": 1.0, "spam": 5.0}
+    assert prepare(prepared.job).job == prepared.job
+    assert prepare(rare()).job.training.class_weights is None
+
+
+def test_an_unknown_class_is_told(rare):
+    assert problems(rare(class_weights={"spm": 5, "other": 1})) == [
+        ("training.class_weights.spm", "'spm' is not a class of the data; did you mean 'spam'?"),
+        ("training.class_weights.other", "'other' is not a class of the data; the classes are ham, spam"),
+    ]
+
+
+def test_a_loss_of_the_users_own_has_no_such_settings(make_job, probe):
+    job = probe("char_rnn")
+    training = job.training.model_copy(update={"class_weights": {"a": 2.0}, "label_smoothing": 0.1})
+    assert [path for path, _ in problems(job.model_copy(update={"training": training}))] == [
+        "training.class_weights",
+        "training.label_smoothing",
+    ]
+
+
+def test_pixels_of_a_class_are_counted_for_its_balance(make_job, tmp_path: Path):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for number in range(10):
+        mask = np.zeros((4, 5), np.uint8)
+        mask[0, : number % 3 + 1] = 255
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+        Image.fromarray(mask // 2).save(tmp_path / "images" / f"{number}.png")
+    found = []
+    for loading in ("resident", "loaded"):
+        dataset = {"source": str(tmp_path), "format": "image-mask", "loading": loading, "split": "none"}
+        training = {"class_weights": "balanced", "batch_size": 2}
+        found.append(prepare(make_job("segmentation", dataset, training=training)).job.training.class_weights)
+    white = sum(number % 3 + 1 for number in range(10))
+    assert found == [{"0": pytest.approx(200 / (2 * (200 - white))), "255": pytest.approx(200 / (2 * white))}] * 2
+
+
+def test_the_gradient_is_that_of_torchs_weighted_mean_however_the_batch_is_cut(rare, in_workers):
+    settings = {"class_weights": {"spam": 5, "ham": 0.5}, "label_smoothing": 0.1, "batch_size": 60}
+    assembly = assemble(prepare(rare(**settings)))
+    (batch,) = in_order(assembly.parts["train"], assembly.data.fields, ROWS)
+    network = assembly.objective.network
+    weights = torch.tensor([0.5, 5.0])[batch.target]
+    losses = functional.cross_entropy(network(batch.inputs), batch.target, reduction="none", label_smoothing=0.1)
+    mean = (losses * weights).sum() / weights.sum()
+    parameters = dict(network.named_parameters())
+    gradients = torch.autograd.grad(mean, list(parameters.values()))
+    expected = {name: value - step for (name, value), step in zip(parameters.items(), gradients, strict=True)}
+
+    def trained(workers: Workers | None, **more: Any) -> dict[str, torch.Tensor]:
+        prepared = prepare(rare(**settings, **more))
+        assembly = assemble(prepared) if workers is None else assemble(prepared, workers)
+        list(train("r", start(assembly)))
+        return {name: value.detach() for name, value in assembly.objective.network.named_parameters()}
+
+    found = [trained(None), trained(None, micro_batch=7), *in_workers(2, trained)]
+    for weights_after in found:
+        for name, value in expected.items():
+            torch.testing.assert_close(weights_after[name], value.detach(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("task", [task for task, row in TASKS.items() if row.loss_settings])
+def test_nothing_but_the_loss_is_weighted_and_a_saved_model_agrees(task, make_job, tiny_data, tmp_path: Path):
+    def measured(**training: Any) -> tuple[Any, dict[str, float]]:
+        settings = {"batch_size": 16, "epochs": 1, "precision": "fp32", **training}
+        assembly = assemble(prepare(make_job(task, tiny_data(task), training=settings)))
+        return assembly, evaluate_in_training(assembly, "val", "fp32")
+
+    _, plain = measured()
+    assembly, weighted = measured(class_weights="balanced", label_smoothing=0.3)
+    assert weighted["loss"] != plain["loss"]
+    untouched = TASKS[task].metrics.keys() - {"loss"}
+    assert {name: weighted[name] for name in untouched} == {name: plain[name] for name in untouched}
+    list(train("r", start(assembly)))
+    data = assembly.data
+    save_model(tmp_path, assembly.job, data.fields, assembly.objective, data.fingerprint)
+    reported = evaluate_in_training(assembly, "val", "fp32")
+    assert evaluate(Model.load(tmp_path), part="val") == {
+        f"{name}/val": pytest.approx(value, rel=1e-4, abs=1e-5) for name, value in reported.items()
+    }
+
+
+def test_a_checkpoint_does_not_keep_what_the_job_says(rare):
+    assembly = assemble(prepare(rare(class_weights={"spam": 5})))
+    assert assembly.objective.state_dict().keys() == assemble(prepare(rare())).objective.state_dict().keys()
