@@ -215,9 +215,11 @@ class TestWhatIsWrong:
         assert "does not lie in tar archives" in self.message(tmp_path / "a.csv")
         assert "does not lie in tar archives" in self.message("digits")
 
-    @pytest.mark.parametrize("key", ["weight", "group"])
-    def test_columns_that_a_step_cannot_know_are_refused(self, folder: Path, key: str):
-        assert "streamed samples have none" in self.message(folder, columns={key: "w"})
+    @pytest.mark.parametrize(
+        "keys", [{"columns": {"weight": "w"}}, {"columns": {"group": "g"}}, {"split": {"column": "part"}}]
+    )
+    def test_columns_that_nobody_knows_beforehand_are_refused(self, folder: Path, keys: dict[str, Any]):
+        assert "is not known before it is streamed" in self.message(folder, **keys)
 
 
 class TestABucketOfShards:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from stoker.architectures.custom import is_objective, user_class
-from stoker.datasets.loading import FITTED_FILES, LoadedDataset
+from stoker.datasets.dataset import LoadedDataset
+from stoker.datasets.decoding import FITTED_FILES
 from stoker.datasets.samples import Samples
 from stoker.errors import Problem
 from stoker.job.architecture.custom import Custom
@@ -15,8 +16,8 @@ from stoker.job.task import CLASS_LOSS
 from stoker.job.training import Training
 from stoker.jobfile.suggestion import did_you_mean
 
-AT_ONCE = 256
-"""Targets that are taken at a time: masks may be files."""
+AT_ONCE = 1 << 20
+"""Values that are counted at a time: masks may be files."""
 
 
 def loss_problems(job: Job, classes: tuple[str, ...]) -> Iterator[Problem]:
@@ -60,9 +61,15 @@ def class_counts(samples: Samples, classes: int) -> torch.Tensor:
     assert samples.target is not None
     rows = np.arange(len(samples))
     if not samples.target.tensors:
-        rows = np.unique(np.linspace(0, len(samples) - 1, FITTED_FILES).astype(int))
+        rows = (
+            rows[:FITTED_FILES]
+            if samples.shards
+            else np.unique(np.linspace(0, len(samples) - 1, FITTED_FILES).astype(int))
+        )
     counts = torch.zeros(classes, dtype=torch.float64)
-    for begin in range(0, len(rows), AT_ONCE):
-        target = samples.target.take(torch.from_numpy(rows[begin : begin + AT_ONCE]).to(samples.ids.device))
+    size = samples.target.take(samples.ids.new_zeros(1)).numel()
+    at_once = max(1, AT_ONCE // size)
+    for begin in range(0, len(rows), at_once):
+        target = samples.target.take(torch.from_numpy(rows[begin : begin + at_once]).to(samples.ids.device))
         counts += torch.bincount(target.flatten().long(), minlength=classes).cpu()
     return counts.clamp(min=1)
