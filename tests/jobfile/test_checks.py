@@ -65,7 +65,7 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         (
             "task: image-classification\ndataset: {source: x.txt, format: text}",
             "2:34 dataset.format text does not fit image-classification; "
-            "use csv or jsonl or parquet or idx or npz or image-folder",
+            "use csv or jsonl or parquet or idx or npz or image-folder or webdataset",
         ),
         (
             "task: tabular-regression\ndataset: {source: x, format: idx}",
