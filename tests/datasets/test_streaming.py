@@ -219,6 +219,10 @@ class TestWhatIsWrong:
     def test_columns_that_a_step_cannot_know_are_refused(self, folder: Path, key: str):
         assert "streamed samples have none" in self.message(folder, columns={key: "w"})
 
+    @pytest.mark.parametrize("key", ["column", "time"])
+    def test_a_column_cannot_split_what_a_step_alone_reads(self, folder: Path, key: str):
+        assert "streamed samples have none" in self.message(folder, split={key: "w"})
+
 
 class TestABucketOfShards:
     SOURCE = "s3://datasets/pictures/"

@@ -41,9 +41,11 @@ def load_stream(dataset: Dataset, shards: Shards, note: str, task: TaskRow) -> L
         JobError: the data cannot teach the task; the message names shards or samples.
 
     """
-    if dataset.columns.weight or dataset.columns.group:
-        key = "weight" if dataset.columns.weight else "group"
-        raise JobError([Problem(f"dataset.columns.{key}", "streamed samples have none; use loading: loaded")])
+    named = {"columns.weight": dataset.columns.weight, "columns.group": dataset.columns.group}
+    if dataset.split != "none":
+        named |= {"split.column": dataset.split.column, "split.time": dataset.split.time}
+    if keys := [key for key, name in named.items() if name]:
+        raise JobError([Problem(f"dataset.{keys[0]}", "streamed samples have none; use loading: loaded")])
     parts = shard_parts(shards, dataset)
     train = np.flatnonzero(parts == "train")
     if not len(train):
@@ -51,7 +53,7 @@ def load_stream(dataset: Dataset, shards: Shards, note: str, task: TaskRow) -> L
     first = int(train[0])
     begin, end = int(shards.begins[first]), int(shards.begins[first + 1])
     some = shards.records(np.arange(begin, min(end, begin + FITTED_SAMPLES)))
-    roles = infer_roles(some, dataset.columns, task)
+    roles = infer_roles(some, dataset, task)
     if roles.target:
         read_labels(some, roles.target, task.target)  # whether there is something to learn
     elif not task.target_optional:
