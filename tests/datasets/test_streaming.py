@@ -216,10 +216,16 @@ class TestWhatIsWrong:
         assert "does not lie in tar archives" in self.message("digits")
 
     @pytest.mark.parametrize(
-        "keys", [{"columns": {"weight": "w"}}, {"columns": {"group": "g"}}, {"split": {"column": "part"}}]
+        "keys",
+        [
+            {"columns": {"weight": "w"}},
+            {"columns": {"group": "g"}},
+            {"split": {"column": "p"}},
+            {"split": {"time": "t"}},
+        ],
     )
     def test_columns_that_nobody_knows_beforehand_are_refused(self, folder: Path, keys: dict[str, Any]):
-        assert "is not known before it is streamed" in self.message(folder, **keys)
+        assert "streamed samples have none" in self.message(folder, **keys)
 
 
 class TestABucketOfShards:

@@ -1,5 +1,7 @@
 """Weights of classes: of names or balanced, exact over micro-batches and workers, and in nothing but the loss."""
 
+import io
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,21 @@ def test_pixels_of_a_class_are_counted_for_its_balance(make_job, tmp_path: Path)
         found.append(prepare(make_job("segmentation", dataset, training=training)).job.training.class_weights)
     white = sum(number % 3 + 1 for number in range(10))
     assert found == [{"0": pytest.approx(200 / (2 * (200 - white))), "255": pytest.approx(200 / (2 * white))}] * 2
+
+
+def test_streamed_classes_are_counted_in_the_first_shard(make_job, tmp_path: Path):
+    for number, classes in enumerate(["aaab", "abbb", "ab"]):
+        with tarfile.open(tmp_path / f"{'train' if number < 2 else 'val'}-{number}.tar", "w") as archive:
+            for place, name in enumerate(classes):
+                picture = io.BytesIO()
+                Image.new("L", (8, 8), 50 * place).save(picture, "png")
+                for extension, content in {"png": picture.getvalue(), "cls": name.encode()}.items():
+                    entry = tarfile.TarInfo(f"{number}{place}.{extension}")
+                    entry.size = len(content)
+                    archive.addfile(entry, io.BytesIO(content))
+    dataset = {"source": str(tmp_path), "loading": "streaming", "split": {"test": 0}}
+    prepared = prepare(make_job("image-classification", dataset, training={"class_weights": "balanced"}))
+    assert prepared.job.training.class_weights == {"a": pytest.approx(4 / (2 * 3)), "b": pytest.approx(4 / (2 * 1))}
 
 
 def test_the_gradient_is_that_of_torchs_weighted_mean_however_the_batch_is_cut(rare, in_workers):

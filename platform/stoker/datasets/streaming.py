@@ -41,19 +41,11 @@ def load_stream(dataset: Dataset, shards: Shards, note: str, task: TaskRow) -> L
         JobError: the data cannot teach the task; the message names shards or samples.
 
     """
-    split = None if dataset.split == "none" else dataset.split
-    rows_alone = {
-        "columns.weight": dataset.columns.weight,
-        "columns.group": dataset.columns.group,
-        "split.column": split and split.column,
-        "split.time": split and split.time,
-    }
-    for key, column in rows_alone.items():
-        if column:
-            message = (
-                "what a single sample says is not known before it is streamed; leave it out, or use loading: loaded"
-            )
-            raise JobError([Problem(f"dataset.{key}", message)])
+    named = {"columns.weight": dataset.columns.weight, "columns.group": dataset.columns.group}
+    if dataset.split != "none":
+        named |= {"split.column": dataset.split.column, "split.time": dataset.split.time}
+    if keys := [key for key, name in named.items() if name]:
+        raise JobError([Problem(f"dataset.{keys[0]}", "streamed samples have none; use loading: loaded")])
     parts = shard_parts(shards, dataset)
     train = np.flatnonzero(parts == "train")
     if not len(train):

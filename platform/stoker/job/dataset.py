@@ -97,8 +97,8 @@ class Columns(Section):
         ]
         | None
     ) = None
-    """All classes of the label, in order; default: those of the training samples. Needed where shards are streamed and
-    the first one lacks some."""
+    """All classes or tags of the label, in order; default: those of the training samples. Needed where shards are
+    streamed and the first one lacks some."""
 
     types: dict[str, Literal["number", "category", "text", "image"]] = Field({})
     """The type of a column where the inferred one is wrong: number, category, text, or image (a path to a file)."""

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from stoker.architectures.custom import is_objective, user_class
 from stoker.datasets.dataset import LoadedDataset
-from stoker.datasets.decoding import FITTED_FILES
 from stoker.datasets.samples import Samples
+from stoker.datasets.streaming import FITTED_SAMPLES
 from stoker.errors import Problem
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
@@ -52,24 +51,18 @@ def balanced(counts: torch.Tensor) -> list[float]:
 
 
 def class_counts(samples: Samples, classes: int) -> torch.Tensor:
-    """Count the samples of each class, or the pixels; of masks that are not in memory those that fields are fitted on.
+    """Count the samples of each class, or the pixels; of streamed samples those that fields are fitted on.
 
     Returns:
         (classes,) float64, each at least 1.
 
     """
     assert samples.target is not None
-    rows = np.arange(len(samples))
-    if not samples.target.tensors:
-        rows = (
-            rows[:FITTED_FILES]
-            if samples.shards
-            else np.unique(np.linspace(0, len(samples) - 1, FITTED_FILES).astype(int))
-        )
+    count = min(samples.shards[0], FITTED_SAMPLES) if samples.shards else len(samples)
+    rows = torch.arange(count, device=samples.ids.device)
     counts = torch.zeros(classes, dtype=torch.float64)
-    size = samples.target.take(samples.ids.new_zeros(1)).numel()
-    at_once = max(1, AT_ONCE // size)
-    for begin in range(0, len(rows), at_once):
-        target = samples.target.take(torch.from_numpy(rows[begin : begin + at_once]).to(samples.ids.device))
+    at_once = max(1, AT_ONCE // samples.target.take(rows[:1]).numel())
+    for begin in range(0, count, at_once):
+        target = samples.target.take(rows[begin : begin + at_once])
         counts += torch.bincount(target.flatten().long(), minlength=classes).cpu()
     return counts.clamp(min=1)

@@ -57,6 +57,12 @@ def test_a_sample_has_a_1_for_each_of_its_tags():
     assert encoded(field, values) == [[1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 1], [1, 0, 0]]
 
 
+def test_the_job_may_name_the_tags():
+    settings = Dataset.model_validate({"source": "films", "columns": {"classes": ["c", "a"]}})
+    field = TagsField.fit("genres", pd.Series(["a;b", "b"]), settings)
+    assert encoded(field, ["a; b"]) == [[0, 1]]
+
+
 def test_names_are_joined_as_in_the_data():
     assert fit(["a;b", "c"]).names([True, False, True]) == "a; c"
     assert fit(["a|b", "c"]).names([True, False, True]) == "a|c"

@@ -39,7 +39,7 @@ class TagsField(TargetField):
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Learn separator and tags of the training rows.
+        """Learn the separator of the training rows, and their tags unless the job names them.
 
         Raises:
             JobError: no row has a tag, or there are too many tags.
@@ -52,7 +52,7 @@ class TagsField(TargetField):
         if len(counted) > MOST_TAGS or len(counted) > max(100, counted.total() / FEWEST_SAMPLES):
             message = f"{len(counted)} different tags in {len(raw)} training rows, at most {MOST_TAGS} can be learnt"
             raise _problem(f"{message}; are they texts, or separated by something else than {' '.join(SEPARATORS)}?")
-        return cls(name, sorted_classes(np.array(list(counted), object)), separator)
+        return cls(name, settings.columns.classes or sorted_classes(np.array(list(counted), object)), separator)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, tags) uint8, 1 where a sample has a tag; tags that training lacks are left out.
