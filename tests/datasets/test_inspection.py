@@ -71,7 +71,11 @@ def test_the_label_of_a_table_must_be_given():
         ("a.csv", b"x,y\n1\n", "the first row of 'a.csv' has 1 values, its header 2"),
         ("a.csv", b"x,y\n\xff,2\n", "'a.csv' is not UTF-8 text; save it as UTF-8"),
         ("a.csv.gz", b"x,y\n1,2\n", "'a.csv.gz' holds a broken gzip file; pack it again"),
-        ("a.csv.gz", gzip.compress(b"x,y\n1,2\n" * 99)[:12], "'a.csv.gz' holds a broken gzip file; pack it again"),
+        (
+            "a.csv.gz",
+            gzip.compress(b"x,y\n1,2\n" * 99, mtime=0)[:12],
+            "'a.csv.gz' holds a broken gzip file; pack it again",
+        ),
         ("a.parquet", b"PAR1", "'a.parquet' is not a parquet file"),
         ("a.jsonl", b"", "line 1 of 'a.jsonl' is no object with keys"),
         ("a.jsonl", b"[1]\n", "line 1 of 'a.jsonl' is no object with keys"),
