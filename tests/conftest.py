@@ -3,7 +3,10 @@
 import logging
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +70,47 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[
 def pytest_configure() -> None:
     """Take Ctrl-C as a terminal sends it: a shell that runs the tests in the background ignores it for all of them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a process, a thread or a changed environment behind."""
+    environment, threads = _environment(), set(threading.enumerate())
+    yield
+    assert _environment() == environment, "the environment of the process was changed"
+    deadline = time.monotonic() + ENDING_S
+    while left := [*_processes_of(request.node.nodeid), *_threads_since(threads)]:
+        assert time.monotonic() < deadline, f"still running after the test: {', '.join(left)}"
+        time.sleep(0.05)
+
+
+ENDING_S = 20.0
+"""How long a process may take to end after its test, such as a driver that puts Ray away."""
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+def _processes_of(test: str) -> Iterator[str]:
+    """Name the processes that a test has started itself, rather than a fixture that others share."""
+    mark = f"PYTEST_CURRENT_TEST={test} (call)".encode()
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark in entry.read_bytes().split(b"\0") and int(entry.parent.name) != os.getpid():
+                command = (entry.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if command and not any(helper in command for helper in HELPERS):
+                    yield f"process {entry.parent.name} ({command[:100].strip()})"
+
+
+HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+"""Processes that Python starts once, and keeps for whoever comes next."""
+
+
+def _threads_since(before: set[threading.Thread]) -> Iterator[str]:
+    for thread in set(threading.enumerate()) - before:
+        if thread.is_alive() and not thread.daemon:
+            yield f"thread {thread.name}"
 
 
 SAMPLES = 60

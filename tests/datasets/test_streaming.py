@@ -18,6 +18,7 @@ from stoker.datasets.shards import BLOCK_SHARDS, OPEN_SHARDS, find_shards, index
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset
 from stoker.job.task import TASKS
+from stoker.jobfile.loading import load_job
 
 SHARDS, EACH = 24, 5
 SHARD_BYTES = 60_000
@@ -183,7 +184,7 @@ class TestWhatIsWrong:
         message = self.message(folder, split="none")
         assert "'evil' is none of the classes that training knows" in message
         assert "name all classes in dataset.columns.classes" in message
-        data = load(folder, split="none", columns={"classes": ["even", "evil", "odd"]})
+        data = load(folder, split="none", format="webdataset", columns={"classes": ["even", "evil", "odd"]})
         assert len(epoch(batches(data))) == -(-SHARDS * EACH // 7)
 
     @pytest.mark.parametrize(
@@ -226,6 +227,14 @@ class TestWhatIsWrong:
     )
     def test_columns_that_nobody_knows_beforehand_are_refused(self, folder: Path, keys: dict[str, Any]):
         assert "streamed samples have none" in self.message(folder, **keys)
+
+
+def test_a_job_may_name_the_classes_of_its_shards(tmp_path: Path):
+    dataset = "{source: %s, loading: streaming, columns: {classes: [0, 1]}}"
+    for source in ("s3://bucket/shards/", "shards/0001.tar"):
+        (tmp_path / "job.yaml").write_text(f"task: image-classification\ndataset: {dataset % source}\n")
+        job = load_job(tmp_path / "job.yaml").job
+        assert job.dataset.columns.classes == ("0", "1")
 
 
 class TestABucketOfShards:

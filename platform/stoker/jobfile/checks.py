@@ -138,8 +138,9 @@ def _has_columns(dataset: Dataset, row: TaskRow) -> bool:
     if "number" in row.inputs or "text" in row.inputs:
         return True
     if dataset.format:
-        return dataset.format in {*TABLE_SUFFIXES.values(), "npz"}
-    return dataset.source.lower().endswith((*TABLE_SUFFIXES, ".npz"))
+        return dataset.format in {*TABLE_SUFFIXES.values(), "npz", "webdataset"}
+    source = dataset.source.lower()
+    return source.endswith((*TABLE_SUFFIXES, ".npz", ".tar")) or "://" in source
 
 
 def _without_effect(path: str, section: Section, default: Section, reason: str) -> Iterator[Problem]:
