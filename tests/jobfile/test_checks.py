@@ -69,11 +69,12 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         ),
         (
             "task: tabular-regression\ndataset: {source: x, format: idx}",
-            "2:30 dataset.format idx does not fit tabular-regression; use csv or jsonl or parquet or npz",
+            "2:30 dataset.format idx does not fit tabular-regression; use csv or jsonl or parquet or npz or webdataset",
         ),
         (
             "task: segmentation\ndataset: {source: x, format: idx}",
-            "2:30 dataset.format idx does not fit segmentation; use csv or jsonl or parquet or npz or image-mask",
+            "2:30 dataset.format idx does not fit segmentation; "
+            "use csv or jsonl or parquet or npz or image-mask or webdataset",
         ),
         (
             "task: text-classification\ndataset: {source: x.csv, image: {size: 8}}",
