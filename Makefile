@@ -19,7 +19,7 @@ demo: setup
 	@echo "The MLflow page of it:  $(BIN)/stoker ui @last"
 
 test: setup
-	$(BIN)/pytest --session-timeout 3600
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --session-timeout 3600
 
 # On the cluster that KUBECONFIG names, with the chart in its namespace `stoker`.
 test-cluster: setup
@@ -32,7 +32,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	for benchmark in cli train_cnn train_cnn_workers loop_overhead metrics checkpoint start recovery sweep; do $(BIN)/python bench/$$benchmark.py || exit 1; done
+	for benchmark in cli train_cnn train_cnn_workers loop_overhead metrics checkpoint start recovery sweep data table streaming evaluation; do $(BIN)/python bench/$$benchmark.py || exit 1; done
 
 soak: setup
 	$(BIN)/pytest -m "slow and not cluster"
