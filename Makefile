@@ -1,6 +1,8 @@
 # make demo, make test: everything else is below them. Needs Python 3.11 or newer, pip and make.
 PYTHON ?= python3
 BIN := .venv/bin
+# Compiled modules are kept whatever the environment says: each process that trains imports thousands of them.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: setup demo test test-cluster lint bench soak clean
 
