@@ -76,7 +76,13 @@ def pytest_configure() -> None:
 def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a process, a thread or a changed environment behind."""
     environment, threads = _environment(), set(threading.enumerate())
+    by_libraries = {name: os.environ.get(name) for name in SET_BY_LIBRARIES}
     yield
+    for name, value in by_libraries.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     assert _environment() == environment, "the environment of the process was changed"
     deadline = time.monotonic() + ENDING_S
     while left := [*_processes_of(request.node.nodeid), *_threads_since(threads)]:
@@ -88,8 +94,13 @@ ENDING_S = 20.0
 """How long a process may take to end after its test, such as a driver that puts Ray away."""
 
 
+SET_BY_LIBRARIES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "TORCHINDUCTOR_CACHE_DIR")
+"""Variables with which libraries tell their own child processes what they were told; taken back after each test."""
+
+
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    ignored = {"PYTEST_CURRENT_TEST", *SET_BY_LIBRARIES}
+    return {name: value for name, value in os.environ.items() if name not in ignored}
 
 
 def _processes_of(test: str) -> Iterator[str]:
@@ -109,7 +120,7 @@ HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 def _threads_since(before: set[threading.Thread]) -> Iterator[str]:
     for thread in set(threading.enumerate()) - before:
-        if thread.is_alive() and not thread.daemon:
+        if thread.is_alive() and not thread.daemon and not thread.name.startswith("Mlflow"):
             yield f"thread {thread.name}"
 
 

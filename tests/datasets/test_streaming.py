@@ -13,8 +13,9 @@ from PIL import Image
 from stoker.datasets.batches import Batches, in_order
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.loading import load_dataset
+from stoker.datasets.order import BLOCK_SHARDS
 from stoker.datasets.prefetch import lazy_columns
-from stoker.datasets.shards import BLOCK_SHARDS, OPEN_SHARDS, find_shards, index_text
+from stoker.datasets.shards import OPEN_SHARDS, find_shards, index_text
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset
 from stoker.job.task import TASKS

@@ -9,10 +9,9 @@ import torch
 from stoker.datasets.augmentation import augment
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.schema import Fields
-from stoker.datasets.order import in_blocks, shuffled, streams
+from stoker.datasets.order import BLOCK_SHARDS, in_blocks, shuffled, streams
 from stoker.datasets.prefetch import Prefetcher, lazy_columns
 from stoker.datasets.samples import Samples
-from stoker.datasets.shards import BLOCK_SHARDS
 from stoker.job.signature import MaskOutput, Signature
 from stoker.randomness import Noise
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -122,6 +122,21 @@ class Stored(Protocol):
 
     def rows(self, index: np.ndarray) -> Self:
         """Pick some by number."""
+
+
+class Ahead(Protocol):
+    """Fetches what coming steps need."""
+
+    def reached(self, step: int) -> None:
+        """Hear which step the samples are taken for, counted from 0."""
+
+
+@runtime_checkable
+class Fetched(Protocol):
+    """Stored samples that come from a server shortly before the step that needs them."""
+
+    def ahead(self, steps: Sequence[np.ndarray]) -> Ahead:
+        """Return what fetches them, given the places that each step needs."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ import torch
 
 from stoker.randomness import generator
 
+BLOCK_SHARDS = 4
+"""Shards whose samples are mixed with each other."""
+
 
 def shuffled(samples: int, seed: int, epoch: int) -> torch.Tensor:
     """Return (samples,) all places in a new order each epoch."""

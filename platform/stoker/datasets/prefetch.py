@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from stoker.datasets.columns import Column, Dense, Lazy
+from stoker.datasets.columns import Column, Dense, Fetched, Lazy
 from stoker.datasets.samples import Samples
-from stoker.datasets.shards import ShardsAhead, Streamed
 from stoker.errors import JobError
 
 STEPS_AHEAD = 2
@@ -31,7 +30,7 @@ class Prefetcher:
         self._samples = samples
         self._order = _Steps()
         columns = lazy_columns(samples)
-        self._streamed = next((each.stored for each in columns.values() if isinstance(each.stored, Streamed)), None)
+        self._fetched = next((each.stored for each in columns.values() if isinstance(each.stored, Fetched)), None)
         self.waited_s = 0.0
         """Time that steps have waited for their rows."""
         self._loader: DataLoader[dict[str, Tensor] | JobError] = DataLoader(
@@ -53,7 +52,7 @@ class Prefetcher:
 
         """
         self._order.rows = rows
-        ahead = ShardsAhead(self._streamed, [each.numpy() for each in rows]) if self._streamed else None
+        ahead = self._fetched.ahead([each.numpy() for each in rows]) if self._fetched else None
         decoded = iter(self._loader)
         for step, index in enumerate(rows):
             if ahead:

@@ -21,6 +21,7 @@ from stoker.datasets.cache.views import View
 from stoker.datasets.decoding import RESIDENT_SHARE
 from stoker.datasets.formats.webdataset import Shard, read_shard, records_of
 from stoker.datasets.members import Member
+from stoker.datasets.order import BLOCK_SHARDS
 from stoker.datasets.records import Records
 from stoker.datasets.sources.path import PathSource
 from stoker.datasets.sources.schemes import is_remote, open_source
@@ -28,8 +29,6 @@ from stoker.datasets.sources.source import RemoteFile, Source
 from stoker.errors import JobError, Problem, StokerError
 from stoker.job.dataset import BUILTIN, Dataset
 
-BLOCK_SHARDS = 4
-"""Shards whose samples are mixed with each other."""
 OPEN_SHARDS = 2 * BLOCK_SHARDS
 """Shards that a process keeps at hand: those of a block, and those of the next one."""
 INDEX_KEY = "shardlist"
@@ -152,6 +151,10 @@ class Streamed:
     def rows(self, index: np.ndarray) -> "Streamed":
         """Pick some by place."""
         return Streamed(self.shards, self.numbers[index])
+
+    def ahead(self, steps: Sequence[np.ndarray]) -> "ShardsAhead":
+        """Return what fetches the shards of coming steps, given the places that each of them needs."""
+        return ShardsAhead(self, steps)
 
     def read(self) -> Records:
         """Return the samples; files are read when they are decoded."""

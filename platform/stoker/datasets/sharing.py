@@ -17,7 +17,7 @@ from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.samples import Samples
 from stoker.datasets.sources.path import PathSource
-from stoker.errors import StokerError
+from stoker.errors import JobError, StokerError
 from stoker.job.dataset import BUILTIN, TABLE_SUFFIXES, Dataset
 from stoker.job.task import TaskRow
 
@@ -57,7 +57,10 @@ def _key(dataset: Dataset, task: TaskRow) -> str:
     if dataset.source in BUILTIN:
         return ""
     source = PathSource(str(local_path(dataset.source)))
-    listed = [(file.name, file.size, file.version) for file in source.files()]
+    try:
+        listed = [(file.name, file.size, file.version) for file in source.files()]
+    except JobError:
+        return ""  # reading it says what is wrong
     if sum(size or 0 for _, size, _ in listed) < SMALLEST_BYTES:
         return ""
     told = [dataset.model_dump_json(), repr(task), str(source.path), repr(sorted(listed)), _code()]
