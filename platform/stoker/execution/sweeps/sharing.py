@@ -19,7 +19,7 @@ class SharedDataset:
     rest: LoadedDataset
     """All but the parts."""
     parts: dict[str, dict[str, Any]]
-    """Of each part the arrays: inputs by name, target, weight, ids."""
+    """Of each part the arrays: inputs by name, target, weight, ids; and the samples of each shard."""
 
 
 def to_shared(data: LoadedDataset) -> SharedDataset:
@@ -30,6 +30,7 @@ def to_shared(data: LoadedDataset) -> SharedDataset:
             "target": None if part.target is None else _shared_column(part.target),
             "weight": None if part.weight is None else part.weight.numpy(),
             "ids": part.ids.numpy(),
+            "shards": part.shards,
         }
         for name, part in data.parts.items()
     }
@@ -44,6 +45,7 @@ def from_shared(shared: SharedDataset) -> LoadedDataset:
             target=None if part["target"] is None else _column(part["target"]),
             weight=None if part["weight"] is None else _tensor(part["weight"]),
             ids=_tensor(part["ids"]),
+            shards=part["shards"],
         )
         for name, part in shared.parts.items()
     }
