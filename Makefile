@@ -21,7 +21,7 @@ demo: setup
 	@echo "The MLflow page of it:  $(BIN)/stoker ui @last"
 
 test: setup
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --session-timeout 3600
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --session-timeout 3600
 
 # On the cluster that KUBECONFIG names, with the chart in its namespace `stoker`.
 test-cluster: setup

@@ -76,13 +76,11 @@ def pytest_configure() -> None:
 def nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a process, a thread or a changed environment behind."""
     environment, threads = _environment(), set(threading.enumerate())
-    by_libraries = {name: os.environ.get(name) for name in SET_BY_LIBRARIES}
+    by_libraries = {name: value for name, value in os.environ.items() if name.startswith(SET_BY_LIBRARIES)}
     yield
-    for name, value in by_libraries.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    for name in [name for name in os.environ if name.startswith(SET_BY_LIBRARIES)]:
+        del os.environ[name]
+    os.environ.update(by_libraries)
     assert _environment() == environment, "the environment of the process was changed"
     deadline = time.monotonic() + ENDING_S
     while left := [*_processes_of(request.node.nodeid), *_threads_since(threads)]:
@@ -94,13 +92,13 @@ ENDING_S = 20.0
 """How long a process may take to end after its test, such as a driver that puts Ray away."""
 
 
-SET_BY_LIBRARIES = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "TORCHINDUCTOR_CACHE_DIR")
-"""Variables with which libraries tell their own child processes what they were told; taken back after each test."""
+SET_BY_LIBRARIES = ("MLFLOW_", "TORCHINDUCTOR_", "RAY_", "TUNE_")
+"""Variables by which libraries are told, and tell their child processes, what to do; taken back after each test."""
 
 
 def _environment() -> dict[str, str]:
-    ignored = {"PYTEST_CURRENT_TEST", *SET_BY_LIBRARIES}
-    return {name: value for name, value in os.environ.items() if name not in ignored}
+    ignored = ("PYTEST_CURRENT_TEST", *SET_BY_LIBRARIES)
+    return {name: value for name, value in os.environ.items() if not name.startswith(ignored)}
 
 
 def _processes_of(test: str) -> Iterator[str]:

@@ -86,7 +86,7 @@ class Head:
     def drivers(self) -> list[psutil.Process]:
         """Find the drivers of its jobs."""
         below = psutil.Process(self.process.pid).children(recursive=True)
-        return [each for each in below if "stoker.execution.entrypoint" in each.cmdline() and "-m" in each.cmdline()]
+        return [each for each in below if {"stoker.execution.entrypoint", "-m"} <= set(_command(each))]
 
 
 def free_ports(count: int) -> list[int]:
@@ -97,6 +97,14 @@ def free_ports(count: int) -> list[int]:
     for probe in probes:
         probe.close()
     return ports
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """Return the command of a process; empty where it has ended, whether or not its parent knows."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def await_that(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
@@ -241,7 +249,7 @@ def test_a_killed_run_is_over_and_its_driver_gone(head, cluster):
         process.send_signal(signal.SIGSTOP)  # it hears no request
     assert verbs.kill(cluster, folder) == ""
     assert folder.record().state is State.CANCELLED
-    await_that(lambda: not any(process.is_running() for process in drivers), "the end of the driver")
+    await_that(lambda: not any(_command(process) for process in drivers), "the end of the driver")
 
 
 def test_a_run_that_has_not_begun_ends_at_once(cluster):
