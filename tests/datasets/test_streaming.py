@@ -115,12 +115,9 @@ class TestAFolderOfShards:
 
     def test_a_stretch_of_steps_needs_few_shards(self, folder: Path):
         steps = [ids for ids, _ in epoch(batches(load(folder)))]
-        blocks = len(steps) * 7 // (BLOCK_SHARDS * EACH) + 1
         for begin in range(len(steps) - 2):
             needed = {each // EACH for ids in steps[begin : begin + 2] for each in ids}
             assert len(needed) <= 2 * BLOCK_SHARDS
-        assert len({steps[0][0] // EACH for steps in [steps]}) == 1
-        assert blocks > 1
 
     def test_the_samples_of_a_block_are_mixed(self, folder: Path):
         ids, _ = epoch(batches(load(folder)))[0]
