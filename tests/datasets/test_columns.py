@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stoker.datasets.columns import Column, Dense, Lazy, Ragged, joined
+from stoker.datasets.columns import Column, Dense, Lazy, Ragged, Windows, joined
 from stoker.datasets.records import Files
 
 SEQUENCES = st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=8)
@@ -25,6 +25,7 @@ def numbered(count: int) -> Lazy:
 COLUMNS: dict[str, Column] = {
     "dense": Dense(torch.arange(8).reshape(4, 2)),
     "ragged": Ragged.of([[3], [], [1, 2], [4]]),
+    "windows": Windows(torch.arange(14).reshape(7, 2), torch.tensor([1, 4, 2, 0]), torch.tensor([0, 1, 2])),
     "lazy": numbered(4),
 }
 
@@ -65,6 +66,20 @@ def test_sequences_are_padded_with_0_behind_their_end():
     assert column.take(torch.tensor([1, 0])).tolist() == [[5, 0, 0], [7, 8, 9]]
     assert column.take(torch.tensor([1, 3, 2])).tolist() == [[5, 0], [1, 2], [0, 0]]
     assert column.take(torch.tensor([3])).tolist() == [[1, 2]]
+
+
+def test_windows_overlap_and_share_the_memory_of_their_arrays():
+    series = torch.arange(100_000.0)
+    column = Windows(series, torch.arange(0, 99_900, 3), torch.tensor([0, 1, 2, 4]))
+    assert column.take(torch.tensor([0, 2])).tolist() == [[0, 1, 2, 4], [6, 7, 8, 10]]
+    assert column.tensors["values"].data_ptr() == series.data_ptr()
+
+
+def test_windows_keep_only_the_stretch_that_they_need():
+    series = torch.arange(100.0)
+    column = Windows(series, torch.arange(90), torch.arange(10)).rows(torch.tensor([50, 41, 44]))
+    assert column.tensors["values"].tolist() == list(range(41, 60))
+    assert column.take(torch.tensor([1, 0]))[:, 0].tolist() == [41, 50]
 
 
 def test_empty_sequences_are_one_place_wide():

@@ -71,6 +71,10 @@ def is_objective(made: type[nn.Module]) -> bool:
     return any(base.__module__ == "stoker.tasks.objective" for base in made.__mro__)
 
 
+ABILITIES = ("sample", "decode", "encode")
+"""Methods beyond `forward` that predict, evaluate, generate and the served model use where a network has them."""
+
+
 class Network(nn.Module):
     """A user's network behind the face of all networks."""
 
@@ -78,6 +82,9 @@ class Network(nn.Module):
         super().__init__()
         self.network = network
         self._names = [name for name in inspect.signature(network.forward).parameters if name != "self"]
+        for ability in ABILITIES:
+            if hasattr(network, ability):
+                setattr(self, ability, getattr(network, ability))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Hand the inputs over by name, `inputs` for all of them; a single parameter of any name gets the only one."""

@@ -115,6 +115,42 @@ class Ragged(Column):
         return {"values": self.values, "offsets": self.offsets}
 
 
+@dataclass(frozen=True)
+class Windows(Column):
+    """Overlapping parts of long arrays, such as series, of which nothing is copied before a batch takes it."""
+
+    values: Tensor
+    """(total, ...) all arrays, one behind the other."""
+    starts: Tensor
+    """(N,) int64: the place where each window starts."""
+    steps: Tensor
+    """(length,) int64, not negative: the places of a window, counted from its start."""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def take(self, index: Tensor) -> Tensor:
+        """Return (B, length, ...)."""
+        return self.values[self.starts[index].unsqueeze(1) + self.steps]
+
+    def rows(self, index: Tensor) -> "Windows":
+        """Pick windows, and copy the stretch of the arrays from the first one to the last one."""
+        starts = self.starts[index]
+        if not len(starts):
+            return Windows(self.values[:0].clone(), starts, self.steps.clone())
+        begin, end = int(starts.min()), int(starts.max() + self.steps.max()) + 1
+        return Windows(self.values[begin:end].clone(), starts - begin, self.steps.clone())
+
+    def to(self, device: torch.device) -> "Windows":
+        """Move to a device."""
+        return Windows(self.values.to(device), self.starts.to(device), self.steps.to(device))
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Return values, starts and steps."""
+        return {"values": self.values, "starts": self.starts, "steps": self.steps}
+
+
 class Stored(Protocol):
     """Samples that are not in memory, such as files; it can be pickled."""
 

@@ -12,7 +12,7 @@ import torch
 
 import stoker
 from stoker.datasets.cache import local_path, open_cache
-from stoker.datasets.columns import Column, Dense, Ragged
+from stoker.datasets.columns import Column, Dense, Ragged, Windows
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.samples import Samples
@@ -23,7 +23,7 @@ from stoker.job.task import TaskRow
 
 SMALLEST_BYTES = 16 << 20
 """A smaller source is read faster than it is looked up."""
-COLUMNS: dict[str, type[Dense] | type[Ragged]] = {"dense": Dense, "ragged": Ragged}
+COLUMNS: dict[str, type[Dense] | type[Ragged] | type[Windows]] = {"dense": Dense, "ragged": Ragged, "windows": Windows}
 TENSORS, FACTS, EXAMPLE = "tensors.pt", "dataset.json", "example.parquet"
 
 
@@ -79,7 +79,7 @@ def _fits(data: LoadedDataset) -> bool:
     if data.fields.signature.images and data.spec.format in TABLE_SUFFIXES.values():
         return False
     columns = [column for part in data.parts.values() for column in (*part.inputs.values(), part.target) if column]
-    return all(isinstance(column, Dense | Ragged) for column in columns)
+    return all(isinstance(column, tuple(COLUMNS.values())) for column in columns)
 
 
 def _files(data: LoadedDataset) -> dict[str, Callable[[Path], object]]:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types.schema import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 import stoker
 from stoker.inference.model import Model
 from stoker.job.signature import ClassOutput, MaskOutput, TagsOutput
-from stoker.tasks.abilities import CanSample
+from stoker.tasks.abilities import CanEncode, CanSample
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow")
 """What the packages below need to predict."""
@@ -69,7 +69,8 @@ def signature(model: Model) -> ModelSignature:
             outputs = Schema([ColSpec(DataType.string, "prediction"), *chances])
         case _:
             outputs = Schema([ColSpec(DataType.double, "prediction")])
-    return ModelSignature(inputs, outputs)
+    kinds = ParamSchema([ParamSpec("output_kind", DataType.string, "prediction")])
+    return ModelSignature(inputs, outputs, kinds if isinstance(model.network, CanEncode) else None)
 
 
 def example(folder: Path, model: Model) -> pd.DataFrame | np.ndarray:

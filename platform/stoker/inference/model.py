@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,8 @@ from stoker.errors import JobError, Problem
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.saved_model import WEIGHTS
-from stoker.tasks.abilities import CanSample
+from stoker.randomness import Noise
+from stoker.tasks.abilities import CanDecode, CanEncode, CanSample
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Answers, Task
@@ -32,6 +34,8 @@ BATCH = 512
 FIELDS, ASSETS = "fields.json", "assets"
 ROWS = 4096
 """Records that are encoded at a time."""
+OutputKind = Literal["prediction", "code"]
+"""What a model returns for a sample: the task's answer, or the network's code of it."""
 
 
 def save_model(
@@ -112,35 +116,49 @@ class Model:
         """What predicts."""
         return self.objective.network
 
-    def predict(self, samples: pd.DataFrame | np.ndarray) -> Answers:
+    def predict(self, samples: pd.DataFrame | np.ndarray, kind: OutputKind = "prediction") -> Answers:
         """Answer a table with the feature columns, or images (N, height, width[, channels]) uint8.
 
         Raises:
             JobError: columns are missing, or the images have another shape.
 
         """
-        return joined(list(self.answers(self.records_of(samples))))
+        return joined(list(self.answers(self.records_of(samples), kind)))
 
-    def answers(self, records: Records) -> Iterator[Answers]:
+    def answers(self, records: Records, kind: OutputKind = "prediction") -> Iterator[Answers]:
         """Answer records with all feature columns, some at a time.
 
         Raises:
-            JobError: columns are missing, a file cannot be read, or the task answers no questions.
+            JobError: columns are missing, a file cannot be read, the task answers no questions or the network has no
+                codes.
 
         """
-        if isinstance(self.network, CanSample):
+        if kind == "code" and not isinstance(self.network, CanEncode):
+            message = "this run's network gives no codes: only a network with a method `encode` does"
+            raise JobError([Problem("", message)])
+        if kind == "prediction" and isinstance(self.network, CanSample):
             raise JobError([Problem("", f"{self.job.task} has nothing to predict; use stoker generate")])
         self.fields.check(records)
         if len(records) == 0:
             raise JobError([Problem("", "no samples to predict")])
         for start in range(0, len(records), ROWS):
             few = records.rows(np.arange(start, min(start + ROWS, len(records))))
-            yield from self._batches(self.fields.encode(few, target=False))
+            yield from self._batches(self.fields.encode(few, target=False), start, kind)
 
     @torch.inference_mode()
-    def _batches(self, samples: Samples) -> Iterator[Answers]:
+    def _batches(self, samples: Samples, start: int, kind: OutputKind) -> Iterator[Answers]:
         for batch in in_order(samples, self.fields, min(BATCH, batch_limit(self.fields.signature))):
-            yield self.task.answers(self.network(batch.inputs).float())
+            if kind == "code":
+                assert isinstance(self.network, CanEncode)
+                codes = self.network.encode(batch.inputs).float().flatten(1)
+                yield Answers(pd.DataFrame(codes.numpy(), columns=[f"code/{place}" for place in range(codes.shape[1])]))
+            elif isinstance(self.network, CanDecode):
+                key = (self.job.training.seed, "prediction", start)
+                noise = Noise(key, len(batch), 0, len(batch), batch.ids.device)
+                yield self.task.answers(self.network.decode(batch.inputs, noise).float())
+            else:
+                yield self.task.answers(self.network(batch.inputs).float())
+            start += len(batch)
 
     def records_of(self, samples: pd.DataFrame | np.ndarray) -> Records:
         """Name the columns of raw samples.

@@ -17,16 +17,19 @@ from stoker.datasets.loading import read_source
 from stoker.datasets.records import Files, Records
 from stoker.datasets.sources.schemes import is_remote
 from stoker.errors import JobError, NotFound, Problem
-from stoker.inference.model import Model
+from stoker.inference.model import Model, OutputKind
 from stoker.job.dataset import BUILTIN, IMAGE_SUFFIXES, Columns, Format
 from stoker.tasks.task import Answers
 
 
-def predict(model: Model, source: str, format_name: Format | None = None) -> Iterator[Answers]:
+def predict(
+    model: Model, source: str, format_name: Format | None = None, kind: OutputKind = "prediction"
+) -> Iterator[Answers]:
     """Predict a file, a folder or glob of images, or a built-in dataset, some samples at a time.
 
     Returns:
-        The task's answers; before them a column `input` that names the image, or behind them all columns of the table.
+        The task's answers, or the network's codes; before them a column `input` that names the image, or behind them
+        all columns of the table.
 
     Raises:
         NotFound: nothing is there.
@@ -37,7 +40,7 @@ def predict(model: Model, source: str, format_name: Format | None = None) -> Ite
     records = read_unlabelled(model, source, format_name)
     frame = None if records.names else records.frame
     begin = 0
-    for answers in model.answers(records):
+    for answers in model.answers(records, kind):
         count = len(answers.table)
         yield Answers(_named(answers.table, records, frame, begin), answers.images)
         begin += count

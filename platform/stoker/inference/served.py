@@ -23,11 +23,14 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no types
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Answer a table or an array of images; make images of the asked classes where the model makes some.
 
+        The parameter `output_kind` is `prediction`, or `code` where the network has codes.
+
         Without type hints: MLflow would read them as a schema.
         """
-        if isinstance(self._model.network, CanSample):
+        kind = (params or {}).get("output_kind", "prediction")
+        if kind == "prediction" and isinstance(self._model.network, CanSample):
             return np.stack([pixels for _, pixels in self._made(model_input)])
-        answers = self._model.predict(model_input)
+        answers = self._model.predict(model_input, kind)
         return answers.table if answers.images is None else answers.images
 
     def _made(self, wanted: Any) -> Iterator[tuple[str, np.ndarray]]:

@@ -1,18 +1,19 @@
-"""What a network can do beyond `forward`: predict, generate and the served model follow these protocols."""
+"""What a network can do beyond `forward`: predict, evaluate, generate and the served model follow these protocols."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from stoker.tasks.objective import NoiseLike
+if TYPE_CHECKING:
+    from stoker.tasks.objective import NoiseLike
 
 
 @runtime_checkable
 class CanSample(Protocol):
     """Makes new samples."""
 
-    def sample(self, classes: Tensor | None, noise: NoiseLike) -> Tensor:
+    def sample(self, classes: Tensor | None, noise: "NoiseLike") -> Tensor:
         """Return (B, channels, height, width) standardised images, one a row of the noise.
 
         Args:
@@ -24,10 +25,10 @@ class CanSample(Protocol):
 
 @runtime_checkable
 class CanDecode(Protocol):
-    """Writes an answer step by step, such as a text."""
+    """Answers otherwise than by one forward pass, such as step by step or as the mean of many passes."""
 
-    def decode(self, inputs: Mapping[str, Tensor], noise: NoiseLike, **settings: Any) -> Tensor:
-        """Return (B, length) token numbers."""
+    def decode(self, inputs: Mapping[str, Tensor], noise: "NoiseLike") -> Tensor:
+        """Return (B, ...) outputs for metrics and predictions, in place of those of `forward`."""
 
 
 @runtime_checkable

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
+from stoker.tasks.abilities import CanDecode
+
 Count = Tensor | float
 """What a term of the loss counts: samples, tokens, pixels; a plain number where it is known without the device."""
 
@@ -134,9 +136,10 @@ class Supervised(Objective):
         return {"network": self.network}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
-        """Return the loss and the network's output."""
+        """Return the loss, and the network's output or what it decodes."""
         output = self.network(batch.inputs)
-        return {"loss": Loss(self._summed(output, batch), self.counts(batch, "network")["loss"])}, output
+        losses = {"loss": Loss(self._summed(output, batch), self.counts(batch, "network")["loss"])}
+        return losses, self.network.decode(batch.inputs, noise) if isinstance(self.network, CanDecode) else output
 
     def _summed(self, output: Tensor, batch: BatchLike) -> Tensor:
         losses, weights = self.losses(output.float(), batch), self.weights(batch)

@@ -11,7 +11,7 @@ from stoker.cli.views.tables import print_json
 from stoker.tracking.run_lookup import run_with_model
 
 if TYPE_CHECKING:
-    from stoker.inference.model import Model
+    from stoker.inference.model import Model, OutputKind
     from stoker.job.dataset import Format
 
 input_format_option = click.option(
@@ -73,6 +73,7 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
         "stoker predict digits --input images/ --output labels.csv",
         "stoker predict nuclei --input images/ --output masks/",
         "stoker predict iris-1a2b3c4d --input new.parquet -o json",
+        "stoker predict @last --input new.csv --output-kind code --output codes.parquet",
         "stoker predict sweep --input new.csv          with the best trial of a sweep; sweep.3 is its trial 3",
     )
 )
@@ -88,20 +89,35 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
     callback=check_output,
     help=f"Write here instead: {', '.join(SUFFIXES)}, or a folder.",
 )
+@click.option(
+    "--output-kind",
+    type=click.Choice(["prediction", "code"]),
+    default="prediction",
+    show_default=True,
+    help="A code is the network's compressed form of a sample, from a network that has `encode`.",
+)
 @format_option
 @session_object
-def predict(session: Session, run: str, source: str, input_format: str | None, target: Path | None, form: str) -> None:
+def predict(
+    session: Session,
+    run: str,
+    source: str,
+    input_format: str | None,
+    target: Path | None,
+    output_kind: "OutputKind",
+    form: str,
+) -> None:
     """Predict with a run's model.
 
     The result is a table, one row for each row or image of the input; in a folder, where the answers are images.
     """
-    kind = check_format(input_format)
+    input_kind = check_format(input_format)
     model = _load_model(session, run)
     from stoker.inference.model import joined
     from stoker.inference.output import write_folder, write_table
     from stoker.inference.prediction import predict as predict_with
 
-    answers = predict_with(model, source, kind)
+    answers = predict_with(model, source, input_kind, output_kind)
     if target and target.suffix not in SUFFIXES:
         count = write_folder(answers, target)
         click.echo(f"wrote {count:,} answers to {target}/", err=True)

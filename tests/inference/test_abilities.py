@@ -1,0 +1,126 @@
+"""What a user's own network or objective can do beyond `forward`, as predict, evaluate and the served model use it."""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stoker.errors import JobError
+from stoker.execution.packaging import packaged
+from stoker.execution.results import leave_model
+from stoker.inference.evaluation import evaluate
+from stoker.inference.model import Model, joined
+from stoker.inference.prediction import predict
+from stoker.job.job import Job
+from stoker.tracking.run_folder import RunFolder
+from stoker.training.assembly import assemble, prepare
+from stoker.training.evaluation import evaluate as evaluate_in_training
+from stoker.training.loop import start, train
+
+CODE = """
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from stoker.tasks.objective import Supervised
+
+class Plain(nn.Module):
+    def __init__(self, signature):
+        super().__init__()
+        self.layer = nn.Linear(signature.numbers, len(signature.classes))
+    def forward(self, numbers):
+        return self.layer(numbers)
+
+class Able(Plain):
+    def decode(self, inputs, noise):
+        assert noise.normal(2).shape == (len(inputs["numbers"]), 2)
+        return -self(inputs["numbers"])
+    def encode(self, inputs):
+        return inputs["numbers"][:, :3] * 2
+
+class ByInputs(Able):
+    def forward(self, inputs):
+        return self.layer(inputs["numbers"] if isinstance(inputs, dict) else inputs)
+
+class Own(Supervised):
+    def __init__(self, signature):
+        super().__init__(ByInputs(signature))
+    def losses(self, output, batch):
+        return cross_entropy(output, batch.target, reduction="none")
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("able")
+    (folder / "able_code.py").write_text(CODE)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+    sys.modules.pop("able_code", None)
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, make_job: Callable[..., Job]) -> Callable[[str], tuple[Model, dict[str, float]]]:
+    """Return a trained model of a class, and the metrics of its test part in training."""
+
+    @cache
+    def train_class(name: str) -> tuple[Model, dict[str, float]]:
+        network = {"family": "custom", "class": f"able_code:{name}"}
+        training = {"epochs": 20, "precision": "fp32", "optimizer": {"type": "adam", "lr": 0.05}}
+        assembly = assemble(
+            prepare(make_job("tabular-classification", "iris", architecture=network, training=training))
+        )
+        for _ in train("r", start(assembly)):
+            pass
+        run = RunFolder(folder / name)
+        run.path.mkdir(exist_ok=True)
+        leave_model(run, assembly)
+        return Model.load(run.model), evaluate_in_training(assembly, "test", "fp32")
+
+    return train_class
+
+
+def test_metrics_and_predictions_are_those_of_what_a_network_decodes(trained):
+    """The reverse of what was learnt, here: the loss is as good as before, the answers are as bad as can be."""
+    _, plain = trained("Plain")
+    for name in ("Able", "Own"):
+        model, reported = trained(name)
+        assert reported["loss"] == pytest.approx(plain["loss"], abs=0.3)
+        assert plain["accuracy"] > 0.8
+        assert reported["accuracy"] < 0.3
+        assert evaluate(model)["accuracy/test"] == pytest.approx(reported["accuracy"])
+        answers = joined(list(predict(model, "iris"))).table
+        assert (answers["prediction"] == answers["species"]).mean() < 0.3
+
+
+def test_codes_are_written_beside_the_columns_of_the_input(trained):
+    for name in ("Able", "Own"):
+        model, _ = trained(name)
+        table = joined(list(predict(model, "iris", kind="code"))).table
+        codes = table[["code/0", "code/1", "code/2"]].to_numpy()
+        assert "prediction" not in table
+        lengths = table.iloc[:, 3].to_numpy(float)
+        assert np.corrcoef(codes[:, 0], lengths)[0, 1] == pytest.approx(1)
+
+
+def test_a_network_without_codes_says_so(trained):
+    model, _ = trained("Plain")
+    with pytest.raises(JobError, match=r"gives no codes: only a network with a method `encode` does"):
+        next(predict(model, "iris", kind="code"))
+
+
+def test_a_served_model_answers_codes_when_asked(trained, folder: Path):
+    import mlflow
+
+    model, _ = trained("Own")
+    with packaged(folder / "Own" / "model") as arguments:
+        mlflow.pyfunc.save_model(folder / "stored", **arguments)
+    stored = mlflow.pyfunc.load_model(str(folder / "stored"))
+    rows = pd.DataFrame(np.eye(4) * 5, columns=list(model.fields.columns))
+    pd.testing.assert_frame_equal(stored.predict(rows), model.predict(rows).table)
+    codes = stored.predict(rows, params={"output_kind": "code"})
+    pd.testing.assert_frame_equal(codes, model.predict(rows, "code").table)
