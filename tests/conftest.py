@@ -92,7 +92,7 @@ ENDING_S = 20.0
 """How long a process may take to end after its test, such as a driver that puts Ray away."""
 
 
-SET_BY_LIBRARIES = ("CRC32C_", "MLFLOW_", "TORCHINDUCTOR_", "RAY_", "TUNE_")
+SET_BY_LIBRARIES = ("CRC32C_", "KMP_", "MLFLOW_", "TORCHINDUCTOR_", "RAY_", "TUNE_")
 """Variables by which libraries are told, and tell their child processes, what to do; taken back after each test."""
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -88,9 +89,13 @@ def await_that(condition: Callable[[], bool], what: str, deadline_s: float = 60.
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(tmp_path: Path) -> Iterator[Home]:
     (tmp_path / "home").mkdir()
-    return Home(tmp_path / "home")
+    home = Home(tmp_path / "home")
+    yield home
+    for run in map(RunFolder, home.path.glob("runs/*")):  # of a test that failed
+        if (pid := run.driver_pid()) and run.has_driver():
+            os.kill(pid, signal.SIGTERM)
 
 
 def server_answers(address: str) -> bool:

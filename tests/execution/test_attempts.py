@@ -112,6 +112,7 @@ def test_a_users_error_at_the_same_step_twice_ends_the_run_with_their_line(home,
     assert 0 < status.checkpoint_step <= 28  # one that is due while another is written is left out
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_at_the_same_step_each_time_is_a_crash_loop(home, job_file, tmp_path):
     (tmp_path / "own.py").write_text(NETWORK)
     home.stoker("submit", job_file(CUSTOM.replace("FAULT", "dies")), succeeds=False)

@@ -21,71 +21,74 @@ training: {epochs: 1000000, precision: fp32}
 """
 
 
-@pytest.fixture
-def long_run(home, job_file, until):
-    """A run that trains until somebody ends it."""
-    run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
-    until(lambda: run.journal.exists() and run.journal.stat().st_size > 0, "the first metric")
-    yield run
-    if (pid := run.driver_pid()) and not run.record().state.ended:
-        os.kill(pid, signal.SIGTERM)
-    until(lambda: not run.has_driver(), "the driver to go")
+def test_interrupting_the_submitter_detaches_and_cancel_ends_the_run_as_cancelled_everywhere(home, job_file, until):
+    client = subprocess.Popen(
+        [sys.executable, "-P", "-m", "stoker.cli.main", "submit", job_file(LONG)],
+        env=home.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    until(lambda: any(home.path.glob("runs/long-*/journal.jsonl")), "the run")
+    client.send_signal(signal.SIGINT)
+    printed, _ = client.communicate(timeout=30)
+    assert client.returncode == 0
+    run = home.run(next(home.path.glob("runs/long-*")).name)
+    assert f"detached; the run continues. stoker logs -f {run.path.name}" in printed
+    assert run.record().state is State.RUNNING
 
-
-def test_cancel_ends_it_as_cancelled_everywhere(home, long_run, until):
     home.stoker("cancel", "long")
-    until(lambda: long_run.record().state.ended, "the end")
-    status = long_run.record().status
+    until(lambda: run.record().state.ended, "the end")
+    status = run.record().status
     assert (status.state, status.exit_code) == (State.CANCELLED, 1)
+    store = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
+    assert store.get_run(status.mlflow_run).info.status == "KILLED"
+    until(lambda: not run.has_driver(), "the driver to go")
+    assert not (run.path / "ray_session").exists()
+
+
+def test_pauses_signals_and_a_killed_driver_leave_what_the_next_attempt_starts_from(home, job_file, until):
+    run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
+    run_id = run.path.name
     client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
-    assert client.get_run(status.mlflow_run).info.status == "KILLED"
-    until(lambda: not long_run.has_driver(), "the driver to go")
-    assert not (long_run.path / "ray_session").exists()
-
-
-def test_a_killed_driver_leaves_an_interrupted_run_and_the_next_submit_sweeps(home, long_run, job_file, until):
-    session = (long_run.path / "ray_session").read_text()
-    os.kill(long_run.driver_pid(), signal.SIGKILL)
-    until(lambda: not long_run.has_driver(), "the lease to end")
-    assert long_run.record().state is State.INTERRUPTED
-    assert "RUNNING" not in home.stoker("ls")
-    home.stoker("submit", job_file(LONG.replace("1000000", "2")))
-    assert not Path(session).exists()
-    left = [p.pid for p in psutil.process_iter() if any(session in part for part in _command(p))]
-    assert left == []
-
-
-def test_a_pause_a_signal_and_a_cancel_leave_what_the_next_attempt_begins_with(home, long_run, until):
-    run_id = long_run.path.name
-    client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
-    until(lambda: long_run.status().checkpoint_step > 0, "a checkpoint")
+    until(lambda: run.status().checkpoint_step > 0, "a checkpoint")
     home.stoker("pause", run_id, "--wait")
-    paused = long_run.record().status
+    paused = run.record().status
     assert (paused.state, paused.exit_code, paused.attempt) == (State.PAUSED, 0, 1)
     page = client.get_run(paused.mlflow_run)
     assert (page.info.status, page.data.tags["stoker.state"]) == ("SCHEDULED", "PAUSED")
 
     home.stoker("resume", run_id, "--detach")
-    until(lambda: long_run.progress().step > paused.checkpoint_step, "the first new step")
-    assert long_run.record().status.attempt == 2
+    until(lambda: run.progress().step > paused.checkpoint_step, "the first new step")
+    assert run.record().status.attempt == 2
     until(lambda: client.get_run(paused.mlflow_run).info.status == "RUNNING", "the page to go on")
-    driver = psutil.Process(long_run.driver_pid())
+    driver = psutil.Process(run.driver_pid())
     driver.send_signal(signal.SIGTERM)
     assert driver.wait(60) in (143, None)  # None: not our child
-    interrupted = long_run.record().status
+    interrupted = run.record().status
     assert interrupted.state is State.INTERRUPTED
     assert "its driver received SIGTERM" in interrupted.message
     assert interrupted.checkpoint_step > paused.checkpoint_step
 
     home.stoker("resume", run_id, "--detach")
-    until(lambda: long_run.progress().step > interrupted.checkpoint_step, "the first new step")
+    until(lambda: run.progress().step > interrupted.checkpoint_step, "the first new step")
+    session = (run.path / "ray_session").read_text()
+    os.kill(run.driver_pid(), signal.SIGKILL)
+    until(lambda: not run.has_driver(), "the lease to end")
+    assert run.record().state is State.INTERRUPTED
+    assert "RUNNING" not in home.stoker("ls")
+    home.stoker("submit", job_file(LONG.replace("1000000", "2")))  # it removes what the killed one left
+    assert not Path(session).exists()
+    left = [p.pid for p in psutil.process_iter() if any(session in part for part in _command(p))]
+    assert left == []
+
     home.stoker("cancel", run_id, "--wait")
-    cancelled = long_run.record().status
+    cancelled = run.record().status
     assert (cancelled.state, cancelled.attempt) == (State.CANCELLED, 3)
     page = client.get_run(cancelled.mlflow_run)
     assert cancelled.mlflow_run == paused.mlflow_run
     assert (page.info.status, page.data.tags["stoker.attempts"]) == ("KILLED", "3")
-    steps = [entry.step for entry, _ in read_journal(long_run.journal) if "loss/step" in entry.metrics]
+    steps = [entry.step for entry, _ in read_journal(run.journal) if "loss/step" in entry.metrics]
     assert steps == sorted(set(steps))
 
 
@@ -118,24 +121,6 @@ def test_a_ray_that_cannot_start_fails_the_run_with_the_reason(home, job_file, t
     assert (status.state, status.cause) == (State.FAILED, "INTERNAL")
     assert "AF_UNIX" in status.message
     assert "Traceback" in run.log.read_text()
-
-
-def test_interrupting_the_submitter_detaches(home, job_file, until):
-    client = subprocess.Popen(
-        [sys.executable, "-P", "-m", "stoker.cli.main", "submit", job_file(LONG)],
-        env=home.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    until(lambda: any(home.path.glob("runs/long-*/journal.jsonl")), "the run")
-    client.send_signal(signal.SIGINT)
-    printed, _ = client.communicate(timeout=30)
-    assert client.returncode == 0
-    run_id = next(home.path.glob("runs/long-*")).name
-    assert f"detached; the run continues. stoker logs -f {run_id}" in printed
-    assert home.run(run_id).record().state is State.RUNNING
-    home.stoker("cancel", run_id, "--wait")
 
 
 @pytest.mark.slow

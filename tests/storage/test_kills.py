@@ -129,7 +129,11 @@ def outcomes(scenario: Scenario, path: Path, survives_kill: Callable[[FolderStor
     return found
 
 
-@pytest.mark.parametrize("scenario", [REPLACE, ADD, REMOVE], ids=["replace", "add", "remove"])
+@pytest.mark.parametrize(
+    "scenario",
+    [pytest.param(REPLACE, marks=pytest.mark.slow), ADD, REMOVE],  # replacing is killed at system calls, too
+    ids=["replace", "add", "remove"],
+)
 def test_a_writer_may_be_killed_at_any_call(tmp_path: Path, scenario: Scenario) -> None:
     def survives_kill(storage: FolderStorage, moment: int) -> bool:
         return survives(in_a_child(lambda: (die_before_call(moment), scenario.action(storage))))
@@ -140,7 +144,7 @@ def test_a_writer_may_be_killed_at_any_call(tmp_path: Path, scenario: Scenario) 
     assert len(found) > scenario.steps
 
 
-@pytest.mark.parametrize("scenario", [REPLACE, REMOVE], ids=["replace", "remove"])
+@pytest.mark.parametrize("scenario", [REPLACE, pytest.param(REMOVE, marks=pytest.mark.slow)], ids=["replace", "remove"])
 def test_a_writer_may_be_killed_at_any_system_call(tmp_path: Path, scenario: Scenario) -> None:
     if not shutil.which("strace"):
         pytest.skip("strace is not installed")

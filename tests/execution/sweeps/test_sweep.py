@@ -26,8 +26,6 @@ SMALL = {
     "digits-sweep-median": ["sweep.trials=6", "training.epochs=4", "sweep.scheduler.trials=2"],
     "diabetes-sweep-gp": ["sweep.trials=3", "training.epochs=3"],
 }
-QUICK = ("digits-sweep",)
-"""The others take as long again, each."""
 JOB = """
 name: small
 task: image-classification
@@ -54,18 +52,11 @@ def make(text=JOB, *sets):
     return parse_job(text, "small.yaml", sets).job
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow]) for path in JOBS],
-)
-def test_every_sweep_of_the_jobs_comes_to_its_best_trial(sweep, path):
-    small = SMALL.get(path.stem, ["sweep.trials=4", "training.epochs=2"])
-    job = load_job(path, ["tracking=none", "training.precision=fp32", "resources.cpus=1", *small]).job
-    run = sweep(job)
-    assert run.drive() == 0, run.folder.log
+def require_the_best(run, trials):
+    """Require so many trials, each report of each once, and the model and metrics of the best."""
     facts = read_facts(run.folder)
     assert {trial.state for trial in run.trials} <= {State.SUCCEEDED, State.PRUNED}
-    assert len(run.trials) == (job.sweep.trials or 6)
+    assert len(run.trials) == trials
     best = next(trial for trial in run.trials if trial.number == facts.best)
     assert best.state is State.SUCCEEDED
     assert (run.folder.trial(best.number).model / "weights.safetensors").is_file()
@@ -74,6 +65,16 @@ def test_every_sweep_of_the_jobs_comes_to_its_best_trial(sweep, path):
         (entry["trial"], entry["epoch"]) for entry in ledger_entries(run.folder.ledger) if entry["event"] == "report"
     )
     assert set(told.values()) == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
+def test_every_sweep_of_the_jobs_comes_to_its_best_trial(sweep, path):
+    small = SMALL.get(path.stem, ["sweep.trials=4", "training.epochs=2"])
+    job = load_job(path, ["tracking=none", "training.precision=fp32", "resources.cpus=1", *small]).job
+    run = sweep(job)
+    assert run.drive() == 0, run.folder.log
+    require_the_best(run, job.sweep.trials or 6)
 
 
 @pytest.mark.slow
@@ -93,6 +94,7 @@ def test_an_interrupted_sweep_goes_on_without_repeating_a_trial(sweep):
     job = make(JOB, "training.epochs=12", "training.checkpoint.every=1 epoch")
     whole, cut = sweep(job, "whole"), sweep(job, "cut")
     assert whole.drive() == 0
+    require_the_best(whole, 5)
     cut.interrupt_when(lambda trials: any(trial.state.final for trial in trials))
     assert cut.drive() == TERMINATED_EXIT_CODE
     ended = {trial.number: trial for trial in cut.trials if trial.state.final}
@@ -105,6 +107,7 @@ def test_an_interrupted_sweep_goes_on_without_repeating_a_trial(sweep):
     assert [trial.reports[-1].metrics["accuracy/val"] for trial in cut.trials] == [
         trial.reports[-1].metrics["accuracy/val"] for trial in whole.trials
     ]
+    require_the_best(cut, 5)
     assert read_facts(cut.folder).best == read_facts(whole.folder).best
     for trial in cut.trials:
         steps = [json.loads(line)["step"] for line in cut.folder.trial(trial.number).journal.read_text().splitlines()]
@@ -166,12 +169,16 @@ sweep:
 """
 
 
-def test_failing_trials_are_recorded_and_too_many_of_them_end_the_sweep(sweep):
+@pytest.mark.slow
+def test_a_failing_trial_is_recorded_and_the_others_go_on(sweep):
     run = sweep(make(WILD))
     assert run.drive() == 0
     states = Counter(trial.state for trial in run.trials)
     assert states == {State.FAILED: 1, State.SUCCEEDED: 1}
     assert {trial.cause for trial in run.trials if trial.state is State.FAILED} == {"NON_FINITE"}
+
+
+def test_too_many_failing_trials_end_the_sweep(sweep):
     worse = sweep(make(WILD, "sweep.failures=1", "sweep.parallel=1"), "worse")
     assert worse.drive() == 1
     status = worse.folder.status()
