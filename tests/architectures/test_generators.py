@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from stoker.architectures.inputs import example_inputs
-from stoker.architectures.network import build_network, misfits, with_sizes
+from stoker.architectures.network import build_network, misfits, with_default_sizes
 from stoker.architectures.spectral import SpectralNorm
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.unet import Unet
@@ -82,7 +82,7 @@ def test_the_estimates_of_a_run_do_not_depend_on_micro_batches(make_job):
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (28, 28)])
 def test_a_gan_makes_images_of_the_datas_size_and_scores_them(classes, size):
     signature = Signature({"image": ImageInput(3, *size)}, ClassOutput(classes) if classes else None)
-    settings = with_sizes(Gan(family="gan", latent=5), signature, 100)
+    settings = with_default_sizes(Gan(family="gan", latent=5), signature, 100)
     assert misfits(settings, signature) == []
     gan = build_network(settings, signature).eval()
     places = torch.tensor([0, 1, 0, 1]) if classes else None
@@ -102,7 +102,7 @@ def test_a_gan_makes_images_of_the_datas_size_and_scores_them(classes, size):
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (33, 20)])
 def test_a_unet_has_a_class_for_each_pixel_of_any_size(size):
     signature = Signature({"image": ImageInput(1, *size)}, MaskOutput(("0", "1", "2"), *size))
-    settings = with_sizes(Unet(family="unet"), signature, 100)
+    settings = with_default_sizes(Unet(family="unet"), signature, 100)
     assert misfits(settings, signature) == []
     network = build_network(settings, signature).eval()
     images = torch.randn(2, 1, *size)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stoker.datasets.batches import LARGEST_BATCH, LARGEST_IMAGE_BATCH, Batches, batch_limit, in_order
+from stoker.datasets.batches import LARGEST_BATCH, LARGEST_IMAGE_BATCH, Batches, batch_limit, ordered_batches
 from stoker.datasets.columns import Dense, Ragged
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField
@@ -125,7 +125,7 @@ def test_noise_leaves_the_generator_of_torch_alone():
 
 
 def test_evaluation_sees_all_samples_as_they_stand(samples: Samples):
-    batches = list(in_order(samples, FIELDS, 20))
+    batches = list(ordered_batches(samples, FIELDS, 20))
     assert [len(batch) for batch in batches] == [20, 20, 10]
     assert torch.cat([batch.ids for batch in batches]).tolist() == list(range(100, 100 + SAMPLES))
 
@@ -134,7 +134,7 @@ def test_numbers_of_a_table_are_used_as_they_are():
     numbers = torch.rand(3, 2)
     table = Samples({"numbers": Dense(numbers)}, Dense(torch.zeros(3)), None, torch.arange(3))
     fields = Fields(tuple(NumberField(name, 0.0, 0.0, 1.0, False, False) for name in "ab"), None)
-    (batch,) = in_order(table, fields, 8)
+    (batch,) = ordered_batches(table, fields, 8)
     assert torch.equal(batch.inputs["numbers"], numbers)
     assert batch.weight is None
 
@@ -142,7 +142,7 @@ def test_numbers_of_a_table_are_used_as_they_are():
 def test_texts_are_padded_to_the_longest_of_their_batch():
     texts = Ragged.of([[2, 3], [4], [5, 6, 7, 8], [9]])
     samples = Samples({"text": texts}, None, None, torch.arange(4))
-    batches = list(in_order(samples, Fields((TextField("text", ("a",) * 8, 9),), None), 2))
+    batches = list(ordered_batches(samples, Fields((TextField("text", ("a",) * 8, 9),), None), 2))
     assert [batch.inputs["text"].tolist() for batch in batches] == [[[2, 3], [4, 0]], [[5, 6, 7, 8], [9, 0, 0, 0]]]
     assert batches[0].target is None
 

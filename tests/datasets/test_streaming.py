@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stoker.datasets.batches import Batches, in_order
+from stoker.datasets.batches import Batches, ordered_batches
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.loading import load_dataset
 from stoker.datasets.order import BLOCK_SHARDS
@@ -88,7 +88,7 @@ class TestAFolderOfShards:
         data = load(folder)
         seen: list[int] = []
         for part, samples in data.parts.items():
-            for batch in in_order(samples, data.fields, 8):
+            for batch in ordered_batches(samples, data.fields, 8):
                 pixels = data.fields.image.pixels(batch.inputs["image"])[:, 0, 0, 0]
                 assert pixels.tolist() == batch.ids.tolist()
                 assert batch.target is not None

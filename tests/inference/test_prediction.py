@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stoker.datasets.batches import in_order
+from stoker.datasets.batches import ordered_batches
 from stoker.errors import JobError, NotFound
 from stoker.inference.model import Model, joined
 from stoker.inference.prediction import predict
@@ -24,7 +24,7 @@ def table_of(model: Model, source: str) -> pd.DataFrame:
 
 def outputs(network: torch.nn.Module, fields, samples) -> torch.Tensor:
     with torch.inference_mode():
-        return torch.cat([network(batch.inputs) for batch in in_order(samples, fields, 64)])
+        return torch.cat([network(batch.inputs) for batch in ordered_batches(samples, fields, 64)])
 
 
 @pytest.mark.parametrize("name", ["flowers", "prices", "images", "films"])

@@ -194,7 +194,7 @@ def test_a_finished_run_is_trained_on_from_its_last_weights_with_its_schedule_be
     events = list(attempt("r", state, Checkpoints(open_storage(str(tmp_path / "a")), "", 2, 1), 1, lambda: ""))
     before = [e for e in events if isinstance(e, EpochEnd)][-1].metrics["loss/train"]
     again = start(assemble(iris))
-    Checkpoints(open_storage(str(tmp_path / "a")), "", 2, 1).begin_from(again)
+    Checkpoints(open_storage(str(tmp_path / "a")), "", 2, 1).continue_from(again)
     assert (again.epoch, again.step, again.reason) == (0, 0, "")
     assert again.schedules["network"].learning_rate == start(assemble(iris)).schedules["network"].learning_rate
     more = list(train("s", again))
@@ -221,7 +221,7 @@ def test_a_run_goes_on_from_a_copy_of_another_s_checkpoint_with_its_own_learning
     (newest,) = [key for key in committed(theirs, "") if "epoch-000002" in key]
     again = Checkpoints(own, "", 2, 2)
     again.claim()
-    again.take_over(theirs, newest)
+    again.adopt(theirs, newest)
     state = start(ahead.assembly)
     again.restore(state)
     assert (state.epoch, state.step) == (2, source.step)

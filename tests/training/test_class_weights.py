@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from stoker.datasets.batches import in_order
+from stoker.datasets.batches import ordered_batches
 from stoker.errors import JobError
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
@@ -120,7 +120,7 @@ def test_streamed_classes_are_counted_in_the_first_shard(make_job, tmp_path: Pat
 def test_the_gradient_is_that_of_torchs_weighted_mean_however_the_batch_is_cut(rare, in_workers):
     settings = {"class_weights": {"spam": 5, "ham": 0.5}, "label_smoothing": 0.1, "batch_size": 60}
     assembly = assemble(prepare(rare(**settings)))
-    (batch,) = in_order(assembly.parts["train"], assembly.data.fields, ROWS)
+    (batch,) = ordered_batches(assembly.parts["train"], assembly.data.fields, ROWS)
     network = assembly.objective.network
     weights = torch.tensor([0.5, 5.0])[batch.target]
     losses = functional.cross_entropy(network(batch.inputs), batch.target, reduction="none", label_smoothing=0.1)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.batches import LARGEST_BATCH, LARGEST_IMAGE_BATCH, in_order
+from stoker.datasets.batches import LARGEST_BATCH, LARGEST_IMAGE_BATCH, ordered_batches
 from stoker.tasks.task import Review
 from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate, evaluate_in_detail
@@ -28,7 +28,7 @@ def table(tmp_path: Path) -> Path:
 
 def forward(assembly, part: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
     samples = assembly.parts[part]
-    (batch,) = in_order(samples, assembly.data.fields, len(samples))
+    (batch,) = ordered_batches(samples, assembly.data.fields, len(samples))
     with torch.no_grad():
         return assembly.objective.groups()["network"](batch.inputs), batch.target
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.batches import in_order
+from stoker.datasets.batches import ordered_batches
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
 from stoker.job.job import Job
@@ -185,7 +185,7 @@ def test_a_saved_model_answers_as_the_network_did(task, variant, trained, tmp_pa
             reported = evaluate_in_training(assembly, "test", "fp32")
             assert evaluate(model, part="test") == {"frechet/test": pytest.approx(reported["frechet"], rel=1e-4)}
             return  # it keeps nothing of the discriminator, whose losses are not measured, and answers no questions
-        (batch,) = in_order(data.parts["test"], data.fields, 1000)
+        (batch,) = ordered_batches(data.parts["test"], data.fields, 1000)
         expected = network(batch.inputs)
         found = model.network(batch.inputs)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)

@@ -23,11 +23,11 @@ SLOPE = 0.2
 """Of the leaky ReLU below 0 (Radford et al. 2016)."""
 CLASS_WIDTH = 32
 FARTHEST = 3.0
-"""Standardised pixels are made between plus and minus so much, or as far as the data's own reach."""
+"""Generated standardised pixels lie within plus and minus this value."""
 
 
 class Gan(nn.Module):
-    """Generator and discriminator with what their training needs to know."""
+    """Generator and discriminator, with the settings of their training."""
 
     def __init__(self, settings: GanSettings, signature: Signature) -> None:
         super().__init__()
@@ -37,13 +37,13 @@ class Gan(nn.Module):
         self.classes = len(signature.classes)
 
     def advance(self) -> None:
-        """Follow the discriminator's weights with its spectral norms."""
+        """Update the discriminator's spectral norms to its weights."""
         for module in self.discriminator.modules():
             if isinstance(module, SpectralNorm):
                 module.advance()
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the scores (B,) of images made from zeros: one pass through both networks."""
+        """Return the scores (B,) of images generated from zeros: one pass through both networks."""
         (image,) = inputs.values()
         latent = image.new_zeros(len(image), self.latent)
         classes = torch.zeros(len(image), dtype=torch.int64, device=image.device) if self.classes else None
@@ -52,7 +52,7 @@ class Gan(nn.Module):
 
 
 class Generator(nn.Module):
-    """Noise and class, spread over a small map that is doubled stage by stage."""
+    """Projects noise and class to a small map, and upsamples it stage by stage."""
 
     def __init__(self, settings: GanSettings, signature: Signature) -> None:
         super().__init__()
@@ -80,9 +80,9 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Convolutions that halve the image; the score of what is left, and how well it goes with the class.
+    """Strided convolutions, then a score of the summed features and of their match with the class.
 
-    The class enters by a projection (Miyato and Koyama 2018).
+    The class enters by projection (Miyato and Koyama 2018).
     """
 
     def __init__(self, settings: GanSettings, signature: Signature) -> None:
@@ -127,8 +127,8 @@ def build(settings: GanSettings, signature: Signature) -> nn.Module:
     return Gan(settings, signature)
 
 
-def with_sizes(settings: GanSettings, signature: Signature, samples: int) -> GanSettings:
-    """Halve the image to about 4 pixels, doubling the channels up to a bound, unless the job says how."""
+def with_default_sizes(settings: GanSettings, signature: Signature, samples: int) -> GanSettings:
+    """Choose stages that halve the image to about 4 pixels and double the channels, unless the job sets them."""
     if settings.channels is not None:
         return settings
     side = min(signature.image.height, signature.image.width)
@@ -138,7 +138,7 @@ def with_sizes(settings: GanSettings, signature: Signature, samples: int) -> Gan
 
 
 def misfits(settings: GanSettings, signature: Signature) -> list[Problem]:
-    """Return the settings that the size of the images does not allow."""
+    """Return the settings that do not fit the size of the images."""
     side = min(signature.image.height, signature.image.width)
     if settings.channels and 2 ** len(settings.channels) > side:
         most = int(math.log2(side))

@@ -16,9 +16,9 @@ CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"vanilla": nn.RNN, "lstm": 
 
 
 class Rnn(nn.Module):
-    """Words as embeddings, read by recurrent layers; the largest value of each feature over the text; a linear layer.
+    """Word embeddings, recurrent layers, max pooling over the text, and a linear layer.
 
-    Padding is never read: texts are packed by their length, so that a sample's output depends on that sample alone.
+    Texts are packed by their length without padding, so that a sample's output depends on that sample alone.
     """
 
     def __init__(self, settings: RnnSettings, signature: Signature) -> None:
@@ -37,9 +37,9 @@ class Rnn(nn.Module):
         self.output = nn.Linear(settings.hidden * (2 if settings.bidirectional else 1), outputs(signature))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (B, outputs) from a text (B, length) of word numbers, 0 behind its end."""
+        """Return (B, outputs) from a text (B, length) of word numbers, padded with 0."""
         words = inputs[self.name]
-        if len(words) == 0:  # torch's recurrent layers want a sample
+        if len(words) == 0:  # torch's recurrent layers reject an empty batch
             empty: Tensor = self.output(self.embedding.weight.new_zeros(0, self.output.in_features))
             return empty + self._nothing()
         there = words != 0
@@ -64,7 +64,7 @@ def build(settings: RnnSettings, signature: Signature) -> nn.Module:
 
 
 def misfits(settings: RnnSettings, signature: Signature) -> list[Problem]:
-    """Return what does not fit: a recurrent network reads one text."""
+    """Return a problem unless a sample is exactly one text."""
     if len(signature.texts) == 1 and len(signature.inputs) == 1:
         return []
     return [Problem("architecture.family", "rnn reads one text a sample and nothing else; use mlp")]

@@ -1,4 +1,4 @@
-"""A U-Net for a class a pixel."""
+"""A U-Net, which classifies each pixel."""
 
 import math
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ FIRST_CHANNELS = 16
 MOST_CHANNELS = 256
 MOST_STAGES = 5
 SMALLEST_MAP = 8
-"""Default stages stop halving here."""
+"""Default stages halve the image down to about this size."""
 
 
 class Unet(nn.Module):
-    """Stages that halve the image, and as many that double it, each beside the maps of its own size.
+    """Stages that halve the image, and as many that double it, with skip connections between maps of equal size.
 
-    Images whose sides the stages cannot halve evenly are padded by their border, and the padding is cut off again.
+    Images whose sides the stages cannot halve evenly are padded with their border; the output is cropped again.
     """
 
     def __init__(self, settings: UnetSettings, signature: Signature) -> None:
@@ -62,7 +62,7 @@ class Unet(nn.Module):
 
 
 def block(before: int, after: int, activation: str) -> nn.Sequential:
-    """Make two convolutions, each normalised over groups of channels."""
+    """Build two convolutions, each with group normalisation and activation."""
     return nn.Sequential(
         nn.Conv2d(before, after, 3, padding=1, bias=False),
         Norm(math.gcd(GROUPS, after), after),
@@ -78,8 +78,8 @@ def build(settings: UnetSettings, signature: Signature) -> nn.Module:
     return Unet(settings, signature)
 
 
-def with_sizes(settings: UnetSettings, signature: Signature, samples: int) -> UnetSettings:
-    """Halve the image to about 8 pixels, at most four times, doubling the channels, unless the job says how."""
+def with_default_sizes(settings: UnetSettings, signature: Signature, samples: int) -> UnetSettings:
+    """Choose stages that halve the image to about 8 pixels, at most four times, unless the job sets them."""
     if settings.channels is not None:
         return settings
     side = min(signature.image.height, signature.image.width)
@@ -89,7 +89,7 @@ def with_sizes(settings: UnetSettings, signature: Signature, samples: int) -> Un
 
 
 def misfits(settings: UnetSettings, signature: Signature) -> list[Problem]:
-    """Return the settings that the size of the images does not allow."""
+    """Return the settings that do not fit the size of the images."""
     side = min(signature.image.height, signature.image.width)
     if settings.channels and 2 ** (len(settings.channels) - 1) > side:
         most = int(math.log2(side)) + 1

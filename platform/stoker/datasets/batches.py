@@ -166,7 +166,7 @@ def augmented(batch: Batch, fields: Fields, names: tuple[str, ...], noise: Noise
     return replace(batch, inputs=inputs, target=target)
 
 
-def in_order(samples: Samples, fields: Fields, batch_size: int, numbers: range | None = None) -> Iterator[Batch]:
+def ordered_batches(samples: Samples, fields: Fields, batch_size: int, numbers: range | None = None) -> Iterator[Batch]:
     """Yield all samples once, as they stand, for evaluation and prediction; or only the batches of these numbers."""
     for number in range(-(-len(samples) // batch_size)) if numbers is None else numbers:
         start = number * batch_size

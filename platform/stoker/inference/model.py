@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from stoker.architectures.network import build_network
-from stoker.datasets.batches import batch_limit, in_order
+from stoker.datasets.batches import batch_limit, ordered_batches
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.records import Records, table
@@ -139,7 +139,7 @@ class Model:
 
     @torch.inference_mode()
     def _batches(self, samples: Samples) -> Iterator[Answers]:
-        for batch in in_order(samples, self.fields, min(BATCH, batch_limit(self.fields.signature))):
+        for batch in ordered_batches(samples, self.fields, min(BATCH, batch_limit(self.fields.signature))):
             yield self.task.answers(self.network(batch.inputs).float())
 
     def records_of(self, samples: pd.DataFrame | np.ndarray) -> Records:

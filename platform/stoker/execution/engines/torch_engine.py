@@ -32,10 +32,10 @@ from stoker.training.assembly import Assembly, Prepared, assemble, prepare
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
+from stoker.training.evaluation_epochs import draws
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, start
 from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
-from stoker.training.rhythm import draws
-from stoker.training.transfer import begin_with
+from stoker.training.transfer import load_weights
 
 NORM_EVERY = 10
 """Every tenth recorded step also records the gradient norm, which costs a tenth of a small network's step."""
@@ -119,7 +119,7 @@ class TorchEngine:
         self._set_phase("loading data")
         data = self._cache.get(job)
         prepared = Prepared(job, data) if data and resolved else prepare(job, data)
-        if workers.from_first(prepared.data.fingerprint) != prepared.data.fingerprint:
+        if workers.broadcast_object(prepared.data.fingerprint) != prepared.data.fingerprint:
             message = f"worker {self._rank} has found other data than worker 0; all of them must see the same"
             raise TrainingFailed(Cause.BAD_DATA, message)
         if not resolved and self._rank == 0:
@@ -127,7 +127,7 @@ class TorchEngine:
             prepared = _chosen(prepared, workers)
             write_resolved(self._folder.resolved, prepared.job, prepared.data.fingerprint)
         self._cache.put(prepared.job, prepared.data)
-        chosen: Job = workers.from_first(prepared.job)
+        chosen: Job = workers.broadcast_object(prepared.job)
         return Prepared(chosen, prepared.data)
 
     def _train(self, assembly: Assembly) -> Generator[EpochEnd, None, TrainingEnd | Stopped]:
@@ -182,9 +182,9 @@ class TorchEngine:
             return
         self._reporter.sync()
         if self._header.storage:
-            checkpoints.bring(journal_key(self._attempt), self._folder.journal.read_bytes())
+            checkpoints.attach(journal_key(self._attempt), self._folder.journal.read_bytes())
             for key, content in self._reporter.pictures_since(checkpoints.newest[1]).items():
-                checkpoints.bring(key, content)
+                checkpoints.attach(key, content)
 
     def _restored(self, state: TrainingState) -> Checkpoints:
         """Restore the state of an earlier attempt, or of the run that this one extends; return the checkpoints."""
@@ -198,9 +198,9 @@ class TorchEngine:
         if restored and restored.step:
             self._heartbeat.checkpoint = (restored.epoch, restored.step)
         elif self._header.extends:
-            Checkpoints(self._storage(self._header.extends), "", keep, self._attempt).begin_from(state)
+            Checkpoints(self._storage(self._header.extends), "", keep, self._attempt).continue_from(state)
         elif model := state.assembly.job.training.start_from:
-            begin_with(state.assembly.objective, _model_folder(model))
+            load_weights(state.assembly.objective, _model_folder(model))
         return checkpoints
 
     def _storage(self, run: str) -> Storage:

@@ -218,7 +218,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         checkpoints = Checkpoints(self._store.storage, "", 1, self._attempt)
         checkpoints.claim()
         try:
-            checkpoints.take_over(copy_storage(self._folder), copy)
+            checkpoints.adopt(copy_storage(self._folder), copy)
         except Damaged as error:
             print(f"the trial continues with its own weights: {error}", file=sys.stderr)  # noqa: T201 - the run's log
         self._store.storage.put(done, [copy.encode()])

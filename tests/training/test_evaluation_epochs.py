@@ -13,9 +13,9 @@ from stoker.training.assembly import Prepared, assemble, prepare
 from stoker.training.attempt import Stopped, attempt
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate, show
+from stoker.training.evaluation_epochs import draws, measures_all, sample_rows
 from stoker.training.loop import EpochEnd, TrainingEnd, start, train
 from stoker.training.parallel import ALONE, Workers
-from stoker.training.rhythm import draws, measures_all, some_rows
 
 FRECHET = "frechet/val"
 
@@ -56,13 +56,13 @@ def test_the_rhythm_is_a_function_of_the_epoch(every, metrics, pictures):
 
 
 def test_some_rows_are_drawn_from_all_by_the_seed():
-    rows = some_rows(1000, 100, 0)
-    assert torch.equal(rows, some_rows(1000, 100, 0))
-    assert not torch.equal(rows, some_rows(1000, 100, 1))
+    rows = sample_rows(1000, 100, 0)
+    assert torch.equal(rows, sample_rows(1000, 100, 0))
+    assert not torch.equal(rows, sample_rows(1000, 100, 1))
     assert len(set(rows.tolist())) == 100
     assert rows.tolist() == sorted(rows.tolist())
     assert abs(float(rows.double().mean()) - 500) < 100
-    assert some_rows(9, 9, 0).tolist() == list(range(9))
+    assert sample_rows(9, 9, 0).tolist() == list(range(9))
 
 
 def test_an_expensive_metric_is_computed_at_its_rhythm_and_at_the_end(gan):
