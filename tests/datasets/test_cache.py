@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from stoker.datasets.cache import Cache, local_path
-from stoker.datasets.cache.room import cached_sources, delete_views
+from stoker.datasets.cache.eviction import cached_sources, delete_views
 from stoker.datasets.cache.views import views_in
 from stoker.datasets.sources.https import HttpsSource
 from stoker.datasets.sources.s3 import S3Source

@@ -95,7 +95,7 @@ def test_each_file_that_does_not_decode_is_named_with_the_reason(tmp_path: Path)
         path, message = problem(decode, files, None)
         assert path == "dataset.source"
         assert message.startswith("cannot read a.png (an empty file), b.png (not an image), c.png (")
-        assert message.endswith(" and 1 more; mend or remove them")
+        assert message.endswith(" and 1 more; repair or remove them")
     assert image_sizes(files) == []
 
 
@@ -113,12 +113,12 @@ class TestMasks:
 
     def test_a_mask_with_colours_is_refused(self, save):
         files = save(good=Image.new("L", (2, 2)), colours=Image.new("RGB", (2, 2)))
-        expected = "cannot read colours.png (a mask holds one class value a pixel, this is RGB); mend or remove it"
+        expected = "cannot read colours.png (a mask holds one class value a pixel, this is RGB); repair or remove it"
         assert problem(decode_masks, files, None) == ("dataset.source", expected)
 
     def test_a_value_beyond_a_byte_is_refused(self, save):
         files = save(deep=np.array([[0, 256]], np.uint16))
-        expected = "cannot read deep.png (a mask holds class values up to 255); mend or remove it"
+        expected = "cannot read deep.png (a mask holds class values up to 255); repair or remove it"
         assert problem(decode_masks, files, None) == ("dataset.source", expected)
 
 

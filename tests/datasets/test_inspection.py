@@ -77,8 +77,8 @@ def test_the_label_of_a_table_must_be_given():
             "'a.csv.gz' holds a broken gzip file; pack it again",
         ),
         ("a.parquet", b"PAR1", "'a.parquet' is not a parquet file"),
-        ("a.jsonl", b"", "line 1 of 'a.jsonl' is no object with keys"),
-        ("a.jsonl", b"[1]\n", "line 1 of 'a.jsonl' is no object with keys"),
+        ("a.jsonl", b"", "line 1 of 'a.jsonl' is not an object with keys"),
+        ("a.jsonl", b"[1]\n", "line 1 of 'a.jsonl' is not an object with keys"),
         ("a.jsonl", b'{"x": 1\n', "line 1 of 'a.jsonl' is not JSON (Expecting ',' delimiter at column 8)"),
         ("a.jsonl", b'{"x": "\xff"}\n', "'a.jsonl' is not UTF-8 text; save it as UTF-8"),
         ("a.jsonl.gz", b'{"x": 1}\n', "'a.jsonl.gz' holds a broken gzip file; pack it again"),
@@ -86,7 +86,7 @@ def test_the_label_of_a_table_must_be_given():
         (
             "a.data",
             b"x",
-            "the name 'a.data' does not tell the format; "
+            "the name 'a.data' does not identify the format; "
             "set dataset.format to one of csv, jsonl, parquet, text, idx, npz, image-folder, image-mask, webdataset",
         ),
     ],

@@ -44,7 +44,7 @@ def test_masks_and_samples_without_labels_are_only_counted(name: str, kind: Kind
 @pytest.mark.parametrize(
     ("values", "kind", "message"),
     [
-        (["a", "a"], "category", "only one class, 'a': there is nothing to tell apart"),
+        (["a", "a"], "category", "only one class, 'a': there is nothing to distinguish"),
         (["a", None, "b", None], "category", "2 of 4 rows have no value in column 'y' (first: row 2); remove them"),
         ([1, None, 0], "category", "1 of 3 rows have no value in column 'y' (first: row 2); remove them"),
         ([1.5, None], "number", "1 of 2 rows have no value in column 'y' (first: row 2); remove them"),

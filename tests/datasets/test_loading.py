@@ -147,7 +147,7 @@ def test_the_column_of_a_split_has_its_say_before_the_names_of_the_files(frame: 
     source = {"source": str(tmp_path), "columns": {"label": "y"}, "split": {"column": "part"}}
     data = load_dataset(Dataset.model_validate(source), TASKS[CLASSES])
     assert {name: len(part) for name, part in data.parts.items()} == {"train": 54, "val": 6}
-    assert "the source brings its own train and test; dataset.split.column decides instead" in data.notes
+    assert "the source has its own train and test; dataset.split.column decides instead" in data.notes
 
 
 def test_the_example_has_no_label(load, frame: pd.DataFrame):
@@ -227,7 +227,7 @@ def test_no_rows_are_told(load, frame: pd.DataFrame, tmp_path: Path):
 
 
 def test_one_class_is_told(load, frame: pd.DataFrame):
-    message = "only one class, 'a': there is nothing to tell apart"
+    message = "only one class, 'a': there is nothing to distinguish"
     assert problems(load, frame.assign(y="a")) == [("dataset.columns.label", message)]
 
 

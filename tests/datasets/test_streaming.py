@@ -211,8 +211,8 @@ class TestWhatIsWrong:
 
     def test_what_does_not_lie_in_shards_cannot_be_streamed(self, tmp_path: Path):
         (tmp_path / "a.csv").write_text("x,y\n1,2\n")
-        assert "does not lie in tar archives" in self.message(tmp_path / "a.csv")
-        assert "does not lie in tar archives" in self.message("digits")
+        assert "does not consist of tar archives" in self.message(tmp_path / "a.csv")
+        assert "does not consist of tar archives" in self.message("digits")
 
     @pytest.mark.parametrize(
         "keys",

@@ -182,7 +182,7 @@ def test_images_of_another_shape_are_told(images):
         ("images", "nowhere/*.png", NotFound, "no file matches 'nowhere/*.png'"),
         ("images", "flowers", JobError, "the input lacks the columns image (it has: length, colour, w, kind)"),
         ("images", "empty", JobError, "no images in '{source}'"),
-        ("images", "broken", JobError, "dataset.source: cannot read {source} (not an image); mend or remove it"),
+        ("images", "broken", JobError, "dataset.source: cannot read {source} (not an image); repair or remove it"),
     ],
 )
 def test_what_cannot_be_predicted_is_told(name, source, error, message, request, tmp_path: Path):

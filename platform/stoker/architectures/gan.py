@@ -22,7 +22,7 @@ SMALLEST_MAP = 4
 SLOPE = 0.2
 """Of the leaky ReLU below 0 (Radford et al. 2016)."""
 CLASS_WIDTH = 32
-FARTHEST = 3.0
+PIXEL_RANGE = 3.0
 """Generated standardised pixels lie within plus and minus this value."""
 
 
@@ -75,7 +75,7 @@ class Generator(nn.Module):
         maps = self.first(self.spread(noise).view(len(noise), -1, *self.start))
         for stage in self.stages:
             maps = stage(functional.interpolate(maps, scale_factor=2.0, mode="nearest"))
-        images: Tensor = FARTHEST * torch.tanh(self.output(maps)[..., : self.size[0], : self.size[1]])
+        images: Tensor = PIXEL_RANGE * torch.tanh(self.output(maps)[..., : self.size[0], : self.size[1]])
         return images
 
 

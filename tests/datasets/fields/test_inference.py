@@ -177,14 +177,16 @@ class TestImageFiles:
     )
     def test_a_path_that_leads_out_of_the_folder_is_refused(self, folder: Path, problem, value: str):
         value = value.format(parent=folder.parent)
-        expected = f"row 2, column 'photo': '{value}' leads out of '{folder}'; paths are relative to the table's folder"
+        expected = (
+            f"row 2, column 'photo': '{value}' is outside of '{folder}'; paths are relative to the table's folder"
+        )
         assert problem(value) == expected
 
     def test_a_link_that_leads_out_of_the_folder_is_refused(self, folder: Path, problem):
         (folder / "link.png").symlink_to(folder.parent / "secret.png")
         (folder / "links").symlink_to(folder.parent)
         for value in ("link.png", "links/secret.png"):
-            assert "leads out of" in problem(value)
+            assert "is outside of" in problem(value)
 
     def test_a_link_within_the_folder_is_followed(self, folder: Path):
         (folder / "link.png").symlink_to(folder / "a.png")

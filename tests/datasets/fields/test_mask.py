@@ -70,7 +70,7 @@ def test_a_value_that_training_lacks_is_named_with_its_number():
 
 def test_masks_of_one_value_are_told():
     blank = np.full((3, 2, 2), 9, np.uint8)
-    assert problem(fit, blank) == "every pixel of the training masks is 9: there is nothing to tell apart"
+    assert problem(fit, blank) == "every pixel of the training masks is 9: there is nothing to distinguish"
 
 
 def test_as_many_classes_as_there_may_be_are_kept():

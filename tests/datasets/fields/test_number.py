@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.datasets.columns import Dense
-from stoker.datasets.fields.number import FARTHEST, NumberField, ValueField, as_numbers, mean_and_scale
+from stoker.datasets.fields.number import CLIP, NumberField, ValueField, as_numbers, mean_and_scale
 from stoker.job.dataset import Dataset
 from stoker.job.signature import NumbersInput, ValueOutput
 
@@ -52,7 +52,7 @@ def test_a_long_tail_is_scaled_by_its_logarithm():
 
 
 def test_a_wild_value_is_cut_off():
-    assert encoded(fit([1.0, 2.0, 3.0]), [1e30, -1e30])[0].tolist() == [FARTHEST, -FARTHEST]
+    assert encoded(fit([1.0, 2.0, 3.0]), [1e30, -1e30])[0].tolist() == [CLIP, -CLIP]
 
 
 @pytest.mark.parametrize("values", [[0.1] * 3, [5.0], [1e9] * 7, [0.0, 0.0]])

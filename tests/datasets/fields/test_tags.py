@@ -80,7 +80,7 @@ def test_names_are_joined_as_in_the_data():
         (
             [f"tag {number}" for number in range(150)],
             f"150 different tags in 150 training rows, at most {MOST_TAGS} can be learnt; "
-            "are they texts, or separated by something else than ; | ,?",
+            "are they texts, or separated by something other than ; | ,?",
         ),
     ],
 )
@@ -113,7 +113,7 @@ def test_the_separator_and_tags_that_only_held_out_rows_have_are_noted(tmp_path:
     data = load(tmp_path / "data.csv")
     assert data.notes == (
         "column 'tags': '|' separates 2 tags",
-        "column 'tags': no training row has new, other; what is not learnt is not measured either",
+        "column 'tags': no training row has new, other; unlearnt tags are not measured",
     )
     target = data.parts["val"].target
     assert target is not None

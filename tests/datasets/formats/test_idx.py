@@ -87,17 +87,19 @@ def test_a_file_that_is_cut_short_is_told(tmp_path: Path):
     write(tmp_path)
     file = tmp_path / "images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-5])
-    expected = f"cannot read '{tmp_path}': 'images-idx3-ubyte' is cut short: 36 values announced, 31 there"
+    expected = f"cannot read '{tmp_path}': 'images-idx3-ubyte' is truncated: 36 values declared, 31 found"
     assert problem(tmp_path) == expected
     file.write_bytes(file.read_bytes()[:9])
-    assert "is cut short" in problem(tmp_path)
+    assert "is truncated" in problem(tmp_path)
 
 
 def test_labels_that_only_some_images_lack_are_told(tmp_path: Path):
     write(tmp_path, "train-")
     write(tmp_path, "t10k-")
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
-    assert problem(tmp_path) == f"cannot read '{tmp_path}': the labels 't10k-labels-idx1-ubyte' are missing beside it"
+    assert (
+        problem(tmp_path) == f"cannot read '{tmp_path}': the labels 't10k-labels-idx1-ubyte' are missing in its folder"
+    )
 
 
 def test_images_without_labels_are_data_for_those_who_need_none(tmp_path: Path):

@@ -83,13 +83,13 @@ def test_images_that_do_not_decode_are_named(tmp_path: Path):
     draw(tmp_path / "a" / "1.png")
     draw(tmp_path / "b" / "1.png")
     (tmp_path / "a" / "2.png").write_bytes(b"no image")
-    expected = "cannot read a/2.png (not an image); mend or remove it"
+    expected = "cannot read a/2.png (not an image); repair or remove it"
     assert problem(tmp_path) == ("dataset.source", expected)
     for number in range(3, 7):
         (tmp_path / "a" / f"{number}.png").write_bytes(b"no image")
     _, message = problem(tmp_path)
     shown = ", ".join(f"a/{number}.png (not an image)" for number in (2, 3, 4))
-    assert message == f"cannot read {shown} and 2 more; mend or remove them"
+    assert message == f"cannot read {shown} and 2 more; repair or remove them"
 
 
 def test_images_of_different_sizes_are_told_with_the_cure(tmp_path: Path):

@@ -151,13 +151,13 @@ def test_a_class_outside_of_training_alone_is_named_with_its_file(folder: Path, 
 def test_masks_of_one_value_are_told(folder: Path):
     for number in range(10):
         draw(folder / "masks" / f"{number}.png", np.zeros((4, 5)))
-    assert problem(folder)[1] == "every pixel of the training masks is 0: there is nothing to tell apart"
+    assert problem(folder)[1] == "every pixel of the training masks is 0: there is nothing to distinguish"
 
 
 @pytest.mark.parametrize("name", ["images", "masks"])
 def test_a_broken_file_is_named(folder: Path, name: str):
     (folder / name / "4.png").write_bytes(b"")
-    assert problem(folder) == ("dataset.source", f"cannot read {name}/4.png (an empty file); mend or remove it")
+    assert problem(folder) == ("dataset.source", f"cannot read {name}/4.png (an empty file); repair or remove it")
 
 
 def test_a_folder_without_images_is_told(tmp_path: Path):

@@ -160,7 +160,7 @@ def test_a_column_of_images_is_no_single_value(path: Path, key: str):
     ("arrays", "message"),
     [
         ({"image": IMAGES, "label": LABELS[:3]}, "its arrays differ in length: image 20, label 3"),
-        ({"image": IMAGES, "label": np.array("a")}, "'label' in it is no array with an entry for each sample"),
+        ({"image": IMAGES, "label": np.array("a")}, "'label' in it is not an array with an entry for each sample"),
         ({"image": np.array([{}] * 20)}, "Object arrays cannot be loaded when allow_pickle=False"),
     ],
 )
@@ -193,5 +193,5 @@ def test_an_archive_of_other_files_is_told(path: Path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "no array")
     assert problem(read, path) == (
-        "dataset.source", f"cannot read '{path}': 'readme.txt' in it is no array with an entry for each sample"
+        "dataset.source", f"cannot read '{path}': 'readme.txt' in it is not an array with an entry for each sample"
     )  # fmt: skip

@@ -239,7 +239,7 @@ class TestManyFiles:
             write(f"{name}.csv", "\n".join(["x,y", *rows]))
         data = load(tmp_path, split={"train": 0.9, "val": 0.1, "test": 0})
         assert {name: len(part) for name, part in data.parts.items()} == {"train": 18, "val": 2, "test": 20}
-        assert "the source brings its own train and test" in " ".join(data.notes)
+        assert "the source has its own train and test" in " ".join(data.notes)
 
     def test_columns_may_stand_in_another_order(self, write, tmp_path: Path):
         write("1.csv", "x,y\n1,a\n")

@@ -147,7 +147,7 @@ def test_messages_and_versions_hold_no_password(web):
         ("403", StorageError, r"/x\.bin: access is denied \(403 Forbidden\); correct the user, password or token"),
         ("401", StorageError, r"/x\.bin: access is denied \(401"),
         ("400", JobError, r"'http://.*/x\.bin' is refused \(400 Bad Request\)"),
-        ("500", Unreachable, r"/x\.bin: the server answers 500 Internal Server Error; is the server well"),
+        ("500", Unreachable, r"/x\.bin: the server answers 500 Internal Server Error; is the server up"),
     ],
 )
 def test_a_refusal_says_whose_turn_it_is(web, target, status, kind, message):
@@ -175,7 +175,7 @@ def test_a_download_that_is_always_cut_is_told_with_both_sizes(web, target):
     web.always = "cut"
     error = refusal(web, target)
     assert isinstance(error, Unreachable)
-    assert re.search(r"/x\.bin: .*0 .*1 .*; is the server well, and the address right\?", str(error)), error
+    assert re.search(r"/x\.bin: .*0 .*1 .*; is the server up, and the address right\?", str(error)), error
     print(error)
 
 

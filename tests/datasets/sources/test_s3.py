@@ -63,7 +63,7 @@ def test_a_download_that_is_always_cut_is_told(put, line, tmp_path):
     line.always = "cut"
     source = S3Source("s3://datasets/pets/a.csv", patience_s=0)
     files = source.files()
-    with pytest.raises(Unreachable, match=r"s3://datasets/pets/a\.csv: .*is the server well\?"):
+    with pytest.raises(Unreachable, match=r"s3://datasets/pets/a\.csv: .*is the server up\?"):
         source.fetch(files[0], tmp_path / "target")
 
 
