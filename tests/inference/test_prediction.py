@@ -14,12 +14,12 @@ from PIL import Image
 
 from stoker.datasets.batches import ordered_batches
 from stoker.errors import JobError, NotFound
-from stoker.inference.model import Model, joined
+from stoker.inference.model import Model, concatenated
 from stoker.inference.prediction import predict
 
 
 def table_of(model: Model, source: str) -> pd.DataFrame:
-    return joined(list(predict(model, source))).table
+    return concatenated(list(predict(model, source))).table
 
 
 def outputs(network: torch.nn.Module, fields, samples) -> torch.Tensor:

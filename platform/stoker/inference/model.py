@@ -1,4 +1,4 @@
-"""A trained model: weights, fields and job, together all that a prediction needs."""
+"""A trained model: weights, fields and job, which is all that a prediction needs."""
 
 import json
 import shutil
@@ -31,20 +31,20 @@ from stoker.tasks.task import Answers, Task
 BATCH = 512
 FIELDS, ASSETS = "fields.json", "assets"
 ROWS = 4096
-"""Records that are encoded at a time."""
+"""Records encoded at a time."""
 
 
 def save_model(
     folder: Path, job: Job, fields: Fields, objective: Objective, fingerprint: str, code: Path | None = None
 ) -> None:
-    """Write weights.safetensors, fields.json, assets/, job.json and data.json; code is only what the user brought.
+    """Write weights.safetensors, fields.json, assets/, job.json, data.json, and code/ with the user's own modules.
 
     Args:
-        folder: where to write.
-        job: the job, completed.
-        fields: how samples become numbers.
-        objective: of which the network is saved; all of it where it is the user's own.
-        fingerprint: of the data it was trained with.
+        folder: of the model.
+        job: with all defaults filled in.
+        fields: to encode samples.
+        objective: of which the network is saved; a user's own objective is saved whole.
+        fingerprint: of the training data.
         code: the user's modules, for a custom architecture.
 
     """
@@ -70,7 +70,7 @@ def load_fields(folder: Path) -> Fields:
     """Read the fields of a saved model.
 
     Raises:
-        JobError: it was saved by a version that kept them otherwise.
+        JobError: it was saved by a version with another format.
 
     """
     if not (folder / FIELDS).is_file():
@@ -89,7 +89,7 @@ class Model:
     objective: Objective
     task: Task
     fingerprint: str
-    """Of the data it was trained with."""
+    """Of the training data."""
 
     @staticmethod
     def load(folder: Path) -> "Model":
@@ -109,23 +109,23 @@ class Model:
 
     @property
     def network(self) -> nn.Module:
-        """What predicts."""
+        """The network that predicts."""
         return self.objective.network
 
     def predict(self, samples: pd.DataFrame | np.ndarray) -> Answers:
-        """Answer a table with the feature columns, or images (N, height, width[, channels]) uint8.
+        """Predict a table with the feature columns, or images (N, height, width[, channels]) uint8.
 
         Raises:
             JobError: columns are missing, or the images have another shape.
 
         """
-        return joined(list(self.answers(self.records_of(samples))))
+        return concatenated(list(self.answers(self.records_of(samples))))
 
     def answers(self, records: Records) -> Iterator[Answers]:
-        """Answer records with all feature columns, some at a time.
+        """Predict records with all feature columns, in chunks.
 
         Raises:
-            JobError: columns are missing, a file cannot be read, or the task answers no questions.
+            JobError: columns are missing, a file cannot be read, or the task is generative.
 
         """
         if isinstance(self.network, CanSample):
@@ -143,10 +143,10 @@ class Model:
             yield self.task.answers(self.network(batch.inputs).float())
 
     def records_of(self, samples: pd.DataFrame | np.ndarray) -> Records:
-        """Name the columns of raw samples.
+        """Return raw samples as records with named columns.
 
         Raises:
-            JobError: an array does not have a column for each feature.
+            JobError: an array does not have one column per feature.
 
         """
         columns = self.fields.columns
@@ -160,8 +160,8 @@ class Model:
         return table(pd.DataFrame(samples, columns=list(columns)))
 
 
-def joined(answers: list[Answers]) -> Answers:
-    """Put answers one behind the other."""
+def concatenated(answers: list[Answers]) -> Answers:
+    """Concatenate answers."""
     images = [each.images for each in answers if each.images is not None]
     everything = pd.concat([each.table for each in answers], ignore_index=True)
     return Answers(everything, np.concatenate(images) if images else None)
