@@ -16,7 +16,7 @@ import pytest
 
 from stoker.datasets.sources.builtin import read_builtin
 from stoker.execution.packaging import packaged
-from stoker.execution.results import leave_model
+from stoker.execution.results import write_model
 from stoker.inference.generation import generate
 from stoker.inference.model import Model
 from stoker.tracking.run_folder import RunFolder
@@ -79,7 +79,7 @@ def stored(tiny_data, make_job, tmp_path_factory):
             pass
         run = RunFolder(folder / "runs" / task)
         run.path.mkdir(parents=True)
-        leave_model(run, assembly)
+        write_model(run, assembly)
         with packaged(run.model) as arguments:
             mlflow.pyfunc.save_model(folder / task, **arguments)
     return folder

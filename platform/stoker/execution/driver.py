@@ -87,7 +87,7 @@ class Driver:
         self.recording.start()
         try:
             result = work()
-        except Exception as error:  # a bug of Stoker's: the run must end all the same
+        except Exception as error:  # a bug in Stoker: the run must end nevertheless
             traceback.print_exc()
             result = WorkerResult("failed", Cause.INTERNAL, f"{type(error).__name__}: {error}")
         finally:

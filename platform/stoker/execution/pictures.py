@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from stoker.tasks.sheet import Picture, Sheet
 
 SMALL, LARGE = 64, 128
-"""Images smaller than SMALL pixels are enlarged as many whole times as fit it; larger than LARGE ones are reduced."""
+"""Images are enlarged by an integer factor up to SMALL pixels, or reduced to LARGE pixels."""
 LONGEST_CAPTION = 160
 """Pixels of a line of a caption, unless its picture is wider."""
 LINE, GAP, SEAM = 14, 6, 2
@@ -33,7 +33,7 @@ class _Layout:
     """Space for the names of images."""
 
     def offset(self, number: int) -> int:
-        """Return where one of the images of a cell begins, from its left."""
+        """Return the x offset of one of the images in a cell."""
         return number * (self.image[0] + SEAM)
 
     def corner(self, column: int, row: int) -> tuple[int, int]:

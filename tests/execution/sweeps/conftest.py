@@ -19,7 +19,7 @@ from mlflow.entities import Run
 
 from stoker.execution.driver import Driver
 from stoker.execution.resolved_job import write_resolved
-from stoker.execution.results import leave_model
+from stoker.execution.results import write_model
 from stoker.execution.sweeps.driver import SweepDriver, SweepPlacement
 from stoker.execution.sweeps.trial_recording import TrialRecording
 from stoker.job.concurrency import trials_at_once
@@ -203,7 +203,7 @@ def leave_a_model() -> Callable[[RunFolder], None]:
 
     def leave(folder: RunFolder) -> None:
         assembly = assemble(prepare(load_job(folder.job).job))
-        leave_model(folder, assembly)
+        write_model(folder, assembly)
 
     return leave
 

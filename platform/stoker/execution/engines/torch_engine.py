@@ -18,7 +18,7 @@ from stoker.execution.engines.engine import Assignment
 from stoker.execution.heartbeat import Heartbeat, Stage
 from stoker.execution.reporter import Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
-from stoker.execution.results import drawn_sheet, evaluate_all, leave_model
+from stoker.execution.results import drawn_sheet, evaluate_all, write_model
 from stoker.execution.run_store import journal_key, run_storage
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import machine_cpus
@@ -77,7 +77,7 @@ class TorchEngine:
         }
 
     def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
-        """Join the other workers and train, epoch by epoch; closing the generator leaves training where it is.
+        """Join the other workers and train, epoch by epoch; closing the generator stops training.
 
         Failures are returned, not raised.
         """
@@ -106,7 +106,7 @@ class TorchEngine:
             return self._finish(assembly, end)
 
     def _set_up_process(self, job: Job) -> None:
-        """Apply the job's environment to the process, before any module of the user's is imported."""
+        """Apply the job's environment to the process, before any of the user's modules is imported."""
         os.environ.update(job.environment.env)
         if (code := str(self._folder.code)) not in sys.path:
             sys.path.insert(0, code)
@@ -115,12 +115,12 @@ class TorchEngine:
         prepare_process(job.resources.cpus or max(1, machine_cpus() // self._world_size))
 
     def _prepared(self, job: Job, resolved: bool, workers: Workers) -> Prepared:
-        """Load the data, all workers at once, and let the first one choose for all what an earlier attempt has not."""
+        """Load the data on all workers; the first one makes the choices that no earlier attempt has made."""
         self._set_phase("loading data")
         data = self._cache.get(job)
         prepared = Prepared(job, data) if data and resolved else prepare(job, data)
         if workers.broadcast_object(prepared.data.fingerprint) != prepared.data.fingerprint:
-            message = f"worker {self._rank} has found other data than worker 0; all of them must see the same"
+            message = f"worker {self._rank} has other data than worker 0; all of them must see the same data"
             raise TrainingFailed(Cause.BAD_DATA, message)
         if not resolved and self._rank == 0:
             self._set_phase("choosing threads and precision")
@@ -171,13 +171,13 @@ class TorchEngine:
         raise AssertionError("an attempt ends with TrainingEnd or Stopped")
 
     def _draw(self, assembly: Assembly, event: EpochEnd) -> None:
-        """Record what the task shows of the weights, where a picture is due; the other workers do not wait."""
+        """Record the task's pictures of the weights, if they are due; the other workers do not wait."""
         due = event.last or draws(assembly.job.training.evaluate, event.epoch)
         if self._reporter and self._pictures and due and (drawn := drawn_sheet(assembly)):
             self._reporter.picture(event, *drawn)
 
     def _save_journal(self, checkpoints: Checkpoints) -> None:
-        """Store journal and pictures before a checkpoint is committed: they survive whatever that survives."""
+        """Store journal and pictures before the checkpoint is committed, so that they are never older than it."""
         if self._reporter is None:
             return
         self._reporter.sync()
@@ -204,7 +204,7 @@ class TorchEngine:
         return checkpoints
 
     def _storage(self, run: str) -> Storage:
-        """Open the checkpoint storage of this run, or of another one beside it."""
+        """Open the checkpoint storage of this run, or of another one in the same place."""
         return run_storage(self._folder, self._header, run)
 
     def _finish(self, assembly: Assembly, end: TrainingEnd) -> WorkerResult:
@@ -214,7 +214,7 @@ class TorchEngine:
         if self._reporter:
             self._reporter.final(end.step, end.best_epoch, metrics)
             self._set_phase("saving the model")
-            leave_model(self._folder, assembly)
+            write_model(self._folder, assembly)
         facts = {"data": assembly.data.fingerprint, "end": end.reason, "best_epoch": str(end.best_epoch)}
         return self._result("succeeded", metrics, end.best_step, facts)
 

@@ -45,7 +45,7 @@ class MetricStudy:
     values: tuple[float, ...]
     """Of the completed trials."""
     params: tuple[str, ...]
-    """The parameters that vary, the most important first."""
+    """Varied parameters, the most important first."""
 
 
 def draw_figures(study: optuna.Study, folder: Path, metrics: Sequence[str]) -> list[Path]:
@@ -71,7 +71,7 @@ def draw_figures(study: optuna.Study, folder: Path, metrics: Sequence[str]) -> l
 
 
 def _draw(path: Path, draw: Callable[[], Figure]) -> list[Path]:
-    """Draw one figure; a failure is logged, because the sweep's result does not need it."""
+    """Draw one figure; a failure is only logged, since the sweep's result does not depend on it."""
     with _canvas():
         try:
             figure = draw()
@@ -115,7 +115,7 @@ def _search(study: optuna.Study, number: int, metric: str) -> MetricStudy:
 
 
 def _alone(study: optuna.Study, number: int) -> optuna.Study:
-    """Copy a study with one of its metrics, because Optuna defines no best trial for several."""
+    """Return a copy of a study with one of its metrics, since Optuna defines no best trial for several."""
     alone = optuna.create_study(direction=study.directions[number])
     for trial in study.get_trials(deepcopy=False):
         whole = trial.state is TrialState.COMPLETE and math.isfinite(trial.values[number])
