@@ -26,7 +26,7 @@ NUMBER = Signature({"numbers": NumbersInput(4)}, ValueOutput("y", 0.0, 1.0))
         (Cnn(family="cnn", channels=(4, 4, 8), blocks="residual", kernel=5, dropout=0.1), IMAGE, 3),
     ],
 )
-def test_a_network_returns_what_the_signature_asks_for(architecture, signature, outputs):
+def test_the_output_has_the_shape_of_the_signature(architecture, signature, outputs):
     network = build_network(architecture, signature).eval()
     output = network(example_inputs(signature, 5, "cpu"))
     assert output.shape == (5, outputs)
@@ -97,6 +97,6 @@ def test_default_stages_always_fit(side):
         ),
     ],
 )
-def test_what_does_not_fit_the_images_is_told(settings, size, expected):
+def test_settings_that_do_not_fit_the_images_are_reported(settings, size, expected):
     problems = misfits(Cnn(family="cnn", **settings), Signature({"image": ImageInput(1, *size)}, CLASSES))
     assert [(problem.path, problem.message) for problem in problems] == [expected]

@@ -104,7 +104,7 @@ class TestWhatIsLoadedTwice:
         write_images(tmp_path / "images")
         self.check(tmp_path / "images", "image-classification", monkeypatch)
 
-    def test_its_memory_is_that_of_the_file(self, table: Path):
+    def test_its_memory_is_mapped_from_the_file(self, table: Path):
         data = load(table, "tabular-classification", columns={"label": "y"})
         maps = Path(f"/proc/{os.getpid()}/maps").read_text()
         assert str(open_cache().folder) in maps
@@ -112,7 +112,7 @@ class TestWhatIsLoadedTwice:
 
 
 class TestWhatIsLoadedAnew:
-    def test_is_another_content(self, table: Path):
+    def test_is_changed_content(self, table: Path):
         before = load(table, "tabular-classification", columns={"label": "y"})
         time.sleep(0.01)  # the clock of a file system is that coarse
         table.write_text(table.read_text().replace("p,", "s,"))
@@ -141,7 +141,7 @@ class TestWhatIsLoadedAnew:
         load(table, "tabular-classification", columns={"label": "y"})
         assert not (open_cache().folder / "views").exists()
 
-    def test_is_what_the_disk_has_no_room_for(self, table: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_is_a_dataset_that_does_not_fit_the_disk(self, table: Path, monkeypatch: pytest.MonkeyPatch):
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
@@ -150,7 +150,7 @@ class TestWhatIsLoadedAnew:
         assert sum(map(len, data.parts.values())) == 60
 
 
-def test_a_mistake_is_told_each_time(table: Path):
+def test_an_error_is_reported_each_time(table: Path):
     refused: Callable[[], LoadedDataset] = lambda: load(table, "tabular-classification", columns={"label": "z"})  # noqa: E731
     for _ in range(2):
         with pytest.raises(StokerError, match="no column 'z'"):

@@ -1,4 +1,4 @@
-"""Real runs, each in a home of its own, through the command line as a user types it."""
+"""Real runs from the command line, each in its own home."""
 
 import json
 import os
@@ -30,7 +30,7 @@ with embedded_ray(cpus=4):
 
 
 class Home:
-    """A home folder and the command line that works in it."""
+    """A home folder and the command line for it."""
 
     def __init__(self, path: Path, **environment: str) -> None:
         self.path = path
@@ -64,11 +64,11 @@ class Home:
         return json.loads(self.stoker(*arguments, "-o", "json"))
 
     def run(self, run_id: str) -> RunFolder:
-        """Name a run's folder."""
+        """Return a run's folder."""
         return RunFolder(self.path / "runs" / run_id)
 
     def logs(self) -> str:
-        """Gather the ends of the runs' logs, for the message of a failed test."""
+        """Return the ends of the runs' logs, for the message of a failed test."""
         return "\n".join(path.read_text(errors="replace")[-3000:] for path in self.path.glob("runs/*/log.txt"))
 
 
@@ -80,7 +80,7 @@ def write_job(path: Path, text: str) -> Path:
 
 
 def await_that(condition: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
-    """Poll until something holds."""
+    """Poll until a condition holds."""
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"waited {deadline_s:g} s for {what}"
@@ -94,7 +94,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def server_answers(address: str) -> bool:
-    """Ask a server on this machine whether it is up."""
+    """Return whether a server on this machine is up."""
     try:
         urllib.request.urlopen(address, timeout=2).close()
     except OSError:
@@ -136,7 +136,7 @@ tracking: {experiment: figures, register: digit-reader}
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, RunFolder]:
-    """One whole run of a network on images, in the embedded store; tests only read it."""
+    """One complete run of a network on images, in the embedded store; tests only read it."""
     base = tmp_path_factory.mktemp("digits")
     home = Home(base / "home")
     home.path.mkdir()
@@ -146,7 +146,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, RunFolder]:
 
 @pytest.fixture(scope="module")
 def ray_at_hand() -> Iterator[dict[str, str]]:
-    """Start a Ray of nobody's; tell how to reach it."""
+    """Start an independent Ray, and return its address."""
     head = subprocess.Popen(
         [sys.executable, "-c", RAY],
         stdin=subprocess.PIPE,
@@ -164,7 +164,7 @@ def ray_at_hand() -> Iterator[dict[str, str]]:
 
 
 class Place:
-    """One run with its inputs, its storage and its record; its homes come and go."""
+    """One run with its inputs, storage and tracking; its homes are temporary."""
 
     def __init__(self, base: Path, ray: dict[str, str], run: str, job: str, code: dict[str, str]) -> None:
         self.base, self.run = base, run
@@ -201,7 +201,7 @@ class Place:
 
 @pytest.fixture
 def make_place(ray_at_hand: dict[str, str]) -> Callable[[Path, str, str, dict[str, str]], Place]:
-    """Make the place of a run on a Ray at hand: its folder, its id, its job, and the user's own modules."""
+    """Create the environment of a run on the current Ray: its folder, id, job, and the user's own modules."""
 
     def make(base: Path, run: str, job: str, code: dict[str, str]) -> Place:
         return Place(base, ray_at_hand, run, job, code)

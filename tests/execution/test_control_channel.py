@@ -30,7 +30,7 @@ class Box:
         ("", []),
     ],
 )
-def test_a_request_becomes_a_file_that_the_driver_looks_for(tmp_path, request_, files):
+def test_a_request_becomes_a_file_for_the_driver(tmp_path, request_, files):
     sweep = RunFolder(tmp_path / "s")
     for number in (3, 5):
         sweep.trial(number).path.mkdir(parents=True)

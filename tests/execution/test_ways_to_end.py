@@ -1,4 +1,4 @@
-"""How a run ends when nobody lets it finish."""
+"""The ways in which a run ends before it is finished."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ training: {epochs: 1000000, precision: fp32}
 
 @pytest.fixture
 def long_run(home, job_file, until):
-    """A run that trains until somebody ends it."""
+    """A run that trains until it is stopped."""
     run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
     until(lambda: run.journal.exists() and run.journal.stat().st_size > 0, "the first metric")
     yield run
@@ -32,7 +32,7 @@ def long_run(home, job_file, until):
     until(lambda: not run.has_driver(), "the driver to go")
 
 
-def test_cancel_ends_it_as_cancelled_everywhere(home, long_run, until):
+def test_a_cancelled_run_is_cancelled_everywhere(home, long_run, until):
     home.stoker("cancel", "long")
     until(lambda: long_run.record().state.ended, "the end")
     status = long_run.record().status
@@ -43,7 +43,7 @@ def test_cancel_ends_it_as_cancelled_everywhere(home, long_run, until):
     assert not (long_run.path / "ray_session").exists()
 
 
-def test_a_killed_driver_leaves_an_interrupted_run_and_the_next_submit_sweeps(home, long_run, job_file, until):
+def test_a_killed_driver_leaves_an_interrupted_run_and_the_next_submit_cleans_up(home, long_run, job_file, until):
     session = (long_run.path / "ray_session").read_text()
     os.kill(long_run.driver_pid(), signal.SIGKILL)
     until(lambda: not long_run.has_driver(), "the lease to end")
@@ -55,7 +55,7 @@ def test_a_killed_driver_leaves_an_interrupted_run_and_the_next_submit_sweeps(ho
     assert left == []
 
 
-def test_a_pause_a_signal_and_a_cancel_leave_what_the_next_attempt_begins_with(home, long_run, until):
+def test_pause_sigterm_and_cancel_leave_a_checkpoint_for_the_next_attempt(home, long_run, until):
     run_id = long_run.path.name
     client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
     until(lambda: long_run.status().checkpoint_step > 0, "a checkpoint")
@@ -90,7 +90,7 @@ def test_a_pause_a_signal_and_a_cancel_leave_what_the_next_attempt_begins_with(h
 
 
 @pytest.mark.slow
-def test_a_run_whose_time_is_over_fails_with_a_checkpoint(home, job_file):
+def test_a_timed_out_run_fails_with_a_checkpoint(home, job_file):
     home.stoker("submit", job_file(LONG), "--set", "resources.timeout=12 s", succeeds=False)
     (run,) = (home.run(path.name) for path in home.path.glob("runs/*"))
     status = run.record().status
@@ -101,7 +101,7 @@ def test_a_run_whose_time_is_over_fails_with_a_checkpoint(home, job_file):
     assert (page.info.status, page.data.tags["stoker.cause"]) == ("FAILED", "TIMED_OUT")
 
 
-def test_cancelling_while_ray_starts_ends_it_as_cancelled(home, job_file, until):
+def test_a_run_cancelled_while_ray_starts_is_cancelled(home, job_file, until):
     run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
     home.stoker("cancel", run.path.name)
     until(lambda: run.record().state.ended, "the end")
@@ -139,7 +139,7 @@ def test_interrupting_the_submitter_detaches(home, job_file, until):
 
 
 @pytest.mark.slow
-def test_hanging_up_while_planning_leaves_nothing(home, job_file, until):
+def test_a_rejected_submit_leaves_no_run_and_no_driver(home, job_file, until):
     job = job_file(LONG.replace("iris", "{source: iris, columns: {label: nothing}}"))
     message = home.stoker("submit", job, succeeds=False)
     assert "dataset.columns.label" in message

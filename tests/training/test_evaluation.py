@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """Write more rows than are evaluated at once, the last batch uneven."""
+    """Write more rows than a batch, with an uneven last one."""
     rng = np.random.default_rng(0)
     count = LARGEST_BATCH + 1234
     frame = pd.DataFrame({"x": rng.normal(size=count), "z": rng.normal(size=count)})
@@ -34,7 +34,7 @@ def forward(assembly, part: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class Everything(Review):
-    """Keeps all that it sees."""
+    """Keeps all outputs."""
 
     def __init__(self) -> None:
         self.outputs: list[torch.Tensor] = []
@@ -104,7 +104,7 @@ def test_images_are_exact_over_uneven_batches(make_job):
     assert metrics["accuracy"] == pytest.approx(float((logits.argmax(1) == target).double().mean()))
 
 
-def test_where_fewer_samples_fit_at_once_the_result_stays(make_job):
+def test_the_result_does_not_depend_on_the_micro_batch(make_job):
     training = {"batch_size": 64, "precision": "fp32"}
     whole = assemble(prepare(make_job("image-classification", "digits", architecture="mlp", training=training)))
     training["micro_batch"] = 7

@@ -46,7 +46,7 @@ def losses_of(output: Path) -> list[float]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_two_processes_train_what_one_does_and_start_again_where_they_ended(tmp_path):
+def test_two_processes_train_like_one_and_resume(tmp_path):
     job = tmp_path / "job.yaml"
     job.write_text(JOB)
     done = torchrun(job, tmp_path / "out", 2)
@@ -68,10 +68,10 @@ def test_neither_ray_nor_mlflow_is_loaded():
     subprocess.run([sys.executable, "-c", NO_RAY], check=True, timeout=100, env=environment)
 
 
-def test_what_is_wrong_is_told_without_a_traceback(tmp_path):
+def test_a_user_error_is_reported_without_a_traceback(tmp_path):
     job = tmp_path / "job.yaml"
     job.write_text(JOB.replace("breast-cancer", "nowhere.csv"))
     done = torchrun(job, tmp_path / "out", 1)
     assert done.returncode != 0
     assert "nowhere.csv" in done.stderr
-    assert "stoker/training" not in done.stderr  # torchrun's own traceback alone
+    assert "stoker/training" not in done.stderr  # only torchrun's own traceback

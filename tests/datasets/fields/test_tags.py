@@ -43,9 +43,7 @@ def message(values: list[object]) -> str:
         (["one", "two"], ("one", "two"), ";"),
     ],
 )
-def test_tags_are_told_apart_by_the_separator_that_the_data_has(
-    values: list[object], tags: tuple[str, ...], separator: str
-):
+def test_the_separator_of_tags_is_inferred(values: list[object], tags: tuple[str, ...], separator: str):
     field = fit(values)
     assert (field.tags, field.separator) == (tags, separator)
     assert field.output == TagsOutput(tags)
@@ -84,11 +82,11 @@ def test_names_are_joined_as_in_the_data():
         ),
     ],
 )
-def test_what_holds_no_tags_is_told(values: list[object], expected: str):
+def test_values_without_tags_are_reported(values: list[object], expected: str):
     assert message(values) == expected
 
 
-def test_many_tags_that_repeat_are_kept():
+def test_many_repeated_tags_are_kept():
     assert len(fit([f"{number};{number + 1}" for number in range(120)] * 2).tags) == 121
     assert message([f"{number}" for number in range(MOST_TAGS + 1)] * 3).startswith(f"{MOST_TAGS + 1} different tags")
 
