@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stoker.datasets.batches import LARGEST_BATCH, LARGEST_IMAGE_BATCH, Batches, batch_limit, ordered_batches
+from stoker.datasets.batches import MAX_BATCH, MAX_IMAGE_BATCH, Batches, batch_limit, ordered_batches
 from stoker.datasets.columns import Dense, Ragged
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField
@@ -75,7 +75,7 @@ def test_batches_keep_all_values_of_a_sample(samples: Samples):
             assert torch.equal(batch.weight, rows.float())
             assert batch.target is not None
             assert torch.equal(batch.target, rows % 3)
-            assert torch.equal(batch.inputs["image"], IMAGE.ready(samples.inputs["image"].take(rows)))
+            assert torch.equal(batch.inputs["image"], IMAGE.prepare(samples.inputs["image"].take(rows)))
 
 
 @pytest.mark.parametrize("micro_batch", [1, 5, 16])
@@ -198,7 +198,7 @@ def test_larger_images_have_smaller_batches():
     def limit(side: int, output: MaskOutput | None = None) -> int:
         return batch_limit(Signature({"image": ImageInput(3, side, side)}, output))
 
-    assert batch_limit(Signature({"numbers": NumbersInput(3)})) == LARGEST_BATCH
-    assert limit(8) == LARGEST_IMAGE_BATCH
-    assert LARGEST_IMAGE_BATCH > limit(128) > limit(512) >= limit(4096) == 1
+    assert batch_limit(Signature({"numbers": NumbersInput(3)})) == MAX_BATCH
+    assert limit(8) == MAX_IMAGE_BATCH
+    assert MAX_IMAGE_BATCH > limit(128) > limit(512) >= limit(4096) == 1
     assert limit(128, MaskOutput(tuple("abcdefgh"), 128, 128)) < limit(128)

@@ -23,7 +23,7 @@ from stoker.job.task import TASKS, TaskName
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STOKER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("stoker.datasets.sharing.SMALLEST_BYTES", 0)
+    monkeypatch.setattr("stoker.datasets.sharing.MIN_BYTES", 0)
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def check_same(one: LoadedDataset, other: LoadedDataset) -> None:
 
 class TestWhatIsLoadedTwice:
     def check(self, source: Path, task: TaskName, monkeypatch: pytest.MonkeyPatch, **keys: Any) -> LoadedDataset:
-        monkeypatch.setattr("stoker.datasets.sharing.SMALLEST_BYTES", 1 << 40)
+        monkeypatch.setattr("stoker.datasets.sharing.MIN_BYTES", 1 << 40)
         alone = load(source, task, **keys)
-        monkeypatch.setattr("stoker.datasets.sharing.SMALLEST_BYTES", 0)
+        monkeypatch.setattr("stoker.datasets.sharing.MIN_BYTES", 0)
         first = load(source, task, **keys)
         again = load_shared(Dataset.model_validate({"source": str(source), **keys}), TASKS[task], never)
         check_same(alone, first)
@@ -137,7 +137,7 @@ class TestWhatIsLoadedAnew:
             load_shared(Dataset.model_validate(section), TASKS["image-classification"], never)
 
     def test_is_a_small_source(self, table: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr("stoker.datasets.sharing.SMALLEST_BYTES", 1 << 20)
+        monkeypatch.setattr("stoker.datasets.sharing.MIN_BYTES", 1 << 20)
         load(table, "tabular-classification", columns={"label": "y"})
         assert not (open_cache().folder / "views").exists()
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.batches import LARGEST_BATCH, LARGEST_IMAGE_BATCH, ordered_batches
+from stoker.datasets.batches import MAX_BATCH, MAX_IMAGE_BATCH, ordered_batches
 from stoker.tasks.task import Review
 from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate, evaluate_in_detail
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def table(tmp_path: Path) -> Path:
     """Write more rows than a batch, with an uneven last one."""
     rng = np.random.default_rng(0)
-    count = LARGEST_BATCH + 1234
+    count = MAX_BATCH + 1234
     frame = pd.DataFrame({"x": rng.normal(size=count), "z": rng.normal(size=count)})
     frame["y"] = (frame["x"] + rng.normal(size=count)).round(3)
     frame["c"] = np.where(frame["y"] > 0.5, "high", np.where(frame["z"] > 0, "low", "middle"))
@@ -96,8 +96,8 @@ def test_regression_is_exact_over_uneven_batches(make_job, table: Path):
 def test_images_are_exact_over_uneven_batches(make_job):
     assembly = assemble(prepare(make_job("image-classification", "digits", architecture="mlp")))
     samples = assembly.parts["train"]
-    assert len(samples) > LARGEST_IMAGE_BATCH
-    assert len(samples) % LARGEST_IMAGE_BATCH
+    assert len(samples) > MAX_IMAGE_BATCH
+    assert len(samples) % MAX_IMAGE_BATCH
     logits, target = forward(assembly)
     metrics = evaluate(assembly, "train", "fp32")
     assert metrics["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, target)), rel=1e-5)

@@ -14,8 +14,8 @@ from stoker.job.signature import Signature
 
 GROUPS = 8
 FIRST_CHANNELS = 32
-MOST_CHANNELS = 256
-SMALLEST_MAP = 2
+MAX_CHANNELS = 256
+MIN_MAP = 2
 """Default stages halve the image down to this size: a smaller map leaves nothing to average."""
 
 
@@ -94,15 +94,15 @@ def with_default_sizes(settings: CnnSettings, signature: Signature, samples: int
     """Choose stages that halve the image to 2 or 3 pixels and double the channels, unless the job sets them."""
     if settings.channels is not None or len(signature.images) != 1:
         return settings
-    stages = max(1, int(math.log2(min(signature.image.height, signature.image.width) / SMALLEST_MAP)))
-    channels = tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(stages))
+    stages = max(1, int(math.log2(min(signature.image.height, signature.image.width) / MIN_MAP)))
+    channels = tuple(min(FIRST_CHANNELS * 2**stage, MAX_CHANNELS) for stage in range(stages))
     return settings.model_copy(update={"channels": channels})
 
 
 def misfits(settings: CnnSettings, signature: Signature) -> list[Problem]:
-    """Return the settings that do not fit the size of the images."""
+    """Return the settings that do not fit the number and size of the images."""
     if len(signature.images) != 1 or len(signature.inputs) != 1:
-        return [Problem("architecture.family", "cnn takes one image a sample and nothing else; use mlp")]
+        return [Problem("architecture.family", "cnn takes one image per sample and nothing else; use mlp")]
     image = signature.image
     problems = []
     side = min(image.height, image.width)

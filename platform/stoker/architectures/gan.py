@@ -17,8 +17,8 @@ from stoker.job.signature import Signature
 
 GROUPS = 8
 FIRST_CHANNELS = 32
-MOST_CHANNELS = 256
-SMALLEST_MAP = 4
+MAX_CHANNELS = 256
+MIN_MAP = 4
 SLOPE = 0.2
 """Of the leaky ReLU below 0 (Radford et al. 2016)."""
 CLASS_WIDTH = 32
@@ -132,8 +132,8 @@ def with_default_sizes(settings: GanSettings, signature: Signature, samples: int
     if settings.channels is not None:
         return settings
     side = min(signature.image.height, signature.image.width)
-    stages = max(1, int(math.log2(max(side / SMALLEST_MAP, 2))))
-    channels = tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(1, stages + 1))
+    stages = max(1, int(math.log2(max(side / MIN_MAP, 2))))
+    channels = tuple(min(FIRST_CHANNELS * 2**stage, MAX_CHANNELS) for stage in range(1, stages + 1))
     return settings.model_copy(update={"channels": channels})
 
 

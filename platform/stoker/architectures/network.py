@@ -13,11 +13,11 @@ from stoker.job.architecture.choice import Architecture
 from stoker.job.signature import Signature
 
 
-def _as_it_is(settings: Any, signature: Signature, samples: int) -> Any:
+def _unchanged(settings: Any, signature: Signature, samples: int) -> Any:
     return settings
 
 
-def _fits(settings: Any, signature: Signature) -> list[Problem]:
+def _no_problems(settings: Any, signature: Signature) -> list[Problem]:
     return []
 
 
@@ -27,9 +27,9 @@ class Family:
 
     build: Callable[[Any, Signature], nn.Module]
     """Build the network: `forward(inputs: Mapping[str, Tensor]) -> Tensor`, with the shapes of job.signature."""
-    with_default_sizes: Callable[[Any, Signature, int], Any] = _as_it_is
+    with_default_sizes: Callable[[Any, Signature, int], Any] = _unchanged
     """Fill in the sizes that the job leaves open, from the data's shapes and number of training samples."""
-    misfits: Callable[[Any, Signature], list[Problem]] = _fits
+    misfits: Callable[[Any, Signature], list[Problem]] = _no_problems
     """Return the settings that do not fit the data's shapes."""
 
 

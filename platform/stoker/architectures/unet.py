@@ -16,9 +16,9 @@ from stoker.job.signature import Signature
 
 GROUPS = 8
 FIRST_CHANNELS = 16
-MOST_CHANNELS = 256
-MOST_STAGES = 5
-SMALLEST_MAP = 8
+MAX_CHANNELS = 256
+MAX_STAGES = 5
+MIN_MAP = 8
 """Default stages halve the image down to about this size."""
 
 
@@ -49,14 +49,14 @@ class Unet(nn.Module):
         height, width = image.shape[2:]
         pad = (-width % self.multiple, -height % self.multiple)
         maps = self.first(functional.pad(image, (0, pad[0], 0, pad[1]), mode="replicate") if any(pad) else image)
-        beside = [maps]
+        skips = [maps]
         for stage in self.down:
             maps = stage(functional.max_pool2d(maps, 2))
-            beside.append(maps)
-        maps = self.dropout(beside.pop())
+            skips.append(maps)
+        maps = self.dropout(skips.pop())
         for narrow, stage in zip(self.narrow, self.up, strict=True):
-            wider = functional.interpolate(narrow(maps), scale_factor=2.0, mode="nearest")
-            maps = stage(torch.cat([beside.pop(), wider], dim=1))
+            upsampled = functional.interpolate(narrow(maps), scale_factor=2.0, mode="nearest")
+            maps = stage(torch.cat([skips.pop(), upsampled], dim=1))
         result: Tensor = self.output(maps)
         return result[..., :height, :width]
 
@@ -83,8 +83,8 @@ def with_default_sizes(settings: UnetSettings, signature: Signature, samples: in
     if settings.channels is not None:
         return settings
     side = min(signature.image.height, signature.image.width)
-    stages = 1 + max(1, min(MOST_STAGES - 1, int(math.log2(max(side / SMALLEST_MAP, 1)))))
-    channels = tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(stages))
+    stages = 1 + max(1, min(MAX_STAGES - 1, int(math.log2(max(side / MIN_MAP, 1)))))
+    channels = tuple(min(FIRST_CHANNELS * 2**stage, MAX_CHANNELS) for stage in range(stages))
     return settings.model_copy(update={"channels": channels})
 
 

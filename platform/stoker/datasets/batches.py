@@ -15,9 +15,9 @@ from stoker.datasets.samples import Samples
 from stoker.job.signature import MaskOutput, Signature
 from stoker.randomness import Noise
 
-LARGEST_BATCH, LARGEST_IMAGE_BATCH = 8192, 256
+MAX_BATCH, MAX_IMAGE_BATCH = 8192, 256
 """Most samples per batch in evaluation and prediction."""
-MOST_VALUES = 50_000_000
+MAX_VALUES = 50_000_000
 """Most activations held at a time for a batch of images: 200 MB in float32."""
 MAPS = 16
 """Rough number of activations held at a time per value of an image."""
@@ -178,9 +178,9 @@ def batch_limit(signature: Signature) -> int:
     """Return the batch size of evaluation and prediction, by the size of images and their outputs."""
     images = signature.images.values()
     if not images:
-        return LARGEST_BATCH
+        return MAX_BATCH
     pixels = sum(shape.height * shape.width for shape in images)
     largest = max(sum(shape.channels * shape.height * shape.width for shape in images), pixels)
     if isinstance(signature.output, MaskOutput):
         largest = max(largest, pixels * len(signature.output.classes))
-    return max(1, min(LARGEST_IMAGE_BATCH, MOST_VALUES // (MAPS * largest)))
+    return max(1, min(MAX_IMAGE_BATCH, MAX_VALUES // (MAPS * largest)))

@@ -25,7 +25,7 @@ class LoadedDataset:
     parts: dict[str, Samples]
     """Parts with at least one sample, by name; `train` is always there."""
     counts: dict[str, dict[str, int]]
-    """Samples of each class in each part; under "" where there are no classes."""
+    """Samples of each class in each part; under "" if there are no classes."""
     names: tuple[str, ...]
     """The name of each sample of the source; empty if samples only have numbers."""
     fingerprint: str

@@ -15,7 +15,7 @@ from stoker.errors import JobError, Problem
 GREY = frozenset({"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 """Pillow's modes without colour."""
 THREADS = 8
-COUNTED = 1 << 20
+CHUNK_VALUES = 1 << 20
 """Values counted at once; each takes eight bytes temporarily."""
 SHOWN = 3
 Size = tuple[int, int]
@@ -69,10 +69,10 @@ def level_counts(pixels: np.ndarray) -> np.ndarray:
     """Count the values of (N, ..., channels) uint8 images in chunks: (channels, 256) int64."""
     channels = pixels.shape[-1]
     counts = np.zeros((channels, 256), np.int64)
-    at_once = max(1, COUNTED // max(1, pixels[:1].size))
-    for begin in range(0, len(pixels), at_once):
+    chunk = max(1, CHUNK_VALUES // max(1, pixels[:1].size))
+    for begin in range(0, len(pixels), chunk):
         for channel in range(channels):
-            counts[channel] += np.bincount(pixels[begin : begin + at_once, ..., channel].reshape(-1), minlength=256)
+            counts[channel] += np.bincount(pixels[begin : begin + chunk, ..., channel].reshape(-1), minlength=256)
     return counts
 
 

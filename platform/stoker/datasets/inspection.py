@@ -104,14 +104,14 @@ def csv_delimiter(path: str | Path) -> str:
     with text_of(path) as file:
         lines = [line for line in itertools.islice(file, DELIMITER_LINES) if line.strip()]
         whole = next(file, None) is None
-    found = [_evenness(lines, delimiter, whole) for delimiter in DELIMITERS]
+    found = [_regularity(lines, delimiter, whole) for delimiter in DELIMITERS]
     best = max(found)
     if best[1] < 2 and ".tsv" in path.name:
         return "\t"
     return DELIMITERS[found.index(best)]
 
 
-def _evenness(lines: list[str], delimiter: str, whole: bool) -> tuple[bool, int]:
+def _regularity(lines: list[str], delimiter: str, whole: bool) -> tuple[bool, int]:
     """Return whether a delimiter splits all rows into equally many values, more than one, and the fewest of a row."""
     try:
         rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
@@ -134,7 +134,7 @@ def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]
         if len(matches) == 1 or (matches and infer_format(matches[0]) in TABLE_SUFFIXES.values()):
             yield from _content_problems(dataset, matches[0], task)
         elif not matches:
-            yield Problem("dataset.source", f"no file matches '{source}' (looked in {_looked_in(source)})")
+            yield Problem("dataset.source", f"no file matches '{source}' (looked in {_searched_folder(source)})")
     elif not path.exists():
         yield Problem("dataset.source", _missing(source))
     else:
@@ -143,12 +143,12 @@ def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]
 
 def _missing(source: str) -> str:
     if "/" in source or "." in source or "\\" in source:
-        return f"'{source}' does not exist (looked in {_looked_in(source)})"
+        return f"'{source}' does not exist (looked in {_searched_folder(source)})"
     guess = did_you_mean(source, BUILTIN) or f"; built in are {', '.join(BUILTIN)}"
     return f"'{source}' is neither a built-in dataset nor a path{guess}"
 
 
-def _looked_in(source: str) -> str:
+def _searched_folder(source: str) -> str:
     return "/" if source.startswith("/") else "the current folder"
 
 

@@ -12,8 +12,8 @@ from stoker.datasets.records import Records
 from stoker.errors import JobError, Problem
 from stoker.job.task import Kind
 
-MOST_CLASSES = 10_000
-FEWEST_SAMPLES = 2
+MAX_CLASSES = 10_000
+MIN_SAMPLES = 2
 """Average number of samples per class, with more than a hundred classes; with fewer the label is a number or name."""
 
 
@@ -56,7 +56,7 @@ def read_labels(records: Records, name: str, kind: Kind) -> Labels:
     classes = sorted_classes(values)
     if len(classes) == 1:
         raise _problem(records, f"only one class, '{classes[0]}': there is nothing to distinguish")
-    if len(classes) > MOST_CLASSES or len(classes) > max(100, len(values) / FEWEST_SAMPLES):
+    if len(classes) > MAX_CLASSES or len(classes) > max(100, len(values) / MIN_SAMPLES):
         cure = "; is it a number (tabular-regression)?" if records.is_table else ""
         raise _problem(records, f"{len(classes)} classes in {len(values)} samples{cure}")
     return Labels(values, classes)

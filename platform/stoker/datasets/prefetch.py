@@ -14,7 +14,7 @@ from stoker.errors import JobError
 
 STEPS_AHEAD = 2
 """Steps that each process decodes in advance."""
-MOST_PROCESSES = 8
+MAX_PROCESSES = 8
 
 
 class Prefetcher:

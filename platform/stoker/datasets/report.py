@@ -46,7 +46,7 @@ class DataReport:
     samples: int
     columns: tuple[ColumnReport, ...]
     parts: dict[str, dict[str, int]]
-    """Samples of each class in each part; under "" where there are no classes."""
+    """Samples of each class in each part; under "" if there are no classes."""
     duplicates: int
     """Samples equal to an earlier one."""
     warnings: tuple[str, ...]

@@ -21,7 +21,7 @@ from stoker.errors import JobError, StokerError
 from stoker.job.dataset import BUILTIN, TABLE_SUFFIXES, Dataset
 from stoker.job.task import TaskRow
 
-SMALLEST_BYTES = 16 << 20
+MIN_BYTES = 16 << 20
 """Smaller sources are faster to read than to look up."""
 COLUMNS: dict[str, type[Dense] | type[Ragged]] = {"dense": Dense, "ragged": Ragged}
 TENSORS, FACTS, EXAMPLE = "tensors.pt", "dataset.json", "example.parquet"
@@ -61,10 +61,10 @@ def _key(dataset: Dataset, task: TaskRow) -> str:
         listed = [(file.name, file.size, file.version) for file in source.files()]
     except JobError:
         return ""  # reading it reports the error
-    if sum(size or 0 for _, size, _ in listed) < SMALLEST_BYTES:
+    if sum(size or 0 for _, size, _ in listed) < MIN_BYTES:
         return ""
-    told = [dataset.model_dump_json(), repr(task), str(source.path), repr(sorted(listed)), _code()]
-    return hashlib.sha256("\0".join(told).encode()).hexdigest()[:24]
+    identity = [dataset.model_dump_json(), repr(task), str(source.path), repr(sorted(listed)), _code()]
+    return hashlib.sha256("\0".join(identity).encode()).hexdigest()[:24]
 
 
 @cache

@@ -10,7 +10,7 @@ from stoker.datasets.times import read_times
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset, Split
 
-TINY = 1e-9
+TOLERANCE = 1e-9
 """Tolerance of the rounding of shares, in samples."""
 
 
@@ -93,11 +93,11 @@ def part_sizes(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
     """
     wanted = np.outer(counts, shares)
-    sizes = np.floor(wanted + TINY).astype(int)
+    sizes = np.floor(wanted + TOLERANCE).astype(int)
     owed = np.zeros(len(shares))
     for want, size, count in zip(wanted, sizes, counts, strict=True):
         owed += want - size
-        claims = np.where(want - size > TINY, owed, -np.inf)
+        claims = np.where(want - size > TOLERANCE, owed, -np.inf)
         if size[0] == 0:
             claims[0] = np.inf
         chosen = np.argsort(-claims, kind="stable")[: count - size.sum()]
@@ -168,7 +168,7 @@ def _split_times(times: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Cut the samples in order of time, as close to the shares as possible without dividing equal times."""
     _, place, counts = np.unique(times, return_inverse=True, return_counts=True)
     ends = np.concatenate([[0], counts.cumsum()])
-    wanted = shares.cumsum()[:-1] * len(times) + TINY  # of two equally close cuts, prefer the later one
+    wanted = shares.cumsum()[:-1] * len(times) + TOLERANCE  # of two equally close cuts, prefer the later one
     cuts = np.abs(ends - wanted[:, None]).argmin(axis=1)
     cuts = np.maximum(cuts, 1)  # there is always a training sample
     return np.array((*PARTS, ""))[np.searchsorted(cuts, place, side="right")]

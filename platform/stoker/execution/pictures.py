@@ -10,7 +10,7 @@ from stoker.tasks.sheet import Picture, Sheet
 
 SMALL, LARGE = 64, 128
 """Images are enlarged by an integer factor up to SMALL pixels, or reduced to LARGE pixels."""
-LONGEST_CAPTION = 160
+MAX_CAPTION = 160
 """Pixels of a line of a caption, unless its picture is wider."""
 LINE, GAP, SEAM = 14, 6, 2
 """Pixels of a line of text, between two pictures, and between the images of one."""
@@ -74,7 +74,7 @@ def _layout(sheet: Sheet, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) ->
     longest = max((font.getlength(line) for line in captions), default=0.0)
     return _Layout(
         image,
-        max((image[0] + SEAM) * len(sheet.pictures[0].images) - SEAM, int(min(longest, LONGEST_CAPTION)) + 1),
+        max((image[0] + SEAM) * len(sheet.pictures[0].images) - SEAM, int(min(longest, MAX_CAPTION)) + 1),
         max(len(picture.caption.splitlines()) for picture in sheet.pictures),
         int(max((font.getlength(name) for name in sheet.rows), default=-GAP)) + GAP,
         LINE if sheet.images else 0,

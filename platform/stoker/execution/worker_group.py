@@ -176,7 +176,7 @@ class WorkerGroup:
             update = ray.get(
                 _call_concurrently(first.actor.update, self._replica.journal_bytes), timeout=FETCH_TIMEOUT_S
             )
-        except RayError:  # it has died meanwhile
+        except RayError:  # the worker has died
             return False
         self._replica.apply(update)
         return True

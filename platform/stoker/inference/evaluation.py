@@ -36,7 +36,7 @@ def evaluate(
     samples = _own_part(model, part) if source is None else _labelled(model, source, format_name)
     training = model.job.training
     few = training.evaluate.samples
-    metrics = measure(model.objective, model.task, samples, "fp32", training.seed, few=few).metrics
+    metrics = measure(model.objective, model.task, samples, "fp32", training.seed, expensive_samples=few).metrics
     if not isinstance(model.job.architecture, Custom) and len(model.objective.groups()) > 1:
         kept = TASKS[model.job.task].metrics.keys() - {"loss"}  # a loss needs networks that are not saved
         metrics = {name: value for name, value in metrics.items() if name in kept}

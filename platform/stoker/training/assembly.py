@@ -12,7 +12,7 @@ from stoker.architectures.network import build_network, misfits, with_default_si
 from stoker.datasets.batches import Batches, gathered
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.loading import load_dataset
-from stoker.datasets.prefetch import MOST_PROCESSES
+from stoker.datasets.prefetch import MAX_PROCESSES
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.job.architecture.choice import Architecture, ArchitectureChoice
@@ -28,11 +28,11 @@ from stoker.training.class_weights import completed_weights, loss_problems
 from stoker.training.optimization import group_problems
 from stoker.training.parallel import ALONE, Workers
 
-SMALLEST_BATCH, LARGEST_BATCH = 16, 512
+MIN_BATCH, MAX_BATCH = 16, 512
 STEPS_PER_EPOCH = 64
 """The default batch size gives about this many steps per epoch."""
 DEFAULT_STEPS = 1_500
-FEWEST_EPOCHS, MOST_EPOCHS = 20, 200
+MIN_EPOCHS, MAX_EPOCHS = 20, 200
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Assembly:
             self.job.training.seed,
             self.share(),
             self.objective.order,
-            max(1, min(MOST_PROCESSES, machine_cpus() // self.workers.count)) if ahead else 0,
+            max(1, min(MAX_PROCESSES, machine_cpus() // self.workers.count)) if ahead else 0,
         )
 
 
@@ -205,14 +205,14 @@ def assemble(prepared: Prepared, workers: Workers = ALONE) -> Assembly:
 
 def default_batch_size(samples: int) -> int:
     """Return a power of two for about 64 steps per epoch, from 16 to 512 and at most the number of samples."""
-    wanted = min(max(samples / STEPS_PER_EPOCH, SMALLEST_BATCH), LARGEST_BATCH)
+    wanted = min(max(samples / STEPS_PER_EPOCH, MIN_BATCH), MAX_BATCH)
     power: int = 2 ** round(math.log2(wanted))
     return power if power <= samples else 2 ** int(math.log2(samples))
 
 
 def default_epochs(steps_per_epoch: int) -> int:
     """Return the number of epochs for about 1,500 steps, from 20 to 200."""
-    return min(max(round(DEFAULT_STEPS / steps_per_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
+    return min(max(round(DEFAULT_STEPS / steps_per_epoch), MIN_EPOCHS), MAX_EPOCHS)
 
 
 def _completed(job: Job, data: LoadedDataset) -> Training:

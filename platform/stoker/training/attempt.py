@@ -11,7 +11,7 @@ from stoker.training.parallel import Workers
 
 POLL_S = 0.25
 """Workers agree on requests about this often; a single worker polls after every step and every epoch."""
-MOST_STEPS = 10_000
+MAX_STEPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class _RequestPoll:
         steps = 1
         if not alone and self._step:
             pace_s = (now - self._polled) / max(state.step - self._step, 1)
-            steps = min(max(int(POLL_S / max(pace_s, 1e-6)), 1), MOST_STEPS)
+            steps = min(max(int(POLL_S / max(pace_s, 1e-6)), 1), MAX_STEPS)
         mine = [float(self._request() == "stop"), float(late), float(steps)]
         stop, due, distance = self._workers.broadcast_numbers(mine)
         self._polled, self._step, self._next = now, state.step, state.step + int(distance)

@@ -29,12 +29,12 @@ from stoker.training.loop import TrainingState
 from stoker.training.snapshot import Snapshot, encode, reset_progress, restore, take
 
 FORMAT = 2
-PEERS_S = 240.0
+PARTS_TIMEOUT_S = 240.0
 """How long the first worker waits for the others' parts before it abandons a checkpoint; longer looks like a hang."""
-SETTLE_S = 10.0
+ABANDON_TIMEOUT_S = 10.0
 """How long a failed attempt waits for its last checkpoint; the next attempt starts from what is written by then."""
 POLL_S = 0.02
-LONGEST_POLL_S = 0.5
+MAX_POLL_S = 0.5
 FATAL = (Cause.DISK_FULL, Cause.STORAGE_AUTH)
 """Storage errors that waiting does not cure; after any other, training continues without this checkpoint."""
 
@@ -144,16 +144,16 @@ class Checkpoints:
         self.finish()
         snapshot = take(state, self._buffers)
         workers = state.assembly.workers
-        work = (snapshot, workers.rank, workers.count, self._attached)
+        arguments = (snapshot, workers.rank, workers.count, self._attached)
         self._attached = {}
-        self._thread = threading.Thread(target=self._write, args=work, name="checkpoint")
+        self._thread = threading.Thread(target=self._write, args=arguments, name="checkpoint")
         self._thread.start()
 
     def abandon(self) -> None:
         """Abandon writing after a failure: wait briefly for this worker's part, but not for the parts of others."""
         self._abandoned.set()
         if self._thread is not None:
-            self._thread.join(SETTLE_S)
+            self._thread.join(ABANDON_TIMEOUT_S)
 
     def attach(self, key: str, content: bytes) -> None:
         """Store a file beside the checkpoints, before the next one is committed."""
@@ -173,12 +173,12 @@ class Checkpoints:
         if isinstance(error, StorageError) and error.cause in FATAL:
             raise TrainingFailed(error.cause, f"no checkpoint can be written: {error}") from error
 
-    def _write(self, snapshot: Snapshot, rank: int, count: int, beside: dict[str, bytes]) -> None:
+    def _write(self, snapshot: Snapshot, rank: int, count: int, attached: dict[str, bytes]) -> None:
         """Write this worker's part; the first worker also waits for the others' and commits."""
         place = f"step-{snapshot.step:012d}-epoch-{snapshot.epoch:06d}"
         folder = f"{self._prefix}{place}-attempt-{self._attempt:04d}"
         try:
-            for key, content in beside.items():
+            for key, content in attached.items():
                 self._storage.put(f"{self._prefix}{key}", [content])
             files = {f"rank-{rank}.safetensors": encode(snapshot.tensors)}
             digests = {name: self._storage.put(f"{folder}/{name}", chunks) for name, chunks in files.items()}
@@ -190,7 +190,7 @@ class Checkpoints:
             digests[f"rank-{rank}.json"] = self._storage.put(f"{folder}/rank-{rank}.json", [content])
             if rank == 0:
                 for peer in range(1, count):
-                    digests |= self._part_of(folder, peer)
+                    digests |= self._wait_for_part(folder, peer)
                 self._commit(folder, digests, snapshot, count)
         except Exception as error:  # raised at the next checkpoint, if there is one
             self._error = error
@@ -202,21 +202,21 @@ class Checkpoints:
                 with suppress(StokerError):  # then the first worker waits in vain
                     self._storage.put(f"{folder}/rank-{rank}.failed", [cause.encode()])
 
-    def _part_of(self, folder: str, peer: int) -> dict[str, Digest]:
+    def _wait_for_part(self, folder: str, peer: int) -> dict[str, Digest]:
         """Wait for another worker's part and return its digests.
 
         Raises:
             StorageError: the worker could not write its part, or not in time.
 
         """
-        deadline, wait_s = time.monotonic() + PEERS_S, POLL_S
+        deadline, wait_s = time.monotonic() + PARTS_TIMEOUT_S, POLL_S
         name = f"rank-{peer}.json"
         while (content := self._find(f"{folder}/{name}")) is None:
             if (cause := self._find(f"{folder}/rank-{peer}.failed")) is not None:
                 raise StorageError(Cause(cause.decode()), f"worker {peer} could not write its part of {folder}")
             if self._abandoned.wait(wait_s) or time.monotonic() > deadline:
                 raise StorageError(Cause.INFRASTRUCTURE, f"worker {peer} has not written its part of {folder}")
-            wait_s = min(1.5 * wait_s, LONGEST_POLL_S)
+            wait_s = min(1.5 * wait_s, MAX_POLL_S)
         files = {other: Digest(size, sha256) for other, (size, sha256) in json.loads(content)["files"].items()}
         return {**files, name: Digest(len(content), hashlib.sha256(content).hexdigest())}
 

@@ -15,7 +15,7 @@ from stoker.job.task import CLASS_LOSS
 from stoker.job.training import Training
 from stoker.jobfile.suggestion import did_you_mean
 
-AT_ONCE = 1 << 20
+VALUES_PER_CHUNK = 1 << 20
 """Values counted at a time: masks may be decoded from files."""
 
 
@@ -65,8 +65,8 @@ def class_counts(samples: Samples, classes: int) -> torch.Tensor:
     count = min(samples.shards[0], FITTED_SAMPLES) if samples.shards else len(samples)
     rows = torch.arange(count, device=samples.ids.device)
     counts = torch.zeros(classes, dtype=torch.float64)
-    at_once = max(1, AT_ONCE // samples.target.take(rows[:1]).numel())
-    for begin in range(0, count, at_once):
-        target = samples.target.take(rows[begin : begin + at_once])
+    rows_per_chunk = max(1, VALUES_PER_CHUNK // samples.target.take(rows[:1]).numel())
+    for begin in range(0, count, rows_per_chunk):
+        target = samples.target.take(rows[begin : begin + rows_per_chunk])
         counts += torch.bincount(target.flatten().long(), minlength=classes).cpu()
     return counts.clamp(min=1)

@@ -75,12 +75,12 @@ def show(assembly: Assembly, precision: str) -> Sheet | None:
         return None
     samples, seed = assembly.parts[assembly.prepared.evaluated_part], assembly.job.training.seed
     rows = sample_rows(len(samples), min(SHOWN, len(samples)), seed).to(assembly.device)
-    few = gathered(samples, assembly.data.fields, rows, slice(0, len(rows)))
+    batch = gathered(samples, assembly.data.fields, rows, slice(0, len(rows)))
     objective = assembly.objective
     was_training = objective.training
     objective.eval()
     with torch.inference_mode(), arithmetic(assembly.device, precision):
-        sheet = assembly.task.show(objective.network, few, seed)
+        sheet = assembly.task.show(objective.network, batch, seed)
     objective.train(was_training)
     return sheet
 
@@ -92,26 +92,27 @@ def measure(
     precision: str,
     seed: int,
     workers: Workers = ALONE,
-    at_once: int | None = None,
+    micro_batch: int | None = None,
     review: Review | None = None,
-    few: int | None = None,
+    expensive_samples: int | None = None,
 ) -> Evaluation:
     """Measure the network on labelled samples.
 
     The samples are cut into the same batches for any number of workers, with noise that depends on seed and batch
-    alone; each worker takes some of them, and the first one merges the results. Where no more than `at_once`
+    alone; each worker takes some of them, and the first one merges the results. Where no more than `micro_batch`
     samples fit the device, a batch is computed in pieces. Expensive metrics are computed on `few` samples, by default
     on all; 0 leaves them out.
     """
-    metrics, count = task.metrics(len(samples)), len(samples) if few is None else min(few, len(samples))
+    metrics = task.metrics(len(samples))
+    count = len(samples) if expensive_samples is None else min(expensive_samples, len(samples))
     expensive = task.expensive_metrics(count) if count else None
     if expensive is not None and count == len(samples):  # one pass does for both
         metrics, expensive = Together(metrics, expensive), None
-    found = _pass(objective, task, samples, precision, seed, workers, at_once, metrics, review)
+    found = _pass(objective, task, samples, precision, seed, workers, micro_batch, metrics, review)
     if expensive is None:
         return found
     taken = samples.rows(sample_rows(len(samples), count, seed).to(samples.ids.device))
-    more = _pass(objective, task, taken, precision, seed, workers, at_once, expensive, None)
+    more = _pass(objective, task, taken, precision, seed, workers, micro_batch, expensive, None)
     return Evaluation(more.metrics | found.metrics, found.review)  # the losses are those of all samples
 
 
@@ -122,14 +123,14 @@ def _pass(
     precision: str,
     seed: int,
     workers: Workers,
-    at_once: int | None,
+    micro_batch: int | None,
     metrics: Metrics,
     review: Review | None,
 ) -> Evaluation:
     """Run samples through the network once."""
     was_training = objective.training
     objective.eval()
-    sums, measured = _own_batches(objective, task, samples, precision, seed, workers, at_once, metrics, review)
+    sums, measured = _own_batches(objective, task, samples, precision, seed, workers, micro_batch, metrics, review)
     objective.train(was_training)
     mine = (sums, metrics.state() if measured else None, review.state() if review and measured else None)
     collected: list[tuple[Sums, Any, Any]] = workers.gather(mine)
@@ -156,7 +157,7 @@ def _own_batches(
     precision: str,
     seed: int,
     workers: Workers,
-    at_once: int | None,
+    micro_batch: int | None,
     metrics: Metrics,
     review: Review | None,
 ) -> tuple[Sums, bool]:
@@ -168,7 +169,7 @@ def _own_batches(
     measured = False
     with torch.inference_mode():
         for number, whole in zip(numbers, ordered_batches(samples, task.fields, size, numbers), strict=True):
-            for batch in whole.pieces(at_once or size):
+            for batch in whole.pieces(micro_batch or size):
                 rows = batch.rows
                 noise = Noise((seed, "evaluation", number), len(whole), rows.start, rows.stop, batch.ids.device)
                 with arithmetic(batch.ids.device, precision):

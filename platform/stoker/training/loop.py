@@ -16,12 +16,12 @@ from stoker.job.task import TASKS
 from stoker.randomness import seed_process
 from stoker.tasks.objective import Count
 from stoker.training.assembly import Assembly
+from stoker.training.best_metric import BestMetric
 from stoker.training.evaluation import evaluate, with_loss
 from stoker.training.evaluation_epochs import measures_all
 from stoker.training.gradients import Sums, accumulate, mean
 from stoker.training.optimization import Schedule, build_optimizers, clip, gradient_norm
 from stoker.training.parallel import GradientReducer
-from stoker.training.watched import Watched
 
 CHECKED_STEPS = 100
 """Losses are read this many steps at a time: reading each one would synchronise with the device."""
@@ -91,8 +91,8 @@ class TrainingState:
     """Parameters that each turn changes, with the sums of their gradients over the workers."""
     optimizers: dict[str, tuple[Optimizer, ...]]
     schedules: dict[str, Schedule]
-    best: Watched
-    stopping: Watched | None
+    best: BestMetric
+    stopping: BestMetric | None
     patience: int
     """Epochs without improvement before early stopping."""
     epoch: int = 0
@@ -135,11 +135,11 @@ class TrainingState:
         for (step, term, (_, count)), total in zip(named, totals, strict=True):
             weight = float(count)
             if not math.isfinite(total):
-                raise TrainingFailed(Cause.NON_FINITE, f"the {term} became {total} at {self._place(step)}")
+                raise TrainingFailed(Cause.NON_FINITE, f"the {term} became {total} at {self._describe_step(step)}")
             before = self.sums.get(term, (0.0, 0.0))
             self.sums[term] = (before[0] + total, before[1] + weight)
 
-    def _place(self, step: int) -> str:
+    def _describe_step(self, step: int) -> str:
         """Return a description of a step of this epoch and its samples: of those with non-finite values, if any."""
         ids = self.batches.ids(self.epoch, self.batch - (self.step - step) - 1)
         broken = self.assembly.not_finite(ids)
@@ -170,7 +170,7 @@ def start(assembly: Assembly) -> TrainingState:
         patience = training.early_stopping.patience
         watched = training.early_stopping.metric or metric
         quantities = TASKS[assembly.job.task].metrics
-        stopping = Watched(watched, quantities.get(watched.split("/")[0], "min"))
+        stopping = BestMetric(watched, quantities.get(watched.split("/")[0], "min"))
     seed_process(training.seed + assembly.workers.rank)
     return TrainingState(
         assembly,
@@ -178,7 +178,7 @@ def start(assembly: Assembly) -> TrainingState:
         reducers,
         optimizers,
         schedules,
-        Watched(metric, direction),
+        BestMetric(metric, direction),
         stopping,
         patience,
     )

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 
 from stoker.errors import Cause, TrainingFailed
 from stoker.randomness import seed_process
+from stoker.training.best_metric import BestMetric
 from stoker.training.loop import TrainingState
-from stoker.training.watched import Watched
 
 DTYPES = {
     torch.float64: "F64",
@@ -104,9 +104,9 @@ def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: 
     state.epoch, state.batch, state.step = first["epoch"], first["batch"], first["step"]
     state.seconds, state.reason = first["seconds"], first["reason"]
     state.sums = {term: (total, weight) for term, (total, weight) in first["sums"].items()}
-    _restore_watched(state.best, first["best"])
+    _restore_best(state.best, first["best"])
     if state.stopping and first["stopping"]:
-        _restore_watched(state.stopping, first["stopping"])
+        _restore_best(state.stopping, first["stopping"])
     for turn, schedule in state.schedules.items():
         schedule.restore(first["schedules"][turn])
         schedule.go_to(state.step)
@@ -232,7 +232,7 @@ def _restore_optimizers(state: TrainingState, shared: Mapping[str, Tensor]) -> N
             optimizer.state[parameter][key] = value.detach().copy_(tensor).to(parameter.device)
 
 
-def _restore_watched(watched: Watched, facts: Mapping[str, Any]) -> None:
+def _restore_best(watched: BestMetric, facts: Mapping[str, Any]) -> None:
     if (facts["metric"], facts["direction"]) != (watched.metric, watched.direction):
         return  # an extension may use another metric, which has no best value yet
     watched.best = (facts["best"][0], facts["best"][1])

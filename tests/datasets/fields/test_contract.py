@@ -119,7 +119,7 @@ class FieldContract(ABC):
             return
         fields = Fields((field,), None)
         (name,) = fields.signature.inputs
-        seen = field.ready(taken(field, self.raw()))
+        seen = field.prepare(taken(field, self.raw()))
         shape: Any = fields.signature.inputs[name]
         expected: dict[str, Callable[[], bool]] = {
             "NumbersInput": lambda: seen.shape == (SAMPLES, shape.width) and seen.dtype == torch.float32,

@@ -33,7 +33,7 @@ def test_images_are_standardised_per_channel():
     assert field.mean == pytest.approx(tuple(pixels.mean(axis=(0, 1, 2))))
     assert field.scale == pytest.approx(tuple(pixels.std(axis=(0, 1, 2))))
     assert ImageField.shape([field]) == ImageInput(channels=3, height=4, width=6)
-    scaled = field.ready(torch.from_numpy(pixels))
+    scaled = field.prepare(torch.from_numpy(pixels))
     assert scaled.shape == (5, 3, 4, 6)
     assert scaled.is_contiguous(memory_format=torch.channels_last)
     expected = (pixels - pixels.mean(axis=(0, 1, 2))) / pixels.std(axis=(0, 1, 2))
@@ -43,7 +43,7 @@ def test_images_are_standardised_per_channel():
 def test_standardised_images_are_decoded_to_their_pixels():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)
     field = fit(pixels)
-    assert (field.pixels(field.ready(torch.from_numpy(pixels))).numpy() == pixels).all()
+    assert (field.pixels(field.prepare(torch.from_numpy(pixels))).numpy() == pixels).all()
 
 
 def test_blank_images_are_not_divided_by_zero():

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from stoker.datasets.columns import Dense, Lazy
-from stoker.datasets.fields.mask import MOST_CLASSES, MaskField
+from stoker.datasets.fields.mask import MAX_CLASSES, MaskField
 from stoker.datasets.images import decode_masks
 from stoker.datasets.records import Files
 from stoker.errors import JobError
@@ -74,7 +74,7 @@ def test_masks_of_one_value_are_reported():
 
 
 def test_the_maximum_number_of_classes_is_accepted():
-    assert len(fit(np.arange(MOST_CLASSES, dtype=np.uint8).reshape(1, 8, 8)).values) == MOST_CLASSES
+    assert len(fit(np.arange(MAX_CLASSES, dtype=np.uint8).reshape(1, 8, 8)).values) == MAX_CLASSES
 
 
 def test_shades_are_not_accepted_as_classes():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.fields.tags import MOST_TAGS, TagsField
+from stoker.datasets.fields.tags import MAX_TAGS, TagsField
 from stoker.datasets.loading import LoadedDataset, load_dataset
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset
@@ -77,7 +77,7 @@ def test_names_are_joined_as_in_the_data():
         ),
         (
             [f"tag {number}" for number in range(150)],
-            f"150 different tags in 150 training rows, at most {MOST_TAGS} can be learnt; "
+            f"150 different tags in 150 training rows, at most {MAX_TAGS} can be learnt; "
             "are they texts, or separated by something other than ; | ,?",
         ),
     ],
@@ -88,7 +88,7 @@ def test_values_without_tags_are_reported(values: list[object], expected: str):
 
 def test_many_repeated_tags_are_kept():
     assert len(fit([f"{number};{number + 1}" for number in range(120)] * 2).tags) == 121
-    assert message([f"{number}" for number in range(MOST_TAGS + 1)] * 3).startswith(f"{MOST_TAGS + 1} different tags")
+    assert message([f"{number}" for number in range(MAX_TAGS + 1)] * 3).startswith(f"{MAX_TAGS + 1} different tags")
 
 
 def test_the_row_of_a_mistake_is_that_of_the_source():

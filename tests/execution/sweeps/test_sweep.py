@@ -115,7 +115,7 @@ def test_an_interrupted_sweep_resumes_without_repeating_a_trial(sweep):
 
 @pytest.mark.slow
 def test_a_sweep_without_resources_is_shown_as_waiting(sweep, monkeypatch):
-    monkeypatch.setattr("stoker.execution.sweeps.tuning.BEGINS_S", 0.5)
+    monkeypatch.setattr("stoker.execution.sweeps.tuning.START_S", 0.5)
     run = sweep(make(JOB, "training.epochs=1", "sweep.trials=1"))
     other = ray.remote(num_cpus=2)(Counter).remote()
     ray.get(other.__ray_ready__.remote())
@@ -193,7 +193,7 @@ def test_a_time_limit_ends_a_sweep_with_the_best_finished_trial(sweep):
 
 @pytest.mark.slow
 def test_the_time_of_a_sweep_is_that_of_all_its_drivers(sweep, monkeypatch):
-    monkeypatch.setattr("stoker.execution.sweeps.driver.COUNT_EVERY_S", 0.5)
+    monkeypatch.setattr("stoker.execution.sweeps.driver.TIME_EVERY_S", 0.5)
     run = sweep(make(JOB, "sweep.time=1000 s", "sweep.trials=100000"))
     run.interrupt_when(lambda trials: sum(trial.state.final for trial in trials) >= 8)
     assert run.drive() == TERMINATED_EXIT_CODE

@@ -69,7 +69,7 @@ class InputField(Field):
     def shape(cls, fields: Sequence[Self]) -> Input:
         """Return the shape of the network's input for the fields that share a tensor."""
 
-    def ready(self, taken: Tensor) -> Tensor:
+    def prepare(self, taken: Tensor) -> Tensor:
         """Prepare the stored values of a batch (B, ...) for the network."""
         return taken
 

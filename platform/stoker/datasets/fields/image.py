@@ -96,7 +96,7 @@ class ImageField(InputField):
         (field,) = fields
         return ImageInput(field.channels, field.height, field.width)
 
-    def ready(self, taken: torch.Tensor) -> torch.Tensor:
+    def prepare(self, taken: torch.Tensor) -> torch.Tensor:
         """Standardise (B, height, width, channels) uint8 to (B, channels, height, width) float32, channels last."""
         mean, scale = _on_device(self.mean, taken.device), _on_device(self.scale, taken.device)
         return taken.float().sub_(mean).div_(scale).permute(0, 3, 1, 2)

@@ -13,8 +13,8 @@ from stoker.errors import JobError, Problem
 from stoker.job.dataset import IMAGE_SUFFIXES, Columns, Dataset
 from stoker.job.task import Kind, TaskRow
 
-MOST_CATEGORIES = 100
-FEWEST_REPEATS = 2.0
+MAX_CATEGORIES = 100
+MIN_REPEATS = 2.0
 """Average number of rows per value; text that repeats less does not generalise to new rows."""
 INSPECTED_ROWS = 1000
 _ID = re.compile(r"(?i:(\A|[\W_])id\Z)|[a-z]I[dD]\Z")
@@ -158,7 +158,7 @@ def _reason_to_skip(column: pd.Series, name: str) -> str | None:
         return "every row has the same value"
     if is_number:
         return _row_number(known, name)
-    if distinct > MOST_CATEGORIES or len(known) / distinct < FEWEST_REPEATS:
+    if distinct > MAX_CATEGORIES or len(known) / distinct < MIN_REPEATS:
         return f"{distinct} different texts in {len(known)} rows; name it in dataset.columns.types to keep it"
     return None
 

@@ -16,7 +16,7 @@ from stoker.job.signature import MaskOutput
 from stoker.job.task import Kind
 
 DECODED_AT_ONCE = 64
-MOST_CLASSES = 64
+MAX_CLASSES = 64
 """More distinct values than this are shades, not classes."""
 
 
@@ -43,10 +43,10 @@ class MaskField(TargetField):
         values = tuple(np.flatnonzero(counts).tolist())
         if len(values) < 2:
             raise _problem(f"every pixel of the training masks is {values[0]}: there is nothing to distinguish")
-        if len(values) > MOST_CLASSES:
+        if len(values) > MAX_CLASSES:
             raise _problem(
                 f"the masks have {len(values)} different values; a mask holds one class value a pixel, at most "
-                f"{MOST_CLASSES} different ones (were they saved as jpeg, or resized with smoothing?)"
+                f"{MAX_CLASSES} different ones (were they saved as jpeg, or resized with smoothing?)"
             )
         return cls(name, values, height, width)
 

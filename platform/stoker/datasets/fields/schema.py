@@ -110,13 +110,13 @@ class Fields:
     def prepared(self) -> tuple[tuple[str, InputField], ...]:
         """Return the tensors whose stored values need preparation for the network, with their fields."""
         own = [(name, fields[0]) for name, fields in self.groups.items()]
-        return tuple((name, each) for name, each in own if type(each).ready is not InputField.ready)
+        return tuple((name, each) for name, each in own if type(each).prepare is not InputField.prepare)
 
     def gather(self, samples: Samples, index: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the inputs of some rows, prepared for the network."""
         taken = {name: column.take(index) for name, column in samples.inputs.items()}
         for name, each in self.prepared:
-            taken[name] = each.ready(taken[name])
+            taken[name] = each.prepare(taken[name])
         return taken
 
     def check(self, records: Records, *others: str) -> None:

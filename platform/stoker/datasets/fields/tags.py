@@ -21,8 +21,8 @@ from stoker.job.task import Kind
 
 SEPARATORS = (";", "|", ",")
 """The first one that occurs in the training rows separates tags; the others may be part of a name."""
-MOST_TAGS = 1000
-FEWEST_SAMPLES = 2
+MAX_TAGS = 1000
+MIN_SAMPLES = 2
 """Average number of samples per tag, with more than a hundred tags; with fewer the column holds sentences."""
 SHOWN = 5
 
@@ -49,8 +49,8 @@ class TagsField(TargetField):
         counted = Counter(tag for tags in read_tags(raw, name, separator) for tag in tags)
         if not counted:
             raise _problem("no training row has a tag: there is nothing to learn")
-        if len(counted) > MOST_TAGS or len(counted) > max(100, counted.total() / FEWEST_SAMPLES):
-            message = f"{len(counted)} different tags in {len(raw)} training rows, at most {MOST_TAGS} can be learnt"
+        if len(counted) > MAX_TAGS or len(counted) > max(100, counted.total() / MIN_SAMPLES):
+            message = f"{len(counted)} different tags in {len(raw)} training rows, at most {MAX_TAGS} can be learnt"
             raise _problem(f"{message}; are they texts, or separated by something other than {' '.join(SEPARATORS)}?")
         return cls(name, settings.columns.classes or sorted_classes(np.array(list(counted), object)), separator)
 

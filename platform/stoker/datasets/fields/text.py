@@ -20,7 +20,7 @@ from stoker.job.task import Kind
 PADDING, UNKNOWN = 0, 1
 SPECIAL = 2
 """Numbers before the first word."""
-FEWEST_OCCURRENCES = 2
+MIN_OCCURRENCES = 2
 """A word that occurs once in the training part does not generalise."""
 _TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")  # texts have typographic apostrophes
 _FILE_NAME = re.compile(r"[\w -]{1,50}")
@@ -41,7 +41,7 @@ class TextField(InputField):
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
         """Build the vocabulary of the training rows."""
         counted = Counter(word for text in as_text(raw) for word in tokens(text))
-        common = [item for item in counted.items() if item[1] >= FEWEST_OCCURRENCES] or list(counted.items())
+        common = [item for item in counted.items() if item[1] >= MIN_OCCURRENCES] or list(counted.items())
         common.sort(key=lambda item: (-item[1], item[0]))
         words = tuple(word for word, _ in common[: settings.text.vocabulary])
         return cls(name, words, settings.text.length)

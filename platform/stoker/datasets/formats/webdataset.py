@@ -138,7 +138,7 @@ def _listed(path: Path) -> list[tarfile.TarInfo]:
         with path.open("rb") as file:
             packed = file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
         if packed:
-            message = "it is compressed, so that no sample can be read by itself; unpack it to a plain tar archive"
+            message = "it is compressed, so that single samples cannot be read; unpack it to a plain tar archive"
             raise ValueError(message) from error
         raise ValueError(f"not a whole tar archive ({error}); pack or copy it again") from error
     if end > size or size < (found[-1].offset_data + found[-1].size + BLOCK if found else BLOCK):

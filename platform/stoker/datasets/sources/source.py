@@ -22,7 +22,7 @@ class RemoteFile:
     name: str
     """Path relative to the source, with slashes."""
     size: int | None
-    """Bytes; None where the server does not say."""
+    """Bytes; None if unknown."""
     version: str
     """ETag, checksum or modification time: equal versions mean equal content. Empty if the server gives none; such
     a file is fetched each time."""

@@ -12,7 +12,7 @@ Answer = TypeVar("Answer")
 PATIENCE_S = 30.0
 """How long a download is retried without receiving a byte."""
 FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 8.0
+MAX_WAIT_S = 8.0
 CHUNK_BYTES = 128 << 10
 """At most this much is lost when the process is killed."""
 
@@ -66,12 +66,12 @@ def retry(attempt: Callable[[], Answer], patience_s: float, progress: Callable[[
         except Interrupted as error:
             if progress() > reached:
                 deadline, longest_s, reached = 0.0, FIRST_WAIT_S, progress()
-            wait_s = min(max(error.wait_s, SystemRandom().uniform(0, longest_s)), LONGEST_WAIT_S)
+            wait_s = min(max(error.wait_s, SystemRandom().uniform(0, longest_s)), MAX_WAIT_S)
             deadline = deadline or time.monotonic() + patience_s
             if time.monotonic() + wait_s > deadline:
                 raise
         time.sleep(wait_s)
-        longest_s = min(2 * longest_s, LONGEST_WAIT_S)
+        longest_s = min(2 * longest_s, MAX_WAIT_S)
 
 
 def _write(target: Path, remainder: Remainder) -> None:

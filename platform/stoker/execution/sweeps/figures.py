@@ -32,7 +32,7 @@ HEIGHT = 4.8
 """Inches."""
 AXIS_WIDTH = 2.4
 """Inches of width per parameter in figures with parameters side by side."""
-MOST_AXES = 8
+MAX_AXES = 8
 """Further parameters, the least important ones, are left out."""
 
 
@@ -161,7 +161,7 @@ def _importances(search: MetricStudy) -> Figure:
 
 def _parallel_coordinates(search: MetricStudy) -> Figure:
     _require(search, trials=2, params=1)
-    shown = sorted(search.params[:MOST_AXES])  # the order in which Optuna draws
+    shown = sorted(search.params[:MAX_AXES])  # the order in which Optuna draws
     axes = plots.plot_parallel_coordinate(search.study, params=shown, target_name=search.metric)
     axes.set_title("")
     format_parallel_axes(axes, [search.metric, *shown])
@@ -170,7 +170,7 @@ def _parallel_coordinates(search: MetricStudy) -> Figure:
 
 def _slice(search: MetricStudy) -> Figure:
     _require(search, trials=2, params=1, varied=False)
-    shown = list(search.params[:MOST_AXES])
+    shown = list(search.params[:MAX_AXES])
     found = plots.plot_slice(search.study, params=shown, target_name=search.metric)
     every: list[Axes] = [found] if isinstance(found, Axes) else list(found)
     for axes in every:

@@ -156,7 +156,7 @@ class Trials:
         return name in report.metrics or TASKS[self._job.task].measures_always(name)
 
     def change(self, number: int, picks: Mapping[str, Any], values: dict[str, Any], source: int, copy: str) -> None:
-        """Change a trial's values and let it continue from a copy of another one's checkpoint."""
+        """Change a trial's values, so that it continues from a copy of another one's checkpoint."""
         self._ledger.change(number, picks, values, source, copy)
         self._write_values(number, values)
         deadline = time.monotonic() + SAVE_TIMEOUT_S

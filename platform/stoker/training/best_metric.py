@@ -7,7 +7,7 @@ from stoker.job.task import Direction
 
 
 @dataclass
-class Watched:
+class BestMetric:
     """The best value of a metric so far, with its epoch and step."""
 
     metric: str
