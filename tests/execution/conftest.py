@@ -79,7 +79,7 @@ def write_job(path: Path, text: str) -> Path:
     return path
 
 
-def await_that(condition: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
     """Poll until a condition holds."""
     end = time.monotonic() + deadline_s
     while not condition():
@@ -116,7 +116,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def until() -> Callable[..., None]:
-    return await_that
+    return wait_until
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, RunFolder]:
 
 
 @pytest.fixture(scope="module")
-def ray_at_hand() -> Iterator[dict[str, str]]:
+def ray_cluster() -> Iterator[dict[str, str]]:
     """Start an independent Ray, and return its address."""
     head = subprocess.Popen(
         [sys.executable, "-c", RAY],
@@ -163,7 +163,7 @@ def ray_at_hand() -> Iterator[dict[str, str]]:
     head.stdout.close()
 
 
-class Place:
+class RunEnvironment:
     """One run with its inputs, storage and tracking; its homes are temporary."""
 
     def __init__(self, base: Path, ray: dict[str, str], run: str, job: str, code: dict[str, str]) -> None:
@@ -200,10 +200,10 @@ class Place:
 
 
 @pytest.fixture
-def make_place(ray_at_hand: dict[str, str]) -> Callable[[Path, str, str, dict[str, str]], Place]:
+def run_environment(ray_cluster: dict[str, str]) -> Callable[[Path, str, str, dict[str, str]], RunEnvironment]:
     """Create the environment of a run on the current Ray: its folder, id, job, and the user's own modules."""
 
-    def make(base: Path, run: str, job: str, code: dict[str, str]) -> Place:
-        return Place(base, ray_at_hand, run, job, code)
+    def make(base: Path, run: str, job: str, code: dict[str, str]) -> RunEnvironment:
+        return RunEnvironment(base, ray_cluster, run, job, code)
 
     return make

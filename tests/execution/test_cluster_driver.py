@@ -32,12 +32,12 @@ class Network(nn.Sequential):
 
 
 @pytest.fixture
-def far(make_place):
+def far(run_environment):
     """Create the environment of a run with some workers below a folder."""
 
     def make(base, workers):
         base.mkdir(exist_ok=True)
-        return make_place(base, f"far-0000000{workers}", JOB.replace("WORKERS", str(workers)), {"own.py": NETWORK})
+        return run_environment(base, f"far-0000000{workers}", JOB.replace("WORKERS", str(workers)), {"own.py": NETWORK})
 
     return make
 

@@ -25,9 +25,9 @@ from stoker.training.loop import start, train
 
 
 @pytest.fixture(scope="module")
-def stranger(tmp_path_factory):
+def isolated_python(tmp_path_factory):
     """A Python with the libraries, but without Stoker."""
-    folder = tmp_path_factory.mktemp("stranger")
+    folder = tmp_path_factory.mktemp("isolated_python")
     venv.create(folder / "venv", with_pip=False, symlinks=True)
     (site,) = (folder / "venv").glob("lib/python*/site-packages")
     (site / "libraries.pth").write_text(sysconfig.get_paths()["purelib"])  # its own .pth files are not read
@@ -86,9 +86,9 @@ def stored(tiny_data, make_job, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def answered(stored, stranger):
+def answered(stored, isolated_python):
     """The predictions of the stored models in a Python without Stoker."""
-    python, environment = stranger
+    python, environment = isolated_python
     done = subprocess.run(
         [python, "-c", QUESTIONS, *[str(stored / task) for task in OTHERS]],
         env=environment,
@@ -127,9 +127,9 @@ def test_a_stored_generator_returns_an_image_for_each_class_and_seed(stored, ans
     assert np.abs(images[1].astype(int) - image).max() <= 1  # of 256: rounding of another process
 
 
-def test_serves_images_without_an_installed_stoker(digits, stranger, tmp_path, until, answers, free_port):
+def test_serves_images_without_an_installed_stoker(digits, isolated_python, tmp_path, until, answers, free_port):
     home, run = digits
-    python, environment = stranger
+    python, environment = isolated_python
     mlflow.set_tracking_uri(f"sqlite:///{home.path / 'mlflow.db'}")
     model = mlflow.artifacts.download_artifacts(run.status().model_uri, dst_path=str(tmp_path))
     port = free_port
@@ -153,9 +153,9 @@ def test_serves_images_without_an_installed_stoker(digits, stranger, tmp_path, u
         server.wait(20)
 
 
-def test_the_stored_code_is_all_that_the_model_needs(digits, stranger, tmp_path):
+def test_the_stored_code_is_all_that_the_model_needs(digits, isolated_python, tmp_path):
     home, run = digits
-    python, environment = stranger
+    python, environment = isolated_python
     mlflow.set_tracking_uri(f"sqlite:///{home.path / 'mlflow.db'}")
     model = mlflow.artifacts.download_artifacts(run.status().model_uri, dst_path=str(tmp_path))
     script = (

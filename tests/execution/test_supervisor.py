@@ -64,8 +64,8 @@ def beat(stage=Stage.TRAINING, ticks=1, busy_s=0.0, step=5, checkpoint=(1, 4)):
     return Beat(stage, ticks, busy_s, 1, step, checkpoint)
 
 
-def follow(workers, stop=None, told=None):
-    return Supervisor(workers, lambda: stop, told or (lambda _: None), SHORT).run()
+def follow(workers, stop=None, received=None):
+    return Supervisor(workers, lambda: stop, received or (lambda _: None), SHORT).run()
 
 
 def test_the_first_workers_success_decides():
@@ -93,11 +93,11 @@ def test_workers_that_do_not_notice_a_death_are_killed():
 
 def follow_and_stop(workers):
     """Request a pause after the first heartbeat."""
-    told = []
-    return Supervisor(workers, lambda: StopReason.PAUSE if told else None, told.append, SHORT).run()
+    received = []
+    return Supervisor(workers, lambda: StopReason.PAUSE if received else None, received.append, SHORT).run()
 
 
-class Moving(Workers):
+class EndlessWorkers(Workers):
     """The first worker never ends."""
 
     ticks = itertools.count()
@@ -106,7 +106,7 @@ class Moving(Workers):
         return {0: beat(ticks=next(self.ticks))}
 
 
-class Deaf(Moving):
+class UnresponsiveWorkers(EndlessWorkers):
     """It also ignores requests."""
 
     def request(self, request):
@@ -122,7 +122,7 @@ def test_a_request_is_forwarded_and_takes_effect():
 
 
 def test_workers_that_ignore_a_request_are_killed():
-    workers = Deaf(1)
+    workers = UnresponsiveWorkers(1)
     assert follow_and_stop(workers) == WorkerResult("stopped", step=5, began=True, checkpoint=(1, 4))
     assert workers.asked
     assert workers.killed == [0]
@@ -140,13 +140,13 @@ def test_workers_that_ignore_a_request_are_killed():
     ],
 )
 def test_the_grace_period_of_a_request_depends_on_the_stage(stop, stage, seconds):
-    class Busy(Deaf):
+    class Busy(UnresponsiveWorkers):
         def beats(self):
             return {0: beat(stage, ticks=next(self.ticks))}
 
-    told = []
+    received = []
     began = time.monotonic()
-    assert Supervisor(Busy(1), lambda: stop if told else None, told.append, SHORT).run().outcome == "stopped"
+    assert Supervisor(Busy(1), lambda: stop if received else None, received.append, SHORT).run().outcome == "stopped"
     assert time.monotonic() - began >= seconds
 
 
@@ -160,7 +160,7 @@ def test_a_slow_checkpoint_is_no_hang():
 
 
 def test_workers_that_do_not_train_yet_are_not_waited_for():
-    class Loading(Deaf):
+    class Loading(UnresponsiveWorkers):
         def beats(self):
             return {0: beat(Stage.LOADING)}
 
@@ -184,14 +184,14 @@ def test_workers_without_progress_hang_and_the_log_has_their_stacks(capsys):
 
 
 def test_one_worker_that_does_not_answer_hangs():
-    assert "worker 1 does not answer" in follow(Moving(2)).message
+    assert "worker 1 does not answer" in follow(EndlessWorkers(2)).message
 
 
 def test_checkpoints_are_reported_and_a_spare_is_started_during_training():
-    told = []
+    received = []
     workers = Workers(1, beats={0: beat()})
-    follow(workers, told=told.append)
-    assert told[0].checkpoint == (1, 4)
+    follow(workers, received=received.append)
+    assert received[0].checkpoint == (1, 4)
     assert workers.spares > 0
 
 

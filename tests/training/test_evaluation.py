@@ -33,7 +33,7 @@ def forward(assembly, part: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
         return assembly.objective.groups()["network"](batch.inputs), batch.target
 
 
-class Everything(Review):
+class OutputRecorder(Review):
     """Keeps all outputs."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ def test_classification_is_exact_over_uneven_batches(make_job, table: Path):
     columns = {"label": "c", "features": ["x", "z"], "weight": "w"}
     job = make_job("tabular-classification", {"source": str(table), "columns": columns, "split": "none"})
     assembly = assemble(prepare(job))
-    everything = Everything()
+    everything = OutputRecorder()
     found = evaluate_in_detail(assembly, "train", "fp32", everything)
     metrics = found.metrics
     assert found.review is everything

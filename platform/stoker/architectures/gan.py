@@ -20,7 +20,7 @@ FIRST_CHANNELS = 32
 MAX_CHANNELS = 256
 MIN_MAP = 4
 SLOPE = 0.2
-"""Of the leaky ReLU below 0 (Radford et al. 2016)."""
+"""Slope of the leaky ReLU below 0 (Radford et al. 2016)."""
 CLASS_WIDTH = 32
 PIXEL_RANGE = 3.0
 """Generated standardised pixels lie within plus and minus this value."""

@@ -12,7 +12,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 WORD_DEVIATION = 0.1
-"""Of initial word embeddings: with torch's default, 1, the embedding of a rare word stays close to random."""
+"""Deviation of initial word embeddings: with torch's default, 1, those of rare words stay close to random."""
 
 
 class Norm(nn.GroupNorm):

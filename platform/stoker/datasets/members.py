@@ -1,4 +1,4 @@
-"""Locations of file content: a file of its own, or a member of a tar archive, read without unpacking."""
+"""Locations of file content: a file, or a member of a tar archive, read without unpacking."""
 
 import io
 from dataclasses import dataclass

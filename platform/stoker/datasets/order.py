@@ -16,7 +16,7 @@ def shuffled(samples: int, seed: int, epoch: int) -> torch.Tensor:
 
 
 def streams(samples: int, batch_size: int) -> torch.Tensor:
-    """Cut samples into one stream per row of the batch: row r of a batch continues row r of the batch before.
+    """Return the order of streams, one per row of the batch: row r of a batch continues row r of the batch before.
 
     The first streams are one sample longer and form the smaller last batch.
     """

@@ -84,7 +84,7 @@ class RunStore:
         self.storage = storage
         self._stored: dict[str, bytes] = {}
         self._part, self._part_bytes = 0, 0
-        """Where the ledger's last part begins, and how many bytes of it are known to be stored."""
+        """Start of the ledger's last part, and how many bytes of it are stored."""
         self._ledger_lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="run-store", daemon=True)

@@ -34,7 +34,7 @@ def _serve(submission: "_SubmissionChannel", folder: RunFolder) -> Iterator[None
 
 
 class _SubmissionChannel:
-    """One job in Ray's key-value store, over a connection of its own."""
+    """One job in Ray's key-value store, over a separate connection."""
 
     def __init__(self, submission: str, address: str) -> None:
         from ray._raylet import GcsClient  # type: ignore[attr-defined] # compiled; other drivers do not need it

@@ -21,7 +21,7 @@ class FolderUpdate:
     progress: bytes = b""
     resolved: bytes = b""
     pictures: dict[str, bytes] = field(default_factory=dict)
-    """Those of the journal's lines, by path relative to the folder."""
+    """Pictures of the journal's lines, by path relative to the folder."""
 
 
 class FolderReplica:

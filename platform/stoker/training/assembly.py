@@ -115,7 +115,7 @@ class Assembly:
 
     @property
     def device(self) -> torch.device:
-        """Where the parts are."""
+        """The device of the parts."""
         return self.parts["train"].ids.device
 
     def share(self) -> range:

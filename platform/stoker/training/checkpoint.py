@@ -4,7 +4,7 @@ checkpoints/
   journal/attempt-0001.jsonl           the record up to this attempt, if its own folder may be lost
   attempts/0001                        an attempt that was started; only the newest one may commit
   step-000000000120-epoch-000006-attempt-0001/
-    rank-0.safetensors, rank-0.json    tensors by qualified name, and the rest; one pair a worker
+    rank-0.safetensors, rank-0.json    tensors by qualified name, and the rest; one pair per worker
     rank-1.failed                      the cause if a worker cannot write its pair, so that the first stops waiting
     manifest.json                      sizes and checksums; written last: it commits the checkpoint
 """

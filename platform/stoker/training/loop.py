@@ -39,9 +39,9 @@ class StepEnd:
     sums: Sums
     """Total and count of each term over the global batch; still on the device."""
     learning_rates: dict[str, float]
-    """Of each group that was stepped."""
+    """Rate of each stepped group."""
     gradient_norms: dict[str, Tensor]
-    """Of each group; empty where the norm was neither requested nor needed for clipping."""
+    """Norm of each group; empty if it was neither requested nor needed for clipping."""
 
     @property
     def losses(self) -> dict[str, Tensor]:

@@ -46,7 +46,7 @@ class FieldContract(ABC):
         """Return SAMPLES raw values."""
 
     @abstractmethod
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         """Return outliers that `raw` lacks and a held-out part may have."""
 
     def fit(self, raw: RawColumn) -> Field:
@@ -71,7 +71,7 @@ class FieldContract(ABC):
         before = self.load(tmp_path)
         held_out = np.sort(torch.cat([before.parts["val"].ids, before.parts["test"].ids]).numpy())
         assert len(held_out) == SAMPLES // 5
-        self.write(tmp_path, replaced(raw, held_out, self.wild(len(held_out))))
+        self.write(tmp_path, replaced(raw, held_out, self.outliers(len(held_out))))
         after = self.load(tmp_path)
         assert after.fields == before.fields
         assert after.fingerprint != before.fingerprint
@@ -79,7 +79,7 @@ class FieldContract(ABC):
 
     def test_fitted_values_depend_on_the_training_part(self):
         few = pick(self.raw(), np.arange(20))
-        assert self.fit(replaced(few, np.arange(10), self.wild(10))) != self.fit(few)
+        assert self.fit(replaced(few, np.arange(10), self.outliers(10))) != self.fit(few)
 
     def test_a_field_survives_json(self):
         field = self.fit(self.raw())
@@ -155,7 +155,7 @@ class TestNumber(FieldContract):
     def raw(self) -> RawColumn:
         return pd.Series([None if number % 9 == 4 else number**1.5 for number in range(SAMPLES)], dtype=float)
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return pd.Series([1e9, -1e9, None, 0.0] * count)[:count]
 
 
@@ -165,7 +165,7 @@ class TestCategory(FieldContract):
     def raw(self) -> RawColumn:
         return pd.Series(["red", "green", None, "blue"] * (SAMPLES // 4))
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return pd.Series([f"new {number}" for number in range(count)])
 
 
@@ -177,7 +177,7 @@ class TestText(FieldContract):
             [None if number == 7 else f"a {'b ' * (number % 5)} word{number % 4}" for number in range(SAMPLES)]
         )
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return pd.Series(["other words, other words " * 200] * count)
 
 
@@ -187,7 +187,7 @@ class TestImage(FieldContract):
     def raw(self) -> RawColumn:
         return IMAGES.copy()
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return np.full((count, 4, 5, 3), 255, np.uint8)
 
     def write(self, folder: Path, raw: RawColumn) -> None:
@@ -233,7 +233,7 @@ class TestClass(FieldContract):
     def raw(self) -> RawColumn:
         return pd.Series(["a", "b", "c"] * (SAMPLES // 3))
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return pd.Series([0] * count)
 
     def test_fields_are_fitted_on_the_training_part_alone(self, tmp_path: Path):
@@ -253,7 +253,7 @@ class TestValue(FieldContract):
     def raw(self) -> RawColumn:
         return pd.Series(np.arange(SAMPLES) ** 1.5)
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return pd.Series([1e9] * count)
 
     def write(self, folder: Path, raw: RawColumn) -> None:
@@ -272,7 +272,7 @@ class TestMask(FieldContract):
     def raw(self) -> RawColumn:
         return MASKS.copy()
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return np.full((count, 4, 5), 2, np.uint8)
 
     def write(self, folder: Path, raw: RawColumn) -> None:
@@ -302,7 +302,7 @@ class TestTags(FieldContract):
     def raw(self) -> RawColumn:
         return pd.Series(["a; b", None, "b", '["c", "a"]', "c;c; d", "d"] * (SAMPLES // 6))
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return pd.Series([f"e{number % 3}; a" for number in range(count)])
 
     def write(self, folder: Path, raw: RawColumn) -> None:

@@ -113,7 +113,7 @@ class Sweep:
         assert len(found) == len(runs), "two pages of one trial"
         return found
 
-    def require_the_journal(self, number: int) -> None:
+    def check_journal(self, number: int) -> None:
         """Check that every value of a trial's journal is in its child run, once."""
         client, run_id = MlflowClient(self.settings.tracking_uri), self.recorded()[number].info.run_id
         written: dict[str, list[tuple[int, float, int]]] = {}
@@ -198,7 +198,7 @@ def ship_all() -> Callable[..., TrialRecording]:
 
 
 @pytest.fixture
-def leave_a_model() -> Callable[[RunFolder], None]:
+def write_untrained_model() -> Callable[[RunFolder], None]:
     """Write an untrained model of a trial, as a worker does."""
 
     def leave(folder: RunFolder) -> None:
@@ -217,7 +217,7 @@ def tracking_server(tmp_path: Path, free_port: int) -> Iterator[TrackingServer]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the retries of MLflow's client: the recording itself retries."""
     settings: Mapping[str, str] = {"RETRIES": "0", "TIMEOUT": "5"}
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", settings["RETRIES"])

@@ -44,12 +44,12 @@ class Network(nn.Sequential):
 
 
 @pytest.fixture
-def far(make_place, tmp_path):
+def far(run_environment, tmp_path):
     """Create the environment of a sweep."""
 
     def make(workers=1, pace_s=0.004, trials=4, more=""):
         job = JOB.replace("WORKERS", str(workers)).replace("TRIALS", str(trials)) + more
-        return make_place(tmp_path, "far-0000000a", job, {"own.py": NETWORK.replace("PACE_S", str(pace_s))})
+        return run_environment(tmp_path, "far-0000000a", job, {"own.py": NETWORK.replace("PACE_S", str(pace_s))})
 
     return make
 
@@ -197,10 +197,10 @@ def test_a_population_continues_after_its_first_driver_is_lost(far, until):
     place = far(pace_s=0.01, more="  scheduler: {type: pbt, every: 10 epochs}\n")
     first = place.start("first")
 
-    def one_has_changed():
+    def one_trial_has_changed():
         return any(trial.changes for trial in kept_trials(place))
 
-    until(lambda: first.poll() is not None or one_has_changed(), "a trial that goes on from another", 280)
+    until(lambda: first.poll() is not None or one_trial_has_changed(), "a trial that goes on from another", 280)
     assert first.poll() is None, first.communicate()[0]
     kill(first, place.base / "first")
     known = {trial.number: trial.changes for trial in kept_trials(place)}

@@ -132,14 +132,14 @@ class Recording(TrialScheduler):
 
     def __init__(self):
         super().__init__()
-        self.heard = []
+        self.epochs = []
 
     def on_trial_result(self, tune_controller, trial, result):
-        self.heard.append(result[EPOCH])
+        self.epochs.append(result[EPOCH])
         return self.PAUSE
 
 
-class SweepPlacement:
+class FakeController:
     """The part of Tune that a synchronization needs."""
 
     def __getattr__(self, name):
@@ -149,9 +149,9 @@ class SweepPlacement:
 def test_a_resumed_population_synchronizes_first_after_its_furthest_trial():
     inner = Recording()
     exchange = PbtScheduler(inner, SyncSchedule(every=3, after=7, seed=0), lambda trial: 0, lambda trial: None)
-    decisions = [exchange.on_trial_result(SweepPlacement(), Tuned({}), {EPOCH: epoch}) for epoch in range(4, 13)]
+    decisions = [exchange.on_trial_result(FakeController(), Tuned({}), {EPOCH: epoch}) for epoch in range(4, 13)]
     assert [epoch for epoch, decision in zip(range(4, 13), decisions, strict=True) if decision == "PAUSE"] == [9, 12]
-    assert inner.heard == [3, 6]  # counted from the last synchronization before the restart
+    assert inner.epochs == [3, 6]  # counted from the last synchronization before the restart
 
 
 def check_epochs(run, epochs):

@@ -39,7 +39,7 @@ def test_a_trial_is_a_child_run_of_its_sweep(sweep, ship_all):
     assert "| accuracy |  | 0.8 | 0.79 |" in tags["mlflow.note.content"]
     trial = sweep.ledger.trials[0]
     assert (run.info.start_time, run.info.end_time) == (int(trial.began * 1000), int(trial.ended * 1000))
-    sweep.require_the_journal(0)
+    sweep.check_journal(0)
     assert sweep.announced[0] == (run.info.run_id, parent.sibling(run.info.run_id).page)
 
 
@@ -60,7 +60,7 @@ def test_a_resumed_sweep_finds_its_child_runs_and_duplicates_nothing(sweep, ship
     }
     assert [after[number].info.status for number in range(3)] == ["FINISHED"] * 3
     for number in range(3):
-        sweep.require_the_journal(number)
+        sweep.check_journal(number)
     ship_all(sweep)
     again = sweep.recorded()
     assert [again[number].info.end_time for number in range(3)] == [after[number].info.end_time for number in range(3)]
@@ -142,7 +142,7 @@ def test_a_reopened_trial_continues_without_traces_of_its_first_end(sweep, ship_
     run = sweep.recorded()[0]
     assert (run.info.status, run.data.tags[STATE_TAG], run.data.tags[CAUSE_TAG]) == ("FINISHED", "SUCCEEDED", "")
     assert run.data.params["task"] == "tabular-classification"
-    sweep.require_the_journal(0)
+    sweep.check_journal(0)
 
 
 def test_a_reopened_trial_runs_again_under_the_same_driver(sweep, until):
@@ -178,7 +178,7 @@ def test_a_journal_longer_than_a_request_is_shipped(sweep, ship_all):
     ship_all(sweep)
     run = sweep.recorded()[0]
     assert run.info.status == "FINISHED"
-    sweep.require_the_journal(0)
+    sweep.check_journal(0)
 
 
 def test_without_tracking_no_request_is_sent(tmp_path, new_sweep):
@@ -199,9 +199,9 @@ def test_a_sweep_without_an_mlflow_run_reports_what_is_missing(sweep):
     )
 
 
-def test_the_best_model_is_stored_with_its_trial(sweep, leave_a_model, ship_all):
+def test_the_best_model_is_stored_with_its_trial(sweep, write_untrained_model, ship_all):
     sweep.whole(0)
-    leave_a_model(sweep.folder.trial(0))
+    write_untrained_model(sweep.folder.trial(0))
     pages = ship_all(sweep)
     uri = pages.log_model(0, "best-of-sweep")
     assert uri.startswith("models:/")
@@ -216,13 +216,13 @@ def test_the_best_model_is_stored_with_its_trial(sweep, leave_a_model, ship_all)
     assert client.get_logged_model(uri.rpartition("/")[2]).status == LoggedModelStatus.READY
 
 
-def test_a_model_refused_by_mlflow_is_reported_in_one_sentence(sweep, leave_a_model, ship_all):
+def test_a_model_refused_by_mlflow_is_reported_in_one_sentence(sweep, write_untrained_model, ship_all):
     sweep.whole(0)
     parent = sweep.open()
     pages = ship_all(sweep, parent)
     with pytest.raises(ClusterError, match="trial 1 has no MLflow run"):
         pages.log_model(1, None)
-    leave_a_model(sweep.folder.trial(0))
+    write_untrained_model(sweep.folder.trial(0))
     parent.client.delete_run(sweep.announced[0][0])
     with pytest.raises(ClusterError, match="MLflow did not accept the model"):
         pages.log_model(0, None)
@@ -270,7 +270,7 @@ def test_a_cancelled_sweep_without_a_driver_ends_its_trials(sweep, ship_all):
     assert [pages[number].info.status for number in range(3)] == ["FINISHED", "KILLED", "KILLED"]
     assert [pages[number].data.tags[STATE_TAG] for number in range(3)] == ["SUCCEEDED", "CANCELLED", "CANCELLED"]
     assert pages[0].info.end_time == whole.info.end_time
-    sweep.require_the_journal(1)
+    sweep.check_journal(1)
     status = sweep.folder.trial(1).status()
     assert (status.state, status.mlflow_run, status.url) == (State.CANCELLED, page, url)
     assert MlflowClient(sweep.settings.tracking_uri).get_run(parent.run_id).info.status == "KILLED"

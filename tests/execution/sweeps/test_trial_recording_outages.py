@@ -14,7 +14,7 @@ PATIENCE_S = 60.0
 
 
 @pytest.mark.slow
-def test_an_outage_loses_nothing(tmp_path, new_sweep, tracking_server, until, answers, impatient):
+def test_an_outage_loses_nothing(tmp_path, new_sweep, tracking_server, until, answers, without_retries):
     tracking_server.start()
     until(lambda: answers(f"{tracking_server.uri}/health"), "the server", 90)
     sweep = new_sweep(Settings(tmp_path / "home", tracking_server.uri))
@@ -32,7 +32,7 @@ def test_an_outage_loses_nothing(tmp_path, new_sweep, tracking_server, until, an
     assert pages.close(120.0) == ""
     for number, run in sweep.recorded().items():
         assert run.info.status == "FINISHED"
-        sweep.require_the_journal(number)
+        sweep.check_journal(number)
     tracking_server.stop()
     sweep.whole(2)
     pages = sweep.pages(parent)
@@ -41,10 +41,12 @@ def test_an_outage_loses_nothing(tmp_path, new_sweep, tracking_server, until, an
     assert "3 of 3 trials did not reach MLflow completely" in trouble
 
 
-def test_a_lost_response_duplicates_nothing(tmp_path, new_sweep, tracking_server, until, answers, impatient, ship_all):
+def test_a_lost_response_duplicates_nothing(
+    tmp_path, new_sweep, tracking_server, until, answers, without_retries, ship_all
+):
     tracking_server.start()
     until(lambda: answers(f"{tracking_server.uri}/health"), "the server", 90)
-    with LosesAnswers(int(tracking_server.uri.rpartition(":")[2]), "runs/create") as lossy:
+    with ResponseDroppingProxy(int(tracking_server.uri.rpartition(":")[2]), "runs/create") as lossy:
         sweep = new_sweep(Settings(tmp_path / "home", f"http://127.0.0.1:{lossy.port}"))
         lossy.losing = 0
         parent = sweep.open()
@@ -72,7 +74,7 @@ def test_duplicate_child_runs_are_merged_in_the_end(sweep, ship_all):
     assert sweep.recorded()[0].info.run_id == kept
 
 
-class LosesAnswers:
+class ResponseDroppingProxy:
     """A proxy that drops the connection instead of forwarding a response."""
 
     def __init__(self, server: int, path: str) -> None:

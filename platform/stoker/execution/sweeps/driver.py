@@ -37,7 +37,7 @@ TIME_EVERY_S = 5.0
 
 @dataclass(frozen=True)
 class SweepPlacement:
-    """Where a sweep runs."""
+    """Resources and folders of a sweep."""
 
     parallel: int
     """Maximum number of concurrent trials, if there are enough GPUs."""

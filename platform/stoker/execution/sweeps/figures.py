@@ -38,7 +38,7 @@ MAX_AXES = 8
 
 @dataclass(frozen=True)
 class MetricStudy:
-    """One metric of a study, as a study of its own."""
+    """A study of one of the metrics of a study."""
 
     study: optuna.Study
     metric: str

@@ -27,7 +27,7 @@ class TrialStores:
     def __init__(self, sweep: RunStore) -> None:
         self._sweep = sweep
         self._replicas: dict[int, FolderReplica] = {}
-        """Of the trials that train. A trial that is started again repeats journal entries, which are skipped."""
+        """Replicas of the trials that train; a restarted trial repeats journal entries, which are skipped."""
         self._unsaved: set[int] = set()
         """Ended trials whose records are not stored yet."""
 

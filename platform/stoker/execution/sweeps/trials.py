@@ -221,7 +221,7 @@ class Trials:
         self._write_status(number, trial_status(trial))
         if self._stores:
             self._stores.end(number)
-        if self.save():  # otherwise after the next trial's end
+        if self.save():  # otherwise retried after the next trial's end
             self._apply_retention()
 
     def _write_status(self, number: int, status: RunStatus) -> None:
