@@ -67,9 +67,9 @@ def test_sampled_rows_are_drawn_by_the_seed():
 
 def test_an_expensive_metric_is_computed_at_its_interval_and_at_the_end(gan):
     assert measured(ends(gan())) == [1, 2, 3, 4, 5, 6, 7]
-    rhythmic = ends(gan(evaluate={"every": 3}))
-    assert measured(rhythmic) == [3, 6, 7]
-    assert all("loss/val" in event.metrics for event in rhythmic)
+    at_interval = ends(gan(evaluate={"every": 3}))
+    assert measured(at_interval) == [3, 6, 7]
+    assert all("loss/val" in event.metrics for event in at_interval)
     assert measured(ends(gan(evaluate={"every": 30}))) == [7]
 
 

@@ -67,7 +67,7 @@ def example_of(records: Records, fields: Fields) -> pd.DataFrame | np.ndarray:
     few = [pick(records.columns[name], np.arange(min(EXAMPLES, len(records)))) for name in fields.columns]
     if len(few) == 1 and not isinstance(few[0], pd.Series):
         content = few[0].content if isinstance(few[0], Files) else few[0]
-        return records_pixels(few[0], fields) if content is None else content
+        return decoded_pixels(few[0], fields) if content is None else content
     return pd.DataFrame({name: _cells(column) for name, column in zip(fields.columns, few, strict=True)})
 
 
@@ -78,7 +78,7 @@ def _cells(column: RawColumn) -> pd.Series:
     return pd.Series(list(column.names()) if isinstance(column, Files) else column.tolist())
 
 
-def records_pixels(column: RawColumn, fields: Fields) -> np.ndarray:
+def decoded_pixels(column: RawColumn, fields: Fields) -> np.ndarray:
     """Decode the files of the only image of a sample."""
     assert isinstance(column, Files)
     return fields.image.decode(column).numpy()

@@ -122,7 +122,7 @@ class Assembly:
         """Return this worker's rows of a whole batch."""
         return self.workers.share(self.prepared.batch_size)
 
-    def not_finite(self, ids: Sequence[int]) -> list[int]:
+    def nonfinite_samples(self, ids: Sequence[int]) -> list[int]:
         """Return the training samples with non-finite values."""
         samples = self.parts["train"]
         places = torch.isin(samples.ids, torch.tensor(ids, device=self.device)).nonzero().flatten()

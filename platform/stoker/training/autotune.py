@@ -14,7 +14,7 @@ from stoker.training.parallel import Workers, arithmetic, supports_bf16
 
 Choice = TypeVar("Choice")
 TIMED_STEPS = 3
-GAIN = 1.3
+MIN_SPEEDUP = 1.3
 """More threads, or a lower precision, must be faster by this factor."""
 
 
@@ -50,10 +50,10 @@ def choose(prepared: Prepared, workers: Workers) -> Prepared:
 
 
 def _fastest(candidates: Sequence[Choice], seconds: Callable[[Choice], float]) -> tuple[Choice, float]:
-    """Return the first candidate, unless a later one is faster by GAIN, and its time."""
+    """Return the first candidate, unless a later one is faster by MIN_SPEEDUP, and its time."""
     chosen, best = candidates[0], seconds(candidates[0])
     for candidate in candidates[1:]:
-        if (needed := seconds(candidate)) * GAIN < best:
+        if (needed := seconds(candidate)) * MIN_SPEEDUP < best:
             chosen, best = candidate, needed
     return chosen, best
 

@@ -142,7 +142,7 @@ class TrainingState:
     def _describe_step(self, step: int) -> str:
         """Return a description of a step of this epoch and its samples: of those with non-finite values, if any."""
         ids = self.batches.ids(self.epoch, self.batch - (self.step - step) - 1)
-        broken = self.assembly.not_finite(ids)
+        broken = self.assembly.nonfinite_samples(ids)
         shown = broken or ids
         rest = f" and {len(shown) - SHOWN_SAMPLES} more" if len(shown) > SHOWN_SAMPLES else ""
         samples = ", ".join(self.assembly.data.name_of(number) for number in shown[:SHOWN_SAMPLES]) + rest

@@ -283,7 +283,7 @@ class TestMask(FieldContract):
         return Dataset(source=str(folder / "data.npz"))
 
     def test_fields_are_fitted_on_the_training_part_alone(self, tmp_path: Path):
-        super().test_nothing_that_is_fitted_sees_more_than_the_training_part(tmp_path)
+        super().test_fields_are_fitted_on_the_training_part_alone(tmp_path)
         for part in ("val", "test"):
             self.write(tmp_path, MASKS)
             masks = MASKS.copy()

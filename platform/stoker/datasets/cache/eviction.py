@@ -58,10 +58,10 @@ def make_room(folder: Path, shown: str, need: int, limit: int) -> None:
             size -= blobs.delete_unused()
             _forget(folder, view)
     if (free := free_bytes(folder)) < need:
-        raise full_disk(folder, f"{shown} needs {size_text(need)}, and {size_text(free)} are free")
+        raise disk_full_error(folder, f"{shown} needs {size_text(need)}, and {size_text(free)} are free")
 
 
-def full_disk(folder: Path, what: str) -> StorageError:
+def disk_full_error(folder: Path, what: str) -> StorageError:
     """Return the error of a cache without space."""
     cure = (
         "free space there, or set STOKER_CACHE to a folder on a larger disk (`stoker cache rm --unused-for 7d` helps)"

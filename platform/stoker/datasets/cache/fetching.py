@@ -10,7 +10,7 @@ from pathlib import Path
 from random import SystemRandom  # leaves the global generator, which a job's own code may have seeded, untouched
 
 from stoker.datasets.cache.blobs import Blob, Blobs, is_intact, sha256_of
-from stoker.datasets.cache.eviction import free_bytes, full_disk, make_room, size_text
+from stoker.datasets.cache.eviction import disk_full_error, free_bytes, make_room, size_text
 from stoker.datasets.cache.index import Index
 from stoker.datasets.cache.locks import locked_temporarily
 from stoker.datasets.cache.views import View, ViewFacts, source_key, view_of
@@ -165,7 +165,9 @@ class Cache:
 
     def _cache_error(self, source: Source, error: OSError) -> StokerError:
         if error.errno in _FULL:
-            return full_disk(self.folder, f"{source.shown} does not fit, {size_text(free_bytes(self.folder))} are free")
+            return disk_full_error(
+                self.folder, f"{source.shown} does not fit, {size_text(free_bytes(self.folder))} are free"
+            )
         cure = "correct its permissions, or set STOKER_CACHE to a folder of yours"
         return ClusterError(f"{source.shown}: the cache {self.folder} cannot be used: {error}; {cure}")
 

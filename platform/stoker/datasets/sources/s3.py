@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stoker.datasets.sources.source import RemoteFile, Source, changed, source_error, vanished
+from stoker.datasets.sources.source import RemoteFile, Source, changed_error, source_error, vanished_error
 from stoker.datasets.sources.transfer import CHUNK_BYTES, PATIENCE_S, Interrupted, Remainder, download
 from stoker.errors import Cause, StokerError, StorageError, Unreachable
 
@@ -193,9 +193,9 @@ class S3Source(Source):
         """Convert an error of boto3 to ours, with address and cure."""
         refusal = _REFUSALS.get(_code(error)) or _REFUSALS.get(_status(error))
         if listed and refusal is _Refusal.NO_OBJECT:
-            return vanished(place)
+            return vanished_error(place)
         if listed and refusal is _Refusal.CHANGED:
-            return changed(place)
+            return changed_error(place)
         if refusal is None:
             return Unreachable(f"{place}: {error}; is {self._endpoint()} well, and AWS_ENDPOINT_URL right?")
         endpoint = self._endpoint() if refusal is _Refusal.NO_BUCKET else ""

@@ -77,12 +77,12 @@ def source_error(message: str) -> JobError:
     return JobError([Problem("dataset.source", message)])
 
 
-def vanished(place: str) -> JobError:
+def vanished_error(place: str) -> JobError:
     """Return the error of a file that was listed but is gone."""
     return source_error(f"'{place}' vanished between listing and download; run again once nothing changes the source")
 
 
-def changed(place: str) -> JobError:
+def changed_error(place: str) -> JobError:
     """Return the error of a file that was replaced after it was listed."""
     return source_error(f"'{place}' was replaced between listing and download; run again once nothing changes it")
 
