@@ -87,7 +87,7 @@ def ours(batches: Batches) -> Epoch:
 
 
 def arm(epoch: Epoch) -> Arm:
-    """Run an epoch a lap; its sums are computed outside of the measured time."""
+    """Return an arm that runs an epoch per lap; its sums are computed outside of the measured time."""
     done = 0
 
     def lap() -> Lap:

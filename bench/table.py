@@ -1,4 +1,4 @@
-"""A csv file of a million rows and 30 columns: the first look at it, beside pandas' reading alone, and a later one.
+"""Loading a csv file of a million rows and 30 columns: the first time, against pandas' reading alone, and again.
 
 A process of its own reads, checks, splits, fits and encodes the table as `stoker plan` and a worker do; the next one
 maps what the first has left in the cache. Both must have found the same.

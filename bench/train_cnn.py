@@ -60,7 +60,7 @@ def plain_steps(prepared: Prepared) -> Iterator[torch.Tensor | None]:
     pixels, every_label = samples.inputs["image"], samples.target
     assert isinstance(pixels, Dense)
     assert isinstance(every_label, Dense)
-    every_image = field.ready(pixels.values).contiguous()
+    every_image = field.prepare(pixels.values).contiguous()
     samplers = SameOrder(len(samples), prepared.job.training.seed)
     loader = DataLoader(
         TensorDataset(every_image, every_label.values), batch_size=prepared.batch_size, sampler=samplers

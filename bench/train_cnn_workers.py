@@ -59,7 +59,7 @@ def ddp_steps(prepared: Prepared, rank: int) -> Iterator[torch.Tensor | None]:
     pixels, every_label = samples.inputs["image"], samples.target
     assert isinstance(pixels, Dense)
     assert isinstance(every_label, Dense)
-    every_image = field.ready(pixels.values).contiguous()
+    every_image = field.prepare(pixels.values).contiguous()
     sampler = HalfOfEachBatch(len(samples), prepared.batch_size, rank)
     loader = DataLoader(TensorDataset(every_image, every_label.values), prepared.batch_size // WORKERS, sampler=sampler)
     parallel = DistributedDataParallel(network)

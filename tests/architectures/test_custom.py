@@ -1,4 +1,4 @@
-"""A user's own class: how it is found, made and called, and how its mistakes are told."""
+"""A user's own class: how it is imported, built and called, and how its errors are reported."""
 
 import sys
 
@@ -63,7 +63,7 @@ def custom(path: str, **settings) -> Custom:
 @pytest.mark.parametrize(
     ("name", "signature"), [("ByInputs", TABLE), ("ByName", IMAGE), ("ByPlace", TABLE)], ids=lambda v: str(v)[:10]
 )
-def test_a_network_takes_all_inputs_one_by_name_or_the_only_one(code, name, signature):
+def test_inputs_are_passed_together_by_name_or_by_position(code, name, signature):
     network = build_network(custom(f"{code}:{name}"), signature)
     assert network(example_inputs(signature, 5, "cpu")).shape == (5, 2)
 
@@ -83,14 +83,14 @@ def test_settings_reach_the_constructor(code):
         ("CODE:Broken", {}, "Broken needs a value for 'width'"),
     ],
 )
-def test_what_does_not_fit_is_told(code, path, settings, message):
+def test_unfitting_settings_are_reported(code, path, settings, message):
     with pytest.raises(JobError) as caught:
         build_network(custom(path.replace("CODE", code), **settings), TABLE)
     assert message in str(caught.value)
     assert caught.value.problems[0].path.startswith("architecture.")
 
 
-def test_an_error_of_the_user_is_shown_as_theirs_with_its_line(code):
+def test_an_error_in_user_code_names_its_line(code):
     with pytest.raises(TrainingFailed) as caught:
         build_network(custom(f"{code}:Broken", width=3), TABLE)
     assert caught.value.cause is Cause.USER_CODE

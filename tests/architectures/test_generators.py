@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from stoker.architectures.inputs import example_inputs
-from stoker.architectures.network import build_network, misfits, with_sizes
+from stoker.architectures.network import build_network, misfits, with_default_sizes
 from stoker.architectures.spectral import SpectralNorm
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.unet import Unet
@@ -24,7 +24,7 @@ each_layer = pytest.mark.parametrize(("layer", "given"), LAYERS, ids=["linear", 
 
 
 @each_layer
-def test_the_estimate_moves_by_advance_alone(layer, given):
+def test_only_advance_updates_the_estimate(layer, given):
     norm = SpectralNorm(copy.deepcopy(layer))
     before = (norm.u.clone(), norm.v.clone())
     together = norm(given)
@@ -80,9 +80,9 @@ def test_the_estimates_of_a_run_do_not_depend_on_micro_batches(make_job):
 
 @pytest.mark.parametrize("classes", [(), ("a", "b")])
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (28, 28)])
-def test_a_gan_makes_images_of_the_datas_size_and_scores_them(classes, size):
+def test_a_gan_generates_images_of_the_datas_size_and_scores_them(classes, size):
     signature = Signature({"image": ImageInput(3, *size)}, ClassOutput(classes) if classes else None)
-    settings = with_sizes(Gan(family="gan", latent=5), signature, 100)
+    settings = with_default_sizes(Gan(family="gan", latent=5), signature, 100)
     assert misfits(settings, signature) == []
     gan = build_network(settings, signature).eval()
     places = torch.tensor([0, 1, 0, 1]) if classes else None
@@ -102,7 +102,7 @@ def test_a_gan_makes_images_of_the_datas_size_and_scores_them(classes, size):
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (33, 20)])
 def test_a_unet_has_a_class_for_each_pixel_of_any_size(size):
     signature = Signature({"image": ImageInput(1, *size)}, MaskOutput(("0", "1", "2"), *size))
-    settings = with_sizes(Unet(family="unet"), signature, 100)
+    settings = with_default_sizes(Unet(family="unet"), signature, 100)
     assert misfits(settings, signature) == []
     network = build_network(settings, signature).eval()
     images = torch.randn(2, 1, *size)
@@ -118,7 +118,7 @@ def test_a_unet_has_a_class_for_each_pixel_of_any_size(size):
         (Gan(family="gan", channels=(2,) * 4), "4 stages halve images of 9 pixels to nothing; use at most 3"),
     ],
 )
-def test_more_stages_than_the_images_have_halves_are_told(architecture, message):
+def test_more_stages_than_the_images_have_halves_are_reported(architecture, message):
     signature = Signature({"image": ImageInput(1, 9, 20)}, MaskOutput(("0", "1"), 9, 20))
     assert [(each.path, each.message) for each in misfits(architecture, signature)] == [
         ("architecture.channels", message)

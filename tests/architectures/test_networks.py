@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from stoker.architectures.inputs import Flat, embedding_width, example_inputs
-from stoker.architectures.network import build_network, misfits, parameter_count, with_sizes
+from stoker.architectures.network import build_network, misfits, parameter_count, with_default_sizes
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
@@ -26,7 +26,7 @@ NUMBER = Signature({"numbers": NumbersInput(4)}, ValueOutput("y", 0.0, 1.0))
         (Cnn(family="cnn", channels=(4, 4, 8), blocks="residual", kernel=5, dropout=0.1), IMAGE, 3),
     ],
 )
-def test_a_network_returns_what_the_signature_asks_for(architecture, signature, outputs):
+def test_the_output_has_the_shape_of_the_signature(architecture, signature, outputs):
     network = build_network(architecture, signature).eval()
     output = network(example_inputs(signature, 5, "cpu"))
     assert output.shape == (5, outputs)
@@ -63,18 +63,18 @@ def test_categories_are_embedded():
 
 
 def test_open_sizes_follow_from_the_data():
-    assert with_sizes(Mlp(family="mlp"), TABLE, 100).hidden == (128, 64)
-    assert with_sizes(Mlp(family="mlp"), TABLE, 10_000).hidden == (256, 128)
-    assert with_sizes(Mlp(family="mlp", hidden=(3,)), TABLE, 100).hidden == (3,)
-    assert with_sizes(Cnn(family="cnn"), IMAGE, 100).channels == (32, 64)
+    assert with_default_sizes(Mlp(family="mlp"), TABLE, 100).hidden == (128, 64)
+    assert with_default_sizes(Mlp(family="mlp"), TABLE, 10_000).hidden == (256, 128)
+    assert with_default_sizes(Mlp(family="mlp", hidden=(3,)), TABLE, 100).hidden == (3,)
+    assert with_default_sizes(Cnn(family="cnn"), IMAGE, 100).channels == (32, 64)
     large = Signature({"image": ImageInput(3, 224, 224)}, CLASSES)
-    assert with_sizes(Cnn(family="cnn"), large, 100).channels == (32, 64, 128, 256, 256, 256)
+    assert with_default_sizes(Cnn(family="cnn"), large, 100).channels == (32, 64, 128, 256, 256, 256)
 
 
 @pytest.mark.parametrize("side", [2, 3, 4, 8, 9, 28, 64])
 def test_default_stages_always_fit(side):
     signature = Signature({"image": ImageInput(1, side, side)}, CLASSES)
-    architecture = with_sizes(Cnn(family="cnn", kernel=1), signature, 100)
+    architecture = with_default_sizes(Cnn(family="cnn", kernel=1), signature, 100)
     assert misfits(architecture, signature) == []
     network = build_network(architecture, signature)
     assert network(example_inputs(signature, 1, "cpu")).shape == (1, 3)
@@ -97,6 +97,6 @@ def test_default_stages_always_fit(side):
         ),
     ],
 )
-def test_what_does_not_fit_the_images_is_told(settings, size, expected):
+def test_settings_that_do_not_fit_the_images_are_reported(settings, size, expected):
     problems = misfits(Cnn(family="cnn", **settings), Signature({"image": ImageInput(1, *size)}, CLASSES))
     assert [(problem.path, problem.message) for problem in problems] == [expected]

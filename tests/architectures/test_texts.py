@@ -1,4 +1,4 @@
-"""Networks that read texts: padding changes nothing."""
+"""Networks for texts: padding has no effect."""
 
 import pytest
 import torch
@@ -57,12 +57,12 @@ def test_a_batch_without_texts_has_gradients_of_zero(architecture):
 
 
 @every_network
-def test_a_text_of_padding_alone_has_a_finite_output(architecture):
+def test_a_text_of_only_padding_has_a_finite_output(architecture):
     network = build_network(architecture, TEXT).eval()
     assert torch.isfinite(network({"text": torch.zeros(2, 3, dtype=torch.int64)})).all()
 
 
-def test_an_mlp_reads_a_text_beside_numbers_and_an_rnn_does_not():
+def test_an_mlp_accepts_a_text_with_numbers_and_an_rnn_does_not():
     mixed = Signature({"numbers": NumbersInput(2), "text": TextInput(30, 12)}, ClassOutput(("a", "b")))
     assert build_network(NETWORKS[3], mixed)(example_inputs(mixed, 3, "cpu")).shape == (3, 2)
     assert misfits(NETWORKS[3], mixed) == []

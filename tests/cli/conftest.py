@@ -76,7 +76,7 @@ def stoker(home: Path) -> Callable[..., int]:
     return lambda *arguments: main(["--home", str(home), *map(str, arguments)])
 
 
-def await_that(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
+def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
     deadline = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {deadline_s:g} s for {what}"
@@ -85,7 +85,7 @@ def await_that(condition: Callable[[], bool], what: str, deadline_s: float = DEA
 
 @pytest.fixture
 def until() -> Callable[..., None]:
-    return await_that
+    return wait_until
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def starting(home: Path) -> Iterator[Callable[..., int]]:
     for path in home.glob("runs/*"):
         folder = RunFolder(path)
         folder.cancel_request.touch()
-        await_that(lambda folder=folder: not folder.has_driver(), "the driver to go")
+        wait_until(lambda folder=folder: not folder.has_driver(), "the driver to go")
 
 
 @pytest.fixture

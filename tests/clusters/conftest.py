@@ -17,7 +17,7 @@ DEADLINE_S = 20.0
 JOB = "name: tiny\ntask: tabular-classification\ndataset: iris\n"
 
 
-def await_that(condition: Callable[[], bool], what: str) -> None:
+def wait_until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, f"waited {DEADLINE_S:g} s for {what}"
@@ -26,7 +26,7 @@ def await_that(condition: Callable[[], bool], what: str) -> None:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], bool], str], None]:
-    return await_that
+    return wait_until
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def cluster(settings: Settings) -> Iterator[LocalCluster]:
     for path in settings.home.glob("runs/*"):
         folder = RunFolder(path)
         folder.cancel_request.touch()
-        await_that(lambda folder=folder: not folder.has_driver(), "the driver to go")
+        wait_until(lambda folder=folder: not folder.has_driver(), "the driver to go")
 
 
 @pytest.fixture

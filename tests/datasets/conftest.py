@@ -1,4 +1,4 @@
-"""Servers of the tests: one of files that can fail in many ways, S3 by moto, and a hub of datasets."""
+"""Test servers: a file server that can fail in many ways, S3 by moto, and a hub of datasets."""
 
 import hashlib
 import http.client
@@ -24,7 +24,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 class FileServer(ThreadingHTTPServer):
-    """Serves `files` by path, with Range and ETag; each fault of `faults` spoils one answer to a GET with content."""
+    """Serves `files` by path, with Range and ETag; each fault of `faults` breaks one response to a GET with content."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -33,13 +33,13 @@ class FileServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.upstream = urlsplit(upstream).netloc
-        """Where requests go whose path is not in `files`."""
+        """Target of requests whose path is not in `files`."""
         self.files: dict[str, bytes] = {}
         self.answers: dict[str, Callable[[bytes], Answer]] = {}
         self.faults: list[str] = []
-        """What goes wrong next: a status, "cut" or "reset"; "stall N" sends N bytes, then waits for `resume`."""
+        """The next faults: a status, "cut" or "reset"; "stall N" sends N bytes, then waits for `resume`."""
         self.always = ""
-        """What goes wrong each time."""
+        """A fault of every request."""
         self.headers_off: set[str] = set()
         self.ranges = True
         self.asked: list[tuple[str, str, str]] = []
@@ -51,11 +51,11 @@ class FileServer(ThreadingHTTPServer):
         return self.always or (self.faults.pop(0) if self.faults else "")
 
     def gets(self, path: str = "") -> list[str]:
-        """The ranges that were asked for, of one path or of all."""
+        """Return the requested ranges, of one path or of all."""
         return [part for method, asked, part in self.asked if method == "GET" and path in (asked, "")]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no news here."""
+        """Ignore clients that disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send((404, {}, b""))
 
-    do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815  http.server asks for these names
+    do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815  http.server requires these names
 
     def _file(self, content: bytes) -> Answer:
         etag = f'"{hashlib.md5(content).hexdigest()}"'
@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _serve(server: FileServer) -> Iterator[FileServer]:
@@ -160,7 +160,7 @@ def web() -> Iterator[FileServer]:
 
 @pytest.fixture
 def s3(client: Any, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A fresh bucket, and an environment that names the server to everybody else."""
+    """A fresh bucket, and an environment that names its server."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "something")
@@ -186,7 +186,7 @@ def put(s3: Any) -> Callable[..., None]:
 
 @pytest.fixture
 def line(s3: Any, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    """A proxy between everybody who goes by the environment and the S3 server."""
+    """A proxy between the S3 server and all clients configured by the environment."""
     for server in _serve(FileServer(s3_server)):
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         yield server
@@ -223,7 +223,7 @@ class Hub:
         return f"/datasets/{self.repository}/resolve/{COMMIT}/{path}"
 
     def refuse(self, code: str, status: int, revision: str = "main") -> None:
-        """Answer as the Hub refuses."""
+        """Answer with an error of the Hub."""
         path = f"/api/datasets/{self.repository}/revision/{revision}"
         self.server.answers[path] = lambda _: (status, {"X-Error-Code": code}, b'{"error": "no"}')
 

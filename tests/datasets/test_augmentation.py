@@ -16,7 +16,7 @@ def images() -> torch.Tensor:
     return torch.randn(6, 3, 16, 24, generator=torch.Generator().manual_seed(0))
 
 
-def test_no_change_leaves_images_as_they_are(images: torch.Tensor):
+def test_without_augmentation_images_are_unchanged(images: torch.Tensor):
     unchanged, mask = augment(images, (), noise())
     assert unchanged is images
     assert mask is None
@@ -49,7 +49,7 @@ def test_crop_moves_whole_pixels_by_at_most_an_eighth(images: torch.Tensor):
     assert len(moves) > 1
 
 
-def test_a_turn_keeps_distances_in_images_that_are_not_square():
+def test_a_rotation_keeps_distances_in_images_that_are_not_square():
     image = torch.zeros(1, 1, 40, 80)
     image[0, 0, 20, 20] = image[0, 0, 20, 60] = 1
     turned = augment(image, ("rotate",), noise(1))[0][0, 0]
@@ -71,7 +71,7 @@ def test_jitter_changes_brightness_and_contrast_of_each_image(images: torch.Tens
 @pytest.mark.parametrize(
     "names", [("flip",), ("crop",), ("rotate",), ("jitter",), ("flip", "crop", "rotate", "jitter")]
 )
-def test_a_sample_changes_alike_however_the_batch_is_cut(images: torch.Tensor, names: tuple[str, ...]):
+def test_augmentation_does_not_depend_on_micro_batches(images: torch.Tensor, names: tuple[str, ...]):
     whole, _ = augment(images, names, noise())
     cut = torch.cat([augment(images[a:b], names, noise(6, a, b))[0] for a, b in [(0, 1), (1, 4), (4, 6)]])
     torch.testing.assert_close(cut, whole)
@@ -95,7 +95,7 @@ def test_a_mask_moves_with_its_image(names: tuple[str, ...]):
 
 
 @pytest.mark.parametrize("names", MOVEMENTS)
-def test_a_moved_mask_holds_no_other_classes_than_before(images: torch.Tensor, names: tuple[str, ...]):
+def test_a_moved_mask_has_no_new_classes(images: torch.Tensor, names: tuple[str, ...]):
     masks = torch.tensor([0, 3, 7], dtype=torch.uint8)[torch.randint(3, (6, 16, 24))]
     _, moved = augment(images, names, noise(), masks)
     assert moved is not None
@@ -103,20 +103,20 @@ def test_a_moved_mask_holds_no_other_classes_than_before(images: torch.Tensor, n
     assert set(moved.unique().tolist()) <= {0, 3, 7}
 
 
-def test_a_mask_has_no_brightness(images: torch.Tensor):
+def test_jitter_does_not_change_masks(images: torch.Tensor):
     masks = torch.randint(3, (6, 16, 24), dtype=torch.uint8)
     changed, same = augment(images, ("jitter",), noise(), masks)
     assert not torch.equal(changed, images)
     assert same is masks
 
 
-def test_images_change_alike_with_and_without_masks(images: torch.Tensor):
+def test_images_change_equally_with_and_without_masks(images: torch.Tensor):
     names = ("flip", "crop", "rotate", "jitter")
     masks = torch.zeros(6, 16, 24, dtype=torch.uint8)
     assert torch.equal(augment(images, names, noise(), masks)[0], augment(images, names, noise())[0])
 
 
-def test_a_batch_without_samples_stays_one():
+def test_an_empty_batch_stays_empty():
     images, masks = torch.zeros(0, 3, 8, 8), torch.zeros(0, 8, 8, dtype=torch.uint8)
     changed, moved = augment(images, ("flip", "rotate"), noise(6, 6, 6), masks)
     assert changed.shape == images.shape

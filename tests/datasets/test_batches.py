@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stoker.datasets.batches import LARGEST_BATCH, LARGEST_IMAGE_BATCH, Batches, batch_limit, in_order
+from stoker.datasets.batches import MAX_BATCH, MAX_IMAGE_BATCH, Batches, batch_limit, ordered_batches
 from stoker.datasets.columns import Dense, Ragged
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField
@@ -63,11 +63,11 @@ def test_only_the_last_batch_is_uneven(samples: Samples):
     assert [[len(batch) for batch, _ in step.micro_batches] for step in steps] == [[6, 6, 4]] * 3 + [[2]]
 
 
-def test_an_epoch_can_begin_in_its_middle(samples: Samples):
+def test_an_epoch_can_start_in_its_middle(samples: Samples):
     assert ids_of(batches_of(samples), 2, start=2) == ids_of(batches_of(samples), 2)[32:]
 
 
-def test_all_of_a_sample_travels_together(samples: Samples):
+def test_batches_keep_all_values_of_a_sample(samples: Samples):
     for step in batches_of(samples, micro_batch=5).epoch(0):
         for batch, _ in step.micro_batches:
             rows = batch.ids - 100
@@ -75,11 +75,11 @@ def test_all_of_a_sample_travels_together(samples: Samples):
             assert torch.equal(batch.weight, rows.float())
             assert batch.target is not None
             assert torch.equal(batch.target, rows % 3)
-            assert torch.equal(batch.inputs["image"], IMAGE.ready(samples.inputs["image"].take(rows)))
+            assert torch.equal(batch.inputs["image"], IMAGE.prepare(samples.inputs["image"].take(rows)))
 
 
 @pytest.mark.parametrize("micro_batch", [1, 5, 16])
-def test_samples_change_alike_however_the_batch_is_cut(samples: Samples, micro_batch: int):
+def test_augmentation_does_not_depend_on_micro_batches(samples: Samples, micro_batch: int):
     augmentation = ("flip", "crop", "rotate", "jitter")
     whole = batches_of(samples, 16, 16, augmentation)
     cut = batches_of(samples, 16, micro_batch, augmentation)
@@ -90,7 +90,7 @@ def test_samples_change_alike_however_the_batch_is_cut(samples: Samples, micro_b
         assert torch.equal(noise, one.micro_batches[0][1].normal(3))
 
 
-def test_a_image_changes_from_epoch_to_epoch(samples: Samples):
+def test_an_image_changes_from_epoch_to_epoch(samples: Samples):
     def first_image(epoch: int) -> torch.Tensor:
         for step in batches_of(samples, augmentation=("jitter",)).epoch(epoch):
             batch = step.micro_batches[0][0]
@@ -111,30 +111,30 @@ def test_noise_is_a_function_of_seed_epoch_and_step(samples: Samples):
     assert len(set(everything)) == len(everything)
 
 
-def test_noise_goes_on_from_draw_to_draw():
+def test_noise_differs_from_draw_to_draw():
     noise = Noise((0,), 4, 1, 3, torch.device("cpu"))
     first, second = noise.normal(2), noise.normal(2)
     assert first.shape == second.shape == (2, 2)
     assert not torch.equal(first, second)
 
 
-def test_noise_leaves_the_generator_of_torch_alone():
+def test_noise_does_not_use_torchs_global_generator():
     before = torch.get_rng_state()
     Noise((0,), 4, 0, 4, torch.device("cpu")).uniform(9)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_evaluation_sees_all_samples_as_they_stand(samples: Samples):
-    batches = list(in_order(samples, FIELDS, 20))
+def test_evaluation_has_all_samples_in_order(samples: Samples):
+    batches = list(ordered_batches(samples, FIELDS, 20))
     assert [len(batch) for batch in batches] == [20, 20, 10]
     assert torch.cat([batch.ids for batch in batches]).tolist() == list(range(100, 100 + SAMPLES))
 
 
-def test_numbers_of_a_table_are_used_as_they_are():
+def test_numbers_of_a_table_are_unchanged():
     numbers = torch.rand(3, 2)
     table = Samples({"numbers": Dense(numbers)}, Dense(torch.zeros(3)), None, torch.arange(3))
     fields = Fields(tuple(NumberField(name, 0.0, 0.0, 1.0, False, False) for name in "ab"), None)
-    (batch,) = in_order(table, fields, 8)
+    (batch,) = ordered_batches(table, fields, 8)
     assert torch.equal(batch.inputs["numbers"], numbers)
     assert batch.weight is None
 
@@ -142,12 +142,12 @@ def test_numbers_of_a_table_are_used_as_they_are():
 def test_texts_are_padded_to_the_longest_of_their_batch():
     texts = Ragged.of([[2, 3], [4], [5, 6, 7, 8], [9]])
     samples = Samples({"text": texts}, None, None, torch.arange(4))
-    batches = list(in_order(samples, Fields((TextField("text", ("a",) * 8, 9),), None), 2))
+    batches = list(ordered_batches(samples, Fields((TextField("text", ("a",) * 8, 9),), None), 2))
     assert [batch.inputs["text"].tolist() for batch in batches] == [[[2, 3], [4, 0]], [[5, 6, 7, 8], [9, 0, 0, 0]]]
     assert batches[0].target is None
 
 
-def test_an_image_and_its_mask_are_changed_by_one_geometry():
+def test_an_image_and_its_mask_share_one_transformation():
     rng = np.random.default_rng(0)
     masks = torch.from_numpy(np.kron(rng.integers(0, 2, (SAMPLES, 4, 4)), np.ones((1, 8, 8))).astype(np.uint8))
     images = {"image": Dense(masks.unsqueeze(-1) * 100)}
@@ -166,7 +166,7 @@ def test_an_image_and_its_mask_are_changed_by_one_geometry():
     assert moved > SAMPLES / 2
 
 
-def test_streams_go_on_row_by_row_from_batch_to_batch(samples: Samples):
+def test_streams_continue_row_by_row_from_batch_to_batch(samples: Samples):
     batches = Batches(samples, FIELDS, 8, 8, (), 0, range(8), order="streams")
     rows = [step.micro_batches[0][0].ids for step in batches.epoch(0)]
     for before, after in itertools.pairwise(rows):
@@ -194,11 +194,11 @@ def test_a_global_batch_is_named_by_its_samples(samples: Samples):
         assert batches.ids(2, number) == [each for batch, _ in step.micro_batches for each in batch.ids.tolist()]
 
 
-def test_larger_images_are_computed_fewer_at_once():
+def test_larger_images_have_smaller_batches():
     def limit(side: int, output: MaskOutput | None = None) -> int:
         return batch_limit(Signature({"image": ImageInput(3, side, side)}, output))
 
-    assert batch_limit(Signature({"numbers": NumbersInput(3)})) == LARGEST_BATCH
-    assert limit(8) == LARGEST_IMAGE_BATCH
-    assert LARGEST_IMAGE_BATCH > limit(128) > limit(512) >= limit(4096) == 1
+    assert batch_limit(Signature({"numbers": NumbersInput(3)})) == MAX_BATCH
+    assert limit(8) == MAX_IMAGE_BATCH
+    assert MAX_IMAGE_BATCH > limit(128) > limit(512) >= limit(4096) == 1
     assert limit(128, MaskOutput(tuple("abcdefgh"), 128, 128)) < limit(128)

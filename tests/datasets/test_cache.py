@@ -1,4 +1,4 @@
-"""The cache of downloaded data: what it keeps, shares, survives and gives up."""
+"""The download cache: storage, sharing, damage and eviction."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from stoker.datasets.cache import Cache, local_path
-from stoker.datasets.cache.room import cached_sources, delete_views
+from stoker.datasets.cache.eviction import cached_sources, delete_views
 from stoker.datasets.cache.views import views_in
 from stoker.datasets.sources.https import HttpsSource
 from stoker.datasets.sources.s3 import S3Source
@@ -53,7 +53,7 @@ def spawn(cache: Cache) -> Iterator:
 
 
 def ends(process: subprocess.Popen) -> str:
-    """Wait for a fetch and let it go; return the path."""
+    """Wait for a fetch and end its process; return the path."""
     path, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     return path.strip()
@@ -76,7 +76,7 @@ def place(cache: Cache, content: bytes) -> Path:
     return cache.folder / "blobs" / key[:2] / key
 
 
-# What it keeps
+# Storage
 
 
 def test_a_file_is_downloaded_once_and_keeps_its_name(cache, web):
@@ -96,7 +96,7 @@ def test_a_prefix_is_a_folder_in_its_own_layout(cache, put):
     assert fetch(cache, "s3://datasets/pets/") == folder
 
 
-def test_equal_content_is_kept_once_and_never_copied(cache, put, web):
+def test_equal_content_is_stored_once_and_never_copied(cache, put, web):
     put(TREE)
     web.files["/cat.png"] = b"cat"
     folder, file = fetch(cache, "s3://datasets/pets/"), fetch(cache, f"{web.url}/cat.png")
@@ -105,7 +105,7 @@ def test_equal_content_is_kept_once_and_never_copied(cache, put, web):
     assert inodes == {place(cache, b"cat").stat().st_ino}
 
 
-def test_of_a_changed_source_only_the_change_is_downloaded(cache, put, line):
+def test_only_the_changes_of_a_source_are_downloaded(cache, put, line):
     put(TREE)
     before = fetch(cache, "s3://datasets/pets/")
     put({"pets/cats/1.png": b"lynx"})
@@ -113,7 +113,7 @@ def test_of_a_changed_source_only_the_change_is_downloaded(cache, put, line):
     after = fetch(cache, "s3://datasets/pets/")
     assert [path for method, path, _ in line.asked if path.endswith(".png")] == ["/datasets/pets/cats/1.png"]
     assert (after / "cats/1.png").read_bytes() == b"lynx"
-    assert (before / "cats/1.png").read_bytes() == b"cat"  # whoever reads the old listing goes on with it
+    assert (before / "cats/1.png").read_bytes() == b"cat"  # readers of the old listing are not affected
 
 
 def test_a_file_without_version_is_downloaded_each_time(cache, web):
@@ -123,7 +123,7 @@ def test_a_file_without_version_is_downloaded_each_time(cache, web):
         assert fetch(cache, f"{web.url}/x.csv").read_bytes() == content
 
 
-def test_a_checksum_makes_a_download_needless_wherever_the_content_came_from(cache, web):
+def test_known_content_with_a_checksum_is_not_downloaded_again(cache, web):
     web.files["/a.csv"] = CONTENT
     fetch(cache, f"{web.url}/a.csv")
     web.asked.clear()
@@ -132,7 +132,7 @@ def test_a_checksum_makes_a_download_needless_wherever_the_content_came_from(cac
     assert web.asked == []
 
 
-def test_a_dataset_of_the_hub_is_kept_like_any_other(cache, hub):
+def test_a_dataset_of_the_hub_is_cached_like_any_other(cache, hub):
     hub.add("data/a.csv", b"1")
     hub.add("data/b.csv", CONTENT, large=True)
     folder = fetch(cache, "hf://datasets/team/pets")
@@ -145,7 +145,7 @@ def test_a_dataset_of_the_hub_is_kept_like_any_other(cache, hub):
 # Paths
 
 
-def test_local_paths_come_back_unchanged(tmp_path, monkeypatch):
+def test_local_paths_are_returned_unchanged(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     settings = Settings(tmp_path / "home", "")
@@ -169,13 +169,13 @@ def test_a_pattern_is_a_folder_of_links(tmp_path, monkeypatch):
     assert local_path("*.csv", settings) == folder
 
 
-def test_the_cache_is_where_the_environment_says(web, tmp_path, monkeypatch):
+def test_the_cache_is_in_the_folder_of_the_environment(web, tmp_path, monkeypatch):
     web.files["/x.csv"] = b"1"
     monkeypatch.setenv("STOKER_CACHE", str(tmp_path / "elsewhere"))
     assert local_path(f"{web.url}/x.csv").is_relative_to(tmp_path / "elsewhere")
 
 
-# Refusals
+# Errors
 
 
 def test_names_that_leave_the_folder_are_refused(cache, put, tmp_path):
@@ -187,7 +187,7 @@ def test_names_that_leave_the_folder_are_refused(cache, put, tmp_path):
     assert not list(tmp_path.rglob("escaped"))
 
 
-def test_another_checksum_is_refused_and_nothing_of_it_stays(cache, web):
+def test_a_wrong_checksum_is_refused_and_the_content_deleted(cache, web):
     web.files["/x.csv"] = CONTENT
     url = f"{web.url}/x.csv"
     expected = "0" * 64
@@ -201,7 +201,7 @@ def test_another_checksum_is_refused_and_nothing_of_it_stays(cache, web):
     assert (blobs(cache), leftovers(cache)) == ([], [])
 
 
-def test_an_object_that_vanishes_is_told_and_the_others_are_kept(cache, s3, put, line):
+def test_a_vanished_object_is_reported_and_the_others_are_cached(cache, s3, put, line):
     put(TREE)
     source = S3Source("s3://datasets/pets/")
     files = source.files()
@@ -212,7 +212,7 @@ def test_an_object_that_vanishes_is_told_and_the_others_are_kept(cache, s3, put,
     fetch(cache, "s3://datasets/pets/")  # the listing is another one now
 
 
-def test_a_cache_that_cannot_be_made_is_told(tmp_path, web):
+def test_a_cache_that_cannot_be_created_is_reported(tmp_path, web):
     web.files["/x.csv"] = b"1"
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(ClusterError, match=r"/x\.csv: the cache .*/cache cannot be used: .*set STOKER_CACHE"):
@@ -231,7 +231,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["size is known", "size is unknown"])
-def test_a_full_disk_is_told_with_the_cache_and_the_cure(small_disk, web, known):
+def test_a_full_disk_is_reported_with_the_cache_and_the_cure(small_disk, web, known):
     web.files["/x.csv"] = CONTENT + CONTENT
     web.headers_off = set() if known else {"Content-Length"}
     with pytest.raises(StorageError) as caught:
@@ -244,7 +244,7 @@ def test_a_full_disk_is_told_with_the_cache_and_the_cure(small_disk, web, known)
     assert not list((small_disk / "cache" / "partial").glob("*"))
 
 
-def test_a_small_disk_is_used_again_and_again(small_disk, web, spawn):
+def test_a_small_disk_is_reused(small_disk, web, spawn):
     disk = Cache(small_disk / "cache", 1 << 30)
     for number in range(4):
         web.files[f"/{number}.csv"] = random.Random(number).randbytes(600 << 10)
@@ -253,7 +253,7 @@ def test_a_small_disk_is_used_again_and_again(small_disk, web, spawn):
     assert len(blobs(disk)) == 1
 
 
-def test_a_file_size_limit_is_told_like_a_full_disk(cache, web):
+def test_a_file_size_limit_is_reported_like_a_full_disk(cache, web):
     web.files["/x.csv"] = CONTENT
     code = f"""
 import resource, sys
@@ -298,7 +298,7 @@ def test_damaged_content_is_downloaded_again(cache, web, damage):
     assert len(web.gets()) == (1 if damage == "view gone" else 2)
 
 
-def test_content_that_was_only_touched_is_kept(cache, web):
+def test_touched_but_intact_content_is_kept(cache, web):
     web.files["/x.csv"] = CONTENT
     path = fetch(cache, f"{web.url}/x.csv")
     os.utime(path)
@@ -307,7 +307,7 @@ def test_content_that_was_only_touched_is_kept(cache, web):
     assert len(web.gets()) == 1
 
 
-def test_a_torn_line_of_the_index_is_overread(cache, put, line):
+def test_a_torn_line_of_the_index_is_skipped(cache, put, line):
     put(TREE)
     fetch(cache, "s3://datasets/pets/")
     (index,) = (cache.folder / "index").iterdir()
@@ -355,7 +355,7 @@ def test_many_threads_download_a_file_once(cache, web):
     assert len(web.gets()) == 1
 
 
-def test_a_killed_download_is_continued_by_the_next(cache, web, spawn):
+def test_a_killed_download_is_resumed_by_the_next(cache, web, spawn):
     web.files["/x.csv"] = CONTENT
     web.faults = [f"stall {len(CONTENT) // 2}"]
     process = spawn(f"{web.url}/x.csv")
@@ -389,7 +389,7 @@ def test_a_process_that_waits_takes_over_from_a_killed_one(cache, web, spawn):
     assert found[0].read_bytes() == CONTENT
 
 
-def test_a_download_that_was_whole_but_not_kept_yet_is_taken_over(cache, web):
+def test_a_complete_download_that_was_not_committed_is_reused(cache, web):
     web.files["/x.csv"] = CONTENT
     source = HttpsSource(f"{web.url}/x.csv")
     (file,) = source.files()
@@ -401,7 +401,7 @@ def test_a_download_that_was_whole_but_not_kept_yet_is_taken_over(cache, web):
     assert cache.local_path(source).read_bytes() == CONTENT
 
 
-def test_the_beginning_of_other_content_is_no_lasting_damage(cache, web):
+def test_a_partial_download_of_other_content_is_replaced(cache, web):
     web.files["/x.csv"] = CONTENT
     checksum = hashlib.sha256(CONTENT).hexdigest()
     source = HttpsSource(f"{web.url}/x.csv#sha256={checksum}")
@@ -413,21 +413,21 @@ def test_the_beginning_of_other_content_is_no_lasting_damage(cache, web):
     assert cache.local_path(source).read_bytes() == CONTENT
 
 
-# Room
+# Eviction
 
 
-def test_what_is_unused_for_longest_goes_first(cache, web, spawn):
+def test_the_least_recently_used_view_is_evicted_first(cache, web, spawn):
     size = 100 << 10
     for number in range(4):
         web.files[f"/{number}.bin"] = random.Random(number).randbytes(size)
-    for number in (0, 1, 2, 0, 3):  # 1 is then unused for longest
+    for number in (0, 1, 2, 0, 3):  # 1 is then the least recently used
         ends(spawn(f"{web.url}/{number}.bin", limit=3 * size))
     names = {each.source.rpartition("/")[2] for each in cached_sources(cache.folder)}
     assert names == {"0.bin", "2.bin", "3.bin"}
     assert len(blobs(cache)) == 3
 
 
-def test_what_a_living_process_uses_stays_and_what_a_killed_one_used_goes(cache, web, spawn):
+def test_views_of_living_processes_stay_and_those_of_killed_ones_are_evicted(cache, web, spawn):
     size = 100 << 10
     for number in range(3):
         web.files[f"/{number}.bin"] = random.Random(number).randbytes(size)
@@ -442,7 +442,7 @@ def test_what_a_living_process_uses_stays_and_what_a_killed_one_used_goes(cache,
     assert blobs(cache) == [place(cache, web.files["/2.bin"])]
 
 
-def test_content_that_another_source_has_too_stays(cache, web, spawn):
+def test_content_shared_with_another_source_stays(cache, web, spawn):
     web.files |= {"/a.bin": CONTENT, "/b.bin": CONTENT}
     ends(spawn(f"{web.url}/a.bin"))
     kept = fetch(cache, f"{web.url}/b.bin")
@@ -453,7 +453,7 @@ def test_content_that_another_source_has_too_stays(cache, web, spawn):
     assert len(list((cache.folder / "index").iterdir())) == 1
 
 
-def test_deleting_and_fetching_at_once_leaves_nothing_broken(cache, web, spawn):
+def test_concurrent_deletion_and_fetching_leave_nothing_broken(cache, web, spawn):
     for number in range(3):
         web.files[f"/{number}.bin"] = random.Random(number).randbytes(100 << 10)
     running = [spawn(f"{web.url}/{number}.bin", limit=1) for _ in range(3) for number in range(3)]

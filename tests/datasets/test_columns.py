@@ -32,18 +32,18 @@ COLUMNS: dict[str, Column] = {
 
 @pytest.mark.parametrize("kind", COLUMNS)
 class TestEveryColumn:
-    """What batches and samples ask of a column."""
+    """The contract of columns with batches and samples."""
 
-    def test_it_counts_its_rows(self, kind: str):
+    def test_its_length_is_the_number_of_rows(self, kind: str):
         assert len(COLUMNS[kind]) == 4
         assert len(COLUMNS[kind].rows(torch.tensor([2, 2, 0]))) == 3
         assert len(COLUMNS[kind].rows(torch.tensor([], dtype=torch.int64))) == 0
 
-    def test_picked_rows_are_those_that_would_be_taken(self, kind: str):
+    def test_picked_rows_equal_taken_rows(self, kind: str):
         column, picked = COLUMNS[kind], torch.tensor([3, 0, 2])
         assert torch.equal(column.rows(picked).take(torch.arange(3)), column.take(picked))
 
-    def test_picked_rows_stand_alone(self, kind: str):
+    def test_picked_rows_are_independent(self, kind: str):
         column = COLUMNS[kind].rows(torch.arange(4))
         before = COLUMNS[kind].take(torch.arange(4)).clone()
         for tensor in column.tensors.values():
@@ -60,7 +60,7 @@ class TestEveryColumn:
         assert torch.equal(column.to(CPU).take(torch.arange(4)), column.take(torch.arange(4)))
 
 
-def test_sequences_are_padded_with_0_behind_their_end():
+def test_sequences_are_padded_with_0_at_the_end():
     column = Ragged.of([[7, 8, 9], [5], [], [1, 2]])
     assert column.lengths().tolist() == [3, 1, 0, 2]
     assert column.take(torch.tensor([1, 0])).tolist() == [[5, 0, 0], [7, 8, 9]]
@@ -82,7 +82,7 @@ def test_windows_keep_only_the_stretch_that_they_need():
     assert column.take(torch.tensor([1, 0]))[:, 0].tolist() == [41, 50]
 
 
-def test_empty_sequences_are_one_place_wide():
+def test_empty_sequences_are_padded_to_one_value():
     for column in (Ragged.of([[], []]), Ragged.of([[], [4], []]).rows(torch.tensor([0, 2]))):
         assert column.take(torch.tensor([0, 1])).tolist() == [[0], [0]]
         assert column.tensors["values"].tolist() == []
@@ -111,7 +111,7 @@ def test_only_the_files_of_the_rows_are_decoded():
     assert column.tensors == {}
 
 
-def test_columns_that_share_a_tensor_stand_side_by_side():
+def test_columns_that_share_a_tensor_are_concatenated():
     one, two = Dense(torch.tensor([[1], [2]])), Dense(torch.tensor([[3, 4], [5, 6]]))
     both = joined([one, two])
     assert isinstance(both, Dense)
@@ -120,6 +120,6 @@ def test_columns_that_share_a_tensor_stand_side_by_side():
     assert joined([alone]) is alone
 
 
-def test_the_memory_of_rows_is_that_of_the_rows_alone():
+def test_picked_rows_only_use_their_own_memory():
     column = Dense(torch.from_numpy(np.zeros((100, 8), np.uint8))).rows(torch.arange(2))
     assert column.values.untyped_storage().nbytes() == 16

@@ -38,12 +38,12 @@ def test_grey_images_have_one_channel(save):
     assert pixels[:, 0, 0, 0].tolist() == [50, 255]
 
 
-def test_one_coloured_image_makes_all_coloured(save):
+def test_one_colour_image_makes_all_colour(save):
     files = save(a=Image.new("L", (4, 4), 50), b=Image.new("RGB", (4, 4), (1, 2, 3)))
     assert decode_images(files, None)[:, 0, 0].tolist() == [[50, 50, 50], [1, 2, 3]]
 
 
-def test_the_number_of_channels_can_be_asked_for(save):
+def test_the_number_of_channels_can_be_set(save):
     files = save(a=Image.new("L", (4, 4), 50), b=Image.new("RGB", (4, 4), (9, 9, 9)))
     assert decode_images(files, None, 1)[:, 0, 0].tolist() == [[50], [9]]
     assert decode_images(files.rows(np.array([0])), None, 3)[:, 0, 0].tolist() == [[50, 50, 50]]
@@ -70,14 +70,14 @@ def test_images_are_resized_to_height_and_width(save):
     assert image_sizes(files) == [(4, 4), (3, 8)]
 
 
-def test_images_of_different_sizes_are_told_with_the_cure(save):
+def test_images_of_different_sizes_are_reported_with_the_cure(save):
     even = {f"a{number}": Image.new("L", (4, 6)) for number in range(3)}
     expected = "the images differ in size: most are 6x4, odd.png is 5x5; set dataset.image.size, for example 4"
     assert problem(decode_images, save(**even, odd=Image.new("L", (5, 5))), None) == ("dataset.image.size", expected)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".gif", ".bmp", ".webp", ".tiff"])
-def test_an_image_that_is_cut_short_is_named(tmp_path: Path, suffix: str):
+def test_a_truncated_image_is_named(tmp_path: Path, suffix: str):
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     Image.fromarray(noise).save(whole := tmp_path / f"whole{suffix}")
     (tmp_path / f"1{suffix}").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -95,12 +95,12 @@ def test_each_file_that_does_not_decode_is_named_with_the_reason(tmp_path: Path)
         path, message = problem(decode, files, None)
         assert path == "dataset.source"
         assert message.startswith("cannot read a.png (an empty file), b.png (not an image), c.png (")
-        assert message.endswith(" and 1 more; mend or remove them")
+        assert message.endswith(" and 1 more; repair or remove them")
     assert image_sizes(files) == []
 
 
 class TestMasks:
-    def test_pixels_are_kept_as_they_are(self, save):
+    def test_pixels_are_unchanged(self, save):
         values = np.array([[0, 1], [7, 255]], np.uint8)
         palette = Image.fromarray(values, "P")
         palette.putpalette([9, 8, 7] * 256)
@@ -113,12 +113,12 @@ class TestMasks:
 
     def test_a_mask_with_colours_is_refused(self, save):
         files = save(good=Image.new("L", (2, 2)), colours=Image.new("RGB", (2, 2)))
-        expected = "cannot read colours.png (a mask holds one class value a pixel, this is RGB); mend or remove it"
+        expected = "cannot read colours.png (a mask holds one class value a pixel, this is RGB); repair or remove it"
         assert problem(decode_masks, files, None) == ("dataset.source", expected)
 
     def test_a_value_beyond_a_byte_is_refused(self, save):
         files = save(deep=np.array([[0, 256]], np.uint16))
-        expected = "cannot read deep.png (a mask holds class values up to 255); mend or remove it"
+        expected = "cannot read deep.png (a mask holds class values up to 255); repair or remove it"
         assert problem(decode_masks, files, None) == ("dataset.source", expected)
 
 
@@ -131,12 +131,12 @@ class TestResizing:
         assert resized.shape == (2, 3, 6, channels)
         assert (resized == levels).all()
 
-    def test_what_fits_is_left_alone(self):
+    def test_images_of_the_right_size_are_unchanged(self):
         pixels, masks = np.zeros((2, 4, 5, 1), np.uint8), np.zeros((2, 4, 5), np.uint8)
         assert resize(pixels, None) is resize(pixels, (4, 5)) is pixels
         assert resize_masks(masks, None) is resize_masks(masks, (4, 5)) is masks
 
-    def test_no_image_at_all_is_resized_to_none(self):
+    def test_an_empty_array_is_resized_to_an_empty_array(self):
         assert resize(np.zeros((0, 4, 4, 3), np.uint8), (2, 2)).shape == (0, 2, 2, 3)
 
     def test_masks_get_no_new_classes(self):
@@ -145,12 +145,12 @@ class TestResizing:
         assert resized.shape == (3, 13, 5)
         assert set(np.unique(resized)) == {0, 9, 200}
 
-    def test_memory_and_files_are_resized_alike(self, save):
+    def test_images_in_memory_and_files_are_resized_equally(self, save):
         pixels = np.random.default_rng(0).integers(0, 256, (1, 9, 9, 3), np.uint8)
         assert (resize(pixels, (4, 5)) == decode_images(save(a=pixels[0]), (4, 5))).all()
 
 
-def test_no_file_is_no_image():
+def test_no_files_are_no_images():
     none = Files(())
     assert decode_images(none, (4, 5), 3).shape == (0, 4, 5, 3)
     assert decode_masks(none, (4, 5)).shape == (0, 4, 5)

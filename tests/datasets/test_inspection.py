@@ -42,7 +42,7 @@ def test_good_data_have_no_problem():
     assert found("mnist", IMAGES) == []
 
 
-def test_a_column_that_is_not_there_is_told_with_those_that_are():
+def test_a_missing_column_is_reported_with_the_existing_ones():
     write("train.csv", "path;label\na;1\n")
     columns = {"label": "lable", "features": ["path", "size"], "drop": ["x"], "weight": "w", "types": {"pth": "number"}}
     there = "in train.csv (columns: path, label)"
@@ -77,8 +77,8 @@ def test_the_label_of_a_table_must_be_given():
             "'a.csv.gz' holds a broken gzip file; pack it again",
         ),
         ("a.parquet", b"PAR1", "'a.parquet' is not a parquet file"),
-        ("a.jsonl", b"", "line 1 of 'a.jsonl' is no object with keys"),
-        ("a.jsonl", b"[1]\n", "line 1 of 'a.jsonl' is no object with keys"),
+        ("a.jsonl", b"", "line 1 of 'a.jsonl' is not an object with keys"),
+        ("a.jsonl", b"[1]\n", "line 1 of 'a.jsonl' is not an object with keys"),
         ("a.jsonl", b'{"x": 1\n', "line 1 of 'a.jsonl' is not JSON (Expecting ',' delimiter at column 8)"),
         ("a.jsonl", b'{"x": "\xff"}\n', "'a.jsonl' is not UTF-8 text; save it as UTF-8"),
         ("a.jsonl.gz", b'{"x": 1}\n', "'a.jsonl.gz' holds a broken gzip file; pack it again"),
@@ -86,12 +86,12 @@ def test_the_label_of_a_table_must_be_given():
         (
             "a.data",
             b"x",
-            "the name 'a.data' does not tell the format; "
+            "the name 'a.data' does not identify the format; "
             "set dataset.format to one of csv, jsonl, parquet, text, idx, npz, image-folder, image-mask, webdataset",
         ),
     ],
 )
-def test_a_broken_file_is_told_from_its_first_bytes(name: str, content: bytes, expected: str):
+def test_a_broken_file_is_detected_by_its_first_bytes(name: str, content: bytes, expected: str):
     write(name, content)
     assert found(name, columns={"label": "y"}) == [f"dataset.source {expected}"]
 
@@ -126,7 +126,7 @@ def test_a_parquet_file_is_checked_by_its_schema():
         ("a\0b", "a path cannot hold a NUL character"),
     ],
 )
-def test_a_source_that_is_not_there_is_told(source: str, expected: str):
+def test_a_missing_source_is_reported(source: str, expected: str):
     assert found(source) == [f"dataset.source {expected}"]
 
 
@@ -150,7 +150,7 @@ def test_file_and_folder_are_not_mixed_up():
 
 
 @pytest.mark.parametrize("source", ["parts", "parts/*.csv", "parts/a*"])
-def test_of_a_table_in_several_files_the_first_is_checked(source):
+def test_only_the_first_file_of_a_table_is_checked(source):
     write("parts/a.csv", "x,y\n1,2\n")
     write("parts/b.csv", "x,y\n3,4\n")
     assert found(source, columns={"label": "y"}) == []
@@ -160,11 +160,11 @@ def test_of_a_table_in_several_files_the_first_is_checked(source):
 @pytest.mark.parametrize(
     "source", ["s3://bucket/x/", "https://host.invalid/x.csv", "hf://datasets/team/pets", "http://localhost:1/x.csv"]
 )
-def test_of_a_remote_source_the_address_alone_is_checked(source):
+def test_only_the_address_of_a_remote_source_is_checked(source):
     assert found(source) == []
 
 
-def test_a_format_that_does_not_fit_the_task_is_told_with_those_that_do():
+def test_a_format_that_does_not_fit_the_task_is_reported_with_those_that_do():
     write("a.txt", "one\n")
     assert found("a.txt", IMAGES) == [
         "dataset.source 'a.txt' is text, which does not fit image-classification; "
@@ -196,7 +196,7 @@ def test_the_keys_of_the_first_line_are_the_columns():
     ]
 
 
-def test_masks_lie_beside_their_images():
+def test_masks_are_in_a_folder_beside_their_images():
     write("pairs/images/1.png")
     write("pairs/masks/1.png")
     assert found("pairs", MASKS) == []
@@ -225,7 +225,7 @@ def test_images_need_two_folders():
     ]
 
 
-def test_idx_files_are_known_by_their_first_bytes():
+def test_idx_files_are_recognised_by_their_first_bytes():
     write("mnist/train-images-idx3-ubyte", b"\x89PNG....")
     assert found("mnist", IMAGES) == [
         f"dataset.source '{Path('mnist/train-images-idx3-ubyte')}' is not an idx file of bytes: it begins with 89504e47"
@@ -235,7 +235,7 @@ def test_idx_files_are_known_by_their_first_bytes():
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_is_told():
+def test_a_file_without_permission_is_reported():
     write("a.csv", "x,y\n1,2\n")
     Path("a.csv").chmod(0)
     assert found("a.csv") == ["dataset.source no permission to read 'a.csv'"]
@@ -245,7 +245,7 @@ def test_a_file_without_permission_is_told():
     ("header", "expected"),
     [("a,b", ","), ("a;b", ";"), ("a\tb", "\t"), ("a|b", "|"), ("a", ","), ("'x;y',b,c", ","), ('"x;y;z;w",b', ",")],
 )
-def test_the_delimiter_is_what_the_header_holds_most_of(header: str, expected: str):
+def test_the_delimiter_is_the_most_frequent_one_of_the_header(header: str, expected: str):
     write("a.csv", f"{header}\n")
     assert csv_delimiter("a.csv") == expected
 
@@ -262,20 +262,20 @@ def test_the_delimiter_is_what_the_header_holds_most_of(header: str, expected: s
     ],
     ids=["some-commas", "a-comma-each", "decimal-commas", "lines-in-texts", "empty-values"],
 )
-def test_the_delimiter_cuts_all_rows_into_as_many_values(delimiter: str, rows: list[list[str]]):
+def test_the_delimiter_splits_all_rows_into_equally_many_values(delimiter: str, rows: list[list[str]]):
     with Path("a.csv").open("w", newline="") as file:
         csv.writer(file, delimiter=delimiter).writerows([["text", "label"], *rows])
     assert csv_delimiter("a.csv") == delimiter
 
 
-def test_a_tsv_is_separated_by_tabs_whatever_its_texts_hold():
+def test_a_tsv_is_separated_by_tabs_whatever_its_texts_contain():
     write("a.tsv", "one, two\n three, four\n")
     assert csv_delimiter("a.tsv") == ","
     write("a.tsv", "one\ntwo, three\n")
     assert csv_delimiter("a.tsv") == "\t"
 
 
-def test_the_format_is_told_by_the_name():
+def test_the_format_is_inferred_from_the_name():
     names = {
         "a.csv": "csv",
         "a.CSV.gz": "csv",
@@ -293,8 +293,8 @@ def test_the_format_is_told_by_the_name():
     assert {name: infer_format(name) for name in names} == names
 
 
-def test_folders_mean_to_validate_what_they_mean_to_the_reader(tmp_path: Path):
-    for name in ("car", "bus", "train"):  # a class may be called like a part
+def test_validation_and_reader_agree_on_folders(tmp_path: Path):
+    for name in ("car", "bus", "train"):  # a class may have the name of a part
         image = tmp_path / "vehicles" / name / "1.png"
         image.parent.mkdir(parents=True)
         image.touch()
@@ -323,7 +323,7 @@ def test_folders_mean_to_validate_what_they_mean_to_the_reader(tmp_path: Path):
         (["readme.txt"], None),
     ],
 )
-def test_the_format_of_a_folder_is_told_by_its_files(files: list[str], expected: str | None):
+def test_the_format_of_a_folder_is_inferred_from_its_files(files: list[str], expected: str | None):
     for name in files:
         write(f"data/{name}")
     assert infer_format("data") == expected
@@ -336,7 +336,7 @@ def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: 
     assert inspect(None, dataset, "tabular-classification") == []
 
 
-def test_what_this_machine_has_not_a_cluster_may_have(tmp_path):
+def test_a_path_missing_on_this_machine_may_exist_on_a_cluster(tmp_path):
     def found(source):
         dataset = Dataset(source=str(source), columns=Columns(label="b"))
         return inspect_elsewhere(None, dataset, "tabular-classification")

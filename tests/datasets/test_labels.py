@@ -44,7 +44,7 @@ def test_masks_and_samples_without_labels_are_only_counted(name: str, kind: Kind
 @pytest.mark.parametrize(
     ("values", "kind", "message"),
     [
-        (["a", "a"], "category", "only one class, 'a': there is nothing to tell apart"),
+        (["a", "a"], "category", "only one class, 'a': there is nothing to distinguish"),
         (["a", None, "b", None], "category", "2 of 4 rows have no value in column 'y' (first: row 2); remove them"),
         ([1, None, 0], "category", "1 of 3 rows have no value in column 'y' (first: row 2); remove them"),
         ([1.5, None], "number", "1 of 2 rows have no value in column 'y' (first: row 2); remove them"),
@@ -58,11 +58,11 @@ def test_masks_and_samples_without_labels_are_only_counted(name: str, kind: Kind
         ),
     ],
 )
-def test_labels_that_teach_nothing_are_told(values: list[object], kind: Kind, message: str):
+def test_useless_labels_are_reported(values: list[object], kind: Kind, message: str):
     assert message_of(values, kind) == message
 
 
-def test_images_of_one_class_are_told_at_the_source():
+def test_images_of_one_class_are_reported_at_the_source():
     pixels = np.zeros((2, 1, 1, 1), np.uint8)
     images = Records({"image": pixels, "label": pd.Series(["a", "a"])}, "label", None, ("0", "1"))
     with pytest.raises(JobError) as caught:
@@ -70,7 +70,7 @@ def test_images_of_one_class_are_told_at_the_source():
     assert caught.value.problems[0].path == "dataset.source"
 
 
-def test_a_class_that_the_model_never_saw_is_told():
+def test_a_class_unknown_to_the_model_is_reported():
     with pytest.raises(JobError) as caught:
         check_known(records(["a", "d", "c"]), "y", ("a", "b"))
     assert str(caught.value) == "classes the model does not know: c, d"

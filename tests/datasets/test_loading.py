@@ -39,7 +39,7 @@ def frame() -> pd.DataFrame:
 
 @pytest.fixture
 def load(tmp_path: Path):
-    """Load a frame as a csv file that is called train.csv."""
+    """Load a frame as a csv file named train.csv."""
 
     def loaded(frame: pd.DataFrame, task: TaskName = CLASSES, label: str = "y", **settings: Any) -> LoadedDataset:
         frame.to_csv(tmp_path / "train.csv", index=False)
@@ -77,7 +77,7 @@ def test_targets_are_the_labels_of_their_rows(load, frame: pd.DataFrame):
         assert values(part.target).tolist() == [number % 3 for number in part.ids.tolist()]
 
 
-def test_what_was_inferred_is_written_out_and_means_the_same_again(load, frame: pd.DataFrame):
+def test_inferred_values_are_written_out_and_reproduce_the_dataset(load, frame: pd.DataFrame):
     data = load(frame, columns={"drop": ("house",), "weight": "w"})
     assert data.spec.format == "csv"
     assert data.spec.columns.features == ("x", "price", "colour")
@@ -88,7 +88,7 @@ def test_what_was_inferred_is_written_out_and_means_the_same_again(load, frame: 
     assert again.fingerprint == data.fingerprint
 
 
-def test_preparation_is_learnt_from_training_rows_alone(load, frame: pd.DataFrame):
+def test_fields_are_fitted_on_training_rows_alone(load, frame: pd.DataFrame):
     data = load(frame)
     changed = frame.copy()
     for part in ("val", "test"):
@@ -102,13 +102,13 @@ def test_preparation_is_learnt_from_training_rows_alone(load, frame: pd.DataFram
         assert torch.equal(values(after.parts["train"].inputs[name]), values(column))
 
 
-def test_the_scale_of_a_number_is_learnt_from_training_rows_alone(load, frame: pd.DataFrame):
+def test_the_scale_of_a_number_is_fitted_on_training_rows_alone(load, frame: pd.DataFrame):
     data = load(frame, NUMBERS, "price")
     train = frame["price"].to_numpy()[data.parts["train"].ids.numpy()]
     assert data.fields.signature.output == ValueOutput("price", pytest.approx(train.mean()), pytest.approx(train.std()))
 
 
-def test_weights_travel_with_their_rows(load, frame: pd.DataFrame):
+def test_weights_stay_with_their_rows(load, frame: pd.DataFrame):
     for part in load(frame, columns={"weight": "w"}).parts.values():
         assert part.weight is not None
         assert part.weight.tolist() == frame["w"].to_numpy()[part.ids.numpy()].tolist()
@@ -126,7 +126,7 @@ def test_no_split_trains_on_everything(load, frame: pd.DataFrame):
 
 
 @pytest.mark.parametrize("split", [{"column": "part"}, {"time": "date", "train": 0.5, "val": 0.25, "test": 0.25}])
-def test_a_column_splits_without_being_learnt_from(load, frame: pd.DataFrame, split: dict[str, Any]):
+def test_the_column_of_a_split_is_not_an_input(load, frame: pd.DataFrame, split: dict[str, Any]):
     dates = pd.date_range("2024-01-01", periods=20).repeat(3)[::-1].astype(str)
     frame = frame.assign(part=["train"] * 30 + ["dev"] * 15 + ["test"] * 15, date=dates)
     name = next(iter(split.values()))
@@ -140,14 +140,14 @@ def test_a_column_splits_without_being_learnt_from(load, frame: pd.DataFrame, sp
     assert again.parts["val"].ids.tolist() == data.parts["val"].ids.tolist()
 
 
-def test_the_column_of_a_split_has_its_say_before_the_names_of_the_files(frame: pd.DataFrame, tmp_path: Path):
+def test_the_column_of_a_split_takes_precedence_over_file_names(frame: pd.DataFrame, tmp_path: Path):
     frame["part"] = ["val"] * 6 + ["train"] * 54
     frame.head(30).to_csv(tmp_path / "train.csv", index=False)
     frame.tail(30).to_csv(tmp_path / "test.csv", index=False)
     source = {"source": str(tmp_path), "columns": {"label": "y"}, "split": {"column": "part"}}
     data = load_dataset(Dataset.model_validate(source), TASKS[CLASSES])
     assert {name: len(part) for name, part in data.parts.items()} == {"train": 54, "val": 6}
-    assert "the source brings its own train and test; dataset.split.column decides instead" in data.notes
+    assert "the source has its own train and test; dataset.split.column decides instead" in data.notes
 
 
 def test_the_example_has_no_label(load, frame: pd.DataFrame):
@@ -155,7 +155,7 @@ def test_the_example_has_no_label(load, frame: pd.DataFrame):
 
 
 @pytest.mark.parametrize("name", BUILTIN)
-def test_a_dataset_that_comes_along_is_whole(name: str):
+def test_a_built_in_dataset_is_complete(name: str):
     data = load_dataset(Dataset(source=name), TASKS[BUILTIN[name].tasks[0]])
     samples = {
         "xor": 200,
@@ -171,7 +171,7 @@ def test_a_dataset_that_comes_along_is_whole(name: str):
     assert load_dataset(data.spec, TASKS[BUILTIN[name].tasks[0]]).spec == data.spec
 
 
-def test_another_label_of_a_dataset_that_comes_along(make_job):
+def test_another_label_of_a_built_in_dataset(make_job):
     dataset = Dataset.model_validate({"source": "iris", "columns": {"label": "petal_width_cm"}})
     data = load_dataset(dataset, TASKS[NUMBERS])
     assert data.fields.signature.output == ValueOutput(
@@ -181,7 +181,7 @@ def test_another_label_of_a_dataset_that_comes_along(make_job):
     assert "species" in data.spec.columns.features
 
 
-def test_images_that_come_along_are_resized():
+def test_built_in_images_are_resized():
     dataset = Dataset.model_validate({"source": "digits", "image": {"size": 12}})
     data = load_dataset(dataset, TASKS["image-classification"])
     assert values(data.parts["test"].inputs["image"]).shape[1:] == (12, 12, 1)
@@ -195,10 +195,10 @@ def test_real_tables_are_read(public_data):
         assert all(torch.isfinite(values(part.inputs["numbers"])).all() for part in data.parts.values())
 
 
-# What the data may have wrong, with the words that its author reads.
+# Errors in the data, with their messages.
 
 
-def test_a_label_that_is_not_there_is_told(load, frame: pd.DataFrame):
+def test_a_missing_label_column_is_reported(load, frame: pd.DataFrame):
     columns = "columns: x, colour, w, house, price, y"
     assert problems(load, frame, label="yy") == [("dataset.columns.label", f"no column 'yy' in train.csv ({columns})")]
     part = {"column": "parts"}
@@ -215,45 +215,45 @@ def test_a_label_that_is_not_there_is_told(load, frame: pd.DataFrame):
     assert problems(load, frame, label=None)[0][0] == "dataset.columns.label"
 
 
-def test_an_unknown_column_of_a_dataset_that_comes_along_is_told():
+def test_an_unknown_column_of_a_built_in_dataset_is_reported():
     dataset = Dataset.model_validate({"source": "xor", "columns": {"features": ["x3"]}})
     assert problems(load_dataset, dataset, TASKS[CLASSES]) == [
         ("dataset.columns.features.0", "no column 'x3' in xor (columns: x1, x2, y)")
     ]
 
 
-def test_no_rows_are_told(load, frame: pd.DataFrame, tmp_path: Path):
+def test_no_rows_are_reported(load, frame: pd.DataFrame, tmp_path: Path):
     assert problems(load, frame.head(0)) == [("dataset.source", f"no rows in '{tmp_path / 'train.csv'}'")]
 
 
-def test_one_class_is_told(load, frame: pd.DataFrame):
-    message = "only one class, 'a': there is nothing to tell apart"
+def test_one_class_is_reported(load, frame: pd.DataFrame):
+    message = "only one class, 'a': there is nothing to distinguish"
     assert problems(load, frame.assign(y="a")) == [("dataset.columns.label", message)]
 
 
-def test_a_missing_label_is_told(load, frame: pd.DataFrame):
+def test_a_missing_label_is_reported(load, frame: pd.DataFrame):
     frame.loc[[4, 9], "y"] = None
     message = "2 of 60 rows have no value in column 'y' (first: row 5); remove them"
     assert problems(load, frame) == [("dataset.columns.label", message)]
 
 
-def test_a_label_that_is_no_number_is_told(load, frame: pd.DataFrame):
+def test_a_label_that_is_no_number_is_reported(load, frame: pd.DataFrame):
     message = "'a' in column 'y', row 1, is not a finite number"
     assert problems(load, frame, NUMBERS) == [("dataset.columns.label", message)]
 
 
-def test_a_negative_weight_is_told(load, frame: pd.DataFrame):
+def test_a_negative_weight_is_reported(load, frame: pd.DataFrame):
     frame.loc[7, "w"] = -1
     message = "'-1' in column 'w', row 8, is not a weight of 0 or more"
     assert problems(load, frame, columns={"weight": "w"}) == [("dataset.columns.weight", message)]
 
 
-def test_a_part_without_any_weight_is_told(load, frame: pd.DataFrame):
+def test_a_part_without_any_weight_is_reported(load, frame: pd.DataFrame):
     message = "all samples of the train part weigh 0 in column 'w'"
     assert problems(load, frame.assign(w=0), columns={"weight": "w"}) == [("dataset.columns.weight", message)]
 
 
-def test_a_table_without_a_usable_column_is_told(load, frame: pd.DataFrame):
+def test_a_table_without_a_usable_column_is_reported(load, frame: pd.DataFrame):
     frame = frame[["y"]].assign(country="here", number=range(60))
     message = (
         "no column is left to predict from: column 'country' is left out: every row has the same value; "
@@ -265,7 +265,7 @@ def test_a_table_without_a_usable_column_is_told(load, frame: pd.DataFrame):
     ]
 
 
-def test_a_class_outside_of_training_alone_is_told(load, tmp_path: Path):
+def test_a_class_only_outside_of_training_is_reported(load, tmp_path: Path):
     for part, names in {"train": "ab", "test": "abc"}.items():
         for name in names:
             folder = tmp_path / "images" / part / name
@@ -277,7 +277,7 @@ def test_a_class_outside_of_training_alone_is_told(load, tmp_path: Path):
     assert problems(load_dataset, dataset, TASKS["image-classification"]) == [("dataset.split", message)]
 
 
-def test_groups_that_leave_nothing_to_learn_from_are_told(load, frame: pd.DataFrame):
+def test_groups_that_leave_nothing_to_learn_from_are_reported(load, frame: pd.DataFrame):
     split = {"train": 0.2, "val": 0.8, "test": 0}
     message = "no sample is left to learn from, of 60"
     assert problems(load, frame.assign(house=1), columns={"group": "house"}, split=split) == [
@@ -285,7 +285,7 @@ def test_groups_that_leave_nothing_to_learn_from_are_told(load, frame: pd.DataFr
     ]
 
 
-def test_a_source_without_a_plain_name_is_told(tmp_path: Path):
+def test_a_source_with_an_ambiguous_name_is_reported(tmp_path: Path):
     path = tmp_path / "data.bin"
     path.write_text("x,y\n1,2\n")
     assert problems(read_source, Dataset(source=str(path))) == [
@@ -310,7 +310,7 @@ def test_new_data_are_encoded_like_the_old(load, frame: pd.DataFrame):
     assert data.fields.encode(table(frame.drop(columns="w"), "y")).weight is None
 
 
-def test_new_data_that_do_not_fit_are_told(load, frame: pd.DataFrame):
+def test_new_data_that_do_not_fit_are_reported(load, frame: pd.DataFrame):
     fields = load(frame[["x", "y"]]).fields
     assert problems(fields.check, table(frame[["colour"]], "y"), "y") == [
         ("", "the input lacks the columns y, x (it has: colour)")
@@ -323,7 +323,7 @@ def test_new_data_that_do_not_fit_are_told(load, frame: pd.DataFrame):
 # Texts and files.
 
 
-def test_texts_that_are_cut_off_are_noted(tmp_path: Path):
+def test_truncated_texts_are_noted(tmp_path: Path):
     texts = ["good words here", "bad"] * 20
     pd.DataFrame({"text": texts, "y": ["a", "b"] * 20}).to_csv(tmp_path / "train.csv", index=False)
     dataset = {"source": str(tmp_path / "train.csv"), "columns": {"label": "y"}, "text": {"length": 2}}
@@ -345,7 +345,7 @@ def load_images(dataset: Dataset, **settings: Any) -> LoadedDataset:
     return load_dataset(dataset.model_copy(update=settings), TASKS["image-classification"])
 
 
-def test_files_are_decoded_at_the_start_or_when_they_are_taken(images: Dataset):
+def test_files_are_decoded_at_the_start_or_on_access(images: Dataset):
     resident, loaded = load_images(images, loading="resident"), load_images(images, loading="loaded")
     assert isinstance(resident.parts["train"].inputs["image"], Dense)
     assert isinstance(loaded.parts["train"].inputs["image"], Lazy)
@@ -358,13 +358,13 @@ def test_files_are_decoded_at_the_start_or_when_they_are_taken(images: Dataset):
     assert (resident.example == loaded.example).all()
 
 
-def test_what_fits_the_memory_is_decoded_at_the_start(images: Dataset):
+def test_images_that_fit_in_memory_are_decoded_at_the_start(images: Dataset):
     data = load_images(images)
     assert data.spec.loading == "resident"
     assert load_dataset(data.spec, TASKS["image-classification"]).spec == data.spec
 
 
-def test_images_of_the_training_part_alone_give_mean_and_deviation(images: Dataset):
+def test_mean_and_deviation_are_of_the_training_images_alone(images: Dataset):
     for loading in ("resident", "loaded"):
         data = load_images(images, loading=loading)
         for number in torch.cat([data.parts["val"].ids, data.parts["test"].ids]).tolist():
@@ -376,7 +376,7 @@ def test_images_of_the_training_part_alone_give_mean_and_deviation(images: Datas
         assert field.mean[1:] == (5, 9)
 
 
-def test_a_table_is_resident_whatever_the_job_asks_for(load, frame: pd.DataFrame):
+def test_a_table_is_always_resident(load, frame: pd.DataFrame):
     assert load(frame, loading="loaded").spec.loading == "resident"
 
 

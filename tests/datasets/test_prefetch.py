@@ -53,7 +53,7 @@ def batches_of(samples: Samples, processes: int) -> Batches:
     return Batches(samples, FIELDS, 5, 3, ("flip", "crop"), 0, range(5), processes=processes)
 
 
-def test_columns_that_wait_for_their_files_are_known(loaded: Samples, resident: Samples):
+def test_lazy_columns_are_found(loaded: Samples, resident: Samples):
     assert len(lazy_columns(loaded)) == 2
     assert all(isinstance(column, Lazy) for column in lazy_columns(loaded).values())
     assert lazy_columns(resident) == {}
@@ -61,7 +61,7 @@ def test_columns_that_wait_for_their_files_are_known(loaded: Samples, resident: 
 
 
 @pytest.mark.parametrize("processes", [0, 1])
-def test_decoded_batches_are_those_of_samples_in_memory(loaded: Samples, resident: Samples, processes: int):
+def test_decoded_batches_equal_those_of_samples_in_memory(loaded: Samples, resident: Samples, processes: int):
     ahead, there = batches_of(loaded, processes), batches_of(resident, 0)
     for epoch, start in ((0, 0), (1, 1)):
         for one, other in zip(ahead.epoch(epoch, start), there.epoch(epoch, start), strict=True):
@@ -78,7 +78,7 @@ def test_decoded_batches_are_those_of_samples_in_memory(loaded: Samples, residen
     assert ahead.prefetcher.waited_s > 0
 
 
-def test_each_step_has_its_rows_in_their_order(loaded: Samples):
+def test_each_step_has_its_rows_in_order(loaded: Samples):
     rows = [torch.tensor([3, 1]), torch.tensor([], dtype=torch.int64), torch.tensor([7])]
     steps = list(Prefetcher(loaded, 0).steps(rows))
     assert [step.ids.tolist() for step in steps] == [[3, 1], [], [7]]
@@ -97,7 +97,7 @@ def test_a_worker_without_a_row_of_the_last_batch_has_an_empty_step(loaded: Samp
 
 
 @pytest.mark.parametrize("processes", [0, 1])
-def test_a_file_that_breaks_meanwhile_is_named(loaded: Samples, files: dict[str, Files], processes: int):
+def test_a_file_that_breaks_during_training_is_named(loaded: Samples, files: dict[str, Files], processes: int):
     path = files["image"].paths[4]
     content = path.read_bytes()
     path.write_bytes(b"")

@@ -27,12 +27,12 @@ def test_a_table_becomes_records(records: Records):
     assert not records.is_table
 
 
-def test_records_without_columns_are_none():
+def test_records_without_columns_are_empty():
     assert len(Records({})) == 0
     assert not Records({}).is_table
 
 
-def test_all_of_a_record_travels_together(records: Records):
+def test_rows_keep_all_values_of_a_record(records: Records):
     picked = records.rows(np.array([3, 0, 3]))
     assert len(picked) == 3
     assert picked.frame["x"].tolist() == [4, 1, 4]
@@ -47,11 +47,11 @@ def test_all_of_a_record_travels_together(records: Records):
     assert picked.label == "x"
 
 
-def test_single_values_alone_make_a_frame(records: Records):
+def test_the_frame_has_only_columns_of_single_values(records: Records):
     assert list(records.frame.columns) == ["x"]
 
 
-def test_files_keep_what_was_read_of_them():
+def test_files_keep_their_content():
     content = np.arange(4).reshape(4, 1)
     read = Files(FILES.paths, FILES.root, content).rows(np.array([2, 1]))
     assert in_memory(read) is read.content
@@ -62,5 +62,5 @@ def test_files_keep_what_was_read_of_them():
     assert in_memory(content) is content
 
 
-def test_files_without_a_folder_are_called_by_their_whole_path():
+def test_files_without_a_folder_are_named_by_their_whole_path():
     assert Files(FILES.paths[:1]).names() == ("/data/a.png",)

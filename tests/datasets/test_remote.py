@@ -1,4 +1,4 @@
-"""Datasets that are not one local file, from the job to samples."""
+"""Datasets that are not a single local file, from the job to samples."""
 
 import io
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def dataset(source: str, **keys: object) -> Dataset:
     return Dataset.model_validate({"source": source, "columns": {"label": "y"}, **keys})
 
 
-def test_a_table_of_a_web_server_is_read_and_keeps_its_address(web):
+def test_a_table_on_a_web_server_is_read_and_keeps_its_address(web):
     web.files["/train.csv"] = ROWS.encode()
     url = f"{web.url}/train.csv"
     loaded = load_dataset(dataset(url), TASKS["tabular-classification"])
@@ -70,7 +70,7 @@ def test_files_of_one_table_have_the_same_columns():
         read_source(dataset("parts"))
 
 
-def test_an_address_without_a_telling_name_needs_a_format(web):
+def test_an_address_with_an_ambiguous_name_needs_a_format(web):
     web.files["/download"] = ROWS.encode()
     with pytest.raises(JobError, match=r"cannot infer the format of '.*/download'; set dataset\.format"):
         read_source(dataset(f"{web.url}/download"))
@@ -78,6 +78,6 @@ def test_an_address_without_a_telling_name_needs_a_format(web):
     assert len(raw) == 20
 
 
-def test_a_misspelt_scheme_is_a_mistake_of_the_job():
+def test_a_misspelt_scheme_is_a_job_error():
     with pytest.raises(JobError, match=r"dataset\.source: 's4://' is unknown; did you mean 's3://'\?"):
         read_source(dataset("s4://bucket/train.csv"))

@@ -23,7 +23,7 @@ from stoker.job.task import TASKS, TaskName
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STOKER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("stoker.datasets.sharing.SMALLEST_BYTES", 0)
+    monkeypatch.setattr("stoker.datasets.sharing.MIN_BYTES", 0)
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def check_same(one: LoadedDataset, other: LoadedDataset) -> None:
 
 class TestWhatIsLoadedTwice:
     def check(self, source: Path, task: TaskName, monkeypatch: pytest.MonkeyPatch, **keys: Any) -> LoadedDataset:
-        monkeypatch.setattr("stoker.datasets.sharing.SMALLEST_BYTES", 1 << 40)
+        monkeypatch.setattr("stoker.datasets.sharing.MIN_BYTES", 1 << 40)
         alone = load(source, task, **keys)
-        monkeypatch.setattr("stoker.datasets.sharing.SMALLEST_BYTES", 0)
+        monkeypatch.setattr("stoker.datasets.sharing.MIN_BYTES", 0)
         first = load(source, task, **keys)
         again = load_shared(Dataset.model_validate({"source": str(source), **keys}), TASKS[task], never)
         check_same(alone, first)
@@ -104,7 +104,7 @@ class TestWhatIsLoadedTwice:
         write_images(tmp_path / "images")
         self.check(tmp_path / "images", "image-classification", monkeypatch)
 
-    def test_its_memory_is_that_of_the_file(self, table: Path):
+    def test_its_memory_is_mapped_from_the_file(self, table: Path):
         data = load(table, "tabular-classification", columns={"label": "y"})
         maps = Path(f"/proc/{os.getpid()}/maps").read_text()
         assert str(open_cache().folder) in maps
@@ -112,7 +112,7 @@ class TestWhatIsLoadedTwice:
 
 
 class TestWhatIsLoadedAnew:
-    def test_is_another_content(self, table: Path):
+    def test_is_changed_content(self, table: Path):
         before = load(table, "tabular-classification", columns={"label": "y"})
         time.sleep(0.01)  # the clock of a file system is that coarse
         table.write_text(table.read_text().replace("p,", "s,"))
@@ -137,11 +137,11 @@ class TestWhatIsLoadedAnew:
             load_shared(Dataset.model_validate(section), TASKS["image-classification"], never)
 
     def test_is_a_small_source(self, table: Path, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr("stoker.datasets.sharing.SMALLEST_BYTES", 1 << 20)
+        monkeypatch.setattr("stoker.datasets.sharing.MIN_BYTES", 1 << 20)
         load(table, "tabular-classification", columns={"label": "y"})
         assert not (open_cache().folder / "views").exists()
 
-    def test_is_what_the_disk_has_no_room_for(self, table: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_is_a_dataset_that_does_not_fit_the_disk(self, table: Path, monkeypatch: pytest.MonkeyPatch):
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
@@ -150,7 +150,7 @@ class TestWhatIsLoadedAnew:
         assert sum(map(len, data.parts.values())) == 60
 
 
-def test_a_mistake_is_told_each_time(table: Path):
+def test_an_error_is_reported_each_time(table: Path):
     refused: Callable[[], LoadedDataset] = lambda: load(table, "tabular-classification", columns={"label": "z"})  # noqa: E731
     for _ in range(2):
         with pytest.raises(StokerError, match="no column 'z'"):

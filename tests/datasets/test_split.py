@@ -53,7 +53,7 @@ def test_a_class_is_split_within_one_sample_of_its_shares(sizes: list[int], spli
 @given(CLASS_SIZES, splits())
 def test_totals_are_within_one_sample_of_the_shares(sizes: list[int], split: Split):
     shares = np.array([split.train, split.val, split.test, 1 - split.train - split.val - split.test])
-    counts = np.array(sizes) * 10 + int(2 / split.train)  # no class so rare that it needs help for a training sample
+    counts = np.array(sizes) * 10 + int(2 / split.train)  # each class gets a training sample by its share alone
     totals = part_sizes(counts, shares).sum(axis=0)
     assert (np.abs(totals - shares * counts.sum()) < 1 + 1e-6).all()
 
@@ -74,7 +74,7 @@ def test_a_rare_class_always_has_a_training_sample(sizes: list[int], split: Spli
     assert set(classes[parts == "train"].tolist()) == set(range(len(sizes)))
 
 
-def test_the_seed_alone_decides():
+def test_the_split_depends_on_the_seed_alone():
     classes = labels_of([40, 60])
     first, again = split_parts(Split(seed=1), 100, classes), split_parts(Split(seed=1), 100, classes)
     assert (first == again).all()
@@ -151,7 +151,7 @@ def test_samples_of_one_time_stay_in_one_part_and_the_parts_in_order(given_times
         assert getattr(split, part) > 0 or part not in parts
 
 
-def test_a_cut_in_time_is_as_near_to_the_shares_as_equal_times_allow():
+def test_a_split_by_time_is_as_close_to_the_shares_as_equal_times_allow():
     days = np.repeat(np.arange(10), [10, 10, 10, 10, 10, 10, 10, 9, 11, 10])
     counts = Counter(split_parts(Split(), 100, times=days).tolist())
     assert counts == {"train": 79, "val": 11, "test": 10}
@@ -167,7 +167,7 @@ def test_a_part_that_the_source_lacks_is_the_latest_of_its_training_samples():
     assert (after[before == "test"] == "test").all()
 
 
-def test_a_column_names_the_parts_in_the_usual_words():
+def test_a_column_of_parts_accepts_the_usual_names():
     words = ["train", "Training", " val", "valid", "validation", "dev", "TEST"]
     assert read_parts(pd.Series(words), "part").tolist() == ["train"] * 2 + ["val"] * 4 + ["test"]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stoker.datasets.batches import Batches, in_order
+from stoker.datasets.batches import Batches, ordered_batches
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.loading import load_dataset
 from stoker.datasets.order import BLOCK_SHARDS
@@ -27,7 +27,7 @@ Files = dict[str, bytes]
 
 
 def shard(begin: int, count: int = EACH, padding: int = 0) -> bytes:
-    """Pack images whose pixels tell their numbers; a file that no sample is made of makes the archive larger."""
+    """Pack images whose pixels encode their numbers, and an unused file that makes the archive larger."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         for number in range(begin, begin + count):
@@ -88,7 +88,7 @@ class TestAFolderOfShards:
         data = load(folder)
         seen: list[int] = []
         for part, samples in data.parts.items():
-            for batch in in_order(samples, data.fields, 8):
+            for batch in ordered_batches(samples, data.fields, 8):
                 pixels = data.fields.image.pixels(batch.inputs["image"])[:, 0, 0, 0]
                 assert pixels.tolist() == batch.ids.tolist()
                 assert batch.target is not None
@@ -98,7 +98,7 @@ class TestAFolderOfShards:
         assert sorted(seen) == list(range(SHARDS * EACH))
         assert set(data.parts) == {"train", "val", "test"}
 
-    def test_nothing_of_it_is_in_memory(self, folder: Path):
+    def test_no_sample_is_in_memory(self, folder: Path):
         samples = load(folder).parts["train"]
         assert len(lazy_columns(samples)) == 2
         assert samples.nbytes == samples.ids.nbytes
@@ -113,17 +113,17 @@ class TestAFolderOfShards:
         assert sorted(first) == sorted(second) == sorted(load(folder).parts["train"].ids.tolist())
         assert first != second
 
-    def test_a_stretch_of_steps_needs_few_shards(self, folder: Path):
+    def test_consecutive_steps_need_few_shards(self, folder: Path):
         steps = [ids for ids, _ in epoch(batches(load(folder)))]
         for begin in range(len(steps) - 2):
             needed = {each // EACH for ids in steps[begin : begin + 2] for each in ids}
             assert len(needed) <= 2 * BLOCK_SHARDS
 
-    def test_the_samples_of_a_block_are_mixed(self, folder: Path):
+    def test_the_samples_of_a_block_are_shuffled(self, folder: Path):
         ids, _ = epoch(batches(load(folder)))[0]
         assert len({each // EACH for each in ids}) > 1
 
-    def test_it_goes_on_in_the_middle_of_an_epoch_with_the_same_steps(self, folder: Path):
+    def test_it_resumes_in_the_middle_of_an_epoch_with_the_same_steps(self, folder: Path):
         whole = epoch(batches(load(folder)), 2)
         rest = epoch(batches(load(folder)), 2, start=5)
         for (ids, images), (same, equal) in zip(whole[5:], rest, strict=True):
@@ -137,27 +137,27 @@ class TestAFolderOfShards:
             assert ids == [each for some, _ in parts for each in some]
             assert torch.equal(images, torch.cat([each for _, each in parts]))
 
-    def test_processes_decode_the_same_ahead(self, folder: Path):
+    def test_prefetching_processes_decode_the_same(self, folder: Path):
         whole = epoch(batches(load(folder)))
         ahead = epoch(batches(load(folder), processes=1))
         for (ids, images), (same, equal) in zip(whole, ahead, strict=True):
             assert ids == same
             assert torch.equal(images, equal)
 
-    def test_read_as_a_whole_it_holds_the_same_samples(self, folder: Path):
+    def test_loaded_as_a_whole_it_has_the_same_samples(self, folder: Path):
         whole = load(folder, loading="resident", image={"size": [4, 5]})
         ids = torch.cat([part.ids for part in whole.parts.values()])
         assert sorted(ids.tolist()) == list(range(SHARDS * EACH))
         assert whole.fields.target == load(folder).fields.target
 
-    def test_names_of_shards_tell_their_parts(self, folder: Path):
+    def test_names_of_shards_contain_the_parts(self, folder: Path):
         for number in range(SHARDS):
             part = "train" if number < 20 else "val" if number < 22 else "test"
             (folder / f"{number:02}.tar").rename(folder / f"{part}-{number:02}.tar")
         data = load(folder)
         assert {part: len(samples) for part, samples in data.parts.items()} == {"train": 100, "val": 10, "test": 10}
 
-    def test_what_was_inferred_means_the_same_again(self, folder: Path):
+    def test_inferred_values_reproduce_the_dataset(self, folder: Path):
         data = load(folder)
         again = load_dataset(data.spec, TASKS["image-classification"])
         assert (again.spec, again.fields, again.fingerprint) == (data.spec, data.fields, data.fingerprint)
@@ -209,10 +209,10 @@ class TestWhatIsWrong:
         (folder / "shards.json").write_bytes(index({"00.tar": b""}))
         assert "the index shards.json lacks 01.tar" in self.message(folder)
 
-    def test_what_does_not_lie_in_shards_cannot_be_streamed(self, tmp_path: Path):
+    def test_data_without_shards_cannot_be_streamed(self, tmp_path: Path):
         (tmp_path / "a.csv").write_text("x,y\n1,2\n")
-        assert "does not lie in tar archives" in self.message(tmp_path / "a.csv")
-        assert "does not lie in tar archives" in self.message("digits")
+        assert "does not consist of tar archives" in self.message(tmp_path / "a.csv")
+        assert "does not consist of tar archives" in self.message("digits")
 
     @pytest.mark.parametrize(
         "keys",
@@ -223,7 +223,7 @@ class TestWhatIsWrong:
             {"split": {"time": "t"}},
         ],
     )
-    def test_columns_that_nobody_knows_beforehand_are_refused(self, folder: Path, keys: dict[str, Any]):
+    def test_columns_that_need_all_samples_are_refused(self, folder: Path, keys: dict[str, Any]):
         assert "streamed samples have none" in self.message(folder, **keys)
 
 
@@ -245,7 +245,7 @@ class TestABucketOfShards:
         return files
 
     def here(self, cache: Path) -> int:
-        """Count the shards that lie on this machine."""
+        """Count the shards on this machine."""
         return sum(path.stat().st_size >= SHARD_BYTES for path in (cache / "blobs").glob("??/*"))
 
     def test_loading_fetches_one_shard(self, bucket: Files, own_cache: Path):
@@ -275,7 +275,7 @@ class TestABucketOfShards:
         assert sorted(seen) == list(range(SHARDS * EACH))
         assert max(held) <= OPEN_SHARDS + BLOCK_SHARDS + 1 < SHARDS
 
-    def test_without_an_index_all_are_read_once_to_count(
+    def test_without_an_index_all_shards_are_read_once_to_count(
         self, bucket: Files, own_cache: Path, s3: Any, monkeypatch: pytest.MonkeyPatch
     ):
         s3.delete_object(Bucket="datasets", Key="pictures/shards.json")
@@ -283,13 +283,13 @@ class TestABucketOfShards:
         assert sum(map(len, data.parts.values())) == SHARDS * EACH
         assert any("no index" in note for note in data.notes)
 
-    def test_large_shards_are_streamed_without_being_asked(self, bucket: Files, monkeypatch: pytest.MonkeyPatch):
+    def test_large_shards_are_streamed_by_default(self, bucket: Files, monkeypatch: pytest.MonkeyPatch):
         assert load(self.SOURCE, loading="auto").spec.loading == "resident"
         monkeypatch.setattr("stoker.datasets.shards.RESIDENT_SHARE", 0.0)
         assert load(self.SOURCE, loading="auto").spec.loading == "streaming"
 
 
-def test_an_index_is_what_its_reader_reads(folder: Path):
+def test_a_written_index_can_be_read(folder: Path):
     section = Dataset.model_validate({"source": str(folder), "loading": "streaming"})
     (folder / "shards.json").write_text(index_text(section))
     found = find_shards(section)

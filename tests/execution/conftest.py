@@ -1,4 +1,4 @@
-"""Real runs, each in a home of its own, through the command line as a user types it."""
+"""Real runs from the command line, each in its own home."""
 
 import json
 import os
@@ -31,7 +31,7 @@ with embedded_ray(cpus=4):
 
 
 class Home:
-    """A home folder and the command line that works in it."""
+    """A home folder and the command line for it."""
 
     def __init__(self, path: Path, **environment: str) -> None:
         self.path = path
@@ -65,11 +65,11 @@ class Home:
         return json.loads(self.stoker(*arguments, "-o", "json"))
 
     def run(self, run_id: str) -> RunFolder:
-        """Name a run's folder."""
+        """Return a run's folder."""
         return RunFolder(self.path / "runs" / run_id)
 
     def logs(self) -> str:
-        """Gather the ends of the runs' logs, for the message of a failed test."""
+        """Return the ends of the runs' logs, for the message of a failed test."""
         return "\n".join(path.read_text(errors="replace")[-3000:] for path in self.path.glob("runs/*/log.txt"))
 
 
@@ -80,8 +80,8 @@ def write_job(path: Path, text: str) -> Path:
     return path
 
 
-def await_that(condition: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
-    """Poll until something holds."""
+def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
+    """Poll until a condition holds."""
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"waited {deadline_s:g} s for {what}"
@@ -99,7 +99,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 def server_answers(address: str) -> bool:
-    """Ask a server on this machine whether it is up."""
+    """Return whether a server on this machine is up."""
     try:
         urllib.request.urlopen(address, timeout=2).close()
     except OSError:
@@ -121,7 +121,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def until() -> Callable[..., None]:
-    return await_that
+    return wait_until
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ tracking: {experiment: figures, register: digit-reader}
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, RunFolder]:
-    """One whole run of a network on images, in the embedded store; tests only read it."""
+    """One complete run of a network on images, in the embedded store; tests only read it."""
     base = tmp_path_factory.mktemp("digits")
     home = Home(base / "home")
     home.path.mkdir()
@@ -150,8 +150,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, RunFolder]:
 
 
 @pytest.fixture(scope="module")
-def ray_at_hand() -> Iterator[dict[str, str]]:
-    """Start a Ray of nobody's; tell how to reach it."""
+def ray_cluster() -> Iterator[dict[str, str]]:
+    """Start an independent Ray, and return its address."""
     head = subprocess.Popen(
         [sys.executable, "-c", RAY],
         stdin=subprocess.PIPE,
@@ -168,8 +168,8 @@ def ray_at_hand() -> Iterator[dict[str, str]]:
     head.stdout.close()
 
 
-class Place:
-    """One run with its inputs, its storage and its record; its homes come and go."""
+class RunEnvironment:
+    """One run with its inputs, storage and tracking; its homes are temporary."""
 
     def __init__(self, base: Path, ray: dict[str, str], run: str, job: str, code: dict[str, str]) -> None:
         self.base, self.run = base, run
@@ -205,10 +205,10 @@ class Place:
 
 
 @pytest.fixture
-def make_place(ray_at_hand: dict[str, str]) -> Callable[[Path, str, str, dict[str, str]], Place]:
-    """Make the place of a run on a Ray at hand: its folder, its id, its job, and the user's own modules."""
+def run_environment(ray_cluster: dict[str, str]) -> Callable[[Path, str, str, dict[str, str]], RunEnvironment]:
+    """Create the environment of a run on the current Ray: its folder, id, job, and the user's own modules."""
 
-    def make(base: Path, run: str, job: str, code: dict[str, str]) -> Place:
-        return Place(base, ray_at_hand, run, job, code)
+    def make(base: Path, run: str, job: str, code: dict[str, str]) -> RunEnvironment:
+        return RunEnvironment(base, ray_cluster, run, job, code)
 
     return make

@@ -1,4 +1,4 @@
-"""Runs that fail and go on by themselves, or do not."""
+"""Runs that fail, with and without automatic retries."""
 
 import os
 import signal
@@ -64,7 +64,7 @@ class Network(nn.Module):
 
 
 @pytest.mark.slow
-def test_two_workers_of_which_one_is_killed_and_then_the_driver_give_the_result_of_one(home, job_file, until):
+def test_a_killed_worker_and_a_killed_driver_do_not_change_the_result(home, job_file, until):
     alone = home.run(home.json("submit", job_file(DIGITS))["id"])
     job = home.json("submit", job_file(DIGITS), "--set", "resources.workers=2", "--detach")
     run = home.run(job["id"])
@@ -132,7 +132,7 @@ def test_deaths_with_progress_between_them_are_not_counted_together(home, job_fi
 
 
 @pytest.mark.slow
-def test_a_lack_of_memory_halves_what_is_computed_at_once_until_it_fits(home, job_file, tmp_path):
+def test_a_lack_of_memory_halves_the_micro_batch_until_it_fits(home, job_file, tmp_path):
     (tmp_path / "own.py").write_text(NETWORK)
     job = job_file(CUSTOM.replace("FAULT", "needs memory"))
     run = home.run(home.json("submit", job, "--set", "training.steps=10")["id"])
@@ -149,7 +149,7 @@ def _workers_of(run):
 
 
 def _points(run):
-    """Read every value of the journal by key and step; none is there twice."""
+    """Read every value of the journal by key and step, and check that none is duplicated."""
     points = [((key, e.step), value) for e, _ in read_journal(run.journal) for key, value in e.metrics.items()]
     assert len(points) == len(dict(points))
     return dict(points)

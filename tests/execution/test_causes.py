@@ -1,4 +1,4 @@
-"""What a failed worker says."""
+"""Classification of a failed worker's exception."""
 
 import errno
 import importlib
@@ -24,7 +24,7 @@ def divide(inputs):
 
 @pytest.fixture
 def code(tmp_path, monkeypatch):
-    """The folder of a user's modules, where they can be imported."""
+    """An importable folder of a user's modules."""
     folder = tmp_path / "code"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
@@ -63,14 +63,14 @@ def test_each_error_has_its_cause(error, cause, tmp_path):
     assert classify_failure(error, tmp_path, Heartbeat()).cause == cause
 
 
-def test_only_a_lost_peer_is_one(tmp_path):
+def test_only_lost_peers_are_classified_as_such(tmp_path):
     lost = classify_failure(torch.distributed.DistBackendError("NCCL error"), tmp_path, Heartbeat())
     refused = classify_failure(ClusterError("the server does not answer"), tmp_path, Heartbeat())
     assert (lost.lost_peers, refused.lost_peers) == (True, False)
     assert "lost its peers" in lost.message
 
 
-def test_an_error_in_the_users_code_names_their_line_and_leaves_our_frames_out(code):
+def test_an_error_in_user_code_names_its_line_without_our_frames(code):
     (code / "my_network.py").write_text(NETWORK)
     module = importlib.import_module("my_network")
     result = classify_failure(caught(module.forward, 1), code, Heartbeat())
@@ -81,7 +81,7 @@ def test_an_error_in_the_users_code_names_their_line_and_leaves_our_frames_out(c
     assert "test_causes" not in result.details
 
 
-def test_an_error_that_was_told_as_the_users_is_told_the_same_way(code):
+def test_a_wrapped_user_error_is_reported_in_the_same_way(code):
     (code / "my_broken.py").write_text("import nothing_of_this_name\n")
     error = caught(importlib.import_module, "my_broken")
     told = TrainingFailed(Cause.USER_CODE, "")
@@ -91,14 +91,14 @@ def test_an_error_that_was_told_as_the_users_is_told_the_same_way(code):
     assert classify_failure(user_failure(error), code, Heartbeat()).cause is Cause.USER_CODE
 
 
-def test_code_that_is_not_python_is_the_users(code):
+def test_a_syntax_error_is_a_user_error(code):
     (code / "my_typo.py").write_text("x = (\n")
     result = classify_failure(caught(importlib.import_module, "my_typo"), code, Heartbeat())
     assert result.cause is Cause.USER_CODE
     assert result.message.startswith("my_typo.py:1: SyntaxError:")
 
 
-def test_a_failure_knows_where_the_worker_was(tmp_path):
+def test_a_failure_has_the_workers_progress(tmp_path):
     heartbeat = Heartbeat()
     heartbeat.advance(2, 40)
     heartbeat.checkpoint = (1, 20)

@@ -1,4 +1,4 @@
-"""A run on a Ray that is there already: driver and workers share no folder, and what outlives both is the storage."""
+"""A run on an existing Ray cluster: driver and workers share no folder, and only the storage outlives both."""
 
 import json
 import os
@@ -32,12 +32,12 @@ class Network(nn.Sequential):
 
 
 @pytest.fixture
-def far(make_place):
-    """Make the place of a run of so many workers below a folder."""
+def far(run_environment):
+    """Create the environment of a run with some workers below a folder."""
 
     def make(base, workers):
         base.mkdir(exist_ok=True)
-        return make_place(base, f"far-0000000{workers}", JOB.replace("WORKERS", str(workers)), {"own.py": NETWORK})
+        return run_environment(base, f"far-0000000{workers}", JOB.replace("WORKERS", str(workers)), {"own.py": NETWORK})
 
     return make
 
@@ -50,7 +50,7 @@ def points(folder: RunFolder) -> list[tuple[str, int, float]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(workers, far, tmp_path, until):
+def test_another_driver_continues_after_driver_and_folder_are_lost(workers, far, tmp_path, until):
     undisturbed = far(tmp_path / "a", workers)
     process = undisturbed.start("home")
     shown, _ = process.communicate(timeout=200)
@@ -92,7 +92,7 @@ def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(worker
     assert not place.folder("third").journal.exists()
 
 
-def test_without_a_storage_nothing_begins(far, tmp_path):
+def test_without_a_storage_no_run_starts(far, tmp_path):
     process = far(tmp_path, 1).start("home", STOKER_STORAGE="")
     shown, _ = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -100,7 +100,7 @@ def test_without_a_storage_nothing_begins(far, tmp_path):
     assert "Traceback" not in shown
 
 
-def test_what_is_printed_goes_on_as_text_whatever_it_is(tmp_path, capfd):
+def test_output_that_is_not_utf8_is_logged_as_text(tmp_path, capfd):
     with tee_output(tmp_path / "log.txt"):
         os.write(1, b"caf\xc3")
         os.write(2, b"\xa9 \xff\n")

@@ -7,7 +7,7 @@ from stoker.tracking.run import RunStatus, State
 from stoker.tracking.run_folder import RunFolder
 
 
-class Box:
+class FakeChannel:
     def __init__(self, request):
         self._request = request
 
@@ -30,12 +30,12 @@ class Box:
         ("", []),
     ],
 )
-def test_a_request_becomes_a_file_that_the_driver_looks_for(tmp_path, request_, files):
+def test_a_request_becomes_a_file_for_the_driver(tmp_path, request_, files):
     sweep = RunFolder(tmp_path / "s")
     for number in (3, 5):
         sweep.trial(number).path.mkdir(parents=True)
     sweep.write_status(RunStatus(State.RUNNING))
-    with serve(Box(request_), sweep, 1):
+    with serve(FakeChannel(request_), sweep, 1):
         pass
     found = {str(path.relative_to(sweep.path)) for path in sweep.path.rglob("*") if path.name in ("cancel", "pause")}
     assert found == set(files)

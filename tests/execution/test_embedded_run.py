@@ -1,4 +1,4 @@
-"""A run from the command line to its record, in the embedded store."""
+"""A run from the command line to its record in the embedded store."""
 
 import sqlite3
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_ends_in_one_state_with_metrics_of_every_part(digits):
     assert status.metrics["accuracy/test"] > 0.9
 
 
-def test_mlflow_has_the_run_by_its_tag_finished_and_named(digits, page):
+def test_mlflow_has_the_run_finished_and_named(digits, page):
     _, run = digits
     _, found = page
     assert found.info.status == "FINISHED"
@@ -73,7 +73,7 @@ def test_system_metrics_are_recorded(page):
     assert any(key.startswith("system/") for key in found.data.metrics)
 
 
-def test_the_page_holds_job_environment_and_pictures(digits, page):
+def test_the_mlflow_run_has_job_environment_and_pictures(digits, page):
     client, found = page
     files = {file.path for file in client.list_artifacts(found.info.run_id)}
     assert {
@@ -98,7 +98,7 @@ def test_the_link_names_experiment_and_run(digits, page):
     assert run.status().url == expected
 
 
-def test_the_resolved_file_repeats_the_run(digits):
+def test_the_resolved_job_reproduces_the_run(digits):
     home, run = digits
     again = home.json("submit", f"run:{run.path.name}")
     assert again["id"] != run.path.name
@@ -122,14 +122,14 @@ def test_the_model_is_registered_without_pickles(digits, page):
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))]
 
 
-def test_evaluate_measures_what_training_reported(digits):
+def test_evaluate_agrees_with_training(digits):
     home, run = digits
     measured = home.json("evaluate", run.path.name)
     reported = {key: value for key, value in run.status().metrics.items() if key.endswith("/test")}
     assert measured == pytest.approx(reported, abs=1e-6)
 
 
-def test_predict_reads_a_folder_of_images_from_the_run_alone(digits, tmp_path):
+def test_predict_needs_only_the_run_and_a_folder_of_images(digits, tmp_path):
     home, run = digits
     images = tmp_path / "images"
     images.mkdir()
@@ -139,7 +139,7 @@ def test_predict_reads_a_folder_of_images_from_the_run_alone(digits, tmp_path):
     for number in range(20):
         Image.fromarray(data.columns["image"][number, ..., 0]).save(images / f"{number}.png")
     hidden = run.path / "hidden"
-    run.model.rename(hidden)  # what is left is MLflow's
+    run.model.rename(hidden)  # only MLflow's copy is left
     try:
         output = tmp_path / "out.csv"
         home.stoker("predict", "digits", "--input", images, "--output", output)
@@ -150,13 +150,13 @@ def test_predict_reads_a_folder_of_images_from_the_run_alone(digits, tmp_path):
     assert (table["prediction"].astype(str) == [data.columns["digit"][name] for name in names]).mean() >= 0.9
 
 
-def test_the_embedded_store_is_made_once_in_the_home(digits):
+def test_the_embedded_store_is_created_once_in_the_home(digits):
     home, _ = digits
     with sqlite3.connect(home.path / "mlflow.db") as store:
         assert store.execute("select count(*) from runs").fetchone()[0] >= 1
 
 
-def test_nothing_of_ray_is_left(digits, until):
+def test_no_ray_process_is_left(digits, until):
     _, run = digits
     until(lambda: not run.has_driver(), "the driver to go")
     assert not (run.path / "ray_session").exists()

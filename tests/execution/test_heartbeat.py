@@ -19,7 +19,7 @@ time.sleep(60)
 """
 
 
-def test_a_dead_process_has_left_the_step_it_was_at(tmp_path):
+def test_a_dead_process_leaves_its_last_step(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", DIES, tmp_path / "step"],
         stdout=subprocess.PIPE,
@@ -42,7 +42,7 @@ def test_a_new_attempt_has_not_begun(tmp_path):
     assert read_last_step(tmp_path / "step") == NOT_STARTED
 
 
-def test_a_beat_tells_all_of_it_and_every_event_is_a_sign():
+def test_a_beat_has_the_whole_state_and_every_event_is_a_tick():
     heartbeat = Heartbeat()
     before = heartbeat.beat()
     heartbeat.enter(Stage.TRAINING)

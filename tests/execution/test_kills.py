@@ -1,4 +1,4 @@
-"""Thirty random kills: every run ends as if nothing had happened."""
+"""Thirty random kills: every run ends like an uninterrupted one."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def write_text_table(path: Path, window: int = 6, rows: int = 100) -> None:
 
 
 def job_of(name: str, folder: Path) -> Path:
-    """Lay a job and its code in a folder."""
+    """Write a job and its code to a folder."""
     if name == "cnn":
         text = CNN
     else:
@@ -50,7 +50,7 @@ def job_of(name: str, folder: Path) -> Path:
 
 
 def state_of(run: RunFolder) -> list[str]:
-    """Hash all of the last checkpoint but its clock, and the model."""
+    """Hash the last checkpoint without its clock, and the model."""
     storage = open_storage(str(run.checkpoints))
     newest = max(key.rsplit("/", 1)[0] for key in storage.keys("") if key.endswith("manifest.json"))
     manifest = read_manifest(storage, newest)
@@ -63,14 +63,14 @@ def state_of(run: RunFolder) -> list[str]:
 
 
 def points_of(run: RunFolder) -> list[tuple[str, int, float]]:
-    """List every value of the journal; each key and step once."""
+    """Return every value of the journal, and check that each key and step occurs once."""
     points = [(k, e.step, v) for e, _ in read_journal(run.journal) for k, v in e.metrics.items()]
     assert len({(key, step) for key, step, _ in points}) == len(points), "a metric is in the journal twice"
     return sorted(points)
 
 
 def check_recorded(home, run: RunFolder) -> None:
-    """Every value of the journal is in MLflow, once."""
+    """Check that every value of the journal is in MLflow, once."""
     client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
     status = run.record().status
     by_key: dict[str, list[int]] = {}
@@ -81,13 +81,13 @@ def check_recorded(home, run: RunFolder) -> None:
 
 
 def workers_of(run: RunFolder) -> list[psutil.Process]:
-    """Find the processes that train; Ray calls each by what it does, a moment after it has begun to."""
+    """Find the training processes; Ray renames each shortly after it has started."""
     tree = psutil.Process(run.driver_pid()).children(recursive=True)
     return [process for process in tree if "".join(process.cmdline()[:1]).startswith("ray::Worker")]
 
 
 def kill(what: str, run: RunFolder, dice: random.Random, until) -> bool:
-    """Kill a worker, the driver, or all of them; return whether somebody must resume it."""
+    """Kill a worker, the driver, or all of them; return whether the run must be resumed."""
     driver = psutil.Process(run.driver_pid())
     if what == "worker":
         until(lambda: workers_of(run), "a worker")
@@ -101,7 +101,7 @@ def kill(what: str, run: RunFolder, dice: random.Random, until) -> bool:
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("name", LENGTHS)
-def test_three_kills_of_a_run_leave_no_trace_in_its_result(name, workers, home, tmp_path, until):
+def test_three_kills_of_a_run_do_not_change_its_result(name, workers, home, tmp_path, until):
     dice = random.Random(f"{name}{workers}")
     sets = ["--set", f"training.epochs={LENGTHS[name]}", "--set", f"resources.workers={workers}", "--set", CPUS]
     job = job_of(name, tmp_path)

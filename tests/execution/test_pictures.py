@@ -18,7 +18,7 @@ def drawn(sheet: Sheet) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(draw(sheet))).convert("RGB"))
 
 
-def test_small_images_are_enlarged_to_whole_pixels_in_rows_of_eight():
+def test_small_images_are_enlarged_by_an_integer_in_rows_of_eight():
     levels = [10 * number for number in range(1, 11)]
     sheet = Sheet("generated", tuple(Picture((grey(level),)) for level in levels))
     pixels = drawn(sheet)
@@ -28,7 +28,7 @@ def test_small_images_are_enlarged_to_whole_pixels_in_rows_of_eight():
     assert rows[0][0] == rows[7][0] < rows[0][-1] < rows[8][0] == rows[9][0]
 
 
-def test_images_of_a_picture_stand_side_by_side_in_their_colours_below_their_names():
+def test_images_of_a_picture_are_side_by_side_in_colour_below_their_names():
     red = grey(0, channels=3)
     red[..., 0] = 200
     triples = tuple(Picture((red, grey(90), grey(120)), "dice 0.5") for _ in range(3))
@@ -51,7 +51,7 @@ def test_large_images_are_reduced_and_long_captions_shortened():
 
 
 @pytest.mark.parametrize("rows", [(), ("zero", "one")])
-def test_rows_have_their_names_at_the_left(rows):
+def test_rows_have_their_names_on_the_left(rows):
     pixels = drawn(Sheet("generated", tuple(Picture((grey(50),)) for _ in range(16)), rows))
     left = np.flatnonzero((pixels[..., 0] == 50).any(axis=0))[0]
     assert (left > 20) == bool(rows)

@@ -44,7 +44,7 @@ def test_recorded_steps_reach_the_journal_once_and_others_do_not(folder, reporte
     ]
 
 
-def test_values_of_several_groups_are_written_by_their_names(folder, reporter):
+def test_values_of_several_groups_are_written_with_their_names(folder, reporter):
     rates, norms = {"generator": 0.1, "critic": 0.4}, {"generator": torch.tensor(1.0), "critic": torch.tensor(2.0)}
     sums = {"generator": (torch.tensor(6.0), 4.0), "critic": (torch.tensor(3.0), torch.tensor(2.0))}
     reporter.step(StepEnd("a-1", 0, 1, sums, rates, norms), recorded=True)
@@ -73,13 +73,13 @@ def test_an_epoch_is_written_at_once_after_its_steps(folder, reporter):
     assert progress.seconds_left >= 0
 
 
-def test_the_first_step_is_told_at_once(folder, reporter):
+def test_the_first_step_is_reported_at_once(folder, reporter):
     reporter.step(step(1), recorded=True)
     assert folder.progress().step == 1
     assert [entry.step for entry, _ in read_journal(folder.journal)] == [1]
 
 
-def test_an_attempt_that_goes_on_repeats_nothing_and_goes_by_its_own_pace(folder, reporter):
+def test_a_resumed_attempt_repeats_nothing_and_measures_its_own_speed(folder, reporter):
     for number in (1, 2, 3):
         reporter.step(step(number, number / 10), recorded=True)
     reporter.flush()
@@ -97,7 +97,7 @@ def test_an_attempt_that_goes_on_repeats_nothing_and_goes_by_its_own_pace(folder
     assert values == [(1, pytest.approx(0.1)), (2, pytest.approx(0.2)), (3, pytest.approx(0.3)), (4, 0.5)]
 
 
-def test_the_results_add_only_what_has_no_curve(folder, reporter):
+def test_the_results_only_add_metrics_without_a_curve(folder, reporter):
     reporter.epoch(EpochEnd("a-1", 2, 20, {"loss/val": 0.125}, True))
     reporter.final(20, 1, {"loss/val": 0.1, "loss/test": 0.2})
     reporter.close()
@@ -106,7 +106,7 @@ def test_the_results_add_only_what_has_no_curve(folder, reporter):
     assert entries == [(20, {"loss/val": 0.125}), (20, {"loss/test": 0.2})]
 
 
-def test_a_picture_is_written_before_its_entry_and_known_until_it_is_stored(folder, reporter):
+def test_a_picture_is_written_before_its_entry_and_listed_until_it_is_stored(folder, reporter):
     for epoch, png in ((1, b"one"), (2, b"two")):
         reporter.picture(EpochEnd("a-1", epoch, 10 * epoch, {}, True), "seen", png)
     names = [f"pictures/seen-{step:012d}.png" for step in (10, 20)]
@@ -117,5 +117,5 @@ def test_a_picture_is_written_before_its_entry_and_known_until_it_is_stored(fold
     reporter.close()
     again = Reporter(folder)
     again.picture(EpochEnd("a-1", 2, 20, {}, True), "seen", b"two")
-    assert again.pictures_since(0) == {names[1]: b"two"}  # the one before may be stored nowhere else
+    assert again.pictures_since(0) == {names[1]: b"two"}  # only those of this attempt
     assert [entry.picture for entry, _ in read_journal(folder.journal)] == names

@@ -17,7 +17,7 @@ def test_the_micro_batch_is_a_workers_share_unless_the_job_says_less(job, make_j
     assert micro_batch(make_job("tabular-classification", "iris", training={**training, "micro_batch": 64})) == 50
 
 
-def test_a_run_shrinks_in_its_file_until_one_sample_is_left(job, tmp_path):
+def test_the_micro_batch_is_halved_in_the_file_down_to_one_sample(job, tmp_path):
     path = tmp_path / "resolved.yaml"
     write_resolved(path, job, "f00d")
     sizes = []

@@ -15,13 +15,13 @@ def action(*history, retries=3):
 
 
 @pytest.mark.parametrize("cause", [cause for cause in Cause if CAUSES[cause].retried is Retry.NEVER])
-def test_what_would_end_the_same_way_is_never_tried_again(cause):
+def test_a_deterministic_failure_is_never_retried(cause):
     decision = decide([failed(cause, micro_batch=64)], 3, MIDDLE)
     assert (decision.action, decision.cause, decision.message) == (Action.END, cause, "what happened at 10")
 
 
 @pytest.mark.parametrize("cause", [cause for cause in Cause if CAUSES[cause].retried is Retry.AGAIN])
-def test_what_is_nobodys_fault_is_tried_again_until_the_budget_is_spent(cause):
+def test_an_infrastructure_failure_is_retried_until_the_budget_is_spent(cause):
     history = [failed(cause, step) for step in (1, 2, 3, 4)]
     assert [action(*history[:number]) for number in (1, 2, 3)] == [Action.AGAIN] * 3
     last = decide(history, 3, MIDDLE)
@@ -30,13 +30,13 @@ def test_what_is_nobodys_fault_is_tried_again_until_the_budget_is_spent(cause):
 
 
 @pytest.mark.parametrize("cause", [cause for cause in Cause if CAUSES[cause].retried is Retry.AGAIN])
-def test_a_newer_checkpoint_gives_the_budget_back(cause):
+def test_a_newer_checkpoint_restores_the_budget(cause):
     history = [failed(cause, step, checkpoint=step - 1) for step in range(1, 50)]
     assert action(*history, retries=1) is Action.AGAIN
 
 
 @pytest.mark.parametrize("cause", [cause for cause in Cause if CAUSES[cause].retried is Retry.ONCE])
-def test_code_is_tried_again_unless_it_fails_at_the_same_step(cause):
+def test_a_user_error_is_retried_unless_it_repeats_at_the_same_step(cause):
     assert action(failed(cause, 7)) is Action.AGAIN
     assert action(failed(cause, 7), failed(cause, 7)) is Action.END
     assert action(failed(cause, 7), failed(cause, 9)) is Action.AGAIN
@@ -44,7 +44,7 @@ def test_code_is_tried_again_unless_it_fails_at_the_same_step(cause):
 
 
 @pytest.mark.parametrize("cause", [cause for cause in Cause if CAUSES[cause].retried is Retry.ONCE])
-def test_code_that_fails_here_and_there_is_given_up_at_last(cause):
+def test_user_errors_at_different_steps_end_the_run_eventually(cause):
     assert action(*[failed(cause, step) for step in range(4)]) is Action.END
 
 
@@ -68,13 +68,13 @@ def test_three_deaths_at_one_step_are_a_crash_loop():
     assert "after step 57" in decision.message
 
 
-def test_deaths_at_different_steps_are_accidents():
+def test_deaths_at_different_steps_are_no_crash_loop():
     deaths = [failed(Cause.INFRASTRUCTURE, step, died=True) for step in (57, 58, 57)]
     assert action(*deaths, retries=9) is Action.AGAIN
     assert action(*[failed(Cause.INFRASTRUCTURE, 57) for _ in range(3)], retries=9) is Action.AGAIN
 
 
-def test_the_first_attempt_follows_at_once_and_the_others_wait_longer_and_longer():
+def test_the_first_retry_is_immediate_and_later_ones_back_off():
     history = [failed(Cause.INFRASTRUCTURE, step) for step in range(9)]
     waits = [decide(history[:number], 100, MIDDLE).wait_s for number in range(1, 9)]
     assert waits == [0, 1, 2, 4, 8, 16, 30, 30]

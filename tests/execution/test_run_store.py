@@ -1,4 +1,4 @@
-"""What outlives a run's folder, and comes back to a new one."""
+"""Files that are stored outside of a run's folder, and restored to a new one."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def storage(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Make an empty folder of a run."""
+    """Create an empty folder of a run."""
 
     def make(name):
         made = RunFolder(tmp_path / name)
@@ -30,7 +30,7 @@ def folder(tmp_path):
     return make
 
 
-def test_a_ledger_grows_in_parts_and_comes_back_whole(storage, folder):
+def test_a_ledger_is_stored_in_parts_and_restored_whole(storage, folder):
     first = folder("first")
     store, ledger = RunStore(first, storage), Ledger(first.ledger)
     for number in range(10):
@@ -50,14 +50,14 @@ def test_a_ledger_grows_in_parts_and_comes_back_whole(storage, folder):
     assert [trial.state for trial in read_trials(third.ledger)].count(State.PRUNED) == 1
 
 
-def test_half_a_line_is_not_kept(storage, folder):
+def test_an_incomplete_line_is_not_stored(storage, folder):
     first = folder("first")
     first.ledger.write_text('{"whole": 1}\n{"half')
     assert RunStore(first, storage).save_ledger()
     assert b"".join(storage.get(key) for key in storage.keys("ledger")) == b'{"whole": 1}\n'
 
 
-def test_the_trials_that_extend_has_added_come_back(storage, folder):
+def test_the_trials_added_by_extend_are_restored(storage, folder):
     first = folder("first")
     first.write_more_trials(7)
     store = RunStore(first, storage)
@@ -68,7 +68,7 @@ def test_the_trials_that_extend_has_added_come_back(storage, folder):
     assert second.more_trials() == 7
 
 
-def test_a_run_of_its_own_has_no_ledger_to_keep(storage, folder):
+def test_a_single_run_has_no_ledger_to_store(storage, folder):
     assert RunStore(folder("first"), storage).save_ledger()
     assert storage.keys("") == []
     with pytest.raises(NotFound):
@@ -106,7 +106,7 @@ def test_a_storage_that_refuses_the_model_fails_the_attempt(storage, folder, tmp
     assert with_saved_results(stopped, RunStore(first, storage)) is stopped
 
 
-def test_the_pictures_of_a_stored_journal_come_back_with_it(storage, folder):
+def test_the_pictures_of_a_stored_journal_are_restored_with_it(storage, folder):
     first = folder("first")
     journal = Journal(first.journal)
     journal.append_picture(10, 1, "pictures/seen-10.png")

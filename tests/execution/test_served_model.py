@@ -16,7 +16,7 @@ import pytest
 
 from stoker.datasets.sources.builtin import read_builtin
 from stoker.execution.packaging import packaged
-from stoker.execution.results import leave_model
+from stoker.execution.results import write_model
 from stoker.inference.generation import generate
 from stoker.inference.model import Model
 from stoker.tracking.run_folder import RunFolder
@@ -25,14 +25,14 @@ from stoker.training.loop import start, train
 
 
 @pytest.fixture(scope="module")
-def stranger(tmp_path_factory):
+def isolated_python(tmp_path_factory):
     """A Python with the libraries, but without Stoker."""
-    folder = tmp_path_factory.mktemp("stranger")
+    folder = tmp_path_factory.mktemp("isolated_python")
     venv.create(folder / "venv", with_pip=False, symlinks=True)
     (site,) = (folder / "venv").glob("lib/python*/site-packages")
     (site / "libraries.pth").write_text(sysconfig.get_paths()["purelib"])  # its own .pth files are not read
     python = folder / "venv" / "bin" / "python"
-    uvicorn = python.with_name("uvicorn")  # MLflow calls it by name, as an installed one would be
+    uvicorn = python.with_name("uvicorn")  # MLflow calls it by name
     uvicorn.write_text(f"#!{python}\nfrom uvicorn.main import main\nmain()\n")
     uvicorn.chmod(0o755)
     environment = {
@@ -70,7 +70,7 @@ print(json.dumps(answers))
 
 @pytest.fixture(scope="module")
 def stored(tiny_data, make_job, tmp_path_factory):
-    """A trained model of each task that the run of the digits does not show, as MLflow stores it."""
+    """A trained model of each task that the digits run does not cover, as MLflow stores it."""
     folder = tmp_path_factory.mktemp("stored")
     for task, network in OTHERS.items():
         training = {"epochs": 1, "batch_size": 20, "precision": "fp32"}
@@ -79,16 +79,16 @@ def stored(tiny_data, make_job, tmp_path_factory):
             pass
         run = RunFolder(folder / "runs" / task)
         run.path.mkdir(parents=True)
-        leave_model(run, assembly)
+        write_model(run, assembly)
         with packaged(run.model) as arguments:
             mlflow.pyfunc.save_model(folder / task, **arguments)
     return folder
 
 
 @pytest.fixture(scope="module")
-def answered(stored, stranger):
-    """What a stranger's Python is answered by each of the stored models."""
-    python, environment = stranger
+def answered(stored, isolated_python):
+    """The predictions of the stored models in a Python without Stoker."""
+    python, environment = isolated_python
     done = subprocess.run(
         [python, "-c", QUESTIONS, *[str(stored / task) for task in OTHERS]],
         env=environment,
@@ -100,7 +100,7 @@ def answered(stored, stranger):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_stored_segmentation_answers_masks_in_the_values_of_the_files(stored, answered):
+def test_a_stored_segmentation_predicts_masks_with_the_values_of_the_files(stored, answered):
     masks = np.array(answered["segmentation"], np.uint8)
     assert masks.shape == (2, 10, 9)
     own = Model.load(stored / "runs" / "segmentation" / "model")
@@ -108,7 +108,7 @@ def test_a_stored_segmentation_answers_masks_in_the_values_of_the_files(stored, 
     assert set(masks.flatten().tolist()) <= {0, 255}
 
 
-def test_a_stored_classifier_of_texts_answers_the_class_and_the_probability_of_each(stored, answered):
+def test_a_stored_text_classifier_predicts_the_class_and_all_probabilities(stored, answered):
     table = pd.DataFrame(answered["text-classification"])
     assert list(table.columns) == ["prediction", "probability/blame", "probability/praise"]
     own = Model.load(stored / "runs" / "text-classification" / "model")
@@ -116,7 +116,7 @@ def test_a_stored_classifier_of_texts_answers_the_class_and_the_probability_of_e
     pd.testing.assert_frame_equal(table, own.predict(texts).table, check_dtype=False, atol=1e-5)
 
 
-def test_a_stored_generator_makes_an_image_for_each_class_and_seed(stored, answered):
+def test_a_stored_generator_returns_an_image_for_each_class_and_seed(stored, answered):
     images = np.array(answered["image-generation"], np.uint8)
     assert images.shape == (3, 8, 8, 1)
     assert np.array_equal(images[0], images[2])
@@ -127,9 +127,9 @@ def test_a_stored_generator_makes_an_image_for_each_class_and_seed(stored, answe
     assert np.abs(images[1].astype(int) - image).max() <= 1  # of 256: rounding of another process
 
 
-def test_serves_images_where_stoker_is_not_installed(digits, stranger, tmp_path, until, answers, free_port):
+def test_serves_images_without_an_installed_stoker(digits, isolated_python, tmp_path, until, answers, free_port):
     home, run = digits
-    python, environment = stranger
+    python, environment = isolated_python
     mlflow.set_tracking_uri(f"sqlite:///{home.path / 'mlflow.db'}")
     model = mlflow.artifacts.download_artifacts(run.status().model_uri, dst_path=str(tmp_path))
     port = free_port
@@ -153,9 +153,9 @@ def test_serves_images_where_stoker_is_not_installed(digits, stranger, tmp_path,
         server.wait(20)
 
 
-def test_the_stored_code_is_all_that_the_model_needs(digits, stranger, tmp_path):
+def test_the_stored_code_is_all_that_the_model_needs(digits, isolated_python, tmp_path):
     home, run = digits
-    python, environment = stranger
+    python, environment = isolated_python
     mlflow.set_tracking_uri(f"sqlite:///{home.path / 'mlflow.db'}")
     model = mlflow.artifacts.download_artifacts(run.status().model_uri, dst_path=str(tmp_path))
     script = (

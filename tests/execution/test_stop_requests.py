@@ -16,7 +16,7 @@ def terminated():
     return threading.Event()
 
 
-def test_nobody_asks_for_anything(folder, terminated):
+def test_there_is_no_request_at_first(folder, terminated):
     requests = StopRequests(folder, terminated)
     assert requests.reason() is None
     assert requests.wait(0.05, poll_s=0.01) is None

@@ -1,4 +1,4 @@
-"""An attempt as its driver sees it, with workers that only say what they are told to say."""
+"""Supervision of an attempt with scripted workers."""
 
 import itertools
 import time
@@ -32,7 +32,7 @@ CODE = WorkerResult("failed", Cause.USER_CODE, "model.py:3: ValueError: no", ste
 
 
 class Workers:
-    """Workers whose results come one by one; what is still missing then never comes."""
+    """Workers whose results arrive one by one; missing results never arrive."""
 
     def __init__(self, count, results=(), beats=None):
         self.count = count
@@ -64,41 +64,41 @@ def beat(stage=Stage.TRAINING, ticks=1, busy_s=0.0, step=5, checkpoint=(1, 4)):
     return Beat(stage, ticks, busy_s, 1, step, checkpoint)
 
 
-def follow(workers, stop=None, told=None):
-    return Supervisor(workers, lambda: stop, told or (lambda _: None), SHORT).run()
+def follow(workers, stop=None, received=None):
+    return Supervisor(workers, lambda: stop, received or (lambda _: None), SHORT).run()
 
 
-def test_the_first_workers_success_is_all_of_them():
+def test_the_first_workers_success_decides():
     result = follow(Workers(2, [(1, WorkerResult("succeeded")), (0, SUCCEEDED)]))
     assert result is SUCCEEDED
 
 
-def test_the_cause_is_that_of_the_worker_that_failed_of_itself():
+def test_the_cause_is_that_of_the_root_failure():
     assert follow(Workers(3, [(0, LOST), (2, LOST), (1, CODE)])).message == CODE.message
     assert follow(Workers(2, [(0, LOST), (1, DEAD)])).message == DEAD.message
     odd = WorkerResult("failed", Cause.INTERNAL, "RuntimeError: something of torch")
     assert follow(Workers(2, [(0, odd), (1, DEAD)])).cause is Cause.INFRASTRUCTURE
 
 
-def test_what_the_others_know_of_a_dead_worker_is_taken_over():
+def test_the_progress_of_a_dead_worker_is_taken_from_the_others():
     result = attempt_result({0: LOST, 1: DEAD})
     assert (result.step, result.began, result.died) == (7, True, True)
 
 
-def test_workers_that_do_not_notice_a_death_are_ended():
+def test_workers_that_do_not_notice_a_death_are_killed():
     workers = Workers(2, [(1, DEAD)])
     assert follow(workers).message == DEAD.message
     assert workers.killed == [0]
 
 
 def follow_and_stop(workers):
-    """Ask for a pause as soon as a worker has given a sign of life."""
-    told = []
-    return Supervisor(workers, lambda: StopReason.PAUSE if told else None, told.append, SHORT).run()
+    """Request a pause after the first heartbeat."""
+    received = []
+    return Supervisor(workers, lambda: StopReason.PAUSE if received else None, received.append, SHORT).run()
 
 
-class Moving(Workers):
-    """The first worker goes on and on."""
+class EndlessWorkers(Workers):
+    """The first worker never ends."""
 
     ticks = itertools.count()
 
@@ -106,14 +106,14 @@ class Moving(Workers):
         return {0: beat(ticks=next(self.ticks))}
 
 
-class Deaf(Moving):
-    """It also hears nothing."""
+class UnresponsiveWorkers(EndlessWorkers):
+    """It also ignores requests."""
 
     def request(self, request):
         self.asked.append(request)
 
 
-def test_a_request_is_handed_on_and_heard():
+def test_a_request_is_forwarded_and_takes_effect():
     workers = Workers(2, beats={0: beat(), 1: beat()})
     result = follow_and_stop(workers)
     assert (result.outcome, result.step, result.checkpoint) == ("stopped", 5, (1, 5))
@@ -121,8 +121,8 @@ def test_a_request_is_handed_on_and_heard():
     assert workers.killed == []
 
 
-def test_workers_that_do_not_hear_a_request_are_ended():
-    workers = Deaf(1)
+def test_workers_that_ignore_a_request_are_killed():
+    workers = UnresponsiveWorkers(1)
     assert follow_and_stop(workers) == WorkerResult("stopped", step=5, began=True, checkpoint=(1, 4))
     assert workers.asked
     assert workers.killed == [0]
@@ -139,18 +139,18 @@ def test_workers_that_do_not_hear_a_request_are_ended():
         (StopReason.CANCEL, Stage.SAVING, 0.6),
     ],
 )
-def test_the_more_there_is_to_lose_the_longer_a_request_may_take(stop, stage, seconds):
-    class Busy(Deaf):
+def test_the_grace_period_of_a_request_depends_on_the_stage(stop, stage, seconds):
+    class Busy(UnresponsiveWorkers):
         def beats(self):
             return {0: beat(stage, ticks=next(self.ticks))}
 
-    told = []
+    received = []
     began = time.monotonic()
-    assert Supervisor(Busy(1), lambda: stop if told else None, told.append, SHORT).run().outcome == "stopped"
+    assert Supervisor(Busy(1), lambda: stop if received else None, received.append, SHORT).run().outcome == "stopped"
     assert time.monotonic() - began >= seconds
 
 
-def test_a_checkpoint_that_takes_long_is_no_hang():
+def test_a_slow_checkpoint_is_no_hang():
     pace = WorkerHealth(Timeouts())
     pace.take(beat(Stage.SAVING))
     pace.wait(500)
@@ -159,8 +159,8 @@ def test_a_checkpoint_that_takes_long_is_no_hang():
     assert pace.hangs
 
 
-def test_who_has_not_begun_to_train_is_not_waited_for():
-    class Loading(Deaf):
+def test_workers_that_do_not_train_yet_are_not_waited_for():
+    class Loading(UnresponsiveWorkers):
         def beats(self):
             return {0: beat(Stage.LOADING)}
 
@@ -174,7 +174,7 @@ def test_who_has_not_begun_to_train_is_not_waited_for():
     assert time.monotonic() - began < 10
 
 
-def test_workers_that_get_no_further_hang_and_the_log_has_their_stacks(capsys):
+def test_workers_without_progress_hang_and_the_log_has_their_stacks(capsys):
     workers = Workers(2, beats={0: beat(), 1: beat()})
     result = follow(workers)
     assert (result.cause, result.step, result.checkpoint, result.began) == (Cause.HANG, 5, (1, 4), True)
@@ -184,18 +184,18 @@ def test_workers_that_get_no_further_hang_and_the_log_has_their_stacks(capsys):
 
 
 def test_one_worker_that_does_not_answer_hangs():
-    assert "worker 1 does not answer" in follow(Moving(2)).message
+    assert "worker 1 does not answer" in follow(EndlessWorkers(2)).message
 
 
-def test_the_driver_is_told_of_checkpoints_and_a_spare_is_kept_once_training_goes_on():
-    told = []
+def test_checkpoints_are_reported_and_a_spare_is_started_during_training():
+    received = []
     workers = Workers(1, beats={0: beat()})
-    follow(workers, told=told.append)
-    assert told[0].checkpoint == (1, 4)
+    follow(workers, received=received.append)
+    assert received[0].checkpoint == (1, 4)
     assert workers.spares > 0
 
 
-def test_a_long_computation_is_no_hang_and_loading_takes_its_time():
+def test_a_long_computation_or_slow_loading_is_no_hang():
     pace = WorkerHealth(Timeouts())
     pace.take(beat(busy_s=100.0))
     pace.wait(400)
@@ -213,7 +213,7 @@ def test_a_long_computation_is_no_hang_and_loading_takes_its_time():
     assert loading.hangs
 
 
-def test_a_worker_that_loads_may_be_silent_for_longer():
+def test_a_loading_worker_may_be_silent_for_longer():
     pace = WorkerHealth(Timeouts())
     pace.wait(200)
     assert not pace.silent

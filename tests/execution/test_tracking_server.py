@@ -1,4 +1,4 @@
-"""Runs that are recorded by a server, or not at all."""
+"""Runs that are recorded on a tracking server, or not at all."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ tracking: {experiment: weather, register: rain}
 
 @pytest.fixture
 def server(tmp_path, until, answers, free_port):
-    """A tracking server with a store of its own."""
+    """A tracking server with its own store."""
     folder = tmp_path / "server"
     folder.mkdir()
     uri = f"http://127.0.0.1:{free_port}"
@@ -48,7 +48,7 @@ def server(tmp_path, until, answers, free_port):
 
 @pytest.fixture
 def table(tmp_path):
-    """A table with numbers, words, a missing value here and there, and a column that numbers the rows."""
+    """A table with numbers, words, some missing values, and a column of row numbers."""
     rows = []
     for number in range(300):
         damp, wind = number % 7, ("north", "south", "west")[number % 3]
@@ -57,7 +57,7 @@ def table(tmp_path):
     pd.DataFrame(rows, columns=["id", "damp", "wind", "rain"]).to_csv(tmp_path / "weather.csv", index=False)
 
 
-def test_a_server_gets_the_run_its_model_and_a_version(home, server, table, job_file, tmp_path):
+def test_a_server_has_the_run_its_model_and_a_version(home, server, table, job_file, tmp_path):
     home.environment["MLFLOW_TRACKING_URI"] = server
     submitted = home.json("submit", job_file(TABLE))
     assert not (home.path / "mlflow.db").exists()
@@ -76,7 +76,7 @@ def test_a_server_gets_the_run_its_model_and_a_version(home, server, table, job_
 
 
 def _require_that_a_client_without_mlflow_reads_it(pages, run, folder):
-    """What a client of a cluster asks of the server, once the run's own objects are gone."""
+    """The requests of a cluster client to the server, after the run's own objects are gone."""
     status = pages.status("weather", run["id"], RunStatus())
     assert (status.state, status.attempt, status.exit_code) == (State.SUCCEEDED, 1, 0)
     assert {key: status.metrics[key] for key in run["metrics"]} == run["metrics"]
@@ -94,7 +94,7 @@ def _require_that_a_client_without_mlflow_reads_it(pages, run, folder):
     assert pages.status("weather", run["id"], RunStatus()).state is State.CANCELLED
 
 
-def test_a_server_that_is_down_is_said_before_anything_starts(home, table, job_file):
+def test_a_server_that_is_down_is_reported_before_the_run_starts(home, table, job_file):
     home.environment["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"
     message = home.stoker("submit", job_file(TABLE), succeeds=False)
     assert message == (

@@ -1,4 +1,4 @@
-"""Pictures of a run while it trains, in its folder, in its storage and in MLflow, though its worker is killed."""
+"""Pictures of a training run in its folder, its storage and MLflow, even if its worker is killed."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ def workers_of(run: RunFolder) -> list[psutil.Process]:
     return [process for process in tree if "".join(process.cmdline()[:1]).startswith("ray::Worker")]
 
 
-def test_each_picture_is_recorded_once_though_the_worker_is_killed(home, job_file, until, tiny_data, tmp_path):
+def test_each_picture_is_recorded_once_even_if_the_worker_is_killed(home, job_file, until, tiny_data, tmp_path):
     settings = {"epochs": EPOCHS, "batch_size": 16, "precision": "fp32", "evaluate": {"every": EVERY}}
     job = {
         "name": "masks",

@@ -1,4 +1,4 @@
-"""How a run ends when nobody lets it finish."""
+"""The ways in which a run ends before it is finished."""
 
 import os
 import signal
@@ -93,7 +93,7 @@ def test_pauses_signals_and_a_killed_driver_leave_what_the_next_attempt_starts_f
 
 
 @pytest.mark.slow
-def test_a_run_whose_time_is_over_fails_with_a_checkpoint(home, job_file):
+def test_a_timed_out_run_fails_with_a_checkpoint(home, job_file):
     home.stoker("submit", job_file(LONG), "--set", "resources.timeout=12 s", succeeds=False)
     (run,) = (home.run(path.name) for path in home.path.glob("runs/*"))
     status = run.record().status
@@ -104,7 +104,7 @@ def test_a_run_whose_time_is_over_fails_with_a_checkpoint(home, job_file):
     assert (page.info.status, page.data.tags["stoker.cause"]) == ("FAILED", "TIMED_OUT")
 
 
-def test_cancelling_while_ray_starts_ends_it_as_cancelled(home, job_file, until):
+def test_a_run_cancelled_while_ray_starts_is_cancelled(home, job_file, until):
     run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
     home.stoker("cancel", run.path.name)
     until(lambda: run.record().state.ended, "the end")
@@ -124,7 +124,7 @@ def test_a_ray_that_cannot_start_fails_the_run_with_the_reason(home, job_file, t
 
 
 @pytest.mark.slow
-def test_hanging_up_while_planning_leaves_nothing(home, job_file, until):
+def test_a_rejected_submit_leaves_no_run_and_no_driver(home, job_file, until):
     job = job_file(LONG.replace("iris", "{source: iris, columns: {label: nothing}}"))
     message = home.stoker("submit", job, succeeds=False)
     assert "dataset.columns.label" in message

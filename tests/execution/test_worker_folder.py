@@ -9,7 +9,7 @@ from stoker.tracking.run_folder import RunFolder
 
 @pytest.fixture
 def folders(tmp_path):
-    """Make the folders of a driver and of a worker."""
+    """Create the folders of a driver and of a worker."""
     made = RunFolder(tmp_path / "driver"), RunFolder(tmp_path / "worker")
     for folder in made:
         folder.path.mkdir()
@@ -52,7 +52,7 @@ def test_entries_that_a_worker_repeats_are_skipped(folders):
     assert epochs_of(driver) == [1, 2, 3]
 
 
-def test_half_a_line_waits_for_its_rest(folders):
+def test_an_incomplete_line_is_not_sent(folders):
     _, worker = folders
     write_epochs(worker, 1)
     whole = worker.journal.read_bytes()
@@ -75,7 +75,7 @@ def test_unpacking_replaces_what_an_earlier_attempt_left(folders, monkeypatch, t
     assert [path.name for path in again.code.rglob("*.py")] == ["net.py"]
 
 
-def test_pictures_come_with_the_lines_that_name_them(folders):
+def test_pictures_are_sent_with_their_journal_lines(folders):
     driver, worker = folders
     write_epochs(driver, 1)
     write_files(worker.path, pack(driver))

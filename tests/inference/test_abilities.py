@@ -11,9 +11,9 @@ import pytest
 
 from stoker.errors import JobError
 from stoker.execution.packaging import packaged
-from stoker.execution.results import leave_model
+from stoker.execution.results import write_model
 from stoker.inference.evaluation import evaluate
-from stoker.inference.model import Model, joined
+from stoker.inference.model import Model, concatenated
 from stoker.inference.prediction import predict
 from stoker.job.job import Job
 from stoker.tracking.run_folder import RunFolder
@@ -78,7 +78,7 @@ def trained(folder: Path, make_job: Callable[..., Job]) -> Callable[[str], tuple
             pass
         run = RunFolder(folder / name)
         run.path.mkdir(exist_ok=True)
-        leave_model(run, assembly)
+        write_model(run, assembly)
         return Model.load(run.model), evaluate_in_training(assembly, "test", "fp32")
 
     return train_class
@@ -93,14 +93,14 @@ def test_metrics_and_predictions_are_those_of_what_a_network_decodes(trained):
         assert plain["accuracy"] > 0.8
         assert reported["accuracy"] < 0.3
         assert evaluate(model)["accuracy/test"] == pytest.approx(reported["accuracy"])
-        answers = joined(list(predict(model, "iris"))).table
+        answers = concatenated(list(predict(model, "iris"))).table
         assert (answers["prediction"] == answers["species"]).mean() < 0.3
 
 
 def test_codes_are_written_beside_the_columns_of_the_input(trained):
     for name in ("Able", "Own"):
         model, _ = trained(name)
-        table = joined(list(predict(model, "iris", kind="code"))).table
+        table = concatenated(list(predict(model, "iris", kind="code"))).table
         codes = table[["code/0", "code/1", "code/2"]].to_numpy()
         assert "prediction" not in table
         lengths = table.iloc[:, 3].to_numpy(float)

@@ -12,19 +12,19 @@ import pytest
 import torch
 from PIL import Image
 
-from stoker.datasets.batches import in_order
+from stoker.datasets.batches import ordered_batches
 from stoker.errors import JobError, NotFound
-from stoker.inference.model import Model, joined
+from stoker.inference.model import Model, concatenated
 from stoker.inference.prediction import predict
 
 
 def table_of(model: Model, source: str) -> pd.DataFrame:
-    return joined(list(predict(model, source))).table
+    return concatenated(list(predict(model, source))).table
 
 
 def outputs(network: torch.nn.Module, fields, samples) -> torch.Tensor:
     with torch.inference_mode():
-        return torch.cat([network(batch.inputs) for batch in in_order(samples, fields, 64)])
+        return torch.cat([network(batch.inputs) for batch in ordered_batches(samples, fields, 64)])
 
 
 @pytest.mark.parametrize("name", ["flowers", "prices", "images", "films"])
@@ -182,7 +182,7 @@ def test_images_of_another_shape_are_told(images):
         ("images", "nowhere/*.png", NotFound, "no file matches 'nowhere/*.png'"),
         ("images", "flowers", JobError, "the input lacks the columns image (it has: length, colour, w, kind)"),
         ("images", "empty", JobError, "no images in '{source}'"),
-        ("images", "broken", JobError, "dataset.source: cannot read {source} (not an image); mend or remove it"),
+        ("images", "broken", JobError, "dataset.source: cannot read {source} (not an image); repair or remove it"),
     ],
 )
 def test_what_cannot_be_predicted_is_told(name, source, error, message, request, tmp_path: Path):

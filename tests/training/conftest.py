@@ -1,4 +1,4 @@
-"""Workers as processes, and the four objectives that probe the seam between loop and objective."""
+"""Workers as processes, and four objectives that test the contract between loop and objective."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ def _worker(rank: int, count: int, port: int, work: Callable[[Workers], Any], an
     torch.set_num_threads(1)
     try:
         with join(rank, count, torch.device("cpu"), f"127.0.0.1:{port}", 60.0) as workers:
-            answers.put((rank, pickle.dumps(work(workers))))  # as bytes: a tensor's memory would end with its worker
+            answers.put((rank, pickle.dumps(work(workers))))  # as bytes: shared tensors would be lost with the worker
     except BaseException as error:
         answers.put((rank, pickle.dumps(error)))
         raise
@@ -42,10 +42,10 @@ def _worker(rank: int, count: int, port: int, work: Callable[[Workers], Any], an
 
 @pytest.fixture(scope="session")
 def in_workers() -> Callable[[int, Callable[[Workers], Any]], list[Any]]:
-    """Do something in so many workers at once; return what each of them returned, by rank."""
+    """Run a function in several workers at once; return their results by rank."""
 
     def run(count: int, work: Callable[[Workers], Any]) -> list[Any]:
-        context = multiprocessing.get_context("fork")  # what the parent has loaded need not be loaded again
+        context = multiprocessing.get_context("fork")  # the parent's imports need not be repeated
         answers = context.Queue()
         port = free_port()
         processes = [context.Process(target=_worker, args=(r, count, port, work, answers)) for r in range(count)]
@@ -68,7 +68,7 @@ def in_workers() -> Callable[[int, Callable[[Workers], Any]], list[Any]]:
 
 @pytest.fixture(scope="session")
 def probe(tmp_path_factory) -> Iterator[Callable[[str], Job]]:
-    """Load the job of a probe, its code at hand as in a run."""
+    """Load the job of a probe, with its code importable as in a run."""
     sys.path.insert(0, str(PROBES))
     table = tmp_path_factory.mktemp("text") / "text.csv"
     write_text_table(table)
@@ -85,7 +85,7 @@ def probe(tmp_path_factory) -> Iterator[Callable[[str], Job]]:
 
 
 def write_text_table(path: Path, window: int = 6, rows: int = 100) -> None:
-    """Cut a text into windows that follow one another, each with the character after it."""
+    """Cut a text into consecutive windows, each with the character after it."""
     text = (TEXT * (1 + window * (rows + 1) // len(TEXT))).replace(",", "-").replace(" ", "_")
     lines = [",".join([*(f"c{i}" for i in range(window)), "next"])]
     for row in range(rows):
@@ -95,7 +95,7 @@ def write_text_table(path: Path, window: int = 6, rows: int = 100) -> None:
 
 @pytest.fixture(scope="session")
 def digest() -> Callable[[TrainingState], str]:
-    """Hash all of a state but its clock."""
+    """Hash a state without its clock."""
     return state_digest
 
 

@@ -41,7 +41,7 @@ def test_every_default_is_filled_in(make_job):
         ("image-classification", {"source": "digits", "image": {"augment": ["flip"]}}, {"time": "1 min"}),
     ],
 )
-def test_the_completed_job_is_a_job_that_means_the_same(make_job, task, dataset, training):
+def test_the_completed_job_is_a_valid_equivalent_job(make_job, task, dataset, training):
     prepared = prepare(make_job(task, dataset, training=training))
     written = parse_job(dump_job(prepared.job), "resolved.yaml").job
     again = prepare(written).job
@@ -74,13 +74,13 @@ def test_the_default_network_is_the_tasks_first_family():
     }
 
 
-def test_a_batch_larger_than_the_data_is_told(make_job):
+def test_a_batch_larger_than_the_data_is_reported(make_job):
     job = make_job("tabular-classification", "iris", training={"batch_size": 121})
     message = "121 is more than the 120 training samples; use at most 120"
     assert problems(job) == [("training.batch_size", message)]
 
 
-def test_all_that_does_not_fit_the_data_is_told_at_once(make_job):
+def test_all_problems_of_the_data_are_reported_at_once(make_job):
     architecture = {"family": "cnn", "kernel": 9, "channels": [8, 8, 8, 8]}
     job = make_job("image-classification", "digits", architecture=architecture, training={"batch_size": 5000})
     assert problems(job) == [
@@ -90,7 +90,7 @@ def test_all_that_does_not_fit_the_data_is_told_at_once(make_job):
     ]
 
 
-def test_a_metric_of_an_empty_validation_part_is_told(make_job, tmp_path: Path):
+def test_a_metric_of_an_empty_validation_part_is_reported(make_job, tmp_path: Path):
     path = tmp_path / "few.csv"
     pd.DataFrame({"x": [1.0, 2.5, 2.0, 4.0], "y": [1.0, 2.0, 3.0, 4.0]}).to_csv(path, index=False)
     dataset = {"source": str(path), "columns": {"label": "y"}, "split": {"train": 0.9, "val": 0.05, "test": 0}}
@@ -106,9 +106,9 @@ def test_a_metric_of_an_empty_validation_part_is_told(make_job, tmp_path: Path):
     assert prepare(make_job("tabular-regression", dataset)).best == ("rmse/train", "min")
 
 
-def test_the_seed_chooses_the_weights_and_nothing_else_does(make_job):
+def test_the_weights_depend_on_the_seed_alone(make_job):
     def weights(seed: int) -> list[torch.Tensor]:
-        torch.rand(seed + 1)  # whatever was drawn before
+        torch.rand(seed + 1)  # earlier draws must not matter
         job = make_job("tabular-classification", "xor", training={"seed": seed})
         return list(assemble(prepare(job)).objective.parameters())
 
@@ -126,13 +126,13 @@ def test_precision_and_threads_are_chosen_once(make_job):
     assert choose(chosen, ALONE).job == chosen.job
 
 
-def test_what_the_job_says_is_not_chosen(make_job):
+def test_settings_of_the_job_are_not_overridden(make_job):
     sections = {"training": {"precision": "bf16"}, "resources": {"cpus": 1}}
     prepared = prepare(make_job("tabular-classification", "xor", **sections))
     assert choose(prepared, ALONE).job == prepared.job
 
 
-def test_a_run_by_the_clock_gets_its_steps(make_job):
+def test_a_run_limited_by_time_gets_a_number_of_steps(make_job):
     job = make_job("tabular-classification", "xor", training={"time": "2 s", "precision": "fp32"})
     chosen = choose(prepare(job), ALONE)
     assert chosen.job.training.steps is not None
@@ -140,7 +140,7 @@ def test_a_run_by_the_clock_gets_its_steps(make_job):
     assert choose(chosen, ALONE).job == chosen.job
 
 
-def test_choosing_draws_nothing_and_trains_nothing(make_job):
+def test_autotuning_neither_draws_random_numbers_nor_trains(make_job):
     prepared = prepare(make_job("tabular-classification", "xor", architecture={"family": "mlp", "dropout": 0.5}))
     before = torch.get_rng_state()
     chosen = choose(prepared, ALONE)

@@ -1,4 +1,4 @@
-"""A run that was cut off anywhere ends in the same bytes."""
+"""A run that is interrupted anywhere ends in the same bytes."""
 
 import random
 from itertools import islice
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def whole(digest):
-    """Train without a break, and hash the state after the last epoch."""
+    """Train without interruption, and hash the state after the last epoch."""
 
     def run(prepared: Any, workers: Workers = ALONE) -> str:
         state = start(assemble(prepared, workers))
@@ -36,7 +36,7 @@ def whole(digest):
 
 @pytest.fixture
 def cut(digest):
-    """Train with breaks after random numbers of events, each time from what lies in the storage; count the attempts."""
+    """Train with interruptions after random numbers of events, resuming from the storage; count the attempts."""
 
     def run(prepared: Any, folder: Any, seed: int, workers: Workers = ALONE) -> tuple[str, int]:
         dice = random.Random(seed)
@@ -52,14 +52,14 @@ def cut(digest):
                 if isinstance(event, EpochEnd) and state.reason:
                     checkpoints.finish()
                     return digest(state), number
-            checkpoints.finish()  # a process that is killed would not: see the tests of whole runs
+            checkpoints.finish()  # a killed process would not: see the tests of whole runs
         raise AssertionError("it never got to its end")
 
     return run
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_a_probe_that_is_cut_off_again_and_again_ends_in_the_same_bytes(name, probe, whole, cut, tmp_path):
+def test_a_repeatedly_interrupted_probe_ends_in_the_same_bytes(name, probe, whole, cut, tmp_path):
     job = probe(name)
     checkpoint = job.training.checkpoint.model_copy(update={"every": "3 steps"})
     prepared = prepare(job.model_copy(update={"training": job.training.model_copy(update={"checkpoint": checkpoint})}))
@@ -70,7 +70,7 @@ def test_a_probe_that_is_cut_off_again_and_again_ends_in_the_same_bytes(name, pr
 
 @pytest.mark.parametrize("schedule", ["cosine", "one-cycle", {"type": "plateau", "patience": 0}, {"type": "step"}])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
-def test_optimizers_and_schedules_go_on_exactly(make_job, whole, cut, tmp_path, schedule, optimizer):
+def test_optimizers_and_schedules_resume_exactly(make_job, whole, cut, tmp_path, schedule, optimizer):
     training = {"batch_size": 50, "epochs": 6, "precision": "fp32", "schedule": schedule, "optimizer": optimizer}
     training |= {"checkpoint": {"every": "4 steps"}, "early_stopping": {"patience": 3}}
     network = {"family": "mlp", "hidden": [8, 8], "dropout": 0.2}
@@ -78,7 +78,7 @@ def test_optimizers_and_schedules_go_on_exactly(make_job, whole, cut, tmp_path, 
     assert cut(prepared, tmp_path, 3)[0] == whole(prepared)
 
 
-def test_two_workers_end_in_the_same_bytes_and_their_checkpoint_opens_on_one_and_on_four(
+def test_two_workers_end_in_the_same_bytes_and_their_checkpoint_restores_on_one_and_on_four(
     probe, in_workers, whole, cut, tmp_path
 ):
     job = probe("char_rnn")
@@ -118,12 +118,12 @@ def iris(make_job):
     return prepare(make_job("tabular-classification", "iris", training=training))
 
 
-def test_the_newest_undamaged_checkpoint_is_used_and_the_damage_is_told(iris, tmp_path):
+def test_the_newest_undamaged_checkpoint_is_used_and_the_damage_is_reported(iris, tmp_path):
     state = start(assemble(iris))
     checkpoints = Checkpoints(open_storage(str(tmp_path)), "", 3, 1)
     for event in attempt("r", state, checkpoints, 1, lambda: ""):
         if isinstance(event, EpochEnd):
-            checkpoints.finish()  # or the next one may find it still at work, and be left out
+            checkpoints.finish()  # otherwise the next one may be skipped while this one is written
     newest = max(path for path in tmp_path.glob("step-*"))
     file = newest / "rank-0.safetensors"
     content = bytearray(file.read_bytes())
@@ -136,7 +136,7 @@ def test_the_newest_undamaged_checkpoint_is_used_and_the_damage_is_told(iris, tm
     assert "rank-0.safetensors" in restored.damaged[0]
 
 
-def test_only_as_many_as_asked_for_are_kept(iris, tmp_path):
+def test_only_the_newest_checkpoints_are_kept(iris, tmp_path):
     state = start(assemble(iris))
     events = list(attempt("r", state, Checkpoints(open_storage(str(tmp_path)), "", 1, 1), 1, lambda: ""))
     assert [(e.epoch, e.step) for e in events if isinstance(e, Saved)][-1] == (3, 9)
@@ -144,7 +144,7 @@ def test_only_as_many_as_asked_for_are_kept(iris, tmp_path):
     assert len(list(tmp_path.glob("step-*"))) == 1
 
 
-def test_a_request_to_stop_is_heard_at_the_next_step_and_leaves_a_checkpoint(iris, tmp_path):
+def test_a_stop_request_takes_effect_at_the_next_step_and_saves_a_checkpoint(iris, tmp_path):
     asked = []
     state = start(assemble(iris))
     checkpoints = Checkpoints(open_storage(str(tmp_path)), "", 2, 1)
@@ -161,7 +161,7 @@ def test_a_request_to_stop_is_heard_at_the_next_step_and_leaves_a_checkpoint(iri
     assert restored.step == events[-1].step
 
 
-def test_an_older_attempt_cannot_commit_any_more(iris, tmp_path):
+def test_an_older_attempt_can_no_longer_commit(iris, tmp_path):
     storage = open_storage(str(tmp_path))
     old, new = Checkpoints(storage, "", 2, 1), Checkpoints(storage, "", 2, 2)
     old.claim()
@@ -172,7 +172,7 @@ def test_an_older_attempt_cannot_commit_any_more(iris, tmp_path):
     assert not list(tmp_path.glob("step-*/manifest.json"))
 
 
-def test_data_that_has_changed_is_refused(make_job, tmp_path):
+def test_changed_data_is_refused(make_job, tmp_path):
     table = tmp_path / "table.csv"
     dataset = {"source": str(table), "columns": {"label": "label"}}
     training = {"batch_size": 20, "epochs": 1, "precision": "fp32"}
@@ -189,12 +189,12 @@ def test_data_that_has_changed_is_refused(make_job, tmp_path):
     assert caught.value.cause is Cause.BAD_DATA
 
 
-def test_a_finished_run_is_trained_on_from_its_last_weights_with_its_schedule_begun_anew(iris, tmp_path):
+def test_a_finished_run_continues_from_its_last_weights_with_a_new_schedule(iris, tmp_path):
     state = start(assemble(iris))
     events = list(attempt("r", state, Checkpoints(open_storage(str(tmp_path / "a")), "", 2, 1), 1, lambda: ""))
     before = [e for e in events if isinstance(e, EpochEnd)][-1].metrics["loss/train"]
     again = start(assemble(iris))
-    Checkpoints(open_storage(str(tmp_path / "a")), "", 2, 1).begin_from(again)
+    Checkpoints(open_storage(str(tmp_path / "a")), "", 2, 1).continue_from(again)
     assert (again.epoch, again.step, again.reason) == (0, 0, "")
     assert again.schedules["network"].learning_rate == start(assemble(iris)).schedules["network"].learning_rate
     more = list(train("s", again))
@@ -202,7 +202,7 @@ def test_a_finished_run_is_trained_on_from_its_last_weights_with_its_schedule_be
     assert next(e for e in more if isinstance(e, EpochEnd)).metrics["loss/train"] < before
 
 
-def test_a_run_goes_on_from_a_copy_of_another_s_checkpoint_with_its_own_learning_rate(make_job, tmp_path):
+def test_a_run_continues_from_a_copy_of_another_checkpoint_with_its_own_learning_rate(make_job, tmp_path):
     def begun(name, lr, epochs):
         optimizer = {"type": "sgd", "lr": lr, "momentum": 0.9}
         training = {"batch_size": 50, "epochs": 6, "precision": "fp32", "schedule": "constant", "optimizer": optimizer}
@@ -221,7 +221,7 @@ def test_a_run_goes_on_from_a_copy_of_another_s_checkpoint_with_its_own_learning
     (newest,) = [key for key in committed(theirs, "") if "epoch-000002" in key]
     again = Checkpoints(own, "", 2, 2)
     again.claim()
-    again.take_over(theirs, newest)
+    again.adopt(theirs, newest)
     state = start(ahead.assembly)
     again.restore(state)
     assert (state.epoch, state.step) == (2, source.step)
@@ -236,7 +236,7 @@ def test_a_run_goes_on_from_a_copy_of_another_s_checkpoint_with_its_own_learning
     assert len(committed(own, "")) == 1  # nothing of its own is newer
 
 
-def test_a_stop_between_two_epochs_is_heard_between_them(make_job, tmp_path):
+def test_a_stop_request_between_two_epochs_takes_effect_there(make_job, tmp_path):
     training = {"batch_size": 50, "epochs": 6, "precision": "fp32"}
     state = start(assemble(prepare(make_job("tabular-classification", "iris", training=training)), ALONE))
     checkpoints = Checkpoints(open_storage(str(tmp_path)), "", 2, 1)

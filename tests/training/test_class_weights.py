@@ -1,4 +1,4 @@
-"""Weights of classes: of names or balanced, exact over micro-batches and workers, and in nothing but the loss."""
+"""Class weights: named or balanced, exact over micro-batches and workers, and only in the loss."""
 
 import io
 import tarfile
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from stoker.datasets.batches import in_order
+from stoker.datasets.batches import ordered_batches
 from stoker.errors import JobError
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def rare(make_job, tmp_path: Path) -> Callable[..., Job]:
-    """Make a job on a table of 48 rows of ham and 12 of spam."""
+    """Return a function that builds a job on a table of 48 rows of ham and 12 of spam."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x": rng.normal(size=ROWS), "z": rng.normal(size=ROWS)})
     frame["y"] = ["spam" if number % 5 == 0 else "ham" for number in range(ROWS)]
@@ -69,14 +69,14 @@ def test_classes_that_are_not_named_weigh_1_and_all_are_written_out(rare):
     assert prepare(rare()).job.training.class_weights is None
 
 
-def test_an_unknown_class_is_told(rare):
+def test_an_unknown_class_is_reported(rare):
     assert problems(rare(class_weights={"spm": 5, "other": 1})) == [
         ("training.class_weights.spm", "'spm' is not a class of the data; did you mean 'spam'?"),
         ("training.class_weights.other", "'other' is not a class of the data; the classes are ham, spam"),
     ]
 
 
-def test_a_loss_of_the_users_own_has_no_such_settings(make_job, probe):
+def test_a_users_own_objective_has_no_class_weights(make_job, probe):
     job = probe("char_rnn")
     training = job.training.model_copy(update={"class_weights": {"a": 2.0}, "label_smoothing": 0.1})
     assert [path for path, _ in problems(job.model_copy(update={"training": training}))] == [
@@ -117,10 +117,10 @@ def test_streamed_classes_are_counted_in_the_first_shard(make_job, tmp_path: Pat
     assert prepared.job.training.class_weights == {"a": pytest.approx(4 / (2 * 3)), "b": pytest.approx(4 / (2 * 1))}
 
 
-def test_the_gradient_is_that_of_torchs_weighted_mean_however_the_batch_is_cut(rare, in_workers):
+def test_the_gradient_is_that_of_torchs_weighted_mean_for_any_micro_batches(rare, in_workers):
     settings = {"class_weights": {"spam": 5, "ham": 0.5}, "label_smoothing": 0.1, "batch_size": 60}
     assembly = assemble(prepare(rare(**settings)))
-    (batch,) = in_order(assembly.parts["train"], assembly.data.fields, ROWS)
+    (batch,) = ordered_batches(assembly.parts["train"], assembly.data.fields, ROWS)
     network = assembly.objective.network
     weights = torch.tensor([0.5, 5.0])[batch.target]
     losses = functional.cross_entropy(network(batch.inputs), batch.target, reduction="none", label_smoothing=0.1)
@@ -162,6 +162,6 @@ def test_nothing_but_the_loss_is_weighted_and_a_saved_model_agrees(task, make_jo
     }
 
 
-def test_a_checkpoint_does_not_keep_what_the_job_says(rare):
+def test_class_weights_are_not_part_of_a_checkpoint(rare):
     assembly = assemble(prepare(rare(class_weights={"spam": 5})))
     assert assembly.objective.state_dict().keys() == assemble(prepare(rare())).objective.state_dict().keys()

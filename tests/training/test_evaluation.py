@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.batches import LARGEST_BATCH, LARGEST_IMAGE_BATCH, in_order
+from stoker.datasets.batches import MAX_BATCH, MAX_IMAGE_BATCH, ordered_batches
 from stoker.tasks.task import Review
 from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate, evaluate_in_detail
@@ -15,9 +15,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """Write more rows than are evaluated at once, the last batch uneven."""
+    """Write more rows than a batch, with an uneven last one."""
     rng = np.random.default_rng(0)
-    count = LARGEST_BATCH + 1234
+    count = MAX_BATCH + 1234
     frame = pd.DataFrame({"x": rng.normal(size=count), "z": rng.normal(size=count)})
     frame["y"] = (frame["x"] + rng.normal(size=count)).round(3)
     frame["c"] = np.where(frame["y"] > 0.5, "high", np.where(frame["z"] > 0, "low", "middle"))
@@ -28,13 +28,13 @@ def table(tmp_path: Path) -> Path:
 
 def forward(assembly, part: str = "train") -> tuple[torch.Tensor, torch.Tensor]:
     samples = assembly.parts[part]
-    (batch,) = in_order(samples, assembly.data.fields, len(samples))
+    (batch,) = ordered_batches(samples, assembly.data.fields, len(samples))
     with torch.no_grad():
         return assembly.objective.groups()["network"](batch.inputs), batch.target
 
 
-class Everything(Review):
-    """Keeps all that it sees."""
+class OutputRecorder(Review):
+    """Keeps all outputs."""
 
     def __init__(self) -> None:
         self.outputs: list[torch.Tensor] = []
@@ -62,7 +62,7 @@ def test_classification_is_exact_over_uneven_batches(make_job, table: Path):
     columns = {"label": "c", "features": ["x", "z"], "weight": "w"}
     job = make_job("tabular-classification", {"source": str(table), "columns": columns, "split": "none"})
     assembly = assemble(prepare(job))
-    everything = Everything()
+    everything = OutputRecorder()
     found = evaluate_in_detail(assembly, "train", "fp32", everything)
     metrics = found.metrics
     assert found.review is everything
@@ -96,15 +96,15 @@ def test_regression_is_exact_over_uneven_batches(make_job, table: Path):
 def test_images_are_exact_over_uneven_batches(make_job):
     assembly = assemble(prepare(make_job("image-classification", "digits", architecture="mlp")))
     samples = assembly.parts["train"]
-    assert len(samples) > LARGEST_IMAGE_BATCH
-    assert len(samples) % LARGEST_IMAGE_BATCH
+    assert len(samples) > MAX_IMAGE_BATCH
+    assert len(samples) % MAX_IMAGE_BATCH
     logits, target = forward(assembly)
     metrics = evaluate(assembly, "train", "fp32")
     assert metrics["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, target)), rel=1e-5)
     assert metrics["accuracy"] == pytest.approx(float((logits.argmax(1) == target).double().mean()))
 
 
-def test_where_fewer_samples_fit_at_once_the_result_stays(make_job):
+def test_the_result_does_not_depend_on_the_micro_batch(make_job):
     training = {"batch_size": 64, "precision": "fp32"}
     whole = assemble(prepare(make_job("image-classification", "digits", architecture="mlp", training=training)))
     training["micro_batch"] = 7

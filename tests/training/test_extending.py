@@ -1,4 +1,4 @@
-"""Training that goes on from the end of another run, under other settings or not at all."""
+"""Training that continues from the end of another run, with other settings, or is refused."""
 
 from typing import Any
 
@@ -30,14 +30,14 @@ def begun(make_job):
 
 @pytest.fixture
 def finished(begun, tmp_path):
-    """Train a run to its end; return the checkpoints that another one finds there."""
+    """Train a run to its end; return its checkpoints as another run opens them."""
     list(attempt("r", begun(), Checkpoints(open_storage(str(tmp_path)), "", 2, 1), 1, lambda: ""))
     return Checkpoints(open_storage(str(tmp_path)), "", 2, 1)
 
 
-def test_another_metric_finds_a_best_of_its_own(begun, finished):
+def test_another_metric_has_its_own_best_value(begun, finished):
     state = begun(checkpoint={"best": "loss/train"}, early_stopping={"metric": "loss/train", "patience": 3})
-    finished.begin_from(state)
+    finished.continue_from(state)
     events = list(train("s", state))
     assert next(event for event in events if isinstance(event, EpochEnd)).improved
     assert isinstance(events[-1], TrainingEnd)
@@ -45,25 +45,25 @@ def test_another_metric_finds_a_best_of_its_own(begun, finished):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "muon"])
-def test_another_optimizer_begins_with_a_memory_of_its_own(begun, finished, optimizer):
+def test_another_optimizer_starts_with_a_new_state(begun, finished, optimizer):
     state = begun(optimizer=optimizer)
-    finished.begin_from(state)
+    finished.continue_from(state)
     assert isinstance(list(train("s", state))[-1], TrainingEnd)
 
 
 def test_another_network_is_refused(begun, finished):
     with pytest.raises(TrainingFailed, match="another network") as caught:
-        finished.begin_from(begun(hidden=9))
+        finished.continue_from(begun(hidden=9))
     assert caught.value.cause is Cause.BAD_DATA
 
 
-def test_where_the_end_of_the_run_is_gone_nothing_begins_from_new_weights(begun, tmp_path):
-    with pytest.raises(TrainingFailed, match=r"it is not there any more; .*start_from"):
-        Checkpoints(open_storage(str(tmp_path)), "", 2, 1).begin_from(begun())
+def test_a_missing_final_checkpoint_is_an_error(begun, tmp_path):
+    with pytest.raises(TrainingFailed, match=r"it no longer exists; .*start_from"):
+        Checkpoints(open_storage(str(tmp_path)), "", 2, 1).continue_from(begun())
 
 
-def test_where_the_end_of_the_run_is_damaged_nothing_begins_at_an_earlier_place(begun, finished, tmp_path):
+def test_a_damaged_final_checkpoint_is_an_error(begun, finished, tmp_path):
     newest = max(tmp_path.glob("step-*"))
     (newest / "rank-0.safetensors").write_bytes(b"")
     with pytest.raises(TrainingFailed, match=r"rank-0\.safetensors"):
-        finished.begin_from(begun())
+        finished.continue_from(begun())

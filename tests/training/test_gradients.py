@@ -49,7 +49,7 @@ def assembled(make_job, tmp_path: Path) -> Assembled:
 
 
 class Compound(Objective):
-    """A weighted loss of the classes, and a noisy penalty that counts the samples with a positive number alone."""
+    """A weighted loss of the classes, and a noisy penalty that only counts samples with a positive number."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -81,8 +81,8 @@ class Compound(Objective):
         return {"loss": Loss(output.square().sum(), output.new_tensor(len(batch)))}, output
 
 
-class Rivals(Objective):
-    """Two networks that each see the other: a critic learns in every step, a generator in every second."""
+class Adversaries(Objective):
+    """Two networks whose losses reach each other: a critic learns in every step, a generator in every second."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,9 +146,9 @@ def test_the_gradient_is_that_of_the_means_of_all_terms(assembled: Assembled, mi
 
 
 @pytest.mark.parametrize("micro_batch", [ROWS, 4])
-def test_a_turn_steps_its_own_group_alone(assembled: Assembled, micro_batch: int):
+def test_a_turn_only_steps_its_own_group(assembled: Assembled, micro_batch: int):
     torch.manual_seed(0)
-    rivals, reference = Rivals(), Rivals()
+    rivals, reference = Adversaries(), Adversaries()
     reference.load_state_dict(rivals.state_dict())
     assembly = replace(assembled(micro_batch, steps=6, lr=0.1, batch_size=10), objective=rivals)
     groups = reference.groups()
@@ -169,8 +169,8 @@ def test_a_turn_steps_its_own_group_alone(assembled: Assembled, micro_batch: int
         torch.testing.assert_close(got[name], value, atol=1e-6, rtol=0)
 
 
-def test_a_term_of_every_second_step_is_in_the_epochs_loss(assembled: Assembled):
-    assembly = replace(assembled(10, steps=3, lr=1e-30, batch_size=10), objective=Rivals())
+def test_a_term_of_every_second_step_counts_in_the_epochs_loss(assembled: Assembled):
+    assembly = replace(assembled(10, steps=3, lr=1e-30, batch_size=10), objective=Adversaries())
     events = list(train("r", start(assembly)))
     steps = [event.losses for event in events if isinstance(event, StepEnd)]
     metrics = events[-2].metrics
@@ -191,8 +191,8 @@ def test_a_micro_batch_has_one_backward_pass_whatever_the_number_of_terms(
     assert sorted(seen) == sorted(list(range(4)) * passes)
 
 
-def test_a_turn_leaves_gradients_in_its_own_parameters_alone(assembled: Assembled):
-    rivals = Rivals()
+def test_a_turn_only_has_gradients_for_its_own_parameters(assembled: Assembled):
+    rivals = Adversaries()
     assembly = replace(assembled(4, batch_size=10), objective=rivals)
     reducers = start(assembly).reducers
     step = next(iter(assembly.batches().epoch(0)))

@@ -15,14 +15,14 @@ from stoker.training.loop import EpochEnd, Event, StepEnd, TrainingEnd, start, t
 
 CPU = torch.device("cpu")
 STILL = {"type": "sgd", "lr": 1e-30, "momentum": 0.0}
-"""Weights that stay where they are."""
+"""A learning rate that does not change the weights."""
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
 def iris(make_job):
-    """Assemble a small network on iris: 120 training samples, 15 to validate, 15 to test."""
+    """Assemble a small network on iris: 120 training, 15 validation and 15 test samples."""
 
     def assembled(split=None, architecture=None, **training) -> Assembly:
         dataset = {"source": "iris", **({"split": split} if split else {})}
@@ -46,7 +46,7 @@ def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_the_loop_says_what_happened_in_order(iris):
+def test_events_are_yielded_in_order(iris):
     events = list(train("iris-1", start(iris(epochs=2))))
     kinds = [type(event).__name__ for event in events]
     assert kinds == [*["StepEnd"] * 3, "EpochEnd", *["StepEnd"] * 3, "EpochEnd", "TrainingEnd"]
@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_bits(iris):
     runs = []
     for seed in (0, 0, 1):
         assembly = iris(architecture=dropout, seed=seed)
-        torch.rand(len(runs) + 1)  # what is drawn elsewhere must not matter
+        torch.rand(len(runs) + 1)  # other draws must not matter
         metrics = [event.metrics for event in of(EpochEnd, list(train("r", start(assembly))))]
         runs.append((weights(assembly), metrics))
     assert equal(runs[0][0], runs[1][0])
@@ -117,7 +117,7 @@ def test_the_best_weights_are_restored(iris):
     assert equal(weights(assembly), kept[best])
 
 
-def test_another_metric_picks_other_weights(iris):
+def test_another_metric_selects_other_weights(iris):
     assembly = iris(
         optimizer={"type": "sgd", "lr": 0.5}, schedule="constant", epochs=10, checkpoint={"best": "loss/train"}
     )
@@ -128,7 +128,7 @@ def test_another_metric_picks_other_weights(iris):
     assert ends[-1].best_epoch == min(losses, key=lambda epoch: losses[epoch])
 
 
-def test_a_metric_of_the_training_part_is_measured_where_it_is_watched(iris):
+def test_a_watched_metric_of_the_training_part_is_measured(iris):
     ends = of(EpochEnd, list(train("r", start(iris(checkpoint={"best": "f1/train"}, epochs=1)))))
     assert {"f1/train", "f1/val", "loss/train", "loss/val"} <= ends[0].metrics.keys()
     ends = of(EpochEnd, list(train("r", start(iris(epochs=1)))))
@@ -184,7 +184,7 @@ def test_a_number_of_steps_ends_in_the_middle_of_an_epoch(iris):
     assert events[-1].reason == "length"
 
 
-def test_a_time_limit_ends_training_well(iris):
+def test_a_time_limit_ends_training_successfully(iris):
     begin = time.monotonic()
     events = list(train("r", start(iris(epochs=1_000_000, time="0.3 s"))))
     assert 0.3 <= time.monotonic() - begin < 30
@@ -208,7 +208,7 @@ def test_a_loss_that_explodes_names_its_step(make_job):
     assert f"samples: {', '.join(map(str, ids[:8]))} and" in caught.value.message
 
 
-def test_weights_that_explode_in_the_last_step_are_no_success(make_job):
+def test_weights_that_explode_in_the_last_step_fail_the_run(make_job):
     settings = {"optimizer": {"type": "sgd", "lr": 1000}, "steps": 1, "batch_size": 300, "precision": "fp32"}
     job = make_job("tabular-regression", {"source": "diabetes", "split": "none"}, training=settings)
     assembly = assemble(prepare(job))
@@ -231,7 +231,7 @@ def test_gradients_are_clipped_to_the_limit(iris):
     assert float(moved) == pytest.approx(0.01, rel=1e-3)
 
 
-def test_the_norm_is_measured_as_often_as_asked_for(iris):
+def test_the_norm_is_measured_at_its_interval(iris):
     norms = [event.gradient_norms for event in of(StepEnd, list(train("r", start(iris(epochs=2)), norm_every=2)))]
     assert [set(each) for each in norms] == [set(), {"network"}] * 3
 
@@ -257,7 +257,7 @@ def test_a_run_in_bf16_learns_as_well(iris):
     assert ends[-1].metrics["loss/train"] < 0.7 * ends[0].metrics["loss/train"]
 
 
-def test_losses_are_read_now_and_then_and_none_is_lost(iris):
+def test_losses_are_read_at_intervals_and_none_is_lost(iris):
     assembly = iris(optimizer=STILL, schedule="constant", batch_size=1, epochs=1)
     exact = evaluate(assembly, "train", "fp32")["loss"]
     (end,) = of(EpochEnd, list(train("r", start(replace(assembly)))))

@@ -35,7 +35,7 @@ def rates(settings, steps: int = STEPS) -> list[float]:
     return found
 
 
-def test_constant_stays():
+def test_a_constant_rate_does_not_change():
     assert rates("constant") == [1.0] * STEPS
 
 
@@ -51,7 +51,7 @@ def test_cosine_falls_along_half_a_cosine():
     assert found == pytest.approx(expected)
 
 
-def test_cosine_begins_after_its_warmup():
+def test_cosine_starts_after_its_warmup():
     found = rates({"type": "cosine", "warmup": "20%"})
     assert found[:20] == pytest.approx([(step + 1) / 21 for step in range(20)])
     assert found[20] == pytest.approx(1)
@@ -73,14 +73,14 @@ def test_one_cycle_rises_to_the_rate_and_falls_below_its_start():
     assert found[-1] < found[0] / 10
 
 
-def test_one_cycle_leaves_the_momentum_as_the_job_says():
+def test_one_cycle_keeps_the_jobs_momentum():
     made, optimizer = schedule("one-cycle")
     for step in range(STEPS):
         made.go_to(step)
         assert optimizer.param_groups[0]["momentum"] == 0.9
 
 
-def test_step_cuts_at_regular_distances():
+def test_step_cuts_at_regular_intervals():
     found = rates({"type": "step", "every": "3 epochs", "factor": 0.5})
     assert found[::30] == pytest.approx([1, 0.5, 0.25, 0.125])
     assert found[29] == pytest.approx(1)
@@ -99,7 +99,7 @@ def test_plateau_cuts_when_nothing_improves(direction: str, worse: float):
     assert found == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
 
 
-def test_only_plateau_looks_at_the_metric():
+def test_only_plateau_uses_the_metric():
     made, _ = schedule("constant")
     for step in range(50):
         made.epoch(1.0)
@@ -127,7 +127,7 @@ def test_biases_do_not_decay(kind: str):
         assert shrunk == name.endswith("weight"), name
 
 
-def test_muon_steps_the_hidden_matrices_alone():
+def test_muon_only_steps_hidden_matrices():
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     muon, rest = optimizers_of("muon", network)
     stepped = {id(p) for group in muon.param_groups for p in group["params"]}
@@ -188,7 +188,7 @@ def test_each_group_has_its_optimizer_rate_and_norm(gan):
         assert step.gradient_norms.keys() == EACH.keys()
 
 
-def test_gradients_of_each_group_are_clipped_for_themselves(gan):
+def test_gradients_of_each_group_are_clipped_separately(gan):
     state = start(assemble(gan(EACH, gradient_clip=1e-6)))
     before = {name: value.clone() for name, value in state.assembly.objective.discriminator.named_parameters()}
     step = next(iter(train("r", state)))
@@ -221,7 +221,7 @@ def test_gradients_of_each_group_are_clipped_for_themselves(gan):
         ),
     ],
 )
-def test_groups_that_do_not_fit_the_network_are_told_before_training(gan, optimizer, expected):
+def test_groups_that_do_not_fit_the_network_are_reported_before_training(gan, optimizer, expected):
     with pytest.raises(JobError) as caught:
         gan(optimizer)
     assert [(problem.path, problem.message) for problem in caught.value.problems] == expected

@@ -9,7 +9,7 @@ from stoker.training.parallel import arithmetic, choose_device, keep_freed_memor
 CPU = torch.device("cpu")
 
 
-def test_bf16_is_for_the_network_alone():
+def test_bf16_only_applies_to_the_network():
     layer, rows = torch.nn.Linear(2, 2), torch.ones(1, 2)
     with arithmetic(CPU, "bf16"):
         assert layer(rows).dtype == torch.bfloat16
@@ -18,7 +18,7 @@ def test_bf16_is_for_the_network_alone():
     assert layer.weight.dtype == torch.float32
 
 
-def test_the_machine_is_described():
+def test_device_and_bf16_support_are_detected():
     assert machine_cpus() >= 1
     assert supports_bf16(CPU) in {True, False}
     assert choose_device(0) == CPU

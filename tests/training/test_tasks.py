@@ -1,4 +1,4 @@
-"""The contract of every task with every family: it trains, whoever computes it and however often it is cut off."""
+"""The contract of every task with every family: it trains on any number of workers and with any interruptions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.batches import in_order
+from stoker.datasets.batches import ordered_batches
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
 from stoker.job.job import Job
@@ -34,7 +34,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
 }
 FEATURES = {"cnn": ["photo"], "rnn": ["text"]}
-"""What a family for one kind of input takes of a table with all kinds."""
+"""The columns that a family for one kind of input takes from a table with all kinds."""
 VARIANTS = {"cnn": ("cnn", "residual"), "rnn": ("rnn", "gru"), "gan": ("gan", "plain-gan")}
 CASES = [
     (task, variant)
@@ -44,7 +44,7 @@ CASES = [
     for variant in VARIANTS.get(family, (family,))
 ]
 STILL = {"type": "sgd", "lr": 0.05, "momentum": 0.0}
-"""Adam makes a difference of rounding between two small gradients as large as a step."""
+"""Adam turns a rounding difference between two small gradients into a whole step."""
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 every_case = pytest.mark.parametrize(("task", "variant"), CASES, ids=lambda name: name)
@@ -52,7 +52,7 @@ every_case = pytest.mark.parametrize(("task", "variant"), CASES, ids=lambda name
 
 @pytest.fixture(scope="module")
 def tiny(tiny_data, make_job) -> Callable[..., Job]:
-    """Make a small job: three steps an epoch, the last one uneven."""
+    """Build a small job: three steps per epoch, the last one uneven."""
 
     def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
         architecture = {"family": variant, **FAMILIES[variant]}
@@ -72,7 +72,7 @@ def tiny(tiny_data, make_job) -> Callable[..., Job]:
 
 @pytest.fixture(scope="module")
 def trained(tiny) -> Callable[[str, str], tuple[Assembly, list[Any]]]:
-    """Train a case once for all tests; return what it came to and all events."""
+    """Train a case once for all tests; return its result and all events."""
     known: dict[tuple[str, str], tuple[Assembly, list[Any]]] = {}
 
     def run(task: str, variant: str) -> tuple[Assembly, list[Any]]:
@@ -96,7 +96,7 @@ def test_every_family_of_every_task_is_a_case():
 
 
 @every_case
-def test_an_epoch_trains_to_finite_losses_and_measures_all_metrics_of_the_task(task, variant, trained):
+def test_an_epoch_has_finite_losses_and_all_metrics_of_the_task(task, variant, trained):
     assembly, events = trained(task, variant)
     steps = [event for event in events if isinstance(event, StepEnd)]
     assert len(steps) == 3
@@ -111,7 +111,7 @@ def test_an_epoch_trains_to_finite_losses_and_measures_all_metrics_of_the_task(t
 
 
 @every_case
-def test_two_workers_end_in_the_weights_of_one(task, variant, tiny, in_workers):
+def test_two_workers_end_with_the_weights_of_one(task, variant, tiny, in_workers):
     prepared = prepare(tiny(task, variant, dropout=False, optimizer=STILL, micro_batch=5))
 
     def work(workers: Workers) -> Any:
@@ -146,7 +146,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(task, variant, tiny)
 
 
 @every_case
-def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_same_bytes(task, variant, tiny, tmp_path, digest):
+def test_a_run_stopped_in_the_middle_of_an_epoch_resumes_to_the_same_bytes(task, variant, tiny, tmp_path, digest):
     prepared = prepare(tiny(task, variant))
 
     def end_of(events: Any, state: Any) -> str:
@@ -169,7 +169,7 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_same_bytes(task,
 
 
 @every_case
-def test_a_saved_model_answers_as_the_network_did(task, variant, trained, tmp_path):
+def test_a_saved_model_predicts_like_the_network(task, variant, trained, tmp_path):
     assembly, _ = trained(task, variant)
     data = assembly.data
     save_model(tmp_path, assembly.job, data.fields, assembly.objective, data.fingerprint)
@@ -185,7 +185,7 @@ def test_a_saved_model_answers_as_the_network_did(task, variant, trained, tmp_pa
             reported = evaluate_in_training(assembly, "test", "fp32")
             assert evaluate(model, part="test") == {"frechet/test": pytest.approx(reported["frechet"], rel=1e-4)}
             return  # it keeps nothing of the discriminator, whose losses are not measured, and answers no questions
-        (batch,) = in_order(data.parts["test"], data.fields, 1000)
+        (batch,) = ordered_batches(data.parts["test"], data.fields, 1000)
         expected = network(batch.inputs)
         found = model.network(batch.inputs)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)

@@ -50,7 +50,7 @@ def losses_of(output: Path) -> list[float]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_two_processes_train_what_one_does_and_start_again_where_they_ended(tmp_path):
+def test_two_processes_train_like_one_and_resume(tmp_path):
     job = tmp_path / "job.yaml"
     job.write_text(JOB)
     done = torchrun(job, tmp_path / "out", 2)
@@ -73,7 +73,7 @@ def test_neither_ray_nor_mlflow_is_loaded():
     subprocess.run([sys.executable, "-c", NO_RAY], check=True, timeout=100, env=environment)
 
 
-def test_what_is_wrong_is_told_without_a_traceback(tmp_path):
+def test_a_user_error_is_reported_without_a_traceback(tmp_path):
     job = tmp_path / "job.yaml"
     job.write_text(JOB.replace("breast-cancer", "nowhere.csv"))
     done = stoker_training(job, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Killed ten times in the middle of epochs: each way of samples into the step ends with the same bytes."""
+"""Ten kills in the middle of epochs: training with each way of loading data ends in the same bytes."""
 
 import io
 import os
@@ -39,7 +39,7 @@ from stoker.tasks.objective import Loss, Objective
 
 
 class Ledger(Objective):
-    """Writes down which samples each step has had; `steps` is part of the checkpoint."""
+    """Records the samples of each step; `steps` is part of the checkpoint."""
 
     def __init__(self, signature, folder):
         super().__init__()
@@ -88,7 +88,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Training:
-    """A job that is trained without Ray, by one process or by torchrun."""
+    """A job trained without Ray, by one process or by torchrun."""
 
     def __init__(self, folder: Path, data: Path, way: str, workers: int) -> None:
         self.folder, self.workers = folder, workers
@@ -126,7 +126,7 @@ def end_of(process: "subprocess.Popen[bytes]", training: Training) -> None:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("way", ["resident", "loaded", "streaming"])
-def test_ten_kills_leave_no_trace(way: str, workers: int, data: Path, tmp_path: Path):
+def test_ten_kills_do_not_change_the_result(way: str, workers: int, data: Path, tmp_path: Path):
     undisturbed, disturbed = (Training(tmp_path / name, data, way, workers) for name in ("calm", "killed"))
     end_of(undisturbed.begin(), undisturbed)
     dice = random.Random(f"{way}{workers}")
@@ -141,7 +141,7 @@ def test_ten_kills_leave_no_trace(way: str, workers: int, data: Path, tmp_path: 
     end_of(disturbed.begin(), disturbed)
     assert disturbed.weights() == undisturbed.weights()
     for training in (undisturbed, disturbed):
-        last = [dict(training.ledger(rank)) for rank in range(workers)]  # a step that was repeated counts once
+        last = [dict(training.ledger(rank)) for rank in range(workers)]  # a repeated step counts once
         assert all(sorted(steps) == list(range(1, STEPS + 1)) for steps in last)
         for epoch in range(EPOCHS):
             steps = range(epoch * STEPS // EPOCHS + 1, (epoch + 1) * STEPS // EPOCHS + 1)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def curve(job: Any, steps: int) -> Callable[[Workers], Any]:
-    """Train so many steps; return the losses of each, the metrics of each epoch, and the final weights' sum."""
+    """Train some steps; return the losses of each, the metrics of each epoch, and the sum of the final weights."""
     prepared = prepare(job)
 
     def work(workers: Workers) -> Any:
@@ -93,7 +93,7 @@ def test_every_sample_of_an_epoch_is_counted_once_and_each_worker_has_its_rows(m
     assert sorted(i for ids in whole for i in ids) == sorted(prepared.data.parts["train"].ids.tolist())
 
 
-def test_a_gradient_that_only_some_have_is_summed_and_one_that_nobody_has_stays_absent(in_workers):
+def test_a_gradient_of_some_workers_is_summed_and_one_of_none_stays_absent(in_workers):
     def work(workers: Workers) -> Any:
         parameters = [torch.nn.Parameter(torch.zeros(3)) for _ in range(3)]
         reducer = GradientReducer(parameters, workers)
@@ -110,7 +110,7 @@ def test_a_gradient_that_only_some_have_is_summed_and_one_that_nobody_has_stays_
         assert result == [{"one": 2.0, "rank": 1.0}, [3.0, 3.0, 3.0], [1.0, 1.0, 1.0], None]
 
 
-def test_a_gradient_of_an_earlier_micro_batch_is_summed_though_the_last_one_has_none(in_workers):
+def test_a_gradient_of_an_earlier_micro_batch_is_summed_even_if_the_last_one_has_none(in_workers):
     def work(workers: Workers) -> Any:
         early, late = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(2))
         reducer = GradientReducer([early, late], workers)
@@ -123,7 +123,7 @@ def test_a_gradient_of_an_earlier_micro_batch_is_summed_though_the_last_one_has_
     assert in_workers(2, work) == [([3.0, 3.0], [4.0, 4.0])] * 2
 
 
-def test_buckets_travel_in_one_order_whichever_gradient_is_there_first(in_workers):
+def test_buckets_are_reduced_in_one_order_whichever_gradient_is_ready_first(in_workers):
     def work(workers: Workers) -> Any:
         parameters = [torch.nn.Parameter(torch.ones(size)) for size in (300_000, 3, 400_000, 500_000, 2)]
         reducer = GradientReducer(parameters, workers)
@@ -132,7 +132,7 @@ def test_buckets_travel_in_one_order_whichever_gradient_is_there_first(in_worker
             reducer.begin()
             order = parameters if workers.rank else parameters[::-1]
             chain = torch.zeros(())
-            for number, parameter in enumerate(order):  # backward reaches the last of the chain first
+            for number, parameter in enumerate(order):  # backward starts at the end of the chain
                 chain = chain * 0.5 + parameter.sum() * (number + 1)
             chain.backward()
             totals = reducer.finish({"loss": chain.detach()})
@@ -148,7 +148,7 @@ def test_buckets_travel_in_one_order_whichever_gradient_is_there_first(in_worker
     assert one[0][1:] == pytest.approx([a + b for a, b in zip(factors, factors[::-1], strict=True)])
 
 
-def test_buckets_depend_on_shapes_and_types_alone():
+def test_buckets_only_depend_on_shapes_and_types():
     sizes = [10, 300_000, 100_000, 3_000_000, 2_000_000, 5]
     parameters = [torch.nn.Parameter(torch.zeros(size)) for size in sizes]
     parameters.insert(2, torch.nn.Parameter(torch.zeros(7, dtype=torch.float64)))
@@ -156,14 +156,14 @@ def test_buckets_depend_on_shapes_and_types_alone():
     assert numbers == [[10], [300_000], [7], [100_000, 3_000_000], [2_000_000, 5]]
 
 
-def test_a_gradient_that_nobody_has_stays_absent_beside_others_in_its_bucket(in_workers):
+def test_a_gradient_of_no_worker_stays_absent_in_a_bucket_with_others(in_workers):
     def work(workers: Workers) -> Any:
         parameters = [torch.nn.Parameter(torch.zeros(2)) for _ in range(3)]
         reducer = GradientReducer(parameters, workers)
         found = []
         for step in range(3):
             reducer.begin()
-            if step == workers.rank or step == 2:  # in turns one has a gradient, then both
+            if step == workers.rank or step == 2:  # first one worker has a gradient, then the other, then both
                 parameters[1].sum().backward()
             reducer.finish({"loss": torch.tensor(0.0)})
             found.append([None if p.grad is None else p.grad.tolist() for p in parameters])

@@ -1,4 +1,4 @@
-"""Checkpoints are written while training goes on, by several workers and on storage that fails."""
+"""Writing checkpoints during training, with several workers and failing storage."""
 
 import threading
 from collections import Counter
@@ -31,7 +31,7 @@ class Counting(FolderStorage):
 
 
 class Waiting(FolderStorage):
-    """Takes the first weights only when somebody allows it."""
+    """Blocks the first weights until the test allows them."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -44,7 +44,7 @@ class Waiting(FolderStorage):
 
 
 class Refusing(FolderStorage):
-    """Has no room for weights."""
+    """Raises DISK_FULL for weights."""
 
     def put(self, key: str, chunks: Any) -> Any:
         if key.endswith(".safetensors"):
@@ -54,7 +54,7 @@ class Refusing(FolderStorage):
 
 @pytest.fixture
 def iris(make_job):
-    """Prepare a job of nine steps, with checkpoints every so often."""
+    """Prepare a job of nine steps, with checkpoints at this interval."""
 
     def make(every: str, epochs: int = 3) -> Any:
         training = {"batch_size": 50, "epochs": epochs, "precision": "fp32", "checkpoint": {"every": every}}
@@ -64,7 +64,7 @@ def iris(make_job):
 
 
 @pytest.mark.parametrize("every", ["3 steps", "9 steps", "1 step", "0.001 s", "50%", "1 epoch"])
-def test_nothing_that_a_manifest_names_is_written_again(iris, tmp_path, every):
+def test_no_file_of_a_manifest_is_written_again(iris, tmp_path, every):
     storage = Counting(tmp_path)
     events = list(attempt("r", start(assemble(iris(every))), Checkpoints(storage, "", 1, 1), 1, lambda: ""))
     assert isinstance(events[-1], TrainingEnd)
@@ -72,7 +72,7 @@ def test_nothing_that_a_manifest_names_is_written_again(iris, tmp_path, every):
     assert set(storage.puts.values()) == {1}
 
 
-def test_a_checkpoint_holds_the_moment_it_was_taken_at_however_long_it_is_written(iris, tmp_path):
+def test_a_checkpoint_holds_the_state_at_its_start_even_if_writing_is_slow(iris, tmp_path):
     prepared, storage = iris("2 epochs"), Waiting(tmp_path)
     state, checkpoints = start(assemble(prepared)), Checkpoints(storage, "", 2, 1)
     undisturbed: dict[str, float] = {}
@@ -91,7 +91,7 @@ def test_a_checkpoint_holds_the_moment_it_was_taken_at_however_long_it_is_writte
     assert next(event for event in train("r", again) if isinstance(event, EpochEnd)).metrics == undisturbed
 
 
-def test_a_worker_whose_storage_fails_is_waited_for_by_nobody_and_training_goes_on(iris, tmp_path, in_workers):
+def test_no_worker_waits_for_one_whose_storage_fails_and_training_continues(iris, tmp_path, in_workers):
     prepared = iris("1 epoch")
 
     def work(workers: Workers) -> Any:
@@ -99,11 +99,11 @@ def test_a_worker_whose_storage_fails_is_waited_for_by_nobody_and_training_goes_
         checkpoints = Checkpoints(storage, "", 2, 1)
         return type(list(attempt("r", start(assemble(prepared, workers)), checkpoints, 1, lambda: ""))[-1])
 
-    assert in_workers(2, work) == [TrainingEnd, TrainingEnd]  # within two minutes, or `in_workers` gives up
+    assert in_workers(2, work) == [TrainingEnd, TrainingEnd]  # within the two minutes of `in_workers`
     assert committed(FolderStorage(tmp_path), "") == []
 
 
-def test_an_abandoned_checkpoint_waits_for_no_peer(iris, tmp_path, in_workers):
+def test_an_abandoned_checkpoint_does_not_wait_for_peers(iris, tmp_path, in_workers):
     prepared = iris("1 epoch")
 
     def work(workers: Workers) -> bool:
@@ -121,7 +121,7 @@ def test_an_abandoned_checkpoint_waits_for_no_peer(iris, tmp_path, in_workers):
     assert committed(FolderStorage(tmp_path), "") == []
 
 
-def test_where_every_checkpoint_is_damaged_it_is_told_and_training_begins_anew(iris, tmp_path):
+def test_if_every_checkpoint_is_damaged_it_is_reported_and_training_starts_anew(iris, tmp_path):
     storage = FolderStorage(tmp_path)
     list(attempt("r", start(assemble(iris("1 epoch"))), Checkpoints(storage, "", 2, 1), 1, lambda: ""))
     for file in tmp_path.rglob("rank-0.safetensors"):

@@ -14,13 +14,13 @@ from stoker.job.signature import Signature
 
 GROUPS = 8
 FIRST_CHANNELS = 32
-MOST_CHANNELS = 256
-SMALLEST_MAP = 2
-"""Default stages stop halving here: the mean over a smaller map has nothing left to average."""
+MAX_CHANNELS = 256
+MIN_MAP = 2
+"""Default stages halve the image down to this size: a smaller map leaves nothing to average."""
 
 
 class Cnn(nn.Module):
-    """Stages that halve the image, the mean over what is left, and a linear layer."""
+    """Stages that halve the image, global average pooling, and a linear layer."""
 
     def __init__(self, settings: CnnSettings, signature: Signature) -> None:
         super().__init__()
@@ -45,8 +45,8 @@ class Cnn(nn.Module):
 class Plain(nn.Module):
     """Convolution, pooling, normalisation, activation.
 
-    Pooling comes first, so that the others work on a quarter of the numbers: normalisation otherwise costs as much as
-    the convolution, and more than it in bfloat16.
+    Pooling precedes normalisation and activation, which then process a quarter of the values: otherwise normalisation
+    costs as much as the convolution, in bfloat16 even more.
     """
 
     def __init__(self, before: int, after: int, kernel: int, activation: str) -> None:
@@ -90,19 +90,19 @@ def build(settings: CnnSettings, signature: Signature) -> nn.Module:
     return Cnn(settings, signature)
 
 
-def with_sizes(settings: CnnSettings, signature: Signature, samples: int) -> CnnSettings:
-    """Halve the image down to about 2 to 3 pixels, doubling the channels up to a bound, unless the job says how."""
+def with_default_sizes(settings: CnnSettings, signature: Signature, samples: int) -> CnnSettings:
+    """Choose stages that halve the image to 2 or 3 pixels and double the channels, unless the job sets them."""
     if settings.channels is not None or len(signature.images) != 1:
         return settings
-    stages = max(1, int(math.log2(min(signature.image.height, signature.image.width) / SMALLEST_MAP)))
-    channels = tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(stages))
+    stages = max(1, int(math.log2(min(signature.image.height, signature.image.width) / MIN_MAP)))
+    channels = tuple(min(FIRST_CHANNELS * 2**stage, MAX_CHANNELS) for stage in range(stages))
     return settings.model_copy(update={"channels": channels})
 
 
 def misfits(settings: CnnSettings, signature: Signature) -> list[Problem]:
-    """Return the settings that the size of the images does not allow."""
+    """Return the settings that do not fit the number and size of the images."""
     if len(signature.images) != 1 or len(signature.inputs) != 1:
-        return [Problem("architecture.family", "cnn takes one image a sample and nothing else; use mlp")]
+        return [Problem("architecture.family", "cnn takes one image per sample and nothing else; use mlp")]
     image = signature.image
     problems = []
     side = min(image.height, image.width)

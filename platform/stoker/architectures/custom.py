@@ -1,4 +1,4 @@
-"""A user's own class: a network, or all that is minimised with it."""
+"""A user's own class: a network or a whole objective."""
 
 import importlib
 import inspect
@@ -13,12 +13,12 @@ from stoker.job.signature import Signature
 
 
 def build(settings: Custom, signature: Signature) -> nn.Module:
-    """Make an instance of the class that the job names, with the job's settings.
+    """Build the user's class with the job's settings.
 
-    A parameter called `signature` gets what one sample and one output look like.
+    A parameter called `signature` gets the shapes of a sample and an output.
 
     Returns:
-        The user's objective as it is; a network behind the face of all networks.
+        The user's objective itself; a network wrapped in the interface of all networks.
 
     Raises:
         JobError: there is no such class, or it does not take the settings.
@@ -36,11 +36,11 @@ def build(settings: Custom, signature: Signature) -> nn.Module:
         module: nn.Module = made(**arguments)
     except Exception as error:
         raise user_failure(error) from error
-    return module if is_objective(made) else Network(module)
+    return module if is_objective_class(made) else Network(module)
 
 
 def user_class(name: str) -> type[nn.Module]:
-    """Import the class that `module:Class` names.
+    """Import a class by its name `module:Class`.
 
     Raises:
         JobError: there is no such class.
@@ -53,7 +53,7 @@ def user_class(name: str) -> type[nn.Module]:
     except ModuleNotFoundError as error:
         if error.name != module_name.split(".")[0]:
             raise user_failure(error) from error
-        message = f"no module '{module_name}'; it is looked for in environment.code (default: the job file's folder)"
+        message = f"no module '{module_name}' in environment.code (default: the job file's folder)"
         raise JobError([Problem("architecture.class", message)]) from error
     except Exception as error:
         raise user_failure(error) from error
@@ -66,8 +66,8 @@ def user_class(name: str) -> type[nn.Module]:
     return found
 
 
-def is_objective(made: type[nn.Module]) -> bool:
-    """Tell a class for all that is minimised from one for a network alone; by name, since tasks lie beside us."""
+def is_objective_class(made: type[nn.Module]) -> bool:
+    """Return whether a class is an objective; by name, since architectures must not import tasks."""
     return any(base.__module__ == "stoker.tasks.objective" for base in made.__mro__)
 
 
@@ -76,7 +76,7 @@ ABILITIES = ("sample", "decode", "encode")
 
 
 class Network(nn.Module):
-    """A user's network behind the face of all networks."""
+    """A user's network in the interface of all networks."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Network(nn.Module):
                 setattr(self, ability, getattr(network, ability))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Hand the inputs over by name, `inputs` for all of them; a single parameter of any name gets the only one."""
+        """Pass the inputs by parameter name, all of them to `inputs`; else by position."""
         if self._names == ["inputs"]:
             output: Tensor = self.network(inputs)
         elif set(self._names) <= inputs.keys():
@@ -98,7 +98,7 @@ class Network(nn.Module):
 
 
 def user_failure(error: Exception) -> TrainingFailed:
-    """Tell an error in a user's code as theirs: its last line first, then their part of the traceback."""
+    """Return an error in the user's code as a USER_CODE failure: its location first, then the user's traceback."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
     frames = [f for f in frames if not f.filename.startswith("<frozen importlib")]
     last = frames[-1] if frames else None
@@ -110,7 +110,7 @@ def user_failure(error: Exception) -> TrainingFailed:
 def _argument_problems(
     made: type[nn.Module], taken: Mapping[str, inspect.Parameter], given: Mapping[str, object]
 ) -> list[Problem]:
-    """Compare the job's settings with what the class takes."""
+    """Compare the job's settings with the parameters of the class."""
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values()):
         return []
     names = [name for name in taken if name != "signature"]

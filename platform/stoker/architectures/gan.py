@@ -17,17 +17,17 @@ from stoker.job.signature import Signature
 
 GROUPS = 8
 FIRST_CHANNELS = 32
-MOST_CHANNELS = 256
-SMALLEST_MAP = 4
+MAX_CHANNELS = 256
+MIN_MAP = 4
 SLOPE = 0.2
-"""Of the leaky ReLU below 0 (Radford et al. 2016)."""
+"""Slope of the leaky ReLU below 0 (Radford et al. 2016)."""
 CLASS_WIDTH = 32
-FARTHEST = 3.0
-"""Standardised pixels are made between plus and minus so much, or as far as the data's own reach."""
+PIXEL_RANGE = 3.0
+"""Generated standardised pixels lie within plus and minus this value."""
 
 
 class Gan(nn.Module):
-    """Generator and discriminator with what their training needs to know."""
+    """Generator and discriminator, with the settings of their training."""
 
     def __init__(self, settings: GanSettings, signature: Signature) -> None:
         super().__init__()
@@ -37,13 +37,13 @@ class Gan(nn.Module):
         self.classes = len(signature.classes)
 
     def advance(self) -> None:
-        """Follow the discriminator's weights with its spectral norms."""
+        """Update the discriminator's spectral norms to its weights."""
         for module in self.discriminator.modules():
             if isinstance(module, SpectralNorm):
                 module.advance()
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the scores (B,) of images made from zeros: one pass through both networks."""
+        """Return the scores (B,) of images generated from zeros: one pass through both networks."""
         (image,) = inputs.values()
         latent = image.new_zeros(len(image), self.latent)
         classes = torch.zeros(len(image), dtype=torch.int64, device=image.device) if self.classes else None
@@ -52,7 +52,7 @@ class Gan(nn.Module):
 
 
 class Generator(nn.Module):
-    """Noise and class, spread over a small map that is doubled stage by stage."""
+    """Projects noise and class to a small map, and upsamples it stage by stage."""
 
     def __init__(self, settings: GanSettings, signature: Signature) -> None:
         super().__init__()
@@ -75,14 +75,14 @@ class Generator(nn.Module):
         maps = self.first(self.spread(noise).view(len(noise), -1, *self.start))
         for stage in self.stages:
             maps = stage(functional.interpolate(maps, scale_factor=2.0, mode="nearest"))
-        images: Tensor = FARTHEST * torch.tanh(self.output(maps)[..., : self.size[0], : self.size[1]])
+        images: Tensor = PIXEL_RANGE * torch.tanh(self.output(maps)[..., : self.size[0], : self.size[1]])
         return images
 
 
 class Discriminator(nn.Module):
-    """Convolutions that halve the image; the score of what is left, and how well it goes with the class.
+    """Strided convolutions, then a score of the summed features and of their match with the class.
 
-    The class enters by a projection (Miyato and Koyama 2018).
+    The class enters by projection (Miyato and Koyama 2018).
     """
 
     def __init__(self, settings: GanSettings, signature: Signature) -> None:
@@ -127,18 +127,18 @@ def build(settings: GanSettings, signature: Signature) -> nn.Module:
     return Gan(settings, signature)
 
 
-def with_sizes(settings: GanSettings, signature: Signature, samples: int) -> GanSettings:
-    """Halve the image to about 4 pixels, doubling the channels up to a bound, unless the job says how."""
+def with_default_sizes(settings: GanSettings, signature: Signature, samples: int) -> GanSettings:
+    """Choose stages that halve the image to about 4 pixels and double the channels, unless the job sets them."""
     if settings.channels is not None:
         return settings
     side = min(signature.image.height, signature.image.width)
-    stages = max(1, int(math.log2(max(side / SMALLEST_MAP, 2))))
-    channels = tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(1, stages + 1))
+    stages = max(1, int(math.log2(max(side / MIN_MAP, 2))))
+    channels = tuple(min(FIRST_CHANNELS * 2**stage, MAX_CHANNELS) for stage in range(1, stages + 1))
     return settings.model_copy(update={"channels": channels})
 
 
 def misfits(settings: GanSettings, signature: Signature) -> list[Problem]:
-    """Return the settings that the size of the images does not allow."""
+    """Return the settings that do not fit the size of the images."""
     side = min(signature.image.height, signature.image.width)
     if settings.channels and 2 ** len(settings.channels) > side:
         most = int(math.log2(side))

@@ -1,10 +1,10 @@
-"""Heads: from a network's features to the output that the task asks for."""
+"""Heads: the size of the output that the task requires."""
 
 from stoker.job.signature import ClassOutput, MaskOutput, Signature, TagsOutput, ValueOutput
 
 
 def outputs(signature: Signature) -> int:
-    """Return how many numbers the output needs: for a sample, or for each pixel of a mask."""
+    """Return the number of outputs for a sample, or for each pixel of a mask."""
     match signature.output:
         case ClassOutput() | MaskOutput():
             return len(signature.classes)

@@ -1,4 +1,4 @@
-"""Stems: what a network makes of each kind of field before its body."""
+"""Stems: the first layers of a network, which turn each kind of field into features."""
 
 import math
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ from stoker.architectures.layers import word_embedding
 from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput
 
 TEXT_WIDTH = 64
-"""Numbers that stand for a text where it is one input among others."""
+"""Features of a text among other inputs."""
 
 
 class Flat(nn.Module):
-    """Any sample as one row of numbers (B, width): the stems of all its inputs, side by side.
+    """Any sample as one vector (B, width): the concatenated features of all its inputs.
 
-    Numbers pass as they are, each category has an embedding, images are taken pixel by pixel, and a text is the mean of
-    its words' embeddings.
+    Numbers pass unchanged, each category has an embedding, images are flattened, and a text is the mean of its words'
+    embeddings.
     """
 
     def __init__(self, signature: Signature) -> None:
@@ -60,7 +60,7 @@ class Flat(nn.Module):
 
 
 class MeanOfWords(nn.Module):
-    """A text as the mean of its words' embeddings; padding does not count."""
+    """A text as the mean of its words' embeddings, without padding."""
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def embedding_width(values: int) -> int:
 
 
 def example_inputs(signature: Signature, samples: int, device: str) -> dict[str, Tensor]:
-    """Make zeros that look like a batch."""
+    """Return a batch of zeros with the shapes of the inputs; a text consists of word 1."""
     made: dict[str, Tensor] = {}
     for name, shape in signature.inputs.items():
         match shape:

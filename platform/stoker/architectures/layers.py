@@ -12,13 +12,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 WORD_DEVIATION = 0.1
-"""Of new word embeddings: with torch's own, 1, a rare word never leaves the place that chance gave it."""
+"""Deviation of initial word embeddings: with torch's default, 1, those of rare words stay close to random."""
 
 
 class Norm(nn.GroupNorm):
     """Group normalisation (Wu and He 2018) in float32: in bfloat16 its CPU kernel takes longer than the convolutions.
 
-    It goes over groups of channels rather than over the batch, so that a sample's output depends on that sample alone.
+    It normalises groups of channels, not the batch, so that a sample's output depends on that sample alone.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ class Norm(nn.GroupNorm):
 
 
 def word_embedding(vocabulary: int, width: int) -> nn.Embedding:
-    """Make an embedding of word numbers; number 0 is padding and stays 0."""
+    """Build an embedding of word numbers; number 0 is padding and its vector stays zero."""
     embedding = nn.Embedding(vocabulary, width, padding_idx=0)
     with torch.no_grad():
         embedding.weight.normal_(std=WORD_DEVIATION)

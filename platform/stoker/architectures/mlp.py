@@ -15,7 +15,7 @@ MANY_SAMPLES = 5_000
 
 
 class Mlp(nn.Module):
-    """Linear layers with an activation, and perhaps dropout, between them."""
+    """Linear layers with an activation and optional dropout between them."""
 
     def __init__(self, settings: MlpSettings, signature: Signature) -> None:
         super().__init__()
@@ -41,8 +41,8 @@ def build(settings: MlpSettings, signature: Signature) -> nn.Module:
     return Mlp(settings, signature)
 
 
-def with_sizes(settings: MlpSettings, signature: Signature, samples: int) -> MlpSettings:
-    """Choose two layers, wider for images and for many samples, unless the job says how."""
+def with_default_sizes(settings: MlpSettings, signature: Signature, samples: int) -> MlpSettings:
+    """Choose two layers, wider for images and for many samples, unless the job sets them."""
     if settings.hidden is not None:
         return settings
     wide = samples >= MANY_SAMPLES or bool(signature.images)

@@ -1,4 +1,4 @@
-"""From an `architecture` section to a network that fits the data: one module a family, found by its name."""
+"""Builds the network of an `architecture` section for the data: one module per family, found by its name."""
 
 import math
 from collections.abc import Callable
@@ -13,33 +13,33 @@ from stoker.job.architecture.choice import Architecture
 from stoker.job.signature import Signature
 
 
-def _as_it_is(settings: Any, signature: Signature, samples: int) -> Any:
+def _unchanged(settings: Any, signature: Signature, samples: int) -> Any:
     return settings
 
 
-def _fits(settings: Any, signature: Signature) -> list[Problem]:
+def _no_problems(settings: Any, signature: Signature) -> list[Problem]:
     return []
 
 
 @dataclass(frozen=True)
 class Family:
-    """What a family's module offers; `settings` is always its own class of job.architecture."""
+    """Functions of a family's module; `settings` is always its own class of job.architecture."""
 
     build: Callable[[Any, Signature], nn.Module]
-    """Make the network: `forward(inputs: Mapping[str, Tensor]) -> Tensor`, shapes as job.signature says."""
-    with_sizes: Callable[[Any, Signature, int], Any] = _as_it_is
-    """Fill in the sizes that the job leaves open, from the data's shape and number of training samples."""
-    misfits: Callable[[Any, Signature], list[Problem]] = _fits
-    """Return what of the settings does not fit the data's shape."""
+    """Build the network: `forward(inputs: Mapping[str, Tensor]) -> Tensor`, with the shapes of job.signature."""
+    with_default_sizes: Callable[[Any, Signature, int], Any] = _unchanged
+    """Fill in the sizes that the job leaves open, from the data's shapes and number of training samples."""
+    misfits: Callable[[Any, Signature], list[Problem]] = _no_problems
+    """Return the settings that do not fit the data's shapes."""
 
 
 FAMILIES: dict[str, Family] = {
     "perceptron": Family(perceptron.build),
-    "mlp": Family(mlp.build, mlp.with_sizes),
-    "cnn": Family(cnn.build, cnn.with_sizes, cnn.misfits),
-    "unet": Family(unet.build, unet.with_sizes, unet.misfits),
+    "mlp": Family(mlp.build, mlp.with_default_sizes),
+    "cnn": Family(cnn.build, cnn.with_default_sizes, cnn.misfits),
+    "unet": Family(unet.build, unet.with_default_sizes, unet.misfits),
     "rnn": Family(rnn.build, misfits=rnn.misfits),
-    "gan": Family(gan.build, gan.with_sizes, gan.misfits),
+    "gan": Family(gan.build, gan.with_default_sizes, gan.misfits),
     "custom": Family(custom.build),
 }
 
@@ -49,17 +49,17 @@ def build_network(architecture: Architecture, signature: Signature) -> nn.Module
     return FAMILIES[architecture.family].build(architecture, signature)
 
 
-def with_sizes(architecture: Architecture, signature: Signature, samples: int) -> Architecture:
+def with_default_sizes(architecture: Architecture, signature: Signature, samples: int) -> Architecture:
     """Fill in the sizes that the job leaves open."""
-    completed: Architecture = FAMILIES[architecture.family].with_sizes(architecture, signature, samples)
+    completed: Architecture = FAMILIES[architecture.family].with_default_sizes(architecture, signature, samples)
     return completed
 
 
 def misfits(architecture: Architecture, signature: Signature) -> list[Problem]:
-    """Return what of an architecture does not fit the data's shape."""
+    """Return the settings that do not fit the data's shapes."""
     return FAMILIES[architecture.family].misfits(architecture, signature)
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Count the learnt numbers."""
+    """Count the parameters."""
     return sum(math.prod(parameter.shape) for parameter in network.parameters())

@@ -11,7 +11,7 @@ from stoker.job.signature import Signature
 
 
 class Perceptron(nn.Module):
-    """A linear map of the inputs; a category adds a learnt amount for each of its values."""
+    """A linear map of the inputs; categories are embedded first."""
 
     def __init__(self, signature: Signature) -> None:
         super().__init__()

@@ -16,9 +16,9 @@ CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"vanilla": nn.RNN, "lstm": 
 
 
 class Rnn(nn.Module):
-    """Words as embeddings, read by recurrent layers; the largest value of each feature over the text; a linear layer.
+    """Word embeddings, recurrent layers, max pooling over the text, and a linear layer.
 
-    Padding is never read: texts are packed by their length, so that a sample's output depends on that sample alone.
+    Texts are packed by their length without padding, so that a sample's output depends on that sample alone.
     """
 
     def __init__(self, settings: RnnSettings, signature: Signature) -> None:
@@ -37,23 +37,22 @@ class Rnn(nn.Module):
         self.output = nn.Linear(settings.hidden * (2 if settings.bidirectional else 1), outputs(signature))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (B, outputs) from a text (B, length) of word numbers, 0 behind its end."""
+        """Return (B, outputs) from a text (B, length) of word numbers, padded with 0."""
         words = inputs[self.name]
-        if len(words) == 0:  # torch's recurrent layers want a sample
+        if len(words) == 0:  # torch's recurrent layers reject an empty batch
             empty: Tensor = self.output(self.embedding.weight.new_zeros(0, self.output.in_features))
-            return empty + self._nothing()
-        there = words != 0
-        lengths = there.sum(dim=1).clamp(min=1)
+            return empty + self._zero_with_gradients()
+        lengths = (words != 0).sum(dim=1).clamp(min=1)
         packed = pack_padded_sequence(
             self.dropout(self.embedding(words)), lengths.cpu(), batch_first=True, enforce_sorted=False
         )
         read, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=words.shape[1])
-        beyond = torch.arange(words.shape[1], device=words.device) >= lengths.unsqueeze(1)
-        features = read.masked_fill(beyond.unsqueeze(2), float("-inf")).amax(dim=1)
+        padding = torch.arange(words.shape[1], device=words.device) >= lengths.unsqueeze(1)
+        features = read.masked_fill(padding.unsqueeze(2), float("-inf")).amax(dim=1)
         result: Tensor = self.output(self.dropout(features))
         return result
 
-    def _nothing(self) -> Tensor:
+    def _zero_with_gradients(self) -> Tensor:
         """Return 0 with a gradient of 0 for every parameter."""
         return torch.stack([parameter.sum() * 0.0 for parameter in self.parameters()]).sum()
 
@@ -64,7 +63,7 @@ def build(settings: RnnSettings, signature: Signature) -> nn.Module:
 
 
 def misfits(settings: RnnSettings, signature: Signature) -> list[Problem]:
-    """Return what does not fit: a recurrent network reads one text."""
+    """Return a problem unless a sample is exactly one text."""
     if len(signature.texts) == 1 and len(signature.inputs) == 1:
         return []
-    return [Problem("architecture.family", "rnn reads one text a sample and nothing else; use mlp")]
+    return [Problem("architecture.family", "rnn takes one text per sample and nothing else; use mlp")]

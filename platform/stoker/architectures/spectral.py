@@ -1,17 +1,17 @@
-"""Spectral normalisation whose estimate moves once a step: the same for any number of workers and micro-batches."""
+"""Spectral normalisation, updated once per step: the same for any number of workers and micro-batches."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 WARM_UP = 10
-"""Power iterations on the first weights."""
+"""Power iterations on the initial weights."""
 
 
 class SpectralNorm(nn.Module):
     """A layer whose weight is divided by an estimate of its largest singular value (Miyato et al. 2018).
 
-    torch's own moves the estimate at every forward pass, whose number depends on how a batch is cut up.
+    torch's own updates the estimate at every forward pass, whose number depends on the micro-batches.
     """
 
     def __init__(self, layer: nn.Conv2d | nn.Linear | nn.Embedding) -> None:
@@ -28,13 +28,13 @@ class SpectralNorm(nn.Module):
 
     @torch.no_grad()
     def advance(self) -> None:
-        """Do one power iteration."""
+        """Run one power iteration."""
         matrix = self.layer.weight.flatten(1)
         functional.normalize(matrix.T @ self.u, dim=0, out=self.v)
         functional.normalize(matrix @ self.v, dim=0, out=self.u)
 
     def forward(self, given: Tensor) -> Tensor:
-        """Return what the layer would with the normalised weight."""
+        """Return the layer's output with the normalised weight."""
         weight = self.layer.weight
         scaled = weight / torch.dot(self.u, weight.flatten(1) @ self.v)
         match self.layer:

@@ -1,4 +1,4 @@
-"""A U-Net for a class a pixel."""
+"""A U-Net, which classifies each pixel."""
 
 import math
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from stoker.job.signature import Signature
 
 GROUPS = 8
 FIRST_CHANNELS = 16
-MOST_CHANNELS = 256
-MOST_STAGES = 5
-SMALLEST_MAP = 8
-"""Default stages stop halving here."""
+MAX_CHANNELS = 256
+MAX_STAGES = 5
+MIN_MAP = 8
+"""Default stages halve the image down to about this size."""
 
 
 class Unet(nn.Module):
-    """Stages that halve the image, and as many that double it, each beside the maps of its own size.
+    """Stages that halve the image, and as many that double it, with skip connections between maps of equal size.
 
-    Images whose sides the stages cannot halve evenly are padded by their border, and the padding is cut off again.
+    Images whose sides the stages cannot halve evenly are padded with their border; the output is cropped again.
     """
 
     def __init__(self, settings: UnetSettings, signature: Signature) -> None:
@@ -49,20 +49,20 @@ class Unet(nn.Module):
         height, width = image.shape[2:]
         pad = (-width % self.multiple, -height % self.multiple)
         maps = self.first(functional.pad(image, (0, pad[0], 0, pad[1]), mode="replicate") if any(pad) else image)
-        beside = [maps]
+        skips = [maps]
         for stage in self.down:
             maps = stage(functional.max_pool2d(maps, 2))
-            beside.append(maps)
-        maps = self.dropout(beside.pop())
+            skips.append(maps)
+        maps = self.dropout(skips.pop())
         for narrow, stage in zip(self.narrow, self.up, strict=True):
-            wider = functional.interpolate(narrow(maps), scale_factor=2.0, mode="nearest")
-            maps = stage(torch.cat([beside.pop(), wider], dim=1))
+            upsampled = functional.interpolate(narrow(maps), scale_factor=2.0, mode="nearest")
+            maps = stage(torch.cat([skips.pop(), upsampled], dim=1))
         result: Tensor = self.output(maps)
         return result[..., :height, :width]
 
 
 def block(before: int, after: int, activation: str) -> nn.Sequential:
-    """Make two convolutions, each normalised over groups of channels."""
+    """Build two convolutions, each with group normalisation and activation."""
     return nn.Sequential(
         nn.Conv2d(before, after, 3, padding=1, bias=False),
         Norm(math.gcd(GROUPS, after), after),
@@ -78,18 +78,18 @@ def build(settings: UnetSettings, signature: Signature) -> nn.Module:
     return Unet(settings, signature)
 
 
-def with_sizes(settings: UnetSettings, signature: Signature, samples: int) -> UnetSettings:
-    """Halve the image to about 8 pixels, at most four times, doubling the channels, unless the job says how."""
+def with_default_sizes(settings: UnetSettings, signature: Signature, samples: int) -> UnetSettings:
+    """Choose stages that halve the image to about 8 pixels, at most four times, unless the job sets them."""
     if settings.channels is not None:
         return settings
     side = min(signature.image.height, signature.image.width)
-    stages = 1 + max(1, min(MOST_STAGES - 1, int(math.log2(max(side / SMALLEST_MAP, 1)))))
-    channels = tuple(min(FIRST_CHANNELS * 2**stage, MOST_CHANNELS) for stage in range(stages))
+    stages = 1 + max(1, min(MAX_STAGES - 1, int(math.log2(max(side / MIN_MAP, 1)))))
+    channels = tuple(min(FIRST_CHANNELS * 2**stage, MAX_CHANNELS) for stage in range(stages))
     return settings.model_copy(update={"channels": channels})
 
 
 def misfits(settings: UnetSettings, signature: Signature) -> list[Problem]:
-    """Return the settings that the size of the images does not allow."""
+    """Return the settings that do not fit the size of the images."""
     side = min(signature.image.height, signature.image.width)
     if settings.channels and 2 ** (len(settings.channels) - 1) > side:
         most = int(math.log2(side)) + 1

@@ -1,4 +1,4 @@
-"""Random changes of images, drawn for each sample."""
+"""Random augmentation of images, drawn for each sample."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 from stoker.randomness import Noise
 
 SHIFT = 1 / 8
-"""Farthest shift of `crop`, as a share of the side."""
+"""Largest shift of `crop`, as a share of the side."""
 TURN = math.radians(15)
 BRIGHTNESS = 0.25
 """Largest change of brightness of `jitter`, in standard deviations of the training set."""
@@ -18,14 +18,14 @@ CONTRAST = 0.2
 def augment(
     images: torch.Tensor, names: tuple[str, ...], noise: Noise, masks: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Change each image in its own way, and its mask by the same movement.
+    """Augment each image independently, and transform its mask with it.
 
-    All movements are one affine sampling; what comes in from outside repeats the border.
+    All geometric changes are one affine sampling with border padding.
 
     Args:
         images: (B, channels, height, width) float32.
         names: the changes of dataset.image.augment.
-        noise: numbers for each row.
+        noise: random numbers for each row.
         masks: (B, height, width) class numbers.
 
     Returns:
@@ -43,7 +43,7 @@ def augment(
         x = _shift(right, width) if "crop" in names else still
         y = _shift(down, height) if "crop" in names else still
         cos, sin = angle.cos(), angle.sin()
-        aspect = height / width  # affine_grid measures both sides as 2; a turn must not stretch the image
+        aspect = height / width  # affine_grid scales both sides to 2; a rotation must not stretch the image
         matrix = torch.stack([cos * mirror, -sin * aspect, x, sin * mirror / aspect, cos, y], dim=1).view(-1, 2, 3)
         grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
         moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -60,7 +60,7 @@ def augment(
 
 
 def _shift(uniform: torch.Tensor, side: int) -> torch.Tensor:
-    """Choose whole pixels, in affine_grid's unit of half the side."""
+    """Return a shift by whole pixels, in affine_grid's unit of half the side."""
     most = max(1, round(side * SHIFT))
     pixels = (uniform * (2 * most + 1)).floor() - most
     return pixels * 2 / side

@@ -1,4 +1,4 @@
-"""Batches from samples: a pure function of seed, epoch and step, wherever they are made."""
+"""Batches of samples: a pure function of seed, epoch and step, on any worker."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,23 +9,23 @@ import torch
 from stoker.datasets.augmentation import augment
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.schema import Fields
-from stoker.datasets.order import BLOCK_SHARDS, in_blocks, shuffled, streams
+from stoker.datasets.order import BLOCK_SHARDS, shuffled, shuffled_blocks, streams
 from stoker.datasets.prefetch import Prefetcher, lazy_columns
 from stoker.datasets.samples import Samples
 from stoker.job.signature import MaskOutput, Signature
 from stoker.randomness import Noise
 
-LARGEST_BATCH, LARGEST_IMAGE_BATCH = 8192, 256
-"""Samples that an evaluation or a prediction computes at once, at most."""
-MOST_VALUES = 50_000_000
-"""Numbers that a network holds at a time for a batch of images, at most: 200 MB in float32."""
+MAX_BATCH, MAX_IMAGE_BATCH = 8192, 256
+"""Most samples per batch in evaluation and prediction."""
+MAX_VALUES = 50_000_000
+"""Most activations held at a time for a batch of images: 200 MB in float32."""
 MAPS = 16
-"""Numbers that a network holds at a time for each number of an image, roughly."""
+"""Rough number of activations held at a time per value of an image."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some samples, ready for the network."""
+    """Samples ready for the network."""
 
     inputs: dict[str, torch.Tensor]
     target: torch.Tensor | None
@@ -33,13 +33,13 @@ class Batch:
     ids: torch.Tensor
     """Number of each sample in its source."""
     rows: slice
-    """Which rows of the worker's share of the global batch these are."""
+    """Rows of these samples in the worker's share of the global batch."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def pieces(self, size: int) -> "Iterator[Batch]":
-        """Cut it into batches of at most so many samples."""
+        """Yield batches of at most `size` of its samples."""
         for start in range(0, len(self), size):
             rows = slice(start, min(start + size, len(self)))
             inputs = {name: value[rows] for name, value in self.inputs.items()}
@@ -50,28 +50,28 @@ class Batch:
 
 @dataclass(frozen=True)
 class Step:
-    """The micro-batches of one optimizer step, and the noise of each."""
+    """The micro-batches of one optimizer step with their noise."""
 
     micro_batches: tuple[tuple[Batch, Noise], ...]
-    """Of this worker; one without samples where the global batch has none for it."""
+    """Of this worker; a single empty one if the global batch has no samples for it."""
     samples: int
     """Of the global batch."""
 
 
 class Batches:
-    """Training batches of one part, and of each the share of one worker.
+    """One worker's share of the training batches of one part.
 
     Args:
-        samples: the part, on the device where it is used.
-        fields: turn stored inputs into what the network sees.
-        batch_size: samples of one optimizer step over all workers; the last one of an epoch may be smaller.
-        micro_batch: samples a worker computes at once.
-        augmentation: random changes of images (and of a mask together with its image).
-        seed: seed of order, augmentation and noise.
-        share: rows of a whole batch that are this worker's.
-        order: `shuffled` anew each epoch (of streamed samples a few shards at a time), or `streams`: row r of a batch
-            follows row r of the batch before.
-        processes: that decode files ahead of the steps, where there are columns to decode.
+        samples: the part, on the device of training.
+        fields: prepare stored inputs for the network.
+        batch_size: samples of one optimizer step over all workers; the last step of an epoch may have fewer.
+        micro_batch: samples of one forward pass of a worker.
+        augmentation: random changes of images (and of masks with them).
+        seed: of order, augmentation and noise.
+        share: this worker's rows of a whole batch.
+        order: `shuffled` differently each epoch (streamed samples in blocks of shards), or `streams`: row r of a batch
+            continues row r of the batch before.
+        processes: that prefetch columns to decode, if there are any.
 
     """
 
@@ -95,18 +95,18 @@ class Batches:
         self._seed = seed
         self._share = share
         self.prefetcher = Prefetcher(samples, processes) if lazy_columns(samples) else None
-        """Decodes files ahead of the steps; None where all samples are in memory."""
+        """Decodes files ahead of the steps; None if all samples are in memory."""
         self._order = order
 
     def __len__(self) -> int:
-        """Count the steps of an epoch."""
+        """Return the number of steps of an epoch."""
         return -(-len(self._samples) // self._batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Step]:
-        """Yield the steps of an epoch, from step number `start` of it on."""
+        """Yield the steps of an epoch, from its step `start` on."""
         order = self._arrange(epoch)
         if not self.prefetcher:
-            order = order.to(self._samples.ids.device)  # once an epoch, not for each step
+            order = order.to(self._samples.ids.device)  # once per epoch, not per step
         globally = [order[n * self._batch_size : (n + 1) * self._batch_size] for n in range(start, len(self))]
         mine = [chosen[self._share.start : self._share.stop] for chosen in globally]
         if self.prefetcher:
@@ -117,23 +117,23 @@ class Batches:
             yield Step(tuple(self._micro_batches(samples, rows, len(chosen), epoch, number)), len(chosen))
 
     def ids(self, epoch: int, number: int) -> list[int]:
-        """Name the samples of one global batch by their numbers in the source."""
+        """Return the numbers in the source of the samples of one global batch."""
         places = self._arrange(epoch)[number * self._batch_size : (number + 1) * self._batch_size]
         ids: list[int] = self._samples.ids.cpu()[places].tolist()
         return ids
 
     def _arrange(self, epoch: int) -> torch.Tensor:
-        """Return the places of all samples in the order of an epoch."""
+        """Return the indices of all samples in the order of an epoch."""
         if self._order == "streams":
             return streams(len(self._samples), self._batch_size)
         if self._samples.shards:
-            return in_blocks(self._samples.shards, BLOCK_SHARDS, self._seed, epoch)
+            return shuffled_blocks(self._samples.shards, BLOCK_SHARDS, self._seed, epoch)
         return shuffled(len(self._samples), self._seed, epoch)
 
     def _micro_batches(
         self, samples: Samples, rows: torch.Tensor, total: int, epoch: int, number: int
     ) -> Iterator[tuple[Batch, Noise]]:
-        """Cut this worker's rows of a global batch into micro-batches; one without samples where it has none."""
+        """Yield this worker's micro-batches of a global batch; a single empty one if it has no rows."""
         first = min(self._share.start, total)
         for begin in range(0, max(len(rows), 1), self._micro_batch):
             end = min(begin + self._micro_batch, len(rows))
@@ -146,7 +146,7 @@ class Batches:
 
 
 def gathered(samples: Samples, fields: Fields, index: torch.Tensor, rows: slice) -> Batch:
-    """Make a batch of some samples."""
+    """Return a batch of some samples."""
     return Batch(
         fields.gather(samples, index),
         None if samples.target is None else samples.target.take(index),
@@ -157,7 +157,7 @@ def gathered(samples: Samples, fields: Fields, index: torch.Tensor, rows: slice)
 
 
 def augmented(batch: Batch, fields: Fields, names: tuple[str, ...], noise: Noise) -> Batch:
-    """Change the images of a batch, and a mask that belongs to them in the same way."""
+    """Augment the images of a batch, and their masks in the same way."""
     inputs, target = dict(batch.inputs), batch.target
     masked = isinstance(fields.target, MaskField)
     for name in fields.signature.images:
@@ -166,8 +166,8 @@ def augmented(batch: Batch, fields: Fields, names: tuple[str, ...], noise: Noise
     return replace(batch, inputs=inputs, target=target)
 
 
-def in_order(samples: Samples, fields: Fields, batch_size: int, numbers: range | None = None) -> Iterator[Batch]:
-    """Yield all samples once, as they stand, for evaluation and prediction; or only the batches of these numbers."""
+def ordered_batches(samples: Samples, fields: Fields, batch_size: int, numbers: range | None = None) -> Iterator[Batch]:
+    """Yield all samples in order for evaluation and prediction, or only the batches with these numbers."""
     for number in range(-(-len(samples) // batch_size)) if numbers is None else numbers:
         start = number * batch_size
         index = torch.arange(start, min(start + batch_size, len(samples)), device=samples.ids.device)
@@ -175,12 +175,12 @@ def in_order(samples: Samples, fields: Fields, batch_size: int, numbers: range |
 
 
 def batch_limit(signature: Signature) -> int:
-    """Return how many samples are computed at once without training: by the size of images and of their outputs."""
+    """Return the batch size of evaluation and prediction, by the size of images and their outputs."""
     images = signature.images.values()
     if not images:
-        return LARGEST_BATCH
+        return MAX_BATCH
     pixels = sum(shape.height * shape.width for shape in images)
     largest = max(sum(shape.channels * shape.height * shape.width for shape in images), pixels)
     if isinstance(signature.output, MaskOutput):
         largest = max(largest, pixels * len(signature.output.classes))
-    return max(1, min(LARGEST_IMAGE_BATCH, MOST_VALUES // (MAPS * largest)))
+    return max(1, min(MAX_IMAGE_BATCH, MAX_VALUES // (MAPS * largest)))

@@ -1,4 +1,4 @@
-"""How the encoded values of a column lie in memory, and how those of a batch are gathered."""
+"""Storage of a column's encoded values, and gathering those of a batch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Column(ABC):
-    """Encoded values, one a sample."""
+    """Encoded values, one per sample."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -22,7 +22,7 @@ class Column(ABC):
 
     @abstractmethod
     def rows(self, index: Tensor) -> "Column":
-        """Pick rows by number; the result stands alone."""
+        """Pick rows by number, as an independent copy."""
 
     @abstractmethod
     def to(self, device: torch.device) -> "Column":
@@ -31,7 +31,7 @@ class Column(ABC):
     @property
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """Return the memory behind the column, by the name of the argument that takes it."""
+        """Return the column's tensors by the names of its constructor's parameters."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Dense(Column):
 
 @dataclass(frozen=True)
 class Ragged(Column):
-    """Sequences of different lengths, one behind the other."""
+    """Sequences of different lengths, concatenated."""
 
     values: Tensor
     """(total,) all sequences."""
@@ -73,7 +73,7 @@ class Ragged(Column):
 
     @staticmethod
     def of(sequences: Sequence[Sequence[int]]) -> "Ragged":
-        """Lay out sequences of integers."""
+        """Concatenate sequences of integers."""
         offsets = torch.zeros(len(sequences) + 1, dtype=torch.int64)
         offsets[1:] = torch.tensor([len(each) for each in sequences], dtype=torch.int64).cumsum(0)
         return Ragged(torch.tensor([x for each in sequences for x in each], dtype=torch.int64), offsets)
@@ -86,7 +86,7 @@ class Ragged(Column):
         return self.offsets.diff()
 
     def take(self, index: Tensor) -> Tensor:
-        """Return (B, longest), padded with 0 behind the end of each sequence; at least one place wide."""
+        """Return (B, longest), padded with 0 at the end of each sequence; at least one value wide."""
         begin = self.offsets[index]
         length = self.offsets[index + 1] - begin
         width = max(1, int(length.max())) if len(index) else 1
@@ -152,7 +152,7 @@ class Windows(Column):
 
 
 class Stored(Protocol):
-    """Samples that are not in memory, such as files; it can be pickled."""
+    """Samples that are not in memory, such as files; picklable."""
 
     def __len__(self) -> int: ...
 
@@ -160,28 +160,28 @@ class Stored(Protocol):
         """Pick some by number."""
 
 
-class Ahead(Protocol):
-    """Fetches what coming steps need."""
+class Prefetch(Protocol):
+    """Fetches the samples of coming steps."""
 
-    def reached(self, step: int) -> None:
-        """Hear which step the samples are taken for, counted from 0."""
+    def advance(self, step: int) -> None:
+        """Report the current step, counted from 0."""
 
 
 @runtime_checkable
 class Fetched(Protocol):
-    """Stored samples that come from a server shortly before the step that needs them."""
+    """Stored samples that are fetched from a server shortly before the step that needs them."""
 
-    def ahead(self, steps: Sequence[np.ndarray]) -> Ahead:
-        """Return what fetches them, given the places that each step needs."""
+    def prefetch(self, steps: Sequence[np.ndarray]) -> Prefetch:
+        """Start to fetch the samples of coming steps, given their indices."""
 
 
 @dataclass(frozen=True)
 class Lazy(Column):
-    """Values that are read and decoded when a batch takes them; worker processes take them ahead of the step."""
+    """Values read and decoded on access; worker processes prefetch them."""
 
     stored: Stored
     decode: Callable[[Any], Tensor]
-    """Returns (B, ...) for B stored samples; it can be pickled."""
+    """Returns (B, ...) for B stored samples; picklable."""
 
     def __len__(self) -> int:
         return len(self.stored)
@@ -195,17 +195,17 @@ class Lazy(Column):
         return Lazy(self.stored.rows(index.cpu().numpy()), self.decode)
 
     def to(self, device: torch.device) -> "Lazy":
-        """Return the column as it is: what it holds are names."""
+        """Return the column itself: it holds no tensors."""
         return self
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """Return nothing: no value is in memory."""
+        """Return an empty dictionary: no value is in memory."""
         return {}
 
 
 def joined(columns: Sequence[Column]) -> Column:
-    """Put columns that share one tensor of the network side by side: (N, a) and (N, b) become (N, a + b)."""
+    """Concatenate columns that share one tensor of the network: (N, a) and (N, b) become (N, a + b)."""
     if len(columns) == 1:
         return columns[0]
     dense = [column.values for column in columns if isinstance(column, Dense)]

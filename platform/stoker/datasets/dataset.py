@@ -1,4 +1,4 @@
-"""A dataset that is ready for training, and what identifies and illustrates it."""
+"""A dataset ready for training, its fingerprint and example rows."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,32 +17,32 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class LoadedDataset:
-    """A dataset that is ready for training."""
+    """A dataset ready for training."""
 
     spec: Dataset
-    """The section with everything that was inferred written out."""
+    """The job's section, with all inferred values filled in."""
     fields: Fields
     parts: dict[str, Samples]
-    """Parts that hold at least one sample, by name; `train` is always there."""
+    """Parts with at least one sample, by name; `train` is always there."""
     counts: dict[str, dict[str, int]]
-    """Samples of each class in each part; under "" where there are no classes."""
+    """Samples of each class in each part; under "" if there are no classes."""
     names: tuple[str, ...]
-    """What to call each sample of the source; empty where its number is all there is."""
+    """The name of each sample of the source; empty if samples only have numbers."""
     fingerprint: str
-    """SHA-256 of everything that was read."""
+    """SHA-256 of the data."""
     notes: tuple[str, ...]
     example: pd.DataFrame | np.ndarray
     """A few raw samples without label, as `predict` takes them."""
 
     def name_of(self, number: int) -> str:
-        """Return what to call a sample of the source."""
+        """Return the name of a sample of the source."""
         return self.names[number] if self.names else str(number)
 
 
 def fingerprint(records: Records) -> str:
-    """Hash everything that was read: all cells with their column names, and the pixels of images.
+    """Return the SHA-256 of all cells with their column names, and of the pixels of images.
 
-    Of files that are decoded when they are taken, names and sizes stand for the content.
+    Files that are decoded later are identified by name and size.
     """
     digest = hashlib.sha256()
     for name, column in records.columns.items():
@@ -67,7 +67,7 @@ def example_of(records: Records, fields: Fields) -> pd.DataFrame | np.ndarray:
     few = [pick(records.columns[name], np.arange(min(EXAMPLES, len(records)))) for name in fields.columns]
     if len(few) == 1 and not isinstance(few[0], pd.Series):
         content = few[0].content if isinstance(few[0], Files) else few[0]
-        return records_pixels(few[0], fields) if content is None else content
+        return decoded_pixels(few[0], fields) if content is None else content
     return pd.DataFrame({name: _cells(column) for name, column in zip(fields.columns, few, strict=True)})
 
 
@@ -78,7 +78,7 @@ def _cells(column: RawColumn) -> pd.Series:
     return pd.Series(list(column.names()) if isinstance(column, Files) else column.tolist())
 
 
-def records_pixels(column: RawColumn, fields: Fields) -> np.ndarray:
+def decoded_pixels(column: RawColumn, fields: Fields) -> np.ndarray:
     """Decode the files of the only image of a sample."""
     assert isinstance(column, Files)
     return fields.image.decode(column).numpy()

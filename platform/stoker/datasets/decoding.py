@@ -1,4 +1,4 @@
-"""Which files are decoded at the start, which when a step takes them, and how many tell what fields must know."""
+"""Decides which image files are decoded at the start and which per step, and decodes those to fit fields on."""
 
 from dataclasses import replace
 from typing import Literal
@@ -15,21 +15,21 @@ from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 from stoker.job.task import TaskRow
 
-LOOKED_AT = 200
-"""Files whose headers tell how large a dataset is once it is decoded."""
+INSPECTED_FILES = 200
+"""Files whose headers are read to estimate the decoded size of a dataset."""
 CHANNELS = 3
 RESIDENT_SHARE = 0.25
-"""Of the machine's memory: as much may be taken by decoded images of a dataset."""
+"""Share of the machine's memory that the decoded images of a dataset may take."""
 FITTED_FILES, FITTED_BYTES = 1000, 64 << 20
-"""Files that tell mean and deviation of images that are not decoded as a whole, and their size when decoded."""
+"""Limits of the images that fields are fitted on, if not all are decoded: their number and decoded size."""
 Loading = Literal["resident", "loaded"]
 
 
 def with_files(records: Records, roles: Roles, task: TaskRow, dataset: Dataset) -> Records:
-    """Turn the columns that hold paths of images or masks into files.
+    """Return the records with columns of image or mask paths turned into files.
 
     Raises:
-        JobError: a path names no file, or leads out of the folder.
+        JobError: a path names no file, or lies outside of the folder.
 
     """
     columns = dict(records.columns)
@@ -43,24 +43,24 @@ def with_files(records: Records, roles: Roles, task: TaskRow, dataset: Dataset) 
 
 
 def choose_loading(records: Records, roles: Roles, dataset: Dataset) -> Loading:
-    """Return how the files of a dataset come into a step, by the memory that they take once decoded.
+    """Return how the files of a dataset are loaded, by their decoded size.
 
     Raises:
-        JobError: the images differ in size, and the job does not say which to bring them to.
+        JobError: the images differ in size, and the job sets none.
 
     """
     files = [each for each in _images_and_masks(records, roles).values() if isinstance(each, Files)]
     if dataset.loading != "auto" or not files:
         return "loaded" if dataset.loading == "loaded" and files else "resident"
     height, width = dataset.image.size or max(
-        image_sizes(files[0].rows(np.arange(min(len(files[0]), LOOKED_AT)))), default=(0, 0)
+        image_sizes(files[0].rows(np.arange(min(len(files[0]), INSPECTED_FILES)))), default=(0, 0)
     )
     needed = sum(len(each) for each in files) * height * width * CHANNELS
     return "resident" if needed <= RESIDENT_SHARE * psutil.virtual_memory().total else "loaded"
 
 
 def resident(records: Records, roles: Roles, dataset: Dataset) -> Records:
-    """Decode the images and masks that a sample is made of.
+    """Return the records with all images and masks decoded.
 
     Raises:
         JobError: a file cannot be decoded; the message names it.
@@ -77,10 +77,10 @@ def resident(records: Records, roles: Roles, dataset: Dataset) -> Records:
 
 
 def fitted_records(records: Records, train: np.ndarray, roles: Roles, dataset: Dataset) -> Records:
-    """Return the training records that fields are fitted on; of images that are not in memory some are decoded.
+    """Return the training records that fields are fitted on; of images not in memory, a sample is decoded.
 
     Raises:
-        JobError: a file cannot be decoded, or images differ in size and the job does not say which to bring them to.
+        JobError: a file cannot be decoded, or images differ in size and the job sets none.
 
     """
     columns = dict(records.rows(train).columns)
@@ -88,8 +88,8 @@ def fitted_records(records: Records, train: np.ndarray, roles: Roles, dataset: D
         if isinstance(column, Files) and column.content is None:
             _check_one_size(column, dataset)
             if name == roles.target:
-                continue  # a class of pixels may be rare: all masks are looked at
-            height, width = dataset.image.size or next(iter(image_sizes(column.rows(train[:LOOKED_AT]))), (1, 1))
+                continue  # a class of pixels may be rare: the field reads all masks
+            height, width = dataset.image.size or next(iter(image_sizes(column.rows(train[:INSPECTED_FILES]))), (1, 1))
             count = max(1, min(FITTED_FILES, FITTED_BYTES // (height * width * CHANNELS)))
             some = column.rows(train[np.unique(np.linspace(0, len(train) - 1, count).astype(int))])
             columns[name] = replace(some, content=decode_images(some, dataset.image.size))
@@ -97,7 +97,7 @@ def fitted_records(records: Records, train: np.ndarray, roles: Roles, dataset: D
 
 
 def _check_one_size(files: Files, dataset: Dataset) -> None:
-    """Check by their headers that all images have one size, unless the job names one.
+    """Check by their headers that all images have one size, unless the job sets one.
 
     Raises:
         JobError: they differ.

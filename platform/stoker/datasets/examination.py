@@ -1,4 +1,4 @@
-"""Examines a dataset as a run would see it: what `stoker data` shows, and what a job for it would be."""
+"""Examines a dataset as a run would load it, for the report of `stoker data` and a proposed job."""
 
 import json
 import re
@@ -42,16 +42,16 @@ LABELS = (
     "outcome",
     "price",
 )
-"""Names that a column to predict often has, the likeliest first."""
+"""Common names of the column to predict, the likeliest first."""
 FEW_VALUES = 20
-"""Whole numbers of no more different values than this are classes."""
+"""Integers with at most this many different values are classes."""
 WORDS = 3.0
-"""Words that texts have on average, at least, where they are what a sample is made of."""
+"""Average number of words above which a column holds texts rather than categories."""
 
 
 @dataclass(frozen=True)
 class Examined:
-    """A dataset with the task that it is for."""
+    """A dataset, its task and the report."""
 
     dataset: Dataset
     task: TaskName
@@ -61,14 +61,14 @@ class Examined:
 
 
 def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
-    """Read a dataset and look at it.
+    """Read and examine a dataset.
 
     Args:
-        dataset: as a job names it; without a label, one is guessed.
-        task: what it is for; None guesses that, too.
+        dataset: a job's section; without a label, one is guessed.
+        task: to examine it for; None guesses it.
 
     Raises:
-        JobError: it cannot be read, or is of no use to the task.
+        JobError: it cannot be read, or does not fit the task.
 
     """
     records, _ = read_source(dataset)
@@ -88,13 +88,13 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
 
 
 def describe(dataset: Dataset) -> tuple[tuple[ColumnReport, ...], int]:
-    """Look at the columns alone, of data that fits no task as it stands; also return how many samples there are."""
+    """Return reports on the columns and the number of samples, also of data that fits no task."""
     records, _ = read_source(dataset)
     return tuple(column_reports(records)), len(records)
 
 
 def likely_task(records: Records, source: str) -> TaskName:
-    """Return the task that some records are most likely for."""
+    """Return the most likely task of records."""
     if source in BUILTIN:
         first: TaskName = next(name for name in TASKS if name in BUILTIN[source].tasks)
         return first
@@ -133,10 +133,10 @@ def _has_texts(column: object) -> bool:
 
 
 def proposed_job(examined: Examined, source: str) -> str:
-    """Write a commented job for a dataset, as YAML that validates and trains as it stands.
+    """Return a commented job for a dataset, as YAML that validates and trains unchanged.
 
     Raises:
-        JobError: the dataset is of no use to its task.
+        JobError: the dataset does not fit its task.
 
     """
     row, report = TASKS[examined.task], examined.report
@@ -168,7 +168,7 @@ def proposed_job(examined: Examined, source: str) -> str:
 
 
 def _image_size(examined: Examined) -> int | None:
-    """Return a size to resize to where images differ."""
+    """Return a size to resize images to, if they differ."""
     from stoker.datasets.images import image_sizes
     from stoker.datasets.records import Files
 
@@ -185,7 +185,7 @@ def _job_name(source: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Quote what YAML would read as something else than text."""
+    """Quote text that YAML might not read as text."""
     plain = re.sub(r"[-_/.]", "a", text)
     if plain.isalnum() and not text[0].isdigit():
         return text

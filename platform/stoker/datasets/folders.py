@@ -1,4 +1,4 @@
-"""What the names of files and folders mean: parts, classes, and files that are images."""
+"""Conventions of file and folder names: parts, classes, images and archives."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ PART_NAMES = {
 
 
 def part_folders(path: Path) -> list[tuple[str, Path]]:
-    """Find the folders train, val and test, or else take the whole folder as one part without a name."""
+    """Return the folders train, val and test with their parts, or else the whole folder with an empty part."""
     children = visible_folders(path)
     if children and all(child.name.lower() in PART_NAMES for child in children):
         return [(PART_NAMES[child.name.lower()], child) for child in children]
@@ -24,12 +24,12 @@ def part_folders(path: Path) -> list[tuple[str, Path]]:
 
 
 def visible_folders(path: Path) -> list[Path]:
-    """List the folders in a folder, without hidden ones such as caches of thumbnails."""
+    """List the subfolders of a folder, without hidden ones such as thumbnail caches."""
     return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
 def part_of(file: Path) -> str:
-    """Return the part that the name of a file begins with, such as `dev.tsv` or `train-00001.parquet`; else ''."""
+    """Return the part at the start of a file name, such as `dev.tsv` or `train-00001.parquet`; else ''."""
     name = file.name.lower()
     for word, part in PART_NAMES.items():
         if name.startswith(word) and not name[len(word)].isalpha():
@@ -38,11 +38,11 @@ def part_of(file: Path) -> str:
 
 
 def archive_paths(folder: Path) -> list[Path]:
-    """List the tar archives of a folder and of the folders below it, without hidden ones."""
+    """List the tar archives of a folder, recursively and without hidden ones."""
     return sorted(path for path in folder.rglob("*.tar") if not path.name.startswith(".") and path.is_file())
 
 
 def image_paths(folder: Path) -> list[Path]:
-    """List the images of a folder and of the folders below it, without hidden ones."""
+    """List the images of a folder, recursively and without hidden ones."""
     found = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
     return sorted(file for file in found if not any(part[0] == "." for part in file.relative_to(folder).parts))

@@ -1,4 +1,4 @@
-"""Image files as arrays of bytes: decoded by Pillow, in one size and number of channels."""
+"""Image files decoded by Pillow to uint8 arrays of one size and number of channels."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,15 +8,15 @@ import numpy as np
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
-from stoker.datasets.members import Place, open_place, size_of
+from stoker.datasets.members import Location, open_location, size_of
 from stoker.datasets.records import Files
 from stoker.errors import JobError, Problem
 
 GREY = frozenset({"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 """Pillow's modes without colour."""
 THREADS = 8
-COUNTED = 1 << 20
-"""Values that are counted at once; each takes eight bytes meanwhile."""
+CHUNK_VALUES = 1 << 20
+"""Values counted at once; each takes eight bytes temporarily."""
 SHOWN = 3
 Size = tuple[int, int]
 
@@ -26,8 +26,8 @@ def decode_images(files: Files, size: Size | None, channels: int | None = None) 
 
     Args:
         files: the images.
-        size: height and width to resize to; None demands that all agree.
-        channels: 1 for grey, 3 for colour; None takes grey if every image is.
+        size: height and width to resize to; None requires equal sizes.
+        channels: 1 for grey, 3 for colour; None is grey if every image is.
 
     Returns:
         (N, height, width, channels) uint8.
@@ -59,32 +59,32 @@ def decode_masks(files: Files, size: Size | None) -> np.ndarray:
 
 
 def image_sizes(files: Files) -> list[tuple[int, int]]:
-    """Return height and width of each file by its header, without those that cannot be read."""
+    """Return height and width of each file from its header, without unreadable files."""
     with ThreadPoolExecutor(THREADS) as pool:
         found = pool.map(_header, files.paths)
     return [size for size in found if size is not None]
 
 
 def level_counts(pixels: np.ndarray) -> np.ndarray:
-    """Count the values of (N, ..., channels) uint8 images: (channels, 256) int64; some images at a time."""
+    """Count the values of (N, ..., channels) uint8 images in chunks: (channels, 256) int64."""
     channels = pixels.shape[-1]
     counts = np.zeros((channels, 256), np.int64)
-    at_once = max(1, COUNTED // max(1, pixels[:1].size))
-    for begin in range(0, len(pixels), at_once):
+    chunk = max(1, CHUNK_VALUES // max(1, pixels[:1].size))
+    for begin in range(0, len(pixels), chunk):
         for channel in range(channels):
-            counts[channel] += np.bincount(pixels[begin : begin + at_once, ..., channel].reshape(-1), minlength=256)
+            counts[channel] += np.bincount(pixels[begin : begin + chunk, ..., channel].reshape(-1), minlength=256)
     return counts
 
 
 def resize(pixels: np.ndarray, size: Size | None) -> np.ndarray:
-    """Resize (N, height, width, channels) uint8 images that are in memory already."""
+    """Resize (N, height, width, channels) uint8 images in memory."""
     if size is None or pixels.shape[1:3] == size:
         return pixels
     return np.stack([_resized(pixels[..., channel], size) for channel in range(pixels.shape[3])], axis=-1)
 
 
 def resize_masks(masks: np.ndarray, size: Size | None) -> np.ndarray:
-    """Resize (N, height, width) uint8 masks that are in memory already; no class is blended with another."""
+    """Resize (N, height, width) uint8 masks in memory by nearest neighbour."""
     if size is None or masks.shape[1:] == size:
         return masks
     return _resized(masks, size, Picture.Resampling.NEAREST)
@@ -97,22 +97,22 @@ def _resized(layers: np.ndarray, size: Size, resampling: Picture.Resampling | No
     return made
 
 
-def _header(file: Place) -> Size | None:
+def _header(file: Location) -> Size | None:
     try:
-        with open_place(file) as content, Picture.open(content) as image:
+        with open_location(file) as content, Picture.open(content) as image:
             return image.height, image.width
-    except Exception:  # decoding names the file, and why
+    except Exception:  # decoding reports the file and the reason
         return None
 
 
-def _decoded(files: Files, decode: Callable[[Place], np.ndarray | str]) -> list[np.ndarray]:
+def _decoded(files: Files, decode: Callable[[Location], np.ndarray | str]) -> list[np.ndarray]:
     with ThreadPoolExecutor(THREADS) as pool:
         decoded = list(pool.map(decode, files.paths))
     names = files.names()
     broken = [f"{name} ({result})" for name, result in zip(names, decoded, strict=True) if isinstance(result, str)]
     if broken:
         more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
-        cure = "mend or remove them" if len(broken) > 1 else "mend or remove it"
+        cure = "repair or remove them" if len(broken) > 1 else "repair or remove it"
         raise JobError([Problem("dataset.source", f"cannot read {', '.join(broken[:SHOWN])}{more}; {cure}")])
     return [result for result in decoded if not isinstance(result, str)]
 
@@ -129,7 +129,7 @@ def _check_sizes(files: Files, arrays: list[np.ndarray]) -> None:
         raise JobError([Problem("dataset.image.size", message)])
 
 
-def _decode_image(file: Place, size: Size | None, channels: int | None) -> np.ndarray | str:
+def _decode_image(file: Location, size: Size | None, channels: int | None) -> np.ndarray | str:
     def plain(image: Picture.Image) -> np.ndarray:
         grey = image.mode in GREY if channels is None else channels == 1
         converted = _eight_bits(image).convert("L" if grey else "RGB")
@@ -141,7 +141,7 @@ def _decode_image(file: Place, size: Size | None, channels: int | None) -> np.nd
     return _opened(file, plain)
 
 
-def _decode_mask(file: Place, size: Size | None) -> np.ndarray | str:
+def _decode_mask(file: Location, size: Size | None) -> np.ndarray | str:
     def plain(image: Picture.Image) -> np.ndarray:
         if image.mode not in {"1", "L", "P", "I", "I;16"}:
             raise ValueError(f"a mask holds one class value a pixel, this is {image.mode}")
@@ -156,12 +156,12 @@ def _decode_mask(file: Place, size: Size | None) -> np.ndarray | str:
     return _opened(file, plain)
 
 
-def _opened(file: Place, use: Callable[[Picture.Image], np.ndarray]) -> np.ndarray | str:
-    """Decode a file, or return why it cannot be."""
+def _opened(file: Location, use: Callable[[Picture.Image], np.ndarray]) -> np.ndarray | str:
+    """Return the decoded file, or the reason why it cannot be decoded."""
     try:
         if size_of(file) == 0:
             return "an empty file"
-        with open_place(file) as content, Picture.open(content) as image:
+        with open_location(file) as content, Picture.open(content) as image:
             return use(image)
     except UnidentifiedImageError:
         return "not an image"
@@ -172,7 +172,7 @@ def _opened(file: Place, use: Callable[[Picture.Image], np.ndarray]) -> np.ndarr
 
 
 def _eight_bits(image: Picture.Image) -> Picture.Image:
-    """Keep the upper half of 16 bits; Pillow's own conversion makes all but the darkest values white."""
+    """Convert 16 to 8 bits by their upper half; Pillow's own conversion clips all but the darkest values to white."""
     if not image.mode.startswith("I;16"):
         return image
     return Picture.fromarray((np.asarray(image) >> 8).astype(np.uint8))

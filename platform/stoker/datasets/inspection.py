@@ -1,4 +1,4 @@
-"""What `validate` learns of the data without reading it all: names, headers and first bytes."""
+"""Checks of `validate` on the data without reading all of it: names, headers and first bytes."""
 
 import csv
 import gzip
@@ -24,14 +24,14 @@ SHOWN_COLUMNS = 20
 DELIMITERS = ",;\t|"
 DELIMITER_LINES = 50
 HEADER_BYTES = 1 << 20
-"""A header longer than this is none."""
+"""A longer first line is no header."""
 _IDX = re.compile(r".*idx[1-4]-ubyte(\.gz)?\Z")
 _SUFFIXES: dict[str, Format] = {**TABLE_SUFFIXES, ".txt": "text", ".npz": "npz", ".tar": "webdataset"}
 IMAGES, MASKS = "images", "masks"
 
 
 def inspect(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> list[Problem]:
-    """Return what is wrong with the data of a job, or with as much of the job as could be read."""
+    """Return the problems of a job's data, or of the sections that could be read."""
     dataset = job.dataset if job else dataset
     task = job.task if job else task
     if dataset is None or dataset.source in BUILTIN:
@@ -49,17 +49,17 @@ def inspect(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> 
 
 
 def inspect_elsewhere(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> list[Problem]:
-    """Look at the data of a job that runs on a cluster, which may have what this machine has not."""
+    """Return the problems of the data of a job on a cluster, whose files this machine may lack."""
     found = job.dataset if job else dataset
     if found is not None and is_remote(found.source):
-        return inspect(job, dataset, task)  # its address alone: the cluster reads it with its own rights
+        return inspect(job, dataset, task)  # only its address: the cluster reads it with its own credentials
     if found is not None and found.source.startswith("/") and not Path(found.source).exists():
         return []
     return inspect(job, dataset, task)
 
 
 def infer_format(path: str | Path) -> Format | None:
-    """Infer the format from the name of a file or the content of a folder; None if it is not plain."""
+    """Infer the format from the name of a file or the content of a folder; None if it is ambiguous."""
     path = Path(path)
     if path.is_dir():
         return _folder_format(path)
@@ -83,13 +83,13 @@ def _folder_format(path: Path) -> Format | None:
 
 
 def pair_folders(path: Path) -> list[Path]:
-    """List the folders that hold both images/ and masks/: the folder itself, or those of its parts."""
+    """List the folders with both images/ and masks/: the folder itself, or those of its parts."""
     roots = [path, *(root for _, root in part_folders(path))]
     return [root for root in dict.fromkeys(roots) if (root / IMAGES).is_dir() and (root / MASKS).is_dir()]
 
 
 def table_files(folder: Path, format_name: str) -> list[Path]:
-    """Return the files of a folder that are parts of one table, sorted, without hidden ones."""
+    """Return the files of a table in a folder, sorted and without hidden ones."""
     suffixes = tuple(suffix for suffix, found in TABLE_SUFFIXES.items() if found == format_name)
     return sorted(
         file
@@ -99,25 +99,25 @@ def table_files(folder: Path, format_name: str) -> list[Path]:
 
 
 def csv_delimiter(path: str | Path) -> str:
-    """Return what separates the columns: what cuts the first lines into equally many parts, the most if several do."""
+    """Return the delimiter that splits the first lines into equally many values, the most if several do."""
     path = Path(path)
     with text_of(path) as file:
         lines = [line for line in itertools.islice(file, DELIMITER_LINES) if line.strip()]
         whole = next(file, None) is None
-    found = [_evenness(lines, delimiter, whole) for delimiter in DELIMITERS]
+    found = [_regularity(lines, delimiter, whole) for delimiter in DELIMITERS]
     best = max(found)
     if best[1] < 2 and ".tsv" in path.name:
         return "\t"
     return DELIMITERS[found.index(best)]
 
 
-def _evenness(lines: list[str], delimiter: str, whole: bool) -> tuple[bool, int]:
-    """Return whether a delimiter cuts all rows into equally many values, more than one; and the fewest of a row."""
+def _regularity(lines: list[str], delimiter: str, whole: bool) -> tuple[bool, int]:
+    """Return whether a delimiter splits all rows into equally many values, more than one, and the fewest of a row."""
     try:
         rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
-    except csv.Error:  # a value of more than 128 KiB, such as what follows a quote that does not end
+    except csv.Error:  # a value of more than 128 KiB, such as after an unclosed quote
         return False, 0
-    counts = {len(row) for row in (rows if whole else rows[:-1])} or {0}  # the last one may go on behind these lines
+    counts = {len(row) for row in (rows if whole else rows[:-1])} or {0}  # the last row may continue on later lines
     return len(counts) == 1 and max(counts) > 1, min(counts)
 
 
@@ -134,7 +134,7 @@ def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]
         if len(matches) == 1 or (matches and infer_format(matches[0]) in TABLE_SUFFIXES.values()):
             yield from _content_problems(dataset, matches[0], task)
         elif not matches:
-            yield Problem("dataset.source", f"no file matches '{source}' (looked in {_looked_in(source)})")
+            yield Problem("dataset.source", f"no file matches '{source}' (looked in {_searched_folder(source)})")
     elif not path.exists():
         yield Problem("dataset.source", _missing(source))
     else:
@@ -143,12 +143,12 @@ def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]
 
 def _missing(source: str) -> str:
     if "/" in source or "." in source or "\\" in source:
-        return f"'{source}' does not exist (looked in {_looked_in(source)})"
+        return f"'{source}' does not exist (looked in {_searched_folder(source)})"
     guess = did_you_mean(source, BUILTIN) or f"; built in are {', '.join(BUILTIN)}"
     return f"'{source}' is neither a built-in dataset nor a path{guess}"
 
 
-def _looked_in(source: str) -> str:
+def _searched_folder(source: str) -> str:
     return "/" if source.startswith("/") else "the current folder"
 
 
@@ -159,7 +159,7 @@ def _content_problems(dataset: Dataset, path: Path, task: TaskName | None) -> It
         return
     if task and not fits(found, TASKS[task]):
         if dataset.format:
-            return  # told by the checks without data
+            return  # the checks without data report it
         fitting = " or ".join(name for name in FORMATS if fits(name, TASKS[task]))
         yield Problem("dataset.source", f"'{path}' is {found}, which does not fit {task}; use {fitting}")
         return
@@ -179,7 +179,7 @@ def _unknown_format(path: Path) -> Problem:
         return Problem("dataset.source", message)
     known = ", ".join(FORMATS)
     return Problem(
-        "dataset.source", f"the name '{path.name}' does not tell the format; set dataset.format to one of {known}"
+        "dataset.source", f"the name '{path.name}' does not identify the format; set dataset.format to one of {known}"
     )
 
 
@@ -196,7 +196,7 @@ def text_of(path: Path) -> TextIO:
 
 
 def _table_problems(format_name: str, check: Check) -> Check:
-    """Check a table in one file, or the first of many; whether the others fit shows when they are read."""
+    """Return a check of a table's only or first file; the others are checked when they are read."""
 
     def check_first(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
         files = table_files(path, format_name) if path.is_dir() else [path]
@@ -240,7 +240,7 @@ def _jsonl_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Prob
         yield Problem("dataset.source", message)
         return
     if not isinstance(first, dict) or not first:
-        yield Problem("dataset.source", f"line 1 of '{path}' is no object with keys")
+        yield Problem("dataset.source", f"line 1 of '{path}' is not an object with keys")
         return
     yield from column_problems(dataset, list(first), path, needed)
 
@@ -250,7 +250,7 @@ def _no_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem
 
 
 def _parquet_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
-    import pyarrow  # here alone: a job without parquet does not wait for it
+    import pyarrow  # here, since jobs without parquet should not pay for the import
     from pyarrow import parquet
 
     try:
@@ -265,7 +265,7 @@ def _parquet_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Pr
 
 
 def column_problems(dataset: Dataset, header: list[str], path: Path, needed: bool = True) -> Iterator[Problem]:
-    """Check the named columns against those of a table, whose name the messages hold; a label may be needed."""
+    """Check that a table has the named columns, and a label if one is needed."""
     columns, split = dataset.columns, dataset.split
     shown = ", ".join(header[:SHOWN_COLUMNS]) + (", ..." if len(header) > SHOWN_COLUMNS else "")
     if columns.label is None and needed:

@@ -1,4 +1,4 @@
-"""What is to be predicted, as the data has it: classes or numbers, checked before anything is learnt from them."""
+"""Raw labels: classes or numbers, checked before training."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from stoker.datasets.records import Records
 from stoker.errors import JobError, Problem
 from stoker.job.task import Kind
 
-MOST_CLASSES = 10_000
-FEWEST_SAMPLES = 2
-"""Average number of samples a class needs where there are more than a hundred: else the label is a number or a name."""
+MAX_CLASSES = 10_000
+MIN_SAMPLES = 2
+"""Average number of samples per class, with more than a hundred classes; with fewer the label is a number or name."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Labels:
     """The label of each sample."""
 
     values: np.ndarray
-    """(N,) class names, or float64 numbers; zeros where a label is neither."""
+    """(N,) class names, or float64 numbers; zeros for other kinds of labels."""
     classes: tuple[str, ...] | None
-    """All class names in their order; None where there are none."""
+    """All class names in order; None if there are none."""
 
     def counts(self, rows: np.ndarray) -> dict[str, int]:
-        """Count the samples of each class among some rows; under "" where there are no classes."""
+        """Count the samples of each class among some rows; under "" if there are no classes."""
         if self.classes is None:
             return {"": len(self.values[rows])}
         counted = Counter(self.values[rows])
@@ -35,15 +35,15 @@ class Labels:
 
 
 def read_labels(records: Records, name: str, kind: Kind) -> Labels:
-    """Read and check the labels to learn from.
+    """Read and check the labels.
 
     Args:
         records: all samples.
-        name: the column; empty where there is none.
+        name: the column; empty if there is none.
         kind: of the column.
 
     Raises:
-        JobError: a label is missing, or there is nothing to tell apart.
+        JobError: a label is missing, or all are equal.
 
     """
     if not name or kind not in ("number", "category"):
@@ -55,8 +55,8 @@ def read_labels(records: Records, name: str, kind: Kind) -> Labels:
         return Labels(values, None)
     classes = sorted_classes(values)
     if len(classes) == 1:
-        raise _problem(records, f"only one class, '{classes[0]}': there is nothing to tell apart")
-    if len(classes) > MOST_CLASSES or len(classes) > max(100, len(values) / FEWEST_SAMPLES):
+        raise _problem(records, f"only one class, '{classes[0]}': there is nothing to distinguish")
+    if len(classes) > MAX_CLASSES or len(classes) > max(100, len(values) / MIN_SAMPLES):
         cure = "; is it a number (tabular-regression)?" if records.is_table else ""
         raise _problem(records, f"{len(classes)} classes in {len(values)} samples{cure}")
     return Labels(values, classes)

@@ -1,4 +1,4 @@
-"""From the `dataset` section of a job to encoded parts: read, check, split, fit, encode."""
+"""Loads the `dataset` section of a job as encoded parts: read, check, split, fit, encode."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,10 +31,10 @@ from stoker.job.task import TaskRow
 
 
 def read_source(dataset: Dataset) -> tuple[Records, str | None]:
-    """Read all samples; also return the format, which built-in datasets have none of.
+    """Read all samples; return them and their format, None for built-in datasets.
 
     Raises:
-        JobError: nothing readable is there.
+        JobError: the source cannot be read.
 
     """
     if dataset.source in BUILTIN and dataset.format is None:
@@ -49,10 +49,10 @@ def read_source(dataset: Dataset) -> tuple[Records, str | None]:
 
 
 def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
-    """Read, check, split and encode.
+    """Read, check, split and encode a dataset.
 
     Raises:
-        JobError: the data cannot teach the task; the message names rows, columns or files.
+        JobError: the data does not fit the task; the message names rows, columns or files.
 
     """
     if found := find_shards(dataset):
@@ -93,7 +93,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
 
 
 def _roles(records: Records, dataset: Dataset, task: TaskRow) -> Roles:
-    """Check the named columns, and choose those to learn from."""
+    """Check the named columns, and choose inputs and target."""
     columns = dataset.columns.model_copy(update={"label": records.label or None})
     dataset = dataset.model_copy(update={"columns": columns})
     needed = not task.target_optional
@@ -111,10 +111,10 @@ def _roles(records: Records, dataset: Dataset, task: TaskRow) -> Roles:
 
 
 def _encoded(records: Records, parts: np.ndarray, fields: Fields, weight: str | None) -> dict[str, Samples]:
-    """Encode each part that holds a sample.
+    """Encode each part that has samples.
 
     Raises:
-        JobError: a weight is none, or all weights of a part are 0.
+        JobError: a weight is invalid, or all weights of a part are 0.
 
     """
     everything = fields.encode(records, weight=weight)
@@ -137,17 +137,17 @@ def _field_notes(records: Records, parts: np.ndarray, fields: Fields) -> Iterato
 
 
 def _part_notes(records: Records, dataset: Dataset) -> Iterator[str]:
-    """Say which of the job's shares mean nothing, because the source is split already."""
+    """Yield a note if the source is split already, which overrides the job's shares."""
     if records.parts is not None and dataset.split != "none":
-        own = f"the source brings its own {' and '.join(part for part in PARTS if part in records.parts)}"
+        own = f"the source has its own {' and '.join(part for part in PARTS if part in records.parts)}"
         if dataset.split.column:
             yield f"{own}; dataset.split.column decides instead"
         else:
-            yield f"{own}; dataset.split has a say only in what is missing"
+            yield f"{own}; dataset.split decides only about missing parts"
 
 
 def _completed(dataset: Dataset, records: Records, format_name: str | None, roles: Roles, fields: Fields) -> Dataset:
-    """Write out what was inferred, so that the same file means the same thing again."""
+    """Fill in all inferred values, so that the resolved job is reproducible."""
     update: dict[str, object] = {"format": format_name}
     if records.is_table:
         columns = {

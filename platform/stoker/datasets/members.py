@@ -1,4 +1,4 @@
-"""Where the content of a file lies: in a file of its own, or in a tar archive, which is read without unpacking it."""
+"""Locations of file content: a file, or a member of a tar archive, read without unpacking."""
 
 import io
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ class Member:
 
     archive: Path
     name: str
-    """What to call it: the archive and its name in it."""
+    """The archive's name and the member's name in it."""
     begin: int
-    """Place of its first byte in the archive."""
+    """Offset of its first byte in the archive."""
     size: int
     """Bytes."""
 
 
-Place = Path | Member
+Location = Path | Member
 
 
-def open_place(place: Place) -> BinaryIO:
+def open_location(place: Location) -> BinaryIO:
     """Open a file; a member of an archive is read as a whole.
 
     Raises:
@@ -31,10 +31,10 @@ def open_place(place: Place) -> BinaryIO:
     """
     if isinstance(place, Path):
         return place.open("rb")
-    return io.BytesIO(read_place(place))
+    return io.BytesIO(read_location(place))
 
 
-def read_place(place: Place) -> bytes:
+def read_location(place: Location) -> bytes:
     """Return the content of a file.
 
     Raises:
@@ -51,13 +51,13 @@ def read_place(place: Place) -> bytes:
     return content
 
 
-def size_of(place: Place) -> int:
+def size_of(place: Location) -> int:
     """Return the bytes of a file."""
     return place.stat().st_size if isinstance(place, Path) else place.size
 
 
-def name_of(place: Place, root: Path | None) -> str:
-    """Return what to call a file in a message, without the folder `root`."""
+def name_of(place: Location, root: Path | None) -> str:
+    """Return the name of a file for messages, relative to the folder `root`."""
     if isinstance(place, Member):
         return place.name
     return str(place.relative_to(root)) if root else str(place)

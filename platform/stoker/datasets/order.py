@@ -1,4 +1,4 @@
-"""The order of an epoch: pure functions of the number of samples, a seed and the epoch."""
+"""The order of samples in an epoch: pure functions of their number, a seed and the epoch."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,18 @@ import torch
 from stoker.randomness import generator
 
 BLOCK_SHARDS = 4
-"""Shards whose samples are mixed with each other."""
+"""Shards whose samples are shuffled together."""
 
 
 def shuffled(samples: int, seed: int, epoch: int) -> torch.Tensor:
-    """Return (samples,) all places in a new order each epoch."""
+    """Return a permutation (samples,), another one each epoch."""
     return torch.randperm(samples, generator=generator(seed, "order", epoch))
 
 
 def streams(samples: int, batch_size: int) -> torch.Tensor:
-    """Cut samples into one stream a row of the batch, so that row r of a batch follows row r of the batch before.
+    """Return the order of streams, one per row of the batch: row r of a batch continues row r of the batch before.
 
-    The first streams are one longer and make the uneven last batch.
+    The first streams are one sample longer and form the smaller last batch.
     """
     whole, longer = divmod(samples, batch_size)
     rows = torch.arange(batch_size)
@@ -27,17 +27,17 @@ def streams(samples: int, batch_size: int) -> torch.Tensor:
     return torch.cat([places.reshape(-1), begins[:longer] + whole])
 
 
-def in_blocks(shards: Sequence[int], block: int, seed: int, epoch: int) -> torch.Tensor:
-    """Shuffle the shards, and the samples of each few shards among themselves.
+def shuffled_blocks(shards: Sequence[int], block: int, seed: int, epoch: int) -> torch.Tensor:
+    """Shuffle the shards, and the samples within each block of shards.
 
     Args:
-        shards: samples of each shard, which lie one behind the other.
-        block: shards whose samples are mixed.
+        shards: number of samples of each shard, in order.
+        block: number of shards whose samples are shuffled together.
         seed: of the run.
         epoch: each has another order.
 
     Returns:
-        (sum of shards,) places, of which any stretch needs few shards.
+        (sum of shards,) indices; any contiguous range needs few shards.
 
     """
     drawn = generator(seed, "order", epoch)

@@ -1,4 +1,4 @@
-"""Samples whose files are decoded by processes of their own, some steps before the step that needs them."""
+"""Prefetching: separate processes decode files some steps before they are needed."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -13,16 +13,16 @@ from stoker.datasets.samples import Samples
 from stoker.errors import JobError
 
 STEPS_AHEAD = 2
-"""Steps that each process has ready, at least."""
-MOST_PROCESSES = 8
+"""Steps that each process decodes in advance."""
+MAX_PROCESSES = 8
 
 
 class Prefetcher:
-    """Decodes the rows of coming steps; torch's DataLoader keeps the processes and the order.
+    """Decodes the rows of coming steps in the processes of torch's DataLoader, which preserves their order.
 
     Args:
         samples: with at least one Lazy column.
-        processes: that decode; 0 decodes in the step itself.
+        processes: for decoding; 0 decodes in the step itself.
 
     """
 
@@ -40,23 +40,23 @@ class Prefetcher:
             num_workers=processes,
             prefetch_factor=STEPS_AHEAD if processes else None,
             persistent_workers=processes > 0,
-            # Not by fork: this process has threads, whose locks a copy of it would hold for ever.
+            # Not fork: the child would inherit locks that threads of this process hold.
             multiprocessing_context="forkserver" if processes else None,
         )
 
     def steps(self, rows: Sequence[Tensor]) -> Iterator[Samples]:
-        """Yield the samples of each step, all of them in memory, in the order of the rows of that step.
+        """Yield the samples of each step, in memory and in the order of its rows.
 
         Raises:
             JobError: a file cannot be decoded; the message names it.
 
         """
         self._order.rows = rows
-        ahead = self._fetched.ahead([each.numpy() for each in rows]) if self._fetched else None
+        ahead = self._fetched.prefetch([each.numpy() for each in rows]) if self._fetched else None
         decoded = iter(self._loader)
         for step, index in enumerate(rows):
             if ahead:
-                ahead.reached(step)
+                ahead.advance(step)
             began = time.perf_counter()
             taken = next(decoded)
             self.waited_s += time.perf_counter() - began
@@ -66,17 +66,17 @@ class Prefetcher:
 
 
 TARGET = "\0target"
-"""The name of the target among the columns; no column of a table can have it."""
+"""Name of the target among the columns; no column of a table can have it."""
 
 
 def lazy_columns(samples: Samples) -> dict[str, Lazy]:
-    """Return the columns of samples that are decoded when they are taken."""
+    """Return the columns of samples that are decoded on access."""
     everything: dict[str, Column] = {**samples.inputs, **({TARGET: samples.target} if samples.target else {})}
     return {name: column for name, column in everything.items() if isinstance(column, Lazy)}
 
 
 def with_decoded(samples: Samples, index: Tensor, decoded: dict[str, Tensor]) -> Samples:
-    """Return some rows of samples with what was decoded of them."""
+    """Return some rows of samples, with their decoded columns."""
     device = samples.ids.device
     here = {name: Dense(tensor.to(device, non_blocking=True)) for name, tensor in decoded.items()}
     place = index.to(device)
@@ -87,7 +87,7 @@ def with_decoded(samples: Samples, index: Tensor, decoded: dict[str, Tensor]) ->
 
 
 class _Decoder(Dataset[dict[str, Tensor] | JobError]):
-    """Decodes the rows of one step; an error is returned, because torch makes a RuntimeError of what is raised."""
+    """Decodes the rows of one step; errors are returned, since torch rebuilds raised ones from their message alone."""
 
     def __init__(self, columns: dict[str, Lazy]) -> None:
         self._columns = columns
@@ -100,7 +100,7 @@ class _Decoder(Dataset[dict[str, Tensor] | JobError]):
 
 
 class _Steps(torch.utils.data.Sampler[Tensor]):
-    """The rows of the coming steps; set anew for each epoch."""
+    """The rows of the coming steps; replaced for each epoch."""
 
     def __init__(self) -> None:
         self.rows: Sequence[Tensor] = ()

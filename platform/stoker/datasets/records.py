@@ -1,4 +1,4 @@
-"""Samples as they were read: raw values by column."""
+"""Raw samples as they were read, by column."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stoker.datasets.members import Place, name_of
+from stoker.datasets.members import Location, name_of
 
 PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Files:
-    """A column of files that are read when their content is needed."""
+    """A column of files, read when their content is needed."""
 
-    paths: tuple[Place, ...]
+    paths: tuple[Location, ...]
     root: Path | None = None
-    """Folder that messages leave out of the names."""
+    """Folder that the names in messages are relative to."""
     content: np.ndarray | None = None
-    """(N, ...) what was read, where it is in memory already."""
+    """(N, ...) decoded content, if it is in memory."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -30,37 +30,37 @@ class Files:
         return replace(self, paths=tuple(self.paths[number] for number in index), content=content)
 
     def names(self) -> tuple[str, ...]:
-        """Return what to call each file in a message."""
+        """Return the name of each file for messages."""
         return tuple(name_of(path, self.root) for path in self.paths)
 
 
 RawColumn = pd.Series | np.ndarray | Files
-"""Numbers, texts or paths of one column; or an array (N, ...) of values that are in memory, such as images."""
+"""Numbers, texts or paths of one column, or an array (N, ...) of values in memory, such as images."""
 
 
 @dataclass(frozen=True)
 class Records:
-    """Raw samples; each column holds one value a sample."""
+    """Raw samples; each column holds one value per sample."""
 
     columns: dict[str, RawColumn]
     label: str = ""
-    """Name of the column to predict, where the source or the job knows it."""
+    """Name of the column to predict, if the source or the job knows it."""
     parts: np.ndarray | None = None
-    """(N,) part of each sample, where the source itself is split."""
+    """(N,) part of each sample, if the source itself is split."""
     names: tuple[str, ...] = ()
-    """What to call each sample, such as its file; empty where its number is all there is."""
+    """The name of each sample, such as its file; empty if samples only have numbers."""
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
     @property
     def frame(self) -> pd.DataFrame:
-        """Return the columns of single values as a table."""
+        """Return the columns with single values as a table."""
         return pd.DataFrame({name: each for name, each in self.columns.items() if isinstance(each, pd.Series)})
 
     @property
     def is_table(self) -> bool:
-        """Return whether the columns come from a table, whose rows people count from 1."""
+        """Return whether the columns come from a table, whose rows are counted from 1 in messages."""
         return any(isinstance(column, pd.Series) for column in self.columns.values()) and not self.names
 
     def rows(self, index: np.ndarray) -> "Records":
@@ -71,7 +71,7 @@ class Records:
 
 
 def table(frame: pd.DataFrame, label: str = "", parts: np.ndarray | None = None) -> Records:
-    """Make records of the rows of a table."""
+    """Return the rows of a table as records."""
     return Records({str(name): frame[name] for name in frame.columns}, label, parts)
 
 
@@ -83,7 +83,7 @@ def pick(column: RawColumn, index: np.ndarray) -> RawColumn:
 
 
 def in_memory(column: RawColumn) -> np.ndarray | None:
-    """Return the array (N, ...) of a column whose values are in memory, None for files that are not read yet."""
+    """Return the array (N, ...) of a column whose values are in memory; None for files not read yet."""
     if isinstance(column, Files):
         return column.content
     return column if isinstance(column, np.ndarray) else None

@@ -1,4 +1,4 @@
-"""What is in a dataset: columns, classes, sizes, lengths, duplicates, and samples that are in several parts."""
+"""Report on a dataset: columns, classes, sizes, lengths, duplicates, and leaks between parts."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from stoker.datasets.fields.inference import Roles, holds_image_paths, inferred_
 from stoker.datasets.fields.number import as_numbers
 from stoker.datasets.fields.text import tokens
 from stoker.datasets.images import image_sizes
-from stoker.datasets.members import read_place
+from stoker.datasets.members import read_location
 from stoker.datasets.records import Files, RawColumn, Records, in_memory
 
 COMMON = 0.5
-"""Where more than this share of the samples has a double, repetition is the nature of the data, not a mistake."""
+"""Share of duplicates above which repetition is a property of the data, not a mistake."""
 IMBALANCED = 20
-"""Times that the largest class may be larger than the smallest before that is said."""
+"""Ratio of the largest to the smallest class above which a warning is given."""
 FEWEST = 5
-"""Samples that a class needs to be learnt and measured."""
+"""Samples that a class needs."""
 MANY_CATEGORIES = 100
 SHOWN = 3
 
@@ -34,26 +34,26 @@ class ColumnReport:
     """number, category, text, image or mask."""
     missing: int
     distinct: int | None
-    """None where that says nothing, as of images."""
+    """None where it is meaningless, as for images."""
     summary: str
     """Range, most frequent values, lengths or sizes."""
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """What `stoker data` shows."""
+    """The report of `stoker data`."""
 
     samples: int
     columns: tuple[ColumnReport, ...]
     parts: dict[str, dict[str, int]]
-    """Samples of each class in each part; under "" where there are no classes."""
+    """Samples of each class in each part; under "" if there are no classes."""
     duplicates: int
-    """Samples that are the same as one before them."""
+    """Samples equal to an earlier one."""
     warnings: tuple[str, ...]
 
 
 def column_reports(records: Records) -> Iterator[ColumnReport]:
-    """Look at each column of some records as it was read."""
+    """Yield a report on each raw column."""
     for name, column in records.columns.items():
         if isinstance(column, pd.Series):
             yield _cells(name, column)
@@ -115,19 +115,19 @@ def _content_hashes(column: RawColumn) -> np.ndarray:
     content = in_memory(column)
     if content is None:
         assert isinstance(column, Files)
-        digests = [hashlib.blake2b(read_place(path), digest_size=8).digest() for path in column.paths]
+        digests = [hashlib.blake2b(read_location(path), digest_size=8).digest() for path in column.paths]
     else:
         digests = [hashlib.blake2b(np.ascontiguousarray(each).data, digest_size=8).digest() for each in content]
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
 def duplicate_count(hashes: np.ndarray) -> int:
-    """Count the samples that are the same as one before them."""
+    """Count the samples equal to an earlier one."""
     return int(pd.Series(hashes).duplicated().sum())
 
 
 def leak_warnings(hashes: np.ndarray, parts: np.ndarray, records: Records) -> Iterator[str]:
-    """Name the samples of the held-out parts that are also in the training part."""
+    """Yield a warning for each held-out part with samples that are also in the training part."""
     if duplicate_count(hashes) > COMMON * len(hashes):
         return
     train = hashes[parts == "train"]
@@ -142,7 +142,7 @@ def leak_warnings(hashes: np.ndarray, parts: np.ndarray, records: Records) -> It
 
 
 def class_warnings(counts: dict[str, dict[str, int]]) -> Iterator[str]:
-    """Name what the sizes of the classes make hard."""
+    """Yield warnings about rare classes and imbalance."""
     train = {name: count for name, count in counts.get("train", {}).items() if name}
     if len(train) < 2:
         return

@@ -9,10 +9,10 @@ from stoker.datasets.columns import Column
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples that are ready to become batches; every column has N rows."""
+    """Samples ready for batching; every column has N rows."""
 
     inputs: dict[str, Column]
-    """By the names of job.signature; stored as the fields encode them, such as images as uint8."""
+    """By the names of job.signature, as encoded by the fields: images are uint8."""
     target: Column | None
     """None for samples without one."""
     weight: torch.Tensor | None
@@ -20,19 +20,19 @@ class Samples:
     ids: torch.Tensor
     """(N,) int64 number of each sample in its source."""
     shards: tuple[int, ...] = ()
-    """Samples of each shard, where shards are streamed: they come one behind the other, never the whole part."""
+    """Samples of each shard in order, if shards are streamed."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def nbytes(self) -> int:
-        """Return the memory that the samples take."""
+        """Return the memory of the samples in bytes."""
         columns = [*self.inputs.values(), *([self.target] if self.target else [])]
         return self.ids.nbytes + sum(tensor.nbytes for column in columns for tensor in column.tensors.values())
 
     def rows(self, index: torch.Tensor) -> "Samples":
-        """Pick rows by number; of streamed ones, too, one after the other."""
+        """Pick rows by number; the result is not divided into shards."""
         return Samples(
             {name: column.rows(index) for name, column in self.inputs.items()},
             None if self.target is None else self.target.rows(index),

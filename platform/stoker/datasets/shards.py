@@ -1,4 +1,4 @@
-"""The shards of a source, of which each is fetched when a step needs it, and given up some shards later."""
+"""The shards of a source: each is fetched when a step needs it, and released some shards later."""
 
 import hashlib
 import json
@@ -30,20 +30,20 @@ from stoker.errors import JobError, Problem, StokerError
 from stoker.job.dataset import BUILTIN, Dataset
 
 OPEN_SHARDS = 2 * BLOCK_SHARDS
-"""Shards that a process keeps at hand: those of a block, and those of the next one."""
+"""Shards that a process keeps open: those of the current block and the next one."""
 INDEX_KEY = "shardlist"
-"""What an index of shards holds, as `widsindex` of the webdataset package writes it: url and nsamples of each."""
+"""Key of the list of shards, each with url and nsamples, in an index of webdataset's `widsindex`."""
 
 
 class Shards:
-    """The archives of a source in order; the samples of all of them are numbered through.
+    """The archives of a source in order, with consecutively numbered samples.
 
-    An object can be pickled; what it has open stays with the process.
+    Picklable, without the open archives.
 
     Args:
         dataset: names the source.
         files: the archives.
-        counts: samples of each archive; None reads every one to count.
+        counts: samples of each archive; None reads all archives to count them.
 
     """
 
@@ -56,7 +56,7 @@ class Shards:
         if not counts:
             self.counts = tuple(len(self.open(each).keys) for each in range(len(files)))
         self.begins = np.concatenate([[0], np.cumsum(self.counts)])
-        """(shards + 1,) number of the first sample of each archive."""
+        """(shards + 1,) number of the first sample of each archive, then the total."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {"dataset": self.dataset, "files": self.files, "counts": self.counts, "begins": self.begins}
@@ -79,16 +79,16 @@ class Shards:
         return found
 
     def fetch(self, number: int) -> None:
-        """Bring an archive to this machine, without opening it."""
+        """Download an archive, without opening it."""
         if not isinstance(self._source, PathSource):
             _, view = open_cache().local_file(self._source, self.files[number])
-            view.let_go()
+            view.release()
 
     def open(self, number: int) -> Shard:
-        """Return the list of samples of an archive, which stays at hand for a while.
+        """Return the samples of an archive, which stays open for a while.
 
         Raises:
-            JobError: it cannot be read, or holds another number of samples than the index says.
+            JobError: it cannot be read, or its number of samples differs from the index.
 
         """
         with self._opening:
@@ -97,7 +97,7 @@ class Shards:
                 while len(self._open) > OPEN_SHARDS:
                     _, (_, view) = self._open.popitem(last=False)
                     if view:
-                        view.let_go()
+                        view.release()
             self._open.move_to_end(number)
             return self._open[number][0]
 
@@ -108,7 +108,7 @@ class Shards:
             JobError: an archive cannot be read, or a sample differs from the others.
 
         """
-        if not len(rows):  # of a batch that is smaller than the number of workers
+        if not len(rows):  # a batch smaller than the number of workers
             known = next(iter(self._open), 0)
             return self.records(self.begins[known : known + 1]).rows(np.arange(0))
         numbers = self.shards_of(rows)
@@ -149,24 +149,24 @@ class Streamed:
         return len(self.numbers)
 
     def rows(self, index: np.ndarray) -> "Streamed":
-        """Pick some by place."""
+        """Pick samples by index."""
         return Streamed(self.shards, self.numbers[index])
 
-    def ahead(self, steps: Sequence[np.ndarray]) -> "ShardsAhead":
-        """Return what fetches the shards of coming steps, given the places that each of them needs."""
-        return ShardsAhead(self, steps)
+    def prefetch(self, steps: Sequence[np.ndarray]) -> "ShardPrefetch":
+        """Start to fetch the shards of coming steps, given the indices of their samples."""
+        return ShardPrefetch(self, steps)
 
     def read(self) -> Records:
         """Return the samples; files are read when they are decoded."""
         return self.shards.records(self.numbers)
 
 
-class ShardsAhead:
-    """Fetches the shards of coming steps in threads, while a step trains.
+class ShardPrefetch:
+    """Fetches the shards of coming steps in threads during training.
 
     Args:
         stored: the samples.
-        steps: their places in the order in which they are needed.
+        steps: their indices in the order of use.
 
     """
 
@@ -181,8 +181,8 @@ class ShardsAhead:
         self._begun = 0
         self._first_steps = [step for step, _ in self._waiting]
 
-    def reached(self, step: int) -> None:
-        """Fetch what the steps after this one need, up to a block of shards more than are in use."""
+    def advance(self, step: int) -> None:
+        """Start to fetch the shards of later steps, up to one block more than are in use."""
         in_use = bisect_right(self._first_steps, step)
         while self._waiting and self._begun < in_use + BLOCK_SHARDS:
             _, shard = self._waiting.popleft()
@@ -190,15 +190,15 @@ class ShardsAhead:
             threading.Thread(target=self._fetch, args=[shard], daemon=True).start()
 
     def _fetch(self, shard: int) -> None:
-        with suppress(StokerError):  # whoever decodes it meets the same, and says so
+        with suppress(StokerError):  # decoding raises the same error
             self._shards.fetch(shard)
 
 
 def find_shards(dataset: Dataset) -> tuple[Shards, str] | None:
-    """Return the shards that a job streams, and what to say of them; None where its data is read as a whole.
+    """Return the shards that a job streams, and a note about them; None if its data is loaded as a whole.
 
     Raises:
-        JobError: it is to be streamed, but does not lie in shards.
+        JobError: the job requires streaming, but the data is not in shards.
 
     """
     wanted = dataset.loading == "streaming"
@@ -216,15 +216,15 @@ def find_shards(dataset: Dataset) -> tuple[Shards, str] | None:
         return None
     if counts := _indexed(dataset, listed, files):
         return Shards(dataset, files, counts), ""
-    cure = "`stoker data SOURCE --index shards.json` writes one, to be put beside them"
+    cure = "write one with `stoker data SOURCE --index shards.json`, and store it beside them"
     return _counted(dataset, files), f"no index beside the shards: each was read once to count its samples; {cure}"
 
 
 def index_text(dataset: Dataset) -> str:
-    """Return the index of a source, after having read every shard of it once.
+    """Read every shard of a source once, and return its index.
 
     Raises:
-        JobError: it does not lie in shards, or one is broken.
+        JobError: the data is not in shards, or one is broken.
 
     """
     files = _archives(open_source(dataset.source).files())
@@ -238,7 +238,7 @@ def _archives(listed: Sequence[RemoteFile]) -> list[RemoteFile]:
 
 
 def _counted(dataset: Dataset, files: Sequence[RemoteFile]) -> Shards:
-    """Return shards that have no index; those of a server are read once, and their numbers remembered."""
+    """Return shards without an index; remote ones are read once, and their counts cached."""
     if not is_remote(dataset.source):
         return Shards(dataset, files, None)
     listing = hashlib.sha256(repr([(file.name, file.size, file.version) for file in files]).encode()).hexdigest()
@@ -252,7 +252,7 @@ def _counted(dataset: Dataset, files: Sequence[RemoteFile]) -> Shards:
 
 
 def _indexed(dataset: Dataset, listed: Sequence[RemoteFile], files: Sequence[RemoteFile]) -> list[int] | None:
-    """Return the number of samples of each shard as an index beside them says; None where there is none."""
+    """Return the number of samples of each shard from the index beside them; None if there is no index."""
     source = open_source(dataset.source)
     for file in listed:
         if not file.name.endswith(".json"):
@@ -267,7 +267,7 @@ def _indexed(dataset: Dataset, listed: Sequence[RemoteFile], files: Sequence[Rem
 
 
 def _counts(path: Path) -> dict[str, int]:
-    """Read the samples of each shard by its name; nothing where a file is no index."""
+    """Read the number of samples of each shard by name; empty if a file is not an index."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))[INDEX_KEY]
         return {str(entry["url"]).removeprefix("./"): int(entry["nsamples"]) for entry in entries}
@@ -276,7 +276,7 @@ def _counts(path: Path) -> dict[str, int]:
 
 
 def index_of(shards: Shards) -> str:
-    """Return the index of some shards, as JSON that the webdataset package reads as well."""
+    """Return the index of shards, as JSON that the webdataset package can read."""
     entries = [
         {"url": file.name, "nsamples": count, "filesize": file.size}
         for file, count in zip(shards.files, shards.counts, strict=True)
@@ -285,7 +285,7 @@ def index_of(shards: Shards) -> str:
 
 
 def _not_in_shards(dataset: Dataset) -> JobError:
-    message = f"'{dataset.source}' does not lie in tar archives, which alone can be streamed; use loaded or auto"
+    message = f"'{dataset.source}' does not consist of tar archives, and only those can be streamed; use loaded or auto"
     return JobError([Problem("dataset.loading", message)])
 
 

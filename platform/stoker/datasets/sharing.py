@@ -1,4 +1,4 @@
-"""Encoded datasets on the disk: made by the first process of a machine that needs one, mapped into memory by all."""
+"""Encoded datasets on disk: written by the first process of a machine that needs one, memory-mapped by all."""
 
 import hashlib
 import json
@@ -21,16 +21,16 @@ from stoker.errors import JobError, StokerError
 from stoker.job.dataset import BUILTIN, TABLE_SUFFIXES, Dataset
 from stoker.job.task import TaskRow
 
-SMALLEST_BYTES = 16 << 20
-"""A smaller source is read faster than it is looked up."""
+MIN_BYTES = 16 << 20
+"""Smaller sources are faster to read than to look up."""
 COLUMNS: dict[str, type[Dense] | type[Ragged] | type[Windows]] = {"dense": Dense, "ragged": Ragged, "windows": Windows}
 TENSORS, FACTS, EXAMPLE = "tensors.pt", "dataset.json", "example.parquet"
 
 
 def load_shared(dataset: Dataset, task: TaskRow, load: Callable[[], LoadedDataset]) -> LoadedDataset:
-    """Return what `load` does, from the disk where a process of this machine has loaded the same before.
+    """Return the dataset of `load`, from disk if a process of this machine has loaded it before.
 
-    Processes that come at the same time wait for the first one, and all of them map the same memory.
+    Concurrent processes wait for the first one, and all of them map the same memory.
 
     Raises:
         JobError: as `load` does.
@@ -40,42 +40,42 @@ def load_shared(dataset: Dataset, task: TaskRow, load: Callable[[], LoadedDatase
     if not key:
         return load()
     entry = open_cache().derived(dataset.source, key)
-    with entry.making():
-        if not entry.is_whole():
+    with entry.exclusive():
+        if not entry.is_complete():
             data = load()
             if not _fits(data):
                 return data
             try:
                 entry.add(_files(data))
-            except (StokerError, OSError):  # a full disk, or one that may not be written to
+            except (StokerError, OSError):  # a full or read-only disk
                 return data
         return _read(entry.tree)
 
 
 def _key(dataset: Dataset, task: TaskRow) -> str:
-    """Identify what is read and how; empty where that would not be worth it, or is not known."""
+    """Return a key of the data and how it is read; empty for small, built-in or unreadable data."""
     if dataset.source in BUILTIN:
         return ""
     source = PathSource(str(local_path(dataset.source)))
     try:
         listed = [(file.name, file.size, file.version) for file in source.files()]
     except JobError:
-        return ""  # reading it says what is wrong
-    if sum(size or 0 for _, size, _ in listed) < SMALLEST_BYTES:
+        return ""  # reading it reports the error
+    if sum(size or 0 for _, size, _ in listed) < MIN_BYTES:
         return ""
-    told = [dataset.model_dump_json(), repr(task), str(source.path), repr(sorted(listed)), _code()]
-    return hashlib.sha256("\0".join(told).encode()).hexdigest()[:24]
+    identity = [dataset.model_dump_json(), repr(task), str(source.path), repr(sorted(listed)), _code()]
+    return hashlib.sha256("\0".join(identity).encode()).hexdigest()[:24]
 
 
 @cache
 def _code() -> str:
-    """Identify the code that encodes: the version, and in a working copy the time of its last change."""
+    """Return the version of the encoding code, with the time of its last change."""
     files = Path(__file__).parent.rglob("*.py")
     return f"{stoker.__version__} {max(file.stat().st_mtime_ns for file in files)}"
 
 
 def _fits(data: LoadedDataset) -> bool:
-    """Whether all of it is in memory and comes from the source: paths in a table lead to files that may change."""
+    """Return whether all of it is in memory and from the source; paths in a table refer to files that may change."""
     if data.fields.signature.images and data.spec.format in TABLE_SUFFIXES.values():
         return False
     columns = [column for part in data.parts.values() for column in (*part.inputs.values(), part.target) if column]
@@ -83,7 +83,7 @@ def _fits(data: LoadedDataset) -> bool:
 
 
 def _files(data: LoadedDataset) -> dict[str, Callable[[Path], object]]:
-    """Return what writes each file."""
+    """Return a function to write each file."""
     tensors: dict[str, torch.Tensor] = {}
     kinds: dict[str, dict[str, str]] = {}
     for part, samples in data.parts.items():

@@ -1,4 +1,4 @@
-"""Which sample belongs to training, validation and test: seeded, stratified, by groups, by time or by a column."""
+"""Splits samples into training, validation and test: seeded, stratified, by groups, by time or by a column."""
 
 import numpy as np
 
@@ -10,18 +10,18 @@ from stoker.datasets.times import read_times
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset, Split
 
-TINY = 1e-9
-"""What the arithmetic of shares may be off, in samples."""
+TOLERANCE = 1e-9
+"""Tolerance of the rounding of shares, in samples."""
 
 
 def choose_parts(records: Records, dataset: Dataset, labels: Labels) -> np.ndarray:
-    """Choose a part for each sample as the job and the source say.
+    """Choose a part for each sample, from the job's settings and the source.
 
     Returns:
         (N,) of "train", "val", "test", or "" for samples left out.
 
     Raises:
-        JobError: nothing is left to learn from, a class is not among it, or a row does not have a part or a time.
+        JobError: there are no training samples, they lack a class, or a row has no part or time.
 
     """
     split, group = dataset.split, dataset.columns.group
@@ -55,9 +55,9 @@ def split_parts(
     Args:
         split: shares and seed.
         count: number of samples.
-        classes: (count,) class of each sample, whose shares are kept equal in all parts.
-        groups: (count,) group of each sample; a group stays in one part (and is then not stratified).
-        times: (count,) time of each sample; the parts follow one another in time (and are then not stratified).
+        classes: (count,) class of each sample, to stratify by.
+        groups: (count,) group of each sample; a group stays in one part, without stratification.
+        times: (count,) time of each sample; the parts follow one another in time, without stratification.
 
     Returns:
         (count,) of "train", "val", "test", or "" for samples left out by shares below 1.
@@ -79,25 +79,25 @@ def split_parts(
 
 
 def part_sizes(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Share out each class in whole samples.
+    """Divide each class in whole samples.
 
-    Every number is rounded up or down, whichever the part is owed more by the classes before, so that the totals come
-    out right as well. A class keeps a training sample even where its share is less than one.
+    Rounding errors are carried over to the next classes, so that the totals of the parts are right as well. A class
+    keeps a training sample even if its share is less than one.
 
     Args:
         counts: (classes,) samples of each class.
-        shares: (parts,) that add up to 1, training first.
+        shares: (parts,) summing to 1, training first.
 
     Returns:
-        (classes, parts) that add up to `counts`.
+        (classes, parts), rows summing to `counts`.
 
     """
     wanted = np.outer(counts, shares)
-    sizes = np.floor(wanted + TINY).astype(int)
+    sizes = np.floor(wanted + TOLERANCE).astype(int)
     owed = np.zeros(len(shares))
     for want, size, count in zip(wanted, sizes, counts, strict=True):
         owed += want - size
-        claims = np.where(want - size > TINY, owed, -np.inf)
+        claims = np.where(want - size > TOLERANCE, owed, -np.inf)
         if size[0] == 0:
             claims[0] = np.inf
         chosen = np.argsort(-claims, kind="stable")[: count - size.sum()]
@@ -109,7 +109,7 @@ def part_sizes(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
 def complete_parts(
     given: np.ndarray, split: Split, classes: np.ndarray | None, times: np.ndarray | None = None
 ) -> np.ndarray:
-    """Keep the parts that a source brings, and take a missing one from its training samples."""
+    """Return the parts of a source, with missing ones taken from its training samples."""
     parts = given.astype("<U5")
     missing = {part: getattr(split, part) for part in ("val", "test") if part not in parts}
     train = np.flatnonzero(parts == "train")
@@ -120,7 +120,7 @@ def complete_parts(
 
 
 def read_parts(column: RawColumn, name: str) -> np.ndarray:
-    """Read a column that names the part of each row.
+    """Read a column with the part of each row.
 
     Returns:
         (N,) of "train", "val", "test".
@@ -153,7 +153,7 @@ def _check(parts: np.ndarray, labels: Labels) -> None:
 
 
 def _split_groups(groups: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give each group, in random order, to the part that lacks most."""
+    """Assign each group, in random order, to the part with the most samples missing."""
     parts = np.full(len(groups), "", dtype="<U5")
     lacking = shares * len(groups)
     for group in rng.permutation(np.unique(groups)):
@@ -165,10 +165,10 @@ def _split_groups(groups: np.ndarray, shares: np.ndarray, rng: np.random.Generat
 
 
 def _split_times(times: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Cut the samples, in order of time, where the shares come out best without dividing those of one time."""
+    """Cut the samples in order of time, as close to the shares as possible without dividing equal times."""
     _, place, counts = np.unique(times, return_inverse=True, return_counts=True)
     ends = np.concatenate([[0], counts.cumsum()])
-    wanted = shares.cumsum()[:-1] * len(times) + TINY  # of two cuts that are equally near, the later one
+    wanted = shares.cumsum()[:-1] * len(times) + TOLERANCE  # of two equally close cuts, prefer the later one
     cuts = np.abs(ends - wanted[:, None]).argmin(axis=1)
     cuts = np.maximum(cuts, 1)  # there is always a training sample
     return np.array((*PARTS, ""))[np.searchsorted(cuts, place, side="right")]

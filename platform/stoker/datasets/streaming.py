@@ -1,4 +1,4 @@
-"""A dataset in shards, of which only those of the coming steps are on this machine."""
+"""Streamed datasets: only the shards of the next steps are on this machine."""
 
 import hashlib
 from functools import partial
@@ -25,20 +25,20 @@ from stoker.job.dataset import Dataset
 from stoker.job.task import TaskRow
 
 FITTED_SAMPLES = 10_000
-"""Samples of the first training shard that tell what fields must know, at most."""
+"""Most samples of the first training shard that fields are fitted on."""
 
 
 def load_stream(dataset: Dataset, shards: Shards, note: str, task: TaskRow) -> LoadedDataset:
-    """Fit fields on the first training shard, and leave everything else where it is.
+    """Return a streamed dataset, whose fields are fitted on the first training shard.
 
     Args:
         dataset: the section of the job.
         shards: of its source.
-        note: what there is to say of them.
+        note: about them, for the user.
         task: to learn.
 
     Raises:
-        JobError: the data cannot teach the task; the message names shards or samples.
+        JobError: the data does not fit the task; the message names shards or samples.
 
     """
     named = {"columns.weight": dataset.columns.weight, "columns.group": dataset.columns.group}
@@ -55,7 +55,7 @@ def load_stream(dataset: Dataset, shards: Shards, note: str, task: TaskRow) -> L
     some = shards.records(np.arange(begin, min(end, begin + FITTED_SAMPLES)))
     roles = infer_roles(some, dataset, task)
     if roles.target:
-        read_labels(some, roles.target, task.target)  # whether there is something to learn
+        read_labels(some, roles.target, task.target)  # only to check them
     elif not task.target_optional:
         raise JobError([Problem("dataset.source", f"the samples of {shards.files[first].name} have no label")])
     fitted = fitted_records(some, np.arange(len(some)), roles, dataset)
@@ -80,9 +80,9 @@ def load_stream(dataset: Dataset, shards: Shards, note: str, task: TaskRow) -> L
 
 
 def shard_parts(shards: Shards, dataset: Dataset) -> np.ndarray:
-    """Return the part of each shard: a sample is never fetched for its neighbour's sake.
+    """Return the part of each shard; a shard is never divided between parts.
 
-    The names of shards or of their folders say it, or else whole shards are shared out.
+    It follows from the names of shards or their folders, or else whole shards are split.
     """
     count = len(shards.files)
     if dataset.split == "none":
@@ -96,7 +96,7 @@ def shard_parts(shards: Shards, dataset: Dataset) -> np.ndarray:
 
 
 def _samples(shards: Shards, numbers: np.ndarray, fields: Fields) -> Samples:
-    """Return the samples of some shards, of which nothing is read yet."""
+    """Return the lazy samples of some shards."""
     rows = np.concatenate([np.arange(shards.begins[n], shards.begins[n + 1]) for n in numbers])
     stored = Streamed(shards, rows)
     inputs = {name: Lazy(stored, partial(_inputs, each)) for name, each in fields.groups.items()}
@@ -115,7 +115,7 @@ def _target(field: Field, stored: Streamed) -> torch.Tensor:
 
 
 def _fingerprint(shards: Shards) -> str:
-    """Hash names, sizes and numbers of samples, and the versions that a server gives."""
+    """Return a hash of the names, sizes, remote versions and sample counts of all shards."""
     remote = is_remote(shards.dataset.source)
     entries = [
         (file.name, file.size, file.version if remote else "", count)

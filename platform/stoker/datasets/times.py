@@ -1,4 +1,4 @@
-"""Points in time, as numbers or ISO dates, in the order that a split by time needs."""
+"""Times as numbers or ISO dates, for a split by time."""
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,11 @@ def read_times(column: RawColumn, name: str) -> np.ndarray:
         (N,) float64 or int64, larger for a later time.
 
     Raises:
-        JobError: a row has no time, or one that is neither.
+        JobError: a row has no time, or one that is neither a number nor a date.
 
     """
     words = as_text(column)
-    numbers = np.where(pd.isna(words), np.nan, as_numbers(column))  # a missing date would be a number
+    numbers = np.where(pd.isna(words), np.nan, as_numbers(column))  # as_numbers turns a missing date into a number
     dates = pd.to_datetime(pd.Series(words, dtype=object), format="ISO8601", utc=True, errors="coerce")
     undated = dates.isna().to_numpy()
     are_dates = undated.sum() < np.isnan(numbers).sum()

@@ -22,7 +22,7 @@ def classify_failure(error: Exception, code: Path, heartbeat: Heartbeat) -> Work
     Args:
         error: the exception.
         code: folder of the user's own modules.
-        heartbeat: how far the worker came.
+        heartbeat: of the worker, with its progress.
 
     """
     lost = False

@@ -31,7 +31,7 @@ from stoker.tracking.run_folder import RunFolder
 
 
 def run_on_cluster(inputs: Path, terminated: threading.Event) -> int:
-    """Run the job to a final state on the Ray cluster at hand, and return its exit code.
+    """Run the job to a final state on the current Ray cluster, and return its exit code.
 
     Args:
         inputs: folder that describes the run.
@@ -118,7 +118,7 @@ def _sweep(driver: Driver, job: Job, store: RunStore) -> int:
 
 @contextmanager
 def tee_output(log: Path) -> Iterator[None]:
-    """Copy the output of this process to a file, too, until the block ends."""
+    """Also copy the output of this process to a file, until the block ends."""
     reading, writing = os.pipe()
     shown = os.dup(1)
     kept = [os.dup(1), os.dup(2)]

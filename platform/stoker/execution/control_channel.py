@@ -13,7 +13,7 @@ from stoker.tracking.run_folder import RunFolder
 
 POLL_EVERY_S = 2.0
 CLOSE_TIMEOUT_S = 120.0
-"""How long the end of a run waits for a server that is down."""
+"""How long an ended run waits for a server that is down."""
 
 
 class ControlChannel(Protocol):
@@ -26,7 +26,7 @@ class ControlChannel(Protocol):
         """Return the client's request as `contract.REQUEST` defines it; empty for none."""
 
     def close(self) -> None:
-        """Mark the run as finished for good."""
+        """Mark the run as permanently finished."""
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def _follow(channel: ControlChannel, folder: RunFolder, progress_every: int, ove
                 channel.publish(PROGRESS, asdict(folder.progress()))
             _forward_request(channel.request(), folder)
             failing = False
-        except Exception as error:  # a server that is down does not affect the run; it is asked again
+        except Exception as error:  # a server that is down does not affect the run; retry
             if not failing:
                 reason = (str(error).strip().splitlines() or [""])[0]
                 print(f"cannot publish the run's status: {type(error).__name__}: {reason}")  # noqa: T201 - the run's log

@@ -61,7 +61,7 @@ class Driver:
         return self._status.attempt
 
     def train(self, group: "WorkerGroup", session: Path | None = None) -> int:
-        """Train with a group of workers and record the outcome, whatever happens; return the exit code.
+        """Train with a group of workers and always record the outcome; return the exit code.
 
         Args:
             group: the workers.
@@ -71,7 +71,7 @@ class Driver:
         return self.run(lambda: self._attempts(group), session)
 
     def run(self, work: Callable[[], WorkerResult], session: Path | None = None) -> int:
-        """Do the run's work and record the outcome, whatever happens; return the exit code.
+        """Do the run's work and always record the outcome; return the exit code.
 
         Args:
             work: returns the outcome; it stops when a request arrives.
@@ -87,7 +87,7 @@ class Driver:
         self.recording.start()
         try:
             result = work()
-        except Exception as error:  # a bug of Stoker's: the run must end all the same
+        except Exception as error:  # a bug in Stoker: the run must end nevertheless
             traceback.print_exc()
             result = WorkerResult("failed", Cause.INTERNAL, f"{type(error).__name__}: {error}")
         finally:

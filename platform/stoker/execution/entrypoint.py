@@ -31,11 +31,11 @@ def main() -> int:
     """Run a folder's job to a final state and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="the run's folder, with job.yaml and run.json")
-    parser.add_argument("--standby", type=int, metavar="FD", help="socket over which folder and lease will come")
-    parser.add_argument("--workers", type=int, default=1, help="on standby: how many workers the job will have")
+    parser.add_argument("--standby", type=int, metavar="FD", help="socket that will receive folder and lease")
+    parser.add_argument("--workers", type=int, default=1, help="on standby: number of workers of the job")
     parser.add_argument("--gpus", type=float, help="on standby: GPUs of each worker; default: one if there is one")
-    parser.add_argument("--trials", type=int, default=0, help="on standby for a sweep: how many trials train at once")
-    parser.add_argument("--inputs", type=Path, help="take the run that this folder describes to the Ray at hand")
+    parser.add_argument("--trials", type=int, default=0, help="on standby for a sweep: number of concurrent trials")
+    parser.add_argument("--inputs", type=Path, help="folder that describes a run, to drive on the current Ray cluster")
     arguments = parser.parse_args()
     terminated = threading.Event()
     _on_terminate(terminated)
@@ -74,7 +74,7 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class RunSize:
-    """Resources that a run needs of Ray."""
+    """Ray resources of a run."""
 
     workers: int
     """Of the run, or of each trial of a sweep."""
@@ -89,7 +89,7 @@ def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threadi
 
     driver = None
     if isinstance(origin, RunFolder):
-        remove_stale_session(origin.path / "ray_session")  # workers of a killed driver must not train beside ours
+        remove_stale_session(origin.path / "ray_session")  # workers of a killed driver may still train
         driver = Driver(origin, terminated)
     try:
         with embedded_ray(cpus=size.workers * max(size.trials, 1), shares_data=size.trials > 0) as session:

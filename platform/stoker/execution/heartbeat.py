@@ -32,9 +32,9 @@ class Beat:
 
     stage: Stage
     ticks: int
-    """Number of steps, epochs and phases so far; if it stands still, the worker may hang."""
+    """Number of steps, epochs and phases so far; if it stops growing, the worker may hang."""
     busy_s: float
-    """CPU time of the process, which tells a long evaluation from a hang."""
+    """CPU time of the process, which distinguishes a long evaluation from a hang."""
     epoch: int
     step: int
     """Steps done so far."""

@@ -24,7 +24,7 @@ def cause_of_death(error: Exception, kills_before: int) -> Cause:
 
 def death_message(process: str, cause: Cause) -> str:
     """Return the failure message of a dead process, such as `worker 1`."""
-    return f"the process of {process} died{' for want of memory' if cause is Cause.OOM_HOST else ''}"
+    return f"the process of {process} died{' for lack of memory' if cause is Cause.OOM_HOST else ''}"
 
 
 def oom_kill_count() -> int:

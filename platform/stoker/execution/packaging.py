@@ -1,4 +1,4 @@
-"""A run's model as MLflow stores it: code, weights, signature and example; nothing pickled."""
+"""Packages a run's model for MLflow: code, weights, signature and example, without pickles."""
 
 import importlib.metadata
 import json
@@ -20,14 +20,14 @@ from stoker.job.signature import ClassOutput, MaskOutput, TagsOutput
 from stoker.tasks.abilities import CanEncode, CanSample
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow")
-"""What the packages below need to predict."""
+"""Dependencies of the packages below for prediction."""
 MODULES = ("__init__.py", "errors.py", "randomness.py")
 PACKAGES = ("job", "jobfile", "datasets", "architectures", "tasks", "inference")
 
 
 @contextmanager
 def packaged(model: Path) -> Iterator[dict[str, Any]]:
-    """Make the arguments of MLflow's pyfunc flavour for the folder of a saved model."""
+    """Yield the arguments of MLflow's pyfunc flavour for the folder of a saved model."""
     loaded = Model.load(model)
     source = Path(stoker.__file__).parent
     with tempfile.TemporaryDirectory(prefix="stoker-code-") as draft:
@@ -47,7 +47,7 @@ def packaged(model: Path) -> Iterator[dict[str, Any]]:
 
 
 def signature(model: Model) -> ModelSignature:
-    """Return what the served model takes and answers."""
+    """Return the input and output schema of the served model."""
     shapes, output = model.fields.signature, model.fields.signature.output
     image = next(iter(shapes.images.values()), None)
     if isinstance(model.network, CanSample) and image:
@@ -74,7 +74,7 @@ def signature(model: Model) -> ModelSignature:
 
 
 def example(folder: Path, model: Model) -> pd.DataFrame | np.ndarray:
-    """Read the raw samples that were saved with the model, in the types of the signature."""
+    """Return the raw samples saved with the model, in the types of the signature."""
     if isinstance(model.network, CanSample):
         classes = model.fields.signature.classes[:3]
         return pd.DataFrame({"class": list(classes), "seed": range(len(classes))} if classes else {"seed": [0]})
@@ -91,4 +91,4 @@ def example(folder: Path, model: Model) -> pd.DataFrame | np.ndarray:
 
 
 def _version(package: str) -> str:
-    return importlib.metadata.version(package).split("+")[0]  # a local build has no public wheel
+    return importlib.metadata.version(package).split("+")[0]  # a local version such as 2.0+cpu is not on PyPI

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from stoker.tasks.sheet import Picture, Sheet
 
 SMALL, LARGE = 64, 128
-"""Images smaller than SMALL pixels are enlarged as many whole times as fit it; larger than LARGE ones are reduced."""
-LONGEST_CAPTION = 160
+"""Images are enlarged by an integer factor up to SMALL pixels, or reduced to LARGE pixels."""
+MAX_CAPTION = 160
 """Pixels of a line of a caption, unless its picture is wider."""
 LINE, GAP, SEAM = 14, 6, 2
 """Pixels of a line of text, between two pictures, and between the images of one."""
@@ -33,7 +33,7 @@ class _Layout:
     """Space for the names of images."""
 
     def offset(self, number: int) -> int:
-        """Return where one of the images of a cell begins, from its left."""
+        """Return the x offset of one of the images in a cell."""
         return number * (self.image[0] + SEAM)
 
     def corner(self, column: int, row: int) -> tuple[int, int]:
@@ -74,7 +74,7 @@ def _layout(sheet: Sheet, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) ->
     longest = max((font.getlength(line) for line in captions), default=0.0)
     return _Layout(
         image,
-        max((image[0] + SEAM) * len(sheet.pictures[0].images) - SEAM, int(min(longest, LONGEST_CAPTION)) + 1),
+        max((image[0] + SEAM) * len(sheet.pictures[0].images) - SEAM, int(min(longest, MAX_CAPTION)) + 1),
         max(len(picture.caption.splitlines()) for picture in sheet.pictures),
         int(max((font.getlength(name) for name in sheet.rows), default=-GAP)) + GAP,
         LINE if sheet.images else 0,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import psutil
 
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
-"""Enough without shared data: workers keep the data themselves, and Ray carries a few kilobytes."""
+"""Enough without shared data: workers hold the data themselves, and Ray transfers a few kilobytes."""
 
 
 @contextmanager
@@ -43,8 +43,8 @@ def embedded_ray(cpus: int, shares_data: bool = False) -> Iterator[Path]:
         RAY_preload_python_modules="stoker.execution.engines.table,torch._dynamo",  # while Ray starts
         RAY_worker_niceness="0",
     )
-    for joined in ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK"):
-        os.environ.pop(joined, None)
+    for inherited in ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK"):
+        os.environ.pop(inherited, None)
     import ray  # after the environment is set, which Ray reads on import
 
     try:

@@ -29,7 +29,7 @@ class _RayJobChannel:
     def __init__(self, name: str, namespace: str) -> None:
         from kubernetes import client, config
 
-        config.load_incluster_config()  # type: ignore[no-untyped-call] # the library has types for its API alone
+        config.load_incluster_config()  # type: ignore[no-untyped-call] # the library types only its API
         self._api = client.CustomObjectsApi()
         self._place = ("ray.io", "v1", namespace, "rayjobs", name)
         self._published: dict[str, str] = {}

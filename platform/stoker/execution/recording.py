@@ -1,4 +1,4 @@
-"""The recording of a run in MLflow: begins while Ray starts, in a thread that training never waits for."""
+"""The recording of a run in MLflow, in a thread that starts with Ray and never blocks training."""
 
 import fcntl
 import getpass
@@ -62,7 +62,7 @@ class Recording:
 
     @property
     def page(self) -> "MlflowRun | None":
-        """Return the MLflow run; None while there is none."""
+        """Return the MLflow run; None before it exists."""
         return self._tracked
 
     def start(self) -> None:
@@ -71,7 +71,7 @@ class Recording:
             self._thread.start()
 
     def finish(self, result: WorkerResult, state: State, attempts: int) -> tuple[str, str]:
-        """Record the end of the run; return the model's URI and the trouble with MLflow, both possibly empty.
+        """Record the end of the run; return the model's URI and any MLflow error, both possibly empty.
 
         Args:
             result: metrics of the best weights, facts and description.
@@ -105,7 +105,7 @@ class Recording:
         return model_uri, "; ".join(filter(None, [*troubles, trouble]))
 
     def suspend(self, state: State, attempts: int) -> str:
-        """Record that the run can be resumed; return the trouble with MLflow, or an empty text."""
+        """Record that the run can be resumed; return any MLflow error, or an empty text."""
         tracked, trouble = self._ship_rest(SHORT_PATIENCE_S)
         if tracked is None:
             return trouble
@@ -113,7 +113,7 @@ class Recording:
         return "; ".join(filter(None, [trouble, more]))
 
     def _ship_rest(self, patience_s: float) -> tuple["MlflowRun | None", str]:
-        """Wait for the MLflow run and ship the rest of the journal; return the run and the trouble, if any."""
+        """Wait for the MLflow run and ship the rest of the journal; return the run and any error."""
         if self._thread.ident is None:
             return None, ""
         self._deadline = time.monotonic() + patience_s
@@ -124,12 +124,12 @@ class Recording:
             return None, f"the run is not recorded in MLflow at {uri}: {self._reason or 'no answer'}"
         try:
             lost = self._shipper.close(max(0.0, self._deadline - time.monotonic()))
-        except Exception as error:  # refused for good, such as a deleted run
+        except Exception as error:  # refused permanently, such as for a deleted run
             return self._tracked, f"MLflow did not accept all metrics ({type(error).__name__}: {self._redacted(error)})"
         return self._tracked, f"{lost} metric values and pictures did not reach MLflow" if lost else ""
 
     def _retry(self, step: Callable[[], Result]) -> tuple[Result | None, str]:
-        """Retry a step until MLflow accepts it, refuses it for good, or the deadline passes."""
+        """Retry a step until MLflow accepts it, refuses it permanently, or the deadline passes."""
         while True:
             try:
                 return step(), ""
@@ -168,7 +168,7 @@ class Recording:
         self._shipper.start()
         self._announce(self._tracked.run_id, self._tracked.page)
         self._tracked.watch_system()
-        importlib.import_module("stoker.inference.model")  # needed at the end; load it meanwhile
+        importlib.import_module("stoker.inference.model")  # preload: needed at the end
         while not self._folder.resolved.exists() and not self._over.wait(RESOLVED_EVERY_S):
             pass
         if self._folder.resolved.exists():
@@ -237,7 +237,7 @@ def environment_versions() -> dict[str, str]:
 
 @cache
 def code_hash() -> str:
-    """Return a hash of the package's source, which tells runs of different code apart."""
+    """Return a hash of the package's source, which distinguishes runs of different code."""
     source = Path(stoker.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(source.rglob("*.py")):

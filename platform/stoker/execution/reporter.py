@@ -135,7 +135,7 @@ def _measured(event: StepEnd) -> dict[str, Tensor]:
 
 
 def _by_group(quantity: str, values: Mapping[str, Value]) -> dict[str, Value]:
-    """Name a value of each group of parameters; without the group where there is only one."""
+    """Return the value of each group of parameters by metric name, without the group's name if there is only one."""
     if len(values) == 1:
         return {f"{quantity}/step": value for value in values.values()}
     return {f"{quantity}_{group}/step": value for group, value in values.items()}

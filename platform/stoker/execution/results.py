@@ -1,4 +1,4 @@
-"""What a finished run leaves in its folder: results of the best weights, pictures of them, and the model."""
+"""Writes the results of a finished run to its folder: metrics and pictures of the best weights, and the model."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ from stoker.training.evaluation import evaluate_in_detail, show
 
 
 def evaluate_all(folder: RunFolder | None, assembly: Assembly) -> dict[str, float]:
-    """Evaluate the weights on every part, all workers together; the first one draws the held-out part.
+    """Evaluate the weights on every part, on all workers; the first one draws the held-out part.
 
     Args:
         folder: of the run; None draws nothing.
@@ -41,8 +41,8 @@ def evaluate_all(folder: RunFolder | None, assembly: Assembly) -> dict[str, floa
     return metrics
 
 
-def leave_model(folder: RunFolder, assembly: Assembly) -> None:
-    """Save the model, in place of what an earlier attempt of the end has left."""
+def write_model(folder: RunFolder, assembly: Assembly) -> None:
+    """Save the model, replacing one of an earlier attempt."""
     prepared = assembly.prepared
     draft = folder.path / ".model.new"
     shutil.rmtree(draft, ignore_errors=True)
@@ -55,11 +55,11 @@ def leave_model(folder: RunFolder, assembly: Assembly) -> None:
 
 
 def drawn_sheet(assembly: Assembly) -> tuple[str, bytes] | None:
-    """Draw what the task shows of the weights; return its name and a PNG file, None where there is nothing to see."""
+    """Draw the task's pictures of the weights; return their name and a PNG file, or None if there are none."""
     try:
         sheet = show(assembly, assembly.job.training.precision)
         return (sheet.name, draw(sheet)) if sheet else None
-    except Exception:  # training and its result stand without pictures
+    except Exception:  # training and its result do not depend on pictures
         traceback.print_exc()
         return None
 
@@ -71,7 +71,7 @@ def _draw_sheet(artifacts: Path, assembly: Assembly) -> None:
 
 
 def _draw(artifacts: Path, assembly: Assembly, review: Review, part: str) -> None:
-    """Leave figures and the worst samples for the record; a figure that cannot be drawn must not cost the model."""
+    """Write figures and the worst samples; a figure that cannot be drawn must not fail the run."""
     artifacts.mkdir(exist_ok=True)
     try:
         for name, figure in review.figures().items():
@@ -84,12 +84,12 @@ def _draw(artifacts: Path, assembly: Assembly, review: Review, part: str) -> Non
             writer.writeheader()
             writer.writerows(rows)
         _draw_worst(artifacts / f"worst-{part}.png", assembly, review, part, rows)
-    except Exception:  # the result stands without its figures
+    except Exception:  # the result does not depend on its figures
         traceback.print_exc()
 
 
 def _draw_worst(path: Path, assembly: Assembly, review: Review, part: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the images of the worst samples, each with what the task has to show beside it."""
+    """Draw the images of the worst samples, each with the task's pictures of it."""
     names = list(assembly.data.fields.signature.images)
     if not names:
         return
@@ -103,7 +103,7 @@ def _draw_worst(path: Path, assembly: Assembly, review: Review, part: str, rows:
 
 
 def _caption(row: Mapping[str, Any]) -> tuple[str, bool]:
-    """Name target, prediction and sample; return also whether the prediction is wrong."""
+    """Return target, prediction and sample as a caption, and whether the prediction is wrong."""
     wrong = row["target"] != row["prediction"]
     text = f"{row['target']}, predicted {row['prediction']}" if wrong else f"{row['target']} (barely)"
     return f"{text}\n{row['sample']}", wrong

@@ -8,7 +8,7 @@ from stoker.errors import CAUSES, Cause, Retry
 
 SAME_STEP_DEATHS = 3
 """This many consecutive deaths at the same step are a crash loop."""
-LONGEST_WAIT_S = 30.0
+MAX_WAIT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -98,4 +98,4 @@ def _crash_loop(history: Sequence[Failure]) -> bool:
 
 def _wait(idle: int, chance: float) -> float:
     """Return the backoff: 0 s first, then about 1, 2, 4 ... 30 s."""
-    return min(2.0 ** (idle - 1), LONGEST_WAIT_S) * (0.75 + chance / 2) if idle else 0.0
+    return min(2.0 ** (idle - 1), MAX_WAIT_S) * (0.75 + chance / 2) if idle else 0.0

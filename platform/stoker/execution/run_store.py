@@ -1,4 +1,4 @@
-"""The files of a run on their way between machines: stored beside its checkpoints, and restored from there.
+"""Storage of a run's files beside its checkpoints, and their restoration on another machine.
 
 On a cluster the run's folder is lost with its pod. The store keeps the record (state, resolved job, journal, pictures,
 a sweep's ledger), from which the next driver restores the folder, and the results (model, artifacts), which the worker
@@ -36,7 +36,7 @@ RECORD = (JOURNAL, RESOLVED)
 """Prefixes that remain of a trial whose model and checkpoints are deleted."""
 
 LEDGER_PART_BYTES = 1 << 20
-"""A ledger part of this size is complete; the next part begins."""
+"""A ledger part of this size is complete; later entries go to the next one."""
 PIECE_BYTES = 16 << 20
 """Results are copied in pieces of this size, so that a model is never held in memory twice."""
 SYNC_EVERY_S = 1.0
@@ -84,7 +84,7 @@ class RunStore:
         self.storage = storage
         self._stored: dict[str, bytes] = {}
         self._part, self._part_bytes = 0, 0
-        """Where the ledger's last part begins, and how many bytes of it are known to be stored."""
+        """Start of the ledger's last part, and how many bytes of it are stored."""
         self._ledger_lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="run-store", daemon=True)
@@ -129,7 +129,7 @@ class RunStore:
         self._thread.start()
 
     def close(self) -> bool:
-        """Copy the last changes; return False where the storage did not accept them."""
+        """Copy the last changes; return False if the storage did not accept them."""
         self._closing.set()
         self._thread.join()
         deadline = time.monotonic() + CLOSE_TIMEOUT_S
@@ -140,7 +140,7 @@ class RunStore:
         return True
 
     def save_ledger(self) -> bool:
-        """Store the ledger before its latest entry is acted on; return False where that fails."""
+        """Store the ledger before its latest entry takes effect; return False if that fails."""
         try:
             self._put_ledger()
         except StokerError:
@@ -160,7 +160,7 @@ class RunStore:
                 self.storage.put(key, [path.read_bytes()])
 
     def save_results(self) -> None:
-        """Store the model and the artifacts, in place of earlier ones.
+        """Store the model and the artifacts, replacing earlier ones.
 
         Raises:
             StorageError: the storage refuses.
@@ -216,7 +216,7 @@ class RunStore:
         return {path.name: path for path in (folder.resolved, folder.more_trials_file, folder.facts)}
 
     def _sync(self) -> bool:
-        """Store all changes; return False where the storage fails."""
+        """Store all changes; return False if the storage fails."""
         changed = {STATE: json.dumps(asdict(self.folder.status())).encode()}
         files = self._files()
         if self.folder.ledger.exists():
@@ -257,7 +257,7 @@ class RunStore:
 
 
 def with_saved_results(result: WorkerResult, store: RunStore) -> WorkerResult:
-    """Store the results of a successful worker; return its result, or a failure where the storage refuses."""
+    """Store the results of a successful worker; return its result, or a failure if the storage refuses."""
     if result.outcome != "succeeded":
         return result
     try:

@@ -34,10 +34,10 @@ def _serve(submission: "_SubmissionChannel", folder: RunFolder) -> Iterator[None
 
 
 class _SubmissionChannel:
-    """One job in Ray's key-value store, over a connection of its own."""
+    """One job in Ray's key-value store, over a separate connection."""
 
     def __init__(self, submission: str, address: str) -> None:
-        from ray._raylet import GcsClient  # type: ignore[attr-defined] # compiled; other drivers do without it
+        from ray._raylet import GcsClient  # type: ignore[attr-defined] # compiled; other drivers do not need it
         from ray.dashboard.modules.job.common import JobInfoStorageClient
 
         self._submission = submission
@@ -61,7 +61,7 @@ class _SubmissionChannel:
             self._published[name] = text
 
     def delete_request(self) -> None:
-        """Delete the request, which nobody else reads."""
+        """Delete the request, which has no other reader."""
         with suppress(Exception):  # deleted with the head otherwise
             self._store.internal_kv_del(self._request, False, None)
 
@@ -69,6 +69,6 @@ class _SubmissionChannel:
         info = await self._jobs.get_info(self._submission)
         if (
             info is not None and not info.status.is_terminal()
-        ):  # otherwise Ray has given up this driver and is about to kill it
+        ):  # otherwise Ray considers this driver lost and is about to kill it
             metadata = {**(info.metadata or {}), name: text}
             await self._jobs.put_status(self._submission, info.status, jobinfo_replace_kwargs={"metadata": metadata})

@@ -24,17 +24,17 @@ class Timeouts:
     heartbeat_s: float = 1.0
     """Between two heartbeats."""
     stop_grace_s: float = 30.0
-    """From a stop request to the start of the checkpoint: workers check for requests between steps. A worker that has
-    not begun to train has no checkpoint to write, and only `heartbeat_s` to report otherwise.
+    """From a stop request to the start of the checkpoint: workers check for requests between steps. A worker that does
+    not train yet has no checkpoint to write, and gets only `heartbeat_s`.
     """
     pause_grace_s: float = 300.0
     """The same for a pause or a timeout, where no user waits; a long evaluation may be running."""
     checkpoint_s: float = 600.0
     """For writing the checkpoint."""
     peer_failure_s: float = 10.0
-    """From a worker's failure to the others' noticing it; later they never do."""
+    """From a worker's failure until the others must have noticed it."""
     spare_after_s: float = 10.0
-    """Training time before the spare worker imports its libraries, because MLflow imports its own until then."""
+    """Training time before the spare worker imports its libraries; MLflow imports its own until then."""
     unresponsive_s: float = 60.0
     """A training worker that does not answer for so long hangs."""
     stall_s: float = 300.0
@@ -134,7 +134,7 @@ class Supervisor:
         return True
 
     def _grace_s(self, stop: StopReason) -> float:
-        """Return how long an attempt may go on after a stop request."""
+        """Return how long an attempt may continue after a stop request."""
         timeouts, first = self._timeouts, self._health[0]
         if not first.began:
             return timeouts.heartbeat_s

@@ -1,4 +1,4 @@
-"""The process of a worker, as a Ray actor: trains, and answers the driver meanwhile.
+"""The process of a worker, as a Ray actor: trains, and answers the driver at the same time.
 
 The driver imports this module before any large library, so that workers start early; the engine is imported in the
 worker.

@@ -17,11 +17,11 @@ class FolderUpdate:
     """Changes of a worker's folder; empty fields are unchanged."""
 
     journal: bytes = b""
-    """Whole lines after the position that was asked for."""
+    """Complete lines after the requested position."""
     progress: bytes = b""
     resolved: bytes = b""
     pictures: dict[str, bytes] = field(default_factory=dict)
-    """Those of the journal's lines, by path relative to the folder."""
+    """Pictures of the journal's lines, by path relative to the folder."""
 
 
 class FolderReplica:
@@ -63,7 +63,7 @@ def pack(folder: RunFolder) -> dict[str, bytes]:
 
 
 def unpack(files: Mapping[str, bytes], run: str, owner: str) -> RunFolder:
-    """Write a run's files to a folder of this process, in place of those of an earlier attempt."""
+    """Write a run's files to a folder of this process, replacing those of an earlier attempt."""
     folder = RunFolder(Path(tempfile.gettempdir()) / f"stoker-{os.getuid()}-{run}-{owner}")
     folder.path.mkdir(mode=0o700, exist_ok=True)
     folder.resolved.unlink(missing_ok=True)

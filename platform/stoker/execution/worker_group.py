@@ -22,7 +22,7 @@ from stoker.execution.worker_result import WorkerResult
 from stoker.tracking.run_folder import RunFolder
 
 CONTROL_GROUP = "answers"
-"""Ray's concurrency group of the methods that a worker answers while it trains."""
+"""Ray's concurrency group of the methods that run while a worker trains."""
 CONTROL_THREADS = 2
 ANSWER_TIMEOUT_S = 5.0
 """A living worker answers within this time, unless it hangs while holding the GIL, or still imports libraries."""
@@ -166,7 +166,7 @@ class WorkerGroup:
             member.dead, member.result = True, None
 
     def collect_journal(self) -> bool:
-        """Fetch the rest of the first worker's journal after an attempt; return False where it is lost."""
+        """Fetch the rest of the first worker's journal after an attempt; return False if it is lost."""
         first = self._members[0]
         if self._replica is None:
             return True
@@ -176,7 +176,7 @@ class WorkerGroup:
             update = ray.get(
                 _call_concurrently(first.actor.update, self._replica.journal_bytes), timeout=FETCH_TIMEOUT_S
             )
-        except RayError:  # it has died meanwhile
+        except RayError:  # the worker has died
             return False
         self._replica.apply(update)
         return True
@@ -251,7 +251,7 @@ class WorkerGroup:
             if error.actor_id not in (
                 None,
                 member.actor._actor_id.hex(),
-            ):  # the worker that should have given the address died
+            ):  # the worker that provides the address died
                 return WorkerResult("failed", Cause.INFRASTRUCTURE, "it lost its peers", lost_peers=True)
             return self._death(rank, error)
         except RayError as error:

@@ -16,9 +16,9 @@ class WorkerResult:
     details: str = ""
     """Traceback, for the log."""
     lost_peers: bool = False
-    """Whether it failed only because another worker was gone."""
+    """Whether it failed only because it lost another worker."""
     died: bool = False
-    """Whether its process died, so that the driver made this result."""
+    """Whether its process died, and the driver created this result."""
     step: int = 0
     """Steps done."""
     began: bool = False
@@ -29,7 +29,7 @@ class WorkerResult:
     """Of the best weights, by quantity and part."""
     best_step: int = 0
     facts: dict[str, str] = field(default_factory=dict)
-    """Further tags of the MLflow run: fingerprint of the data, reason of the end."""
+    """Further tags of the MLflow run: fingerprint of the data, reason for the end."""
     note: str = ""
     """Description of the MLflow run, in Markdown; default: a table of the results."""
 

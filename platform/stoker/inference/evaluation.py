@@ -7,7 +7,7 @@ from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
-from stoker.inference.prediction import aligned, check_there
+from stoker.inference.prediction import aligned, check_source_exists
 from stoker.job.architecture.custom import Custom
 from stoker.job.dataset import Format
 from stoker.job.task import TASKS
@@ -17,28 +17,28 @@ from stoker.training.evaluation import measure
 def evaluate(
     model: Model, source: str | None = None, part: str = "test", format_name: Format | None = None
 ) -> dict[str, float]:
-    """Return the loss and all metrics of the task, in the arithmetic of `predict`; of a GAN only the metrics.
+    """Return the loss and all metrics of the task, in the precision of `predict`; of a GAN only the metrics.
 
     Args:
         model: the model.
-        source: new data with labels; None takes the data the model was trained with.
+        source: new labelled data; None evaluates the data of the training.
         part: train, val or test of that data.
-        format_name: how to read `source` where its name does not say.
+        format_name: format of `source`; default: inferred.
 
     Returns:
-        By quantity and part, such as accuracy/test; by quantity alone for new data.
+        Keys are quantity/part, such as accuracy/test, or only the quantity for new data.
 
     Raises:
-        NotFound: the new data is not there.
-        JobError: it is not what the model takes, or its own data has changed since training.
+        NotFound: the new data does not exist.
+        JobError: it does not fit the model, or the data of the training has changed since.
 
     """
     samples = _own_part(model, part) if source is None else _labelled(model, source, format_name)
     training = model.job.training
     few = training.evaluate.samples
-    metrics = measure(model.objective, model.task, samples, "fp32", training.seed, few=few).metrics
+    metrics = measure(model.objective, model.task, samples, "fp32", training.seed, expensive_samples=few).metrics
     if not isinstance(model.job.architecture, Custom) and len(model.objective.groups()) > 1:
-        kept = TASKS[model.job.task].metrics.keys() - {"loss"}  # a loss needs the networks that no model keeps
+        kept = TASKS[model.job.task].metrics.keys() - {"loss"}  # a loss needs networks that are not saved
         metrics = {name: value for name, value in metrics.items() if name in kept}
     return {name if source else f"{name}/{part}": value for name, value in metrics.items()}
 
@@ -54,13 +54,13 @@ def _own_part(model: Model, part: str) -> Samples:
 
 
 def _labelled(model: Model, source: str, format_name: Format | None) -> Samples:
-    """Encode samples with labels by the model's fields.
+    """Read new labelled samples, encoded by the model's fields.
 
     Raises:
         JobError: the label or a feature is missing, or a class is new.
 
     """
-    check_there(source)
+    check_source_exists(source)
     dataset = model.job.dataset.model_copy(update={"source": source, "format": format_name})
     records, _ = read_source(dataset)
     records = aligned(records, model, local_path(source))

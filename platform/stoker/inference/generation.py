@@ -1,4 +1,4 @@
-"""New samples from a model that can make some."""
+"""Samples from a generative model."""
 
 from collections.abc import Iterator
 
@@ -14,8 +14,8 @@ from stoker.tasks.abilities import CanSample
 BATCH = 64
 
 
-class OwnNoise:
-    """Noise of its own for each image, by seed and number: how many are made beside it does not change an image."""
+class PerSampleNoise:
+    """Noise for each image by seed and number, so that an image does not depend on the others of its batch."""
 
     def __init__(self, seed: int, numbers: range) -> None:
         self._generators = [generator(seed, "generate", number) for number in numbers]
@@ -25,24 +25,24 @@ class OwnNoise:
         return torch.stack([torch.randn(shape, generator=each) for each in self._generators])
 
     def uniform(self, *shape: int) -> Tensor:
-        """Draw (B, *shape) evenly from 0 to 1."""
+        """Draw (B, *shape) uniformly from 0 to 1."""
         return torch.stack([torch.rand(shape, generator=each) for each in self._generators])
 
 
 def generate(model: Model, count: int, seed: int, classes: tuple[str, ...] = ()) -> Iterator[tuple[str, np.ndarray]]:
-    """Make new images.
+    """Yield new images.
 
     Args:
         model: of image-generation.
-        count: how many, in all.
-        seed: the same seed makes the same images.
-        classes: what they show, in turn; default: every class of the data.
+        count: number of images.
+        seed: the same seed gives the same images.
+        classes: of the images, in turn; default: all classes of the data.
 
     Yields:
-        The class, empty where the data has none, and (height, width, channels) uint8.
+        The class, empty if the data has none, and (height, width, channels) uint8.
 
     Raises:
-        JobError: the model makes no samples, or has no such class.
+        JobError: the model cannot generate samples, or has no such class.
 
     """
     network = model.network
@@ -58,7 +58,7 @@ def generate(model: Model, count: int, seed: int, classes: tuple[str, ...] = ())
     image = model.fields.image
     for begin in range(0, count, BATCH):
         end = min(begin + BATCH, count)
-        noise = OwnNoise(seed, range(begin, end))
+        noise = PerSampleNoise(seed, range(begin, end))
         with torch.inference_mode():
             made = network.sample(None if places is None else places[begin:end], noise)
         yield from zip(wanted[begin:end], image.pixels(made.float()).numpy(), strict=True)

@@ -1,4 +1,4 @@
-"""A trained model: weights, fields and job, together all that a prediction needs."""
+"""A trained model: weights, fields and job, which is all that a prediction needs."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from stoker.architectures.network import build_network
-from stoker.datasets.batches import batch_limit, in_order
+from stoker.datasets.batches import batch_limit, ordered_batches
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.records import Records, table
@@ -33,7 +33,7 @@ from stoker.tasks.task import Answers, Task
 BATCH = 512
 FIELDS, ASSETS = "fields.json", "assets"
 ROWS = 4096
-"""Records that are encoded at a time."""
+"""Records encoded at a time."""
 OutputKind = Literal["prediction", "code"]
 """What a model returns for a sample: the task's answer, or the network's code of it."""
 
@@ -41,14 +41,14 @@ OutputKind = Literal["prediction", "code"]
 def save_model(
     folder: Path, job: Job, fields: Fields, objective: Objective, fingerprint: str, code: Path | None = None
 ) -> None:
-    """Write weights.safetensors, fields.json, assets/, job.json and data.json; code is only what the user brought.
+    """Write weights.safetensors, fields.json, assets/, job.json, data.json, and code/ with the user's own modules.
 
     Args:
-        folder: where to write.
-        job: the job, completed.
-        fields: how samples become numbers.
-        objective: of which the network is saved; all of it where it is the user's own.
-        fingerprint: of the data it was trained with.
+        folder: of the model.
+        job: with all defaults filled in.
+        fields: to encode samples.
+        objective: of which the network is saved; a user's own objective is saved whole.
+        fingerprint: of the training data.
         code: the user's modules, for a custom architecture.
 
     """
@@ -74,7 +74,7 @@ def load_fields(folder: Path) -> Fields:
     """Read the fields of a saved model.
 
     Raises:
-        JobError: it was saved by a version that kept them otherwise.
+        JobError: it was saved by a version with another format.
 
     """
     if not (folder / FIELDS).is_file():
@@ -93,7 +93,7 @@ class Model:
     objective: Objective
     task: Task
     fingerprint: str
-    """Of the data it was trained with."""
+    """Of the training data."""
 
     @staticmethod
     def load(folder: Path) -> "Model":
@@ -113,20 +113,20 @@ class Model:
 
     @property
     def network(self) -> nn.Module:
-        """What predicts."""
+        """The network that predicts."""
         return self.objective.network
 
     def predict(self, samples: pd.DataFrame | np.ndarray, kind: OutputKind = "prediction") -> Answers:
-        """Answer a table with the feature columns, or images (N, height, width[, channels]) uint8.
+        """Predict a table with the feature columns, or images (N, height, width[, channels]) uint8.
 
         Raises:
             JobError: columns are missing, or the images have another shape.
 
         """
-        return joined(list(self.answers(self.records_of(samples), kind)))
+        return concatenated(list(self.answers(self.records_of(samples), kind)))
 
     def answers(self, records: Records, kind: OutputKind = "prediction") -> Iterator[Answers]:
-        """Answer records with all feature columns, some at a time.
+        """Predict records with all feature columns, in chunks.
 
         Raises:
             JobError: columns are missing, a file cannot be read, the task answers no questions or the network has no
@@ -147,7 +147,7 @@ class Model:
 
     @torch.inference_mode()
     def _batches(self, samples: Samples, start: int, kind: OutputKind) -> Iterator[Answers]:
-        for batch in in_order(samples, self.fields, min(BATCH, batch_limit(self.fields.signature))):
+        for batch in ordered_batches(samples, self.fields, min(BATCH, batch_limit(self.fields.signature))):
             if kind == "code":
                 assert isinstance(self.network, CanEncode)
                 codes = self.network.encode(batch.inputs).float().flatten(1)
@@ -161,10 +161,10 @@ class Model:
             start += len(batch)
 
     def records_of(self, samples: pd.DataFrame | np.ndarray) -> Records:
-        """Name the columns of raw samples.
+        """Return raw samples as records with named columns.
 
         Raises:
-            JobError: an array does not have a column for each feature.
+            JobError: an array does not have one column per feature.
 
         """
         columns = self.fields.columns
@@ -178,8 +178,8 @@ class Model:
         return table(pd.DataFrame(samples, columns=list(columns)))
 
 
-def joined(answers: list[Answers]) -> Answers:
-    """Put answers one behind the other."""
+def concatenated(answers: list[Answers]) -> Answers:
+    """Concatenate answers."""
     images = [each.images for each in answers if each.images is not None]
     everything = pd.concat([each.table for each in answers], ignore_index=True)
     return Answers(everything, np.concatenate(images) if images else None)

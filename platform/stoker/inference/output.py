@@ -1,4 +1,4 @@
-"""Where answers go: a table in a file, or images in a folder."""
+"""Writes predictions: a table to a file, or images to a folder."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +14,7 @@ TABLE = "predictions.csv"
 
 
 def write_table(table: pd.DataFrame, target: Path) -> None:
-    """Write a table whole or not at all."""
+    """Write a table atomically."""
     draft = target.with_name(f".{target.name}.draft")
     try:
         if target.suffix == ".csv":
@@ -29,7 +29,7 @@ def write_table(table: pd.DataFrame, target: Path) -> None:
 
 
 def write_folder(answers: Iterable[Answers], folder: Path) -> int:
-    """Write the images of answers as PNG files named like their inputs, and the table beside them; return how many."""
+    """Write the images of answers as PNG files named like their inputs, and the table; return the number of rows."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = []
     taken: set[str] = set()
@@ -52,7 +52,7 @@ def write_image(path: Path, pixels: np.ndarray) -> None:
 
 
 def _free(stem: str, taken: set[str]) -> str:
-    """Return a name that no file before it had: two folders may hold the same one."""
+    """Return an unused name: inputs of different folders may have the same one."""
     name, number = stem, 1
     while name in taken:
         number += 1

@@ -1,4 +1,4 @@
-"""Predictions for whatever `dataset.source` takes, without the label."""
+"""Predictions for any `dataset.source` without labels."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,11 +32,11 @@ def predict(
         all columns of the table.
 
     Raises:
-        NotFound: nothing is there.
-        JobError: it is not what the model takes.
+        NotFound: the source does not exist.
+        JobError: it does not fit the model.
 
     """
-    check_there(source)
+    check_source_exists(source)
     records = read_unlabelled(model, source, format_name)
     frame = None if records.names else records.frame
     begin = 0
@@ -59,7 +59,7 @@ def read_unlabelled(model: Model, source: str, format_name: Format | None) -> Re
     """Read the columns that a model needs.
 
     Raises:
-        JobError: nothing readable is there.
+        JobError: the source cannot be read.
 
     """
     inputs = model.fields.inputs
@@ -78,7 +78,7 @@ def read_unlabelled(model: Model, source: str, format_name: Format | None) -> Re
 
 
 def aligned(records: Records, model: Model, path: Path) -> Records:
-    """Give the columns of records the names that a model knows, where there is no choice, and find image files."""
+    """Rename the label, or an only other column, to the model's names, and turn image paths into files."""
     fields = model.fields
     columns = dict(records.columns)
     label = records.label
@@ -94,23 +94,23 @@ def aligned(records: Records, model: Model, path: Path) -> Records:
     return replace(records, columns=columns)
 
 
-def check_there(source: str) -> None:
-    """Check that a source names something.
+def check_source_exists(source: str) -> None:
+    """Check that a source exists.
 
     Raises:
-        NotFound: there is nothing.
+        NotFound: it does not.
 
     """
     if source in BUILTIN or is_remote(source) or Path(source).expanduser().exists():
         return
     if not has_magic(source):
         raise NotFound(f"no file or folder '{source}'")
-    if not glob(source, recursive=True):  # noqa: PTH207  # Path.glob takes no absolute pattern
+    if not glob(source, recursive=True):  # noqa: PTH207  # Path.glob rejects absolute patterns
         raise NotFound(f"no file matches '{source}'")
 
 
 def _images(source: str, path: Path) -> list[Path]:
-    """List the images that a path or glob names."""
+    """List the images of a path or glob."""
     if path.is_dir():
         files = image_paths(path)
     else:

@@ -1,4 +1,4 @@
-"""The model as MLflow serves it: this file is stored with it as its code, beside a copy of the package."""
+"""The model for MLflow serving: MLflow stores this file as its code, with a copy of the package."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +14,14 @@ from stoker.tasks.abilities import CanSample
 
 
 class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no types
-    """Answers `mlflow models serve` and `mlflow.pyfunc.load_model`."""
+    """The model of `mlflow models serve` and `mlflow.pyfunc.load_model`."""
 
     def load_context(self, context: Any) -> None:
         """Load weights and fields from the model's artifacts."""
         self._model = Model.load(Path(context.artifacts["model"]))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """Answer a table or an array of images; make images of the asked classes where the model makes some.
+        """Predict a table or an array of images; a generative model returns images of the requested classes.
 
         The parameter `output_kind` is `prediction`, or `code` where the network has codes.
 
@@ -34,7 +34,7 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no types
         return answers.table if answers.images is None else answers.images
 
     def _made(self, wanted: Any) -> Iterator[tuple[str, np.ndarray]]:
-        """Make an image for each row of a table with the columns `seed` and, where there are classes, `class`."""
+        """Generate an image for each row of a table with the columns `seed` and, for a model with classes, `class`."""
         for _, row in wanted.iterrows():
             classes = (str(row["class"]),) if "class" in wanted else ()
             yield from generate(self._model, 1, int(row["seed"]), classes)

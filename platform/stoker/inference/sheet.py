@@ -1,4 +1,4 @@
-"""A sheet of samples: some images of a dataset beside their labels, as one image file."""
+"""A contact sheet: some images of a dataset with their labels, as one image file."""
 
 from pathlib import Path
 
@@ -17,10 +17,10 @@ SIDE = 128
 
 
 def draw_sheet(examined: Examined, path: Path) -> None:
-    """Draw samples evenly taken from the whole dataset: images with their masks or labels, and texts as rows.
+    """Draw images with their masks or labels, taken evenly from the whole dataset.
 
     Raises:
-        JobError: an image cannot be decoded.
+        JobError: the samples have no images, or one cannot be decoded.
 
     """
     from matplotlib.figure import Figure

@@ -1,6 +1,6 @@
-"""The same training without Ray and MLflow: `torchrun --nproc-per-node 2 -m stoker.training JOB.yaml --output FOLDER`.
+"""Training without Ray and MLflow: `torchrun --nproc-per-node 2 -m stoker.training JOB.yaml --output FOLDER`.
 
-Started again with the same folder, by torchrun's --max-restarts or by hand, it goes on from its last checkpoint.
+Restarted with the same folder, by torchrun's --max-restarts or by hand, it resumes from its last checkpoint.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, start
 from stoker.training.parallel import Workers, join, prepare_process, set_threads
-from stoker.training.transfer import begin_with
+from stoker.training.transfer import load_weights
 
 TIMEOUT_S = 300.0
 NORM_NEVER = sys.maxsize
 
 
 def main() -> int:
-    """Train a job in the processes that torchrun started; the first one writes and prints."""
+    """Train a job in the processes of torchrun; the first one writes and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("job", type=Path, help="the job file")
     parser.add_argument("--output", type=Path, required=True, help="folder of checkpoints, metrics and weights")
@@ -41,7 +41,7 @@ def main() -> int:
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    sys.path.insert(0, str(arguments.job.parent.absolute()))  # where a custom architecture is looked for
+    sys.path.insert(0, str(arguments.job.parent.absolute()))  # for custom architectures
     prepare_process(max(1, machine_cpus() // count))
     try:
         with join(rank, count, device, "env://", TIMEOUT_S) as workers:
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def _prepared(file: Path, output: Path, workers: Workers) -> Prepared:
-    """Load the data, with what the first worker has chosen, now or at an earlier start."""
+    """Load the data, with the settings that the first worker has chosen, now or at an earlier start."""
     resolved = output / "resolved.yaml"
     prepared = None
     if workers.rank == 0:
@@ -64,7 +64,7 @@ def _prepared(file: Path, output: Path, workers: Workers) -> Prepared:
         if not resolved.exists():
             prepared = choose(prepared, workers)
             resolved.write_text(dump_job(prepared.job), encoding="utf-8")
-    chosen: Job = workers.from_first(prepared.job if prepared else None)
+    chosen: Job = workers.broadcast_object(prepared.job if prepared else None)
     set_threads(chosen.resources.cpus)
     return prepared or prepare(chosen)
 
@@ -74,18 +74,18 @@ def _train(prepared: Prepared, output: Path, workers: Workers) -> None:
     state = start(assembly)
     storage = open_storage(str(output / "checkpoints"))
     numbers = [int(key.rsplit("/", 1)[1]) for key in storage.keys("attempts")] if workers.rank == 0 else []
-    number = workers.from_first(max(numbers, default=0) + 1)
+    number = workers.broadcast_object(max(numbers, default=0) + 1)
     checkpoints = Checkpoints(storage, "", prepared.job.training.checkpoint.keep, number)
     if workers.rank == 0:
         checkpoints.claim()
     restored = checkpoints.restore(state)
     for damage in restored.damaged if restored and workers.rank == 0 else ():
-        print(f"passed over a damaged checkpoint: {damage}", file=sys.stderr)
+        print(f"skipped a damaged checkpoint: {damage}", file=sys.stderr)
     if model := prepared.job.training.start_from if state.step == 0 else None:
         if model.startswith("run:"):
-            message = f"'{model}': runs are known to `stoker submit` alone; name the folder of its model"
+            message = f"'{model}': only `stoker submit` knows runs; name the folder of a saved model"
             raise JobError([Problem("training.start_from", message)])
-        begin_with(assembly.objective, Path(model))
+        load_weights(assembly.objective, Path(model))
     record = _Record(output / "metrics.jsonl", restored.step if restored else 0, writes=workers.rank == 0)
     for event in attempt(prepared.job.name or "run", state, checkpoints, NORM_NEVER, lambda: ""):
         match event:
@@ -103,7 +103,7 @@ def _train(prepared: Prepared, output: Path, workers: Workers) -> None:
 
 
 def _finish(assembly: Assembly, record: "_Record", output: Path) -> None:
-    """Measure the best weights on every part, and leave them."""
+    """Evaluate the best weights on every part, and save them."""
     precision = assembly.job.training.precision
     results = {
         f"{quantity}/{part}": value
@@ -117,7 +117,7 @@ def _finish(assembly: Assembly, record: "_Record", output: Path) -> None:
 
 
 class _Record:
-    """Steps and epochs as JSON lines, each once; only the first worker writes."""
+    """Writes steps and epochs as JSON lines, each once; only on the first worker."""
 
     def __init__(self, path: Path, step: int, writes: bool) -> None:
         self._path = path
@@ -139,7 +139,7 @@ class _Record:
         self._write({"step": sys.maxsize, "results": metrics}, shown=True)
 
     def flush(self) -> None:
-        """Fetch the losses of the last steps, and write them."""
+        """Read the losses of the last steps from the device, and write them."""
         for event in self._waiting:
             self._write({"step": event.step, "losses": {term: float(loss) for term, loss in event.losses.items()}})
         self._waiting.clear()
@@ -158,4 +158,4 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # threads of torch that outlive their group may abort a process that is taken apart at its end
+    os._exit(code)  # torch's threads may outlive their process group and abort a normal interpreter shutdown

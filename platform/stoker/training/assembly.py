@@ -1,4 +1,4 @@
-"""From a job to dataset, network and objective, checked against each other."""
+"""Builds dataset, network and objective of a job, and checks them against each other."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from pydantic import TypeAdapter
 
-from stoker.architectures.custom import is_objective, user_class
-from stoker.architectures.network import build_network, misfits, with_sizes
+from stoker.architectures.custom import is_objective_class, user_class
+from stoker.architectures.network import build_network, misfits, with_default_sizes
 from stoker.datasets.batches import Batches, gathered
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.loading import load_dataset
-from stoker.datasets.prefetch import MOST_PROCESSES
+from stoker.datasets.prefetch import MAX_PROCESSES
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.job.architecture.choice import Architecture, ArchitectureChoice
@@ -28,16 +28,16 @@ from stoker.training.class_weights import completed_weights, loss_problems
 from stoker.training.optimization import group_problems
 from stoker.training.parallel import ALONE, Workers
 
-SMALLEST_BATCH, LARGEST_BATCH = 16, 512
+MIN_BATCH, MAX_BATCH = 16, 512
 STEPS_PER_EPOCH = 64
-"""Default batches are about this many an epoch."""
+"""The default batch size gives about this many steps per epoch."""
 DEFAULT_STEPS = 1_500
-FEWEST_EPOCHS, MOST_EPOCHS = 20, 200
+MIN_EPOCHS, MAX_EPOCHS = 20, 200
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job with all that follows from its data filled in, and the data."""
+    """A job with the defaults that follow from its data, and the data."""
 
     job: Job
     data: LoadedDataset
@@ -56,40 +56,40 @@ class Prepared:
 
     @property
     def micro_batch(self) -> int:
-        """Samples that a worker computes at once; by default its whole share."""
+        """Samples of one forward pass of a worker; by default its whole share."""
         return self.job.training.micro_batch or -(-self.batch_size // self.job.resources.workers)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of an epoch, the uneven last one included."""
+        """Optimizer steps of an epoch, including the smaller last one."""
         return -(-len(self.data.parts["train"]) // self.batch_size)
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the run, where time does not end it earlier."""
+        """Optimizer steps of the run, if a time limit does not end it earlier."""
         training = self.job.training
         limits = [training.epochs and training.epochs * self.steps_per_epoch, training.steps]
         return min(limit for limit in limits if limit)
 
     @property
     def epochs(self) -> int:
-        """Epochs of the run, the last one perhaps cut short."""
+        """Epochs of the run; the last one may be incomplete."""
         return math.ceil(self.steps / self.steps_per_epoch)
 
     @property
     def evaluated_part(self) -> str:
-        """The part that is evaluated after each epoch: the training one where there is no other."""
+        """The part that is evaluated after each epoch: val, or train if there is no val."""
         return "val" if "val" in self.data.parts else "train"
 
     @property
     def best(self) -> tuple[str, Direction]:
-        """The metric that tells how good the weights are, and its better direction."""
+        """The metric that selects the best weights, and its direction."""
         metric = self.job.training.checkpoint.best or f"{_best_quantity(self.job) or 'loss'}/{self.evaluated_part}"
         return metric, TASKS[self.job.task].metrics.get(metric.split("/")[0], "min")  # else: a term of a user's loss
 
     @property
     def keeps_best(self) -> bool:
-        """Whether the best weights become the model; the last ones do where there is only training data."""
+        """Whether the best weights become the model, rather than the last ones."""
         return self.job.training.checkpoint.best is not None
 
 
@@ -105,7 +105,7 @@ class Assembly:
 
     @property
     def job(self) -> Job:
-        """The job, completed."""
+        """The job, with all defaults filled in."""
         return self.prepared.job
 
     @property
@@ -115,15 +115,15 @@ class Assembly:
 
     @property
     def device(self) -> torch.device:
-        """Where the parts are."""
+        """The device of the parts."""
         return self.parts["train"].ids.device
 
     def share(self) -> range:
-        """Return the rows of a whole batch that are this worker's."""
+        """Return this worker's rows of a whole batch."""
         return self.workers.share(self.prepared.batch_size)
 
-    def not_finite(self, ids: Sequence[int]) -> list[int]:
-        """Pick the training samples that have a value which is not finite."""
+    def nonfinite_samples(self, ids: Sequence[int]) -> list[int]:
+        """Return the training samples with non-finite values."""
         samples = self.parts["train"]
         places = torch.isin(samples.ids, torch.tensor(ids, device=self.device)).nonzero().flatten()
         batch = gathered(samples, self.data.fields, places, slice(0, len(places)))
@@ -135,7 +135,7 @@ class Assembly:
         return found
 
     def batches(self, ahead: bool = True) -> Batches:
-        """Make the training batches, this worker's share of each; files are decoded ahead, or in the step itself."""
+        """Return this worker's share of the training batches; files are decoded ahead, or in the step itself."""
         return Batches(
             self.parts["train"],
             self.data.fields,
@@ -145,7 +145,7 @@ class Assembly:
             self.job.training.seed,
             self.share(),
             self.objective.order,
-            max(1, min(MOST_PROCESSES, machine_cpus() // self.workers.count)) if ahead else 0,
+            max(1, min(MAX_PROCESSES, machine_cpus() // self.workers.count)) if ahead else 0,
         )
 
 
@@ -153,8 +153,8 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
     """Load the data and fill in every default that follows from it.
 
     Args:
-        job: as it was checked.
-        data: what its `dataset` says, where somebody has loaded it already.
+        job: already validated.
+        data: its dataset, if already loaded.
 
     Raises:
         JobError: data and job do not fit.
@@ -163,7 +163,7 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
     data = data or load_dataset(job.dataset, TASKS[job.task])
     samples = len(data.parts["train"])
     chosen = job.architecture or default_architecture(job.task)
-    architecture = with_sizes(chosen, data.fields.signature, samples)
+    architecture = with_default_sizes(chosen, data.fields.signature, samples)
     training = _completed(job, data)
     problems = [
         *misfits(architecture, data.fields.signature),
@@ -183,7 +183,7 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
 
 
 def default_architecture(task: TaskName) -> Architecture:
-    """Choose the first family of a task."""
+    """Return the first family of a task."""
     family: Architecture = TypeAdapter(ArchitectureChoice).validate_python(TASKS[task].families[0])
     return family
 
@@ -204,15 +204,15 @@ def assemble(prepared: Prepared, workers: Workers = ALONE) -> Assembly:
 
 
 def default_batch_size(samples: int) -> int:
-    """Choose a power of two that makes about 64 steps an epoch, from 16 to 512 and never above the samples."""
-    wanted = min(max(samples / STEPS_PER_EPOCH, SMALLEST_BATCH), LARGEST_BATCH)
+    """Return a power of two for about 64 steps per epoch, from 16 to 512 and at most the number of samples."""
+    wanted = min(max(samples / STEPS_PER_EPOCH, MIN_BATCH), MAX_BATCH)
     power: int = 2 ** round(math.log2(wanted))
     return power if power <= samples else 2 ** int(math.log2(samples))
 
 
 def default_epochs(steps_per_epoch: int) -> int:
-    """Choose the epochs that make about 1,500 steps, from 20 to 200."""
-    return min(max(round(DEFAULT_STEPS / steps_per_epoch), FEWEST_EPOCHS), MOST_EPOCHS)
+    """Return the number of epochs for about 1,500 steps, from 20 to 200."""
+    return min(max(round(DEFAULT_STEPS / steps_per_epoch), MIN_EPOCHS), MAX_EPOCHS)
 
 
 def _completed(job: Job, data: LoadedDataset) -> Training:
@@ -234,11 +234,8 @@ def _completed(job: Job, data: LoadedDataset) -> Training:
 
 
 def _best_quantity(job: Job) -> str:
-    """Return the quantity that picks the best weights, empty where the last ones are the model.
-
-    It is the task's own, or the loss of a user's objective, which may have no other.
-    """
-    if isinstance(job.architecture, Custom) and is_objective(user_class(job.architecture.class_name)):
+    """Return the quantity that selects the best weights; empty if the last ones are the model."""
+    if isinstance(job.architecture, Custom) and is_objective_class(user_class(job.architecture.class_name)):
         return "loss"
     return TASKS[job.task].best
 
@@ -259,17 +256,17 @@ def _length_problems(job: Job, samples: int) -> Iterator[Problem]:
 def _optimizer_problems(
     task: TaskName, training: Training, architecture: Architecture, data: LoadedDataset
 ) -> list[Problem]:
-    """Compare the groups that have optimizers with those of the objective; a user's own may have any."""
+    """Check that the job has optimizers for exactly the groups of the objective, which a user's may define."""
     if not isinstance(training.optimizer, dict) or misfits(architecture, data.fields.signature):
         return []
-    with torch.random.fork_rng(devices=[]):  # weights are drawn, and thrown away
+    with torch.random.fork_rng(devices=[]):  # random weights, only to list the groups
         network = build_network(architecture, data.fields.signature)
     objective = objective_of(network, TASK_CLASSES[task](data.fields), training)
     return group_problems(training.optimizer, objective.groups())
 
 
 def _metric_problems(job: Job, data: LoadedDataset) -> Iterator[Problem]:
-    """Check what only the data can tell: that there are samples to measure the named metrics on."""
+    """Check that there are samples to measure the named metrics on."""
     training, split = job.training, job.dataset.split
     stopping = training.early_stopping
     column = split.column if split != "none" else None

@@ -1,4 +1,4 @@
-"""What is chosen by measuring, once, before the first step: threads, precision, the steps of a run by the clock."""
+"""Choices by measurement, once, before the first step: threads, precision, and steps of a run limited by time."""
 
 import copy
 import time
@@ -14,12 +14,12 @@ from stoker.training.parallel import Workers, arithmetic, supports_bf16
 
 Choice = TypeVar("Choice")
 TIMED_STEPS = 3
-GAIN = 1.3
-"""More threads, or coarser numbers, must be this much faster to be worth it."""
+MIN_SPEEDUP = 1.3
+"""More threads, or a lower precision, must be faster by this factor."""
 
 
 def choose(prepared: Prepared, workers: Workers) -> Prepared:
-    """Fill in the choices that are still open, by timing three steps of each kind on throw-away weights.
+    """Fill in the open choices by timing three steps of each candidate on throw-away weights.
 
     One worker chooses, for all of them.
     """
@@ -50,16 +50,16 @@ def choose(prepared: Prepared, workers: Workers) -> Prepared:
 
 
 def _fastest(candidates: Sequence[Choice], seconds: Callable[[Choice], float]) -> tuple[Choice, float]:
-    """Take the first candidate unless a later one is faster by GAIN; also return its time."""
+    """Return the first candidate, unless a later one is faster by MIN_SPEEDUP, and its time."""
     chosen, best = candidates[0], seconds(candidates[0])
     for candidate in candidates[1:]:
-        if (needed := seconds(candidate)) * GAIN < best:
+        if (needed := seconds(candidate)) * MIN_SPEEDUP < best:
             chosen, best = candidate, needed
     return chosen, best
 
 
 def step_seconds(assembly: Assembly, precision: str, threads: int) -> float:
-    """Time forward and backward of a batch: the fastest of three, after one to warm up."""
+    """Return the time of forward and backward of a batch: the fastest of three, after one to warm up."""
     objective = copy.deepcopy(assembly.objective)
     objective.train()
     objective.begin_epoch(len(assembly.share()))

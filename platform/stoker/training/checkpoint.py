@@ -1,12 +1,12 @@
-"""Checkpoints: all of a training state, written behind training's back, and found whole or not at all.
+"""Checkpoints: the whole training state, written atomically in the background.
 
 checkpoints/
-  journal/attempt-0001.jsonl           the record as far as that attempt brought it, where it may lose its own folder
-  attempts/0001                        an attempt that was begun; the newest one alone may commit
+  journal/attempt-0001.jsonl           the record up to this attempt, if its own folder may be lost
+  attempts/0001                        an attempt that was started; only the newest one may commit
   step-000000000120-epoch-000006-attempt-0001/
-    rank-0.safetensors, rank-0.json    tensors by qualified name, and the rest; one pair a worker
-    rank-1.failed                      the cause why a worker cannot write its pair, so that nobody waits for it
-    manifest.json                      sizes and checksums; written last, it makes the checkpoint exist
+    rank-0.safetensors, rank-0.json    tensors by qualified name, and the rest; one pair per worker
+    rank-1.failed                      the cause if a worker cannot write its pair, so that the first stops waiting
+    manifest.json                      sizes and checksums; written last: it commits the checkpoint
 """
 
 import hashlib
@@ -26,27 +26,27 @@ from torch import Tensor
 from stoker.errors import Cause, Damaged, NotFound, StokerError, StorageError, TrainingFailed
 from stoker.storage import Digest, Manifest, Storage, commit, committed, copy, read_file, read_manifest, remove
 from stoker.training.loop import TrainingState
-from stoker.training.snapshot import Snapshot, begin_anew, encode, restore, take
+from stoker.training.snapshot import Snapshot, encode, reset_progress, restore, take
 
 FORMAT = 2
-PEERS_S = 240.0
-"""A checkpoint that a worker has not finished so long after the first one is given up: later it looks like a hang."""
-SETTLE_S = 10.0
-"""The next attempt of this process goes on from what is written by then."""
+PARTS_TIMEOUT_S = 240.0
+"""How long the first worker waits for the others' parts before it abandons a checkpoint; longer looks like a hang."""
+ABANDON_TIMEOUT_S = 10.0
+"""How long a failed attempt waits for its last checkpoint; the next attempt starts from what is written by then."""
 POLL_S = 0.02
-LONGEST_POLL_S = 0.5
+MAX_POLL_S = 0.5
 FATAL = (Cause.DISK_FULL, Cause.STORAGE_AUTH)
-"""What will not heal by waiting; after any other trouble with the storage training goes on without this checkpoint."""
+"""Storage errors that waiting does not cure; after any other, training continues without this checkpoint."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """Where training goes on; at step 0 where no checkpoint could be used."""
+    """Where training continues: at step 0 if no checkpoint could be used."""
 
     epoch: int
     step: int
     damaged: tuple[str, ...]
-    """What is wrong with newer checkpoints, which were passed over."""
+    """Errors of newer checkpoints, which were skipped."""
 
 
 class Checkpoints:
@@ -54,8 +54,8 @@ class Checkpoints:
 
     Args:
         storage: where they are.
-        folder: the key below which they are; empty for the storage itself.
-        keep: how many of the newest ones stay.
+        folder: their key prefix; empty for the root of the storage.
+        keep: how many of the newest ones are kept.
         attempt: number of this attempt, larger than those before it.
 
     """
@@ -67,25 +67,25 @@ class Checkpoints:
         self._keep = keep
         self._attempt = attempt
         self._buffers: dict[str, Tensor] = {}
-        self._beside: dict[str, bytes] = {}
-        """What the first worker's next checkpoint brings along, by key."""
+        self._attached: dict[str, bytes] = {}
+        """Files that the first worker writes with its next checkpoint, by key."""
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
         self._abandoned = threading.Event()
         self.newest = (0, 0)
-        """Epoch and step of the newest checkpoint that this attempt has committed or begun with."""
+        """Epoch and step of the newest checkpoint that this attempt has committed or started from."""
 
     def restore(self, state: TrainingState) -> Restored | None:
-        """Bring a state to the newest checkpoint that is not damaged; None where there never was one.
+        """Restore a state from the newest undamaged checkpoint; None if there never was one.
 
         Every worker calls it; the first one chooses.
 
         Raises:
-            TrainingFailed: the checkpoint is of other data.
+            TrainingFailed: the checkpoint was trained on other data.
 
         """
         workers = state.assembly.workers
-        choice: tuple[str, tuple[str, ...]] = workers.from_first(self._choose() if workers.rank == 0 else None)
+        choice: tuple[str, tuple[str, ...]] = workers.broadcast_object(self._choose() if workers.rank == 0 else None)
         chosen, damaged = choice
         if chosen:
             self._load(state, chosen)
@@ -93,18 +93,18 @@ class Checkpoints:
         return Restored(state.epoch, state.step, damaged) if chosen or damaged else None
 
     def claim(self) -> None:
-        """Make this attempt the only one that may commit; called by the first worker, before training."""
+        """Make this attempt the only one that may commit; the first worker calls it before training."""
         self._storage.put(f"{self._prefix}attempts/{self._attempt:04d}", [b"begun"])
 
-    def take_over(self, storage: Storage, folder: str) -> None:
-        """Let a checkpoint of another run stand for all that there is; called after `claim`, before training.
+    def adopt(self, storage: Storage, folder: str) -> None:
+        """Replace all checkpoints by a copy of another run's; called after `claim`, before training.
 
         Args:
-            storage: where it is.
+            storage: where the other checkpoint is.
             folder: its key there.
 
         Raises:
-            Damaged: it is not what was written, or not there.
+            Damaged: it does not match its manifest, or is missing.
 
         """
         place = folder.rpartition("/")[2].rpartition("-attempt-")[0]
@@ -113,20 +113,20 @@ class Checkpoints:
         for other in self._folders() - {own}:
             remove(self._storage, other)
 
-    def begin_from(self, state: TrainingState) -> None:
-        """Bring a state to the last checkpoint of another run, whose training goes on as a new one.
+    def continue_from(self, state: TrainingState) -> None:
+        """Restore a state from the last checkpoint of a finished run, and continue its training as a new run.
 
         Raises:
-            TrainingFailed: what that run ended with is not there any more, or damaged.
+            TrainingFailed: the checkpoint of that run's end is gone or damaged.
 
         """
         restored = self.restore(state)
         if restored is None or not state.reason:
-            why = "; ".join(restored.damaged) if restored and restored.damaged else "it is not there any more"
-            message = f"no checkpoint holds the end of the run to go on from: {why}"
-            cure = "begin with its best weights instead: training.start_from: run:ID"
+            why = "; ".join(restored.damaged) if restored and restored.damaged else "it no longer exists"
+            message = f"no checkpoint holds the end of the run to continue: {why}"
+            cure = "start from its best weights instead: training.start_from: run:ID"
             raise TrainingFailed(Cause.BAD_DATA, f"{message}; {cure}")
-        begin_anew(state)
+        reset_progress(state)
         self.newest = (0, 0)
 
     @property
@@ -135,35 +135,35 @@ class Checkpoints:
         return self._thread is not None and self._thread.is_alive()
 
     def save(self, state: TrainingState) -> None:
-        """Copy the state and write it in the background; waits for the checkpoint before it, if that is not done.
+        """Copy the state and write it in the background, after the previous checkpoint is written.
 
         Raises:
-            TrainingFailed: an earlier one could not be written, and the next one will not be either.
+            TrainingFailed: the previous one could not be written, and no later one can be.
 
         """
         self.finish()
         snapshot = take(state, self._buffers)
         workers = state.assembly.workers
-        work = (snapshot, workers.rank, workers.count, self._beside)
-        self._beside = {}
-        self._thread = threading.Thread(target=self._write, args=work, name="checkpoint")
+        arguments = (snapshot, workers.rank, workers.count, self._attached)
+        self._attached = {}
+        self._thread = threading.Thread(target=self._write, args=arguments, name="checkpoint")
         self._thread.start()
 
     def abandon(self) -> None:
-        """End an attempt that has failed: what is nearly written is waited for a moment, the parts of others not."""
+        """Abandon writing after a failure: wait briefly for this worker's part, but not for the parts of others."""
         self._abandoned.set()
         if self._thread is not None:
-            self._thread.join(SETTLE_S)
+            self._thread.join(ABANDON_TIMEOUT_S)
 
-    def bring(self, key: str, content: bytes) -> None:
-        """Keep something with the checkpoints, which is there before the next one exists."""
-        self._beside[key] = content
+    def attach(self, key: str, content: bytes) -> None:
+        """Store a file beside the checkpoints, before the next one is committed."""
+        self._attached[key] = content
 
     def finish(self) -> None:
         """Wait until the last checkpoint is written.
 
         Raises:
-            TrainingFailed: it could not be, and the next one will not be either.
+            TrainingFailed: it could not be written, and no later one can be.
 
         """
         if self._thread is not None:
@@ -173,12 +173,12 @@ class Checkpoints:
         if isinstance(error, StorageError) and error.cause in FATAL:
             raise TrainingFailed(error.cause, f"no checkpoint can be written: {error}") from error
 
-    def _write(self, snapshot: Snapshot, rank: int, count: int, beside: dict[str, bytes]) -> None:
-        """Write one worker's part; the first worker also waits for the others' and commits."""
+    def _write(self, snapshot: Snapshot, rank: int, count: int, attached: dict[str, bytes]) -> None:
+        """Write this worker's part; the first worker also waits for the others' and commits."""
         place = f"step-{snapshot.step:012d}-epoch-{snapshot.epoch:06d}"
         folder = f"{self._prefix}{place}-attempt-{self._attempt:04d}"
         try:
-            for key, content in beside.items():
+            for key, content in attached.items():
                 self._storage.put(f"{self._prefix}{key}", [content])
             files = {f"rank-{rank}.safetensors": encode(snapshot.tensors)}
             digests = {name: self._storage.put(f"{folder}/{name}", chunks) for name, chunks in files.items()}
@@ -190,9 +190,9 @@ class Checkpoints:
             digests[f"rank-{rank}.json"] = self._storage.put(f"{folder}/rank-{rank}.json", [content])
             if rank == 0:
                 for peer in range(1, count):
-                    digests |= self._part_of(folder, peer)
+                    digests |= self._wait_for_part(folder, peer)
                 self._commit(folder, digests, snapshot, count)
-        except Exception as error:  # told to training at its next checkpoint, or never
+        except Exception as error:  # raised at the next checkpoint, if there is one
             self._error = error
             if self._abandoned.is_set():
                 return
@@ -202,21 +202,21 @@ class Checkpoints:
                 with suppress(StokerError):  # then the first worker waits in vain
                     self._storage.put(f"{folder}/rank-{rank}.failed", [cause.encode()])
 
-    def _part_of(self, folder: str, peer: int) -> dict[str, Digest]:
+    def _wait_for_part(self, folder: str, peer: int) -> dict[str, Digest]:
         """Wait for another worker's part and return its digests.
 
         Raises:
-            StorageError: it could not write its part, or does not come to its end.
+            StorageError: the worker could not write its part, or not in time.
 
         """
-        deadline, wait_s = time.monotonic() + PEERS_S, POLL_S
+        deadline, wait_s = time.monotonic() + PARTS_TIMEOUT_S, POLL_S
         name = f"rank-{peer}.json"
         while (content := self._find(f"{folder}/{name}")) is None:
             if (cause := self._find(f"{folder}/rank-{peer}.failed")) is not None:
                 raise StorageError(Cause(cause.decode()), f"worker {peer} could not write its part of {folder}")
             if self._abandoned.wait(wait_s) or time.monotonic() > deadline:
                 raise StorageError(Cause.INFRASTRUCTURE, f"worker {peer} has not written its part of {folder}")
-            wait_s = min(1.5 * wait_s, LONGEST_POLL_S)
+            wait_s = min(1.5 * wait_s, MAX_POLL_S)
         files = {other: Digest(size, sha256) for other, (size, sha256) in json.loads(content)["files"].items()}
         return {**files, name: Digest(len(content), hashlib.sha256(content).hexdigest())}
 
@@ -227,11 +227,11 @@ class Checkpoints:
             return None
 
     def _overtaken(self, folder: str) -> bool:
-        """Tell whether a later attempt trains this run."""
+        """Return whether a later attempt trains this run."""
         begun = self._storage.keys(f"{self._prefix}attempts")
         if not begun or int(begun[-1].rsplit("/", 1)[1]) <= self._attempt:
             return False
-        print(f"checkpoint {folder} is given up: a later attempt trains this run", file=sys.stderr)  # noqa: T201 - the log
+        print(f"abandoned checkpoint {folder}: a later attempt trains this run", file=sys.stderr)  # noqa: T201 - the log
         return True
 
     def _commit(self, folder: str, digests: dict[str, Digest], snapshot: Snapshot, count: int) -> None:
@@ -247,11 +247,11 @@ class Checkpoints:
         }
         commit(self._storage, folder, digests, facts)
         self.newest = (snapshot.epoch, snapshot.step)
-        if not self._overtaken(folder):  # it may have begun with what is old to this one
+        if not self._overtaken(folder):  # the later attempt may have started from an older checkpoint
             self._remove_old(folder)
 
     def _remove_old(self, newest: str) -> None:
-        """Keep the newest ones; whatever is older, and was never finished, goes too."""
+        """Remove all but the newest checkpoints, with older ones that were never committed."""
         whole = [folder for folder in committed(self._storage, self._folder) if "attempts" not in folder]
         kept = {newest, *sorted(whole)[-self._keep :]}
         for folder in sorted(self._folders() - kept):
@@ -259,12 +259,12 @@ class Checkpoints:
                 remove(self._storage, folder)
 
     def _folders(self) -> set[str]:
-        """Name the folders of all checkpoints, also of those that were never finished."""
+        """Return the folders of all checkpoints, including those never committed."""
         folders = {key.rsplit("/", 1)[0] for key in self._storage.keys(self._folder)}
         return {folder for folder in folders if folder.removeprefix(self._prefix).startswith("step-")}
 
     def _choose(self) -> tuple[str, tuple[str, ...]]:
-        """Find the newest checkpoint of which every byte is as it was written."""
+        """Return the newest checkpoint whose checksums match, and the errors of newer ones."""
         damaged: list[str] = []
         for folder in sorted(committed(self._storage, self._folder), reverse=True):
             try:
@@ -285,7 +285,7 @@ class Checkpoints:
         return manifest
 
     def _load(self, state: TrainingState, folder: str) -> None:
-        """Read what this worker needs: the first worker's part, its own, and everybody's rows."""
+        """Restore the state from the parts of all workers."""
         manifest = self._read(folder)
         count = int(manifest.facts["workers"])
         parts: list[dict[str, Tensor]] = []

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from stoker.architectures.custom import is_objective, user_class
+from stoker.architectures.custom import is_objective_class, user_class
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.samples import Samples
 from stoker.datasets.streaming import FITTED_SAMPLES
@@ -15,15 +15,19 @@ from stoker.job.task import CLASS_LOSS
 from stoker.job.training import Training
 from stoker.jobfile.suggestion import did_you_mean
 
-AT_ONCE = 1 << 20
-"""Values that are counted at a time: masks may be files."""
+VALUES_PER_CHUNK = 1 << 20
+"""Values counted at a time: masks may be decoded from files."""
 
 
 def loss_problems(job: Job, classes: tuple[str, ...]) -> Iterator[Problem]:
     """Check that the settings of the loss have an effect, and that their classes are in the data."""
     training = job.training
     set_keys = [key for key in CLASS_LOSS if getattr(training, key)]
-    if set_keys and isinstance(job.architecture, Custom) and is_objective(user_class(job.architecture.class_name)):
+    if (
+        set_keys
+        and isinstance(job.architecture, Custom)
+        and is_objective_class(user_class(job.architecture.class_name))
+    ):
         for key in set_keys:
             message = f"does nothing: '{job.architecture.class_name}' computes the loss itself; leave it out"
             yield Problem(f"training.{key}", message)
@@ -35,7 +39,7 @@ def loss_problems(job: Job, classes: tuple[str, ...]) -> Iterator[Problem]:
 
 
 def completed_weights(training: Training, data: LoadedDataset) -> dict[str, float] | None:
-    """Return the weight of each class; None where all weigh 1."""
+    """Return the weight of each class; None if the job sets none."""
     classes = data.fields.signature.classes
     if training.class_weights is None:
         return None
@@ -51,7 +55,7 @@ def balanced(counts: torch.Tensor) -> list[float]:
 
 
 def class_counts(samples: Samples, classes: int) -> torch.Tensor:
-    """Count the samples of each class, or the pixels; of streamed samples those that fields are fitted on.
+    """Count the samples, or pixels, of each class; of streamed data only the samples that fields are fitted on.
 
     Returns:
         (classes,) float64, each at least 1.
@@ -61,8 +65,8 @@ def class_counts(samples: Samples, classes: int) -> torch.Tensor:
     count = min(samples.shards[0], FITTED_SAMPLES) if samples.shards else len(samples)
     rows = torch.arange(count, device=samples.ids.device)
     counts = torch.zeros(classes, dtype=torch.float64)
-    at_once = max(1, AT_ONCE // samples.target.take(rows[:1]).numel())
-    for begin in range(0, count, at_once):
-        target = samples.target.take(rows[begin : begin + at_once])
+    rows_per_chunk = max(1, VALUES_PER_CHUNK // samples.target.take(rows[:1]).numel())
+    for begin in range(0, count, rows_per_chunk):
+        target = samples.target.take(rows[begin : begin + rows_per_chunk])
         counts += torch.bincount(target.flatten().long(), minlength=classes).cpu()
     return counts.clamp(min=1)

@@ -1,4 +1,4 @@
-"""Exact metrics of some samples: every one counted once, by whichever worker, and none kept beyond its batch."""
+"""Exact metrics of a set of samples: each is counted once over all workers, and none is kept beyond its batch."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stoker.datasets.batches import batch_limit, gathered, in_order
+from stoker.datasets.batches import batch_limit, gathered, ordered_batches
 from stoker.datasets.samples import Samples
 from stoker.job.task import TASKS
 from stoker.randomness import Noise
@@ -16,23 +16,23 @@ from stoker.tasks.objective import Objective
 from stoker.tasks.sheet import Sheet
 from stoker.tasks.task import Review, Task
 from stoker.training.assembly import Assembly
+from stoker.training.evaluation_epochs import sample_rows
 from stoker.training.parallel import ALONE, Workers, arithmetic
-from stoker.training.rhythm import some_rows
 
 SHOWN = 8
-"""Samples whose pictures show how training goes; a review keeps at least as many."""
+"""Samples whose pictures show the progress of training; a review keeps at least as many."""
 Sums = dict[str, tuple[float, float]]
 """Total and count of each term."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation came to."""
+    """The result of an evaluation."""
 
     metrics: dict[str, float]
     """By quantity; NaN where the samples do not define one. The same for every worker."""
     review: Review | None
-    """At the first worker, where it was asked for."""
+    """Only on the first worker, and only if requested."""
 
 
 def evaluate(assembly: Assembly, part: str, precision: str, expensive: bool = True) -> dict[str, float]:
@@ -42,7 +42,7 @@ def evaluate(assembly: Assembly, part: str, precision: str, expensive: bool = Tr
         assembly: with the weights.
         part: of the data.
         precision: of the arithmetic.
-        expensive: whether those are computed that take long.
+        expensive: whether to compute the expensive metrics.
 
     """
     return evaluate_in_detail(assembly, part, precision, None, expensive).metrics
@@ -51,7 +51,7 @@ def evaluate(assembly: Assembly, part: str, precision: str, expensive: bool = Tr
 def evaluate_in_detail(
     assembly: Assembly, part: str, precision: str, review: Review | None, expensive: bool = True
 ) -> Evaluation:
-    """Return the metrics of a part, and gather what is shown of it."""
+    """Return the metrics of a part, and collect its samples for the review."""
     training, samples = assembly.job.training, assembly.parts[part]
     return measure(
         assembly.objective,
@@ -67,20 +67,20 @@ def evaluate_in_detail(
 
 
 def show(assembly: Assembly, precision: str) -> Sheet | None:
-    """Return what the task shows of the weights, always of the same held-out samples; None where it shows nothing.
+    """Return the task's pictures for the current weights, always of the same held-out samples; None if it has none.
 
     One worker computes it alone.
     """
     if not TASKS[assembly.job.task].shows:
         return None
     samples, seed = assembly.parts[assembly.prepared.evaluated_part], assembly.job.training.seed
-    rows = some_rows(len(samples), min(SHOWN, len(samples)), seed).to(assembly.device)
-    few = gathered(samples, assembly.data.fields, rows, slice(0, len(rows)))
+    rows = sample_rows(len(samples), min(SHOWN, len(samples)), seed).to(assembly.device)
+    batch = gathered(samples, assembly.data.fields, rows, slice(0, len(rows)))
     objective = assembly.objective
     was_training = objective.training
     objective.eval()
     with torch.inference_mode(), arithmetic(assembly.device, precision):
-        sheet = assembly.task.show(objective.network, few, seed)
+        sheet = assembly.task.show(objective.network, batch, seed)
     objective.train(was_training)
     return sheet
 
@@ -92,26 +92,27 @@ def measure(
     precision: str,
     seed: int,
     workers: Workers = ALONE,
-    at_once: int | None = None,
+    micro_batch: int | None = None,
     review: Review | None = None,
-    few: int | None = None,
+    expensive_samples: int | None = None,
 ) -> Evaluation:
-    """Run samples with labels through the network.
+    """Measure the network on labelled samples.
 
     The samples are cut into the same batches for any number of workers, with noise that depends on seed and batch
-    alone; each worker takes some of them, and the first one merges what all have measured. Where no more than `at_once`
-    samples fit the device, a batch is computed in pieces. Expensive metrics are computed on so many samples as `few`
-    says, by default on all; 0 leaves them out.
+    alone; each worker takes some of them, and the first one merges the results. Where no more than `micro_batch`
+    samples fit the device, a batch is computed in pieces. Expensive metrics are computed on `few` samples, by default
+    on all; 0 leaves them out.
     """
-    metrics, count = task.metrics(len(samples)), len(samples) if few is None else min(few, len(samples))
+    metrics = task.metrics(len(samples))
+    count = len(samples) if expensive_samples is None else min(expensive_samples, len(samples))
     expensive = task.expensive_metrics(count) if count else None
     if expensive is not None and count == len(samples):  # one pass does for both
         metrics, expensive = Together(metrics, expensive), None
-    found = _pass(objective, task, samples, precision, seed, workers, at_once, metrics, review)
+    found = _pass(objective, task, samples, precision, seed, workers, micro_batch, metrics, review)
     if expensive is None:
         return found
-    taken = samples.rows(some_rows(len(samples), count, seed).to(samples.ids.device))
-    more = _pass(objective, task, taken, precision, seed, workers, at_once, expensive, None)
+    taken = samples.rows(sample_rows(len(samples), count, seed).to(samples.ids.device))
+    more = _pass(objective, task, taken, precision, seed, workers, micro_batch, expensive, None)
     return Evaluation(more.metrics | found.metrics, found.review)  # the losses are those of all samples
 
 
@@ -122,17 +123,17 @@ def _pass(
     precision: str,
     seed: int,
     workers: Workers,
-    at_once: int | None,
+    micro_batch: int | None,
     metrics: Metrics,
     review: Review | None,
 ) -> Evaluation:
     """Run samples through the network once."""
     was_training = objective.training
     objective.eval()
-    sums, measured = _some_batches(objective, task, samples, precision, seed, workers, at_once, metrics, review)
+    sums, measured = _own_batches(objective, task, samples, precision, seed, workers, micro_batch, metrics, review)
     objective.train(was_training)
     mine = (sums, metrics.state() if measured else None, review.state() if review and measured else None)
-    collected: list[tuple[Sums, Any, Any]] = workers.to_first(mine)
+    collected: list[tuple[Sums, Any, Any]] = workers.gather(mine)
     values: dict[str, float] = {}
     if collected:
         for _, state, shown in collected[1:]:
@@ -146,29 +147,29 @@ def _pass(
         means = _means([each for each, _, _ in collected])
         assert not found.keys() & means.keys(), f"a metric and a term of the loss share a name: {found.keys() & means}"
         values = found | means
-    return Evaluation(workers.from_first(values), review if collected and measured else None)
+    return Evaluation(workers.broadcast_object(values), review if collected and measured else None)
 
 
-def _some_batches(
+def _own_batches(
     objective: Objective,
     task: Task,
     samples: Samples,
     precision: str,
     seed: int,
     workers: Workers,
-    at_once: int | None,
+    micro_batch: int | None,
     metrics: Metrics,
     review: Review | None,
 ) -> tuple[Sums, bool]:
     """Run this worker's batches; return the sums of each term, and whether the network had outputs to measure."""
     size = batch_limit(task.fields.signature)
     numbers = workers.share(-(-len(samples) // size))
-    totals: dict[str, Tensor] = {}  # added up at once: what stays between large tensors keeps their memory from reuse
+    totals: dict[str, Tensor] = {}  # summed at once: small tensors kept between large ones fragment the memory
     counts: dict[str, float] = {}
     measured = False
     with torch.inference_mode():
-        for number, whole in zip(numbers, in_order(samples, task.fields, size, numbers), strict=True):
-            for batch in whole.pieces(at_once or size):
+        for number, whole in zip(numbers, ordered_batches(samples, task.fields, size, numbers), strict=True):
+            for batch in whole.pieces(micro_batch or size):
                 rows = batch.rows
                 noise = Noise((seed, "evaluation", number), len(whole), rows.start, rows.stop, batch.ids.device)
                 with arithmetic(batch.ids.device, precision):
@@ -185,7 +186,7 @@ def _some_batches(
 
 
 def _means(collected: list[Sums]) -> dict[str, float]:
-    """Divide the sums of all workers by what they count."""
+    """Return the mean of each term over all workers."""
     terms = {term for sums in collected for term in sums}
     means = {}
     for term in sorted(terms):
@@ -196,7 +197,7 @@ def _means(collected: list[Sums]) -> dict[str, float]:
 
 
 def with_loss(terms: dict[str, float]) -> dict[str, float]:
-    """Add the loss where an objective names none: the sum of its terms, of those that counted something."""
+    """Add the loss where an objective names none: the sum of its terms without those that counted no sample."""
     if "loss" in terms or not terms:
         return terms
     return {**terms, "loss": math.fsum(value for value in terms.values() if not math.isnan(value))}

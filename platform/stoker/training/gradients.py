@@ -16,14 +16,14 @@ Sums = dict[str, tuple[Tensor, Count]]
 def accumulate(
     objective: Objective, reducer: GradientReducer, batch: Step, turn: str, precision: str, workers: Workers
 ) -> Sums:
-    """Leave the gradient of the global batch in the parameters of a turn, and in no others; return each term.
+    """Compute the gradient of the global batch for the parameters of a turn, and no others; return each term.
 
-    What the terms count comes from the data alone and is known first; each term is divided by what it counts over the
-    whole batch, so that micro-batches and workers of any number give the same gradient by one backward pass a
-    micro-batch. The gradients are summed over the workers while the last pass still runs.
+    The counts of the terms follow from the data and are known before the forward pass. Each term is divided by its
+    count over the global batch, so that any number of micro-batches and workers gives the same gradient with one
+    backward pass per micro-batch. The gradients are summed over the workers while the last pass still runs.
     """
     pending = _Counts(objective, batch, turn, workers)
-    # To name the parameters costs time, and is needed only where a turn's loss reaches those of another.
+    # Naming the parameters costs time, and is needed only where a turn's loss reaches the parameters of another.
     inputs = reducer.parameters if len(objective.groups()) > 1 else None
     totals: dict[str, Tensor] = {}
     last = len(batch.micro_batches) - 1
@@ -46,12 +46,12 @@ def accumulate(
 
 
 def mean(total: Tensor, count: Count) -> Tensor:
-    """Divide a sum by what it counts; where nothing is counted, the sum is 0 and stays so."""
+    """Divide a total by its count; a count of 0 gives 0."""
     return total / _divisor(count) if isinstance(count, Tensor) else total / (count or 1.0)
 
 
 class _Counts:
-    """What each term counts over all micro-batches and workers; the workers' sum is under way while they compute."""
+    """The count of each term over all micro-batches and workers, summed over the workers while they compute."""
 
     def __init__(self, objective: Objective, batch: Step, turn: str, workers: Workers) -> None:
         self._counts: dict[str, Count] = {}
@@ -60,10 +60,10 @@ class _Counts:
                 self._counts[term] = self._counts[term] + count if term in self._counts else count
         self._sum: PendingSum | None = None
         if workers.count > 1:
-            self._sum = workers.begin_sum([float(count) for count in self._counts.values()])
+            self._sum = workers.start_sum([float(count) for count in self._counts.values()])
 
     def wait(self) -> dict[str, Count]:
-        """Return the counts."""
+        """Return the counts once they are summed."""
         if self._sum is not None:
             self._counts = dict(zip(self._counts, self._sum.wait(), strict=True))
             self._sum = None
@@ -71,7 +71,7 @@ class _Counts:
 
 
 def _share(count: Count, loss: Tensor) -> Tensor:
-    """Return one over a count as the seed of the backward pass of a term: no division in the graph."""
+    """Return the reciprocal of a count, the seed of a term's backward pass: no division in the graph."""
     if isinstance(count, Tensor):
         return _divisor(count).reciprocal().to(loss.dtype)
     return _reciprocal(count or 1.0, loss.dtype, loss.device)
@@ -79,7 +79,7 @@ def _share(count: Count, loss: Tensor) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _reciprocal(count: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Make the constant of a usual count once, not for each step."""
+    """Return the reciprocal of a constant count, created once instead of at each step."""
     with torch.inference_mode(mode=False):
         return torch.tensor(count, dtype=dtype, device=device).reciprocal()
 

@@ -1,4 +1,4 @@
-"""The training loop: a generator that trains and says what happened; who drives it decides what to do about it."""
+"""The training loop: a generator of events; its caller decides how to report them and when to save the state."""
 
 import math
 import time
@@ -16,15 +16,15 @@ from stoker.job.task import TASKS
 from stoker.randomness import seed_process
 from stoker.tasks.objective import Count
 from stoker.training.assembly import Assembly
+from stoker.training.best_metric import BestMetric
 from stoker.training.evaluation import evaluate, with_loss
+from stoker.training.evaluation_epochs import measures_all
 from stoker.training.gradients import Sums, accumulate, mean
 from stoker.training.optimization import Schedule, build_optimizers, clip, gradient_norm
 from stoker.training.parallel import GradientReducer
-from stoker.training.rhythm import measures_all
-from stoker.training.watched import Watched
 
 CHECKED_STEPS = 100
-"""Losses are looked at this many steps at a time: asking for each would wait for each."""
+"""Losses are read this many steps at a time: reading each one would synchronise with the device."""
 SHOWN_SAMPLES = 8
 
 
@@ -39,9 +39,9 @@ class StepEnd:
     sums: Sums
     """Total and count of each term over the global batch; still on the device."""
     learning_rates: dict[str, float]
-    """Of each group that was stepped."""
+    """Rate of each stepped group."""
     gradient_norms: dict[str, Tensor]
-    """Of each group; empty where nobody asked and nothing was clipped."""
+    """Norm of each group; empty if it was neither requested nor needed for clipping."""
 
     @property
     def losses(self) -> dict[str, Tensor]:
@@ -51,23 +51,23 @@ class StepEnd:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """An epoch is done and the network evaluated; the state is whole here."""
+    """An epoch is done and the network evaluated; the state is consistent here."""
 
     run: str
     epoch: int
     """Epochs done so far."""
     step: int
     metrics: dict[str, float]
-    """By quantity and part, such as accuracy/val."""
+    """Keys are quantity/part, such as accuracy/val."""
     improved: bool
     """Whether these are the best weights so far."""
     last: bool = False
-    """Whether nothing more is trained."""
+    """Whether training ends here."""
 
 
 @dataclass(frozen=True)
 class TrainingEnd:
-    """Nothing more is trained; the objective holds the best weights."""
+    """Training is over; the objective holds the best weights."""
 
     run: str
     step: int
@@ -83,18 +83,18 @@ Event = StepEnd | EpochEnd | TrainingEnd
 
 @dataclass
 class TrainingState:
-    """Everything that changes while training; whole whenever the loop has yielded a StepEnd or an EpochEnd."""
+    """Everything that changes during training; consistent whenever the loop yields a StepEnd or an EpochEnd."""
 
     assembly: Assembly
     batches: Batches
     reducers: dict[str, GradientReducer]
-    """What each turn changes, and how its gradients are summed over the workers."""
+    """Parameters that each turn changes, with the sums of their gradients over the workers."""
     optimizers: dict[str, tuple[Optimizer, ...]]
     schedules: dict[str, Schedule]
-    best: Watched
-    stopping: Watched | None
+    best: BestMetric
+    stopping: BestMetric | None
     patience: int
-    """Epochs early stopping waits."""
+    """Epochs without improvement before early stopping."""
     epoch: int = 0
     """Epochs done so far."""
     batch: int = 0
@@ -104,16 +104,16 @@ class TrainingState:
     seconds: float = 0.0
     """Training time before this attempt."""
     reason: str = ""
-    """Why training is over; empty while it is not."""
+    """Why training ended; empty until then."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     unread: list[Sums] = field(default_factory=list)
-    """Of steps not yet looked at."""
+    """Losses of steps not read yet."""
     sums: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Total and weight of each term over the epoch."""
     began: float = field(default_factory=time.monotonic)
 
     def weights(self) -> dict[str, Tensor]:
-        """Return what every worker holds the same of: parameters and replicated buffers, by qualified name."""
+        """Return the state that is the same on every worker: parameters and replicated buffers, by qualified name."""
         carried = self.assembly.objective.carried
         return {name: value for name, value in self.assembly.objective.state_dict().items() if name not in carried}
 
@@ -125,7 +125,7 @@ class TrainingState:
         """Add the losses of past steps to the epoch's.
 
         Raises:
-            TrainingFailed: they stopped being finite; the message names the step and its samples.
+            TrainingFailed: a loss is not finite; the message names the step and its samples.
 
         """
         first = self.step - len(self.unread) + 1
@@ -135,14 +135,14 @@ class TrainingState:
         for (step, term, (_, count)), total in zip(named, totals, strict=True):
             weight = float(count)
             if not math.isfinite(total):
-                raise TrainingFailed(Cause.NON_FINITE, f"the {term} became {total} at {self._place(step)}")
+                raise TrainingFailed(Cause.NON_FINITE, f"the {term} became {total} at {self._describe_step(step)}")
             before = self.sums.get(term, (0.0, 0.0))
             self.sums[term] = (before[0] + total, before[1] + weight)
 
-    def _place(self, step: int) -> str:
-        """Name a step of this epoch and its samples; only those with values that are not finite, if there are some."""
+    def _describe_step(self, step: int) -> str:
+        """Return a description of a step of this epoch and its samples: of those with non-finite values, if any."""
         ids = self.batches.ids(self.epoch, self.batch - (self.step - step) - 1)
-        broken = self.assembly.not_finite(ids)
+        broken = self.assembly.nonfinite_samples(ids)
         shown = broken or ids
         rest = f" and {len(shown) - SHOWN_SAMPLES} more" if len(shown) > SHOWN_SAMPLES else ""
         samples = ", ".join(self.assembly.data.name_of(number) for number in shown[:SHOWN_SAMPLES]) + rest
@@ -151,7 +151,7 @@ class TrainingState:
 
 
 def start(assembly: Assembly) -> TrainingState:
-    """Make the state before the first step, and seed what draws from the process's own generators."""
+    """Return the state before the first step, and seed the process's own random generators."""
     prepared = assembly.prepared
     training = assembly.job.training
     metric, direction = prepared.best
@@ -170,7 +170,7 @@ def start(assembly: Assembly) -> TrainingState:
         patience = training.early_stopping.patience
         watched = training.early_stopping.metric or metric
         quantities = TASKS[assembly.job.task].metrics
-        stopping = Watched(watched, quantities.get(watched.split("/")[0], "min"))
+        stopping = BestMetric(watched, quantities.get(watched.split("/")[0], "min"))
     seed_process(training.seed + assembly.workers.rank)
     return TrainingState(
         assembly,
@@ -178,19 +178,19 @@ def start(assembly: Assembly) -> TrainingState:
         reducers,
         optimizers,
         schedules,
-        Watched(metric, direction),
+        BestMetric(metric, direction),
         stopping,
         patience,
     )
 
 
 def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event]:
-    """Train from a state to the end; the objective then holds the best weights.
+    """Train from a state to the end, after which the objective holds the best weights.
 
     Args:
         run: the run's id, carried by every event.
-        state: where to begin; it moves on with every event.
-        norm_every: the gradient's norm is measured at the steps whose number this divides.
+        state: where to start; it advances with every event.
+        norm_every: the gradient norm is measured at steps divisible by this.
 
     Raises:
         TrainingFailed: the loss is no longer a finite number.
@@ -216,10 +216,10 @@ def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event
         state.reason = _reason(state, metrics, late)
         if state.reason and not all_metrics:  # it turned out to be the last epoch
             metrics = _epoch_metrics(state, running, expensive=True)
-        improved = _take_in(state, metrics)
+        improved = _record_metrics(state, metrics)
         yield EpochEnd(run, state.epoch, state.step, metrics | waiting, improved, last=bool(state.reason))
     if state.best_weights:
-        objective.load_state_dict(state.best_weights, strict=False)  # what is carried over rows is no weight
+        objective.load_state_dict(state.best_weights, strict=False)  # carried buffers are not weights
     kept = state.best if state.best_weights else state
     yield TrainingEnd(run, state.step, kept.epoch, kept.step, state.reason)
 
@@ -231,18 +231,18 @@ def _data_wait(state: TrainingState) -> dict[str, float]:
 
 
 def _time_is_up(state: TrainingState) -> bool:
-    """Look at the first worker's clock, where the job has an eye on it."""
+    """Return whether the job's time limit is reached, by the first worker's clock."""
     limit = state.assembly.job.training.time
     if limit is None:
         return False
-    return state.assembly.workers.first([state.trained_s()])[0] >= time_seconds(limit)
+    return state.assembly.workers.broadcast_numbers([state.trained_s()])[0] >= time_seconds(limit)
 
 
 def _reason(state: TrainingState, metrics: dict[str, float], late: bool) -> str:
-    """Return why training is over; early stopping judges the epochs that have its metric."""
+    """Return why training is over, empty if it is not; early stopping only counts epochs that have its metric."""
     stopping = state.stopping
     if stopping:
-        stopping.better(metrics, state.epoch, state.step)
+        stopping.update(metrics, state.epoch, state.step)
     if state.step >= state.assembly.prepared.steps:
         return "length"
     if late or _time_is_up(state):
@@ -253,7 +253,7 @@ def _reason(state: TrainingState, metrics: dict[str, float], late: bool) -> str:
 
 
 def _step(run: str, state: TrainingState, batch: Step, measured: bool) -> StepEnd:
-    """Take one optimizer step, in as many turns as the objective asks for."""
+    """Take one optimizer step in as many turns as the objective has."""
     assembly = state.assembly
     objective, training = assembly.objective, assembly.job.training
     rates: dict[str, float] = {}
@@ -289,17 +289,17 @@ def _added(one: tuple[Tensor, Count], other: tuple[Tensor, Count]) -> tuple[Tens
 
 
 def _running_losses(state: TrainingState) -> dict[str, float]:
-    """Close the epoch's training loss, as it was while training."""
+    """Return the mean training losses of the epoch, measured while training, and reset their sums."""
     means = with_loss({term: total / weight for term, (total, weight) in state.sums.items() if weight})
     state.sums.clear()
     return {f"{term}/train": value for term, value in means.items()}
 
 
 def _epoch_metrics(state: TrainingState, running: dict[str, float], expensive: bool) -> dict[str, float]:
-    """Return the running losses with the metrics of the evaluated part, expensive ones only if asked for."""
+    """Return the running losses with the metrics of the evaluated part, expensive ones only if requested."""
     assembly = state.assembly
     carried, row = assembly.objective.carried, TASKS[assembly.job.task]
-    assembly.workers.same_state([b for name, b in assembly.objective.named_buffers() if name not in carried])
+    assembly.workers.broadcast([b for name, b in assembly.objective.named_buffers() if name not in carried])
     named = {state.best.metric, *([state.stopping.metric] if state.stopping else [])}
     watched = {metric for metric in named if expensive or row.measures_always(metric)}
     parts = {assembly.prepared.evaluated_part, *(metric.split("/")[1] for metric in watched - running.keys())}
@@ -317,9 +317,9 @@ def _epoch_metrics(state: TrainingState, running: dict[str, float], expensive: b
     return metrics
 
 
-def _take_in(state: TrainingState, metrics: dict[str, float]) -> bool:
-    """Keep the weights if they are the best so far, and inform the schedules of the epoch."""
-    improved = state.best.better(metrics, state.epoch, state.step)
+def _record_metrics(state: TrainingState, metrics: dict[str, float]) -> bool:
+    """Keep the weights if they are the best so far, and pass the metric to the schedules."""
+    improved = state.best.update(metrics, state.epoch, state.step)
     if improved and state.assembly.prepared.keeps_best:
         state.best_weights = {name: value.clone() for name, value in state.weights().items()}
     for schedule in state.schedules.values():

@@ -1,4 +1,4 @@
-"""Optimizers as torch has them, and learning rates as functions of the step, for the groups of an objective."""
+"""torch's optimizers, and learning rates as functions of the step, for the groups of an objective."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from stoker.job.section import span_steps
 from stoker.job.task import Direction
 
 MUON_OTHERS = 0.1
-"""AdamW's learning rate beside Muon, as a share of Muon's."""
+"""Learning rate of the AdamW for all other parameters, relative to Muon's."""
 
 
 def build_optimizers(
@@ -24,7 +24,7 @@ def build_optimizers(
     """Build the optimizers of each named group: one, or two with Muon.
 
     Raises:
-        JobError: the job names other groups than the objective has.
+        JobError: the job's groups are not those of the objective.
 
     """
     if not isinstance(settings, dict):
@@ -35,7 +35,7 @@ def build_optimizers(
 
 
 def group_problems(named: Iterable[str], groups: Iterable[str]) -> list[Problem]:
-    """Compare the groups that a job has optimizers for with those of the objective."""
+    """Check that a job has optimizers for exactly the groups of the objective."""
     named, there = list(named), list(groups)
     message = f"this network has {'one group' if len(there) == 1 else 'the groups'} {', '.join(there)}"
     problems = [
@@ -64,7 +64,7 @@ def _optimizers(settings: rules.Optimizer, module: nn.Module) -> tuple[Optimizer
 
 
 def _decayed(parameters: Iterable[Tensor], decay: float) -> list[dict[str, object]]:
-    """Decay matrices and kernels; never biases and normalisation, which decay only shifts."""
+    """Return parameter groups: matrices and kernels with weight decay, biases and normalisation without."""
     everything = list(parameters)
     groups = [
         {"params": [p for p in everything if p.ndim >= 2], "weight_decay": decay},
@@ -74,7 +74,7 @@ def _decayed(parameters: Iterable[Tensor], decay: float) -> list[dict[str, objec
 
 
 def _hidden_matrices(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Muon is for the weights between hidden layers: two-dimensional, neither embedding nor output (Jordan 2024)."""
+    """Return Muon's parameters, the 2-D weights of hidden layers (Jordan 2024), and all others."""
     linear = [layer.weight for layer in module.modules() if isinstance(layer, nn.Linear)]
     chosen = {id(weight) for weight in linear[:-1]}
     parameters = list(module.parameters())
@@ -83,20 +83,20 @@ def _hidden_matrices(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
 
 @dataclass
 class Plateau:
-    """How often the rate was cut, and what it waits for (torch's ReduceLROnPlateau, threshold 1e-4 relative)."""
+    """State of torch's ReduceLROnPlateau, with a relative threshold of 1e-4."""
 
     best: float = math.inf
-    """Turned so that lower is better."""
+    """Signed so that lower is better."""
     idle: int = 0
     """Epochs without improvement."""
     factor: float = 1.0
-    """What the rate is multiplied with by now."""
+    """Current factor of the learning rate."""
 
 
 class Schedule:
     """The learning rates of some optimizers over a run.
 
-    Each rate is a function of the step alone (and of the cuts of `plateau`), so that a resumed run goes on exactly.
+    Each rate is a function of the step alone (and of the cuts of `plateau`), so that a resumed run continues exactly.
     """
 
     def __init__(
@@ -122,13 +122,13 @@ class Schedule:
         return float(self._groups[0][0]["lr"])
 
     def go_to(self, step: int) -> None:
-        """Set the rates for the step after so many."""
+        """Set the rates for the step that follows `step` steps."""
         factor = self._factor(step) * self._plateau.factor
         for group, top in self._groups:
             group["lr"] = top * factor
 
     def epoch(self, metric: float | None) -> None:
-        """Tell the metric that `plateau` watches; it counts from the next step on.
+        """Update `plateau` with its metric; it takes effect from the next step on.
 
         An epoch without it counts towards the patience, but only one that has it reduces the rate.
         """
@@ -147,15 +147,15 @@ class Schedule:
             state.factor, state.idle = state.factor * self._settings.factor, 0
 
     def facts(self) -> dict[str, Any]:
-        """Return what does not follow from the step."""
+        """Return the state that does not follow from the step."""
         return asdict(self._plateau)
 
     def restore(self, facts: dict[str, Any]) -> None:
-        """Take over what `facts` returned."""
+        """Restore the state that `facts` returned."""
         self._plateau = Plateau(**facts)
 
     def _factor(self, step: int) -> float:
-        """Return the share of the top rate for the step after so many."""
+        """Return the rate of the step that follows `step` steps, as a share of the peak rate."""
         settings, warmup = self._settings, self._warmup
         if isinstance(settings, rules.OneCycle):
             return _one_cycle(step, warmup, self._steps)
@@ -174,11 +174,11 @@ class Schedule:
 
 
 START, END = 1 / 25, 1 / 250_000
-"""Shares of the top rate at which a cycle begins and ends (the factors of torch's OneCycleLR)."""
+"""Shares of the peak rate at which a cycle starts and ends (the factors of torch's OneCycleLR)."""
 
 
 def _one_cycle(step: int, rise: int, steps: int) -> float:
-    """Go up half a cosine and down another one."""
+    """Return the share of the peak rate: half a cosine up, another one down."""
     if step < rise:
         return START + (1 - START) * (1 - math.cos(math.pi * step / rise)) / 2
     done = min((step - rise) / max(steps - rise, 1), 1.0)
@@ -193,5 +193,5 @@ def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
 
 
 def clip(parameters: Sequence[Tensor], limit: float) -> Tensor:
-    """Shorten the gradient to a largest norm; return the norm it had."""
+    """Clip the gradient to a maximum norm; return its norm before."""
     return nn.utils.clip_grad_norm_(parameters, limit)

@@ -1,4 +1,4 @@
-"""The processes and devices a network is trained on: workers and their sums, threads, allocator, precision."""
+"""Processes and devices of training: collectives of the workers, threads, allocator, precision."""
 
 import ctypes
 import sys
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 Value = TypeVar("Value")
 CPU = torch.device("cpu")
 FIRST_BUCKET_BYTES, BUCKET_BYTES = 1 << 20, 16 << 20
-"""Gradients travel in pieces of about this size, several at a time."""
+"""Gradients are all-reduced in buckets of about this size, several at a time."""
 
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD = -3, -1, -2
 """Numbers of glibc's mallopt options (malloc.h)."""
@@ -23,7 +23,7 @@ M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD = -3, -1, -2
 
 @dataclass(frozen=True)
 class PendingSum:
-    """Numbers on their way through all workers."""
+    """An all-reduce in progress."""
 
     numbers: Tensor
     work: Any
@@ -37,9 +37,9 @@ class PendingSum:
 
 @dataclass(frozen=True)
 class Workers:
-    """The processes that train one run together, as one of them sees them.
+    """The processes that train one run, as one of them sees them.
 
-    All of them call the same methods in the same order; alone, every method is free.
+    All of them call the same methods in the same order; with one worker, no method communicates.
     """
 
     rank: int = 0
@@ -47,46 +47,46 @@ class Workers:
     device: torch.device = CPU
 
     def share(self, total: int) -> range:
-        """Return this worker's part of so many rows; parts differ by one at most."""
+        """Return this worker's share of `total` rows; shares differ by one row at most."""
         return range(self.rank * total // self.count, (self.rank + 1) * total // self.count)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Add a tensor up over the workers, in place."""
+        """Sum a tensor over the workers, in place."""
         if self.count > 1:
             dist.all_reduce(tensor)
         return tensor
 
-    def begin_sum(self, values: Sequence[float]) -> "PendingSum":
-        """Begin to add numbers up over the workers; on the CPU, so that no device is waited for."""
+    def start_sum(self, values: Sequence[float]) -> "PendingSum":
+        """Start to sum numbers over the workers; on the CPU, without synchronising with a device."""
         numbers = torch.tensor(values, dtype=torch.float64)
         return PendingSum(numbers, dist.all_reduce(numbers, async_op=True))
 
-    def first(self, values: Sequence[float]) -> list[float]:
-        """Return the first worker's numbers; on the CPU, so that no device is waited for."""
+    def broadcast_numbers(self, values: Sequence[float]) -> list[float]:
+        """Return the first worker's numbers; on the CPU, without synchronising with a device."""
         if self.count == 1:
             return list(values)
         numbers = torch.tensor(values, dtype=torch.float64)
         dist.broadcast(numbers, 0)
         return numbers.tolist()
 
-    def from_first(self, value: Value | None) -> Value:
-        """Return the first worker's value, whatever it is."""
+    def broadcast_object(self, value: Value | None) -> Value:
+        """Return the first worker's value, which may be any that can be pickled."""
         box: list[Any] = [value]
         if self.count > 1:
             dist.broadcast_object_list(box, 0)
         answer: Value = box[0]
         return answer
 
-    def to_first(self, value: Value) -> list[Value]:
-        """Collect everybody's value, by rank, at the first worker; the others get an empty list."""
+    def gather(self, value: Value) -> list[Value]:
+        """Return the values of all workers by rank on the first one, an empty list on the others."""
         if self.count == 1:
             return [value]
         box: list[Any] | None = [None] * self.count if self.rank == 0 else None
         dist.gather_object(value, box, 0)
         return box or []
 
-    def same_state(self, tensors: Sequence[Tensor]) -> None:
-        """Give everybody the first worker's content of tensors that are meant to be equal."""
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Copy the first worker's tensors to all others, in place."""
         if self.count > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
@@ -96,16 +96,15 @@ ALONE = Workers()
 
 
 class GradientReducer:
-    """Sums the gradients of some parameters over the workers while they are still being computed.
+    """Sums gradients over the workers during the backward pass.
 
-    Gradients travel in buckets, in the reverse order of the parameters, which is about the order in which backward
-    finishes them. Buckets and their order depend on the shapes alone, so that the same step gives the same bits again;
-    torch's DistributedDataParallel lays its buckets out anew after the first step. A gradient that nobody has stays
-    None.
+    Buckets are all-reduced in the reverse order of the parameters, which is about the order in which backward finishes
+    them. Buckets and their order depend on the shapes alone, so that the same step is bitwise reproducible; torch's
+    DistributedDataParallel rebuilds its buckets after the first step. A gradient that no worker has stays None.
 
     Args:
         parameters: of one turn.
-        workers: those who sum.
+        workers: of the run.
 
     """
 
@@ -124,14 +123,14 @@ class GradientReducer:
             parameter.register_post_accumulate_grad_hook(self._ready)  # type: ignore[no-untyped-call]
 
     def begin(self) -> None:
-        """Send each bucket as soon as the backward pass that follows has all of its gradients."""
+        """Reduce each bucket as soon as the next backward pass has computed all of its gradients."""
         self._active = self._workers.count > 1
         if self._active:
             self._missing = [len(bucket) for bucket in self._buckets]
             self._waiting.clear()
 
     def finish(self, totals: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Wait for the gradients, and return the sums of some scalars over the workers."""
+        """Wait for the gradients; return the sums of the scalars `totals` over the workers."""
         if not self._active:
             return totals
         self._active = False
@@ -146,7 +145,7 @@ class GradientReducer:
             pieces = torch.split(flat, [p.numel() for p in bucket])
             gradients = [p.grad for p in bucket if p.grad is not None]
             torch._foreach_copy_(gradients, [piece.view_as(p) for piece, p in zip(pieces, bucket, strict=True)])
-        if any(absent):  # the others need not look: their own gradients are there
+        if any(absent):  # a worker with all of its gradients needs no check, nor a synchronisation
             for parameter, holders in zip(self.parameters, head[len(numbers) :].tolist(), strict=True):
                 if not holders:
                     parameter.grad = None
@@ -158,7 +157,7 @@ class GradientReducer:
             self._send()
 
     def _send(self) -> None:
-        """Send the buckets that are whole, in their order; what no backward pass has reached counts as zeros."""
+        """Reduce the complete buckets in order; parameters without a gradient count as zeros."""
         while len(self._waiting) < len(self._buckets) and self._missing[len(self._waiting)] == 0:
             bucket = self._buckets[len(self._waiting)]
             for parameter in bucket:
@@ -169,7 +168,7 @@ class GradientReducer:
 
 
 def buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """Group parameters of one type by size, in order; the first buckets are small, so that sending begins early."""
+    """Group parameters of one type by size, in order; the first bucket is small, so that its reduction starts early."""
     bucket: list[nn.Parameter] = []
     size, limit = 0, FIRST_BUCKET_BYTES
     for parameter in parameters:
@@ -184,14 +183,14 @@ def buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
 
 @contextmanager
 def join(rank: int, count: int, device: torch.device, address: str, timeout_s: float) -> Iterator[Workers]:
-    """Meet the other workers of a run, and part with them at the end of the block.
+    """Join the process group of a run, and leave it at the end of the block.
 
     Args:
         rank: this worker's number, from 0.
-        count: how many there are; one alone meets nobody.
-        device: where this worker computes; it decides how gradients travel.
-        address: `host:port` at which the first worker waits for the others; `env://` where a launcher has said so.
-        timeout_s: a worker that is not heard of for so long is lost.
+        count: number of workers; one alone needs no process group.
+        device: where this worker computes; it selects the backend.
+        address: `host:port` of the first worker, or `env://` if a launcher has set the environment.
+        timeout_s: of a collective; after it a worker counts as lost.
 
     """
     if count == 1:
@@ -213,10 +212,10 @@ def join(rank: int, count: int, device: torch.device, address: str, timeout_s: f
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed memory for the next step instead of giving it back to the kernel page by page.
+    """Make glibc keep freed memory for the next step instead of returning it to the kernel.
 
     A small convolutional net otherwise spends a fifth to a half of each CPU step in page faults. Call it before the
-    first large tensor. Without effect, and False, where the C library is another one.
+    first large tensor. Returns False, without effect, with another C library.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -229,31 +228,31 @@ def keep_freed_memory() -> bool:
 
 
 def prepare_process(threads: int) -> None:
-    """Set what must be set before the first tensor: allocator and threads."""
+    """Set allocator, threads and matmul precision; call it before the first tensor."""
     keep_freed_memory()
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("highest")
 
 
 def set_threads(threads: int | None) -> None:
-    """Compute with so many threads from here on; None keeps their number."""
+    """Set the number of torch's threads; None keeps it."""
     if threads:
         torch.set_num_threads(threads)
 
 
 def choose_device(gpus: int) -> torch.device:
-    """Return the first GPU where one was asked for, the CPU otherwise."""
+    """Return the first GPU if the job has any, else the CPU."""
     return torch.device("cuda", 0) if gpus else torch.device("cpu")
 
 
 def supports_bf16(device: torch.device) -> bool:
-    """Tell whether the device computes in bfloat16 in hardware; elsewhere it is only slower."""
+    """Return whether the device has bfloat16 in hardware; without it, bfloat16 is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private: a torch without them has no answer
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private: another torch may lack them
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
 def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Enter the precision of the network's forward pass; weights, losses and optimizer stay in float32."""
+    """Return the context of the forward pass's precision; weights, losses and optimizer stay in float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()

@@ -1,4 +1,4 @@
-"""What a training state is made of, as tensors by qualified name and plain values; and the way back."""
+"""Snapshots of a training state as tensors by qualified name and plain values, and restoring them."""
 
 import json
 import math
@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 
 from stoker.errors import Cause, TrainingFailed
 from stoker.randomness import seed_process
+from stoker.training.best_metric import BestMetric
 from stoker.training.loop import TrainingState
-from stoker.training.watched import Watched
 
 DTYPES = {
     torch.float64: "F64",
@@ -29,7 +29,7 @@ DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-"""torch's types in the words of the safetensors format."""
+"""torch's types by their names in the safetensors format."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Snapshot:
 def take(state: TrainingState, buffers: dict[str, Tensor]) -> Snapshot:
     """Copy a state.
 
-    The first worker's copy holds what all workers share; the others' only their rows and random numbers.
+    The first worker's copy holds the state that all workers share; the others' only their rows and random states.
 
     Args:
-        state: what to copy; its losses are looked at first, so that no broken state is kept.
-        buffers: memory of earlier copies, which is used again.
+        state: to copy; its losses are read first, so that no broken state is saved.
+        buffers: memory of earlier copies, for reuse.
 
     Raises:
         TrainingFailed: the loss is no longer a finite number.
@@ -69,7 +69,7 @@ def take(state: TrainingState, buffers: dict[str, Tensor]) -> Snapshot:
 
 
 def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: Sequence[Mapping[str, Any]]) -> None:
-    """Bring a state to a snapshot, taken by as many workers or by another number of them.
+    """Restore a state from a snapshot of any number of workers.
 
     Args:
         state: freshly started, of the same job.
@@ -77,17 +77,17 @@ def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: 
         facts: the plain values of each worker, by rank.
 
     Raises:
-        TrainingFailed: it was trained on other data, or is another network.
+        TrainingFailed: the snapshot is of other data or another network.
 
     """
     workers, shared, first = state.assembly.workers, parts[0], facts[0]
     if first["data"] != state.assembly.data.fingerprint:
-        message = "the data has changed since the checkpoint was written; bring it back, or submit the job anew"
+        message = "the data has changed since the checkpoint was written; restore it, or submit the job again"
         raise TrainingFailed(Cause.BAD_DATA, message)
     weights = state.weights()
     kept = {name: shared[f"objective.{name}"].shape for name in weights if f"objective.{name}" in shared}
     if kept != {name: value.shape for name, value in weights.items()}:
-        message = "the checkpoint is one of another network; leave the architecture as it was"
+        message = "the checkpoint belongs to another network; keep the architecture unchanged"
         raise TrainingFailed(Cause.BAD_DATA, message)
     with torch.no_grad():
         for name, value in weights.items():
@@ -99,29 +99,29 @@ def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: 
             if f"best.{name}" in shared
         }
         kinds = _optimizer_types(state)
-        if first.get("optimizers", kinds) == kinds:  # the memory of one means nothing to another
+        if first.get("optimizers", kinds) == kinds:  # the state of one type means nothing to another
             _restore_optimizers(state, shared)
     state.epoch, state.batch, state.step = first["epoch"], first["batch"], first["step"]
     state.seconds, state.reason = first["seconds"], first["reason"]
     state.sums = {term: (total, weight) for term, (total, weight) in first["sums"].items()}
-    _restore_watched(state.best, first["best"])
+    _restore_best(state.best, first["best"])
     if state.stopping and first["stopping"]:
-        _restore_watched(state.stopping, first["stopping"])
+        _restore_best(state.stopping, first["stopping"])
     for turn, schedule in state.schedules.items():
         schedule.restore(first["schedules"][turn])
         schedule.go_to(state.step)
     if len(parts) == workers.count:
         _restore_random(parts[workers.rank], facts[workers.rank])
-    else:  # the numbers of so many workers exist for no other number of them
+    else:  # random states do not carry over to another number of workers
         seed_process(state.assembly.job.training.seed + 1_000_003 * (state.step + 1) + workers.rank)
 
 
-def begin_anew(state: TrainingState) -> None:
-    """Train on from a finished state: weights and the optimizers' memory stay, the length begins at zero."""
+def reset_progress(state: TrainingState) -> None:
+    """Reset the progress of a finished state to zero; weights and optimizer states stay."""
     state.epoch = state.batch = state.step = 0
     state.seconds, state.reason = 0.0, ""
     state.sums.clear()
-    state.best.epoch = state.best.step = 0  # what is best so far is what this began with
+    state.best.epoch = state.best.step = 0  # the best weights so far are the initial ones
     if state.stopping:
         state.stopping.epoch = state.stopping.step = 0
     for schedule in state.schedules.values():
@@ -130,14 +130,14 @@ def begin_anew(state: TrainingState) -> None:
 
 
 def encode(tensors: Mapping[str, Tensor]) -> list[bytes | memoryview]:
-    """Lay tensors out as a safetensors file, in pieces that are not copied.
+    """Return the content of a safetensors file in pieces, without copying the tensors.
 
-    The library's own writer joins them in memory first, and holds the interpreter while it does.
+    The library's own writer first joins them in memory while holding the GIL.
     """
     header: dict[str, Any] = {}
     pieces: list[bytes | memoryview] = []
     position = 0
-    # Larger types first: the format wants each tensor at a multiple of its own size.
+    # Larger types first: the format requires each tensor to be aligned to its element size.
     for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
         end = position + tensor.nbytes
         header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [position, end]}
@@ -169,7 +169,7 @@ def _own_tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
 
 
 def _optimized(state: TrainingState) -> Iterator[tuple[str, Tensor, Optimizer]]:
-    """Name the memory of each parameter in each optimizer."""
+    """Return the key prefix of each parameter's state in each optimizer."""
     names = {parameter: name for name, parameter in state.assembly.objective.named_parameters()}
     for turn, optimizers in state.optimizers.items():
         for number, optimizer in enumerate(optimizers):
@@ -187,7 +187,7 @@ def _facts(state: TrainingState) -> dict[str, Any]:
         "step": state.step,
         "seconds": state.trained_s(),
         "reason": state.reason,
-        "sums": dict(state.sums),  # the state's own goes on changing while this is written
+        "sums": dict(state.sums),  # a copy: the original changes while this is written
         "best": asdict(state.best),
         "stopping": asdict(state.stopping) if state.stopping else None,
         "schedules": {turn: schedule.facts() for turn, schedule in state.schedules.items()},
@@ -207,7 +207,7 @@ def _plain(value: Any) -> Any:
 
 
 def _restore_rows(state: TrainingState, parts: Sequence[Mapping[str, Tensor]]) -> None:
-    """Cut the rows of all workers anew."""
+    """Redistribute the rows of all workers."""
     objective, share = state.assembly.objective, state.assembly.share()
     if not objective.carried:
         return
@@ -232,9 +232,9 @@ def _restore_optimizers(state: TrainingState, shared: Mapping[str, Tensor]) -> N
             optimizer.state[parameter][key] = value.detach().copy_(tensor).to(parameter.device)
 
 
-def _restore_watched(watched: Watched, facts: Mapping[str, Any]) -> None:
+def _restore_best(watched: BestMetric, facts: Mapping[str, Any]) -> None:
     if (facts["metric"], facts["direction"]) != (watched.metric, watched.direction):
-        return  # an extension may go by another metric; nothing of it is the best yet
+        return  # an extension may use another metric, which has no best value yet
     watched.best = (facts["best"][0], facts["best"][1])
     watched.epoch, watched.step = facts["epoch"], facts["step"]
 

@@ -1,4 +1,4 @@
-"""Weights of an earlier run as the beginning of a new one."""
+"""Initial weights from a saved model."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from stoker.job.saved_model import WEIGHTS
 from stoker.tasks.objective import Objective
 
 
-def begin_with(objective: Objective, model: Path) -> tuple[str, ...]:
+def load_weights(objective: Objective, model: Path) -> tuple[str, ...]:
     """Copy the weights of a saved model into an objective, where name and shape agree.
 
     Args:
@@ -18,17 +18,17 @@ def begin_with(objective: Objective, model: Path) -> tuple[str, ...]:
         model: the folder of a saved model.
 
     Returns:
-        What keeps its new weights, such as the head for other classes.
+        Names that keep their new weights, such as a head for other classes.
 
     Raises:
-        JobError: there is no model, or nothing of it fits.
+        JobError: there is no model, or none of its weights fits.
 
     """
     file = model / WEIGHTS
     if not file.is_file():
         raise JobError([Problem("training.start_from", f"no saved model in '{model}' ({WEIGHTS} is missing)")])
     found = load_file(file)
-    # The weights of a user's objective are kept whole, those of all others without the objective around the network.
+    # A user's objective is saved whole; of any other, only the network is.
     for module in (objective.network, objective):
         own = module.state_dict()
         fitting = [name for name, value in own.items() if name in found and found[name].shape == value.shape]
@@ -37,5 +37,5 @@ def begin_with(objective: Objective, model: Path) -> tuple[str, ...]:
                 for name in fitting:
                     own[name].copy_(found[name])
             return tuple(name for name in own if name not in fitting)
-    message = f"no weight of '{model}' fits this network; take the architecture of the run it comes from"
+    message = f"no weight of '{model}' fits this network; use the architecture of the run it comes from"
     raise JobError([Problem("training.start_from", message)])

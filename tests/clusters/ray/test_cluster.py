@@ -107,7 +107,7 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-def await_that(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
+def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
     deadline = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {deadline_s:g} s for {what}"
@@ -138,7 +138,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     address = f"http://127.0.0.1:{ports['dashboard-port']}"
     cluster = RayClusterSettings("lab", address, str(base / "storage"), f"sqlite:///{base / 'mlflow.db'}")
     try:
-        await_that(lambda: answers(JobsApi(cluster, {"RAY_AUTH_TOKEN": token})), "the head", READY_S)
+        wait_until(lambda: answers(JobsApi(cluster, {"RAY_AUTH_TOKEN": token})), "the head", READY_S)
         yield Head(base, cluster, token, process)
     finally:
         below = psutil.Process(process.pid).children(recursive=True)
@@ -184,7 +184,7 @@ def await_state(cluster: RayCluster, folder: RunFolder, state: State) -> None:
         return record.state is state
 
     try:
-        await_that(there, state)
+        wait_until(there, state)
     finally:
         cluster.fetch_log(folder)
 
@@ -194,7 +194,7 @@ def test_a_run_goes_there_with_its_code_rests_when_asked_and_comes_to_its_end(he
     folder = cluster.submit(parse(JOB + OWN), Origin(code=tmp_path))
     header = folder.header()
     assert (header.cluster, header.storage) == ("lab", head.settings.storage)
-    await_that(lambda: cluster.refresh(folder).status.checkpoint_step > 0, "a checkpoint")
+    wait_until(lambda: cluster.refresh(folder).status.checkpoint_step > 0, "a checkpoint")
     verbs.pause(cluster, folder)
     await_state(cluster, folder, State.PAUSED)
     rested, printed = folder.status(), folder.log.read_bytes()
@@ -223,7 +223,7 @@ def test_a_run_is_submitted_at_once_and_ends_when_its_driver_hears_of_it(cluster
     began = time.monotonic()
     folder = cluster.submit(untracked())
     assert time.monotonic() - began < 2
-    await_that(lambda: cluster.refresh(folder).status.started > 0, "the driver's first word")
+    wait_until(lambda: cluster.refresh(folder).status.started > 0, "the driver's first word")
     assert verbs.cancel(cluster, folder) == ""
     assert not folder.status().state.ended
     await_state(cluster, folder, State.CANCELLED)
@@ -232,7 +232,7 @@ def test_a_run_is_submitted_at_once_and_ends_when_its_driver_hears_of_it(cluster
 
 def test_a_run_whose_driver_is_killed_is_interrupted_and_may_be_given_up(head, cluster):
     folder = cluster.submit(untracked())
-    await_that(lambda: cluster.refresh(folder).status.started > 0, "the driver's first word")
+    wait_until(lambda: cluster.refresh(folder).status.started > 0, "the driver's first word")
     for process in head.drivers():
         process.send_signal(signal.SIGKILL)
     await_state(cluster, folder, State.INTERRUPTED)
@@ -243,13 +243,13 @@ def test_a_run_whose_driver_is_killed_is_interrupted_and_may_be_given_up(head, c
 
 def test_a_killed_run_is_over_and_its_driver_gone(head, cluster):
     folder = cluster.submit(untracked())
-    await_that(lambda: cluster.refresh(folder).status.started > 0, "the driver's first word")
+    wait_until(lambda: cluster.refresh(folder).status.started > 0, "the driver's first word")
     drivers = head.drivers()
     for process in drivers:
         process.send_signal(signal.SIGSTOP)  # it hears no request
     assert verbs.kill(cluster, folder) == ""
     assert folder.record().state is State.CANCELLED
-    await_that(lambda: not any(_command(process) for process in drivers), "the end of the driver")
+    wait_until(lambda: not any(_command(process) for process in drivers), "the end of the driver")
 
 
 def test_a_run_that_has_not_begun_ends_at_once(cluster):

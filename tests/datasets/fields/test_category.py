@@ -27,30 +27,30 @@ def test_missing_and_unknown_categories_are_0():
     assert numbers(field.encode(pd.Series(["a", "b", "c", None]))) == [[1], [2], [0], [0]]
 
 
-def test_a_category_of_numbers_is_found_again_in_another_type():
+def test_a_category_of_numbers_is_recognised_in_another_type():
     field = fit([1, 2])
     assert numbers(field.encode(pd.Series([1.0, None]))) == [[1], [0]]
     assert numbers(field.encode(pd.Series(["1", "2"]))) == [[1], [2]]
 
 
-def test_each_vocabulary_has_a_place_for_the_unknown():
+def test_each_vocabulary_has_a_number_for_unknown_values():
     assert CategoryField.shape([fit(["a", "b"]), fit([None])]) == CategoriesInput((3, 1))
 
 
-def test_a_class_becomes_its_place():
+def test_a_class_becomes_its_index():
     field = ClassField.fit("y", pd.Series([10, 9, 10]), SETTINGS)
     assert field.output == ClassOutput(("9", "10"))
     assert numbers(field.encode(pd.Series(["10", "9"]))) == [1, 0]
 
 
-def test_classes_that_are_numbers_stand_in_their_order():
+def test_classes_that_are_numbers_are_sorted_numerically():
     assert sorted_classes(np.array(["10", "9", "-1"])) == ("-1", "9", "10")
     assert sorted_classes(np.array(["1.0", "1", "01"])) == ("01", "1", "1.0")
     assert sorted_classes(np.array(["b", "10", "9"])) == ("10", "9", "b")
     assert sorted_classes(np.array(["nan", "2", "inf"])) == ("2", "inf", "nan")
 
 
-def test_text_is_the_same_whatever_a_missing_value_made_of_the_column():
+def test_text_does_not_depend_on_missing_values_in_the_column():
     assert as_text(pd.Series([1, 2])).tolist() == ["1", "2"]
     assert as_text(pd.Series([1, None, 2])).tolist() == ["1", None, "2"]
     assert as_text(pd.Series([1, None, 2.5])).tolist() == ["1", None, "2.5"]

@@ -1,4 +1,4 @@
-"""What every kind of field promises."""
+"""The contract of every kind of field."""
 
 import json
 from abc import ABC, abstractmethod
@@ -35,7 +35,7 @@ MASKS = RNG.integers(0, 3, (SAMPLES, 4, 5), np.uint8)
 
 
 class FieldContract(ABC):
-    """Subclassed once for each kind; each is fitted and encoded alone, and as part of a dataset."""
+    """Subclassed once per kind; each is fitted and encoded alone and as part of a dataset."""
 
     kind: type[Field]
     task: TaskName = "tabular-classification"
@@ -46,8 +46,8 @@ class FieldContract(ABC):
         """Return SAMPLES raw values."""
 
     @abstractmethod
-    def wild(self, count: int) -> RawColumn:
-        """Return values unlike those of `raw`, which a held-out part may have."""
+    def outliers(self, count: int) -> RawColumn:
+        """Return outliers that `raw` lacks and a held-out part may have."""
 
     def fit(self, raw: RawColumn) -> Field:
         return self.kind.fit("c", raw, SETTINGS)
@@ -65,21 +65,21 @@ class FieldContract(ABC):
     def load(self, folder: Path) -> LoadedDataset:
         return load_dataset(self.dataset(folder), TASKS[self.task])
 
-    def test_nothing_that_is_fitted_sees_more_than_the_training_part(self, tmp_path: Path):
+    def test_fields_are_fitted_on_the_training_part_alone(self, tmp_path: Path):
         raw = self.raw()
         self.write(tmp_path, raw)
         before = self.load(tmp_path)
         held_out = np.sort(torch.cat([before.parts["val"].ids, before.parts["test"].ids]).numpy())
         assert len(held_out) == SAMPLES // 5
-        self.write(tmp_path, replaced(raw, held_out, self.wild(len(held_out))))
+        self.write(tmp_path, replaced(raw, held_out, self.outliers(len(held_out))))
         after = self.load(tmp_path)
         assert after.fields == before.fields
         assert after.fingerprint != before.fingerprint
         assert any(isinstance(each, self.kind) for each in (*after.fields.inputs, after.fields.target))
 
-    def test_what_is_fitted_depends_on_the_training_part(self):
+    def test_fitted_values_depend_on_the_training_part(self):
         few = pick(self.raw(), np.arange(20))
-        assert self.fit(replaced(few, np.arange(10), self.wild(10))) != self.fit(few)
+        assert self.fit(replaced(few, np.arange(10), self.outliers(10))) != self.fit(few)
 
     def test_a_field_survives_json(self):
         field = self.fit(self.raw())
@@ -94,17 +94,17 @@ class FieldContract(ABC):
             assert len(field.encode(raw)) == len(rows)
             assert len(taken(field, raw)) == len(rows)
 
-    def test_a_value_is_encoded_alike_whatever_stands_beside_it(self):
+    def test_encoding_does_not_depend_on_other_values(self):
         field = self.fit(self.raw())
         whole = field.encode(self.raw())
         for row in (0, 7, SAMPLES - 1):
             alone = taken(field, pick(self.raw(), np.array([row])))
             assert torch.equal(whole.take(torch.tensor([row])), alone)
 
-    def test_no_value_at_all_is_no_row(self):
+    def test_no_values_give_no_rows(self):
         assert len(self.fit(self.raw()).encode(pick(self.raw(), np.array([], np.int64)))) == 0
 
-    def test_encoding_leaves_the_raw_values_alone(self):
+    def test_encoding_does_not_change_the_raw_values(self):
         raw, before = self.raw(), self.raw()
         self.fit(raw).encode(raw)
         if isinstance(raw, pd.Series):
@@ -113,13 +113,13 @@ class FieldContract(ABC):
             assert isinstance(raw, np.ndarray)
             assert (raw == before).all()
 
-    def test_the_network_sees_what_the_signature_says(self):
+    def test_the_input_has_the_shape_of_the_signature(self):
         field = self.fit(self.raw())
         if not isinstance(field, InputField):
             return
         fields = Fields((field,), None)
         (name,) = fields.signature.inputs
-        seen = field.ready(taken(field, self.raw()))
+        seen = field.prepare(taken(field, self.raw()))
         shape: Any = fields.signature.inputs[name]
         expected: dict[str, Callable[[], bool]] = {
             "NumbersInput": lambda: seen.shape == (SAMPLES, shape.width) and seen.dtype == torch.float32,
@@ -136,7 +136,7 @@ def taken(field: Field, raw: RawColumn) -> torch.Tensor:
 
 
 def replaced(raw: RawColumn, rows: np.ndarray, by: RawColumn) -> RawColumn:
-    """Put other values in some rows."""
+    """Replace the values of some rows."""
     assert not isinstance(raw, Files)
     assert not isinstance(by, Files)
     if isinstance(raw, np.ndarray):
@@ -155,7 +155,7 @@ class TestNumber(FieldContract):
     def raw(self) -> RawColumn:
         return pd.Series([None if number % 9 == 4 else number**1.5 for number in range(SAMPLES)], dtype=float)
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return pd.Series([1e9, -1e9, None, 0.0] * count)[:count]
 
 
@@ -165,7 +165,7 @@ class TestCategory(FieldContract):
     def raw(self) -> RawColumn:
         return pd.Series(["red", "green", None, "blue"] * (SAMPLES // 4))
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return pd.Series([f"new {number}" for number in range(count)])
 
 
@@ -177,7 +177,7 @@ class TestText(FieldContract):
             [None if number == 7 else f"a {'b ' * (number % 5)} word{number % 4}" for number in range(SAMPLES)]
         )
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return pd.Series(["other words, other words " * 200] * count)
 
 
@@ -187,7 +187,7 @@ class TestImage(FieldContract):
     def raw(self) -> RawColumn:
         return IMAGES.copy()
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return np.full((count, 4, 5, 3), 255, np.uint8)
 
     def write(self, folder: Path, raw: RawColumn) -> None:
@@ -199,7 +199,7 @@ class TestImage(FieldContract):
 
 
 class TestImageFiles(TestImage):
-    """The same for files, which are decoded at the start or when they are taken."""
+    """The same for files, decoded at the start or on access."""
 
     def write(self, folder: Path, raw: RawColumn) -> None:
         assert isinstance(raw, np.ndarray)
@@ -210,7 +210,7 @@ class TestImageFiles(TestImage):
     def dataset(self, folder: Path) -> Dataset:
         return Dataset(source=str(folder))
 
-    def test_nothing_that_is_fitted_sees_more_than_the_training_part(self, tmp_path: Path):
+    def test_fields_are_fitted_on_the_training_part_alone(self, tmp_path: Path):
         order = [*range(0, SAMPLES, 2), *range(1, SAMPLES, 2)]  # the folders of the classes follow each other
         self.write(tmp_path, IMAGES)
         for loading in ("resident", "loaded"):
@@ -226,17 +226,17 @@ class TestImageFiles(TestImage):
 
 
 class TestClass(FieldContract):
-    """A class that only a held-out part has is no class to learn, and refused: those parts swap theirs here."""
+    """A class that only a held-out part has is refused, so these parts swap their classes here."""
 
     kind = ClassField
 
     def raw(self) -> RawColumn:
         return pd.Series(["a", "b", "c"] * (SAMPLES // 3))
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return pd.Series([0] * count)
 
-    def test_nothing_that_is_fitted_sees_more_than_the_training_part(self, tmp_path: Path):
+    def test_fields_are_fitted_on_the_training_part_alone(self, tmp_path: Path):
         frame = pd.DataFrame({"x": RNG.normal(size=SAMPLES), "y": self.raw()})
         for part, size in {"train": 40, "dev": 10, "test": 10}.items():
             frame.head(size).to_csv(tmp_path / f"{part}.csv", index=False)
@@ -253,7 +253,7 @@ class TestValue(FieldContract):
     def raw(self) -> RawColumn:
         return pd.Series(np.arange(SAMPLES) ** 1.5)
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return pd.Series([1e9] * count)
 
     def write(self, folder: Path, raw: RawColumn) -> None:
@@ -265,14 +265,14 @@ class TestValue(FieldContract):
 
 
 class TestMask(FieldContract):
-    """A pixel value that only a held-out part has is refused, since it is not learnt from there."""
+    """A pixel value that only a held-out part has is refused, since fields are fitted on training masks."""
 
     kind, task = MaskField, "segmentation"
 
     def raw(self) -> RawColumn:
         return MASKS.copy()
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return np.full((count, 4, 5), 2, np.uint8)
 
     def write(self, folder: Path, raw: RawColumn) -> None:
@@ -282,8 +282,8 @@ class TestMask(FieldContract):
     def dataset(self, folder: Path) -> Dataset:
         return Dataset(source=str(folder / "data.npz"))
 
-    def test_nothing_that_is_fitted_sees_more_than_the_training_part(self, tmp_path: Path):
-        super().test_nothing_that_is_fitted_sees_more_than_the_training_part(tmp_path)
+    def test_fields_are_fitted_on_the_training_part_alone(self, tmp_path: Path):
+        super().test_fields_are_fitted_on_the_training_part_alone(tmp_path)
         for part in ("val", "test"):
             self.write(tmp_path, MASKS)
             masks = MASKS.copy()
@@ -292,7 +292,7 @@ class TestMask(FieldContract):
             with pytest.raises(JobError, match=r"pixels of value 9, which no training mask has \(known: 0, 1, 2\)"):
                 self.load(tmp_path)
 
-    def test_what_is_fitted_depends_on_the_training_part(self):
+    def test_fitted_values_depend_on_the_training_part(self):
         assert self.fit(np.minimum(MASKS, 1)) != self.fit(MASKS)
 
 
@@ -302,7 +302,7 @@ class TestTags(FieldContract):
     def raw(self) -> RawColumn:
         return pd.Series(["a; b", None, "b", '["c", "a"]', "c;c; d", "d"] * (SAMPLES // 6))
 
-    def wild(self, count: int) -> RawColumn:
+    def outliers(self, count: int) -> RawColumn:
         return pd.Series([f"e{number % 3}; a" for number in range(count)])
 
     def write(self, folder: Path, raw: RawColumn) -> None:

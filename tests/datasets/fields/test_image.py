@@ -27,23 +27,23 @@ def files(tmp_path: Path) -> Files:
     return Files(tuple(tmp_path / f"{level}.png" for level in (10, 20, 30)), tmp_path)
 
 
-def test_images_are_standardised_channel_by_channel():
+def test_images_are_standardised_per_channel():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)
     field = fit(pixels)
     assert field.mean == pytest.approx(tuple(pixels.mean(axis=(0, 1, 2))))
     assert field.scale == pytest.approx(tuple(pixels.std(axis=(0, 1, 2))))
     assert ImageField.shape([field]) == ImageInput(channels=3, height=4, width=6)
-    scaled = field.ready(torch.from_numpy(pixels))
+    scaled = field.prepare(torch.from_numpy(pixels))
     assert scaled.shape == (5, 3, 4, 6)
     assert scaled.is_contiguous(memory_format=torch.channels_last)
     expected = (pixels - pixels.mean(axis=(0, 1, 2))) / pixels.std(axis=(0, 1, 2))
     np.testing.assert_allclose(scaled.permute(0, 2, 3, 1), expected, atol=1e-5)
 
 
-def test_standardised_images_become_their_pixels_again():
+def test_standardised_images_are_decoded_to_their_pixels():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)
     field = fit(pixels)
-    assert (field.pixels(field.ready(torch.from_numpy(pixels))).numpy() == pixels).all()
+    assert (field.pixels(field.prepare(torch.from_numpy(pixels))).numpy() == pixels).all()
 
 
 def test_blank_images_are_not_divided_by_zero():
@@ -59,7 +59,7 @@ def test_images_of_another_shape_are_refused():
         field.encode(np.zeros((2, 8, 8, 3), np.uint8))
 
 
-def test_grey_images_stand_in_for_colour():
+def test_grey_images_are_converted_to_colour():
     field = ImageField("image", 2, 2, 3, (0.0,) * 3, (1.0,) * 3)
     pixels = np.arange(4, dtype=np.uint8).reshape(1, 2, 2)
     fitting = field.fitting(pixels)
@@ -67,7 +67,7 @@ def test_grey_images_stand_in_for_colour():
     assert (fitting == pixels[..., None]).all()
 
 
-def test_other_numbers_are_brought_to_bytes():
+def test_other_types_are_converted_to_bytes():
     field = ImageField("image", 1, 3, 1, (0.0,), (1.0,))
     assert field.fitting(np.array([[[-5.0, 12.7, 400.0]]])).flatten().tolist() == [0, 12, 255]
 
@@ -79,7 +79,7 @@ def test_images_in_memory_are_stored_as_bytes(files: Files):
     assert column.values.shape == (3, 4, 6, 1)
 
 
-def test_files_are_decoded_when_they_are_taken(files: Files):
+def test_files_are_decoded_on_access(files: Files):
     column = ImageField("image", 2, 5, 3, (0.0,) * 3, (1.0,) * 3).encode(files)
     assert isinstance(column, Lazy)
     taken = column.take(torch.tensor([2, 0]))

@@ -41,7 +41,7 @@ def of_kind(roles: Roles, kind: Kind) -> list[str]:
     return [name for name, found in roles.inputs.items() if found == kind]
 
 
-def test_columns_are_sorted_into_numbers_and_categories(frame: pd.DataFrame):
+def test_columns_are_divided_into_numbers_and_categories(frame: pd.DataFrame):
     roles = infer(frame)
     assert of_kind(roles, "number") == ["paid", "height", "seen"]
     assert of_kind(roles, "category") == ["colour", "member"]
@@ -49,7 +49,7 @@ def test_columns_are_sorted_into_numbers_and_categories(frame: pd.DataFrame):
     assert roles.target == "label"
 
 
-def test_each_column_that_cannot_help_has_its_note(frame: pd.DataFrame):
+def test_each_useless_column_has_a_note(frame: pd.DataFrame):
     assert infer(frame).notes == (
         "column 'row' is left out: it numbers the rows",
         "column 'user_id' is left out: it names the rows",
@@ -66,13 +66,13 @@ def test_a_column_that_the_job_names_is_kept(frame: pd.DataFrame):
     assert of_kind(infer(frame, types={"name": "text"}), "text") == ["name"]
 
 
-def test_a_column_with_another_part_is_no_feature(frame: pd.DataFrame):
+def test_a_column_with_another_role_is_no_input(frame: pd.DataFrame):
     roles = infer(frame, weight="paid", group="colour", drop=("seen",))
     assert of_kind(roles, "number") == ["height"]
     assert of_kind(roles, "category") == ["member"]
 
 
-def test_a_table_without_a_usable_column_is_told(frame: pd.DataFrame):
+def test_a_table_without_a_usable_column_is_reported(frame: pd.DataFrame):
     with pytest.raises(JobError) as caught:
         infer(frame[["country", "label"]])
     (problem,) = caught.value.problems
@@ -87,7 +87,7 @@ class TestTexts:
             {"title": ["a", "b"], "review": ["a long review", "another one"], "stars": [1, 2], "label": ["x", "y"]}
         )
 
-    def test_the_longest_text_is_learnt_from(self):
+    def test_the_longest_text_is_the_input(self):
         roles = infer(self.frame(), "text-classification")
         assert roles.inputs == {"review": "text"}
         assert roles.notes == (
@@ -96,11 +96,11 @@ class TestTexts:
             "name several in dataset.columns.features to keep them",
         )
 
-    def test_all_texts_that_the_job_names_are_learnt_from(self):
+    def test_all_texts_that_the_job_names_are_inputs(self):
         roles = infer(self.frame(), "text-classification", features=("title", "review"))
         assert roles.inputs == {"title": "text", "review": "text"}
 
-    def test_a_table_without_texts_is_told(self):
+    def test_a_table_without_texts_is_reported(self):
         with pytest.raises(JobError, match="no column is left to predict from: column 'stars' is left out"):
             infer(self.frame()[["stars", "label"]], "text-classification")
 
@@ -120,7 +120,7 @@ class TestImages:
         assert not holds_image_paths(pd.Series([None, None]))
         assert not holds_image_paths(pd.Series([], dtype=object))
 
-    def test_a_declared_kind_that_the_task_does_not_learn_from_is_left_out(self):
+    def test_a_declared_kind_that_does_not_fit_the_task_is_left_out(self):
         frame = pd.DataFrame({"photo": ["a.png", "b.png"], "age": [4.0, 2.0], "label": ["x", "y"]})
         roles = infer(frame, "image-classification", types={"age": "number"})
         assert roles.inputs == {"photo": "image"}
@@ -168,23 +168,25 @@ class TestImageFiles:
         ]  # fmt: skip
         assert files.names()[1] == "deep/b.png"
 
-    def test_images_in_memory_stay_as_they_are(self, folder: Path):
+    def test_images_in_memory_are_unchanged(self, folder: Path):
         pixels = np.zeros((2, 3, 3, 1), np.uint8)
         assert image_files(pixels, "photo", folder) is pixels
 
     @pytest.mark.parametrize(
         "value", ["../secret.png", "deep/../../secret.png", "{parent}/secret.png", "{parent}/data/a.png"]
     )
-    def test_a_path_that_leads_out_of_the_folder_is_refused(self, folder: Path, problem, value: str):
+    def test_a_path_outside_of_the_folder_is_refused(self, folder: Path, problem, value: str):
         value = value.format(parent=folder.parent)
-        expected = f"row 2, column 'photo': '{value}' leads out of '{folder}'; paths are relative to the table's folder"
+        expected = (
+            f"row 2, column 'photo': '{value}' is outside of '{folder}'; paths are relative to the table's folder"
+        )
         assert problem(value) == expected
 
-    def test_a_link_that_leads_out_of_the_folder_is_refused(self, folder: Path, problem):
+    def test_a_link_to_outside_of_the_folder_is_refused(self, folder: Path, problem):
         (folder / "link.png").symlink_to(folder.parent / "secret.png")
         (folder / "links").symlink_to(folder.parent)
         for value in ("link.png", "links/secret.png"):
-            assert "leads out of" in problem(value)
+            assert "is outside of" in problem(value)
 
     def test_a_link_within_the_folder_is_followed(self, folder: Path):
         (folder / "link.png").symlink_to(folder / "a.png")
@@ -195,19 +197,19 @@ class TestImageFiles:
         assert len(image_files(pd.Series(["a.png"]), "photo", folder.parent / "other")) == 1
 
     @pytest.mark.parametrize("value", ["no.png", "deep", "a.png/b.png", "", "nul\0.png", "long" * 300 + ".png"])
-    def test_a_path_without_a_file_is_told(self, folder: Path, problem, value: str):
+    def test_a_path_without_a_file_is_reported(self, folder: Path, problem, value: str):
         assert problem(value) == f"row 2, column 'photo': no file '{folder / value}'"
 
-    def test_links_in_a_circle_are_no_file(self, folder: Path, problem):
+    def test_cyclic_links_are_refused(self, folder: Path, problem):
         (folder / "round.png").symlink_to(folder / "round.png")
         assert problem("round.png").startswith("row 2, column 'photo': ")
 
-    def test_a_missing_path_is_told(self, problem):
+    def test_a_missing_path_is_reported(self, problem):
         assert problem(None) == "row 2, column 'photo': there is no path"
 
 
 @pytest.mark.parametrize("split", [{"column": "kind"}, {"time": "kind"}])
-def test_the_column_of_a_split_is_no_feature_unless_it_is_named(frame: pd.DataFrame, split: dict[str, str]):
+def test_the_column_of_a_split_is_no_input_unless_it_is_named(frame: pd.DataFrame, split: dict[str, str]):
     frame = frame.assign(kind=frame["height"])
     dataset = Dataset.model_validate({"source": "data", "split": split})
     row = TASKS["tabular-classification"]

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from stoker.datasets.columns import Dense, Lazy
-from stoker.datasets.fields.mask import MOST_CLASSES, MaskField
+from stoker.datasets.fields.mask import MAX_CLASSES, MaskField
 from stoker.datasets.images import decode_masks
 from stoker.datasets.records import Files
 from stoker.errors import JobError
@@ -35,7 +35,7 @@ def write(folder: Path, **masks: np.ndarray) -> Files:
 MASKS = np.array([[[0, 0, 255], [128, 0, 0]], [[0, 0, 0], [0, 0, 255]]], np.uint8)
 
 
-def test_pixels_hold_the_places_of_their_values():
+def test_pixels_are_indices_of_their_values():
     field = fit(MASKS)
     assert field.values == (0, 128, 255)
     assert field.output == MaskOutput(("0", "128", "255"), 2, 3)
@@ -45,7 +45,7 @@ def test_pixels_hold_the_places_of_their_values():
     assert column.values[0].tolist() == [[0, 0, 2], [1, 0, 0]]
 
 
-def test_places_become_the_values_of_the_files_again():
+def test_indices_are_decoded_to_the_values_of_the_files():
     field = fit(MASKS)
     values = field.pixels(field.encode(MASKS).take(torch.arange(2)))
     assert values.dtype == np.uint8
@@ -68,16 +68,16 @@ def test_a_value_that_training_lacks_is_named_with_its_number():
     assert problem(fit(MASKS).encode, odd) == message
 
 
-def test_masks_of_one_value_are_told():
+def test_masks_of_one_value_are_reported():
     blank = np.full((3, 2, 2), 9, np.uint8)
-    assert problem(fit, blank) == "every pixel of the training masks is 9: there is nothing to tell apart"
+    assert problem(fit, blank) == "every pixel of the training masks is 9: there is nothing to distinguish"
 
 
-def test_as_many_classes_as_there_may_be_are_kept():
-    assert len(fit(np.arange(MOST_CLASSES, dtype=np.uint8).reshape(1, 8, 8)).values) == MOST_CLASSES
+def test_the_maximum_number_of_classes_is_accepted():
+    assert len(fit(np.arange(MAX_CLASSES, dtype=np.uint8).reshape(1, 8, 8)).values) == MAX_CLASSES
 
 
-def test_shades_are_not_taken_for_classes():
+def test_shades_are_not_accepted_as_classes():
     message = problem(fit, np.arange(65, dtype=np.uint8).reshape(1, 5, 13))
     assert message.startswith("the masks have 65 different values; a mask holds one class value a pixel, at most 64")
     assert "jpeg" in message

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.datasets.columns import Dense
-from stoker.datasets.fields.number import FARTHEST, NumberField, ValueField, as_numbers, mean_and_scale
+from stoker.datasets.fields.number import CLIP, NumberField, ValueField, as_numbers, mean_and_scale
 from stoker.job.dataset import Dataset
 from stoker.job.signature import NumbersInput, ValueOutput
 
@@ -27,7 +27,7 @@ def encoded(field: NumberField, values: list[object]) -> np.ndarray:
     return column.values.numpy().T
 
 
-def test_numbers_have_no_mean_and_unit_variance():
+def test_numbers_have_zero_mean_and_unit_variance():
     (scaled,) = encoded(fit([1.0, 2.0, 3.0, 6.0]), [1.0, 2.0, 3.0, 6.0])
     assert scaled.mean() == pytest.approx(0, abs=1e-7)
     assert scaled.std() == pytest.approx(1)
@@ -51,12 +51,12 @@ def test_a_long_tail_is_scaled_by_its_logarithm():
     assert np.isfinite(encoded(fit(values), [-5.0])).all()
 
 
-def test_a_wild_value_is_cut_off():
-    assert encoded(fit([1.0, 2.0, 3.0]), [1e30, -1e30])[0].tolist() == [FARTHEST, -FARTHEST]
+def test_an_outlier_is_clipped():
+    assert encoded(fit([1.0, 2.0, 3.0]), [1e30, -1e30])[0].tolist() == [CLIP, -CLIP]
 
 
 @pytest.mark.parametrize("values", [[0.1] * 3, [5.0], [1e9] * 7, [0.0, 0.0]])
-def test_equal_numbers_are_not_blown_up(values: list[float]):
+def test_equal_numbers_are_not_scaled_up(values: list[float]):
     assert mean_and_scale(np.array(values)) == (pytest.approx(values[0]), 1.0)
 
 
@@ -70,7 +70,7 @@ def test_a_column_without_any_number_is_all_missing():
     assert missing.tolist() == [0.0, 1.0]
 
 
-def test_each_flag_is_a_float_column_of_its_own():
+def test_each_flag_is_a_separate_float_column():
     whole, gaps = fit([1.0, 2.0]), fit([1.0, None])
     assert NumberField.shape([whole]) == NumbersInput(1)
     assert NumberField.shape([whole, gaps, gaps]) == NumbersInput(5)
@@ -91,7 +91,7 @@ def test_a_value_to_predict_keeps_its_unit():
     assert field.output == ValueOutput("price", 200.0, pytest.approx(np.std([100, 200, 300])))
 
 
-def test_what_is_not_a_finite_number_is_missing():
+def test_values_that_are_not_finite_numbers_are_missing():
     values = as_numbers(pd.Series(["1.5", "x", None, "inf", "-2"]))
     assert np.isnan(values).tolist() == [False, True, True, True, False]
     assert values[[0, 4]].tolist() == [1.5, -2.0]

@@ -91,7 +91,7 @@ def test_a_sample_may_hold_every_kind_of_column(mixed: Records, fields: Fields):
     assert taken["t"].tolist() == [[2, 0], [2, 2]]
 
 
-def test_images_alone_are_prepared_when_a_batch_is_made(fields: Fields):
+def test_only_images_are_prepared_per_batch(fields: Fields):
     assert [name for name, _ in fields.prepared] == ["i", "j"]
 
 
@@ -115,7 +115,7 @@ def test_picked_samples_keep_target_and_weight(mixed: Records, fields: Fields):
     assert samples.ids.tolist() == [1]
 
 
-def test_a_missing_column_is_told():
+def test_a_missing_column_is_reported():
     fields = fit(pd.DataFrame({"x": [1.0], "y": [2.0]}), x="number", y="number")
     with pytest.raises(JobError) as caught:
         fields.check(table(pd.DataFrame({"y": [1.0], "z": [1.0]})))
@@ -124,7 +124,7 @@ def test_a_missing_column_is_told():
         fields.check(table(pd.DataFrame({"y": [1.0]})), "label")
 
 
-def test_a_mask_of_another_size_than_its_image_is_told():
+def test_a_mask_of_another_size_than_its_image_is_reported():
     masks = np.arange(2 * 9, dtype=np.uint8).reshape(2, 3, 3)
     records = Records({"image": np.zeros((2, 4, 3, 1), np.uint8), "mask": masks}, "mask")
     with pytest.raises(JobError) as caught:
@@ -134,7 +134,7 @@ def test_a_mask_of_another_size_than_its_image_is_told():
 
 
 @pytest.mark.parametrize(("bad", "shown"), [(-1.0, "-1.0"), (float("nan"), "nan"), (float("inf"), "inf")])
-def test_a_weight_below_zero_or_missing_is_told_with_its_row(bad: float, shown: str):
+def test_a_negative_or_missing_weight_is_reported_with_its_row(bad: float, shown: str):
     with pytest.raises(JobError) as caught:
         as_weights(table(pd.DataFrame({"w": [1.0, bad]})), "w")
     (problem,) = caught.value.problems
@@ -164,7 +164,7 @@ INPUTS: st.SearchStrategy[Field] = st.one_of(
 )
 
 
-def test_every_kind_of_field_is_drawn_below():
+def test_every_kind_of_field_has_a_strategy():
     assert {*INPUT_FIELDS.values()} == {NumberField, CategoryField, TextField, ImageField}
     assert {*TARGET_FIELDS.values()} == {ClassField, ValueField, MaskField, TagsField}
 

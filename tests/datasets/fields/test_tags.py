@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.fields.tags import MOST_TAGS, TagsField
+from stoker.datasets.fields.tags import MAX_TAGS, TagsField
 from stoker.datasets.loading import LoadedDataset, load_dataset
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset
@@ -43,9 +43,7 @@ def message(values: list[object]) -> str:
         (["one", "two"], ("one", "two"), ";"),
     ],
 )
-def test_tags_are_told_apart_by_the_separator_that_the_data_has(
-    values: list[object], tags: tuple[str, ...], separator: str
-):
+def test_the_separator_of_tags_is_inferred(values: list[object], tags: tuple[str, ...], separator: str):
     field = fit(values)
     assert (field.tags, field.separator) == (tags, separator)
     assert field.output == TagsOutput(tags)
@@ -79,18 +77,18 @@ def test_names_are_joined_as_in_the_data():
         ),
         (
             [f"tag {number}" for number in range(150)],
-            f"150 different tags in 150 training rows, at most {MOST_TAGS} can be learnt; "
-            "are they texts, or separated by something else than ; | ,?",
+            f"150 different tags in 150 training rows, at most {MAX_TAGS} can be learnt; "
+            "are they texts, or separated by something other than ; | ,?",
         ),
     ],
 )
-def test_what_holds_no_tags_is_told(values: list[object], expected: str):
+def test_values_without_tags_are_reported(values: list[object], expected: str):
     assert message(values) == expected
 
 
-def test_many_tags_that_repeat_are_kept():
+def test_many_repeated_tags_are_kept():
     assert len(fit([f"{number};{number + 1}" for number in range(120)] * 2).tags) == 121
-    assert message([f"{number}" for number in range(MOST_TAGS + 1)] * 3).startswith(f"{MOST_TAGS + 1} different tags")
+    assert message([f"{number}" for number in range(MAX_TAGS + 1)] * 3).startswith(f"{MAX_TAGS + 1} different tags")
 
 
 def test_the_row_of_a_mistake_is_that_of_the_source():
@@ -113,7 +111,7 @@ def test_the_separator_and_tags_that_only_held_out_rows_have_are_noted(tmp_path:
     data = load(tmp_path / "data.csv")
     assert data.notes == (
         "column 'tags': '|' separates 2 tags",
-        "column 'tags': no training row has new, other; what is not learnt is not measured either",
+        "column 'tags': no training row has new, other; unlearnt tags are not measured",
     )
     target = data.parts["val"].target
     assert target is not None

@@ -34,17 +34,17 @@ def test_the_most_frequent_words_come_first():
     assert numbers(field, ["c a b"]) == [[2, 3, 4]]
 
 
-def test_a_word_that_training_has_once_is_unknown():
+def test_a_word_that_occurs_once_in_training_is_unknown():
     field = fit(["the film", "the plot"])
     assert field.words == ("the",)
     assert numbers(field, ["the film", "plot twist"]) == [[2, UNKNOWN], [UNKNOWN, UNKNOWN]]
 
 
-def test_where_no_word_repeats_all_are_kept():
+def test_if_no_word_repeats_all_are_kept():
     assert fit(["red fox", "grey owl"]).words == ("fox", "grey", "owl", "red")
 
 
-def test_the_vocabulary_is_as_large_as_the_job_says():
+def test_the_vocabulary_has_the_size_of_the_job():
     field = fit(["a b c", "a b c", "a b", "a"], vocabulary=2)
     assert field.words == ("a", "b")
     assert TextField.shape([field]) == TextInput(vocabulary=4, length=256)
@@ -61,7 +61,7 @@ def test_texts_without_any_word_have_no_vocabulary():
     assert TextField.from_json(field.to_json(), field.assets()) == field
 
 
-def test_what_is_beyond_the_length_is_cut_off_and_counted():
+def test_words_beyond_the_length_are_truncated_and_counted():
     field = fit(["a b a b"], length=3)
     assert numbers(field, ["a b a b a", "b"]) == [[2, 3, 2], [3]]
     texts, parts = pd.Series(["a b a b", "a b a", None, "a b a b"]), np.array(["train"] * 3 + ["val"])
@@ -70,18 +70,18 @@ def test_what_is_beyond_the_length_is_cut_off_and_counted():
     ]
 
 
-def test_texts_that_are_numbers_are_read_as_they_are_written():
+def test_texts_that_are_numbers_are_read_as_written():
     assert numbers(fit([12, 12, None]), [12.0]) == [[2]]
 
 
-def test_the_vocabulary_is_a_file_with_a_word_a_line():
+def test_the_vocabulary_is_a_file_with_one_word_per_line():
     field = fit(["b a", "a b"])
     assert field.assets() == {"text.vocabulary.txt": "a\nb"}
     assert "words" not in field.to_json()
 
 
 @pytest.mark.parametrize("name", ["a/b", "../../up", "..", "nul\0", "what do you think of it? " * 20, "漢字" * 90])
-def test_the_file_of_the_vocabulary_has_a_name_that_a_folder_can_hold(name: str):
+def test_the_vocabulary_has_a_valid_file_name(name: str):
     field, other = fit(["a a"], name), fit(["b b"], name + "!")
     (file,) = field.assets()
     assert "/" not in file

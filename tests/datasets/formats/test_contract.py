@@ -1,4 +1,4 @@
-"""What every format promises, whatever lies on the disk."""
+"""The contract of every format, also for damaged files."""
 
 import gzip
 import io
@@ -26,7 +26,7 @@ from stoker.job.task import TASKS, TaskName
 
 SAMPLES = 20
 TIMES = 12
-"""Times that the files of each format are damaged at random."""
+"""Number of random damages to the files of each format."""
 
 
 def frame(seed: int) -> pd.DataFrame:
@@ -62,13 +62,13 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 class FormatContract(ABC):
-    """Subclassed once for each format."""
+    """Subclassed once per format."""
 
     name: Format
     task: TaskName = "tabular-classification"
     label: str | None = None
     binary = True
-    """Whether any of DAMAGES is noticed; half a text may be a text."""
+    """Whether all of DAMAGES are detected; half a text is still a text."""
 
     @abstractmethod
     def write(self, folder: Path, seed: int = 0) -> Path:
@@ -88,7 +88,7 @@ class FormatContract(ABC):
         (tmp_path / "data").mkdir()
         return self.write(tmp_path / "data")
 
-    def test_its_format_is_known_by_its_name_or_content(self, source: Path):
+    def test_its_format_is_inferred_from_its_name_or_content(self, source: Path):
         assert infer_format(source) == self.name
         assert read_source(self.dataset(source))[1] == self.name
 
@@ -104,7 +104,7 @@ class FormatContract(ABC):
             assert len(part.target) == len(part)
             assert {len(column) for column in part.inputs.values()} == {len(part)}
 
-    def test_what_was_inferred_means_the_same_again(self, source: Path):
+    def test_inferred_values_reproduce_the_dataset(self, source: Path):
         data = self.load(source)
         again = load_dataset(data.spec, TASKS[self.task])
         assert again.spec == data.spec
@@ -127,7 +127,7 @@ class FormatContract(ABC):
                 assert file.name in message, file
             file.write_bytes(content)
 
-    def test_no_damage_raises_anything_but_a_job_error(self, source: Path):
+    def test_damage_only_raises_job_errors(self, source: Path):
         rng = np.random.default_rng(0)
         files = self.files(source)
         for _ in range(TIMES):
@@ -140,14 +140,14 @@ class FormatContract(ABC):
             self.outcome(source)
             file.write_bytes(content)
 
-    def test_a_file_that_may_not_be_read_is_told(self, source: Path):
+    def test_an_unreadable_file_is_reported(self, source: Path):
         file = self.files(source)[0]
         file.unlink()
         file.mkdir()
         self.outcome(source)
 
     def outcome(self, source: Path) -> str:
-        """Validate and load; return the message if something is wrong."""
+        """Validate and load; return the error message, if any."""
         for problem in inspect(None, self.dataset(source), self.task):
             assert problem.path.startswith("dataset.")
         try:
@@ -266,7 +266,7 @@ def test_every_format_keeps_the_contract():
 
 
 def huge_png(width: int, height: int) -> bytes:
-    """Return a PNG whose header announces more pixels than there are."""
+    """Return a PNG whose header declares more pixels than it has."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -280,7 +280,7 @@ class TestAnImageBomb:
     def bomb(self, request: pytest.FixtureRequest) -> Iterator[bytes]:
         return huge_png(*request.param)
 
-    def test_in_a_folder_of_classes_is_named(self, tmp_path: Path, bomb: bytes):
+    def test_in_an_image_folder_is_named(self, tmp_path: Path, bomb: bytes):
         contract = TestImageFolder()
         (contract.write(tmp_path) / "a" / "number-4.png").write_bytes(bomb)
         assert "cannot read a/number-4.png (larger than" in contract.outcome(tmp_path)

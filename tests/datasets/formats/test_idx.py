@@ -62,7 +62,7 @@ def test_images_and_labels_are_read(tmp_path: Path):
     assert records.names[2] == "images-idx3-ubyte[2]"
 
 
-def test_packed_files_are_read(tmp_path: Path):
+def test_compressed_files_are_read(tmp_path: Path):
     pixels = write(tmp_path)
     for file in list(tmp_path.iterdir()):
         file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
@@ -70,7 +70,7 @@ def test_packed_files_are_read(tmp_path: Path):
     assert (pixels_of(read(tmp_path))[..., 0] == pixels).all()
 
 
-def test_names_of_files_tell_the_parts(tmp_path: Path):
+def test_names_of_files_contain_the_parts(tmp_path: Path):
     write(tmp_path, "train-", 4)
     write(tmp_path, "t10k-", 2)
     parts = read(tmp_path).parts
@@ -78,29 +78,31 @@ def test_names_of_files_tell_the_parts(tmp_path: Path):
     assert sorted(parts.tolist()) == ["test"] * 2 + ["train"] * 4
 
 
-def test_images_are_resized_where_the_job_says(tmp_path: Path):
+def test_images_are_resized_if_the_job_sets_a_size(tmp_path: Path):
     write(tmp_path)
     assert pixels_of(read(tmp_path, image={"size": [6, 5]})).shape == (4, 6, 5, 1)
 
 
-def test_a_file_that_is_cut_short_is_told(tmp_path: Path):
+def test_a_truncated_file_is_reported(tmp_path: Path):
     write(tmp_path)
     file = tmp_path / "images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-5])
-    expected = f"cannot read '{tmp_path}': 'images-idx3-ubyte' is cut short: 36 values announced, 31 there"
+    expected = f"cannot read '{tmp_path}': 'images-idx3-ubyte' is truncated: 36 values declared, 31 found"
     assert problem(tmp_path) == expected
     file.write_bytes(file.read_bytes()[:9])
-    assert "is cut short" in problem(tmp_path)
+    assert "is truncated" in problem(tmp_path)
 
 
-def test_labels_that_only_some_images_lack_are_told(tmp_path: Path):
+def test_labels_missing_for_some_images_are_reported(tmp_path: Path):
     write(tmp_path, "train-")
     write(tmp_path, "t10k-")
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
-    assert problem(tmp_path) == f"cannot read '{tmp_path}': the labels 't10k-labels-idx1-ubyte' are missing beside it"
+    assert (
+        problem(tmp_path) == f"cannot read '{tmp_path}': the labels 't10k-labels-idx1-ubyte' are missing in its folder"
+    )
 
 
-def test_images_without_labels_are_data_for_those_who_need_none(tmp_path: Path):
+def test_images_without_labels_are_data_for_tasks_without_labels(tmp_path: Path):
     write(tmp_path)
     (tmp_path / "labels-idx1-ubyte").unlink()
     records = read(tmp_path)
@@ -113,13 +115,13 @@ def test_images_without_labels_are_data_for_those_who_need_none(tmp_path: Path):
     assert caught.value.problems[0].message.startswith("required: ")
 
 
-def test_too_few_labels_are_told(tmp_path: Path):
+def test_too_few_labels_are_reported(tmp_path: Path):
     write(tmp_path)
     (tmp_path / "labels-idx1-ubyte").write_bytes(idx(np.arange(3)))
     assert problem(tmp_path) == f"cannot read '{tmp_path}': 4 images, but 3 labels in 'labels-idx1-ubyte'"
 
 
-def test_labels_are_not_taken_for_images(tmp_path: Path):
+def test_labels_are_not_read_as_images(tmp_path: Path):
     write(tmp_path)
     path = tmp_path / "labels-idx1-ubyte"
     expected = f"cannot read '{path}': 'labels-idx1-ubyte' has 1 dimensions; grey images have 3, labels 1"
@@ -127,14 +129,14 @@ def test_labels_are_not_taken_for_images(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PNG", b"\0\0\x0d\x03" + bytes(12)])
-def test_another_content_is_told(tmp_path: Path, content: bytes):
+def test_other_content_is_reported(tmp_path: Path, content: bytes):
     write(tmp_path)
     (tmp_path / "images-idx3-ubyte").write_bytes(content)
     assert problem(tmp_path) == f"cannot read '{tmp_path}': 'images-idx3-ubyte' is not an IDX file of bytes"
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:12] + b"\xff" * 20, lambda _: b"plain"])
-def test_a_broken_gzip_file_is_told(tmp_path: Path, damage):
+def test_a_broken_gzip_file_is_reported(tmp_path: Path, damage):
     write(tmp_path)
     (tmp_path / "labels-idx1-ubyte").unlink()
     (tmp_path / "labels-idx1-ubyte.gz").write_bytes(b"")

@@ -53,7 +53,7 @@ def test_the_folder_of_an_image_is_its_class(tmp_path: Path):
     assert images[:, 0, 0, 0].tolist() == [10, 20, 30]
 
 
-def test_folders_of_parts_are_known(tmp_path: Path):
+def test_folders_of_parts_are_recognised(tmp_path: Path):
     for part in ("train", "valid", "test"):
         draw(tmp_path / part / "cats" / "1.png")
         draw(tmp_path / part / "dogs" / "1.png")
@@ -63,7 +63,7 @@ def test_folders_of_parts_are_known(tmp_path: Path):
     assert records.parts.tolist() == ["test", "test", "train", "train", "val", "val"]
 
 
-def test_hidden_files_and_folders_are_passed_over(tmp_path: Path):
+def test_hidden_files_and_folders_are_skipped(tmp_path: Path):
     draw(tmp_path / "cats" / "1.png")
     draw(tmp_path / "dogs" / "1.png")
     draw(tmp_path / ".thumbnails" / "1.png")
@@ -83,16 +83,16 @@ def test_images_that_do_not_decode_are_named(tmp_path: Path):
     draw(tmp_path / "a" / "1.png")
     draw(tmp_path / "b" / "1.png")
     (tmp_path / "a" / "2.png").write_bytes(b"no image")
-    expected = "cannot read a/2.png (not an image); mend or remove it"
+    expected = "cannot read a/2.png (not an image); repair or remove it"
     assert problem(tmp_path) == ("dataset.source", expected)
     for number in range(3, 7):
         (tmp_path / "a" / f"{number}.png").write_bytes(b"no image")
     _, message = problem(tmp_path)
     shown = ", ".join(f"a/{number}.png (not an image)" for number in (2, 3, 4))
-    assert message == f"cannot read {shown} and 2 more; mend or remove them"
+    assert message == f"cannot read {shown} and 2 more; repair or remove them"
 
 
-def test_images_of_different_sizes_are_told_with_the_cure(tmp_path: Path):
+def test_images_of_different_sizes_are_reported_with_the_cure(tmp_path: Path):
     for number in range(3):
         draw(tmp_path / "a" / f"{number}.png", size=(4, 6))
     draw(tmp_path / "b" / "odd.png", size=(5, 5))
@@ -102,7 +102,7 @@ def test_images_of_different_sizes_are_told_with_the_cure(tmp_path: Path):
     assert problem(tmp_path, loading="loaded") == ("dataset.image.size", expected)
 
 
-def test_a_folder_without_images_is_told(tmp_path: Path):
+def test_a_folder_without_images_is_reported(tmp_path: Path):
     (tmp_path / "a").mkdir()
     expected = f"no images in the class folders of '{tmp_path}'"
     assert problem(tmp_path, format="image-folder") == ("dataset.source", expected)

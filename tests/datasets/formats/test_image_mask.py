@@ -28,7 +28,7 @@ def corner(value: int = 255, size: tuple[int, int] = (4, 5)) -> np.ndarray:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten images of one height and width with masks of two classes."""
+    """Ten images of one size with masks of two classes."""
     for number in range(10):
         draw(tmp_path / "images" / f"{number}.png")
         draw(tmp_path / "masks" / f"{number}.png", corner())
@@ -78,7 +78,7 @@ def test_images_of_one_name_in_several_folders_have_their_own_masks(tmp_path: Pa
     assert names(read(tmp_path), "mask") == ("masks/bonn/1.png", "masks/ulm/1.png")
 
 
-def test_folders_of_parts_are_known(folder: Path, tmp_path_factory: pytest.TempPathFactory):
+def test_folders_of_parts_are_recognised(folder: Path, tmp_path_factory: pytest.TempPathFactory):
     whole = tmp_path_factory.mktemp("parts")
     for part in ("train", "valid"):
         (whole / part).mkdir()
@@ -117,7 +117,7 @@ def test_masks_are_the_same_however_they_are_loaded(folder: Path, loading: str):
     assert data.parts["train"].target.take(torch.tensor([1])).tolist() == [corner(1).tolist()]
 
 
-def test_an_image_without_a_mask_is_told(folder: Path):
+def test_an_image_without_a_mask_is_reported(folder: Path):
     for number in range(5):
         (folder / "masks" / f"{number}.png").unlink()
     shown = "images/0.png, images/1.png, images/2.png and 2 more"
@@ -125,7 +125,7 @@ def test_an_image_without_a_mask_is_told(folder: Path):
     assert problem(folder) == ("dataset.source", expected)
 
 
-def test_a_mask_of_another_size_is_told(folder: Path):
+def test_a_mask_of_another_size_is_reported(folder: Path):
     draw(folder / "masks" / "3.png", corner(size=(5, 4)))
     expected = ("dataset.source", "masks/3.png is 5x4, its image images/3.png is 4x5")
     assert problem(folder) == expected
@@ -133,7 +133,7 @@ def test_a_mask_of_another_size_is_told(folder: Path):
 
 
 @pytest.mark.parametrize("loading", ["resident", "loaded"])
-def test_a_class_outside_of_training_alone_is_named_with_its_file(folder: Path, loading: str):
+def test_a_class_only_outside_of_training_is_named_with_its_file(folder: Path, loading: str):
     data = load(folder)
     odd = int(data.parts["test"].ids[0])
     draw(folder / "masks" / f"{odd}.png", corner(7))
@@ -148,19 +148,19 @@ def test_a_class_outside_of_training_alone_is_named_with_its_file(folder: Path, 
     assert caught.value.problems[0].message == expected
 
 
-def test_masks_of_one_value_are_told(folder: Path):
+def test_masks_of_one_value_are_reported(folder: Path):
     for number in range(10):
         draw(folder / "masks" / f"{number}.png", np.zeros((4, 5)))
-    assert problem(folder)[1] == "every pixel of the training masks is 0: there is nothing to tell apart"
+    assert problem(folder)[1] == "every pixel of the training masks is 0: there is nothing to distinguish"
 
 
 @pytest.mark.parametrize("name", ["images", "masks"])
 def test_a_broken_file_is_named(folder: Path, name: str):
     (folder / name / "4.png").write_bytes(b"")
-    assert problem(folder) == ("dataset.source", f"cannot read {name}/4.png (an empty file); mend or remove it")
+    assert problem(folder) == ("dataset.source", f"cannot read {name}/4.png (an empty file); repair or remove it")
 
 
-def test_a_folder_without_images_is_told(tmp_path: Path):
+def test_a_folder_without_images_is_reported(tmp_path: Path):
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     assert problem(tmp_path) == ("dataset.source", f"no images in '{tmp_path / 'images'}'")

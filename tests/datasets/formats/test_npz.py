@@ -69,7 +69,7 @@ def test_compressed_arrays_are_read(path: Path):
 
 
 @pytest.mark.parametrize("name", ["label", "labels", "y", "target"])
-def test_the_label_is_known_by_its_name(path: Path, name: str):
+def test_the_label_is_recognised_by_its_name(path: Path, name: str):
     np.savez(path, image=IMAGES, **{name: LABELS})
     assert read(path).label == name
 
@@ -79,7 +79,7 @@ def test_the_job_may_name_the_label(path: Path):
     assert read(path, columns={"label": "kind"}).label == "kind"
 
 
-def test_a_matrix_is_a_column_of_numbers_for_each_of_its_own(path: Path):
+def test_a_matrix_becomes_one_number_column_per_column(path: Path):
     matrix = RNG.normal(size=(20, 3))
     np.savez(path, x=matrix, y=LABELS)
     records = read(path)
@@ -88,7 +88,7 @@ def test_a_matrix_is_a_column_of_numbers_for_each_of_its_own(path: Path):
     assert load(path, "tabular-classification").fields.signature.numbers == 3
 
 
-def test_names_of_arrays_tell_the_parts(path: Path):
+def test_names_of_arrays_contain_the_parts(path: Path):
     np.savez(path, x_train=IMAGES[:12], y_train=LABELS[:12], x_test=IMAGES[12:], y_test=LABELS[12:])
     records = read(path)
     assert records.parts is not None
@@ -101,12 +101,12 @@ def test_names_of_arrays_tell_the_parts(path: Path):
     assert set(data.fields.signature.images) == {"x"}
 
 
-def test_a_part_without_its_labels_is_told(path: Path):
+def test_a_part_without_its_labels_is_reported(path: Path):
     np.savez(path, x_train=IMAGES, y_train=LABELS, x_test=IMAGES)
     assert problem(read, path) == ("dataset.source", f"cannot read '{path}': not every array has the parts train, test")
 
 
-def test_images_are_resized_where_the_job_says(path: Path):
+def test_images_are_resized_if_the_job_sets_a_size(path: Path):
     np.savez(path, image=IMAGES, label=LABELS)
     assert pixels(read(path, image={"size": [6, 7]}), "image").shape == (20, 6, 7, 1)
 
@@ -128,13 +128,13 @@ def test_masks_are_resized_with_their_images(path: Path):
     assert data.fields.signature.inputs == {"image": ImageInput(1, 8, 10)}
 
 
-def test_masks_of_another_size_than_their_images_are_told(path: Path):
+def test_masks_of_another_size_than_their_images_are_reported(path: Path):
     np.savez(path, image=IMAGES, mask=(IMAGES > 99).astype(np.uint8)[:, :3])
     expected = ("dataset.source", "the masks are 3x5, the images of column 'image' 4x5")
     assert problem(load, path, "segmentation") == expected
 
 
-def test_a_mask_with_channels_is_told(path: Path):
+def test_a_mask_with_channels_is_reported(path: Path):
     np.savez(path, image=IMAGES, mask=np.zeros((20, 4, 5, 3), np.uint8))
     expected = "array 'mask' has 3 channels; a mask holds one class value a pixel"
     assert problem(read, path) == ("dataset.source", expected)
@@ -150,7 +150,7 @@ def test_numbers_and_images_make_one_sample(path: Path):
 
 
 @pytest.mark.parametrize("key", ["label", "weight", "group"])
-def test_a_column_of_images_is_no_single_value(path: Path, key: str):
+def test_a_column_of_images_cannot_be_a_label_or_weight(path: Path, key: str):
     np.savez(path, image=IMAGES, other=IMAGES, y=LABELS)
     expected = (f"dataset.columns.{key}", "column 'other' holds images, not one value for each sample")
     assert problem(load, path, "image-classification", columns={"label": "y", key: "other"}) == expected
@@ -160,11 +160,11 @@ def test_a_column_of_images_is_no_single_value(path: Path, key: str):
     ("arrays", "message"),
     [
         ({"image": IMAGES, "label": LABELS[:3]}, "its arrays differ in length: image 20, label 3"),
-        ({"image": IMAGES, "label": np.array("a")}, "'label' in it is no array with an entry for each sample"),
+        ({"image": IMAGES, "label": np.array("a")}, "'label' in it is not an array with an entry for each sample"),
         ({"image": np.array([{}] * 20)}, "Object arrays cannot be loaded when allow_pickle=False"),
     ],
 )
-def test_arrays_that_make_no_samples_are_told(path: Path, arrays: dict[str, Any], message: str):
+def test_arrays_that_are_no_samples_are_reported(path: Path, arrays: dict[str, Any], message: str):
     np.savez(path, **arrays)
     assert problem(read, path) == ("dataset.source", f"cannot read '{path}': {message}")
 
@@ -177,7 +177,7 @@ def test_arrays_that_make_no_samples_are_told(path: Path, arrays: dict[str, Any]
         (np.zeros((2, 0, 3), np.uint8), "2x0x3 of uint8"),
     ],
 )
-def test_an_array_that_is_neither_images_nor_numbers_is_told(path: Path, array: np.ndarray, shown: str):
+def test_an_array_that_is_neither_images_nor_numbers_is_reported(path: Path, array: np.ndarray, shown: str):
     np.savez(path, image=array)
     expected = f"array 'image' is {shown}; images are uint8 (N, height, width[, channels])"
     assert problem(read, path) == ("dataset.source", expected)
@@ -189,9 +189,9 @@ def test_a_single_array_is_no_archive(path: Path):
     assert problem(read, path)[1].startswith(f"cannot read '{path}': not an npz archive (")
 
 
-def test_an_archive_of_other_files_is_told(path: Path):
+def test_an_archive_of_other_files_is_reported(path: Path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "no array")
     assert problem(read, path) == (
-        "dataset.source", f"cannot read '{path}': 'readme.txt' in it is no array with an entry for each sample"
+        "dataset.source", f"cannot read '{path}': 'readme.txt' in it is not an array with an entry for each sample"
     )  # fmt: skip

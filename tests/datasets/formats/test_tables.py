@@ -61,23 +61,23 @@ def problem(path: Path, **settings: Any) -> str:
 
 class TestCsv:
     @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-    def test_text_is_read_whatever_separates_it(self, write, delimiter: str):
+    def test_text_is_read_with_any_delimiter(self, write, delimiter: str):
         frame = read(write("a.csv", f"x{delimiter}y\n1{delimiter}a\n{delimiter}NA\n"))
         assert list(frame.columns) == ["x", "y"]
         assert frame.isna().to_numpy().tolist() == [[False, False], [True, True]]
 
-    def test_packed_text_is_read(self, write):
+    def test_compressed_text_is_read(self, write):
         assert read(write("a.csv.gz", gzip.compress(b"x,y\n1,2\n"))).to_numpy().tolist() == [[1, 2]]
         assert read(write("b.CSV.GZ", gzip.compress(b"x,y\n1,2\n"))).to_numpy().tolist() == [[1, 2]]
 
-    def test_a_mark_before_the_header_is_no_part_of_it(self, write):
+    def test_a_byte_order_mark_is_not_part_of_the_header(self, write):
         assert list(read(write("a.csv", b"\xef\xbb\xbf" + CSV)).columns) == ["x", "y"]
 
     @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-    def test_lines_end_as_any_system_writes_them(self, write, end: str):
+    def test_line_ends_of_any_system_are_read(self, write, end: str):
         assert read(write("a.csv", end.join(["x;y", "1;a", "2;b", ""]))).to_numpy().tolist() == [[1, "a"], [2, "b"]]
 
-    def test_texts_may_hold_delimiters_and_lines(self, write):
+    def test_texts_may_contain_delimiters_and_newlines(self, write):
         frame = pd.DataFrame({"text": [f'a, "b",\nc; {number}' for number in range(60)], "y": list("xy") * 30})
         for delimiter in ",;\t|":
             path = write("a.csv", frame.to_csv(index=False, sep=delimiter))
@@ -91,12 +91,12 @@ class TestCsv:
         frame = read(write("a.data", "1,a\n2,b\n"), format="csv", columns={"names": ["x", "y"]})
         assert frame.to_dict("list") == {"x": [1, 2], "y": ["a", "b"]}
 
-    def test_too_few_names_are_told(self, write):
+    def test_too_few_names_are_reported(self, write):
         path = write("a.csv", "1,2,a\n2,3,b\n")
         expected = f"cannot read '{path}': its rows have more values than its header"
         assert problem(path, columns={"names": ["x", "y"]}) == expected
 
-    def test_rows_longer_than_the_header_are_told(self, write):
+    def test_rows_longer_than_the_header_are_reported(self, write):
         path = write("a.csv", "x,y\n1,2,3\n4,5,6\n")
         assert problem(path) == f"cannot read '{path}': its rows have more values than its header"
         assert problem(write("a.csv", "x,y\n1,2\n4,5,6\n")).startswith(f"cannot read '{path}': ")
@@ -117,14 +117,14 @@ class TestCsv:
         ],
         ids=["empty", "blank", "bytes", "latin-1", "utf-16", "open-quote", "ragged"],
     )
-    def test_what_is_no_csv_is_told(self, write, content: bytes):
+    def test_invalid_csv_is_reported(self, write, content: bytes):
         path = write("a.csv", content)
         assert problem(path).startswith(f"cannot read '{path}': ")
 
     @pytest.mark.parametrize(
         "damage", [lambda data: data[:-9], lambda data: data[:25] + b"\xff" * 20, lambda _: b"text"]
     )
-    def test_a_broken_gzip_file_is_told(self, write, damage):
+    def test_a_broken_gzip_file_is_reported(self, write, damage):
         lines = [f"{number},{number * 7 % 31}" for number in range(2000)]
         path = write("a.csv.gz", damage(gzip.compress("\n".join(["x,y", *lines]).encode())))
         assert problem(path).startswith(f"cannot read '{path}': ")
@@ -139,14 +139,14 @@ class TestJsonLines:
         assert frame["x"].isna().tolist() == [False, True, True]
         assert frame["z"].isna().tolist() == [True, True, False]
 
-    def test_packed_lines_are_read(self, write):
+    def test_compressed_lines_are_read(self, write):
         assert read(write("a.jsonl.gz", gzip.compress(b'{"x": 1, "y": 2}\n'))).to_numpy().tolist() == [[1, 2]]
 
     def test_nested_values_become_text(self, write):
         frame = read(write("a.ndjson", '{"x": [1, {"z": 2}], "y": "a"}\n'))
         assert frame["x"].tolist() == ['[1, {"z": 2}]']
 
-    def test_half_a_pair_of_surrogates_is_replaced(self, write):
+    def test_an_unpaired_surrogate_is_replaced(self, write):
         lines = [json.dumps({"text": f"cut \ud83d {word} word word", "y": word}) for word in ("good", "bad") * 10]
         data = load(write("a.jsonl", "\n".join(lines)), "text-classification")
         (field,) = data.fields.inputs
@@ -167,7 +167,7 @@ class TestJsonLines:
             (b'{"x": "\xff", "y": 1}\n', "'utf-8' codec can't decode byte 0xff"),
         ],
     )
-    def test_what_is_no_object_is_told_with_its_line(self, write, content: str | bytes, message: str):
+    def test_an_invalid_line_is_reported_with_its_number(self, write, content: str | bytes, message: str):
         path = write("a.jsonl", content)
         assert problem(path).startswith(f"cannot read '{path}': {message}")
 
@@ -184,7 +184,7 @@ class TestParquet:
         assert list(read(tmp_path / "a.parquet").columns) == ["1", "y"]
 
     @pytest.mark.parametrize("keep", [0, 10, 0.5, -4])
-    def test_what_is_not_parquet_is_told(self, tmp_path: Path, keep: float):
+    def test_invalid_parquet_is_reported(self, tmp_path: Path, keep: float):
         path = tmp_path / "a.parquet"
         pd.DataFrame({"x": range(100), "y": range(100)}).to_parquet(path)
         content = path.read_bytes()
@@ -213,7 +213,7 @@ class TestManyFiles:
         assert records.frame.index.tolist() == [0, 1, 2]
         assert records.parts is None
 
-    def test_names_of_files_tell_the_parts(self, write, tmp_path: Path):
+    def test_names_of_files_contain_the_parts(self, write, tmp_path: Path):
         for name, count in {"train": 3, "dev": 2, "test": 1}.items():
             write(f"{name}.tsv", "x\ty\n" + "a, b\tc\n" * count)
         records = records_of(tmp_path)
@@ -228,25 +228,25 @@ class TestManyFiles:
         assert records.parts.tolist() == ["test"] * 2 + ["train"] * 4 + ["val"] * 2
 
     @pytest.mark.parametrize("names", [("train", "other"), ("test", "dev"), ("trainers", "testimony")])
-    def test_other_names_are_no_parts(self, write, tmp_path: Path, names: tuple[str, ...]):
+    def test_other_file_names_are_no_parts(self, write, tmp_path: Path, names: tuple[str, ...]):
         for name in names:
             write(f"{name}.jsonl", '{"x": 1, "y": 2}\n')
         assert records_of(tmp_path).parts is None
 
-    def test_parts_that_the_source_brings_are_used(self, write, tmp_path: Path):
+    def test_parts_of_the_source_are_used(self, write, tmp_path: Path):
         for name in ("train", "test"):
             rows = [f"{number}.5,{'ab'[number % 2]}" for number in range(20)]
             write(f"{name}.csv", "\n".join(["x,y", *rows]))
         data = load(tmp_path, split={"train": 0.9, "val": 0.1, "test": 0})
         assert {name: len(part) for name, part in data.parts.items()} == {"train": 18, "val": 2, "test": 20}
-        assert "the source brings its own train and test" in " ".join(data.notes)
+        assert "the source has its own train and test" in " ".join(data.notes)
 
-    def test_columns_may_stand_in_another_order(self, write, tmp_path: Path):
+    def test_columns_may_have_another_order(self, write, tmp_path: Path):
         write("1.csv", "x,y\n1,a\n")
         write("2.csv", "y,x\nb,2\n")
         assert read(tmp_path).to_numpy().tolist() == [[1, "a"], [2, "b"]]
 
-    def test_files_of_different_columns_are_told(self, write, tmp_path: Path):
+    def test_files_of_different_columns_are_reported(self, write, tmp_path: Path):
         write("1.csv", "x,y\n1,a\n")
         write("2.csv", "x,z\n1,a\n")
         expected = f"'{tmp_path / '2.csv'}' and '1.csv' differ in their columns: y, z"
@@ -267,7 +267,7 @@ class TestManyFiles:
         path = write(name, content)
         assert problem(tmp_path).startswith(f"cannot read '{path}': ")
 
-    def test_a_folder_without_tables_is_told(self, tmp_path: Path):
+    def test_a_folder_without_tables_is_reported(self, tmp_path: Path):
         assert problem(tmp_path, format="csv") == f"there are no csv files in the folder '{tmp_path}'"
 
 
@@ -287,7 +287,7 @@ class TestMixedRows:
         return tmp_path / "table.csv"
 
     @pytest.mark.parametrize("loading", ["resident", "loaded"])
-    def test_a_row_may_hold_numbers_categories_texts_and_images(self, table: Path, loading: str):
+    def test_a_row_may_contain_numbers_categories_texts_and_images(self, table: Path, loading: str):
         data = load(table, columns={"types": {"text": "text"}}, loading=loading)
         vocabulary = len(next(each for each in data.fields.inputs if isinstance(each, TextField)).words) + 2
         assert data.fields.signature.inputs == {
@@ -311,13 +311,13 @@ class TestMixedRows:
         assert list(example.columns) == ["size", "colour", "text", "photo"]
         assert example["photo"].tolist() == ["photos/0.png", "photos/1.png", "photos/2.png"]
 
-    def test_paths_alone_make_an_image_dataset(self, table: Path):
+    def test_a_table_of_paths_is_an_image_dataset(self, table: Path):
         data = load(table, "image-classification")
         assert set(data.parts["train"].inputs) == {"photo"}
         assert data.example.shape == (3, 4, 5, 1)
 
     @pytest.mark.parametrize("value", ["../secret.png", "{folder}/secret.png", "link.png", "photos/none.png"])
-    def test_a_path_that_may_not_be_read_is_told_with_its_row(self, table: Path, value: str):
+    def test_an_invalid_path_is_reported_with_its_row(self, table: Path, value: str):
         secret = table.parent.parent / f"{table.parent.name}-secret.png"
         secret.touch()
         (table.parent / "link.png").symlink_to(secret)
@@ -346,7 +346,7 @@ class TestMixedRows:
             rows = train.target.take(torch.arange(len(train))).float().mean(2).argmax(1)
             assert rows.tolist() == [number % 4 for number in train.ids.tolist()]
 
-    def test_a_column_may_be_called_like_a_tensor(self, tmp_path: Path):
+    def test_a_column_may_have_the_name_of_a_tensor(self, tmp_path: Path):
         rng = np.random.default_rng(0)
         frame = pd.DataFrame({"x": rng.normal(size=40), "c": list("pq") * 20, "numbers": ["one two"] * 40})
         frame = frame.assign(categories=["three four"] * 40, y=list("ab") * 20)

@@ -32,7 +32,7 @@ def test_each_line_is_a_text(tmp_path: Path, content: str, texts: list[str]):
     assert (records.label, records.parts) == ("", None)
 
 
-def test_what_is_not_utf8_is_told(tmp_path: Path):
+def test_invalid_utf8_is_reported(tmp_path: Path):
     path = tmp_path / "a.txt"
     path.write_bytes("Grün\n".encode("latin-1"))
     with pytest.raises(JobError) as caught:

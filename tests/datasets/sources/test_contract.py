@@ -1,4 +1,4 @@
-"""What every source keeps to: files are listed without their content, and fetched one by one."""
+"""The contract of every source: files are listed without their content, and fetched one by one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ Make = Callable[[dict[str, bytes]], Source]
 
 
 class SourceContract:
-    """One folder with two files; each place of datasets subclasses it."""
+    """One folder with two files; each source subclasses it."""
 
     def test_files_are_listed_and_fetched(self, make: Make, tmp_path: Path):
         source = make(TREE)
@@ -27,7 +27,7 @@ class SourceContract:
             source.fetch(files[name], target := tmp_path / f"target-{number}")
             assert target.read_bytes() == content
 
-    def test_a_version_stays_until_the_content_changes(self, make: Make):
+    def test_a_version_is_stable_until_the_content_changes(self, make: Make):
         first = {file.name: file.version for file in make(TREE).files()}
         again = {file.name: file.version for file in make(TREE).files()}
         changed = {file.name: file.version for file in make({**TREE, "a.csv": b"x,y\n5,6\n"}).files()}
@@ -36,7 +36,7 @@ class SourceContract:
         assert changed["a.csv"] != first["a.csv"]
         assert changed["deep/er/b b.csv"] == first["deep/er/b b.csv"]
 
-    def test_an_empty_source_is_a_mistake_of_the_job(self, make: Make):
+    def test_an_empty_source_is_a_job_error(self, make: Make):
         with pytest.raises(JobError, match=r"dataset\.source: .*no (files|objects) "):
             make({}).files()
 
@@ -81,7 +81,7 @@ class TestHuggingFace(SourceContract):
 
 
 class TestWeb:
-    """A web server has single files alone."""
+    """A web server only has single files."""
 
     def test_the_file_is_listed_and_fetched(self, web, tmp_path: Path):
         web.files["/data/a b.csv"] = TREE["a.csv"]

@@ -1,4 +1,4 @@
-"""Downloads over a bad line, and refusals that name the address and the cure."""
+"""Downloads over an unreliable connection, and errors that name the address and the cure."""
 
 import hashlib
 import random
@@ -39,13 +39,13 @@ def refusal(web: Any, target: Path, url: str = "") -> StokerError:
     return caught.value
 
 
-def test_a_cut_download_continues_where_it_stopped(web, target):
+def test_an_interrupted_download_resumes_where_it_stopped(web, target):
     web.faults = ["cut"]
     assert fetched(web, target) == CONTENT
     assert web.gets() == ["", f"bytes={len(CONTENT) // 2}-"]
 
 
-def test_a_file_that_changed_after_the_cut_is_fetched_from_its_beginning(web, target):
+def test_a_file_that_changed_after_the_interruption_is_fetched_from_the_start(web, target):
     web.files["/x.bin"] = CONTENT
     (file,) = (source := HttpsSource(f"{web.url}/x.bin")).files()
     target.write_bytes(CONTENT[:1000])
@@ -73,27 +73,27 @@ def test_a_server_that_ignores_if_range_does_not_mix_versions(web, target):
     assert target.read_bytes() == changed
 
 
-def test_a_target_that_is_whole_already_is_fetched_again_at_most_once(web, target):
+def test_a_complete_target_is_fetched_again_at_most_once(web, target):
     target.write_bytes(CONTENT)
     assert fetched(web, target) == CONTENT
-    assert len(web.gets()) == 2  # nothing lies behind its end, which the server says with 416
+    assert len(web.gets()) == 2  # the server answers a range beyond the end with 416
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "429", "reset"])
-def test_a_failure_that_passes_is_not_told(web, target, fault):
+def test_a_transient_failure_is_not_reported(web, target, fault):
     web.faults = [fault, fault]
     assert fetched(web, target) == CONTENT
     assert len(web.gets()) == 3
 
 
-def test_without_etag_and_date_a_cut_download_begins_anew(web, target):
+def test_without_etag_and_date_an_interrupted_download_restarts(web, target):
     web.headers_off = {"ETag", "Last-Modified"}
     web.faults = ["cut"]
     assert fetched(web, target) == CONTENT
     assert web.gets() == ["", ""]
 
 
-def test_with_a_checksum_no_validator_is_needed_to_continue(web, target):
+def test_with_a_checksum_no_validator_is_needed_to_resume(web, target):
     web.headers_off = {"ETag", "Last-Modified"}
     web.faults = ["cut"]
     assert fetched(web, target, checksum=f"#sha256={hashlib.sha256(CONTENT).hexdigest()}") == CONTENT
@@ -105,7 +105,7 @@ def test_a_server_that_does_not_know_the_length_is_read_to_its_end(web, target):
     assert fetched(web, target) == CONTENT
 
 
-def test_a_file_is_known_by_the_best_that_its_server_says(web):
+def test_a_version_is_the_strongest_identifier_of_the_server(web):
     web.files["/x.bin"] = b"abc"
     source = HttpsSource(f"{web.url}/x.bin")
     versions = []
@@ -122,7 +122,7 @@ def test_with_a_checksum_no_server_is_asked_for_the_listing(web):
     assert (source.files(), web.asked) == ([expected], [])
 
 
-def test_an_address_that_takes_get_alone_is_listed(web):
+def test_an_address_that_only_accepts_get_is_listed(web):
     web.answers["/x.bin"] = lambda _: (200, {"ETag": '"1"'}, b"abc")
     get = web.answers["/x.bin"]
     methods = iter([(405, {}, b"")])
@@ -130,7 +130,7 @@ def test_an_address_that_takes_get_alone_is_listed(web):
     assert HttpsSource(f"{web.url}/x.bin").files()[0].version == 'etag:"1"'
 
 
-def test_messages_and_versions_hold_no_password(web):
+def test_messages_and_versions_contain_no_password(web):
     web.always = "403"
     url = web.url.replace("http://", "http://me:secret@") + "/x.bin?token=secret"
     source = HttpsSource(url, 0)
@@ -147,10 +147,10 @@ def test_messages_and_versions_hold_no_password(web):
         ("403", StorageError, r"/x\.bin: access is denied \(403 Forbidden\); correct the user, password or token"),
         ("401", StorageError, r"/x\.bin: access is denied \(401"),
         ("400", JobError, r"'http://.*/x\.bin' is refused \(400 Bad Request\)"),
-        ("500", Unreachable, r"/x\.bin: the server answers 500 Internal Server Error; is the server well"),
+        ("500", Unreachable, r"/x\.bin: the server answers 500 Internal Server Error; is the server up"),
     ],
 )
-def test_a_refusal_says_whose_turn_it_is(web, target, status, kind, message):
+def test_a_refusal_has_its_kind_of_error(web, target, status, kind, message):
     web.always = status
     error = refusal(web, target)
     assert type(error) is kind
@@ -161,7 +161,7 @@ def test_a_refusal_says_whose_turn_it_is(web, target, status, kind, message):
 
 
 @pytest.mark.parametrize("status", ["403", "404"])
-def test_a_refusal_is_not_asked_again(web, target, status):
+def test_a_refusal_is_not_retried(web, target, status):
     web.files["/x.bin"] = CONTENT
     (file,) = (source := HttpsSource(f"{web.url}/x.bin")).files()
     web.always = status
@@ -170,16 +170,16 @@ def test_a_refusal_is_not_asked_again(web, target, status):
     assert len(web.gets()) == 1
 
 
-def test_a_download_that_is_always_cut_is_told_with_both_sizes(web, target):
-    web.files["/x.bin"] = b"1"  # half of it is nothing, so that there is no progress
+def test_a_download_that_is_always_interrupted_is_reported_with_both_sizes(web, target):
+    web.files["/x.bin"] = b"1"  # half of one byte is nothing, so there is no progress
     web.always = "cut"
     error = refusal(web, target)
     assert isinstance(error, Unreachable)
-    assert re.search(r"/x\.bin: .*0 .*1 .*; is the server well, and the address right\?", str(error)), error
+    assert re.search(r"/x\.bin: .*0 .*1 .*; is the server up, and the address right\?", str(error)), error
     print(error)
 
 
-def test_a_server_that_is_not_there_is_told(target):
+def test_a_missing_server_is_reported(target):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -189,13 +189,13 @@ def test_a_server_that_is_not_there_is_told(target):
     assert "refused" in str(error)
 
 
-def test_a_host_without_address_is_told(target):
+def test_an_unknown_host_is_reported(target):
     error = refusal(None, target, "https://no-such-host.invalid/x.bin")
     assert isinstance(error, Unreachable)
     assert "no-such-host.invalid" in str(error)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_told(web, target, tmp_path):
+def test_an_untrusted_certificate_is_reported(web, target, tmp_path):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
     subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)

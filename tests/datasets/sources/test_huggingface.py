@@ -1,4 +1,4 @@
-"""What the Hub refuses, and what a file of it is."""
+"""Files and errors of the Hugging Face Hub."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def test_a_path_is_a_file_or_a_folder(hub):
     assert [(each.name, each.is_source) for each in files] == [("a.csv", False), ("b.csv", False)]
 
 
-def test_a_large_file_promises_its_checksum(hub):
+def test_a_large_file_declares_its_checksum(hub):
     hub.add("small.csv", b"1")
     hub.add("large.csv", b"22", large=True)
     small, large = HuggingFaceSource("hf://datasets/team/pets").files()
@@ -35,7 +35,7 @@ def test_a_large_file_promises_its_checksum(hub):
     assert large.version == f"sha256:{large.sha256}"
 
 
-def test_a_cut_download_continues_where_it_stopped(hub, tmp_path: Path):
+def test_an_interrupted_download_resumes_where_it_stopped(hub, tmp_path: Path):
     hub.add("a.bin", CONTENT)
     (file,) = (source := HuggingFaceSource("hf://datasets/team/pets")).files()
     hub.server.faults = ["cut"]
@@ -44,21 +44,21 @@ def test_a_cut_download_continues_where_it_stopped(hub, tmp_path: Path):
     assert hub.server.gets(hub.place("a.bin")) == ["", f"bytes={len(CONTENT) // 2}-"]
 
 
-def test_a_dataset_that_is_not_there_is_told(hub):
+def test_a_missing_dataset_is_reported(hub):
     hub.refuse("RepoNotFound", 404)
     error = refusal()
     assert isinstance(error, JobError)
     assert f"there is no dataset 'team/pets' at {hub.server.url}, or it is private; correct the name, or" in str(error)
 
 
-def test_a_revision_that_is_not_there_is_told(hub):
+def test_a_missing_revision_is_reported(hub):
     hub.refuse("RevisionNotFound", 404, revision="v9")
     error = refusal("hf://datasets/team/pets@v9")
     assert isinstance(error, JobError)
     assert "'hf://datasets/team/pets@v9' has no revision 'v9'; correct it or leave it out" in str(error)
 
 
-def test_a_path_that_is_not_there_is_told(hub):
+def test_a_missing_path_in_the_dataset_is_reported(hub):
     hub.add("a.csv", b"1")
     tree = "/api/datasets/team/pets/tree/c0ffee" + "0" * 34 + "/nowhere"
     hub.server.answers[tree] = lambda _: (404, {"X-Error-Code": "EntryNotFound"}, b"{}")
@@ -67,28 +67,28 @@ def test_a_path_that_is_not_there_is_told(hub):
     assert "there is no 'nowhere' in" in str(error)
 
 
-def test_a_gated_dataset_is_told_with_its_page(hub):
+def test_a_gated_dataset_is_reported_with_its_page(hub):
     hub.refuse("GatedRepo", 403)
     error = refusal()
     assert isinstance(error, StorageError)
     assert f"access is by request; ask at {hub.server.url}/datasets/team/pets, then set HF_TOKEN" in str(error)
 
 
-def test_denied_access_is_told(hub):
+def test_denied_access_is_reported(hub):
     hub.refuse("", 403)
     error = refusal()
     assert isinstance(error, StorageError)
     assert "hf://datasets/team/pets: access is denied (403); set HF_TOKEN or log in" in str(error)
 
 
-def test_a_hub_that_does_not_answer_is_told(hub, monkeypatch):
+def test_a_hub_that_does_not_answer_is_reported(hub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     error = refusal()
     assert isinstance(error, Unreachable)
     assert "http://127.0.0.1:1 does not answer" in str(error)
 
 
-def test_the_library_that_is_missing_is_told_with_its_install():
+def test_a_missing_library_is_reported_with_its_installation():
     code = """
 import sys
 sys.modules["huggingface_hub"] = None  # as if it were not installed

@@ -46,6 +46,6 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file():
     assert [file.is_source for file in PathSource("data/[x].csv").files()] == [True]
 
 
-def test_a_pattern_without_matches_is_told():
+def test_a_pattern_without_matches_is_reported():
     with pytest.raises(JobError, match=r"dataset\.source: no file matches 'data/\*\.parquet'"):
         PathSource("data/*.parquet").files()

@@ -1,4 +1,4 @@
-"""What a bucket refuses, in words that name the object and the cure."""
+"""Errors of a bucket, whose messages name the object and the cure."""
 
 import socket
 from pathlib import Path
@@ -20,7 +20,7 @@ def refusal(url: str, target: Path | None = None) -> StokerError:
 
 
 def answers(line, status: int, code: str, headers: dict[str, str] | None = None, extra: str = "") -> None:
-    """Let the server refuse everything in one way."""
+    """Make the server refuse every request in one way."""
     text = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>on purpose</Message>{extra}</Error>'.encode()
     for path in ("/datasets", "/datasets/", "/datasets/pets/a.csv"):
         line.answers[path] = lambda _: (status, {"Content-Type": "application/xml", **(headers or {})}, text)
@@ -38,7 +38,7 @@ def test_a_key_is_one_file_and_a_prefix_is_a_folder(put):
     assert len(S3Source("s3://datasets").files()) == 3
 
 
-def test_a_cut_download_continues_where_it_stopped(put, line, tmp_path):
+def test_an_interrupted_download_resumes_where_it_stopped(put, line, tmp_path):
     put({"pets/a.csv": CONTENT})
     source = S3Source("s3://datasets/pets/a.csv")
     files = source.files()
@@ -49,7 +49,7 @@ def test_a_cut_download_continues_where_it_stopped(put, line, tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["503", "500", "reset"])
-def test_a_failure_that_passes_is_not_told(put, line, tmp_path, fault):
+def test_a_transient_failure_is_not_reported(put, line, tmp_path, fault):
     put({"pets/a.csv": CONTENT})
     source = S3Source("s3://datasets/pets/a.csv")
     files = source.files()
@@ -58,16 +58,16 @@ def test_a_failure_that_passes_is_not_told(put, line, tmp_path, fault):
     assert target.read_bytes() == CONTENT
 
 
-def test_a_download_that_is_always_cut_is_told(put, line, tmp_path):
-    put({"pets/a.csv": b"1"})  # half of it is nothing, so that there is no progress
+def test_a_download_that_is_always_interrupted_is_reported(put, line, tmp_path):
+    put({"pets/a.csv": b"1"})  # half of one byte is nothing, so there is no progress
     line.always = "cut"
     source = S3Source("s3://datasets/pets/a.csv", patience_s=0)
     files = source.files()
-    with pytest.raises(Unreachable, match=r"s3://datasets/pets/a\.csv: .*is the server well\?"):
+    with pytest.raises(Unreachable, match=r"s3://datasets/pets/a\.csv: .*is the server up\?"):
         source.fetch(files[0], tmp_path / "target")
 
 
-def test_a_missing_bucket_is_told_with_its_server(s3, s3_server):
+def test_a_missing_bucket_is_reported_with_its_server(s3, s3_server):
     error = refusal("s3://no-such-bucket/pets/")
     assert isinstance(error, JobError)
     assert str(error) == (
@@ -78,13 +78,13 @@ def test_a_missing_bucket_is_told_with_its_server(s3, s3_server):
 
 
 @pytest.mark.parametrize("url", ["s3://datasets/nothing/", "s3://datasets/nothing.csv"])
-def test_an_empty_prefix_is_told(s3, url):
+def test_an_empty_prefix_is_reported(s3, url):
     error = refusal(url)
     assert isinstance(error, JobError)
     assert str(error) == f"dataset.source: there are no objects below '{url}'; correct the prefix or fill it"
 
 
-def test_a_pattern_in_a_bucket_is_told(s3):
+def test_a_pattern_in_a_bucket_is_reported(s3):
     assert "patterns are for paths alone, name a prefix" in str(refusal("s3://datasets/pets/*.csv"))
 
 
@@ -98,11 +98,11 @@ def test_a_pattern_in_a_bucket_is_told(s3):
         (403, "RequestTimeTooSkewed", "set the clock of this machine"),
     ],
 )
-def test_denied_access_is_the_operators_turn(line, status, code, message):
+def test_denied_access_is_a_storage_error(line, status, code, message):
     check_denied(line, "s3://datasets/pets/", status, code, message)
 
 
-def test_one_object_that_is_denied_is_told_though_head_has_no_text(line):
+def test_denied_access_to_one_object_is_reported_although_head_has_no_body(line):
     check_denied(line, "s3://datasets/pets/a.csv", 403, "AccessDenied", RIGHTS)
 
 
@@ -115,7 +115,7 @@ def check_denied(line, url, status, code, message):
     assert message in str(error)
 
 
-def test_the_region_that_a_bucket_is_in_is_told(line):
+def test_the_region_of_a_bucket_is_reported(line):
     answers(line, 301, "PermanentRedirect", {"x-amz-bucket-region": "eu-central-1"})
     error = refusal("s3://datasets/pets/")
     assert isinstance(error, StorageError)
@@ -124,7 +124,7 @@ def test_the_region_that_a_bucket_is_in_is_told(line):
     assert "another region, eu-west-3; set" in str(refusal("s3://datasets/pets/"))
 
 
-def test_missing_credentials_are_told(s3, monkeypatch):
+def test_missing_credentials_are_reported(s3, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -138,12 +138,12 @@ def test_missing_credentials_are_told(s3, monkeypatch):
     )
 
 
-def test_a_profile_that_is_not_there_is_told(s3, monkeypatch):
+def test_a_missing_profile_is_reported(s3, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     assert "nobody" in str(refusal("s3://datasets/pets/"))
 
 
-def test_an_endpoint_that_does_not_answer_is_told(s3, monkeypatch):
+def test_an_endpoint_that_does_not_answer_is_reported(s3, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -154,12 +154,12 @@ def test_an_endpoint_that_does_not_answer_is_told(s3, monkeypatch):
     assert f"is {endpoint} well, and AWS_ENDPOINT_URL right?" in str(error)
 
 
-def test_an_endpoint_that_is_no_address_is_told(s3, monkeypatch):
+def test_an_invalid_endpoint_is_reported(s3, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
     assert "correct AWS_ENDPOINT_URL" in str(refusal("s3://datasets/pets/"))
 
 
-def test_an_object_that_vanished_is_told(s3, put, tmp_path):
+def test_an_object_that_vanished_is_reported(s3, put, tmp_path):
     put({"pets/a.csv": b"1"})
     source = S3Source("s3://datasets/pets/")
     files = source.files()
@@ -168,7 +168,7 @@ def test_an_object_that_vanished_is_told(s3, put, tmp_path):
         source.fetch(files[0], tmp_path / "target")
 
 
-def test_an_object_that_was_replaced_is_told(put, tmp_path):
+def test_an_object_that_was_replaced_is_reported(put, tmp_path):
     put({"pets/a.csv": b"1"})
     source = S3Source("s3://datasets/pets/")
     files = source.files()

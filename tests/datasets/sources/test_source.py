@@ -47,7 +47,7 @@ def test_a_name_is_listed_once():
         check_names("s3://bucket/x/", listed("a", "b", "a"))
 
 
-def test_usual_names_are_taken():
+def test_usual_names_are_accepted():
     check_names("s3://bucket/x/", listed("a.csv", "b/a.csv", "..b/...", "Ärger 100%.csv", "~", "-x"))
 
 
@@ -62,7 +62,7 @@ def test_usual_names_are_taken():
         ("S3://bucket/x", "'S3://' is unknown; did you mean 's3://'?"),
     ],
 )
-def test_an_unknown_scheme_names_the_one_that_was_meant(source, problem):
+def test_an_unknown_scheme_suggests_a_similar_one(source, problem):
     assert remote_problem(source) == problem
     if problem:
         with pytest.raises(JobError):

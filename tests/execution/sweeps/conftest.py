@@ -1,4 +1,4 @@
-"""Sweeps on disk, as a driver writes them, and the stores that they are recorded in."""
+"""Sweeps on disk as a driver writes them, and the MLflow stores in which they are recorded."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from mlflow.entities import Run
 
 from stoker.execution.driver import Driver
 from stoker.execution.resolved_job import write_resolved
-from stoker.execution.results import leave_model
+from stoker.execution.results import write_model
 from stoker.execution.sweeps.driver import SweepDriver, SweepPlacement
 from stoker.execution.sweeps.trial_recording import TrialRecording
 from stoker.job.concurrency import trials_at_once
@@ -40,7 +40,7 @@ GOALS = {"accuracy/val": "max"}
 
 
 class Sweep:
-    """One sweep: its folder, its page, and what its driver writes."""
+    """One sweep: its folder, its MLflow run, and the files of its driver."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         self.settings = settings
@@ -51,7 +51,7 @@ class Sweep:
         self.announced: dict[int, tuple[str, str]] = {}
 
     def open(self) -> MlflowRun:
-        """Open its page, as its recording does."""
+        """Open its MLflow run, as its recording does."""
         artifacts = self.settings.artifacts if self.settings.embedded else None
         return MlflowRun.open(self.header, self.settings.tracking_uri, artifacts, {})
 
@@ -59,7 +59,7 @@ class Sweep:
         self.announced[number] = run_id, page
 
     def begin(self, number: int, lr: float = 0.01, width: int = 32, resolve: bool = True) -> RunFolder:
-        """Let a trial begin: ledger, folder, and the job that its worker has resolved."""
+        """Start a trial: write ledger, folder and resolved job."""
         values = {"training.optimizer.lr": lr, "architecture.hidden": [width, width]}
         self.ledger.begin(number, {"lr": lr, "hidden": width}, values)
         folder = self.folder.trial(number)
@@ -77,7 +77,7 @@ class Sweep:
         return folder
 
     def train(self, number: int, epochs: int, first: int = 1, steps: bool = True) -> dict[str, float]:
-        """Let its worker write epochs to the journal, and the driver tell the ledger."""
+        """Write epochs to a trial's journal, as its worker does, and to the ledger, as the driver does."""
         journal, metrics = Journal(self.folder.trial(number).journal), dict[str, float]()
         for epoch in range(first, first + epochs):
             step = epoch * STEPS
@@ -91,21 +91,21 @@ class Sweep:
         return metrics
 
     def end(self, number: int, state: State = State.SUCCEEDED, **more: Any) -> None:
-        """Let a trial end."""
+        """End a trial."""
         self.ledger.end(number, state, more.pop("metrics", {}), **more)
 
     def whole(self, number: int, **values: Any) -> None:
-        """Let a trial begin, train three epochs and succeed."""
+        """Start a trial, train three epochs and end it as succeeded."""
         self.begin(number, **values)
         metrics = self.train(number, 3)
         self.end(number, metrics=metrics | {"accuracy/test": metrics["accuracy/val"] - 0.01})
 
     def pages(self, parent: MlflowRun | None) -> TrialRecording:
-        """Make what brings its trials to MLflow."""
+        """Create the recording of its trials."""
         return TrialRecording(self.folder, self.settings, lambda: parent, self.announce, GOALS)
 
     def recorded(self) -> dict[int, Run]:
-        """Read the trials' pages, by the trials' numbers."""
+        """Read the trials' child runs, by the trials' numbers."""
         client = MlflowClient(self.settings.tracking_uri)
         experiment = client.get_experiment_by_name(self.header.experiment)
         runs = client.search_runs([experiment.experiment_id], f"tags.`{PARENT_TAG}` != ''")
@@ -113,8 +113,8 @@ class Sweep:
         assert len(found) == len(runs), "two pages of one trial"
         return found
 
-    def require_the_journal(self, number: int) -> None:
-        """Require that every value of a trial's journal is on its page, once."""
+    def check_journal(self, number: int) -> None:
+        """Check that every value of a trial's journal is in its child run, once."""
         client, run_id = MlflowClient(self.settings.tracking_uri), self.recorded()[number].info.run_id
         written: dict[str, list[tuple[int, float, int]]] = {}
         for entry, _ in read_journal(self.folder.trial(number).journal):
@@ -131,7 +131,7 @@ class Sweep:
 
 
 class TrackingServer:
-    """An MLflow server that may be down for a while."""
+    """An MLflow server that may be down temporarily."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.uri = f"http://127.0.0.1:{port}"
@@ -161,7 +161,7 @@ class TrackingServer:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """An embedded store; each sweep has an experiment of its own there, since to make the tables takes seconds."""
+    """An embedded store, shared since creating the tables takes seconds; each sweep has its own experiment there."""
     home = tmp_path_factory.mktemp("home")
     return Settings(home, embedded_uri(home))
 
@@ -186,7 +186,7 @@ def sweep(new_sweep: Callable[..., Sweep]) -> Sweep:
 
 @pytest.fixture
 def ship_all() -> Callable[..., TrialRecording]:
-    """Bring to MLflow what there is of a sweep, with a driver's life of its own."""
+    """Record the current state of a sweep in MLflow, as by a new driver."""
 
     def ship(sweep: Sweep, parent: MlflowRun | None = None) -> TrialRecording:
         pages = sweep.pages(parent or sweep.open())
@@ -198,12 +198,12 @@ def ship_all() -> Callable[..., TrialRecording]:
 
 
 @pytest.fixture
-def leave_a_model() -> Callable[[RunFolder], None]:
-    """Leave the model of a trial, as a worker does; it has learnt nothing."""
+def write_untrained_model() -> Callable[[RunFolder], None]:
+    """Write an untrained model of a trial, as a worker does."""
 
     def leave(folder: RunFolder) -> None:
         assembly = assemble(prepare(load_job(folder.job).job))
-        leave_model(folder, assembly)
+        write_model(folder, assembly)
 
     return leave
 
@@ -217,8 +217,8 @@ def tracking_server(tmp_path: Path, free_port: int) -> Iterator[TrackingServer]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let MLflow's client give up at once: what tries again are the pages."""
+def without_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable the retries of MLflow's client: the recording itself retries."""
     settings: Mapping[str, str] = {"RETRIES": "0", "TIMEOUT": "5"}
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", settings["RETRIES"])
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", settings["TIMEOUT"])
@@ -226,7 +226,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def session():
-    """Start a Ray whose processes stay warm from sweep to sweep."""
+    """Start a Ray whose processes are reused from sweep to sweep."""
     folder = Path(tempfile.mkdtemp(prefix="stoker-"))
     ray.init(address="local", num_cpus=2, include_dashboard=False, _temp_dir=str(folder), logging_level="warning")
     yield folder
@@ -236,7 +236,7 @@ def session():
 
 @pytest.fixture
 def driven(session, tmp_path, monkeypatch):
-    """Make a sweep, or find it again, and let a driver take it to its end."""
+    """Create or reopen a sweep, and drive it to its end."""
     monkeypatch.setenv("STOKER_HOME", str(tmp_path))
     (tmp_path / "runs").mkdir()
 
@@ -259,7 +259,7 @@ def driven(session, tmp_path, monkeypatch):
             return read_trials(self.folder.ledger)
 
         def interrupt_when(self, reached):
-            """Tell the driver to end once the trials have come so far."""
+            """Stop the driver once the trials have made this progress."""
 
             def watch():
                 while not reached(self.trials):

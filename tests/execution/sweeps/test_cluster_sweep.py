@@ -1,4 +1,4 @@
-"""A sweep on a Ray that is there already: driver and trials share no folder, and what outlives both is the storage."""
+"""A sweep on an existing Ray cluster: driver and trials share no folder, and only the storage outlives both."""
 
 import json
 import shutil
@@ -44,12 +44,12 @@ class Network(nn.Sequential):
 
 
 @pytest.fixture
-def far(make_place, tmp_path):
-    """Make the place of a sweep."""
+def far(run_environment, tmp_path):
+    """Create the environment of a sweep."""
 
     def make(workers=1, pace_s=0.004, trials=4, more=""):
         job = JOB.replace("WORKERS", str(workers)).replace("TRIALS", str(trials)) + more
-        return make_place(tmp_path, "far-0000000a", job, {"own.py": NETWORK.replace("PACE_S", str(pace_s))})
+        return run_environment(tmp_path, "far-0000000a", job, {"own.py": NETWORK.replace("PACE_S", str(pace_s))})
 
     return make
 
@@ -71,7 +71,7 @@ def trials_of(place, home):
 
 
 def kept_trials(place):
-    """Read the ledger as the storage has it."""
+    """Read the ledger from the storage."""
     copy = place.base / "kept.jsonl"
     copy.write_bytes(b"".join(place.storage.get(key) for key in place.storage.keys("ledger")))
     return read_trials(copy)
@@ -86,12 +86,12 @@ def points(folder):
 
 
 def begun(place):
-    """Count the attempts of each trial that were begun, by what the storage has of them."""
+    """Count the started attempts of each trial in the storage."""
     root = place.base / "storage"
     return {path.name: len(list((path / "attempts").glob("*"))) for path in root.glob("far-0000000a.*")}
 
 
-def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(far, until):
+def test_another_driver_continues_after_driver_and_folder_are_lost(far, until):
     place = far()
     first = place.start("first")
 
@@ -140,10 +140,10 @@ def test_a_driver_that_is_lost_with_its_folder_is_followed_by_another_one(far, u
 
 
 @pytest.mark.slow
-def test_a_sweep_waits_for_room_and_ends_when_it_is_asked_to(far, until):
+def test_a_sweep_waits_for_resources_and_can_be_stopped(far, until):
     place = far()
     job = place.inputs.job
-    job.write_text(job.read_text().replace("gpus: 0", "gpus: 1"))  # of which this Ray has none
+    job.write_text(job.read_text().replace("gpus: 0", "gpus: 1"))  # this Ray has none
     driver = place.start("first")
     until(lambda: driver.poll() is not None or place.folder("first").status().phase == WAITING, "the wait", 120)
     assert driver.poll() is None, driver.communicate()[0]
@@ -153,7 +153,7 @@ def test_a_sweep_waits_for_room_and_ends_when_it_is_asked_to(far, until):
 
 
 @pytest.mark.slow
-def test_trials_hear_that_they_are_to_stop_and_go_on_where_they_were(far, until):
+def test_trials_stop_on_request_and_resume(far, until):
     place = far(pace_s=0.05, trials=3)
     first = place.start("first")
 
@@ -182,7 +182,7 @@ def test_trials_hear_that_they_are_to_stop_and_go_on_where_they_were(far, until)
 
 
 @pytest.mark.slow
-def test_a_trial_of_several_workers_comes_home_as_well(far):
+def test_the_results_of_a_trial_with_several_workers_are_fetched(far):
     place = far(workers=2, pace_s=0, trials=2)
     ended_well(place.start("home"))
     folder = place.folder("home")
@@ -193,14 +193,14 @@ def test_a_trial_of_several_workers_comes_home_as_well(far):
 
 
 @pytest.mark.slow
-def test_a_population_goes_on_without_its_first_driver(far, until):
+def test_a_population_continues_after_its_first_driver_is_lost(far, until):
     place = far(pace_s=0.01, more="  scheduler: {type: pbt, every: 10 epochs}\n")
     first = place.start("first")
 
-    def one_has_changed():
+    def one_trial_has_changed():
         return any(trial.changes for trial in kept_trials(place))
 
-    until(lambda: first.poll() is not None or one_has_changed(), "a trial that goes on from another", 280)
+    until(lambda: first.poll() is not None or one_trial_has_changed(), "a trial that goes on from another", 280)
     assert first.poll() is None, first.communicate()[0]
     kill(first, place.base / "first")
     known = {trial.number: trial.changes for trial in kept_trials(place)}

@@ -1,4 +1,4 @@
-"""What the pages of a sweep and its trials say."""
+"""Descriptions of the MLflow runs of a sweep and its trials."""
 
 import math
 
@@ -21,7 +21,7 @@ def table(note):
     return [line for line in note.splitlines() if line.startswith("| ")]
 
 
-def test_a_sweep_names_its_best_trial_its_values_and_those_that_come_next():
+def test_a_description_names_the_best_trial_its_values_and_the_next_ones():
     trials = [
         trial(0, 0.7, 0.9, 0.8),
         trial(1, 0.95, state=State.FAILED),
@@ -44,7 +44,7 @@ def test_a_sweep_names_its_best_trial_its_values_and_those_that_come_next():
     ]
 
 
-def test_the_smallest_is_the_best_where_less_is_better_and_ten_are_listed():
+def test_the_smallest_value_is_the_best_with_min_and_ten_are_listed():
     trials = [trial(number, 1 - number / 100) for number in range(30)]
     note = sweep_description(trials, "accuracy/val", "min", "iris-1")
     assert [row[0] for row in rows(note)[1:]] == [str(number) for number in range(29, 19, -1)]
@@ -59,7 +59,7 @@ def test_a_sweep_without_a_value_says_so():
     )
 
 
-def test_a_value_cannot_break_the_table():
+def test_values_are_escaped_in_the_table():
     values = {"dataset.columns.types": {"a|b": "x" * 90}, "architecture": {"family": "mlp", "hidden": [8, 8]}}
     note = sweep_description([trial(0, 0.5, **values)], "accuracy/val", "max", "iris-1")
     (_, first) = table(note)
@@ -68,12 +68,12 @@ def test_a_value_cannot_break_the_table():
     assert "[8, 8]" in first
 
 
-def test_paths_are_told_apart_by_as_much_of_their_ends_as_it_takes():
+def test_paths_are_shortened_to_distinct_suffixes():
     paths = ["training.optimizer.lr", "training.optimizer.type", "training.schedule.type", "type"]
     assert list(short_names(paths).values()) == ["lr", "optimizer.type", "schedule.type", "type"]
 
 
-def test_a_trial_says_how_it_ended():
+def test_a_trials_description_has_its_outcome():
     assert trial_description(Trial(0, {}, {}), "iris-1") == ""
     failed = Trial(0, {}, {}, State.FAILED, cause="OOM", message="too little memory")
     assert trial_description(failed, "iris-1") == "OOM: too little memory"

@@ -1,4 +1,4 @@
-"""Trials that are compared by a metric which not every epoch has."""
+"""Trials that are compared by a metric that not every epoch has."""
 
 import pytest
 
@@ -26,11 +26,11 @@ sweep:
 
 
 @pytest.mark.parametrize(("metric", "expected"), [("frechet/val", (3, 6, 18)), ("loss/val", (1, 4, 16))])
-def test_asha_decides_when_it_sees_the_metric(metric: str, expected: tuple[int, ...]):
+def test_asha_decides_in_epochs_with_the_metric(metric: str, expected: tuple[int, ...]):
     assert decision_epochs(parse_job(JOB, "job.yaml", (f"sweep.metric={metric}",)).job) == expected
 
 
-def test_epochs_without_the_metric_are_no_bad_scores(tmp_path):
+def test_epochs_without_the_metric_have_no_score(tmp_path):
     job = parse_job(JOB, "job.yaml").job
     folder = RunFolder(tmp_path / "runs" / "s-1")
     folder.create(RunHeader("s-1", "s", "image-generation", "gan", "digits", 1.0, 1, "", ""), JOB)
@@ -42,7 +42,7 @@ def test_epochs_without_the_metric_are_no_bad_scores(tmp_path):
     assert scores == trials.known_scores(0)
     assert [epoch for epoch, _ in scores] == [3, 6]
     assert scores[0][1] == 7.0
-    assert scores[1][1] > 1e9  # what is not finite is the worst
+    assert scores[1][1] > 1e9  # a value that is not finite is the worst
     trial = trials.trial(0)
     assert trial.score("frechet/val", "min") == 7.0
     assert trial.latest("loss/val") == 1.0

@@ -1,4 +1,4 @@
-"""Pictures of a sweep's search."""
+"""Figures of a sweep's search."""
 
 import warnings
 
@@ -22,7 +22,7 @@ EVERY = ["optimization-history", "importances", "parallel-coordinates", "slice",
 
 
 def study_of(trials, directions=("maximize",), values=None):
-    """Make a study of so many trials, of which every fifth was stopped early."""
+    """Create a study in which every fifth trial was stopped early."""
     study = optuna.create_study(directions=list(directions))
     for number in range(trials):
         params = {
@@ -44,7 +44,7 @@ def study_of(trials, directions=("maximize",), values=None):
 
 
 def draw(study, folder, metrics=("accuracy/val",)):
-    """Draw, with whatever warns as an error, and nothing left behind."""
+    """Draw with warnings as errors, and check that no figure stays open."""
     settings = dict(matplotlib.rcParams)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -63,14 +63,14 @@ def test_a_search_is_drawn(tmp_path):
     assert draw(study_of(20), tmp_path / "artifacts") == EVERY
 
 
-def test_several_metrics_have_a_figure_each_and_a_front(tmp_path):
+def test_several_metrics_have_a_figure_each_and_a_pareto_front(tmp_path):
     names = draw(study_of(20, ("maximize", "minimize")), tmp_path / "artifacts", ("accuracy/val", "parameters"))
     assert names == [f"{name}-accuracy-val" for name in EVERY] + [f"{name}-parameters" for name in EVERY] + [
         "pareto-front"
     ]
 
 
-def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(tmp_path, capfd):
+def test_a_figure_that_cannot_be_drawn_is_logged_and_the_others_are_drawn(tmp_path, capfd):
     assert draw(study_of(2), tmp_path / "few") == ["optimization-history", "parallel-coordinates", "slice"]
     assert "no figure importances: 2 completed trials are too few" in capfd.readouterr().err
     assert draw(study_of(10, values=[0.5]), tmp_path / "constant") == ["optimization-history", "slice"]
@@ -79,13 +79,13 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(tmp_path, capfd):
     assert "no figure slice: 0 completed trials are too few" in capfd.readouterr().err
 
 
-def test_a_value_that_is_no_number_costs_no_figure(tmp_path):
+def test_a_value_that_is_not_finite_does_not_prevent_a_figure(tmp_path):
     study = study_of(10)
     study.add_trial(create_trial(value=float("inf"), params=study.trials[0].params, distributions=SPACE))
     assert draw(study, tmp_path / "artifacts") == EVERY
 
 
-def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path, capfd):
+def test_a_read_only_folder_raises_nothing(tmp_path, capfd):
     (tmp_path / "artifacts" / "slice.png").mkdir(parents=True)
     drawn = draw_figures(study_of(5), tmp_path / "artifacts", ["accuracy/val"])
     assert "slice" not in [path.stem for path in drawn]
@@ -102,7 +102,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path, capfd):
         ("a_single_name_that_is_long", ["a_single_name_that_is_long"]),
     ],
 )
-def test_a_path_is_broken_behind_its_dots(path, lines):
+def test_a_path_is_wrapped_after_its_dots(path, lines):
     assert wrap_path(path) == "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""A sweep whose driver is killed again and again, through the command line, beside one that is left alone."""
+"""A sweep from the command line whose driver is killed repeatedly, compared with an uninterrupted one."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def ended(folder) -> set[int]:
 
 
 def histories(client, experiment, parent):
-    """Return every point of every trial of a sweep that MLflow has, by trial and metric."""
+    """Return all points of a sweep's trials in MLflow, by trial and metric."""
     children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{parent}'", max_results=1000)
     assert len(children) == TRIALS
     return {
@@ -47,7 +47,7 @@ def histories(client, experiment, parent):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_driver_killed_at_each_trial_finds_what_the_unbroken_one_does(home, job_file, until):
+def test_a_driver_killed_at_each_trial_has_the_result_of_an_uninterrupted_one(home, job_file, until):
     whole = home.run(home.json("submit", job_file(JOB.replace("NAME", "whole")))["id"])
     cut = home.run(home.json("submit", job_file(JOB.replace("NAME", "cut")), "--detach")["id"])
     kills = 0

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from stoker.execution.sweeps.mlflow_view import VIEW_TAG, publish_view, view_link
 
 
-def test_the_view_shows_this_sweep_alone_by_its_metric_with_what_was_swept(sweep):
+def test_the_view_shows_only_this_sweep_with_its_metric_and_parameters(sweep):
     sweep.whole(0)
     page = sweep.open()
     link = publish_view(page, sweep.header.id, ["loss/val", "accuracy/val"], "min", ["training.optimizer.lr", "a.b%"])
@@ -29,7 +29,7 @@ def test_the_view_shows_this_sweep_alone_by_its_metric_with_what_was_swept(sweep
     assert query == {"workflowType": ["machine_learning"], "viewStateShareKey": [sweep.header.id]}
 
 
-def test_two_sweeps_of_an_experiment_have_a_view_each_and_a_wide_space_fits(sweep):
+def test_each_sweep_of_an_experiment_has_its_view_and_a_large_space_fits(sweep):
     page = sweep.open()
     paths = [f"architecture.{'layer' * 10}.{number}" for number in range(200)]
     for name in ("first", "second"):
@@ -38,7 +38,7 @@ def test_two_sweeps_of_an_experiment_have_a_view_each_and_a_wide_space_fits(swee
     assert {VIEW_TAG + "first", VIEW_TAG + "second"} <= tags.keys()
 
 
-def test_mlflow_answers_the_filter_and_the_order_of_the_view(sweep, ship_all):
+def test_mlflow_accepts_the_filter_and_the_order_of_the_view(sweep, ship_all):
     for number in range(4):
         sweep.whole(number)
     page = sweep.open()

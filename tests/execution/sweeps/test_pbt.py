@@ -1,4 +1,4 @@
-"""Trials that wait for each other, and trials that go on from each other."""
+"""Synchronous trials, and trials that continue from each other."""
 
 import json
 import math
@@ -64,24 +64,24 @@ def population_of(scheduler="pbt", space="{training.optimizer.lr: {min: 1e-4, ma
 
 
 class Tuned:
-    """What Tune's scheduler looks at in a trial whose values it changes."""
+    """The attributes that Tune's scheduler reads of a trial whose values it changes."""
 
     def __init__(self, config):
         self.config = config
 
 
 def changed(population, picks, seed=0, **settings):
-    """Let Tune change a point as it does when another trial goes on from it."""
+    """Change a point by Tune, as for a trial that continues from another one."""
     scheduler = population.space.job.sweep.scheduler.model_copy(update=settings)
     inner = build_pbt(scheduler, "max", population, lambda number: picks)
     source = Tuned({"number": 7, "folder": "/f", "files": {}, **population.to_tune(picks)})
     with seeded(str(seed)):
         config, _ = inner._get_new_config(Tuned({}), source)
-    assert config["number"] == 7  # what else is there stays, and tells whose values they were
+    assert config["number"] == 7  # other keys are kept: the number identifies the source
     return population.from_tune(config)
 
 
-def test_values_change_by_a_fifth_and_stay_in_their_range():
+def test_values_are_perturbed_by_a_fifth_within_their_range():
     population = population_of()
     inner = [changed(population, {LR: 0.01}, seed, resample=0.0)[LR] for seed in range(20)]
     assert {round(value, 9) for value in inner} == {0.008, 0.012}
@@ -90,14 +90,14 @@ def test_values_change_by_a_fifth_and_stay_in_their_range():
     assert sorted(low) == pytest.approx([1e-4, 1.32e-4])
 
 
-def test_values_of_orders_of_magnitude_are_drawn_anew_evenly_over_them():
+def test_log_scaled_values_are_resampled_log_uniformly():
     drawn = [changed(population_of(), {LR: 0.01}, seed, resample=1.0)[LR] for seed in range(400)]
     assert all(1e-4 <= value <= 1 for value in drawn)
     below = sum(value < 1e-2 for value in drawn)
     assert 160 < below < 240  # half of the four orders; evenly over the numbers it would be 4
 
 
-def test_the_same_seed_draws_the_same_and_others_draw_on_as_if_nothing_had_been():
+def test_seeded_draws_repeat_and_do_not_affect_global_generators():
     population = population_of()
     random.seed(1)
     before = random.getstate()
@@ -114,13 +114,13 @@ def test_options_move_to_the_neighbour_in_size_and_steps_to_the_next():
     assert {changed(steps, {LR: 0.3}, seed, resample=0.0)[LR] for seed in range(20)} == {0.2, 0.4}
 
 
-def test_a_change_that_breaks_a_condition_is_not_made():
+def test_a_change_that_violates_a_condition_is_not_applied():
     population = population_of(where="['training.optimizer.lr <= 0.01']")
     found = {changed(population, {LR: 0.01}, seed, resample=0.0)[LR] for seed in range(20)}
     assert sorted(found) == pytest.approx([0.008, 0.01])
 
 
-def test_a_model_of_the_population_sees_orders_of_magnitude_as_logarithms():
+def test_pb2_sees_the_logarithms_of_log_scaled_values():
     population = population_of("pb2")
     assert population.bounds() == {LR: [math.log(1e-4), 0.0]}
     assert population.from_tune(population.to_tune({LR: 0.01})) == {LR: pytest.approx(0.01)}
@@ -128,34 +128,34 @@ def test_a_model_of_the_population_sees_orders_of_magnitude_as_logarithms():
 
 
 class Recording(TrialScheduler):
-    """Says what it hears, and lets all wait."""
+    """Records its calls, and pauses all trials."""
 
     def __init__(self):
         super().__init__()
-        self.heard = []
+        self.epochs = []
 
     def on_trial_result(self, tune_controller, trial, result):
-        self.heard.append(result[EPOCH])
+        self.epochs.append(result[EPOCH])
         return self.PAUSE
 
 
-class SweepPlacement:
-    """As much of Tune as a meeting needs."""
+class FakeController:
+    """The part of Tune that a synchronization needs."""
 
     def __getattr__(self, name):
         return list
 
 
-def test_a_resumed_population_meets_first_where_no_trial_has_been():
+def test_a_resumed_population_synchronizes_first_after_its_furthest_trial():
     inner = Recording()
     exchange = PbtScheduler(inner, SyncSchedule(every=3, after=7, seed=0), lambda trial: 0, lambda trial: None)
-    decisions = [exchange.on_trial_result(SweepPlacement(), Tuned({}), {EPOCH: epoch}) for epoch in range(4, 13)]
+    decisions = [exchange.on_trial_result(FakeController(), Tuned({}), {EPOCH: epoch}) for epoch in range(4, 13)]
     assert [epoch for epoch, decision in zip(range(4, 13), decisions, strict=True) if decision == "PAUSE"] == [9, 12]
-    assert inner.heard == [3, 6]  # since the meeting before the first
+    assert inner.epochs == [3, 6]  # counted from the last synchronization before the restart
 
 
 def check_epochs(run, epochs):
-    """No epoch is told twice or left out; those that came to their end were told of all."""
+    """Check that no epoch is reported twice or skipped, and that completed trials reported all."""
     for trial in run.trials:
         told = [report.epoch for report in trial.reports]
         assert told == list(range(1, len(told) + 1)), f"trial {trial.number}"
@@ -172,7 +172,7 @@ def check_epochs(run, epochs):
 
 
 def check_values(folder, trial):
-    """What a trial's files and journal say of its values is what the ledger says, and what its optimizer had."""
+    """Check that a trial's files, journal and optimizer agree with the values of the ledger."""
     for path in (folder.job, folder.resolved):
         assert load_job(path).job.training.optimizer.lr == trial.values[LR]
     begun = next(e for e in ledger_entries(folder.sweep.ledger) if e["event"] == "begin" and e["trial"] == trial.number)
@@ -183,10 +183,10 @@ def check_values(folder, trial):
 
 
 @pytest.mark.slow
-def test_hyperband_lets_trials_rest_and_go_on_where_they_were(driven):
+def test_hyperband_pauses_and_resumes_trials(driven):
     run = driven(parse(HYPERBAND))
     run.interrupt_when(lambda trials: any(trial.epoch == 3 for trial in trials))
-    assert run.drive() == TERMINATED_EXIT_CODE  # at once, though trials rest for which nobody would wait
+    assert run.drive() == TERMINATED_EXIT_CODE  # at once, although there are paused trials
     assert run.drive() == 0
     check_epochs(run, 9)
     states = [trial.state for trial in run.trials]
@@ -200,12 +200,12 @@ def test_hyperband_lets_trials_rest_and_go_on_where_they_were(driven):
 
 
 @pytest.mark.slow
-def test_the_worst_goes_on_from_the_best_with_values_of_its_own(driven):
+def test_the_worst_trial_continues_from_the_best_with_its_own_values(driven):
     run = driven(parse(PBT))
     assert run.drive() == 0
     check_epochs(run, 6)
     changes = [(trial, change) for trial in run.trials for change in trial.changes]
-    assert {change.epoch for _, change in changes} == {2, 4}  # not at the end, where nothing would come of it
+    assert {change.epoch for _, change in changes} == {2, 4}  # not at the end, where a change is useless
     by_number = {trial.number: trial for trial in run.trials}
     for trial, change in changes:
         before, after = (trial.reports[change.epoch + place].metrics["accuracy/val"] for place in (-1, 0))
@@ -218,7 +218,7 @@ def test_the_worst_goes_on_from_the_best_with_values_of_its_own(driven):
     for trial in run.trials:
         check_values(run.folder.trial(trial.number), trial)
         assert trial.state is State.SUCCEEDED
-        if "accuracy/val" in trial.metrics:  # what it is ranked by is what its model can do
+        if "accuracy/val" in trial.metrics:  # its score must be that of its model
             assert trial.score("accuracy/val", "max") == pytest.approx(trial.metrics["accuracy/val"], abs=1e-6)
     assert not (run.folder.checkpoints / "copies").exists()
 
@@ -232,7 +232,7 @@ def test_the_same_file_gives_the_same_changes(driven):
 
 
 @pytest.mark.slow
-def test_a_killed_population_goes_on_with_the_values_that_it_had(home, job_file, until):
+def test_a_killed_population_resumes_with_its_values(home, job_file, until):
     text = PBT.replace("epochs: 6", "epochs: 30").replace("every: 2", "every: 3")
     folder = home.run(home.json("submit", job_file(text), "--detach")["id"])
 

@@ -1,4 +1,4 @@
-"""Sweeps on one embedded Ray, whose processes stay warm from sweep to sweep; their drivers are called directly."""
+"""Sweeps on one embedded Ray, whose processes are reused; their drivers are called directly."""
 
 import json
 import threading
@@ -69,7 +69,7 @@ def require_the_best(run, trials):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
-def test_every_sweep_of_the_jobs_comes_to_its_best_trial(sweep, path):
+def test_every_sweep_of_the_jobs_finds_a_best_trial(sweep, path):
     small = SMALL.get(path.stem, ["sweep.trials=4", "training.epochs=2"])
     job = load_job(path, ["tracking=none", "training.precision=fp32", "resources.cpus=1", *small]).job
     run = sweep(job)
@@ -78,7 +78,7 @@ def test_every_sweep_of_the_jobs_comes_to_its_best_trial(sweep, path):
 
 
 @pytest.mark.slow
-def test_the_same_file_gives_the_same_points_and_only_the_best_models_stay(sweep):
+def test_the_same_file_gives_the_same_points_and_only_the_best_models_are_kept(sweep):
     one, other = sweep(make()), sweep(make(), "other")
     assert one.drive() == other.drive() == 0
     assert [trial.values for trial in one.trials] == [trial.values for trial in other.trials]
@@ -90,7 +90,7 @@ def test_the_same_file_gives_the_same_points_and_only_the_best_models_stay(sweep
     assert all(one.folder.trial(number).journal.exists() for number in scores)
 
 
-def test_an_interrupted_sweep_goes_on_without_repeating_a_trial(sweep):
+def test_an_interrupted_sweep_resumes_without_repeating_a_trial(sweep):
     job = make(JOB, "training.epochs=12", "training.checkpoint.every=1 epoch")
     whole, cut = sweep(job, "whole"), sweep(job, "cut")
     assert whole.drive() == 0
@@ -117,8 +117,8 @@ def test_an_interrupted_sweep_goes_on_without_repeating_a_trial(sweep):
 
 
 @pytest.mark.slow
-def test_a_sweep_for_which_there_is_no_room_says_so_until_there_is(sweep, monkeypatch):
-    monkeypatch.setattr("stoker.execution.sweeps.tuning.BEGINS_S", 0.5)
+def test_a_sweep_without_resources_is_shown_as_waiting(sweep, monkeypatch):
+    monkeypatch.setattr("stoker.execution.sweeps.tuning.START_S", 0.5)
     run = sweep(make(JOB, "training.epochs=1", "sweep.trials=1"))
     other = ray.remote(num_cpus=2)(Counter).remote()
     ray.get(other.__ray_ready__.remote())
@@ -188,8 +188,8 @@ def test_too_many_failing_trials_end_the_sweep(sweep):
 
 
 @pytest.mark.slow
-def test_time_ends_a_sweep_with_the_best_of_what_came_to_its_end(sweep):
-    run = sweep(make(JOB, "sweep.time=20 s", "sweep.trials=100000"))  # of which its processes need some to begin
+def test_a_time_limit_ends_a_sweep_with_the_best_finished_trial(sweep):
+    run = sweep(make(JOB, "sweep.time=20 s", "sweep.trials=100000"))  # some of the time is for starting processes
     began = time.monotonic()
     assert run.drive() == 0
     assert time.monotonic() - began < 90
@@ -200,7 +200,7 @@ def test_time_ends_a_sweep_with_the_best_of_what_came_to_its_end(sweep):
 
 @pytest.mark.slow
 def test_the_time_of_a_sweep_is_that_of_all_its_drivers(sweep, monkeypatch):
-    monkeypatch.setattr("stoker.execution.sweeps.driver.COUNT_EVERY_S", 0.5)
+    monkeypatch.setattr("stoker.execution.sweeps.driver.TIME_EVERY_S", 0.5)
     run = sweep(make(JOB, "sweep.time=1000 s", "sweep.trials=100000"))
     run.interrupt_when(lambda trials: sum(trial.state.final for trial in trials) >= 8)
     assert run.drive() == TERMINATED_EXIT_CODE

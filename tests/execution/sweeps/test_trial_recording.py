@@ -21,7 +21,7 @@ from stoker.tracking.trials import EpochReport, SweepFacts, Trial, write_facts
 PATIENCE_S = 60.0
 
 
-def test_a_trial_is_a_run_below_the_page_of_its_sweep(sweep, ship_all):
+def test_a_trial_is_a_child_run_of_its_sweep(sweep, ship_all):
     parent = sweep.open()
     sweep.whole(0, lr=0.02, width=64)
     ship_all(sweep, parent)
@@ -39,18 +39,18 @@ def test_a_trial_is_a_run_below_the_page_of_its_sweep(sweep, ship_all):
     assert "| accuracy |  | 0.8 | 0.79 |" in tags["mlflow.note.content"]
     trial = sweep.ledger.trials[0]
     assert (run.info.start_time, run.info.end_time) == (int(trial.began * 1000), int(trial.ended * 1000))
-    sweep.require_the_journal(0)
+    sweep.check_journal(0)
     assert sweep.announced[0] == (run.info.run_id, parent.sibling(run.info.run_id).page)
 
 
-def test_a_resumed_sweep_finds_its_pages_and_adds_nothing_twice(sweep, ship_all):
+def test_a_resumed_sweep_finds_its_child_runs_and_duplicates_nothing(sweep, ship_all):
     sweep.whole(0)
     sweep.begin(1)
     sweep.train(1, 2)
     ship_all(sweep)
     before = sweep.recorded()
     assert (before[1].info.status, before[1].data.tags[STATE_TAG]) == ("SCHEDULED", "PAUSED")
-    sweep.train(1, 2, first=2)  # an epoch is trained again, since it was not in the checkpoint
+    sweep.train(1, 2, first=2)  # an epoch after the last checkpoint is repeated
     sweep.end(1, metrics={"accuracy/val": 0.8})
     sweep.whole(2)
     ship_all(sweep)
@@ -60,13 +60,13 @@ def test_a_resumed_sweep_finds_its_pages_and_adds_nothing_twice(sweep, ship_all)
     }
     assert [after[number].info.status for number in range(3)] == ["FINISHED"] * 3
     for number in range(3):
-        sweep.require_the_journal(number)
+        sweep.check_journal(number)
     ship_all(sweep)
     again = sweep.recorded()
     assert [again[number].info.end_time for number in range(3)] == [after[number].info.end_time for number in range(3)]
 
 
-def test_the_record_of_all_trials_is_with_the_sweeps_page(sweep, ship_all, tmp_path):
+def test_the_ledger_is_stored_with_the_sweeps_run(sweep, ship_all, tmp_path):
     parent = sweep.open()
     for number in range(3):
         sweep.whole(number)
@@ -77,7 +77,7 @@ def test_the_record_of_all_trials_is_with_the_sweeps_page(sweep, ship_all, tmp_p
         assert Path(client.download_artifacts(parent.run_id, file.name, str(tmp_path))).read_text() == file.read_text()
 
 
-def test_trials_appear_while_the_sweep_goes_on(sweep, until):
+def test_trials_appear_while_the_sweep_runs(sweep, until):
     pages = sweep.pages(sweep.open())
     pages.start()
     sweep.begin(0, resolve=False)
@@ -93,7 +93,7 @@ def test_trials_appear_while_the_sweep_goes_on(sweep, until):
     assert pages.close(PATIENCE_S) == ""
 
 
-def test_a_failed_trial_says_why_and_costs_the_others_nothing(sweep, ship_all):
+def test_a_failed_trial_has_its_cause_and_does_not_affect_the_others(sweep, ship_all):
     sweep.begin(0, resolve=False)
     sweep.end(0, State.FAILED, cause="DATA", message="no column 'label'")
     sweep.whole(1)
@@ -114,7 +114,7 @@ def test_a_failed_trial_says_why_and_costs_the_others_nothing(sweep, ship_all):
     assert pruned.data.tags["mlflow.note.content"].startswith("stopped after epoch 1")
 
 
-def test_a_trial_that_ended_before_it_had_a_folder_has_a_page(sweep, ship_all):
+def test_a_trial_that_ended_before_it_had_a_folder_has_a_child_run(sweep, ship_all):
     sweep.ledger.begin(0, {}, {"training.batch_size": 100})
     sweep.end(0, State.FAILED, cause="JOB", message="training.batch_size: 100 is not a multiple of 3")
     sweep.ledger.begin(1, {}, {"training.batch_size": 99})
@@ -123,7 +123,7 @@ def test_a_trial_that_ended_before_it_had_a_folder_has_a_page(sweep, ship_all):
     assert sweep.recorded()[0].data.params == {"training.batch_size": "100"}
 
 
-def test_a_reopened_trial_goes_on_and_nothing_of_its_first_end_stays(sweep, ship_all):
+def test_a_reopened_trial_continues_without_traces_of_its_first_end(sweep, ship_all):
     sweep.begin(0, resolve=False)
     sweep.end(0, State.FAILED, cause="LOST", message="a machine is gone")
     parent = sweep.open()
@@ -142,10 +142,10 @@ def test_a_reopened_trial_goes_on_and_nothing_of_its_first_end_stays(sweep, ship
     run = sweep.recorded()[0]
     assert (run.info.status, run.data.tags[STATE_TAG], run.data.tags[CAUSE_TAG]) == ("FINISHED", "SUCCEEDED", "")
     assert run.data.params["task"] == "tabular-classification"
-    sweep.require_the_journal(0)
+    sweep.check_journal(0)
 
 
-def test_a_reopened_trial_runs_again_within_one_life_of_the_driver(sweep, until):
+def test_a_reopened_trial_runs_again_under_the_same_driver(sweep, until):
     pages = sweep.pages(sweep.open())
     pages.start()
     sweep.begin(0)
@@ -156,7 +156,7 @@ def test_a_reopened_trial_runs_again_within_one_life_of_the_driver(sweep, until)
     assert pages.close(PATIENCE_S) == ""
 
 
-def test_a_page_that_somebody_deleted_is_said_and_costs_the_others_nothing(sweep, until):
+def test_a_deleted_child_run_is_reported_and_does_not_affect_the_others(sweep, until):
     parent = sweep.open()
     pages = sweep.pages(parent)
     pages.start()
@@ -171,17 +171,17 @@ def test_a_page_that_somebody_deleted_is_said_and_costs_the_others_nothing(sweep
     assert sweep.recorded()[1].info.status == "FINISHED"
 
 
-def test_a_journal_longer_than_a_request_gets_through(sweep, ship_all):
+def test_a_journal_longer_than_a_request_is_shipped(sweep, ship_all):
     sweep.begin(0)
     metrics = sweep.train(0, 300)
     sweep.end(0, metrics=metrics)
     ship_all(sweep)
     run = sweep.recorded()[0]
     assert run.info.status == "FINISHED"
-    sweep.require_the_journal(0)
+    sweep.check_journal(0)
 
 
-def test_without_tracking_nothing_is_asked_of_anybody(tmp_path, new_sweep):
+def test_without_tracking_no_request_is_sent(tmp_path, new_sweep):
     sweep = new_sweep(Settings(tmp_path, ""))
     sweep.whole(0)
     pages = sweep.pages(None)
@@ -189,7 +189,7 @@ def test_without_tracking_nothing_is_asked_of_anybody(tmp_path, new_sweep):
     assert pages.close(PATIENCE_S) == ""
 
 
-def test_a_sweep_without_a_page_says_what_is_missing(sweep):
+def test_a_sweep_without_an_mlflow_run_reports_what_is_missing(sweep):
     sweep.whole(0)
     pages = sweep.pages(None)
     pages.start()
@@ -199,9 +199,9 @@ def test_a_sweep_without_a_page_says_what_is_missing(sweep):
     )
 
 
-def test_the_best_model_is_stored_with_its_trial(sweep, leave_a_model, ship_all):
+def test_the_best_model_is_stored_with_its_trial(sweep, write_untrained_model, ship_all):
     sweep.whole(0)
-    leave_a_model(sweep.folder.trial(0))
+    write_untrained_model(sweep.folder.trial(0))
     pages = ship_all(sweep)
     uri = pages.log_model(0, "best-of-sweep")
     assert uri.startswith("models:/")
@@ -216,19 +216,19 @@ def test_the_best_model_is_stored_with_its_trial(sweep, leave_a_model, ship_all)
     assert client.get_logged_model(uri.rpartition("/")[2]).status == LoggedModelStatus.READY
 
 
-def test_a_model_that_mlflow_does_not_take_is_said_in_one_sentence(sweep, leave_a_model, ship_all):
+def test_a_model_refused_by_mlflow_is_reported_in_one_sentence(sweep, write_untrained_model, ship_all):
     sweep.whole(0)
     parent = sweep.open()
     pages = ship_all(sweep, parent)
     with pytest.raises(ClusterError, match="trial 1 has no MLflow run"):
         pages.log_model(1, None)
-    leave_a_model(sweep.folder.trial(0))
+    write_untrained_model(sweep.folder.trial(0))
     parent.client.delete_run(sweep.announced[0][0])
     with pytest.raises(ClusterError, match="MLflow did not accept the model"):
         pages.log_model(0, None)
 
 
-def test_the_step_of_the_best_weights_is_that_of_the_epoch_they_are_of():
+def test_the_step_of_the_best_weights_is_that_of_their_epoch():
     reports = tuple(
         EpochReport(epoch, 10 * epoch, {"accuracy/val": value}) for epoch, value in ((1, 0.5), (2, 0.9), (3, 0.7))
     )
@@ -237,7 +237,7 @@ def test_the_step_of_the_best_weights_is_that_of_the_epoch_they_are_of():
     assert best_step(Trial(0, {}, {})) == 0
 
 
-def test_the_best_value_so_far_is_recorded_once_for_mlflow_goes_by_the_last(sweep, ship_all):
+def test_the_best_value_so_far_is_recorded_once(sweep, ship_all):
     sweep.begin(0)
     for epoch, score in enumerate((0.5, 0.9, math.nan, 0.7), 1):
         sweep.ledger.report(0, epoch, 10 * epoch, {"accuracy/val": score})
@@ -251,7 +251,7 @@ def test_the_best_value_so_far_is_recorded_once_for_mlflow_goes_by_the_last(swee
     assert run.data.metrics["accuracy/val-best"] == 0.95
 
 
-def test_a_sweep_that_nobody_works_on_any_more_ends_with_its_trials(sweep, ship_all):
+def test_a_cancelled_sweep_without_a_driver_ends_its_trials(sweep, ship_all):
     write_facts(sweep.folder, SweepFacts("accuracy/val", "max"))
     parent = sweep.open()
     sweep.whole(0)
@@ -262,7 +262,7 @@ def test_a_sweep_that_nobody_works_on_any_more_ends_with_its_trials(sweep, ship_
     sweep.folder.write_status(RunStatus(State.PAUSED, mlflow_run=parent.run_id))
     page, url = sweep.announced[1]
     sweep.folder.trial(1).write_status(RunStatus(State.RUNNING, mlflow_run=page, url=url))
-    sweep.train(1, 1, first=2)  # what did not reach MLflow before the driver was lost
+    sweep.train(1, 1, first=2)  # epochs that did not reach MLflow before the driver was lost
     whole = sweep.recorded()[0]
     assert verbs.cancel(LocalCluster(sweep.settings), sweep.folder) == ""
     pages, trials = sweep.recorded(), read_trials(sweep.folder.ledger)
@@ -270,7 +270,7 @@ def test_a_sweep_that_nobody_works_on_any_more_ends_with_its_trials(sweep, ship_
     assert [pages[number].info.status for number in range(3)] == ["FINISHED", "KILLED", "KILLED"]
     assert [pages[number].data.tags[STATE_TAG] for number in range(3)] == ["SUCCEEDED", "CANCELLED", "CANCELLED"]
     assert pages[0].info.end_time == whole.info.end_time
-    sweep.require_the_journal(1)
+    sweep.check_journal(1)
     status = sweep.folder.trial(1).status()
     assert (status.state, status.mlflow_run, status.url) == (State.CANCELLED, page, url)
     assert MlflowClient(sweep.settings.tracking_uri).get_run(parent.run_id).info.status == "KILLED"

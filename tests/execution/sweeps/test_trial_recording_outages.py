@@ -1,4 +1,4 @@
-"""The trials of a sweep in MLflow, where its server is down for a while."""
+"""The trials of a sweep in MLflow while its server is down temporarily."""
 
 import socket
 import threading
@@ -14,7 +14,7 @@ PATIENCE_S = 60.0
 
 
 @pytest.mark.slow
-def test_an_outage_costs_nothing(tmp_path, new_sweep, tracking_server, until, answers, impatient):
+def test_an_outage_loses_nothing(tmp_path, new_sweep, tracking_server, until, answers, without_retries):
     tracking_server.start()
     until(lambda: answers(f"{tracking_server.uri}/health"), "the server", 90)
     sweep = new_sweep(Settings(tmp_path / "home", tracking_server.uri))
@@ -32,7 +32,7 @@ def test_an_outage_costs_nothing(tmp_path, new_sweep, tracking_server, until, an
     assert pages.close(120.0) == ""
     for number, run in sweep.recorded().items():
         assert run.info.status == "FINISHED"
-        sweep.require_the_journal(number)
+        sweep.check_journal(number)
     tracking_server.stop()
     sweep.whole(2)
     pages = sweep.pages(parent)
@@ -41,12 +41,12 @@ def test_an_outage_costs_nothing(tmp_path, new_sweep, tracking_server, until, an
     assert "3 of 3 trials did not reach MLflow completely" in trouble
 
 
-def test_an_answer_that_is_lost_doubles_nothing(
-    tmp_path, new_sweep, tracking_server, until, answers, impatient, ship_all
+def test_a_lost_response_duplicates_nothing(
+    tmp_path, new_sweep, tracking_server, until, answers, without_retries, ship_all
 ):
     tracking_server.start()
     until(lambda: answers(f"{tracking_server.uri}/health"), "the server", 90)
-    with LosesAnswers(int(tracking_server.uri.rpartition(":")[2]), "runs/create") as lossy:
+    with ResponseDroppingProxy(int(tracking_server.uri.rpartition(":")[2]), "runs/create") as lossy:
         sweep = new_sweep(Settings(tmp_path / "home", f"http://127.0.0.1:{lossy.port}"))
         lossy.losing = 0
         parent = sweep.open()
@@ -63,7 +63,7 @@ def test_an_answer_that_is_lost_doubles_nothing(
     assert sweep.recorded()[2].data.tags[STATE_TAG] == "CANCELLED"
 
 
-def test_a_page_that_was_doubled_behind_our_back_is_one_in_the_end(sweep, ship_all):
+def test_duplicate_child_runs_are_merged_in_the_end(sweep, ship_all):
     sweep.whole(0)
     parent = sweep.open()
     ship_all(sweep, parent)
@@ -74,8 +74,8 @@ def test_a_page_that_was_doubled_behind_our_back_is_one_in_the_end(sweep, ship_a
     assert sweep.recorded()[0].info.run_id == kept
 
 
-class LosesAnswers:
-    """Stands before a server, and drops the connection instead of passing an answer on."""
+class ResponseDroppingProxy:
+    """A proxy that drops the connection instead of forwarding a response."""
 
     def __init__(self, server: int, path: str) -> None:
         self._server, self._path = server, path.encode()

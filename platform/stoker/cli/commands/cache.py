@@ -8,7 +8,7 @@ from stoker.cli.commands.logs import parse_seconds
 from stoker.cli.session import Session, examples, format_option, session_object
 from stoker.cli.views.formatting import age_text
 from stoker.cli.views.tables import print_json, table_text
-from stoker.datasets.cache.room import CachedSource, cached_sources, delete_views, size_text
+from stoker.datasets.cache.eviction import CachedSource, cached_sources, delete_views, size_text
 from stoker.datasets.cache.views import View, source_key, views_in
 from stoker.datasets.sources.schemes import open_source
 from stoker.errors import JobError, NotFound

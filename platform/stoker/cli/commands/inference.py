@@ -113,7 +113,7 @@ def predict(
     """
     input_kind = check_format(input_format)
     model = _load_model(session, run)
-    from stoker.inference.model import joined
+    from stoker.inference.model import concatenated
     from stoker.inference.output import write_folder, write_table
     from stoker.inference.prediction import predict as predict_with
 
@@ -122,7 +122,7 @@ def predict(
         count = write_folder(answers, target)
         click.echo(f"wrote {count:,} answers to {target}/", err=True)
         return
-    together = joined(list(answers))
+    together = concatenated(list(answers))
     if together.images is not None:
         click.echo("the answers are images: name a folder with --output to have them written", err=True)
     if target:

@@ -1,4 +1,4 @@
-"""Content by its SHA-256. What is kept carries a fixed modification time, so that any later change shows."""
+"""Content by its SHA-256. A fixed modification time marks a file as intact, so that later changes are detected."""
 
 import errno
 import hashlib
@@ -13,21 +13,21 @@ from pathlib import Path
 from stoker.datasets.cache.locks import locked
 
 SEALED_NS = 10**9
-"""The modification time of kept content: a second after the epoch, as in the store of Nix."""
+"""The modification time of cached content: a second after the epoch, as in the Nix store."""
 _NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
-"""File systems without hard links, and files that have as many as theirs allows."""
+"""Errors of file systems without hard links, or with too many links to a file."""
 
 
 @dataclass(frozen=True)
 class Blob:
-    """What a file must hold."""
+    """The expected content of a file."""
 
     sha256: str
     size: int
 
 
 class Blobs:
-    """The content of a cache; every link and every deletion goes through its gate."""
+    """The content of a cache; its gate guards every link and every deletion."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "blobs"
@@ -35,26 +35,26 @@ class Blobs:
         self._drafts = folder / "partial"
 
     def place(self, blob: Blob) -> Path:
-        """Return where content lies."""
+        """Return the path of content."""
         return self._folder / blob.sha256[:2] / blob.sha256
 
     def link(self, blob: Blob, path: Path) -> bool:
-        """Link kept content to a path, in place of what is there; False where the content is not kept, or damaged."""
+        """Link cached content to a path, replacing any file; False if the content is missing or damaged."""
         with locked(self._gate, shared=True):
-            if not is_sound(self.place(blob), blob):
+            if not is_intact(self.place(blob), blob):
                 return False
             self._link(self.place(blob), path)
             return True
 
     def commit(self, file: Path, blob: Blob, path: Path) -> None:
-        """Move a finished download into the cache and link it to a path; of equal content one copy is kept."""
+        """Move a finished download into the cache, without duplicates, and link it to a path."""
         with file.open("rb") as content:
             os.fsync(content.fileno())
         seal(file)
         place = self.place(blob)
         place.parent.mkdir(parents=True, exist_ok=True)
         with locked(self._gate, shared=True):
-            if is_sound(place, blob):
+            if is_intact(place, blob):
                 file.unlink()
             else:
                 file.replace(place)
@@ -84,10 +84,10 @@ class Blobs:
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
-            shutil.copyfile(source, draft)  # the content then counts as unused, and goes when room is needed
+            shutil.copyfile(source, draft)  # the content then counts as unused, and may be evicted
             seal(draft)
         draft.replace(path)
-        draft.unlink(missing_ok=True)  # rename leaves both names where they are links to one file
+        draft.unlink(missing_ok=True)  # rename does nothing if both names link to one file
 
     def _all(self) -> Iterator[tuple[Path, os.stat_result]]:
         for path in self._folder.glob("??/*"):
@@ -95,8 +95,8 @@ class Blobs:
                 yield path, path.stat()
 
 
-def is_sound(path: Path, blob: Blob) -> bool:
-    """Whether a file holds what it must; one that was touched since it was kept is read, and deleted if damaged."""
+def is_intact(path: Path, blob: Blob) -> bool:
+    """Return whether a file has its content; one changed since it was sealed is hashed, and deleted if damaged."""
     try:
         facts = path.lstat()
     except FileNotFoundError:
@@ -111,12 +111,12 @@ def is_sound(path: Path, blob: Blob) -> bool:
 
 
 def seal(path: Path) -> None:
-    """Mark a file as kept: read-only, with the time by which later changes show."""
+    """Mark a file as intact: read-only, with the fixed modification time."""
     path.chmod(0o444)
     os.utime(path, ns=(SEALED_NS, SEALED_NS))
 
 
 def sha256_of(path: Path) -> str:
-    """Hash a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

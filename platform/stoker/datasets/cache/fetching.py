@@ -1,4 +1,4 @@
-"""From a source to a path that readers can open; what is missing is fetched, once for all processes."""
+"""Returns a local path for a source; missing files are fetched, once for all processes."""
 
 import errno
 import hashlib
@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from random import SystemRandom  # draws nothing from the generator that a job's own code may have seeded
+from random import SystemRandom  # leaves the global generator, which a job's own code may have seeded, untouched
 
-from stoker.datasets.cache.blobs import Blob, Blobs, is_sound, sha256_of
+from stoker.datasets.cache.blobs import Blob, Blobs, is_intact, sha256_of
+from stoker.datasets.cache.eviction import disk_full_error, free_bytes, make_room, size_text
 from stoker.datasets.cache.index import Index
-from stoker.datasets.cache.locks import locked_for_once
-from stoker.datasets.cache.room import free_bytes, full_disk, make_room, size_text
+from stoker.datasets.cache.locks import locked_temporarily
 from stoker.datasets.cache.views import View, ViewFacts, source_key, view_of
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, open_source
@@ -21,20 +21,20 @@ from stoker.errors import ClusterError, StokerError
 from stoker.settings import Settings, load_settings
 
 THREADS = 16
-"""Files fetched at once: small ones wait for the server most of the time."""
+"""Files fetched in parallel: small ones mostly wait for the server."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def local_path(source: str, settings: Settings | None = None) -> Path:
-    """Return a path with the content of a source, fetched where the cache lacks it.
+    """Return a path with the content of a source; files missing in the cache are fetched.
 
     Args:
-        source: a path comes back as it is; a pattern as its one match, or as a folder of links to its matches; an
-            address as a file or folder in the cache, which stays for as long as this process lives.
-        settings: where the cache is; default: those of the environment and the config file.
+        source: a path, which is returned unchanged; a pattern, which gives its only match or a folder of links to its
+            matches; or an address, which gives a file or folder in the cache, kept while this process lives.
+        settings: of the cache; default: those of the environment and the config file.
 
     Raises:
-        JobError: the source is not there, holds nothing, or changed meanwhile.
+        JobError: the source does not exist, is empty, or changed during the download.
         StorageError: access is denied, or the disk is full.
         Unreachable: a server does not answer.
         ClusterError: this machine cannot keep a cache, or lacks a library.
@@ -50,13 +50,13 @@ def local_path(source: str, settings: Settings | None = None) -> Path:
 
 
 def open_cache(settings: Settings | None = None) -> "Cache":
-    """Return the cache of the settings; nothing is made before the first use."""
+    """Return the cache of the settings; its folder is created at the first use."""
     settings = settings or load_settings()
     return Cache(settings.data_cache, settings.cache_bytes)
 
 
 class Cache:
-    """Downloaded content, safe under many processes and threads."""
+    """Downloaded content, shared safely by processes and threads."""
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self.folder = folder
@@ -64,7 +64,7 @@ class Cache:
         self._blobs = Blobs(folder)
 
     def local_path(self, source: Source) -> Path:
-        """Fetch what is missing of a source, and return the path of its file or folder."""
+        """Fetch the missing files of a source, and return the path of its file or folder."""
         files = source.files()
         check_names(source.shown, files)
         view = view_of(self.folder, source.url, files)
@@ -72,22 +72,22 @@ class Cache:
             view.hold()
             self._fill(view, source, files)
         except OSError as error:
-            raise self._refusal(source, error) from error
+            raise self._cache_error(source, error) from error
         return view.local(files)
 
     def local_file(self, source: Source, file: RemoteFile) -> tuple[Path, View]:
-        """Fetch one file of a source if it is missing; it stays until the view is let go."""
+        """Fetch one file of a source if it is missing; it is kept until the view is released."""
         check_names(source.shown, [file])
         view = view_of(self.folder, source.url, [file])
         try:
             view.hold()
             self._fill(view, source, [file])
         except OSError as error:
-            raise self._refusal(source, error) from error
+            raise self._cache_error(source, error) from error
         return view.tree / file.name, view
 
     def links(self, source: PathSource) -> Path:
-        """Return a folder of links to local files, which are not copied."""
+        """Return a folder of symbolic links to local files."""
         files = source.files()
         view = view_of(self.folder, source.url, files)
         try:
@@ -99,17 +99,17 @@ class Cache:
                     link.symlink_to(source.local(file))
             view.complete(ViewFacts(source.shown, len(files), 0))
         except OSError as error:
-            raise self._refusal(source, error) from error
+            raise self._cache_error(source, error) from error
         return view.local(files)
 
     def derived(self, source: str, key: str) -> "Derived":
-        """Return what was made of a source under a key, or is yet to be made; it stays while this process lives."""
+        """Return the entry for files derived from a source, by key; it is kept while this process lives."""
         view = View(self.folder / "views" / f"{source_key(source)}-{key}")
         view.hold()
         return Derived(self, view, source)
 
     def put(self, view: View, source: str, files: Mapping[str, Callable[[Path], object]]) -> None:
-        """Fill a view with files that are written here.
+        """Write files into a view.
 
         Raises:
             StorageError: the disk is full.
@@ -131,29 +131,29 @@ class Cache:
         missing = [file for file in files if not self._has(view, file, index)]
         if missing:
             make_room(self.folder, source.shown, sum(file.size or 0 for file in missing), self._limit_bytes)
-            SystemRandom().shuffle(missing)  # processes that start together share the work
-            _in_parallel(lambda file: self._bring(view, source, file, index), missing)
-        if missing or not view.is_whole():
+            SystemRandom().shuffle(missing)  # processes that start together then share the work
+            _in_parallel(lambda file: self._fetch_missing(view, source, file, index), missing)
+        if missing or not view.is_complete():
             sizes = [(view.tree / file.name).stat().st_size for file in files]
             view.complete(ViewFacts(source.shown, len(files), sum(sizes)))
 
     def _has(self, view: View, file: RemoteFile, index: Index) -> bool:
-        """Whether a file is in the view, or can be linked into it from content that is kept."""
-        blob = index.find(file) or self._promised(file)
+        """Return whether a file is in the view, or can be linked into it from cached content."""
+        blob = index.find(file) or self._by_checksum(file)
         path = view.tree / file.name
-        return blob is not None and (is_sound(path, blob) or self._blobs.link(blob, path))
+        return blob is not None and (is_intact(path, blob) or self._blobs.link(blob, path))
 
-    def _promised(self, file: RemoteFile) -> Blob | None:
-        """Return kept content with the checksum that the source promises, from wherever it came."""
+    def _by_checksum(self, file: RemoteFile) -> Blob | None:
+        """Return cached content with the checksum that the source declares, from any source."""
         place = self._blobs.place(Blob(file.sha256, 0))
         return Blob(file.sha256, place.stat().st_size) if file.sha256 and place.exists() else None
 
-    def _bring(self, view: View, source: Source, file: RemoteFile, index: Index) -> None:
+    def _fetch_missing(self, view: View, source: Source, file: RemoteFile, index: Index) -> None:
         key = hashlib.sha256(f"{source.url}\0{file.name}\0{file.version}".encode()).hexdigest()
         partial = self.folder / "partial" / key
-        with locked_for_once(partial.with_suffix(".lock")):
+        with locked_temporarily(partial.with_suffix(".lock")):
             if self._has(view, file, index):
-                return  # another process has fetched it meanwhile
+                return  # another process has fetched it
             try:
                 blob = _download(source, file, partial)
             except OSError as error:
@@ -163,32 +163,34 @@ class Cache:
             self._blobs.commit(partial, blob, view.tree / file.name)
             index.add(file, blob)
 
-    def _refusal(self, source: Source, error: OSError) -> StokerError:
+    def _cache_error(self, source: Source, error: OSError) -> StokerError:
         if error.errno in _FULL:
-            return full_disk(self.folder, f"{source.shown} does not fit, {size_text(free_bytes(self.folder))} are free")
-        cure = "correct its rights, or set STOKER_CACHE to a folder of yours"
+            return disk_full_error(
+                self.folder, f"{source.shown} does not fit, {size_text(free_bytes(self.folder))} are free"
+            )
+        cure = "correct its permissions, or set STOKER_CACHE to a folder of yours"
         return ClusterError(f"{source.shown}: the cache {self.folder} cannot be used: {error}; {cure}")
 
 
 class Derived:
-    """Files that were made of a source, for every process that needs the same."""
+    """Files derived from a source, shared by all processes."""
 
     def __init__(self, cache: Cache, view: View, source: str) -> None:
         self._cache, self._view, self._source = cache, view, source
         self.tree = view.tree
 
     @contextmanager
-    def making(self) -> Iterator[None]:
-        """Keep other processes from making the same meanwhile; they wait."""
-        with locked_for_once(self._cache.folder / "partial" / f"{self._view.path.name}.lock"):
+    def exclusive(self) -> Iterator[None]:
+        """Lock out other processes that need the same files; they wait."""
+        with locked_temporarily(self._cache.folder / "partial" / f"{self._view.path.name}.lock"):
             yield
 
-    def is_whole(self) -> bool:
-        """Whether it was made."""
-        return self._view.is_whole()
+    def is_complete(self) -> bool:
+        """Return whether the files are written."""
+        return self._view.is_complete()
 
     def add(self, files: Mapping[str, Callable[[Path], object]]) -> None:
-        """Write all files; each function writes one to the path that it is given.
+        """Write all files; each function writes one to its path argument.
 
         Raises:
             StorageError: the disk is full.
@@ -198,12 +200,12 @@ class Derived:
 
 
 def _download(source: Source, file: RemoteFile, partial: Path) -> Blob:
-    """Fetch a file and check it; content that was continued and does not fit is fetched once more as a whole."""
+    """Fetch a file and check it; after a resumed download with a wrong result, fetch it once more as a whole."""
     if not file.version:
         partial.unlink(missing_ok=True)
     continued = partial.exists()
     if continued:
-        partial.chmod(0o644)  # it was finished, but not yet moved to its place
+        partial.chmod(0o644)  # it may be sealed: finished, but not yet moved
     source.fetch(file, partial)
     blob = Blob(sha256_of(partial), partial.stat().st_size)
     misfit = _misfit(source, file, blob)
@@ -227,9 +229,9 @@ def _misfit(source: Source, file: RemoteFile, blob: Blob) -> str:
 
 
 def _in_parallel(work: Callable[[RemoteFile], None], files: Sequence[RemoteFile]) -> None:
-    """Work on all files, several at a time, and raise the first failure.
+    """Process all files in parallel, and raise the first failure.
 
-    The threads are daemons, so that Ctrl-C ends a download of hours at once.
+    The threads are daemons, so that Ctrl-C ends a long download at once.
     """
     waiting: queue.SimpleQueue[RemoteFile | None] = queue.SimpleQueue()
     done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
@@ -258,7 +260,7 @@ def _in_parallel(work: Callable[[RemoteFile], None], files: Sequence[RemoteFile]
 
 
 def _drain(waiting: "queue.SimpleQueue[RemoteFile | None]", threads: int) -> None:
-    """Let each thread end after the file that it is at."""
+    """Stop each thread after its current file."""
     while True:
         try:
             waiting.get_nowait()

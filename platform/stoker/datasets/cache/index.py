@@ -1,4 +1,4 @@
-"""Which content each file of a source had, by its name and version: one line of JSON for each, appended when kept."""
+"""Checksums of a source's files by name and version: one line of JSON each, appended when a file is cached."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from stoker.datasets.sources.source import RemoteFile
 
 
 class Index:
-    """The index of one source; every process appends to it, and reads what the others have appended."""
+    """The index of one source; every process appends to it and reads the others' entries."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -17,7 +17,7 @@ class Index:
         self._known: dict[tuple[str, str], Blob] = {}
 
     def find(self, file: RemoteFile) -> Blob | None:
-        """Return the content of a file; None where it was never fetched, or has no version."""
+        """Return the content of a file; None if it was never fetched or has no version."""
         if not file.version:
             return None
         key = (file.name, file.version)
@@ -26,7 +26,7 @@ class Index:
         return self._known.get(key)
 
     def add(self, file: RemoteFile, blob: Blob) -> None:
-        """Remember the content of a file."""
+        """Append the content of a file."""
         if not file.version:
             return
         line = json.dumps([file.name, file.version, blob.sha256, blob.size]).encode() + b"\n"
@@ -39,12 +39,12 @@ class Index:
         self._known[file.name, file.version] = blob
 
     def _read_on(self) -> None:
-        """Read the whole lines that were appended since."""
+        """Read the complete lines appended since the last read."""
         if not self._path.exists():
             return
         with self._path.open("rb") as lines:
             if self._path.stat().st_size < self._read:
-                self._read = 0  # it was deleted with the last view, and begun anew
+                self._read = 0  # it was deleted with the last view, and recreated
             lines.seek(self._read)
             text, end, _ = lines.read().rpartition(b"\n")
         self._read += len(text) + len(end)

@@ -1,6 +1,6 @@
 """Locks between processes, which the kernel releases when their holder dies.
 
-They are flock's rather than filelock's, which knows exclusive ones alone: a lease is shared by all who read.
+They use flock directly, since filelock has only exclusive locks, while readers share a lease.
 """
 
 import fcntl
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path, shared: bool = False) -> Iterator[None]:
-    """Hold a lock on a file, which is made if absent and stays."""
+    """Hold a lock on a file, which is created if absent and kept."""
     lock = acquire(path, shared)
     try:
         yield
@@ -21,7 +21,7 @@ def locked(path: Path, shared: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def locked_for_once(path: Path) -> Iterator[None]:
+def locked_temporarily(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file that is deleted afterwards."""
     lock = acquire(path)
     try:
@@ -32,7 +32,7 @@ def locked_for_once(path: Path) -> Iterator[None]:
 
 
 def acquire(path: Path, shared: bool = False) -> int:
-    """Wait for a lock and return its descriptor; a file that was deleted or replaced meanwhile does not count."""
+    """Wait for a lock and return its descriptor; retry if the file was deleted or replaced meanwhile."""
     while True:
         lock = _opened(path)
         try:
@@ -46,7 +46,7 @@ def acquire(path: Path, shared: bool = False) -> int:
 
 
 def try_acquire(path: Path) -> int | None:
-    """Take an exclusive lock and return its descriptor; None where somebody holds it."""
+    """Take an exclusive lock and return its descriptor; None if it is held elsewhere."""
     lock = _opened(path)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,7 +60,7 @@ def try_acquire(path: Path) -> int | None:
 
 
 def release(lock: int) -> None:
-    """Give a lock back, also for a child that was forked meanwhile and has the descriptor, too."""
+    """Release a lock, explicitly, since a forked child may have inherited the descriptor."""
     fcntl.flock(lock, fcntl.LOCK_UN)
     os.close(lock)
 
@@ -69,7 +69,7 @@ def _opened(path: Path) -> int:
     while True:
         with suppress(FileNotFoundError):
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        path.parent.mkdir(parents=True, exist_ok=True)  # whoever deletes a view takes its folder away
+        path.parent.mkdir(parents=True, exist_ok=True)  # deleting a view also removes its folder
 
 
 def _is(lock: int, path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""One listing of a source, laid out as a folder; whoever uses it holds a shared lock on its lease."""
+"""Views: one listing of a source as a folder; every process that uses it holds a shared lock on its lease."""
 
 import hashlib
 import json
@@ -14,15 +14,15 @@ from stoker.datasets.cache.locks import acquire, release, try_acquire
 from stoker.datasets.sources.source import RemoteFile
 
 _held: dict[Path, tuple[int, int]] = {}
-"""The leases of this process with how often each is held. Most are held until it ends: whoever was given a path may
-read it at any time."""
+"""The leases of this process and how often each is held. Most are held until it ends, since a returned path may be read
+at any time."""
 
 _holding = threading.Lock()
 
 
 @dataclass(frozen=True)
 class ViewFacts:
-    """What a whole view says of itself."""
+    """The metadata of a complete view."""
 
     source: str
     """The address, without passwords."""
@@ -32,7 +32,7 @@ class ViewFacts:
 
 
 class View:
-    """A folder of a source's files, whole once its facts are written."""
+    """A folder of a source's files, complete once its facts are written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,20 +42,20 @@ class View:
 
     @property
     def source_key(self) -> str:
-        """Return the key of the source that this is a view of."""
+        """Return the key of the view's source."""
         return self.path.name.partition("-")[0]
 
     def hold(self) -> None:
-        """Keep the view from being deleted until it is let go as often, or this process ends."""
+        """Protect the view from deletion until it is released as often, or this process ends."""
         with _holding:
             lock, times = _held.get(self._lease, (None, 0))
-            if lock is None or not self._lease.exists():  # somebody may have deleted the cache by hand
+            if lock is None or not self._lease.exists():  # the cache may have been deleted by hand
                 lock = acquire(self._lease, shared=True)
             _held[self._lease] = lock, times + 1
         os.utime(self._lease)
 
-    def let_go(self) -> None:
-        """Take one `hold` back."""
+    def release(self) -> None:
+        """Undo one `hold`."""
         with _holding:
             lock, times = _held.pop(self._lease)
             if times > 1:
@@ -64,35 +64,35 @@ class View:
                 release(lock)
 
     def local(self, files: Sequence[RemoteFile]) -> Path:
-        """Return what readers open: the file of a source that is one file, otherwise the folder."""
+        """Return the path for readers: the file of a single-file source, otherwise the folder."""
         return self.tree / files[0].name if files[0].is_source else self.tree
 
-    def is_whole(self) -> bool:
-        """Whether all files were there when the view was made."""
+    def is_complete(self) -> bool:
+        """Return whether all files were present when the view was created."""
         return self._facts.exists()
 
     def complete(self, facts: ViewFacts) -> None:
-        """Write the facts, last of all."""
+        """Write the facts, which marks the view as complete."""
         draft = self._facts.with_name(f".view.{os.getpid()}-{threading.get_ident()}.json")
         draft.write_text(json.dumps(asdict(facts)), encoding="utf-8")
         draft.replace(self._facts)
 
     def facts(self) -> ViewFacts | None:
-        """Read the facts; None while the view is being made, and after a download that was cut."""
+        """Read the facts; None while the view is incomplete."""
         try:
             return ViewFacts(**json.loads(self._facts.read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def last_used_s(self) -> float:
-        """Return when a process last asked for it, in seconds since the epoch."""
+        """Return the time of the last use, in seconds since the epoch."""
         try:
             return self._lease.stat().st_mtime
         except FileNotFoundError:
             return 0.0
 
     def in_use(self) -> bool:
-        """Whether a living process holds it."""
+        """Return whether a living process holds it."""
         if not self._lease.exists():
             return False
         lock = try_acquire(self._lease)
@@ -114,17 +114,17 @@ class View:
 
 
 def views_in(cache: Path) -> list[View]:
-    """Return all views, the longest unused first."""
+    """Return all views, the least recently used first."""
     return sorted(map(View, (cache / "views").glob("*-*")), key=View.last_used_s)
 
 
 def source_key(url: str) -> str:
-    """Return the name of a source in the cache."""
+    """Return the key of a source in the cache."""
     return hashlib.sha256(url.encode()).hexdigest()[:24]
 
 
 def view_of(cache: Path, url: str, files: Sequence[RemoteFile]) -> View:
-    """Return the view of a source in one listing; a file without a version makes each view new."""
+    """Return the view of one listing of a source; with a file without a version, each view is new."""
     listing = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.name):
         listing.update(json.dumps([file.name, file.version, file.size]).encode())

@@ -1,4 +1,4 @@
-"""Categories: as inputs, and as the class to predict."""
+"""Categories as inputs and as the class to predict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class CategoryField(InputField):
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Learn the values of the training rows."""
+        """Collect the values of the training rows."""
         return cls(name, tuple(sorted({value for value in as_text(raw) if value is not None})))
 
     def encode(self, raw: RawColumn) -> Column:
@@ -52,14 +52,14 @@ class ClassField(TargetField):
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Learn the classes of the training rows, unless the job names them."""
+        """Collect the classes of the training rows, unless the job names them."""
         return cls(name, settings.columns.classes or sorted_classes(as_text(raw)))
 
     def encode(self, raw: RawColumn) -> Column:
-        """Return (N,) int64 places in `classes`.
+        """Return (N,) int64 indices into `classes`.
 
         Raises:
-            JobError: a label is missing, or no known class.
+            JobError: a label is missing or unknown.
 
         """
         places = {name: place for place, name in enumerate(self.classes)}
@@ -72,7 +72,7 @@ class ClassField(TargetField):
 
     @property
     def output(self) -> ClassOutput:
-        """Return the classes to tell apart."""
+        """Return the classes."""
         return ClassOutput(self.classes)
 
 
@@ -83,7 +83,7 @@ def as_text(column: RawColumn) -> np.ndarray:
     """
     assert not isinstance(column, Files)
     series = column if isinstance(column, pd.Series) else pd.Series(column, dtype=object)
-    if series.dtype == object:  # True, 1 and 1.0 are one value to a dictionary, and three texts
+    if series.dtype == object:  # True, 1 and 1.0 are equal as keys of factorize, but three different texts
         text = np.empty(len(series), object)
         text[:] = [_text(value) for value in series]
         text[series.isna().to_numpy()] = None
@@ -91,13 +91,13 @@ def as_text(column: RawColumn) -> np.ndarray:
     places, values = pd.factorize(series)
     texts = np.empty(len(values) + 1, object)
     texts[:-1] = [_text(value) for value in values]
-    texts[-1] = None  # the place of what is missing is -1
+    texts[-1] = None  # factorize codes missing values as -1
     found: np.ndarray = texts[places]
     return found
 
 
 def sorted_classes(labels: np.ndarray) -> tuple[str, ...]:
-    """Order class names: as numbers where all are, by letters otherwise."""
+    """Sort class names: numerically if all are numbers, alphabetically otherwise."""
     names = sorted(set(map(str, labels)))
     numbers = pd.to_numeric(pd.Series(names, dtype=object), errors="coerce").to_numpy(np.float64)
     return tuple(np.array(names, object)[np.argsort(numbers, kind="stable")] if np.isfinite(numbers).all() else names)

@@ -1,4 +1,4 @@
-"""The contract of a field: what a column of a sample is, and how it becomes numbers and comes back."""
+"""The contract of a field: it fits a column, encodes its values, and decodes predictions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from stoker.job.task import Kind
 
 @dataclass(frozen=True)
 class Field(ABC):
-    """A fitted column: everything it has learnt comes from the training part, and is saved with the model."""
+    """A fitted column: its statistics come from the training part, and are saved with the model."""
 
     kind: ClassVar[Kind]
 
@@ -27,27 +27,27 @@ class Field(ABC):
     @classmethod
     @abstractmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Learn from the training rows."""
+        """Fit the field to the training rows."""
 
     @abstractmethod
     def encode(self, raw: RawColumn) -> Column:
-        """Encode raw values, of whichever rows.
+        """Encode raw values of any rows.
 
         Raises:
-            JobError: a value is not what the field takes.
+            JobError: a value does not fit the field.
 
         """
 
     def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
-        """Say what a user should know of how the column was read; `parts` is the part of each of its (N,) rows."""
+        """Yield notes for the user on how the column was read; `parts` (N,) is the part of each row."""
         yield from ()
 
     def assets(self) -> dict[str, str]:
-        """Return the files that belong to the field and go into the model, by name."""
+        """Return the field's files that are saved with the model, by name."""
         return {}
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values, without what is in `assets`."""
+        """Return plain values, without the content of `assets`."""
         return asdict(self)
 
     @classmethod
@@ -59,26 +59,26 @@ class Field(ABC):
 
 @dataclass(frozen=True)
 class InputField(Field):
-    """A column that the network learns from."""
+    """An input column."""
 
     shared: ClassVar[str] = ""
-    """Name of the tensor that all fields of the kind share; empty where each column is a tensor of its own name."""
+    """Name of the tensor that all fields of the kind share; empty if each column is its own tensor."""
 
     @classmethod
     @abstractmethod
     def shape(cls, fields: Sequence[Self]) -> Input:
-        """Return what the network sees of the fields that share a tensor."""
+        """Return the shape of the network's input for the fields that share a tensor."""
 
-    def ready(self, taken: Tensor) -> Tensor:
-        """Turn stored values of a batch (B, ...) into what the network sees."""
+    def prepare(self, taken: Tensor) -> Tensor:
+        """Prepare the stored values of a batch (B, ...) for the network."""
         return taken
 
 
 @dataclass(frozen=True)
 class TargetField(Field):
-    """The column that is learnt."""
+    """The column to predict."""
 
     @property
     @abstractmethod
     def output(self) -> Output:
-        """Return what the network answers with."""
+        """Return the shape of the network's output."""

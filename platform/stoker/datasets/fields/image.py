@@ -34,7 +34,7 @@ class ImageField(InputField):
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Learn from (N, height, width, channels) uint8 training images."""
+        """Fit to (N, height, width, channels) uint8 training images."""
         pixels = in_memory(raw)
         assert pixels is not None
         _, height, width, channels = pixels.shape
@@ -48,7 +48,7 @@ class ImageField(InputField):
         return cls(name, height, width, channels, tuple(means), scales)
 
     def encode(self, raw: RawColumn) -> Column:
-        """Return (N, height, width, channels) uint8; files that are not read yet are decoded when they are taken.
+        """Return (N, height, width, channels) uint8; files not read yet are decoded on access.
 
         Raises:
             JobError: the images have another shape.
@@ -72,7 +72,7 @@ class ImageField(InputField):
         return torch.from_numpy(decode_images(files, (self.height, self.width), self.channels))
 
     def fitting(self, pixels: np.ndarray) -> np.ndarray:
-        """Bring (N, height, width[, channels]) images to the model's channels; grey ones may stand for colour.
+        """Convert (N, height, width[, channels]) images to the model's channels; grey may become colour.
 
         Raises:
             JobError: the images have another shape.
@@ -96,13 +96,13 @@ class ImageField(InputField):
         (field,) = fields
         return ImageInput(field.channels, field.height, field.width)
 
-    def ready(self, taken: torch.Tensor) -> torch.Tensor:
-        """Turn (B, height, width, channels) uint8 into (B, channels, height, width) float32, channels last."""
+    def prepare(self, taken: torch.Tensor) -> torch.Tensor:
+        """Standardise (B, height, width, channels) uint8 to (B, channels, height, width) float32, channels last."""
         mean, scale = _on_device(self.mean, taken.device), _on_device(self.scale, taken.device)
         return taken.float().sub_(mean).div_(scale).permute(0, 3, 1, 2)
 
     def pixels(self, images: torch.Tensor) -> torch.Tensor:
-        """Turn standardised (B, channels, height, width) back into (B, height, width, channels) uint8."""
+        """Convert standardised (B, channels, height, width) back to (B, height, width, channels) uint8."""
         mean, scale = _on_device(self.mean, images.device), _on_device(self.scale, images.device)
         return images.permute(0, 2, 3, 1).mul(scale).add(mean).round().clamp(0, 255).to(torch.uint8)
 
@@ -120,6 +120,6 @@ def _of_cells(cells: pd.Series, name: str) -> Files | np.ndarray:
 
 @lru_cache(maxsize=64)
 def _on_device(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """Copy constants to a device once, not for each batch."""
-    with torch.inference_mode(mode=False):  # whichever call comes first, training must be able to use them
+    """Return constants on a device, copied once instead of for each batch."""
+    with torch.inference_mode(mode=False):  # training cannot use inference tensors
         return torch.tensor(values, device=device)

@@ -1,4 +1,4 @@
-"""Which columns a sample is made of, and of which kind each is: declared by the job, or inferred from the values."""
+"""Chooses input and target columns and their kinds: declared by the job, or inferred from the values."""
 
 import re
 from dataclasses import dataclass
@@ -13,33 +13,33 @@ from stoker.errors import JobError, Problem
 from stoker.job.dataset import IMAGE_SUFFIXES, Columns, Dataset
 from stoker.job.task import Kind, TaskRow
 
-MOST_CATEGORIES = 100
-FEWEST_REPEATS = 2.0
-"""Average number of rows a value needs; text that repeats less says nothing about new rows."""
-LOOKED_AT = 1000
+MAX_CATEGORIES = 100
+MIN_REPEATS = 2.0
+"""Average number of rows per value; text that repeats less does not generalise to new rows."""
+INSPECTED_ROWS = 1000
 _ID = re.compile(r"(?i:(\A|[\W_])id\Z)|[a-z]I[dD]\Z")
-"""The name of a column that names rows: id, user_id, UserId; not paid."""
+"""The name of an identifier column: id, user_id, UserId; not paid."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns to learn from, by kind, and the one to learn."""
+    """The input columns with their kinds, and the target column."""
 
     inputs: dict[str, Kind]
     target: str
-    """Empty where there is none."""
+    """Empty if there is none."""
     notes: tuple[str, ...]
     """Why columns are left out."""
 
 
 def infer_roles(records: Records, dataset: Dataset, row: TaskRow) -> Roles:
-    """Sort the columns of some records into inputs of a task, by kind, and its target.
+    """Choose inputs, with their kinds, and target of a task from the columns of records.
 
-    Named features are kept whatever they hold. Of the others, columns with another role are no features; columns with
-    one value, row numbers, and text that hardly repeats (names, tickets) are left out, each with a note.
+    Named features are always kept. Otherwise columns with another role are not used; columns with one value, row
+    numbers, and text that hardly repeats (names, tickets) are left out, each with a note.
 
     Raises:
-        JobError: no column is left that the task could learn from.
+        JobError: no input column is left.
 
     """
     columns, split = dataset.columns, dataset.split
@@ -67,7 +67,7 @@ def infer_roles(records: Records, dataset: Dataset, row: TaskRow) -> Roles:
 
 
 def _kind(records: Records, name: str, columns: Columns, row: TaskRow) -> tuple[Kind | None, str]:
-    """Return the kind of a column, or None and why it is left out."""
+    """Return the kind of a column, or None and the reason for leaving it out."""
     column = records.columns[name]
     if not isinstance(column, pd.Series):
         kind: Kind = "mask" if column is records.columns.get("mask") else "image"
@@ -81,7 +81,7 @@ def _kind(records: Records, name: str, columns: Columns, row: TaskRow) -> tuple[
         return "image", ""
     if "number" not in row.inputs:
         return None, "it holds no paths of images"
-    reason = None if columns.features else _useless(column, name)
+    reason = None if columns.features else _reason_to_skip(column, name)
     return (None, reason) if reason else (inferred_type(column), "")
 
 
@@ -96,18 +96,18 @@ def is_text(column: pd.Series) -> bool:
 
 
 def holds_image_paths(column: pd.Series) -> bool:
-    """Return whether every value, as far as one looks, ends like the name of an image file."""
-    known = column.dropna().head(LOOKED_AT)
+    """Return whether the first values all end like the name of an image file."""
+    known = column.dropna().head(INSPECTED_ROWS)
     if len(known) == 0 or not is_text(column):
         return False
     return all(isinstance(value, str) and Path(value).suffix.lower() in IMAGE_SUFFIXES for value in known)
 
 
 def image_files(column: RawColumn, name: str, folder: Path) -> RawColumn:
-    """Turn a column of paths into files, relative to the folder of the table.
+    """Return a column of paths as files, relative to the folder of the table.
 
     Raises:
-        JobError: a path is missing, leads out of the folder, or names no file.
+        JobError: a path is missing, lies outside of the folder, or names no file.
 
     """
     if not isinstance(column, pd.Series):
@@ -122,10 +122,10 @@ def image_files(column: RawColumn, name: str, folder: Path) -> RawColumn:
         try:
             inside = not Path(value).is_absolute() and path.resolve().is_relative_to(root)
             there = path.is_file()
-        except (OSError, ValueError, RuntimeError):  # a name too long, with a NUL, or links in a circle
+        except (OSError, ValueError, RuntimeError):  # a name that is too long or has a NUL, or cyclic links
             inside, there = True, False
         if not inside:
-            message = f"{place}: '{value}' leads out of '{folder}'; paths are relative to the table's folder"
+            message = f"{place}: '{value}' is outside of '{folder}'; paths are relative to the table's folder"
             raise JobError([Problem("dataset.source", message)])
         if not there:
             raise JobError([Problem("dataset.source", f"{place}: no file '{path}'")])
@@ -145,10 +145,10 @@ def _longest(records: Records, found: dict[str, Kind]) -> tuple[dict[str, Kind],
 def _head(records: Records, name: str) -> pd.Series:
     column = records.columns[name]
     assert isinstance(column, pd.Series)
-    return column.head(LOOKED_AT)
+    return column.head(INSPECTED_ROWS)
 
 
-def _useless(column: pd.Series, name: str) -> str | None:
+def _reason_to_skip(column: pd.Series, name: str) -> str | None:
     known = column.dropna()
     if len(known) == 0:
         return "it is empty"
@@ -158,13 +158,13 @@ def _useless(column: pd.Series, name: str) -> str | None:
         return "every row has the same value"
     if is_number:
         return _row_number(known, name)
-    if distinct > MOST_CATEGORIES or len(known) / distinct < FEWEST_REPEATS:
+    if distinct > MAX_CATEGORIES or len(known) / distinct < MIN_REPEATS:
         return f"{distinct} different texts in {len(known)} rows; name it in dataset.columns.types to keep it"
     return None
 
 
 def _row_number(known: pd.Series, name: str) -> str | None:
-    """Recognise integers that go up by one from row to row, or are unique below a name such as `id`."""
+    """Return the reason to skip integers that number the rows, or are unique with a name such as `id`."""
     whole = pd.api.types.is_integer_dtype(known)
     if whole and len(known) > 2 and (known.diff().iloc[1:] == 1).all():
         return "it numbers the rows"

@@ -16,24 +16,24 @@ from stoker.job.signature import MaskOutput
 from stoker.job.task import Kind
 
 DECODED_AT_ONCE = 64
-MOST_CLASSES = 64
-"""More different values than this are shades, not classes."""
+MAX_CLASSES = 64
+"""More distinct values than this are shades, not classes."""
 
 
 @dataclass(frozen=True)
 class MaskField(TargetField):
-    """A mask to predict; pixels hold the places of their values in `values`."""
+    """A mask to predict; pixels are encoded as indices into `values`."""
 
     kind: ClassVar[Kind] = "mask"
 
     values: tuple[int, ...]
-    """The pixel values of the files, in order; the first is taken for the background."""
+    """The pixel values of the files, in order; the first is assumed to be the background."""
     height: int
     width: int
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Learn the values of the training masks (N, height, width) uint8; files are decoded some at a time.
+        """Find the values of the training masks (N, height, width) uint8; files are decoded in chunks.
 
         Raises:
             JobError: there is only one value, or there are too many for classes.
@@ -42,16 +42,16 @@ class MaskField(TargetField):
         counts, (height, width) = _counted(raw, settings.image.size)
         values = tuple(np.flatnonzero(counts).tolist())
         if len(values) < 2:
-            raise _problem(f"every pixel of the training masks is {values[0]}: there is nothing to tell apart")
-        if len(values) > MOST_CLASSES:
+            raise _problem(f"every pixel of the training masks is {values[0]}: there is nothing to distinguish")
+        if len(values) > MAX_CLASSES:
             raise _problem(
                 f"the masks have {len(values)} different values; a mask holds one class value a pixel, at most "
-                f"{MOST_CLASSES} different ones (were they saved as jpeg, or resized with smoothing?)"
+                f"{MAX_CLASSES} different ones (were they saved as jpeg, or resized with smoothing?)"
             )
         return cls(name, values, height, width)
 
     def encode(self, raw: RawColumn) -> Column:
-        """Return (N, height, width) uint8 places in `values`.
+        """Return (N, height, width) uint8 indices into `values`.
 
         Raises:
             JobError: a pixel has a value that no training mask has.
@@ -64,7 +64,7 @@ class MaskField(TargetField):
         return Dense(self._places(masks, raw))
 
     def decode(self, files: Files) -> torch.Tensor:
-        """Read files as (N, height, width) uint8 places in `values`.
+        """Read files as (N, height, width) uint8 indices into `values`.
 
         Raises:
             JobError: a file cannot be decoded, or a pixel has a value that no training mask has.
@@ -91,7 +91,7 @@ class MaskField(TargetField):
         return MaskOutput(tuple(map(str, self.values)), self.height, self.width)
 
     def pixels(self, places: torch.Tensor) -> np.ndarray:
-        """Turn (B, height, width) places back into the files' values, uint8."""
+        """Convert (B, height, width) indices back to the files' values, uint8."""
         values: np.ndarray = np.array(self.values, np.uint8)[places.cpu().numpy()]
         return values
 

@@ -1,4 +1,4 @@
-"""Numbers: as inputs, and as the value to predict."""
+"""Numbers as inputs and as the value to predict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from stoker.job.dataset import Dataset
 from stoker.job.signature import NumbersInput, ValueOutput
 from stoker.job.task import Kind
 
-FARTHEST = 8.0
-"""Scaled numbers are cut off this many standard deviations from the mean: one wild value must not rule a prediction."""
+CLIP = 8.0
+"""Scaled numbers are clipped to this many standard deviations: an outlier must not dominate a prediction."""
 SKEWED = 2.0
-"""Skewness beyond which a column of positive numbers is scaled by its logarithm."""
+"""Skewness above which a column of non-negative numbers is scaled by its logarithm."""
 
 
 @dataclass(frozen=True)
 class NumberField(InputField):
-    """A number column: missing values become the median, then zero mean and unit variance."""
+    """A number column: missing values become the median; then it is standardised."""
 
     kind: ClassVar[Kind] = "number"
     shared: ClassVar[str] = "numbers"
@@ -32,13 +32,13 @@ class NumberField(InputField):
     mean: float
     scale: float
     logarithm: bool
-    """Scaled as log(1 + value): for positive numbers with a long tail, such as incomes and counts."""
+    """Scaled as log(1 + value): for non-negative numbers with a long tail, such as incomes and counts."""
     flag: bool
-    """A second column holds which values were missing."""
+    """Whether a second value flags missing numbers."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Learn from the training rows."""
+        """Fit to the training rows."""
         values = as_numbers(raw)
         known = values[~np.isnan(values)]
         if len(known) == 0:
@@ -54,13 +54,13 @@ class NumberField(InputField):
         filled = np.where(missing, self.median, values)
         if self.logarithm:
             filled = np.log1p(np.clip(filled, 0, None))
-        scaled = np.clip((filled - self.mean) / self.scale, -FARTHEST, FARTHEST)
+        scaled = np.clip((filled - self.mean) / self.scale, -CLIP, CLIP)
         columns = [scaled, missing.astype(np.float64)] if self.flag else [scaled]
         return Dense(torch.from_numpy(np.stack(columns, 1)).float())
 
     @classmethod
     def shape(cls, fields: Sequence[Self]) -> NumbersInput:
-        """Count the float columns."""
+        """Return the number of float columns."""
         return NumbersInput(sum(1 + field.flag for field in fields))
 
 
@@ -75,7 +75,7 @@ class ValueField(TargetField):
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Learn mean and deviation from the training rows."""
+        """Fit mean and deviation to the training rows."""
         return cls(name, *mean_and_scale(as_numbers(raw)))
 
     def encode(self, raw: RawColumn) -> Column:
@@ -89,7 +89,7 @@ class ValueField(TargetField):
 
 
 def as_numbers(column: RawColumn) -> np.ndarray:
-    """Read a column as float64; what is not a finite number is missing (NaN)."""
+    """Read a column as float64; values that are not finite numbers become NaN."""
     assert not isinstance(column, Files)
     series = column if isinstance(column, pd.Series) else pd.Series(column)
     values = pd.to_numeric(series, errors="coerce").to_numpy(np.float64, na_value=np.nan)
@@ -97,11 +97,11 @@ def as_numbers(column: RawColumn) -> np.ndarray:
 
 
 def mean_and_scale(values: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation; the latter is 1 where all values are equal but for rounding."""
+    """Return mean and standard deviation; the latter is 1 if all values are equal up to rounding."""
     mean, deviation = float(values.mean()), float(values.std())
     return mean, deviation if deviation > 1e-12 * abs(mean) else 1.0
 
 
 def _skewness(values: np.ndarray) -> float:
     mean, scale = mean_and_scale(values)
-    return float((((values - mean) / scale) ** 3).mean())  # scaled before the cube, which tiny numbers do not survive
+    return float((((values - mean) / scale) ** 3).mean())  # scaled before the cube, in which tiny numbers underflow

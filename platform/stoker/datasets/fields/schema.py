@@ -1,4 +1,4 @@
-"""All fields of a dataset: fitted on the training part, used on every part and by the model."""
+"""All fields of a dataset: fitted on the training part, applied to every part and by the model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,17 +42,17 @@ SHARED = frozenset(kind.shared for kind in INPUT_FIELDS.values())
 
 @dataclass(frozen=True)
 class Fields:
-    """What turns raw records into tensors, and back into what people read."""
+    """Encodes raw records as tensors, and decodes predictions."""
 
     inputs: tuple[InputField, ...]
     target: TargetField | None
 
     @staticmethod
     def fit(records: Records, roles: Roles, target: Kind, settings: Dataset) -> "Fields":
-        """Learn from records of the training part.
+        """Fit all fields to the records of the training part.
 
         Raises:
-            JobError: masks are no masks, or differ in size from their images.
+            JobError: masks are invalid, or differ in size from their images.
 
         """
         inputs = tuple(
@@ -77,7 +77,7 @@ class Fields:
 
     @cached_property
     def signature(self) -> Signature:
-        """Return what one sample and one output look like."""
+        """Return the shapes of inputs and output."""
         shapes = {name: type(fields[0]).shape(fields) for name, fields in self.groups.items()}
         return Signature(shapes, self.target.output if self.target else None)
 
@@ -91,11 +91,11 @@ class Fields:
 
         Args:
             records: with all of `columns`.
-            target: whether they have the target, too.
+            target: whether to encode the target, too.
             weight: the column with the weight of each sample.
 
         Raises:
-            JobError: a value is not what its field takes.
+            JobError: a value does not fit its field.
 
         """
         inputs = {
@@ -108,22 +108,22 @@ class Fields:
 
     @cached_property
     def prepared(self) -> tuple[tuple[str, InputField], ...]:
-        """Return the tensors whose stored values are not what the network sees, with their fields."""
+        """Return the tensors whose stored values need preparation for the network, with their fields."""
         own = [(name, fields[0]) for name, fields in self.groups.items()]
-        return tuple((name, each) for name, each in own if type(each).ready is not InputField.ready)
+        return tuple((name, each) for name, each in own if type(each).prepare is not InputField.prepare)
 
     def gather(self, samples: Samples, index: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the inputs of some rows as the network sees them."""
+        """Return the inputs of some rows, prepared for the network."""
         taken = {name: column.take(index) for name, column in samples.inputs.items()}
         for name, each in self.prepared:
-            taken[name] = each.ready(taken[name])
+            taken[name] = each.prepare(taken[name])
         return taken
 
     def check(self, records: Records, *others: str) -> None:
-        """Check that records have all of `columns`, and others.
+        """Check that records have all of `columns` and `others`.
 
         Raises:
-            JobError: they lack some.
+            JobError: some are missing.
 
         """
         if missing := [name for name in (*others, *self.columns) if name not in records.columns]:
@@ -141,7 +141,7 @@ class Fields:
         return {name: text for each in self.inputs for name, text in each.assets().items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the fields as plain values, without `assets`."""
         return {
             "inputs": [{"kind": each.kind, **each.to_json()} for each in self.inputs],
             "target": {"kind": self.target.kind, **self.target.to_json()} if self.target else None,
@@ -149,7 +149,7 @@ class Fields:
 
     @staticmethod
     def from_json(content: Mapping[str, Any], assets: Mapping[str, str]) -> "Fields":
-        """Rebuild from `to_json` and `assets`."""
+        """Rebuild fields from `to_json` and `assets`."""
         inputs = []
         for each in map(dict, content["inputs"]):
             inputs.append(INPUT_FIELDS[cast("Kind", each.pop("kind"))].from_json(each, assets))

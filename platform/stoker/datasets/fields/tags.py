@@ -1,4 +1,4 @@
-"""Tags: any number of names from a list, as what is to be predicted of a sample."""
+"""Tags to predict: any number of names per sample (multi-label classification)."""
 
 import json
 from collections import Counter
@@ -20,26 +20,26 @@ from stoker.job.signature import TagsOutput
 from stoker.job.task import Kind
 
 SEPARATORS = (";", "|", ",")
-"""The first of them that the training rows have separates tags: the others may be part of a name."""
-MOST_TAGS = 1000
-FEWEST_SAMPLES = 2
-"""Average number of samples a tag needs where there are more than a hundred: else the column holds sentences."""
+"""The first one that occurs in the training rows separates tags; the others may be part of a name."""
+MAX_TAGS = 1000
+MIN_SAMPLES = 2
+"""Average number of samples per tag, with more than a hundred tags; with fewer the column holds sentences."""
 SHOWN = 5
 
 
 @dataclass(frozen=True)
 class TagsField(TargetField):
-    """Tags to predict: a list, or a text with a separator between them; a missing value is no tag at all."""
+    """Tags to predict: a JSON list or a separated text; a missing value means no tags."""
 
     kind: ClassVar[Kind] = "tags"
 
     tags: tuple[str, ...]
     separator: str
-    """What stands between the tags of a text."""
+    """Separator of the tags of a text."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Learn the separator of the training rows, and their tags unless the job names them.
+        """Find the separator of the training rows, and their tags unless the job names them.
 
         Raises:
             JobError: no row has a tag, or there are too many tags.
@@ -49,16 +49,16 @@ class TagsField(TargetField):
         counted = Counter(tag for tags in read_tags(raw, name, separator) for tag in tags)
         if not counted:
             raise _problem("no training row has a tag: there is nothing to learn")
-        if len(counted) > MOST_TAGS or len(counted) > max(100, counted.total() / FEWEST_SAMPLES):
-            message = f"{len(counted)} different tags in {len(raw)} training rows, at most {MOST_TAGS} can be learnt"
-            raise _problem(f"{message}; are they texts, or separated by something else than {' '.join(SEPARATORS)}?")
+        if len(counted) > MAX_TAGS or len(counted) > max(100, counted.total() / MIN_SAMPLES):
+            message = f"{len(counted)} different tags in {len(raw)} training rows, at most {MAX_TAGS} can be learnt"
+            raise _problem(f"{message}; are they texts, or separated by something other than {' '.join(SEPARATORS)}?")
         return cls(name, settings.columns.classes or sorted_classes(np.array(list(counted), object)), separator)
 
     def encode(self, raw: RawColumn) -> Column:
-        """Return (N, tags) uint8, 1 where a sample has a tag; tags that training lacks are left out.
+        """Return (N, tags) uint8, 1 for the tags of a sample; unknown tags are ignored.
 
         Raises:
-            JobError: a value begins like a list and is none.
+            JobError: a value looks like a list but is invalid.
 
         """
         places = {tag: place for place, tag in enumerate(self.tags)}
@@ -68,7 +68,7 @@ class TagsField(TargetField):
         return Dense(torch.from_numpy(encoded))
 
     def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
-        """Say how tags were told apart, and which of them are held out alone."""
+        """Yield notes on the separator, and on tags that only held-out parts have."""
         assert isinstance(raw, pd.Series)
         if found := find_separator(raw[parts == "train"]):
             yield f"column '{self.name}': '{found}' separates {len(self.tags)} tags"
@@ -76,10 +76,10 @@ class TagsField(TargetField):
         unknown = {tag for tags in read_tags(held_out, self.name, self.separator) for tag in tags} - set(self.tags)
         if unknown:
             names = ", ".join(sorted(unknown)[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
-            yield f"column '{self.name}': no training row has {names}; what is not learnt is not measured either"
+            yield f"column '{self.name}': no training row has {names}; unlearnt tags are not measured"
 
     def names(self, present: Sequence[bool]) -> str:
-        """Join the names of the tags that are present as the data does."""
+        """Join the names of the present tags with the separator of the data."""
         between = self.separator if self.separator == "|" else f"{self.separator} "
         return between.join(tag for tag, there in zip(self.tags, present, strict=True) if there)
 
@@ -90,16 +90,16 @@ class TagsField(TargetField):
 
 
 def find_separator(raw: RawColumn) -> str:
-    """Return what separates the tags of a column; empty where every value is a list or a single tag."""
+    """Return the separator of the tags of a column; empty if every value is a list or a single tag."""
     texts = [text for text in as_text(raw) if text is not None and not _is_list(text)]
     return next((separator for separator in SEPARATORS if any(separator in text for text in texts)), "")
 
 
 def read_tags(raw: RawColumn, name: str, separator: str) -> list[list[str]]:
-    """Read the tags of each row; those without a value have none.
+    """Read the tags of each row; a missing value means no tags.
 
     Raises:
-        JobError: a value begins like a list and is none.
+        JobError: a value looks like a list but is invalid.
 
     """
     found = []

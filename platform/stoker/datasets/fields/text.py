@@ -1,4 +1,4 @@
-"""Texts: cut into words, numbered by a vocabulary of the training part."""
+"""Texts, split into words that are numbered by a vocabulary of the training part."""
 
 import re
 from collections import Counter
@@ -20,8 +20,8 @@ from stoker.job.task import Kind
 PADDING, UNKNOWN = 0, 1
 SPECIAL = 2
 """Numbers before the first word."""
-FEWEST_OCCURRENCES = 2
-"""A word that the training part has once says more about its text than about words."""
+MIN_OCCURRENCES = 2
+"""A word that occurs once in the training part does not generalise."""
 _TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")  # texts have typographic apostrophes
 _FILE_NAME = re.compile(r"[\w -]{1,50}")
 
@@ -35,13 +35,13 @@ class TextField(InputField):
     words: tuple[str, ...]
     """The most frequent first; word i has the number i + 2."""
     length: int
-    """Most words of a text; longer ones are cut off at the end."""
+    """Most words of a text; longer ones are truncated."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Learn the vocabulary of the training rows."""
+        """Build the vocabulary of the training rows."""
         counted = Counter(word for text in as_text(raw) for word in tokens(text))
-        common = [item for item in counted.items() if item[1] >= FEWEST_OCCURRENCES] or list(counted.items())
+        common = [item for item in counted.items() if item[1] >= MIN_OCCURRENCES] or list(counted.items())
         common.sort(key=lambda item: (-item[1], item[0]))
         words = tuple(word for word, _ in common[: settings.text.vocabulary])
         return cls(name, words, settings.text.length)
@@ -54,7 +54,7 @@ class TextField(InputField):
         )
 
     def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
-        """Say how many texts are cut off."""
+        """Yield a note on the number of truncated texts."""
         texts = as_text(raw)[parts == "train"]
         if cut := sum(len(tokens(text)) > self.length for text in texts):
             longer = f"{cut:,} of {len(texts):,} training texts have more than {self.length} words"
@@ -62,31 +62,31 @@ class TextField(InputField):
 
     @classmethod
     def shape(cls, fields: Sequence[Self]) -> TextInput:
-        """Return the size of the vocabulary and the greatest length."""
+        """Return the size of the vocabulary and the maximum length."""
         (field,) = fields
         return TextInput(len(field.words) + SPECIAL, field.length)
 
     def assets(self) -> dict[str, str]:
-        """Return the vocabulary, a word a line."""
+        """Return the vocabulary, one word per line."""
         return {_asset_name(self.name): "\n".join(self.words)}
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the vocabulary."""
+        """Return plain values without the vocabulary."""
         return {"name": self.name, "length": self.length}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], assets: Mapping[str, str]) -> Self:
-        """Rebuild from both."""
+        """Rebuild the field from plain values and the vocabulary."""
         words = assets[_asset_name(content["name"])]
         return cls(content["name"], tuple(words.split("\n")) if words else (), content["length"])
 
 
 def _asset_name(column: str) -> str:
-    """Name the file of a vocabulary; a column whose name no file can have is known by its hash."""
+    """Return the file name of a vocabulary, with a hash for a column name that is not a valid file name."""
     name = column if _FILE_NAME.fullmatch(column) else blake2b(column.encode(), digest_size=8).hexdigest()
     return f"{name}.vocabulary.txt"
 
 
 def tokens(text: str | None) -> list[str]:
-    """Cut a text into lower-case words and punctuation marks."""
+    """Split a text into lower-case words and punctuation marks."""
     return _TOKEN.findall(text.lower()) if text else []

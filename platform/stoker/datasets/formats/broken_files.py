@@ -1,4 +1,4 @@
-"""What readers raise at a broken file, as a problem of the job."""
+"""Converts the exceptions of readers at a broken file into problems of the job."""
 
 import zlib
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Content = TypeVar("Content")
 
 
 def read_as(source: str, read: Callable[[], Content]) -> Content:
-    """Call a reader; whatever is wrong with the file's content becomes a problem of the job.
+    """Call a reader, and turn errors of the file's content into problems of the job.
 
     Raises:
         JobError: it cannot be read; the message names the file.

@@ -13,7 +13,7 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
     """Read all rows of a file; empty fields and NA are missing values.
 
     Raises:
-        ValueError: it is not such text.
+        ValueError: it is not delimited text.
 
     """
     names = list(dataset.columns.names) if dataset.columns.names else None

@@ -13,14 +13,14 @@ from stoker.job.dataset import Dataset
 
 UINT8 = 0x08
 PREFIXES = {"train": "train", "t10k": "test", "test": "test", "val": "val"}
-"""What a file's name begins with, and the part it holds."""
+"""Parts by the prefix of a file's name."""
 
 
 def read(path: Path, dataset: Dataset) -> Records:
-    """Read one file of images with its labels, or all of a folder; a single file may lack its labels.
+    """Read one image file with its labels, or all of a folder; labels are optional.
 
     Raises:
-        ValueError: a file is cut short, is of another type, or has no partner.
+        ValueError: a file is truncated or of another type, or only some files have labels.
 
     """
     files = image_files(path)
@@ -39,7 +39,7 @@ def read(path: Path, dataset: Dataset) -> Records:
     columns: dict[str, RawColumn] = {"image": np.concatenate(pixels)}
     if labels and len(labels) < len(files):
         missing = next(partner.name for partner in map(labels_of, files) if not partner.exists())
-        raise ValueError(f"the labels '{missing}' are missing beside it")
+        raise ValueError(f"the labels '{missing}' are missing in its folder")
     if labels:
         columns["label"] = pd.Series(np.concatenate(labels), dtype=object)
     split = np.array(parts) if len(files) > 1 and all(parts) else None
@@ -48,15 +48,15 @@ def read(path: Path, dataset: Dataset) -> Records:
 
 
 def labels_of(images: Path) -> Path:
-    """Return the file that the labels of a file of images are in."""
+    """Return the label file of an image file."""
     return images.with_name(images.name.replace("images", "labels").replace("idx3", "idx1"))
 
 
 def image_files(path: Path) -> list[Path]:
-    """List the files of images that a path means.
+    """List the image files of a path: the file itself, or those of the folder.
 
     Raises:
-        ValueError: a folder without any.
+        ValueError: the folder has none.
 
     """
     files = sorted(path.glob("*images*idx3*")) if path.is_dir() else [path]
@@ -75,5 +75,5 @@ def _array(path: Path, dimensions: int) -> np.ndarray:
     shape = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions)]
     announced, there = math.prod(shape), len(content) - begin
     if there != announced:
-        raise ValueError(f"'{path.name}' is cut short: {announced} values announced, {max(there, 0)} there")
+        raise ValueError(f"'{path.name}' is truncated: {announced} values declared, {max(there, 0)} found")
     return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)

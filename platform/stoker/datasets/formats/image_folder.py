@@ -1,4 +1,4 @@
-"""A folder of class folders of images, perhaps below train/, val/ and test/."""
+"""A folder of class folders of images, optionally below train/, val/ and test/."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from stoker.job.dataset import Dataset
 
 
 def read(path: Path, dataset: Dataset) -> Records:
-    """List every image; the class is the name of the folder it lies in.
+    """List every image, with the name of its folder as class.
 
     Raises:
-        JobError: there is none.
+        JobError: there are no images.
 
     """
     files, parts = [], []
@@ -33,5 +33,5 @@ def read(path: Path, dataset: Dataset) -> Records:
 
 
 def _class_of(file: Path, root: Path, part: str) -> str:
-    """Name the first folder below the part's folder (or the root, where there are no parts)."""
+    """Return the name of the first folder below the part's folder, or below the root without parts."""
     return file.relative_to(root).parts[1 if part else 0]

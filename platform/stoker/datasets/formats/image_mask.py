@@ -1,4 +1,4 @@
-"""Folders images/ and masks/ with files of the same names, perhaps below train/, val/ and test/."""
+"""Folders images/ and masks/ with files of the same names, optionally below train/, val/ and test/."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def read(path: Path, dataset: Dataset) -> Records:
     """List every image with its mask.
 
     Raises:
-        JobError: there is none, a mask is missing, or a mask has another size than its image.
+        JobError: there are no images, a mask is missing, or its size differs from its image.
 
     """
     images, masks, parts = [], [], []
@@ -42,21 +42,21 @@ def read(path: Path, dataset: Dataset) -> Records:
 
 
 def _name_in(folder: Path, file: Path) -> Path:
-    """Name a file within its folder, without the suffix: images and masks may differ in that."""
+    """Return a file's path in its folder without the suffix, in which images and masks may differ."""
     return file.relative_to(folder).with_suffix("")
 
 
 def part_folders_of(path: Path) -> list[tuple[str, Path]]:
-    """Find the folders that hold images/ and masks/, with their parts."""
+    """Return the folders that hold images/ and masks/, with their parts."""
     return [("", path)] if (path / IMAGES).is_dir() else part_folders(path)
 
 
 def _check_size(image: Path, mask: Path, root: Path) -> None:
-    """Compare the sizes that the headers of two files tell; files that cannot be read are named when they are."""
+    """Check by their headers that image and mask have one size; unreadable files are reported when decoded."""
     try:
         with Picture.open(image) as first, Picture.open(mask) as second:
             sizes = first.size, second.size
-    except Exception:  # decoding names the file, and why
+    except Exception:  # decoding reports the file and the reason
         return
     if sizes[0] != sizes[1]:
         (width, height), (mask_width, mask_height) = sizes

@@ -1,4 +1,4 @@
-"""JSON Lines: an object a line, plain or gzip."""
+"""JSON Lines: one object per line, plain or gzip."""
 
 import json
 import re
@@ -14,10 +14,10 @@ _HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 
 
 def read(path: Path, dataset: Dataset) -> pd.DataFrame:
-    """Read all objects of a file; a key that a line lacks is a missing value, and nested values become text.
+    """Read all objects of a file; missing keys are missing values, and nested values become text.
 
     Raises:
-        ValueError: a line is no object.
+        ValueError: a line is not an object.
 
     """
     rows: list[dict[str, Any]] = []
@@ -38,6 +38,6 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, str):  # half of a surrogate pair, which JSON may hold, is no text
+    if isinstance(value, str):  # JSON allows unpaired surrogates, UTF-8 does not
         return value.encode(errors="replace").decode() if _HALF_PAIR.search(value) else value
     return json.dumps(value) if isinstance(value, (dict, list)) else value

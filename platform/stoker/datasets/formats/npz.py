@@ -1,4 +1,4 @@
-"""NumPy's archive of arrays: one array a column, one entry a sample."""
+"""NumPy's archive of arrays: one array per column, one entry per sample."""
 
 import zipfile
 from pathlib import Path
@@ -17,10 +17,10 @@ PARTS = ("train", "val", "test")
 
 
 def read(path: Path, dataset: Dataset) -> Records:
-    """Read the arrays of a file; names such as x_train and y_test hold parts (as in Keras' mnist.npz).
+    """Read the arrays of a file; names such as x_train and y_test name parts (as in Keras' mnist.npz).
 
     Raises:
-        ValueError: it is not such an archive, or its arrays are not equally long.
+        ValueError: it is not such an archive, or its arrays differ in length.
 
     """
     try:
@@ -30,7 +30,7 @@ def read(path: Path, dataset: Dataset) -> Records:
         raise ValueError(f"not an npz archive ({error})") from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.ndim == 0:
-            raise ValueError(f"'{name}' in it is no array with an entry for each sample")
+            raise ValueError(f"'{name}' in it is not an array with an entry for each sample")
     arrays, parts = _parts(arrays)
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
@@ -60,7 +60,7 @@ def _columns(name: str, array: np.ndarray, dataset: Dataset) -> dict[str, RawCol
 
 
 def _parts(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """Join x_train, x_test and the like, and return the part of each sample."""
+    """Return the arrays with x_train, x_test and the like concatenated, and the part of each sample."""
     split = {name: name.rpartition("_") for name in arrays}
     if not all(part in PARTS for _, _, part in split.values()):
         return arrays, None

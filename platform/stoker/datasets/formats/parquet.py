@@ -12,7 +12,7 @@ from stoker.job.dataset import Dataset
 
 
 def read(path: Path, dataset: Dataset) -> pd.DataFrame:
-    """Read all rows and columns of a file; lists and other values with values in them become JSON text.
+    """Read all rows and columns of a file; lists and other nested values become JSON text.
 
     Raises:
         ValueError: it is not parquet.

@@ -1,4 +1,4 @@
-"""From the name of a format to its reader."""
+"""Readers by the name of the format."""
 
 from collections.abc import Callable
 from pathlib import Path

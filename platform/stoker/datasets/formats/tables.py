@@ -1,4 +1,4 @@
-"""Tables in one file or many: each file is read by its format, and its name may say which part it is."""
+"""Tables in one or many files, whose names may contain the part."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +27,7 @@ def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
     read = READERS[name]
 
     def read_all(path: Path, dataset: Dataset) -> Records:
-        """Read a file, or all files of a folder; files named train, val (or dev) and test are those parts.
+        """Read a file, or all files of a folder; files named train, val (or dev) and test become these parts.
 
         Raises:
             JobError: a file cannot be read, or the files differ in their columns.

@@ -1,4 +1,4 @@
-"""Plain text: one text a line."""
+"""Plain text: one sample per line."""
 
 from pathlib import Path
 
@@ -15,6 +15,6 @@ def read(path: Path, dataset: Dataset) -> Records:
         ValueError: it is not UTF-8 text.
 
     """
-    with path.open(encoding="utf-8-sig") as file:  # str.splitlines would also cut at rarer separators within a text
+    with path.open(encoding="utf-8-sig") as file:  # str.splitlines would also split at rare separators within a text
         lines = [line.rstrip("\n") for line in file]
     return table(pd.DataFrame({"text": pd.Series(lines, dtype=object)}), dataset.columns.label or "")

@@ -1,6 +1,6 @@
-"""WebDataset: tar archives ("shards") in which the files of a sample follow each other and share a name.
+"""WebDataset: tar archives ("shards") in which the files of a sample are adjacent and share a name.
 
-https://github.com/webdataset/webdataset: a sample's name ends at the first dot, what follows says what the file is.
+https://github.com/webdataset/webdataset: a sample's name ends at the first dot, the rest is the type of the file.
 """
 
 import json
@@ -16,30 +16,30 @@ import pandas as pd
 
 from stoker.datasets.folders import PART_NAMES, archive_paths, part_of
 from stoker.datasets.formats.broken_files import read_as
-from stoker.datasets.members import Member, read_place
+from stoker.datasets.members import Member, read_location
 from stoker.datasets.records import Files, RawColumn, Records
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import IMAGE_SUFFIXES, Dataset
 
 MASKS = frozenset({"mask", "seg", "segmentation"})
-"""Words before the suffix of an image that make it a mask: `mask.png`."""
+"""Words before an image's suffix that mark a mask: `mask.png`."""
 COLUMNS = {"cls": "label", "txt": "text", "text": "text", "json": "json"}
-"""Columns of the other files, by what follows the sample's name."""
+"""Columns of other files, by their extension."""
 TEXTS = frozenset({"label", "text"})
 BLOCK = 512
-"""Bytes that a tar archive counts in; it ends with at least one block of zeros."""
+"""Block size of tar archives in bytes; they end with at least one block of zeros."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """What lies in one archive."""
+    """The content of one archive."""
 
     name: str
-    """The archive, relative to its source."""
+    """Path of the archive, relative to its source."""
     keys: tuple[str, ...]
     """The name of each sample."""
     members: dict[str, tuple[Member, ...]]
-    """By column; one member a sample."""
+    """By column; one member per sample."""
 
 
 def read(path: Path, dataset: Dataset) -> Records:
@@ -67,14 +67,14 @@ def read(path: Path, dataset: Dataset) -> Records:
 
 
 def part_of_shard(name: str) -> str:
-    """Return the part that a folder or the name of an archive says, such as `train/0001.tar` or `val-0001.tar`."""
+    """Return the part in the path of an archive, such as `train/0001.tar` or `val-0001.tar`."""
     path = PurePosixPath(name)
     folders = (PART_NAMES.get(folder.lower(), "") for folder in path.parts[:-1])
     return next((part for part in folders if part), "") or part_of(Path(path.name))
 
 
 def records_of(keys: tuple[str, ...], members: Mapping[str, tuple[Member, ...]], dataset: Dataset) -> Records:
-    """Make records of some samples: images stay files, small files are read.
+    """Return records of samples: images stay files, small files are read.
 
     Raises:
         JobError: the content of a small file cannot be read.
@@ -89,11 +89,11 @@ def records_of(keys: tuple[str, ...], members: Mapping[str, tuple[Member, ...]],
 
 
 def read_shard(path: Path, shown: str) -> Shard:
-    """List the samples of one archive, without their content.
+    """List the samples of one archive without their content.
 
     Args:
         path: the archive.
-        shown: what to call it.
+        shown: its name for messages.
 
     Raises:
         JobError: it is broken or empty, or a sample lacks a file that the first one has.
@@ -124,7 +124,7 @@ def _listed(path: Path) -> list[tarfile.TarInfo]:
     """List the files of an archive.
 
     Raises:
-        ValueError: it is no tar archive, is compressed, or ends too early.
+        ValueError: it is not a tar archive, or is compressed or truncated.
 
     """
     size = path.stat().st_size
@@ -138,7 +138,7 @@ def _listed(path: Path) -> list[tarfile.TarInfo]:
         with path.open("rb") as file:
             packed = file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
         if packed:
-            message = "it is compressed, so that no sample can be read by itself; unpack it to a plain tar archive"
+            message = "it is compressed, so that single samples cannot be read; unpack it to a plain tar archive"
             raise ValueError(message) from error
         raise ValueError(f"not a whole tar archive ({error}); pack or copy it again") from error
     if end > size or size < (found[-1].offset_data + found[-1].size + BLOCK if found else BLOCK):
@@ -147,7 +147,7 @@ def _listed(path: Path) -> list[tarfile.TarInfo]:
 
 
 def _column(extension: str) -> str | None:
-    """Return the column of a file; None for what samples are not made of."""
+    """Return the column of a file; None for files that are not part of samples."""
     words = extension.lower().split(".")
     if f".{words[-1]}" in IMAGE_SUFFIXES:
         return "mask" if MASKS & set(words) else "image"
@@ -155,12 +155,12 @@ def _column(extension: str) -> str | None:
 
 
 def _content(files: Files) -> pd.Series:
-    """Read small files as texts, without the line end that many writers add."""
+    """Read small files as texts, without the trailing newline that many writers add."""
     return pd.Series([text.strip("\r\n") for text in _texts(files)], dtype=object)
 
 
 def _objects(files: Files) -> dict[str, pd.Series]:
-    """Read a JSON object a sample; its keys become columns."""
+    """Read one JSON object per sample; its keys become columns."""
     rows: list[dict[str, Any]] = []
     for name, text in zip(files.names(), _texts(files), strict=True):
         try:
@@ -168,7 +168,7 @@ def _objects(files: Files) -> dict[str, pd.Series]:
         except ValueError as error:
             raise _problem(f"{name} is not JSON: {error}") from error
         if not isinstance(row, dict):
-            raise _problem(f"{name} is no object with keys")
+            raise _problem(f"{name} is not an object with keys")
         rows.append(row)
     frame = pd.DataFrame(rows)
     return {str(name): frame[name] for name in frame.columns}
@@ -177,7 +177,7 @@ def _objects(files: Files) -> dict[str, pd.Series]:
 def _texts(files: Files) -> list[str]:
     found: list[str] = []
     for name, place in zip(files.names(), files.paths, strict=True):
-        content = read_as(name, partial(read_place, place))
+        content = read_as(name, partial(read_location, place))
         try:
             found.append(content.decode("utf-8"))
         except UnicodeDecodeError as error:

@@ -1,6 +1,6 @@
-"""The datasets that come with the installation: scikit-learn's small ones, and XOR.
+"""Built-in datasets: scikit-learn's small ones, and XOR.
 
-The files are read where scikit-learn keeps them; importing the library would take seconds.
+The files are read from scikit-learn's folder, without importing it, which would take seconds.
 """
 
 import gzip
@@ -80,7 +80,7 @@ def _digits() -> Records:
 
 
 def _digit_pairs() -> Records:
-    """Put the digits of the first half beside those of the second: no digit is in two pairs."""
+    """Return pairs of digits, one of each half of the dataset, so that no digit is in two pairs."""
     digits = _digits()
     pixels, labels = digits.columns["image"], digits.columns[digits.label]
     assert isinstance(pixels, np.ndarray)

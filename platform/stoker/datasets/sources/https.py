@@ -1,4 +1,4 @@
-"""One file behind an http or https address, with an optional checksum: `https://HOST/FILE#sha256=HEX`."""
+"""One file at an http or https address, with an optional checksum: `https://HOST/FILE#sha256=HEX`."""
 
 import re
 from collections.abc import Mapping
@@ -34,11 +34,11 @@ class HttpsSource(Source):
 
     @staticmethod
     def problem(source: str) -> str:
-        """Return what is wrong with the syntax."""
+        """Return the problem of an address's syntax; empty if it is valid."""
         try:
             parts = urlsplit(source)
             usable = bool(parts.hostname) and parts.port != 0 and not any(letter.isspace() for letter in source)
-        except ValueError:  # a port that is no number, or half an IPv6 address
+        except ValueError:  # an invalid port or IPv6 address
             usable = False
         if not usable:
             return f"'{source.rpartition('@')[2]}' is not an address; write https://HOST/FILE"
@@ -47,7 +47,7 @@ class HttpsSource(Source):
         return ""
 
     def files(self) -> list[RemoteFile]:
-        """Return the one file; with a checksum, no server is asked."""
+        """Return the one file; with a checksum, without contacting the server."""
         name = unquote(urlsplit(self._address).path.rpartition("/")[2]) or "data"
         if self._sha256:
             return [RemoteFile(name, None, f"sha256:{self._sha256}", self._sha256, is_source=True)]
@@ -63,7 +63,7 @@ class HttpsSource(Source):
 
 
 def _version(headers: Mapping[str, str]) -> str:
-    """Return the strongest of what a server says about the version of a file."""
+    """Return the strongest version identifier in the headers of a file."""
     for kind, header in (("etag", "ETag"), ("modified", "Last-Modified"), ("size", "Content-Length")):
         if value := headers.get(header):
             return f"{kind}:{value}"

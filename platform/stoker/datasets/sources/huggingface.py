@@ -17,13 +17,13 @@ INSTALL = "pip install 'stoker[huggingface]'"
 ENDPOINT = "https://huggingface.co"
 _ADDRESS = re.compile(
     r"hf://datasets/(?P<repository>[\w.-]+/[\w.-]+)"
-    r"(@(?P<revision>refs/(convert|pr)/[^/]+|[^/]+))?"  # the Hub's own references hold slashes
+    r"(@(?P<revision>refs/(convert|pr)/[^/]+|[^/]+))?"  # the Hub's own references contain slashes
     r"(/(?P<path>.*))?"
 )
 
 
 class HuggingFaceSource(Source):
-    """A repository at one commit; the token is the one that huggingface_hub finds (HF_TOKEN, `hf auth login`)."""
+    """A repository at one commit, with the token of huggingface_hub (HF_TOKEN, `hf auth login`)."""
 
     def __init__(self, source: str, patience_s: float = PATIENCE_S) -> None:
         super().__init__(source)
@@ -38,25 +38,25 @@ class HuggingFaceSource(Source):
 
     @staticmethod
     def problem(source: str) -> str:
-        """Return what is wrong with the syntax."""
+        """Return the problem of an address's syntax; empty if it is valid."""
         if _ADDRESS.fullmatch(source):
             return ""
         return f"'{source}' is not a dataset of the Hub; write {FORM}"
 
     def files(self) -> list[RemoteFile]:
-        """List the files of the repository at the commit that the revision means now."""
+        """List the files of the repository at the revision's current commit."""
         hub = self._hub
         try:
             api = hub.HfApi(endpoint=self._endpoint)
             self._commit = str(api.dataset_info(self._repository, revision=self._revision).sha)
-            if self._path and (single := self._one(api)):
+            if self._path and (single := self._single(api)):
                 return single
             entries = list(
                 api.list_repo_tree(
                     self._repository, self._path or None, recursive=True, revision=self._commit, repo_type="dataset"
                 )
             )
-        except (hub.errors.HTTPError, OSError, ValueError) as error:  # ValueError: a name that the Hub does not allow
+        except (hub.errors.HTTPError, OSError, ValueError) as error:  # ValueError: an invalid repository name
             raise self._failure(error) from error
         below = f"{self._path}/" if self._path else ""
         files = [_listed(entry, entry.path.removeprefix(below)) for entry in entries if hasattr(entry, "blob_id")]
@@ -66,7 +66,7 @@ class HuggingFaceSource(Source):
         return found
 
     def fetch(self, file: RemoteFile, target: Path) -> None:
-        """Download a file of the listed commit, which cannot change."""
+        """Download a file of the listed commit, which is immutable."""
         assert self._commit, "files() comes first"
         hub = self._hub
         path = self._path if file.is_source else f"{self._path}/{file.name}".lstrip("/")
@@ -89,14 +89,14 @@ class HuggingFaceSource(Source):
             raise ClusterError(f"{self.url}: huggingface_hub is not installed here; {INSTALL}") from error
         return huggingface_hub
 
-    def _one(self, api: Any) -> list[RemoteFile]:
-        """Return the one file that the path names; empty where it is a folder or nothing."""
+    def _single(self, api: Any) -> list[RemoteFile]:
+        """Return the file at the path; empty if it is a folder or does not exist."""
         found = api.get_paths_info(self._repository, [self._path], revision=self._commit, repo_type="dataset")
         name = self._path.rpartition("/")[2]
         return [_listed(entry, name, is_source=True) for entry in found if hasattr(entry, "blob_id")]
 
     def _failure(self, error: Exception) -> StokerError:
-        """Turn a failure of the Hub's library into ours, which names the cure."""
+        """Convert an error of the Hub's library to ours, with the cure."""
         errors = self._hub.errors
         token = "set HF_TOKEN or log in with `hf auth login`"  # noqa: S105  # no token
         match error:

@@ -1,4 +1,4 @@
-"""A file or folder of this machine, or a pattern that names several."""
+"""A file or folder of this machine, or a pattern that matches several."""
 
 import glob
 import shutil
@@ -17,19 +17,19 @@ class PathSource(Source):
 
     @staticmethod
     def problem(source: str) -> str:
-        """Return why a text cannot be a path."""
+        """Return why a string cannot be a path."""
         return "a path cannot hold a NUL character" if "\0" in source else ""
 
     def matches(self) -> list[Path]:
-        """Return the path, or everything visible that the pattern names, sorted."""
+        """Return the path, or all visible matches of the pattern, sorted."""
         if self.path.exists():
             return [self.path]
         if not is_pattern(self.shown):
             return []
-        return sorted(map(Path, glob.glob(self.url, recursive=True)))  # noqa: PTH207  # Path.glob takes no absolute one
+        return sorted(map(Path, glob.glob(self.url, recursive=True)))  # noqa: PTH207  # Path.glob rejects absolute ones
 
     def files(self) -> list[RemoteFile]:
-        """List the file, everything in the folder, or everything that the pattern names."""
+        """List the file, all files of the folder, or all that match the pattern."""
         matches = self.matches()
         found = sorted({file for match in matches for file in _files(match)})
         if not found:
@@ -38,7 +38,7 @@ class PathSource(Source):
         return [self._listed(file, single) for file in found]
 
     def local(self, file: RemoteFile) -> Path:
-        """Return where a listed file lies."""
+        """Return the path of a listed file."""
         return self.path if file.is_source else self._root / file.name
 
     def fetch(self, file: RemoteFile, target: Path) -> None:
@@ -63,7 +63,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _root(path: Path) -> Path:
-    """Return the folder that all matches lie in: the part of a pattern before its first magic character."""
+    """Return the folder of all matches: the part of a pattern before its first magic character."""
     if path.exists():
         return path
     fixed = Path(*[*_fixed_parts(path)])

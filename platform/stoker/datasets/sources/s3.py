@@ -1,4 +1,4 @@
-"""A bucket of S3, or of any server that speaks its language (AWS_ENDPOINT_URL): one object, or all below a prefix."""
+"""A bucket of S3 or a compatible server (AWS_ENDPOINT_URL): one object, or all below a prefix."""
 
 import re
 from collections.abc import Iterator
@@ -7,20 +7,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stoker.datasets.sources.source import RemoteFile, Source, changed, source_error, vanished
+from stoker.datasets.sources.source import RemoteFile, Source, changed_error, source_error, vanished_error
 from stoker.datasets.sources.transfer import CHUNK_BYTES, PATIENCE_S, Interrupted, Remainder, download
 from stoker.errors import Cause, StokerError, StorageError, Unreachable
 
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
-"""Wider than what AWS allows today: old buckets and other servers have capitals and underscores."""
+"""More than AWS allows today: old buckets and other servers have capitals and underscores."""
 CONNECTIONS = 16
 """At least as many as the cache has threads."""
 ANSWER_S = 15.0
-"""How long a server may be silent."""
+"""Timeout of connecting and reading."""
 
 
 class _Refusal(Enum):
-    """Why a request fails for good."""
+    """Permanent reasons why a request fails."""
 
     NO_BUCKET = "there is no such bucket at {endpoint}; name another one, or the right server in AWS_ENDPOINT_URL"
     NO_OBJECT = "there is no such object"
@@ -35,7 +35,7 @@ class _Refusal(Enum):
 
 
 _REFUSALS = {
-    # what a server answers; an answer to HEAD has only the status
+    # error codes of a response; one to HEAD has only the status
     "301": _Refusal.REGION,
     "401": _Refusal.NO_KEYS,
     "403": _Refusal.NO_RIGHTS,
@@ -56,7 +56,7 @@ _REFUSALS = {
     "PreconditionFailed": _Refusal.CHANGED,
     "RequestTimeTooSkewed": _Refusal.CLOCK,
     "SignatureDoesNotMatch": _Refusal.NO_KEYS,
-    # exceptions before anything is sent
+    # exceptions before a request is sent
     "CredentialRetrievalError": _Refusal.NO_KEYS,
     "NoCredentialsError": _Refusal.NO_KEYS,
     "ParamValidationError": _Refusal.NO_BUCKET,
@@ -70,12 +70,12 @@ _REFUSALS = {
 _IN_THE_JOB = {_Refusal.NO_BUCKET, _Refusal.NO_OBJECT, _Refusal.ARCHIVED}
 """Refusals that another `dataset.source` cures; all others are the operator's."""
 
-_PASSING = {"RequestTimeout", "SlowDown", "Throttling", "RequestLimitExceeded"}
-"""Codes that a server may answer with a status below 500."""
+_TRANSIENT = {"RequestTimeout", "SlowDown", "Throttling", "RequestLimitExceeded"}
+"""Transient error codes whose status may be below 500."""
 
 
 class S3Source(Source):
-    """`s3://BUCKET/PREFIX/`, or `s3://BUCKET/KEY`; credentials come from where boto3 looks for them."""
+    """`s3://BUCKET/PREFIX/` or `s3://BUCKET/KEY`, with boto3's credentials."""
 
     def __init__(self, source: str, patience_s: float = PATIENCE_S) -> None:
         super().__init__(source)
@@ -90,17 +90,17 @@ class S3Source(Source):
 
     @cached_property
     def _client(self) -> Any:
-        from boto3.session import Session  # it takes half a second: jobs on local data do not wait for it
+        from boto3.session import Session  # takes half a second, which jobs on local data should not pay for
         from botocore.config import Config
 
         settings = Config(
-            retries={"mode": "standard"},  # AWS_MAX_ATTEMPTS says how many
+            retries={"mode": "standard"},  # AWS_MAX_ATTEMPTS sets their number
             connect_timeout=ANSWER_S,
             read_timeout=ANSWER_S,
             max_pool_connections=CONNECTIONS,
-            response_checksum_validation="when_required",  # a continued download has no checksum of the whole
+            response_checksum_validation="when_required",  # a resumed download has no checksum of the whole object
         )
-        refusals: tuple[type[Exception], ...] = (*self._failures, ValueError)  # ValueError: an endpoint that is no URL
+        refusals: tuple[type[Exception], ...] = (*self._failures, ValueError)  # ValueError: the endpoint is not a URL
         try:
             return Session().client("s3", config=settings)
         except refusals as error:
@@ -108,7 +108,7 @@ class S3Source(Source):
 
     @staticmethod
     def problem(source: str) -> str:
-        """Return what is wrong with the syntax."""
+        """Return the problem of an address's syntax; empty if it is valid."""
         bucket = source.removeprefix("s3://").partition("/")[0]
         if BUCKET.fullmatch(bucket):
             return ""
@@ -116,10 +116,10 @@ class S3Source(Source):
         return f"{wrong}; write s3://BUCKET/PREFIX/ or s3://BUCKET/KEY"
 
     def files(self) -> list[RemoteFile]:
-        """List the object, or else every object below the prefix; folder markers do not count."""
-        if self._key and not self._key.endswith("/") and (found := self._one()):
+        """List the object, or else every object below the prefix, without folder markers."""
+        if self._key and not self._key.endswith("/") and (found := self._single()):
             return [found]
-        below = self._below()
+        below = self._folder_prefix()
         listed = [
             RemoteFile(key.removeprefix(below), int(entry["Size"]), str(entry["ETag"]))
             for entry in self._listed(below)
@@ -132,8 +132,8 @@ class S3Source(Source):
         return listed
 
     def fetch(self, file: RemoteFile, target: Path) -> None:
-        """Download an object, provided that it is still the listed version."""
-        key = self._key if file.is_source else self._below() + file.name
+        """Download an object if it is still the listed version."""
+        key = self._key if file.is_source else self._folder_prefix() + file.name
         place = f"s3://{self._bucket}/{key}"
 
         def begin(start: int) -> Remainder:
@@ -145,7 +145,7 @@ class S3Source(Source):
         try:
             download(target, begin, self._patience_s)
         except Interrupted as error:
-            raise Unreachable(f"{place}: {error}; is the server well?") from error
+            raise Unreachable(f"{place}: {error}; is the server up?") from error
         except self._failures as error:
             raise self._failure(place, error, listed=True) from error
 
@@ -154,29 +154,29 @@ class S3Source(Source):
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=key, IfMatch=file.version, **asked)
         except self._failures as error:
-            raise (Interrupted(str(error)) if _may_pass(error) else error) from error
+            raise (Interrupted(str(error)) if _is_transient(error) else error) from error
         return Remainder(start, self._chunks(answer["Body"]), file.size)
 
     def _chunks(self, body: Any) -> Iterator[bytes]:
         try:
             yield from body.iter_chunks(CHUNK_BYTES)
-        except self._failures as error:  # all that a stream can raise is the network's
+        except self._failures as error:  # a stream raises only network errors
             raise Interrupted(str(error)) from error
         finally:
             body.close()
 
-    def _below(self) -> str:
+    def _folder_prefix(self) -> str:
         return self._key if not self._key or self._key.endswith("/") else f"{self._key}/"
 
-    def _one(self) -> RemoteFile | None:
-        """Return the object with exactly this key; None where there is none."""
+    def _single(self) -> RemoteFile | None:
+        """Return the object with exactly this key; None if there is none."""
         try:
             found = self._client.head_object(Bucket=self._bucket, Key=self._key)
         except self._failures as error:
-            if _word(error) not in ("403", "404", "400", "301"):
+            if _code(error) not in ("403", "404", "400", "301"):
                 raise self._failure(self.url, error) from error
-            next(iter(self._listed(self._key)), None)  # an answer to HEAD has no text; the listing says what is wrong
-            if _word(error) == "404":
+            next(iter(self._listed(self._key)), None)  # a response to HEAD has no body; the listing raises the reason
+            if _code(error) == "404":
                 return None
             raise self._failure(self.url, error) from error
         name = self._key.rpartition("/")[2]
@@ -190,12 +190,12 @@ class S3Source(Source):
             raise self._failure(self.url, error) from error
 
     def _failure(self, place: str, error: Exception, listed: bool = False) -> StokerError:
-        """Turn a failure of boto3 into ours, which names the place and the cure."""
-        refusal = _REFUSALS.get(_word(error)) or _REFUSALS.get(_status(error))
+        """Convert an error of boto3 to ours, with address and cure."""
+        refusal = _REFUSALS.get(_code(error)) or _REFUSALS.get(_status(error))
         if listed and refusal is _Refusal.NO_OBJECT:
-            return vanished(place)
+            return vanished_error(place)
         if listed and refusal is _Refusal.CHANGED:
-            return changed(place)
+            return changed_error(place)
         if refusal is None:
             return Unreachable(f"{place}: {error}; is {self._endpoint()} well, and AWS_ENDPOINT_URL right?")
         endpoint = self._endpoint() if refusal is _Refusal.NO_BUCKET else ""
@@ -208,21 +208,21 @@ class S3Source(Source):
         return str(self._client.meta.endpoint_url)
 
 
-def _word(error: Exception) -> str:
-    """Return the code that a server answered, or else the exception's own name."""
+def _code(error: Exception) -> str:
+    """Return the error code of the response, or else the name of the exception."""
     response: dict[str, Any] | None = getattr(error, "response", None)
     return str(response["Error"].get("Code", "")) if response else type(error).__name__
 
 
 def _status(error: Exception) -> str:
-    """Return the HTTP status of an answer; 0 where none came."""
+    """Return the HTTP status of the response; 0 if there is none."""
     response: dict[str, Any] = getattr(error, "response", None) or {}
     return str(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _may_pass(error: Exception) -> bool:
-    word, status = _word(error), _status(error)
-    if word in _PASSING or status[:1] == "5":
+def _is_transient(error: Exception) -> bool:
+    word, status = _code(error), _status(error)
+    if word in _TRANSIENT or status[:1] == "5":
         return True
     return status == "0" and word not in _REFUSALS
 

@@ -1,4 +1,4 @@
-"""From the text of `dataset.source` to the source that it means."""
+"""Opens the source of a `dataset.source` by its scheme."""
 
 from pathlib import Path
 
@@ -15,16 +15,16 @@ SCHEMES: dict[str, type[S3Source] | type[HttpsSource] | type[HuggingFaceSource]]
     "http": HttpsSource,
     "hf": HuggingFaceSource,
 }
-"""By the word before `://`; everything without one is a path or a pattern of paths."""
+"""By the scheme before `://`; a source without one is a path or a pattern of paths."""
 
 
 def is_remote(source: str) -> bool:
-    """Return whether a source lies on a server rather than on this machine."""
+    """Return whether a source is on a server rather than on this machine."""
     return SCHEME.match(source) is not None and not Path(source).exists()
 
 
 def remote_problem(source: str) -> str:
-    """Return what is wrong with the address of a remote source, without network; empty if nothing is."""
+    """Return the problem of a remote source's address, without network access; empty if it is valid."""
     scheme = source.partition(":")[0]
     if scheme not in SCHEMES:
         guess = did_you_mean(f"{scheme}://", [f"{name}://" for name in SCHEMES])
@@ -35,10 +35,10 @@ def remote_problem(source: str) -> str:
 
 
 def open_source(source: str) -> Source:
-    """Return the source that a text means; nothing is asked of a server yet.
+    """Return the source of an address or path, without contacting a server.
 
     Raises:
-        JobError: the address has a mistake.
+        JobError: the address is invalid.
 
     """
     if not is_remote(source):

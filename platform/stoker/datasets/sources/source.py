@@ -1,4 +1,4 @@
-"""The contract of every place that datasets come from: list the files, then fetch them one by one."""
+"""The contract of all dataset sources: list the files, then fetch them one by one."""
 
 import re
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from pathlib import Path
 from stoker.errors import JobError, Problem
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(s3|https?|hf):/")
-"""The begin of a remote address. One slash is a frequent mistake, which the check of the address names."""
+"""The start of a remote address. A single slash is a frequent mistake, which the check of the address reports."""
 NAME_BYTES = 255
 """The longest name of a file or folder on the file systems of Linux."""
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -22,18 +22,18 @@ class RemoteFile:
     name: str
     """Path relative to the source, with slashes."""
     size: int | None
-    """Bytes; None where the server does not say."""
+    """Bytes; None if unknown."""
     version: str
-    """ETag, checksum or modification time: equal versions mean equal content. Empty where the server gives none; such
+    """ETag, checksum or modification time: equal versions mean equal content. Empty if the server gives none; such
     a file is fetched each time."""
     sha256: str = ""
-    """The checksum that the content must have, in lower case; empty where none is known."""
+    """The expected checksum of the content, in lower case; empty if unknown."""
     is_source: bool = False
-    """Whether the source is this one file rather than a folder that holds it."""
+    """Whether the source is this single file rather than a folder."""
 
 
 class Source(ABC):
-    """A dataset at one address. No method is called before the data is needed: `validate` calls `problem` alone."""
+    """A dataset at one address. `validate` only calls `problem`, which needs no network."""
 
     def __init__(self, url: str, shown: str = "") -> None:
         self.url = url
@@ -44,14 +44,14 @@ class Source(ABC):
     @staticmethod
     @abstractmethod
     def problem(source: str) -> str:
-        """Return what is wrong with the syntax of an address, without network; empty if nothing is."""
+        """Return the problem of an address's syntax, without network access; empty if it is valid."""
 
     @abstractmethod
     def files(self) -> list[RemoteFile]:
         """List all files, without their content.
 
         Raises:
-            JobError: there is no such source, or it holds no file.
+            JobError: there is no such source, or it has no files.
             StorageError: access is denied.
             Unreachable: the server does not answer.
 
@@ -61,8 +61,8 @@ class Source(ABC):
     def fetch(self, file: RemoteFile, target: Path) -> None:
         """Write the content of one listed file to `target`.
 
-        A beginning of the same version may already be there from a transfer that was cut; it is continued or replaced.
-        Calls for different files may come from several threads at once.
+        An interrupted transfer of the same version may have left a partial file, which is continued or replaced.
+        Several threads may fetch different files at once.
 
         Raises:
             JobError: the file is gone or has changed since it was listed.
@@ -73,22 +73,22 @@ class Source(ABC):
 
 
 def source_error(message: str) -> JobError:
-    """Return the error of a `dataset.source` that must change."""
+    """Return the error of an invalid `dataset.source`."""
     return JobError([Problem("dataset.source", message)])
 
 
-def vanished(place: str) -> JobError:
+def vanished_error(place: str) -> JobError:
     """Return the error of a file that was listed but is gone."""
     return source_error(f"'{place}' vanished between listing and download; run again once nothing changes the source")
 
 
-def changed(place: str) -> JobError:
+def changed_error(place: str) -> JobError:
     """Return the error of a file that was replaced after it was listed."""
     return source_error(f"'{place}' was replaced between listing and download; run again once nothing changes it")
 
 
 def check_names(shown: str, files: Iterable[RemoteFile]) -> None:
-    """Check that every listed name stays inside the folder that the source is laid out in.
+    """Check that every listed name is a valid path inside the source's folder.
 
     Raises:
         JobError: a name is absolute, leaves the folder or cannot be a path; the message names it.

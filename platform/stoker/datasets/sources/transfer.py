@@ -1,62 +1,62 @@
-"""One download that survives cut connections: it continues where it stopped for as long as the server recovers."""
+"""Downloads that survive lost connections: they resume where they stopped while the server recovers."""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from random import SystemRandom  # draws nothing from the generator that a job's own code may have seeded
+from random import SystemRandom  # leaves the global generator, which a job's own code may have seeded, untouched
 from typing import TypeVar
 
 Answer = TypeVar("Answer")
 
 PATIENCE_S = 30.0
-"""How long a server may fail without sending a byte before the download is given up."""
+"""How long a download is retried without receiving a byte."""
 FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 8.0
+MAX_WAIT_S = 8.0
 CHUNK_BYTES = 128 << 10
-"""How much a killed process may have received in vain."""
+"""At most this much is lost when the process is killed."""
 
 
 class Interrupted(Exception):
-    """The server failed in a way that may pass: 5xx, a reset connection, an answer that was cut."""
+    """A transient failure of the server: 5xx, a reset connection, a truncated response."""
 
     def __init__(self, reason: str, wait_s: float = 0.0) -> None:
         super().__init__(reason)
         self.wait_s = wait_s
-        """How long the server asks to wait; 0 where it does not say."""
+        """The wait that the server asks for; 0 if it does not."""
 
 
 @dataclass(frozen=True)
 class Remainder:
-    """What a server sends of a file: from `start` to the end."""
+    """A server's response with a file from `start` to the end."""
 
     start: int
-    """Offset in bytes; 0 where the server cannot continue, and sends everything again."""
+    """Offset in bytes; 0 if the server cannot resume and sends the whole file."""
     chunks: Iterator[bytes]
     size: int | None
-    """Of the whole file, in bytes; None where the server does not say."""
+    """Of the whole file, in bytes; None if unknown."""
 
 
 def download(target: Path, begin: Callable[[int], Remainder], patience_s: float = PATIENCE_S) -> None:
-    """Write a file, asking for the rest again after each interruption; any progress renews the patience.
+    """Write a file, requesting the rest after each interruption; any progress restarts `patience_s`.
 
     Args:
-        target: may hold the beginning of the file.
-        begin: asks for the file from an offset on.
-        patience_s: how long attempts without progress go on.
+        target: may hold the start of the file.
+        begin: requests the file from an offset on.
+        patience_s: how long to retry without progress.
 
     Raises:
-        Interrupted: the last failure, once patience is over.
+        Interrupted: the last failure, after `patience_s`.
 
     """
-    persistently(lambda: _write(target, begin(_size(target))), patience_s, lambda: _size(target))
+    retry(lambda: _write(target, begin(_size(target))), patience_s, lambda: _size(target))
 
 
-def persistently(attempt: Callable[[], Answer], patience_s: float, progress: Callable[[], int] = int) -> Answer:
-    """Repeat an attempt while it is interrupted; where `progress` grows meanwhile, patience begins anew.
+def retry(attempt: Callable[[], Answer], patience_s: float, progress: Callable[[], int] = int) -> Answer:
+    """Repeat an attempt while it is interrupted; any growth of `progress` restarts `patience_s`.
 
     Raises:
-        Interrupted: the last failure, once patience is over.
+        Interrupted: the last failure, after `patience_s`.
 
     """
     deadline, longest_s, reached = 0.0, FIRST_WAIT_S, progress()
@@ -66,12 +66,12 @@ def persistently(attempt: Callable[[], Answer], patience_s: float, progress: Cal
         except Interrupted as error:
             if progress() > reached:
                 deadline, longest_s, reached = 0.0, FIRST_WAIT_S, progress()
-            wait_s = min(max(error.wait_s, SystemRandom().uniform(0, longest_s)), LONGEST_WAIT_S)
+            wait_s = min(max(error.wait_s, SystemRandom().uniform(0, longest_s)), MAX_WAIT_S)
             deadline = deadline or time.monotonic() + patience_s
             if time.monotonic() + wait_s > deadline:
                 raise
         time.sleep(wait_s)
-        longest_s = min(2 * longest_s, LONGEST_WAIT_S)
+        longest_s = min(2 * longest_s, MAX_WAIT_S)
 
 
 def _write(target: Path, remainder: Remainder) -> None:

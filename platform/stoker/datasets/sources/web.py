@@ -1,4 +1,4 @@
-"""Files of web servers by GET: retried, continued after a cut, and every refusal in a message with its cure."""
+"""Downloads from web servers: retried, resumed after interruptions, and with errors that name the cure."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,37 +7,37 @@ from pathlib import Path
 from typing import Any
 
 from stoker.datasets.sources.source import source_error
-from stoker.datasets.sources.transfer import CHUNK_BYTES, PATIENCE_S, Interrupted, Remainder, download, persistently
+from stoker.datasets.sources.transfer import CHUNK_BYTES, PATIENCE_S, Interrupted, Remainder, download, retry
 from stoker.errors import Cause, ClusterError, StorageError, Unreachable
 
 TIMEOUT_S = (15.0, 30.0)
-"""To connect, and for each silence after that."""
+"""Timeouts of connecting and of each read."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
-_PASSING = {408, 425, 429}
-"""Statuses below 500 that time may mend."""
+_TRANSIENT = {408, 425, 429}
+"""Statuses below 500 that are worth a retry."""
 _PLAIN = {"Accept-Encoding": "identity"}
-"""A compressed answer has another length, and cannot be continued."""
+"""A compressed response has another length and cannot be resumed."""
 
 
 @dataclass(frozen=True)
 class WebFile:
-    """How one file is asked for."""
+    """The request of one file."""
 
     address: str
     shown: str
     """The address for messages, without passwords."""
     validator: str = ""
-    """ETag or date for If-Range: where the file has changed since, the server sends it from the beginning."""
+    """ETag or date for If-Range: if the file has changed since, the server sends it from the start."""
     pinned: bool = False
-    """Whether the address or a checksum fixes the content, so that a download is continued without a validator."""
+    """Whether the address or a checksum fixes the content, so that a download can be resumed without a validator."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class WebClient:
-    """Keeps connections open between files; proxies, certificates and .netrc are those of the standard environment."""
+    """A session with keep-alive; proxies, certificates and .netrc follow the standard environment variables."""
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
-        import requests  # jobs on local data do not wait for it
+        import requests  # here, since jobs on local data should not pay for the import
 
         self._requests: Any = requests
         self._session: Any = requests.Session()
@@ -49,30 +49,30 @@ class WebClient:
         Raises:
             JobError: the server does not have it.
             StorageError: the server denies access.
-            Unreachable: the server does not answer, or fails for longer than the patience.
+            Unreachable: the server does not answer, or keeps failing for longer than `patience_s`.
 
         """
 
         def ask() -> Mapping[str, str]:
-            with self._asked("HEAD", file, {}) as head:
+            with self._request("HEAD", file, {}) as head:
                 if head.ok:
                     return dict(head.headers)
-            with self._asked("GET", file, {}) as answer:  # addresses that are signed, or servers without HEAD
+            with self._request("GET", file, {}) as answer:  # for signed addresses, and servers without HEAD
                 _check(answer, file)
                 return dict(answer.headers)
 
         try:
-            return persistently(ask, self._patience_s)
+            return retry(ask, self._patience_s)
         except Interrupted as error:
             raise _unreachable(file, error) from error
 
     def fetch(self, file: WebFile, target: Path) -> None:
-        """Download a file, continuing what is there where the server can.
+        """Download a file, resuming a partial one if the server can.
 
         Raises:
             JobError: the server does not have it.
             StorageError: the server denies access.
-            Unreachable: the server does not answer, or fails for longer than the patience.
+            Unreachable: the server does not answer, or keeps failing for longer than `patience_s`.
 
         """
         try:
@@ -83,7 +83,7 @@ class WebClient:
     def _remainder(self, file: WebFile, start: int) -> Remainder:
         if start and (file.validator or file.pinned):
             headers = {"Range": f"bytes={start}-"} | ({"If-Range": file.validator} if file.validator else {})
-            answer = self._asked("GET", file, headers)
+            answer = self._request("GET", file, headers)
             if answer.status_code != 416:
                 _check(answer, file)
             if answer.status_code == 200:
@@ -91,12 +91,12 @@ class WebClient:
             found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
             if answer.status_code == 206 and found and int(found[1]) == start and _same(answer, file.validator):
                 return Remainder(start, self._chunks(answer), None if found[2] == "*" else int(found[2]))
-            answer.close()  # there is nothing behind the end of what we have, or it is not what we asked for
-        answer = self._asked("GET", file, {})
+            answer.close()  # the requested range is empty or another one
+        answer = self._request("GET", file, {})
         _check(answer, file)
         return Remainder(0, self._chunks(answer), _length(answer))
 
-    def _asked(self, method: str, file: WebFile, headers: Mapping[str, str]) -> Any:
+    def _request(self, method: str, file: WebFile, headers: Mapping[str, str]) -> Any:
         failures = self._requests.exceptions
         asked = {**_PLAIN, **file.headers, **headers}
         try:
@@ -107,7 +107,7 @@ class WebClient:
             cure = "name its certificate authority in REQUESTS_CA_BUNDLE"
             raise ClusterError(f"{file.shown}: the server's certificate is not trusted; {cure}") from error
         except (failures.InvalidURL, failures.InvalidSchema, failures.TooManyRedirects) as error:
-            raise source_error(f"'{file.shown}' leads nowhere: {error}; correct the address") from error
+            raise source_error(f"'{file.shown}' cannot be requested: {error}; correct the address") from error
         except failures.RequestException as error:
             raise Interrupted(_reason(error)) from error
 
@@ -128,12 +128,12 @@ class WebClient:
 
 
 def _check(answer: Any, file: WebFile) -> None:
-    """Raise what an answer without content means."""
+    """Raise the error of a response without content."""
     status = answer.status_code
     if status < 400:
         return
     answer.close()
-    if status >= 500 or status in _PASSING:
+    if status >= 500 or status in _TRANSIENT:
         wait = answer.headers.get("Retry-After", "")
         raise Interrupted(f"the server answers {status} {answer.reason}", float(wait) if wait.isdecimal() else 0.0)
     if status in (401, 403, 407):
@@ -150,17 +150,17 @@ def _length(answer: Any) -> int | None:
 
 
 def _same(answer: Any, validator: str) -> bool:
-    """Whether a partial answer belongs to the version that was asked for; some servers ignore If-Range."""
+    """Return whether a partial response is of the requested version; some servers ignore If-Range."""
     etag = answer.headers.get("ETag")
     return not validator.startswith('"') or etag is None or etag == validator
 
 
 def _unreachable(file: WebFile, error: Interrupted) -> Unreachable:
-    return Unreachable(f"{file.shown}: {error}; is the server well, and the address right?")
+    return Unreachable(f"{file.shown}: {error}; is the server up, and the address right?")
 
 
 def _reason(error: Exception) -> str:
-    """Return the innermost cause: what wraps it repeats address and objects of the libraries."""
+    """Return the innermost cause: its wrappers only repeat the address and library objects."""
     reason: Any = error
     while isinstance(inner := getattr(reason, "reason", None) or next(iter(reason.args), None), BaseException):
         reason = inner

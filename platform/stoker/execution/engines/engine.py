@@ -38,7 +38,7 @@ class Engine(Protocol):
     """
 
     def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
-        """Join the other workers and train, epoch by epoch; closing the generator leaves training where it is.
+        """Join the other workers and train, epoch by epoch; closing the generator stops training.
 
         Failures are returned, not raised.
 

@@ -18,7 +18,7 @@ from stoker.execution.engines.engine import Assignment
 from stoker.execution.heartbeat import Heartbeat, Stage
 from stoker.execution.reporter import Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
-from stoker.execution.results import drawn_sheet, evaluate_all, leave_model
+from stoker.execution.results import drawn_sheet, evaluate_all, write_model
 from stoker.execution.run_store import journal_key, run_storage
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import machine_cpus
@@ -32,10 +32,10 @@ from stoker.training.assembly import Assembly, Prepared, assemble, prepare
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
+from stoker.training.evaluation_epochs import draws
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, start
 from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
-from stoker.training.rhythm import draws
-from stoker.training.transfer import begin_with
+from stoker.training.transfer import load_weights
 
 NORM_EVERY = 10
 """Every tenth recorded step also records the gradient norm, which costs a tenth of a small network's step."""
@@ -77,7 +77,7 @@ class TorchEngine:
         }
 
     def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
-        """Join the other workers and train, epoch by epoch; closing the generator leaves training where it is.
+        """Join the other workers and train, epoch by epoch; closing the generator stops training.
 
         Failures are returned, not raised.
         """
@@ -106,7 +106,7 @@ class TorchEngine:
             return self._finish(assembly, end)
 
     def _set_up_process(self, job: Job) -> None:
-        """Apply the job's environment to the process, before any module of the user's is imported."""
+        """Apply the job's environment to the process, before any of the user's modules is imported."""
         os.environ.update(job.environment.env)
         if (code := str(self._folder.code)) not in sys.path:
             sys.path.insert(0, code)
@@ -115,19 +115,19 @@ class TorchEngine:
         prepare_process(job.resources.cpus or max(1, machine_cpus() // self._world_size))
 
     def _prepared(self, job: Job, resolved: bool, workers: Workers) -> Prepared:
-        """Load the data, all workers at once, and let the first one choose for all what an earlier attempt has not."""
+        """Load the data on all workers; the first one makes the choices that no earlier attempt has made."""
         self._set_phase("loading data")
         data = self._cache.get(job)
         prepared = Prepared(job, data) if data and resolved else prepare(job, data)
-        if workers.from_first(prepared.data.fingerprint) != prepared.data.fingerprint:
-            message = f"worker {self._rank} has found other data than worker 0; all of them must see the same"
+        if workers.broadcast_object(prepared.data.fingerprint) != prepared.data.fingerprint:
+            message = f"worker {self._rank} has other data than worker 0; all of them must see the same data"
             raise TrainingFailed(Cause.BAD_DATA, message)
         if not resolved and self._rank == 0:
             self._set_phase("choosing threads and precision")
             prepared = _chosen(prepared, workers)
             write_resolved(self._folder.resolved, prepared.job, prepared.data.fingerprint)
         self._cache.put(prepared.job, prepared.data)
-        chosen: Job = workers.from_first(prepared.job)
+        chosen: Job = workers.broadcast_object(prepared.job)
         return Prepared(chosen, prepared.data)
 
     def _train(self, assembly: Assembly) -> Generator[EpochEnd, None, TrainingEnd | Stopped]:
@@ -171,20 +171,20 @@ class TorchEngine:
         raise AssertionError("an attempt ends with TrainingEnd or Stopped")
 
     def _draw(self, assembly: Assembly, event: EpochEnd) -> None:
-        """Record what the task shows of the weights, where a picture is due; the other workers do not wait."""
+        """Record the task's pictures of the weights, if they are due; the other workers do not wait."""
         due = event.last or draws(assembly.job.training.evaluate, event.epoch)
         if self._reporter and self._pictures and due and (drawn := drawn_sheet(assembly)):
             self._reporter.picture(event, *drawn)
 
     def _save_journal(self, checkpoints: Checkpoints) -> None:
-        """Store journal and pictures before a checkpoint is committed: they survive whatever that survives."""
+        """Store journal and pictures before the checkpoint is committed, so that they are never older than it."""
         if self._reporter is None:
             return
         self._reporter.sync()
         if self._header.storage:
-            checkpoints.bring(journal_key(self._attempt), self._folder.journal.read_bytes())
+            checkpoints.attach(journal_key(self._attempt), self._folder.journal.read_bytes())
             for key, content in self._reporter.pictures_since(checkpoints.newest[1]).items():
-                checkpoints.bring(key, content)
+                checkpoints.attach(key, content)
 
     def _restored(self, state: TrainingState) -> Checkpoints:
         """Restore the state of an earlier attempt, or of the run that this one extends; return the checkpoints."""
@@ -198,13 +198,13 @@ class TorchEngine:
         if restored and restored.step:
             self._heartbeat.checkpoint = (restored.epoch, restored.step)
         elif self._header.extends:
-            Checkpoints(self._storage(self._header.extends), "", keep, self._attempt).begin_from(state)
+            Checkpoints(self._storage(self._header.extends), "", keep, self._attempt).continue_from(state)
         elif model := state.assembly.job.training.start_from:
-            begin_with(state.assembly.objective, _model_folder(model))
+            load_weights(state.assembly.objective, _model_folder(model))
         return checkpoints
 
     def _storage(self, run: str) -> Storage:
-        """Open the checkpoint storage of this run, or of another one beside it."""
+        """Open the checkpoint storage of this run, or of another one in the same place."""
         return run_storage(self._folder, self._header, run)
 
     def _finish(self, assembly: Assembly, end: TrainingEnd) -> WorkerResult:
@@ -214,7 +214,7 @@ class TorchEngine:
         if self._reporter:
             self._reporter.final(end.step, end.best_epoch, metrics)
             self._set_phase("saving the model")
-            leave_model(self._folder, assembly)
+            write_model(self._folder, assembly)
         facts = {"data": assembly.data.fingerprint, "end": end.reason, "best_epoch": str(end.best_epoch)}
         return self._result("succeeded", metrics, end.best_step, facts)
 

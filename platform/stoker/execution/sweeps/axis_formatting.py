@@ -11,9 +11,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
-LONGEST_LINE = 16
+MAX_LINE = 16
 """Characters in a line of an axis label."""
-LONGEST_WORD = 3
+MAX_WORD = 3
 """Longer tick labels below an axis are rotated."""
 
 
@@ -21,7 +21,7 @@ def wrap_path(path: str) -> str:
     """Break a parameter path after its dots, into lines that fit below an axis."""
     lines = [""]
     for piece in path.replace(".", ".\n").split("\n"):
-        if lines[-1] and len(lines[-1]) + len(piece) > LONGEST_LINE:
+        if lines[-1] and len(lines[-1]) + len(piece) > MAX_LINE:
             lines.append("")
         lines[-1] += piece
     return "\n".join(lines)
@@ -53,7 +53,7 @@ def format_choices(axes: Axes) -> None:
     """Write the choices below an axis without quotes, rotated unless they are short."""
     words = [text.get_text().strip("'") for text in axes.get_xticklabels()]
     if any(word[:1].isalpha() or word[:1] in ("[", "{", "(") for word in words):
-        axes.set_xticks(axes.get_xticks(), words, rotation=90 if max(map(len, words)) > LONGEST_WORD else 0)
+        axes.set_xticks(axes.get_xticks(), words, rotation=90 if max(map(len, words)) > MAX_WORD else 0)
 
 
 def use_integer_ticks(axes: Axes) -> None:

@@ -1,4 +1,4 @@
-"""Adapter for Ray Tune's schedulers: trials report several epochs at once, schedulers decide about each."""
+"""Adapter for Ray Tune's schedulers: trials report several epochs at once, schedulers decide after each one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ EPOCH = "epoch"
 SCORE = "score"
 """The metric of a result."""
 Scores = Sequence[tuple[int, float]]
-"""Epochs with their scores, which are finite."""
+"""Epochs with their finite scores."""
 
 
 @dataclass(frozen=True)

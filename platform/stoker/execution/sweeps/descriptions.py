@@ -12,7 +12,7 @@ from stoker.tracking.run import State
 from stoker.tracking.trials import Trial, best_of, ranked, trial_id
 
 BEST = 10
-LONGEST_CELL = 40
+MAX_CELL = 40
 WORDS = {
     State.SUCCEEDED: "succeeded",
     State.PRUNED: "stopped early",
@@ -92,7 +92,7 @@ def _text(cell: object) -> str:
     if isinstance(number, float):
         text = f"{number:.4g}"
     text = text.replace("|", "\\|").replace("\n", " ")
-    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 1]}…"
 
 
 def values_json(values: Mapping[str, Any]) -> str:

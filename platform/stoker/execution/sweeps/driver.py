@@ -37,7 +37,7 @@ TIME_EVERY_S = 5.0
 
 @dataclass(frozen=True)
 class SweepPlacement:
-    """Where a sweep runs."""
+    """Resources and folders of a sweep."""
 
     parallel: int
     """Maximum number of concurrent trials, if there are enough GPUs."""
@@ -50,12 +50,12 @@ class SweepPlacement:
 
 
 class SweepDriver:
-    """Runs a sweep on the Ray session at hand.
+    """Runs a sweep on the current Ray session.
 
     Args:
         driver: of the sweep's run.
         placement: where the sweep runs.
-        stores: of the trials, where they share no disk with the driver.
+        stores: of the trials, if they share no disk with the driver.
 
     """
 
@@ -82,7 +82,7 @@ class SweepDriver:
         from stoker.execution.sweeps.trial_actor import TrialPlan  # imports Ray Tune while the data is loaded
         from stoker.execution.sweeps.tuning import Tuning
 
-        if not self._await(prepared_ref):
+        if not self._wait_for(prepared_ref):
             return WorkerResult("stopped")
         prepared: PreparedSweep = ray.get(prepared_ref)
         if prepared.failure[0]:
@@ -137,7 +137,7 @@ class SweepDriver:
             self._parallel = max(1, min(self._parallel, trials_that_fit_gpus(job, gpus)))
         cpus = 0 if self._placement.shared_disk else 1  # the driver's node may have no CPUs
         if not self._placement.shared_disk:
-            if not self._await(ray.remote(_do_nothing).options(num_cpus=cpus, num_gpus=self._gpus).remote()):
+            if not self._wait_for(ray.remote(_do_nothing).options(num_cpus=cpus, num_gpus=self._gpus).remote()):
                 return None
             self._driver.update_status(phase="loading data")
         task = ray.remote(prepare_sweep).options(num_returns=2, num_cpus=cpus, num_gpus=self._gpus)
@@ -145,7 +145,7 @@ class SweepDriver:
         prepared, data = task.remote(text, self._folder.code_content(), concurrent_workers)
         return prepared, data
 
-    def _await(self, task: "ray.ObjectRef[Any]") -> bool:
+    def _wait_for(self, task: "ray.ObjectRef[Any]") -> bool:
         """Wait for a task; cancel it and return False if a request arrives."""
         while not ray.wait([task], timeout=POLL_EVERY_S)[0]:
             if self._requests.reason() is not None:
@@ -167,7 +167,7 @@ class SweepDriver:
         worked_s = known.worked_s if (known := read_facts(self._folder)) else 0.0
         if job.sweep.time:
             time_s = time_seconds(job.sweep.time)
-            if worked_s >= time_s:  # a sweep that is resumed after its time has passed gets that time again
+            if worked_s >= time_s:  # a sweep resumed after its time has passed gets the full time again
                 worked_s = 0.0
             self._deadline = self._began + time_s - worked_s
         self._search = Search(job, space := read_space(job))

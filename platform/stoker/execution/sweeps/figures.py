@@ -32,20 +32,20 @@ HEIGHT = 4.8
 """Inches."""
 AXIS_WIDTH = 2.4
 """Inches of width per parameter in figures with parameters side by side."""
-MOST_AXES = 8
+MAX_AXES = 8
 """Further parameters, the least important ones, are left out."""
 
 
 @dataclass(frozen=True)
 class MetricStudy:
-    """One metric of a study, as a study of its own."""
+    """A study of one of the metrics of a study."""
 
     study: optuna.Study
     metric: str
     values: tuple[float, ...]
     """Of the completed trials."""
     params: tuple[str, ...]
-    """The parameters that vary, the most important first."""
+    """Varied parameters, the most important first."""
 
 
 def draw_figures(study: optuna.Study, folder: Path, metrics: Sequence[str]) -> list[Path]:
@@ -71,7 +71,7 @@ def draw_figures(study: optuna.Study, folder: Path, metrics: Sequence[str]) -> l
 
 
 def _draw(path: Path, draw: Callable[[], Figure]) -> list[Path]:
-    """Draw one figure; a failure is logged, because the sweep's result does not need it."""
+    """Draw one figure; a failure is only logged, since the sweep's result does not depend on it."""
     with _canvas():
         try:
             figure = draw()
@@ -115,7 +115,7 @@ def _search(study: optuna.Study, number: int, metric: str) -> MetricStudy:
 
 
 def _alone(study: optuna.Study, number: int) -> optuna.Study:
-    """Copy a study with one of its metrics, because Optuna defines no best trial for several."""
+    """Return a copy of a study with one of its metrics, since Optuna defines no best trial for several."""
     alone = optuna.create_study(direction=study.directions[number])
     for trial in study.get_trials(deepcopy=False):
         whole = trial.state is TrialState.COMPLETE and math.isfinite(trial.values[number])
@@ -161,7 +161,7 @@ def _importances(search: MetricStudy) -> Figure:
 
 def _parallel_coordinates(search: MetricStudy) -> Figure:
     _require(search, trials=2, params=1)
-    shown = sorted(search.params[:MOST_AXES])  # the order in which Optuna draws
+    shown = sorted(search.params[:MAX_AXES])  # the order in which Optuna draws
     axes = plots.plot_parallel_coordinate(search.study, params=shown, target_name=search.metric)
     axes.set_title("")
     format_parallel_axes(axes, [search.metric, *shown])
@@ -170,7 +170,7 @@ def _parallel_coordinates(search: MetricStudy) -> Figure:
 
 def _slice(search: MetricStudy) -> Figure:
     _require(search, trials=2, params=1, varied=False)
-    shown = list(search.params[:MOST_AXES])
+    shown = list(search.params[:MAX_AXES])
     found = plots.plot_slice(search.study, params=shown, target_name=search.metric)
     every: list[Axes] = [found] if isinstance(found, Axes) else list(found)
     for axes in every:

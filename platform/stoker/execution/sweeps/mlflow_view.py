@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stoker.tracking.mlflow_run import MlflowRun
 
 VIEW_TAG = "mlflow.sharedViewState."
-MOST_COLUMNS = 30
+MAX_COLUMNS = 30
 
 
 def publish_view(page: "MlflowRun", sweep_id: str, metrics: Sequence[str], direction: str, paths: Sequence[str]) -> str:
@@ -68,6 +68,6 @@ def view_state(parent: str, metrics: Sequence[str], direction: str, paths: Seque
         "modelVersionFilter": "All Runs",
         "runsHiddenMode": "SHOWALL",
         "hideEmptyCharts": True,
-        "selectedColumns": columns[:MOST_COLUMNS],
+        "selectedColumns": columns[:MAX_COLUMNS],
     }
     return json.dumps(state)

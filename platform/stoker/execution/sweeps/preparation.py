@@ -28,7 +28,7 @@ def prepare_sweep(job_text: str, code: Mapping[str, bytes], concurrent_workers: 
     """Load the data and resolve the job of a sweep; runs as a Ray task.
 
     Args:
-        job_text: the checked file.
+        job_text: the validated file.
         code: the user's own modules, by path.
         concurrent_workers: number of workers that will train at once on this machine.
 

@@ -38,7 +38,7 @@ class SweepResult:
 
 
 def record_result(folder: RunFolder, job: Job, found: SweepResult, search: Search, pages: TrialRecording) -> str:
-    """Draw the search and log the best trial's model; return the trouble with MLflow, or an empty text."""
+    """Draw the search and log the best trial's model; return any MLflow error, or an empty text."""
     run_or_log(lambda: draw_figures(search.study, folder.artifacts, [aim.name for aim in found.aims]))
     trouble = pages.close(PATIENCE_S)
     registered = ""

@@ -1,4 +1,4 @@
-"""The schedulers that stop trials early, by the names of their papers; all are Ray Tune's."""
+"""Ray Tune's early-stopping schedulers, by the names of their papers."""
 
 import math
 from typing import Any
@@ -69,7 +69,7 @@ def decision_epochs(job: Job) -> tuple[int, ...] | None:
         rungs, epochs = [], job.training.epochs or NO_LIMIT
         rung = _epochs(settings.min)
         while rung < epochs:
-            rungs.append(-(-rung // every) * every)  # it decides when it sees the metric
+            rungs.append(-(-rung // every) * every)  # it decides once it has the metric
             rung *= settings.reduction
         return tuple(rungs)
     if isinstance(settings, (Pbt, Pb2)) and job.training.epochs:
@@ -78,7 +78,7 @@ def decision_epochs(job: Job) -> tuple[int, ...] | None:
 
 
 def _measured_every(job: Job) -> int:
-    """Return after how many epochs each the metric is computed by which the scheduler compares."""
+    """Return the interval, in epochs, at which the scheduler's metric is computed."""
     always = TASKS[job.task].measures_always(goals_of(job)[0].name)
     return 1 if always or job.training.evaluate.every is None else _epochs(job.training.evaluate.every)
 

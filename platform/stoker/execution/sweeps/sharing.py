@@ -1,4 +1,4 @@
-"""A dataset on its way through Ray's object store: loaded once a node, and read in place by every process of it."""
+"""Datasets in Ray's object store: loaded once per node, and read in place by all of its processes."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ class SharedDataset:
     """A dataset whose tensors are arrays: Ray maps arrays instead of copying them."""
 
     rest: LoadedDataset
-    """All but the parts."""
+    """The dataset without its parts."""
     parts: dict[str, dict[str, Any]]
-    """Of each part the arrays: inputs by name, target, weight, ids; and the samples of each shard."""
+    """Arrays of each part: inputs by name, target, weight, ids; and the sizes of its shards."""
 
 
 def to_shared(data: LoadedDataset) -> SharedDataset:
@@ -38,7 +38,7 @@ def to_shared(data: LoadedDataset) -> SharedDataset:
 
 
 def from_shared(shared: SharedDataset) -> LoadedDataset:
-    """Make the dataset again, over the same memory, which nobody may write to."""
+    """Rebuild the dataset on the same memory, which is read-only."""
     parts = {
         name: Samples(
             inputs={key: _column(arrays) for key, arrays in part["inputs"].items()},

@@ -42,7 +42,7 @@ REPORT_EVERY_S = 0.5
 """Interval of reports between the scheduler's decisions."""
 POLL_EVERY_S = 0.25
 KV_POLL_EVERY_S = 1.0
-"""The same for trials that ask Ray's key-value store, which all of them share."""
+"""The same for trials that poll Ray's key-value store, which all of them share."""
 STOP_FILE = "stop"
 """File in the folder of a sweep's trials: all of them save a checkpoint and stop."""
 
@@ -106,7 +106,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._folder = RunFolder(Path())
         self._header: RunHeader | None = None
         self._unreported: list[EpochReport] = []
-        """Epochs of earlier attempts, which the driver may not know of."""
+        """Epochs of earlier attempts, which the driver may not know."""
         self._epochs: Epochs
         self._group: WorkerGroup | None = None
         every_s = POLL_EVERY_S if plan.shared_disk else KV_POLL_EVERY_S
@@ -218,7 +218,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         checkpoints = Checkpoints(self._store.storage, "", 1, self._attempt)
         checkpoints.claim()
         try:
-            checkpoints.take_over(copy_storage(self._folder), copy)
+            checkpoints.adopt(copy_storage(self._folder), copy)
         except Damaged as error:
             print(f"the trial continues with its own weights: {error}", file=sys.stderr)  # noqa: T201 - the run's log
         self._store.storage.put(done, [copy.encode()])

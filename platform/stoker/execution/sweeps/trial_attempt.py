@@ -25,7 +25,7 @@ POLL_EVERY_S = 0.1
 Epochs = Generator[tuple[EpochReport, bool], None, WorkerResult]
 """Reports of one attempt, each with whether it is known to be the last, and the outcome.
 
-Closing the generator leaves the trial where it is.
+Closing the generator stops the training.
 """
 
 
@@ -78,7 +78,7 @@ def train_in_group(folder: RunFolder, attempt: int, heartbeat: Heartbeat, group:
 
 
 def journal_reports(folder: RunFolder) -> list[EpochReport]:
-    """Return the journal's epochs of earlier attempts, which a new driver may not know of."""
+    """Return the journal's epochs of earlier attempts, which a new driver may not know."""
     found = {report.epoch: report for report, _ in _reports(folder, 0)}
     return [found[epoch] for epoch in sorted(found)]
 

@@ -1,4 +1,4 @@
-"""The recording of a sweep's trials as child runs in MLflow, in a thread that the search never waits for."""
+"""The recording of a sweep's trials as child runs in MLflow, in a thread that never blocks the search."""
 
 import sys
 import threading
@@ -62,7 +62,7 @@ class TrialRecording:
         """Existing child runs, by trial; None if they must be listed (again)."""
         self._pages: dict[int, ChildRunSync] = {}
         self._refused: dict[int, str] = {}
-        """Trials that MLflow refuses for good, with the reason."""
+        """Trials that MLflow refuses permanently, with the reason."""
         self._reason = ""
         """Why the last round failed."""
         self._recorded = (0, 0.0)
@@ -77,7 +77,7 @@ class TrialRecording:
             self._thread.start()
 
     def close(self, patience_s: float) -> str:
-        """Record the rest until the timeout; return the trouble with MLflow, or an empty text.
+        """Record the rest until the timeout; return any MLflow error, or an empty text.
 
         Unfinished trials are shown as paused: nothing runs until the sweep is resumed.
         """
@@ -125,7 +125,7 @@ class TrialRecording:
         """Upload the ledger and the facts to the sweep's MLflow run, if the ledger has grown enough.
 
         Clients without access to this folder read the trials from there. If the server does not accept files, the
-        upload is retried later; metrics are recorded all the same.
+        upload is retried later; metrics are still recorded.
         """
         parent = self._parent()
         if parent is None or not (self._sweep.ledger.exists() and self._sweep.facts.exists()):
@@ -150,7 +150,7 @@ class TrialRecording:
             time.sleep(CLOSING_EVERY_S)
 
     def _round(self) -> bool:
-        """Update every child run; return False where the server is down, which loses nothing."""
+        """Update every child run; return False if the server is down, without losing data."""
         closing = self._closing.is_set()  # later ledger entries are left to the next round
         try:
             self._ledger.read()

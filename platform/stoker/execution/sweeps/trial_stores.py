@@ -1,7 +1,7 @@
 """The stores of a sweep's trials, for a driver that shares no disk with them and may lose its folder at any time.
 
-Before the driver acts on a trial that was chosen or has ended, the storage has its record. A trial stores its model
-before it reports its end.
+The record of a trial is stored before the driver acts on its start or end. A trial stores its model before it reports
+its end.
 """
 
 import traceback
@@ -27,7 +27,7 @@ class TrialStores:
     def __init__(self, sweep: RunStore) -> None:
         self._sweep = sweep
         self._replicas: dict[int, FolderReplica] = {}
-        """Of the trials that train. A trial that is started again repeats journal entries, which are skipped."""
+        """Replicas of the trials that train; a restarted trial repeats journal entries, which are skipped."""
         self._unsaved: set[int] = set()
         """Ended trials whose records are not stored yet."""
 
@@ -44,7 +44,7 @@ class TrialStores:
         self._unsaved.add(number)
 
     def save(self) -> bool:
-        """Store the records of ended trials and the ledger; return False where the storage fails."""
+        """Store the records of ended trials and the ledger; return False if the storage fails."""
         try:
             for number in sorted(self._unsaved):
                 RunStore(self._folder(number)).save_record()
@@ -61,7 +61,7 @@ class TrialStores:
             list(pool.map(self._restore, missing))
 
     def fetch_results(self, number: int) -> None:
-        """Fetch the model of a trial that has succeeded, unless it is here.
+        """Fetch the model of a succeeded trial, unless it is in the folder.
 
         Raises:
             StorageError: the storage still fails after some minutes.

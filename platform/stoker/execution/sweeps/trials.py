@@ -1,4 +1,4 @@
-"""The trials of a sweep, as its driver keeps them: choose, record, end, and delete the files of all but the best."""
+"""The driver's trials of a sweep: choose, record and end them, and delete the files of all but the best."""
 
 import math
 import shutil
@@ -34,7 +34,7 @@ from stoker.tracking.trials import EpochReport, Trial, best_of, pareto_front, ra
 CANCELLED_BY_USER = "somebody has asked for it"
 """Message of a trial that was cancelled alone; it stays cancelled when its sweep is resumed."""
 SAVE_TIMEOUT_S, SAVE_RETRY_S = 60.0, 1.0
-"""How long a trial that takes over another's weights waits for the storage, and how often it asks."""
+"""How long a trial that continues with another's weights waits for the storage, and how often it retries."""
 WORST_SCORE = 1e30
 """Score of a value that is not finite."""
 
@@ -47,7 +47,7 @@ class Trials:
         job: resolved.
         search: chooses points.
         count: maximum number of trials; None if only time limits the sweep.
-        stores: of the trials, where they share no disk with the driver.
+        stores: of the trials, if they share no disk with the driver.
 
     """
 
@@ -131,11 +131,11 @@ class Trials:
         return number
 
     def save(self) -> bool:
-        """Store the trials that were chosen or have ended; return False where that must be retried."""
+        """Store the trials that were chosen or have ended; return False if that must be retried."""
         return self._stores is None or self._stores.save()
 
-    def put_back(self, number: int) -> None:
-        """Make a chosen trial the next one again."""
+    def requeue(self, number: int) -> None:
+        """Put a chosen trial back at the front of the queue."""
         self._waiting.insert(0, number)
 
     def take(self, number: int, update: TrialUpdate) -> list[tuple[int, float]]:
@@ -156,11 +156,11 @@ class Trials:
         return name in report.metrics or TASKS[self._job.task].measures_always(name)
 
     def change(self, number: int, picks: Mapping[str, Any], values: dict[str, Any], source: int, copy: str) -> None:
-        """Change a trial's values and let it continue from a copy of another one's checkpoint."""
+        """Change a trial's values, so that it continues from a copy of another one's checkpoint."""
         self._ledger.change(number, picks, values, source, copy)
         self._write_values(number, values)
         deadline = time.monotonic() + SAVE_TIMEOUT_S
-        while not self.save() and time.monotonic() < deadline:  # the next driver must know whose weights the trial has
+        while not self.save() and time.monotonic() < deadline:  # the next driver needs the origin of the weights
             time.sleep(SAVE_RETRY_S)
 
     def end(self, number: int, result: WorkerResult | None) -> None:
@@ -193,7 +193,7 @@ class Trials:
     def delete_checkpoint_copies(self) -> None:
         """Delete the copies of checkpoints, once no trial can continue from them."""
         if any(trial.changes for trial in self.all):
-            with suppress(StokerError, OSError):  # files that remain cost only space
+            with suppress(StokerError, OSError):  # remaining files only cost space
                 copy_storage(self._folder.trial(0)).clear(COPIES)
 
     def end_remaining(self, state: State) -> None:
@@ -221,7 +221,7 @@ class Trials:
         self._write_status(number, trial_status(trial))
         if self._stores:
             self._stores.end(number)
-        if self.save():  # otherwise after the next trial's end
+        if self.save():  # otherwise retried after the next trial's end
             self._apply_retention()
 
     def _write_status(self, number: int, status: RunStatus) -> None:
@@ -258,14 +258,14 @@ class Trials:
                     self._report_epoch(number, report)
                 case "end" if number not in open_again:
                     self._inform_search(self._ledger.trials[number])
-                    if not self._folder.trial(number).status().state.final:  # the folder was created just now
+                    if not self._folder.trial(number).status().state.final:  # the folder is new
                         self._write_status(number, trial_status(self._ledger.trials[number]))
         for number in sorted(open_again):
             if self._ledger.trials[number].changes:
                 self._write_values(number, self._ledger.trials[number].values)
 
     def _reopen(self) -> None:
-        """Reopen the trials that a failed or cancelled sweep, which is resumed now, has ended."""
+        """Reopen the trials that were ended with a failed or cancelled sweep, which is resumed now."""
         assert self._job.sweep is not None
         failed = len(self.failures) >= self._job.sweep.failures
         for trial in self.all:
@@ -299,7 +299,7 @@ class Trials:
                 continue
             folder = self._folder.trial(number)
             shutil.rmtree(folder.model, ignore_errors=True)
-            with suppress(StokerError, OSError):  # files that remain cost only space
+            with suppress(StokerError, OSError):  # remaining files only cost space
                 storage = run_storage(folder, self._header, folder.path.name)
                 for key in {key.split("/")[0] for key in storage.keys("")} - set(RECORD if self._stores else ()):
                     remove(storage, key)

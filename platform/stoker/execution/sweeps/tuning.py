@@ -31,7 +31,7 @@ os.environ.update(
     TUNE_DISABLE_AUTO_CALLBACK_SYNCER="1",
     TUNE_DISABLE_SIGINT_HANDLER="1",
     TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
-    TUNE_GLOBAL_CHECKPOINT_S="1000000000",  # and restores sweeps from it
+    TUNE_GLOBAL_CHECKPOINT_S="1000000000",  # sweeps are restored from that record, too
     TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S="1000000000",
     TUNE_PRINT_ALL_TRIAL_ERRORS="0",
     RAY_AIR_NEW_OUTPUT="0",
@@ -48,7 +48,7 @@ from ray.tune.search import Searcher
 ENV_VARS_TO_PROPAGATE.difference_update({name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")})
 """Processes have their credentials already; Tune would copy them into descriptions that all users of the Ray cluster
 can read."""
-logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns of files that it was told not to write
+logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns about files that are disabled above
 
 START_S = 30.0
 """Longer than the start of a trial's process takes if Ray has resources for it."""
@@ -101,7 +101,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._new_scores: dict[str, list[tuple[int, float]]] = {}
         """Scores that the scheduler has not seen yet."""
         self._begun: dict[str, TuneTrial] = {}
-        """Live trials that have had a process."""
+        """Live trials that have started a process."""
         assert job.sweep is not None
         self._settings = job.sweep.scheduler
         self._synchronous = isinstance(self._settings, (Hyperband, Pbt, Pb2))
@@ -112,7 +112,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._stop_deadline = math.inf
         self._stop_signal: StopSignal | None = None
         """For trials that do not see the driver's files."""
-        self._asked = 0.0
+        self._signalled = 0.0
         self._kills = oom_kill_count()
         self._stop_file = folder.path / "trials" / STOP_FILE
         self.stopped = False
@@ -180,7 +180,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
                 return None  # after FINISHED Tune keeps no processes, not even for paused trials
             return str(Searcher.FINISHED)
         if not self._trials.save():  # its checkpoints must not exist without its ledger entry
-            self._trials.put_back(number)
+            self._trials.requeue(number)
             return None
         self._numbers[trial_id] = number
         self._live.add(trial_id)
@@ -211,10 +211,10 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         return False
 
     def stop_all(self) -> bool:
-        """Return whether Tune must end all trials: they have stopped as requested, or have had their time to."""
+        """Return whether Tune must end all trials: they have stopped as requested, or their time to do so is over."""
         stopping = self._stopping()
-        if self._stop_signal is not None and time.monotonic() >= self._asked + SIGNAL_EVERY_S:
-            self._asked = time.monotonic()
+        if self._stop_signal is not None and time.monotonic() >= self._signalled + SIGNAL_EVERY_S:
+            self._signalled = time.monotonic()
             numbers = [self._numbers[trial] for trial in self._begun]
             cancelled = [number for number in numbers if self._folder.trial(number).cancel_request.exists()]
             self._stop_signal.request(stopping, cancelled)
@@ -279,7 +279,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         }
 
     def _exploit(self, trial: TuneTrial) -> None:
-        """Continue a trial from another one, whose changed config Tune has given it."""
+        """Continue a trial from another one, whose changed config Tune has assigned to it."""
         assert self._pbt_space is not None
         picks = self._pbt_space.from_tune(trial.config)
         values, source = self._pbt_space.space.values(picks), trial.config["number"]

@@ -1,4 +1,4 @@
-"""A metric that is followed over the epochs: its best value selects the weights, or tells when to stop."""
+"""The best value of a metric over the epochs: it selects the weights, or decides when to stop early."""
 
 import math
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from stoker.job.task import Direction
 
 
 @dataclass
-class Watched:
-    """The best value of a metric so far, and how long ago it was."""
+class BestMetric:
+    """The best value of a metric so far, with its epoch and step."""
 
     metric: str
     direction: Direction
     best: tuple[float, float] = (math.inf, math.inf)
-    """The value, turned so that lower is better, and the loss that decides between equals."""
+    """The value, signed so that lower is better, and the loss as tie-breaker."""
     epoch: int = 0
     step: int = 0
 
-    def better(self, metrics: dict[str, float], epoch: int, step: int) -> bool:
-        """Take in an epoch's metrics; True if they are the best so far. What is absent or not finite never is."""
+    def update(self, metrics: dict[str, float], epoch: int, step: int) -> bool:
+        """Return whether an epoch's metrics are the best so far; absent and non-finite values never are."""
         value = metrics.get(self.metric, math.nan)
         loss = metrics.get(f"loss/{self.metric.split('/')[1]}", math.inf)
         rank = (-value if self.direction == "max" else value, loss)

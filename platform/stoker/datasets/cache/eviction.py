@@ -1,4 +1,4 @@
-"""Room in the cache: what was unused for longest goes first, and never what a living process uses."""
+"""Eviction of the least recently used views from the cache, never of those that living processes use."""
 
 import shutil
 import time
@@ -13,18 +13,18 @@ from stoker.datasets.cache.views import View, views_in
 from stoker.errors import Cause, StorageError
 
 LEFTOVER_S = 7 * 86400.0
-"""How long the beginning of a download that was cut is kept for its continuation."""
+"""How long an interrupted download is kept to be resumed."""
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
 @dataclass(frozen=True)
 class CachedSource:
-    """What the cache has of one source."""
+    """A source in the cache."""
 
     source: str
     files: int
     size: int
-    """Bytes of its newest whole view."""
+    """Bytes of its newest complete view."""
     last_used_s: float
     """Seconds since the epoch."""
     in_use: bool
@@ -32,12 +32,12 @@ class CachedSource:
 
 
 def make_room(folder: Path, shown: str, need: int, limit: int) -> None:
-    """Delete what was unused for longest until `need` more bytes fit below the limit and on the disk.
+    """Delete the least recently used views until `need` more bytes fit below the limit and on the disk.
 
-    What living processes use may exceed the limit, but not the disk.
+    Views that living processes use may exceed the limit, but not the disk.
 
     Raises:
-        StorageError: the disk has no room even so.
+        StorageError: the disk is still too full.
 
     """
     blobs = Blobs(folder)
@@ -58,11 +58,11 @@ def make_room(folder: Path, shown: str, need: int, limit: int) -> None:
             size -= blobs.delete_unused()
             _forget(folder, view)
     if (free := free_bytes(folder)) < need:
-        raise full_disk(folder, f"{shown} needs {size_text(need)}, and {size_text(free)} are free")
+        raise disk_full_error(folder, f"{shown} needs {size_text(need)}, and {size_text(free)} are free")
 
 
-def full_disk(folder: Path, what: str) -> StorageError:
-    """Return the error of a cache without room."""
+def disk_full_error(folder: Path, what: str) -> StorageError:
+    """Return the error of a cache without space."""
     cure = (
         "free space there, or set STOKER_CACHE to a folder on a larger disk (`stoker cache rm --unused-for 7d` helps)"
     )
@@ -70,12 +70,12 @@ def full_disk(folder: Path, what: str) -> StorageError:
 
 
 def free_bytes(folder: Path) -> int:
-    """Return how much the disk of the cache takes."""
+    """Return the free space on the disk of the cache."""
     return shutil.disk_usage(folder).free
 
 
 def cached_sources(folder: Path) -> list[CachedSource]:
-    """List the sources that are whole in the cache, the last used first."""
+    """List the sources with a complete view in the cache, the last used first."""
     found: dict[str, CachedSource] = {}
     for view in reversed(views_in(folder)):
         if facts := view.facts():
@@ -90,10 +90,10 @@ def cached_sources(folder: Path) -> list[CachedSource]:
 
 
 def delete_views(folder: Path, views: list[View]) -> tuple[int, list[View]]:
-    """Delete views, and the content that no other view has.
+    """Delete views, and the content that no other view uses.
 
     Returns:
-        The bytes that were freed, and the views that living processes use.
+        The bytes freed, and the views kept because living processes use them.
 
     """
     kept = []
@@ -106,12 +106,12 @@ def delete_views(folder: Path, views: list[View]) -> tuple[int, list[View]]:
 
 
 def delete_leftovers(folder: Path, older_s: float) -> int:
-    """Delete beginnings of downloads that nobody continues, and return their size in bytes."""
+    """Delete interrupted downloads, and return their size in bytes."""
     freed = 0
     for path in list(_leftovers(folder, time.time() - older_s)):
         lock = try_acquire(path.with_suffix(".lock"))
         if lock is None:
-            continue  # it is under way
+            continue  # still downloading
         with suppress(FileNotFoundError):
             size = path.stat().st_size
             path.unlink()
@@ -122,7 +122,7 @@ def delete_leftovers(folder: Path, older_s: float) -> int:
 
 
 def size_text(size: float) -> str:
-    """Write a number of bytes with the unit that suits it."""
+    """Format a number of bytes with a fitting unit."""
     for unit in _UNITS[:-1]:
         if size < 1024:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
@@ -133,7 +133,7 @@ def size_text(size: float) -> str:
 def _leftovers(folder: Path, before_s: float) -> Iterator[Path]:
     for path in (folder / "partial").glob("*"):
         with suppress(FileNotFoundError):
-            if path.suffix != ".lock" and path.stat().st_ctime <= before_s:  # kept content has no modification time
+            if path.suffix != ".lock" and path.stat().st_ctime <= before_s:  # a sealed file's mtime is fixed
                 yield path
 
 

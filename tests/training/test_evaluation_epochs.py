@@ -1,4 +1,4 @@
-"""Expensive metrics: computed in some epochs, on some samples, and compared only there."""
+"""Expensive metrics: computed in some epochs on some samples, and only compared in those epochs."""
 
 import math
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from stoker.training.assembly import Prepared, assemble, prepare
 from stoker.training.attempt import Stopped, attempt
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate, show
+from stoker.training.evaluation_epochs import draws, measures_all, sample_rows
 from stoker.training.loop import EpochEnd, TrainingEnd, start, train
 from stoker.training.parallel import ALONE, Workers
-from stoker.training.rhythm import draws, measures_all, some_rows
 
 FRECHET = "frechet/val"
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def gan(tiny_data, make_job) -> Callable[..., Prepared]:
-    """Prepare a small GAN on 60 images, 9 of them to validate: three steps an epoch."""
+    """Prepare a small GAN on 60 images, 9 of them for validation: three steps per epoch."""
 
     def prepared(**training: Any) -> Prepared:
         settings = {"batch_size": 16, "epochs": 7, "precision": "fp32", "schedule": "constant", **training}
@@ -49,37 +49,37 @@ def measured(events: list[EpochEnd]) -> list[int]:
     ("every", "metrics", "pictures"),
     [(None, range(1, 65), [1, 2, 4, 8, 16, 32, 64]), ("10 epochs", range(10, 65, 10), range(10, 65, 10))],
 )
-def test_the_rhythm_is_a_function_of_the_epoch(every, metrics, pictures):
+def test_evaluation_epochs_are_a_function_of_the_epoch(every, metrics, pictures):
     settings = Evaluate(every=every)
     assert [epoch for epoch in range(1, 65) if measures_all(settings, epoch)] == list(metrics)
     assert [epoch for epoch in range(1, 65) if draws(settings, epoch)] == list(pictures)
 
 
-def test_some_rows_are_drawn_from_all_by_the_seed():
-    rows = some_rows(1000, 100, 0)
-    assert torch.equal(rows, some_rows(1000, 100, 0))
-    assert not torch.equal(rows, some_rows(1000, 100, 1))
+def test_sampled_rows_are_drawn_by_the_seed():
+    rows = sample_rows(1000, 100, 0)
+    assert torch.equal(rows, sample_rows(1000, 100, 0))
+    assert not torch.equal(rows, sample_rows(1000, 100, 1))
     assert len(set(rows.tolist())) == 100
     assert rows.tolist() == sorted(rows.tolist())
     assert abs(float(rows.double().mean()) - 500) < 100
-    assert some_rows(9, 9, 0).tolist() == list(range(9))
+    assert sample_rows(9, 9, 0).tolist() == list(range(9))
 
 
-def test_an_expensive_metric_is_computed_at_its_rhythm_and_at_the_end(gan):
+def test_an_expensive_metric_is_computed_at_its_interval_and_at_the_end(gan):
     assert measured(ends(gan())) == [1, 2, 3, 4, 5, 6, 7]
-    rhythmic = ends(gan(evaluate={"every": 3}))
-    assert measured(rhythmic) == [3, 6, 7]
-    assert all("loss/val" in event.metrics for event in rhythmic)
+    at_interval = ends(gan(evaluate={"every": 3}))
+    assert measured(at_interval) == [3, 6, 7]
+    assert all("loss/val" in event.metrics for event in at_interval)
     assert measured(ends(gan(evaluate={"every": 30}))) == [7]
 
 
-def test_the_rhythm_changes_no_value(gan):
+def test_the_interval_changes_no_value(gan):
     every, some = ends(gan()), ends(gan(evaluate={"every": 3}))
     for one, other in zip(every, some, strict=True):
         assert other.metrics == {key: one.metrics[key] for key in other.metrics}
 
 
-def test_the_last_epoch_has_it_though_it_ends_early(gan):
+def test_the_last_epoch_has_the_metric_even_if_it_ends_early(gan):
     stopped = ends(gan(evaluate={"every": 5}, early_stopping={"metric": "loss/train", "patience": 1}, epochs=60))
     assert stopped[-1].last
     assert stopped[-1].epoch % 5, "these settings should stop between two computations"
@@ -111,7 +111,7 @@ def test_the_best_weights_are_those_of_an_epoch_with_the_metric(gan):
 
 
 @pytest.mark.parametrize(("every", "patience", "expected"), [(3, 2, 6), (2, 3, 6), (1, 2, 3)])
-def test_early_stopping_judges_the_epochs_that_have_its_metric(gan, every, patience, expected):
+def test_early_stopping_only_counts_epochs_with_its_metric(gan, every, patience, expected):
     still = {"type": "sgd", "lr": 1e-30, "momentum": 0.0}
     optimizer = {"generator": still, "discriminator": still}
     stopping = {"metric": FRECHET, "patience": patience}
@@ -119,7 +119,7 @@ def test_early_stopping_judges_the_epochs_that_have_its_metric(gan, every, patie
     assert events[-1].epoch == expected  # the first computation is the best, the patience counts epochs from there
 
 
-def test_plateau_reduces_the_rate_in_epochs_that_have_its_metric(gan):
+def test_plateau_only_reduces_the_rate_in_epochs_with_its_metric(gan):
     still = {"type": "sgd", "lr": 1e-30, "momentum": 0.0}
     prepared = gan(
         optimizer={"generator": still, "discriminator": still},
@@ -136,8 +136,8 @@ def test_plateau_reduces_the_rate_in_epochs_that_have_its_metric(gan):
     assert [rates[epoch] for epoch in range(1, 10)] == pytest.approx([1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25])
 
 
-def test_few_samples_are_always_the_same_ones_on_one_worker_and_on_two(gan, in_workers):
-    steady = {"type": "sgd", "lr": 0.005, "momentum": 0.0}  # Adam makes much of a difference of rounding
+def test_the_sampled_rows_are_the_same_on_one_worker_and_on_two(gan, in_workers):
+    steady = {"type": "sgd", "lr": 0.005, "momentum": 0.0}  # Adam amplifies rounding differences
     optimizer = {"generator": steady, "discriminator": steady}
     prepared = gan(optimizer=optimizer, evaluate={"every": 2, "samples": 5}, epochs=4)
 
@@ -162,7 +162,7 @@ def test_samples_limit_the_expensive_metric_and_nothing_else(gan):
     assert "frechet" not in evaluate(whole, "val", "fp32", expensive=False)
 
 
-def test_a_run_that_is_cut_off_between_two_computations_goes_on_exactly(gan, tmp_path, digest):
+def test_a_run_interrupted_between_two_computations_resumes_exactly(gan, tmp_path, digest):
     settings = {"evaluate": {"every": 3}, "checkpoint": {"best": FRECHET}}
     settings["early_stopping"] = {"metric": FRECHET, "patience": 50}
     state = start(assemble(gan(**settings)))
@@ -178,7 +178,7 @@ def test_a_run_that_is_cut_off_between_two_computations_goes_on_exactly(gan, tmp
     assert digest(again) == digest(state)
 
 
-def test_what_is_shown_is_the_same_in_any_attempt_and_disturbs_nothing(gan, tiny_data, make_job, digest):
+def test_pictures_are_the_same_in_any_attempt_and_do_not_affect_training(gan, tiny_data, make_job, digest):
     masks = make_job("segmentation", tiny_data("segmentation"), architecture={"family": "unet", "channels": [4]})
     for prepared in (gan(), prepare(masks)):
         state = start(assemble(prepared))
