@@ -8,6 +8,7 @@ from stoker.tracking.journal import Shipper
 from stoker.tracking.ledger import read_trials
 from stoker.tracking.run import RunRecord
 from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.tags import ATTEMPTS_TAG
 from stoker.tracking.trials import read_facts, trial_id
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def close_mlflow_run(record: RunRecord, settings: Settings) -> str:
         shipper = Shipper(folder.journal, mlflow_run)
         shipper.start()
         lost = shipper.close(SHIP_TIMEOUT_S)  # metrics that the driver did not get to send
-        mlflow_run.end(record.state, "", {})
+        mlflow_run.end(record.state, "", {ATTEMPTS_TAG: str(record.status.attempt)})
         _close_trials(folder, mlflow_run)
         if lost:
             return f"{lost} metric values and pictures were not recorded"
