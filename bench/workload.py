@@ -67,7 +67,7 @@ def recorded_steps(assembly: Assembly, folder: Path, norm_every: int = NORM_EVER
     """Train through the platform's loop as a worker does, every step recorded; yields as pairing.Training needs."""
     folder.mkdir()
     reporter = Reporter(RunFolder(folder))
-    reporter.start(assembly.prepared)
+    reporter.start(assembly.prepared.epochs, assembly.prepared.steps)
     for event in train("bench", start(assembly), norm_every=norm_every):
         match event:
             case StepEnd():

@@ -2,10 +2,11 @@
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 from stoker.config_file import config_path
@@ -15,27 +16,62 @@ KEYS = ("home", "tracking_uri", "storage", "cluster", "clusters", "cache", "cach
 CACHE_SIZE = "50GiB"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(MiB|GiB|TiB)")
 _SIZE_BYTES = {"MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-CLUSTER_KEYS = ("kube_context", "namespace")
-RAY_KEYS = ("ray_address", "storage", "tracking_uri", "insecure")
 LOCAL = "local"
 """The cluster name that stands for this machine."""
 
 
 @dataclass(frozen=True)
-class ClusterSettings:
+class ClusterSection(ABC):
+    """A cluster of the config file; each kind is a subclass, whose fields are the keys."""
+
+    title: ClassVar[str]
+    """What a cluster of this kind is, for messages."""
+    name: str
+
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """Return where the cluster is."""
+
+    @property
+    def mlflow(self) -> str:
+        """Return the address of MLflow, where the user reaches it directly; empty by default."""
+        return ""
+
+    @classmethod
+    def key_names(cls) -> tuple[str, ...]:
+        """Return the keys that may stand below the name of a cluster."""
+        return tuple(each.name for each in fields(cls) if each.name != "name")
+
+    @classmethod
+    def problem(cls, keys: Mapping[str, str]) -> str:
+        """Return the first mistake in the keys, or an empty string; by default, a missing or empty key."""
+        required = [each.name for each in fields(cls) if each.default is MISSING and each.name != "name"]
+        missing = [key for key in required if not keys.get(key)]
+        return f"{cls.title} needs {missing[0]}" if missing else ""
+
+
+@dataclass(frozen=True)
+class ClusterSettings(ClusterSection):
     """A namespace of a Kubernetes cluster."""
 
-    name: str
+    title: ClassVar[str] = "a Kubernetes namespace"
     kube_context: str = ""
     """Context of the kubeconfig; empty: the current one."""
     namespace: str = "stoker"
 
+    @property
+    def where(self) -> str:
+        """Return the namespace and the context."""
+        context = f"context {self.kube_context}" if self.kube_context else "the kubeconfig's current context"
+        return f"namespace {self.namespace}, {context}"
+
 
 @dataclass(frozen=True)
-class RayClusterSettings:
+class RayClusterSettings(ClusterSection):
     """A Ray cluster that is already running."""
 
-    name: str
+    title: ClassVar[str] = "a standing Ray"
     ray_address: str
     """Address of its dashboard, such as `https://head:8265`, which also serves Ray's Jobs API."""
     storage: str
@@ -44,6 +80,40 @@ class RayClusterSettings:
     """Address of MLflow as seen from the nodes; empty: only jobs with `tracking: none` can run."""
     insecure: str = "no"
     """`yes` permits sending Ray's token to another machine over unencrypted http."""
+
+    @property
+    def where(self) -> str:
+        """Return the address."""
+        return self.ray_address
+
+    @property
+    def mlflow(self) -> str:
+        """Return the address of MLflow."""
+        return self.tracking_uri
+
+    @classmethod
+    def problem(cls, keys: Mapping[str, str]) -> str:
+        """Return the first mistake in the keys, or an empty string."""
+        if missing := super().problem(keys):
+            return missing
+        try:
+            address = urlsplit(keys["ray_address"])
+            usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
+        except ValueError:  # the port is not a number
+            usable = False
+        if not usable or "@" in keys["ray_address"]:
+            return f"ray_address '{without_password(keys['ray_address'])}' is not like https://head:8265"
+        if not keys["storage"].startswith(("s3://", "file:///", "/")):
+            return (
+                f"storage '{keys['storage']}' is not s3://BUCKET/PREFIX or the absolute path of a folder of all nodes"
+            )
+        if keys.get("insecure", "no") not in ("yes", "no"):
+            return f'insecure \'{keys["insecure"]}\' is not "yes" or "no"'
+        return ""
+
+
+CLUSTER_SECTIONS: tuple[type[ClusterSection], ...] = (ClusterSettings, RayClusterSettings)
+"""The kinds of cluster; a cluster is of the first kind that has all its keys."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +128,7 @@ class Settings:
     """Folder or bucket of the checkpoints; empty: each run's own folder."""
     cluster: str = LOCAL
     """Target of new runs: `local` for this machine, or the name of a cluster."""
-    clusters: Mapping[str, ClusterSettings | RayClusterSettings] = field(default_factory=dict)
+    clusters: Mapping[str, ClusterSection] = field(default_factory=dict)
     cache: Path | None = None
     """Where downloaded data is kept; None means in the home folder."""
     cache_bytes: int = 50 << 30
@@ -69,7 +139,7 @@ class Settings:
         """Where downloaded data is kept."""
         return self.cache or self.home / "cache" / "data"
 
-    def cluster_named(self, name: str) -> ClusterSettings | RayClusterSettings:
+    def cluster_named(self, name: str) -> ClusterSection:
         """Return the settings of a cluster.
 
         Raises:
@@ -196,44 +266,35 @@ def _config_file(environment: Mapping[str, str]) -> dict[str, Any]:
     return content
 
 
-def _cluster(name: str, keys: Mapping[str, str]) -> ClusterSettings | RayClusterSettings:
-    return RayClusterSettings(name, **keys) if "ray_address" in keys else ClusterSettings(name, **keys)
+def _cluster(name: str, keys: Mapping[str, str]) -> ClusterSection:
+    kind = _kind(keys)
+    assert kind is not None
+    return kind(name, **keys)
+
+
+def _kind(keys: Mapping[str, str]) -> type[ClusterSection] | None:
+    return next((kind for kind in CLUSTER_SECTIONS if keys.keys() <= set(kind.key_names())), None)
 
 
 def _cluster_problem(clusters: object) -> str:
     """Return the first mistake in the clusters of the config file, or an empty string."""
     if not isinstance(clusters, dict):
         return "expected names of clusters, each with its keys"
-    every = f"{', '.join(CLUSTER_KEYS)} of a Kubernetes cluster, or {', '.join(RAY_KEYS)} of a standing Ray"
+    every = ", or ".join(f"{', '.join(kind.key_names())} of {kind.title}" for kind in CLUSTER_SECTIONS)
     for name, keys in clusters.items():
         if name == LOCAL:
             return f"'{LOCAL}' is the name of this machine; call the cluster something else"
         if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
             return f"expected lines of 'key: text' below '{name}'; the keys are {every}"
-        if unknown := [key for key in keys if key not in (*CLUSTER_KEYS, *RAY_KEYS)]:
+        if unknown := [key for key in keys if not any(key in kind.key_names() for kind in CLUSTER_SECTIONS)]:
             return f"unknown key '{unknown[0]}' below '{name}' (the keys are {every})"
-        of_ray = [key for key in keys if key in RAY_KEYS]
-        if of_ray and (problem := _ray_problem(keys)):
+        kind = _kind(keys)
+        if problem := kind.problem(keys) if kind else _mixture(keys):
             return f"{problem} below '{name}'"
     return ""
 
 
-def _ray_problem(keys: Mapping[str, str]) -> str:
-    """Return the first mistake in the keys of a standing Ray cluster, or an empty string."""
-    if foreign := [key for key in keys if key in CLUSTER_KEYS]:
-        given = next(key for key in keys if key in RAY_KEYS)
-        return f"a cluster is either a Kubernetes namespace ({foreign[0]}) or a standing Ray ({given}), not both"
-    if missing := [key for key in ("ray_address", "storage") if not keys.get(key)]:
-        return f"a standing Ray needs {missing[0]}"
-    try:
-        address = urlsplit(keys["ray_address"])
-        usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
-    except ValueError:  # the port is not a number
-        usable = False
-    if not usable or "@" in keys["ray_address"]:
-        return f"ray_address '{without_password(keys['ray_address'])}' is not like https://head:8265"
-    if not keys["storage"].startswith(("s3://", "file:///", "/")):
-        return f"storage '{keys['storage']}' is not s3://BUCKET/PREFIX or the absolute path of a folder of all nodes"
-    if keys.get("insecure", "no") not in ("yes", "no"):
-        return f'insecure \'{keys["insecure"]}\' is not "yes" or "no"'
-    return ""
+def _mixture(keys: Mapping[str, str]) -> str:
+    """Name the kinds of cluster whose keys are mixed, each with one of its keys."""
+    found = {kind.title: [key for key in keys if key in kind.key_names()] for kind in CLUSTER_SECTIONS}
+    return f"a cluster is either {' or '.join(f'{title} ({own[0]})' for title, own in found.items() if own)}, not both"

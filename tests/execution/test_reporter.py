@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from stoker.execution.reporter import Reporter
-from stoker.jobfile.loading import parse_job
 from stoker.tracking.journal import read_journal
 from stoker.tracking.run import RunHeader
 from stoker.tracking.run_folder import RunFolder
-from stoker.training.assembly import prepare
 from stoker.training.loop import EpochEnd, StepEnd
+
+EPOCHS, STEPS = 2, 20
 
 
 @pytest.fixture
@@ -22,8 +22,7 @@ def folder(tmp_path):
 @pytest.fixture
 def reporter(folder):
     reporter = Reporter(folder)
-    job = parse_job("task: tabular-classification\ndataset: xor\ntraining: {epochs: 2}\n", "x.yaml").job
-    reporter.start(prepare(job))
+    reporter.start(EPOCHS, STEPS)
     return reporter
 
 
@@ -85,8 +84,7 @@ def test_a_resumed_attempt_repeats_nothing_and_measures_its_own_speed(folder, re
     reporter.flush()
     reporter.close()
     again = Reporter(folder)
-    job = parse_job("task: tabular-classification\ndataset: xor\ntraining: {epochs: 2}\n", "x.yaml").job
-    again.start(prepare(job), 2)
+    again.start(EPOCHS, STEPS, 2)
     assert folder.progress().step == 2
     began = time.monotonic()
     again.step(step(3, 9.0), recorded=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stoker.errors import NotFound
-from stoker.settings import LOCAL, RayClusterSettings, Settings, load_settings
+from stoker.settings import LOCAL, Settings, load_settings
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.run_lookup import find_run, is_trial_reference
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from stoker.clusters.cluster import Cluster
     from stoker.clusters.kubernetes.cluster import KubernetesCluster
     from stoker.clusters.local.cluster import LocalCluster
-    from stoker.clusters.ray.cluster import RayCluster
 
 
 @dataclass
@@ -49,7 +48,7 @@ class Session:
         return self.settings.cluster != LOCAL
 
     @cached_property
-    def target(self) -> "KubernetesCluster | RayCluster":
+    def target(self) -> "Cluster":
         """The cluster to which new runs go."""
         return self.cluster(self.settings.cluster)
 
@@ -59,14 +58,14 @@ class Session:
         return self.cluster(name) if name else self.local
 
     def kubernetes(self, name: str, otherwise: str) -> "KubernetesCluster":
-        """Return a Kubernetes cluster of the settings, for what an existing Ray cluster cannot do.
+        """Return a Kubernetes cluster of the settings, for what no other cluster can do.
 
         Args:
             name: of the cluster.
-            otherwise: what the error says about a Ray cluster.
+            otherwise: what the error says about another kind of cluster.
 
         Raises:
-            NotFound: no cluster has this name, or it is a Ray cluster.
+            NotFound: no cluster has this name, or it is of another kind.
             ClusterError: the kubeconfig does not have its context.
 
         """
@@ -74,10 +73,10 @@ class Session:
         from stoker.clusters.kubernetes.cluster import KubernetesCluster
 
         if not isinstance(found, KubernetesCluster):
-            raise NotFound(f"cluster '{name}' is a Ray cluster: {otherwise}")
+            raise NotFound(f"cluster '{name}' is {self.settings.cluster_named(name).title}: {otherwise}")
         return found
 
-    def cluster(self, name: str) -> "KubernetesCluster | RayCluster":
+    def cluster(self, name: str) -> "Cluster":
         """Return a cluster of the settings.
 
         Raises:
@@ -85,14 +84,9 @@ class Session:
             ClusterError: the kubeconfig does not have its context.
 
         """
-        cluster = self.settings.cluster_named(name)
-        if isinstance(cluster, RayClusterSettings):
-            from stoker.clusters.ray.cluster import RayCluster
+        from stoker.clusters.table import open_cluster
 
-            return RayCluster(self.settings, cluster)
-        from stoker.clusters.kubernetes.cluster import KubernetesCluster
-
-        return KubernetesCluster(self.settings, cluster)
+        return open_cluster(self.settings, name)
 
     def find(self, reference: str) -> RunFolder:
         """Return a run by id, name, unique prefix, `run:ID` or `@last`; or a trial, by a number after any of these.

@@ -83,7 +83,8 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     hashes = sample_hashes(records, roles)
     counts = {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}
     warnings = (*roles.notes, *leak_warnings(hashes, parts, records), *class_warnings(counts))
-    report = DataReport(len(records), tuple(column_reports(records)), counts, duplicate_count(hashes), warnings)
+    duplicates = duplicate_count(hashes)
+    report = DataReport(len(records), tuple(column_reports(records)), counts, duplicates, warnings, records.dialect)
     return Examined(dataset, chosen, report, records, roles)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO, cast
 
+from stoker.datasets.csv_dialect import csv_dialect
 from stoker.datasets.folders import archive_paths, image_paths, part_folders, visible_folders
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, remote_problem
@@ -21,8 +22,6 @@ from stoker.jobfile.suggestion import did_you_mean
 
 Check = Callable[[Dataset, Path, bool], Iterator[Problem]]
 SHOWN_COLUMNS = 20
-DELIMITERS = ",;\t|"
-DELIMITER_LINES = 50
 HEADER_BYTES = 1 << 20
 """A longer first line is no header."""
 _IDX = re.compile(r".*idx[1-4]-ubyte(\.gz)?\Z")
@@ -98,29 +97,6 @@ def table_files(folder: Path, format_name: str) -> list[Path]:
     )
 
 
-def csv_delimiter(path: str | Path) -> str:
-    """Return the delimiter that splits the first lines into equally many values, the most if several do."""
-    path = Path(path)
-    with text_of(path) as file:
-        lines = [line for line in itertools.islice(file, DELIMITER_LINES) if line.strip()]
-        whole = next(file, None) is None
-    found = [_regularity(lines, delimiter, whole) for delimiter in DELIMITERS]
-    best = max(found)
-    if best[1] < 2 and ".tsv" in path.name:
-        return "\t"
-    return DELIMITERS[found.index(best)]
-
-
-def _regularity(lines: list[str], delimiter: str, whole: bool) -> tuple[bool, int]:
-    """Return whether a delimiter splits all rows into equally many values, more than one, and the fewest of a row."""
-    try:
-        rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
-    except csv.Error:  # a value of more than 128 KiB, such as after an unclosed quote
-        return False, 0
-    counts = {len(row) for row in (rows if whole else rows[:-1])} or {0}  # the last row may continue on later lines
-    return len(counts) == 1 and max(counts) > 1, min(counts)
-
-
 def _path_problems(dataset: Dataset, task: TaskName | None) -> Iterator[Problem]:
     source = dataset.source
     path = Path(source).expanduser()
@@ -183,16 +159,16 @@ def _unknown_format(path: Path) -> Problem:
     )
 
 
-def _first_line(path: Path) -> str:
-    with text_of(path) as file:
+def _first_line(path: Path, codec: str = "utf-8-sig") -> str:
+    with text_of(path, codec) as file:
         return file.readline(HEADER_BYTES)
 
 
-def text_of(path: Path) -> TextIO:
+def text_of(path: Path, codec: str = "utf-8-sig") -> TextIO:
     """Open a text file, plain or gzip."""
     if path.name.lower().endswith(".gz"):
-        return cast("TextIO", gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
-    return path.open(encoding="utf-8-sig", newline="")
+        return cast("TextIO", gzip.open(path, "rt", encoding=codec, newline=""))
+    return path.open(encoding=codec, newline="")
 
 
 def _table_problems(format_name: str, check: Check) -> Check:
@@ -209,12 +185,12 @@ def _table_problems(format_name: str, check: Check) -> Check:
 
 
 def _csv_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
-    if path.stat().st_size == 0 or not _first_line(path).strip():
+    dialect = csv_dialect(path)
+    if path.stat().st_size == 0 or not _first_line(path, dialect.codec).strip():
         yield Problem("dataset.source", f"'{path}' is empty")
         return
-    delimiter = csv_delimiter(path)
-    with text_of(path) as file:
-        rows = csv.reader(file, delimiter=delimiter)
+    with text_of(path, dialect.codec) as file:
+        rows = csv.reader(file, delimiter=dialect.delimiter, quotechar=dialect.quote)
         try:
             header = list(dataset.columns.names) or next(rows)
             first = next((row for row in rows if row), None)

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from stoker.datasets.cache import local_path
+from stoker.datasets.csv_dialect import Dialect
 from stoker.datasets.dataset import LoadedDataset, example_of, fingerprint
 from stoker.datasets.decoding import choose_loading, fitted_records, resident, with_files
 from stoker.datasets.fields.inference import Roles, infer_roles
@@ -62,6 +63,7 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
 
 def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     records, format_name = read_source(dataset)
+    dialect = records.dialect
     roles = _roles(records, dataset, task)
     if len(records) == 0:
         raise JobError([Problem("dataset.source", f"no rows in '{dataset.source}'")])
@@ -82,6 +84,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         names=records.names,
         fingerprint=fingerprint(records),
         notes=(
+            *([f"read as: {dialect}"] if dialect not in ("", Dialect().text) else []),
             *roles.notes,
             *_field_notes(records, parts, fields),
             *_part_notes(records, dataset),

@@ -49,6 +49,8 @@ class Records:
     """(N,) part of each sample, if the source itself is split."""
     names: tuple[str, ...] = ()
     """The name of each sample, such as its file; empty if samples only have numbers."""
+    dialect: str = ""
+    """How the files were read, in words; empty for formats that leave no choice."""
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0

@@ -50,6 +50,8 @@ class DataReport:
     duplicates: int
     """Samples equal to an earlier one."""
     warnings: tuple[str, ...]
+    dialect: str = ""
+    """How the files were read, in words; empty for formats that leave no choice."""
 
 
 def column_reports(records: Records) -> Iterator[ColumnReport]:

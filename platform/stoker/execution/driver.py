@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stoker.errors import CAUSES, Cause, Retry, StokerError
 from stoker.execution.heartbeat import Beat, Stage
 from stoker.execution.recording import Recording
-from stoker.execution.resolved_job import halve_micro_batch, micro_batch
+from stoker.execution.resolved_job import halve_micro_batch, load_run_job, micro_batch
 from stoker.execution.retry import Action, Failure, decide
 from stoker.execution.run_store import storage_cause
 from stoker.execution.stop_requests import StopReason, StopRequests
@@ -131,8 +131,7 @@ class Driver:
             self._store.restore_journal()  # the first worker may have died before its last journal entries arrived
         group.start_attempt(self.folder, number)
         if self._resources is None:  # read while the workers start
-            known = self.folder.resolved if self.folder.resolved.exists() else self.folder.job
-            self._resources = load_job(known).job.resources
+            self._resources = load_run_job(self.folder).resources
             if self._resources.timeout:
                 self.requests.start_timeout(time_seconds(self._resources.timeout))
         result = Supervisor(group, self.requests.reason, self._on_beat, Timeouts()).run()

@@ -12,7 +12,6 @@ from stoker.atomic_files import replace_file
 from stoker.tracking.journal import Journal
 from stoker.tracking.run import Progress
 from stoker.tracking.run_folder import RunFolder
-from stoker.training.assembly import Prepared
 from stoker.training.loop import EpochEnd, StepEnd
 
 PROGRESS_EVERY_S = 0.2
@@ -38,17 +37,18 @@ class Reporter:
         """Write the worker's current activity."""
         self._write(replace(self._progress, phase=phase, seconds_left=0.0))
 
-    def start(self, prepared: Prepared, step: int = 0) -> None:
+    def start(self, epochs: int, steps: int, step: int = 0) -> None:
         """Write the length of training.
 
         Args:
-            prepared: the job and its data.
+            epochs: of the whole training.
+            steps: of the whole training.
             step: where this attempt begins.
 
         """
         self._began = time.monotonic()
         self._first = step
-        self._write(replace(self._progress, phase="training", epochs=prepared.epochs, step=step, steps=prepared.steps))
+        self._write(replace(self._progress, phase="training", epochs=epochs, step=step, steps=steps))
 
     def take(self, event: StepEnd | EpochEnd, recorded: bool) -> None:
         """Report an event; only some steps are recorded."""

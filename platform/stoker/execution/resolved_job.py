@@ -8,6 +8,17 @@ from stoker.atomic_files import replace_file
 from stoker.job.job import Job
 from stoker.jobfile.loading import dump_job, load_job
 from stoker.jobfile.space.point import point_job
+from stoker.tracking.run_folder import RunFolder
+
+
+def load_run_job(folder: RunFolder) -> Job:
+    """Return the job of a run as an earlier attempt has resolved it, or as it was submitted.
+
+    Raises:
+        JobError: the file is not that of a job.
+
+    """
+    return load_job(folder.resolved if folder.resolved.exists() else folder.job).job
 
 
 def write_resolved(path: Path, job: Job, fingerprint: str) -> None:

@@ -75,7 +75,7 @@ class Worker:
         """
         from stoker.execution.data_cache import DataCache
         from stoker.execution.engines.engine import Assignment, run_to_end
-        from stoker.execution.engines.table import ENGINES
+        from stoker.execution.engines.table import engine_of
 
         self._cache = self._cache or DataCache()
         for stream in (sys.stdout, sys.stderr):
@@ -87,7 +87,7 @@ class Worker:
         self._heartbeat = Heartbeat(folder.path / STEP_FILE if rank == 0 else None)
         try:
             assignment = Assignment(folder, rank, count, attempt)
-            result = run_to_end(ENGINES["torch"](assignment, self._heartbeat, self._cache), address)
+            result = run_to_end(engine_of(assignment, self._heartbeat, self._cache), address)
             if rank == 0 and self._own is not None:
                 self._heartbeat.enter(Stage.SAVING)
                 result = with_saved_results(result, RunStore(folder))

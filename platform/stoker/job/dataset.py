@@ -184,7 +184,8 @@ class Dataset(Section):
     stands for an environment variable."""
 
     format: Format | None = None
-    """How to read it; default: from the file's name."""
+    """How to read it; default: from the file's name. Delimiter, encoding (UTF-8, UTF-16 or cp1252) and quote of a csv
+    file are detected; `stoker data` shows them, and `plan` those other than `,`, UTF-8 and `"`."""
 
     loading: Literal["auto", "resident", "loaded", "streaming"] = "auto"
     """How samples reach a step: `resident` decodes all of them into memory at the start, `loaded` decodes files in

@@ -12,6 +12,7 @@ TaskName = Literal[
     "text-classification",
     "multi-label-classification",
 ]
+EngineName = Literal["torch"]
 Direction = Literal["max", "min"]
 Kind = Literal["number", "category", "text", "image", "mask", "tags"]
 """The kinds of field: what a column of a sample holds."""
@@ -56,6 +57,8 @@ class TaskRow:
 
     loss_settings: tuple[str, ...] = ()
     """The keys of `training` that change the loss of this task alone."""
+    engine: EngineName = "torch"
+    """The engine that trains it in the workers."""
 
     def measures_always(self, metric: str) -> bool:
         """Return whether a metric such as loss/val is computed after each epoch."""

@@ -87,13 +87,7 @@ def list_clusters(session: Session, form: str) -> None:
     if form == "json":
         print_json([asdict(each) for each in settings.clusters.values()])
         return
-    rows = [[LOCAL, "this machine"]]
-    for each in settings.clusters.values():
-        if isinstance(each, RayClusterSettings):
-            rows.append([each.name, each.ray_address])
-        else:
-            context = f"context {each.kube_context}" if each.kube_context else "the kubeconfig's current context"
-            rows.append([each.name, f"namespace {each.namespace}, {context}"])
+    rows = [[LOCAL, "this machine"], *([each.name, each.where] for each in settings.clusters.values())]
     click.echo(table_text(HEAD, [[*row, "default" if row[0] == settings.cluster else ""] for row in rows]))
 
 

@@ -125,7 +125,8 @@ def _examined(source: str, label: str | None, task: str | None, data_format: str
 def report_text(task: str, report: "DataReport") -> str:
     """Lay out a report."""
     head = f"{report.samples:,} samples for {task}, {report.duplicates:,} of them duplicates"
-    blocks = [styled(head, "cyan"), _columns_text(report.columns)]
+    dialect = f"\nread as: {report.dialect}" if report.dialect else ""
+    blocks = [styled(head, "cyan") + dialect, _columns_text(report.columns)]
     names = list(report.parts)
     classes = list(dict.fromkeys(name for counts in report.parts.values() for name in counts))
     rows = [[name or "samples", *(f"{report.parts[part].get(name, 0):,}" for part in names)] for name in classes]

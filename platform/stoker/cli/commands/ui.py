@@ -14,7 +14,7 @@ from stoker.cli.mlflow_server import MlflowServer, free_port
 from stoker.cli.session import Session, cluster_option, examples, format_option, session_object
 from stoker.cli.views.tables import print_json
 from stoker.errors import ClusterError, NotFound, Unreachable
-from stoker.settings import RayClusterSettings, Settings, is_server, without_password
+from stoker.settings import Settings, is_server, without_password
 from stoker.tracking.health import health_error, require_server
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.run_lookup import list_runs
@@ -51,13 +51,13 @@ def ui(session: Session, run: str | None, port: int, browser: bool, form: str) -
     folder = session.find(run) if run else None
     name = folder.header().cluster if folder else session.settings.cluster if session.remote else ""
     known = session.settings.clusters.get(name)
-    if isinstance(known, RayClusterSettings):
+    if known and known.mlflow:
         page = (folder.status().url if folder else "") or f"/#/experiments?{MODE}"
-        require_server(known.tracking_uri)
-        show_page(without_password(known.tracking_uri) + page, browser, form)
+        require_server(known.mlflow)
+        show_page(without_password(known.mlflow) + page, browser, form)
         return
     if name:
-        show_cluster_page(session.kubernetes(name, ""), folder, port, browser, form)
+        show_cluster_page(session.kubernetes(name, "its settings name no MLflow"), folder, port, browser, form)
         return
     settings, page = find_page(session, run)
     if is_server(settings.tracking_uri):

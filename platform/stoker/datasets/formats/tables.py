@@ -1,12 +1,14 @@
 """Tables in one or many files, whose names may contain the part."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from stoker.datasets.csv_dialect import csv_dialect
 from stoker.datasets.folders import part_of
 from stoker.datasets.formats import csv, jsonl, parquet
 from stoker.datasets.formats.broken_files import read_as
@@ -20,6 +22,8 @@ READERS: dict[str, Callable[[Path, Dataset], pd.DataFrame]] = {
     "jsonl": jsonl.read,
     "parquet": parquet.read,
 }
+DIALECTS: dict[str, Callable[[Path], str]] = {"csv": lambda path: csv_dialect(path).text}
+"""How a file is read, for formats that leave a choice."""
 
 
 def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
@@ -34,7 +38,7 @@ def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
 
         """
         if not path.is_dir():
-            return table(read(path, dataset), dataset.columns.label or "")
+            return _with_dialect(table(read(path, dataset), dataset.columns.label or ""), name, [path])
         files = table_files(path, name)
         if not files:
             raise JobError([Problem("dataset.source", f"there are no {name} files in the folder '{path}'")])
@@ -47,6 +51,12 @@ def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
         found = [part_of(file) for file in files]
         named = all(found) and "train" in found
         parts = np.repeat(found, [len(frame) for frame in frames]) if named else None
-        return table(pd.concat(frames, ignore_index=True), dataset.columns.label or "", parts)
+        records = table(pd.concat(frames, ignore_index=True), dataset.columns.label or "", parts)
+        return _with_dialect(records, name, files)
 
     return read_all
+
+
+def _with_dialect(records: Records, name: str, files: list[Path]) -> Records:
+    found = dict.fromkeys(DIALECTS[name](file) for file in files) if name in DIALECTS else {}
+    return replace(records, dialect="; ".join(found))

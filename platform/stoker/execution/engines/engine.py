@@ -32,9 +32,11 @@ class Assignment:
 class Engine(Protocol):
     """Trains one worker's part of one attempt, from the newest checkpoint on.
 
-    An engine is built from an assignment, the worker's heartbeat and its data cache (`ENGINES`). It reports its stage,
-    epoch, step and newest checkpoint to the heartbeat, and stops after a checkpoint once the heartbeat has the request
-    `stop`. It writes checkpoints to the run's storage, and on rank 0 the journal and the results to the run's folder.
+    An engine is built from an assignment, the run's job, the worker's heartbeat and its data cache (`ENGINES`). It
+    reports its stage, epoch, step and newest checkpoint to the heartbeat, and stops after a checkpoint once the
+    heartbeat has the request `stop`. It writes checkpoints to the run's storage. On rank 0 it writes to the run's
+    folder: the resolved job unless an earlier attempt has, the journal, the progress, and the model if there is one.
+    The result of a success has the fact `data`, the fingerprint of the data.
     """
 
     def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
@@ -50,6 +52,28 @@ class Engine(Protocol):
     @property
     def costs(self) -> dict[str, float]:
         """Training time in `seconds` and number of `parameters`, as sweeps compare them; empty before training."""
+
+
+class FailedEngine:
+    """Stands for an engine that could not be built; an `Engine`.
+
+    Args:
+        failure: the result of the worker.
+
+    """
+
+    def __init__(self, failure: WorkerResult) -> None:
+        self._failure = failure
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Return nothing, because nothing was trained."""
+        return {}
+
+    def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
+        """Return the failure."""
+        yield from ()
+        return self._failure
 
 
 def run_to_end(engine: Engine, address: str) -> WorkerResult:

@@ -23,7 +23,6 @@ from stoker.execution.run_store import journal_key, run_storage
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import machine_cpus
 from stoker.job.job import Job
-from stoker.jobfile.loading import load_job
 from stoker.settings import load_settings
 from stoker.storage import Storage
 from stoker.tracking.models import fetch_model
@@ -48,14 +47,17 @@ class TorchEngine:
 
     Args:
         assignment: the worker's part of the attempt.
+        job: of the run.
         heartbeat: receives progress, and holds the request to stop.
         cache: datasets that this process has loaded.
 
     """
 
-    def __init__(self, assignment: Assignment, heartbeat: Heartbeat, cache: DataCache) -> None:
+    def __init__(self, assignment: Assignment, job: Job, heartbeat: Heartbeat, cache: DataCache) -> None:
         self._folder = assignment.folder
         self._header = assignment.folder.header()
+        self._job = job
+        self._resolved = assignment.folder.resolved.exists()
         self._rank = assignment.rank
         self._world_size = assignment.world_size
         self._attempt = assignment.attempt
@@ -92,12 +94,10 @@ class TorchEngine:
                 self._reporter.close()
 
     def _epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
-        resolved = self._folder.resolved.exists()
-        job = load_job(self._folder.resolved if resolved else self._folder.job).job
-        self._set_up_process(job)
+        self._set_up_process()
         device = choose_device(len(ray.get_runtime_context().get_accelerator_ids()["GPU"]))
         with join(self._rank, self._world_size, device, address, COLLECTIVE_S) as workers:
-            prepared = self._prepared(job, resolved, workers)
+            prepared = self._prepared(workers)
             set_threads(prepared.job.resources.cpus)
             assembly = assemble(prepared, workers)
             end = yield from self._train(assembly)
@@ -105,24 +105,24 @@ class TorchEngine:
                 return self._result("stopped")
             return self._finish(assembly, end)
 
-    def _set_up_process(self, job: Job) -> None:
+    def _set_up_process(self) -> None:
         """Apply the job's environment to the process, before any of the user's modules is imported."""
-        os.environ.update(job.environment.env)
+        os.environ.update(self._job.environment.env)
         if (code := str(self._folder.code)) not in sys.path:
             sys.path.insert(0, code)
         if self._world_size > 1:
             _use_network_of(ray.util.get_node_ip_address())
-        prepare_process(job.resources.cpus or max(1, machine_cpus() // self._world_size))
+        prepare_process(self._job.resources.cpus or max(1, machine_cpus() // self._world_size))
 
-    def _prepared(self, job: Job, resolved: bool, workers: Workers) -> Prepared:
+    def _prepared(self, workers: Workers) -> Prepared:
         """Load the data on all workers; the first one makes the choices that no earlier attempt has made."""
         self._set_phase("loading data")
-        data = self._cache.get(job)
-        prepared = Prepared(job, data) if data and resolved else prepare(job, data)
+        data = self._cache.get(self._job)
+        prepared = Prepared(self._job, data) if data and self._resolved else prepare(self._job, data)
         if workers.broadcast_object(prepared.data.fingerprint) != prepared.data.fingerprint:
             message = f"worker {self._rank} has other data than worker 0; all of them must see the same data"
             raise TrainingFailed(Cause.BAD_DATA, message)
-        if not resolved and self._rank == 0:
+        if not self._resolved and self._rank == 0:
             self._set_phase("choosing threads and precision")
             prepared = _chosen(prepared, workers)
             write_resolved(self._folder.resolved, prepared.job, prepared.data.fingerprint)
@@ -137,7 +137,7 @@ class TorchEngine:
         self._heartbeat.advance(state.epoch, state.step)
         self._heartbeat.enter(Stage.TRAINING)
         if self._reporter:
-            self._reporter.start(assembly.prepared, state.step)
+            self._reporter.start(assembly.prepared.epochs, assembly.prepared.steps, state.step)
         try:
             for event in attempt(
                 self._header.id, state, checkpoints, every * NORM_EVERY, lambda: self._heartbeat.request

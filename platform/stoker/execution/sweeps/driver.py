@@ -241,10 +241,12 @@ class SweepDriver:
         return WorkerResult("succeeded", message=trouble, metrics=results, facts=facts, note=note)
 
     def _draw(self, best: Trial, data: "ray.ObjectRef[Any]") -> None:
-        """Draw the best trial's results from its model."""
+        """Draw the best trial's results from its model, if its engine has left one."""
         from stoker.execution.sweeps.results import draw_in_task, draw_trial_results
 
         folder = self._folder.trial(best.number)
+        if not folder.model.exists():
+            return
         if self._stores:
             draw_in_task(folder, self._job, data, self._gpus)
         else:

@@ -44,8 +44,8 @@ def record_result(folder: RunFolder, job: Job, found: SweepResult, search: Searc
     registered = ""
     if job.tracking != "none" and not trouble:
         try:
-            pages.log_model(found.best.number, job.tracking.register_as)
-            registered = job.tracking.register_as or ""
+            if pages.log_model(found.best.number, job.tracking.register_as):
+                registered = job.tracking.register_as or ""
         except StokerError as error:
             trouble = str(error)
     importances = run_or_log(search.importances) or {}

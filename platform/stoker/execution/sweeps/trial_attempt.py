@@ -8,7 +8,7 @@ from dataclasses import replace
 from stoker.errors import Cause
 from stoker.execution.data_cache import DataCache
 from stoker.execution.engines.engine import Assignment
-from stoker.execution.engines.table import ENGINES
+from stoker.execution.engines.table import engine_of
 from stoker.execution.heartbeat import Heartbeat
 from stoker.execution.stop_requests import StopReason
 from stoker.execution.supervisor import Supervisor, Timeouts
@@ -32,7 +32,7 @@ Closing the generator stops the training.
 def train_in_process(folder: RunFolder, attempt: int, heartbeat: Heartbeat, cache: DataCache) -> Epochs:
     """Train in this process."""
     assignment = Assignment(folder, 0, 1, attempt, RECORDED_STEPS, figures=False)
-    engine = ENGINES["torch"](assignment, heartbeat, cache)
+    engine = engine_of(assignment, heartbeat, cache)
     epochs = engine.epochs("")
     try:
         while True:

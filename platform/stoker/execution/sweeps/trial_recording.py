@@ -96,7 +96,7 @@ class TrialRecording:
         return f"{count}: {reason or 'no answer'}; they are in {self._sweep.path}"
 
     def log_model(self, number: int, register: str | None) -> str:
-        """Log a trial's model, files and job, and return the model's URI; best called after `close`.
+        """Log a trial's model, files and job, and return the model's URI, empty without a model; best after `close`.
 
         Args:
             number: of the trial.
@@ -245,6 +245,8 @@ class TrialRecording:
         folder = self._sweep.trial(trial.number)
         tracked.log_file(folder.resolved)
         tracked.log_files(folder.artifacts)
+        if not folder.model.exists():
+            return ""  # its engine leaves none
         with packaged(folder.model) as model:
             return tracked.log_model(model, register, best_step(trial))
 

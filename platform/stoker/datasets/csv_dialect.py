@@ -1,0 +1,104 @@
+"""The dialect of a csv file: encoding, delimiter and quote, detected in its first bytes."""
+
+import codecs
+import csv
+import gzip
+import io
+import itertools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+HEAD_BYTES = 16 << 20
+"""The encoding is detected in this many bytes: reading more than the head of a large file takes seconds."""
+LINES_BYTES = 1 << 20
+DELIMITERS = ",;\t|"
+DELIMITER_LINES = 50
+DAMAGED = 10
+"""A file with fewer invalid bytes than this for each valid sequence of several bytes is damaged UTF-8, not cp1252."""
+_BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
+_CELL_START = r"(?:^|[,;\t|]) *"
+_DOUBLE_QUOTED = re.compile(_CELL_START + '"', re.MULTILINE)
+_SINGLE_QUOTED = re.compile(_CELL_START + r"'(?:[^']|'')*'(?= *(?:[,;\t|\r]|$))", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a csv file is written."""
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    """utf-8, with or without a byte order mark, utf-16 or cp1252."""
+    quote: str = '"'
+
+    @property
+    def codec(self) -> str:
+        """Return the codec, which drops a byte order mark."""
+        return "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+
+    @property
+    def text(self) -> str:
+        """Return the dialect in words."""
+        delimiter = "tab" if self.delimiter == "\t" else f"'{self.delimiter}'"
+        return f"{delimiter} separated, {self.encoding}, quoted by {self.quote}"
+
+
+def csv_dialect(path: str | Path) -> Dialect:
+    """Return the dialect of a file, plain or gzip.
+
+    The delimiter splits the first lines into equally many values; if several do, into the most. A file that is not
+    UTF-8 nor marked as UTF-16 is cp1252, as spreadsheets on Windows write it.
+    """
+    path = Path(path)
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    dialect = Dialect(encoding=_encoding(head))
+    decoder = codecs.getincrementaldecoder(dialect.codec)("replace")
+    text = io.StringIO(decoder.decode(head[:LINES_BYTES]), newline="")
+    lines = [line for line in itertools.islice(text, DELIMITER_LINES) if line.strip()]
+    whole = next(text, None) is None and len(head) <= LINES_BYTES
+    quote = "'" if _single_quoted(lines) else '"'
+    found = [_evenness(lines, delimiter, quote, whole) for delimiter in DELIMITERS]
+    best = max(found)
+    delimiter = "\t" if best[1] < 2 and ".tsv" in path.name else DELIMITERS[found.index(best)]
+    return Dialect(delimiter, dialect.encoding, quote)
+
+
+def _encoding(head: bytes) -> str:
+    """Return the encoding; utf-8 for what is no text, or damaged, so that reading it fails."""
+    if head.startswith(_BYTE_ORDER_MARKS):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD_BYTES)
+        return "utf-8"
+    except UnicodeDecodeError:
+        invalid = head.decode("utf-8", "replace").count("\ufffd")
+    if _CONTROL.search(head) or DAMAGED * len(_MULTIBYTE.findall(head)) > invalid:
+        return "utf-8"
+    try:
+        head.decode("cp1252")
+    except UnicodeDecodeError:  # five bytes stand for nothing
+        return "utf-8"
+    return "cp1252"
+
+
+def _single_quoted(lines: list[str]) -> bool:
+    """Return whether single quotes enclose a value of one line in each row but the header, and double quotes none."""
+    text = "".join(lines)
+    if _DOUBLE_QUOTED.search(text):
+        return False
+    quoted: list[str] = _SINGLE_QUOTED.findall(text)
+    rows = len(lines) - sum(value.count("\n") for value in quoted)
+    return sum("\n" not in value for value in quoted) >= max(rows - 1, 1)
+
+
+def _evenness(lines: list[str], delimiter: str, quote: str, whole: bool) -> tuple[bool, int]:
+    """Return whether a delimiter splits all rows into equally many values, more than one, and the fewest of a row."""
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter, quotechar=quote) if row]
+    except csv.Error:  # a value of more than 128 KiB, such as after an unclosed quote
+        return False, 0
+    counts = {len(row) for row in (rows if whole else rows[:-1])} or {0}  # the last row may continue on later lines
+    return len(counts) == 1 and max(counts) > 1, min(counts)

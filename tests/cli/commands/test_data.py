@@ -1,0 +1,47 @@
+import json
+from pathlib import Path
+
+import pytest
+from click import unstyle
+
+ROWS = [("größe", "y"), *((f"{number % 7}", "ja" if number % 2 else "für") for number in range(40))]
+
+
+def write(path: Path, delimiter: str, encoding: str, quote: str) -> Path:
+    lines = [delimiter.join(f"{quote}{value}{quote}" for value in row) for row in ROWS]
+    path.write_bytes("\n".join(lines).encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter", "encoding", "quote", "expected"),
+    [
+        ("a.csv", ";", "cp1252", "", "read as: ';' separated, cp1252, quoted by \""),
+        ("a.csv", ",", "utf-16", '"', "read as: ',' separated, utf-16, quoted by \""),
+        ("a.tsv", "\t", "utf-8", "", 'read as: tab separated, utf-8, quoted by "'),
+        ("a.csv", ",", "utf-8", "'", "read as: ',' separated, utf-8, quoted by '"),
+        ("a.csv", ",", "utf-8-sig", '"', "read as: ',' separated, utf-8, quoted by \""),
+    ],
+    ids=["cp1252", "utf-16", "tab", "single-quoted", "usual"],
+)
+def test_what_was_found_out_of_a_csv_file_is_shown(
+    stoker, tmp_path, capsys, name, delimiter, encoding, quote, expected
+):
+    path = write(tmp_path / name, delimiter, encoding, quote)
+    assert stoker("data", path) == 0
+    shown = unstyle(capsys.readouterr().out).splitlines()
+    assert shown[:2] == ["40 samples for tabular-classification, 33 of them duplicates", expected]
+    assert [line.split()[:2] for line in shown[4:6]] == [["größe", "number"], ["y", "category"]]
+    assert stoker("data", path, "-o", "json") == 0
+    assert f"read as: {json.loads(capsys.readouterr().out)['dialect']}" == expected
+    job = tmp_path / "a.yaml"
+    job.write_text(f"task: tabular-classification\ndataset: {{source: {path}, columns: {{label: y}}}}\n")
+    assert stoker("plan", job) == 0
+    assert (f"- {expected}" in capsys.readouterr().out.splitlines()) is (encoding != "utf-8-sig")
+
+
+def test_a_format_without_a_choice_says_nothing(stoker, tmp_path, capsys):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(f"{json.dumps({'x': number % 7, 'y': 'ab'[number % 2]})}\n" for number in range(40)))
+    assert stoker("data", path) == 0
+    assert "read as" not in capsys.readouterr().out
