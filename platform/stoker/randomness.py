@@ -46,3 +46,18 @@ class Noise:
         if self._generator is None:
             self._generator = generator(*self._key)
         return draw(self._total, *shape, generator=self._generator)[self._rows].to(self._device)
+
+
+class PerSampleNoise:
+    """Random numbers for each sample by key and number, so that no sample depends on the others of its batch."""
+
+    def __init__(self, key: tuple[int | str, ...], numbers: range) -> None:
+        self._generators = [generator(*key, number) for number in numbers]
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Draw (B, *shape) from the standard normal distribution."""
+        return torch.stack([torch.randn(shape, generator=each) for each in self._generators])
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """Draw (B, *shape) uniformly from 0 to 1."""
+        return torch.stack([torch.rand(shape, generator=each) for each in self._generators])

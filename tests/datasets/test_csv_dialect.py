@@ -51,6 +51,7 @@ def test_delimiter_and_quote_split_all_rows_into_as_many_values(
 def test_a_tsv_is_separated_by_tabs_whatever_its_texts_hold(tmp_path: Path):
     assert dialect(tmp_path / "a.tsv", "one, two\n three, four\n").delimiter == ","
     assert dialect(tmp_path / "a.tsv", "one\ntwo, three\n").delimiter == "\t"
+    assert dialect(tmp_path / "a.tsv", "one, two, three\t1\nfour, five, six\t2\n").delimiter == "\t"
 
 
 @pytest.mark.parametrize(
@@ -60,8 +61,10 @@ def test_a_tsv_is_separated_by_tabs_whatever_its_texts_hold(tmp_path: Path):
         ["'quoted',1", "not,0", "nor this,1"],
         ["rock 'n' roll,1", "it's,0"],
         ["\"it is 'so'\",'a'", "\"it is 'so'\",'b'"],
+        ["['a', 'b', 'c']\t1", "['d', 'e']\t0"],
+        ["['a'; 'b'; 'c']\t1", "['d'; 'e'; 'f']\t0"],
     ],
-    ids=["apostrophes", "one-value", "inside", "within-double-quotes"],
+    ids=["apostrophes", "one-value", "inside", "within-double-quotes", "lists", "even-lists"],
 )
 def test_apostrophes_are_no_quotes(path: Path, rows: list[str]):
     assert dialect(path, "\n".join(["text,y", *rows])).quote == '"'
@@ -79,10 +82,28 @@ def test_apostrophes_are_no_quotes(path: Path, rows: list[str]):
         ("x,y\n20 €,1\n".encode("cp1252"), "cp1252"),
         (("x,y\n" + "Grün,1\n" * 20 + "»Fuß»,1\n").encode("cp1252"), "cp1252"),
         (("x,y\n" + "Grün,1\n" * 20).encode() + b"Gr\xc3n,1\n", "utf-8"),
+        ("x,y\nпривет,1\nмир,0\n".encode("cp1251"), "utf-8"),
+        ("x,y\n中文,1\n".encode("gbk"), "utf-8"),
+        ("x,y\nこんにちは,1\n".encode("shift-jis"), "utf-8"),
         (b"x,y\n\x81,1\n", "utf-8"),
         (b"x,y\n\xfc\x00,1\n", "utf-8"),
     ],
-    ids=["utf-8", "mark", "utf-16", "no-mark", "big", "umlaut", "euro", "both", "damaged", "no-letter", "binary"],
+    ids=[
+        "utf-8",
+        "mark",
+        "utf-16",
+        "no-mark",
+        "big",
+        "umlaut",
+        "euro",
+        "both",
+        "damaged",
+        "cyrillic",
+        "chinese",
+        "japanese",
+        "no-letter",
+        "binary",
+    ],
 )
 def test_the_encoding_is_found_by_what_the_bytes_can_mean(path: Path, content: bytes, expected: str):
     assert dialect(path, content).encoding == expected

@@ -41,6 +41,33 @@ class Able(Plain):
     def encode(self, inputs):
         return inputs["numbers"][:, :3] * 2
 
+class Noisy(Plain):
+    def decode(self, inputs, noise):
+        return self(inputs["numbers"]) + noise.normal(3)
+
+class OwnMatters(Plain):
+    # methods and layers that have the names of abilities, and are none
+    def __init__(self, signature):
+        super().__init__(signature)
+        self.encode = nn.Linear(signature.numbers, 2)
+        self.back = nn.Linear(2, signature.numbers)
+    def decode(self, code):
+        return self.back(code)
+    def sample(self, mean, deviation):
+        return mean + deviation
+    def forward(self, numbers):
+        return self.layer(numbers + self.sample(self.decode(self.encode(numbers)), 0))
+
+class Masks(nn.Module):
+    # learns to answer 1 where the image is bright; decodes the reverse
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(1, 2, 1)
+    def forward(self, image):
+        return self.layer(image)
+    def decode(self, inputs, noise):
+        return -self(inputs["image"])
+
 class ByInputs(Able):
     def forward(self, inputs):
         return self.layer(inputs["numbers"] if isinstance(inputs, dict) else inputs)
@@ -97,6 +124,33 @@ def test_metrics_and_predictions_are_those_of_what_a_network_decodes(trained):
         assert (answers["prediction"] == answers["species"]).mean() < 0.3
 
 
+def test_masks_are_measured_as_they_are_predicted(folder: Path, make_job: Callable[..., Job], tiny_data):
+    network = {"family": "custom", "class": "able_code:Masks"}
+    training = {"epochs": 10, "precision": "fp32", "optimizer": {"type": "adam", "lr": 0.1}}
+    assembly = assemble(
+        prepare(make_job("segmentation", tiny_data("segmentation"), architecture=network, training=training))
+    )
+    for _ in train("r", start(assembly)):
+        pass
+    assert evaluate_in_training(assembly, "test", "fp32")["accuracy"] < 0.3
+
+
+def test_a_decoded_answer_does_not_depend_on_the_others(trained):
+    model, _ = trained("Noisy")
+    rows = pd.DataFrame(np.ones((6, 4)), columns=list(model.fields.columns))
+    whole = model.predict(rows).table
+    pd.testing.assert_frame_equal(model.predict(rows[:2]).table, whole[:2])
+    assert whole["probability/setosa"].nunique() == 6  # and each has noise of its own
+
+
+def test_methods_and_layers_of_these_names_are_the_networks_own_matter(trained):
+    model, reported = trained("OwnMatters")
+    assert evaluate(model)["accuracy/test"] == pytest.approx(reported["accuracy"])
+    assert concatenated(list(predict(model, "iris"))).table["prediction"].nunique() == 3
+    with pytest.raises(JobError, match="gives no codes"):
+        next(predict(model, "iris", kind="code"))
+
+
 def test_codes_are_written_beside_the_columns_of_the_input(trained):
     for name in ("Able", "Own"):
         model, _ = trained(name)
@@ -109,7 +163,7 @@ def test_codes_are_written_beside_the_columns_of_the_input(trained):
 
 def test_a_network_without_codes_says_so(trained):
     model, _ = trained("Plain")
-    with pytest.raises(JobError, match=r"gives no codes: only a network with a method `encode` does"):
+    with pytest.raises(JobError, match=r"gives no codes: only a network with a method `encode\(inputs\)` does"):
         next(predict(model, "iris", kind="code"))
 
 

@@ -14,7 +14,7 @@ from stoker.job.job import Job
 from stoker.job.task import TASKS
 from stoker.randomness import Noise
 from stoker.storage import open_storage
-from stoker.tasks.abilities import CanSample
+from stoker.tasks.abilities import can_sample
 from stoker.training.assembly import Assembly, assemble, prepare
 from stoker.training.attempt import Stopped, attempt
 from stoker.training.checkpoint import Checkpoints
@@ -178,7 +178,7 @@ def test_a_saved_model_predicts_like_the_network(task, variant, trained, tmp_pat
     assert model.job == assembly.job
     network = assembly.objective.network.eval()
     with torch.inference_mode():
-        if isinstance(network, CanSample):
+        if can_sample(network):
             classes = torch.tensor([0, 1, 1]) if data.fields.signature.classes else None
             noise = [Noise((1,), 3, 0, 3, torch.device("cpu")) for _ in range(2)]
             torch.testing.assert_close(model.network.sample(classes, noise[0]), network.sample(classes, noise[1]))

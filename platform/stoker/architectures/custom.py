@@ -72,7 +72,7 @@ def is_objective_class(made: type[nn.Module]) -> bool:
 
 
 ABILITIES = ("sample", "decode", "encode")
-"""Methods beyond `forward` that predict, evaluate, generate and the served model use where a network has them."""
+"""Methods beyond `forward` that predict, evaluate, generate and the served model may use."""
 
 
 class Network(nn.Module):
@@ -83,8 +83,8 @@ class Network(nn.Module):
         self.network = network
         self._names = [name for name in inspect.signature(network.forward).parameters if name != "self"]
         for ability in ABILITIES:
-            if hasattr(network, ability):
-                setattr(self, ability, getattr(network, ability))
+            if inspect.ismethod(method := getattr(network, ability, None)):
+                setattr(self, ability, method)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Pass the inputs by parameter name, all of them to `inputs`; else by position."""

@@ -14,14 +14,15 @@ HEAD_BYTES = 16 << 20
 LINES_BYTES = 1 << 20
 DELIMITERS = ",;\t|"
 DELIMITER_LINES = 50
+LONG_SHARE = 10
+"""cp1252 has fewer than one in so many of its letters beyond ASCII in runs of three or more."""
 DAMAGED = 10
 """A file with fewer invalid bytes than this for each valid sequence of several bytes is damaged UTF-8, not cp1252."""
 _BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1f]")
-_CELL_START = r"(?:^|[,;\t|]) *"
-_DOUBLE_QUOTED = re.compile(_CELL_START + '"', re.MULTILINE)
-_SINGLE_QUOTED = re.compile(_CELL_START + r"'(?:[^']|'')*'(?= *(?:[,;\t|\r]|$))", re.MULTILINE)
+_HIGH = re.compile(rb"[\x80-\xff]+")
+_LONG_RUN = 3
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,12 @@ def csv_dialect(path: str | Path) -> Dialect:
     text = io.StringIO(decoder.decode(head[:LINES_BYTES]), newline="")
     lines = [line for line in itertools.islice(text, DELIMITER_LINES) if line.strip()]
     whole = next(text, None) is None and len(head) <= LINES_BYTES
-    quote = "'" if _single_quoted(lines) else '"'
-    found = [_evenness(lines, delimiter, quote, whole) for delimiter in DELIMITERS]
-    best = max(found)
-    delimiter = "\t" if best[1] < 2 and ".tsv" in path.name else DELIMITERS[found.index(best)]
-    return Dialect(delimiter, dialect.encoding, quote)
+    quotes = ["'" if _single_quoted(lines, delimiter) else '"' for delimiter in DELIMITERS]
+    found = [_evenness(lines, *pair, whole) for pair in zip(DELIMITERS, quotes, strict=True)]
+    best, tab = found.index(max(found)), DELIMITERS.index("\t")
+    if ".tsv" in path.name and (found[tab][0] or found[best][1] < 2):
+        best = tab
+    return Dialect(DELIMITERS[best], dialect.encoding, quotes[best])
 
 
 def _encoding(head: bytes) -> str:
@@ -75,7 +77,13 @@ def _encoding(head: bytes) -> str:
         return "utf-8"
     except UnicodeDecodeError:
         invalid = head.decode("utf-8", "replace").count("\ufffd")
-    if _CONTROL.search(head) or DAMAGED * len(_MULTIBYTE.findall(head)) > invalid:
+    if _CONTROL.search(head) or DAMAGED * sum(1 for _ in _MULTIBYTE.finditer(head)) > invalid:
+        return "utf-8"
+    high = long = 0  # letters of other scripts follow each other; those of cp1252 stand between ASCII letters
+    for match in _HIGH.finditer(head):
+        length = len(match.group())
+        high, long = high + length, long + length * (length >= _LONG_RUN)
+    if LONG_SHARE * long > high:
         return "utf-8"
     try:
         head.decode("cp1252")
@@ -84,14 +92,17 @@ def _encoding(head: bytes) -> str:
     return "cp1252"
 
 
-def _single_quoted(lines: list[str]) -> bool:
+def _single_quoted(lines: list[str], delimiter: str) -> bool:
     """Return whether single quotes enclose a value of one line in each row but the header, and double quotes none."""
+    start = rf"(?:^|{re.escape(delimiter)}) *"
     text = "".join(lines)
-    if _DOUBLE_QUOTED.search(text):
+    if re.search(start + '"', text, re.MULTILINE):
         return False
-    quoted: list[str] = _SINGLE_QUOTED.findall(text)
-    rows = len(lines) - sum(value.count("\n") for value in quoted)
-    return sum("\n" not in value for value in quoted) >= max(rows - 1, 1)
+    cell = rf"{start}'(?:[^']|'')*'(?= *(?:{re.escape(delimiter)}|\r|$))"
+    quoted: list[str] = re.findall(cell, text, re.MULTILINE)
+    continued = sum(value.count("\n") for value in quoted)
+    rows = sum(re.search(cell, line) is not None for line in lines)
+    return rows >= max(len(lines) - continued - 1, 1)
 
 
 def _evenness(lines: list[str], delimiter: str, quote: str, whole: bool) -> tuple[bool, int]:

@@ -17,7 +17,7 @@ from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schem
 import stoker
 from stoker.inference.model import Model
 from stoker.job.signature import ClassOutput, MaskOutput, TagsOutput
-from stoker.tasks.abilities import CanEncode, CanSample
+from stoker.tasks.abilities import can_encode, can_sample
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow")
 """Dependencies of the packages below for prediction."""
@@ -50,7 +50,7 @@ def signature(model: Model) -> ModelSignature:
     """Return the input and output schema of the served model."""
     shapes, output = model.fields.signature, model.fields.signature.output
     image = next(iter(shapes.images.values()), None)
-    if isinstance(model.network, CanSample) and image:
+    if can_sample(model.network) and image:
         classes = [ColSpec(DataType.string, "class")] if shapes.classes else []
         made = TensorSpec(np.dtype(np.uint8), (-1, image.height, image.width, image.channels))
         return ModelSignature(Schema([*classes, ColSpec(DataType.long, "seed")]), Schema([made]))
@@ -70,12 +70,12 @@ def signature(model: Model) -> ModelSignature:
         case _:
             outputs = Schema([ColSpec(DataType.double, "prediction")])
     kinds = ParamSchema([ParamSpec("output_kind", DataType.string, "prediction")])
-    return ModelSignature(inputs, outputs, kinds if isinstance(model.network, CanEncode) else None)
+    return ModelSignature(inputs, outputs, kinds if can_encode(model.network) else None)
 
 
 def example(folder: Path, model: Model) -> pd.DataFrame | np.ndarray:
     """Return the raw samples saved with the model, in the types of the signature."""
-    if isinstance(model.network, CanSample):
+    if can_sample(model.network):
         classes = model.fields.signature.classes[:3]
         return pd.DataFrame({"class": list(classes), "seed": range(len(classes))} if classes else {"seed": [0]})
     content = json.loads((folder / "example.json").read_text(encoding="utf-8"))

@@ -4,29 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from stoker.errors import JobError, Problem
 from stoker.inference.model import Model
-from stoker.randomness import generator
-from stoker.tasks.abilities import CanSample
+from stoker.randomness import PerSampleNoise
+from stoker.tasks.abilities import can_sample
 
 BATCH = 64
-
-
-class PerSampleNoise:
-    """Noise for each image by seed and number, so that an image does not depend on the others of its batch."""
-
-    def __init__(self, seed: int, numbers: range) -> None:
-        self._generators = [generator(seed, "generate", number) for number in numbers]
-
-    def normal(self, *shape: int) -> Tensor:
-        """Draw (B, *shape) from the standard normal distribution."""
-        return torch.stack([torch.randn(shape, generator=each) for each in self._generators])
-
-    def uniform(self, *shape: int) -> Tensor:
-        """Draw (B, *shape) uniformly from 0 to 1."""
-        return torch.stack([torch.rand(shape, generator=each) for each in self._generators])
 
 
 def generate(model: Model, count: int, seed: int, classes: tuple[str, ...] = ()) -> Iterator[tuple[str, np.ndarray]]:
@@ -46,7 +30,7 @@ def generate(model: Model, count: int, seed: int, classes: tuple[str, ...] = ())
 
     """
     network = model.network
-    if not isinstance(network, CanSample):
+    if not can_sample(network):
         message = f"a model of {model.job.task} makes no samples; use stoker predict"
         raise JobError([Problem("", message)])
     known = model.fields.signature.classes
@@ -58,7 +42,7 @@ def generate(model: Model, count: int, seed: int, classes: tuple[str, ...] = ())
     image = model.fields.image
     for begin in range(0, count, BATCH):
         end = min(begin + BATCH, count)
-        noise = PerSampleNoise(seed, range(begin, end))
+        noise = PerSampleNoise((seed, "generate"), range(begin, end))
         with torch.inference_mode():
             made = network.sample(None if places is None else places[begin:end], noise)
         yield from zip(wanted[begin:end], image.pixels(made.float()).numpy(), strict=True)

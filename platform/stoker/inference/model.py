@@ -24,8 +24,8 @@ from stoker.errors import JobError, Problem
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.saved_model import WEIGHTS
-from stoker.randomness import Noise
-from stoker.tasks.abilities import CanDecode, CanEncode, CanSample
+from stoker.randomness import PerSampleNoise
+from stoker.tasks.abilities import can_decode, can_encode, can_sample
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Answers, Task
@@ -133,10 +133,10 @@ class Model:
                 codes.
 
         """
-        if kind == "code" and not isinstance(self.network, CanEncode):
-            message = "this run's network gives no codes: only a network with a method `encode` does"
+        if kind == "code" and not can_encode(self.network):
+            message = "this run's network gives no codes: only a network with a method `encode(inputs)` does"
             raise JobError([Problem("", message)])
-        if kind == "prediction" and isinstance(self.network, CanSample):
+        if kind == "prediction" and can_sample(self.network):
             raise JobError([Problem("", f"{self.job.task} has nothing to predict; use stoker generate")])
         self.fields.check(records)
         if len(records) == 0:
@@ -149,12 +149,11 @@ class Model:
     def _batches(self, samples: Samples, start: int, kind: OutputKind) -> Iterator[Answers]:
         for batch in ordered_batches(samples, self.fields, min(BATCH, batch_limit(self.fields.signature))):
             if kind == "code":
-                assert isinstance(self.network, CanEncode)
-                codes = self.network.encode(batch.inputs).float().flatten(1)
+                assert can_encode(self.network)
+                codes = self.network.encode(batch.inputs).float().reshape(len(batch), -1)
                 yield Answers(pd.DataFrame(codes.numpy(), columns=[f"code/{place}" for place in range(codes.shape[1])]))
-            elif isinstance(self.network, CanDecode):
-                key = (self.job.training.seed, "prediction", start)
-                noise = Noise(key, len(batch), 0, len(batch), batch.ids.device)
+            elif can_decode(self.network):
+                noise = PerSampleNoise((self.job.training.seed, "prediction"), range(start, start + len(batch)))
                 yield self.task.answers(self.network.decode(batch.inputs, noise).float())
             else:
                 yield self.task.answers(self.network(batch.inputs).float())

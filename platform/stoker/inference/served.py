@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import mlflow
 import numpy as np
 from mlflow.pyfunc import PythonModel
 
+from stoker.errors import JobError, Problem
 from stoker.inference.generation import generate
-from stoker.inference.model import Model
-from stoker.tasks.abilities import CanSample
+from stoker.inference.model import Model, OutputKind
+from stoker.tasks.abilities import can_sample
 
 
 class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no types
@@ -23,12 +24,14 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no types
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Predict a table or an array of images; a generative model returns images of the requested classes.
 
-        The parameter `output_kind` is `prediction`, or `code` where the network has codes.
+        The parameter `output_kind` is `prediction`, or `code` where a network that answers has codes.
 
         Without type hints: MLflow would read them as a schema.
         """
         kind = (params or {}).get("output_kind", "prediction")
-        if kind == "prediction" and isinstance(self._model.network, CanSample):
+        if kind not in get_args(OutputKind):
+            raise JobError([Problem("", f"output_kind '{kind}' is none of {', '.join(get_args(OutputKind))}")])
+        if can_sample(self._model.network):
             return np.stack([pixels for _, pixels in self._made(model_input)])
         answers = self._model.predict(model_input, kind)
         return answers.table if answers.images is None else answers.images

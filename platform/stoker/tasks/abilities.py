@@ -1,7 +1,12 @@
-"""What a network can do beyond `forward`: predict, evaluate, generate and the served model follow these protocols."""
+"""What a network can do beyond `forward`: predict, evaluate, generate and the served model follow these protocols.
 
+A network has an ability if it has a method with the name and the parameter names of the protocol: other methods called
+`sample`, `decode` or `encode`, and layers of these names, are the network's own matter.
+"""
+
+import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from torch import Tensor
 
@@ -9,7 +14,6 @@ if TYPE_CHECKING:
     from stoker.tasks.objective import NoiseLike
 
 
-@runtime_checkable
 class CanSample(Protocol):
     """Makes new samples."""
 
@@ -23,7 +27,6 @@ class CanSample(Protocol):
         """
 
 
-@runtime_checkable
 class CanDecode(Protocol):
     """Answers otherwise than by one forward pass, such as step by step or as the mean of many passes."""
 
@@ -31,9 +34,33 @@ class CanDecode(Protocol):
         """Return (B, ...) outputs for metrics and predictions, in place of those of `forward`."""
 
 
-@runtime_checkable
 class CanEncode(Protocol):
     """Compresses a sample to a code."""
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, width) codes."""
+
+
+def can_sample(network: object) -> TypeGuard[CanSample]:
+    """Return whether a network makes new samples."""
+    return _has(network, "sample", "classes", "noise")
+
+
+def can_decode(network: object) -> TypeGuard[CanDecode]:
+    """Return whether a network answers otherwise than by one forward pass."""
+    return _has(network, "decode", "inputs", "noise")
+
+
+def can_encode(network: object) -> TypeGuard[CanEncode]:
+    """Return whether a network compresses samples to codes."""
+    return _has(network, "encode", "inputs")
+
+
+def decoded(network: object, inputs: Mapping[str, Tensor], noise: "NoiseLike", output: Tensor) -> Tensor:
+    """Return what a network decodes, or the output of its forward pass where it has only that."""
+    return network.decode(inputs, noise) if can_decode(network) else output
+
+
+def _has(network: object, name: str, *parameters: str) -> bool:
+    method = getattr(network, name, None)
+    return inspect.ismethod(method) and tuple(inspect.signature(method).parameters) == parameters

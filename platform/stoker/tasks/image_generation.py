@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from stoker.errors import JobError, Problem
 from stoker.job.training import Training
 from stoker.randomness import Noise
-from stoker.tasks.abilities import CanSample
+from stoker.tasks.abilities import can_sample
 from stoker.tasks.adversarial import Adversarial, Gan
 from stoker.tasks.metrics import Metrics, Together
 from stoker.tasks.objective import BatchLike, Objective
@@ -48,7 +48,7 @@ class ImageGeneration(Task):
 
     def show(self, network: nn.Module, few: BatchLike, seed: int) -> Sheet | None:
         """Return images made from the same noise each time, a row for each class."""
-        if not isinstance(network, CanSample):
+        if not can_sample(network):
             return None
         device = next(iter(few.inputs.values())).device
         classes = self.fields.signature.classes[:SHOWN_CLASSES]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
-from stoker.tasks.abilities import CanDecode
+from stoker.tasks.abilities import decoded
 
 Count = Tensor | float
 """What a term of the loss counts: samples, tokens, pixels; a plain number where it is known without the device."""
@@ -139,7 +139,7 @@ class Supervised(Objective):
         """Return the loss, and the network's output or what it decodes."""
         output = self.network(batch.inputs)
         losses = {"loss": Loss(self._summed(output, batch), self.counts(batch, "network")["loss"])}
-        return losses, self.network.decode(batch.inputs, noise) if isinstance(self.network, CanDecode) else output
+        return losses, decoded(self.network, batch.inputs, noise, output)
 
     def _summed(self, output: Tensor, batch: BatchLike) -> Tensor:
         losses, weights = self.losses(output.float(), batch), self.weights(batch)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from stoker.datasets.fields.mask import MaskField
 from stoker.job.training import Training
+from stoker.tasks.abilities import decoded
 from stoker.tasks.classification import confusion_figure, weight_of_classes
 from stoker.tasks.metrics import Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
@@ -63,10 +64,11 @@ class PixelLosses(Objective):
         return {"network": self.network}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
-        """Return both terms and the logits."""
+        """Return both terms, and the logits or what the network decodes."""
         output = self.network(batch.inputs)
         counts = self.counts(batch, "network")
-        return {term: Loss(total, counts[term]) for term, total in self._sums(output, batch).items()}, output
+        losses = {term: Loss(total, counts[term]) for term, total in self._sums(output, batch).items()}
+        return losses, decoded(self.network, batch.inputs, noise, output)
 
     def _sums(self, output: Tensor, batch: BatchLike) -> dict[str, Tensor]:
         entropy, dice = pixel_losses(output.float(), batch.target, self.class_weights, self._smoothing)

@@ -46,6 +46,8 @@ def record_result(folder: RunFolder, job: Job, found: SweepResult, search: Searc
         try:
             if pages.log_model(found.best.number, job.tracking.register_as):
                 registered = job.tracking.register_as or ""
+            elif job.tracking.register_as:
+                trouble = f"trial {found.best.number} has left no model that could be registered"
         except StokerError as error:
             trouble = str(error)
     importances = run_or_log(search.importances) or {}
