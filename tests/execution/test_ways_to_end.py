@@ -47,7 +47,7 @@ def test_interrupting_the_submitter_detaches_and_cancel_ends_the_run_as_cancelle
     assert not (run.path / "ray_session").exists()
 
 
-def test_pauses_signals_and_a_killed_driver_leave_what_the_next_attempt_starts_from(home, job_file, until):
+def test_a_pause_and_a_killed_driver_leave_what_the_next_attempt_starts_from(home, job_file, until):
     run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
     run_id = run.path.name
     client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
@@ -62,16 +62,6 @@ def test_pauses_signals_and_a_killed_driver_leave_what_the_next_attempt_starts_f
     until(lambda: run.progress().step > paused.checkpoint_step, "the first new step")
     assert run.record().status.attempt == 2
     until(lambda: client.get_run(paused.mlflow_run).info.status == "RUNNING", "the page to go on")
-    driver = psutil.Process(run.driver_pid())
-    driver.send_signal(signal.SIGTERM)
-    assert driver.wait(60) in (143, None)  # None: not our child
-    interrupted = run.record().status
-    assert interrupted.state is State.INTERRUPTED
-    assert "its driver received SIGTERM" in interrupted.message
-    assert interrupted.checkpoint_step > paused.checkpoint_step
-
-    home.stoker("resume", run_id, "--detach")
-    until(lambda: run.progress().step > interrupted.checkpoint_step, "the first new step")
     session = (run.path / "ray_session").read_text()
     os.kill(run.driver_pid(), signal.SIGKILL)
     until(lambda: not run.has_driver(), "the lease to end")
@@ -84,12 +74,29 @@ def test_pauses_signals_and_a_killed_driver_leave_what_the_next_attempt_starts_f
 
     home.stoker("cancel", run_id, "--wait")
     cancelled = run.record().status
-    assert (cancelled.state, cancelled.attempt) == (State.CANCELLED, 3)
+    assert (cancelled.state, cancelled.attempt) == (State.CANCELLED, 2)
     page = client.get_run(cancelled.mlflow_run)
     assert cancelled.mlflow_run == paused.mlflow_run
-    assert (page.info.status, page.data.tags["stoker.attempts"]) == ("KILLED", "3")
+    assert (page.info.status, page.data.tags["stoker.attempts"]) == ("KILLED", "2")
     steps = [entry.step for entry, _ in read_journal(run.journal) if "loss/step" in entry.metrics]
     assert steps == sorted(set(steps))
+
+
+@pytest.mark.slow
+def test_a_driver_that_receives_sigterm_leaves_a_checkpoint(home, job_file, until):
+    run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
+    until(lambda: run.status().checkpoint_step > 0, "a checkpoint")
+    before = run.progress().step
+    driver = psutil.Process(run.driver_pid())
+    driver.send_signal(signal.SIGTERM)
+    assert driver.wait(60) in (143, None)  # None: not our child
+    interrupted = run.record().status
+    assert interrupted.state is State.INTERRUPTED
+    assert "its driver received SIGTERM" in interrupted.message
+    assert interrupted.checkpoint_step >= before
+    home.stoker("resume", run.path.name, "--detach")
+    until(lambda: run.progress().step > interrupted.checkpoint_step, "the first new step")
+    home.stoker("cancel", run.path.name, "--wait")
 
 
 @pytest.mark.slow
@@ -104,6 +111,7 @@ def test_a_timed_out_run_fails_with_a_checkpoint(home, job_file):
     assert (page.info.status, page.data.tags["stoker.cause"]) == ("FAILED", "TIMED_OUT")
 
 
+@pytest.mark.slow
 def test_a_run_cancelled_while_ray_starts_is_cancelled(home, job_file, until):
     run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
     home.stoker("cancel", run.path.name)

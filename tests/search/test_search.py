@@ -55,26 +55,27 @@ def run(search: Search, trials: int, start: int = 0) -> list[tuple[Point, float]
 
 
 @pytest.mark.parametrize("kind", SEARCHES)
-def test_fifteen_trials_are_in_the_space_reproducible_and_continue_after_a_replay(kind: str):
+def test_trials_are_in_the_space_reproducible_and_continue_after_a_replay(kind: str):
     search = search_of(kind)
     job = parse_job(f"{HEAD}sweep:\n  trials: 40\n  where: {WHERE}\n  space:{SPACE}\n", "job.yaml").job
     space = read_space(job)
-    done = run(search, 15)
+    trials = 12 if kind == "gp" else 15  # it models the results from the eleventh on, and is slow
+    done = run(search, trials)
     for point, _ in done:
         assert space.find(point.values) == point.coordinates
         assert space.allowed(point.values)
         assert point_job(job, point.values).training.batch_size in (16, 32, 64, 128, 256)
-    assert len({str(point.coordinates) for point, _ in done}) == 15
+    assert len({str(point.coordinates) for point, _ in done}) == trials
     later = search_of(kind)
     for number, (point, value) in enumerate(done):
         later.restore(number, point.coordinates)
         later.report(number, 1, value + 1)
         later.tell(number, "complete", [value])
-    if kind != "gp":  # slow
+    if kind != "gp":
         assert [point for point, _ in run(search_of(kind), 15)] == [point for point, _ in done]
         assert [point for point, _ in run(later, 5, 15)] == [point for point, _ in run(search, 5, 15)]
     else:
-        assert later.ask(15) == search.ask(15)
+        assert later.ask(trials) == search.ask(trials)
 
 
 @pytest.mark.parametrize("kind", ["random", "sobol", "grid"])

@@ -50,7 +50,7 @@ def losses_of(output: Path) -> list[float]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_two_processes_train_like_one_and_resume(tmp_path):
+def test_two_processes_train_like_one_which_then_resumes(tmp_path):
     job = tmp_path / "job.yaml"
     job.write_text(JOB)
     done = torchrun(job, tmp_path / "out", 2)
@@ -61,7 +61,7 @@ def test_two_processes_train_like_one_and_resume(tmp_path):
     results = json.loads(done.stdout.splitlines()[-1])["results"]
     assert results["accuracy/test"] > 0.8
     first = (tmp_path / "out" / "weights.safetensors").read_bytes()
-    again = torchrun(job, tmp_path / "out", 2)
+    again = stoker_training(job, tmp_path / "out")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "out" / "weights.safetensors").read_bytes() == first
     assert len(losses_of(tmp_path / "out")) == len(alone)

@@ -30,13 +30,25 @@ class Batch:
     inputs: dict[str, torch.Tensor]
     target: torch.Tensor | None
     weight: torch.Tensor | None
-    ids: torch.Tensor
-    """Number of each sample in its source."""
+    source_ids: torch.Tensor
+    """Number in the source of each sample of the part."""
+    index: torch.Tensor
+    """(B,) places of the samples in the part."""
     rows: slice
     """Rows of these samples in the worker's share of the global batch."""
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.index)
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the samples are."""
+        return self.index.device
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """Return the number of each sample in its source; not computed before, since training does not need it."""
+        return self.source_ids.index_select(0, self.index)
 
     def pieces(self, size: int) -> "Iterator[Batch]":
         """Yield batches of at most `size` of its samples."""
@@ -45,7 +57,7 @@ class Batch:
             inputs = {name: value[rows] for name, value in self.inputs.items()}
             target = None if self.target is None else self.target[rows]
             weight = None if self.weight is None else self.weight[rows]
-            yield Batch(inputs, target, weight, self.ids[rows], rows)
+            yield Batch(inputs, target, weight, self.source_ids, self.index[rows], rows)
 
 
 @dataclass(frozen=True)
@@ -140,9 +152,9 @@ class Batches:
             key = (self._seed, epoch, number)
             batch = gathered(samples, self._fields, rows[begin:end], slice(begin, end))
             if self._augmentation:
-                noise = Noise((*key, "augmentation"), total, first + begin, first + end, batch.ids.device)
+                noise = Noise((*key, "augmentation"), total, first + begin, first + end, batch.device)
                 batch = augmented(batch, self._fields, self._augmentation, noise)
-            yield batch, Noise((*key, "objective"), total, first + begin, first + end, batch.ids.device)
+            yield batch, Noise((*key, "objective"), total, first + begin, first + end, batch.device)
 
 
 def gathered(samples: Samples, fields: Fields, index: torch.Tensor, rows: slice) -> Batch:
@@ -151,7 +163,8 @@ def gathered(samples: Samples, fields: Fields, index: torch.Tensor, rows: slice)
         fields.gather(samples, index),
         None if samples.target is None else samples.target.take(index),
         None if samples.weight is None else samples.weight.index_select(0, index),
-        samples.ids.index_select(0, index),
+        samples.ids,
+        index,
         rows,
     )
 

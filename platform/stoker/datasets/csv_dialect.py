@@ -7,6 +7,7 @@ import io
 import itertools
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 HEAD_BYTES = 16 << 20
@@ -53,6 +54,13 @@ def csv_dialect(path: str | Path) -> Dialect:
     UTF-8 nor marked as UTF-16 is cp1252, as spreadsheets on Windows write it.
     """
     path = Path(path)
+    facts = path.stat()
+    return _detect(path, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _detect(path: Path, _size: int, _changed_ns: int) -> Dialect:
+    """Return the dialect; a file is checked, read and described, and its first bytes are decoded once for all."""
     with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     dialect = Dialect(encoding=_encoding(head))

@@ -50,13 +50,6 @@ class Reporter:
         self._first = step
         self._write(replace(self._progress, phase="training", epochs=epochs, step=step, steps=steps))
 
-    def take(self, event: StepEnd | EpochEnd, recorded: bool) -> None:
-        """Report an event; only some steps are recorded."""
-        if isinstance(event, StepEnd):
-            self.step(event, recorded)
-        else:
-            self.epoch(event)
-
     def step(self, event: StepEnd, recorded: bool) -> None:
         """Buffer a step's values until the next flush, and write progress a few times a second."""
         if recorded:
@@ -98,13 +91,16 @@ class Reporter:
 
     def flush(self) -> None:
         """Copy the buffered values from the device in one transfer, and write them."""
-        kept = [_measured(event) for event in self._steps]
-        tensors = [tensor.double() for values in kept for tensor in values.values()]
-        fetched = iter(torch.stack(tensors).tolist() if tensors else ())
-        for event, values in zip(self._steps, kept, strict=True):
-            metrics = {key: next(fetched) for key in values}
+        tensors = [tensor for event in self._steps for tensor in _on_device(event)]
+        fetched = iter(torch.stack(tensors).double().tolist() if tensors else ())
+        for event in self._steps:
+            losses = {}
+            for term, (_, count) in event.sums.items():
+                total = next(fetched)
+                losses[f"{term}/step"] = total / ((next(fetched) if isinstance(count, Tensor) else count) or 1.0)
+            norms = _by_group("gradient_norm", {group: next(fetched) for group in event.gradient_norms})
             rates = _by_group("learning_rate", event.learning_rates)
-            self._journal.append(event.step, event.epoch, {**metrics, **rates})
+            self._journal.append(event.step, event.epoch, losses | norms | rates)
         self._steps.clear()
         self._journal.flush()
 
@@ -128,10 +124,10 @@ class Reporter:
         self._folder.write_progress(progress)
 
 
-def _measured(event: StepEnd) -> dict[str, Tensor]:
-    """Return a step's values that are still on the device, by metric."""
-    losses = {f"{term}/step": value for term, value in event.losses.items()}
-    return losses | _by_group("gradient_norm", event.gradient_norms)
+def _on_device(event: StepEnd) -> list[Tensor]:
+    """Return a step's values that are still on the device: totals with their counts, then norms."""
+    sums = [each for pair in event.sums.values() for each in pair if isinstance(each, Tensor)]
+    return [*sums, *event.gradient_norms.values()]
 
 
 def _by_group(quantity: str, values: Mapping[str, Value]) -> dict[str, Value]:

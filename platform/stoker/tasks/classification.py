@@ -51,6 +51,10 @@ class CrossEntropy(Supervised):
         """Return (B,) losses of (B, classes) logits."""
         return functional.cross_entropy(output, batch.target, reduction="none", label_smoothing=self._smoothing)
 
+    def total(self, output: Tensor, batch: BatchLike) -> Tensor:
+        """Return the sum of the losses."""
+        return functional.cross_entropy(output, batch.target, reduction="sum", label_smoothing=self._smoothing)
+
 
 def weight_of_classes(training: Training, classes: tuple[str, ...]) -> Tensor | None:
     """Return (classes,) weights; None where all weigh 1."""

@@ -1,6 +1,5 @@
 """The values that describe a run: header, status, progress."""
 
-import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -176,6 +175,8 @@ def new_run_id(name: str) -> str:
 
 def keyed_run_id(name: str, key: str) -> str:
     """Return the id of a key's run, the same in every home."""
+    import hashlib  # OpenSSL takes a thirtieth of the time of a short command
+
     return f"{name}-{hashlib.sha256(f'{name}/{key}'.encode()).hexdigest()[:8]}"
 
 

@@ -171,8 +171,8 @@ def _own_batches(
         for number, whole in zip(numbers, ordered_batches(samples, task.fields, size, numbers), strict=True):
             for batch in whole.pieces(micro_batch or size):
                 rows = batch.rows
-                noise = Noise((seed, "evaluation", number), len(whole), rows.start, rows.stop, batch.ids.device)
-                with arithmetic(batch.ids.device, precision):
+                noise = Noise((seed, "evaluation", number), len(whole), rows.start, rows.stop, batch.device)
+                with arithmetic(batch.device, precision):
                     losses, output = objective.evaluate(batch, noise)
                 if output is not None:
                     measured = True

@@ -28,7 +28,7 @@ def accumulate(
     totals: dict[str, Tensor] = {}
     last = len(batch.micro_batches) - 1
     for number, (micro_batch, noise) in enumerate(batch.micro_batches):
-        with arithmetic(micro_batch.ids.device, precision):
+        with arithmetic(micro_batch.device, precision):
             losses = objective(micro_batch, turn, noise)
         counts = pending.wait()
         if number == last:

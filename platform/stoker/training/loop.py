@@ -131,7 +131,7 @@ class TrainingState:
         first = self.step - len(self.unread) + 1
         named = [(first + place, term, pair) for place, step in enumerate(self.unread) for term, pair in step.items()]
         self.unread.clear()
-        totals = torch.stack([total.double() for _, _, (total, _) in named]).tolist() if named else []
+        totals = torch.stack([total for _, _, (total, _) in named]).double().tolist() if named else []
         for (step, term, (_, count)), total in zip(named, totals, strict=True):
             weight = float(count)
             if not math.isfinite(total):

@@ -26,6 +26,7 @@ SMALL = {
     "digits-sweep-median": ["sweep.trials=6", "training.epochs=4", "sweep.scheduler.trials=2"],
     "diabetes-sweep-gp": ["sweep.trials=3", "training.epochs=3"],
 }
+QUICK = ("digits-sweep",)
 JOB = """
 name: small
 task: image-classification
@@ -67,8 +68,9 @@ def require_the_best(run, trials):
     assert set(told.values()) == {1}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.slow) for path in JOBS]
+)
 def test_every_sweep_of_the_jobs_finds_a_best_trial(sweep, path):
     small = SMALL.get(path.stem, ["sweep.trials=4", "training.epochs=2"])
     job = load_job(path, ["tracking=none", "training.precision=fp32", "resources.cpus=1", *small]).job
@@ -90,6 +92,7 @@ def test_the_same_file_gives_the_same_points_and_only_the_best_models_are_kept(s
     assert all(one.folder.trial(number).journal.exists() for number in scores)
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_resumes_without_repeating_a_trial(sweep):
     job = make(JOB, "training.epochs=12", "training.checkpoint.every=1 epoch")
     whole, cut = sweep(job, "whole"), sweep(job, "cut")
