@@ -1,6 +1,7 @@
 """Splits samples into training, validation and test: seeded, stratified, by groups, by time or by a column."""
 
 import numpy as np
+import pandas as pd
 
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.folders import PART_NAMES
@@ -71,7 +72,8 @@ def split_parts(
     if times is not None:
         return _split_times(times, shares)
     parts = np.full(count, "", dtype="<U5")
-    strata = [np.arange(count)] if classes is None else [np.flatnonzero(classes == c) for c in np.unique(classes)]
+    names = [] if classes is None else sorted(pd.unique(classes))
+    strata = [np.flatnonzero(classes == name) for name in names] or [np.arange(count)]
     sizes = part_sizes(np.array([len(rows) for rows in strata]), shares)
     for rows, of_class in zip(strata, sizes, strict=True):
         parts[rng.permutation(rows)] = np.repeat((*PARTS, ""), of_class)

@@ -46,7 +46,7 @@ class State(StrEnum):
         return self.final or self in (State.PAUSED, State.INTERRUPTED)
 
 
-WAITING = "waiting for room"
+WAITING = "waiting for resources"
 """Start of the phase text while Ray has no resources for the run."""
 
 

@@ -128,7 +128,7 @@ def test_a_sweep_without_resources_is_shown_as_waiting(sweep, monkeypatch):
     phases = []
 
     def make_room():
-        while "waiting for room for a trial" not in phases:
+        while "waiting for resources for a trial" not in phases:
             phases.append(run.folder.status().phase)
             time.sleep(0.05)
         ray.kill(other)
@@ -140,7 +140,7 @@ def test_a_sweep_without_resources_is_shown_as_waiting(sweep, monkeypatch):
     room.start()
     assert run.drive() == 0
     room.join(60)
-    assert phases[-2:] == ["waiting for room for a trial", ""]
+    assert phases[-2:] == ["waiting for resources for a trial", ""]
 
 
 @pytest.mark.slow

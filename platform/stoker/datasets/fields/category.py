@@ -33,8 +33,7 @@ class CategoryField(InputField):
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, 1) int64 numbers."""
-        numbers = {value: number for number, value in enumerate(self.values, start=1)}
-        return Dense(torch.from_numpy(np.array([numbers.get(value, 0) for value in as_text(raw)], np.int64)[:, None]))
+        return Dense(torch.from_numpy(_places(as_text(raw), self.values)[:, None] + 1))
 
     @classmethod
     def shape(cls, fields: Sequence[Self]) -> CategoriesInput:
@@ -62,18 +61,25 @@ class ClassField(TargetField):
             JobError: a label is missing or unknown.
 
         """
-        places = {name: place for place, name in enumerate(self.classes)}
         labels = as_text(raw)
-        if unknown := [label for label in labels if label not in places]:
+        places = _places(labels, self.classes)
+        if len(unknown := labels[places < 0]):
             found = "a label is missing" if unknown[0] is None else f"'{unknown[0]}' is none of the classes"
             message = f"column '{self.name}': {found} that training knows; name all classes in dataset.columns.classes"
             raise JobError([Problem("dataset.columns.classes", message)])
-        return Dense(torch.tensor([places[label] for label in labels], dtype=torch.int64))
+        return Dense(torch.from_numpy(places))
 
     @property
     def output(self) -> ClassOutput:
         """Return the classes."""
         return ClassOutput(self.classes)
+
+
+def _places(texts: np.ndarray, known: tuple[str, ...]) -> np.ndarray:
+    """Return (N,) int64 places of texts among known ones; -1 for others and for missing ones."""
+    codes, found = pd.factorize(texts)
+    places = {text: place for place, text in enumerate(known)}
+    return np.array([*(places.get(text, -1) for text in found), -1], np.int64)[codes]  # missing ones have code -1
 
 
 def as_text(column: RawColumn) -> np.ndarray:

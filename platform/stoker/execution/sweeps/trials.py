@@ -31,7 +31,7 @@ from stoker.tracking.run import RunStatus, State
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import EpochReport, Trial, best_of, pareto_front, ranked
 
-CANCELLED_BY_USER = "somebody has asked for it"
+CANCELLED_BY_USER = "cancelled by the user"
 """Message of a trial that was cancelled alone; it stays cancelled when its sweep is resumed."""
 SAVE_TIMEOUT_S, SAVE_RETRY_S = 60.0, 1.0
 """How long a trial that continues with another's weights waits for the storage, and how often it retries."""
