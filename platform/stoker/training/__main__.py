@@ -95,14 +95,14 @@ def _train(prepared: Prepared, output: Path, workers: Workers) -> None:
                 record.epoch(event)
             case Saving():
                 record.flush()
-            case TrainingEnd():
-                _finish(assembly, record, output)
+            case TrainingEnd(best_step=step):
+                _finish(assembly, record, step, output)
             case Saved() | Stopped():
                 pass
     checkpoints.finish()
 
 
-def _finish(assembly: Assembly, record: "_Record", output: Path) -> None:
+def _finish(assembly: Assembly, record: "_Record", step: int, output: Path) -> None:
     """Evaluate the best weights on every part, and save them."""
     precision = assembly.job.training.precision
     results = {
@@ -110,7 +110,7 @@ def _finish(assembly: Assembly, record: "_Record", output: Path) -> None:
         for part in assembly.parts
         for quantity, value in evaluate(assembly, part, precision).items()
     }
-    record.results(results)
+    record.results(step, results)
     if assembly.workers.rank == 0:
         weights = assembly.objective.state_dict()
         save_file({k: v.cpu().contiguous().clone() for k, v in weights.items()}, output / WEIGHTS)
@@ -125,7 +125,7 @@ class _Record:
         self._waiting: list[StepEnd] = []
         if writes:
             lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            kept = [line for line in lines if json.loads(line)["step"] <= step and "results" not in line]
+            kept = [line for line in lines if json.loads(line)["step"] <= step and "results" not in json.loads(line)]
             path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def step(self, event: StepEnd) -> None:
@@ -135,8 +135,9 @@ class _Record:
         self.flush()
         self._write({"step": event.step, "epoch": event.epoch, "metrics": event.metrics}, shown=True)
 
-    def results(self, metrics: dict[str, float]) -> None:
-        self._write({"step": sys.maxsize, "results": metrics}, shown=True)
+    def results(self, step: int, metrics: dict[str, float]) -> None:
+        """Write the results of the best weights, with their step."""
+        self._write({"step": step, "results": metrics}, shown=True)
 
     def flush(self) -> None:
         """Read the losses of the last steps from the device, and write them."""
