@@ -44,6 +44,15 @@ def decode_images(files: Files, size: Size | None, channels: int | None = None) 
     return np.stack([np.broadcast_to(array, (*array.shape[:2], channels)) for array in arrays])
 
 
+_in_turn = False
+
+
+def decode_in_turn() -> None:
+    """Decode one file after another in this process, which is one of several that decode: threads would not help."""
+    global _in_turn
+    _in_turn = True
+
+
 def decode_masks(files: Files, size: Size | None) -> np.ndarray:
     """Decode mask files, whose pixels are class values, to one array (N, height, width) uint8.
 
@@ -106,8 +115,11 @@ def _header(file: Location) -> Size | None:
 
 
 def _decoded(files: Files, decode: Callable[[Location], np.ndarray | str]) -> list[np.ndarray]:
-    with ThreadPoolExecutor(THREADS) as pool:
-        decoded = list(pool.map(decode, files.paths))
+    if _in_turn:
+        decoded = [decode(path) for path in files.paths]
+    else:
+        with ThreadPoolExecutor(THREADS) as pool:
+            decoded = list(pool.map(decode, files.paths))
     names = files.names()
     broken = [f"{name} ({result})" for name, result in zip(names, decoded, strict=True) if isinstance(result, str)]
     if broken:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from stoker.datasets.columns import Column, Dense, Fetched, Lazy
+from stoker.datasets.images import decode_in_turn
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError
 
@@ -40,6 +41,7 @@ class Prefetcher:
             num_workers=processes,
             prefetch_factor=STEPS_AHEAD if processes else None,
             persistent_workers=processes > 0,
+            worker_init_fn=_decode_in_turn,
             # Not fork: the child would inherit locks that threads of this process hold.
             multiprocessing_context="forkserver" if processes else None,
         )
@@ -97,6 +99,10 @@ class _Decoder(Dataset[dict[str, Tensor] | JobError]):
             return {name: column.take(rows) for name, column in self._columns.items()}
         except JobError as error:
             return error
+
+
+def _decode_in_turn(_number: int) -> None:
+    decode_in_turn()
 
 
 class _Steps(torch.utils.data.Sampler[Tensor]):
