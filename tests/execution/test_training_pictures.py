@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import psutil
+import pytest
 import yaml
 from mlflow import MlflowClient
 
@@ -21,7 +22,8 @@ def workers_of(run: RunFolder) -> list[psutil.Process]:
     return [process for process in tree if "".join(process.cmdline()[:1]).startswith("ray::Worker")]
 
 
-def test_each_picture_is_recorded_once_even_if_the_worker_is_killed(home, job_file, until, tiny_data, tmp_path):
+@pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["whole", "killed"])
+def test_each_picture_is_recorded_once_even_if_the_worker_is_killed(killed, home, job_file, until, tiny_data, tmp_path):
     settings = {"epochs": EPOCHS, "batch_size": 16, "precision": "fp32", "evaluate": {"every": EVERY}}
     job = {
         "name": "masks",
@@ -35,11 +37,12 @@ def test_each_picture_is_recorded_once_even_if_the_worker_is_killed(home, job_fi
     run = home.run(home.json("submit", job_file(yaml.safe_dump(job)), "--detach")["id"])
     until(lambda: any(run.pictures.glob("*.png")) or run.record().state.ended, "a picture", 200)
     assert not run.record().state.ended, home.logs()
-    for worker in workers_of(run):
-        os.kill(worker.pid, signal.SIGKILL)
+    if killed:
+        for worker in workers_of(run):
+            os.kill(worker.pid, signal.SIGKILL)
     until(lambda: run.record().state.ended, "the end", 240)
     status = run.record().status
-    assert (status.state, status.attempt) == (State.SUCCEEDED, 2), home.logs()
+    assert (status.state, status.attempt) == (State.SUCCEEDED, 1 + killed), home.logs()
 
     entries = [entry for entry, _ in read_journal(run.journal) if entry.picture]
     assert [entry.epoch for entry in entries] == [60, 120, 180, 200]
