@@ -50,11 +50,11 @@ def test_interrupting_the_submitter_detaches_and_cancel_ends_the_run_as_cancelle
 def test_a_pause_and_a_killed_driver_leave_what_the_next_attempt_starts_from(home, job_file, until):
     run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
     run_id = run.path.name
-    client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
     until(lambda: run.status().checkpoint_step > 0, "a checkpoint")
     home.stoker("pause", run_id, "--wait")
     paused = run.record().status
     assert (paused.state, paused.exit_code, paused.attempt) == (State.PAUSED, 0, 1)
+    client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")  # only now: the driver makes the tables
     page = client.get_run(paused.mlflow_run)
     assert (page.info.status, page.data.tags["stoker.state"]) == ("SCHEDULED", "PAUSED")
 
