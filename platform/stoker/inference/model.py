@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from stoker.architectures.network import build_network
-from stoker.datasets.batches import batch_limit, ordered_batches
+from stoker.datasets.batches import Batch, batch_limit, ordered_batches
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.records import Records, table
@@ -148,16 +148,20 @@ class Model:
     @torch.inference_mode()
     def _batches(self, samples: Samples, start: int, kind: OutputKind) -> Iterator[Answers]:
         for batch in ordered_batches(samples, self.fields, min(BATCH, batch_limit(self.fields.signature))):
-            if kind == "code":
-                assert can_encode(self.network)
-                codes = self.network.encode(batch.inputs).float().reshape(len(batch), -1)
-                yield Answers(pd.DataFrame(codes.numpy(), columns=[f"code/{place}" for place in range(codes.shape[1])]))
-            elif can_decode(self.network):
-                noise = PerSampleNoise((self.job.training.seed, "prediction"), range(start, start + len(batch)))
-                yield self.task.answers(self.network.decode(batch.inputs, noise).float())
-            else:
-                yield self.task.answers(self.network(batch.inputs).float())
+            yield self._codes(batch) if kind == "code" else self.task.answers(self._outputs(batch, start).float())
             start += len(batch)
+
+    def _outputs(self, batch: Batch, start: int) -> torch.Tensor:
+        if can_decode(self.network):
+            noise = PerSampleNoise((self.job.training.seed, "prediction"), range(start, start + len(batch)))
+            return self.network.decode(batch.inputs, noise)
+        outputs: torch.Tensor = self.network(batch.inputs)
+        return outputs
+
+    def _codes(self, batch: Batch) -> Answers:
+        assert can_encode(self.network)
+        codes = self.network.encode(batch.inputs).float().reshape(len(batch), -1)
+        return Answers(pd.DataFrame(codes.numpy(), columns=[f"code/{place}" for place in range(codes.shape[1])]))
 
     def records_of(self, samples: pd.DataFrame | np.ndarray) -> Records:
         """Return raw samples as records with named columns.

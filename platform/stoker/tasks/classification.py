@@ -52,7 +52,7 @@ class CrossEntropy(Supervised):
         return functional.cross_entropy(output, batch.target, reduction="none", label_smoothing=self._smoothing)
 
     def total(self, output: Tensor, batch: BatchLike) -> Tensor:
-        """Return the sum of the losses."""
+        """Return the sum of `losses`; a class that overrides one overrides both."""
         return functional.cross_entropy(output, batch.target, reduction="sum", label_smoothing=self._smoothing)
 
 
