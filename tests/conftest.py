@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import threading
 import time
@@ -92,7 +93,7 @@ ENDING_S = 20.0
 """How long a process may take to end after its test, such as a driver that puts Ray away."""
 
 
-SET_BY_LIBRARIES = ("CRC32C_", "KMP_", "MLFLOW_", "TORCHINDUCTOR_", "RAY_", "TUNE_")
+SET_BY_LIBRARIES = ("CRC32C_", "KMP_", "MLFLOW_", "_MLFLOW_", "TORCHINDUCTOR_", "RAY_", "TUNE_")
 """Variables by which libraries are told, and tell their child processes, what to do; taken back after each test."""
 
 
@@ -186,6 +187,21 @@ def _write_texts(folder: Path) -> dict[str, Any]:
         rows.append({"text": " ".join(rng.permutation(text)), "label": "praise" if number % 2 else "blame"})
     pd.DataFrame(rows).to_csv(folder / "texts.csv", index=False)
     return {"source": str(folder / "texts.csv"), "columns": {"label": "label"}}
+
+
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Put an MLflow store without runs at a path: MLflow takes seconds to make its tables."""
+    template = tmp_path_factory.mktemp("tables") / "mlflow.db"
+
+    def put(path: Path) -> None:
+        if not template.exists():
+            from mlflow import MlflowClient
+
+            MlflowClient(f"sqlite:///{template}").search_experiments()
+        shutil.copyfile(template, path)
+
+    return put
 
 
 @pytest.fixture

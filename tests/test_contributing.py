@@ -385,8 +385,11 @@ class Toys:
 
 
 @pytest.fixture
-def toys(package, tmp_path) -> Toys:
-    return Toys(package, tmp_path)
+def toys(package, tmp_path, mlflow_tables) -> Toys:
+    toys = Toys(package, tmp_path)
+    toys.home.mkdir()
+    mlflow_tables(toys.home / "mlflow.db")
+    return toys
 
 
 def test_a_source_a_format_a_field_a_family_and_a_task_train_and_predict_once_their_lines_are_added(toys):

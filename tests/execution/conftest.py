@@ -89,8 +89,9 @@ def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = 60.
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
+def home(tmp_path: Path, mlflow_tables: Callable[[Path], None]) -> Iterator[Home]:
     (tmp_path / "home").mkdir()
+    mlflow_tables(tmp_path / "home" / "mlflow.db")
     home = Home(tmp_path / "home")
     yield home
     for run in map(RunFolder, home.path.glob("runs/*")):  # of a test that failed
@@ -205,10 +206,13 @@ class RunEnvironment:
 
 
 @pytest.fixture
-def run_environment(ray_cluster: dict[str, str]) -> Callable[[Path, str, str, dict[str, str]], RunEnvironment]:
+def run_environment(
+    ray_cluster: dict[str, str], mlflow_tables: Callable[[Path], None]
+) -> Callable[[Path, str, str, dict[str, str]], RunEnvironment]:
     """Create the environment of a run on the current Ray: its folder, id, job, and the user's own modules."""
 
     def make(base: Path, run: str, job: str, code: dict[str, str]) -> RunEnvironment:
+        mlflow_tables(base / "mlflow.db")
         return RunEnvironment(base, ray_cluster, run, job, code)
 
     return make

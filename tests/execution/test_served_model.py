@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import sysconfig
 import urllib.error
 import urllib.request
@@ -15,7 +16,6 @@ import pandas as pd
 import pytest
 
 from stoker.datasets.sources.builtin import read_builtin
-from stoker.execution.packaging import packaged
 from stoker.execution.results import write_model
 from stoker.inference.generation import generate
 from stoker.inference.model import Model
@@ -46,11 +46,22 @@ def isolated_python(tmp_path_factory):
     return python, environment
 
 
+SOURCE = Path(__file__).parents[2] / "platform"
 OTHERS = {
     "segmentation": {"family": "unet", "channels": [4, 8]},
     "text-classification": {"family": "rnn", "embedding": 6, "hidden": 5},
     "image-generation": {"family": "gan", "channels": [4, 8], "latent": 5},
 }
+STORE = """
+import sys, mlflow
+from pathlib import Path
+from stoker.execution.packaging import packaged
+folder, *tasks = sys.argv[1:]
+for task in tasks:
+    with packaged(Path(folder, "runs", task, "model")) as arguments:
+        mlflow.pyfunc.save_model(Path(folder, task), **arguments)
+print([name for name in ("torch", "torchmetrics") if name in sys.modules])
+"""
 QUESTIONS = """
 import json, sys, mlflow, numpy, pandas
 asked = {
@@ -80,8 +91,14 @@ def stored(tiny_data, make_job, tmp_path_factory):
         run = RunFolder(folder / "runs" / task)
         run.path.mkdir(parents=True)
         write_model(run, assembly)
-        with packaged(run.model) as arguments:
-            mlflow.pyfunc.save_model(folder / task, **arguments)
+    stored = subprocess.run(
+        [sys.executable, "-c", STORE, folder, *OTHERS],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+    )
+    assert stored.returncode == 0, stored.stderr
+    assert stored.stdout.splitlines()[-1] == "[]", "the driver would load what only the worker needs"
     return folder
 
 
@@ -98,6 +115,14 @@ def answered(stored, isolated_python):
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("task", OTHERS)
+def test_the_signature_is_written_as_mlflow_writes_it(stored, task):
+    written = json.loads((stored / "runs" / task / "model" / "signature.json").read_text())
+    signature = mlflow.models.get_model_info(str(stored / task)).signature
+    for name, content in signature.to_dict().items():
+        assert json.loads(content or "null") == json.loads(written[name] or "null")
 
 
 def test_a_stored_segmentation_predicts_masks_with_the_values_of_the_files(stored, answered):

@@ -54,7 +54,7 @@ def test_a_pause_and_a_killed_driver_leave_what_the_next_attempt_starts_from(hom
     home.stoker("pause", run_id, "--wait")
     paused = run.record().status
     assert (paused.state, paused.exit_code, paused.attempt) == (State.PAUSED, 0, 1)
-    client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")  # only now: the driver makes the tables
+    client = MlflowClient(f"sqlite:///{home.path / 'mlflow.db'}")
     page = client.get_run(paused.mlflow_run)
     assert (page.info.status, page.data.tags["stoker.state"]) == ("SCHEDULED", "PAUSED")
 

@@ -168,7 +168,7 @@ class Recording:
         self._shipper.start()
         self._announce(self._tracked.run_id, self._tracked.page)
         self._tracked.watch_system()
-        importlib.import_module("stoker.inference.model")  # preload: needed at the end
+        importlib.import_module("stoker.execution.packaging")  # preload: needed at the end
         while not self._folder.resolved.exists() and not self._over.wait(RESOLVED_EVERY_S):
             pass
         if self._folder.resolved.exists():

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from stoker.execution.pictures import draw
 from stoker.inference.model import save_model
+from stoker.job.saved_model import EXAMPLE
+from stoker.tasks.abilities import can_sample
 from stoker.tasks.sheet import Picture, Sheet
 from stoker.tasks.task import Review
 from stoker.tracking.run_folder import RunFolder
@@ -48,7 +51,7 @@ def write_model(folder: RunFolder, assembly: Assembly) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     fingerprint = prepared.data.fingerprint
     save_model(draft, prepared.job, prepared.data.fields, assembly.objective, fingerprint, folder.code)
-    (draft / "example.json").write_text(_example(prepared), encoding="utf-8")
+    (draft / EXAMPLE).write_text(_example(prepared, assembly.objective.network), encoding="utf-8")
     if folder.model.exists():
         shutil.rmtree(folder.model)
     draft.rename(folder.model)
@@ -109,7 +112,12 @@ def _caption(row: Mapping[str, Any]) -> tuple[str, bool]:
     return f"{text}\n{row['sample']}", wrong
 
 
-def _example(prepared: Prepared) -> str:
+def _example(prepared: Prepared, network: nn.Module) -> str:
+    """Return what the model can be asked: a few raw samples, or classes and seeds of what it shall generate."""
+    if can_sample(network):
+        classes = prepared.data.fields.signature.classes[:3]
+        columns = ["class", "seed"] if classes else ["seed"]
+        return json.dumps({"columns": columns, "data": [[name, seed] for seed, name in enumerate(classes)] or [[0]]})
     example = prepared.data.example
     if hasattr(example, "to_json"):
         return str(example.to_json(orient="split", index=False))

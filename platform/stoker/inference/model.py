@@ -21,9 +21,10 @@ from stoker.datasets.fields.schema import Fields
 from stoker.datasets.records import Records, table
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
+from stoker.inference.model_signature import signature
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
-from stoker.job.saved_model import WEIGHTS
+from stoker.job.saved_model import SIGNATURE, WEIGHTS
 from stoker.randomness import PerSampleNoise
 from stoker.tasks.abilities import can_decode, can_encode, can_sample
 from stoker.tasks.choice import TASK_CLASSES, objective_of
@@ -41,7 +42,7 @@ OutputKind = Literal["prediction", "code"]
 def save_model(
     folder: Path, job: Job, fields: Fields, objective: Objective, fingerprint: str, code: Path | None = None
 ) -> None:
-    """Write weights.safetensors, fields.json, assets/, job.json, data.json, and code/ with the user's own modules.
+    """Write weights, fields.json, assets/, signature.json, job.json, data.json, and code/ with the user's own modules.
 
     Args:
         folder: of the model.
@@ -66,6 +67,7 @@ def save_model(
     for name, text in fields.assets().items():
         (folder / ASSETS).mkdir(exist_ok=True)
         (folder / ASSETS / name).write_text(text, encoding="utf-8")
+    (folder / SIGNATURE).write_text(json.dumps(signature(fields, objective.network), indent=1), encoding="utf-8")
     (folder / "data.json").write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
     (folder / "job.json").write_text(job.model_dump_json(by_alias=True, exclude_none=True, indent=1), encoding="utf-8")
 

@@ -171,7 +171,7 @@ def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int]:
         network = build_network(prepared.architecture, signature)
     parameters = parameter_count(network)
     if parameters < SMALL_NETWORK:
-        return trace(network.to_empty(device="cpu"), signature, "cpu"), parameters
+        return trace(build_network(prepared.architecture, signature), signature, "cpu"), parameters
     return trace(network, signature, "meta"), parameters
 
 

@@ -115,8 +115,9 @@ def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = DEA
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+def head(tmp_path_factory: pytest.TempPathFactory, mlflow_tables: Callable[[Path], None]) -> Iterator[Head]:
     base = tmp_path_factory.mktemp("head")
+    mlflow_tables(base / "mlflow.db")
     session = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short: socket paths below it have 107 bytes
     token, ports = secrets.token_hex(16), dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "STOKER_", "MLFLOW_"))}

@@ -209,8 +209,9 @@ def write_untrained_model() -> Callable[[RunFolder], None]:
 
 
 @pytest.fixture
-def tracking_server(tmp_path: Path, free_port: int) -> Iterator[TrackingServer]:
+def tracking_server(tmp_path: Path, free_port: int, mlflow_tables: Callable[[Path], None]) -> Iterator[TrackingServer]:
     (tmp_path / "server").mkdir()
+    mlflow_tables(tmp_path / "server" / "mlflow.db")
     server = TrackingServer(tmp_path / "server", free_port)
     yield server
     server.stop()

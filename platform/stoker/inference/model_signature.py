@@ -1,0 +1,62 @@
+"""The signature of a served model in MLflow's JSON, which is written without MLflow: a worker does not load it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from stoker.datasets.fields.schema import Fields
+from stoker.job.signature import ClassOutput, ImageInput, MaskOutput, Output, TagsOutput
+from stoker.tasks.abilities import can_encode, can_sample
+
+Schema = list[dict[str, Any]]
+
+
+def signature(fields: Fields, network: nn.Module) -> dict[str, str | None]:
+    """Return inputs, outputs and parameters of a model, each as JSON.
+
+    Reference: MLflow's documentation, "Model Signatures and Input Examples".
+    """
+    shapes = fields.signature
+    image = next(iter(shapes.images.values()), None)
+    if can_sample(network) and image:
+        classes = [_column("string", "class")] if shapes.classes else []
+        return _json([*classes, _column("long", "seed")], _images(image), None)
+    if image and len(shapes.inputs) == 1:
+        inputs = _images(image)
+    else:
+        types = {"number": "double"}
+        inputs = [_column(types.get(each.kind, "string"), each.name, required=False) for each in fields.inputs]
+    kind = {"name": "output_kind", "default": "prediction", "type": "string", "shape": None}
+    return _json(inputs, _outputs(shapes.output), [kind] if can_encode(network) else None)
+
+
+def _outputs(output: Output | None) -> Schema:
+    match output:
+        case MaskOutput():
+            return _pixels((output.height, output.width))
+        case ClassOutput(names) | TagsOutput(names):
+            return [_column("string", "prediction"), *(_column("float", f"probability/{name}") for name in names)]
+        case _:
+            return [_column("double", "prediction")]
+
+
+def _column(kind: str, name: str, required: bool = True) -> dict[str, Any]:
+    return {"type": kind, "name": name, "required": required}
+
+
+def _images(image: ImageInput) -> Schema:
+    return _pixels((image.height, image.width, image.channels))
+
+
+def _pixels(shape: Sequence[int]) -> Schema:
+    return [{"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *shape]}}]
+
+
+def _json(inputs: Schema, outputs: Schema, parameters: Schema | None) -> dict[str, str | None]:
+    return {
+        "inputs": json.dumps(inputs),
+        "outputs": json.dumps(outputs),
+        "params": json.dumps(parameters) if parameters else None,
+    }
