@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -89,13 +90,17 @@ def recoveries(home: Path, kills: int) -> list[float]:
         victim = draw.choice(workers)
         attempt, begin, killed = run.status().attempt, time.monotonic(), time.time()
         os.kill(victim.pid, signal.SIGKILL)
-        wait_until(lambda attempt=attempt: run.status().attempt > attempt)
-        wait_until(lambda killed=killed: steps_since(run, killed))
+        wait_until(partial(is_later_attempt, run, attempt))
+        wait_until(partial(steps_since, run, killed))
         found.append(time.monotonic() - begin)
     assert run.record().state is State.RUNNING
     subprocess.run([*stoker, "cancel", run.path.name, "--wait"], check=True, capture_output=True)
     wait_until(lambda: not run.has_driver())
     return found
+
+
+def is_later_attempt(run: RunFolder, attempt: int) -> bool:
+    return run.status().attempt > attempt
 
 
 def steps_since(run: RunFolder, killed: float) -> bool:

@@ -73,12 +73,12 @@ def ddp_steps(prepared: Prepared, rank: int) -> Iterator[torch.Tensor | None]:
     rise = lr_scheduler.LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
     fall = lr_scheduler.CosineAnnealingLR(optimizer, T_max=prepared.steps - warmup)
     scheduler = lr_scheduler.SequentialLR(optimizer, [rise, fall], milestones=[warmup])
-    parallel.train()
+    parallel.train()  # type: ignore[no-untyped-call]
     while True:
         for images, labels in loader:
             loss = functional.cross_entropy(parallel({"image": images}), labels)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             scheduler.step()
             yield loss.detach()
@@ -103,7 +103,7 @@ def serve_arm(name: str) -> None:
         training = Training(steps, CNN_STEPS, LAP)
 
         def lap() -> Lap:
-            workers.first([1.0])
+            workers.broadcast_numbers([1.0])
             done = training()
             values = torch.tensor(done.values, dtype=torch.float64)
             if name != "stoker":  # Stoker's losses are those of the global batch
@@ -113,9 +113,9 @@ def serve_arm(name: str) -> None:
 
         if rank == 0:
             serve(lap)
-            workers.first([0.0])
+            workers.broadcast_numbers([0.0])
         else:
-            while workers.first([0.0])[0]:
+            while workers.broadcast_numbers([0.0])[0]:
                 done = training()
                 if name != "stoker":
                     dist.all_reduce(torch.tensor(done.values, dtype=torch.float64))
