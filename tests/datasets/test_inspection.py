@@ -68,7 +68,11 @@ def test_the_label_of_a_table_must_be_given():
         ("a.csv", b"x,y\n", "'a.csv' has a header but no rows"),
         ("a.csv", b"x,y,x\n1,2,3\n", "'a.csv' has more than one column 'x'"),
         ("a.csv", b"x,y\n1\n", "the first row of 'a.csv' has 1 values, its header 2"),
-        ("a.csv", b"x,y\n\x81,2\n", "'a.csv' is not UTF-8 text; save it as UTF-8"),
+        (
+            "a.csv",
+            b"x,y\n\x81,2\n",
+            "'a.csv' is not UTF-8 text; name its encoding in dataset.encoding, such as latin-1",
+        ),
         ("a.csv.gz", b"x,y\n1,2\n", "'a.csv.gz' holds a broken gzip file; pack it again"),
         (
             "a.csv.gz",
@@ -77,9 +81,13 @@ def test_the_label_of_a_table_must_be_given():
         ),
         ("a.parquet", b"PAR1", "'a.parquet' is not a parquet file"),
         ("a.jsonl", b"", "line 1 of 'a.jsonl' is not an object with keys"),
-        ("a.jsonl", b"[1]\n", "line 1 of 'a.jsonl' is not an object with keys"),
+        ("a.jsonl", b"1\n", "line 1 of 'a.jsonl' is not an object with keys"),
         ("a.jsonl", b'{"x": 1\n', "line 1 of 'a.jsonl' is not JSON (Expecting ',' delimiter at column 8)"),
-        ("a.jsonl", b'{"x": "\xff"}\n', "'a.jsonl' is not UTF-8 text; save it as UTF-8"),
+        (
+            "a.jsonl",
+            b'{"x": "\xff"}\n',
+            "'a.jsonl' is not UTF-8 text; name its encoding in dataset.encoding, such as latin-1",
+        ),
         ("a.jsonl.gz", b'{"x": 1}\n', "'a.jsonl.gz' holds a broken gzip file; pack it again"),
         ("a.csv", b'x,y\n"' + b"long " * 40_000, "'a.csv' is not csv: field larger than field limit (131072)"),
         (
@@ -321,3 +329,31 @@ def test_a_path_missing_on_this_machine_may_exist_on_a_cluster(tmp_path):
     assert "does not exist" in found("nowhere.csv")[0].message
     (tmp_path / "t.csv").write_text("a,c\n1,2\n")
     assert "no column 'b'" in found(tmp_path / "t.csv")[0].message
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("a\tb\n1\t2\n3\t4\n", "csv"),
+        ("a,b,c\n1,2,3\n4,5,6\n", "csv"),
+        ("One, two.\nThree, four.\nFive, six.\n", "text"),
+        ("A tale, of two, cities\nby a writer\nof novels, and so on\n", "text"),
+        ("", "text"),
+    ],
+)
+def test_a_text_file_with_equal_rows_is_a_table(tmp_path: Path, content: str, expected: str):
+    path = tmp_path / "a.txt"
+    path.write_text(content)
+    assert infer_format(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [("a.xlsx", "save the sheet as csv"), ("a.pkl", "save it as parquet"), ("a.zip", "unpack it, and name the folder")],
+)
+def test_a_file_of_another_program_is_reported_with_the_cure(tmp_path: Path, name: str, cure: str):
+    path = tmp_path / name
+    path.write_text("content")
+    dataset = Dataset.model_validate({"source": str(path), "columns": {"label": "y"}})
+    (problem,) = inspect(None, dataset, "tabular-classification")
+    assert problem.message.startswith(f"'{name}' cannot be read: {cure}")

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stoker.datasets.labels import check_known, read_labels
+from stoker.datasets.fields.category import ClassField
+from stoker.datasets.labels import check_known, label_notes, read_labels, with_joined_spellings
 from stoker.datasets.records import Records, table
 from stoker.errors import JobError
 from stoker.job.task import Kind
@@ -72,6 +73,32 @@ def test_images_of_one_class_are_reported_at_the_source():
 
 def test_a_class_unknown_to_the_model_is_reported():
     with pytest.raises(JobError) as caught:
-        check_known(records(["a", "d", "c"]), "y", ("a", "b"))
+        check_known(records(["a", "d", "c"]), ClassField("y", ("a", "b")))
     assert str(caught.value) == "classes the model does not know: c, d"
-    check_known(records(["a", "b"]), "y", ("a", "b", "c"))
+    check_known(records(["a", "b"]), ClassField("y", ("a", "b", "c")))
+    check_known(records(["A ", "b"]), ClassField("y", ("a", "b"), clean=True))
+
+
+SPELLINGS = ["no", "No", "yes ", "yes", "no", "maybe"]
+
+
+def test_labels_that_differ_by_case_or_blanks_are_named_with_the_cure():
+    (note,) = label_notes(records(SPELLINGS), "y", "category")
+    found = "labels differ by case or blanks only ('no', 'No'; 'yes ', 'yes')"
+    assert note == f"{found}; dataset.columns.clean: true makes them one class"
+    assert list(label_notes(records(["no", "yes"]), "y", "category")) == []
+
+
+def test_joined_spellings_are_the_most_frequent_one():
+    joined = with_joined_spellings(records(["no", "No", "yes ", "yes ", "no", "maybe"]), "y")
+    assert read_labels(joined, "y", "category").classes == ("maybe", "no", "yes")
+
+
+@pytest.mark.parametrize(
+    ("values", "count"), [([0.5, 1.0, 0.5, 1.5], 3), (list(range(21)) * 2, 21), (list(range(20)) * 2, 0)]
+)
+def test_numbers_that_may_be_a_quantity_are_noted(values: list[object], count: int):
+    notes = list(label_notes(records(values), "y", "category"))
+    start = f"the label 'y' has {count} different numbers as classes; if it is a quantity, use task: tabular-regression"
+    assert notes == ([start] if count else [])
+    assert list(label_notes(records(values), "y", "number")) == []

@@ -14,7 +14,7 @@ from stoker.datasets.fields.schema import Fields
 from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.records import table
 from stoker.errors import JobError
-from stoker.job.dataset import BUILTIN, Dataset
+from stoker.job.dataset import BUILTIN, FORMATS, Dataset
 from stoker.job.signature import ValueOutput
 from stoker.job.task import TASKS, TaskName
 
@@ -289,7 +289,10 @@ def test_a_source_with_an_ambiguous_name_is_reported(tmp_path: Path):
     path = tmp_path / "data.bin"
     path.write_text("x,y\n1,2\n")
     assert problems(read_source, Dataset(source=str(path))) == [
-        ("dataset.source", f"cannot infer the format of '{path}'; set dataset.format")
+        (
+            "dataset.source",
+            f"the name 'data.bin' does not identify the format; set dataset.format to one of {', '.join(FORMATS)}",
+        )
     ]
     assert problems(read_source, Dataset(source=str(tmp_path / "no.csv"))) == [
         ("dataset.source", f"no file or folder '{tmp_path / 'no.csv'}'")

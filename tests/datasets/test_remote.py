@@ -72,7 +72,7 @@ def test_files_of_one_table_have_the_same_columns():
 
 def test_an_address_with_an_ambiguous_name_needs_a_format(web):
     web.files["/download"] = ROWS.encode()
-    with pytest.raises(JobError, match=r"cannot infer the format of '.*/download'; set dataset\.format"):
+    with pytest.raises(JobError, match=r"the name 'download' does not identify the format; set dataset\.format"):
         read_source(dataset(f"{web.url}/download"))
     raw, _ = read_source(dataset(f"{web.url}/download", format="csv"))
     assert len(raw) == 20

@@ -40,7 +40,7 @@ def test_a_loaded_model_predicts_what_the_trained_one_did(name: str, request: py
 
 def test_a_model_is_nothing_but_data(flowers):
     names = {file.name for file in (flowers.source.parent / "model").iterdir()}
-    assert names == {"weights.safetensors", "fields.json", "job.json", "data.json"}
+    assert names == {"weights.safetensors", "fields.json", "signature.json", "job.json", "data.json"}
     assert flowers.model.job == flowers.assembly.job
     assert flowers.model.fields == flowers.assembly.data.fields
 

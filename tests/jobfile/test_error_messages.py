@@ -218,7 +218,7 @@ def test_a_wrong_value_is_reported_in_plain_words(lines: str, expected: str):
         ("{source: digits, columns: {types: [a]}}", "2:44 dataset.columns.types expected an object, got a list"),
         (
             "{source: digits, columns: {types: {a: mask}}}",
-            "2:48 dataset.columns.types.a 'mask' is not one of number, category, text, image",
+            "2:48 dataset.columns.types.a 'mask' is not one of number, time, category, text, image",
         ),
         ("{source: 3}", "2:19 dataset.source expected text, got 3; put it in quotes"),
         ("[digits]", "2:10 dataset expected an object or a word such as 'digits', got a list"),

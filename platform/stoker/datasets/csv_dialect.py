@@ -15,6 +15,8 @@ HEAD_BYTES = 16 << 20
 LINES_BYTES = 1 << 20
 DELIMITERS = ",;\t|"
 DELIMITER_LINES = 50
+MIN_LINES, MIN_VALUES = 3, 3
+"""Lines of a table of unknown format, and values between commas, which also separate parts of sentences."""
 LONG_SHARE = 10
 """cp1252 has fewer than one in so many of its letters beyond ASCII in runs of three or more."""
 DAMAGED = 10
@@ -32,13 +34,13 @@ class Dialect:
 
     delimiter: str = ","
     encoding: str = "utf-8"
-    """utf-8, with or without a byte order mark, utf-16 or cp1252."""
+    """utf-8, with or without a byte order mark, utf-16, cp1252, or what the job names."""
     quote: str = '"'
 
     @property
     def codec(self) -> str:
         """Return the codec, which drops a byte order mark."""
-        return "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+        return codec_of(self.encoding)
 
     @property
     def text(self) -> str:
@@ -47,23 +49,37 @@ class Dialect:
         return f"{delimiter} separated, {self.encoding}, quoted by {self.quote}"
 
 
-def csv_dialect(path: str | Path) -> Dialect:
-    """Return the dialect of a file, plain or gzip.
+def codec_of(encoding: str | None) -> str:
+    """Return the codec of an encoding, UTF-8 for None; that of UTF-8 drops a byte order mark."""
+    return "utf-8-sig" if encoding is None or codecs.lookup(encoding).name == "utf-8" else encoding
+
+
+def csv_dialect(path: str | Path, encoding: str | None = None) -> Dialect:
+    """Return the dialect of a file, plain or gzip; `encoding` is the one that the job names.
 
     The delimiter splits the first lines into equally many values; if several do, into the most. A file that is not
     UTF-8 nor marked as UTF-16 is cp1252, as spreadsheets on Windows write it.
     """
     path = Path(path)
     facts = path.stat()
-    return _detect(path, facts.st_size, facts.st_mtime_ns)
+    return _detect(path, facts.st_size, facts.st_mtime_ns, encoding)
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a file of unknown format is delimited text: its rows have equally many values."""
+    dialect = csv_dialect(path)
+    with path.open(encoding=dialect.codec, errors="replace", newline="") as file:
+        lines = [line for line in itertools.islice(file, DELIMITER_LINES) if line.strip()]
+    even, values = _evenness(lines, dialect.delimiter, dialect.quote, whole=True)
+    return even and len(lines) >= MIN_LINES and values >= (MIN_VALUES if dialect.delimiter == "," else 2)
 
 
 @lru_cache(maxsize=64)
-def _detect(path: Path, _size: int, _changed_ns: int) -> Dialect:
+def _detect(path: Path, _size: int, _changed_ns: int, encoding: str | None) -> Dialect:
     """Return the dialect; a file is checked, read and described, and its first bytes are decoded once for all."""
     with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    dialect = Dialect(encoding=_encoding(head))
+    dialect = Dialect(encoding=encoding or _encoding(head))
     decoder = codecs.getincrementaldecoder(dialect.codec)("replace")
     text = io.StringIO(decoder.decode(head[:LINES_BYTES]), newline="")
     lines = [line for line in itertools.islice(text, DELIMITER_LINES) if line.strip()]

@@ -1,5 +1,6 @@
 """A dataset ready for training, its fingerprint and example rows."""
 
+import datetime
 import hashlib
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from stoker.datasets.fields.schema import Fields
 from stoker.datasets.members import size_of
 from stoker.datasets.records import Files, RawColumn, Records, pick
 from stoker.datasets.samples import Samples
+from stoker.datasets.times import holds_timestamps
 from stoker.job.dataset import Dataset
 
 EXAMPLES = 3
@@ -74,8 +76,14 @@ def example_of(records: Records, fields: Fields) -> pd.DataFrame | np.ndarray:
 def _cells(column: RawColumn) -> pd.Series:
     """Return the values of a column as cells of a table: files by their names, images in memory as nested lists."""
     if isinstance(column, pd.Series):
-        return column.reset_index(drop=True)
+        cells = column.reset_index(drop=True)
+        return cells.map(_written, na_action="ignore").astype(object) if holds_timestamps(cells) else cells
     return pd.Series(list(column.names()) if isinstance(column, Files) else column.tolist())
+
+
+def _written(time: datetime.date) -> str:
+    """Write a date, or a time, as texts of requests hold it."""
+    return time.isoformat()
 
 
 def decoded_pixels(column: RawColumn, fields: Fields) -> np.ndarray:

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stoker.datasets.decoding import with_one_size
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.inference import Roles, infer_roles, inferred_type, is_text
+from stoker.datasets.fields.number import as_numbers, number_notes
 from stoker.datasets.fields.text import tokens
-from stoker.datasets.labels import read_labels
+from stoker.datasets.label_leaks import label_leaks
+from stoker.datasets.labels import FEW_NUMBERS, label_notes, read_labels, with_joined_spellings
 from stoker.datasets.loading import read_source
 from stoker.datasets.records import PARTS, Records
 from stoker.datasets.report import (
@@ -43,8 +46,6 @@ LABELS = (
     "price",
 )
 """Common names of the column to predict, the likeliest first."""
-FEW_VALUES = 20
-"""Integers with at most this many different values are classes."""
 WORDS = 3.0
 """Average number of words above which a column holds texts rather than categories."""
 
@@ -78,11 +79,26 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     chosen = task or likely_task(records, dataset.source)
     row = TASKS[chosen]
     roles = infer_roles(records, dataset, row)
+    odd = tuple(label_notes(records, roles.target, row.target))
+    if dataset.columns.clean and row.target == "category":
+        records = with_joined_spellings(records, roles.target)
     labels = read_labels(records, roles.target, row.target)
     parts = choose_parts(records, dataset, labels)
     hashes = sample_hashes(records, roles)
     counts = {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}
-    warnings = (*roles.notes, *leak_warnings(hashes, parts, records), *class_warnings(counts))
+    numbers = (name for name, kind in roles.inputs.items() if kind == "number")
+    notes = (note for name in numbers for note in number_notes(name, records.columns[name]))
+    _, sized = with_one_size(records, roles, dataset)
+    leaks = label_leaks(records, roles, row.target, parts) if records.is_table else ()
+    warnings = (
+        *roles.notes,
+        *notes,
+        *odd,
+        *sized,
+        *leak_warnings(hashes, parts, records),
+        *leaks,
+        *class_warnings(counts),
+    )
     duplicates = duplicate_count(hashes)
     report = DataReport(len(records), tuple(column_reports(records)), counts, duplicates, warnings, records.dialect)
     return Examined(dataset, chosen, report, records, roles)
@@ -122,8 +138,8 @@ def _likely_label(records: Records) -> str:
 def _is_value(column: pd.Series) -> bool:
     if inferred_type(column) != "number":
         return False
-    known = column.dropna()
-    return known.nunique() > FEW_VALUES or not bool((known % 1 == 0).all())
+    known = pd.Series(as_numbers(column)).dropna()
+    return known.nunique() > FEW_NUMBERS or not bool((known % 1 == 0).all())
 
 
 def _has_texts(column: object) -> bool:
@@ -155,8 +171,9 @@ def proposed_job(examined: Examined, source: str) -> str:
         lines.append(f"  format: {examined.dataset.format}")
     if examined.records.is_table and source not in BUILTIN:
         lines.append(f"  columns: {{label: {_quoted(examined.roles.target)}}}  # all others are learnt from")
-    if size := _image_size(examined):
-        lines.append(f"  image: {{size: {size}}}  # the images differ in size; or [height, width]")
+    sized, _ = with_one_size(examined.records, examined.roles, examined.dataset)
+    if size := sized.image.size:
+        lines.append(f"  image: {{size: {size[0]}}}  # the images differ in size; or [height, width]")
     if examined.records.parts is None:
         lines.append("  # split: {train: 0.8, val: 0.1, test: 0.1}")
     others = f"; also {', '.join(row.families[1:])}" if row.families[1:] else ""
@@ -166,19 +183,6 @@ def proposed_job(examined: Examined, source: str) -> str:
         "# resources: {workers: 2}  # the result does not depend on their number",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _image_size(examined: Examined) -> int | None:
-    """Return a size to resize images to, if they differ."""
-    from stoker.datasets.images import image_sizes
-    from stoker.datasets.records import Files
-
-    column = examined.records.columns.get("image")
-    sizes = set(image_sizes(column)) if isinstance(column, Files) else set()
-    if len(sizes) < 2:
-        return None
-    smaller = min(min(size) for size in sizes)
-    return next((side for side in (128, 96, 64, 48, 32) if side <= smaller), 32)
 
 
 def _job_name(source: str) -> str:

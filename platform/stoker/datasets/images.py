@@ -1,7 +1,7 @@
 """Image files decoded by Pillow to uint8 arrays of one size and number of channels."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,6 +17,8 @@ GREY = frozenset({"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 THREADS = 8
 CHUNK_VALUES = 1 << 20
 """Values counted at once; each takes eight bytes temporarily."""
+SIDES = (128, 96, 64, 48, 32)
+"""Sizes of square images to choose from."""
 SHOWN = 3
 Size = tuple[int, int]
 
@@ -72,6 +74,13 @@ def image_sizes(files: Files) -> list[tuple[int, int]]:
     with ThreadPoolExecutor(THREADS) as pool:
         found = pool.map(_header, files.paths)
     return [size for size in found if size is not None]
+
+
+def common_side(sizes: Sequence[Size]) -> int:
+    """Return the side of a square for images of different sizes: few are enlarged, and none is large."""
+    sides = sorted(min(size) for size in sizes)
+    small = sides[len(sides) // 10]
+    return next((side for side in SIDES if side <= small), SIDES[-1])
 
 
 def level_counts(pixels: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO, cast
 
-from stoker.datasets.csv_dialect import csv_dialect
+from stoker.datasets.csv_dialect import codec_of, csv_dialect, is_table
 from stoker.datasets.folders import archive_paths, image_paths, part_folders, visible_folders
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, remote_problem
@@ -27,6 +27,14 @@ HEADER_BYTES = 1 << 20
 _IDX = re.compile(r".*idx[1-4]-ubyte(\.gz)?\Z")
 _SUFFIXES: dict[str, Format] = {**TABLE_SUFFIXES, ".txt": "text", ".npz": "npz", ".tar": "webdataset"}
 IMAGES, MASKS = "images", "masks"
+_SPREADSHEET, _PANDAS = "save the sheet as csv", "save it as parquet, such as by DataFrame.to_parquet of pandas"
+CURES = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), _SPREADSHEET),
+    **dict.fromkeys((".feather", ".arrow", ".pkl", ".pickle", ".h5", ".hdf5", ".sav", ".dta"), _PANDAS),
+    **dict.fromkeys((".zip", ".7z", ".rar", ".tgz"), "unpack it, and name the folder"),
+    ".mat": "save its arrays as npz, by numpy.savez",
+}
+"""What to do about files that are not read, by their suffix."""
 
 
 def inspect(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> list[Problem]:
@@ -43,8 +51,9 @@ def inspect(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> 
         return [Problem("dataset.source", f"'{dataset.source}' holds a broken gzip file; pack it again")]
     except OSError as error:
         return [Problem("dataset.source", f"'{dataset.source}' cannot be read: {error.strerror}")]
-    except UnicodeDecodeError:
-        return [Problem("dataset.source", f"'{dataset.source}' is not UTF-8 text; save it as UTF-8")]
+    except UnicodeError:
+        message = f"'{dataset.source}' is not {dataset.encoding or 'UTF-8'} text"
+        return [Problem("dataset.source", f"{message}; name its encoding in dataset.encoding, such as latin-1")]
 
 
 def inspect_elsewhere(job: Job | None, dataset: Dataset | None, task: TaskName | None) -> list[Problem]:
@@ -64,6 +73,8 @@ def infer_format(path: str | Path) -> Format | None:
         return _folder_format(path)
     if _IDX.match(path.name):
         return "idx"
+    if path.suffix.lower() == ".txt" and path.is_file() and is_table(path):
+        return "csv"
     return next((found for suffix, found in _SUFFIXES.items() if path.name.lower().endswith(suffix)), None)
 
 
@@ -131,7 +142,7 @@ def _searched_folder(source: str) -> str:
 def _content_problems(dataset: Dataset, path: Path, task: TaskName | None) -> Iterator[Problem]:
     found = dataset.format or infer_format(path)
     if found is None:
-        yield _unknown_format(path)
+        yield unknown_format(path)
         return
     if task and not fits(found, TASKS[task]):
         if dataset.format:
@@ -147,12 +158,15 @@ def _content_problems(dataset: Dataset, path: Path, task: TaskName | None) -> It
         yield from CHECKS[found](dataset, path, not (task and TASKS[task].target_optional))
 
 
-def _unknown_format(path: Path) -> Problem:
+def unknown_format(path: Path) -> Problem:
+    """Return the problem of a file or folder whose format nothing tells."""
     if path.is_dir():
         if not any(path.iterdir()):
             return Problem("dataset.source", f"the folder '{path}' is empty")
         message = f"'{path}' holds neither idx files, nor a folder of images for each class, nor images/ and masks/"
         return Problem("dataset.source", message)
+    if cure := CURES.get(path.suffix.lower()):
+        return Problem("dataset.source", f"'{path.name}' cannot be read: {cure}")
     known = ", ".join(FORMATS)
     return Problem(
         "dataset.source", f"the name '{path.name}' does not identify the format; set dataset.format to one of {known}"
@@ -185,14 +199,14 @@ def _table_problems(format_name: str, check: Check) -> Check:
 
 
 def _csv_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
-    dialect = csv_dialect(path)
+    dialect = csv_dialect(path, dataset.encoding)
     if path.stat().st_size == 0 or not _first_line(path, dialect.codec).strip():
         yield Problem("dataset.source", f"'{path}' is empty")
         return
     with text_of(path, dialect.codec) as file:
         rows = csv.reader(file, delimiter=dialect.delimiter, quotechar=dialect.quote)
         try:
-            header = list(dataset.columns.names) or next(rows)
+            header = list(dataset.columns.names) or [name.strip() for name in next(rows)]
             first = next((row for row in rows if row), None)
         except csv.Error as error:
             yield Problem("dataset.source", f"'{path}' is not csv: {error}")
@@ -208,7 +222,10 @@ def _csv_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Proble
 
 
 def _jsonl_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
-    line = _first_line(path).strip()
+    with text_of(path, codec_of(dataset.encoding)) as file:
+        if file.read(HEADER_BYTES).lstrip().startswith("["):
+            return  # a list, of which the first object cannot be read alone
+    line = _first_line(path, codec_of(dataset.encoding)).strip()
     try:
         first = json.loads(line) if line else {}
     except json.JSONDecodeError as error:

@@ -1,18 +1,22 @@
 """Raw labels: classes or numbers, checked before training."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from stoker.datasets.fields.category import as_text, sorted_classes
-from stoker.datasets.fields.number import as_numbers
+from stoker.datasets.fields.category import ClassField, as_text, joined_spellings, sorted_classes, spelling_key
+from stoker.datasets.fields.number import as_numbers, check_range
 from stoker.datasets.records import Records
 from stoker.errors import JobError, Problem
 from stoker.job.task import Kind
 
 MAX_CLASSES = 10_000
+FEW_NUMBERS = 20
+"""Whole numbers of which there are at most this many different ones are classes."""
+SHOWN = 3
 MIN_SAMPLES = 2
 """Average number of samples per class, with more than a hundred classes; with fewer the label is a number or name."""
 
@@ -34,6 +38,32 @@ class Labels:
         return {name: counted[name] for name in self.classes}
 
 
+def with_joined_spellings(records: Records, name: str) -> Records:
+    """Return the records with labels that differ by case or blanks only replaced by the most frequent of them."""
+    labels = pd.Series(joined_spellings(as_text(records.columns[name])), dtype=object)
+    return replace(records, columns={**records.columns, name: labels})
+
+
+def label_notes(records: Records, name: str, kind: Kind) -> Iterator[str]:
+    """Yield what is odd about the classes of a table: several spellings, or numbers that may be a quantity."""
+    column = records.columns.get(name)
+    if kind != "category" or not isinstance(column, pd.Series):
+        return
+    spellings: dict[str, list[str]] = {}
+    for label in pd.unique(as_text(column.dropna())):
+        spellings.setdefault(spelling_key(label), []).append(f"'{label}'")
+    several = [", ".join(each) for each in spellings.values() if len(each) > 1]
+    if several:
+        more = f" and {len(several) - SHOWN} more" if len(several) > SHOWN else ""
+        cure = "dataset.columns.clean: true makes them one class"
+        yield f"labels differ by case or blanks only ({'; '.join(several[:SHOWN])}{more}); {cure}"
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        values = pd.unique(as_numbers(column.dropna()))
+        if len(values) > FEW_NUMBERS or (values % 1 != 0).any():
+            found = f"the label '{name}' has {len(values)} different numbers as classes"
+            yield f"{found}; if it is a quantity, use task: tabular-regression"
+
+
 def read_labels(records: Records, name: str, kind: Kind) -> Labels:
     """Read and check the labels.
 
@@ -50,6 +80,7 @@ def read_labels(records: Records, name: str, kind: Kind) -> Labels:
         return Labels(np.zeros(len(records)), None)
     values = label_values(records, name, kind)
     if kind == "number":
+        check_range(name, records.columns[name], "dataset.columns.label")
         if len(np.unique(values)) == 1:
             raise _problem(records, f"every row has the value {values[0]:g}: there is nothing to learn")
         return Labels(values, None)
@@ -62,15 +93,15 @@ def read_labels(records: Records, name: str, kind: Kind) -> Labels:
     return Labels(values, classes)
 
 
-def check_known(records: Records, name: str, classes: tuple[str, ...]) -> None:
+def check_known(records: Records, field: ClassField) -> None:
     """Check the labels of new data against the classes that a model was trained on.
 
     Raises:
         JobError: a label is missing, or a class is new.
 
     """
-    unknown = sorted(set(label_values(records, name, "category")) - set(classes))
-    if unknown:
+    labels = field.labels(label_values(records, field.name, "category"))
+    if unknown := sorted(set(labels) - set(field.classes)):
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise JobError([Problem("", f"classes the model does not know: {', '.join(unknown[:5])}{more}")])
 

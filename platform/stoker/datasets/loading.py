@@ -11,12 +11,13 @@ import torch
 from stoker.datasets.cache import local_path
 from stoker.datasets.csv_dialect import Dialect
 from stoker.datasets.dataset import LoadedDataset, example_of, fingerprint
-from stoker.datasets.decoding import choose_loading, fitted_records, resident, with_files
+from stoker.datasets.decoding import choose_loading, fitted_records, resident, with_files, with_one_size
 from stoker.datasets.fields.inference import Roles, infer_roles
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.formats.reading import read_path
-from stoker.datasets.inspection import column_problems, infer_format
-from stoker.datasets.labels import Labels, read_labels
+from stoker.datasets.inspection import column_problems, infer_format, unknown_format
+from stoker.datasets.label_leaks import label_leaks
+from stoker.datasets.labels import Labels, label_notes, read_labels, with_joined_spellings
 from stoker.datasets.records import PARTS, Records
 from stoker.datasets.report import class_warnings, leak_warnings, sample_hashes
 from stoker.datasets.samples import Samples
@@ -44,8 +45,7 @@ def read_source(dataset: Dataset) -> tuple[Records, str | None]:
     path = local_path(dataset.source)
     format_name = dataset.format or infer_format(path)
     if format_name is None:
-        message = f"cannot infer the format of '{dataset.source}'; set dataset.format"
-        raise JobError([Problem("dataset.source", message)])
+        raise JobError([unknown_format(path)])
     return read_path(dataset, path, format_name), format_name
 
 
@@ -67,7 +67,11 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     roles = _roles(records, dataset, task)
     if len(records) == 0:
         raise JobError([Problem("dataset.source", f"no rows in '{dataset.source}'")])
+    odd = tuple(label_notes(records, roles.target, task.target))
+    if dataset.columns.clean and task.target == "category":
+        records = with_joined_spellings(records, roles.target)
     records = with_files(records, roles, task, dataset)
+    dataset, sized = with_one_size(records, roles, dataset)
     loading = choose_loading(records, roles, dataset)
     if loading == "resident":
         records = resident(records, roles, dataset)
@@ -86,9 +90,12 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         notes=(
             *([f"read as: {dialect}"] if dialect not in ("", Dialect().text) else []),
             *roles.notes,
+            *odd,
+            *sized,
             *_field_notes(records, parts, fields),
             *_part_notes(records, dataset),
             *(leak_warnings(sample_hashes(records, roles), parts, records) if loading == "resident" else ()),
+            *(label_leaks(records, roles, task.target, parts) if records.is_table else ()),
             *class_warnings(counts),
         ),
         example=example_of(records, fields),

@@ -14,6 +14,7 @@ from stoker.datasets.fields.text import tokens
 from stoker.datasets.images import image_sizes
 from stoker.datasets.members import read_location
 from stoker.datasets.records import Files, RawColumn, Records, in_memory
+from stoker.datasets.times import as_times, time_format
 
 COMMON = 0.5
 """Share of duplicates above which repetition is a property of the data, not a mistake."""
@@ -31,7 +32,7 @@ class ColumnReport:
 
     name: str
     kind: str
-    """number, category, text, image or mask."""
+    """number, time, category, text, image or mask."""
     missing: int
     distinct: int | None
     """None where it is meaningless, as for images."""
@@ -75,11 +76,15 @@ def _cells(name: str, column: pd.Series) -> ColumnReport:
     if holds_image_paths(column):
         return ColumnReport(name, "image", missing, distinct, "paths of files")
     if inferred_type(column) == "number":
-        values = as_numbers(known)
+        values = as_numbers(column)
         values = values[~np.isnan(values)]
+        missing = len(column) - len(values)
         spread = (values.min(), values.max(), np.median(values)) if len(values) else ()
         summary = "{:g} to {:g}, median {:g}".format(*spread) if spread else ""
         return ColumnReport(name, "number", missing, distinct, summary)
+    if written := time_format(column):
+        times = as_times(column, written).dropna()
+        return ColumnReport(name, "time", len(column) - len(times), distinct, f"{times.min()} to {times.max()}")
     words = np.array([len(tokens(text)) for text in as_text(known)])
     if distinct > MANY_CATEGORIES or (len(words) and words.mean() > SHOWN):
         summary = f"{words.min()} to {words.max()} words, median {int(np.median(words))}" if len(words) else ""
@@ -148,11 +153,18 @@ def class_warnings(counts: dict[str, dict[str, int]]) -> Iterator[str]:
     train = {name: count for name, count in counts.get("train", {}).items() if name}
     if len(train) < 2:
         return
-    few = [f"{name} ({count})" for name, count in train.items() if count < FEWEST]
-    if few:
-        more = f" and {len(few) - SHOWN} more" if len(few) > SHOWN else ""
-        yield f"too few training samples to learn {', '.join(few[:SHOWN])}{more}"
+    parts = {name: [part for part, found in counts.items() if found[name]] for name in train}
+    single = {name for name in train if sum(found[name] for found in counts.values()) == 1}
+    if single:
+        yield f"classes with a single sample: {_some([f'{name} (in {parts[name][0]})' for name in sorted(single)])}"
+    if few := [f"{name} ({count})" for name, count in train.items() if count < FEWEST and name not in single]:
+        yield f"too few training samples to learn {_some(few)}"
     largest, smallest = max(train, key=lambda name: train[name]), min(train, key=lambda name: train[name])
     if train[largest] > IMBALANCED * max(train[smallest], 1):
         times = train[largest] // max(train[smallest], 1)
         yield f"class {largest} has {times} times the samples of {smallest}: accuracy says little, look at f1"
+
+
+def _some(names: list[str]) -> str:
+    """Join the first names, and count the others."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

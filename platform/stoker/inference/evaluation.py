@@ -69,7 +69,7 @@ def _labelled(model: Model, source: str, format_name: Format | None) -> Samples:
     target = model.fields.target
     model.fields.check(records, *([target.name] if target else []))
     if isinstance(target, ClassField):
-        check_known(records, target.name, target.classes)
+        check_known(records, target)
     elif target and target.kind == "number":
         label_values(records, target.name, target.kind)
     weight = dataset.columns.weight

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Tag, model_validator
 
 from stoker.job.section import SECTION_OR_NONE, Section, Shorthand
 from stoker.job.task import Kind, TaskRow
 
 Format = Literal["csv", "jsonl", "parquet", "text", "idx", "npz", "image-folder", "image-mask", "webdataset"]
 FORMATS: dict[str, tuple[Kind, ...]] = {
-    "csv": ("number", "category", "text", "image", "mask", "tags"),
-    "jsonl": ("number", "category", "text", "image", "mask", "tags"),
-    "parquet": ("number", "category", "text", "image", "mask", "tags"),
+    "csv": ("number", "time", "category", "text", "image", "mask", "tags"),
+    "jsonl": ("number", "time", "category", "text", "image", "mask", "tags"),
+    "parquet": ("number", "time", "category", "text", "image", "mask", "tags"),
     "text": ("text",),
     "idx": ("image", "category"),
     "npz": ("image", "mask", "category", "number"),
@@ -29,6 +29,7 @@ TABLE_SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".jsonl.gz": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "jsonl",
     ".parquet": "parquet",
 }
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
@@ -67,6 +68,14 @@ def _names(value: object) -> object:
     return [str(each) if type(each) is int else each for each in value] if isinstance(value, list) else value
 
 
+def _encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except LookupError:
+        raise ValueError(f"'{name}' is not an encoding (examples: utf-8, utf-16, latin-1, cp1250, shift_jis)") from None
+    return name
+
+
 class Columns(Section):
     """Which column plays which part; what is absent is inferred and shown by `plan`."""
 
@@ -100,8 +109,12 @@ class Columns(Section):
     """All classes or tags of the label, in order; default: those of the training samples. Needed where shards are
     streamed and the first one lacks some."""
 
-    types: dict[str, Literal["number", "category", "text", "image"]] = Field({})
-    """The type of a column where the inferred one is wrong: number, category, text, or image (a path to a file)."""
+    clean: bool = False
+    """Take labels that differ by case or blanks only for one class, by its most frequent spelling."""
+
+    types: dict[str, Literal["number", "time", "category", "text", "image"]] = Field({})
+    """The type of a column where the inferred one is wrong: number, time (a date or a time), category, text, or image
+    (a path to a file)."""
 
 
 def _pair(value: object) -> object:
@@ -186,6 +199,10 @@ class Dataset(Section):
     format: Format | None = None
     """How to read it; default: from the file's name. Delimiter, encoding (UTF-8, UTF-16 or cp1252) and quote of a csv
     file are detected; `stoker data` shows them, and `plan` those other than `,`, UTF-8 and `"`."""
+
+    encoding: Annotated[str, AfterValidator(_encoding)] | None = None
+    """The encoding of csv, jsonl and text files, such as latin-1 or shift_jis; default: detected for csv, UTF-8 for the
+    others."""
 
     loading: Literal["auto", "resident", "loaded", "streaming"] = "auto"
     """How samples reach a step: `resident` decodes all of them into memory at the start, `loaded` decodes files in

@@ -14,7 +14,7 @@ TaskName = Literal[
 ]
 EngineName = Literal["torch"]
 Direction = Literal["max", "min"]
-Kind = Literal["number", "category", "text", "image", "mask", "tags"]
+Kind = Literal["number", "time", "category", "text", "image", "mask", "tags"]
 """The kinds of field: what a column of a sample holds."""
 
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
@@ -30,7 +30,7 @@ TAGS: dict[str, Direction] = {
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
 """Keys of `training` that a cross-entropy of classes has."""
-TABULAR: tuple[Kind, ...] = ("number", "category", "text", "image")
+TABULAR: tuple[Kind, ...] = ("number", "time", "category", "text", "image")
 TABULAR_FAMILIES = ("mlp", "perceptron", "custom")
 
 

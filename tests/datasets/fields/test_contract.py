@@ -21,6 +21,7 @@ from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields
 from stoker.datasets.fields.tags import TagsField
 from stoker.datasets.fields.text import TextField
+from stoker.datasets.fields.time import TimeField
 from stoker.datasets.loading import load_dataset
 from stoker.datasets.records import Files, RawColumn, pick
 from stoker.errors import JobError
@@ -157,6 +158,26 @@ class TestNumber(FieldContract):
 
     def outliers(self, count: int) -> RawColumn:
         return pd.Series([1e9, -1e9, None, 0.0] * count)[:count]
+
+
+class TestWrittenNumber(TestNumber):
+    """The same for numbers written as text, among which a held-out part has a mark of its own for a missing one."""
+
+    def raw(self) -> RawColumn:
+        return pd.Series([f"{number**1.5:,.2f} EUR" for number in range(SAMPLES)])
+
+    def outliers(self, count: int) -> RawColumn:
+        return pd.Series(["1.0e9", "none", "-7", "0"] * count)[:count]
+
+
+class TestTime(FieldContract):
+    kind, types = TimeField, {"c": "time"}
+
+    def raw(self) -> RawColumn:
+        return pd.Series(pd.date_range("2023-05-06", periods=SAMPLES, freq="31h").strftime("%d/%m/%Y %H:%M"))
+
+    def outliers(self, count: int) -> RawColumn:
+        return pd.Series(["01/01/2040 00:00", None, "31/12/1970 23:59", "soon"] * count)[:count]
 
 
 class TestCategory(FieldContract):

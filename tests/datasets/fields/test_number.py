@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.datasets.columns import Dense
-from stoker.datasets.fields.number import CLIP, NumberField, ValueField, as_numbers, mean_and_scale
+from stoker.datasets.fields.number import (
+    CLIP,
+    NumberField,
+    ValueField,
+    as_numbers,
+    check_range,
+    mean_and_scale,
+    number_notes,
+)
+from stoker.errors import JobError
 from stoker.job.dataset import Dataset
 from stoker.job.signature import NumbersInput, ValueOutput
 
@@ -95,3 +104,27 @@ def test_values_that_are_not_finite_numbers_are_missing():
     values = as_numbers(pd.Series(["1.5", "x", None, "inf", "-2"]))
     assert np.isnan(values).tolist() == [False, True, True, True, False]
     assert values[[0, 4]].tolist() == [1.5, -2.0]
+
+
+def test_numbers_written_as_text_are_read_as_in_training():
+    field = fit(["0,5", "1,5", "?", "4"])
+    scaled, missing = encoded(field, ["1,5", 1.5, "n.a.", None])
+    assert missing.tolist() == [0, 0, 1, 1]
+    assert scaled[0] == scaled[1]
+    assert ValueField.fit("y", pd.Series(["0,5", "1,5"]), SETTINGS).mean == 1.0
+
+
+def test_notes_show_how_written_numbers_are_read_and_what_counts_as_missing():
+    column = pd.Series(["$1,234.50", "?", "$5", "unknown", "?"])
+    assert list(number_notes("x", column)) == [
+        "column 'x' holds numbers as text: '$1,234.50' is read as 1234.5",
+        "column 'x': 3 cells count as missing, since they are no numbers: '?', 'unknown'",
+    ]
+    assert list(number_notes("x", pd.Series([1.5, None]))) == []
+
+
+def test_a_number_that_overflows_is_named():
+    with pytest.raises(JobError) as caught:
+        check_range("x", pd.Series([1.0, -1e308]), "dataset.source")
+    assert caught.value.problems[0].message.startswith("-1e+308 in column 'x', row 2, is beyond 1e+100: correct it")
+    check_range("x", pd.Series([1e100, None]), "dataset.source")

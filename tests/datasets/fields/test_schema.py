@@ -18,6 +18,7 @@ from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields, as_weights
 from stoker.datasets.fields.tags import SEPARATORS, TagsField
 from stoker.datasets.fields.text import TextField
+from stoker.datasets.fields.time import TimeField
 from stoker.datasets.records import Records, table
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset
@@ -26,6 +27,7 @@ from stoker.job.signature import CategoriesInput, ImageInput, NumbersInput, Text
 SETTINGS = Dataset(source="table.csv")
 NUMBERS = st.floats(-1e100, 1e100)
 TEXT = st.text(max_size=5)
+PAIR = st.tuples(NUMBERS, NUMBERS)
 WORDS = st.lists(st.from_regex(r"\w+", fullmatch=True), max_size=5).map(tuple)
 
 
@@ -157,7 +159,8 @@ def images(draw: st.DrawFn) -> ImageField:
 
 
 INPUTS: st.SearchStrategy[Field] = st.one_of(
-    st.builds(NumberField, TEXT, NUMBERS, NUMBERS, NUMBERS, st.booleans(), st.booleans()),
+    st.builds(NumberField, TEXT, NUMBERS, NUMBERS, NUMBERS, st.booleans(), st.booleans(), st.sampled_from([".", ","])),
+    st.builds(TimeField, TEXT, TEXT, WORDS, PAIR, PAIR, st.booleans()),
     st.builds(CategoryField, TEXT, st.lists(TEXT).map(tuple)),
     st.builds(TextField, TEXT, WORDS, st.integers(1, 99)),
     images(),
@@ -165,7 +168,7 @@ INPUTS: st.SearchStrategy[Field] = st.one_of(
 
 
 def test_every_kind_of_field_has_a_strategy():
-    assert {*INPUT_FIELDS.values()} == {NumberField, CategoryField, TextField, ImageField}
+    assert {*INPUT_FIELDS.values()} == {NumberField, TimeField, CategoryField, TextField, ImageField}
     assert {*TARGET_FIELDS.values()} == {ClassField, ValueField, MaskField, TagsField}
 
 

@@ -4,10 +4,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.records import Files, Records
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset
+from stoker.job.signature import ImageInput
 from stoker.job.task import TASKS
 
 
@@ -29,10 +31,13 @@ def labels_of(records: Records) -> list[object]:
     return labels.tolist()
 
 
+def load(path: Path, **settings: object) -> LoadedDataset:
+    return load_dataset(Dataset.model_validate({"source": str(path), **settings}), TASKS["image-classification"])
+
+
 def problem(path: Path, **settings: object) -> tuple[str, str]:
-    dataset = Dataset.model_validate({"source": str(path), **settings})
     with pytest.raises(JobError) as caught:
-        load_dataset(dataset, TASKS["image-classification"])
+        load(path, **settings)
     (found,) = caught.value.problems
     return found.path, found.message
 
@@ -92,14 +97,16 @@ def test_images_that_do_not_decode_are_named(tmp_path: Path):
     assert message == f"cannot read {shown} and 2 more; repair or remove them"
 
 
-def test_images_of_different_sizes_are_reported_with_the_cure(tmp_path: Path):
-    for number in range(3):
-        draw(tmp_path / "a" / f"{number}.png", size=(4, 6))
-    draw(tmp_path / "b" / "odd.png", size=(5, 5))
-    expected = "the images differ in size: most are 6x4, b/odd.png is 5x5; set dataset.image.size, for example 4"
-    assert problem(tmp_path) == ("dataset.image.size", expected)
-    expected = "the images differ in size, from 5x5 to 6x4; set dataset.image.size"
-    assert problem(tmp_path, loading="loaded") == ("dataset.image.size", expected)
+@pytest.mark.parametrize("loading", ["resident", "loaded"])
+def test_images_of_different_sizes_get_one_size(tmp_path: Path, loading: str):
+    for number in range(30):
+        draw(tmp_path / "ab"[number % 2] / f"{number}.png", size=(70, 60) if number else (20, 20))
+    loaded = load(tmp_path, loading=loading)
+    assert loaded.spec.image.size == (48, 48)
+    assert loaded.fields.signature.image == ImageInput(1, 48, 48)
+    found = "the images differ in size, from 20x20 to 60x70 (height x width): resized to 48x48"
+    assert f"{found}; dataset.image.size sets another size" in loaded.notes
+    assert load(tmp_path, loading=loading, image={"size": [9, 8]}).fields.signature.image == ImageInput(1, 9, 8)
 
 
 def test_a_folder_without_images_is_reported(tmp_path: Path):

@@ -116,13 +116,33 @@ class TestCsv:
 
     def test_too_few_names_are_reported(self, write):
         path = write("a.csv", "1,2,a\n2,3,b\n")
-        expected = f"cannot read '{path}': its rows have more values than its header"
-        assert problem(path, columns={"names": ["x", "y"]}) == expected
+        expected = "line 1 has 3 values, dataset.columns.names 2; name every column, or quote a value that holds ','"
+        assert problem(path, columns={"names": ["x", "y"]}) == f"cannot read '{path}': {expected}"
 
     def test_rows_longer_than_the_header_are_reported(self, write):
-        path = write("a.csv", "x,y\n1,2,3\n4,5,6\n")
-        assert problem(path) == f"cannot read '{path}': its rows have more values than its header"
-        assert problem(write("a.csv", "x,y\n1,2\n4,5,6\n")).startswith(f"cannot read '{path}': ")
+        cure = "name every column, or quote a value that holds ','"
+        for line, rows in ((2, "1,2,3\n4,5,6\n"), (3, "1,2\n4,5,6\n"), (5, '"1\n\n",2\n4,5,6\n')):
+            path = write("a.csv", f"x,y\n{rows}")
+            assert problem(path) == f"cannot read '{path}': line {line} has 3 values, the header 2; {cure}"
+
+    def test_an_open_quote_is_reported_by_its_line(self, write):
+        path = write("a.csv", 'x,y\n1,a\n2,"b\n' + "3,c\n" * 9)
+        assert problem(path) == f"cannot read '{path}': line 3: the quote (\") that opens here is never closed"
+
+    def test_a_repeated_header_is_reported_by_its_line(self, write):
+        path = write("a.csv", 'x,y\n"1\n",a\nx,y\n2,b\n')
+        assert problem(path) == f"cannot read '{path}': line 4 repeats the header; remove it"
+        assert len(read(write("a.csv", "x,y\n1,a\nx,b\n"))) == 2
+
+    def test_blanks_around_the_names_of_columns_do_not_count(self, write):
+        assert list(read(write("a.csv", "x , y\t\n1,a\n")).columns) == ["x", "y"]
+
+    def test_the_job_may_name_the_encoding(self, write):
+        path = write("a.csv", "x,y\n1,\u5b57\n2,b\n".encode("shift_jis"))
+        assert read(path, encoding="shift_jis")["y"].tolist() == ["\u5b57", "b"]
+        path = write("a.csv", b"x,y\n1,\xff\xfe\xfd\n")
+        expected = f"cannot read '{path}': it is not ascii text; name its encoding in dataset.encoding"
+        assert problem(path, encoding="ascii") == expected
 
     def test_values_that_a_row_lacks_are_missing(self, write):
         assert read(write("a.csv", "x,z,y\n1,2,a\n3\n"))["y"].isna().tolist() == [False, True]
@@ -167,6 +187,19 @@ class TestJsonLines:
     def test_nested_values_become_text(self, write):
         frame = read(write("a.ndjson", '{"x": [1, {"z": 2}], "y": "a"}\n'))
         assert frame["x"].tolist() == ['[1, {"z": 2}]']
+
+    def test_a_list_of_objects_is_read_like_lines(self, write):
+        rows = [{"x": 1.5, "y": "a"}, {"y": "b", "x": [1]}]
+        frame = read(write("a.json", json.dumps(rows, indent=1)))
+        assert frame["y"].tolist() == ["a", "b"]
+        assert frame["x"].tolist() == [1.5, "[1]"]
+        assert read(write("b.json", '{"x": 1, "y": 2}\n')).to_numpy().tolist() == [[1, 2]]
+
+    def test_a_broken_list_is_reported(self, write):
+        path = write("a.json", '[{"x": 1,\n "y": 2},\n')
+        assert problem(path).startswith(f"cannot read '{path}': line 3 is not JSON (")
+        path = write("a.json", "[1, 2]")
+        assert problem(path).startswith(f"cannot read '{path}': a value of the list is not an object")
 
     def test_an_unpaired_surrogate_is_replaced(self, write):
         lines = [json.dumps({"text": f"cut \ud83d {word} word word", "y": word}) for word in ("good", "bad") * 10]

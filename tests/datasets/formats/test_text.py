@@ -39,4 +39,4 @@ def test_invalid_utf8_is_reported(tmp_path: Path):
         read(path)
     (problem,) = caught.value.problems
     assert problem.path == "dataset.source"
-    assert problem.message.startswith(f"cannot read '{path}': 'utf-8' codec can't decode byte 0xfc")
+    assert problem.message == f"cannot read '{path}': it is not UTF-8 text; name its encoding in dataset.encoding"

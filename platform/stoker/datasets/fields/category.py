@@ -1,6 +1,6 @@
 """Categories as inputs and as the class to predict."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -48,11 +48,15 @@ class ClassField(TargetField):
     kind: ClassVar[Kind] = "category"
 
     classes: tuple[str, ...]
+    clean: bool = False
+    """Whether labels that differ from a class by case or blanks only are taken for it."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
         """Collect the classes of the training rows, unless the job names them."""
-        return cls(name, settings.columns.classes or sorted_classes(as_text(raw)))
+        clean = settings.columns.clean
+        labels = joined_spellings(as_text(raw)) if clean else as_text(raw)
+        return cls(name, settings.columns.classes or sorted_classes(labels), clean)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N,) int64 indices into `classes`.
@@ -61,7 +65,7 @@ class ClassField(TargetField):
             JobError: a label is missing or unknown.
 
         """
-        labels = as_text(raw)
+        labels = self.labels(as_text(raw))
         places = _places(labels, self.classes)
         if len(unknown := labels[places < 0]):
             found = "a label is missing" if unknown[0] is None else f"'{unknown[0]}' is none of the classes"
@@ -69,10 +73,39 @@ class ClassField(TargetField):
             raise JobError([Problem("dataset.columns.classes", message)])
         return Dense(torch.from_numpy(places))
 
+    def labels(self, labels: np.ndarray) -> np.ndarray:
+        """Return the classes that labels (N,) stand for; unknown ones are kept."""
+        if not self.clean:
+            return labels
+        classes = {spelling_key(name): name for name in self.classes}
+        return _mapped(labels, lambda label: classes.get(spelling_key(label), label))
+
     @property
     def output(self) -> ClassOutput:
         """Return the classes."""
         return ClassOutput(self.classes)
+
+
+def spelling_key(text: str) -> str:
+    """Return what texts have in common that differ by case or blanks only."""
+    return " ".join(text.split()).casefold()
+
+
+def joined_spellings(labels: np.ndarray) -> np.ndarray:
+    """Replace labels (N,) that differ by case or blanks only by the most frequent of them, without outer blanks."""
+    counts = pd.Series(labels, dtype=object).value_counts()  # the most frequent first
+    chosen: dict[str, str] = {}
+    for label in counts.index:
+        chosen.setdefault(spelling_key(label), label.strip())
+    return _mapped(labels, lambda label: chosen[spelling_key(label)])
+
+
+def _mapped(texts: np.ndarray, change: Callable[[str], str]) -> np.ndarray:
+    """Change each different text once; missing ones stay None."""
+    codes, found = pd.factorize(texts)
+    changed = np.array([*map(change, found), None], object)
+    mapped: np.ndarray = changed[codes]  # missing ones have code -1
+    return mapped
 
 
 def _places(texts: np.ndarray, known: tuple[str, ...]) -> np.ndarray:

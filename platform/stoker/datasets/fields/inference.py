@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 
 from stoker.datasets.fields.category import as_text
+from stoker.datasets.fields.number import as_numbers, check_range
+from stoker.datasets.numerals import notation
 from stoker.datasets.records import Files, RawColumn, Records
+from stoker.datasets.times import time_format
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import IMAGE_SUFFIXES, Columns, Dataset
 from stoker.job.task import Kind, TaskRow
@@ -62,6 +65,9 @@ def infer_roles(records: Records, dataset: Dataset, row: TaskRow) -> Roles:
     if not found and len(records):
         message = f"no column is left to predict from: {'; '.join(notes) or 'there is only the label'}"
         raise JobError([Problem("dataset.columns.features", message)])
+    for name, kind in found.items():
+        if kind == "number":
+            check_range(name, records.columns[name], "dataset.source")
     order: dict[Kind, int] = {kind: place for place, kind in enumerate(row.inputs)}
     return Roles(dict(sorted(found.items(), key=lambda item: order[item[1]])), target, tuple(notes))
 
@@ -86,8 +92,12 @@ def _kind(records: Records, name: str, columns: Columns, row: TaskRow) -> tuple[
 
 
 def inferred_type(column: pd.Series) -> Kind:
-    """Return whether a column holds numbers or categories."""
-    return "number" if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column) else "category"
+    """Return whether a column holds numbers or times, also such as are written as text, or categories."""
+    if pd.api.types.is_bool_dtype(column):
+        return "category"
+    if pd.api.types.is_numeric_dtype(column) or notation(column):
+        return "number"
+    return "time" if time_format(column) else "category"
 
 
 def is_text(column: pd.Series) -> bool:
@@ -153,11 +163,15 @@ def _reason_to_skip(column: pd.Series, name: str) -> str | None:
     if len(known) == 0:
         return "it is empty"
     is_number = inferred_type(column) == "number"
+    if is_number and not pd.api.types.is_numeric_dtype(known):
+        known = pd.Series(as_numbers(known)).dropna()
     distinct = 1 + int(known.min() != known.max()) if is_number else known.nunique()
     if distinct == 1 and len(known) == len(column):
         return "every row has the same value"
     if is_number:
         return _row_number(known, name)
+    if inferred_type(column) == "time":
+        return None
     if distinct > MAX_CATEGORIES or len(known) / distinct < MIN_REPEATS:
         return f"{distinct} different texts in {len(known)} rows; name it in dataset.columns.types to keep it"
     return None

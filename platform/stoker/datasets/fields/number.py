@@ -1,6 +1,7 @@
 """Numbers as inputs and as the value to predict."""
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -10,23 +11,44 @@ import torch
 
 from stoker.datasets.columns import Column, Dense
 from stoker.datasets.fields.field import InputField, TargetField
+from stoker.datasets.numerals import DecimalMark, notation, read_number, read_numbers
 from stoker.datasets.records import Files, RawColumn
+from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 from stoker.job.signature import NumbersInput, ValueOutput
 from stoker.job.task import Kind
 
 CLIP = 8.0
 """Scaled numbers are clipped to this many standard deviations: an outlier must not dominate a prediction."""
+LARGEST = 1e100
+"""Numbers beyond it are mistakes: the square of such a number may be infinite."""
+SHOWN = 3
 SKEWED = 2.0
 """Skewness above which a column of non-negative numbers is scaled by its logarithm."""
 
 
 @dataclass(frozen=True)
-class NumberField(InputField):
+class NumbersField(InputField):
+    """A column that becomes float values; those of all such columns are one tensor."""
+
+    shared: ClassVar[str] = "numbers"
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Return how many values a row of the column has."""
+
+    @classmethod
+    def shape(cls, fields: Sequence[Self]) -> NumbersInput:
+        """Return the number of float columns."""
+        return NumbersInput(sum(field.width for field in fields))
+
+
+@dataclass(frozen=True)
+class NumberField(NumbersField):
     """A number column: missing values become the median; then it is standardised."""
 
     kind: ClassVar[Kind] = "number"
-    shared: ClassVar[str] = "numbers"
 
     median: float
     mean: float
@@ -35,21 +57,30 @@ class NumberField(InputField):
     """Scaled as log(1 + value): for non-negative numbers with a long tail, such as incomes and counts."""
     flag: bool
     """Whether a second value flags missing numbers."""
+    decimal: DecimalMark = "."
+    """Of numbers that are written as text."""
+
+    @property
+    def width(self) -> int:
+        """Return 2 with the flag, otherwise 1."""
+        return 1 + self.flag
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
         """Fit to the training rows."""
-        values = as_numbers(raw)
+        decimal = decimal_mark(raw)
+        values = as_numbers(raw, decimal)
         known = values[~np.isnan(values)]
         if len(known) == 0:
             return cls(name, 0.0, 0.0, 1.0, False, True)
         logarithm = bool(known.min() >= 0 and _skewness(known) > SKEWED)
         scaled = np.log1p(known) if logarithm else known
-        return cls(name, float(np.median(known)), *mean_and_scale(scaled), logarithm, len(known) < len(values))
+        flag = len(known) < len(values)
+        return cls(name, float(np.median(known)), *mean_and_scale(scaled), logarithm, flag, decimal)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, 1) float32 values, or (N, 2) with the flag."""
-        values = as_numbers(raw)
+        values = as_numbers(raw, self.decimal)
         missing = np.isnan(values)
         filled = np.where(missing, self.median, values)
         if self.logarithm:
@@ -58,10 +89,9 @@ class NumberField(InputField):
         columns = [scaled, missing.astype(np.float64)] if self.flag else [scaled]
         return Dense(torch.from_numpy(np.stack(columns, 1)).float())
 
-    @classmethod
-    def shape(cls, fields: Sequence[Self]) -> NumbersInput:
-        """Return the number of float columns."""
-        return NumbersInput(sum(1 + field.flag for field in fields))
+    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
+        """Yield how numbers that are written as text were read."""
+        yield from number_notes(self.name, raw)
 
 
 @dataclass(frozen=True)
@@ -72,15 +102,22 @@ class ValueField(TargetField):
 
     mean: float
     scale: float
+    decimal: DecimalMark = "."
+    """Of numbers that are written as text."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
         """Fit mean and deviation to the training rows."""
-        return cls(name, *mean_and_scale(as_numbers(raw)))
+        decimal = decimal_mark(raw)
+        return cls(name, *mean_and_scale(as_numbers(raw, decimal)), decimal)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N,) float32 values."""
-        return Dense(torch.from_numpy(as_numbers(raw).astype(np.float32)))
+        return Dense(torch.from_numpy(as_numbers(raw, self.decimal).astype(np.float32)))
+
+    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
+        """Yield how numbers that are written as text were read."""
+        yield from number_notes(self.name, raw)
 
     @property
     def output(self) -> ValueOutput:
@@ -88,12 +125,58 @@ class ValueField(TargetField):
         return ValueOutput(self.name, self.mean, self.scale)
 
 
-def as_numbers(column: RawColumn) -> np.ndarray:
-    """Read a column as float64; values that are not finite numbers become NaN."""
+def as_numbers(column: RawColumn, decimal: DecimalMark | None = None) -> np.ndarray:
+    """Read a column as (N,) float64; values that are not finite numbers become NaN.
+
+    Args:
+        column: numbers, or texts with numbers.
+        decimal: mark of numbers that are written as text; None takes the one that fits.
+
+    """
     assert not isinstance(column, Files)
     series = column if isinstance(column, pd.Series) else pd.Series(column)
-    values = pd.to_numeric(series, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    if pd.api.types.is_numeric_dtype(series):
+        values = series.to_numpy(np.float64, na_value=np.nan)
+    else:
+        values = read_numbers(series, decimal or decimal_mark(series))
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def check_range(name: str, column: RawColumn, path: str) -> None:
+    """Check that statistics of a column of numbers can be computed.
+
+    Args:
+        name: of the column.
+        column: its numbers.
+        path: of the key in the job that a problem is reported at.
+
+    Raises:
+        JobError: a number is beyond LARGEST.
+
+    """
+    beyond = np.flatnonzero(np.abs(as_numbers(column)) > LARGEST)
+    if len(beyond):
+        row = int(beyond[0])
+        message = f"{pd.Series(column).iloc[row]} in column '{name}', row {row + 1}, is beyond {LARGEST:g}"
+        raise JobError([Problem(path, f"{message}: correct it, or list the column in dataset.columns.drop")])
+
+
+def decimal_mark(column: RawColumn) -> DecimalMark:
+    """Return the decimal mark of numbers that are written as text; a point where there are none."""
+    found = notation(column) if isinstance(column, pd.Series) else None
+    return found.decimal if found else "."
+
+
+def number_notes(name: str, column: RawColumn) -> Iterator[str]:
+    """Yield how the numbers of a column of texts were read."""
+    found = notation(column) if isinstance(column, pd.Series) else None
+    if found and found.example is not None:
+        value = read_number(found.example, found.decimal)
+        yield f"column '{name}' holds numbers as text: '{found.example}' is read as {value:.10g}"
+    if found and found.others:
+        missing = int(pd.Series(column).isin(found.others).sum())
+        shown = ", ".join(f"'{text}'" for text in found.others[:SHOWN]) + (", ..." if len(found.others) > SHOWN else "")
+        yield f"column '{name}': {missing} cells count as missing, since they are no numbers: {shown}"
 
 
 def mean_and_scale(values: np.ndarray) -> tuple[float, float]:

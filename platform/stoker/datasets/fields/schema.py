@@ -17,6 +17,7 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField, as_numbers
 from stoker.datasets.fields.tags import TagsField
 from stoker.datasets.fields.text import TextField
+from stoker.datasets.fields.time import TimeField
 from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
@@ -26,6 +27,7 @@ from stoker.job.task import Kind
 
 INPUT_FIELDS: dict[Kind, type[InputField]] = {
     "number": NumberField,
+    "time": TimeField,
     "category": CategoryField,
     "text": TextField,
     "image": ImageField,

@@ -1,11 +1,13 @@
 """Comma-, semicolon- or tab-separated text, plain or gzip."""
 
+import csv
 import warnings
 from pathlib import Path
 
 import pandas as pd
 
-from stoker.datasets.csv_dialect import csv_dialect
+from stoker.datasets.csv_dialect import Dialect, csv_dialect
+from stoker.datasets.inspection import text_of
 from stoker.job.dataset import Dataset
 
 
@@ -13,10 +15,10 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
     """Read all rows of a file; empty fields and NA are missing values.
 
     Raises:
-        ValueError: it is not delimited text.
+        ValueError: it is not delimited text, or repeats its header.
 
     """
-    dialect = csv_dialect(path)
+    dialect = csv_dialect(path, dataset.encoding)
     names = list(dataset.columns.names) if dataset.columns.names else None
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -32,9 +34,54 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
                 header=None if names else "infer",
                 names=names,
             )
-        except pd.errors.ParserWarning as error:
-            raise ValueError("its rows have more values than its header") from error
-        except UnicodeDecodeError as error:
-            raise ValueError("it is not UTF-8 text; save it as UTF-8") from error
+        except (pd.errors.ParserWarning, pd.errors.ParserError) as error:
+            raise ValueError(_mistake(path, dialect, names) or "its rows have more values than its header") from error
+        except UnicodeError as error:
+            raise ValueError(f"it is not {dialect.encoding} text; name its encoding in dataset.encoding") from error
     frame.columns = frame.columns.astype(str)
+    if not names and _repeats_header(frame):
+        raise ValueError(_repeated_header(path, dialect))
+    frame.columns = frame.columns.str.strip()
     return frame
+
+
+def _mistake(path: Path, dialect: Dialect, names: list[str] | None) -> str | None:
+    """Return the first row that does not fit the header, with its line, in words."""
+    with text_of(path, dialect.codec) as file:
+        rows = csv.reader(
+            file, delimiter=dialect.delimiter, quotechar=dialect.quote, skipinitialspace=True, strict=True
+        )
+        line = 1
+        try:
+            width = len(names or next(rows))
+            line = rows.line_num + 1
+            for row in rows:
+                if len(row) > width:
+                    expected = f"dataset.columns.names {width}" if names else f"the header {width}"
+                    cure = f"name every column, or quote a value that holds '{dialect.delimiter}'"
+                    return f"line {line} has {len(row)} values, {expected}; {cure}"
+                line = rows.line_num + 1
+        except csv.Error as error:
+            if "expected after" in str(error):
+                return (
+                    f"line {rows.line_num}: text follows a closing quote ({dialect.quote}); double a quote in a value"
+                )
+            return f"line {line}: the quote ({dialect.quote}) that opens here is never closed"
+    return None
+
+
+def _repeats_header(frame: pd.DataFrame) -> bool:
+    same = pd.Series(True, index=frame.index)
+    for name in frame.columns:
+        same &= frame[name].astype(str) == name
+        if not same.any():
+            return False
+    return len(frame.columns) > 0
+
+
+def _repeated_header(path: Path, dialect: Dialect) -> str:
+    with text_of(path, dialect.codec) as file:
+        rows = csv.reader(file, delimiter=dialect.delimiter, quotechar=dialect.quote, skipinitialspace=True)
+        header = next(rows)
+        line = next(rows.line_num for row in rows if row == header)
+    return f"line {line} repeats the header; remove it"

@@ -1,15 +1,18 @@
-"""JSON Lines: one object per line, plain or gzip."""
+"""JSON Lines, one object per line, or a JSON list of objects; plain or gzip."""
 
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 
+from stoker.datasets.csv_dialect import codec_of
 from stoker.datasets.inspection import text_of
 from stoker.job.dataset import Dataset
 
+HEAD = 1 << 10
+"""Characters in which a list begins, if the file is one."""
 _HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 
 
@@ -21,7 +24,9 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
 
     """
     rows: list[dict[str, Any]] = []
-    with text_of(path) as file:
+    with text_of(path, codec_of(dataset.encoding)) as file:
+        if starts_list(file):
+            return _list(file)
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -35,6 +40,26 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
                 raise ValueError(f'line {number} is not an object such as {{"text": "...", "label": 1}}')
             rows.append({key: _plain(value) for key, value in row.items()})
     return pd.DataFrame(rows)
+
+
+def starts_list(file: TextIO) -> bool:
+    """Return whether a file is one list of JSON, not an object a line; the file is at its beginning afterwards."""
+    begins = file.read(HEAD).lstrip().startswith("[")
+    file.seek(0)
+    return begins
+
+
+def _list(file: TextIO) -> pd.DataFrame:
+    """Read a list of objects."""
+    try:
+        rows = json.load(file)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {error.lineno} is not JSON ({error.msg} at column {error.colno})") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError('a value of the list is not an object such as {"text": "...", "label": 1}')
+    return pd.DataFrame([{key: _plain(value) for key, value in row.items()} for row in rows])
 
 
 def _plain(value: Any) -> Any:

@@ -22,7 +22,9 @@ READERS: dict[str, Callable[[Path, Dataset], pd.DataFrame]] = {
     "jsonl": jsonl.read,
     "parquet": parquet.read,
 }
-DIALECTS: dict[str, Callable[[Path], str]] = {"csv": lambda path: csv_dialect(path).text}
+DIALECTS: dict[str, Callable[[Path, Dataset], str]] = {
+    "csv": lambda path, dataset: csv_dialect(path, dataset.encoding).text
+}
 """How a file is read, for formats that leave a choice."""
 
 
@@ -38,7 +40,7 @@ def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
 
         """
         if not path.is_dir():
-            return _with_dialect(table(read(path, dataset), dataset.columns.label or ""), name, [path])
+            return _with_dialect(table(read(path, dataset), dataset.columns.label or ""), name, [path], dataset)
         files = table_files(path, name)
         if not files:
             raise JobError([Problem("dataset.source", f"there are no {name} files in the folder '{path}'")])
@@ -52,11 +54,11 @@ def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
         named = all(found) and "train" in found
         parts = np.repeat(found, [len(frame) for frame in frames]) if named else None
         records = table(pd.concat(frames, ignore_index=True), dataset.columns.label or "", parts)
-        return _with_dialect(records, name, files)
+        return _with_dialect(records, name, files, dataset)
 
     return read_all
 
 
-def _with_dialect(records: Records, name: str, files: list[Path]) -> Records:
-    found = dict.fromkeys(DIALECTS[name](file) for file in files) if name in DIALECTS else {}
+def _with_dialect(records: Records, name: str, files: list[Path], dataset: Dataset) -> Records:
+    found = dict.fromkeys(DIALECTS[name](file, dataset) for file in files) if name in DIALECTS else {}
     return replace(records, dialect="; ".join(found))

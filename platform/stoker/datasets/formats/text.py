@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from stoker.datasets.csv_dialect import codec_of
 from stoker.datasets.records import Records, table
 from stoker.job.dataset import Dataset
 
@@ -12,9 +13,13 @@ def read(path: Path, dataset: Dataset) -> Records:
     """Read the lines of a file as the column `text`.
 
     Raises:
-        ValueError: it is not UTF-8 text.
+        ValueError: it has another encoding.
 
     """
-    with path.open(encoding="utf-8-sig") as file:  # str.splitlines would also split at rare separators within a text
-        lines = [line.rstrip("\n") for line in file]
+    try:
+        with path.open(encoding=codec_of(dataset.encoding)) as file:  # str.splitlines would also split within a text
+            lines = [line.rstrip("\n") for line in file]
+    except UnicodeError as error:
+        message = f"it is not {dataset.encoding or 'UTF-8'} text; name its encoding in dataset.encoding"
+        raise ValueError(message) from error
     return table(pd.DataFrame({"text": pd.Series(lines, dtype=object)}), dataset.columns.label or "")
