@@ -93,7 +93,7 @@ def pod_specs(objects):
             yield from ((group["template"]["metadata"]["labels"], group["template"]["spec"]) for group in groups)
 
 
-def test_helm_finds_nothing_to_say_of_it(chart):
+def test_helm_lint_passes(chart):
     done = subprocess.run([HELM, "lint", "--strict", str(chart)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -109,7 +109,7 @@ def test_manifest_chart_and_package_are_of_one_ray(render):
 
 
 @pytest.mark.parametrize("values", [{"sharedCluster": {"enabled": True}}, FULL], ids=["plain", "full"])
-def test_kuberay_knows_every_field_of_the_shared_cluster(render, kuberay, values):
+def test_the_shared_cluster_matches_the_kuberay_schema(render, kuberay, values):
     (shared,) = of(render(values), "RayCluster")
     assert kuberay(shared) == []
     shared["spec"]["workerGroupSpecs"][0]["replica"] = 1
@@ -118,7 +118,7 @@ def test_kuberay_knows_every_field_of_the_shared_cluster(render, kuberay, values
 
 
 @pytest.mark.parametrize("values", [{}, FULL, *EXAMPLES], ids=["plain", "full", *(each.stem for each in EXAMPLES)])
-def test_kuberay_knows_every_field_of_a_job_by_the_charts_profile(render, kuberay, values):
+def test_a_job_with_the_charts_profile_matches_the_kuberay_schema(render, kuberay, values):
     objects = render(file=values) if isinstance(values, Path) else render(values)
     (found,) = of(objects, "ConfigMap", "stoker-profile")
     profile = Profile.model_validate(yaml.safe_load(found["data"]["profile.yaml"]))

@@ -46,7 +46,7 @@ def test_a_pipe_gets_plain_lines(home, make_run, drive, capsys):
     assert shown == "training  epoch 1/3, step 10/30, 5 s left  loss/train 1  accuracy/val 0.5\n"
 
 
-def test_the_last_epoch_is_told_however_short(home, make_run, drive, capsys):
+def test_the_last_epoch_is_printed_even_if_the_run_ends_at_once(home, make_run, drive, capsys):
     folder = make_run()
     driver = drive(folder)
     driver.tell(progress=epoch(1))

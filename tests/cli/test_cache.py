@@ -58,7 +58,7 @@ def listed(stoker, capsys) -> list[dict]:
     return json.loads(capsys.readouterr().out)
 
 
-def test_an_empty_cache_says_where_it_is(stoker, home, capsys):
+def test_ls_of_an_empty_cache_shows_its_location(stoker, home, capsys):
     assert stoker("cache", "ls") == 0
     assert capsys.readouterr().out == f"nothing is kept in {home}/cache/data yet\n"
 
@@ -106,7 +106,7 @@ def test_what_a_process_uses_stays(stoker, kept, home, capsys, until):
     assert stoker("cache", "rm", kept[0]) == 0
 
 
-def test_plan_downloads_into_the_home_and_tells_a_wrong_address_at_its_line(stoker, server, home, tmp_path, capsys):
+def test_plan_downloads_into_the_home_and_locates_a_wrong_address(stoker, server, home, tmp_path, capsys):
     (tmp_path / "files" / "c.csv").write_text("x,y\n" + "0.5,a\n1.5,b\n" * 20)
     job = tmp_path / "job.yaml"
     job.write_text(f"task: tabular-classification\ndataset:\n  source: {server}/c.csv\n  columns: {{label: y}}\n")
@@ -136,7 +136,7 @@ def test_a_length_of_time_has_a_unit_that_is_known(stoker, capsys):
     assert "'2 moons' is not a duration" in capsys.readouterr().err
 
 
-def test_the_config_file_says_where_and_how_much(stoker, tmp_path, capsys):
+def test_the_config_file_sets_the_location_and_size_of_the_cache(stoker, tmp_path, capsys):
     config = tmp_path / "config" / "stoker" / "config.yaml"
     config.parent.mkdir(parents=True)
     config.write_text(f"cache: {tmp_path}/elsewhere\ncache_size: 2TiB\n")

@@ -65,7 +65,7 @@ def test_every_help_has_an_example(name, capsys):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_group_says_of_a_command_what_its_help_begins_with(name):
+def test_the_summary_of_a_command_is_the_first_paragraph_of_its_help(name):
     command = LazyGroup().get_command(click.Context(group), name)
     assert command is not None
     begin = (command.help or "").split("\n\n")[0].replace("\n", " ")

@@ -46,7 +46,7 @@ def test_the_client_may_vanish_and_the_run_outlives_its_rayjob_in_the_record(hom
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_gone_at_once_and_its_page_says_so(home, mlflow, kube, long_job, until):
+def test_a_killed_run_is_deleted_and_marked_killed_in_mlflow(home, mlflow, kube, long_job, until):
     run = home.submit(long_job)
     until(lambda: home.going(run)["mlflow_run"], "a page")
     assert "CANCELLED" in home.stoker("kill", run)

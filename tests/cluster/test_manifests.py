@@ -25,7 +25,7 @@ def test_the_api_server_takes_every_kind_of_job(cluster, more):
     assert len(inputs) == 1
 
 
-def test_a_field_that_kuberay_does_not_know_is_refused(cluster):
+def test_a_field_unknown_to_kuberay_is_refused(cluster):
     rayjob, _, _ = cluster.render(parse_job(JOB, "checked.yaml").job, Origin())
     rayjob["spec"]["rayClusterSpec"]["headGroupSpec"]["templat"] = {}
     with pytest.raises(ClusterError, match="unknown field"):

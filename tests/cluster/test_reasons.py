@@ -65,7 +65,7 @@ def account(api, namespace):
         ("resources.accelerator=H900", ("cannot be scheduled", "lower resources")),
     ],
 )
-def test_a_run_that_cannot_begin_says_why(home, job, until, change, words):
+def test_a_run_that_cannot_start_shows_the_reason(home, job, until, change, words):
     run = home.submit(job(TINY), "--set", change)
     message = until(lambda: home.going(run)["message"], "reason", IN_TIME_S)
     for word in words:
@@ -99,7 +99,7 @@ def test_a_wrong_namespace_or_context_is_said(home, job):
     assert not list(home.path.glob("runs/*"))
 
 
-def test_who_has_no_permission_is_told_whom_to_ask(home, job, kubeconfig, account):
+def test_a_user_without_permission_is_referred_to_the_administrator(home, job, kubeconfig, account):
     kubeconfig(user={"token": account("nobody")})
     assert "ask its administrator for the role stoker-submitter" in home.stoker("submit", str(job(TINY)), code=4)
 

@@ -55,7 +55,7 @@ def test_a_model_that_is_cut_off_is_not_kept_and_comes_whole_later(server, tmp_p
     assert (tmp_path / "model" / "weights.safetensors").read_bytes() == WHOLE
 
 
-def test_what_a_server_says_or_does_not_say_is_told(server, tmp_path):
+def test_a_missing_model_a_refusal_and_an_unreachable_server_raise_distinct_errors(server, tmp_path):
     address, cut = server
     with pytest.raises(NotFound, match="no longer has the model models:/m-2"):
         MlflowApi(address).fetch_model("models:/m-2", tmp_path / "model")

@@ -76,7 +76,7 @@ def later(folder):
     os.utime(seen, (seen.stat().st_atime, seen.stat().st_mtime - ago))
 
 
-def test_trials_become_runs_of_this_home_and_follow_what_their_page_says(make, server):
+def test_trials_become_runs_of_this_home_and_follow_their_mlflow_runs(make, server):
     folder = make()
     sync_trials(folder, server.pages)
     assert not folder.ledger.exists()

@@ -68,7 +68,7 @@ def trial(run):
         (verbs.kill, State.INTERRUPTED, True, ["close"]),
     ],
 )
-def test_a_verb_asks_the_cluster_for_what_the_state_needs(verb, state, driver, calls, recording, run):
+def test_a_verb_makes_the_cluster_calls_that_the_state_requires(verb, state, driver, calls, recording, run):
     recording.driver = driver
     assert verb(recording, run(state)) == ("no answer" if "close" in calls else "" if verb is verbs.cancel else None)
     assert recording.calls == calls
@@ -84,7 +84,7 @@ def test_a_verb_asks_the_cluster_for_what_the_state_needs(verb, state, driver, c
         (verbs.kill, State.CANCELLED, "a-1 is CANCELLED: nothing to kill"),
     ],
 )
-def test_a_verb_that_does_not_fit_the_state_asks_for_nothing(verb, state, message, recording, run):
+def test_a_verb_that_does_not_fit_the_state_makes_no_cluster_calls(verb, state, message, recording, run):
     with pytest.raises(NotFound, match=message):
         verb(recording, run(state))
     assert recording.calls == []

@@ -73,7 +73,7 @@ def test_a_run_by_the_clock_has_no_number_of_steps(make_job):
     assert plan.notes == ()
 
 
-def test_more_than_the_machine_has_is_told_at_once(make_job):
+def test_requesting_more_gpus_or_cpus_than_the_machine_has_is_an_error(make_job):
     gpus, cpus = torch.cuda.device_count(), machine_cpus()
     if gpus:
         pytest.skip("this machine has the GPU that a job may ask for")

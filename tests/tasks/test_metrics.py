@@ -82,7 +82,7 @@ def test_the_metrics_of_tags_equal_their_definitions(measured, task_of, threshol
     }
 
 
-def test_a_tag_that_is_nowhere_counts_for_no_mean_and_says_nothing(measured, task_of):
+def test_a_tag_without_positives_is_left_out_of_averages_without_a_warning(measured, task_of):
     target = torch.tensor([[1, 0, 0], [1, 0, 1], [0, 0, 1]])
     logits = torch.tensor([[5.0, -5.0, -5.0], [5.0, -5.0, -5.0], [-5.0, -5.0, 5.0]])
     with warnings.catch_warnings():
@@ -98,7 +98,7 @@ def test_samples_without_any_tag_leave_f1_undefined(measured, task_of):
     assert all(math.isnan(value) for value in values.values())
 
 
-def test_auroc_leaves_out_classes_without_samples_and_says_nothing(classified):
+def test_auroc_leaves_out_classes_without_samples_without_a_warning(classified):
     logits, target = classified
     two = target != 2
     metric = Auroc(3, average="none", thresholds=None, validate_args=False)

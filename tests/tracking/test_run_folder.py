@@ -57,7 +57,7 @@ def test_a_run_without_a_word_and_without_a_driver_is_interrupted(tmp_path):
     assert make(tmp_path, "a-1", 1).record().state is State.INTERRUPTED
 
 
-def test_a_run_with_a_living_driver_is_what_it_says(tmp_path, driver):
+def test_a_run_with_a_live_driver_has_its_recorded_state(tmp_path, driver):
     folder = make(tmp_path, "a-1", 1)
     process = driver(folder)
     assert folder.record().state is State.STARTING
@@ -108,7 +108,7 @@ def test_runs_are_found_by_id_name_prefix_and_last(tmp_path):
         find_run(tmp_path, "digits-")
 
 
-def test_an_empty_home_says_so(tmp_path):
+def test_finding_a_run_in_an_empty_home_is_an_error(tmp_path):
     with pytest.raises(NotFound, match="nothing was submitted from"):
         find_run(tmp_path, "@last")
 

@@ -40,7 +40,7 @@ def test_what_was_found_out_of_a_csv_file_is_shown(
     assert (f"- {expected}" in capsys.readouterr().out.splitlines()) is (encoding != "utf-8-sig")
 
 
-def test_a_format_without_a_choice_says_nothing(stoker, tmp_path, capsys):
+def test_a_format_without_a_dialect_shows_none(stoker, tmp_path, capsys):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(f"{json.dumps({'x': number % 7, 'y': 'ab'[number % 2]})}\n" for number in range(40)))
     assert stoker("data", path) == 0

@@ -46,7 +46,7 @@ def test_resume_lets_go_and_is_refused_while_the_run_goes_on(starting, iris, unt
     assert capsys.readouterr().err == "error: iris-00000001 is RUNNING: its driver is alive\n"
 
 
-def test_resume_as_json_says_nothing_else(starting, iris, capsys):
+def test_resume_as_json_prints_only_json(starting, iris, capsys):
     folder = iris(replace(STOOD, state=State.CANCELLED))
     (folder.path / "finish").touch()
     assert starting("resume", "iris", "-o", "json") == 0
@@ -201,7 +201,7 @@ def test_weights_of_a_sweep_are_those_of_its_best_trial(sweep, starting, home):
     assert load_job(new.job).job.training.start_from == "run:iris-00000001.0"
 
 
-def test_resume_tells_how_far_a_sweep_is(make_sweep, starting, capsys):
+def test_resume_shows_the_progress_of_a_sweep(make_sweep, starting, capsys):
     sweep = make_sweep("iris-00000001", STOOD, trials=4, job=IRIS)
     sweep.trial(0, State.SUCCEEDED, 0.9)
     assert starting("resume", "iris", "-d") == 0

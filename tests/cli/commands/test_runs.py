@@ -34,9 +34,9 @@ def test_the_workers_word_goes_before_the_drivers(make_run):
     assert phase_text(record, Progress(phase="loading the data")) == "loading the data"
 
 
-def test_a_later_attempt_is_told(make_run):
+def test_the_phase_includes_the_number_of_a_later_attempt(make_run):
     record = make_run(status=RunStatus(State.RUNNING, phase="", attempt=2)).record()
-    record = replace(record, status=replace(record.status, state=State.RUNNING))  # no driver lives here
+    record = replace(record, status=replace(record.status, state=State.RUNNING))  # no driver is running here
     assert phase_text(record, Progress(phase="training")) == "attempt 2: training"
     retrying = replace(record.status, state=State.RETRYING, cause="INFRASTRUCTURE")
     assert phase_text(replace(record, status=retrying), Progress(phase="training")) == "retrying after INFRASTRUCTURE"
@@ -81,7 +81,7 @@ def test_ls_counts_attempts_where_one_was_not_enough(stoker, make_run, capsys):
     assert "  2" in second[head.index("attempts") :]
 
 
-def test_an_empty_home_says_what_to_do(stoker, capsys):
+def test_ls_of_an_empty_home_suggests_submit(stoker, capsys):
     assert stoker("ls") == 0
     assert "stoker submit" in capsys.readouterr().out
     assert stoker("ls", "-o", "json") == 0

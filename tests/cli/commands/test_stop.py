@@ -39,7 +39,7 @@ def test_cancel_ends_what_nothing_works_on_at_once(state, stoker, make_run, caps
     assert folder.status().state is State.CANCELLED
 
 
-def test_cancel_says_what_mlflow_does_not_know(stoker, make_run, capsys):
+def test_cancel_warns_if_mlflow_cannot_be_updated(stoker, make_run, capsys):
     make_run(status=RunStatus(state=State.PAUSED, mlflow_run="abc"), tracking_uri="http://127.0.0.1:9")
     assert stoker("cancel", "digits", "-o", "json") == 0
     captured = capsys.readouterr()
@@ -84,7 +84,7 @@ def test_a_rest_shows_the_checkpoint_and_how_to_go_on(stoker, make_run, capsys):
 
 
 @pytest.mark.parametrize("command", ["cancel", "kill"])
-def test_one_trial_is_asked_to_end_and_its_driver_hears_no_signal(command, stoker, make_sweep, drive, capsys):
+def test_ending_one_trial_leaves_the_driver_of_its_sweep_running(command, stoker, make_sweep, drive, capsys):
     sweep = make_sweep()
     driver = drive(sweep.folder)
     sweep.trial(0, State.RUNNING, 0.5)

@@ -193,7 +193,7 @@ def test_ls_shows_a_sweep_in_one_row(sweep, stoker, capsys):
     assert row.endswith("accuracy/val 0.98, 5/5 trials")
 
 
-def test_status_of_a_sweep_tells_its_trials_its_best_and_why_some_failed(sweep, stoker, capsys):
+def test_status_of_a_sweep_shows_its_trials_the_best_one_and_causes_of_failure(sweep, stoker, capsys):
     assert stoker("status", "digits") == 0
     fields = dict(line.split("  ", 1) for line in capsys.readouterr().out.split("\n\n")[0].splitlines())
     assert fields["objective"].strip() == "accuracy/val (max)"
@@ -203,7 +203,7 @@ def test_status_of_a_sweep_tells_its_trials_its_best_and_why_some_failed(sweep, 
     assert fields["next"].strip() == "stoker trials digits-00000001"
 
 
-def test_status_of_a_trial_tells_its_values_and_its_place(sweep, stoker, capsys):
+def test_status_of_a_trial_shows_its_values_and_rank(sweep, stoker, capsys):
     assert stoker("status", "digits.4") == 0
     shown = capsys.readouterr().out
     assert "trial of  digits-00000001, number 4\n" in shown
@@ -218,7 +218,7 @@ def test_json_of_a_sweep_counts_its_trials(sweep, stoker, capsys):
     assert (shown["best"]["trial"], shown["looks_for"]["direction"]) == (2, "max")
 
 
-def test_the_end_of_a_sweep_tells_the_best_trial_and_what_can_be_typed(make_sweep, sweep, stoker, capsys):
+def test_the_end_of_a_sweep_shows_the_best_trial_and_the_next_commands(make_sweep, sweep, stoker, capsys):
     sweep.folder.trial(2).model.mkdir()
     assert stoker("wait", "digits") == 0
     shown = capsys.readouterr().out

@@ -40,7 +40,7 @@ def test_all_mistakes_come_at_once(stoker, job, capsys):
     assert second.split()[:2] == ["6:20", "training.epochs"]
 
 
-def test_a_mistake_beside_a_list_is_told_like_every_other(stoker, job, capsys):
+def test_a_mistake_next_to_a_list_is_reported_like_any_other(stoker, job, capsys):
     job.write_text(
         "task: tabular-classification\ndataset: {source: iris, columns: {drop: [a]}}\ntraining: {epochs: fast}\n"
     )

@@ -99,7 +99,7 @@ def test_a_run_that_turns_out_to_be_a_sweep_is_watched_as_one(home, make_run, ma
     assert "training" in capsys.readouterr().out
 
 
-def test_lines_are_few_and_say_what_they_leave_out(sweep):
+def test_lines_are_limited_in_number_and_count_the_omitted_trials(sweep):
     chooser, known = SweepLines(), require_sweep(sweep.folder)
 
     def lines(known, time_s: float, last: bool = False) -> list[str]:
@@ -124,7 +124,7 @@ def test_lines_are_few_and_say_what_they_leave_out(sweep):
     assert lines(more, 3.0 + SUMMARY_EVERY_S, last=True) == []
 
 
-def test_a_failed_trial_tells_its_cause_and_ends_once_more_after_it_went_on(make_sweep):
+def test_a_failed_trial_shows_its_cause_and_is_reported_again_after_it_was_reopened(make_sweep):
     sweep, chooser = make_sweep(), SweepLines()
     assert chooser.due(require_sweep(sweep.folder), 0.0, last=False) == []
     sweep.trial(0, State.FAILED, 0.5, "NON_FINITE", "loss is nan")

@@ -159,7 +159,7 @@ WHOLE = [f"{MAPS}/digits-0a1b2c3d", f"{MAPS}/digits-0a1b2c3d-1", f"{RAYJOBS}/dig
         pytest.param("the answer, silently", marks=pytest.mark.slow),
     ],
 )
-def test_a_run_whose_start_was_heard_starts_once_and_whole(cluster, server, origin, lost):
+def test_a_run_is_created_once_and_completely_even_if_the_response_is_lost(cluster, server, origin, lost):
     server.loses = {} if lost == "nothing" else {RAYJOBS: lost}
     folder = cluster.submit(parse_job(JOB, "digits.yaml").job, origin)
     assert server.loses == {}
@@ -172,7 +172,7 @@ def test_a_run_whose_start_was_heard_starts_once_and_whole(cluster, server, orig
     assert folder.status().state is State.PROVISIONING
 
 
-def test_a_run_whose_start_was_not_heard_leaves_nothing(cluster, server, origin):
+def test_a_run_whose_start_request_is_lost_leaves_no_objects(cluster, server, origin):
     server.loses = {RAYJOBS: "the request"}
     with pytest.raises(Unreachable, match="cluster 'test' does not answer"):
         cluster.submit(parse_job(JOB, "digits.yaml").job, origin)

@@ -116,7 +116,7 @@ def run(cluster):
     return cluster.submit(parse_job(JOB, "digits.yaml").job)
 
 
-def test_a_submitted_run_has_a_folder_that_follows_what_the_driver_says(cluster, api, run):
+def test_the_folder_of_a_submitted_run_follows_the_drivers_reports(cluster, api, run):
     assert cluster.refresh(run).state is State.PROVISIONING
     api.says(run.path.name, "Running", RunStatus(State.RUNNING, attempt=1), Progress(step=7, steps=9))
     assert cluster.refresh(run).state is State.RUNNING
@@ -127,7 +127,7 @@ def test_a_submitted_run_has_a_folder_that_follows_what_the_driver_says(cluster,
     assert cluster.refresh(run).state is State.SUCCEEDED
 
 
-def test_who_has_begun_and_waits_for_room_is_told_what_is_in_the_way(cluster, api, run):
+def test_a_started_run_that_waits_for_capacity_shows_the_reason(cluster, api, run):
     about, made = SimpleNamespace(name="digits-worker"), SimpleNamespace(creation_timestamp=1)
     quota = {"type": "Warning", "reason": "FailedCreate", "message": "exceeded quota: gpus"}
     api.said = [SimpleNamespace(**quota, involved_object=about, metadata=made)]
@@ -177,7 +177,7 @@ def test_requests_reach_the_driver_that_works_and_end_what_has_none(cluster, api
         verbs.kill(cluster, run)
 
 
-def test_a_kill_asks_nobody(cluster, api, run):
+def test_kill_deletes_the_rayjob_and_cancels_the_run_at_once(cluster, api, run):
     api.says(run.path.name, "Running", RunStatus(State.RUNNING, attempt=1))
     assert verbs.kill(cluster, run) == ""
     assert (run.status().state, api.jobs) == (State.CANCELLED, {})
@@ -233,7 +233,7 @@ def test_a_trial_is_cancelled_alone_and_a_sweep_that_has_ended_gets_more_trials(
     assert head_variables(api.jobs[run.path.name])["STOKER_MORE_TRIALS"] == "20"
 
 
-def test_a_run_whose_rayjob_is_gone_is_interrupted_where_no_page_tells_more(cluster, api, run):
+def test_an_untracked_run_whose_rayjob_is_gone_is_interrupted(cluster, api, run):
     api.jobs.clear()
     record = cluster.refresh(run)
     assert (record.state, record.status.message) == (State.INTERRUPTED, "its RayJob no longer exists")
@@ -323,7 +323,7 @@ def test_a_run_that_waits_for_its_place_again_ends_without_a_driver(cluster, api
     assert (run.status().state, api.jobs) == (State.CANCELLED, {})
 
 
-def test_who_follows_asks_a_silent_cluster_again(cluster, api, run):
+def test_polling_continues_after_the_cluster_was_unreachable(cluster, api, run):
     seen = []
     for record in poll(cluster, run):
         seen.append(record.state)

@@ -80,7 +80,7 @@ def test_only_the_head_has_a_token_and_nothing_is_computed_there():
     assert manifest["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
 
 
-def test_workers_get_what_the_job_asks_for():
+def test_workers_get_the_resources_that_the_job_requests():
     manifest = rendered(
         "resources: {workers: 3, cpus: 4, memory: 16GiB, gpus: 1, accelerator: H200, retries: 5, timeout: 1 h}\n"
     )
@@ -120,13 +120,13 @@ def test_trials_that_share_a_gpu_share_a_pod():
     assert (group["replicas"], group["rayStartParams"]) == (1, {"num-cpus": "2"})
 
 
-def test_a_sweep_that_does_not_say_gets_the_room_that_the_administrator_says():
+def test_parallel_trials_default_to_the_administrators_profile():
     assert worker_group(SWEEP % "")["replicas"] == 1
     assert worker_group(SWEEP % "", PROFILE.model_copy(update={"parallel_trials": 4}))["replicas"] == 4
     assert worker_group(SWEEP % ", parallel: 50")["replicas"] == 6
 
 
-def test_a_job_that_says_nothing_gets_what_the_administrator_says():
+def test_queue_node_selector_and_resources_default_to_the_administrators_profile():
     profile = PROFILE.model_copy(update={"queue": "default", "accelerators": {"H200": {"gpu": "h200"}}})
     manifest = rendered("resources: {accelerator: H200}\n", profile)
     worker = pods(manifest)[2]
@@ -150,7 +150,7 @@ def test_environment_and_places_reach_head_and_workers():
     assert yaml.safe_load(manifest["spec"]["runtimeEnvYAML"]) == {"pip": ["einops"]}
 
 
-def test_a_job_does_not_say_whose_driver_it_is():
+def test_a_job_cannot_override_reserved_environment_variables():
     names = "{STOKER_RAYJOB: other, STOKER_NAMESPACE: other, STOKER_REOPEN: again, HOME: /root}"
     submitter, head, worker = pods(rendered(f"environment: {{env: {names}}}\n"))
     assert variables(head)["STOKER_RAYJOB"] == HEADER.id
@@ -230,7 +230,7 @@ def test_an_owned_object_goes_with_its_owner():
     assert (reference["kind"], reference["name"], reference["uid"]) == ("RayJob", "r", "u")
 
 
-def test_a_job_may_say_of_its_pods_what_the_administrator_lets_it():
+def test_a_job_may_set_only_the_pod_fields_that_the_administrator_allows():
     more = "environment: {pod: {nodeSelector: {zone: a}, tolerations: [{operator: Exists}]}}\n"
     profile = PROFILE.model_copy(update={"pod": {"nodeSelector": {"disk": "fast"}}})
     for pod in pods(rendered(more, profile)):

@@ -70,12 +70,12 @@ def rendered(more="", profile=BUCKET, code=None, restart=FIRST_START):
 
 @pytest.mark.parametrize("profile", [BUCKET, VOLUME, FULL], ids=["bucket", "volume", "full"])
 @pytest.mark.parametrize("more", MORE.values(), ids=MORE)
-def test_kuberay_knows_every_field_of_every_kind_of_job(kuberay, more, profile):
+def test_every_kind_of_job_matches_the_kuberay_schema(kuberay, more, profile):
     assert kuberay(rendered(more, profile)) == []
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
-def test_kuberay_knows_every_field_of_the_jobs_that_stoker_ships(kuberay, path):
+def test_the_shipped_jobs_match_the_kuberay_schema(kuberay, path):
     code = {file.name: file.read_bytes() for file in path.parent.glob("*.py")}
     assert kuberay(rayjob_manifest(load_job(path).job, HEADER, "team", FULL, code)) == []
 

@@ -24,11 +24,11 @@ RUNNING = RunStatus(State.RUNNING, attempt=2, checkpoint_step=40)
         ("Singing", State.UNKNOWN),
     ],
 )
-def test_before_the_driver_speaks_kuberay_does(deployment, state):
+def test_without_a_driver_report_the_state_comes_from_kuberay(deployment, state):
     assert run_status({"jobDeploymentStatus": deployment}, RunStatus(), has_report=False).state is state
 
 
-def test_while_it_runs_the_driver_speaks():
+def test_the_drivers_report_is_used_while_the_job_runs():
     assert run_status({"jobDeploymentStatus": "Running"}, RUNNING, has_report=True) is RUNNING
 
 
@@ -74,7 +74,7 @@ new connection: [Errno -2] Name or service not known')': /simple/einops/
         (NO_INDEX.replace("connection broken", "a while"), "No matching distribution found for einops"),
     ],
 )
-def test_packages_that_cannot_be_installed_are_told_without_the_traceback(message, words):
+def test_package_installation_errors_are_shown_without_the_traceback(message, words):
     rayjob = {"jobDeploymentStatus": "Failed", "reason": "AppFailed", "message": message}
     status = run_status(rayjob, RunStatus(), has_report=False)
     assert status.cause is Cause.INTERNAL
@@ -82,7 +82,7 @@ def test_packages_that_cannot_be_installed_are_told_without_the_traceback(messag
     assert "Traceback" not in status.message
 
 
-def test_a_job_that_waits_for_its_packages_says_so():
+def test_a_pending_job_shows_that_its_packages_are_being_installed():
     waiting = {"jobDeploymentStatus": "Running", "jobStatus": "PENDING"}
     assert run_status(waiting, RunStatus(), has_report=False).phase == "installing its packages"
 
@@ -106,13 +106,13 @@ def test_nothing_in_the_way_is_no_reason():
     assert pending_reason([pod()], [event("Scheduled", "ok", 1, "Normal")]) == ""
 
 
-def test_an_image_that_cannot_be_pulled_is_told_with_the_cure():
+def test_an_image_pull_failure_is_reported_with_the_setting_to_fix():
     told = pending_reason([pod("ImagePullBackOff")], [])
     assert told.startswith("digits-head: its image cannot be pulled (back-off)")
     assert "environment.image" in told
 
 
-def test_a_pod_without_a_place_is_told():
+def test_an_unschedulable_pod_is_reported():
     told = pending_reason([pod(unscheduled="0/1 nodes are available: 1 Insufficient cpu.")], [])
     assert told == (
         "digits-head cannot be scheduled: 0/1 nodes are available: 1 Insufficient cpu.; "
@@ -150,7 +150,7 @@ def kueue(**conditions):
     }
 
 
-def test_a_run_in_its_queue_says_what_kueue_waits_for():
+def test_a_queued_run_shows_the_reason_from_kueue():
     waiting = kueue(QuotaReserved=("False", "insufficient unused quota for cpu in flavor default, 2 more needed"))
     assert pending_reason([], [], waiting).startswith("in its queue: insufficient unused quota for cpu")
     preempted = kueue(Evicted=("True", "Preempted to accommodate a workload"), QuotaReserved=("False", "no quota"))
@@ -159,6 +159,6 @@ def test_a_run_in_its_queue_says_what_kueue_waits_for():
     assert pending_reason([pod("ImagePullBackOff")], [], admitted).startswith("digits-head: its image cannot be pulled")
 
 
-def test_of_several_events_the_last_one_is_told():
+def test_the_latest_relevant_event_is_reported():
     events = [event("FailedMount", "no secret", 1), event("FailedCreate", "exceeded quota", 2), event("Odd", "x", 3)]
     assert pending_reason([], events).startswith("digits-worker: exceeded quota")

@@ -109,7 +109,7 @@ def test_the_code_goes_with_the_run(cluster, job, tmp_path):
     assert (folder.header().extends, folder.header().key) == ("tiny-0", "k")
 
 
-def test_a_kill_ends_a_run_whose_driver_hears_nothing(cluster, job, until):
+def test_kill_ends_a_run_whose_driver_does_not_respond(cluster, job, until):
     folder = cluster.submit(job)
     until(lambda: running(folder), "the run")
     os.kill(folder.driver_pid(), signal.SIGSTOP)

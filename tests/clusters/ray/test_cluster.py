@@ -220,7 +220,7 @@ def test_a_run_goes_there_with_its_code_rests_when_asked_and_comes_to_its_end(he
         verbs.resume(cluster, folder)
 
 
-def test_a_run_is_submitted_at_once_and_ends_when_its_driver_hears_of_it(cluster):
+def test_submit_returns_at_once_and_cancel_is_carried_out_by_the_driver(cluster):
     began = time.monotonic()
     folder = cluster.submit(untracked())
     assert time.monotonic() - began < 2
@@ -259,7 +259,7 @@ def test_a_run_that_has_not_begun_ends_at_once(cluster):
     assert cluster.refresh(folder).state is State.CANCELLED
 
 
-def test_a_run_that_ray_does_not_know_is_interrupted(cluster):
+def test_a_run_unknown_to_ray_is_interrupted(cluster):
     header = RunHeader("far-1", "far", "t", "f", "d", 1.0, 1, "", "", cluster="lab")
     folder = RunFolder(cluster.settings.home / "runs" / header.id)
     folder.create(header, JOB)
@@ -301,7 +301,7 @@ def test_without_the_right_token_nothing_is_asked(head, home, monkeypatch, tmp_p
         RayCluster(home, head.settings).submit(parse(JOB.replace("workers: 1", f"workers: {CPUS + 1}")))
 
 
-def test_a_cluster_that_does_not_answer_is_told_and_nothing_is_made(home):
+def test_submitting_to_an_unreachable_cluster_fails_without_creating_files(home):
     (port,) = free_ports(1)
     silent = RayClusterSettings("lab", f"http://127.0.0.1:{port}", "/storage", "http://mlflow:5000")
     with pytest.raises(Unreachable, match=f"cluster 'lab' does not answer at http://127.0.0.1:{port}"):
@@ -309,7 +309,7 @@ def test_a_cluster_that_does_not_answer_is_told_and_nothing_is_made(home):
     assert not home.home.exists()
 
 
-def test_a_job_that_is_tracked_needs_to_know_where(home):
+def test_a_tracked_job_requires_a_tracking_uri(home):
     with pytest.raises(ClusterError, match=r"has no tracking_uri in .*config.yaml"):
         RayCluster(home, RayClusterSettings("lab", "http://127.0.0.1:1", "/storage")).submit(parse(JOB))
 

@@ -58,7 +58,7 @@ def test_a_resumed_run_is_another_job_with_a_word_of_its_own():
     assert request["runtime_env"]["env_vars"]["STOKER_REOPEN"] == "beef"
 
 
-def test_what_the_job_brings_goes_with_it_and_changes_no_places():
+def test_the_jobs_packages_and_variables_are_passed_on_but_cannot_change_the_storage():
     more = "environment: {env: {A: b, STOKER_STORAGE: /elsewhere}, packages: [einops==0.8.1]}\n"
     environment = job_request(parse(more), replace(PLACED, tracking_uri=""), "p.zip")["runtime_env"]
     assert environment["pip"] == ["einops==0.8.1"]

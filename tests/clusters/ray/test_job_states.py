@@ -30,12 +30,12 @@ def job(status, said=None, **more):
         ("DANCING", State.UNKNOWN),
     ],
 )
-def test_before_the_driver_speaks_ray_does(status, state):
+def test_without_a_driver_report_the_state_comes_from_ray(status, state):
     derived = run_status(job(status), BEGUN)
     assert (derived.state, derived.reopened, derived.attempt) == (state, "beef", 1)
 
 
-def test_while_it_runs_the_driver_speaks():
+def test_the_drivers_report_is_used_while_the_job_runs():
     assert run_status(job("RUNNING", RUNNING), BEGUN) == RUNNING
 
 
@@ -61,7 +61,7 @@ def test_a_driver_that_is_gone_leaves_the_run_where_it_was(status, message):
     )
 
 
-def test_what_ray_does_not_know_is_interrupted_unless_it_had_ended():
+def test_a_run_unknown_to_ray_is_interrupted_unless_it_had_ended():
     assert run_status(None, RUNNING).state is State.INTERRUPTED
     rested = RunStatus(State.PAUSED)
     assert run_status(None, rested) is rested
@@ -83,19 +83,19 @@ def test_a_driver_that_never_spoke_leaves_the_word_to_ray(kind, cause):
     assert derived.message.endswith(": the last line")
 
 
-def test_a_cluster_without_stoker_is_told_as_that():
+def test_a_cluster_image_without_stoker_is_reported():
     message = "failed with exit code 1\n/usr/bin/python: No module named stoker\n"
     derived = run_status(job("FAILED", error_type="JOB_ENTRYPOINT_COMMAND_ERROR", message=message), BEGUN)
     assert derived.message.endswith("No module named stoker; the cluster's image must contain this version of Stoker")
 
 
-def test_packages_that_cannot_be_installed_are_told_in_pips_words():
+def test_package_installation_errors_show_pips_message():
     message = "runtime_env setup failed\n  ERROR: No matching distribution found for einops\n  [notice] new pip\n"
     derived = run_status(job("FAILED", error_type="RUNTIME_ENV_SETUP_FAILURE", message=message), BEGUN)
     assert derived.message.endswith("could not be set up: No matching distribution found for einops")
 
 
-def test_progress_is_what_the_driver_says():
+def test_progress_is_read_from_the_drivers_report():
     said = Progress("training", epoch=2, epochs=3)
     assert reported_progress({"metadata": {PROGRESS: json.dumps({**asdict(said), "of_a_newer_version": 1})}}) == said
     assert reported_progress({"metadata": None}) is None

@@ -59,8 +59,8 @@ def test_this_machine_gets_the_token_and_no_proxy_does(dashboard, monkeypatch):
     assert dashboard.asked == [("/api/version", "Bearer secret")]
 
 
-def test_another_machine_gets_the_token_over_plain_http_only_where_somebody_says_so(dashboard, monkeypatch):
-    monkeypatch.setenv("http_proxy", dashboard.address)  # so that an address of nobody leads here
+def test_the_token_is_sent_to_another_machine_over_plain_http_only_if_allowed(dashboard, monkeypatch):
+    monkeypatch.setenv("http_proxy", dashboard.address)  # requests to an unknown host end up here
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     assert api("http://head.invalid:8265").get("/x") == {}, "a cluster without a token needs none"
@@ -108,13 +108,13 @@ def test_the_token_comes_from_where_ray_looks_for_it(dashboard, monkeypatch, tmp
         (404, b"default backend - 404", Unreachable, "is not a Ray dashboard"),
     ],
 )
-def test_a_refusal_is_told_in_a_line(code, content, kind, message, dashboard):
+def test_error_responses_raise_the_matching_error(code, content, kind, message, dashboard):
     dashboard.answer = (code, {}, content)
     with pytest.raises(kind, match=message):
         api(dashboard.address).get("/x")
 
 
-def test_what_ray_does_not_know_is_nothing(dashboard):
+def test_a_job_unknown_to_ray_is_none(dashboard):
     dashboard.answer = (404, {}, b"Job x does not exist")
     assert api(dashboard.address).get("/x") is None
     assert not api(dashboard.address).has("/x")
