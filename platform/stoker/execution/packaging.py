@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types.schema import DataType
 
 import stoker
-from stoker.job.saved_model import EXAMPLE, SIGNATURE
+from stoker.job.saved_model import EXAMPLE, FIELDS, SIGNATURE
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow")
 """Dependencies of the packages below for prediction."""
@@ -29,7 +28,6 @@ PACKAGES = ("job", "jobfile", "datasets", "architectures", "tasks", "inference")
 @contextmanager
 def packaged(model: Path) -> Iterator[dict[str, Any]]:
     """Yield the arguments of MLflow's pyfunc flavour for the folder of a saved model."""
-    signature = ModelSignature.from_dict(json.loads((model / SIGNATURE).read_text(encoding="utf-8")))
     source = Path(stoker.__file__).parent
     with tempfile.TemporaryDirectory(prefix="stoker-code-") as draft:
         code = Path(draft) / "stoker"
@@ -41,24 +39,25 @@ def packaged(model: Path) -> Iterator[dict[str, Any]]:
             "python_model": str(code / "inference" / "served.py"),
             "code_paths": [str(code)],
             "artifacts": {"model": str(model)},
-            "signature": signature,
-            "input_example": example(model, signature),
+            "signature": ModelSignature.from_dict(json.loads((model / SIGNATURE).read_text(encoding="utf-8"))),
+            "input_example": _example(model),
+            "metadata": {"columns": _columns(model)},
             "pip_requirements": [f"{name}=={_version(name)}" for name in (*REQUIREMENTS, "mlflow")],
         }
 
 
-def example(model: Path, signature: ModelSignature) -> pd.DataFrame | np.ndarray:
-    """Return the raw samples saved with a model, in the types of its signature."""
+def _columns(model: Path) -> dict[str, str]:
+    """Return the kind of each input column."""
+    inputs = json.loads((model / FIELDS).read_text(encoding="utf-8"))["inputs"]
+    return {each["name"]: each["kind"] for each in inputs}
+
+
+def _example(model: Path) -> pd.DataFrame | np.ndarray:
+    """Return the raw samples saved with a model."""
     content = json.loads((model / EXAMPLE).read_text(encoding="utf-8"))
     if isinstance(content, list):
         return np.array(content, np.uint8)
-    frame = pd.DataFrame(content["data"], columns=content["columns"])
-    for column in signature.inputs:
-        if column.type == DataType.double:
-            frame[column.name] = pd.to_numeric(frame[column.name], errors="coerce").astype(float)
-        elif column.type == DataType.string:
-            frame[column.name] = frame[column.name].astype("string").astype(object)
-    return frame
+    return pd.DataFrame(content["data"], columns=content["columns"])
 
 
 def _version(package: str) -> str:

@@ -24,7 +24,7 @@ from stoker.errors import JobError, Problem
 from stoker.inference.model_signature import signature
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
-from stoker.job.saved_model import SIGNATURE, WEIGHTS
+from stoker.job.saved_model import FIELDS, SIGNATURE, WEIGHTS
 from stoker.randomness import PerSampleNoise
 from stoker.tasks.abilities import can_decode, can_encode, can_sample
 from stoker.tasks.choice import TASK_CLASSES, objective_of
@@ -32,7 +32,7 @@ from stoker.tasks.objective import Objective
 from stoker.tasks.task import Answers, Task
 
 BATCH = 512
-FIELDS, ASSETS = "fields.json", "assets"
+ASSETS = "assets"
 ROWS = 4096
 """Records encoded at a time."""
 OutputKind = Literal["prediction", "code"]

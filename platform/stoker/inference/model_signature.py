@@ -16,6 +16,9 @@ Schema = list[dict[str, Any]]
 def signature(fields: Fields, network: nn.Module) -> dict[str, str | None]:
     """Return inputs, outputs and parameters of a model, each as JSON.
 
+    The columns of a table are no part of it: MLflow would refuse whole numbers for a column of floats, and floats for
+    one of whole numbers. Fields read both.
+
     Reference: MLflow's documentation, "Model Signatures and Input Examples".
     """
     shapes = fields.signature
@@ -23,11 +26,7 @@ def signature(fields: Fields, network: nn.Module) -> dict[str, str | None]:
     if can_sample(network) and image:
         classes = [_column("string", "class")] if shapes.classes else []
         return _json([*classes, _column("long", "seed")], _images(image), None)
-    if image and len(shapes.inputs) == 1:
-        inputs = _images(image)
-    else:
-        types = {"number": "double"}
-        inputs = [_column(types.get(each.kind, "string"), each.name, required=False) for each in fields.inputs]
+    inputs = _images(image) if image and len(shapes.inputs) == 1 else None
     kind = {"name": "output_kind", "default": "prediction", "type": "string", "shape": None}
     return _json(inputs, _outputs(shapes.output), [kind] if can_encode(network) else None)
 
@@ -42,8 +41,8 @@ def _outputs(output: Output | None) -> Schema:
             return [_column("double", "prediction")]
 
 
-def _column(kind: str, name: str, required: bool = True) -> dict[str, Any]:
-    return {"type": kind, "name": name, "required": required}
+def _column(kind: str, name: str) -> dict[str, Any]:
+    return {"type": kind, "name": name, "required": True}
 
 
 def _images(image: ImageInput) -> Schema:
@@ -54,9 +53,6 @@ def _pixels(shape: Sequence[int]) -> Schema:
     return [{"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *shape]}}]
 
 
-def _json(inputs: Schema, outputs: Schema, parameters: Schema | None) -> dict[str, str | None]:
-    return {
-        "inputs": json.dumps(inputs),
-        "outputs": json.dumps(outputs),
-        "params": json.dumps(parameters) if parameters else None,
-    }
+def _json(inputs: Schema | None, outputs: Schema, parameters: Schema | None) -> dict[str, str | None]:
+    parts = {"inputs": inputs, "outputs": outputs, "params": parameters}
+    return {name: None if schema is None else json.dumps(schema) for name, schema in parts.items()}

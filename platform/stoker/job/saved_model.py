@@ -2,6 +2,8 @@
 
 WEIGHTS = "weights.safetensors"
 """Its largest file, by which the folder is known."""
+FIELDS = "fields.json"
+"""The fitted fields of inputs and target."""
 SIGNATURE = "signature.json"
 """What the model takes and returns, as MLflow writes it."""
 EXAMPLE = "example.json"
