@@ -97,17 +97,28 @@ def test_a_gradient_of_some_workers_is_summed_and_one_of_none_stays_absent(in_wo
     def work(workers: Workers) -> Any:
         parameters = [torch.nn.Parameter(torch.zeros(3)) for _ in range(3)]
         reducer = GradientReducer(parameters, workers)
-        reducer.begin()
+        reducer.begin([torch.tensor(1.0), torch.tensor(float(workers.rank))])
         loss = parameters[0].sum() * (workers.rank + 1)
         if workers.rank == 1:
             loss = loss + parameters[1].sum()
         loss.backward()
-        sums = reducer.finish({"one": torch.tensor(1.0), "rank": torch.tensor(float(workers.rank))})
-        numbers = {name: float(value) for name, value in sums.items()}
+        numbers = [float(value) for value in reducer.finish()]
         return [numbers, *[None if p.grad is None else p.grad.tolist() for p in parameters]]
 
     for result in in_workers(2, work):
-        assert result == [{"one": 2.0, "rank": 1.0}, [3.0, 3.0, 3.0], [1.0, 1.0, 1.0], None]
+        assert result == [[2.0, 1.0], [3.0, 3.0, 3.0], [1.0, 1.0, 1.0], None]
+
+
+def test_gradients_are_divided_by_the_sum_of_a_number(in_workers):
+    def work(workers: Workers) -> Any:
+        parameters = [torch.nn.Parameter(torch.zeros(size)) for size in (2, 300_000)]
+        reducer = GradientReducer(parameters, workers)
+        reducer.begin([torch.tensor(1.0), torch.tensor(3.0 + 2 * workers.rank)])
+        sum(p.sum() for p in parameters).backward()
+        sums = reducer.finish(divisor=1)
+        return [*map(float, sums), *[sorted({*p.grad.tolist()}) for p in parameters]]
+
+    assert in_workers(2, work) == [[2.0, 8.0, [0.25], [0.25]]] * 2
 
 
 def test_a_gradient_of_an_earlier_micro_batch_is_summed_even_if_the_last_one_has_none(in_workers):
@@ -115,9 +126,9 @@ def test_a_gradient_of_an_earlier_micro_batch_is_summed_even_if_the_last_one_has
         early, late = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(2))
         reducer = GradientReducer([early, late], workers)
         (early.sum() * (workers.rank + 1) + late.sum()).backward()
-        reducer.begin()
+        reducer.begin([torch.tensor(0.0)])
         late.sum().backward()
-        reducer.finish({"loss": torch.tensor(0.0)})
+        reducer.finish()
         return early.grad.tolist(), late.grad.tolist()
 
     assert in_workers(2, work) == [([3.0, 3.0], [4.0, 4.0])] * 2
@@ -129,14 +140,14 @@ def test_buckets_are_reduced_in_one_order_whichever_gradient_is_ready_first(in_w
         reducer = GradientReducer(parameters, workers)
         results = []
         for _ in range(2):
-            reducer.begin()
             order = parameters if workers.rank else parameters[::-1]
             chain = torch.zeros(())
             for number, parameter in enumerate(order):  # backward starts at the end of the chain
                 chain = chain * 0.5 + parameter.sum() * (number + 1)
+            reducer.begin([chain.detach()])
             chain.backward()
-            totals = reducer.finish({"loss": chain.detach()})
-            results.append([float(totals["loss"]), *[float(p.grad.mean()) for p in parameters]])
+            (total,) = reducer.finish()
+            results.append([float(total), *[float(p.grad.mean()) for p in parameters]])
             for parameter in parameters:
                 parameter.grad = None
         return results
@@ -162,10 +173,10 @@ def test_a_gradient_of_no_worker_stays_absent_in_a_bucket_with_others(in_workers
         reducer = GradientReducer(parameters, workers)
         found = []
         for step in range(3):
-            reducer.begin()
+            reducer.begin([torch.tensor(0.0)])
             if step == workers.rank or step == 2:  # first one worker has a gradient, then the other, then both
                 parameters[1].sum().backward()
-            reducer.finish({"loss": torch.tensor(0.0)})
+            reducer.finish()
             found.append([None if p.grad is None else p.grad.tolist() for p in parameters])
             parameters[1].grad = None
         return found

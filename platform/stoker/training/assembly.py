@@ -141,7 +141,7 @@ class Assembly:
             self.data.fields,
             self.prepared.batch_size,
             self.prepared.micro_batch,
-            self.job.dataset.image.augment,
+            self.job.dataset.image.augment or (),
             self.job.training.seed,
             self.share(),
             self.objective.order,

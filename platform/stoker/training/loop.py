@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -131,9 +131,8 @@ class TrainingState:
         first = self.step - len(self.unread) + 1
         named = [(first + place, term, pair) for place, step in enumerate(self.unread) for term, pair in step.items()]
         self.unread.clear()
-        totals = torch.stack([total for _, _, (total, _) in named]).double().tolist() if named else []
-        for (step, term, (_, count)), total in zip(named, totals, strict=True):
-            weight = float(count)
+        totals, weights = _read([total for _, _, (total, _) in named]), _read([count for _, _, (_, count) in named])
+        for (step, term, _), total, weight in zip(named, totals, weights, strict=True):
             if not math.isfinite(total):
                 raise TrainingFailed(Cause.NON_FINITE, f"the {term} became {total} at {self._describe_step(step)}")
             before = self.sums.get(term, (0.0, 0.0))
@@ -281,6 +280,15 @@ def _step(run: str, state: TrainingState, batch: Step, measured: bool) -> StepEn
     if len(state.unread) >= CHECKED_STEPS:
         state.read_losses()
     return StepEnd(run, state.epoch, state.step, sums, rates, norms)
+
+
+def _read(numbers: Sequence[Count]) -> list[float]:
+    """Read scalars, those on a device at once."""
+    tensors = [number for number in numbers if isinstance(number, Tensor)]
+    if not tensors or len(tensors) < len(numbers):
+        return [float(number) for number in numbers]
+    values: list[float] = torch.stack(tensors).double().tolist()
+    return values
 
 
 def _added(one: tuple[Tensor, Count], other: tuple[Tensor, Count]) -> tuple[Tensor, Count]:

@@ -114,42 +114,60 @@ class GradientReducer:
         self._active = False
         if workers.count == 1:
             return
-        self._buckets = list(buckets(list(reversed(self.parameters))))
+        self._buckets = list(buckets(list(reversed(self.parameters)))) or [[]]
         self._bucket_of = {id(p): number for number, bucket in enumerate(self._buckets) for p in bucket}
         self._missing = [len(bucket) for bucket in self._buckets]
-        self._absent: set[int] = set()
-        self._waiting: list[tuple[Tensor, Any, list[nn.Parameter]]] = []
+        self._numbers: list[Tensor] = []
+        self._absent: list[nn.Parameter] = []
+        self._waiting: list[tuple[Tensor, Any]] = []
         for parameter in self.parameters:
             parameter.register_post_accumulate_grad_hook(self._ready)  # type: ignore[no-untyped-call]
 
-    def begin(self) -> None:
-        """Reduce each bucket as soon as the next backward pass has computed all of its gradients."""
+    def begin(self, numbers: Sequence[Tensor]) -> None:
+        """Reduce each bucket as soon as the next backward pass has computed all of its gradients.
+
+        Args:
+            numbers: scalars that are summed, too; they travel with the last bucket.
+
+        """
+        self._numbers = list(numbers)
         self._active = self._workers.count > 1
         if self._active:
             self._missing = [len(bucket) for bucket in self._buckets]
             self._waiting.clear()
+            self._absent.clear()
 
-    def finish(self, totals: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Wait for the gradients; return the sums of the scalars `totals` over the workers."""
+    def finish(self, divisor: Tensor | int | None = None) -> list[Tensor]:
+        """Wait for the gradients, and return the sums of the numbers over the workers.
+
+        Args:
+            divisor: place of the number by whose sum the gradients are divided; None leaves them.
+
+        """
         if not self._active:
-            return totals
+            return self._numbers
         self._active = False
-        absent = [p.grad is None for p in self.parameters]
         self._missing = [0] * len(self._buckets)
         self._send()
-        numbers = [*(total.float() for total in totals.values())]
-        presence = torch.tensor([not missing for missing in absent], dtype=torch.float32, device=self._workers.device)
-        head = self._workers.sum(torch.cat([torch.stack(numbers), presence]))
-        for flat, work, bucket in self._waiting:
+        for _, work in self._waiting:
             work.wait()
-            pieces = torch.split(flat, [p.numel() for p in bucket])
+        rest, count = len(self.parameters), len(self._numbers)
+        head = self._waiting[-1][0][-count - rest :]
+        sums = list(head[:count].float().unbind())
+        for (flat, _), bucket in zip(self._waiting, self._buckets, strict=False):
+            if not bucket:
+                continue
+            values = flat[: sum(p.numel() for p in bucket)]
+            if divisor is not None:
+                values.mul_(reciprocal(sums[divisor]))
+            pieces = torch.split(values, [p.numel() for p in bucket])
             gradients = [p.grad for p in bucket if p.grad is not None]
             torch._foreach_copy_(gradients, [piece.view_as(p) for piece, p in zip(pieces, bucket, strict=True)])
-        if any(absent):  # a worker with all of its gradients needs no check, nor a synchronisation
-            for parameter, holders in zip(self.parameters, head[len(numbers) :].tolist(), strict=True):
+        if self._absent:  # a worker with all of its gradients needs no check, nor a synchronisation
+            for parameter, holders in zip(self.parameters, head[count:].tolist(), strict=True):
                 if not holders:
                     parameter.grad = None
-        return dict(zip(totals, head[: len(numbers)].unbind(), strict=True))
+        return sums
 
     def _ready(self, parameter: Tensor) -> None:
         if self._active:
@@ -163,8 +181,26 @@ class GradientReducer:
             for parameter in bucket:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-            flat = torch.cat([p.grad.reshape(-1) for p in bucket if p.grad is not None])
-            self._waiting.append((flat, dist.all_reduce(flat, async_op=True), bucket))
+                    self._absent.append(parameter)
+            pieces = [p.grad.reshape(-1) for p in bucket if p.grad is not None]
+            last = len(self._waiting) == len(self._buckets) - 1
+            self._reduce([*pieces, *self._head()] if last else pieces)
+
+    def _head(self) -> list[Tensor]:
+        """Return the numbers, and for each parameter whether it has a gradient, which the last bucket settles."""
+        absent = {id(parameter) for parameter in self._absent}
+        device = self._workers.device
+        present = torch.tensor([float(id(p) not in absent) for p in self.parameters], device=device)
+        return [torch.stack([number.to(device, torch.float32) for number in self._numbers]), present]
+
+    def _reduce(self, pieces: list[Tensor]) -> None:
+        flat = torch.cat(pieces)
+        self._waiting.append((flat, dist.all_reduce(flat, async_op=True)))
+
+
+def reciprocal(count: Tensor) -> Tensor:
+    """Return 1 / count; finite for a count of 0."""
+    return count.clamp(min=torch.finfo(count.dtype).tiny).reciprocal()
 
 
 def buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
