@@ -69,8 +69,9 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[
 
 
 def pytest_configure() -> None:
-    """Take Ctrl-C as a terminal sends it: a shell that runs the tests in the background ignores it for all of them."""
+    """Take Ctrl-C as a terminal sends it, which a shell in the background ignores; compute with one thread."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    torch.set_num_threads(1)  # several processes run tests, and their threads would wait for each other
 
 
 @pytest.fixture(autouse=True)

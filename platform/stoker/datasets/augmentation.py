@@ -1,18 +1,39 @@
 """Random augmentation of images, drawn for each sample."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch.nn import functional
 
+from stoker.job.dataset import Augmentation, Image
+from stoker.job.signature import ImageInput
+from stoker.job.task import TaskRow
 from stoker.randomness import Noise
 
 SHIFT = 1 / 8
 """Largest shift of `crop`, as a share of the side."""
 TURN = math.radians(15)
+PHOTO_SIDE = 32
+"""Pixels of the shorter side of the smallest photo; colour images below are icons and the like."""
+PHOTO_AUGMENTATION: tuple[Augmentation, ...] = ("flip", "crop")
 BRIGHTNESS = 0.25
 """Largest change of brightness of `jitter`, in standard deviations of the training set."""
 CONTRAST = 0.2
+
+
+def completed_image(image: Image, shape: ImageInput, task: TaskRow) -> Image:
+    """Return the settings of images with their size, and with the augmentation that fits unless the job sets one."""
+    is_photo = shape.channels > 1 and min(shape.height, shape.width) >= PHOTO_SIDE
+    default = PHOTO_AUGMENTATION if is_photo and task.augments_photos else ()
+    names = default if image.augment is None else image.augment
+    return image.model_copy(update={"size": (shape.height, shape.width), "augment": names})
+
+
+def augmentation_notes(before: Image, after: Image) -> Iterator[str]:
+    """Yield a note on an augmentation that was chosen, not set."""
+    if before.augment is None and after.augment:
+        yield f"training images are changed at random ({', '.join(after.augment)}); dataset.image.augment: [] does not"
 
 
 def augment(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from stoker.datasets.augmentation import augmentation_notes, completed_image
 from stoker.datasets.cache import local_path
 from stoker.datasets.csv_dialect import Dialect
 from stoker.datasets.dataset import LoadedDataset, example_of, fingerprint
@@ -80,8 +81,9 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     train = fitted_records(records, np.flatnonzero(parts == "train"), roles, dataset)
     fields = Fields.fit(train, roles, task.target, dataset)
     counts = _counts(labels, parts)
+    spec = _completed(dataset.model_copy(update={"loading": loading}), task, records, format_name, roles, fields)
     return LoadedDataset(
-        spec=_completed(dataset.model_copy(update={"loading": loading}), records, format_name, roles, fields),
+        spec=spec,
         fields=fields,
         parts=_encoded(records, parts, fields, dataset.columns.weight),
         counts=counts,
@@ -92,6 +94,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
             *roles.notes,
             *odd,
             *sized,
+            *augmentation_notes(dataset.image, spec.image),
             *_field_notes(records, parts, fields),
             *_part_notes(records, dataset),
             *(leak_warnings(sample_hashes(records, roles), parts, records) if loading == "resident" else ()),
@@ -156,7 +159,9 @@ def _part_notes(records: Records, dataset: Dataset) -> Iterator[str]:
             yield f"{own}; dataset.split decides only about missing parts"
 
 
-def _completed(dataset: Dataset, records: Records, format_name: str | None, roles: Roles, fields: Fields) -> Dataset:
+def _completed(
+    dataset: Dataset, task: TaskRow, records: Records, format_name: str | None, roles: Roles, fields: Fields
+) -> Dataset:
     """Fill in all inferred values, so that the resolved job is reproducible."""
     update: dict[str, object] = {"format": format_name}
     if records.is_table:
@@ -168,8 +173,7 @@ def _completed(dataset: Dataset, records: Records, format_name: str | None, role
         }
         update["columns"] = dataset.columns.model_copy(update=columns)
     if fields.signature.images:
-        shape = next(iter(fields.signature.images.values()))
-        update["image"] = dataset.image.model_copy(update={"size": (shape.height, shape.width)})
+        update["image"] = completed_image(dataset.image, next(iter(fields.signature.images.values())), task)
     if format_name is not None and not is_remote(dataset.source):
         update["source"] = str(Path(dataset.source).expanduser().absolute())
     return dataset.model_copy(update=update)

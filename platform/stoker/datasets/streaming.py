@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from stoker.datasets.augmentation import augmentation_notes, completed_image
 from stoker.datasets.columns import Lazy, joined
 from stoker.datasets.dataset import LoadedDataset, example_of
 from stoker.datasets.decoding import fitted_records
@@ -63,18 +64,23 @@ def load_stream(dataset: Dataset, shards: Shards, note: str, task: TaskRow) -> L
     samples = {part: _samples(shards, np.flatnonzero(parts == part), fields) for part in PARTS if part in parts}
     update: dict[str, object] = {"format": "webdataset", "loading": "streaming"}
     if fields.signature.images:
-        shape = next(iter(fields.signature.images.values()))
-        update["image"] = dataset.image.model_copy(update={"size": (shape.height, shape.width)})
+        update["image"] = completed_image(dataset.image, next(iter(fields.signature.images.values())), task)
     if not is_remote(dataset.source):
         update["source"] = str(Path(dataset.source).expanduser().absolute())
+    spec = dataset.model_copy(update=update)
     return LoadedDataset(
-        spec=dataset.model_copy(update=update),
+        spec=spec,
         fields=fields,
         parts=samples,
         counts={part: {"": len(each)} for part, each in samples.items()},
         names=(),
         fingerprint=_fingerprint(shards),
-        notes=(*roles.notes, _note(shards, parts, first), *([note] if note else ())),
+        notes=(
+            *roles.notes,
+            *augmentation_notes(dataset.image, spec.image),
+            _note(shards, parts, first),
+            *([note] if note else ()),
+        ),
         example=example_of(some, fields),
     )
 

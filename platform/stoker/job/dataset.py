@@ -136,9 +136,10 @@ class Image(Section):
     ) = None
     """Height and width in pixels, one number for both; default: as they are, if all agree."""
 
-    augment: Annotated[tuple[Augmentation, ...], Field(strict=False)] = ()
+    augment: Annotated[tuple[Augmentation, ...], Field(strict=False)] | None = None
     """Random changes while training, drawn anew for each sample: flip (left-right), crop (shift by up to an eighth),
-    rotate (up to 15 degrees), jitter (brightness and contrast)."""
+    rotate (up to 15 degrees), jitter (brightness and contrast). Default: flip and crop for photos, which are colour
+    images of 32x32 or more, where the task is to recognise them; `[]` for none."""
 
 
 class Text(Section):

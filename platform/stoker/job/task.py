@@ -57,6 +57,8 @@ class TaskRow:
 
     loss_settings: tuple[str, ...] = ()
     """The keys of `training` that change the loss of this task alone."""
+    augments_photos: bool = False
+    """Whether photos are changed at random while training, unless the job says how."""
     engine: EngineName = "torch"
     """The engine that trains it in the workers."""
 
@@ -86,6 +88,7 @@ TASKS: dict[TaskName, TaskRow] = {
         "accuracy",
         "a class for each image",
         loss_settings=CLASS_LOSS,
+        augments_photos=True,
     ),
     "segmentation": TaskRow(
         ("image",),
@@ -96,6 +99,7 @@ TASKS: dict[TaskName, TaskRow] = {
         "a class for each pixel of an image",
         shows=True,
         loss_settings=CLASS_LOSS,
+        augments_photos=True,
     ),
     "image-generation": TaskRow(
         ("image",),

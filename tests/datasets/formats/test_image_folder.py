@@ -109,6 +109,28 @@ def test_images_of_different_sizes_get_one_size(tmp_path: Path, loading: str):
     assert load(tmp_path, loading=loading, image={"size": [9, 8]}).fields.signature.image == ImageInput(1, 9, 8)
 
 
+@pytest.mark.parametrize(
+    ("mode", "side", "image", "expected"),
+    [
+        ("RGB", 32, {}, ("flip", "crop")),
+        ("RGB", 32, {"augment": ["jitter"]}, ("jitter",)),
+        ("RGB", 32, {"augment": []}, ()),
+        ("RGB", 31, {}, ()),
+        ("L", 64, {}, ()),
+    ],
+)
+def test_photos_are_augmented_by_default(
+    tmp_path: Path, mode: str, side: int, image: dict[str, object], expected: tuple[str, ...]
+):
+    for number in range(20):
+        colour = (200, 10, 5 * number) if mode == "RGB" else 5 * number
+        draw(tmp_path / "ab"[number % 2] / f"{number}.png", colour, mode, (side, side))
+    loaded = load(tmp_path, image=image)
+    assert loaded.spec.image.augment == expected
+    chosen = "training images are changed at random (flip, crop); dataset.image.augment: [] does not"
+    assert (chosen in loaded.notes) == (not image and bool(expected))
+
+
 def test_a_folder_without_images_is_reported(tmp_path: Path):
     (tmp_path / "a").mkdir()
     expected = f"no images in the class folders of '{tmp_path}'"

@@ -9,6 +9,7 @@ from stoker.cli.views.sweep import Sweep, cells, counts_text, failure_lines, goa
 from stoker.cli.views.tables import fields_text, state_text, styled, table_text
 from stoker.errors import Turn
 from stoker.settings import Settings
+from stoker.tracking.overfitting import overfitting_note
 from stoker.tracking.parameters import flatten
 from stoker.tracking.run import RunRecord, State
 from stoker.tracking.run_folder import RunFolder
@@ -111,6 +112,8 @@ def _show_best(sweep: Sweep) -> None:
 def _show_success(folder: RunFolder, record: RunRecord, settings: Settings) -> None:
     if record.status.metrics:
         click.echo(f"\n{metric_table(record.status.metrics)}")
+        if note := overfitting_note(record.header.task, record.status.metrics):
+            click.echo(f"\n- {note}")
     click.echo()
     if model := model_text(folder, record):
         click.echo(f"model: {model}")
