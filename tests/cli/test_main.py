@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -65,6 +66,25 @@ def test_every_help_has_an_example(name, capsys):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def commands(parent: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield all commands with their subcommands, by their full names."""
+    context = click.Context(parent)
+    for name in parent.list_commands(context):
+        command = parent.get_command(context, name)
+        assert command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands(group)))
+def test_every_command_has_examples_and_answers_in_json(name, command):
+    assert command.epilog, f"stoker {name} has no example"
+    forms = [option for option in command.params if option.name == "form"]
+    assert forms, f"stoker {name} has no -o json"
+
+
 def test_the_summary_of_a_command_is_the_first_paragraph_of_its_help(name):
     command = LazyGroup().get_command(click.Context(group), name)
     assert command is not None

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from stoker.clusters.kubernetes.api import TIMEOUT_S, KubeApi
+from stoker.clusters.kubernetes.api import TIMEOUT_S, KubeApi, current_context
 from stoker.clusters.kubernetes.api_errors import AlreadyExists
 from stoker.clusters.kubernetes.cluster import KubernetesCluster
 from stoker.clusters.kubernetes.profile import Profile
@@ -196,3 +196,9 @@ def test_a_start_that_was_lost_does_not_touch_the_run_that_another_one_has_begun
     with pytest.raises(AlreadyExists, match="cluster 'test' has another RayJob digits-0a1b2c3d"):
         cluster.api.create(*mine[:2])
     assert of_run(server) == WHOLE
+
+
+def test_the_current_context_is_named(cluster, tmp_path, monkeypatch):
+    assert current_context() == "c"
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+    assert current_context() == ""

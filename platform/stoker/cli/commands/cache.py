@@ -62,8 +62,9 @@ def ls(session: Session, form: str) -> None:
 @click.argument("source", required=False)
 @click.option("--all", "everything", is_flag=True, help="Delete all that no running process uses.")
 @click.option("--unused-for", metavar="TIME", help="Delete what was not used for as long, such as 12h or 30d.")
+@format_option
 @session_object
-def rm(session: Session, source: str | None, everything: bool, unused_for: str | None) -> None:
+def rm(session: Session, source: str | None, everything: bool, unused_for: str | None, form: str) -> None:
     """Delete downloaded data; what a running process uses stays."""
     if sum([source is not None, everything, unused_for is not None]) != 1:
         raise click.UsageError("name one of SOURCE, --all and --unused-for TIME")
@@ -77,7 +78,11 @@ def rm(session: Session, source: str | None, everything: bool, unused_for: str |
     freed, kept = delete_views(folder, views)
     for name in sorted({facts.source if (facts := view.facts()) else "a download under way" for view in kept}):
         click.echo(f"kept {name}: a running process uses it", err=True)
-    click.echo(f"deleted {len(views) - len(kept)} of {len(views)}, {size_text(freed)} freed in {folder}")
+    deleted = len(views) - len(kept)
+    if form == "json":
+        print_json({"deleted": deleted, "kept": len(kept), "bytes": freed, "folder": str(folder)})
+    else:
+        click.echo(f"deleted {deleted} of {len(views)}, {size_text(freed)} freed in {folder}")
     if kept and source is not None:
         raise click.exceptions.Exit(1)
 

@@ -26,13 +26,15 @@ def cluster() -> None:
 @cluster.command(
     epilog=examples(
         "stoker cluster add prod --kube-context prod --namespace stoker",
-        "stoker cluster add team --default     with the current context, as the default for new runs",
+        "stoker cluster add team --default     with the context that is current now, as the default for new runs",
         "stoker cluster add lab --ray-address https://ray.example.com --storage s3://runs/lab \\\n"
         "      --tracking-uri https://mlflow.example.com",
     )
 )
 @click.argument("name")
-@click.option("--kube-context", default="", metavar="CONTEXT", help="Of the kubeconfig.  [default: its current one]")
+@click.option(
+    "--kube-context", default="", metavar="CONTEXT", help="Of the kubeconfig.  [default: the current one]"
+)
 @click.option("--namespace", metavar="NAME", help="Where the chart is installed.  [default: stoker]")
 @click.option("--ray-address", default="", metavar="URL", help="Of an existing Ray cluster's dashboard.")
 @click.option("--storage", default="", metavar="PLACE", help="Its checkpoints: s3://BUCKET/PREFIX or a folder.")
@@ -67,7 +69,9 @@ def add(
         keys |= {"insecure": "yes"} if insecure else {}
         found = _check_ray(session.settings, RayClusterSettings(name, **keys))
     else:
-        keys = {"kube_context": kube_context, "namespace": namespace or "stoker"}
+        from stoker.clusters.kubernetes.api import current_context
+
+        keys = {"kube_context": kube_context or current_context(), "namespace": namespace or "stoker"}
         found = _check_kubernetes(ClusterSettings(name, **keys))
     path = add_cluster(name, keys, is_default)
     if form == "json":
@@ -78,7 +82,7 @@ def add(
     click.echo(fields_text([title, *found, ("written to", str(path)), ("next", submit)]))
 
 
-@cluster.command("ls")
+@cluster.command("ls", epilog=examples("stoker cluster ls", "stoker cluster ls -o json"))
 @format_option
 @session_object
 def list_clusters(session: Session, form: str) -> None:
@@ -91,14 +95,19 @@ def list_clusters(session: Session, form: str) -> None:
     click.echo(table_text(HEAD, [[*row, "default" if row[0] == settings.cluster else ""] for row in rows]))
 
 
-@cluster.command()
+@cluster.command(epilog=examples("stoker cluster rm prod"))
 @click.argument("name")
+@format_option
 @session_object
-def rm(session: Session, name: str) -> None:
+def rm(session: Session, name: str, form: str) -> None:
     """Remove a cluster from the config file; nothing changes on the cluster itself."""
     if name not in session.settings.clusters:
         raise NotFound(f"no cluster '{name}' in {config_path()}")
-    click.echo(f"removed '{name}' from {remove_cluster(name)}; its runs continue")
+    path = remove_cluster(name)
+    if form == "json":
+        print_json({"name": name, "file": str(path)})
+    else:
+        click.echo(f"removed '{name}' from {path}; its runs continue")
 
 
 def _require_free(settings: Settings, name: str) -> None:

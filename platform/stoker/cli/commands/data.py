@@ -86,8 +86,15 @@ def data(
 @data_format_option
 @click.option("--output", "target", metavar="FILE.yaml", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
+@format_option
 def init(
-    source: str, label: str | None, task: str | None, data_format: str | None, target: Path | None, force: bool
+    source: str,
+    label: str | None,
+    task: str | None,
+    data_format: str | None,
+    target: Path | None,
+    force: bool,
+    form: str,
 ) -> None:
     """Write a commented job for a dataset; it trains as it stands."""
     examined = _examined(source, label, task, data_format)
@@ -98,7 +105,10 @@ def init(
     if target.exists() and not force:
         raise click.UsageError(f"'{target}' is there already; name another with --output, or use --force")
     target.write_text(proposed_job(examined, source), encoding="utf-8")
-    click.echo(f"wrote {target} ({examined.task}); next:\n  stoker plan {target}\n  stoker submit {target}")
+    if form == "json":
+        print_json({"file": str(target), "task": examined.task, "notes": examined.report.warnings})
+    else:
+        click.echo(f"wrote {target} ({examined.task}); next:\n  stoker plan {target}\n  stoker submit {target}")
 
 
 def _examined(source: str, label: str | None, task: str | None, data_format: str | None) -> "Examined":

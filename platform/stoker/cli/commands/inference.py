@@ -145,8 +145,11 @@ def predict(
 @click.option("--class", "classes", metavar="NAME", multiple=True, help="Of this class; may be given again.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same samples.")
 @click.option("--output", "target", metavar="FOLDER", required=True, type=click.Path(path_type=Path, file_okay=False))
+@format_option
 @session_object
-def generate(session: Session, run: str, count: int, classes: tuple[str, ...], seed: int, target: Path) -> None:
+def generate(
+    session: Session, run: str, count: int, classes: tuple[str, ...], seed: int, target: Path, form: str
+) -> None:
     """Make new samples with a run's model.
 
     The result is a folder of images, each named by its class and number.
@@ -158,10 +161,15 @@ def generate(session: Session, run: str, count: int, classes: tuple[str, ...], s
     made = generate_with(model, count, seed, classes)
     target.mkdir(parents=True, exist_ok=True)
     width = len(str(count - 1))
+    written = []
     for number, (name, pixels) in enumerate(made):
         stem = f"{number:0{width}}" if not name else f"{name}-{number:0{width}}"
         write_image(target / f"{stem}.png", pixels)
-    click.echo(f"wrote {count:,} images to {target}/", err=True)
+        written.append({"file": str(target / f"{stem}.png"), "class": name or None})
+    if form == "json":
+        print_json(written)
+    else:
+        click.echo(f"wrote {count:,} images to {target}/", err=True)
 
 
 def check_format(name: str | None) -> "Format | None":

@@ -39,6 +39,15 @@ PERMISSIONS = (
 """Permissions that a submitter needs."""
 
 
+def current_context() -> str:
+    """Return the kubeconfig's current context; empty if there is none, such as within a pod."""
+    try:
+        _, active = config.list_kube_config_contexts()  # type: ignore[no-untyped-call] # the library types only its API
+    except config.ConfigException:
+        return ""
+    return str(active["name"]) if active else ""
+
+
 class KubeApi:
     """Client of one namespace."""
 
