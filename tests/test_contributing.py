@@ -226,7 +226,7 @@ class ToyCluster:
     def fetch_log(self, folder):
         pass
 
-    fetch_model = fetch_log
+    fetch_model = remove = fetch_log
 ''',
 }
 ROW = '("number", "hour"), "category", ("toy",), CLASSIFICATION, "accuracy", "a class for each toy"'
@@ -256,8 +256,8 @@ NEW_LINES = (
     # the file, a text in it, and what is added before that text
     ("job/dataset.py", '"csv", "jsonl"', '"toy", '),
     ("job/dataset.py", '    "csv": (', '    "toy": ("hour", "category"),\n'),
-    ("job/dataset.py", 'Literal["number", "category"', 'Literal["hour"] | '),
-    ("job/task.py", 'Literal["number", "category"', 'Literal["hour"] | '),
+    ("job/dataset.py", 'Literal["number", "time", "category"', 'Literal["hour"] | '),
+    ("job/task.py", 'Literal["number", "time", "category"', 'Literal["hour"] | '),
     (
         "datasets/fields/schema.py",
         "from stoker.datasets.fields.image",

@@ -65,7 +65,6 @@ def test_every_help_has_an_example(name, capsys):
     assert f"stoker {name}" in shown.partition("Examples:")[2]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
 def commands(parent: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:
     """Yield all commands with their subcommands, by their full names."""
     context = click.Context(parent)
@@ -85,6 +84,7 @@ def test_every_command_has_examples_and_answers_in_json(name, command):
     assert forms, f"stoker {name} has no -o json"
 
 
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_summary_of_a_command_is_the_first_paragraph_of_its_help(name):
     command = LazyGroup().get_command(click.Context(group), name)
     assert command is not None

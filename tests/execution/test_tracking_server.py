@@ -47,6 +47,13 @@ def server(tmp_path, until, answers, free_port):
 
 
 @pytest.fixture
+def home(home):
+    """A home without an embedded store, which a run with a server has no use for."""
+    (home.path / "mlflow.db").unlink()
+    return home
+
+
+@pytest.fixture
 def table(tmp_path):
     """A table with numbers, words, some missing values, and a column of row numbers."""
     rows = []

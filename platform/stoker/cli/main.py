@@ -51,6 +51,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "cancel": Entry("stop", "cancel", "End a run after a checkpoint."),
         "kill": Entry("stop", "kill", "End a run at once."),
         "events": Entry("events", "events", "Show what has happened to a run on its cluster."),
+        "rm": Entry("rm", "rm", "Delete runs that have ended; MLflow keeps their record."),
     },
     "Use the result": {
         "evaluate": Entry("inference", "evaluate", "Measure a run's model on a part of its data, or on other data."),

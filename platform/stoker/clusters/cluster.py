@@ -72,6 +72,9 @@ class Cluster(Protocol):
     def close(self, folder: RunFolder) -> str:
         """Mark a run without a driver as CANCELLED; return why MLflow could not be told, or an empty string."""
 
+    def remove(self, folder: RunFolder) -> None:
+        """Delete what the cluster itself keeps of a run that has ended; its checkpoints and MLflow's record stay."""
+
     def events(self, folder: RunFolder) -> list[Event]:
         """Return what has happened to a run, the oldest first."""
 

@@ -29,7 +29,7 @@ def require_not_trial(folder: RunFolder, command: str) -> None:
     if sweep := folder.sweep:
         run = sweep.path.name
         trial = folder.path.name
-        raise NotFound(f"{trial} is a trial; only its whole sweep can be paused and resumed: `stoker {command} {run}`")
+        raise NotFound(f"{trial} is a trial; only its whole sweep can be meant here: `stoker {command} {run}`")
 
 
 def require_succeeded(folder: RunFolder) -> None:
@@ -72,6 +72,17 @@ def require_not_final(record: RunRecord, command: str) -> None:
     """
     if record.state.final:
         raise NotFound(f"{record.id} is {record.state}: nothing to {command}")
+
+
+def require_ended(record: RunRecord) -> None:
+    """Raise if a run has not ended.
+
+    Raises:
+        NotFound: it has not.
+
+    """
+    if not record.state.ended:
+        raise NotFound(f"{record.id} is {record.state}; `stoker cancel {record.id}` ends it first")
 
 
 def require_driver(record: RunRecord, command: str) -> None:

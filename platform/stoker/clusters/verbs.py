@@ -1,8 +1,11 @@
-"""Pause, resume, extend, cancel and kill: the same on every cluster, on top of its `Cluster` methods."""
+"""Pause, resume, extend, cancel, kill and remove: the same on every cluster, on top of its `Cluster` methods."""
+
+import shutil
 
 from stoker.clusters.cluster import Cluster
 from stoker.clusters.preconditions import (
     require_driver,
+    require_ended,
     require_not_final,
     require_not_trial,
     require_resumable,
@@ -85,3 +88,18 @@ def kill(cluster: Cluster, folder: RunFolder) -> str:
     if not record.state.ended:
         cluster.stop_driver(folder)
     return cluster.close(folder)
+
+
+def remove(cluster: Cluster, folder: RunFolder) -> None:
+    """Delete the folder of a run that has ended, and what its cluster keeps of it; MLflow's record stays.
+
+    Raises:
+        NotFound: it has not ended, or it is a trial.
+
+    """
+    require_not_trial(folder, "rm")
+    require_ended(cluster.refresh(folder))
+    cluster.remove(folder)
+    hidden = folder.path.with_name(f".{folder.path.name}.removed")
+    folder.path.rename(hidden)  # at once: a command that is killed here leaves no half of a run
+    shutil.rmtree(hidden)

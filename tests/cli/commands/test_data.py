@@ -45,3 +45,19 @@ def test_a_format_without_a_dialect_shows_none(stoker, tmp_path, capsys):
     path.write_text("".join(f"{json.dumps({'x': number % 7, 'y': 'ab'[number % 2]})}\n" for number in range(40)))
     assert stoker("data", path) == 0
     assert "read as" not in capsys.readouterr().out
+
+
+def test_init_writes_a_job_that_validates_and_keeps_one_that_is_there(stoker, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "rows.csv", ",", "utf-8", "")
+    assert stoker("init", "rows.csv", "-o", "json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["file"], answer["task"]) == ("rows.yaml", "tabular-classification")
+    assert stoker("validate", "rows.yaml") == 0
+    before = (tmp_path / "rows.yaml").read_text()
+    assert "columns: {label: y}" in before
+    assert stoker("init", "rows.csv") == 2
+    assert "--force" in capsys.readouterr().err
+    assert stoker("init", "rows.csv", "--force") == 0
+    assert "stoker submit rows.yaml" in capsys.readouterr().out
+    assert (tmp_path / "rows.yaml").read_text() == before

@@ -172,6 +172,13 @@ def test_a_run_is_created_once_and_completely_even_if_the_response_is_lost(clust
     assert folder.status().state is State.PROVISIONING
 
 
+def test_the_rayjob_of_a_removed_run_is_deleted(cluster, server, origin):
+    folder = cluster.submit(parse_job(JOB, "digits.yaml").job, origin)
+    cluster.remove(folder)
+    assert f"{RAYJOBS}/digits-0a1b2c3d" not in server.objects
+    cluster.remove(folder)  # nothing is left to delete
+
+
 def test_a_run_whose_start_request_is_lost_leaves_no_objects(cluster, server, origin):
     server.loses = {RAYJOBS: "the request"}
     with pytest.raises(Unreachable, match="cluster 'test' does not answer"):

@@ -251,6 +251,11 @@ def test_a_killed_run_is_over_and_its_driver_gone(head, cluster):
     assert verbs.kill(cluster, folder) == ""
     assert folder.record().state is State.CANCELLED
     wait_until(lambda: not any(_command(process) for process in drivers), "the end of the driver")
+    jobs = JobsApi(head.settings, {"RAY_AUTH_TOKEN": head.token})
+    (job,) = [each for each in jobs.get("/api/jobs/") if folder.path.name in str(each["submission_id"])]
+    verbs.remove(cluster, folder)
+    assert jobs.get(f"/api/jobs/{job['submission_id']}") is None
+    assert not folder.path.exists()
 
 
 def test_a_run_that_has_not_begun_ends_at_once(cluster):

@@ -6,7 +6,7 @@ import click
 
 from stoker.cli.commands.logs import parse_seconds
 from stoker.cli.session import Session, examples, format_option, session_object
-from stoker.cli.views.formatting import age_text
+from stoker.cli.views.formatting import ago_text
 from stoker.cli.views.tables import print_json, table_text
 from stoker.datasets.cache.eviction import CachedSource, cached_sources, delete_views, size_text
 from stoker.datasets.cache.views import View, source_key, views_in
@@ -46,7 +46,7 @@ def ls(session: Session, form: str) -> None:
     else:
         now = time.time()
         rows = [
-            [each.source, str(each.files), size_text(each.size), _ago(now - each.last_used_s), _note(each)]
+            [each.source, str(each.files), size_text(each.size), ago_text(now - each.last_used_s), _note(each)]
             for each in found
         ]
         click.echo(table_text(HEAD, rows, NUMBERS))
@@ -123,8 +123,3 @@ def _row(each: CachedSource) -> dict[str, object]:
 
 def _note(each: CachedSource) -> str:
     return "in use" if each.in_use else ""
-
-
-def _ago(seconds: float) -> str:
-    text = age_text(seconds)
-    return text if text == "now" else f"{text} ago"

@@ -32,9 +32,7 @@ def cluster() -> None:
     )
 )
 @click.argument("name")
-@click.option(
-    "--kube-context", default="", metavar="CONTEXT", help="Of the kubeconfig.  [default: the current one]"
-)
+@click.option("--kube-context", default="", metavar="CONTEXT", help="Of the kubeconfig.  [default: the current one]")
 @click.option("--namespace", metavar="NAME", help="Where the chart is installed.  [default: stoker]")
 @click.option("--ray-address", default="", metavar="URL", help="Of an existing Ray cluster's dashboard.")
 @click.option("--storage", default="", metavar="PLACE", help="Its checkpoints: s3://BUCKET/PREFIX or a folder.")

@@ -28,6 +28,12 @@ def age_text(seconds: float) -> str:
     return "now"
 
 
+def ago_text(seconds: float) -> str:
+    """Return how long ago something was."""
+    text = age_text(seconds)
+    return text if text == "now" else f"{text} ago"
+
+
 def number_text(value: float) -> str:
     """Return a metric with four digits."""
     return f"{value:.4g}"

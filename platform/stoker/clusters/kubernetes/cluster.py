@@ -174,6 +174,10 @@ class KubernetesCluster:
         folder.write_status(cancelled(folder.status()))
         return cancel_mlflow_run(header, self._mlflow)
 
+    def remove(self, folder: RunFolder) -> None:
+        """Delete the RayJob of the run, and with it its ConfigMaps, pods and services."""
+        self.api.delete(folder.path.name)
+
     def fetch_log(self, folder: RunFolder) -> None:
         """Download what the run has printed so far, or MLflow's copy if its pods are gone."""
         folder = folder.sweep or folder

@@ -154,6 +154,19 @@ class LocalCluster:
         finally:
             os.close(lease)
 
+    def remove(self, folder: RunFolder) -> None:
+        """Wait until the last driver of a run has exited, and delete what is left of its Ray.
+
+        Raises:
+            ClusterError: the driver does not exit.
+
+        """
+        lease = _lease_of_ended(folder, os.getpid())
+        try:
+            remove_stale_session(folder.path / RAY_SESSION)
+        finally:
+            os.close(lease)
+
     def events(self, folder: RunFolder) -> list[Event]:
         """Raise NotFound: this machine records no events.
 

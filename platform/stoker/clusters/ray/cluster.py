@@ -163,6 +163,10 @@ class RayCluster:
         folder.write_status(cancelled(status))
         return cancel_mlflow_run(folder.header(), self._mlflow) if status.mlflow_run else ""
 
+    def remove(self, folder: RunFolder) -> None:
+        """Delete the job of the run's last attempt from Ray's list."""
+        self._api.delete(_job_path(folder))
+
     def events(self, folder: RunFolder) -> list[Event]:
         """Raise NotFound: an existing Ray cluster records no events of a run.
 

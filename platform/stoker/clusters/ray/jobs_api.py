@@ -61,6 +61,10 @@ class JobsApi:
         """Upload a package. Raises as `get` does."""
         self._request("PUT", path, content, "application/octet-stream", UPLOAD_TIMEOUT_S)
 
+    def delete(self, path: str) -> None:
+        """Delete a job, if Ray knows it. Raises as `get` does."""
+        self._request("DELETE", path)
+
     def _request(
         self, method: str, path: str, content: bytes | None = None, kind: str = "", timeout_s: float | None = None
     ) -> bytes | None:
