@@ -33,6 +33,13 @@ def test_ends_in_one_state_with_metrics_of_every_part(digits):
     assert status.metrics["accuracy/test"] > 0.9
 
 
+def test_the_log_has_a_line_for_each_epoch_and_no_foreign_one(digits):
+    home, run = digits
+    lines = home.stoker("logs", run.path.name).splitlines()
+    assert [f"epoch {number}/12" in line for number, line in enumerate(lines, start=1)] == [True] * 12, lines
+    assert "accuracy/val 0." in lines[-1]
+
+
 def test_mlflow_has_the_run_finished_and_named(digits, page):
     _, run = digits
     _, found = page

@@ -61,7 +61,7 @@ class Reporter:
             self.flush()
 
     def epoch(self, event: EpochEnd) -> None:
-        """Write the epoch's metrics."""
+        """Write the epoch's metrics, also as a line of the run's log."""
         self.flush()
         self._journal.append(event.step, event.epoch, event.metrics)
         self._journal.flush()
@@ -69,6 +69,7 @@ class Reporter:
         self._write(
             replace(self._progress, epoch=event.epoch, step=event.step, seconds_left=left, metrics=event.metrics)
         )
+        print(_line(self._progress), flush=True)  # noqa: T201 - the run's log
 
     def picture(self, event: EpochEnd, name: str, png: bytes) -> None:
         """Write a picture of an epoch; an attempt that repeats the epoch draws the same one, which has one entry."""
@@ -122,6 +123,13 @@ class Reporter:
         self._progress = progress
         self._written = time.monotonic()
         self._folder.write_progress(progress)
+
+
+def _line(progress: Progress) -> str:
+    """Return a line with the metrics of an epoch."""
+    length = f"/{progress.epochs}" if progress.epochs else ""
+    metrics = "  ".join(f"{name} {value:.4g}" for name, value in sorted(progress.metrics.items()))
+    return f"epoch {progress.epoch}{length}  step {progress.step:,}  {metrics}"
 
 
 def _on_device(event: StepEnd) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from stoker.tracking.tags import RUN_TAG, STATE_TAG, STATUS
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
@@ -175,15 +177,17 @@ class MlflowRun:
                 mlflow.register_model(stored, register)
             return stored
         mlflow.set_experiment(experiment_id=self.experiment_id)  # otherwise the model goes to the active experiment
-        info = Model.log(
-            None,
-            mlflow.pyfunc,
-            name="model",
-            run_id=self.run_id,
-            registered_model_name=register,
-            step=step,
-            **model,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*type hints", category=UserWarning)  # they would be a schema
+            info = Model.log(
+                None,
+                mlflow.pyfunc,
+                name="model",
+                run_id=self.run_id,
+                registered_model_name=register,
+                step=step,
+                **model,
+            )
         uri: str = info.model_uri
         return uri
 
