@@ -1,5 +1,6 @@
 """Real runs from the command line, each in its own home."""
 
+import fcntl
 import json
 import os
 import signal
@@ -142,12 +143,17 @@ tracking: {experiment: figures, register: digit-reader}
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, RunFolder]:
-    """One complete run of a network on images, in the embedded store; tests only read it."""
-    base = tmp_path_factory.mktemp("digits")
+    """One complete run of a network on images, in the embedded store; all processes of the tests only read it."""
+    folder = tmp_path_factory.getbasetemp()
+    base = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "digits"
+    base.mkdir(exist_ok=True)
     home = Home(base / "home")
-    home.path.mkdir()
-    submitted = home.json("submit", write_job(base / "job.yaml", DIGITS))
-    return home, home.run(submitted["id"])
+    with (base / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the first process makes it
+        if not (base / "id").exists():
+            home.path.mkdir()
+            (base / "id").write_text(home.json("submit", write_job(base / "job.yaml", DIGITS))["id"])
+    return home, home.run((base / "id").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
+import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 
@@ -19,12 +21,12 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no types
 
         self._answering = Answering(Path(context.artifacts["model"]))
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame | np.ndarray:
         """Predict a table or an array of images; a generative model returns images of the requested classes.
 
         The parameter `output_kind` is `prediction`, or `code` where a network that answers has codes.
 
-        Without type hints: MLflow would read them as a schema.
+        Arrays of images are taken, too: MLflow reads type hints as a schema, and only this one as none.
         """
         return self._answering.answer(model_input, params or {})
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -177,17 +176,15 @@ class MlflowRun:
                 mlflow.register_model(stored, register)
             return stored
         mlflow.set_experiment(experiment_id=self.experiment_id)  # otherwise the model goes to the active experiment
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*type hints", category=UserWarning)  # they would be a schema
-            info = Model.log(
-                None,
-                mlflow.pyfunc,
-                name="model",
-                run_id=self.run_id,
-                registered_model_name=register,
-                step=step,
-                **model,
-            )
+        info = Model.log(
+            None,
+            mlflow.pyfunc,
+            name="model",
+            run_id=self.run_id,
+            registered_model_name=register,
+            step=step,
+            **model,
+        )
         uri: str = info.model_uri
         return uri
 
