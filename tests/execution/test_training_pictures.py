@@ -22,7 +22,8 @@ def workers_of(run: RunFolder) -> list[psutil.Process]:
     return [process for process in tree if "".join(process.cmdline()[:1]).startswith("ray::Worker")]
 
 
-@pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["whole", "killed"])
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True], ids=["whole", "killed"])
 def test_each_picture_is_recorded_once_even_if_the_worker_is_killed(killed, home, job_file, until, tiny_data, tmp_path):
     settings = {"epochs": EPOCHS, "batch_size": 16, "precision": "fp32", "evaluate": {"every": EVERY}}
     job = {

@@ -144,7 +144,8 @@ def test_a_writer_may_be_killed_at_any_call(tmp_path: Path, scenario: Scenario) 
     assert len(found) > scenario.steps
 
 
-@pytest.mark.parametrize("scenario", [REPLACE, pytest.param(REMOVE, marks=pytest.mark.slow)], ids=["replace", "remove"])
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", [REPLACE, REMOVE], ids=["replace", "remove"])
 def test_a_writer_may_be_killed_at_any_system_call(tmp_path: Path, scenario: Scenario) -> None:
     if not shutil.which("strace"):
         pytest.skip("strace is not installed")

@@ -91,6 +91,7 @@ def begun(place):
     return {path.name: len(list((path / "attempts").glob("*"))) for path in root.glob("far-0000000a.*")}
 
 
+@pytest.mark.slow
 def test_another_driver_continues_after_driver_and_folder_are_lost(far, until):
     place = far(trials=3)
     first = place.start("first")

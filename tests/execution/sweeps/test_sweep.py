@@ -181,6 +181,7 @@ def test_a_failing_trial_is_recorded_and_the_others_go_on(sweep):
     assert {trial.cause for trial in run.trials if trial.state is State.FAILED} == {"NON_FINITE"}
 
 
+@pytest.mark.slow
 def test_too_many_failing_trials_end_the_sweep(sweep):
     worse = sweep(make(WILD, "sweep.failures=1", "sweep.parallel=1"), "worse")
     assert worse.drive() == 1
