@@ -93,12 +93,12 @@ def _existing(job: str) -> Path:
     return path
 
 
-def plan_for(loaded: "LoadedJob", elsewhere: bool = False) -> "Plan":
+def plan_for(loaded: "LoadedJob", cluster: str = "") -> "Plan":
     """Return the plan of a job.
 
     Args:
         loaded: the job.
-        elsewhere: whether it will run on a cluster, so that this machine's capacity does not matter.
+        cluster: that will run it, in words; empty for this machine, whose capacity has to suffice.
 
     Raises:
         JobError: the plan found problems, each with its place in the file.
@@ -109,7 +109,7 @@ def plan_for(loaded: "LoadedJob", elsewhere: bool = False) -> "Plan":
 
     try:
         with _importable(loaded.code):
-            return make_plan(loaded.job, elsewhere)
+            return make_plan(loaded.job, cluster)
     except JobError as error:
         raise JobError(locate(error.problems, loaded.marks), error.origin or loaded.origin) from error
 

@@ -130,10 +130,8 @@ class Driver:
         if self._store and number > 1:
             self._store.restore_journal()  # the first worker may have died before its last journal entries arrived
         if number > 1:
-            begin = (
-                f"at step {self._status.checkpoint_step:,}" if self._status.checkpoint_step else "from the beginning"
-            )
-            print(f"attempt {number} starts {begin}", flush=True)  # noqa: T201 - the run's log
+            step = self._status.checkpoint_step
+            print(f"attempt {number} starts at step {step:,}", file=sys.stderr)  # noqa: T201 - the run's log
         group.start_attempt(self.folder, number)
         if self._resources is None:  # read while the workers start
             self._resources = load_run_job(self.folder).resources

@@ -1,5 +1,6 @@
 """Reporting of a run's first worker: journal entries, pictures and progress."""
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -69,7 +70,7 @@ class Reporter:
         self._write(
             replace(self._progress, epoch=event.epoch, step=event.step, seconds_left=left, metrics=event.metrics)
         )
-        print(_line(self._progress), flush=True)  # noqa: T201 - the run's log
+        print(_line(self._progress), file=sys.stderr)  # noqa: T201 - the run's log
 
     def picture(self, event: EpochEnd, name: str, png: bytes) -> None:
         """Write a picture of an epoch; an attempt that repeats the epoch draws the same one, which has one entry."""

@@ -53,7 +53,8 @@ class Plan:
     parameters: int
     memory_mib: float
     """Of a worker: process, data, weights, gradients, optimizer, and the outputs of the layers for a micro-batch."""
-    memory_available_mib: float
+    memory_available_mib: float | None
+    """Of this machine; None on a cluster."""
     parts: dict[str, dict[str, int]]
     """Samples of each class in each part; under "" for values."""
     steps_per_epoch: int
@@ -66,32 +67,33 @@ class Plan:
     """What is varied, and how often; the rest of the plan is that of the job as it stands."""
 
 
-def make_plan(job: Job, elsewhere: bool = False) -> Plan:
+def make_plan(job: Job, cluster: str = "") -> Plan:
     """Work out a job.
 
     Args:
         job: the checked job.
-        elsewhere: whether a cluster will run it, whose room is not this machine's.
+        cluster: that will run it, in words; empty for this machine, whose cores, GPUs and memory have to suffice.
 
     Raises:
         JobError: the data, the network or the machine does not fit; paths only, the file's lines are the caller's.
 
     """
-    if not elsewhere and (problems := [*_resource_problems(job.resources), *room_problems(job)]):
+    if not cluster and (problems := [*_resource_problems(job.resources), *room_problems(job)]):
         raise JobError(problems)
-    enough = torch.cuda.device_count() >= job.resources.workers
-    gpus = int(enough) if job.resources.gpus is None else job.resources.gpus
+    gpus = _gpus_of_worker(job.resources, cluster)
     prepared = prepare(job.model_copy(update={"resources": job.resources.model_copy(update={"gpus": gpus})}))
     layers, parameters = _layers(prepared)
     memory = _memory_mib(prepared, parameters, sum(math.prod(layer.shape) for layer in layers))
-    available = psutil.virtual_memory().available / MIB
+    available = None if cluster else psutil.virtual_memory().available / MIB
     sweep = None
     if job.sweep:
-        sweep = plan_sweep(prepared, memory, _memory_of_point)
+        sweep = plan_sweep(prepared, memory, _memory_of_point, on_cluster=bool(cluster))
     open_length = not (prepared.job.training.epochs or prepared.job.training.steps)
-    place = _place(prepared.job.resources)
-    notes = [*prepared.data.notes, *_resource_notes(prepared.job.resources), *_cluster_notes(prepared.job)]
-    if memory > available:
+    place = _cluster_place(prepared.job.resources, cluster) if cluster else _place(prepared.job.resources)
+    notes = [*prepared.data.notes]
+    if not cluster:
+        notes += [*_resource_notes(prepared.job.resources), *_cluster_notes(prepared.job)]
+    if available is not None and memory > available:
         notes.append(f"needs about {memory:,.0f} MiB, {available:,.0f} are free: lower training.micro_batch")
     if prepared.job.training.precision == "auto":
         notes.append("precision: fp32 or bf16, whichever three steps show to be faster")
@@ -144,6 +146,24 @@ def _place(resources: Resources) -> str:
     share = f"{'' if resources.cpus or cpus == 1 else 'up to '}{_counted(cpus, 'CPU')}{each}"
     gpus = f"{_gpus(resources.gpus)}{each}" if resources.gpus else "no GPU"
     return f"this machine: embedded Ray, {_counted(resources.workers, 'worker')}, {share}, {gpus}"
+
+
+def _cluster_place(resources: Resources, cluster: str) -> str:
+    """Return what the workers ask a cluster for."""
+    each = " each" if resources.workers > 1 else ""
+    wanted = [f"{_counted(resources.cpus, 'CPU')}{each}" if resources.cpus else "CPUs by the cluster's default"]
+    wanted.append(f"{_gpus(resources.gpus)}{each}" if resources.gpus else "no GPU")
+    wanted += [f"memory {resources.memory}{each}"] if resources.memory else []
+    return f"{cluster}: {_counted(resources.workers, 'worker')}, {', '.join(wanted)}"
+
+
+def _gpus_of_worker(resources: Resources, cluster: str) -> float:
+    """Return the GPUs of a worker: those that the job names, or one each where there are enough."""
+    if resources.gpus is not None:
+        return resources.gpus
+    if cluster:
+        return int(bool(resources.accelerator))
+    return int(torch.cuda.device_count() >= resources.workers)
 
 
 def _gpus(share: float) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from stoker.errors import JobError, Problem
-from stoker.job.concurrency import machine_cpus, trials_at_once, trials_that_fit
+from stoker.job.concurrency import machine_cpus, planned_trials, trials_at_once, trials_that_fit
 from stoker.job.goals import Goal, goals_of
 from stoker.job.job import Job
 from stoker.job.section import span_epochs
@@ -38,7 +38,8 @@ class SweepPlan:
     memory_mib: float
     """Of all trials that train at once, by the largest of the samples."""
     seconds: float | None
-    """Of the whole sweep at most, by the pace of the job as it stands; None where its length is a time."""
+    """Of the whole sweep at most, by the pace of the job as it stands; None where its length is a time, or on a
+    cluster."""
 
 
 def room_problems(job: Job) -> Iterator[Problem]:
@@ -53,13 +54,16 @@ def room_problems(job: Job) -> Iterator[Problem]:
         yield Problem("sweep.parallel", f"{message}; leave it out for as many as fit")
 
 
-def plan_sweep(prepared: Prepared, memory_mib: float, memory_of: Callable[[Prepared], float]) -> SweepPlan:
+def plan_sweep(
+    prepared: Prepared, memory_mib: float, memory_of: Callable[[Prepared], float], on_cluster: bool = False
+) -> SweepPlan:
     """Work out a sweep.
 
     Args:
         prepared: the job as it stands, with its data.
         memory_mib: of a worker of that job.
         memory_of: the same for another job.
+        on_cluster: whether a cluster will run it, whose size and speed are not this machine's.
 
     Raises:
         JobError: the sweep does not fit the data; paths only.
@@ -74,11 +78,11 @@ def plan_sweep(prepared: Prepared, memory_mib: float, memory_of: Callable[[Prepa
     count = space.size() if job.sweep.search.type == "grid" else None
     trials = min(filter(None, (job.sweep.trials, count)), default=None)
     samples = [point for number in range(min(SHOWN, trials or SHOWN)) if (point := search.ask(number))]
-    parallel = trials_at_once(job, machine_cpus(), torch.cuda.device_count())
+    parallel = planned_trials(job, 1) if on_cluster else trials_at_once(job, machine_cpus(), torch.cuda.device_count())
     jobs = [prepare(point_job(job, point.values), prepared.data) for point in samples if not _varies_data(point.values)]
     largest = max([memory_mib, *(memory_of(each) for each in jobs)])
     seconds = None
-    if trials and (job.training.epochs or job.training.steps):
+    if trials and (job.training.epochs or job.training.steps) and not on_cluster:
         pace = step_seconds(assemble(prepared), "fp32", 1)
         seconds = pace * prepared.steps * math.ceil(trials / parallel)
     return SweepPlan(

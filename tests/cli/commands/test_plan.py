@@ -90,3 +90,18 @@ def test_training_by_the_clock_has_no_number_of_steps(made):
     training = made.job.training.model_copy(update={"epochs": None, "time": "10 min"})
     timed = replace(made, job=made.job.model_copy(update={"training": training}), steps=0, epochs=0)
     assert "training    10 min, 3 steps an epoch, 40 samples each" in unstyle(plan_text(timed))
+
+
+def test_the_plan_for_a_cluster_describes_the_cluster(stoker, job, home, tmp_path, monkeypatch, capsys):
+    config = tmp_path / "stoker" / "config.yaml"
+    config.parent.mkdir()
+    config.write_text("clusters: {lab: {ray_address: 'http://lab:8265', storage: /mnt}}\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    wanted = ("resources={workers: 64, cpus: 32, gpus: 1, memory: 8 GiB}",)
+    assert stoker("plan", job, "--cluster", "lab", "--set", *wanted) == 0
+    shown = capsys.readouterr().out
+    assert "64 workers, 32 CPUs each, 1 GPU each, memory 8 GiB each\n" in shown
+    assert "cluster 'lab'" in shown
+    assert "MiB for each worker\n" in shown
+    assert "this machine" not in shown
+    assert stoker("plan", job, "--set", *wanted) == 2

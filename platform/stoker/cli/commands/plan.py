@@ -45,11 +45,19 @@ def plan(session: Session, job: str, sets: tuple[str, ...], render: bool, form: 
     if render:
         _print_objects(session, loaded, form)
         return
-    made = plan_for(loaded, session.remote)
+    made = plan_for(loaded, _cluster_text(session))
     if form == "json":
         print_json(plan_json(made))
     else:
         click.echo(plan_text(made))
+
+
+def _cluster_text(session: Session) -> str:
+    """Return the cluster of new runs in words; empty for this machine."""
+    if not session.remote:
+        return ""
+    name = session.settings.cluster
+    return f"cluster '{name}' ({session.settings.cluster_named(name).where})"
 
 
 def _print_objects(session: Session, loaded: "LoadedJob", form: str) -> None:

@@ -34,7 +34,8 @@ def plan_json(plan: "Plan") -> dict[str, Any]:
 
 def plan_text(plan: "Plan") -> str:
     """Return a plan as text: layers, data, and a few lines."""
-    memory = f"about {plan.memory_mib:,.0f} MiB of {plan.memory_available_mib:,.0f} MiB"
+    free = f"of {plan.memory_available_mib:,.0f} MiB" if plan.memory_available_mib is not None else "for each worker"
+    memory = f"about {plan.memory_mib:,.0f} MiB {free}"
     fields = [
         ("parameters", f"{plan.parameters:,}"),
         ("memory", memory),
