@@ -100,7 +100,7 @@ def test_the_plan_for_a_cluster_describes_the_cluster(stoker, job, home, tmp_pat
     wanted = ("resources={workers: 20, cpus: 32, gpus: 1, memory: 8 GiB}",)
     assert stoker("plan", job, "--cluster", "lab", "--set", *wanted) == 0
     shown = capsys.readouterr().out
-    assert "20 workers, 32 CPUs each, 1 GPU each, memory 8 GiB each\n" in shown
+    assert "20 workers, 32 CPUs each, 1 GPU each, memory 8GiB each\n" in shown
     assert "cluster 'lab'" in shown
     assert "MiB for each worker\n" in shown
     assert "this machine" not in shown
