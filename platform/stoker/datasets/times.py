@@ -29,14 +29,21 @@ def time_format(column: pd.Series) -> str | None:
         return ISO
     if pd.api.types.is_numeric_dtype(column) or isinstance(column.dtype, pd.CategoricalDtype):
         return None
-    known = column.dropna().drop_duplicates()
-    known = known[[isinstance(value, str) and not is_missing(value) for value in known]]
+    formats = _formats(_written(column.dropna().head(INSPECTED_CELLS)))
+    if not formats:  # most texts are found out here, without reading on
+        return None
+    known = _written(column.dropna().drop_duplicates())
     best, share = None, ALMOST_ALL
-    for each in _formats(known.head(INSPECTED_CELLS)):
+    for each in formats:
         found = float(as_times(known, each).notna().mean())
         if found >= share and (best is None or found > share):
             best, share = each, found
     return best
+
+
+def _written(known: pd.Series) -> pd.Series:
+    """Return the texts that may be dates."""
+    return known[[isinstance(value, str) and not is_missing(value) for value in known]]
 
 
 def _formats(known: pd.Series) -> list[str]:

@@ -71,12 +71,14 @@ def _mistake(path: Path, dialect: Dialect, names: list[str] | None) -> str | Non
 
 
 def _repeats_header(frame: pd.DataFrame) -> bool:
+    """Return whether a row is the header again; then columns of numbers are read as text, but for names like 2020."""
+    texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    if any(not name.isdecimal() for name in frame.columns.difference(texts)):
+        return False
     same = pd.Series(True, index=frame.index)
     for name in frame.columns:
         same &= frame[name].astype(str) == name
-        if not same.any():
-            return False
-    return len(frame.columns) > 0
+    return bool(same.any()) and len(frame.columns) > 0
 
 
 def _repeated_header(path: Path, dialect: Dialect) -> str:
