@@ -103,6 +103,6 @@ def test_a_trial_is_cancelled_alone(verb, recording, trial):
 
 @pytest.mark.parametrize("verb", [verbs.pause, verbs.resume])
 def test_a_trial_is_paused_and_resumed_with_its_sweep_only(verb, recording, trial):
-    with pytest.raises(NotFound, match=r"a-1\.3 is a trial; only its whole sweep can be meant here"):
+    with pytest.raises(NotFound, match=r"a-1\.3 is a trial; name its whole sweep"):
         verb(recording, trial)
     assert recording.calls == []

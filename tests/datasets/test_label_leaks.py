@@ -64,5 +64,16 @@ def test_honest_data_has_no_leak(name: str):
 
 
 def test_categories_that_hardly_repeat_are_no_leak():
-    names = [f"n{number}" for number in range(ROWS // 3)] * 4
-    assert leaks("tabular-classification", place=names[:ROWS], y=CLASSES) == []
+    names = [f"{each}{number % 45}" for number, each in enumerate(CLASSES)]
+    assert len(set(names)) < 100
+    assert leaks("tabular-classification", place=names, y=CLASSES) == []
+
+
+def test_a_rare_class_is_no_leak():
+    rare = ["rare" if number == 7 else "usual" for number in range(ROWS)]
+    assert leaks("tabular-classification", other=NOISE[::-1], place=["a", "b"] * (ROWS // 2), y=rare) == []
+
+
+def test_a_sparse_column_hides_no_leak():
+    sparse = np.where(np.arange(ROWS) % 90 == 0, NOISE, np.nan)
+    assert len(leaks("tabular-regression", sparse=sparse, miles=CASUAL / 1.609, y=CASUAL)) == 1

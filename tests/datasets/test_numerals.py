@@ -91,6 +91,7 @@ def test_other_texts_count_as_missing_only_if_almost_all_cells_are_numbers():
         pd.Series(pd.to_datetime(["2024-01-01"])),
         pd.Series([], dtype=object),
         pd.Series(["?", "?"]),
+        pd.Series(["02139", "94110", "10001"]),
     ],
 )
 def test_a_column_without_written_numbers_has_no_notation(column: pd.Series):
@@ -99,10 +100,8 @@ def test_a_column_without_written_numbers_has_no_notation(column: pd.Series):
 
 @given(st.lists(st.decimals(-(10**9), 10**9, places=3), min_size=1, max_size=10), st.sampled_from([".", ","]))
 def test_what_is_written_is_read(numbers: list[Decimal], decimal: DecimalMark):
-    other = "," if decimal == "." else "."
     swap = str.maketrans(",.", ",." if decimal == "." else ".,")
     grouped = pd.Series([f"{number:,.3f}".translate(swap) for number in numbers])
     plain = pd.Series([f"{number:.3f}".replace(".", decimal) for number in numbers])
     for column in (grouped, plain):
-        assert other != decimal
         assert read_numbers(column, decimal) == pytest.approx(np.array(numbers, float), rel=1e-12)

@@ -29,7 +29,7 @@ def require_not_trial(folder: RunFolder, command: str) -> None:
     if sweep := folder.sweep:
         run = sweep.path.name
         trial = folder.path.name
-        raise NotFound(f"{trial} is a trial; only its whole sweep can be meant here: `stoker {command} {run}`")
+        raise NotFound(f"{trial} is a trial; name its whole sweep: `stoker {command} {run}`")
 
 
 def require_succeeded(folder: RunFolder) -> None:

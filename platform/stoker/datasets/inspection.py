@@ -159,7 +159,7 @@ def _content_problems(dataset: Dataset, path: Path, task: TaskName | None) -> It
 
 
 def unknown_format(path: Path) -> Problem:
-    """Return the problem of a file or folder whose format nothing tells."""
+    """Return the problem of a file or folder whose format cannot be inferred."""
     if path.is_dir():
         if not any(path.iterdir()):
             return Problem("dataset.source", f"the folder '{path}' is empty")

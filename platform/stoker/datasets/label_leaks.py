@@ -18,6 +18,8 @@ ALMOST_PERFECT = 0.999
 """Share of right classes, or of the variance of a number that is explained."""
 MOST_COLUMNS = 3
 """Columns that are added up."""
+MOST_MISSING = 0.1
+"""Share of missing values from which a number is not added up."""
 ROWS_PER_VALUE = 5
 """Average number of rows with the same value, from which the values of a category may say something about others."""
 
@@ -58,6 +60,7 @@ def label_leaks(records: Records, roles: Roles, target: Kind, parts: np.ndarray)
 
 def _adding_up(numbers: dict[str, np.ndarray], label: np.ndarray) -> list[str]:
     """Return the fewest columns of which a weighted sum is almost the label; empty if none is."""
+    numbers = {name: values for name, values in numbers.items() if np.isnan(values).mean() < MOST_MISSING}
     known = ~np.isnan(label)
     for values in numbers.values():
         known &= ~np.isnan(values)
@@ -69,7 +72,8 @@ def _adding_up(numbers: dict[str, np.ndarray], label: np.ndarray) -> list[str]:
     chosen: list[str] = []
     left = wanted
     while len(chosen) < MOST_COLUMNS and len(chosen) < len(unit):
-        chosen.append(max(unit.keys() - set(chosen), key=lambda name: abs(float(unit[name] @ left))))
+        others = [name for name in unit if name not in chosen]
+        chosen.append(max(others, key=lambda name: abs(float(unit[name] @ left))))
         basis = np.stack([unit[name] for name in chosen], 1)
         left = wanted - basis @ np.linalg.lstsq(basis, wanted, rcond=None)[0]
         if float(left @ left) <= (1 - ALMOST_PERFECT) * float(wanted @ wanted):
@@ -80,7 +84,8 @@ def _adding_up(numbers: dict[str, np.ndarray], label: np.ndarray) -> list[str]:
 def _tells(values: np.ndarray, classes: np.ndarray) -> bool:
     """Return whether the most frequent class of each value is almost always the right one."""
     table = pd.crosstab(values, classes).to_numpy()
-    return len(values) >= ROWS_PER_VALUE * len(table) and bool(table.max(1).sum() >= ALMOST_PERFECT * len(values))
+    wrong = len(values) - table.max(1).sum()
+    return len(values) >= ROWS_PER_VALUE * len(table) and bool(wrong <= _exceptions(classes))
 
 
 def _separates(values: np.ndarray, classes: np.ndarray) -> bool:
@@ -90,5 +95,9 @@ def _separates(values: np.ndarray, classes: np.ndarray) -> bool:
         return False
     in_order = classes[known][np.argsort(values[known], kind="stable")]
     changes = int((in_order[1:] != in_order[:-1]).sum())
-    exceptions = (1 - ALMOST_PERFECT) * known.sum()
-    return bool(changes <= len(np.unique(classes)) - 1 + 2 * exceptions)
+    return bool(changes <= len(np.unique(classes)) - 1 + 2 * _exceptions(classes[known]))
+
+
+def _exceptions(classes: np.ndarray) -> float:
+    """Return how many rows may have another class: few of those that are not of the largest, which anybody guesses."""
+    return (1 - ALMOST_PERFECT) * float(len(classes) - np.bincount(classes).max())

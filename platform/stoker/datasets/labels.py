@@ -9,6 +9,7 @@ import pandas as pd
 
 from stoker.datasets.fields.category import ClassField, as_text, joined_spellings, sorted_classes, spelling_key
 from stoker.datasets.fields.number import as_numbers, check_range
+from stoker.datasets.numerals import DecimalMark
 from stoker.datasets.records import Records
 from stoker.errors import JobError, Problem
 from stoker.job.task import Kind
@@ -45,7 +46,7 @@ def with_joined_spellings(records: Records, name: str) -> Records:
 
 
 def label_notes(records: Records, name: str, kind: Kind) -> Iterator[str]:
-    """Yield what is odd about the classes of a table: several spellings, or numbers that may be a quantity."""
+    """Yield notes on the classes of a table: several spellings, or numbers that may be a quantity."""
     column = records.columns.get(name)
     if kind != "category" or not isinstance(column, pd.Series):
         return
@@ -57,7 +58,7 @@ def label_notes(records: Records, name: str, kind: Kind) -> Iterator[str]:
         more = f" and {len(several) - SHOWN} more" if len(several) > SHOWN else ""
         cure = "dataset.columns.clean: true makes them one class"
         yield f"labels differ by case or blanks only ({'; '.join(several[:SHOWN])}{more}); {cure}"
-    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+    if records.is_table and pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         values = pd.unique(as_numbers(column.dropna()))
         if len(values) > FEW_NUMBERS or (values % 1 != 0).any():
             found = f"the label '{name}' has {len(values)} different numbers as classes"
@@ -106,15 +107,15 @@ def check_known(records: Records, field: ClassField) -> None:
         raise JobError([Problem("", f"classes the model does not know: {', '.join(unknown[:5])}{more}")])
 
 
-def label_values(records: Records, name: str, kind: Kind) -> np.ndarray:
-    """Return (N,) class names or float64 numbers.
+def label_values(records: Records, name: str, kind: Kind, decimal: DecimalMark | None = None) -> np.ndarray:
+    """Return (N,) class names or float64 numbers, written with a decimal mark or, for None, the one that fits.
 
     Raises:
         JobError: one is missing, or not of this kind.
 
     """
     column = records.columns[name]
-    values = as_numbers(column) if kind == "number" else as_text(column)
+    values = as_numbers(column, decimal) if kind == "number" else as_text(column)
     missing = np.flatnonzero(pd.isna(values))
     if len(missing) == 0:
         return values

@@ -18,6 +18,8 @@ ALMOST_ALL = 0.95
 MISSING = frozenset({"?", "-", "--", ".", "n.a.", "n/a", "na", "nan", "nil", "none", "null", "unknown", "missing"})
 """Texts for a missing value, in lower case; others count as missing where almost all cells are numbers."""
 
+_CODE = re.compile(r"0\d+")
+"""A postal code or the like: no number begins with a zero."""
 _SIGN = r"[-+\u2212]?"
 _CODES = "AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|INR|JPY|KRW|MXN|NOK|NZD|PLN|RUB|SEK|SGD|TRY|USD|ZAR"
 _CURRENCY = rf"(?:[$\u00a3\u00a5\u20a0-\u20cf]|(?:{_CODES}))"
@@ -58,7 +60,7 @@ def notation(column: pd.Series) -> Notation | None:
     if known_type or isinstance(column.dtype, pd.CategoricalDtype):
         return None
     known = column.dropna()
-    if _best(known.head(INSPECTED_CELLS), 1 / 2) is None:  # most texts are found out here, without reading on
+    if _best(known.head(INSPECTED_CELLS), 1 / 2) is None:  # most columns of texts are rejected here
         return None
     return _best(known, ALMOST_ALL)
 
@@ -68,6 +70,8 @@ def _best(cells: pd.Series, share: float) -> Notation | None:
     counts = cells.value_counts()
     marks = np.array([is_missing(value) for value in counts.index], bool)
     known = counts[~marks]
+    if any(isinstance(value, str) and _CODE.fullmatch(value.strip()) for value in known.index):
+        return None
     best: Notation | None = None
     bools = np.array([isinstance(value, bool) for value in known.index], bool)
     for decimal in _PATTERNS:

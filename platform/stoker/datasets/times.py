@@ -30,7 +30,7 @@ def time_format(column: pd.Series) -> str | None:
     if pd.api.types.is_numeric_dtype(column) or isinstance(column.dtype, pd.CategoricalDtype):
         return None
     formats = _formats(_written(column.dropna().head(INSPECTED_CELLS)))
-    if not formats:  # most texts are found out here, without reading on
+    if not formats:  # most columns of texts are rejected here
         return None
     known = _written(column.dropna().drop_duplicates())
     best, share = None, ALMOST_ALL

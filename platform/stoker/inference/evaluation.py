@@ -2,6 +2,7 @@
 
 from stoker.datasets.cache import local_path
 from stoker.datasets.fields.category import ClassField
+from stoker.datasets.fields.number import ValueField
 from stoker.datasets.labels import check_known, label_values
 from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.samples import Samples
@@ -70,7 +71,7 @@ def _labelled(model: Model, source: str, format_name: Format | None) -> Samples:
     model.fields.check(records, *([target.name] if target else []))
     if isinstance(target, ClassField):
         check_known(records, target)
-    elif target and target.kind == "number":
-        label_values(records, target.name, target.kind)
+    elif isinstance(target, ValueField):
+        label_values(records, target.name, target.kind, target.decimal)
     weight = dataset.columns.weight
     return model.fields.encode(records, weight=weight if weight in records.columns else None)

@@ -1,4 +1,4 @@
-"""Tells from a run's metrics whether it learnt its training samples by heart."""
+"""Detects overfitting from a run's metrics."""
 
 from collections.abc import Mapping
 from math import isfinite

@@ -153,13 +153,14 @@ class GradientReducer:
             work.wait()
         rest, count = len(self.parameters), len(self._numbers)
         head = self._waiting[-1][0][-count - rest :]
-        sums = list(head[:count].float().unbind())
+        sums = list(head[:count].to(torch.float32, copy=True).unbind())  # a view would keep the whole bucket
+        share = None if divisor is None else reciprocal(sums[divisor])
         for (flat, _), bucket in zip(self._waiting, self._buckets, strict=False):
             if not bucket:
                 continue
             values = flat[: sum(p.numel() for p in bucket)]
-            if divisor is not None:
-                values.mul_(reciprocal(sums[divisor]))
+            if share is not None:
+                values.mul_(share)
             pieces = torch.split(values, [p.numel() for p in bucket])
             gradients = [p.grad for p in bucket if p.grad is not None]
             torch._foreach_copy_(gradients, [piece.view_as(p) for piece, p in zip(pieces, bucket, strict=True)])

@@ -43,9 +43,12 @@ def test_old_runs_are_found_by_their_end(stoker, ended, make_run, drive, home):
     ended("failed-00000002", days=31, state=State.FAILED)
     ended("new-00000003", days=1)
     drive(make_run("waiting-00000004", RunStatus(State.QUEUED)))
+    make_run("killed-00000005", RunStatus(State.RUNNING))  # without a driver: interrupted, just now
+    ended("paused-00000006", days=50, state=State.PAUSED)
+    left = {"new-00000003", "waiting-00000004", "killed-00000005", "paused-00000006"}
     for _ in range(2):
         assert stoker("rm", "--older-than", "30d", "--yes") == 0
-        assert {path.name for path in (home / "runs").iterdir()} == {"new-00000003", "waiting-00000004"}
+        assert {path.name for path in (home / "runs").iterdir()} == left
 
 
 def test_nothing_is_deleted_if_one_run_has_not_ended(stoker, ended, make_run, drive, capsys):

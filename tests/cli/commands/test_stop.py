@@ -117,6 +117,6 @@ def test_a_trial_rests_and_goes_on_with_its_sweep_alone(command, stoker, make_sw
     drive(sweep.folder)
     sweep.trial(0, State.RUNNING, 0.5)
     assert stoker(command, "digits.0") == 3
-    why = "is a trial; only its whole sweep can be meant here"
+    why = "is a trial; name its whole sweep"
     assert capsys.readouterr().err == f"error: digits-00000001.0 {why}: `stoker {command} digits-00000001`\n"
     assert not sweep.folder.trial(0).pause_request.exists()

@@ -12,6 +12,7 @@ from stoker.cli.views.tables import print_json, state_text, table_text
 from stoker.clusters import verbs
 from stoker.clusters.preconditions import require_ended, require_not_trial
 from stoker.datasets.cache.eviction import size_text
+from stoker.errors import NotFound
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.run_lookup import list_runs
 
@@ -38,7 +39,7 @@ class Removable:
     )
 )
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
-@click.option("--older-than", metavar="TIME", help="All runs that ended longer ago, such as 12h or 30d.")
+@click.option("--older-than", metavar="TIME", help="All runs that ended for good longer ago, such as 12h or 30d.")
 @click.option("-y", "--yes", "confirmed", is_flag=True, help="Delete them, rather than show what would be deleted.")
 @format_option
 @session_object
@@ -46,7 +47,8 @@ def rm(session: Session, runs: tuple[str, ...], older_than: str | None, confirme
     """Delete runs that have ended; MLflow keeps their record.
 
     Without --yes it only shows what would be deleted: the folder of a run with its checkpoints, log and model, and what
-    its cluster keeps of it. The run's page and registered models in MLflow stay, as do checkpoints in a storage.
+    its cluster keeps of it. A recorded run's page and models in MLflow stay, as do checkpoints in a storage. A run that
+    is paused or interrupted is deleted only by its name.
     """
     if bool(runs) == (older_than is not None):
         raise click.UsageError("name runs, or --older-than TIME")
@@ -54,6 +56,8 @@ def rm(session: Session, runs: tuple[str, ...], older_than: str | None, confirme
     if older_than is not None:
         folders = _ended_before(session, time.time() - _seconds(older_than))
     for folder in folders:
+        if folder.adopted.exists():
+            raise NotFound(f"{folder.path.name} was submitted elsewhere; whoever did so may delete it")
         require_not_trial(folder, "rm")
         require_ended(folder.record())
     found = [_removable(folder) for folder in folders]
@@ -66,8 +70,15 @@ def rm(session: Session, runs: tuple[str, ...], older_than: str | None, confirme
     if not found:
         click.echo("no run ended that long ago")
         return
-    now = time.time()
-    rows = [[each.id, state_text(each.state), ago_text(now - each.ended), size_text(each.bytes)] for each in found]
+    rows = [
+        [
+            each.id,
+            state_text(each.state),
+            _ago(each.ended),
+            size_text(each.bytes),
+        ]
+        for each in found
+    ]
     click.echo(table_text(HEAD, rows, ("size",)))
     click.echo(
         "deleted" if confirmed else "nothing is deleted yet: --yes deletes these runs; their pages in MLflow stay"
@@ -75,9 +86,13 @@ def rm(session: Session, runs: tuple[str, ...], older_than: str | None, confirme
 
 
 def _ended_before(session: Session, limit: float) -> list[RunFolder]:
-    """Return the runs of this home that ended before a time; those of a cluster by what is known of them here."""
+    """Return the runs of this home that ended for good before a time; one that can be resumed has to be named."""
     records = [(folder, folder.record()) for folder in list_runs(session.settings.home)]
-    return [folder for folder, record in records if record.state.ended and record.status.ended < limit]
+    return [folder for folder, record in records if record.state.final and 0 < record.status.ended < limit]
+
+
+def _ago(ended: float) -> str:
+    return ago_text(time.time() - ended) if ended else "unknown"
 
 
 def _removable(folder: RunFolder) -> Removable:

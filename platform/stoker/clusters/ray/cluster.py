@@ -24,7 +24,7 @@ from stoker.clusters.new_run import Origin, new_header
 from stoker.clusters.preconditions import require_running_sweep
 from stoker.clusters.ray.capacity import Node, require_capacity
 from stoker.clusters.ray.job_request import inputs_package, job_request, package_name, require_supported, submission_id
-from stoker.clusters.ray.job_states import has_report, reported_progress, run_status
+from stoker.clusters.ray.job_states import STATES, has_report, reported_progress, run_status
 from stoker.clusters.ray.jobs_api import JobsApi
 from stoker.clusters.restart import Restart
 from stoker.clusters.trial_sync import added_trials, sync_trials, trial_cancel_request
@@ -164,8 +164,12 @@ class RayCluster:
         return cancel_mlflow_run(folder.header(), self._mlflow) if status.mlflow_run else ""
 
     def remove(self, folder: RunFolder) -> None:
-        """Delete the job of the run's last attempt from Ray's list."""
-        self._api.delete(_job_path(folder))
+        """Delete the job of the run's last attempt from Ray's list, once Ray has seen its end."""
+        deadline = time.monotonic() + DRIVER_EXIT_S
+        while (job := self._api.get(_job_path(folder))) is not None and time.monotonic() < deadline:
+            if job["status"] in STATES and STATES[job["status"]].ended:
+                self._api.delete(_job_path(folder))
+            time.sleep(POLL_S)  # Ray may write the job's end once more
 
     def events(self, folder: RunFolder) -> list[Event]:
         """Raise NotFound: an existing Ray cluster records no events of a run.
