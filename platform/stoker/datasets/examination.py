@@ -59,6 +59,8 @@ class Examined:
     report: DataReport
     records: Records
     roles: Roles
+    side: int | None
+    """Of the square that images of different sizes are resized to."""
 
 
 def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
@@ -88,7 +90,7 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     counts = {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}
     numbers = (name for name, kind in roles.inputs.items() if kind == "number")
     notes = (note for name in numbers for note in number_notes(name, records.columns[name]))
-    _, sized = with_one_size(records, roles, dataset)
+    resized, sized = with_one_size(records, roles, dataset)
     leaks = label_leaks(records, roles, row.target, parts) if records.is_table else ()
     warnings = (
         *roles.notes,
@@ -101,7 +103,8 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     )
     duplicates = duplicate_count(hashes)
     report = DataReport(len(records), tuple(column_reports(records)), counts, duplicates, warnings, records.dialect)
-    return Examined(dataset, chosen, report, records, roles)
+    side = resized.image.size[0] if sized and resized.image.size else None
+    return Examined(dataset, chosen, report, records, roles, side)
 
 
 def describe(dataset: Dataset) -> tuple[tuple[ColumnReport, ...], int]:
@@ -171,9 +174,8 @@ def proposed_job(examined: Examined, source: str) -> str:
         lines.append(f"  format: {examined.dataset.format}")
     if examined.records.is_table and source not in BUILTIN:
         lines.append(f"  columns: {{label: {_quoted(examined.roles.target)}}}  # all others are learnt from")
-    sized, _ = with_one_size(examined.records, examined.roles, examined.dataset)
-    if size := sized.image.size:
-        lines.append(f"  image: {{size: {size[0]}}}  # the images differ in size; or [height, width]")
+    if examined.side:
+        lines.append(f"  image: {{size: {examined.side}}}  # the images differ in size; or [height, width]")
     if examined.records.parts is None:
         lines.append("  # split: {train: 0.8, val: 0.1, test: 0.1}")
     others = f"; also {', '.join(row.families[1:])}" if row.families[1:] else ""

@@ -185,6 +185,13 @@ def text_of(path: Path, codec: str = "utf-8-sig") -> TextIO:
     return path.open(encoding=codec, newline="")
 
 
+def starts_list(file: TextIO) -> bool:
+    """Return whether a file is one list of JSON, not an object a line; the file is at its beginning afterwards."""
+    begins = file.read(HEADER_BYTES).lstrip().startswith("[")
+    file.seek(0)
+    return begins
+
+
 def _table_problems(format_name: str, check: Check) -> Check:
     """Return a check of a table's only or first file; the others are checked when they are read."""
 
@@ -223,7 +230,7 @@ def _csv_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Proble
 
 def _jsonl_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
     with text_of(path, codec_of(dataset.encoding)) as file:
-        if file.read(HEADER_BYTES).lstrip().startswith("["):
+        if starts_list(file):
             return  # a list, of which the first object cannot be read alone
     line = _first_line(path, codec_of(dataset.encoding)).strip()
     try:

@@ -4,7 +4,7 @@ import time
 
 import click
 
-from stoker.cli.commands.logs import parse_seconds
+from stoker.cli.commands.logs import parse_timeout
 from stoker.cli.session import Session, examples, format_option, session_object
 from stoker.cli.views.formatting import ago_text
 from stoker.cli.views.tables import print_json, table_text
@@ -61,10 +61,15 @@ def ls(session: Session, form: str) -> None:
 )
 @click.argument("source", required=False)
 @click.option("--all", "everything", is_flag=True, help="Delete all that no running process uses.")
-@click.option("--unused-for", metavar="TIME", help="Delete what was not used for as long, such as 12h or 30d.")
+@click.option(
+    "--unused-for",
+    metavar="TIME",
+    callback=parse_timeout,
+    help="Delete what was not used for so long: 12h, 30d.",
+)
 @format_option
 @session_object
-def rm(session: Session, source: str | None, everything: bool, unused_for: str | None, form: str) -> None:
+def rm(session: Session, source: str | None, everything: bool, unused_for: float | None, form: str) -> None:
     """Delete downloaded data; what a running process uses stays."""
     if sum([source is not None, everything, unused_for is not None]) != 1:
         raise click.UsageError("name one of SOURCE, --all and --unused-for TIME")
@@ -73,7 +78,7 @@ def rm(session: Session, source: str | None, everything: bool, unused_for: str |
     if source is not None:
         views = _of_source(views, source)
     elif unused_for is not None:
-        before = time.time() - _seconds(unused_for)
+        before = time.time() - unused_for
         views = [view for view in views if view.last_used_s() < before]
     freed, kept = delete_views(folder, views)
     for name in sorted({facts.source if (facts := view.facts()) else "a download under way" for view in kept}):
@@ -102,13 +107,6 @@ def _of_source(views: list[View], source: str) -> list[View]:
     if not found:
         raise NotFound(f"nothing of '{source}' is kept; `stoker cache ls` lists what is")
     return found
-
-
-def _seconds(text: str) -> float:
-    try:
-        return parse_seconds(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="'--unused-for'") from error
 
 
 def _row(each: CachedSource) -> dict[str, object]:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from stoker.cli.commands.logs import parse_seconds
+from stoker.cli.commands.logs import parse_timeout
 from stoker.cli.session import Session, examples, format_option, session_object
 from stoker.cli.views.formatting import ago_text
 from stoker.cli.views.tables import print_json, state_text, table_text
@@ -39,11 +39,16 @@ class Removable:
     )
 )
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
-@click.option("--older-than", metavar="TIME", help="All runs that ended for good longer ago, such as 12h or 30d.")
+@click.option(
+    "--older-than",
+    metavar="TIME",
+    callback=parse_timeout,
+    help="All runs that ended for good so long ago: 30d.",
+)
 @click.option("-y", "--yes", "confirmed", is_flag=True, help="Delete them, rather than show what would be deleted.")
 @format_option
 @session_object
-def rm(session: Session, runs: tuple[str, ...], older_than: str | None, confirmed: bool, form: str) -> None:
+def rm(session: Session, runs: tuple[str, ...], older_than: float | None, confirmed: bool, form: str) -> None:
     """Delete runs that have ended; MLflow keeps their record.
 
     Without --yes it only shows what would be deleted: the folder of a run with its checkpoints, log and model, and what
@@ -54,7 +59,7 @@ def rm(session: Session, runs: tuple[str, ...], older_than: str | None, confirme
         raise click.UsageError("name runs, or --older-than TIME")
     folders = [session.find(run) for run in dict.fromkeys(runs)]
     if older_than is not None:
-        folders = _ended_before(session, time.time() - _seconds(older_than))
+        folders = _ended_before(session, time.time() - older_than)
     for folder in folders:
         if folder.adopted.exists():
             raise NotFound(f"{folder.path.name} was submitted elsewhere; whoever did so may delete it")
@@ -99,10 +104,3 @@ def _removable(folder: RunFolder) -> Removable:
     record = folder.record()
     size = sum(path.lstat().st_size for path in folder.path.rglob("*") if path.is_file() or path.is_symlink())
     return Removable(record.id, record.state, record.status.ended, size)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return parse_seconds(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="'--older-than'") from error

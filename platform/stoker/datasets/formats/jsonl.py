@@ -8,11 +8,9 @@ from typing import Any, TextIO
 import pandas as pd
 
 from stoker.datasets.csv_dialect import codec_of
-from stoker.datasets.inspection import text_of
+from stoker.datasets.inspection import starts_list, text_of
 from stoker.job.dataset import Dataset
 
-HEAD = 1 << 10
-"""Characters in which a list begins, if the file is one."""
 _HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 
 
@@ -40,13 +38,6 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
                 raise ValueError(f'line {number} is not an object such as {{"text": "...", "label": 1}}')
             rows.append({key: _plain(value) for key, value in row.items()})
     return pd.DataFrame(rows)
-
-
-def starts_list(file: TextIO) -> bool:
-    """Return whether a file is one list of JSON, not an object a line; the file is at its beginning afterwards."""
-    begins = file.read(HEAD).lstrip().startswith("[")
-    file.seek(0)
-    return begins
 
 
 def _list(file: TextIO) -> pd.DataFrame:
