@@ -9,10 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from stoker.clusters.kubernetes.api import TIMEOUT_S, KubeApi, current_context
+from stoker.clusters.kubernetes.api import KubeApi, current_context
 from stoker.clusters.kubernetes.api_errors import AlreadyExists
 from stoker.clusters.kubernetes.cluster import KubernetesCluster
 from stoker.clusters.kubernetes.profile import Profile
+from stoker.clusters.kubernetes.rest import TIMEOUT_S
 from stoker.clusters.new_run import Origin
 from stoker.errors import Unreachable
 from stoker.jobfile.loading import parse_job
