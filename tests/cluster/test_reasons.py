@@ -121,8 +121,9 @@ def test_a_queue_or_priority_that_does_not_exist_is_refused(home, job):
     assert "has no queue 'nowhere'" in message
 
 
-def test_packages_that_cannot_be_had_end_the_run_with_a_reason(home, job):
+def test_packages_that_cannot_be_had_are_told_in_time_and_end_the_run(home, job, until):
     run = home.submit(job(TINY + "environment: {packages: [no-such-package]}\n"))
+    until(lambda: "could not be installed" in home.going(run)["message"], "reason", 30)
     shown = home.json("wait", run, code=None)
     assert (shown["state"], shown["cause"]) == ("FAILED", "INTERNAL")
     assert "its packages could not be installed: its nodes cannot reach the Python package index" in shown["message"]

@@ -19,6 +19,12 @@ REOPEN = "STOKER_REOPEN"
 MORE_TRIALS = "STOKER_MORE_TRIALS"
 """Environment variable: total number of trials that `extend` has added to a sweep's job."""
 
+PACKAGES = "packages"
+"""Name of the container that installs a job's packages before Ray starts in a pod."""
+PACKAGES_FOLDER = "STOKER_PACKAGES"
+"""Environment variable: folder of these packages."""
+UNINSTALLED = "its packages could not be installed"
+
 
 def worker_name(rank: int) -> str:
     """Return the name that prefixes each of a worker's lines in the run's log."""

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import yaml
 
 from stoker.clusters.kubernetes.config_maps import config_map_manifests
 from stoker.clusters.kubernetes.metadata import owned_by
@@ -138,7 +137,9 @@ def test_queue_node_selector_and_resources_default_to_the_administrators_profile
 
 def test_environment_and_places_reach_head_and_workers():
     secret = PROFILE.model_copy(update={"environment_secrets": ["s3"]})
-    manifest = rendered("environment: {env: {DATA: /data}, packages: [einops], image: 'mine:2'}\n", secret)
+    manifest = rendered(
+        "environment: {env: {DATA: /data, PYTHONPATH: /mine}, packages: [einops], image: 'mine:2'}\n", secret
+    )
     for pod in pods(manifest)[1:]:
         assert variables(pod)["DATA"] == "/data"
         assert variables(pod)["STOKER_STORAGE"] == "s3://runs/stoker"
@@ -147,7 +148,12 @@ def test_environment_and_places_reach_head_and_workers():
         assert variables(pod)["STOKER_SECRETS"] == mounts["secrets"]
         assert {"name": "secrets", "projected": {"sources": [{"secret": {"name": "s3"}}]}} in pod["spec"]["volumes"]
         assert container(pod)["image"] == "mine:2"
-    assert yaml.safe_load(manifest["spec"]["runtimeEnvYAML"]) == {"pip": ["einops"]}
+    _, *working = pods(manifest)
+    for pod in working:
+        (installing,) = pod["spec"]["initContainers"]
+        assert installing["command"][2:] == ["stoker.execution.packages", "/home/stoker/packages", "einops"]
+        assert installing["image"] == "mine:2"
+        assert variables(pod)["PYTHONPATH"] == "/home/stoker/packages/site:/mine"
 
 
 def test_a_job_cannot_override_reserved_environment_variables():
@@ -265,10 +271,6 @@ def test_a_run_without_a_queue_gives_its_pods_back_after_a_time_of_its_own():
         spec = rendered(more, profile)["spec"]
         assert "preRunningDeadlineSeconds" not in spec
         assert spec["backoffLimit"] == 3
-
-
-def test_packages_that_cannot_be_had_are_not_tried_again():
-    assert rendered("environment: {packages: [einops]}\n")["spec"]["backoffLimit"] == 0
 
 
 def test_trees_are_laid_over_key_by_key():

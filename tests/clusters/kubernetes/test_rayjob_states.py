@@ -56,37 +56,6 @@ def test_a_driver_that_was_lost_leaves_the_word_to_kuberay(reason, cause):
     assert (status.attempt, status.checkpoint_step, status.exit_code) == (2, 40, 1)
 
 
-NO_INDEX = """runtime_env setup failed: Failed to set up runtime environment.
-[Node 10.244.0.28] Traceback (most recent call last):
-ray._private.runtime_env.utils.SubprocessCalledProcessError: Run cmd[9] failed with the following details.
-    WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection broken by \
-'NewConnectionError('<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f851ce5a8d0>: Failed to establish a \
-new connection: [Errno -2] Name or service not known')': /simple/einops/
-    ERROR: Could not find a version that satisfies the requirement einops (from versions: none)
-    ERROR: No matching distribution found for einops
-"""
-
-
-@pytest.mark.parametrize(
-    ("message", "words"),
-    [
-        (NO_INDEX, "its nodes cannot reach the Python package index (Name or service not known); name an image"),
-        (NO_INDEX.replace("connection broken", "a while"), "No matching distribution found for einops"),
-    ],
-)
-def test_package_installation_errors_are_shown_without_the_traceback(message, words):
-    rayjob = {"jobDeploymentStatus": "Failed", "reason": "AppFailed", "message": message}
-    status = run_status(rayjob, RunStatus(), has_report=False)
-    assert status.cause is Cause.INTERNAL
-    assert status.message.startswith(f"its packages could not be installed: {words}")
-    assert "Traceback" not in status.message
-
-
-def test_a_pending_job_shows_that_its_packages_are_being_installed():
-    waiting = {"jobDeploymentStatus": "Running", "jobStatus": "PENDING"}
-    assert run_status(waiting, RunStatus(), has_report=False).phase == "installing its packages"
-
-
 def at(second):
     return f"2026-01-01T00:00:{second:02d}Z"
 
@@ -187,3 +156,12 @@ def test_a_run_says_when_it_gives_back_the_pods_that_it_has():
     assert pending_limit(last).endswith("it fails (try 2 of 2)")
     assert pending_limit({"spec": {}, "status": waiting}) == ""
     assert pending_limit({"spec": spec, "status": {**waiting, "jobDeploymentStatus": "Running"}}) == ""
+
+
+def test_packages_that_could_not_be_installed_are_the_reason_while_ray_starts():
+    done = {"name": "packages", "image": "stoker:1", "state": {"terminated": {"message": "no such package"}}}
+    waiting = pod()
+    waiting["status"]["initContainerStatuses"] = [done]
+    assert pending_reason([waiting], []) == "its packages could not be installed: no such package"
+    done["state"]["terminated"] = {"exitCode": 0}
+    assert pending_reason([waiting], []) == ""

@@ -6,7 +6,8 @@ from typing import Any
 from stoker.clusters.kubernetes.metadata import Manifest, labels_of
 from stoker.clusters.kubernetes.profile import Profile, Share
 from stoker.clusters.restart import Restart
-from stoker.execution.contract import MORE_TRIALS, NAMESPACE, RAYJOB, REOPEN
+from stoker.execution.contract import MORE_TRIALS, NAMESPACE, PACKAGES, PACKAGES_FOLDER, RAYJOB, REOPEN
+from stoker.execution.packages import SITE
 from stoker.job.job import Job
 from stoker.job.section import size_bytes
 from stoker.secret_files import FOLDER_VARIABLE as SECRETS_FOLDER
@@ -14,6 +15,7 @@ from stoker.tracking.run import RunHeader
 
 INPUTS = "/etc/stoker/run"
 HOME = "/home/stoker"
+PACKAGES_PATH = f"{HOME}/packages"
 SECRETS = "/etc/stoker/secrets"
 STORAGE = "/var/lib/stoker"
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - the path where Kubernetes clients look for it
@@ -85,14 +87,14 @@ class PodTemplates:
         container["env"] += [{"name": name, "value": value} for name, value in self._restart.variables.items()]
         container["volumeMounts"].append({"name": "inputs", "mountPath": INPUTS, "readOnly": True})
         container["volumeMounts"].append({"name": "token", "mountPath": TOKEN, "readOnly": True})
-        return self._template([container], [*self._volumes(), self._inputs, _token()])
+        return self._template([container], [*self._volumes(), self._inputs, _token()], **self._packages(container))
 
     def worker(self) -> Manifest:
         """Return the pod of one worker, or of the trials that share a GPU."""
         resources, default = self._job.resources, self._profile.worker
         share = Share(cpus=resources.cpus or default.cpus, memory=resources.memory or default.memory)
         container = self._container(WORKER, share, self._trials_per_pod)
-        more: Manifest = {}
+        more = self._packages(container)
         gpus = 1 if resources.gpus is None and resources.accelerator else resources.gpus
         if gpus:
             for limits in container["resources"].values():
@@ -158,12 +160,26 @@ class PodTemplates:
             container["volumeMounts"].append({"name": "secrets", "mountPath": SECRETS, "readOnly": True})
         return container
 
+    def _packages(self, container: Manifest) -> Manifest:
+        """Return the container that installs the job's packages for this one, as a field of the pod's spec."""
+        if not self._job.environment.packages:
+            return {}
+        keys = ("image", "imagePullPolicy", "resources", "securityContext")
+        mounts = [each for each in container["volumeMounts"] if each["name"] in ("tmp", "home")]
+        command = ["python", "-m", "stoker.execution.packages", PACKAGES_PATH, *self._job.environment.packages]
+        variables = [{"name": name, "value": value} for name, value in self._variables().items()]
+        own = {"name": PACKAGES, "command": command, "env": variables, "volumeMounts": mounts}
+        return {"initContainers": [own | {key: container[key] for key in keys}]}
+
     def _variables(self) -> dict[str, str]:
-        secrets = {SECRETS_FOLDER: SECRETS} if self._profile.environment_secrets else {}
+        more = {SECRETS_FOLDER: SECRETS} if self._profile.environment_secrets else {}
+        if self._job.environment.packages:
+            paths = (f"{PACKAGES_PATH}/{SITE}", self._job.environment.env.get("PYTHONPATH", ""))
+            more |= {PACKAGES_FOLDER: PACKAGES_PATH, "PYTHONPATH": ":".join(filter(None, paths))}
         return {
             "PIP_RETRIES": "1",  # a package that cannot be had is reported at once
             **{name: value for name, value in self._job.environment.env.items() if name not in HEAD_ONLY},
-            **secrets,
+            **more,
             "HOME": HOME,
             "USER": "stoker",
             "STOKER_HOME": f"{HOME}/.stoker",
@@ -203,7 +219,8 @@ def merged(overlay: Any, base: Any, key: str = "") -> Any:
         name = JOINED[key]
         more = {str(each.get(name) if name else each): each for each in overlay}
         own = {str(each.get(name) if name else each): each for each in base}
-        joined = [merged(more.get(each, {}), item) for each, item in own.items()]
+        deep = key in ("containers", "initContainers")  # a volume with another source is another volume
+        joined = [merged(more.get(each, {}), item) if deep else more.get(each, item) for each, item in own.items()]
         return joined + [item for each, item in more.items() if each not in own and each not in OWN_CONTAINERS]
     return overlay
 

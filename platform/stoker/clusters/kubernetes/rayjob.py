@@ -78,10 +78,7 @@ def rayjob_manifest(
     if resources.timeout:
         deadline_s = math.ceil(time_seconds(resources.timeout)) + DEADLINE_SLACK_S
         spec["activeDeadlineSeconds"] = min(deadline_s, MAX_DEADLINE_S)
-    if job.environment.packages:
-        spec["backoffLimit"] = 0  # packages that cannot be had are reported at once; a driver that starts raises it
-        spec["runtimeEnvYAML"] = json.dumps({"pip": list(job.environment.packages)})  # JSON is YAML
-    elif profile.pending_limit_s and not (job.resources.queue or profile.queue):
+    if profile.pending_limit_s and not (job.resources.queue or profile.queue):
         spec["preRunningDeadlineSeconds"] = pods_deadline_s(header.id, profile.pending_limit_s)
         spec["backoffLimit"] = max(resources.retries, PENDING_ROUNDS - 1)
     metadata = _metadata(job, header, namespace, profile)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from stoker.clusters.kubernetes.events import event_time
 from stoker.clusters.kubernetes.metadata import Manifest, seconds
-from stoker.clusters.runtime_env_failure import PREFIX, setup_failure
 from stoker.errors import CAUSES, Cause
+from stoker.execution.contract import PACKAGES, UNINSTALLED
 from stoker.tracking.run import RunStatus, State, now
 
 STATES: dict[str, State] = {
@@ -83,14 +83,11 @@ def run_status(rayjob: Manifest, report: RunStatus, has_report: bool) -> RunStat
     if state is State.FAILED:
         cause = CAUSES_BY_REASON.get(str(rayjob.get("reason", "")), Cause.INFRASTRUCTURE)
         message = str(rayjob.get("message", "")).strip() or f"KubeRay reports {rayjob.get('reason', deployment)}"
-        if message.startswith(PREFIX):
-            cause, message = Cause.INTERNAL, f"its packages could not be installed: {setup_failure(message)}"
         code = CAUSES[cause].exit_code
         return replace(report, state=state, phase="", cause=cause, message=message, ended=now(), exit_code=code)
     if state is State.INTERRUPTED:
         return replace(report, state=state, phase="", message="its driver exited without a report", ended=now())
-    installs = state is State.STARTING and rayjob.get("jobStatus") == "PENDING"
-    return replace(report, state=state, phase="installing its packages" if installs else _phase(state), message="")
+    return replace(report, state=state, phase=_phase(state), message="")
 
 
 def pending_reason(pods: Sequence[Manifest], events: Sequence[Manifest], workload: Manifest | None = None) -> str:
@@ -108,6 +105,9 @@ def pending_reason(pods: Sequence[Manifest], events: Sequence[Manifest], workloa
     for pod in pods:
         name, status = pod["metadata"]["name"], pod["status"]
         for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+            end = container.get("state", {}).get("terminated", {})
+            if container.get("name") == PACKAGES and end.get("message"):
+                return f"{UNINSTALLED}: {end['message']}"
             waiting = container.get("state", {}).get("waiting", {})
             if waiting.get("reason") in CONTAINER_PROBLEMS:
                 problem = CONTAINER_PROBLEMS[waiting["reason"]]

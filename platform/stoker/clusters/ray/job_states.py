@@ -4,9 +4,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from stoker.clusters.runtime_env_failure import PREFIX, setup_failure
 from stoker.errors import CAUSES, Cause
 from stoker.execution.contract import PROGRESS, STATUS
+from stoker.execution.packages import installation_failure
 from stoker.tracking.run import Progress, RunStatus, State, known_fields, now, status_from
 
 STATES: dict[str, State] = {
@@ -32,6 +32,8 @@ ERRORS: dict[str, tuple[Cause, str]] = {
     "JOB_ENTRYPOINT_COMMAND_ERROR": (Cause.INFRASTRUCTURE, "its driver exited before it could report"),
 }
 """Ray's error types of a job whose driver has not reported; a driver reports other failures itself."""
+RUNTIME_ENV_FAILED = "runtime_env setup failed"
+"""Start of Ray's message about packages that could not be installed; the rest is a traceback."""
 NO_STOKER = "No module named stoker"
 
 
@@ -88,8 +90,8 @@ def _end_time(job: dict[str, Any]) -> float:
 def _reason(job: dict[str, Any]) -> str:
     """Return the reason in Ray's message, which ends with the log or a traceback."""
     message = str(job.get("message") or "")
-    if message.startswith(PREFIX):
-        return setup_failure(message)
+    if message.startswith(RUNTIME_ENV_FAILED):
+        return installation_failure(message)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     last = lines[-1] if lines else "no reason is given"
     return f"{last}; the cluster's image must contain this version of Stoker" if NO_STOKER in last else last
