@@ -1,15 +1,18 @@
 """The calls that Stoker makes to a Kubernetes API server."""
 
 import base64
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+from kubernetes.config import incluster_config, kube_config
 from pydantic import ValidationError
 
 from stoker.clusters.kubernetes.api_errors import AlreadyExists, ignore_not_found, translated_errors
@@ -46,6 +49,27 @@ def current_context() -> str:
     except config.ConfigException:
         return ""
     return str(active["name"]) if active else ""
+
+
+def client_configuration(context: str) -> Any:
+    """Return the address and credentials of a kubeconfig's context.
+
+    A pod without a kubeconfig uses those of its service account instead, unless a context is named.
+
+    Args:
+        context: name in the kubeconfig; empty for its current one.
+
+    """
+    access = client.Configuration()
+    files = [Path(each).expanduser() for each in kube_config.KUBE_CONFIG_DEFAULT_LOCATION.split(os.pathsep)]
+    in_pod = Path(incluster_config.SERVICE_TOKEN_FILENAME).exists()
+    if in_pod and not context and not any(file.exists() for file in files):
+        config.load_incluster_config(access)  # type: ignore[no-untyped-call] # the library types only its API
+    else:
+        config.load_kube_config(  # type: ignore[no-untyped-call] # the library types only its API
+            context=context or None, client_configuration=access
+        )
+    return access
 
 
 class KubeApi:
@@ -259,11 +283,9 @@ class KubeApi:
             yield local_port
 
     def _new_client(self) -> Any:
-        made = config.new_client_from_config(  # type: ignore[no-untyped-call] # the library types only its API
-            context=self.cluster.kube_context or None
-        )
-        made.configuration.retries = 0  # an outage is reported at once; polling tries again
-        return client.ApiClient(made.configuration)
+        access = client_configuration(self.cluster.kube_context)
+        access.retries = 0  # an outage is reported at once; polling tries again
+        return client.ApiClient(access)
 
     def _config_maps(self, method: str, path: str, body: Any = None) -> Any:
         """Send a request about ConfigMaps as plain JSON, without the slow import of the typed client."""
