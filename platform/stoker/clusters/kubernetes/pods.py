@@ -112,7 +112,7 @@ class PodTemplates:
         if secrets := self._profile.image_pull_secrets:
             spec["imagePullSecrets"] = [{"name": name} for name in secrets]
         return {
-            "metadata": {"labels": self._labels},
+            "metadata": {"labels": self._labels, "annotations": dict(self._profile.pod_annotations)},
             "spec": merged(self._profile.pod, merged(self._job.environment.pod, spec)),
         }
 
@@ -146,8 +146,9 @@ class PodTemplates:
 
     def _variables(self) -> dict[str, str]:
         secrets = {SECRETS_FOLDER: SECRETS} if self._profile.environment_secrets else {}
+        chosen = {**self._profile.environment, **self._job.environment.env}
         return {
-            **{name: value for name, value in self._job.environment.env.items() if name not in HEAD_ONLY},
+            **{name: value for name, value in chosen.items() if name not in HEAD_ONLY},
             **secrets,
             "HOME": HOME,
             "USER": "stoker",
