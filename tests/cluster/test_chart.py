@@ -60,7 +60,8 @@ def ask(until):
 def test_it_is_installed_tested_upgraded_and_removed_and_keeps_the_runs(chart, api, ask):
     notes = helm("install", "team", chart, "--values", str(VALUES), "--wait", "--timeout", "5m")
     assert f"stoker cluster add team --namespace {PLACE}" in notes
-    assert "Succeeded" in helm("test", "team", "--timeout", "3m")
+    assert "Succeeded" in helm("test", "team", "--timeout", "6m")
+    assert ask("team-mlflow", "experiments/get-by-name?experiment_name=helm-test")["experiment"]
     assert "already" in helm("install", "second", chart, "--values", str(VALUES), fails=True)
     made = ask("team-mlflow", "experiments/create", {"name": "before"})["experiment_id"]
     password = api.read_namespaced_secret("team-mlflow-login", PLACE).data
