@@ -1,5 +1,6 @@
 """What the chart renders, by Helm itself; tests/cluster installs it."""
 
+import json
 import os
 import subprocess
 from importlib.metadata import version
@@ -57,6 +58,9 @@ def pod_specs(objects):
         if each["kind"] in ("Deployment", "Job"):
             template = each["spec"]["template"]
             yield template["metadata"]["labels"], template["spec"]
+        if each["kind"] == "CronJob":
+            template = each["spec"]["jobTemplate"]["spec"]["template"]
+            yield template["metadata"]["labels"], template["spec"]
         if each["kind"] == "RayCluster":
             groups = [each["spec"]["headGroupSpec"], *each["spec"]["workerGroupSpecs"]]
             yield from ((group["template"]["metadata"]["labels"], group["template"]["spec"]) for group in groups)
@@ -97,7 +101,7 @@ def test_a_job_with_the_charts_profile_matches_the_kuberay_schema(render, kubera
 
 def test_every_pod_passes_the_restricted_level_and_has_no_token_by_itself(render):
     found = list(pod_specs(render({"sharedCluster": {"enabled": True}})))
-    assert len(found) == 6
+    assert len(found) == 7
     for _, spec in found:
         assert spec["automountServiceAccountToken"] is False
         assert spec["securityContext"]["runAsNonRoot"]
@@ -175,7 +179,7 @@ def test_the_client_reads_the_profile(render):
     profile = Profile.model_validate(yaml.safe_load(found["data"]["profile.yaml"]))
     assert profile.image == "stoker@sha256:" + "a" * 64
     assert (profile.storage, profile.storage_claim, profile.queue) == ("s3://b/runs", "", "team-a")
-    assert profile.environment_secrets == ["team-mlflow-login", "s3"]
+    assert profile.environment_secrets == ["team-mlflow-runs-login", "s3"]
     assert (profile.image_pull_secrets, profile.version) == (["registry"], __version__)
     (found,) = of(render(), "ConfigMap", "stoker-profile")
     assert Profile.model_validate(yaml.safe_load(found["data"]["profile.yaml"])).storage_claim == "team-runs"
@@ -188,7 +192,7 @@ def test_rights_are_those_that_are_needed(render):
         assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
         assert "pods/exec" not in rule["resources"]
         if "secrets" in rule["resources"]:
-            assert (rule["verbs"], rule["resourceNames"]) == (["get"], ["team-mlflow-login"])
+            assert (rule["verbs"], rule["resourceNames"]) == (["get"], ["team-mlflow-runs-login"])
     assert not of(render(), "ClusterRole")
     subject = {"kind": "Group", "name": "ml", "apiGroup": "rbac.authorization.k8s.io"}
     (binding,) = of(render({"submitters": [subject]}), "RoleBinding", "stoker-submitter")
@@ -287,3 +291,53 @@ def test_a_chart_is_not_packed_for_an_image_without_a_digest(helm, image, tmp_pa
     assert done.returncode == 2
     assert "the digest is what the push of the image has printed" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def policy_of(objects):
+    (policy,) = of(objects, "ValidatingAdmissionPolicy")
+    variables = {each["name"]: each["expression"] for each in policy["spec"]["variables"]}
+    return variables, " ".join(each["expression"] for each in policy["spec"]["validations"])
+
+
+def test_the_policy_allows_what_the_values_name(render):
+    variables, rules = policy_of(render())
+    assert json.loads(variables["secrets"]) == ["team-mlflow-runs-login"]
+    assert json.loads(variables["claims"]) == ["team-runs"]
+    assert "hostPath" in rules
+    assert "container.image" not in rules
+    pod = {
+        "volumes": [
+            {"name": "a", "secret": {"secretName": "ca"}},
+            {"name": "b", "persistentVolumeClaim": {"claimName": "scratch"}},
+            {"name": "c", "hostPath": {"path": "/dev/infiniband"}},
+        ],
+        "containers": [
+            {"name": "proxy", "image": "proxy:1", "envFrom": [{"secretRef": {"name": "proxy"}}]},
+            {"name": "ray-worker", "env": [{"name": "K", "valueFrom": {"secretKeyRef": {"name": "k", "key": "k"}}}]},
+        ],
+    }
+    jobs = {"pod": pod, "data": [{"claim": "datasets"}], "environmentSecret": "s3", "ownImages": False}
+    variables, rules = policy_of(render({"jobs": jobs}))
+    assert json.loads(variables["secrets"]) == ["team-mlflow-runs-login", "s3", "ca", "proxy", "k"]
+    assert json.loads(variables["claims"]) == ["team-runs", "datasets", "scratch"]
+    assert json.loads(variables["images"])[1:] == ["proxy:1"]
+    assert "hostPath" not in rules
+    assert "container.image in variables.images" in rules
+    assert of(render({"policy": {"enabled": False}}), "ValidatingAdmissionPolicy") == []
+
+
+def test_old_runs_are_deleted_unless_they_are_to_be_kept(render):
+    (job,) = of(render(), "CronJob")
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["command"][-2:] == ["stoker.clusters.kubernetes.retention", "30"]
+    assert of(render({"jobs": {"retentionDays": 0}}), "CronJob") == []
+
+
+def test_data_claims_reach_the_profile(render):
+    data = [{"claim": "datasets"}, {"claim": "scratch", "path": "/scratch", "readOnly": False}]
+    (profile,) = [each for each in of(render({"jobs": {"data": data}}), "ConfigMap") if "profile.yaml" in each["data"]]
+    found = Profile.model_validate(yaml.safe_load(profile["data"]["profile.yaml"]))
+    assert [(each.claim, each.path, each.read_only) for each in found.data] == [
+        ("datasets", "/data", True),
+        ("scratch", "/scratch", False),
+    ]

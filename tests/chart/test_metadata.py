@@ -21,26 +21,42 @@ def templates(objects):
     for name, each in named(objects).items():
         if each["kind"] in ("Deployment", "Job"):
             found[name] = each["spec"]["template"]
+        if each["kind"] == "CronJob":
+            found[name] = each["spec"]["jobTemplate"]["spec"]["template"]
         if each["kind"] == "RayCluster":
             found |= {f"{name}/head": each["spec"]["headGroupSpec"]["template"]}
             found |= {f"{name}/worker": each["spec"]["workerGroupSpecs"][0]["template"]}
     return found
 
 
+def names_without(start, objects):
+    """Return the names that do not begin so; those of cluster-wide objects have the namespace first."""
+    starts = {each["metadata"]["name"]: start if "namespace" in each["metadata"] else f"ml-{start}" for each in objects}
+    return {name for name, expected in starts.items() if not name.startswith(f"{expected}-")}
+
+
 def test_names_begin_with_the_release_unless_the_client_reads_them(render):
-    names = {each["metadata"]["name"] for each in render(EVERYTHING)}
-    assert {name for name in names if not name.startswith("team-")} == FIXED
-    assert {"team-mlflow", "team-mlflow-login", "team-runs", "team-heads", "team-shared", "team-jobs"} < names
+    objects = render(EVERYTHING)
+    names = {each["metadata"]["name"] for each in objects}
+    assert names_without("team", objects) == FIXED
+    assert {
+        "ml-team-runs",
+        "team-mlflow",
+        "team-mlflow-login",
+        "team-runs",
+        "team-heads",
+        "team-shared",
+        "team-jobs",
+    } < names
 
 
 def test_overrides_change_the_names_and_what_refers_to_them(render):
     for values, start in (({"nameOverride": "ml"}, "team-ml"), ({"fullnameOverride": "training"}, "training")):
         found = named(render({**EVERYTHING, **values}))
-        names = {each["metadata"]["name"] for each in found.values()}
-        assert {name for name in names if not name.startswith(f"{start}-")} == FIXED
+        assert names_without(start, found.values()) == FIXED
         profile = yaml.safe_load(found["ConfigMap/stoker-profile"]["data"]["profile.yaml"])
         assert profile["tracking_uri"] == f"http://{start}-mlflow.ml:5000"
-        assert (profile["storage_claim"], profile["login_secret"]) == (f"{start}-runs", f"{start}-mlflow-login")
+        assert (profile["storage_claim"], profile["login_secret"]) == (f"{start}-runs", f"{start}-mlflow-runs-login")
         selector = found[f"NetworkPolicy/{start}-shared"]["spec"]["podSelector"]["matchLabels"]
         assert selector["ray.io/cluster"] == f"{start}-shared"
     assert "Deployment/team-mlflow" in named(render({"nameOverride": "team"}))  # the release has that name already

@@ -149,6 +149,19 @@ def job(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
+def profile(api: Any) -> Iterator[Callable[..., None]]:
+    """Change settings of the profile until the test ends."""
+    before = api.read_namespaced_config_map("stoker-profile", NAMESPACE).data["profile.yaml"]
+
+    def change(**keys: Any) -> None:
+        text = yaml.safe_dump({**yaml.safe_load(before), **keys})
+        api.patch_namespaced_config_map("stoker-profile", NAMESPACE, {"data": {"profile.yaml": text}})
+
+    yield change
+    api.patch_namespaced_config_map("stoker-profile", NAMESPACE, {"data": {"profile.yaml": before}})
+
+
+@pytest.fixture
 def signal() -> Callable[[str, str], None]:
     """Stop or continue a part of the cluster."""
     command = os.environ.get("STOKER_TEST_SIGNAL")

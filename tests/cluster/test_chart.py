@@ -75,7 +75,7 @@ def test_it_is_installed_tested_upgraded_and_removed_and_keeps_the_runs(chart, a
     left = [claim.metadata.name for claim in api.list_namespaced_persistent_volume_claim(PLACE).items]
     assert sorted(left) == ["team-mlflow", "team-runs"]
     left = [secret.metadata.name for secret in api.list_namespaced_secret(PLACE).items]
-    assert left == ["team-mlflow-login"]
+    assert sorted(left) == ["team-mlflow-login", "team-mlflow-runs-login"]
     assert not api.list_namespaced_service(PLACE).items
     maps = {each.metadata.name for each in api.list_namespaced_config_map(PLACE).items}
     assert maps == {"kube-root-ca.crt"}

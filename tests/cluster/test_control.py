@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from stoker.clusters.kubernetes.retention import delete_ended_runs
+
 
 @pytest.mark.slow
 def test_a_run_that_rests_goes_on_in_the_same_record(home, mlflow, steps_of, long_job, until):
@@ -85,3 +87,16 @@ def test_somebody_elses_run_is_found_shown_and_ended(home, another_home, long_jo
     assert "CreatedHeadPod" in another_home.stoker("events", run)
     another_home.stoker("kill", run)
     assert home.status(run)["state"] in ("INTERRUPTED", "CANCELLED")
+
+
+@pytest.mark.slow
+def test_a_run_whose_objects_were_deleted_is_found_by_another_home(home, another_home, kube, jobs, until):
+    run = home.submit(jobs / "vision" / "digits-mlp.yaml", "--set", "training.epochs=2")
+    assert home.json("wait", run)["state"] == "SUCCEEDED"
+    assert delete_ended_runs(kube, days=1) == []
+    until(lambda: run in delete_ended_runs(kube, days=0), "deletion", 30)
+    until(lambda: kube.rayjob(run) is None and kube.config_map(run) is None, "end of its objects", 60)
+    shown = another_home.status(run)
+    assert (shown["state"], shown["id"]) == ("SUCCEEDED", run)
+    assert shown["metrics"] == home.status(run)["metrics"]
+    assert "accuracy" in another_home.stoker("evaluate", run)

@@ -75,19 +75,57 @@ def test_a_run_that_cannot_start_shows_the_reason(home, job, until, change, word
     assert "CANCELLED" in home.stoker("cancel", run)
 
 
-def test_a_secret_that_is_missing_is_named(home, job, api, namespace, until):
-    profile = api.read_namespaced_config_map("stoker-profile", namespace).data["profile.yaml"]
-    changed = yaml.safe_load(profile)
-    changed["environment_secrets"] = [*changed.get("environment_secrets", []), "no-such-secret"]
-    body = {"data": {"profile.yaml": yaml.safe_dump(changed)}}
-    api.patch_namespaced_config_map("stoker-profile", namespace, body)
+def test_a_secret_that_is_missing_is_named(home, job, kube, profile, until):
+    profile(environment_secrets=[*kube.profile().environment_secrets, "no-such-secret"])
+    with pytest.raises(AssertionError, match="can mount the Secrets that the chart's values name, and no others"):
+        home.submit(job(TINY))
+    profile(pod={"volumes": [{"name": "home", "configMap": {"name": "no-such-map"}}]})
+    run = home.submit(job(TINY))
+    message = until(lambda: home.going(run)["message"], "reason", IN_TIME_S)
+    assert "no-such-map" in message
+    assert "administrator" in message
+
+
+def test_a_quota_that_refuses_the_pods_is_named_in_time(home, job, api, namespace, until):
+    body = {"metadata": {"name": "stoker-test"}, "spec": {"hard": {"count/pods": "0"}}}
+    api.create_namespaced_resource_quota(namespace, body)
     try:
         run = home.submit(job(TINY))
+        message = until(lambda: home.going(run)["message"], "reason", IN_TIME_S)
     finally:
-        api.patch_namespaced_config_map("stoker-profile", namespace, {"data": {"profile.yaml": profile}})
-    message = until(lambda: home.going(run)["message"], "reason", IN_TIME_S)
-    assert "no-such-secret" in message
-    assert "administrator" in message
+        api.delete_namespaced_resource_quota("stoker-test", namespace)
+    assert "exceeded quota: stoker-test" in message
+    assert "ask the cluster's administrator for more quota" in message
+
+
+LOST_MOUNT = {"name": "ray-worker", "volumeMounts": [{"name": "dta", "mountPath": "/data"}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"volumes": [{"name": "data", "emptyDir": {}}], "containers": [LOST_MOUNT]}, 'Not found: "dta"'),
+        ({"containers": [{"name": "proxy"}]}, "containers[1].image: Required value"),
+        ({"tolerations": [{"operator": "Sometimes"}]}, "tolerations[0].operator: "),
+    ],
+)
+def test_a_mistake_in_the_administrators_pod_is_refused_at_submit(home, job, profile, change, words):
+    profile(pod=change)
+    message = home.stoker("submit", str(job(TINY)), "--detach", code=1)
+    assert words in message
+    assert "PodTemplate" in message
+
+
+def test_a_queue_or_priority_that_does_not_exist_is_refused(home, job):
+    message = home.stoker("submit", str(job(TINY)), "--set", "resources.queue=nowhere", "--detach", code=2)
+    assert "has no queue 'nowhere'" in message
+
+
+def test_packages_that_cannot_be_had_end_the_run_with_a_reason(home, job):
+    run = home.submit(job(TINY + "environment: {packages: [no-such-package]}\n"))
+    shown = home.json("wait", run, code=None)
+    assert (shown["state"], shown["cause"]) == ("FAILED", "INTERNAL")
+    assert "its packages could not be installed: its nodes cannot reach the Python package index" in shown["message"]
 
 
 def test_a_wrong_namespace_or_context_is_said(home, job):

@@ -2,6 +2,7 @@
 
 import pytest
 
+NOTICED_S = 8
 SHORT = ("--set", "training.epochs=6", "--set", "training.precision=fp32")
 
 
@@ -27,12 +28,21 @@ def test_a_killed_worker_and_a_killed_head_cost_no_metric(
     run = home.submit(long_job, "--set", "resources.workers=2")
     until(lambda: home.going(run)["checkpoint_step"] > 100, "a checkpoint")
     worker = kube.pods(f"stoker.dev/run={run},ray.io/node-type=worker")[0]
-    api.delete_namespaced_pod(worker.metadata.name, namespace, grace_period_seconds=0)
+    api.delete_namespaced_pod(worker["metadata"]["name"], namespace, grace_period_seconds=0)
+    shown = until(lambda: (now := home.going(run))["state"] == "RETRYING" and now, "word of the loss", NOTICED_S)
+    assert shown["message"].startswith("lost 1 of 2 worker pods")
+    assert "waiting for a new worker pod" in shown["message"]
+    assert shown["progress"]["step"] == shown["checkpoint_step"] > 100
     until(lambda: home.going(run)["attempt"] == 2 and home.going(run)["state"] == "RUNNING", "another attempt")
     before = home.status(run)["checkpoint_step"]
     until(lambda: home.going(run)["checkpoint_step"] > before, "its first checkpoint")
     (head,) = kube.pods(f"stoker.dev/run={run},ray.io/node-type=head")
-    api.delete_namespaced_pod(head.metadata.name, namespace, grace_period_seconds=0)
+    api.delete_namespaced_pod(head["metadata"]["name"], namespace, grace_period_seconds=0)
+    shown = until(lambda: (now := home.going(run))["state"] == "RETRYING" and now, "word of the loss", NOTICED_S)
+    assert shown["message"].startswith("lost its head")
+    steps = []
+    until(lambda: steps.append(home.going(run)["progress"]["step"]) or home.status(run)["attempt"] == 3, "a new driver")
+    assert min(steps) >= before
     assert home.json("wait", run)["state"] == "SUCCEEDED"
     shown = home.status(run)
     assert shown["attempt"] == 3

@@ -1,8 +1,17 @@
 """What somebody in the cluster sees who has no login."""
 
+import copy
 import json
+import os
+import urllib.error
+from pathlib import Path
 
 import pytest
+import yaml
+from kubernetes import client, config
+
+from stoker.clusters.new_run import Origin
+from stoker.jobfile.loading import load_job
 
 PROBE = """
 import json, socket, sys, urllib.error, urllib.request
@@ -75,8 +84,114 @@ def test_nobody_without_a_login_gets_anything(home, kube, long_job, namespace, o
     run = home.submit(long_job)
     until(lambda: home.going(run)["checkpoint_step"], "a checkpoint")
     (head,) = kube.pods(f"stoker.dev/run={run},ray.io/node-type=head")
-    seen = json.loads(outsider(PROBE, head.status.pod_ip, kube.profile().tracking_uri))
+    seen = json.loads(outsider(PROBE, head["status"]["podIP"], kube.profile().tracking_uri))
     assert seen.pop("client") != "connected"
     assert seen.pop("foreign host") in (401, 403)
     assert set(seen.values()) == {401}, seen
     assert home.status(run)["state"] == "RUNNING"
+
+
+TINY = "name: tiny\ntask: tabular-classification\ndataset: iris\ntraining: {epochs: 1}\n"
+SESSION = "stoker-mlflow-session"
+
+
+@pytest.fixture
+def submit_changed(cluster, job, objects, namespace):
+    """Have the server check a run's RayJob after a change of its pods, as somebody could send it without Stoker."""
+
+    def send(change):
+        rayjob, *_ = cluster.render(load_job(job(TINY)).job, Origin())
+        groups = rayjob["spec"]["rayClusterSpec"]
+        change(groups["headGroupSpec"]["template"]["spec"])
+        objects.create_namespaced_custom_object("ray.io", "v1", namespace, "rayjobs", rayjob, dry_run="All")
+
+    return send
+
+
+def volume(pod, **source):
+    pod["volumes"].append({"name": "more", **source})
+
+
+def variable(pod, name):
+    key = {"secretKeyRef": {"name": name, "key": "key"}}
+    pod["containers"][0]["env"].append({"name": "MORE", "valueFrom": key})
+
+
+CHANGES = {
+    "a Secret as a volume": (lambda pod: volume(pod, secret={"secretName": SESSION}), "can mount the Secrets"),
+    "a Secret in a projection": (
+        lambda pod: volume(pod, projected={"sources": [{"secret": {"name": SESSION}}]}),
+        "can mount the Secrets",
+    ),
+    "a Secret as a variable": (lambda pod: variable(pod, SESSION), "can read the Secrets"),
+    "a Secret as many variables": (
+        lambda pod: pod["containers"][0].update(envFrom=[{"secretRef": {"name": SESSION}}]),
+        "can read the Secrets",
+    ),
+    "MLflow's volume": (
+        lambda pod: volume(pod, persistentVolumeClaim={"claimName": "stoker-mlflow"}),
+        "can mount the claims",
+    ),
+    "a folder of the node": (lambda pod: volume(pod, hostPath={"path": "/"}), "cannot mount folders of their node"),
+    "the node's network": (lambda pod: pod.update(hostNetwork=True), "cannot use the network"),
+    "another account": (
+        lambda pod: pod.update(serviceAccountName="stoker-mlflow"),
+        "use the service account stoker-job",
+    ),
+    "a Secret for images": (lambda pod: pod.update(imagePullSecrets=[{"name": SESSION}]), "can pull images"),
+}
+
+
+def test_a_run_as_stoker_renders_it_is_accepted(submit_changed):
+    submit_changed(lambda pod: None)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_rayjob_cannot_give_its_submitter_more_than_the_chart_does(submit_changed, change):
+    edit, words = CHANGES[change]
+    with pytest.raises(client.ApiException) as error:
+        submit_changed(edit)
+    assert error.value.status == 422
+    assert words in json.loads(error.value.body)["message"]
+
+
+@pytest.mark.slow
+def test_a_driver_can_change_its_own_run_only(home, kube, api, long_job, namespace, until):
+    runs = [home.submit(long_job) for _ in range(2)]
+
+    def head_of(run):
+        return next(iter(kube.pods(f"stoker.dev/run={run},ray.io/node-type=head")), None)
+
+    head = until(lambda: head_of(runs[0]), "a head")["metadata"]
+    bound = {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": head["name"], "uid": head["uid"]}}
+    token = api.create_namespaced_service_account_token("stoker-job", namespace, {"spec": bound}).status.token
+    drivers = client.CustomObjectsApi(as_user(token))
+
+    def patch(run, body):
+        return drivers.patch_namespaced_custom_object("ray.io", "v1", namespace, "rayjobs", run, body)
+
+    note = {"metadata": {"annotations": {"stoker.dev/status": "{}"}}, "spec": {"backoffLimit": 1}}
+    assert patch(runs[0], note)["spec"]["backoffLimit"] == 1
+    for run, body in ((runs[1], note), (runs[0], {"spec": {"entrypoint": "sleep 1"}})):
+        with pytest.raises(client.ApiException) as error:
+            patch(run, body)
+        assert "a driver changes its own run only" in error.value.body
+
+
+def as_user(token):
+    """A client of the same cluster with another token."""
+    content = copy.deepcopy(yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text()))
+    content["users"][0]["user"] = {"token": token}
+    return config.new_client_from_config_dict(content)
+
+
+def test_the_login_of_runs_cannot_administer_mlflow(mlflow):
+    made = mlflow("experiments/create", {"name": f"made-{os.urandom(4).hex()}"})["experiment_id"]
+    for method, body in (
+        ("users/create", {"username": "another", "password": "another-password"}),
+        ("users/update-admin", {"username": "runs", "is_admin": True}),
+    ):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            mlflow(method, body)
+        assert error.value.code == 403
+    assert mlflow("experiments/get", experiment_id=made)["experiment"]["name"].startswith("made-")

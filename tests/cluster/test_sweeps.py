@@ -70,7 +70,7 @@ def test_a_cancelled_trial_and_a_killed_head_cost_the_others_nothing(
     until(lambda: states(home, run)["SUCCEEDED"], "a trial at its end")
     ended = [trial for trial in home.json("trials", run) if trial["state"] == "SUCCEEDED"]
     (head,) = kube.pods(f"stoker.dev/run={run},ray.io/node-type=head")
-    api.delete_namespaced_pod(head.metadata.name, namespace, grace_period_seconds=0)
+    api.delete_namespaced_pod(head["metadata"]["name"], namespace, grace_period_seconds=0)
     assert home.json("wait", run)["state"] == "SUCCEEDED"
     assert states(home, run) == {"SUCCEEDED": 4, "CANCELLED": 1}
     shown = home.status(run)

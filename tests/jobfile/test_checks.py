@@ -63,6 +63,18 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "2:35 dataset.format does nothing for 'digits', which is built in; leave it out",
         ),
         (
+            "task: image-classification\ndataset: {source: digits, encoding: latin-1}",
+            "2:37 dataset.encoding does nothing for 'digits', which is built in; leave it out",
+        ),
+        (
+            "task: tabular-regression\ndataset: {source: x.parquet, encoding: latin-1, columns: {label: y}}",
+            "2:40 dataset.encoding does nothing for the format parquet, which is not text; leave it out",
+        ),
+        (
+            "task: tabular-regression\ndataset: {source: x.csv, columns: {label: y, clean: true}}",
+            "2:53 dataset.columns.clean does nothing for tabular-regression, which has no classes; leave it out",
+        ),
+        (
             "task: image-classification\ndataset: {source: x.txt, format: text}",
             "2:34 dataset.format text does not fit image-classification; "
             "use csv or jsonl or parquet or idx or npz or image-folder or webdataset",

@@ -64,6 +64,11 @@ http://{{ include "stoker.mlflow" . }}.{{ .Release.Namespace }}:5000
 {{ .Values.mlflow.auth.existingSecret | default (printf "%s-login" (include "stoker.mlflow" .)) }}
 {{- end }}
 
+{{/* The login of runs and submitters, which may not administer MLflow. */}}
+{{- define "stoker.runsLogin" -}}
+{{ .Values.mlflow.auth.existingRunsSecret | default (printf "%s-runs-login" (include "stoker.mlflow" .)) }}
+{{- end }}
+
 {{/* The claim of the checkpoint volume; empty if a bucket is used instead. */}}
 {{- define "stoker.storageClaim" -}}
 {{- if not .Values.jobs.storage.s3 -}}

@@ -27,10 +27,10 @@ imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 securityContext: {{- mergeOverwrite $safe .securityContext | toYaml | nindent 2 }}
 {{- end }}
 
-{{/* The login as files that become variables, named as MLflow's client expects. */}}
+{{/* The login of runs as files that become variables, named as MLflow's client expects. */}}
 {{- define "stoker.loginFiles" -}}
 secret:
-  name: {{ include "stoker.login" . }}
+  name: {{ include "stoker.runsLogin" . }}
   items:
     - {key: MLFLOW_TRACKING_USERNAME, path: MLFLOW_TRACKING_USERNAME}
     - {key: MLFLOW_TRACKING_PASSWORD, path: MLFLOW_TRACKING_PASSWORD}

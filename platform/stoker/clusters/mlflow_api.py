@@ -15,12 +15,13 @@ from typing import Any
 from stoker.errors import ClusterError, NotFound, StokerError, Unreachable
 from stoker.http_client import ErrorStatus, HttpClient, NoResponse
 from stoker.job.saved_model import WEIGHTS
-from stoker.tracking.run import RunHeader, RunStatus, State
-from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, PARENT_TAG, RESULT_TAG, RUN_TAG, STATE_TAG, STATUS
+from stoker.tracking.run import RunHeader, RunStatus, State, known_fields
+from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, HEADER_TAG, PARENT_TAG, RESULT_TAG, RUN_TAG, STATE_TAG, STATUS
 
 TIMEOUT_S = 20.0
 REST = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+MAX_FOUND = 1000
 MAX_CHILDREN = 1000
 """MLflow returns the newest first, and the running trials are among them."""
 
@@ -51,6 +52,19 @@ class MlflowApi:
         }
         runs = self._post("runs/search", query).get("runs", [])
         return runs[0] if runs else None
+
+    def headers(self, prefix: str) -> list[RunHeader]:
+        """Return the headers of all runs whose ids begin like this, the newest first; trials have none of their own."""
+        experiments = self._post("experiments/search", {"max_results": MAX_FOUND}).get("experiments", [])
+        query = {
+            "experiment_ids": [each["experiment_id"] for each in experiments],
+            "filter": f"tags.`{RUN_TAG}` LIKE '{prefix}%' AND tags.`{HEADER_TAG}` LIKE '{{%'",
+            "max_results": MAX_FOUND,
+        }
+        runs = self._post("runs/search", query).get("runs", []) if experiments else []
+        tags = [{tag["key"]: tag["value"] for tag in run["data"].get("tags", [])} for run in runs]
+        found = [RunHeader(**known_fields(RunHeader, json.loads(each[HEADER_TAG]))) for each in tags]
+        return sorted(found, key=lambda header: header.order, reverse=True)
 
     def status(self, experiment: str, run: str, known: RunStatus) -> RunStatus | None:
         """Return how a run ended according to MLflow; None if it has not ended there."""

@@ -19,11 +19,15 @@ GUESSES = 20
 """Texts whose formats are tried for the whole column."""
 
 
-def time_format(column: pd.Series) -> str | None:
+def time_format(column: pd.Series, share: float = ALMOST_ALL) -> str | None:
     """Return ISO or the strftime format of a column of dates and times; None if it holds other values.
 
-    Marks of missing values aside, almost all cells must have the format. Where the day may as well be the month, it
-    is the day if dots separate them, and the month otherwise.
+    Where the day may as well be the month, it is the day if dots separate them, and the month otherwise.
+
+    Args:
+        column: of any type.
+        share: of the cells that must have the format, marks of missing values aside.
+
     """
     if holds_timestamps(column):
         return ISO
@@ -33,7 +37,7 @@ def time_format(column: pd.Series) -> str | None:
     if not formats:  # most columns of texts are rejected here
         return None
     known = _written(column.dropna().drop_duplicates())
-    best, share = None, ALMOST_ALL
+    best = None
     for each in formats:
         found = float(as_times(known, each).notna().mean())
         if found >= share and (best is None or found > share):

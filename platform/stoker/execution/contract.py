@@ -4,7 +4,10 @@ REQUEST = "stoker.dev/request"
 """Annotation of a RayJob: `cancel`, `pause`, or `cancel 3 5` for single trials of a sweep."""
 STATUS = "stoker.dev/status"
 PROGRESS = "stoker.dev/progress"
-"""Annotations of a RayJob, or metadata keys of a submitted Ray job: the driver's status and progress, as JSON."""
+"""Annotations of a RayJob, or metadata keys of a submitted Ray job: the driver's status and progress, as JSON.
+The status of a RayJob also has `pod`, the name of the driver's pod, and `since`, when that driver began."""
+RETRIED_AT = "stoker.dev/retried-at"
+"""Annotation of a RayJob: the checkpoint's step when KubeRay's counter of lost drivers was last renewed."""
 
 RAYJOB, NAMESPACE = "STOKER_RAYJOB", "STOKER_NAMESPACE"
 """Environment variables: name and namespace of the driver's own RayJob."""

@@ -126,7 +126,7 @@ class Driver:
         number = self._status.attempt + 1
         if not group.shared_disk and not self._wait_for_resources(group):
             return WorkerResult("stopped")
-        self.update_status(state=State.RUNNING, attempt=number, phase="", cause="", message="")
+        self.update_status(state=State.RUNNING, attempt=number, attempt_started=now(), phase="", cause="", message="")
         if self._store and number > 1:
             self._store.restore_journal()  # the first worker may have died before its last journal entries arrived
         if number > 1:

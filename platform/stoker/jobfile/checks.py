@@ -19,6 +19,9 @@ from stoker.jobfile.suggestion import did_you_mean
 SHARE_KEYS = {"column": ("time", "train", "val", "test", "stratify", "seed"), "time": ("stratify", "seed")}
 """Keys of `dataset.split` that do nothing where a column decides."""
 
+ENCODED = ("csv", "jsonl", "text")
+"""Formats of text files."""
+
 
 @dataclass(frozen=True)
 class Sections:
@@ -100,6 +103,12 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
     elif dataset.format and not fits(dataset.format, row):
         fitting = " or ".join(name for name in FORMATS if fits(name, row))
         yield Problem("dataset.format", f"{dataset.format} does not fit {task}; use {fitting}")
+    form = "parquet" if dataset.source.endswith(".parquet") else dataset.format
+    if dataset.encoding and (builtin or (form and form not in ENCODED)):
+        what = f"'{dataset.source}', which is built in" if builtin else f"the format {form}, which is not text"
+        yield Problem("dataset.encoding", f"does nothing for {what}; leave it out")
+    if dataset.columns.clean and row.target not in ("category", "tags"):
+        yield Problem("dataset.columns.clean", f"does nothing for {task}, which has no classes; leave it out")
     kinds = set(dataset.columns.types.values())
     if not _has_columns(dataset, row):
         yield from _without_effect("dataset.columns", dataset.columns, Columns(), f"{task}, which has no columns")

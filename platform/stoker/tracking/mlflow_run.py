@@ -1,9 +1,11 @@
 """A run in MLflow: found by its tag, and ended in exactly one final state."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +16,7 @@ from PIL import Image
 from stoker.tracking.journal import Point
 from stoker.tracking.parameters import to_parameters
 from stoker.tracking.run import RunHeader
-from stoker.tracking.tags import RUN_TAG, STATE_TAG, STATUS
+from stoker.tracking.tags import HEADER_TAG, RUN_TAG, STATE_TAG, STATUS
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -75,7 +77,8 @@ class MlflowRun:
             client.update_run(tracked.run_id, status="RUNNING")  # another attempt
             tracked.set_tags({STATE_TAG: "RUNNING"})
             return tracked
-        run = client.create_run(experiment_id, run_name=header.id, tags={**page_tags(header), **tags})
+        identity = {**page_tags(header), HEADER_TAG: json.dumps(asdict(header))}
+        run = client.create_run(experiment_id, run_name=header.id, tags={**identity, **tags})
         return MlflowRun(client, experiment_id, run.info.run_id, tracking_uri)
 
     @property

@@ -97,6 +97,8 @@ class RunStatus:
     exit_code: int = 0
     attempt: int = 0
     """Number of attempts so far."""
+    attempt_started: float = 0.0
+    """Seconds since 1970, on the driver's clock."""
     reopened: str = ""
     """Token of the last `resume` that was carried out."""
     checkpoint_epoch: int = 0

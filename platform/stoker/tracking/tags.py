@@ -5,6 +5,8 @@ Without an import of MLflow, because cluster clients read the tags over HTTP.
 
 RUN_TAG = "stoker.run"
 """The run's id, by which it is found in MLflow."""
+HEADER_TAG = "stoker.header"
+"""The run's header, as JSON, from which another home knows a run whose objects are gone from its cluster."""
 STATE_TAG = "stoker.state"
 CAUSE_TAG = "stoker.cause"
 ATTEMPTS_TAG = "stoker.attempts"

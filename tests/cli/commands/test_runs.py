@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from stoker.cli.views.outcome import next_commands
-from stoker.cli.views.progress import phase_text, progress_text
+from stoker.cli.views.progress import activity_text, phase_text, progress_text
 from stoker.settings import Settings
 from stoker.tracking.run import Progress, RunStatus, State
 
@@ -40,6 +40,8 @@ def test_the_phase_includes_the_number_of_a_later_attempt(make_run):
     assert phase_text(record, Progress(phase="training")) == "attempt 2: training"
     retrying = replace(record.status, state=State.RETRYING, cause="INFRASTRUCTURE")
     assert phase_text(replace(record, status=retrying), Progress(phase="training")) == "retrying after INFRASTRUCTURE"
+    told = activity_text(replace(record, status=replace(retrying, message="lost its head")), Progress())
+    assert told == "retrying after INFRASTRUCTURE: lost its head"
 
 
 def test_status_shows_where_a_resting_run_stands(stoker, make_run, capsys):

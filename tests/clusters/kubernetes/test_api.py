@@ -9,10 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from stoker.clusters.kubernetes.api import TIMEOUT_S, KubeApi, client_configuration, current_context
+from stoker.clusters.kubernetes.api import KubeApi, current_context
 from stoker.clusters.kubernetes.api_errors import AlreadyExists
 from stoker.clusters.kubernetes.cluster import KubernetesCluster
 from stoker.clusters.kubernetes.profile import Profile
+from stoker.clusters.kubernetes.rest import TIMEOUT_S, KubeRest
 from stoker.clusters.new_run import Origin
 from stoker.errors import ClusterError, Unreachable
 from stoker.jobfile.loading import parse_job
@@ -225,10 +226,9 @@ def pod(tmp_path, monkeypatch):
 
 
 def test_a_pod_without_a_kubeconfig_uses_its_service_account(pod):
-    access = client_configuration("")
+    access = KubeRest(ClusterSettings("test")).new_client().configuration
     assert (access.host, access.ssl_ca_cert) == ("https://10.0.0.1:443", str(pod.with_name("ca.crt")))
     assert access.auth_settings()["BearerToken"]["value"] == "bearer the token"
-    assert KubeApi(ClusterSettings("test")).namespace == "stoker"
 
 
 def test_a_kubeconfig_or_a_named_context_comes_before_the_service_account(pod):
@@ -239,7 +239,7 @@ def test_a_kubeconfig_or_a_named_context_comes_before_the_service_account(pod):
     users = [{"name": "u", "user": {"token": "t"}}]
     content = {"clusters": servers, "contexts": [context], "users": users, "current-context": "c"}
     pod.write_text(json.dumps(content))
-    assert client_configuration("").host == "http://127.0.0.1:1"
+    assert KubeRest(ClusterSettings("test")).new_client().configuration.host == "http://127.0.0.1:1"
 
 
 def test_without_a_kubeconfig_and_a_service_account_the_cure_is_named(pod):

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import pytest
 
@@ -29,11 +27,19 @@ from stoker.tracking.trials import SweepFacts, write_facts
 JOB = "name: digits\ntask: image-classification\ndataset: digits\ntracking: none\n"
 
 
+def pod(kind, name="digits-worker", started="2026-01-01T00:00:00Z", **status):
+    """A pod that runs, unless its status says something else."""
+    running = {"containerStatuses": [{"state": {"running": {"startedAt": started}}}], "phase": "Running"}
+    metadata = {"name": name, "labels": {"ray.io/node-type": kind}, "creationTimestamp": started}
+    return {"metadata": metadata, "status": {**running, **status}}
+
+
 class FakeApi:
     """What one namespace holds."""
 
     def __init__(self):
-        self.jobs, self.maps, self.printed, self.said, self.down, self.full = {}, {}, {}, [], False, False
+        self.jobs, self.maps, self.printed, self.said, self.standing = {}, {}, {}, [], [pod("worker")]
+        self.down = self.full = False
 
     def profile(self):
         return Profile(image="stoker:1", tracking_uri="http://mlflow.team:5000", storage_claim="runs")
@@ -71,11 +77,12 @@ class FakeApi:
         assert run not in self.jobs
 
     def pods(self, selector):
-        times = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in range(24)]
+        if selector.startswith("stoker.dev/run="):
+            return self.standing
+        times = [f"2026-01-01T{hour:02d}:00:00Z" for hour in range(24)]
         names = [name for name in self.printed if selector == f"job-name={name.partition('/')[0]}"]
         return [
-            SimpleNamespace(metadata=SimpleNamespace(name=name, creation_timestamp=time))
-            for name, time in zip(names, times, strict=False)
+            {"metadata": {"name": name, "creationTimestamp": time}} for name, time in zip(names, times, strict=False)
         ]
 
     def pod_log(self, pod, since_s):
@@ -86,6 +93,12 @@ class FakeApi:
 
     def workload(self, run):
         return None
+
+    def queues(self):
+        return ["team-a", "team-b"]
+
+    def priorities(self):
+        return ["high", "low"]
 
     def says(self, run, deployment, status=None, progress=None):
         """Let KubeRay and the driver of a run speak."""
@@ -128,15 +141,61 @@ def test_the_folder_of_a_submitted_run_follows_the_drivers_reports(cluster, api,
 
 
 def test_a_started_run_that_waits_for_capacity_shows_the_reason(cluster, api, run):
-    about, made = SimpleNamespace(name="digits-worker"), SimpleNamespace(creation_timestamp=1)
+    about, made = {"kind": "Job", "name": "digits-worker"}, {"creationTimestamp": "2026-01-01T00:00:09Z"}
     quota = {"type": "Warning", "reason": "FailedCreate", "message": "exceeded quota: gpus"}
-    api.said = [SimpleNamespace(**quota, involved_object=about, metadata=made)]
+    api.said = [{**quota, "involvedObject": about, "metadata": made}]
     api.says(run.path.name, "Running", RunStatus(State.RUNNING, attempt=1, phase=f"{WAITING} for a trial"))
     record = cluster.refresh(run)
     assert record.state is State.RUNNING
     assert record.status.message.startswith("digits-worker: exceeded quota: gpus; ask the cluster's administrator")
     api.says(run.path.name, "Running", RunStatus(State.RUNNING, attempt=1, phase=""))
     assert cluster.refresh(run).status.message == ""
+
+
+def test_a_run_that_has_lost_a_pod_retries_from_its_checkpoint_at_once(cluster, api, run):
+    report = RunStatus(State.RUNNING, attempt=1, attempt_started=1.0, checkpoint_step=800, checkpoint_epoch=8)
+    at_work = Progress("training", epoch=9, epochs=20, step=850, steps=2000)
+    api.says(run.path.name, "Running", report, at_work)
+    assert (cluster.refresh(run).state, run.progress().step) == (State.RUNNING, 850)
+    api.standing = []
+    record = cluster.refresh(run)
+    assert (record.state, record.status.cause) == (State.RETRYING, "INFRASTRUCTURE")
+    assert record.status.message == (
+        "lost its worker pod; waiting for a new worker pod; then it goes on from the checkpoint of step 800"
+    )
+    shown = run.progress()
+    assert (shown.epoch, shown.epochs, shown.step, shown.steps) == (8, 20, 800, 2000)
+    api.standing = [pod("worker")]
+    api.says(run.path.name, "Running", replace(report, attempt=2), Progress("loading data"))
+    assert (cluster.refresh(run).state, run.progress().step, run.progress().steps) == (State.RUNNING, 800, 2000)
+
+
+def test_a_run_whose_driver_is_lost_ends_without_it(cluster, api, run):
+    name = run.path.name
+    api.says(name, "Running", RunStatus(State.RUNNING, attempt=1))
+    status = {**asdict(RunStatus(State.RUNNING, attempt=1)), "pod": "digits-head", "since": 2e9}
+    api.annotate(name, "stoker.dev/status", json.dumps(status))
+    api.standing = [pod("head", "digits-head"), pod("worker")]
+    assert cluster.refresh(run).state is State.RUNNING
+    api.standing = [pod("worker")]
+    assert cluster.refresh(run).status.message.startswith("lost its head; waiting for the driver on a new head")
+    verbs.cancel(cluster, run)
+    assert (run.status().state, api.jobs) == (State.CANCELLED, {})
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        ("queue: team-c", "cluster 'test' has no queue 'team-c'; it has team-a, team-b"),
+        ("queue: team-a, priority: hihg", "cluster 'test' has no priority 'hihg'; it has high, low"),
+        ("priority: high", "it orders the jobs of a queue, and this job has none"),
+    ],
+)
+def test_a_queue_or_priority_that_does_not_exist_is_refused(cluster, api, resources, words):
+    job = parse_job(f"{JOB}resources: {{{resources}}}\n", "digits.yaml").job
+    with pytest.raises(JobError, match=words):
+        cluster.submit(job)
+    assert api.jobs == {}
 
 
 def test_nothing_is_here_of_what_the_cluster_does_not_take(cluster, api):

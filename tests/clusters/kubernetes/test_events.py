@@ -1,20 +1,21 @@
 """Kubernetes' events, in the order and the words in which they are shown."""
 
-from datetime import UTC, datetime
-from types import SimpleNamespace
-
 from stoker.clusters.kubernetes.events import run_events
 
 
 def said(kind, name, reason, second, **more):
-    at = datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)
-    values = {"type": "Normal", "count": None, "event_time": None, "first_timestamp": None, "last_timestamp": at}
-    about = SimpleNamespace(kind=kind, name=name)
-    metadata = SimpleNamespace(creation_timestamp=at)
-    message = "two\n lines"
-    return SimpleNamespace(
-        **{**values, "involved_object": about, "reason": reason, "message": message, "metadata": metadata, **more}
-    )
+    at = f"2026-01-01T00:00:{second:02d}Z"
+    values = {"type": "Normal", "count": None, "eventTime": None, "firstTimestamp": None, "lastTimestamp": at}
+    about = {"kind": kind, "name": name}
+    metadata = {"creationTimestamp": at}
+    return {
+        **values,
+        "involvedObject": about,
+        "reason": reason,
+        "message": "two\n lines",
+        "metadata": metadata,
+        **more,
+    }
 
 
 def test_they_are_shown_by_time_with_what_they_are_about():
@@ -23,7 +24,7 @@ def test_they_are_shown_by_time_with_what_they_are_about():
         said("Pod", f"{run}-abcde-head-x1y2z", "Started", 5, count=3),
         said("RayJob", run, "CreatedRayCluster", 1),
         said("Pod", f"{run}-abcde-workers-worker-q9", "Unhealthy", 7, type="Warning"),
-        said("Pod", f"{run}-f7g8h", "Pulled", 6, last_timestamp=None),
+        said("Pod", f"{run}-f7g8h", "Pulled", 6, lastTimestamp=None),
     ]
     found = run_events(events, run)
     assert [(event.about, event.reason) for event in found] == [

@@ -8,8 +8,8 @@ import yaml
 from stoker.clusters.kubernetes.config_maps import config_map_manifests
 from stoker.clusters.kubernetes.metadata import owned_by
 from stoker.clusters.kubernetes.pods import merged
-from stoker.clusters.kubernetes.profile import Profile
-from stoker.clusters.kubernetes.rayjob import rayjob_manifest
+from stoker.clusters.kubernetes.profile import DataClaim, Profile
+from stoker.clusters.kubernetes.rayjob import pods_deadline_s, rayjob_manifest
 from stoker.clusters.restart import FIRST_START, Restart
 from stoker.errors import JobError
 from stoker.jobfile.loading import parse_job
@@ -91,7 +91,7 @@ def test_workers_get_the_resources_that_the_job_requests():
     assert container(group["template"])["resources"] == {"requests": amount, "limits": amount}
     assert group["template"]["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": "H200"}
     assert group["template"]["spec"]["tolerations"][0]["key"] == "nvidia.com/gpu"
-    assert manifest["spec"]["backoffLimit"] == 5
+    assert manifest["spec"]["backoffLimit"] == 9  # rounds of waiting; the driver sets it to the run's own retries
     assert manifest["spec"]["activeDeadlineSeconds"] > 3600
 
 
@@ -232,6 +232,60 @@ def test_the_administrators_word_on_pods_is_laid_over_ours():
         assert pod["spec"]["tolerations"] == tolerations
         assert pod["spec"]["securityContext"]["runAsUser"] == 7
         assert pod["spec"]["securityContext"]["runAsNonRoot"]
+
+
+def test_the_administrators_volumes_are_added_to_ours():
+    mount = {"name": "datasets", "mountPath": "/datasets"}
+    pod = {
+        "volumes": [{"name": "datasets", "persistentVolumeClaim": {"claimName": "data"}}],
+        "containers": [{"name": "ray-worker", "volumeMounts": [mount]}, {"name": "proxy", "image": "proxy:1"}],
+    }
+    submitter, head, worker = pods(rendered(profile=PROFILE.model_copy(update={"pod": pod})))
+    for each in (submitter, head, worker):
+        names = [volume["name"] for volume in each["spec"]["volumes"]]
+        assert {"tmp", "datasets"} <= set(names)
+        assert len(names) == len(set(names))
+        assert [each["name"] for each in each["spec"]["containers"]][1:] == ["proxy"]
+    assert mount in worker["spec"]["containers"][0]["volumeMounts"]
+    assert "/tmp" in [each["mountPath"] for each in worker["spec"]["containers"][0]["volumeMounts"]]
+    assert mount not in head["spec"]["containers"][0]["volumeMounts"]
+
+
+def test_the_data_of_the_profile_are_mounted_where_the_run_works():
+    data = [DataClaim(claim="datasets"), DataClaim(claim="scratch", path="/scratch", read_only=False)]
+    _, *working = pods(rendered(profile=PROFILE.model_copy(update={"data": data})))
+    for pod in working:
+        claims = [each["persistentVolumeClaim"] for each in pod["spec"]["volumes"] if "persistentVolumeClaim" in each]
+        assert [(each["claimName"], each["readOnly"]) for each in claims] == [("datasets", True), ("scratch", False)]
+        mounts = {each["mountPath"]: each for each in container(pod)["volumeMounts"]}
+        assert (mounts["/data"]["readOnly"], mounts["/scratch"]["readOnly"]) == (True, False)
+
+
+def test_the_submitter_needs_no_room_beside_the_pods_that_it_starts():
+    submitter, *_ = pods(rendered())
+    assert container(submitter)["resources"]["requests"] == {"cpu": "0", "memory": "0"}
+
+
+def test_a_run_without_a_queue_gives_its_pods_back_after_a_time_of_its_own():
+    spec = rendered()["spec"]
+    assert 900 <= spec["preRunningDeadlineSeconds"] <= 1800
+    assert spec["backoffLimit"] == 9
+    times = {pods_deadline_s(f"digits-{number:08x}", 900) for number in range(50)}
+    assert len(times) > 40
+    assert min(times) >= 900
+    assert max(times) <= 1800
+    assert max(times) - min(times) > 700
+    for more, profile in (
+        ("resources: {queue: team-a}\n", PROFILE),  # Kueue starts all of its pods or none
+        ("", PROFILE.model_copy(update={"pending_limit_s": 0})),
+    ):
+        spec = rendered(more, profile)["spec"]
+        assert "preRunningDeadlineSeconds" not in spec
+        assert spec["backoffLimit"] == 3
+
+
+def test_packages_that_cannot_be_had_are_not_tried_again():
+    assert rendered("environment: {packages: [einops]}\n")["spec"]["backoffLimit"] == 0
 
 
 def test_trees_are_laid_over_key_by_key():

@@ -14,7 +14,7 @@ from stoker.clusters.restart import FIRST_START, Restart
 from stoker.jobfile.loading import load_job, parse_job
 from stoker.tracking.run import RunHeader
 
-JOBS = sorted((Path(__file__).parents[3] / "jobs").glob("*.yaml"))
+JOBS = sorted((Path(__file__).parents[3] / "jobs").rglob("*.yaml"))
 JOB = "name: digits\ntask: image-classification\ndataset: digits\n"
 HEADER = RunHeader("digits-0a1b2c3d", "digits", "image-classification", "cnn", "digits", 1.0, 1, "", "digits")
 BUCKET = Profile(image="stoker:1", tracking_uri="http://mlflow:5000", storage="s3://runs/stoker")

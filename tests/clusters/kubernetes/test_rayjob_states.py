@@ -1,10 +1,10 @@
 """What KubeRay, the driver and the pods say, as one state and one reason."""
 
-from types import SimpleNamespace
+import re
 
 import pytest
 
-from stoker.clusters.kubernetes.rayjob_states import pending_reason, run_status
+from stoker.clusters.kubernetes.rayjob_states import pending_limit, pending_reason, run_status
 from stoker.errors import Cause
 from stoker.tracking.run import RunStatus, State
 
@@ -87,19 +87,21 @@ def test_a_pending_job_shows_that_its_packages_are_being_installed():
     assert run_status(waiting, RunStatus(), has_report=False).phase == "installing its packages"
 
 
-def pod(waiting=None, unscheduled=None, name="digits-head"):
-    state = SimpleNamespace(waiting=SimpleNamespace(reason=waiting, message="back-off") if waiting else None)
-    statuses = [SimpleNamespace(state=state, image="stoker:1")]
-    scheduled = "False" if unscheduled else "True"
-    conditions = [SimpleNamespace(type="PodScheduled", status=scheduled, message=unscheduled)]
-    status = SimpleNamespace(init_container_statuses=None, container_statuses=statuses, conditions=conditions)
-    return SimpleNamespace(metadata=SimpleNamespace(name=name), status=status)
+def at(second):
+    return f"2026-01-01T00:00:{second:02d}Z"
 
 
-def event(reason, message, at, kind="Warning"):
-    about = SimpleNamespace(name="digits-worker")
-    metadata = SimpleNamespace(creation_timestamp=at)
-    return SimpleNamespace(type=kind, reason=reason, message=message, involved_object=about, metadata=metadata)
+def pod(waiting=None, unscheduled=None, name="digits-head", made=0):
+    state = {"waiting": {"reason": waiting, "message": "back-off"}} if waiting else {}
+    condition = {"type": "PodScheduled", "status": "False" if unscheduled else "True", "message": unscheduled}
+    status = {"containerStatuses": [{"state": state, "image": "stoker:1"}], "conditions": [condition]}
+    return {"metadata": {"name": name, "creationTimestamp": at(made)}, "status": status}
+
+
+def event(reason, message, second, kind="Warning"):
+    metadata = {"creationTimestamp": at(second)}
+    about = {"kind": "Pod", "name": "digits-worker"}
+    return {"type": kind, "reason": reason, "message": message, "involvedObject": about, "metadata": metadata}
 
 
 def test_nothing_in_the_way_is_no_reason():
@@ -162,3 +164,26 @@ def test_a_queued_run_shows_the_reason_from_kueue():
 def test_the_latest_relevant_event_is_reported():
     events = [event("FailedMount", "no secret", 1), event("FailedCreate", "exceeded quota", 2), event("Odd", "x", 3)]
     assert pending_reason([], events).startswith("digits-worker: exceeded quota")
+
+
+@pytest.mark.parametrize("reason", ["FailedCreate", "FailedToCreateHeadPod", "FailedToCreateWorkerPod"])
+def test_a_quota_that_refuses_a_pod_is_the_reason_until_there_is_a_later_pod(reason):
+    refused = event(reason, "pods is forbidden: exceeded quota: gpus", 5)
+    assert pending_reason([pod()], [refused]) == (
+        "digits-worker: pods is forbidden: exceeded quota: gpus; "
+        "ask the cluster's administrator for more quota, or lower resources"
+    )
+    assert pending_reason([pod(made=6)], [refused]) == ""
+
+
+def test_a_run_says_when_it_gives_back_the_pods_that_it_has():
+    spec = {"preRunningDeadlineSeconds": 900, "backoffLimit": 1}
+    waiting = {"jobDeploymentStatus": "Initializing", "startTime": at(0)}
+    first, last = {"spec": spec, "status": waiting}, {"spec": spec, "status": {**waiting, "failed": 1}}
+    told = re.sub(r"\d\d:\d\d:00", "TIME", pending_limit(first))
+    assert (
+        told == "if not all of its pods are there at TIME, it gives its pods back and asks for them again (try 1 of 2)"
+    )
+    assert pending_limit(last).endswith("it fails (try 2 of 2)")
+    assert pending_limit({"spec": {}, "status": waiting}) == ""
+    assert pending_limit({"spec": spec, "status": {**waiting, "jobDeploymentStatus": "Running"}}) == ""

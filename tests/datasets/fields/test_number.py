@@ -128,3 +128,12 @@ def test_a_number_that_overflows_is_named():
         check_range("x", pd.Series([1.0, -1e308]), "dataset.source")
     assert caught.value.problems[0].message.startswith("-1e+308 in column 'x', row 2, is beyond 1e+100: correct it")
     check_range("x", pd.Series([1e100, None]), "dataset.source")
+
+
+def test_numbers_in_another_notation_than_those_learnt_from_are_refused():
+    field = NumberField.fit("area", pd.Series(["1.5", "2.25", "1,250.75"]), SETTINGS)
+    with pytest.raises(JobError, match=r"column 'area', row 2: '3,5' is not one of the numbers with a decimal point"):
+        field.encode(pd.Series(["?", "3,5", "4,25"]))
+    assert np.isfinite(encoded(field, ["?", "3.5", "many"])).all()
+    with pytest.raises(JobError, match="with a decimal comma that were learnt from"):
+        ValueField("price", 0.0, 1.0, ",").encode(pd.Series(["1.234.567", "1.5e.3", "x"]))

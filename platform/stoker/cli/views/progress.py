@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stoker.cli.views.formatting import duration_text, metric_text
+from stoker.cli.views.formatting import duration_text, metric_text, shortened
 from stoker.cli.views.tables import styled
 from stoker.tracking.run import Progress, RunRecord, RunStatus, State
 from stoker.tracking.run_folder import RunFolder
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SHOWN_METRICS = 4
 EPOCH_LINE_S = 1.0
 """Epochs shorter than this share a line."""
+BAR_TEXT = 100
+"""Most characters of the text before a bar."""
 LINE_S = 10.0
 """Interval of lines within a long epoch."""
 
@@ -32,7 +34,7 @@ def show_bar(records: Iterator[RunRecord], folder: RunFolder) -> RunRecord:
             progress = folder.progress()
             bar.update(
                 task,
-                description=phase_text(record, progress),
+                description=shortened(activity_text(record, progress), BAR_TEXT),
                 completed=progress.step,
                 total=progress.steps or None,
                 place=f"epoch {progress.epoch}/{progress.epochs}" if progress.epochs else "",
@@ -48,7 +50,7 @@ def print_lines(records: Iterator[RunRecord], folder: RunFolder) -> RunRecord:
     for record in records:
         if read_facts(folder):
             break
-        progress, phase, time_s = folder.progress(), phase_text(record, folder.progress()), time.monotonic()
+        progress, phase, time_s = folder.progress(), activity_text(record, folder.progress()), time.monotonic()
         interval_s = 0.0 if phase != printed_phase else EPOCH_LINE_S if progress.epoch != printed.epoch else LINE_S
         due = progress.step > printed.step if record.state.ended else time_s - printed_at >= interval_s
         if due and line != (line := line_text(record, progress)):
@@ -59,8 +61,15 @@ def print_lines(records: Iterator[RunRecord], folder: RunFolder) -> RunRecord:
 
 def line_text(record: RunRecord, progress: Progress) -> str:
     """Return the progress of a run in one line."""
-    parts = (styled(phase_text(record, progress), bold=True), progress_text(progress), metrics_text(progress))
+    parts = (styled(activity_text(record, progress), bold=True), progress_text(progress), metrics_text(progress))
     return "  ".join(filter(None, parts))
+
+
+def activity_text(record: RunRecord, progress: Progress) -> str:
+    """Return what the run is doing, and why it waits."""
+    phase, status = phase_text(record, progress), record.status
+    waits = status.message and status.state in (State.QUEUED, State.PROVISIONING, State.RETRYING)
+    return f"{phase}: {status.message}" if waits else phase
 
 
 def phase_text(record: RunRecord, progress: Progress) -> str:

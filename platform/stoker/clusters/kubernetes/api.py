@@ -1,41 +1,37 @@
 """The calls that Stoker makes to a Kubernetes API server."""
 
 import base64
-import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from contextlib import contextmanager
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
-from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
-from kubernetes.config import incluster_config, kube_config
+from kubernetes import config
 from pydantic import ValidationError
 
-from stoker.clusters.kubernetes.api_errors import AlreadyExists, ignore_not_found, translated_errors
-from stoker.clusters.kubernetes.metadata import annotations_of, owned_by
+from stoker.clusters.kubernetes.api_errors import AlreadyExists
+from stoker.clusters.kubernetes.metadata import Manifest, annotations_of, owned_by
 from stoker.clusters.kubernetes.profile import Profile
+from stoker.clusters.kubernetes.rest import KubeRest
 from stoker.clusters.run_inputs import RUN_LABEL
 from stoker.errors import ClusterError, NotFound, Unreachable
 from stoker.settings import ClusterSettings
 
 PROFILE = "stoker-profile"
 """Name of the ConfigMap that holds the administrator's settings."""
-TIMEOUT_S = 10
 LOG_TIMEOUT_S = 60.0
 DELETE_TIMEOUT_S = 60.0
 POLL_S = 1.0
-RAYJOBS = ("ray.io", "v1")
-WORKLOADS = ("v1beta2", "v1beta1")
+KUEUE = ("/apis/kueue.x-k8s.io/v1beta2", "/apis/kueue.x-k8s.io/v1beta1")
 """Versions of Kueue's API, the newest first."""
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 PERMISSIONS = (
     ("create", "ray.io", "rayjobs"),
     ("patch", "ray.io", "rayjobs"),
     ("delete", "ray.io", "rayjobs"),
     ("create", "", "configmaps"),
+    ("create", "", "podtemplates"),
     ("list", "", "pods"),
     ("list", "", "events"),
 )
@@ -51,41 +47,15 @@ def current_context() -> str:
     return str(active["name"]) if active else ""
 
 
-def client_configuration(context: str) -> Any:
-    """Return the address and credentials of a kubeconfig's context.
-
-    A pod without a kubeconfig uses those of its service account instead, unless a context is named.
-
-    Args:
-        context: name in the kubeconfig; empty for its current one.
-
-    """
-    access = client.Configuration()
-    files = [Path(each).expanduser() for each in kube_config.KUBE_CONFIG_DEFAULT_LOCATION.split(os.pathsep)]
-    in_pod = Path(incluster_config.SERVICE_TOKEN_FILENAME).exists()
-    if in_pod and not context and not any(file.exists() for file in files):
-        config.load_incluster_config(access)  # type: ignore[no-untyped-call] # the library types only its API
-    else:
-        config.load_kube_config(  # type: ignore[no-untyped-call] # the library types only its API
-            context=context or None, client_configuration=access
-        )
-    return access
-
-
 class KubeApi:
     """Client of one namespace."""
 
     def __init__(self, cluster: ClusterSettings) -> None:
         self.cluster = cluster
         self.namespace = cluster.namespace
-        with translated_errors(self.cluster):
-            self._client = self._new_client()
-        self._objects: Any = client.CustomObjectsApi(self._client)
-
-    @cached_property
-    def _core(self) -> Any:
-        """Client for pods, events and services; it takes a second to load, so a submission does without it."""
-        return client.CoreV1Api(self._client)
+        self._rest = KubeRest(cluster)
+        self._core = f"/api/v1/namespaces/{self.namespace}"
+        self._rayjobs = f"/apis/ray.io/v1/namespaces/{self.namespace}/rayjobs"
 
     def profile(self) -> Profile:
         """Return the administrator's settings for runs.
@@ -113,21 +83,17 @@ class KubeApi:
 
     def config_map(self, name: str) -> dict[str, str] | None:
         """Return the data of a ConfigMap; None if it does not exist."""
-        with translated_errors(self.cluster), ignore_not_found():
-            return dict(self._config_maps("GET", f"/{name}").get("data") or {})
-        return None
+        found = self._rest.find(f"{self._core}/configmaps/{name}")
+        return None if found is None else dict(found.get("data") or {})
 
     def missing_permissions(self) -> list[str]:
         """Return the permissions of a submitter that the server would refuse, such as `create rayjobs`."""
-        reviews: Any = client.AuthorizationV1Api(self._client)
         missing = []
         for verb, group, resource in PERMISSIONS:
             attributes = {"namespace": self.namespace, "verb": verb, "group": group, "resource": resource}
-            with translated_errors(self.cluster):
-                answer = reviews.create_self_subject_access_review(
-                    {"spec": {"resourceAttributes": attributes}}, _request_timeout=TIMEOUT_S
-                )
-            if not answer.status.allowed:
+            review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+            answer = self._rest.post(REVIEWS, {**review, "spec": {"resourceAttributes": attributes}})
+            if not answer["status"].get("allowed"):
                 missing.append(f"{verb} {resource}")
         return missing
 
@@ -138,15 +104,25 @@ class KubeApi:
             ClusterError: it does not exist, or may not be read.
 
         """
-        with translated_errors(self.cluster):
-            found = self._core.read_namespaced_secret(name, self.namespace, _request_timeout=TIMEOUT_S)
-        return {key: base64.b64decode(value).decode() for key, value in (found.data or {}).items()}
+        found = self._rest.get(f"{self._core}/secrets/{name}")
+        return {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
 
-    def dry_run(self, rayjob: dict[str, Any]) -> None:
-        """Have the server check a RayJob without creating it."""
-        self._post_rayjob(rayjob, dry_run="All")
+    def dry_run(self, rayjob: Manifest) -> None:
+        """Have the server check a RayJob, and each of its pods, without creating them.
 
-    def create(self, rayjob: dict[str, Any], inputs: list[dict[str, Any]]) -> None:
+        Raises:
+            AlreadyExists: a RayJob of this name exists.
+            ClusterError: the server would refuse one of them; KubeRay itself would try to create the pod for ever.
+
+        """
+        self._post_rayjob(rayjob, dryRun="All")
+        name, cluster = rayjob["metadata"]["name"], rayjob["spec"]["rayClusterSpec"]
+        groups = (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])
+        for pod in (rayjob["spec"]["submitterPodTemplate"], *(group["template"] for group in groups)):
+            body = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"generateName": f"{name}-"}}
+            self._rest.post(f"{self._core}/podtemplates", {**body, "template": pod}, dryRun="All")
+
+    def create(self, rayjob: Manifest, inputs: list[Manifest]) -> None:
         """Create a RayJob and the ConfigMaps that its pods wait for, which are deleted with it.
 
         Raises:
@@ -155,36 +131,28 @@ class KubeApi:
         """
         run = rayjob["metadata"]["name"]
         try:
-            created = self._post_rayjob(rayjob)
+            created: Manifest | None = self._post_rayjob(rayjob)
         except Unreachable as error:  # the request may have arrived, and the response been lost
             created = self.rayjob(run)
             if created is None:
                 raise
             if not annotations_of(rayjob).items() <= annotations_of(created).items():
                 raise AlreadyExists(f"cluster '{self.cluster.name}' has another RayJob {run}") from error
+        assert created is not None
         try:
             for each in inputs:
-                with translated_errors(self.cluster):
-                    self._config_maps("POST", "", owned_by(each, created))
+                self._rest.post(f"{self._core}/configmaps", owned_by(each, created))
         except BaseException:  # its pods would wait forever
             self.delete(run)
             raise
 
-    def rayjob(self, run: str) -> Any:
+    def rayjob(self, run: str) -> Manifest | None:
         """Return a RayJob; None if it does not exist."""
-        with translated_errors(self.cluster), ignore_not_found():
-            return self._objects.get_namespaced_custom_object(
-                *RAYJOBS, self.namespace, "rayjobs", run, _request_timeout=TIMEOUT_S
-            )
-        return None
+        return self._rest.find(f"{self._rayjobs}/{run}")
 
-    def rayjobs(self) -> list[Any]:
+    def rayjobs(self) -> list[Manifest]:
         """Return the RayJobs of all runs."""
-        with translated_errors(self.cluster):
-            found = self._objects.list_namespaced_custom_object(
-                *RAYJOBS, self.namespace, "rayjobs", label_selector=RUN_LABEL, _request_timeout=TIMEOUT_S
-            )
-        return list(found["items"])
+        return list(self._rest.get(self._rayjobs, labelSelector=RUN_LABEL)["items"])
 
     def annotate(self, run: str, annotation: str, text: str) -> None:
         """Write an annotation of a RayJob.
@@ -194,22 +162,12 @@ class KubeApi:
 
         """
         body = {"metadata": {"annotations": {annotation: text}}}
-        with translated_errors(self.cluster):
-            try:
-                self._objects.patch_namespaced_custom_object(
-                    *RAYJOBS, self.namespace, "rayjobs", run, body, _request_timeout=TIMEOUT_S
-                )
-            except ApiException as error:
-                if error.status == HTTPStatus.NOT_FOUND:
-                    raise NotFound(f"{run} no longer has a RayJob") from error
-                raise
+        if self._rest.patch(f"{self._rayjobs}/{run}", body) is None:
+            raise NotFound(f"{run} no longer has a RayJob")
 
     def delete(self, run: str) -> None:
         """Delete a RayJob and everything that belongs to it, if it exists."""
-        with translated_errors(self.cluster), ignore_not_found():
-            self._objects.delete_namespaced_custom_object(
-                *RAYJOBS, self.namespace, "rayjobs", run, _request_timeout=TIMEOUT_S
-            )
+        self._rest.delete(f"{self._rayjobs}/{run}")
 
     def wait_until_deleted(self, run: str) -> None:
         """Wait until a RayJob and its inputs are gone.
@@ -224,42 +182,42 @@ class KubeApi:
                 raise ClusterError(f"the RayJob {run} of the last attempt is not being deleted; delete it, then resume")
             time.sleep(POLL_S)
 
-    def pods(self, selector: str) -> list[Any]:
-        """Return the pods with these labels."""
-        with translated_errors(self.cluster):
-            found = self._core.list_namespaced_pod(self.namespace, label_selector=selector, _request_timeout=TIMEOUT_S)
-        return list(found.items)
+    def pods(self, selector: str, namespace: str = "") -> list[Manifest]:
+        """Return the pods with these labels, from the server's cache."""
+        path = f"/api/v1/namespaces/{namespace or self.namespace}/pods"
+        return list(self._rest.get(path, labelSelector=selector, resourceVersion="0")["items"])
 
-    def events(self, run: str) -> list[Any]:
+    def events(self, run: str) -> list[Manifest]:
         """Return the events of a run's objects, whose names all begin with its own, and of Kueue's."""
-        with translated_errors(self.cluster):
-            found = self._core.list_namespaced_event(self.namespace, _request_timeout=TIMEOUT_S)
-        return [event for event in found.items if event.involved_object.name.startswith((run, f"rayjob-{run}"))]
+        found = self._rest.get(f"{self._core}/events")["items"]
+        return [event for event in found if event["involvedObject"].get("name", "").startswith((run, f"rayjob-{run}"))]
 
-    def workload(self, run: str) -> Any:
+    def workload(self, run: str) -> Manifest | None:
         """Return Kueue's object of a run; None if there is none, or no Kueue."""
-        for version in WORKLOADS:
-            with translated_errors(self.cluster), ignore_not_found(HTTPStatus.FORBIDDEN):
-                found = self._objects.list_namespaced_custom_object(
-                    "kueue.x-k8s.io", version, self.namespace, "workloads", _request_timeout=TIMEOUT_S
-                )
+        for api in KUEUE:
+            found = self._rest.find(f"{api}/namespaces/{self.namespace}/workloads", HTTPStatus.FORBIDDEN)
+            if found is not None:
                 return next((each for each in found["items"] if _owner(each) == run), None)
         return None
 
+    def queues(self) -> list[str] | None:
+        """Return the names of Kueue's queues in the namespace; None without Kueue, or if they may not be read."""
+        return self._names(f"namespaces/{self.namespace}/localqueues")
+
+    def priorities(self) -> list[str] | None:
+        """Return the names of Kueue's priority classes; None without Kueue, or if they may not be read."""
+        return self._names("workloadpriorityclasses")
+
     def pod_log(self, pod: str, since_s: int | None) -> str:
         """Return what a pod has printed, each line after its time; empty if it has not started or is gone."""
-        options = {"since_seconds": since_s} if since_s else {}
-        with translated_errors(self.cluster), ignore_not_found(HTTPStatus.BAD_REQUEST):
-            return str(
-                self._core.read_namespaced_pod_log(
-                    pod, self.namespace, timestamps=True, _request_timeout=LOG_TIMEOUT_S, **options
-                )
-            )
-        return ""
+        options = {"sinceSeconds": str(since_s)} if since_s else {}
+        return self._rest.text(f"{self._core}/pods/{quote(pod)}/log", LOG_TIMEOUT_S, timestamps="true", **options)
 
     @contextmanager
     def port_forward(self, service: str, namespace: str, port: int, local: int = 0) -> Iterator[int]:
         """Forward a local port to a pod of a service during the block, and yield the local port.
+
+        Each connection goes to a pod that is ready at its time.
 
         Raises:
             Unreachable: no pod of the service is running.
@@ -267,61 +225,43 @@ class KubeApi:
         """
         from stoker.clusters.kubernetes.port_forward import forwarded_port
 
-        with translated_errors(self.cluster):
-            found = self._core.read_namespaced_service(service, namespace, _request_timeout=TIMEOUT_S)
-            labels = ",".join(f"{key}={value}" for key, value in (found.spec.selector or {}).items())
-            pods = self._core.list_namespaced_pod(namespace, label_selector=labels, _request_timeout=TIMEOUT_S).items
-            ready = [pod for pod in pods if pod.status.phase == "Running"]
-        if not ready:
-            raise Unreachable(f"no pod of {service} in namespace '{namespace}' is running")
-        name = ready[0].metadata.name
-        with ExitStack() as stack:
-            with translated_errors(self.cluster):
-                pod_port = _pod_port(found, ready[0], port)
-                forward = forwarded_port(self._new_client(), namespace, name, pod_port, local)
-                local_port = stack.enter_context(forward)
+        found = self._rest.get(f"/api/v1/namespaces/{namespace}/services/{service}")
+        labels = ",".join(f"{key}={value}" for key, value in (found["spec"].get("selector") or {}).items())
+
+        def ready_pod() -> tuple[str, int]:
+            pods = [pod for pod in self.pods(labels, namespace) if _is_ready(pod)]
+            if not pods:
+                raise Unreachable(f"no pod of {service} in namespace '{namespace}' is running")
+            return pods[0]["metadata"]["name"], _pod_port(found, pods[0], port)
+
+        with forwarded_port(self._rest.new_client(), self.cluster, namespace, ready_pod, local) as local_port:
             yield local_port
 
-    def _new_client(self) -> Any:
-        access = client_configuration(self.cluster.kube_context)
-        access.retries = 0  # an outage is reported at once; polling tries again
-        return client.ApiClient(access)
+    def _names(self, path: str) -> list[str] | None:
+        for api in KUEUE:
+            found = self._rest.find(f"{api}/{path}", HTTPStatus.FORBIDDEN)
+            if found is not None:
+                return sorted(each["metadata"]["name"] for each in found["items"])
+        return None
 
-    def _config_maps(self, method: str, path: str, body: Any = None) -> Any:
-        """Send a request about ConfigMaps as plain JSON, without the slow import of the typed client."""
-        request = self._client.param_serialize(
-            method=method,
-            resource_path=f"/api/v1/namespaces/{self.namespace}/configmaps{path}",
-            header_params={"Accept": "application/json", "Content-Type": "application/json"},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
-        answer = self._client.call_api(*request, _request_timeout=TIMEOUT_S)
-        answer.read()
-        return self._client.response_deserialize(answer, {"2XX": "object"}).data
-
-    def _post_rayjob(self, rayjob: dict[str, Any], **options: str) -> Any:
-        with translated_errors(self.cluster):
-            return self._objects.create_namespaced_custom_object(
-                *RAYJOBS,
-                self.namespace,
-                "rayjobs",
-                rayjob,
-                field_validation="Strict",
-                _request_timeout=TIMEOUT_S,
-                **options,
-            )
+    def _post_rayjob(self, rayjob: Manifest, **options: str) -> Manifest:
+        return self._rest.post(self._rayjobs, rayjob, fieldValidation="Strict", **options)
 
 
-def _owner(workload: dict[str, Any]) -> str:
+def _owner(workload: Manifest) -> str:
     owners = workload["metadata"].get("ownerReferences", [])
     return next((owner["name"] for owner in owners if owner["kind"] == "RayJob"), "")
 
 
-def _pod_port(service: Any, pod: Any, port: int) -> int:
+def _is_ready(pod: Manifest) -> bool:
+    conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions") or []}
+    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
+
+
+def _pod_port(service: Manifest, pod: Manifest, port: int) -> int:
     """Return the port of a pod to which a port of a service leads."""
-    target = next((each.target_port for each in service.spec.ports if each.port == port), port)
+    target = next((each.get("targetPort") for each in service["spec"]["ports"] if each["port"] == port), port)
     if isinstance(target, int):
         return target
-    ports = [named for container in pod.spec.containers for named in container.ports or []]
-    return next((named.container_port for named in ports if named.name == target), port)
+    ports = [named for container in pod["spec"]["containers"] for named in container.get("ports") or []]
+    return next((int(named["containerPort"]) for named in ports if named.get("name") == target), port)

@@ -6,10 +6,13 @@ neither torch nor ray nor mlflow.
 
 import json
 import os
+import re
+import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import stoker
 from stoker.clusters.cluster import Event
@@ -18,25 +21,25 @@ from stoker.clusters.kubernetes.api import KubeApi
 from stoker.clusters.kubernetes.api_errors import AlreadyExists
 from stoker.clusters.kubernetes.config_maps import config_map_manifests
 from stoker.clusters.kubernetes.events import run_events
-from stoker.clusters.kubernetes.metadata import annotations_of
+from stoker.clusters.kubernetes.metadata import Manifest, annotations_of
 from stoker.clusters.kubernetes.mlflow_access import mlflow_access
 from stoker.clusters.kubernetes.pod_logs import append_new_lines
 from stoker.clusters.kubernetes.profile import Profile
+from stoker.clusters.kubernetes.queues import require_known_queue
 from stoker.clusters.kubernetes.rayjob import HEADER_ANNOTATION, JOB_ANNOTATION, rayjob_manifest
-from stoker.clusters.kubernetes.rayjob_states import pending_reason, run_status
+from stoker.clusters.kubernetes.run_observer import RunObserver, status_of
 from stoker.clusters.mlflow_api import MlflowApi, cancel_mlflow_run
 from stoker.clusters.new_run import Origin, new_header
 from stoker.clusters.preconditions import require_running_sweep
 from stoker.clusters.restart import Restart
-from stoker.clusters.run_inputs import JOB_FILE, RUN_LABEL
+from stoker.clusters.run_inputs import JOB_FILE
 from stoker.clusters.submit_keys import key_conflict
 from stoker.clusters.trial_sync import added_trials, sync_trials, trial_cancel_request
 from stoker.errors import Cause, ClusterError, NotFound, StokerError, Unreachable
-from stoker.execution.contract import PROGRESS, REQUEST, STATUS
+from stoker.execution.contract import REQUEST
 from stoker.jobfile.loading import dump_job, load_job
 from stoker.settings import ClusterSettings, Settings
 from stoker.tracking.run import (
-    Progress,
     RunHeader,
     RunRecord,
     RunStatus,
@@ -44,13 +47,15 @@ from stoker.tracking.run import (
     cancelled,
     known_fields,
     now,
-    status_from,
 )
 from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from stoker.job.job import Job
 
+RUN_ID = re.compile(r"[A-Za-z0-9._-]+")
+RESOLVED = "resolved.yaml"
+"""File of a run's resolved job among its artifacts."""
 HAS_DRIVER = (State.STARTING, State.RUNNING, State.RETRYING)
 """States in which a driver reads requests, after its first report; a run that waits for pods again has no driver."""
 
@@ -65,8 +70,9 @@ class KubernetesCluster:
         self.name = cluster.name
         self._namespace = cluster.namespace
         self.api = api or KubeApi(cluster)
+        self._observer = RunObserver(self.api, self._mlflow)
 
-    def render(self, job: "Job", origin: Origin) -> tuple[dict[str, Any], list[dict[str, Any]], RunHeader]:
+    def render(self, job: "Job", origin: Origin) -> tuple[Manifest, list[Manifest], RunHeader]:
         """Return the objects of a new run without creating them: its RayJob, the ConfigMaps of its inputs, its header.
 
         Raises:
@@ -80,6 +86,7 @@ class KubernetesCluster:
             header = replace(header, tracking_uri=profile.tracking_uri)
         code = origin.file_contents()
         rayjob = rayjob_manifest(job, header, self._namespace, profile, code)
+        require_known_queue(self.api, self.name, rayjob)
         return rayjob, config_map_manifests(job, header, self._namespace, code), header
 
     def submit(self, job: "Job", origin: Origin | None = None) -> RunFolder:
@@ -126,7 +133,7 @@ class KubernetesCluster:
 
         """
         whole = folder.sweep or folder
-        self._update(whole)
+        self._observer.update(whole)
         sync_trials(whole, self._mlflow)
         return folder.record()
 
@@ -149,6 +156,8 @@ class KubernetesCluster:
         """Ask the driver of a run to end it; return False if the run waits for its pods."""
         record = folder.record()
         if record.state not in HAS_DRIVER or not record.status.attempt:
+            return False
+        if self._observer.driver_is_lost(record.id):
             return False
         self.api.annotate(record.id, REQUEST, "cancel")
         return True
@@ -211,12 +220,12 @@ class KubernetesCluster:
         """Return the runs that the cluster still has, of all submitters, the newest first."""
         found = []
         for rayjob in self.api.rayjobs():
-            header, (status, _) = self._header_of(rayjob), _status_of(rayjob, RunStatus())
+            header, (status, _) = self._header_of(rayjob), status_of(rayjob, RunStatus())
             found.append(RunRecord(header, status, run_folder(self.settings.home, header.id).path))
         return sorted(found, key=lambda record: record.header.order, reverse=True)
 
     def adopt(self, reference: str) -> RunFolder:
-        """Create a local folder for a run that was submitted elsewhere.
+        """Create a local folder for a run that was submitted elsewhere; MLflow knows those that the cluster has lost.
 
         Args:
             reference: its id, a unique prefix of its id, or its job's name (the newest run).
@@ -225,17 +234,14 @@ class KubernetesCluster:
             NotFound: no run of the cluster matches, or several do.
 
         """
-        records = self.runs()
-        exact = [each for each in records if reference == each.id] or [
-            each for each in records if reference == each.header.name
-        ]
-        found = exact[:1] or [each for each in records if each.id.startswith(reference)]
+        headers = [record.header for record in self.runs()]
+        found = _matches(reference, headers) or _matches(reference, self._recorded_headers(reference))
         if len(found) != 1:
-            ids = ", ".join(each.id for each in (found or records)[:5])
+            ids = ", ".join(each.id for each in (found or headers)[:5])
             raise NotFound(f"no run '{reference}' here, and not exactly one on cluster '{self.name}' ({ids})")
-        folder, inputs = RunFolder(found[0].folder), self.api.config_map(found[0].id) or {}
+        folder, inputs = run_folder(self.settings.home, found[0].id), self.api.config_map(found[0].id)
         make_home(self.settings.home)
-        folder.create(found[0].header, inputs.get(JOB_FILE, ""))
+        folder.create(found[0], inputs.get(JOB_FILE, "") if inputs else self._recorded_job(found[0]))
         folder.adopted.touch()
         return folder
 
@@ -243,60 +249,23 @@ class KubernetesCluster:
         """Return access to the cluster's MLflow; see `mlflow_access`."""
         return mlflow_access(self.api, self._namespace, port)
 
-    def _update(self, folder: RunFolder) -> None:
-        """Update the folder of a run that is not a trial."""
-        before = folder.status()
-        if before.state is State.SUCCEEDED:
-            return
-        try:
-            rayjob = self.api.rayjob(folder.path.name)
-        except Unreachable:
-            if before.state.final:  # only a resume from another home could have changed it
-                return
-            raise
-        if rayjob is None or rayjob["metadata"].get("deletionTimestamp"):
-            status = self._status_without_rayjob(folder.header(), before)
-        else:
-            status = self._status_with_rayjob(folder, rayjob, before)
-            if progress := annotations_of(rayjob).get(PROGRESS):
-                folder.write_progress(Progress(**known_fields(Progress, json.loads(progress))))
-        if status != before:
-            folder.write_status(status)
+    def _recorded_headers(self, reference: str) -> list[RunHeader]:
+        """Return the headers that MLflow has of runs whose ids begin like this; none if it cannot be asked."""
+        if not RUN_ID.fullmatch(reference):
+            return []
+        with suppress(StokerError), self._mlflow() as mlflow:
+            return [replace(header, cluster=self.name) for header in mlflow.headers(reference)]
+        return []
 
-    def _status_with_rayjob(self, folder: RunFolder, rayjob: dict[str, Any], before: RunStatus) -> RunStatus:
-        no_report = replace(before, state=State.STARTING, cause="", message="", ended=0.0, exit_code=0)
-        status, has_report = _status_of(rayjob, no_report)
-        if not status.state.ended and not (has_report and status.works):
-            reason = self._pending_reason(folder.path.name, queued=status.state is State.QUEUED)
-            status = replace(status, message=reason or status.message)
-        if status.state is State.INTERRUPTED:  # the driver's last report may have reached only MLflow
-            status = self._status_in_mlflow(folder.header(), before) or status
-        if before.state.final and not has_report:  # the same end, or a resume whose driver has not reported yet
-            status = before if status.state.ended else status
-        return status
-
-    def _status_without_rayjob(self, header: RunHeader, before: RunStatus) -> RunStatus:
-        """Return the status that MLflow has of a run whose RayJob is gone, or INTERRUPTED."""
-        if before.state.ended:
-            return before
-        if status := self._status_in_mlflow(header, before):
-            return status
-        return replace(before, state=State.INTERRUPTED, message="its RayJob no longer exists", ended=now())
-
-    def _status_in_mlflow(self, header: RunHeader, before: RunStatus) -> RunStatus | None:
-        if not header.experiment:
-            return None
-        with self._mlflow() as mlflow:
-            return mlflow.status(header.experiment, header.id, before)
+    def _recorded_job(self, header: RunHeader) -> str:
+        with tempfile.TemporaryDirectory() as place, self._mlflow() as mlflow:
+            file = Path(place) / RESOLVED
+            return file.read_text("utf-8") if mlflow.fetch(header.experiment, header.id, RESOLVED, file) else ""
 
     @contextmanager
     def _mlflow(self) -> Iterator[MlflowApi]:
         with self.tracking() as (address, user, password):
             yield MlflowApi(address, user, password)
-
-    def _pending_reason(self, run: str, queued: bool) -> str:
-        workload = self.api.workload(run) if queued else None
-        return pending_reason(self.api.pods(f"{RUN_LABEL}={run}"), self.api.events(run), workload)
 
     def _profile(self) -> Profile:
         """Return the administrator's settings, after a check of the version."""
@@ -311,15 +280,21 @@ class KubernetesCluster:
         with self._mlflow() as mlflow:
             return mlflow.find(header.experiment, header.id) is not None
 
-    def _require_same_job(self, run: str, mine: dict[str, Any], key: str) -> None:
+    def _require_same_job(self, run: str, mine: Manifest, key: str) -> None:
         theirs = self.api.rayjob(run)
         if theirs is not None and annotations_of(theirs).get(JOB_ANNOTATION) != annotations_of(mine)[JOB_ANNOTATION]:
             raise key_conflict(key, run)
 
-    def _header_of(self, rayjob: dict[str, Any]) -> RunHeader:
+    def _header_of(self, rayjob: Manifest) -> RunHeader:
         """Return the header of a run, with the cluster's name in this home."""
         header = known_fields(RunHeader, json.loads(annotations_of(rayjob).get(HEADER_ANNOTATION, "{}")))
         return replace(RunHeader(**header), cluster=self.name)
+
+
+def _matches(reference: str, headers: list[RunHeader]) -> list[RunHeader]:
+    """Return the header of this id, or the newest of this name, or all whose ids begin like this."""
+    exact = [each for each in headers if reference == each.id] or [each for each in headers if reference == each.name]
+    return exact[:1] or [each for each in headers if each.id.startswith(reference)]
 
 
 def require_version(theirs: str, cluster: str) -> None:
@@ -332,10 +307,3 @@ def require_version(theirs: str, cluster: str) -> None:
     if theirs and theirs.split(".")[:2] != stoker.__version__.split(".")[:2]:
         cure = f"install stoker=={theirs} here, or have its administrator upgrade the chart"
         raise ClusterError(f"cluster '{cluster}' runs Stoker {theirs}, this is {stoker.__version__}; {cure}")
-
-
-def _status_of(rayjob: dict[str, Any], no_report: RunStatus) -> tuple[RunStatus, bool]:
-    """Return a run's status, and whether its driver has reported one; `no_report` stands in for a missing report."""
-    text = annotations_of(rayjob).get(STATUS)
-    report = status_from(json.loads(text)) if text else no_report
-    return run_status(rayjob.get("status", {}), report, bool(text)), bool(text)

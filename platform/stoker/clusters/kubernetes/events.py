@@ -1,36 +1,41 @@
 """The events of Kubernetes, KubeRay and Kueue about a run."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from stoker.clusters.cluster import Event
+from stoker.clusters.kubernetes.metadata import Manifest, seconds
 
 
-def run_events(events: Iterable[Any], run: str) -> list[Event]:
+def run_events(events: Iterable[Manifest], run: str) -> list[Event]:
     """Return the events of a run and its objects, the oldest first."""
     found = [
         Event(
-            time=_time(event),
-            kind=event.type or "Normal",
-            about=_about(event.involved_object, run),
-            reason=event.reason or "",
-            message=" ".join((event.message or "").split()),
-            count=event.count or 1,
+            time=event_time(event),
+            kind=event.get("type") or "Normal",
+            about=_about(event["involvedObject"], run),
+            reason=event.get("reason") or "",
+            message=" ".join((event.get("message") or "").split()),
+            count=event.get("count") or 1,
         )
         for event in events
     ]
     return sorted(found, key=lambda event: event.time)
 
 
-def _time(event: Any) -> float:
-    time = event.last_timestamp or event.event_time or event.first_timestamp or event.metadata.creation_timestamp
-    return float(time.timestamp())
+def event_time(event: Manifest) -> float:
+    """Return when an event was last seen, in seconds since 1970."""
+    times = [event.get(key) for key in ("lastTimestamp", "eventTime", "firstTimestamp")]
+    return seconds(next(filter(None, times), event["metadata"]["creationTimestamp"]))
 
 
-def _about(thing: Any, run: str) -> str:
+def _about(thing: Manifest, run: str) -> str:
     """Return the kind of an object; for a pod also its name, without the names of the run and the Ray cluster."""
-    if thing.kind == "Pod" and thing.name.startswith(f"{run}-"):
-        rest = thing.name.removeprefix(f"{run}-")
-        parts = rest.split("-")
-        return f"pod {'-'.join(parts[1:])}" if len(parts) > 1 else f"pod {rest}"
-    return str(thing.kind)
+    if thing["kind"] == "Pod" and thing["name"].startswith(f"{run}-"):
+        return f"pod {pod_name(thing['name'], run)}"
+    return str(thing["kind"])
+
+
+def pod_name(name: str, run: str) -> str:
+    """Return a pod's name without the names of its run and its Ray cluster."""
+    rest = name.removeprefix(f"{run}-")
+    return rest.partition("-")[2] or rest

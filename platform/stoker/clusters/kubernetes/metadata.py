@@ -1,5 +1,6 @@
 """Names, labels and owners of a run's Kubernetes objects, by which all of them are found and deleted together."""
 
+from datetime import datetime
 from typing import Any
 
 from stoker.clusters.run_inputs import RUN_LABEL
@@ -38,3 +39,8 @@ def owned_by(manifest: Manifest, owner: Manifest) -> Manifest:
     reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"]}
     reference |= {"name": metadata["name"], "uid": metadata["uid"], "blockOwnerDeletion": True}
     return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [reference]}}
+
+
+def seconds(time: str) -> float:
+    """Return a time of Kubernetes, such as 2026-01-01T00:00:00Z, as seconds since 1970."""
+    return datetime.fromisoformat(time).timestamp()

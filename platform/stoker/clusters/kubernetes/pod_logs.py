@@ -3,9 +3,9 @@
 import re
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 from stoker.clusters.kubernetes.api import KubeApi
+from stoker.clusters.kubernetes.metadata import Manifest
 from stoker.tracking.run_folder import RunFolder
 
 SUBMITTER_LINE = re.compile(r"\S+ \S+\t(INFO|SUCC) (cli|sdk|job_manager)\.py:\d+ -- |Running entrypoint for job ")
@@ -16,7 +16,7 @@ CLOCK_SKEW_S = 300
 """The clocks here and in the cluster differ by less."""
 
 
-def append_new_lines(api: KubeApi, folder: RunFolder, pods: list[Any]) -> None:
+def append_new_lines(api: KubeApi, folder: RunFolder, pods: list[Manifest]) -> None:
     """Append the lines that the pods have printed since the last call.
 
     A run has one such pod after the other: each is a new start of its driver.
@@ -32,8 +32,8 @@ def append_new_lines(api: KubeApi, folder: RunFolder, pods: list[Any]) -> None:
     until = stored if TIME.match(stored) else ""
     since_s = int(time.time() - _seconds(until)) + CLOCK_SKEW_S if until else None
     lines, last = [], until
-    for pod in sorted(pods, key=lambda pod: pod.metadata.creation_timestamp):
-        for line in api.pod_log(pod.metadata.name, since_s).split("\n"):
+    for pod in sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"]):
+        for line in api.pod_log(pod["metadata"]["name"], since_s).split("\n"):
             when, _, text = line.partition(" ")
             if not TIME.match(when):
                 continue  # a message of the kubelet itself

@@ -27,7 +27,17 @@ AGENT_PORT = 52365
 """Of Ray's agent on each node, which also answers KubeRay's health checks."""
 PROBES = {"readinessProbe": 10, "livenessProbe": 120}
 """Consecutive failures allowed; KubeRay's own numbers: a busy node answers slowly and must not be killed."""
-SUBMITTER = "ray-job-submitter"
+SUBMITTER, HEAD, WORKER = OWN_CONTAINERS = ("ray-job-submitter", "ray-head", "ray-worker")
+JOINED = {
+    "containers": "name",
+    "env": "name",
+    "imagePullSecrets": "name",
+    "initContainers": "name",
+    "tolerations": "",
+    "volumeMounts": "mountPath",
+    "volumes": "name",
+}
+"""Lists of a pod's spec whose items are joined, and the key by which they are; empty: only equal items are."""
 
 
 class PodTemplates:
@@ -59,12 +69,13 @@ class PodTemplates:
 
     def submitter(self) -> Manifest:
         """Return the pod that submits the run to Ray and prints what the driver prints."""
-        container = self._container(SUBMITTER, Share(cpus=0.25, memory="512MiB"))
+        container = self._container(SUBMITTER, Share(cpus=1, memory="512MiB"))
+        container["resources"]["requests"] = {"cpu": "0", "memory": "0"}  # it always has a place beside a run's others
         return self._template([container], [_empty("tmp")], restartPolicy="Never")
 
     def head(self) -> Manifest:
         """Return the pod of Ray's own processes and the driver."""
-        container = self._container("ray-head", self._profile.head)
+        container = self._container(HEAD, self._profile.head)
         ports = {"gcs-server": 6379, "dashboard": 8265, "client": 10001}
         container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
         container["env"] += [
@@ -80,7 +91,7 @@ class PodTemplates:
         """Return the pod of one worker, or of the trials that share a GPU."""
         resources, default = self._job.resources, self._profile.worker
         share = Share(cpus=resources.cpus or default.cpus, memory=resources.memory or default.memory)
-        container = self._container("ray-worker", share, self._trials_per_pod)
+        container = self._container(WORKER, share, self._trials_per_pod)
         more: Manifest = {}
         gpus = 1 if resources.gpus is None and resources.accelerator else resources.gpus
         if gpus:
@@ -140,6 +151,9 @@ class PodTemplates:
         container["volumeMounts"].append({"name": "home", "mountPath": HOME})
         if profile.storage_claim:
             container["volumeMounts"].append({"name": "storage", "mountPath": STORAGE})
+        for number, data in enumerate(profile.data):
+            mount = {"name": f"data-{number}", "mountPath": data.path, "readOnly": data.read_only}
+            container["volumeMounts"].append(mount)
         if profile.environment_secrets:
             container["volumeMounts"].append({"name": "secrets", "mountPath": SECRETS, "readOnly": True})
         return container
@@ -148,6 +162,7 @@ class PodTemplates:
         secrets = {SECRETS_FOLDER: SECRETS} if self._profile.environment_secrets else {}
         chosen = {**self._profile.environment, **self._job.environment.env}
         return {
+            "PIP_RETRIES": "1",  # a package that cannot be had is reported at once
             **{name: value for name, value in chosen.items() if name not in HEAD_ONLY},
             **secrets,
             "HOME": HOME,
@@ -165,17 +180,33 @@ class PodTemplates:
         volumes = [_empty("tmp"), _empty("home")]
         if claim := self._profile.storage_claim:
             volumes.append({"name": "storage", "persistentVolumeClaim": {"claimName": claim}})
+        for number, data in enumerate(self._profile.data):
+            claim_of = {"claimName": data.claim, "readOnly": data.read_only}
+            volumes.append({"name": f"data-{number}", "persistentVolumeClaim": claim_of})
         if secrets := self._profile.environment_secrets:
             sources = [{"secret": {"name": name}} for name in secrets]
             volumes.append({"name": "secrets", "projected": {"sources": sources}})
         return volumes
 
 
-def merged(overlay: Any, base: Any) -> Any:
-    """Return a tree merged over another one: mappings key by key, everything else is replaced."""
-    if not isinstance(overlay, dict) or not isinstance(base, dict):
-        return overlay
-    return {**base, **{key: merged(value, base[key]) if key in base else value for key, value in overlay.items()}}
+def merged(overlay: Any, base: Any, key: str = "") -> Any:
+    """Return a tree merged over another one, as Kubernetes merges pods.
+
+    Mappings are merged key by key, lists of named items by name, tolerations are added; everything else is replaced.
+    A container of the overlay that has the name of one of a run's own containers is only merged into that one.
+    """
+    if isinstance(overlay, dict) and isinstance(base, dict):
+        return {
+            **base,
+            **{each: merged(value, base[each], each) if each in base else value for each, value in overlay.items()},
+        }
+    if key in JOINED and isinstance(overlay, list) and isinstance(base, list):
+        name = JOINED[key]
+        more = {str(each.get(name) if name else each): each for each in overlay}
+        own = {str(each.get(name) if name else each): each for each in base}
+        joined = [merged(more.get(each, {}), item) for each, item in own.items()]
+        return joined + [item for each, item in more.items() if each not in own and each not in OWN_CONTAINERS]
+    return overlay
 
 
 def _empty(name: str) -> Manifest:

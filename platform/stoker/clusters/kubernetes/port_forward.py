@@ -3,35 +3,45 @@
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from kubernetes import client, stream
 
+from stoker.clusters.kubernetes.api_errors import translated_errors
+from stoker.settings import ClusterSettings
+
 HOST = "127.0.0.1"
 CHUNK_BYTES = 1 << 16
+NEW_POD_S = 60.0
+"""How long a connection waits for a pod that replaces a lost one."""
+RETRY_S = 1.0
 LIBRARY_THREAD = "Kubernetes port forward proxy"
 """Start of the names of the library's threads."""
 
 
 @contextmanager
-def forwarded_port(api: Any, namespace: str, pod: str, port: int, local: int = 0) -> Iterator[int]:
+def forwarded_port(
+    api: Any, cluster: ClusterSettings, namespace: str, find_pod: Callable[[], tuple[str, int]], local: int = 0
+) -> Iterator[int]:
     """Listen on a local port during the block, forward each connection to a pod, and yield the local port.
 
     Args:
         api: an ApiClient that no other thread uses meanwhile: the library modifies it while it connects.
+        cluster: whose name errors have.
         namespace: of the pod.
-        pod: its name.
-        port: of the pod.
+        find_pod: returns a pod that is ready now, and its port.
         local: port to listen on; 0 for any free one.
 
     Raises:
-        ApiException: the API server refuses.
+        ClusterError: the API server refuses, or does not answer.
 
     """
-    connections = _PodConnections(client.CoreV1Api(api), namespace, pod, port)
-    connections.prepare()
+    connections = _PodConnections(client.CoreV1Api(api), namespace, find_pod)
+    with translated_errors(cluster):
+        connections.prepare()
     _silence_disconnects()
     with socket.create_server((HOST, local)) as listener:
         listening = threading.Thread(target=_accept, args=(listener, connections), name="port-forward", daemon=True)
@@ -47,22 +57,46 @@ def forwarded_port(api: Any, namespace: str, pod: str, port: int, local: int = 0
 class _PodConnections:
     """Opens connections to a pod; the first one in advance, so that a refusal shows before anybody listens."""
 
-    def __init__(self, core: Any, namespace: str, pod: str, port: int) -> None:
-        self._core, self._namespace, self._pod, self._port = core, namespace, pod, port
+    def __init__(self, core: Any, namespace: str, find_pod: Callable[[], tuple[str, int]]) -> None:
+        self._core, self._namespace, self._find_pod = core, namespace, find_pod
         self._prepared: Any = None
+        self._lock = threading.Lock()
 
     def prepare(self) -> None:
         """Open a connection for the next `take`."""
-        connect = self._core.connect_get_namespaced_pod_portforward
-        forward = stream.portforward(connect, self._pod, self._namespace, ports=str(self._port))
-        self._prepared = forward.socket(self._port)
+        self._prepared = self._connect()
 
     def take(self) -> Any:
-        """Return a connection."""
-        if self._prepared is None:
-            self.prepare()
-        prepared, self._prepared = self._prepared, None
-        return prepared
+        """Return a connection to a pod that is ready; wait for one while the last one is being replaced.
+
+        Raises:
+            StokerError, OSError, ApiException: there is none in time.
+
+        """
+        with self._lock:
+            prepared, self._prepared = self._prepared, None
+            if prepared is not None and not _is_closed(prepared):
+                return prepared
+            deadline = time.monotonic() + NEW_POD_S
+            while True:
+                try:
+                    return self._connect()
+                except Exception:
+                    if time.monotonic() > deadline:
+                        raise
+                time.sleep(RETRY_S)
+
+    def _connect(self) -> Any:
+        pod, port = self._find_pod()
+        connect = self._core.connect_get_namespaced_pod_portforward
+        return stream.portforward(connect, pod, self._namespace, ports=str(port)).socket(port)
+
+
+def _is_closed(remote: Any) -> bool:
+    """Return whether the other side has closed a connection over which nothing was sent yet."""
+    with selectors.DefaultSelector() as ready:
+        ready.register(remote, selectors.EVENT_READ)
+        return bool(ready.select(timeout=0))
 
 
 def _silence_disconnects() -> None:
@@ -91,12 +125,16 @@ def _accept(listener: socket.socket, connections: _PodConnections) -> None:
             local, _ = listener.accept()
         except OSError:  # the block has ended
             return
-        try:
-            remote = connections.take()
-        except Exception:  # the pod is gone or not reachable: the local client sees a closed connection
-            local.close()
-            continue
-        threading.Thread(target=_relay, args=(local, remote), name="port-forward", daemon=True).start()
+        threading.Thread(target=_serve, args=(local, connections), name="port-forward", daemon=True).start()
+
+
+def _serve(local: socket.socket, connections: _PodConnections) -> None:
+    try:
+        remote = connections.take()
+    except Exception:  # no pod is ready, or it is not reachable: the local client sees a closed connection
+        local.close()
+        return
+    _relay(local, remote)
 
 
 def _relay(local: socket.socket, remote: Any) -> None:

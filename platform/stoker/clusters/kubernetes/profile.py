@@ -18,6 +18,14 @@ class Share(Section):
     memory: Size
 
 
+class DataClaim(Section):
+    """An existing PersistentVolumeClaim and where the pods of a run see it."""
+
+    claim: str = Field(min_length=1)
+    path: str = Field("/data", pattern="^/.+")
+    read_only: bool = True
+
+
 class Profile(Section):
     """The settings of the runs of one namespace."""
 
@@ -48,6 +56,9 @@ class Profile(Section):
     login_secret: str = ""
     """Secret with MLflow's login, for submitters who open it; empty if they have a login of their own."""
 
+    data: list[DataClaim] = Field([])
+    """Volumes with the data of jobs, in the head and in every worker."""
+
     environment_secrets: list[str] = Field([])
     """Secrets whose keys become environment variables of drivers and workers, through files: AWS_ACCESS_KEY_ID."""
 
@@ -56,6 +67,10 @@ class Profile(Section):
 
     ttl_s: int = Field(600, ge=0)
     """Seconds until the pods and the RayJob of a finished run are deleted; its record stays."""
+
+    pending_limit_s: int = Field(900, ge=0)
+    """How long a run without a queue keeps some of its pods while others find no place: once to twice as long, so that
+    two runs that hold what the other one needs do not give it back at the same time; 0 for ever."""
 
     head: Share = Share(cpus=1, memory="3GiB")
     worker: Share = Share(cpus=2, memory="4GiB")
@@ -68,7 +83,7 @@ class Profile(Section):
     """Node labels of each kind of GPU; default for kind K: nvidia.com/gpu.product: K."""
 
     pod: dict[str, Any] = Field({})
-    """Merged over the spec of every pod: tolerations, node selectors, security settings."""
+    """Merged over the spec of every pod: tolerations, node selectors, security settings, volumes."""
 
     pod_labels: dict[str, str] = Field({})
     """Further labels of every pod."""

@@ -1,5 +1,6 @@
 """From a job to the RayJob that runs it: a pure function, whose result `plan --render` prints."""
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - the submitter pod must reach the dash
 DEADLINE_SLACK_S = 7 * 86400
 """The driver itself ends a run after its timeout, with a checkpoint. Kubernetes, whose clock also runs while a run
 waits for its pods, only steps in if no driver does."""
+PENDING_ROUNDS = 10
+"""How often a run without a queue asks for its pods. KubeRay has one counter for these rounds and for losses of the
+head: a driver that starts sets it to the run's own retries."""
 MAX_DEADLINE_S = 2**31 - 1
 """KubeRay stores a 32-bit integer."""
 
@@ -75,9 +79,22 @@ def rayjob_manifest(
         deadline_s = math.ceil(time_seconds(resources.timeout)) + DEADLINE_SLACK_S
         spec["activeDeadlineSeconds"] = min(deadline_s, MAX_DEADLINE_S)
     if job.environment.packages:
+        spec["backoffLimit"] = 0  # packages that cannot be had are reported at once; a driver that starts raises it
         spec["runtimeEnvYAML"] = json.dumps({"pip": list(job.environment.packages)})  # JSON is YAML
+    elif profile.pending_limit_s and not (job.resources.queue or profile.queue):
+        spec["preRunningDeadlineSeconds"] = pods_deadline_s(header.id, profile.pending_limit_s)
+        spec["backoffLimit"] = max(resources.retries, PENDING_ROUNDS - 1)
     metadata = _metadata(job, header, namespace, profile)
     return {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": metadata, "spec": spec}
+
+
+def pods_deadline_s(run: str, limit_s: int) -> int:
+    """Return after how many seconds without all of its pods a run gives back those that it has, and asks again.
+
+    Two runs that each hold what the other one needs must not do so together, so each has another deadline, between once
+    and twice the limit.
+    """
+    return limit_s + int(limit_s * int(hashlib.sha256(run.encode()).hexdigest()[:8], 16) / 2**32)
 
 
 def _require_allowed(job: Job, profile: Profile) -> None:

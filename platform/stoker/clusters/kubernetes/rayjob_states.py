@@ -1,9 +1,11 @@
 """From the state of a RayJob and its pods to the status of its run, and to the reason why it waits."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
+from stoker.clusters.kubernetes.events import event_time
+from stoker.clusters.kubernetes.metadata import Manifest, seconds
 from stoker.clusters.runtime_env_failure import PREFIX, setup_failure
 from stoker.errors import CAUSES, Cause
 from stoker.tracking.run import RunStatus, State, now
@@ -23,7 +25,7 @@ STATES: dict[str, State] = {
 """KubeRay's jobDeploymentStatus of a run whose driver has not reported, or is gone."""
 CAUSES_BY_REASON: dict[str, Cause] = {
     "DeadlineExceeded": Cause.TIMED_OUT,
-    "PreRunningDeadlineExceeded": Cause.NO_CAPACITY,
+    "PreRunningDeadlineExceeded": Cause.NO_CAPACITY,  # of the last round; see `pods_deadline_s`
     "SubmissionFailed": Cause.INFRASTRUCTURE,
     "AppFailed": Cause.INFRASTRUCTURE,  # the driver reports failures of the run; here the driver itself was lost
     "ValidationFailed": Cause.INTERNAL,
@@ -39,10 +41,15 @@ CONTAINER_PROBLEMS: dict[str, str] = {
     "CrashLoopBackOff": "its container exits as soon as it starts",
 }
 """Reasons of a waiting container that do not go away by themselves."""
+CREATION = frozenset(
+    {"FailedCreate", "FailedToCreateHeadPod", "FailedToCreateWorkerPod", "FailedToCreateRayJobSubmitter"}
+)
+"""Events about a pod that does not exist yet; solved once a later pod does."""
 MOUNTED = frozenset({"Pulling", "Pulled", "Created", "Started"})
 """Events of a pod after its volumes were mounted."""
 TRANSIENT_MOUNT = "failed to sync"
 """Part of the message about a Secret or ConfigMap that the kubelet has not read yet; it retries by itself."""
+QUOTA_CURE = "ask the cluster's administrator for more quota, or lower resources"
 CURES: dict[str, str] = {
     "ImagePullBackOff": "see environment.image, and the cluster's pull secret",
     "ErrImagePull": "see environment.image, and the cluster's pull secret",
@@ -51,11 +58,14 @@ CURES: dict[str, str] = {
     "CreateContainerConfigError": "ask the cluster's administrator for it",
     "FailedScheduling": "lower resources, or wait for capacity",
     "FailedMount": "ask the cluster's administrator for the volume",
-    "FailedCreate": "ask the cluster's administrator for more quota, or lower resources",
+    "FailedCreate": QUOTA_CURE,
+    "FailedToCreateHeadPod": QUOTA_CURE,
+    "FailedToCreateWorkerPod": QUOTA_CURE,
+    "FailedToCreateRayJobSubmitter": QUOTA_CURE,
 }
 
 
-def run_status(rayjob: dict[str, Any], report: RunStatus, has_report: bool) -> RunStatus:
+def run_status(rayjob: Manifest, report: RunStatus, has_report: bool) -> RunStatus:
     """Return the status of a run: its driver's report while there is a driver, otherwise KubeRay's state.
 
     Args:
@@ -83,7 +93,7 @@ def run_status(rayjob: dict[str, Any], report: RunStatus, has_report: bool) -> R
     return replace(report, state=state, phase="installing its packages" if installs else _phase(state), message="")
 
 
-def pending_reason(pods: Iterable[Any], events: Sequence[Any], workload: Any = None) -> str:
+def pending_reason(pods: Sequence[Manifest], events: Sequence[Manifest], workload: Manifest | None = None) -> str:
     """Return why a run has not started, with the cure; empty if nothing blocks it.
 
     Args:
@@ -96,39 +106,58 @@ def pending_reason(pods: Iterable[Any], events: Sequence[Any], workload: Any = N
         return reason
     scheduled = set()
     for pod in pods:
-        for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
-            waiting = status.state.waiting if status.state else None
-            if waiting and waiting.reason in CONTAINER_PROBLEMS:
-                problem = CONTAINER_PROBLEMS[waiting.reason]
-                detail = waiting.message or status.image
-                return _with_cure(f"{pod.metadata.name}: {problem} ({detail})", waiting.reason)
-        for condition in pod.status.conditions or []:
-            if condition.type == "PodScheduled" and condition.status == "False":
-                return _with_cure(f"{pod.metadata.name} cannot be scheduled: {condition.message}", "FailedScheduling")
-            if condition.type == "PodScheduled":
-                scheduled.add(pod.metadata.name)
-    return _warning_reason(events, scheduled)
+        name, status = pod["metadata"]["name"], pod["status"]
+        for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+            waiting = container.get("state", {}).get("waiting", {})
+            if waiting.get("reason") in CONTAINER_PROBLEMS:
+                problem = CONTAINER_PROBLEMS[waiting["reason"]]
+                detail = waiting.get("message") or container["image"]
+                return _with_cure(f"{name}: {problem} ({detail})", waiting["reason"])
+        for condition in status.get("conditions") or []:
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                return _with_cure(f"{name} cannot be scheduled: {condition.get('message', '')}", "FailedScheduling")
+            if condition["type"] == "PodScheduled":
+                scheduled.add(name)
+    return _warning_reason(pods, events, scheduled)
 
 
-def _warning_reason(events: Sequence[Any], scheduled: set[str]) -> str:
+def pending_limit(rayjob: Manifest) -> str:
+    """Return when a run that waits for its pods gives back those that it has; empty if it does not."""
+    status, limit_s = rayjob.get("status", {}), rayjob["spec"].get("preRunningDeadlineSeconds")
+    if not limit_s or status.get("jobDeploymentStatus") != "Initializing" or "startTime" not in status:
+        return ""
+    at, tries = seconds(status["startTime"]) + limit_s, status.get("failed", 0) + 1
+    rounds = rayjob["spec"].get("backoffLimit", 0) + 1
+    what = "gives its pods back and asks for them again" if tries < rounds else "fails"
+    return f"if not all of its pods are there at {clock(at)}, it {what} (try {tries} of {rounds})"
+
+
+def clock(time_s: float) -> str:
+    """Return the time of day, on this machine's clock."""
+    return time.strftime("%H:%M:%S", time.localtime(time_s))
+
+
+def _warning_reason(pods: Sequence[Manifest], events: Sequence[Manifest], scheduled: set[str]) -> str:
     """Return the last warning that still applies: warnings stay among the events for an hour after they are solved."""
-    mounted = {event.involved_object.name for event in events if event.reason in MOUNTED}
+    mounted = {event["involvedObject"]["name"] for event in events if event["reason"] in MOUNTED}
     solved = {"FailedScheduling": scheduled, "FailedMount": mounted}
+    newest_pod = max((seconds(pod["metadata"]["creationTimestamp"]) for pod in pods), default=0.0)
     warnings = [
         event
         for event in events
-        if event.type == "Warning"
-        and event.reason in CURES
-        and event.involved_object.name not in solved.get(event.reason, ())
-        and not (event.reason == "FailedMount" and TRANSIENT_MOUNT in event.message)
+        if event.get("type") == "Warning"
+        and event["reason"] in CURES
+        and event["involvedObject"]["name"] not in solved.get(event["reason"], ())
+        and not (event["reason"] == "FailedMount" and TRANSIENT_MOUNT in event["message"])
+        and not (event["reason"] in CREATION and event_time(event) < newest_pod)
     ]
     if not warnings:
         return ""
-    last = max(warnings, key=lambda event: event.metadata.creation_timestamp)
-    return _with_cure(f"{last.involved_object.name}: {last.message}", last.reason)
+    last = max(warnings, key=event_time)
+    return _with_cure(f"{last['involvedObject']['name']}: {last['message']}", last["reason"])
 
 
-def _queue_reason(workload: Any) -> str:
+def _queue_reason(workload: Manifest | None) -> str:
     """Return what Kueue waits for; empty if it has admitted the run, or does not know it."""
     conditions = {each["type"]: each for each in (workload or {}).get("status", {}).get("conditions", [])}
     if conditions.get("Admitted", {}).get("status") == "True":

@@ -11,6 +11,7 @@ import torch
 
 from stoker.datasets.columns import Column, Dense
 from stoker.datasets.fields.field import InputField, TargetField
+from stoker.datasets.fields.readable import require_readable
 from stoker.datasets.numerals import DecimalMark, notation, read_number, read_numbers
 from stoker.datasets.records import Files, RawColumn
 from stoker.errors import JobError, Problem
@@ -80,7 +81,7 @@ class NumberField(NumbersField):
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, 1) float32 values, or (N, 2) with the flag."""
-        values = as_numbers(raw, self.decimal)
+        values = _read(self.name, raw, self.decimal)
         missing = np.isnan(values)
         filled = np.where(missing, self.median, values)
         if self.logarithm:
@@ -113,7 +114,7 @@ class ValueField(TargetField):
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N,) float32 values."""
-        return Dense(torch.from_numpy(as_numbers(raw, self.decimal).astype(np.float32)))
+        return Dense(torch.from_numpy(_read(self.name, raw, self.decimal).astype(np.float32)))
 
     def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
         """Yield how numbers that are written as text were read."""
@@ -183,6 +184,14 @@ def mean_and_scale(values: np.ndarray) -> tuple[float, float]:
     """Return mean and standard deviation; the latter is 1 if all values are equal up to rounding."""
     mean, deviation = float(values.mean()), float(values.std())
     return mean, deviation if deviation > 1e-12 * abs(mean) else 1.0
+
+
+def _read(name: str, column: RawColumn, decimal: DecimalMark) -> np.ndarray:
+    """Return the (N,) numbers of a column whose notation is known."""
+    values = as_numbers(column, decimal)
+    mark = "point" if decimal == "." else "comma"
+    require_readable(name, column, np.isnan(values), f"the numbers with a decimal {mark} that were learnt from")
+    return values
 
 
 def _skewness(values: np.ndarray) -> float:

@@ -10,6 +10,7 @@ import torch
 
 from stoker.datasets.columns import Column, Dense
 from stoker.datasets.fields.number import CLIP, NumbersField, mean_and_scale
+from stoker.datasets.fields.readable import require_readable
 from stoker.datasets.records import RawColumn
 from stoker.datasets.times import ISO, as_times, time_format
 from stoker.job.dataset import Dataset
@@ -42,8 +43,8 @@ class TimeField(NumbersField):
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
         """Fit to the training rows."""
-        written = time_format(pd.Series(raw)) or ISO
-        times = as_times(raw, written)
+        written = time_format(pd.Series(raw), share=1 / 2) or ISO
+        times = _read(name, raw, written)
         known = times.dropna()
         if len(known) == 0:
             return cls(name, written, (), (0.0, 1.0), (0.0, 1.0), True)
@@ -59,7 +60,7 @@ class TimeField(NumbersField):
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, width) float32 values; those of a missing time are 0, but for the flag."""
-        times = as_times(raw, self.written)
+        times = _read(self.name, raw, self.written)
         missing = times.isna().to_numpy()
         found = _components(times.fillna(pd.Timestamp(0)))
         columns = [column for feature in self.features for column in self._encoded(feature, found[feature])]
@@ -86,6 +87,14 @@ class TimeField(NumbersField):
         learnt = ", ".join("time since the first" if each == "elapsed" else each for each in self.features)
         format_ = "" if self.written == ISO else f" written as {self.written}"
         yield f"column '{self.name}' holds times{format_}: learnt from as {learnt or 'missing or not'}"
+
+
+def _read(name: str, column: RawColumn, written: str) -> pd.Series:
+    """Return the (N,) times of a column whose format is known."""
+    times = as_times(column, written)
+    format_ = "ISO 8601" if written == ISO else written
+    require_readable(name, column, times.isna().to_numpy(), f"the times written as {format_} that are learnt from")
+    return times
 
 
 def _components(times: pd.Series) -> dict[str, np.ndarray]:
