@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +16,6 @@ from stoker.jobfile.loading import parse_job
 from stoker.tracking.run import RunHeader
 
 ROOT = Path(__file__).parents[2]
-HELM = os.environ.get("HELM") or shutil.which("helm")
 EXAMPLES = sorted((ROOT / "k8s").glob("values-*.yaml"))
 KUEUE = {
     "kueue": {
@@ -49,35 +47,6 @@ FULL = {
 }
 JOB = "name: digits\ntask: image-classification\ndataset: digits\nresources: {workers: 2, accelerator: H200}\n"
 
-pytestmark = pytest.mark.skipif(HELM is None, reason="there is no helm on this machine")
-
-
-@pytest.fixture(scope="module")
-def chart(tmp_path_factory):
-    """The chart without its dependency, which is fetched where there is a network."""
-    folder = tmp_path_factory.mktemp("chart") / "stoker"
-    shutil.copytree(ROOT / "helm" / "stoker", folder)
-    description = (folder / "Chart.yaml").read_text()
-    (folder / "Chart.yaml").write_text(description[: description.index("dependencies:")])
-    return folder
-
-
-@pytest.fixture
-def render(chart, tmp_path):
-    """Render the chart with values; return its objects."""
-
-    def objects(values=None, *apis, file=None):
-        path = tmp_path / "values.yaml"
-        path.write_text(yaml.safe_dump(values or {}))
-        served = [option for api in apis for option in ("--api-versions", api)]
-        command = [HELM, "template", "team", str(chart), "--namespace", "ml", "--values", str(file or path), *served]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise ValueError(done.stderr)
-        return [each for each in yaml.safe_load_all(done.stdout) if each]
-
-    return objects
-
 
 def of(objects, kind, name=None):
     return [each for each in objects if each["kind"] == kind and name in (None, each["metadata"]["name"])]
@@ -97,8 +66,8 @@ def pod_specs(objects):
             yield from ((group["template"]["metadata"]["labels"], group["template"]["spec"]) for group in groups)
 
 
-def test_helm_lint_passes(chart):
-    done = subprocess.run([HELM, "lint", "--strict", str(chart)], capture_output=True, text=True)
+def test_helm_lint_passes(helm, chart):
+    done = subprocess.run([helm, "lint", "--strict", str(chart)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
@@ -132,7 +101,7 @@ def test_a_job_with_the_charts_profile_matches_the_kuberay_schema(render, kubera
 
 def test_every_pod_passes_the_restricted_level_and_has_no_token_by_itself(render):
     found = list(pod_specs(render({"sharedCluster": {"enabled": True}})))
-    assert len(found) == 6
+    assert len(found) == 7
     for _, spec in found:
         assert spec["automountServiceAccountToken"] is False
         assert spec["securityContext"]["runAsNonRoot"]
@@ -304,21 +273,21 @@ def test_the_operators_keys_and_the_operators_own_absence_are_taken(render):
     assert render({"kuberay-operator": {"enabled": False, "image": {"tag": "v1.6.2"}}, "global": {"a": 1}})
 
 
-def test_a_packed_chart_is_pinned_to_its_image_by_default(tmp_path):
+def test_a_packed_chart_is_pinned_to_its_image_by_default(helm, tmp_path):
     digest = f"sha256:{'0f' * 32}"
     pack = [ROOT / "k8s" / "package-chart", "--without-operator", "--destination", tmp_path]
-    environment = {**os.environ, "HELM": HELM}
+    environment = {**os.environ, "HELM": helm}
     subprocess.run([*pack, f"registry.example.com:5000/ml/stoker:1@{digest}"], check=True, env=environment)
-    command = [HELM, "template", "team", tmp_path / f"stoker-{__version__}.tgz"]
+    command = [helm, "template", "team", tmp_path / f"stoker-{__version__}.tgz"]
     rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     images = {line.partition("image:")[2].strip().strip('"') for line in rendered.splitlines() if " image:" in line}
     assert images == {f"registry.example.com:5000/ml/stoker@{digest}"}
 
 
 @pytest.mark.parametrize("image", ["stoker:0.1.0", "stoker@sha256:123", "@sha256:" + "0" * 64])
-def test_a_chart_is_not_packed_for_an_image_without_a_digest(image, tmp_path):
+def test_a_chart_is_not_packed_for_an_image_without_a_digest(helm, image, tmp_path):
     command = [ROOT / "k8s" / "package-chart", image, "--without-operator", "--destination", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HELM": HELM})
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HELM": helm})
     assert done.returncode == 2
     assert "the digest is what the push of the image has printed" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -60,7 +60,8 @@ def ask(until):
 def test_it_is_installed_tested_upgraded_and_removed_and_keeps_the_runs(chart, api, ask):
     notes = helm("install", "team", chart, "--values", str(VALUES), "--wait", "--timeout", "5m")
     assert f"stoker cluster add team --namespace {PLACE}" in notes
-    assert "Succeeded" in helm("test", "team", "--timeout", "3m")
+    assert "Succeeded" in helm("test", "team", "--timeout", "6m")
+    assert ask("team-mlflow", "experiments/get-by-name?experiment_name=helm-test")["experiment"]
     assert "already" in helm("install", "second", chart, "--values", str(VALUES), fails=True)
     made = ask("team-mlflow", "experiments/create", {"name": "before"})["experiment_id"]
     password = api.read_namespaced_secret("team-mlflow-login", PLACE).data
@@ -74,7 +75,7 @@ def test_it_is_installed_tested_upgraded_and_removed_and_keeps_the_runs(chart, a
     left = [claim.metadata.name for claim in api.list_namespaced_persistent_volume_claim(PLACE).items]
     assert sorted(left) == ["team-mlflow", "team-runs"]
     left = [secret.metadata.name for secret in api.list_namespaced_secret(PLACE).items]
-    assert left == ["team-mlflow-login"]
+    assert sorted(left) == ["team-mlflow-login", "team-mlflow-runs-login"]
     assert not api.list_namespaced_service(PLACE).items
     maps = {each.metadata.name for each in api.list_namespaced_config_map(PLACE).items}
     assert maps == {"kube-root-ca.crt"}

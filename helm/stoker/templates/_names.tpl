@@ -6,11 +6,47 @@
 {{- end -}}
 {{- end }}
 
+{{/* Start of the names of the release's objects. Names that the client reads are fixed: stoker-profile and others. */}}
+{{- define "stoker.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride }}
+{{- else if and .Values.nameOverride (not (contains .Values.nameOverride .Release.Name)) -}}
+{{ printf "%s-%s" .Release.Name .Values.nameOverride | trunc 53 | trimSuffix "-" }}
+{{- else -}}
+{{ .Release.Name }}
+{{- end -}}
+{{- end }}
+
+{{- define "stoker.mlflow" -}}
+{{ include "stoker.fullname" . }}-mlflow
+{{- end }}
+
+{{/* Labels by which the pods of a component are selected, of (dict "root" $ "component" NAME). A Deployment's can never change. */}}
+{{- define "stoker.selectorLabels" -}}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{/* Labels of pods, of the same dict. Without versions, which would replace all pods at each new version of the chart. */}}
+{{- define "stoker.podLabels" -}}
+app.kubernetes.io/name: {{ .root.Values.nameOverride | default "stoker" }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{ include "stoker.selectorLabels" . }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of other objects. */}}
 {{- define "stoker.labels" -}}
-app.kubernetes.io/name: stoker
+app.kubernetes.io/name: {{ .Values.nameOverride | default "stoker" }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{/* Namespace and labels of an object. */}}
@@ -18,10 +54,6 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 namespace: {{ .Release.Namespace }}
 labels:
   {{- include "stoker.labels" . | nindent 2 }}
-{{- end }}
-
-{{- define "stoker.mlflow" -}}
-{{ .Release.Name }}-mlflow
 {{- end }}
 
 {{- define "stoker.trackingUri" -}}
@@ -40,7 +72,7 @@ http://{{ include "stoker.mlflow" . }}.{{ .Release.Namespace }}:5000
 {{/* The claim of the checkpoint volume; empty if a bucket is used instead. */}}
 {{- define "stoker.storageClaim" -}}
 {{- if not .Values.jobs.storage.s3 -}}
-{{ .Values.jobs.storage.volume.existingClaim | default (printf "%s-runs" .Release.Name) }}
+{{ .Values.jobs.storage.volume.existingClaim | default (printf "%s-runs" (include "stoker.fullname" .)) }}
 {{- end -}}
 {{- end }}
 

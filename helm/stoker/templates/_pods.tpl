@@ -1,26 +1,30 @@
 {{/* Common fields of all pods: they satisfy the level "restricted", with a user id that no node uses. */}}
 {{- define "stoker.pod" -}}
+{{ include "stoker.podWith" (dict "root" . "securityContext" dict) }}
+{{- end }}
+
+{{/* The same with a security context merged over the chart's, of (dict "root" $ "securityContext" MAP). */}}
+{{- define "stoker.podWith" -}}
+{{- $safe := dict "runAsNonRoot" true "runAsUser" 10001 "runAsGroup" 10001 "fsGroup" 10001 "fsGroupChangePolicy" "OnRootMismatch" "seccompProfile" (dict "type" "RuntimeDefault") -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
-securityContext:
-  runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
-  fsGroupChangePolicy: OnRootMismatch
-  seccompProfile: {type: RuntimeDefault}
-{{- with .Values.image.pullSecrets }}
+securityContext: {{- mergeOverwrite $safe .securityContext | toYaml | nindent 2 }}
+{{- with .root.Values.image.pullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* Image and security context of all containers. */}}
 {{- define "stoker.container" -}}
-image: {{ include "stoker.image" . }}
-imagePullPolicy: {{ .Values.image.pullPolicy }}
-securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities: {drop: [ALL]}
+{{ include "stoker.containerWith" (dict "root" . "securityContext" dict) }}
+{{- end }}
+
+{{/* The same with a security context merged over the chart's, of (dict "root" $ "securityContext" MAP). */}}
+{{- define "stoker.containerWith" -}}
+{{- $safe := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
+image: {{ include "stoker.image" .root }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+securityContext: {{- mergeOverwrite $safe .securityContext | toYaml | nindent 2 }}
 {{- end }}
 
 {{/* The login of runs as files that become variables, named as MLflow's client expects. */}}

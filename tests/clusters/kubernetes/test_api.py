@@ -13,9 +13,9 @@ from stoker.clusters.kubernetes.api import KubeApi, current_context
 from stoker.clusters.kubernetes.api_errors import AlreadyExists
 from stoker.clusters.kubernetes.cluster import KubernetesCluster
 from stoker.clusters.kubernetes.profile import Profile
-from stoker.clusters.kubernetes.rest import TIMEOUT_S
+from stoker.clusters.kubernetes.rest import TIMEOUT_S, KubeRest
 from stoker.clusters.new_run import Origin
-from stoker.errors import Unreachable
+from stoker.errors import ClusterError, Unreachable
 from stoker.jobfile.loading import parse_job
 from stoker.settings import ClusterSettings, Settings
 from stoker.tracking.run import State
@@ -210,3 +210,39 @@ def test_the_current_context_is_named(cluster, tmp_path, monkeypatch):
     assert current_context() == "c"
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
     assert current_context() == ""
+
+
+@pytest.fixture
+def pod(tmp_path, monkeypatch):
+    """Make the files and variables of a pod's service account, and no kubeconfig; return the place for one."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    for name, constant in (("token", "SERVICE_TOKEN_FILENAME"), ("ca.crt", "SERVICE_CERT_FILENAME")):
+        (tmp_path / name).write_text(f"the {name}")
+        monkeypatch.setattr(f"kubernetes.config.incluster_config.{constant}", str(tmp_path / name))
+    places = f"{tmp_path / 'none'}:{tmp_path / 'kubeconfig'}"
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", places)
+    return tmp_path / "kubeconfig"
+
+
+def test_a_pod_without_a_kubeconfig_uses_its_service_account(pod):
+    access = KubeRest(ClusterSettings("test")).new_client().configuration
+    assert (access.host, access.ssl_ca_cert) == ("https://10.0.0.1:443", str(pod.with_name("ca.crt")))
+    assert access.auth_settings()["BearerToken"]["value"] == "bearer the token"
+
+
+def test_a_kubeconfig_or_a_named_context_comes_before_the_service_account(pod):
+    with pytest.raises(ClusterError, match="No configuration found"):
+        KubeApi(ClusterSettings("test", kube_context="prod"))
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    servers = [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}]
+    users = [{"name": "u", "user": {"token": "t"}}]
+    content = {"clusters": servers, "contexts": [context], "users": users, "current-context": "c"}
+    pod.write_text(json.dumps(content))
+    assert KubeRest(ClusterSettings("test")).new_client().configuration.host == "http://127.0.0.1:1"
+
+
+def test_without_a_kubeconfig_and_a_service_account_the_cure_is_named(pod):
+    pod.with_name("token").unlink()
+    with pytest.raises(ClusterError, match="name a context of your kubeconfig"):
+        KubeApi(ClusterSettings("test"))

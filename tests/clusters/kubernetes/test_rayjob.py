@@ -167,6 +167,23 @@ def test_a_job_cannot_override_reserved_environment_variables():
         assert variables(pod)["HOME"] == "/home/stoker"
 
 
+def test_labels_annotations_and_environment_of_the_profile_reach_every_pod():
+    more = {"pod_labels": {"team": "ml"}, "pod_annotations": {"scrape": "no"}}
+    more["environment"] = {
+        "HTTPS_PROXY": "http://proxy:3128",
+        "DATA": "/data",
+        "HOME": "/root",
+        "STOKER_RAYJOB": "other",
+    }
+    submitter, head, worker = pods(rendered("environment: {env: {DATA: /mine}}\n", PROFILE.model_copy(update=more)))
+    for pod in (submitter, head, worker):
+        assert pod["metadata"]["labels"]["team"] == "ml"
+        assert pod["metadata"]["annotations"] == {"scrape": "no"}
+        assert variables(pod)["HTTPS_PROXY"] == "http://proxy:3128"
+        assert (variables(pod)["DATA"], variables(pod)["HOME"]) == ("/mine", "/home/stoker")
+    assert variables(head)["STOKER_RAYJOB"] == HEADER.id
+
+
 def test_a_timeout_of_ages_is_one_that_kuberay_can_count():
     assert rendered("resources: {timeout: 100000 d}\n")["spec"]["activeDeadlineSeconds"] == 2**31 - 1
 

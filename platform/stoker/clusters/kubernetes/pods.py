@@ -125,7 +125,7 @@ class PodTemplates:
         if secrets := self._profile.image_pull_secrets:
             spec["imagePullSecrets"] = [{"name": name} for name in secrets]
         return {
-            "metadata": {"labels": self._labels},
+            "metadata": {"labels": self._labels, "annotations": dict(self._profile.pod_annotations)},
             "spec": merged(self._profile.pod, merged(self._job.environment.pod, spec)),
         }
 
@@ -173,12 +173,13 @@ class PodTemplates:
 
     def _variables(self) -> dict[str, str]:
         more = {SECRETS_FOLDER: SECRETS} if self._profile.environment_secrets else {}
+        chosen = {**self._profile.environment, **self._job.environment.env}
         if self._job.environment.packages:
-            paths = (f"{PACKAGES_PATH}/{SITE}", self._job.environment.env.get("PYTHONPATH", ""))
+            paths = (f"{PACKAGES_PATH}/{SITE}", chosen.get("PYTHONPATH", ""))
             more |= {PACKAGES_FOLDER: PACKAGES_PATH, "PYTHONPATH": ":".join(filter(None, paths))}
         return {
             "PIP_RETRIES": "1",  # a package that cannot be had is reported at once
-            **{name: value for name, value in self._job.environment.env.items() if name not in HEAD_ONLY},
+            **{name: value for name, value in chosen.items() if name not in HEAD_ONLY},
             **more,
             "HOME": HOME,
             "USER": "stoker",

@@ -88,5 +88,11 @@ class Profile(Section):
     pod_labels: dict[str, str] = Field({})
     """Further labels of every pod."""
 
+    pod_annotations: dict[str, str] = Field({})
+    """Annotations of every pod."""
+
+    environment: dict[str, str] = Field({})
+    """Environment variables of every pod; those of a job take precedence."""
+
     job_pod: list[str] = Field(["nodeSelector", "tolerations", "affinity", "topologySpreadConstraints"])
     """Keys of a pod's spec that jobs may also set (`environment.pod`); those of `pod` take precedence."""

@@ -8,19 +8,19 @@ from typing import Any
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+from kubernetes.config import incluster_config, kube_config
 
 from stoker.clusters.kubernetes.api_errors import ignore_not_found, translated_errors
 from stoker.settings import ClusterSettings
 
 TIMEOUT_S = 10.0
-TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 MERGE_PATCH = "application/merge-patch+json"
 
 
 def _is_in_pod() -> bool:
     """Return whether this process has a service account and no kubeconfig."""
-    kubeconfig = os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser()
-    return TOKEN.exists() and not Path(kubeconfig).exists()
+    files = [Path(each).expanduser() for each in kube_config.KUBE_CONFIG_DEFAULT_LOCATION.split(os.pathsep)]
+    return Path(incluster_config.SERVICE_TOKEN_FILENAME).exists() and not any(file.exists() for file in files)
 
 
 class KubeRest:
