@@ -86,7 +86,7 @@ def one_run(group_of: Any, workers: int, path: Path) -> tuple[float, float]:
     folder.create(RunHeader(path.name, "start", "", "", "", began, time.time_ns(), "", ""), JOB.format(workers=workers))
     group = group_of(workers, 0, spare=False)
     group.start_attempt(folder, 1)
-    result = Supervisor(group, lambda: None, lambda _: None, Timeouts()).run()
+    result = Supervisor(group, lambda: None, lambda _: None, lambda *_: None, Timeouts()).run()
     group.close()
     assert result.outcome == "succeeded", result
     return first_step(folder) - began, time.monotonic() - begin

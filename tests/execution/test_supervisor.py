@@ -11,6 +11,7 @@ from stoker.execution.heartbeat import Beat, Stage
 from stoker.execution.stop_requests import StopReason
 from stoker.execution.supervisor import Supervisor, Timeouts, WorkerHealth, attempt_result
 from stoker.execution.worker_result import WorkerResult
+from stoker.tracking.system_metrics import SystemSample
 
 SHORT = Timeouts(
     poll_s=0.01,
@@ -64,8 +65,12 @@ def beat(stage=Stage.TRAINING, ticks=1, busy_s=0.0, step=5, checkpoint=(1, 4)):
     return Beat(stage, ticks, busy_s, 1, step, checkpoint)
 
 
+def no_metrics(rank, sample):
+    raise AssertionError(f"worker {rank} has not sampled {sample}")
+
+
 def follow(workers, stop=None, received=None):
-    return Supervisor(workers, lambda: stop, received or (lambda _: None), SHORT).run()
+    return Supervisor(workers, lambda: stop, received or (lambda _: None), no_metrics, SHORT).run()
 
 
 def test_the_first_workers_success_decides():
@@ -94,7 +99,7 @@ def test_workers_that_do_not_notice_a_death_are_killed():
 def follow_and_stop(workers):
     """Request a pause after the first heartbeat."""
     received = []
-    return Supervisor(workers, lambda: StopReason.PAUSE if received else None, received.append, SHORT).run()
+    return Supervisor(workers, lambda: StopReason.PAUSE if received else None, received.append, no_metrics, SHORT).run()
 
 
 class EndlessWorkers(Workers):
@@ -111,6 +116,23 @@ class UnresponsiveWorkers(EndlessWorkers):
 
     def request(self, request):
         self.asked.append(request)
+
+
+def test_the_system_metrics_of_every_worker_are_reported_and_the_last_ones_come_with_its_result():
+    samples = [SystemSample(number, {"a": 1.0}) for number in range(3)]
+    workers = Workers(2, beats={0: beat(), 1: replace(beat(), system=samples[0])})
+    ends = [replace(STOPPED, system=sample) for sample in samples[1:]]
+    received = []
+
+    def take(rank, sample):
+        if not received:
+            workers.results += enumerate(ends)
+        received.append((rank, sample))
+
+    Supervisor(workers, lambda: None, lambda _: None, take, SHORT).run()
+    first, *beats = [sample for rank, sample in received if rank == 1]
+    assert (first, beats[-1]) == (samples[0], samples[2])
+    assert [sample for rank, sample in received if rank == 0] == [samples[1]]
 
 
 def test_a_request_is_forwarded_and_takes_effect():
@@ -146,7 +168,10 @@ def test_the_grace_period_of_a_request_depends_on_the_stage(stop, stage, seconds
 
     received = []
     began = time.monotonic()
-    assert Supervisor(Busy(1), lambda: stop if received else None, received.append, SHORT).run().outcome == "stopped"
+    assert (
+        Supervisor(Busy(1), lambda: stop if received else None, received.append, no_metrics, SHORT).run().outcome
+        == "stopped"
+    )
     assert time.monotonic() - began >= seconds
 
 
@@ -167,7 +192,9 @@ def test_workers_that_do_not_train_yet_are_not_waited_for():
     workers = Loading(2)
     began = time.monotonic()
     assert (
-        Supervisor(workers, lambda: StopReason.CANCEL, lambda _: None, replace(SHORT, stop_grace_s=60)).run().outcome
+        Supervisor(workers, lambda: StopReason.CANCEL, lambda _: None, no_metrics, replace(SHORT, stop_grace_s=60))
+        .run()
+        .outcome
         == "stopped"
     )
     assert workers.killed == [0, 1]

@@ -66,7 +66,7 @@ def table(tmp_path):
 
 def test_a_server_has_the_run_its_model_and_a_version(home, server, table, job_file, tmp_path):
     home.environment["MLFLOW_TRACKING_URI"] = server
-    submitted = home.json("submit", job_file(TABLE))
+    submitted = home.json("submit", job_file(TABLE), "--set", "resources.workers=2")
     assert not (home.path / "mlflow.db").exists()
     assert submitted["metrics"]["accuracy/test"] > 0.8
     client = MlflowClient(server)
@@ -74,12 +74,26 @@ def test_a_server_has_the_run_its_model_and_a_version(home, server, table, job_f
     assert run.info.status == "FINISHED"
     assert run.data.params["dataset.columns.features"] == '["damp", "wind"]'
     assert run.data.metrics["accuracy/test"] == submitted["metrics"]["accuracy/test"]
+    _require_that_each_worker_has_system_metrics(client, run)
     mlflow.set_tracking_uri(server)
     model = mlflow.pyfunc.load_model("models:/rain/1")
     answer = model.predict(pd.DataFrame({"damp": [6.0, None, 0.0], "wind": ["north", "west", "never seen"]}))
     assert list(answer["prediction"])[:2] == ["yes", "yes"]
     assert home.json("status", "@last")["state"] == "SUCCEEDED"
     _require_that_a_client_without_mlflow_reads_it(MlflowApi(server), submitted, tmp_path)
+
+
+def _require_that_each_worker_has_system_metrics(client, run):
+    system = {key.removeprefix("system/") for key in run.data.metrics if key.startswith("system/")}
+    names = {"cpu_utilization_percentage", "system_memory_usage_megabytes", "disk_usage_percentage"}
+    assert {f"worker-{rank}/{name}" for rank in (0, 1) for name in names} <= system
+    assert {key.split("/")[0] for key in system} == {"worker-0", "worker-1"}
+    used = [run.data.metrics[f"system/worker-{rank}/system_memory_usage_megabytes"] for rank in (0, 1)]
+    assert used[0] != used[1]
+    assert min(used) > 100  # each has its libraries
+    for name in names:
+        history = client.get_metric_history(run.info.run_id, f"system/worker-1/{name}")
+        assert [metric.step for metric in history] == list(range(len(history)))
 
 
 def _require_that_a_client_without_mlflow_reads_it(pages, run, folder):

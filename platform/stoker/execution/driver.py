@@ -7,6 +7,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from stoker.jobfile.loading import load_job
 from stoker.settings import load_settings
 from stoker.tracking.run import WAITING, State, now
 from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.system_metrics import SystemSample
 
 if TYPE_CHECKING:
     from stoker.execution.run_store import RunStore
@@ -137,7 +139,8 @@ class Driver:
             self._resources = load_run_job(self.folder).resources
             if self._resources.timeout:
                 self.requests.start_timeout(time_seconds(self._resources.timeout))
-        result = Supervisor(group, self.requests.reason, self._on_beat, Timeouts()).run()
+        on_system = partial(self._on_system, group.count)
+        result = Supervisor(group, self.requests.reason, self._on_beat, on_system, Timeouts()).run()
         if result.checkpoint[1] > self._status.checkpoint_step:  # a worker that died abruptly reports no checkpoint
             self._record_checkpoint(result.checkpoint)
         collected = group.collect_journal()
@@ -212,6 +215,9 @@ class Driver:
     def _on_beat(self, beat: Beat) -> None:
         if beat.stage is not Stage.LOADING:
             self._record_checkpoint(beat.checkpoint)
+
+    def _on_system(self, workers: int, rank: int, sample: SystemSample) -> None:
+        self.recording.add_system_metrics(f"worker-{rank}" if workers > 1 else "", sample)
 
     def _record_checkpoint(self, checkpoint: tuple[int, int]) -> None:
         """Write the newest checkpoint's position; it may move back where newer checkpoints are damaged."""

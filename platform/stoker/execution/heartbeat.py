@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from stoker.execution.worker_folder import FolderUpdate
+from stoker.tracking.system_metrics import SystemSample
 
 NOT_STARTED = -1
 STEP_FILE = ".step"
@@ -42,6 +43,8 @@ class Beat:
     """Epoch and step of the newest checkpoint; zeros without one."""
     update: FolderUpdate | None = None
     """Changes of the worker's folder; None where driver and worker share a disk."""
+    system: SystemSample | None = None
+    """System metrics, every few seconds; None in between."""
 
 
 class Heartbeat:

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from stoker.errors import Cause
+from stoker.execution.system_metrics.cgroups import Cgroups
 
-CGROUPS = Path("/sys/fs/cgroup")
-MEMBERSHIP = Path("/proc/self/cgroup")
 MACHINE = Path("/proc/vmstat")
 
 
@@ -29,7 +28,7 @@ def death_message(process: str, cause: Cause) -> str:
 
 def oom_kill_count() -> int:
     """Return how many processes the kernel has killed for lack of memory, in our cgroup or else on the machine."""
-    for file in (*_cgroup_files(), MACHINE):
+    for file in (*Cgroups().files("memory.events", "memory/memory.oom_control"), MACHINE):
         try:
             lines = file.read_text(encoding="ascii").splitlines()
         except OSError:
@@ -39,22 +38,3 @@ def oom_kill_count() -> int:
             if name == "oom_kill":
                 return int(number)
     return 0
-
-
-def _cgroup_files() -> list[Path]:
-    """List the files that may have the counter, for cgroups v1 and v2.
-
-    A container sees its own cgroup at the root, whatever its path on the host.
-    """
-    files: list[Path] = []
-    try:
-        lines = MEMBERSHIP.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return files
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            files += [CGROUPS / place / "memory.events" for place in (path.lstrip("/"), "")]
-        elif "memory" in controllers.split(","):
-            files += [CGROUPS / "memory" / place / "memory.oom_control" for place in (path.lstrip("/"), "")]
-    return files

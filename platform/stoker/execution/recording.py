@@ -27,6 +27,7 @@ from stoker.settings import Settings, without_password
 from stoker.tracking.journal import Shipper
 from stoker.tracking.run import RunHeader, State
 from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.system_metrics import SystemMetrics, SystemSample
 from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, RESULT_TAG
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ PATIENCE_S = 180.0
 SHORT_PATIENCE_S = 10.0
 """The same for a cancelled or paused run, whose user is waiting; the run's folder has the rest."""
 RETRY_S = 2.0
-LOOK_EVERY_S = 15.0
 RESOLVED_EVERY_S = 0.5
 Result = TypeVar("Result")
 LIBRARIES = ("torch", "torchmetrics", "ray", "mlflow", "numpy", "pandas")
@@ -55,6 +55,7 @@ class Recording:
         self._shipper: Shipper | None = None
         self._reason = ""
         """Why there is no MLflow run yet."""
+        self._system = SystemMetrics()
         self._over = threading.Event()
         self._deadline = math.inf
         """When retries end; set once the run is over."""
@@ -69,6 +70,17 @@ class Recording:
         """Start the thread; does nothing for a job with `tracking: none`."""
         if self._header.tracking_uri:
             self._thread.start()
+
+    def add_system_metrics(self, node: str, sample: SystemSample) -> None:
+        """Record the system metrics of a worker.
+
+        Args:
+            node: the worker, such as `worker-1`; empty if there is only one.
+            sample: of the worker.
+
+        """
+        if self._header.tracking_uri:
+            self._system.add(node, sample)
 
     def finish(self, result: WorkerResult, state: State, attempts: int) -> tuple[str, str]:
         """Record the end of the run; return the model's URI and any MLflow error, both possibly empty.
@@ -164,18 +176,16 @@ class Recording:
                 if time.monotonic() > self._deadline:
                     return
                 time.sleep(RETRY_S)
-        self._shipper = Shipper(self._folder.journal, self._tracked)
+        last_step = self._tracked.last_step
+        self._shipper = Shipper(self._folder.journal, self._tracked, lambda: self._system.take(last_step))
         self._shipper.start()
         self._announce(self._tracked.run_id, self._tracked.page)
-        self._tracked.watch_system()
         importlib.import_module("stoker.execution.packaging")  # preload: needed at the end
         while not self._folder.resolved.exists() and not self._over.wait(RESOLVED_EVERY_S):
             pass
         if self._folder.resolved.exists():
             with suppress(Exception):  # logged again at the end
                 self._log_job(self._tracked)
-        while not self._over.wait(LOOK_EVERY_S):
-            self._tracked.watch_system()
 
     def _log_job(self, tracked: "MlflowRun") -> Job:
         job = load_job(self._folder.resolved).job

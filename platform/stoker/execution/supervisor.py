@@ -11,6 +11,7 @@ from stoker.errors import Cause
 from stoker.execution.heartbeat import Beat, Stage
 from stoker.execution.stop_requests import StopReason
 from stoker.execution.worker_result import WorkerResult
+from stoker.tracking.system_metrics import SystemSample
 
 BUSY_SHARE = 0.1
 """Share of a core from which a worker counts as computing; answering the driver takes a hundredth."""
@@ -75,6 +76,7 @@ class Supervisor:
         group: the running workers.
         stop: returns the current stop request.
         on_beat: called with the first worker's heartbeats.
+        on_system: called with a worker's rank and its system metrics.
         timeouts: of the attempt.
 
     """
@@ -84,11 +86,13 @@ class Supervisor:
         group: SupervisedWorkers,
         stop: Callable[[], StopReason | None],
         on_beat: Callable[[Beat], None],
+        on_system: Callable[[int, SystemSample], None],
         timeouts: Timeouts,
     ) -> None:
         self._group = group
         self._stop = stop
         self._on_beat = on_beat
+        self._on_system = on_system
         self._results: dict[int, WorkerResult] = {}
         self._timeouts = timeouts
         self._health = [WorkerHealth(timeouts) for _ in range(group.count)]
@@ -98,7 +102,9 @@ class Supervisor:
         """Wait for all workers and return the attempt's result."""
         last_poll = last_check = time.monotonic()
         while running := self._running():
-            self._results |= self._group.poll(self._timeouts.poll_s)
+            results = self._group.poll(self._timeouts.poll_s)
+            self._results |= results
+            self._report_system(results)
             now = time.monotonic()
             for rank in running:  # the sleep of a suspended machine does not count
                 self._health[rank].wait(min(now - last_poll, self._timeouts.heartbeat_s))
@@ -147,6 +153,7 @@ class Supervisor:
         beats = self._group.beats()
         for rank, beat in beats.items():
             self._health[rank].take(beat)
+        self._report_system(beats)
         if (first := beats.get(0)) is not None:
             self._on_beat(first)
             if first.stage is Stage.TRAINING:
@@ -159,6 +166,11 @@ class Supervisor:
             print(f"the workers hang\n{self._group.stack_traces()}", file=sys.stderr)  # noqa: T201 - the run's log
             who = f"worker {silent[0]} does not answer" if silent else "no worker makes progress"
             self._kill(WorkerResult("failed", Cause.HANG, f"{who}; the log has all stack traces"))
+
+    def _report_system(self, received: Mapping[int, Beat | WorkerResult]) -> None:
+        for rank, each in received.items():
+            if each.system is not None:
+                self._on_system(rank, each.system)
 
     def _kill(self, result: WorkerResult) -> None:
         """Kill all running workers and record this result for them."""

@@ -27,6 +27,7 @@ from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from stoker.execution.data_cache import DataCache
+    from stoker.execution.system_metrics.sampler import SystemSampler
 
 PRELOADED = ("stoker.execution.engines.table", "torch._dynamo")
 """Imported before the first step; every torch optimizer imports torch's compiler."""
@@ -41,6 +42,7 @@ class Worker:
     def __init__(self) -> None:
         self._heartbeat = Heartbeat()
         self._cache: DataCache | None = None
+        self._sampler: SystemSampler | None = None
         self._needed = threading.Event()
         self._own: RunFolder | None = None
         """The worker's own folder of the run, if it shares no disk with the driver."""
@@ -76,6 +78,7 @@ class Worker:
         from stoker.execution.data_cache import DataCache
         from stoker.execution.engines.engine import Assignment, run_to_end
         from stoker.execution.engines.table import engine_of
+        from stoker.execution.system_metrics.sampler import system_sampler
 
         self._cache = self._cache or DataCache()
         for stream in (sys.stdout, sys.stderr):
@@ -85,13 +88,14 @@ class Worker:
             load_secret_files()
             folder = self._own = unpack(files, folder.path.name, str(rank))
         self._heartbeat = Heartbeat(folder.path / STEP_FILE if rank == 0 else None)
+        self._sampler = system_sampler(own_container=self._own is not None)
         try:
             assignment = Assignment(folder, rank, count, attempt)
             result = run_to_end(engine_of(assignment, self._heartbeat, self._cache), address)
             if rank == 0 and self._own is not None:
                 self._heartbeat.enter(Stage.SAVING)
                 result = with_saved_results(result, RunStore(folder))
-            return result
+            return replace(result, system=self._sampler.last()) if self._sampler else result
         finally:
             self._heartbeat.close()
 
@@ -108,6 +112,8 @@ class Worker:
     def beat(self, position: int = 0) -> Beat:
         """Return a heartbeat; `position` is the length of the driver's journal, if the worker has its own."""
         beat = self._heartbeat.beat()
+        if self._sampler is not None:
+            beat = replace(beat, system=self._sampler.due())
         return beat if self._own is None else replace(beat, update=self.update(position))
 
     def update(self, position: int) -> FolderUpdate:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
+from stoker.tracking.system_metrics import SystemSample
+
 RESULTS_LOST = "the first worker died before its results had arrived"
 
 
@@ -32,6 +34,8 @@ class WorkerResult:
     """Further tags of the MLflow run: fingerprint of the data, reason for the end."""
     note: str = ""
     """Description of the MLflow run, in Markdown; default: a table of the results."""
+    system: SystemSample | None = None
+    """System metrics since the last heartbeat that had some."""
 
     def failed(self, cause: str, message: str) -> "WorkerResult":
         """Return this result as a failure that happened after the training."""

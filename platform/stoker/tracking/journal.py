@@ -5,7 +5,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -177,10 +177,18 @@ class Backlog:
 
 
 class Shipper:
-    """Ships a journal to a sink in a background thread; values that the sink has are skipped, pictures replaced."""
+    """Ships a journal to a sink in a background thread; values that the sink has are skipped, pictures replaced.
 
-    def __init__(self, path: Path, sink: Sink) -> None:
+    Args:
+        path: of the journal.
+        sink: the destination.
+        more: returns further values, which are in no journal; it may raise OSError like the sink.
+
+    """
+
+    def __init__(self, path: Path, sink: Sink, more: Callable[[], Iterable[Point]] = tuple) -> None:
         self._sink = sink
+        self._more = more
         self._folder = path.parent
         self._backlog = Backlog(path, sink.last_step)
         self._lock = threading.Lock()
@@ -210,6 +218,8 @@ class Shipper:
         with self._lock:
             try:
                 self._backlog.read()
+                for point in self._more():  # one by one: it may raise after some
+                    self._backlog.points.append(point)
                 while self._backlog.points:
                     self._sink.log_points(self._backlog.points[:BATCH])
                     del self._backlog.points[:BATCH]

@@ -32,7 +32,6 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, LoggedModelStatus, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 
 LONGEST_PARAM = 6000
@@ -48,12 +47,10 @@ RESTING = "SCHEDULED"
 class MlflowRun:
     """One run in MLflow."""
 
-    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str, tracking_uri: str) -> None:
+    def __init__(self, client: MlflowClient, experiment_id: str, run_id: str) -> None:
         self._client = client
         self.experiment_id = experiment_id
         self.run_id = run_id
-        self._tracking_uri = tracking_uri
-        self._monitor: SystemMetricsMonitor | None = None
 
     @staticmethod
     def open(header: RunHeader, tracking_uri: str, artifacts: Path | None, tags: Mapping[str, str]) -> "MlflowRun":
@@ -73,13 +70,13 @@ class MlflowRun:
         experiment_id = _experiment(client, header.experiment, artifacts)
         found = client.search_runs([experiment_id], f"tags.`{RUN_TAG}` = '{header.id}'", max_results=1)
         if found:
-            tracked = MlflowRun(client, experiment_id, found[0].info.run_id, tracking_uri)
+            tracked = MlflowRun(client, experiment_id, found[0].info.run_id)
             client.update_run(tracked.run_id, status="RUNNING")  # another attempt
             tracked.set_tags({STATE_TAG: "RUNNING"})
             return tracked
         identity = {**page_tags(header), HEADER_TAG: json.dumps(asdict(header))}
         run = client.create_run(experiment_id, run_name=header.id, tags={**identity, **tags})
-        return MlflowRun(client, experiment_id, run.info.run_id, tracking_uri)
+        return MlflowRun(client, experiment_id, run.info.run_id)
 
     @property
     def client(self) -> MlflowClient:
@@ -88,23 +85,12 @@ class MlflowRun:
 
     def sibling(self, run_id: str) -> "MlflowRun":
         """Return another run of the same experiment without a request to the server."""
-        return MlflowRun(self._client, self.experiment_id, run_id, self._tracking_uri)
+        return MlflowRun(self._client, self.experiment_id, run_id)
 
     @property
     def page(self) -> str:
         """Return the run's page, relative to the server's address."""
         return f"/#/experiments/{self.experiment_id}/runs/{self.run_id}?workflowType=machine_learning"
-
-    def watch_system(self) -> None:
-        """Record use of CPU, memory, disk and network; restarted if an outage has stopped it."""
-        if self._monitor is not None and self._monitor._process is not None and self._monitor._process.is_alive():
-            return
-        with suppress(MlflowException):
-            self._client.get_run(self.run_id)  # without an answer the monitor would count its steps from 0
-            self._monitor = SystemMetricsMonitor(
-                self.run_id, sampling_interval=5, resume_logging=True, tracking_uri=self._tracking_uri
-            )
-            self._monitor.start()
 
     def last_step(self, key: str) -> int:
         """Return a metric's last step; -1 for none."""
@@ -193,13 +179,11 @@ class MlflowRun:
 
     def suspend(self, state: str, tags: Mapping[str, str]) -> None:
         """Mark the run as neither running nor ended."""
-        self._end_monitor()
         self.set_tags({STATE_TAG: state, **tags})
         self._client.update_run(self.run_id, status=RESTING)
 
     def end(self, state: str, note: str, tags: Mapping[str, str]) -> None:
         """Set the final state, with a description."""
-        self._end_monitor()
         self.set_tags({STATE_TAG: state, **({"mlflow.note.content": note} if note else {}), **tags})
         self._client.set_terminated(self.run_id, STATUS[state])
 
@@ -215,14 +199,6 @@ class MlflowRun:
                 else:
                     self._client.delete_logged_model(output.model_id)
         return uri
-
-    def _end_monitor(self) -> None:
-        if self._monitor is not None:
-            self._monitor.finish()
-            self._monitor.collect_metrics()  # a short run ends before the first sample
-            self._monitor.publish_metrics(self._monitor.aggregate_metrics())
-            self._monitor.mlflow_logger.flush()
-            self._monitor = None
 
 
 def page_tags(header: RunHeader) -> dict[str, str]:

@@ -16,6 +16,7 @@ from stoker.execution.stop_requests import StopReason
 from stoker.execution.sweeps.preparation import PreparedSweep, prepare_sweep
 from stoker.execution.sweeps.trial_recording import TrialRecording
 from stoker.execution.sweeps.trial_stores import TrialStores
+from stoker.execution.system_metrics.sampler import system_sampler
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import trials_that_fit_gpus
 from stoker.job.job import Job
@@ -66,6 +67,7 @@ class SweepDriver:
         self._placement = placement
         self._stores = stores
         self._progress_written = 0.0
+        self._sampler = system_sampler(own_container=not placement.shared_disk)
         self._began, self._counted = 0.0, 0.0
         """When work on the trials began, and when its duration was last written."""
         self._deadline = float("inf")
@@ -258,6 +260,9 @@ class SweepDriver:
         if not last and now - self._progress_written < PROGRESS_EVERY_S:
             return
         self._progress_written = now
+        sample = self._sampler and (self._sampler.last() if last else self._sampler.due())
+        if sample:  # of the whole sweep where its trials are processes of this one
+            self._driver.recording.add_system_metrics("", sample)
         trials, ended = self._trials, self._trials.ended
         best = self._best_so_far()
         if ended and best:

@@ -88,7 +88,7 @@ class _SupervisorThread(threading.Thread):
 
     def __init__(self, group: WorkerGroup, stop: Callable[[], StopReason | None]) -> None:
         super().__init__(name="watch", daemon=True)
-        self._supervisor = Supervisor(group, stop, lambda _: None, Timeouts())
+        self._supervisor = Supervisor(group, stop, lambda _: None, lambda *_: None, Timeouts())
         self.result = WorkerResult("failed", Cause.INTERNAL, "its supervisor thread died")
 
     def run(self) -> None:
