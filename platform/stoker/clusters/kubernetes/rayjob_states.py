@@ -121,6 +121,11 @@ def pending_reason(pods: Sequence[Manifest], events: Sequence[Manifest], workloa
     return _warning_reason(pods, events, scheduled)
 
 
+def is_for_want_of_room(reason: str) -> bool:
+    """Return whether pods wait for resources, according to `pending_reason`."""
+    return reason.endswith((CURES["FailedScheduling"], QUOTA_CURE))
+
+
 def pending_limit(rayjob: Manifest) -> str:
     """Return when a run that waits for its pods gives back those that it has; empty if it does not."""
     status, limit_s = rayjob.get("status", {}), rayjob["spec"].get("preRunningDeadlineSeconds")

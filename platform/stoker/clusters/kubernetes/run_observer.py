@@ -8,7 +8,7 @@ from dataclasses import replace
 from stoker.clusters.kubernetes.api import KubeApi
 from stoker.clusters.kubernetes.lost_pods import driver_is_lost, lost_pods
 from stoker.clusters.kubernetes.metadata import Manifest, annotations_of
-from stoker.clusters.kubernetes.rayjob_states import pending_limit, pending_reason, run_status
+from stoker.clusters.kubernetes.rayjob_states import is_for_want_of_room, pending_limit, pending_reason, run_status
 from stoker.clusters.mlflow_api import MlflowApi
 from stoker.clusters.run_inputs import RUN_LABEL
 from stoker.errors import Cause, Unreachable
@@ -92,7 +92,7 @@ class RunObserver:
             then = f"then it goes on from the checkpoint of step {step:,}" if step else "then it begins again"
             message = loss.text(reason, then)
             return replace(status, state=State.RETRYING, cause=Cause.INFRASTRUCTURE, phase="", message=message)
-        limit = pending_limit(rayjob) if reason else ""
+        limit = pending_limit(rayjob) if is_for_want_of_room(reason) else ""
         return replace(status, message="; ".join(filter(None, (reason or status.message, limit))))
 
     def driver_is_lost(self, run: str) -> bool:
