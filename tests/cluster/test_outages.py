@@ -1,11 +1,13 @@
 """Parts of the cluster are away for a while during a run."""
 
 import time
+import urllib.request
 from itertools import pairwise
 
 import pytest
 from kubernetes import client
 
+MLFLOW = "app.kubernetes.io/component=mlflow"
 OPERATOR = "app.kubernetes.io/component=kuberay-operator"
 TIMED = """
 name: timed
@@ -49,6 +51,19 @@ def test_operator_mlflow_and_api_server_go_and_come_while_a_run_trains(
     assert max(steps) == shown["progress"]["step"]
     distances = [later - earlier for earlier, later in pairwise(sorted(steps))]
     assert len(set(distances[:-1])) == 1  # an epoch each; the time may end within the last
+
+
+@pytest.mark.slow
+def test_a_tunnel_leads_to_the_next_pod_of_mlflow(cluster, api, namespace, until):
+    with cluster.tracking() as (address, *_):
+        for _ in range(2):
+            with urllib.request.urlopen(f"{address}/health", timeout=90) as answer:
+                assert answer.status == 200
+            (pod,) = api.list_namespaced_pod(
+                namespace, label_selector=MLFLOW, field_selector="status.phase=Running"
+            ).items
+            api.delete_namespaced_pod(pod.metadata.name, namespace, grace_period_seconds=0)
+    until(lambda: cluster.api.pods(MLFLOW)[0]["status"]["containerStatuses"][0]["ready"], "MLflow")
 
 
 def _scaled(apps, server, namespace):

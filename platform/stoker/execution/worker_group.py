@@ -268,7 +268,8 @@ class WorkerGroup:
             step = last.step
         cause = cause_of_death(error, self._kills)
         message = death_message(f"worker {rank}", cause)
-        details = str(error).splitlines()[-1]
+        details = str(error).splitlines()[-1].strip()
+        details = "" if details.startswith("actor_id:") else details
         return WorkerResult("failed", cause, message, details, died=True, step=max(step, 0), began=step >= 0)
 
 

@@ -38,6 +38,17 @@ def test_logs_of_one_worker_are_its_lines_alone(more, expected, stoker, make_run
     assert [line.rpartition(" ")[2] for line in capsys.readouterr().out.splitlines()] == expected
 
 
+def test_logs_leave_out_what_ray_says_of_itself_unless_asked(stoker, make_run, capsys):
+    folder = make_run()
+    folder.log.write_text("one\n(raylet) a node is lost\n    more of it\ntwo\n")
+    stoker("logs", "@last")
+    assert capsys.readouterr().out == "one\ntwo\n"
+    stoker("logs", "-n", "2", "@last")
+    assert capsys.readouterr().out == "one\ntwo\n"
+    stoker("logs", "--all", "-n", "2", "@last")
+    assert capsys.readouterr().out == "    more of it\ntwo\n"
+
+
 def test_logs_of_a_run_that_printed_nothing_are_empty(stoker, make_run, capsys):
     make_run()
     assert stoker("logs", "digits") == 0

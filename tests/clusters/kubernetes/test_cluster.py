@@ -339,6 +339,23 @@ def test_each_line_of_the_log_comes_once_and_none_of_rays_own(cluster, api, run)
     assert run.log.read_text() == "first\nsecond\nthird\n"
 
 
+def test_the_log_has_no_traceback_of_rays_client_and_all_of_the_runs_own(cluster, api, run):
+    texts = (
+        "Traceback (most recent call last):",
+        '  File "/opt/venv/bin/ray", line 10, in <module>',
+        "    sys.exit(main())",
+        "RuntimeError: WebSocket connection closed unexpectedly",
+        "Traceback (most recent call last):",
+        '  File "net.py", line 1, in forward',
+        "ValueError: mine",
+        "Traceback (most recent call last):",
+    )
+    printed = [f"2026-01-01T01:00:{second:02d}Z {text}\n" for second, text in enumerate(texts)]
+    api.printed[f"{run.path.name}/1"] = "".join(printed)
+    cluster.fetch_log(run)
+    assert run.log.read_text().splitlines() == list(texts[4:])
+
+
 def test_a_progress_bar_in_the_log_harms_nothing(cluster, api, run):
     name = run.path.name
     bar = "2026-01-01T01:00:00.5Z 10%|#  |\rDownloading: 20%|##  |\x0c\u2028x\n"

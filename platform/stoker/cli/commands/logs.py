@@ -10,6 +10,7 @@ import click
 
 from stoker.cli.attach import wait_until_ended
 from stoker.cli.session import Session, cluster_option, examples, format_option, run_argument, session_object
+from stoker.cli.views.log_lines import RayLines
 from stoker.cli.views.outcome import show_outcome
 from stoker.cli.views.run_report import exit_code, run_json
 from stoker.cli.views.tables import print_json
@@ -60,10 +61,13 @@ def parse_seconds(text: str) -> float:
 @click.option("-f", "--follow", "on", is_flag=True, help="Print new lines until the run ends.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only this many last lines.")
 @click.option("--rank", type=click.IntRange(min=0), help="Only the lines of this worker; the first is 0.")
+@click.option("--all", "everything", is_flag=True, help="Also what Ray says about its own processes and nodes.")
 @cluster_option
 @format_option
 @session_object
-def logs(session: Session, run: str, on: bool, lines: int | None, rank: int | None, form: str) -> None:
+def logs(
+    session: Session, run: str, on: bool, lines: int | None, rank: int | None, everything: bool, form: str
+) -> None:
     """Print the log of a run.
 
     With -o json each line is a JSON object.
@@ -71,9 +75,11 @@ def logs(session: Session, run: str, on: bool, lines: int | None, rank: int | No
     folder = session.find(run)
     cluster = session.cluster_of(folder)
     cluster.fetch_log(folder)
-    position = 0 if lines is None else _position_of_last(folder, lines, "" if rank is None else worker_name(rank))
+    start = "" if rank is None else f"({worker_name(rank)} "
+    position = 0 if lines is None else _position_of_last(folder, lines, start, everything)
+    ray = RayLines()
     for line in _lines(cluster, folder, position, on):
-        if rank is None or line.startswith(f"({worker_name(rank)} "):
+        if line.startswith(start) and (everything or not ray.is_rays(line)):
             _print_line(line, form)
 
 
@@ -124,12 +130,13 @@ def _rest(folder: RunFolder, position: int) -> str:
         return file.read().decode("utf-8", errors="replace")
 
 
-def _position_of_last(folder: RunFolder, lines: int, worker: str = "") -> int:
-    """Return the byte position of the last lines, or of the last lines of a worker."""
+def _position_of_last(folder: RunFolder, lines: int, start: str, everything: bool) -> int:
+    """Return the byte position of the last lines that begin like this, with or without Ray's own."""
     content = folder.log.read_bytes() if folder.log.exists() else b""
-    starts, position = [], 0
+    starts, position, ray = [], 0, RayLines()
     for line in io.BytesIO(content):
-        if not worker or line.startswith(f"({worker} ".encode()):
+        text = line.decode("utf-8", errors="replace")
+        if text.startswith(start) and (everything or not ray.is_rays(text)):
             starts.append(position)
         position += len(line)
     return starts[-lines:][0] if starts and lines else position

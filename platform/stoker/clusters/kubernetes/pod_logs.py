@@ -10,10 +10,38 @@ from stoker.tracking.run_folder import RunFolder
 
 SUBMITTER_LINE = re.compile(r"\S+ \S+\t(INFO|SUCC) (cli|sdk|job_manager)\.py:\d+ -- |Running entrypoint for job ")
 """Lines of Ray's job submission client, not of the run."""
+TRACEBACK = "Traceback (most recent call last):"
+CLIENT_FRAME = re.compile(r'  File "\S*/bin/ray", line ')
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 """Start of each line of a pod's log; a progress bar redraws itself within one line."""
 CLOCK_SKEW_S = 300
 """The clocks here and in the cluster differ by less."""
+
+
+class SubmitterTracebacks:
+    """Leaves out tracebacks of Ray's submission client: it loses its connection with the head, and is started again."""
+
+    def __init__(self) -> None:
+        self._held: list[str] = []
+        """Lines of a traceback that has not ended."""
+
+    def without(self, line: str) -> list[str]:
+        """Return the lines to keep that the next one settles."""
+        if not self._held:
+            if line != TRACEBACK:
+                return [line]
+            self._held = [line]
+            return []
+        self._held.append(line)
+        if line[:1].isspace():
+            return []
+        whole, self._held = self._held, []
+        return [] if any(CLIENT_FRAME.match(each) for each in whole) else whole
+
+    def rest(self) -> list[str]:
+        """Return what is left of a traceback without an end."""
+        held, self._held = self._held, []
+        return held
 
 
 def append_new_lines(api: KubeApi, folder: RunFolder, pods: list[Manifest]) -> None:
@@ -32,6 +60,7 @@ def append_new_lines(api: KubeApi, folder: RunFolder, pods: list[Manifest]) -> N
     until = stored if TIME.match(stored) else ""
     since_s = int(time.time() - _seconds(until)) + CLOCK_SKEW_S if until else None
     lines, last = [], until
+    submitter = SubmitterTracebacks()
     for pod in sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"]):
         for line in api.pod_log(pod["metadata"]["name"], since_s).split("\n"):
             when, _, text = line.partition(" ")
@@ -39,8 +68,9 @@ def append_new_lines(api: KubeApi, folder: RunFolder, pods: list[Manifest]) -> N
                 continue  # a message of the kubelet itself
             if _order(when) > _order(until):
                 if not SUBMITTER_LINE.match(text):
-                    lines.append(text)
+                    lines += submitter.without(text)
                 last = max(last, when, key=_order)
+    lines += submitter.rest()
     if last != until:
         with folder.log.open("a", encoding="utf-8") as file:
             file.write("".join(f"{line}\n" for line in lines))
