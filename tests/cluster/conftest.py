@@ -92,6 +92,10 @@ class Home:
         assert shown["state"] not in ("SUCCEEDED", "FAILED", "CANCELLED", "INTERRUPTED"), shown
         return shown
 
+    def going_or_succeeded(self, run: str) -> bool:
+        """Return whether a run has succeeded; it must not end in another way."""
+        return bool(self.status(run)["state"] == "SUCCEEDED" or not self.going(run))
+
     def folder(self, run: str) -> RunFolder:
         return RunFolder(self.path / "runs" / run)
 

@@ -12,19 +12,20 @@ resources: {workers: 2}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_two_runs_that_hold_what_the_other_needs_both_end(home, job, kube, api, profile, until):
     (node,) = api.list_node().items
     free = float(node.status.allocatable["cpu"]) - used_cpus(api)
     # Two heads and two workers fit, but no third worker; a run needs a head and two workers.
     share = round(free / 4.5, 2)
-    profile(pending_limit_s=60, head={"cpus": share, "memory": "1GiB"}, worker={"cpus": share, "memory": "1GiB"})
+    profile(pending_limit_s=110, head={"cpus": share, "memory": "2GiB"}, worker={"cpus": share, "memory": "1GiB"})
     runs = [home.submit(job(JOB), "--set", "resources.memory=1GiB") for _ in range(2)]
     told = until(
         lambda: [text for run in runs if "gives its pods back" in (text := home.status(run)["message"])], "word"
     )
     assert "cannot be scheduled" in told[0]
     for run in runs:
-        assert home.json("wait", run)["state"] == "SUCCEEDED"
+        until(lambda run=run: home.going_or_succeeded(run), "end", 900)
 
 
 def used_cpus(api):

@@ -7,6 +7,8 @@ from itertools import pairwise
 import pytest
 from kubernetes import client
 
+from stoker.clusters.kubernetes.api import is_ready
+
 MLFLOW = "app.kubernetes.io/component=mlflow"
 OPERATOR = "app.kubernetes.io/component=kuberay-operator"
 TIMED = """
@@ -63,7 +65,7 @@ def test_a_tunnel_leads_to_the_next_pod_of_mlflow(cluster, api, namespace, until
                 namespace, label_selector=MLFLOW, field_selector="status.phase=Running"
             ).items
             api.delete_namespaced_pod(pod.metadata.name, namespace, grace_period_seconds=0)
-    until(lambda: cluster.api.pods(MLFLOW)[0]["status"]["containerStatuses"][0]["ready"], "MLflow")
+    until(lambda: [each for each in cluster.api.pods(MLFLOW) if is_ready(each)], "MLflow")
 
 
 def _scaled(apps, server, namespace):

@@ -229,7 +229,7 @@ class KubeApi:
         labels = ",".join(f"{key}={value}" for key, value in (found["spec"].get("selector") or {}).items())
 
         def ready_pod() -> tuple[str, int]:
-            pods = [pod for pod in self.pods(labels, namespace) if _is_ready(pod)]
+            pods = [pod for pod in self.pods(labels, namespace) if is_ready(pod)]
             if not pods:
                 raise Unreachable(f"no pod of {service} in namespace '{namespace}' is running")
             return pods[0]["metadata"]["name"], _pod_port(found, pods[0], port)
@@ -253,7 +253,8 @@ def _owner(workload: Manifest) -> str:
     return next((owner["name"] for owner in owners if owner["kind"] == "RayJob"), "")
 
 
-def _is_ready(pod: Manifest) -> bool:
+def is_ready(pod: Manifest) -> bool:
+    """Return whether a pod takes requests."""
     conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions") or []}
     return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
 
