@@ -303,7 +303,7 @@ def test_the_policy_allows_what_the_values_name(render):
     variables, rules = policy_of(render())
     assert json.loads(variables["secrets"]) == ["team-mlflow-runs-login"]
     assert json.loads(variables["claims"]) == ["team-runs"]
-    assert "hostPath" in rules
+    assert json.loads(variables["volumes"]) == []
     assert "container.image" not in rules
     pod = {
         "volumes": [
@@ -318,10 +318,10 @@ def test_the_policy_allows_what_the_values_name(render):
     }
     jobs = {"pod": pod, "data": [{"claim": "datasets"}], "environmentSecret": "s3", "ownImages": False}
     variables, rules = policy_of(render({"jobs": jobs}))
-    assert json.loads(variables["secrets"]) == ["team-mlflow-runs-login", "s3", "ca", "proxy", "k"]
-    assert json.loads(variables["claims"]) == ["team-runs", "datasets", "scratch"]
+    assert json.loads(variables["secrets"]) == ["team-mlflow-runs-login", "s3", "proxy", "k"]
+    assert json.loads(variables["claims"]) == ["team-runs", "datasets"]
+    assert json.loads(variables["volumes"]) == pod["volumes"]
     assert json.loads(variables["images"])[1:] == ["proxy:1"]
-    assert "hostPath" not in rules
     assert "container.image in variables.images" in rules
     assert of(render({"policy": {"enabled": False}}), "ValidatingAdmissionPolicy") == []
 

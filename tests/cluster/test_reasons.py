@@ -77,7 +77,7 @@ def test_a_run_that_cannot_start_shows_the_reason(home, job, until, change, word
 
 def test_a_secret_that_is_missing_is_named(home, job, kube, profile, until):
     profile(environment_secrets=[*kube.profile().environment_secrets, "no-such-secret"])
-    with pytest.raises(AssertionError, match="can mount the Secrets that the chart's values name, and no others"):
+    with pytest.raises(AssertionError, match="can mount the Secrets, claims"):
         home.submit(job(TINY))
     profile(pod={"volumes": [{"name": "home", "configMap": {"name": "no-such-map"}}]})
     run = home.submit(job(TINY))

@@ -99,10 +99,10 @@ SESSION = "stoker-mlflow-session"
 def submit_changed(cluster, job, objects, namespace):
     """Have the server check a run's RayJob after a change of its pods, as somebody could send it without Stoker."""
 
-    def send(change):
+    def send(change, whole=False):
         rayjob, *_ = cluster.render(load_job(job(TINY)).job, Origin())
         groups = rayjob["spec"]["rayClusterSpec"]
-        change(groups["headGroupSpec"]["template"]["spec"])
+        change(rayjob["spec"] if whole else groups["headGroupSpec"]["template"]["spec"])
         objects.create_namespaced_custom_object("ray.io", "v1", namespace, "rayjobs", rayjob, dry_run="All")
 
     return send
@@ -117,7 +117,43 @@ def variable(pod, name):
     pod["containers"][0]["env"].append({"name": "MORE", "valueFrom": key})
 
 
+def key_of(name):
+    return {"valueFrom": {"secretKeyRef": {"name": name, "key": "key"}}}
+
+
+OUTSIDE = "a run has a Ray cluster of its own"
 CHANGES = {
+    "no pod of its own": (lambda spec: spec.pop("submitterPodTemplate"), OUTSIDE),
+    "another cluster": (lambda spec: spec.update(clusterSelector={"ray.io/cluster": "stoker-shared"}), OUTSIDE),
+    "an autoscaler": (
+        lambda spec: spec["rayClusterSpec"].update(enableInTreeAutoscaling=True, autoscalerOptions={"image": "mine"}),
+        OUTSIDE,
+    ),
+    "a password of a store": (
+        lambda spec: spec["rayClusterSpec"].update(
+            gcsFaultToleranceOptions={"redisAddress": "r", "redisPassword": key_of(SESSION)}
+        ),
+        OUTSIDE,
+    ),
+    "a public service": (
+        lambda spec: spec["rayClusterSpec"]["headGroupSpec"].update(serviceType="LoadBalancer"),
+        OUTSIDE,
+    ),
+    "a copy of MLflow's volume": (
+        lambda pod: volume(
+            pod,
+            ephemeral={
+                "volumeClaimTemplate": {
+                    "spec": {
+                        "accessModes": ["ReadWriteOnce"],
+                        "dataSource": {"kind": "PersistentVolumeClaim", "name": "stoker-mlflow"},
+                        "resources": {"requests": {"storage": "1Gi"}},
+                    }
+                }
+            },
+        ),
+        "can mount the Secrets",
+    ),
     "a Secret as a volume": (lambda pod: volume(pod, secret={"secretName": SESSION}), "can mount the Secrets"),
     "a Secret in a projection": (
         lambda pod: volume(pod, projected={"sources": [{"secret": {"name": SESSION}}]}),
@@ -130,9 +166,9 @@ CHANGES = {
     ),
     "MLflow's volume": (
         lambda pod: volume(pod, persistentVolumeClaim={"claimName": "stoker-mlflow"}),
-        "can mount the claims",
+        "can mount the Secrets, claims",
     ),
-    "a folder of the node": (lambda pod: volume(pod, hostPath={"path": "/"}), "cannot mount folders of their node"),
+    "a folder of the node": (lambda pod: volume(pod, hostPath={"path": "/"}), "can mount the Secrets"),
     "the node's network": (lambda pod: pod.update(hostNetwork=True), "cannot use the network"),
     "another account": (
         lambda pod: pod.update(serviceAccountName="stoker-mlflow"),
@@ -150,7 +186,7 @@ def test_a_run_as_stoker_renders_it_is_accepted(submit_changed):
 def test_a_rayjob_cannot_give_its_submitter_more_than_the_chart_does(submit_changed, change):
     edit, words = CHANGES[change]
     with pytest.raises(client.ApiException) as error:
-        submit_changed(edit)
+        submit_changed(edit, whole=words == OUTSIDE)
     assert error.value.status == 422
     assert words in json.loads(error.value.body)["message"]
 

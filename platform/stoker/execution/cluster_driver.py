@@ -16,10 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from stoker.errors import ClusterError, StokerError
-from stoker.execution.contract import MORE_TRIALS, PACKAGES_FOLDER, REOPEN, UNINSTALLED
+from stoker.execution.contract import MORE_TRIALS, REOPEN
 from stoker.execution.driver import Driver
-from stoker.execution.packages import failure_in
-from stoker.execution.rayjob_channel import serve_rayjob
+from stoker.execution.packages import failure_here
+from stoker.execution.rayjob_channel import limit_retries, serve_rayjob
 from stoker.execution.run_store import RunStore
 from stoker.execution.submission_channel import serve_submission
 from stoker.job.concurrency import trials_at_once
@@ -40,6 +40,7 @@ def run_on_cluster(inputs: Path, terminated: threading.Event) -> int:
 
     """
     load_secret_files()
+    limit_retries(load_job(inputs / "job.yaml").job.resources.retries)
     folder = create_run_folder(inputs, load_settings())
     folder.hold_lease(os.getpid())
     store = RunStore(folder)
@@ -83,9 +84,8 @@ def _header_here(header: RunHeader, settings: Settings) -> RunHeader:
 
 def _drive(folder: RunFolder, store: RunStore, terminated: threading.Event) -> int:
     driver = Driver(folder, terminated, store)
-    packages = os.environ.get(PACKAGES_FOLDER)
-    if packages and (failure := failure_in(Path(packages))):
-        return driver.stop(f"{UNINSTALLED}: {failure}")
+    if failure := failure_here():
+        return driver.stop(failure)
     os.environ.update(RAY_COLOR_PREFIX="0", RAY_DEDUP_LOGS="0")  # read when Ray loads
     try:
         import ray

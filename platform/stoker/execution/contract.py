@@ -9,8 +9,8 @@ The status of a RayJob also has `pod`, the name of the driver's pod, and `since`
 RETRIED_AT = "stoker.dev/retried-at"
 """Annotation of a RayJob: the checkpoint's step when KubeRay's counter of lost drivers was last renewed."""
 
-RAYJOB, NAMESPACE = "STOKER_RAYJOB", "STOKER_NAMESPACE"
-"""Environment variables: name and namespace of the driver's own RayJob."""
+RAYJOB, NAMESPACE, POD = "STOKER_RAYJOB", "STOKER_NAMESPACE", "STOKER_POD"
+"""Environment variables: name and namespace of the driver's own RayJob, and the name of its pod."""
 SUBMISSION = "STOKER_SUBMISSION"
 """Environment variable: submission id of the driver's own Ray job."""
 REOPEN = "STOKER_REOPEN"

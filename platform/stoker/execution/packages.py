@@ -1,17 +1,21 @@
 """Installs a job's packages in a pod, before Ray starts there: python -m stoker.execution.packages FOLDER NAME...
 
 What the image has counts as installed, so only the rest is downloaded. (Ray's own way copies the image's environment.)
-A failure leaves its reason in the folder, where the driver finds it, and where Kubernetes shows it as the end of the
-container.
+A failure leaves its reason in the folder, where the driver or the worker of the pod finds it, and in the container's
+last message, which Kubernetes shows.
 """
 
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
-SITE = "site"
-"""In the folder: what belongs on PYTHONPATH."""
+from stoker.execution.contract import PACKAGES_FOLDER, UNINSTALLED
+
+SITE, PLATFORM_SITE = "site", "site-platform"
+"""In the folder: what belongs on PYTHONPATH; packages with compiled parts may have a place of their own."""
 ERROR = "error"
 """In the folder: the reason of a failure."""
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -29,8 +33,10 @@ def install(folder: Path, names: list[str]) -> str:
     print(done.stdout, end="")  # noqa: T201 - the container's log
     if done.returncode:
         return installation_failure(done.stdout) or f"pip ended with code {done.returncode}"
-    for site in folder.rglob("*-packages"):
-        (folder / SITE).symlink_to(site.relative_to(folder))
+    scheme, places = sysconfig.get_preferred_scheme("prefix"), {"base": str(folder), "platbase": str(folder)}
+    for link, kind in ((SITE, "purelib"), (PLATFORM_SITE, "platlib")):
+        (folder / link).unlink(missing_ok=True)
+        (folder / link).symlink_to(sysconfig.get_path(kind, scheme, places))
     return ""
 
 
@@ -44,15 +50,17 @@ def installation_failure(output: str) -> str:
     return (errors or lines or [""])[-1]
 
 
-def failure_in(folder: Path) -> str:
-    """Return why the packages in a folder could not be installed; empty if they could, or if there are none."""
-    error = folder / ERROR
-    return error.read_text(encoding="utf-8") if error.exists() else ""
+def failure_here() -> str:
+    """Return why the packages of this pod could not be installed; empty if they could, or if there are none."""
+    folder = os.environ.get(PACKAGES_FOLDER)
+    error = Path(folder) / ERROR if folder else None
+    return f"{UNINSTALLED}: {error.read_text(encoding='utf-8')}" if error and error.exists() else ""
 
 
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     place.mkdir(parents=True, exist_ok=True)
+    (place / ERROR).unlink(missing_ok=True)  # Kubernetes may run this again in the same pod
     if failure := install(place, sys.argv[2:]):
         (place / ERROR).write_text(failure, encoding="utf-8")
         if TERMINATION_LOG.exists():

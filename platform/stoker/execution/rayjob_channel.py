@@ -3,13 +3,14 @@
 import json
 import os
 import time
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from stoker.execution.contract import NAMESPACE, RAYJOB, REQUEST, RETRIED_AT, STATUS
+from stoker.execution.contract import NAMESPACE, POD, RAYJOB, REQUEST, RETRIED_AT, STATUS
 from stoker.execution.control_channel import serve
 from stoker.jobfile.loading import load_job
 from stoker.tracking.run_folder import RunFolder
@@ -21,13 +22,32 @@ PROGRESS_EVERY = 3
 
 def serve_rayjob(folder: RunFolder) -> AbstractContextManager[None] | None:
     """Serve the control channel of this driver's RayJob until the block ends; None if it has no RayJob."""
-    name, namespace = os.environ.get(RAYJOB), os.environ.get(NAMESPACE)
-    if not name or not namespace:
+    channel = _own_channel()
+    if channel is None:
         return None
-    channel = _RayJobChannel(name, namespace)
-    retries = load_job(folder.job).job.resources.retries
-    channel.renew_retries(retries, folder.status().checkpoint_step)
+    channel.renew_retries(load_job(folder.job).job.resources.retries, folder.status().checkpoint_step)
     return serve(channel, folder, PROGRESS_EVERY)
+
+
+def limit_retries(retries: int) -> None:
+    """Have KubeRay count the failures of this driver's run from its first start on, if it has a RayJob."""
+    if channel := _own_channel():
+        channel.renew_retries(retries, 0)
+
+
+def _own_channel() -> "_RayJobChannel | None":
+    name, namespace = os.environ.get(RAYJOB), os.environ.get(NAMESPACE)
+    return _RayJobChannel(name, namespace) if name and namespace else None
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    """Print that the API server could not be told something, and go on."""
+    try:
+        yield
+    except (ApiException, HTTPError) as error:
+        reason = getattr(error, "body", None) or error
+        print(f"the cluster does not know {what}: {reason}")  # noqa: T201 - the run's log
 
 
 class _RayJobChannel:
@@ -40,7 +60,7 @@ class _RayJobChannel:
         self._api = client.CustomObjectsApi()
         self._place = ("ray.io", "v1", namespace, "rayjobs", name)
         self._published: dict[str, str] = {}
-        self._driver = {"pod": os.environ.get("HOSTNAME", ""), "since": time.time()}
+        self._driver = {"pod": os.environ.get(POD, ""), "since": time.time()}
         """By which clients see that the driver of a status is lost."""
 
     def renew_retries(self, retries: int, checkpoint_step: int) -> None:
@@ -51,7 +71,7 @@ class _RayJobChannel:
             checkpoint_step: step of the newest checkpoint.
 
         """
-        with suppress(ApiException, HTTPError):
+        with _said("how often this run may be started again"):
             found: Any = self._api.get_namespaced_custom_object(*self._place, _request_timeout=TIMEOUT_S)
             before = found["metadata"].get("annotations", {}).get(RETRIED_AT)
             if before is not None and checkpoint_step <= int(before):
@@ -70,7 +90,7 @@ class _RayJobChannel:
 
     def close(self) -> None:
         """Set the RayJob's backoff limit to 0, so that a finished driver is not started again on a new Ray cluster."""
-        with suppress(ApiException, HTTPError):
+        with _said("this run is not to be started again"):
             body = {"spec": {"backoffLimit": 0}}
             self._api.patch_namespaced_custom_object(*self._place, body, _request_timeout=TIMEOUT_S)
 

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 import ray
 from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
 
+from stoker.errors import Cause
 from stoker.execution.contract import worker_name
 from stoker.execution.heartbeat import STEP_FILE, Beat, Heartbeat, Stage
+from stoker.execution.packages import failure_here
 from stoker.execution.run_store import RunStore, with_saved_results
 from stoker.execution.worker_folder import FolderUpdate, folder_update, unpack
 from stoker.execution.worker_result import WorkerResult
@@ -86,6 +88,8 @@ class Worker:
         folder = RunFolder(Path(path))
         if files is not None:
             load_secret_files()
+            if failure := failure_here():
+                return WorkerResult("failed", Cause.INTERNAL, f"worker {rank}: {failure}")
             folder = self._own = unpack(files, folder.path.name, str(rank))
         self._heartbeat = Heartbeat(folder.path / STEP_FILE if rank == 0 else None)
         self._sampler = system_sampler(own_container=self._own is not None)

@@ -1,10 +1,12 @@
 """The child runs of a sweep in MLflow: listed at once, and updated in few requests."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from stoker.tracking.journal import BATCH, Point
 from stoker.tracking.mlflow_run import LONGEST_NOTE, LONGEST_PARAM, RESTING, MlflowRun, outages_as_oserror, page_tags
@@ -92,7 +94,7 @@ class ChildRuns:
         for run in sorted(self._runs(), key=lambda run: (run.info.run_id not in ours, -len(run.data.metrics))):
             trial = run.data.tags.get(RUN_TAG, "")
             if trial in found:
-                with outages_as_oserror():
+                with suppress(MlflowException), outages_as_oserror():  # of another login, which alone may delete it
                     self._parent.client.delete_run(run.info.run_id)
             else:
                 found[trial] = self._known(run)

@@ -29,7 +29,10 @@ JOB = "name: digits\ntask: image-classification\ndataset: digits\ntracking: none
 
 def pod(kind, name="digits-worker", started="2026-01-01T00:00:00Z", **status):
     """A pod that runs, unless its status says something else."""
-    running = {"containerStatuses": [{"state": {"running": {"startedAt": started}}}], "phase": "Running"}
+    running = {
+        "containerStatuses": [{"name": f"ray-{kind}", "state": {"running": {"startedAt": started}}}],
+        "phase": "Running",
+    }
     metadata = {"name": name, "labels": {"ray.io/node-type": kind}, "creationTimestamp": started}
     return {"metadata": metadata, "status": {**running, **status}}
 

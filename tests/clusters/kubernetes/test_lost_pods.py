@@ -20,10 +20,12 @@ def at(seconds):
 
 def pod(kind, name, made=-30, state=None, deleted=False, **status):
     state = {"running": {"startedAt": at(made + 5)}} if state is None else state
+    sidecar = {"name": "proxy", "state": {"running": {"startedAt": at(50)}}}  # it has started again
+    containers = [{"name": f"ray-{kind}", "state": state}, sidecar]
     metadata = {"name": f"digits-abcde-{name}", "labels": {"ray.io/node-type": kind}, "creationTimestamp": at(made)}
     if deleted:
         metadata["deletionTimestamp"] = at(20)
-    return {"metadata": metadata, "status": {"phase": "Running", "containerStatuses": [{"state": state}], **status}}
+    return {"metadata": metadata, "status": {"phase": "Running", "containerStatuses": containers, **status}}
 
 
 HEAD = pod("head", "head")

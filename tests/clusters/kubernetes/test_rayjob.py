@@ -153,7 +153,7 @@ def test_environment_and_places_reach_head_and_workers():
         (installing,) = pod["spec"]["initContainers"]
         assert installing["command"][2:] == ["stoker.execution.packages", "/home/stoker/packages", "einops"]
         assert installing["image"] == "mine:2"
-        assert variables(pod)["PYTHONPATH"] == "/home/stoker/packages/site:/mine"
+        assert variables(pod)["PYTHONPATH"] == "/home/stoker/packages/site:/home/stoker/packages/site-platform:/mine"
 
 
 def test_a_job_cannot_override_reserved_environment_variables():
@@ -267,9 +267,9 @@ def test_the_data_of_the_profile_are_mounted_where_the_run_works():
         assert (mounts["/data"]["readOnly"], mounts["/scratch"]["readOnly"]) == (True, False)
 
 
-def test_the_submitter_needs_no_room_beside_the_pods_that_it_starts():
+def test_the_submitter_needs_little_room_beside_the_pods_that_it_starts():
     submitter, *_ = pods(rendered())
-    assert container(submitter)["resources"]["requests"] == {"cpu": "0", "memory": "0"}
+    assert container(submitter)["resources"]["requests"] == {"cpu": "10m", "memory": "128Mi"}
 
 
 def test_a_run_without_a_queue_gives_its_pods_back_after_a_time_of_its_own():

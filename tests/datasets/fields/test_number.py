@@ -132,8 +132,13 @@ def test_a_number_that_overflows_is_named():
 
 def test_numbers_in_another_notation_than_those_learnt_from_are_refused():
     field = NumberField.fit("area", pd.Series(["1.5", "2.25", "1,250.75"]), SETTINGS)
-    with pytest.raises(JobError, match=r"column 'area', row 2: '3,5' is not one of the numbers with a decimal point"):
+    with pytest.raises(JobError, match=r"column 'area', row 2: '3,5' and others are not numbers with a decimal point"):
         field.encode(pd.Series(["?", "3,5", "4,25"]))
-    assert np.isfinite(encoded(field, ["?", "3.5", "many"])).all()
-    with pytest.raises(JobError, match="with a decimal comma that were learnt from"):
-        ValueField("price", 0.0, 1.0, ",").encode(pd.Series(["1.234.567", "1.5e.3", "x"]))
+    with pytest.raises(JobError, match="are not numbers with a decimal comma"):
+        ValueField("price", 0.0, 1.0, ",").encode(pd.Series(["1.5", "x", "2.75"]))
+
+
+@pytest.mark.parametrize("text", ["many", "TBD", "inf", "?", None])
+def test_a_row_whose_text_is_no_number_counts_as_missing(text: str | None):
+    field = NumberField.fit("area", pd.Series(["1.5", "2.25", None]), SETTINGS)
+    assert encoded(field, [text])[1].tolist() == [1.0]

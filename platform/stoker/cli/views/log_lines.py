@@ -1,4 +1,4 @@
-"""Which lines of a run's log are Ray's own: about its processes and nodes, not about the run."""
+"""Recognition of the lines of a run's log that are Ray's own: about its processes and nodes, not about the run."""
 
 import re
 
@@ -9,7 +9,7 @@ INTERNAL = re.compile(r"\s*\[state-dump\]|\s*\[\d{4}-\d\d-\d\d [\d:,]+ [A-Z] \d+
 
 
 class RayLines:
-    """Tells Ray's own lines from those of the run, line by line."""
+    """Recognizes Ray's own lines among those of the run."""
 
     def __init__(self) -> None:
         self._within = False

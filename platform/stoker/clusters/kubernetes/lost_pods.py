@@ -1,4 +1,4 @@
-"""What a run that trained has lost of its pods, before its driver notices, or together with its driver."""
+"""Pods that a run has lost: its client sees it before its driver does, and where the driver itself is lost."""
 
 import json
 import math
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from stoker.clusters.kubernetes.events import pod_name
 from stoker.clusters.kubernetes.metadata import Manifest, annotations_of, seconds
+from stoker.clusters.kubernetes.pods import OWN_CONTAINERS
 from stoker.clusters.kubernetes.rayjob_states import clock
 from stoker.execution.contract import STATUS
 
@@ -87,15 +88,21 @@ def _loss(driver: bool, what: str, waits_for: str, pods: Sequence[Manifest], run
     return Loss(driver, what, min(times, default=0.0), f"{waits_for} ({names})" if new else waits_for)
 
 
+def _own_containers(pod: Manifest) -> list[Manifest]:
+    """Return the states of a pod's containers, without those that its administrator has added."""
+    found = pod["status"].get("containerStatuses") or []
+    return [each for each in found if each.get("name") in OWN_CONTAINERS]
+
+
 def _stands(pod: Manifest) -> bool:
-    containers = pod["status"].get("containerStatuses") or []
+    containers = _own_containers(pod)
     runs = bool(containers) and all("running" in each.get("state", {}) for each in containers)
     return runs and "deletionTimestamp" not in pod["metadata"]
 
 
 def _started(pod: Manifest) -> float:
-    """Return when a pod's container has started last, in seconds since 1970."""
-    times = [each["state"]["running"]["startedAt"] for each in pod["status"]["containerStatuses"]]
+    """Return when the container of a pod that stands has started last, in seconds since 1970."""
+    times = [each["state"]["running"]["startedAt"] for each in _own_containers(pod)]
     return max(map(seconds, times))
 
 
@@ -107,7 +114,7 @@ def _failure(pod: Manifest) -> str:
         return str(status.get("reason") or next((end["reason"] for end in ends if "reason" in end), "ended"))
     if "deletionTimestamp" in pod["metadata"]:
         return str(status.get("reason") or "deleted")
-    for container in status.get("containerStatuses") or []:
+    for container in _own_containers(pod):
         state = container.get("state", {})
         end = state.get("terminated") or (
             container.get("lastState", {}).get("terminated") if "waiting" in state else {}

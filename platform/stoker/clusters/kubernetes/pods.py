@@ -6,8 +6,8 @@ from typing import Any
 from stoker.clusters.kubernetes.metadata import Manifest, labels_of
 from stoker.clusters.kubernetes.profile import Profile, Share
 from stoker.clusters.restart import Restart
-from stoker.execution.contract import MORE_TRIALS, NAMESPACE, PACKAGES, PACKAGES_FOLDER, RAYJOB, REOPEN
-from stoker.execution.packages import SITE
+from stoker.execution.contract import MORE_TRIALS, NAMESPACE, PACKAGES, PACKAGES_FOLDER, POD, RAYJOB, REOPEN
+from stoker.execution.packages import PLATFORM_SITE, SITE
 from stoker.job.job import Job
 from stoker.job.section import size_bytes
 from stoker.secret_files import FOLDER_VARIABLE as SECRETS_FOLDER
@@ -23,7 +23,7 @@ TOKEN_S = 3600
 """The kubelet renews a token well before it expires."""
 USER = 10001
 """Above the user ids of a node."""
-HEAD_ONLY = (RAYJOB, NAMESPACE, REOPEN, MORE_TRIALS)
+HEAD_ONLY = (RAYJOB, NAMESPACE, POD, REOPEN, MORE_TRIALS)
 """Variables of the head that no job can set: Kubernetes refuses a duplicate name."""
 AGENT_PORT = 52365
 """Of Ray's agent on each node, which also answers KubeRay's health checks."""
@@ -72,7 +72,7 @@ class PodTemplates:
     def submitter(self) -> Manifest:
         """Return the pod that submits the run to Ray and prints what the driver prints."""
         container = self._container(SUBMITTER, Share(cpus=1, memory="512MiB"))
-        container["resources"]["requests"] = {"cpu": "0", "memory": "0"}  # it always has a place beside a run's others
+        container["resources"]["requests"] = {"cpu": "10m", "memory": "128Mi"}  # it finds a place beside a run's others
         return self._template([container], [_empty("tmp")], restartPolicy="Never")
 
     def head(self) -> Manifest:
@@ -82,6 +82,7 @@ class PodTemplates:
         container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
         container["env"] += [
             {"name": RAYJOB, "value": self._run},
+            {"name": POD, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": NAMESPACE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         ]
         container["env"] += [{"name": name, "value": value} for name, value in self._restart.variables.items()]
@@ -175,7 +176,7 @@ class PodTemplates:
         more = {SECRETS_FOLDER: SECRETS} if self._profile.environment_secrets else {}
         chosen = {**self._profile.environment, **self._job.environment.env}
         if self._job.environment.packages:
-            paths = (f"{PACKAGES_PATH}/{SITE}", chosen.get("PYTHONPATH", ""))
+            paths = (f"{PACKAGES_PATH}/{SITE}", f"{PACKAGES_PATH}/{PLATFORM_SITE}", chosen.get("PYTHONPATH", ""))
             more |= {PACKAGES_FOLDER: PACKAGES_PATH, "PYTHONPATH": ":".join(filter(None, paths))}
         return {
             "PIP_RETRIES": "1",  # a package that cannot be had is reported at once

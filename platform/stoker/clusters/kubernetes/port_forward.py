@@ -6,11 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from typing import Any
 
 from kubernetes import client, stream
+from kubernetes.client.exceptions import ApiException
 
 from stoker.clusters.kubernetes.api_errors import translated_errors
+from stoker.errors import Unreachable
 from stoker.settings import ClusterSettings
 
 HOST = "127.0.0.1"
@@ -51,6 +54,7 @@ def forwarded_port(
         finally:
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)  # `accept` does not notice a closed socket
+            connections.close()
     listening.join(timeout=5)
 
 
@@ -73,18 +77,24 @@ class _PodConnections:
             StokerError, OSError, ApiException: there is none in time.
 
         """
-        with self._lock:
-            prepared, self._prepared = self._prepared, None
-            if prepared is not None and not _is_closed(prepared):
-                return prepared
-            deadline = time.monotonic() + NEW_POD_S
-            while True:
-                try:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and not _is_closed(prepared):
+            return prepared
+        deadline = time.monotonic() + NEW_POD_S
+        while True:
+            try:
+                with self._lock:
                     return self._connect()
-                except Exception:
-                    if time.monotonic() > deadline:
-                        raise
-                time.sleep(RETRY_S)
+            except (Unreachable, OSError, ApiException) as error:
+                refused = isinstance(error, ApiException) and 0 < (error.status or 0) < HTTPStatus.INTERNAL_SERVER_ERROR
+                if refused or time.monotonic() > deadline:
+                    raise
+            time.sleep(RETRY_S)
+
+    def close(self) -> None:
+        """Close a connection that nobody has taken."""
+        if self._prepared is not None:
+            self._prepared.close()
 
     def _connect(self) -> Any:
         pod, port = self._find_pod()

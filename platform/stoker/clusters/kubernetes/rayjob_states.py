@@ -144,22 +144,22 @@ def clock(time_s: float) -> str:
 
 def _warning_reason(pods: Sequence[Manifest], events: Sequence[Manifest], scheduled: set[str]) -> str:
     """Return the last warning that still applies: warnings stay among the events for an hour after they are solved."""
-    mounted = {event["involvedObject"]["name"] for event in events if event["reason"] in MOUNTED}
+    mounted = {event["involvedObject"]["name"] for event in events if event.get("reason") in MOUNTED}
     solved = {"FailedScheduling": scheduled, "FailedMount": mounted}
     newest_pod = max((seconds(pod["metadata"]["creationTimestamp"]) for pod in pods), default=0.0)
     warnings = [
         event
         for event in events
         if event.get("type") == "Warning"
-        and event["reason"] in CURES
+        and event.get("reason") in CURES
         and event["involvedObject"]["name"] not in solved.get(event["reason"], ())
-        and not (event["reason"] == "FailedMount" and TRANSIENT_MOUNT in event["message"])
+        and not (event["reason"] == "FailedMount" and TRANSIENT_MOUNT in event.get("message", ""))
         and not (event["reason"] in CREATION and event_time(event) < newest_pod)
     ]
     if not warnings:
         return ""
     last = max(warnings, key=event_time)
-    return _with_cure(f"{last['involvedObject']['name']}: {last['message']}", last["reason"])
+    return _with_cure(f"{last['involvedObject']['name']}: {last.get('message', '')}", last["reason"])
 
 
 def _queue_reason(workload: Manifest | None) -> str:

@@ -17,10 +17,10 @@ DAY_S = 86400.0
 
 
 def ended_before(rayjob: Manifest, time_s: float) -> bool:
-    """Return whether a run ended for good before a time, in seconds since 1970; one that can be resumed has not."""
+    """Return whether a run ended, or was left, before a time in seconds since 1970; its checkpoints stay."""
     end = rayjob.get("status", {}).get("endTime")
     status, _ = status_of(rayjob, RunStatus())
-    return bool(end) and seconds(end) < time_s and status.state.final
+    return bool(end) and seconds(end) < time_s and status.state.ended
 
 
 def delete_ended_runs(api: KubeApi, days: float) -> list[str]:

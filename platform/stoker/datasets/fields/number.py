@@ -11,7 +11,7 @@ import torch
 
 from stoker.datasets.columns import Column, Dense
 from stoker.datasets.fields.field import InputField, TargetField
-from stoker.datasets.fields.readable import require_readable
+from stoker.datasets.fields.written import require_notation
 from stoker.datasets.numerals import DecimalMark, notation, read_number, read_numbers
 from stoker.datasets.records import Files, RawColumn
 from stoker.errors import JobError, Problem
@@ -190,7 +190,12 @@ def _read(name: str, column: RawColumn, decimal: DecimalMark) -> np.ndarray:
     """Return the (N,) numbers of a column whose notation is known."""
     values = as_numbers(column, decimal)
     mark = "point" if decimal == "." else "comma"
-    require_readable(name, column, np.isnan(values), f"the numbers with a decimal {mark} that were learnt from")
+    other: DecimalMark = "," if decimal == "." else "."
+
+    def reads_otherwise(cells: pd.Series) -> bool:
+        return bool(np.isfinite(read_numbers(cells, other)).mean() > 1 / 2)
+
+    require_notation(name, column, np.isnan(values), f"numbers with a decimal {mark}", reads_otherwise)
     return values
 
 

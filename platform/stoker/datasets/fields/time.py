@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 
 from stoker.datasets.columns import Column, Dense
-from stoker.datasets.fields.number import CLIP, NumbersField, mean_and_scale
-from stoker.datasets.fields.readable import require_readable
+from stoker.datasets.fields.number import CLIP, NumbersField, as_numbers, mean_and_scale
+from stoker.datasets.fields.written import require_notation
 from stoker.datasets.records import RawColumn
 from stoker.datasets.times import ISO, as_times, time_format
 from stoker.job.dataset import Dataset
@@ -93,8 +93,13 @@ def _read(name: str, column: RawColumn, written: str) -> pd.Series:
     """Return the (N,) times of a column whose format is known."""
     times = as_times(column, written)
     format_ = "ISO 8601" if written == ISO else written
-    require_readable(name, column, times.isna().to_numpy(), f"the times written as {format_} that are learnt from")
+    require_notation(name, column, times.isna().to_numpy(), f"times written as {format_}", _reads_otherwise)
     return times
+
+
+def _reads_otherwise(cells: pd.Series) -> bool:
+    """Return whether most of some cells are times in some format, or numbers."""
+    return time_format(cells, share=1 / 2) is not None or bool(np.isfinite(as_numbers(cells)).mean() > 1 / 2)
 
 
 def _components(times: pd.Series) -> dict[str, np.ndarray]:
