@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -303,7 +304,7 @@ def test_the_policy_allows_what_the_values_name(render):
     variables, rules = policy_of(render())
     assert json.loads(variables["secrets"]) == ["team-mlflow-runs-login"]
     assert json.loads(variables["claims"]) == ["team-runs"]
-    assert json.loads(variables["volumes"]) == []
+    assert variables["volumes"] == "dyn([])"
     assert "container.image" not in rules
     pod = {
         "volumes": [
@@ -320,7 +321,7 @@ def test_the_policy_allows_what_the_values_name(render):
     variables, rules = policy_of(render({"jobs": jobs}))
     assert json.loads(variables["secrets"]) == ["team-mlflow-runs-login", "s3", "proxy", "k"]
     assert json.loads(variables["claims"]) == ["team-runs", "datasets"]
-    assert json.loads(variables["volumes"]) == pod["volumes"]
+    assert json.loads(re.sub(r"dyn\(|\)", "", variables["volumes"])) == pod["volumes"]
     assert json.loads(variables["images"])[1:] == ["proxy:1"]
     assert "container.image in variables.images" in rules
     assert of(render({"policy": {"enabled": False}}), "ValidatingAdmissionPolicy") == []
