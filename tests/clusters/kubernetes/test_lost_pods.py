@@ -1,7 +1,6 @@
 """What a run has lost of its pods, as its client sees it."""
 
 import json
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -9,8 +8,9 @@ import pytest
 from stoker.clusters.kubernetes.lost_pods import driver_is_lost, lost_pods
 from stoker.clusters.kubernetes.rayjob_states import clock
 
-BEGAN = float(int(time.time()) - 60)
+BEGAN = 1.8e9
 """When the attempt began."""
+NOW = BEGAN + 60
 
 
 def at(seconds):
@@ -41,7 +41,7 @@ def rayjob():
 
 
 def test_a_run_with_all_of_its_pods_has_lost_nothing(rayjob):
-    assert lost_pods(rayjob, [HEAD, *WORKERS], BEGAN) is None
+    assert lost_pods(rayjob, [HEAD, *WORKERS], BEGAN, NOW) is None
     assert not driver_is_lost(rayjob, [HEAD, *WORKERS])
 
 
@@ -68,14 +68,14 @@ def test_a_run_with_all_of_its_pods_has_lost_nothing(rayjob):
     ],
 )
 def test_a_lost_worker_is_shown_with_its_reason_and_its_replacement(rayjob, replacement, words):
-    loss = lost_pods(rayjob, [HEAD, WORKERS[1], *replacement], BEGAN)
+    loss = lost_pods(rayjob, [HEAD, WORKERS[1], *replacement], BEGAN, NOW)
     assert loss is not None
     assert not loss.driver
     assert loss.text("", "then it resumes") == words
 
 
 def test_the_reason_why_a_replacement_does_not_start_is_shown(rayjob):
-    loss = lost_pods(rayjob, [HEAD, WORKERS[0]], BEGAN)
+    loss = lost_pods(rayjob, [HEAD, WORKERS[0]], BEGAN, NOW)
     assert loss is not None
     assert "waiting for a new worker pod: Insufficient cpu; then" in loss.text("Insufficient cpu", "then")
 
@@ -92,7 +92,7 @@ def test_the_reason_why_a_replacement_does_not_start_is_shown(rayjob):
 )
 def test_a_driver_whose_pod_is_gone_or_has_started_again_is_lost(rayjob, heads):
     assert driver_is_lost(rayjob, [*heads, *WORKERS])
-    loss = lost_pods(rayjob, [*heads, *WORKERS], BEGAN)
+    loss = lost_pods(rayjob, [*heads, *WORKERS], BEGAN, NOW)
     assert loss is not None
     assert loss.driver
     assert "its head" in loss.text("", "then")
@@ -104,4 +104,10 @@ def test_a_run_without_a_report_of_this_kind_is_not_said_to_have_lost_its_driver
 
 
 def test_the_workers_of_a_sweep_count_whenever_they_have_come(rayjob):
-    assert lost_pods(rayjob, [HEAD, WORKERS[0], pod("worker", "worker-c", 10)], 0.0) is None
+    assert lost_pods(rayjob, [HEAD, WORKERS[0], pod("worker", "worker-c", 10)], 0.0, NOW) is None
+
+
+def test_a_pod_is_new_for_as_long_as_a_driver_may_need_to_notice_the_loss(rayjob):
+    pods = [HEAD, WORKERS[0], pod("worker", "worker-c", 10)]
+    assert lost_pods(rayjob, pods, BEGAN, BEGAN + 100) is not None
+    assert lost_pods(rayjob, pods, BEGAN, BEGAN + 15 + 120) is None

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,7 +53,7 @@ def driver_is_lost(rayjob: Manifest, pods: Sequence[Manifest]) -> bool:
     )
 
 
-def lost_pods(rayjob: Manifest, pods: Sequence[Manifest], attempt_started: float) -> Loss | None:
+def lost_pods(rayjob: Manifest, pods: Sequence[Manifest], attempt_started: float, now: float) -> Loss | None:
     """Return what a run whose driver has reported lacks of its pods; None if all of them run.
 
     Args:
@@ -62,6 +61,7 @@ def lost_pods(rayjob: Manifest, pods: Sequence[Manifest], attempt_started: float
         pods: of the run.
         attempt_started: when the last attempt began, in seconds since 1970; pods that are younger take no part in it.
             0 for a run without attempts.
+        now: in seconds since 1970.
 
     """
     run = rayjob["metadata"]["name"]
@@ -70,7 +70,7 @@ def lost_pods(rayjob: Manifest, pods: Sequence[Manifest], attempt_started: float
     if driver_is_lost(rayjob, pods):
         return _loss(True, "its head", "the driver on a new head", heads, run)
     wanted = sum(group["replicas"] for group in rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"])
-    since = max(attempt_started, time.time() - NOTICED_AFTER_S) if attempt_started else math.inf
+    since = max(attempt_started, now - NOTICED_AFTER_S) if attempt_started else math.inf
     missing = wanted - sum(_stands(pod) and _started(pod) <= since for pod in workers)
     if missing <= 0:
         return None

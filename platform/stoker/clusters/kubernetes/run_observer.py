@@ -81,7 +81,7 @@ class RunObserver:
         """Return the status of a run with what it has lost, or with the reason why it waits."""
         run, queued = rayjob["metadata"]["name"], status.state is State.QUEUED
         pods = self._pods(run)
-        loss = lost_pods(rayjob, pods, status.attempt_started) if has_report and not queued else None
+        loss = lost_pods(rayjob, pods, status.attempt_started, now()) if has_report and not queued else None
         if loss is None and has_report and status.works:
             return status
         reason = pending_reason(pods, self._api.events(run), self._api.workload(run) if queued else None)
