@@ -13,8 +13,7 @@ JOB = "name: checked\ntask: image-classification\ndataset: digits\n"
     "more",
     [
         "",
-        "resources: {workers: 4, gpus: 1, cpus: 8, memory: 64GiB, accelerator: H200, retries: 5, timeout: 2 h}\n",
-        "resources: {queue: team-a, priority: high}\n",
+        "resources: {workers: 4, gpus: 1, cpus: 1, memory: 64GiB, accelerator: H200, retries: 5, timeout: 2 h}\n",
         "environment: {image: 'mine:2', packages: [einops], env: {A: b}, pod: {nodeSelector: {zone: a}}}\n",
         "tracking: none\n",
     ],

@@ -60,7 +60,7 @@ def account(api, namespace):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("resources.cpus=500", ("Insufficient cpu", "lower resources")),
+        ("resources.memory=900GiB", ("Insufficient memory", "lower resources")),
         ("environment.image=nowhere.example.com/none:1", ("its image", "see environment.image")),
         ("resources.accelerator=H900", ("cannot be scheduled", "lower resources")),
     ],
