@@ -139,19 +139,8 @@ CHANGES = {
         lambda spec: spec["rayClusterSpec"]["headGroupSpec"].update(serviceType="LoadBalancer"),
         OUTSIDE,
     ),
-    "a copy of MLflow's volume": (
-        lambda pod: volume(
-            pod,
-            ephemeral={
-                "volumeClaimTemplate": {
-                    "spec": {
-                        "accessModes": ["ReadWriteOnce"],
-                        "dataSource": {"kind": "PersistentVolumeClaim", "name": "stoker-mlflow"},
-                        "resources": {"requests": {"storage": "1Gi"}},
-                    }
-                }
-            },
-        ),
+    "a server of files": (
+        lambda pod: volume(pod, nfs={"server": "10.0.0.1", "path": "/"}),
         "can mount the Secrets",
     ),
     "a Secret as a volume": (lambda pod: volume(pod, secret={"secretName": SESSION}), "can mount the Secrets"),
