@@ -1,0 +1,64 @@
+"""How often KubeRay may start a driver again, as the driver tells a server that keeps one RayJob."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from kubernetes import client, config
+
+from stoker.execution.contract import NAMESPACE, RAYJOB
+from stoker.execution.rayjob_channel import _own_channel, limit_retries
+
+
+@pytest.fixture
+def rayjob(monkeypatch) -> Iterator[dict[str, Any]]:
+    kept: dict[str, Any] = {"metadata": {"annotations": {}}, "spec": {"backoffLimit": 9}, "status": {"failed": 2}}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(kept).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_PATCH(self) -> None:
+            change = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            kept["metadata"]["annotations"] |= change.get("metadata", {}).get("annotations", {})
+            kept["spec"] |= change.get("spec", {})
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        here = client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(config, "load_incluster_config", lambda: client.Configuration.set_default(here))
+        monkeypatch.setenv(RAYJOB, "digits")
+        monkeypatch.setenv(NAMESPACE, "team")
+        yield kept
+        client.Configuration.set_default(None)
+        server.shutdown()
+        thread.join()
+
+
+def test_a_driver_may_be_lost_so_often_in_a_row_without_a_new_checkpoint(rayjob):
+    limit_retries(3)
+    assert rayjob["spec"]["backoffLimit"] == 2 + 3  # instead of the rounds of waiting for pods
+    rayjob["status"]["failed"] = 4
+    limit_retries(3)
+    channel = _own_channel()
+    assert channel is not None
+    channel.renew_retries(3, checkpoint_step=0)
+    assert rayjob["spec"]["backoffLimit"] == 5
+    channel.renew_retries(3, checkpoint_step=40)
+    assert rayjob["spec"]["backoffLimit"] == 4 + 3
+    channel.renew_retries(3, checkpoint_step=40)
+    channel.close()
+    assert rayjob["spec"]["backoffLimit"] == 0
