@@ -20,14 +20,14 @@ from stoker.clusters.home_folder import make_home, run_folder
 from stoker.clusters.kubernetes.api import KubeApi
 from stoker.clusters.kubernetes.api_errors import AlreadyExists
 from stoker.clusters.kubernetes.config_maps import config_map_manifests
-from stoker.clusters.kubernetes.events import run_events
 from stoker.clusters.kubernetes.metadata import Manifest, annotations_of
 from stoker.clusters.kubernetes.mlflow_access import mlflow_access
 from stoker.clusters.kubernetes.pod_logs import append_new_lines
 from stoker.clusters.kubernetes.profile import Profile
 from stoker.clusters.kubernetes.queues import require_known_queue
 from stoker.clusters.kubernetes.rayjob import HEADER_ANNOTATION, JOB_ANNOTATION, rayjob_manifest
-from stoker.clusters.kubernetes.run_observer import RunObserver, status_of
+from stoker.clusters.kubernetes.states.events import run_events
+from stoker.clusters.kubernetes.states.run_observer import RunObserver, status_of
 from stoker.clusters.mlflow_api import MlflowApi, cancel_mlflow_run
 from stoker.clusters.new_run import Origin, new_header
 from stoker.clusters.preconditions import require_running_sweep

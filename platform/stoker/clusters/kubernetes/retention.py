@@ -9,7 +9,7 @@ import time
 
 from stoker.clusters.kubernetes.api import KubeApi
 from stoker.clusters.kubernetes.metadata import Manifest, seconds
-from stoker.clusters.kubernetes.run_observer import status_of
+from stoker.clusters.kubernetes.states.run_observer import status_of
 from stoker.settings import ClusterSettings
 from stoker.tracking.run import RunStatus
 

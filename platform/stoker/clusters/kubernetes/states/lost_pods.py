@@ -5,10 +5,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stoker.clusters.kubernetes.events import pod_name
 from stoker.clusters.kubernetes.metadata import Manifest, annotations_of, seconds
 from stoker.clusters.kubernetes.pods import OWN_CONTAINERS
-from stoker.clusters.kubernetes.rayjob_states import clock
+from stoker.clusters.kubernetes.states.events import pod_name
+from stoker.clusters.kubernetes.states.rayjob_states import clock
 from stoker.execution.contract import STATUS
 
 NOTICED_AFTER_S = 120.0

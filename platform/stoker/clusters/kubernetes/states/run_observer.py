@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from stoker.clusters.kubernetes.api import KubeApi
-from stoker.clusters.kubernetes.lost_pods import driver_is_lost, lost_pods
 from stoker.clusters.kubernetes.metadata import Manifest, annotations_of
-from stoker.clusters.kubernetes.rayjob_states import is_for_want_of_room, pending_limit, pending_reason, run_status
+from stoker.clusters.kubernetes.states.hindrance import hindrance
+from stoker.clusters.kubernetes.states.lost_pods import driver_is_lost, lost_pods
+from stoker.clusters.kubernetes.states.rayjob_states import pending_limit, run_status
 from stoker.clusters.mlflow_api import MlflowApi
 from stoker.clusters.run_inputs import RUN_LABEL
 from stoker.errors import Cause, Unreachable
@@ -84,16 +85,16 @@ class RunObserver:
         loss = lost_pods(rayjob, pods, status.attempt_started, now()) if has_report and not queued else None
         if loss is None and has_report and status.works:
             return status
-        reason = pending_reason(pods, self._api.events(run), self._api.workload(run) if queued else None)
+        blocked = hindrance(pods, self._api.events(run), self._api.workload(run) if queued else None)
         if loss is not None:
             if sweep and not loss.driver:
-                return replace(status, message=loss.text(reason, "the other trials go on"))
+                return replace(status, message=loss.text(blocked.text, "the other trials go on"))
             step = status.checkpoint_step
             then = f"then it goes on from the checkpoint of step {step:,}" if step else "then it begins again"
-            message = loss.text(reason, then)
+            message = loss.text(blocked.text, then)
             return replace(status, state=State.RETRYING, cause=Cause.INFRASTRUCTURE, phase="", message=message)
-        limit = pending_limit(rayjob) if is_for_want_of_room(reason) else ""
-        return replace(status, message="; ".join(filter(None, (reason or status.message, limit))))
+        limit = pending_limit(rayjob) if blocked.for_room else ""
+        return replace(status, message="; ".join(filter(None, (blocked.text or status.message, limit))))
 
     def driver_is_lost(self, run: str) -> bool:
         """Return whether a run has no driver now that could read a request, although one has reported."""

@@ -1,6 +1,6 @@
 """Kubernetes' events, in the order and the words in which they are shown."""
 
-from stoker.clusters.kubernetes.events import run_events
+from stoker.clusters.kubernetes.states.events import run_events
 
 
 def said(kind, name, reason, second, **more):

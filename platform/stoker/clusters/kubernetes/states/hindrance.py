@@ -1,36 +1,12 @@
-"""From the state of a RayJob and its pods to the status of its run, and to the reason why it waits."""
+"""Why a run waits for its pods."""
 
-import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
-from stoker.clusters.kubernetes.events import event_time
 from stoker.clusters.kubernetes.metadata import Manifest, seconds
-from stoker.errors import CAUSES, Cause
+from stoker.clusters.kubernetes.states.events import event_time
 from stoker.execution.contract import PACKAGES, UNINSTALLED
-from stoker.tracking.run import RunStatus, State, now
 
-STATES: dict[str, State] = {
-    "": State.PROVISIONING,  # not yet seen by the operator
-    "Initializing": State.PROVISIONING,  # its pods are being created
-    "Waiting": State.PROVISIONING,  # for a submission, which our mode does by itself
-    "Running": State.STARTING,  # Ray is up; the driver has not reported yet
-    "Suspending": State.QUEUED,  # Kueue is evicting it
-    "Suspended": State.QUEUED,  # not yet admitted by Kueue
-    "Retrying": State.RETRYING,  # a new Ray cluster replaces a lost one
-    "Complete": State.INTERRUPTED,  # ended without a report of the driver
-    "Failed": State.FAILED,
-    "ValidationFailed": State.FAILED,
-}
-"""KubeRay's jobDeploymentStatus of a run whose driver has not reported, or is gone."""
-CAUSES_BY_REASON: dict[str, Cause] = {
-    "DeadlineExceeded": Cause.TIMED_OUT,
-    "PreRunningDeadlineExceeded": Cause.NO_CAPACITY,  # of the last round; see `pods_deadline_s`
-    "SubmissionFailed": Cause.INFRASTRUCTURE,
-    "AppFailed": Cause.INFRASTRUCTURE,  # the driver reports failures of the run; here the driver itself was lost
-    "ValidationFailed": Cause.INTERNAL,
-}
-"""KubeRay's reasons of a failure."""
 CONTAINER_PROBLEMS: dict[str, str] = {
     "ImagePullBackOff": "its image cannot be pulled",
     "ErrImagePull": "its image cannot be pulled",
@@ -63,35 +39,22 @@ CURES: dict[str, str] = {
     "FailedToCreateWorkerPod": QUOTA_CURE,
     "FailedToCreateRayJobSubmitter": QUOTA_CURE,
 }
+NO_ROOM = CREATION | {"FailedScheduling"}
+"""Reasons that another run's end may mend."""
 
 
-def run_status(rayjob: Manifest, report: RunStatus, has_report: bool) -> RunStatus:
-    """Return the status of a run: its driver's report while there is a driver, otherwise KubeRay's state.
+@dataclass(frozen=True)
+class Hindrance:
+    """What is in the way of a run's pods."""
 
-    Args:
-        rayjob: the status of the RayJob.
-        report: the last report of the driver.
-        has_report: whether there is one.
-
-    """
-    deployment = str(rayjob.get("jobDeploymentStatus", ""))
-    if report.state.final or report.state is State.PAUSED:
-        return report
-    state = STATES.get(deployment, State.UNKNOWN)
-    if has_report and state is State.STARTING:
-        return report
-    if state is State.FAILED:
-        cause = CAUSES_BY_REASON.get(str(rayjob.get("reason", "")), Cause.INFRASTRUCTURE)
-        message = str(rayjob.get("message", "")).strip() or f"KubeRay reports {rayjob.get('reason', deployment)}"
-        code = CAUSES[cause].exit_code
-        return replace(report, state=state, phase="", cause=cause, message=message, ended=now(), exit_code=code)
-    if state is State.INTERRUPTED:
-        return replace(report, state=state, phase="", message="its driver exited without a report", ended=now())
-    return replace(report, state=state, phase=_phase(state), message="")
+    text: str
+    """With the cure; empty if nothing is in the way."""
+    for_room: bool = False
+    """Whether they wait for resources."""
 
 
-def pending_reason(pods: Sequence[Manifest], events: Sequence[Manifest], workload: Manifest | None = None) -> str:
-    """Return why a run has not started, with the cure; empty if nothing blocks it.
+def hindrance(pods: Sequence[Manifest], events: Sequence[Manifest], workload: Manifest | None = None) -> Hindrance:
+    """Return why a run has not started; its text is empty if nothing blocks it.
 
     Args:
         pods: of the run.
@@ -100,14 +63,14 @@ def pending_reason(pods: Sequence[Manifest], events: Sequence[Manifest], workloa
 
     """
     if reason := _queue_reason(workload):
-        return reason
+        return Hindrance(reason)
     scheduled = set()
     for pod in pods:
         name, status = pod["metadata"]["name"], pod["status"]
         for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
             end = container.get("state", {}).get("terminated", {})
             if container.get("name") == PACKAGES and end.get("message"):
-                return f"{UNINSTALLED}: {end['message']}"
+                return Hindrance(f"{UNINSTALLED}: {end['message']}")
             waiting = container.get("state", {}).get("waiting", {})
             if waiting.get("reason") in CONTAINER_PROBLEMS:
                 problem = CONTAINER_PROBLEMS[waiting["reason"]]
@@ -118,31 +81,10 @@ def pending_reason(pods: Sequence[Manifest], events: Sequence[Manifest], workloa
                 return _with_cure(f"{name} cannot be scheduled: {condition.get('message', '')}", "FailedScheduling")
             if condition["type"] == "PodScheduled":
                 scheduled.add(name)
-    return _warning_reason(pods, events, scheduled)
+    return _warning(pods, events, scheduled)
 
 
-def is_for_want_of_room(reason: str) -> bool:
-    """Return whether pods wait for resources, according to `pending_reason`."""
-    return reason.endswith((CURES["FailedScheduling"], QUOTA_CURE))
-
-
-def pending_limit(rayjob: Manifest) -> str:
-    """Return when a run that waits for its pods gives back those that it has; empty if it does not."""
-    status, limit_s = rayjob.get("status", {}), rayjob["spec"].get("preRunningDeadlineSeconds")
-    if not limit_s or status.get("jobDeploymentStatus") != "Initializing" or "startTime" not in status:
-        return ""
-    at, tries = seconds(status["startTime"]) + limit_s, status.get("failed", 0) + 1
-    rounds = rayjob["spec"].get("backoffLimit", 0) + 1
-    what = "gives its pods back and asks for them again" if tries < rounds else "fails"
-    return f"if not all of its pods are there at {clock(at)}, it {what} (try {tries} of {rounds})"
-
-
-def clock(time_s: float) -> str:
-    """Return the time of day, on this machine's clock."""
-    return time.strftime("%H:%M:%S", time.localtime(time_s))
-
-
-def _warning_reason(pods: Sequence[Manifest], events: Sequence[Manifest], scheduled: set[str]) -> str:
+def _warning(pods: Sequence[Manifest], events: Sequence[Manifest], scheduled: set[str]) -> Hindrance:
     """Return the last warning that still applies: warnings stay among the events for an hour after they are solved."""
     mounted = {event["involvedObject"]["name"] for event in events if event.get("reason") in MOUNTED}
     solved = {"FailedScheduling": scheduled, "FailedMount": mounted}
@@ -157,7 +99,7 @@ def _warning_reason(pods: Sequence[Manifest], events: Sequence[Manifest], schedu
         and not (event["reason"] in CREATION and event_time(event) < newest_pod)
     ]
     if not warnings:
-        return ""
+        return Hindrance("")
     last = max(warnings, key=event_time)
     return _with_cure(f"{last['involvedObject']['name']}: {last.get('message', '')}", last["reason"])
 
@@ -174,10 +116,6 @@ def _queue_reason(workload: Manifest | None) -> str:
     return ""
 
 
-def _with_cure(problem: str, reason: str) -> str:
+def _with_cure(problem: str, reason: str) -> Hindrance:
     cure = CURES.get(reason, "")
-    return f"{problem}; {cure}" if cure else problem
-
-
-def _phase(state: State) -> str:
-    return {State.QUEUED: "waiting in its queue", State.PROVISIONING: "creating its pods"}.get(state, "starting Ray")
+    return Hindrance(f"{problem}; {cure}" if cure else problem, for_room=reason in NO_ROOM)

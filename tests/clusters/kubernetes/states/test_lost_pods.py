@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from stoker.clusters.kubernetes.lost_pods import driver_is_lost, lost_pods
-from stoker.clusters.kubernetes.rayjob_states import clock
+from stoker.clusters.kubernetes.states.lost_pods import driver_is_lost, lost_pods
+from stoker.clusters.kubernetes.states.rayjob_states import clock
 
 BEGAN = 1.8e9
 """When the attempt began."""
