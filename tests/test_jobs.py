@@ -12,8 +12,10 @@ from PIL import Image
 from stoker.datasets.inspection import inspect
 from stoker.job.architecture.choice import FAMILIES
 from stoker.job.dataset import BUILTIN
+from stoker.job.own_code import CodeJob
 from stoker.job.task import TASKS
 from stoker.jobfile.loading import load_job
+from stoker.planning.own_code import plan_code
 from stoker.planning.run import make_plan
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import StepEnd, start, train
@@ -22,6 +24,7 @@ JOBS = sorted((Path(__file__).parents[1] / "jobs").rglob("*.yaml"))
 
 
 JOBS_FOLDER = Path(__file__).parents[1] / "jobs"
+OWN_CODE = [path for path in JOBS if "\nentrypoint:" in path.read_text()]
 
 
 @pytest.fixture(autouse=True)
@@ -58,15 +61,25 @@ def own_data(tmp_path_factory):
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
-class TestJob:
-    def test_opens_with_its_purpose_the_command_and_the_expected_result(self, path):
-        purpose, command, expectation, after = path.read_text().splitlines()[:4]
-        assert purpose.startswith("# ")
-        assert command.startswith(f"# stoker submit {path.relative_to(JOBS_FOLDER.parent)}")
-        assert any(unit in expectation for unit in ("second", "minute"))
-        assert any(f"{metric}/" in expectation for row in TASKS.values() for metric in row.metrics)
-        assert not after.startswith("#")
+def test_a_job_opens_with_its_purpose_the_command_and_the_expected_result(path):
+    purpose, command, expectation, after = path.read_text().splitlines()[:4]
+    assert purpose.startswith("# ")
+    assert command.startswith(f"# stoker submit {path.relative_to(JOBS_FOLDER.parent)}")
+    assert any(unit in expectation for unit in ("second", "minute"))
+    told = any(f"{metric}/" in expectation for row in TASKS.values() for metric in row.metrics)
+    assert told or path in OWN_CODE
+    assert not after.startswith("#")
 
+
+@pytest.mark.parametrize("path", OWN_CODE, ids=lambda path: path.stem)
+def test_a_job_with_own_code_makes_a_plan(path):
+    loaded = load_job(path, inspect=inspect)
+    assert isinstance(loaded.job, CodeJob)
+    assert plan_code(loaded.job, loaded.code, "a cluster").files >= 1
+
+
+@pytest.mark.parametrize("path", [path for path in JOBS if path not in OWN_CODE], ids=lambda path: path.stem)
+class TestJob:
     def test_makes_a_plan(self, path, own_data):
         plan = make_plan(load_job(path, own_data.get(path.stem, ()), inspect=inspect).job)
         assert plan.parameters > 0
@@ -80,7 +93,7 @@ class TestJob:
 
 
 def test_the_jobs_cover_every_task_family_and_dataset():
-    jobs = [load_job(path).job for path in JOBS]
+    jobs = [load_job(path).job for path in JOBS if path not in OWN_CODE]
     assert {job.task for job in jobs} == set(TASKS)
     assert {job.dataset.source for job in jobs} >= set(BUILTIN)
     assert {job.architecture.family for job in jobs if job.architecture} | {

@@ -166,9 +166,9 @@ def test_too_much_code_is_refused_with_the_cure(tmp_path: Path):
         code_files(tmp_path)
     [problem] = raised.value.problems
     cure = f"below '{tmp_path}'; set environment.code to a smaller folder"
-    assert (problem.path, problem.message) == ("environment.code", f"more than 20 MB of Python files {cure}")
+    assert (problem.path, problem.message) == ("environment.code", f"more than 20 MB of code {cure}")
     (tmp_path / "large.py").unlink()
     for number in range(FILE_LIMIT):
         (tmp_path / f"{number}.py").touch()
-    with pytest.raises(JobError, match=r"more than 2,000 Python files"):
+    with pytest.raises(JobError, match=r"more than 2,000 files of code"):
         code_files(tmp_path)

@@ -14,6 +14,7 @@ from stoker.tracking.run_lookup import run_with_model
 
 if TYPE_CHECKING:
     from stoker.jobfile.loading import LoadedJob
+    from stoker.planning.own_code import CodePlan
     from stoker.planning.run import Plan
 
 STANDARD_INPUT = "<stdin>"
@@ -51,8 +52,10 @@ def _with_resolved_weights(session: Session, loaded: "LoadedJob") -> "LoadedJob"
         JobError: the weights do not exist.
 
     """
-    start = loaded.job.training.start_from
-    if start is None:
+    from stoker.job.job import Job
+
+    job = loaded.job
+    if not isinstance(job, Job) or (start := job.training.start_from) is None:
         return loaded
     from stoker.jobfile.loading import locate
 
@@ -61,8 +64,8 @@ def _with_resolved_weights(session: Session, loaded: "LoadedJob") -> "LoadedJob"
     except NotFound as error:
         problem = Problem("training.start_from", str(error))
         raise JobError(locate([problem], loaded.marks), loaded.origin) from error
-    training = loaded.job.training.model_copy(update={"start_from": resolved})
-    return replace(loaded, job=loaded.job.model_copy(update={"training": training}))
+    training = job.training.model_copy(update={"start_from": resolved})
+    return replace(loaded, job=job.model_copy(update={"training": training}))
 
 
 def _resolved_weights(session: Session, start: str) -> str:
@@ -93,7 +96,7 @@ def _existing(job: str) -> Path:
     return path
 
 
-def plan_for(loaded: "LoadedJob", cluster: str = "") -> "Plan":
+def plan_for(loaded: "LoadedJob", cluster: str = "") -> "Plan | CodePlan":
     """Return the plan of a job.
 
     Args:
@@ -104,10 +107,15 @@ def plan_for(loaded: "LoadedJob", cluster: str = "") -> "Plan":
         JobError: the plan found problems, each with its place in the file.
 
     """
+    from stoker.job.own_code import CodeJob
     from stoker.jobfile.loading import locate
+    from stoker.planning.own_code import plan_code
     from stoker.planning.run import make_plan
 
     try:
+        if isinstance(loaded.job, CodeJob):
+            assert loaded.code is not None
+            return plan_code(loaded.job, loaded.code, cluster)
         with _importable(loaded.code):
             return make_plan(loaded.job, cluster)
     except JobError as error:

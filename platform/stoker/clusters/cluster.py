@@ -9,7 +9,7 @@ from stoker.tracking.run import RunRecord
 from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.job.job import Job
+    from stoker.job.own_code import AnyJob
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Cluster(Protocol):
     poll_s: float
     """Seconds between two refreshes of a run that somebody watches."""
 
-    def submit(self, job: "Job", origin: Origin | None = None) -> RunFolder:
+    def submit(self, job: "AnyJob", origin: Origin | None = None) -> RunFolder:
         """Start a run and return at once.
 
         Raises:

@@ -9,7 +9,7 @@ from stoker.settings import Settings, without_password
 from stoker.tracking.run import RunHeader, new_run_id
 
 if TYPE_CHECKING:
-    from stoker.job.job import Job
+    from stoker.job.own_code import AnyJob
 
 DRIVER_MODULE = "stoker.execution.entrypoint"
 
@@ -43,16 +43,23 @@ class Origin:
         return {name: path.read_bytes() for name, path in self.files().items()}
 
 
-def new_header(job: "Job", settings: Settings, origin: Origin) -> RunHeader:
+def new_header(job: "AnyJob", settings: Settings, origin: Origin) -> RunHeader:
     """Return the header of a new run."""
+    from stoker.job.own_code import CodeJob  # imports pydantic, as loading the job did
+
     assert job.name is not None
     tracking = job.tracking
+    if isinstance(job, CodeJob):
+        words = job.entrypoint.split()
+        task, family = words[0], "ray-train" if job.entry.function else "script"
+    else:
+        task, family = job.task, job.architecture.family if job.architecture else ""
     return RunHeader(
         id=origin.run or new_run_id(job.name),
         name=job.name,
-        task=job.task,
-        family=job.architecture.family if job.architecture else "",
-        dataset=Path(job.dataset.source).name,
+        task=task,
+        family=family,
+        dataset=Path(job.dataset.source).name if job.dataset else "",
         created=time.time(),
         order=time.time_ns(),
         tracking_uri="" if tracking == "none" else without_password(settings.tracking_uri),
@@ -60,4 +67,5 @@ def new_header(job: "Job", settings: Settings, origin: Origin) -> RunHeader:
         key=origin.key,
         extends=origin.extends,
         storage=settings.storage,
+        own_code=isinstance(job, CodeJob),
     )

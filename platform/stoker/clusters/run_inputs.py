@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 
 from stoker.clusters.new_run import DRIVER_MODULE
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.jobfile.loading import dump_job
 from stoker.tracking.run import RunHeader
 
@@ -17,7 +17,7 @@ RUN_LABEL = "stoker.dev/run"
 """Label in Kubernetes and metadata key in Ray: the run that an object belongs to."""
 
 
-def input_files(job: Job, header: RunHeader) -> dict[str, str]:
+def input_files(job: AnyJob, header: RunHeader) -> dict[str, str]:
     """Return the content of the job file and the header file by name."""
     return {JOB_FILE: dump_job(job), HEADER_FILE: json.dumps(asdict(header))}
 
@@ -27,6 +27,6 @@ def driver_command(folder: str) -> str:
     return f"python -m {DRIVER_MODULE} --inputs {folder}"
 
 
-def job_hash(job: Job) -> str:
+def job_hash(job: AnyJob) -> str:
     """Return the hash by which a submit key tells two jobs apart."""
     return hashlib.sha256(dump_job(job).encode()).hexdigest()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from stoker.clusters.mlflow_api import MlflowApi
 from stoker.errors import StokerError
 from stoker.execution.sweeps.trial_folders import create_trial_folder, trial_status
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.jobfile.loading import load_job
 from stoker.tracking.ledger import read_trials
 from stoker.tracking.run import RunStatus
@@ -51,7 +51,7 @@ def _update_trial_folders(sweep: RunFolder, mlflow: MlflowApi) -> None:
     for trial in read_trials(sweep.ledger):
         folder = sweep.trial(trial.number)
         if not folder.readable():
-            job = job or load_job(sweep.job, code=sweep.code).job
+            job = job or load_job(sweep.job, code=sweep.code).task_job
             create_trial_folder(sweep, job, trial.number, trial.values)
         before = folder.status()
         running = RunStatus(effective_state(trial, sweep_state), phase="", attempt=1)
@@ -64,7 +64,7 @@ def _update_trial_folders(sweep: RunFolder, mlflow: MlflowApi) -> None:
             folder.write_status(status)
 
 
-def added_trials(folder: RunFolder, job: Job) -> int:
+def added_trials(folder: RunFolder, job: AnyJob) -> int:
     """Return how many trials `extend` has added to those of a sweep's job, from this home or another one."""
     facts = read_facts(folder)
     if facts is None or facts.trials is None or job.sweep is None:

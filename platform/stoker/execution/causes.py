@@ -2,7 +2,9 @@
 
 import errno
 import re
+import signal
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +16,12 @@ from stoker.execution.worker_result import WorkerResult
 
 LOST_PEERS = re.compile(r"\bgloo\b|\bNCCL\b|Connection (closed|reset) by peer|Timed out waiting \d+ms")
 """Texts of the RuntimeErrors that torch raises when a peer is gone; gloo has no exception class of its own."""
+EXHAUSTED = (
+    (re.compile(r"OutOfMemoryError|CUDA out of memory"), Cause.OOM_DEVICE),
+    (re.compile(r"\bMemoryError\b|DefaultCPUAllocator: can't allocate memory"), Cause.OOM_HOST),
+    (re.compile(r"No space left on device|Disk quota exceeded"), Cause.DISK_FULL),
+)
+"""Texts of errors of resources, in the output of a program."""
 
 
 def classify_failure(error: Exception, code: Path, heartbeat: Heartbeat) -> WorkerResult:
@@ -49,6 +57,33 @@ def classify_failure(error: Exception, code: Path, heartbeat: Heartbeat) -> Work
         began=heartbeat.began,
         checkpoint=heartbeat.checkpoint,
     )
+
+
+def classify_output(program: str, code: int, errors: Sequence[str], killed: bool) -> tuple[Cause, str, bool]:
+    """Classify the end of a program by its exit code and its last lines of standard error.
+
+    Args:
+        program: its name, for the message.
+        code: its exit code; negative: the signal that ended it.
+        errors: the last lines.
+        killed: whether the kernel has killed a process for lack of memory meanwhile.
+
+    Returns:
+        The cause, the message, and whether it ended only because it lost another worker.
+
+    """
+    last = next((line.strip() for line in reversed(errors) if line.strip()), "")
+    how = f"exited with {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
+    message = f"{program} {how}" + (f": {last}" if last else "")
+    text = "\n".join(errors)
+    if killed and code == -signal.SIGKILL:
+        return Cause.OOM_HOST, message, False
+    if found := next((cause for pattern, cause in EXHAUSTED if pattern.search(text)), None):
+        return found, message, False
+    if code < 0 and code != -signal.SIGSEGV:
+        return Cause.INFRASTRUCTURE, message, False
+    lost = bool(LOST_PEERS.search(text))
+    return (Cause.INFRASTRUCTURE if lost else Cause.USER_CODE), message, lost
 
 
 def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, str]:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stoker.errors import ClusterError, StokerError
+from stoker.execution.attempts import GroupAttempts
 from stoker.execution.contract import MORE_TRIALS, REOPEN
 from stoker.execution.driver import Driver
 from stoker.execution.packages import failure_here
@@ -24,6 +25,7 @@ from stoker.execution.run_store import RunStore
 from stoker.execution.submission_channel import serve_submission
 from stoker.job.concurrency import trials_at_once
 from stoker.job.job import Job
+from stoker.job.own_code import CodeJob
 from stoker.jobfile.loading import load_job
 from stoker.secret_files import load_secret_files
 from stoker.settings import Settings, load_settings, without_password
@@ -96,10 +98,14 @@ def _drive(folder: RunFolder, store: RunStore, terminated: threading.Event) -> i
         job = load_job(folder.job).job
         if job.sweep:
             return _sweep(driver, job, store)
+        if isinstance(job, CodeJob) and job.entry.function:
+            from stoker.execution.ray_train.attempts import RayTrainAttempts
+
+            return driver.train(RayTrainAttempts(job, shared_disk=False))
         resources = job.resources
         group = WorkerGroup(resources.workers, resources.gpus, spare=False, shared_disk=False)
         try:
-            return driver.train(group)
+            return driver.train(GroupAttempts(group, store))
         finally:
             group.close()
     except (StokerError, OSError, RuntimeError) as error:

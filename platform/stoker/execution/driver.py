@@ -7,30 +7,26 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stoker.errors import CAUSES, Cause, Retry, StokerError
-from stoker.execution.heartbeat import Beat, Stage
+from stoker.errors import CAUSES, Cause, Retry
+from stoker.execution.attempts import Attempts, Watch
+from stoker.execution.own_code.mlflow_run import announce
 from stoker.execution.recording import Recording
 from stoker.execution.resolved_job import halve_micro_batch, load_run_job, micro_batch
 from stoker.execution.retry import Action, Failure, decide
-from stoker.execution.run_store import storage_cause
 from stoker.execution.stop_requests import StopReason, StopRequests
-from stoker.execution.supervisor import Supervisor, Timeouts
-from stoker.execution.worker_result import RESULTS_LOST, WorkerResult
+from stoker.execution.worker_result import WorkerResult
+from stoker.job.job import Job
 from stoker.job.resources import Resources
 from stoker.job.section import time_seconds
-from stoker.jobfile.loading import load_job
 from stoker.settings import load_settings
 from stoker.tracking.run import WAITING, State, now
 from stoker.tracking.run_folder import RunFolder
-from stoker.tracking.system_metrics import SystemSample
 
 if TYPE_CHECKING:
     from stoker.execution.run_store import RunStore
-    from stoker.execution.worker_group import WorkerGroup
 
 TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 """Exit code after SIGTERM, by the convention of shells; the run is not over."""
@@ -62,15 +58,15 @@ class Driver:
         """Return the number of attempts so far."""
         return self._status.attempt
 
-    def train(self, group: "WorkerGroup", session: Path | None = None) -> int:
-        """Train with a group of workers and always record the outcome; return the exit code.
+    def train(self, attempts: Attempts, session: Path | None = None) -> int:
+        """Train and always record the outcome; return the exit code.
 
         Args:
-            group: the workers.
+            attempts: makes them.
             session: folder of a Ray session that belongs to this run alone.
 
         """
-        return self.run(lambda: self._attempts(group), session)
+        return self.run(lambda: self._attempts(attempts), session)
 
     def run(self, work: Callable[[], WorkerResult], session: Path | None = None) -> int:
         """Do the run's work and always record the outcome; return the exit code.
@@ -105,11 +101,11 @@ class Driver:
             self.recording.start()
         return self._finish(WorkerResult("failed", Cause.INTERNAL, message))
 
-    def _attempts(self, group: "WorkerGroup") -> WorkerResult:
+    def _attempts(self, attempts: Attempts) -> WorkerResult:
         """Repeat attempts until one succeeds, a request stops the run, or no retry can help."""
         history: list[Failure] = []
         while True:
-            result = self._attempt(group)
+            result = self._attempt(attempts)
             if result.outcome == "succeeded" or self.requests.reason():
                 return result
             if result.outcome == "failed":
@@ -121,12 +117,12 @@ class Driver:
                 if decision.action is Action.SMALLER:
                     halve_micro_batch(self.folder.resolved)
                 self.update_status(state=State.RETRYING, cause=decision.cause, message=decision.message)
-                group.replace_dead()
+                attempts.renew()
                 self.requests.wait(decision.wait_s)
 
-    def _attempt(self, group: "WorkerGroup") -> WorkerResult:
+    def _attempt(self, attempts: Attempts) -> WorkerResult:
         number = self._status.attempt + 1
-        if not group.shared_disk and not self._wait_for_resources(group):
+        if attempts.waits and not self._wait_for_resources(attempts):
             return WorkerResult("stopped")
         self.update_status(state=State.RUNNING, attempt=number, attempt_started=now(), phase="", cause="", message="")
         if self._store and number > 1:
@@ -134,45 +130,35 @@ class Driver:
         if number > 1:
             step = self._status.checkpoint_step
             print(f"attempt {number} starts at step {step:,}", file=sys.stderr)  # noqa: T201 - the run's log
-        group.start_attempt(self.folder, number)
-        if self._resources is None:  # read while the workers start
-            self._resources = load_run_job(self.folder).resources
-            if self._resources.timeout:
-                self.requests.start_timeout(time_seconds(self._resources.timeout))
-        on_system = partial(self._on_system, group.count)
-        result = Supervisor(group, self.requests.reason, self._on_beat, on_system, Timeouts()).run()
+        watch = Watch(
+            self.requests.reason, self._read_limits, self._record_checkpoint, self.recording.add_system_metrics
+        )
+        result = attempts.run(self.folder, number, watch)
         if result.checkpoint[1] > self._status.checkpoint_step:  # a worker that died abruptly reports no checkpoint
             self._record_checkpoint(result.checkpoint)
-        collected = group.collect_journal()
-        if result.outcome == "succeeded":
-            result = self._with_results(result, collected)
         if result.outcome == "failed":
             print(result.failure_text(number), file=sys.stderr)  # noqa: T201 - the run's log
         return result
 
-    def _with_results(self, result: WorkerResult, collected: bool) -> WorkerResult:
-        """Fetch the stored results of a first worker that shares no disk with the driver."""
-        if not collected:
-            return result.failed(Cause.INFRASTRUCTURE, RESULTS_LOST)
-        if self._store is None:
-            return result
-        try:
-            self._store.fetch_results()
-            self._store.delete_results()
-        except StokerError as error:
-            return result.failed(storage_cause(error), str(error))
-        return result
+    def _read_limits(self) -> None:
+        """Read the job's limits, while the workers start."""
+        if self._resources is None:
+            self._resources = load_run_job(self.folder).resources
+            if self._resources.timeout:
+                self.requests.start_timeout(time_seconds(self._resources.timeout))
 
-    def _wait_for_resources(self, group: "WorkerGroup") -> bool:
+    def _wait_for_resources(self, attempts: Attempts) -> bool:
         """Wait until Ray can place all workers; return False if a request stops the run before."""
-        self.update_status(phase=f"{WAITING} for {group.count} worker{'s' if group.count > 1 else ''}")
-        return group.wait_for_resources(lambda: self.requests.reason() is not None)
+        workers = f"{attempts.count} worker{'s' if attempts.count > 1 else ''}"
+        self.update_status(phase=f"{WAITING} for {workers}")
+        return attempts.wait_for_resources(lambda: self.requests.reason() is not None)
 
     def _failure(self, result: WorkerResult) -> Failure:
         cause = Cause(result.cause)
         resolved, size = self.folder.resolved, 0
         if CAUSES[cause].retried is Retry.SMALLER and result.began and resolved.exists():
-            size = micro_batch(load_job(resolved).job)
+            job = load_run_job(self.folder)
+            size = micro_batch(job) if isinstance(job, Job) else 0
         return Failure(cause, result.message, result.step, self._status.checkpoint_step, result.died, size)
 
     def _finish(self, result: WorkerResult) -> int:
@@ -212,13 +198,6 @@ class Driver:
         self.update_status(cause="", message="; ".join(filter(None, [message, trouble])), phase="", ended=now())
         return TERMINATED_EXIT_CODE
 
-    def _on_beat(self, beat: Beat) -> None:
-        if beat.stage is not Stage.LOADING:
-            self._record_checkpoint(beat.checkpoint)
-
-    def _on_system(self, workers: int, rank: int, sample: SystemSample) -> None:
-        self.recording.add_system_metrics(f"worker-{rank}" if workers > 1 else "", sample)
-
     def _record_checkpoint(self, checkpoint: tuple[int, int]) -> None:
         """Write the newest checkpoint's position; it may move back where newer checkpoints are damaged."""
         epoch, step = checkpoint
@@ -226,7 +205,8 @@ class Driver:
             self.update_status(checkpoint_epoch=epoch, checkpoint_step=step)
 
     def _on_mlflow_run(self, mlflow_run: str, page: str) -> None:
-        """Write the id and the page of the MLflow run once it exists."""
+        """Write the id and the page of the MLflow run once it exists, and tell own code."""
+        announce(mlflow_run)
         self.update_status(mlflow_run=mlflow_run, url=page)
 
     def update_status(self, **changes: Any) -> None:

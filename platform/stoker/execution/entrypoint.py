@@ -35,12 +35,13 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, help="on standby: number of workers of the job")
     parser.add_argument("--gpus", type=float, help="on standby: GPUs of each worker; default: one if there is one")
     parser.add_argument("--trials", type=int, default=0, help="on standby for a sweep: number of concurrent trials")
+    parser.add_argument("--function", action="store_true", help="on standby: for a training function of Ray Train")
     parser.add_argument("--inputs", type=Path, help="folder that describes a run, to drive on the current Ray cluster")
     arguments = parser.parse_args()
     terminated = threading.Event()
     _on_terminate(terminated)
     if arguments.standby is not None:
-        size = RunSize(arguments.workers, arguments.gpus, arguments.trials)
+        size = RunSize(arguments.workers, arguments.gpus, arguments.trials, arguments.function)
         return _drive(size, socket.socket(fileno=arguments.standby), terminated)
     if arguments.inputs is not None:
         from stoker.execution.cluster_driver import run_on_cluster
@@ -60,6 +61,7 @@ def main() -> int:
     if state is State.PAUSED:
         folder.reopen()
     from stoker.job.concurrency import machine_cpus, trials_at_once
+    from stoker.job.own_code import is_function
     from stoker.jobfile.loading import load_job
 
     try:
@@ -69,7 +71,8 @@ def main() -> int:
 
         return Driver(folder, terminated).stop(str(error))
     trials = trials_at_once(job, machine_cpus(), gpus=None) if job.sweep else 0
-    return _drive(RunSize(job.resources.workers, job.resources.gpus, trials), folder, terminated)
+    size = RunSize(job.resources.workers, job.resources.gpus, trials, is_function(job))
+    return _drive(size, folder, terminated)
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,13 @@ class RunSize:
     gpus: float | None
     trials: int
     """Maximum number of concurrent trials of a sweep; 0 for a single run."""
+    function: bool = False
+    """Whether it is a training function, whose workers Ray Train starts."""
 
 
 def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threading.Event) -> int:
     """Start Ray and the workers, obtain the run's folder and drive the run to its end; return the exit code."""
+    from stoker.execution.attempts import GroupAttempts
     from stoker.execution.driver import Driver
 
     driver = None
@@ -92,9 +98,12 @@ def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threadi
         remove_stale_session(origin.path / "ray_session")  # workers of a killed driver may still train
         driver = Driver(origin, terminated)
     try:
-        with embedded_ray(cpus=size.workers * max(size.trials, 1), shares_data=size.trials > 0) as session:
+        cpus = size.workers * max(size.trials, 1)
+        with embedded_ray(cpus, shares_data=size.trials > 0, dashboard=size.function) as session:
             _on_terminate(terminated)  # ray.init installs its own handler
-            with nullcontext() if size.trials else _workers(size) as group:
+            if size.function:
+                import stoker.execution.ray_train.attempts  # noqa: F401 - while the job is planned
+            with nullcontext() if size.trials or size.function else _workers(size) as group:
                 if isinstance(origin, socket.socket):
                     folder = receive_run(origin)
                     if folder is None:
@@ -102,7 +111,9 @@ def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threadi
                     driver = Driver(folder, terminated)
                 assert driver is not None
                 if group is not None:
-                    return driver.train(group, session)
+                    return driver.train(GroupAttempts(group), session)
+                if size.function:
+                    return _function(driver, session)
                 return _sweep(driver, size.trials, session)
     except (Exception, SystemExit) as error:  # Ray exits on SIGTERM while it starts
         if driver is None and isinstance(origin, socket.socket):
@@ -121,6 +132,16 @@ def _workers(size: RunSize) -> "Iterator[WorkerGroup]":
         yield group
     finally:
         group.close()
+
+
+def _function(driver: "Driver", session: Path) -> int:
+    from stoker.execution.ray_train.attempts import RayTrainAttempts
+    from stoker.execution.resolved_job import load_run_job
+    from stoker.job.own_code import CodeJob
+
+    job = load_run_job(driver.folder)
+    assert isinstance(job, CodeJob)
+    return driver.train(RayTrainAttempts(job, shared_disk=True), session)
 
 
 def _sweep(driver: "Driver", trials: int, session: Path) -> int:

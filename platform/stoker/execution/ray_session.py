@@ -18,12 +18,14 @@ OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
 @contextmanager
-def embedded_ray(cpus: int, shares_data: bool = False) -> Iterator[Path]:
+def embedded_ray(cpus: int, shares_data: bool = False, dashboard: bool = False) -> Iterator[Path]:
     """Start a Ray session for this process alone, and stop it when the block ends.
 
     Args:
         cpus: logical CPUs of the session.
         shares_data: whether processes share a dataset; the object store then has Ray's default size.
+
+        dashboard: whether to start Ray's dashboard, which Ray Train asks about its own processes.
 
     Yields:
         The session's folder. If its path is written to a file, `remove_stale_session` can clean up after a killed
@@ -51,7 +53,8 @@ def embedded_ray(cpus: int, shares_data: bool = False) -> Iterator[Path]:
         ray.init(
             address="local",
             num_cpus=cpus,
-            include_dashboard=False,
+            include_dashboard=dashboard,
+            dashboard_port=port,
             object_store_memory=None if shares_data else OBJECT_STORE_BYTES,
             _temp_dir=str(folder),
             logging_level="warning",

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import stoker
 from stoker.execution.worker_result import WorkerResult
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.jobfile.loading import load_job
 from stoker.settings import Settings, without_password
 from stoker.tracking.journal import Shipper
@@ -187,7 +187,7 @@ class Recording:
             with suppress(Exception):  # logged again at the end
                 self._log_job(self._tracked)
 
-    def _log_job(self, tracked: "MlflowRun") -> Job:
+    def _log_job(self, tracked: "MlflowRun") -> AnyJob:
         job = load_job(self._folder.resolved).job
         tracked.log_job(job.model_dump(mode="json", by_alias=True, exclude_none=True), self._folder.resolved)
         return job
@@ -197,7 +197,8 @@ class Recording:
         from stoker.execution.packaging import packaged
 
         job = self._log_job(tracked)
-        tracked.log_dataset(self._header.dataset, job.dataset.source, result.facts["data"], "training")
+        if "data" in result.facts and job.dataset:
+            tracked.log_dataset(self._header.dataset, job.dataset.source, result.facts["data"], "training")
         environment = self._folder.path / "environment.json"
         environment.write_text(json.dumps(environment_versions(), indent=1), encoding="utf-8")
         tracked.log_file(environment)

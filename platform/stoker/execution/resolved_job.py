@@ -6,12 +6,13 @@ from typing import Any
 
 from stoker.atomic_files import replace_file
 from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.jobfile.loading import dump_job, load_job
 from stoker.jobfile.space.point import point_job
 from stoker.tracking.run_folder import RunFolder
 
 
-def load_run_job(folder: RunFolder) -> Job:
+def load_run_job(folder: RunFolder) -> AnyJob:
     """Return the job of a run as an earlier attempt has resolved it, or as it was submitted.
 
     Raises:
@@ -21,15 +22,15 @@ def load_run_job(folder: RunFolder) -> Job:
     return load_job(folder.resolved if folder.resolved.exists() else folder.job).job
 
 
-def write_resolved(path: Path, job: Job, fingerprint: str) -> None:
-    """Write the resolved job and the fingerprint of its data."""
-    _write(path, f"# data: sha256 {fingerprint}\n", job)
+def write_resolved(path: Path, job: AnyJob, fingerprint: str) -> None:
+    """Write the resolved job and the fingerprint of its data, which is empty for own code."""
+    _write(path, f"# data: sha256 {fingerprint}\n" if fingerprint else "# own code\n", job)
 
 
 def halve_micro_batch(path: Path) -> int | None:
     """Halve the micro-batch for the next attempts; return it, or None if it is 1 already."""
     note = path.read_text(encoding="utf-8").splitlines(keepends=True)[0]
-    job = smaller_micro_batch(load_job(path).job)
+    job = smaller_micro_batch(load_job(path).task_job)
     if job is None:
         return None
     _write(path, note, job)
@@ -39,7 +40,7 @@ def halve_micro_batch(path: Path) -> int | None:
 def apply_values(path: Path, values: Mapping[str, Any]) -> None:
     """Change values of the job, by path, for the next attempts."""
     note = path.read_text(encoding="utf-8").splitlines(keepends=True)[0]
-    _write(path, note, point_job(load_job(path).job, values))
+    _write(path, note, point_job(load_job(path).task_job, values))
 
 
 def micro_batch(job: Job) -> int:
@@ -57,5 +58,5 @@ def smaller_micro_batch(job: Job) -> Job | None:
     return job.model_copy(update={"training": job.training.model_copy(update={"micro_batch": half})})
 
 
-def _write(path: Path, note: str, job: Job) -> None:
+def _write(path: Path, note: str, job: AnyJob) -> None:
     replace_file(path, note + dump_job(job))

@@ -33,7 +33,8 @@ class Environment(Section):
 
     code: Text | None = Field(None, min_length=1)
     """Folder of your Python modules, relative to the file that sets this key. Its Python files are shipped with the job
-    and can be imported. Default: the job file's folder if the architecture is custom, else none."""
+    and can be imported, with settings in files of up to 100 kB (toml, yaml, json, ini, cfg). Default: the job file's
+    folder if the architecture is custom, or the job has an entrypoint; else none."""
 
     image: Text | None = Field(None, min_length=1)
     """Container image of all processes on a cluster; it must contain this version of Stoker. Default: the cluster's."""

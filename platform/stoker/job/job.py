@@ -36,13 +36,16 @@ def _check_name(name: str) -> str:
     return name
 
 
+JobName = Annotated[str, AfterValidator(_check_name)]
+
+
 class Job(Section):
     """The network to train, the data to train it on, and the resources to use."""
 
     version: Literal[1] = 1
     """Version of the job language."""
 
-    name: Annotated[str, AfterValidator(_check_name)] | None = None
+    name: JobName | None = None
     """Name of the job, such as `digits-cnn`; the ids of its runs start with it. Default: the file's name."""
 
     task: TaskName

@@ -9,7 +9,7 @@ from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
 from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Split, Text, fits
 from stoker.job.environment import Environment
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob, CodeJob, Entrypoint
 from stoker.job.resources import Resources
 from stoker.job.section import Section
 from stoker.job.task import TASKS, TaskName, TaskRow
@@ -33,10 +33,18 @@ class Sections:
     training: Training | None = None
     resources: Resources | None = None
     environment: Environment | None = None
+    entrypoint: Entrypoint | None = None
+
+    @property
+    def code(self) -> Custom | Entrypoint | None:
+        """What names the user's own code."""
+        return self.entrypoint or (self.architecture if isinstance(self.architecture, Custom) else None)
 
 
-def sections_of(job: Job) -> Sections:
+def sections_of(job: AnyJob) -> Sections:
     """Return the sections of a valid job."""
+    if isinstance(job, CodeJob):
+        return Sections(resources=job.resources, environment=job.environment, entrypoint=job.entry)
     return Sections(job.task, job.architecture, job.dataset, job.training, job.resources, job.environment)
 
 

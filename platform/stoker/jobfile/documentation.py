@@ -12,6 +12,7 @@ from typing import Any
 
 from stoker.errors import NotFound
 from stoker.job.job import Job
+from stoker.job.own_code import CodeJob
 from stoker.job.section import Section
 from stoker.jobfile.language import KeyType, key_type_of, keys_of, tag_value
 from stoker.jobfile.suggestion import did_you_mean
@@ -19,6 +20,7 @@ from stoker.jobfile.suggestion import did_you_mean
 EXTENDS = "Path of another job file, relative to this one; its keys apply unless this file sets them."
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KEY_EXAMPLES = {
+    "entrypoint": "finetune:train", "settings": "{lr: 2e-5, epochs: 3}",
     "name": "my-job", "dataset.source": "digits", "dataset.columns.label": "species",
     "dataset.columns.types": "{zip: category}", "dataset.image.size": "32", "dataset.image.augment": "[flip, crop]",
     "dataset.split.column": "part", "dataset.split.time": "date",
@@ -41,6 +43,9 @@ KEY_EXAMPLES = {
     "sweep.space": "{training.optimizer.lr: {min: 1e-5, max: 1e-2, log: true}}",
     "sweep.where": "['training.batch_size <= 128 or training.epochs < 10']",
 }  # fmt: skip
+
+SHARED = ("version", "name", "resources", "environment", "tracking")
+"""The keys that mean the same in both kinds of job."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +95,44 @@ def field_documents(section: type[Section]) -> dict[str, str]:
 
 
 def job_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a job file, for editors."""
-    schema = Job.model_json_schema(by_alias=True)
-    documents = {section.__name__: field_documents(section) for section in _sections(KeyType(section=Job))}
-    for name, each in [("Job", schema), *schema.get("$defs", {}).items()]:
+    """Return the JSON Schema of a job file, for editors: of both kinds of job, told apart by the entrypoint."""
+    task, code = _schema_of(Job), _schema_of(CodeJob)
+    properties = {**code["properties"], **task["properties"]}
+    both = [name for name in task["properties"] if name in code["properties"] and name not in SHARED]
+
+    def only(kind: dict[str, Any]) -> dict[str, Any]:
+        names = [*both, *(name for name in properties if name not in kind["properties"])]
+        return {"properties": {name: kind["properties"].get(name, False) for name in names}}
+
+    return {
+        "$schema": DIALECT,
+        "title": "Stoker job",
+        "description": task["description"],
+        "type": "object",
+        "properties": {
+            "extends": {"type": "string", "description": EXTENDS},
+            **properties,
+            **{name: {"description": properties[name]["description"]} for name in both},
+        },
+        "additionalProperties": False,
+        # the required keys may be in the file that is extended
+        "anyOf": [{"required": ["extends"]}, {"required": task["required"]}, {"required": code["required"]}],
+        "if": {"required": ["entrypoint"]},
+        "then": only(code),
+        "else": only(task),
+        "$defs": {**code.get("$defs", {}), **task.get("$defs", {})},
+    }
+
+
+def _schema_of(root: type[Section]) -> dict[str, Any]:
+    """Return the JSON Schema of one kind of job, with the documentation of its keys."""
+    schema = root.model_json_schema(by_alias=True)
+    documents = {section.__name__: field_documents(section) for section in _sections(KeyType(section=root))}
+    for name, each in [(root.__name__, schema), *schema.get("$defs", {}).items()]:
         for key, property_schema in each.get("properties", {}).items():
             if text := documents.get(name, {}).get(key):
                 property_schema["description"] = text
-    schema["properties"] = {"extends": {"type": "string", "description": EXTENDS}, **schema["properties"]}
-    # the required keys may be in the file that is extended
-    schema["anyOf"] = [{"required": ["extends"]}, {"required": schema.pop("required")}]
-    return {"$schema": DIALECT, "title": "Stoker job", **{k: v for k, v in schema.items() if k != "title"}}
+    return schema
 
 
 def key_document(path: str) -> KeyDocument:
@@ -111,7 +143,8 @@ def key_document(path: str) -> KeyDocument:
 
     """
     parts = path.split(".") if path else []
-    key_type = KeyType(section=Job)
+    root = CodeJob if parts and parts[0] not in keys_of(Job) and parts[0] in keys_of(CodeJob) else Job
+    key_type = KeyType(section=root)
     owners: list[type[Section]] = []
     for part in parts:
         owners = [section for section in _members(key_type) if part in keys_of(section)]

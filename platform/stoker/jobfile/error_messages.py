@@ -6,6 +6,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from stoker.errors import Problem
+from stoker.job.job import Job
+from stoker.job.own_code import CodeJob
+from stoker.job.section import Section
 from stoker.jobfile.documentation import KEY_EXAMPLES, field_documents
 from stoker.jobfile.language import ErrorLocation, KeyType, keys_of, locate_error, walk
 from stoker.jobfile.suggestion import closest, did_you_mean
@@ -14,13 +17,20 @@ from stoker.jobfile.yaml_reader import SHOWN_CHARACTERS, Marks, shortened
 EXAMPLES = {"a number": "3e-4", "a whole number": "10", "text": "my-text", "true or false": "true"}
 
 
-def problems_of(error: ValidationError, marks: Marks) -> list[Problem]:
-    """Return a problem for every error of a job; the position of an unknown key is the key, not its value."""
+def problems_of(error: ValidationError, marks: Marks, root: type[Section] = Job) -> list[Problem]:
+    """Return a problem for every error of a job; the position of an unknown key is the key, not its value.
+
+    Args:
+        error: of the validation.
+        marks: of the file.
+        root: the kind of job.
+
+    """
     found: dict[str, Problem] = {}
     for each in error.errors(include_url=False):
-        location = locate_error(each["loc"])
+        location = locate_error(each["loc"], root)
         if each["type"] == "missing" and isinstance(each["loc"][-1], int):
-            location = locate_error(each["loc"][:-1])
+            location = locate_error(each["loc"][:-1], root)
             message = f"expected {int(each['loc'][-1]) + 1} entries, got {each['loc'][-1]}"
         else:
             message = _MESSAGES.get(each["type"], _does_not_fit)(location, each["input"], each.get("ctx", {}))
@@ -63,11 +73,13 @@ def _unknown_key(location: ErrorLocation, _value: Any, _context: Any) -> str:
     whose = f"unknown key for {location.option}" if location.option else "unknown key"
     section = location.parent.section if location.parent else None
     siblings = list(keys_of(section)) if section else []
+    if len(location.path) == 1 and (found := _of_other_kind(key, location.root, siblings)):
+        return found
     near = closest(key, siblings)
     if near:
         return f"{whose}; did you mean '{near}'?"
     elsewhere: dict[str, list[str]] = {}
-    for path, option in walk():
+    for path, option in walk(location.root):
         if path.rpartition(".")[2] == key:
             elsewhere.setdefault(path, []).append(option)
         elif path == key:
@@ -77,6 +89,17 @@ def _unknown_key(location: ErrorLocation, _value: Any, _context: Any) -> str:
     if elsewhere:
         return f"{whose}; did you mean {' or '.join(repr(path) for path in list(elsewhere)[:2])}?"
     return f"{whose}; the keys here are {', '.join(siblings)}"
+
+
+def _of_other_kind(key: str, root: type[Section], siblings: list[str]) -> str:
+    """Return what to do about a key, if it belongs to the other kind of job or is a misspelt one of it."""
+    if root is CodeJob:
+        return f"a job with an entrypoint has no '{key}': its own code does it" if key in keys_of(Job) else ""
+    others = [each for each in keys_of(CodeJob) if each not in siblings]
+    if key in others:
+        return f"'{key}' belongs to a job that has an entrypoint in place of a task"
+    near = closest(key, [*siblings, *others])
+    return f"unknown key; did you mean '{near}'?" if near in others else ""
 
 
 def _required(location: ErrorLocation, _value: Any, _context: Any) -> str:

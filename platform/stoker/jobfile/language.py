@@ -10,6 +10,7 @@ from pydantic import Discriminator
 from pydantic.fields import FieldInfo
 
 from stoker.job.job import Job
+from stoker.job.own_code import CodeJob
 from stoker.job.section import Epochs, Interval, Section, Shorthand, Span, Time
 
 
@@ -129,9 +130,13 @@ def keys_of(section: type[Section]) -> dict[str, KeyType]:
     return {info.alias or name: key_type_of(hints[name]) for name, info in section.model_fields.items()}
 
 
-def walk() -> Iterator[tuple[str, str]]:
-    """Yield every dotted path of the language with the choice that it belongs to; '' for keys outside of choices."""
-    yield from _walk(KeyType(section=Job), "", "")
+ROOTS: tuple[type[Section], ...] = (Job, CodeJob)
+"""The kinds of job: with a task, and with an entrypoint."""
+
+
+def walk(root: type[Section] = Job) -> Iterator[tuple[str, str]]:
+    """Yield every dotted path of a kind of job with the choice that it belongs to; '' for keys outside of choices."""
+    yield from _walk(KeyType(section=root), "", "")
 
 
 def _walk(key_type: KeyType, path: str, option: str) -> Iterator[tuple[str, str]]:
@@ -158,6 +163,8 @@ class ErrorLocation:
     """Type of the object or list that contains the last key."""
     key_type: KeyType
     """Type of the last key; empty for an unknown key."""
+    root: type[Section] = Job
+    """The kind of job."""
 
     @property
     def dotted(self) -> str:
@@ -165,10 +172,10 @@ class ErrorLocation:
         return ".".join(self.path)
 
 
-def locate_error(location: tuple[int | str, ...]) -> ErrorLocation:
+def locate_error(location: tuple[int | str, ...], root: type[Section] = Job) -> ErrorLocation:
     """Return the key of a pydantic error; pydantic's location also contains names of choices, which are not keys."""
     path: list[str] = []
-    option, parent, key_type = "", None, KeyType(section=Job)
+    option, parent, key_type = "", None, KeyType(section=root)
     label = ""
     labelled = False
     for part in location:
@@ -186,4 +193,4 @@ def locate_error(location: tuple[int | str, ...]) -> ErrorLocation:
             key_type = keys_of(key_type.section).get(str(part), KeyType())
         else:
             key_type = key_type_of(key_type.items) if key_type.items else KeyType()
-    return ErrorLocation(tuple(path), option, parent, key_type)
+    return ErrorLocation(tuple(path), option, parent, key_type, root)

@@ -17,6 +17,7 @@ from stoker.job.architecture.choice import ArchitectureChoice
 from stoker.job.dataset import Dataset, DatasetChoice
 from stoker.job.environment import Environment
 from stoker.job.job import Job, usable_name
+from stoker.job.own_code import AnyJob, CodeJob, Entrypoint, EntrypointText
 from stoker.job.resources import Resources
 from stoker.job.task import TaskName
 from stoker.job.training import Training
@@ -48,11 +49,17 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 class LoadedJob:
     """A job with the positions of its keys; `origin` is the path as the user typed it."""
 
-    job: Job
+    job: AnyJob
     marks: Marks
     origin: str
     code: Path | None
     """Absolute folder of the Python files that are shipped with it; None if it has no code of its own."""
+
+    @property
+    def task_job(self) -> Job:
+        """The job, which is known to have a task."""
+        assert isinstance(self.job, Job), f"{self.origin} runs own code"
+        return self.job
 
 
 def load_job(
@@ -89,7 +96,7 @@ def locate(problems: Sequence[Problem], marks: Marks) -> list[Problem]:
     return [_with_source(each if each.file else _at(each, marks.nearest(each.path))) for each in problems]
 
 
-def dump_job(job: Job) -> str:
+def dump_job(job: AnyJob) -> str:
     """Return a job as YAML text that loads as an equal job."""
     values = job.model_dump(by_alias=True, exclude_none=True)
     return str(
@@ -122,21 +129,26 @@ def _check(
             message = "required: the file name contains no letter or digit to derive it from (example: name: my-job)"
             problems.append(Problem("name", message))
     known = {problem.path for problem in problems}
-    job: Job | None = None
+    kind = CodeJob if "entrypoint" in value else Job
+    job: AnyJob | None = None
     try:
-        job = Job.model_validate(value)
+        job = kind.model_validate(value)
         sections = sections_of(job)
     except ValidationError as error:
-        problems += [each for each in problems_of(error, document.marks) if each.path not in known]
-        sections = _valid_sections(value, error)
+        problems += [each for each in problems_of(error, document.marks, kind) if each.path not in known]
+        sections = _valid_sections(value, error, kind)
     problems += check(sections)
-    if job and job.sweep and not problems:
+    if isinstance(job, Job) and job.sweep and not problems:
         problems += sweep_problems(job, document.marks, SET)
     if inspect and not any(path.partition(".")[0] == "dataset" for path in known):
-        problems += inspect(job, sections.dataset, sections.task)
+        if isinstance(job, CodeJob):
+            dataset = Dataset(source=job.dataset.source) if job.dataset else None
+            problems += inspect(None, dataset, None)
+        else:
+            problems += inspect(job, sections.dataset, sections.task)
     code = _code_folder(sections, document.marks, origin, code_copy)
     if inspect and code and sections.environment:
-        found = code_problems(sections.architecture, sections.environment, code)
+        found = code_problems(sections.code, sections.environment, code)
         problems += [each for each in found if each.path not in known]
     if problems or job is None:
         placed = [replace(each, file=each.file or origin) for each in locate(problems, document.marks)]
@@ -150,15 +162,16 @@ def _code_folder(sections: Sections, marks: Marks, origin: str, code_copy: Path 
     environment = sections.environment
     if environment is None:
         return None
-    mark = marks.place("environment.code" if environment.code else "architecture.class")
+    place = "entrypoint" if isinstance(sections.code, Entrypoint) else "architecture.class"
+    mark = marks.place("environment.code" if environment.code else place)
     if environment.code and mark and mark.file == SET:
-        return code_folder(sections.architecture, environment, Path())
+        return code_folder(sections.code, environment, Path())
     file = mark.file if mark and mark.file != SET else origin
-    found = code_folder(sections.architecture, environment, Path(file).parent)
+    found = code_folder(sections.code, environment, Path(file).parent)
     return code_copy if found and code_copy else found
 
 
-def _valid_sections(value: dict[str, Value], error: ValidationError) -> Sections:
+def _valid_sections(value: dict[str, Value], error: ValidationError, kind: type[AnyJob]) -> Sections:
     """Return the sections without mistakes of an invalid job, so that they are checked against each other too."""
     wrong = {str(each["loc"][0]) for each in error.errors(include_url=False) if each["loc"]}
 
@@ -167,6 +180,13 @@ def _valid_sections(value: dict[str, Value], error: ValidationError) -> Sections
         usable = key not in wrong and given is not None
         return TypeAdapter(kind).validate_python(given) if usable else None
 
+    if kind is CodeJob:
+        entrypoint = valid("entrypoint", EntrypointText)
+        return Sections(
+            resources=valid("resources", Resources),
+            environment=valid("environment", Environment, {}),
+            entrypoint=Entrypoint(entrypoint) if entrypoint else None,
+        )
     return Sections(
         task=valid("task", TaskName),
         architecture=valid("architecture", ArchitectureChoice),

@@ -1,7 +1,6 @@
 """What a job will do, worked out before anything starts: on torch's meta device, with the real data's shapes."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,13 +12,12 @@ from torch import Tensor, nn
 from stoker.architectures.custom import user_failure
 from stoker.architectures.inputs import example_inputs
 from stoker.architectures.network import build_network, parameter_count
-from stoker.errors import JobError, Problem
+from stoker.errors import JobError
 from stoker.job.architecture.custom import Custom
-from stoker.job.concurrency import machine_cpus
 from stoker.job.job import Job
-from stoker.job.resources import Resources
 from stoker.job.signature import Signature
 from stoker.job.training import Muon, Optimizer, Sgd
+from stoker.planning.place import cluster_notes, gpus_of_worker, place_of, resource_notes, resource_problems
 from stoker.planning.sweep import SweepPlan, plan_sweep, room_problems
 from stoker.tasks.objective import Objective
 from stoker.training.assembly import Prepared, prepare
@@ -78,9 +76,9 @@ def make_plan(job: Job, cluster: str = "") -> Plan:
         JobError: the data, the network or the machine does not fit; paths only, the file's lines are the caller's.
 
     """
-    if not cluster and (problems := [*_resource_problems(job.resources), *room_problems(job)]):
+    if not cluster and (problems := [*resource_problems(job.resources), *room_problems(job)]):
         raise JobError(problems)
-    gpus = _gpus_of_worker(job.resources, cluster)
+    gpus = gpus_of_worker(job.resources, cluster)
     prepared = prepare(job.model_copy(update={"resources": job.resources.model_copy(update={"gpus": gpus})}))
     layers, parameters = _layers(prepared)
     memory = _memory_mib(prepared, parameters, sum(math.prod(layer.shape) for layer in layers))
@@ -89,10 +87,9 @@ def make_plan(job: Job, cluster: str = "") -> Plan:
     if job.sweep:
         sweep = plan_sweep(prepared, memory, _memory_of_point, on_cluster=bool(cluster))
     open_length = not (prepared.job.training.epochs or prepared.job.training.steps)
-    place = _cluster_place(prepared.job.resources, cluster) if cluster else _place(prepared.job.resources)
     notes = [*prepared.data.notes]
     if not cluster:
-        notes += [*_resource_notes(prepared.job.resources), *_cluster_notes(prepared.job)]
+        notes += [*resource_notes(prepared.job.resources), *cluster_notes(prepared.job)]
     if available is not None and memory > available:
         notes.append(f"needs about {memory:,.0f} MiB, {available:,.0f} are free: lower training.micro_batch")
     if prepared.job.training.precision == "auto":
@@ -107,75 +104,10 @@ def make_plan(job: Job, cluster: str = "") -> Plan:
         steps_per_epoch=prepared.steps_per_epoch,
         steps=0 if open_length else prepared.steps,
         epochs=0 if open_length else prepared.epochs,
-        place=place,
+        place=place_of(prepared.job.resources, cluster),
         notes=tuple(notes),
         sweep=sweep,
     )
-
-
-def _cluster_notes(job: Job) -> Iterator[str]:
-    """Name what only a cluster can do."""
-    asked = {f"resources.{key}": getattr(job.resources, key) for key in ("memory", "accelerator", "queue", "priority")}
-    asked |= {f"environment.{key}": getattr(job.environment, key) for key in ("image", "packages", "pod")}
-    if idle := [key for key, value in asked.items() if value]:
-        yield f"{', '.join(idle)}: without effect on this machine, a cluster heeds {'it' if len(idle) == 1 else 'them'}"
-
-
-def _resource_problems(resources: Resources) -> Iterator[Problem]:
-    """Compare what is asked for with this machine."""
-    gpus, cpus, workers = torch.cuda.device_count(), machine_cpus(), resources.workers
-    if resources.gpus and workers * resources.gpus > gpus:
-        wanted = f"{resources.gpus:g}" if workers == 1 else f"{resources.gpus:g} for each of {workers} workers"
-        cure = f"use 0, or at most {_counted(int(gpus // resources.gpus), 'worker')}" if gpus else "use 0"
-        yield Problem("resources.gpus", f"{wanted} asked for, this machine has {gpus}; {cure}")
-    if resources.cpus and resources.cpus > cpus:
-        yield Problem("resources.cpus", f"{resources.cpus} asked for, this machine has {cpus}; use at most {cpus}")
-
-
-def _resource_notes(resources: Resources) -> Iterator[str]:
-    """Warn of workers that take turns on the cores."""
-    cores = machine_cpus()
-    if resources.workers * _cpus(resources) > cores:
-        workers = f"{_counted(resources.workers, 'worker')} with {_counted(_cpus(resources), 'CPU')} each"
-        yield f"resources: {workers} share {_counted(cores, 'core')}, and wait for each other"
-
-
-def _place(resources: Resources) -> str:
-    """Say what the workers get of this machine; threads of CPU workers may turn out to be fewer than that."""
-    cpus, each = _cpus(resources), " each" if resources.workers > 1 else ""
-    share = f"{'' if resources.cpus or cpus == 1 else 'up to '}{_counted(cpus, 'CPU')}{each}"
-    gpus = f"{_gpus(resources.gpus)}{each}" if resources.gpus else "no GPU"
-    return f"this machine: embedded Ray, {_counted(resources.workers, 'worker')}, {share}, {gpus}"
-
-
-def _cluster_place(resources: Resources, cluster: str) -> str:
-    """Return what the workers ask a cluster for."""
-    each = " each" if resources.workers > 1 else ""
-    wanted = [f"{_counted(resources.cpus, 'CPU')}{each}" if resources.cpus else "CPUs by the cluster's default"]
-    wanted.append(f"{_gpus(resources.gpus)}{each}" if resources.gpus else "no GPU")
-    wanted += [f"memory {resources.memory}{each}"] if resources.memory else []
-    return f"{cluster}: {_counted(resources.workers, 'worker')}, {', '.join(wanted)}"
-
-
-def _gpus_of_worker(resources: Resources, cluster: str) -> float:
-    """Return the GPUs of a worker: those that the job names, or one each where there are enough."""
-    if resources.gpus is not None:
-        return resources.gpus
-    if cluster:
-        return int(bool(resources.accelerator))
-    return int(torch.cuda.device_count() >= resources.workers)
-
-
-def _gpus(share: float) -> str:
-    return _counted(int(share), "GPU") if share >= 1 else f"{share:g} of a GPU"
-
-
-def _cpus(resources: Resources) -> int:
-    return resources.cpus or max(1, machine_cpus() // resources.workers)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int]:

@@ -74,6 +74,8 @@ class RunHeader:
     """Where its checkpoints are stored; empty for its own folder."""
     cluster: str = ""
     """Its cluster's name in the settings; empty for this machine."""
+    own_code: bool = False
+    """Whether it runs the user's own training code in place of a task."""
 
 
 @dataclass(frozen=True)

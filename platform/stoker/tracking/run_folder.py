@@ -92,8 +92,9 @@ class RunFolder:
         return self.path / "code"
 
     def code_content(self) -> dict[str, bytes]:
-        """Read the user's own modules, by path relative to the code folder."""
-        return {str(path.relative_to(self.code)): path.read_bytes() for path in sorted(self.code.rglob("*.py"))}
+        """Read the user's own modules and settings, by path relative to the code folder."""
+        files = [path for path in sorted(self.code.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+        return {str(path.relative_to(self.code)): path.read_bytes() for path in files}
 
     @property
     def checkpoints(self) -> Path:

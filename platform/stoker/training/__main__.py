@@ -58,7 +58,7 @@ def _prepared(file: Path, output: Path, workers: Workers) -> Prepared:
     prepared = None
     if workers.rank == 0:
         output.mkdir(parents=True, exist_ok=True)
-        job = load_job(resolved if resolved.exists() else file).job
+        job = load_job(resolved if resolved.exists() else file).task_job
         resources = job.resources.model_copy(update={"workers": workers.count})  # torchrun decides
         prepared = prepare(job.model_copy(update={"resources": resources}))
         if not resolved.exists():

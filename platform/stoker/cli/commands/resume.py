@@ -91,6 +91,9 @@ def extend(
             f"`stoker extend {folder.path.name}.best --epochs {epochs}` trains its best one further"
         )
     require_succeeded(folder)
+    if folder.header().own_code:
+        again = f"`stoker submit run:{folder.path.name} --set settings.NAME=VALUE` starts a new one"
+        raise NotFound(f"{folder.path.name} runs own code, which says itself how long it trains; {again}")
     _require_checkpoint(folder)
     run_id = folder.path.name
     session = replace(session, storage=folder.header().storage)  # where its initial weights are

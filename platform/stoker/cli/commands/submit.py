@@ -85,7 +85,7 @@ def start(session: Session, loaded: "LoadedJob", origin: Origin, form: str) -> R
 
     """
     if session.remote:
-        source = loaded.job.dataset.source
+        source = loaded.job.dataset.source if loaded.job.dataset else ""
         if source.startswith("/"):
             cure = "its pods must find the data at this path, in the image or on a volume"
             click.echo(f"note: dataset.source is {source}; {cure}", err=True)

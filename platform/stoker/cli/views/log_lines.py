@@ -2,8 +2,9 @@
 
 import re
 
-ABOUT_NODE = re.compile(r"\((raylet|gcs_server|autoscaler)[^)]*\) ")
-"""Start of a message of Ray; its further lines are indented."""
+RAYS = ("raylet", "gcs_server", "autoscaler", "TrainController", "PlacementGroupCleaner", "AutoscalingCoordinator")
+ABOUT_NODE = re.compile(rf"\(({'|'.join(RAYS)})[^)]*\) ")
+"""Start of a message of Ray's own processes; its further lines are indented."""
 INTERNAL = re.compile(r"\s*\[state-dump\]|\s*\[\d{4}-\d\d-\d\d [\d:,]+ [A-Z] \d+ \d+\] ")
 """A line of the internal log of a Ray process."""
 

@@ -50,6 +50,8 @@ def next_commands(record: RunRecord, settings: Settings) -> list[tuple[str, str]
         return _next_of_sweep(sweep, page)
     if folder.sweep and state is not State.SUCCEEDED:
         return _next_of_trial(record, folder.sweep.path.name)
+    if state is State.SUCCEEDED and record.header.own_code:
+        return [*page, (f"stoker logs {run}", "what the run printed")]
     if state is State.SUCCEEDED:
         return [
             *page,

@@ -7,15 +7,21 @@ from stoker.cli.views.formatting import duration_text
 from stoker.cli.views.tables import fields_text, table_text
 
 if TYPE_CHECKING:
-    from stoker.job.job import Job
+    from stoker.job.own_code import AnyJob
+    from stoker.planning.own_code import CodePlan
     from stoker.planning.run import Layer, Plan
 
 SHOWN_LAYERS = 24
 SHOWN_CLASSES = 12
 
 
-def plan_json(plan: "Plan") -> dict[str, Any]:
+def plan_json(plan: "Plan | CodePlan") -> dict[str, Any]:
     """Return the JSON of a plan."""
+    from stoker.planning.own_code import CodePlan
+
+    if isinstance(plan, CodePlan):
+        job = plan.job.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return {**asdict(plan), "job": job, "notes": list(plan.notes)}
     return {
         "job": plan.job.model_dump(mode="json", by_alias=True, exclude_none=True),
         "layers": [asdict(layer) for layer in plan.layers],
@@ -32,8 +38,12 @@ def plan_json(plan: "Plan") -> dict[str, Any]:
     }
 
 
-def plan_text(plan: "Plan") -> str:
-    """Return a plan as text: layers, data, and a few lines."""
+def plan_text(plan: "Plan | CodePlan") -> str:
+    """Return a plan as text: layers, data, and a few lines; of own code, what is started and sent."""
+    from stoker.planning.own_code import CodePlan
+
+    if isinstance(plan, CodePlan):
+        return _code_text(plan)
     free = f"of {plan.memory_available_mib:,.0f} MiB" if plan.memory_available_mib is not None else "for each worker"
     memory = f"about {plan.memory_mib:,.0f} MiB {free}"
     fields = [
@@ -53,10 +63,26 @@ def plan_text(plan: "Plan") -> str:
     return "\n\n".join(filter(None, blocks))
 
 
-def job_summary(job: "Job") -> str:
+def _code_text(plan: "CodePlan") -> str:
+    job = plan.job
+    settings = ", ".join(f"{name} {sample_text(value)}" for name, value in job.settings.items())
+    fields = [
+        ("settings", settings),
+        ("dataset", job.dataset.source if job.dataset else ""),
+        ("code", f"{plan.files:,} files, {plan.files_bytes / 1e3:,.0f} kB"),
+        ("runs on", plan.place),
+    ]
+    blocks = [f"{job.name}  {plan.runs}", fields_text(fields), "\n".join(f"- {note}" for note in plan.notes)]
+    return "\n\n".join(filter(None, blocks))
+
+
+def job_summary(job: "AnyJob") -> str:
     """Return in one line what a job trains."""
+    from stoker.job.own_code import CodeJob
     from stoker.job.task import TASKS
 
+    if isinstance(job, CodeJob):
+        return job.entrypoint + (f" on {job.dataset.source}" if job.dataset else "")
     training = job.training
     family = job.architecture.family if job.architecture else TASKS[job.task].families[0]
     lengths = [

@@ -51,7 +51,7 @@ from stoker.tracking.run import (
 from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.job.job import Job
+    from stoker.job.own_code import AnyJob
 
 RUN_ID = re.compile(r"[A-Za-z0-9._-]+")
 RESOLVED = "resolved.yaml"
@@ -72,7 +72,7 @@ class KubernetesCluster:
         self.api = api or KubeApi(cluster)
         self._observer = RunObserver(self.api, self._mlflow)
 
-    def render(self, job: "Job", origin: Origin) -> tuple[Manifest, list[Manifest], RunHeader]:
+    def render(self, job: "AnyJob", origin: Origin) -> tuple[Manifest, list[Manifest], RunHeader]:
         """Return the objects of a new run without creating them: its RayJob, the ConfigMaps of its inputs, its header.
 
         Raises:
@@ -89,7 +89,7 @@ class KubernetesCluster:
         require_known_queue(self.api, self.name, rayjob)
         return rayjob, config_map_manifests(job, header, self._namespace, code), header
 
-    def submit(self, job: "Job", origin: Origin | None = None) -> RunFolder:
+    def submit(self, job: "AnyJob", origin: Origin | None = None) -> RunFolder:
         """Start a run and return at once; with a key that has a run on the cluster, return that one.
 
         Raises:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from stoker.clusters.kubernetes.metadata import Manifest, metadata_of
 from stoker.clusters.run_inputs import CODE_FOLDER, HEADER_FILE, JOB_FILE, input_files
 from stoker.errors import JobError, Problem
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.tracking.run import RunHeader
 
 PART_BYTES = 900_000
@@ -13,7 +13,7 @@ PART_BYTES = 900_000
 MAX_PARTS = 8
 
 
-def config_map_manifests(job: Job, header: RunHeader, namespace: str, code: Mapping[str, bytes]) -> list[Manifest]:
+def config_map_manifests(job: AnyJob, header: RunHeader, namespace: str, code: Mapping[str, bytes]) -> list[Manifest]:
     """Return the ConfigMaps with the inputs of a run, as few as hold them; the first has the run's name.
 
     Args:

@@ -8,7 +8,7 @@ from stoker.clusters.kubernetes.profile import Profile, Share
 from stoker.clusters.restart import Restart
 from stoker.execution.contract import MORE_TRIALS, NAMESPACE, PACKAGES, PACKAGES_FOLDER, POD, RAYJOB, REOPEN
 from stoker.execution.packages import PLATFORM_SITE, SITE
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.job.section import size_bytes
 from stoker.secret_files import FOLDER_VARIABLE as SECRETS_FOLDER
 from stoker.tracking.run import RunHeader
@@ -56,7 +56,7 @@ class PodTemplates:
     """
 
     def __init__(
-        self, job: Job, header: RunHeader, profile: Profile, inputs: Manifest, restart: Restart, trials_per_pod: int
+        self, job: AnyJob, header: RunHeader, profile: Profile, inputs: Manifest, restart: Restart, trials_per_pod: int
     ) -> None:
         self._job = job
         self._profile = profile

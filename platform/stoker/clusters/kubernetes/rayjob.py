@@ -14,7 +14,7 @@ from stoker.clusters.restart import FIRST_START, Restart
 from stoker.clusters.run_inputs import driver_command, job_hash
 from stoker.errors import JobError, Problem
 from stoker.job.concurrency import planned_trials, workers_per_gpu
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.job.section import time_seconds
 from stoker.tracking.run import RunHeader
 
@@ -38,7 +38,7 @@ MAX_DEADLINE_S = 2**31 - 1
 
 
 def rayjob_manifest(
-    job: Job,
+    job: AnyJob,
     header: RunHeader,
     namespace: str,
     profile: Profile,
@@ -94,7 +94,7 @@ def pods_deadline_s(run: str, limit_s: int) -> int:
     return limit_s + int(limit_s * int(hashlib.sha256(run.encode()).hexdigest()[:8], 16) / 2**32)
 
 
-def _require_allowed(job: Job, profile: Profile) -> None:
+def _require_allowed(job: AnyJob, profile: Profile) -> None:
     if job.environment.image and not profile.own_images:
         raise JobError([Problem("environment.image", f"this cluster only runs {profile.image}; leave it out")])
     if refused := sorted(set(job.environment.pod) - set(profile.job_pod)):
@@ -125,7 +125,7 @@ def _ray_cluster_spec(pods: PodTemplates, replicas: int) -> Manifest:
     }
 
 
-def _metadata(job: Job, header: RunHeader, namespace: str, profile: Profile) -> Manifest:
+def _metadata(job: AnyJob, header: RunHeader, namespace: str, profile: Profile) -> Manifest:
     metadata = metadata_of(header, namespace)
     if queue := job.resources.queue or profile.queue:
         metadata["labels"][QUEUE_LABEL] = queue

@@ -20,7 +20,7 @@ from stoker.tracking.run import RunRecord, RunStatus, State, cancelled
 from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.job.job import Job
+    from stoker.job.own_code import AnyJob
 
 DRIVER_EXIT_S = 60.0
 """A driver whose run has ended needs some of this to shut Ray down."""
@@ -38,7 +38,7 @@ class LocalCluster:
         self.settings = settings
         self._driver = driver
 
-    def start_warm_driver(self, job: "Job") -> WarmDriver:
+    def start_warm_driver(self, job: "AnyJob") -> WarmDriver:
         """Start a driver that prepares Ray and its workers while the job is still being planned.
 
         Raises:
@@ -52,7 +52,7 @@ class LocalCluster:
                 remove_stale_session(session)
         return launch_driver(self._driver, self.settings, job)
 
-    def submit(self, job: "Job", origin: Origin | None = None, warm_driver: WarmDriver | None = None) -> RunFolder:
+    def submit(self, job: "AnyJob", origin: Origin | None = None, warm_driver: WarmDriver | None = None) -> RunFolder:
         """Start a run in a driver of its own and return at once.
 
         Raises:
@@ -183,7 +183,7 @@ class LocalCluster:
     def fetch_model(self, folder: RunFolder) -> None:
         """Do nothing: the model is here."""
 
-    def _create(self, job: "Job", origin: Origin) -> RunFolder:
+    def _create(self, job: "AnyJob", origin: Origin) -> RunFolder:
         from stoker.jobfile.loading import dump_job
 
         header = new_header(job, self.settings, origin)

@@ -12,7 +12,7 @@ from stoker.settings import Settings
 from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.job.job import Job
+    from stoker.job.own_code import AnyJob
 
 DRIVER = (sys.executable, "-P", "-m", DRIVER_MODULE)
 """Command of a driver."""
@@ -41,13 +41,17 @@ class WarmDriver:
         socket.send_fds(self._socket, [str(folder.path).encode()], [lease])
 
 
-def launch_driver(command: Sequence[str], settings: Settings, job: "Job") -> WarmDriver:
+def launch_driver(command: Sequence[str], settings: Settings, job: "AnyJob") -> WarmDriver:
     """Start a driver that prepares for the resources of a job."""
+    from stoker.job.own_code import is_function
+
     resources = job.resources
     ours, theirs = socket.socketpair()
     options = ["--standby", str(theirs.fileno()), "--workers", str(resources.workers)]
     if resources.gpus is not None:
         options += ["--gpus", str(resources.gpus)]
+    if is_function(job):
+        options.append("--function")
     if job.sweep:
         from stoker.job.concurrency import machine_cpus, trials_at_once
 

@@ -38,7 +38,7 @@ from stoker.tracking.run import RunHeader, RunRecord, cancelled
 from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.job.job import Job
+    from stoker.job.own_code import AnyJob
 
 POLL_S = 1.0
 JOBS = "/api/jobs"
@@ -61,7 +61,7 @@ class RayCluster:
         self._cluster = cluster
         self._api = JobsApi(cluster)
 
-    def submit(self, job: "Job", origin: Origin | None = None) -> RunFolder:
+    def submit(self, job: "AnyJob", origin: Origin | None = None) -> RunFolder:
         """Start a run and return at once.
 
         Raises:
@@ -215,10 +215,10 @@ class RayCluster:
             raise Unreachable(f"cluster '{self._cluster.name}' has no node yet: its head node is still starting")
         return nodes
 
-    def _require_capacity(self, job: "Job") -> None:
+    def _require_capacity(self, job: "AnyJob") -> None:
         require_capacity(job.resources, self.nodes(), planned_trials(job, 1) if job.sweep else 0)
 
-    def _header(self, job: "Job", origin: Origin) -> RunHeader:
+    def _header(self, job: "AnyJob", origin: Origin) -> RunHeader:
         """Return the header of a new run with the cluster's storage and MLflow."""
         cluster = self._cluster
         header = replace(new_header(job, self.settings, origin), cluster=cluster.name, storage=cluster.storage)

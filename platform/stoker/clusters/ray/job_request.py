@@ -10,7 +10,7 @@ from stoker.clusters.restart import FIRST_START, Restart
 from stoker.clusters.run_inputs import CODE_FOLDER, RUN_LABEL, driver_command, input_files
 from stoker.errors import JobError, Problem
 from stoker.execution.contract import SUBMISSION
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.tracking.run import RunHeader
 
 INPUTS = "inputs"
@@ -23,7 +23,7 @@ ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 """Constant, so that the same files make the same package."""
 
 
-def require_supported(job: Job) -> None:
+def require_supported(job: AnyJob) -> None:
     """Raise for settings that an existing Ray cluster does not have.
 
     Raises:
@@ -53,7 +53,7 @@ def submission_id(run: str, restart_id: str) -> str:
     return f"{run}-{restart_id}" if restart_id else run
 
 
-def inputs_package(job: Job, header: RunHeader, code: Mapping[str, bytes]) -> bytes:
+def inputs_package(job: AnyJob, header: RunHeader, code: Mapping[str, bytes]) -> bytes:
     """Return the package with the inputs of a run.
 
     Args:
@@ -85,7 +85,7 @@ def package_name(content: bytes) -> str:
     return f"stoker_{hashlib.sha256(content).hexdigest()[:32]}.zip"
 
 
-def job_request(job: Job, header: RunHeader, package: str, restart: Restart = FIRST_START) -> dict[str, Any]:
+def job_request(job: AnyJob, header: RunHeader, package: str, restart: Restart = FIRST_START) -> dict[str, Any]:
     """Return the body of the request that submits a run.
 
     The driver requests no CPU: it mostly waits, and a Ray job without a request runs on the head node.

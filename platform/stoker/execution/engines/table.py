@@ -5,13 +5,16 @@ from collections.abc import Callable
 from stoker.execution.causes import classify_failure
 from stoker.execution.data_cache import DataCache
 from stoker.execution.engines.engine import Assignment, Engine, FailedEngine
+from stoker.execution.engines.script_engine import ScriptEngine
 from stoker.execution.engines.torch_engine import TorchEngine
 from stoker.execution.heartbeat import Heartbeat
 from stoker.execution.resolved_job import load_run_job
 from stoker.job.job import Job
+from stoker.job.own_code import CodeJob
 from stoker.job.task import TASKS, EngineName
 
 ENGINES: dict[EngineName, Callable[[Assignment, Job, Heartbeat, DataCache], Engine]] = {"torch": TorchEngine}
+"""Of jobs that have a task."""
 
 
 def engine_of(assignment: Assignment, heartbeat: Heartbeat, cache: DataCache) -> Engine:
@@ -25,6 +28,8 @@ def engine_of(assignment: Assignment, heartbeat: Heartbeat, cache: DataCache) ->
     """
     try:
         job = load_run_job(assignment.folder)
+        if isinstance(job, CodeJob):
+            return ScriptEngine(assignment, job, heartbeat, cache)
         return ENGINES[TASKS[job.task].engine](assignment, job, heartbeat, cache)
     except Exception as error:  # every exception is classified
         return FailedEngine(classify_failure(error, assignment.folder.code, heartbeat))

@@ -161,7 +161,7 @@ class SweepDriver:
 
         if not self._folder.resolved.exists():
             write_resolved(self._folder.resolved, parse_job(prepared.job, "job.yaml").job, prepared.fingerprint)
-        self._job = job = load_job(self._folder.resolved).job
+        self._job = job = load_job(self._folder.resolved).task_job
         assert job.sweep is not None
         if job.resources.timeout:
             self._requests.start_timeout(time_seconds(job.resources.timeout))

@@ -61,7 +61,7 @@ def _prepare(job_text: str, code: str, concurrent_workers: int) -> tuple[Prepare
     from stoker.training.parallel import Workers, choose_device, prepare_process
 
     load_secret_files()
-    job = parse_job(job_text, "job.yaml").job
+    job = parse_job(job_text, "job.yaml").task_job
     os.environ.update(job.environment.env)
     sys.path.insert(0, code)
     cpus = job.resources.cpus or max(1, machine_cpus() // concurrent_workers)

@@ -65,7 +65,7 @@ def draw_trial_results(folder: RunFolder, job: Job, data: SharedDataset) -> None
 
     if (code := str(folder.code)) not in sys.path and folder.code.is_dir():
         sys.path.insert(0, code)
-    trial = load_job(folder.resolved).job
+    trial = load_job(folder.resolved).task_job
     prepared = Prepared(trial, from_shared(data)) if trial.dataset == job.dataset else prepare(trial)
     assembly = replace(assemble(prepared), objective=Model.load(folder.model).objective)
     evaluate_all(folder, assembly)
@@ -107,7 +107,7 @@ def _draw_task(files: dict[str, bytes], trial: str, job_text: str, data: SharedD
         folder = RunFolder(Path(place) / trial)
         write_files(folder.path, files)
         RunStore(folder).fetch_results()
-        draw_trial_results(folder, parse_job(job_text, "job.yaml").job, data)
+        draw_trial_results(folder, parse_job(job_text, "job.yaml").task_job, data)
         drawn = [path for path in folder.artifacts.rglob("*") if path.is_file()]
         return {str(path.relative_to(folder.path)): path.read_bytes() for path in drawn}
 

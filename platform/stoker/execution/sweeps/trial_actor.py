@@ -101,7 +101,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         load_secret_files()
         self._plan = plan
         self._cache = DataCache(capacity=4)
-        self._cache.put(parse_job(plan.job, "job.yaml").job, from_shared(ray.get(data[0])))
+        self._cache.put(parse_job(plan.job, "job.yaml").task_job, from_shared(ray.get(data[0])))
         self._heartbeat = Heartbeat()
         self._folder = RunFolder(Path())
         self._header: RunHeader | None = None

@@ -1,0 +1,260 @@
+"""Attempts of a training function of the user, by Ray Train."""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError
+from ray.train import (
+    CheckpointConfig,
+    ControllerError,
+    FailureConfig,
+    LoggingConfig,
+    RunConfig,
+    ScalingConfig,
+    TrainingFailedError,
+    WorkerGroupError,
+)
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from stoker.errors import Cause, NotFound
+from stoker.execution.attempts import Watch
+from stoker.execution.oom_detection import cause_of_death, death_message, oom_kill_count
+from stoker.execution.ray_train.function import FunctionFailed, Order, run_function
+from stoker.execution.ray_train.ray_storage import ray_storage
+from stoker.execution.ray_train.reports import POSITION, Position, Reports, read_position
+from stoker.execution.resolved_job import load_run_job, write_resolved
+from stoker.execution.run_store import journal_key, run_storage
+from stoker.execution.stop_requests import StopReason
+from stoker.execution.supervisor import attempt_result
+from stoker.execution.worker_folder import pack
+from stoker.execution.worker_result import WorkerResult
+from stoker.job.own_code import CodeJob
+from stoker.storage import Storage
+from stoker.tracking.journal import read_journal
+from stoker.tracking.run_folder import RunFolder
+
+NAME = "ray_train"
+"""Of Ray's own folder among the run's checkpoints."""
+SNAPSHOT = f"{NAME}/checkpoint_manager_snapshot.json"
+"""Where Ray writes, with each checkpoint, the number of reports up to it."""
+COLLECTIVE_S = 600
+POLL_S = 0.2
+CHECKPOINT_WAIT_S = 300.0
+"""How long a pause waits for the next checkpoint."""
+RAY_SETTINGS = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # also the time between two reports
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it prints each line twice
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that no local run needs
+}
+"""Environment variables of Ray Train."""
+
+
+class StoppableTrainer(TorchTrainer):  # type: ignore[misc]  # Ray's classes have no types
+    """A trainer whose controller can be told to stop."""
+
+    controller: Any = None
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Keep the controller, in place of a handler: the driver has its own."""
+        self.controller = controller
+
+    def abort(self) -> None:
+        """End the workers and the controller; `fit` then raises RayActorError."""
+        if self.controller is not None:
+            self.controller.abort.remote()
+
+
+class RayTrainAttempts:
+    """Attempts of a training function by Ray Train; `Attempts`.
+
+    Args:
+        job: of the run.
+        shared_disk: whether the workers see the driver's files; otherwise files are sent to them.
+
+    """
+
+    waits = False  # Ray Train waits for room itself
+
+    def __init__(self, job: CodeJob, shared_disk: bool) -> None:
+        self._job = job
+        self._shared_disk = shared_disk
+        self.count = job.resources.workers
+        os.environ.update({key: os.environ.get(key, value) for key, value in RAY_SETTINGS.items()})
+
+    def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
+        """Return True: Ray Train waits for room itself."""
+        return not stopped()
+
+    def renew(self) -> None:
+        """Do nothing: each attempt has new workers."""
+
+    def run(self, folder: RunFolder, number: int, watch: Watch) -> WorkerResult:
+        """Train from Ray's newest checkpoint on."""
+        if not folder.resolved.exists():
+            write_resolved(folder.resolved, load_run_job(folder), "")
+        header = folder.header()
+        storage = run_storage(folder, header, header.id)
+        first = reports_before(storage)
+        (folder.path / POSITION).unlink(missing_ok=True)
+        watch.started()
+        path, file_system = ray_storage(storage.url(NAME).removesuffix(f"/{NAME}"))
+        order = Order(folder.path, None if self._shared_disk else pack(folder), number)
+        trainer = StoppableTrainer(
+            run_function,
+            train_loop_config=order,
+            torch_config=TorchConfig(timeout_s=COLLECTIVE_S),
+            scaling_config=self._scaling(),
+            run_config=RunConfig(
+                name=NAME,
+                storage_path=path,
+                storage_filesystem=file_system,
+                checkpoint_config=CheckpointConfig(num_to_keep=2),
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+                callbacks=[Reports(folder.path, first, "" if self._shared_disk else storage.url(journal_key(number)))],
+                logging_config=LoggingConfig(log_level="WARNING"),
+            ),
+        )
+        kills = oom_kill_count()
+        follower = _Follower(trainer, folder, watch, Position(first, first))
+        follower.start()
+        try:
+            trainer.fit()
+            result = WorkerResult("succeeded")
+        except (TrainingFailedError, RayError) as error:
+            result = WorkerResult("stopped") if follower.stopped else result_of(error, kills)
+        finally:
+            follower.stop()
+        position = follower.position
+        return replace(
+            result,
+            step=position.reports,
+            began=True,
+            checkpoint=(position.checkpoint, position.checkpoint),
+            metrics=position.metrics if result.outcome == "succeeded" else {},
+            best_step=position.reports,
+        )
+
+    def _scaling(self) -> ScalingConfig:
+        resources = self._job.resources
+        each = {"CPU": 1.0}
+        gpus = resources.gpus
+        if gpus is None:
+            gpus = min(1, int(ray.cluster_resources().get("GPU", 0)) // self.count)
+        if gpus:
+            each["GPU"] = float(gpus)
+        return ScalingConfig(num_workers=self.count, use_gpu=bool(gpus), resources_per_worker=each)
+
+
+class _Follower(threading.Thread):
+    """Follows the reports of an attempt, and stops it when the driver says so."""
+
+    def __init__(self, trainer: StoppableTrainer, folder: RunFolder, watch: Watch, first: Position) -> None:
+        super().__init__(name="follower", daemon=True)
+        self._trainer = trainer
+        self._folder = folder
+        self._watch = watch
+        self._first = first
+        self._over = threading.Event()
+        self._printed = folder.journal.stat().st_size if folder.journal.exists() else 0
+        """How much of the journal is in the log."""
+        self._noted = 0
+        self.stopped = False
+        """Whether the attempt was told to stop."""
+
+    @property
+    def position(self) -> Position:
+        """Return how far the reports are."""
+        found = read_position(self._folder)
+        return found if found.reports else self._first
+
+    def run(self) -> None:
+        """Follow until the attempt is over."""
+        asked, checkpoint = float("inf"), self._first.checkpoint
+        while not self._over.wait(POLL_S):
+            self._print_news()
+            newest = self.position.checkpoint
+            if newest != checkpoint:
+                checkpoint = newest
+                self._watch.checkpoint((newest, newest))
+                if self.stopped or asked < float("inf"):
+                    self._abort()
+            reason = self._watch.stop()
+            if reason is None:
+                continue
+            asked = min(asked, time.monotonic())
+            waits = reason in (StopReason.PAUSE, StopReason.TIMEOUT)
+            if not waits or time.monotonic() > asked + CHECKPOINT_WAIT_S:
+                self._abort()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._over.set()
+        self.join()
+        self._print_news()
+
+    def _print_news(self) -> None:
+        """Print the reports since the last time, and the notes about them, to the run's log."""
+        for entry, after in read_journal(self._folder.journal, self._printed):
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in sorted(entry.metrics.items()))
+            print(f"report {entry.step:,}  {shown}", file=sys.stderr)  # noqa: T201 - the run's log
+            self._printed = after
+        for note in self.position.notes[self._noted :]:
+            print(note, file=sys.stderr)  # noqa: T201 - the run's log
+            self._noted += 1
+
+    def _abort(self) -> None:
+        self.stopped = True
+        self._trainer.abort()
+
+
+def reports_before(storage: Storage) -> int:
+    """Return the number of reports up to the checkpoint from which Ray Train goes on; 0 without one."""
+    try:
+        snapshot = json.loads(storage.get(SNAPSHOT))
+    except NotFound:
+        return 0
+    return int(snapshot["current_report_index"]) if snapshot["latest_checkpoint_result"] else 0
+
+
+def result_of(error: Exception, kills: int) -> WorkerResult:
+    """Return the result of an attempt that Ray Train has ended.
+
+    Args:
+        error: that `fit` has raised.
+        kills: `oom_kill_count` at the start of the attempt.
+
+    """
+    match error:
+        case WorkerGroupError():
+            return _worst(error.worker_failures, kills)
+        case ControllerError():
+            cause = error.controller_failure
+            return WorkerResult("failed", Cause.INTERNAL, f"Ray Train: {type(cause).__name__}: {cause}", str(error))
+        case RayActorError():
+            message = death_message("Ray Train's controller", found := cause_of_death(error, kills))
+            return WorkerResult("failed", found, message, died=True)
+    return WorkerResult("failed", Cause.INFRASTRUCTURE, f"Ray Train: {error}", str(error))
+
+
+def _worst(failures: Mapping[int, Exception], kills: int) -> WorkerResult:
+    """Return the failure that caused those of the other workers."""
+    results = {rank: _result(rank, error, kills) for rank, error in sorted(failures.items())}
+    return attempt_result({0: next(iter(results.values())), **results})
+
+
+def _result(rank: int, error: Exception, kills: int) -> WorkerResult:
+    if isinstance(error, FunctionFailed):
+        return error.result
+    if isinstance(error, RayError):
+        cause = cause_of_death(error, kills)
+        return WorkerResult("failed", cause, death_message(f"worker {rank}", cause), died=True)
+    return WorkerResult("failed", Cause.INTERNAL, f"worker {rank}: {type(error).__name__}: {error}")
