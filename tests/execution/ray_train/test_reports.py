@@ -94,10 +94,12 @@ def test_a_restart_counts_from_the_reports_that_rays_snapshot_has(tmp_path):
 def test_the_failure_of_a_worker_is_the_one_that_caused_the_others():
     from ray.exceptions import ActorDiedError
     from ray.train import WorkerGroupError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
     lost = FunctionFailed(WorkerResult("failed", "INFRASTRUCTURE", "it lost its peers", lost_peers=True))
     own = FunctionFailed(WorkerResult("failed", "USER_CODE", "finetune.py:3: ValueError: no"))
     assert result_of(WorkerGroupError("", {0: lost, 1: own}), 0).message == "finetune.py:3: ValueError: no"
-    died = result_of(WorkerGroupError("", {0: lost, 1: ActorDiedError()}), 0)
+    wrapped = WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError())
+    died = result_of(WorkerGroupError("", {0: lost, 1: wrapped}), 0)
     assert (died.cause, died.died, died.message) == ("INFRASTRUCTURE", True, "the process of worker 1 died")
     assert result_of(ActorDiedError(), 0).message == "the process of Ray Train's controller died"

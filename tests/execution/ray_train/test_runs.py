@@ -94,9 +94,9 @@ def worker_pid(marks: Path, rank: int, epoch: int) -> int:
 def test_metrics_come_once_through_the_deaths_of_a_worker_and_of_the_driver(home, own_job, tmp_path, until):
     job, marks = own_job(epochs=24, seconds=0.4), tmp_path / "marks"
     run = home.run(home.json("submit", job, "--detach")["id"])
-    until(lambda: list(marks.glob("1-5-*")), "the second worker's sixth epoch")
+    until(lambda: list(marks.glob("1-5-*")), "the second worker's sixth epoch", 200)
     os.kill(worker_pid(marks, 1, 5), signal.SIGKILL)
-    until(lambda: run.record().status.attempt == 2 and list(marks.glob("0-12-*")), "the second attempt")
+    until(lambda: run.record().status.attempt == 2 and list(marks.glob("0-12-*")), "the second attempt", 200)
     psutil.Process(run.driver_pid()).kill()
     until(lambda: run.record().state is State.INTERRUPTED, "the driver's death")
     assert run.record().status.checkpoint_step >= 12
@@ -136,15 +136,16 @@ def test_an_error_in_the_function_is_told_with_its_place_after_one_retry(home, o
     assert "FunctionFailed" not in log
 
 
+@pytest.mark.slow
 def test_a_pause_waits_for_a_checkpoint_and_a_cancel_does_not(home, own_job, tmp_path, until):
     run = home.run(home.json("submit", own_job(epochs=200, workers=1, seconds=0.3), "--detach")["id"])
-    until(lambda: list((tmp_path / "marks").glob("0-2-*")), "the third epoch")
+    until(lambda: list((tmp_path / "marks").glob("0-2-*")), "the third epoch", 200)
     home.stoker("pause", "own")
     until(lambda: run.record().state is State.PAUSED, "the pause")
     paused = run.record().status.checkpoint_step
     assert paused >= 4
     home.stoker("resume", "own", "--detach")
-    until(lambda: len(losses(run)) > paused + 2, "more epochs")
+    until(lambda: len(losses(run)) > paused + 2, "more epochs", 200)
     home.stoker("cancel", "own")
     until(lambda: run.record().state is State.CANCELLED, "the end")
     assert [step for step, _ in losses(run)] == list(range(1, len(losses(run)) + 1))

@@ -237,8 +237,10 @@ def result_of(error: Exception, kills: int) -> WorkerResult:
         case WorkerGroupError():
             return _worst(error.worker_failures, kills)
         case ControllerError():
-            cause = error.controller_failure
-            return WorkerResult("failed", Cause.INTERNAL, f"Ray Train: {type(cause).__name__}: {cause}", str(error))
+            failure = error.controller_failure
+            name = type(failure).__name__
+            cause = Cause.INFRASTRUCTURE if name.startswith("WorkerGroupStartup") else Cause.INTERNAL
+            return WorkerResult("failed", cause, f"Ray Train: {name}: {failure}", str(error))
         case RayActorError():
             message = death_message("Ray Train's controller", found := cause_of_death(error, kills))
             return WorkerResult("failed", found, message, died=True)
@@ -254,7 +256,10 @@ def _worst(failures: Mapping[int, Exception], kills: int) -> WorkerResult:
 def _result(rank: int, error: Exception, kills: int) -> WorkerResult:
     if isinstance(error, FunctionFailed):
         return error.result
-    if isinstance(error, RayError):
-        cause = cause_of_death(error, kills)
+    lost = getattr(error, "health_check_failure", error)  # Ray Train wraps what it hears of a dead process
+    if isinstance(lost, RayError):
+        cause = cause_of_death(lost, kills)
         return WorkerResult("failed", cause, death_message(f"worker {rank}", cause), died=True)
-    return WorkerResult("failed", Cause.INTERNAL, f"worker {rank}: {type(error).__name__}: {error}")
+    first_line = str(error).strip().partition("\n")[0]
+    message = f"worker {rank}: Ray Train: {type(error).__name__}: {first_line}"
+    return WorkerResult("failed", Cause.INFRASTRUCTURE, message, str(error))
