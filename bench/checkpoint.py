@@ -29,7 +29,7 @@ training: {epochs: 1000, batch_size: 32, precision: fp32, optimizer: adamw}
 
 def trained_state() -> TrainingState:
     """Return the state after two steps, when the optimizer has its moments."""
-    state = start(assemble(prepare(parse_job(JOB, "bench").job)))
+    state = start(assemble(prepare(parse_job(JOB, "bench").task_job)))
     events = train("bench", state)
     for _ in range(2):
         next(events)
@@ -73,7 +73,7 @@ def compare(folder: Path, rounds: int) -> None:
     report(laps, "torch.save", "wall_s", 1, "checkpoint")
     print(f"  written, hashed and committed in the background after {sorted(written_s)[len(written_s) // 2]:.2f} s")
     machine.describe(torch=torch.__version__, threads=torch.get_num_threads())
-    resumed = start(assemble(prepare(parse_job(JOB, "bench").job)))
+    resumed = start(assemble(prepare(parse_job(JOB, "bench").task_job)))
     begin = time.perf_counter()
     restored = Checkpoints(open_storage(str(folder / "ours")), "", 1, 2).restore(resumed)
     assert restored is not None

@@ -74,7 +74,7 @@ def run(folder: Path) -> dict[str, float]:
     from stoker.training.parallel import prepare_process
 
     prepare_process(1)
-    assembly = assemble(prepare(parse_job(JOB.format(data=folder), "job").job))
+    assembly = assemble(prepare(parse_job(JOB.format(data=folder), "job").task_job))
     began = time.monotonic()
     metrics = evaluate(assembly, "val", "fp32")
     assert metrics["dice"] >= 0

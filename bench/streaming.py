@@ -134,7 +134,7 @@ def run(prefix: str) -> dict[str, float]:
     from stoker.training.parallel import prepare_process
 
     prepare_process(1)
-    assembly = assemble(prepare(parse_job(JOB.format(prefix=prefix), "job").job))
+    assembly = assemble(prepare(parse_job(JOB.format(prefix=prefix), "job").task_job))
     state = start(assembly)
     prefetcher = state.batches.prefetcher
     assert prefetcher

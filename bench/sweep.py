@@ -130,7 +130,7 @@ class Bare(tune.Trainable):  # type: ignore[misc]
     """The training of an empty trial without anything else."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._job = parse_job(EMPTY, "empty.yaml").job
+        self._job = parse_job(EMPTY, "empty.yaml").task_job
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -184,7 +184,7 @@ def empty(home: Path) -> None:
         with_tune = (bare(many) - bare(few)) / (many - few)
         walls = {}
         for trials in (few, many):
-            job = parse_job(EMPTY, "empty.yaml", [f"sweep.trials={trials}"]).job
+            job = parse_job(EMPTY, "empty.yaml", [f"sweep.trials={trials}"]).task_job
             walls[trials], _, _ = drive(home, job, f"empty-{number}-{trials}")
         ours = (walls[many] - walls[few]) / (many - few)
         ratios.append(ours / with_tune)
@@ -195,7 +195,7 @@ def empty(home: Path) -> None:
     print(f"empty trial, tracking off: {ours:.3f} s, Ray Tune alone {theirs:.3f} s; ratio {ratio:.2f} (bar 1.15)")
     walls = {}
     for trials in (few, many):
-        job = parse_job(EMPTY, "empty.yaml", [f"sweep.trials={trials}", "tracking={}"]).job
+        job = parse_job(EMPTY, "empty.yaml", [f"sweep.trials={trials}", "tracking={}"]).task_job
         walls[trials], _, _ = drive(home, job, f"tracked-{trials}", f"sqlite:///{home}/mlflow.db")
     print(f"empty trial, tracking on: {(walls[many] - walls[few]) / (many - few):.3f} s")
 
@@ -203,7 +203,7 @@ def empty(home: Path) -> None:
 def short() -> None:
     """Measure 32 short trials from the command to the end."""
     sets = ["training.epochs=3", "sweep.space.architecture.hidden=[[32], [64], [128, 64]]"]
-    job = parse_job(DIGITS, "digits.yaml", sets).job
+    job = parse_job(DIGITS, "digits.yaml", sets).task_job
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "short.yaml"
         file.write_text(dump_job(job))
@@ -237,8 +237,8 @@ def asha(home: Path) -> None:
     network = ["architecture={family: cnn, channels: [16, 32]}"]
     scheduled = [*network, "sweep.scheduler={type: asha, min: 1 epoch, reduction: 3}"]
     text = DIGITS.replace("    architecture.hidden: [[32], [64], [128, 64]]\n", "")
-    halved, trials, folder = drive(home, parse_job(text, "digits.yaml", scheduled).job, "halved")
-    whole, _, _ = drive(home, parse_job(text, "digits.yaml", network).job, "whole")
+    halved, trials, folder = drive(home, parse_job(text, "digits.yaml", scheduled).task_job, "halved")
+    whole, _, _ = drive(home, parse_job(text, "digits.yaml", network).task_job, "whole")
     facts = read_facts(folder)
     assert facts is not None
     best = trials[facts.best or 0].metrics["accuracy/test"]
@@ -252,7 +252,7 @@ def many() -> None:
     sets = [f"sweep.trials={trials}", "training.epochs=3", "tracking={}"]
     with tempfile.TemporaryDirectory() as place:
         file, home = Path(place) / "many.yaml", Path(place) / "home"
-        file.write_text(dump_job(parse_job(DIGITS, "digits.yaml", sets).job))
+        file.write_text(dump_job(parse_job(DIGITS, "digits.yaml", sets).task_job))
         environment = {**os.environ, "STOKER_HOME": str(home), "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"}
         begin = time.monotonic()
         command = [sys.executable, "-m", "stoker.cli.main", "submit", str(file)]
@@ -291,7 +291,7 @@ def tpe(home: Path) -> None:
                 "training.epochs=3",
                 "sweep.metric=loss/val",
             ]
-            _, trials, _ = drive(home, parse_job(DIGITS, "digits.yaml", sets).job, f"{kind}-{seed}")
+            _, trials, _ = drive(home, parse_job(DIGITS, "digits.yaml", sets).task_job, f"{kind}-{seed}")
             found.append(min(trial.score("loss/val", "min") for trial in trials))
         medians[kind] = statistics.median(found)
         print(f"  {kind}: best loss/val of each seed {', '.join(f'{value:.4f}' for value in found)}")

@@ -63,7 +63,7 @@ def look(path: Path) -> dict[str, object]:
     from stoker.job.task import TASKS
     from stoker.jobfile.loading import parse_job
 
-    job = parse_job(JOB.format(data=path), "job").job
+    job = parse_job(JOB.format(data=path), "job").task_job
     began = time.perf_counter()
     data = load_dataset(job.dataset, TASKS[job.task])
     return {"seconds": time.perf_counter() - began, "fingerprint": data.fingerprint}

@@ -44,7 +44,7 @@ def cnn_job(folder: Path, epochs: int, precision: str = "fp32") -> Prepared:
     count = CNN_STEPS * 128
     _write_idx(folder / "train-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28), dtype=np.uint8))
     _write_idx(folder / "train-labels-idx1-ubyte", random.integers(0, CLASSES, count, dtype=np.uint8))
-    return prepare(parse_job(CNN_JOB.format(data=folder, epochs=epochs, precision=precision), "cnn").job)
+    return prepare(parse_job(CNN_JOB.format(data=folder, epochs=epochs, precision=precision), "cnn").task_job)
 
 
 def mlp_job(folder: Path, epochs: int) -> Prepared:
@@ -55,7 +55,7 @@ def mlp_job(folder: Path, epochs: int) -> Prepared:
     frame["y"] = np.where(random.random(count) < 0.5, "no", "yes")
     file = folder / "table.parquet"
     frame.to_parquet(file)
-    return prepare(parse_job(MLP_JOB.format(data=file, epochs=epochs), "mlp").job)
+    return prepare(parse_job(MLP_JOB.format(data=file, epochs=epochs), "mlp").task_job)
 
 
 def on_cpu(prepared: Prepared) -> Assembly:

@@ -206,7 +206,7 @@ class Driver:
 
     def _on_mlflow_run(self, mlflow_run: str, page: str) -> None:
         """Write the id and the page of the MLflow run once it exists, and tell own code."""
-        announce(mlflow_run)
+        announce(self.folder.path.name, mlflow_run)
         self.update_status(mlflow_run=mlflow_run, url=page)
 
     def update_status(self, **changes: Any) -> None:

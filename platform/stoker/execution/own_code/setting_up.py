@@ -38,7 +38,7 @@ def own_environment(job: CodeJob, header: RunHeader, attempt: int, code: Path) -
         "STOKER_RUN": header.id,
         "STOKER_ATTEMPT": str(attempt),
         **network_variables(),
-        **mlflow_variables(bool(header.tracking_uri)),
+        **mlflow_variables(header.id, bool(header.tracking_uri)),
     }
     if job.dataset:
         variables[DATASET] = str(local_path(job.dataset.source).absolute())

@@ -53,9 +53,10 @@ RAY_SETTINGS = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it prints each line twice
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process that no local run needs
 }
 """Environment variables of Ray Train."""
+LOCAL_SETTINGS = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+"""Further ones on this machine, where a watcher of nodes is one process too many."""
 
 
 class StoppableTrainer(TorchTrainer):  # type: ignore[misc]  # Ray's classes have no types
@@ -88,7 +89,8 @@ class RayTrainAttempts:
         self._job = job
         self._shared_disk = shared_disk
         self.count = job.resources.workers
-        os.environ.update({key: os.environ.get(key, value) for key, value in RAY_SETTINGS.items()})
+        settings = RAY_SETTINGS | LOCAL_SETTINGS if shared_disk else RAY_SETTINGS
+        os.environ.update({key: os.environ.get(key, value) for key, value in settings.items()})
 
     def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
         """Return True: Ray Train waits for room itself."""
