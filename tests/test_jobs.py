@@ -14,7 +14,7 @@ from stoker.job.architecture.choice import FAMILIES
 from stoker.job.dataset import BUILTIN
 from stoker.job.own_code import CodeJob
 from stoker.job.task import TASKS
-from stoker.jobfile.loading import load_job
+from stoker.jobfile.loading import dump_job, load_job, parse_job
 from stoker.planning.own_code import plan_code
 from stoker.planning.run import make_plan
 from stoker.training.assembly import assemble, prepare
@@ -84,6 +84,7 @@ class TestJob:
         plan = make_plan(load_job(path, own_data.get(path.stem, ()), inspect=inspect).job)
         assert plan.parameters > 0
         assert plan.steps > 0
+        assert parse_job(dump_job(plan.job), "resolved.yaml").job == plan.job
 
     def test_trains_for_two_steps(self, path, own_data):
         job = load_job(path, ["training.precision=fp32", *own_data.get(path.stem, ())]).job

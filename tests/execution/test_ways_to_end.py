@@ -119,6 +119,18 @@ def test_a_run_cancelled_while_ray_starts_is_cancelled(home, job_file, until):
     assert run.record().state is State.CANCELLED
 
 
+@pytest.mark.slow
+def test_a_run_whose_driver_is_terminated_while_ray_starts_can_be_resumed(home, job_file, until):
+    run = home.run(home.json("submit", job_file(LONG), "--detach")["id"])
+    os.kill(run.driver_pid(), signal.SIGTERM)
+    until(lambda: run.record().state.ended, "the end")
+    assert run.record().state is State.INTERRUPTED
+    assert "Traceback" not in run.log.read_text()
+    home.stoker("resume", run.path.name, "--detach")
+    until(lambda: run.progress().step > 0, "the first step")
+    home.stoker("cancel", run.path.name, "--wait")
+
+
 def test_a_ray_that_cannot_start_fails_the_run_with_the_reason(home, job_file, tmp_path):
     far = tmp_path / ("far-" * 25)  # the paths of Ray's sockets have 107 bytes
     far.mkdir()

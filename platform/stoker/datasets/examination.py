@@ -13,6 +13,7 @@ from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.inference import Roles, infer_roles, inferred_type, is_text
 from stoker.datasets.fields.number import as_numbers, number_notes
 from stoker.datasets.fields.text import tokens
+from stoker.datasets.inspection import column_problems
 from stoker.datasets.label_leaks import label_leaks
 from stoker.datasets.labels import FEW_NUMBERS, label_notes, read_labels, with_joined_spellings
 from stoker.datasets.loading import read_source
@@ -27,6 +28,7 @@ from stoker.datasets.report import (
     sample_hashes,
 )
 from stoker.datasets.split import choose_parts
+from stoker.errors import JobError
 from stoker.job.dataset import BUILTIN, Dataset
 from stoker.job.task import TASKS, TaskName
 
@@ -43,6 +45,10 @@ LABELS = (
     "rating",
     "survived",
     "outcome",
+    "churn",
+    "churned",
+    "fraud",
+    "default",
     "price",
 )
 """Common names of the column to predict, the likeliest first."""
@@ -61,6 +67,8 @@ class Examined:
     roles: Roles
     side: int | None
     """Of the square that images of different sizes are resized to."""
+    guessed: bool
+    """Whether the label is a guess."""
 
 
 def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
@@ -75,7 +83,11 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
 
     """
     records, _ = read_source(dataset)
-    label = records.label or dataset.columns.label or (_likely_label(records) if records.is_table else "")
+    wrong = column_problems(dataset, list(records.columns), Path(dataset.source), needed=False)
+    if records.is_table and (problems := list(wrong)):
+        raise JobError(problems)
+    named = records.label or dataset.columns.label
+    label = named or (_likely_label(records) if records.is_table else "")
     records = replace(records, label=label)
     dataset = dataset.model_copy(update={"columns": dataset.columns.model_copy(update={"label": label or None})})
     chosen = task or likely_task(records, dataset.source)
@@ -104,7 +116,7 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     duplicates = duplicate_count(hashes)
     report = DataReport(len(records), tuple(column_reports(records)), counts, duplicates, warnings, records.dialect)
     side = resized.image.size[0] if sized and resized.image.size else None
-    return Examined(dataset, chosen, report, records, roles, side)
+    return Examined(dataset, chosen, report, records, roles, side, guessed=not named and bool(label))
 
 
 def describe(dataset: Dataset) -> tuple[tuple[ColumnReport, ...], int]:

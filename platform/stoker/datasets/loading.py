@@ -29,8 +29,9 @@ from stoker.datasets.sources.schemes import is_remote
 from stoker.datasets.split import choose_parts
 from stoker.datasets.streaming import load_stream
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import BUILTIN, Dataset
+from stoker.job.dataset import BUILTIN, Dataset, Image, Text
 from stoker.job.task import TaskRow
+from stoker.jobfile.checks import without_effect
 
 
 def read_source(dataset: Dataset) -> tuple[Records, str | None]:
@@ -66,6 +67,8 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     records, format_name = read_source(dataset)
     dialect = records.dialect
     roles = _roles(records, dataset, task)
+    if unused := list(_unused(dataset, roles)):
+        raise JobError(unused)
     if len(records) == 0:
         raise JobError([Problem("dataset.source", f"no rows in '{dataset.source}'")])
     odd = tuple(label_notes(records, roles.target, task.target))
@@ -103,6 +106,15 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         ),
         example=example_of(records, fields),
     )
+
+
+def _unused(dataset: Dataset, roles: Roles) -> Iterator[Problem]:
+    """Name the settings of images and texts in a dataset that has none."""
+    kinds = set(roles.inputs.values())
+    if "image" not in kinds:
+        yield from without_effect("dataset.image", dataset.image, Image(), "this data, which has no images")
+    if "text" not in kinds:
+        yield from without_effect("dataset.text", dataset.text, Text(), "this data, which has no column of texts")
 
 
 def _roles(records: Records, dataset: Dataset, task: TaskRow) -> Roles:

@@ -115,11 +115,14 @@ def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threadi
                 if size.function:
                     return _function(driver, session)
                 return _sweep(driver, size.trials, session)
-    except (Exception, SystemExit) as error:  # Ray exits on SIGTERM while it starts
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit):  # Ray exits on SIGTERM while it starts
+            terminated.set()
         if driver is None and isinstance(origin, socket.socket):
             folder = receive_run(origin)
             driver = Driver(folder, terminated) if folder else None
-        traceback.print_exc()  # printed to the run's log, which exists by now
+        if not terminated.is_set():
+            traceback.print_exc()  # printed to the run's log, which exists by now
         return driver.stop(f"{type(error).__name__}: {error}") if driver else 1
 
 

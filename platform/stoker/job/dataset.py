@@ -48,6 +48,8 @@ class Builtin:
     tasks: tuple[str, ...]
     label: str
     summary: str
+    images: bool = False
+    """Whether its samples are images."""
 
 
 CLASSIFIED = ("tabular-classification",)
@@ -57,9 +59,11 @@ BUILTIN: dict[str, Builtin] = {
     "wine": Builtin(CLASSIFIED, "cultivar", "178 wines, 13 measures, 3 cultivars"),
     "breast-cancer": Builtin(CLASSIFIED, "diagnosis", "569 biopsies, 30 measures, 2 classes"),
     "diabetes": Builtin(("tabular-regression",), "progression", "442 patients, 10 measures, a number"),
-    "digits": Builtin(("image-classification", "image-generation"), "digit", "1,797 handwritten digits of 8x8 pixels"),
+    "digits": Builtin(
+        ("image-classification", "image-generation"), "digit", "1,797 handwritten digits of 8x8 pixels", images=True
+    ),
     "digit-pairs": Builtin(
-        ("multi-label-classification",), "digits", "898 images of two handwritten digits, both tags"
+        ("multi-label-classification",), "digits", "898 images of two handwritten digits, both tags", images=True
     ),
 }
 

@@ -59,6 +59,8 @@ class TaskRow:
     """The keys of `training` that change the loss of this task alone."""
     augments_photos: bool = False
     """Whether photos are changed at random while training, unless the job says how."""
+    generates: bool = False
+    """Whether its models make new samples, in place of answers about given ones."""
     engine: EngineName = "torch"
     """The engine that trains it in the workers."""
 
@@ -111,6 +113,7 @@ TASKS: dict[TaskName, TaskRow] = {
         target_optional=True,
         expensive=("frechet",),
         shows=True,
+        generates=True,
     ),
     "text-classification": TaskRow(
         ("text",),

@@ -117,13 +117,23 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
         yield Problem("dataset.encoding", f"does nothing for {what}; leave it out")
     if dataset.columns.clean and row.target not in ("category", "tags"):
         yield Problem("dataset.columns.clean", f"does nothing for {task}, which has no classes; leave it out")
-    kinds = set(dataset.columns.types.values())
     if not _has_columns(dataset, row):
-        yield from _without_effect("dataset.columns", dataset.columns, Columns(), f"{task}, which has no columns")
-    if "image" not in row.inputs or ("number" in row.inputs and "image" not in kinds):
-        yield from _without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no images")
-    if "text" not in row.inputs or ("number" in row.inputs and "text" not in kinds):
-        yield from _without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")
+        yield from without_effect("dataset.columns", dataset.columns, Columns(), f"{task}, which has no columns")
+    known = known_kinds(dataset)
+    if "image" not in row.inputs or (known is not None and "image" not in known):
+        yield from without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no images")
+    if "text" not in row.inputs or (known is not None and "text" not in known):
+        yield from without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")
+
+
+def known_kinds(dataset: Dataset) -> set[str] | None:
+    """Return the kinds of a dataset's inputs, as far as they are known without its data; None if they are not."""
+    builtin, columns = BUILTIN.get(dataset.source), dataset.columns
+    if builtin:
+        return {"image"} if builtin.images else {"number", "category"}
+    if columns.features is not None and set(columns.features) <= set(columns.types):
+        return {columns.types[name] for name in columns.features}
+    return None
 
 
 def split_problems(dataset: Dataset, has_columns: bool) -> Iterator[Problem]:
@@ -160,7 +170,8 @@ def _has_columns(dataset: Dataset, row: TaskRow) -> bool:
     return source.endswith((*TABLE_SUFFIXES, ".npz", ".tar")) or "://" in source
 
 
-def _without_effect(path: str, section: Section, default: Section, reason: str) -> Iterator[Problem]:
+def without_effect(path: str, section: Section, default: Section, reason: str) -> Iterator[Problem]:
+    """Name the settings of a section that are set although they do nothing."""
     for name in type(section).model_fields:
         if getattr(section, name) != getattr(default, name):
             yield Problem(f"{path}.{name}", f"does nothing for {reason}; leave it out")

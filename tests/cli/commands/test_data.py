@@ -30,7 +30,8 @@ def test_what_was_found_out_of_a_csv_file_is_shown(
     path = write(tmp_path / name, delimiter, encoding, quote)
     assert stoker("data", path) == 0
     shown = unstyle(capsys.readouterr().out).splitlines()
-    assert shown[:2] == ["40 samples for tabular-classification, 33 of them duplicates", expected]
+    guess = "of 'y', which is a guess: --label names another column"
+    assert shown[:2] == [f"40 samples for tabular-classification {guess}; 33 duplicates", expected]
     assert [line.split()[:2] for line in shown[4:6]] == [["größe", "number"], ["y", "category"]]
     assert stoker("data", path, "-o", "json") == 0
     assert f"read as: {json.loads(capsys.readouterr().out)['dialect']}" == expected
@@ -61,3 +62,24 @@ def test_init_writes_a_job_that_validates_and_keeps_one_that_is_there(stoker, tm
     assert stoker("init", "rows.csv", "--force") == 0
     assert "stoker submit rows.yaml" in capsys.readouterr().out
     assert (tmp_path / "rows.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("command", ["data", "init"])
+def test_a_misspelt_label_is_refused_and_a_guessed_one_told(stoker, tmp_path, capsys, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "homes.csv").write_text(
+        "area,price,colour\n" + "".join(f"{i * 7 % 11},{i * 2.5},{['red', 'blue'][i % 2]}\n" for i in range(40))
+    )
+    assert stoker(command, "homes.csv", "--label", "prise") == 2
+    assert (
+        "no column 'prise' in homes.csv (columns: area, price, colour); did you mean 'price'?"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "homes.yaml").exists()
+    assert stoker(command, "homes.csv") == 0
+    assert "tabular-regression of 'price', which is a guess: --label names another column" in capsys.readouterr().out
+    arguments = ("--force",) if command == "init" else ()
+    assert stoker(command, "homes.csv", "--label", "area", *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "of 'area'" in shown
+    assert "guess" not in shown

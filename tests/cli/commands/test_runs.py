@@ -73,6 +73,20 @@ def test_each_end_names_what_can_be_typed_next(status, commands, make_run, home)
     assert [command.split()[1] for command, _ in next_commands(record, Settings(home, ""))] == commands
 
 
+@pytest.mark.parametrize(
+    ("changes", "commands"),
+    [
+        ({}, ["evaluate", "predict", "extend", "logs"]),
+        ({"task": "image-generation"}, ["evaluate", "generate", "extend", "logs"]),
+        ({"task": "finetune:train", "family": "ray-train", "own_code": True}, ["logs"]),
+    ],
+)
+def test_what_comes_next_is_what_such_a_run_can_do(make_run, home, changes, commands):
+    record = make_run(status=RunStatus(State.SUCCEEDED), tracking_uri="").record()
+    record = replace(record, header=replace(record.header, **changes))
+    assert [command.split()[1] for command, _ in next_commands(record, Settings(home, ""))] == commands
+
+
 def test_ls_counts_attempts_where_one_was_not_enough(stoker, make_run, capsys):
     make_run("digits-00000001", RESTING)
     make_run("digits-00000002", SUCCEEDED)

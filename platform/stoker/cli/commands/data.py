@@ -11,7 +11,7 @@ from stoker.cli.views.tables import print_json, styled, table_text
 
 if TYPE_CHECKING:
     from stoker.datasets.examination import Examined
-    from stoker.datasets.report import ColumnReport, DataReport
+    from stoker.datasets.report import ColumnReport
 
 SHOWN_CLASSES = 20
 source_argument = click.argument("source", metavar="PATH")
@@ -71,7 +71,7 @@ def data(
     if form == "json":
         print_json({"task": examined.task, **asdict(examined.report)})
     else:
-        click.echo(report_text(examined.task, examined.report))
+        click.echo(report_text(examined))
 
 
 @click.command(
@@ -108,7 +108,8 @@ def init(
     if form == "json":
         print_json({"file": str(target), "task": examined.task, "notes": examined.report.warnings})
     else:
-        click.echo(f"wrote {target} ({examined.task}); next:\n  stoker plan {target}\n  stoker submit {target}")
+        click.echo(f"wrote {target} ({examined.task}{_label_text(examined)})")
+        click.echo(f"next:\n  stoker plan {target}\n  stoker submit {target}")
 
 
 def _examined(source: str, label: str | None, task: str | None, data_format: str | None) -> "Examined":
@@ -132,9 +133,19 @@ def _examined(source: str, label: str | None, task: str | None, data_format: str
     return examine(dataset, task)
 
 
-def report_text(task: str, report: "DataReport") -> str:
+def _label_text(examined: "Examined") -> str:
+    """Return what is predicted, and how to name another column if it is a guess."""
+    label = examined.dataset.columns.label
+    if not label:
+        return ""
+    return f" of '{label}'" + (", which is a guess: --label names another column" if examined.guessed else "")
+
+
+def report_text(examined: "Examined") -> str:
     """Lay out a report."""
-    head = f"{report.samples:,} samples for {task}, {report.duplicates:,} of them duplicates"
+    report = examined.report
+    head = f"{report.samples:,} samples for {examined.task}{_label_text(examined)}"
+    head += f"; {report.duplicates:,} duplicates"
     dialect = f"\nread as: {report.dialect}" if report.dialect else ""
     blocks = [styled(head, "cyan") + dialect, _columns_text(report.columns)]
     names = list(report.parts)
