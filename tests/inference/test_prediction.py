@@ -79,6 +79,18 @@ def test_unknown_and_missing_values_are_predicted(flowers):
     assert table[["probability/lily", "probability/rose"]].sum(axis=1).tolist() == pytest.approx([1, 1])
 
 
+def test_values_that_count_as_missing_although_something_stands_there_are_told(flowers, tmp_path: Path):
+    rows = ["length,colour", "1.5,red", "big,red", "?,green", ",mauve", "2.5,red", "small,"]
+    (tmp_path / "new.csv").write_text("\n".join(rows))
+    told: list[str] = []
+    assert len(concatenated(list(predict(flowers.model, str(tmp_path / "new.csv"), tell=told.append))).table) == 6
+    known = flowers.model.fields.inputs[1].values
+    unknown = [name for name in ("red", "green", "mauve") if name not in known]
+    assert told[0] == "column 'length': 2 cells from row 2 on count as missing, since 'big', 'small' are no numbers"
+    assert all(f"'{name}'" in told[1] for name in unknown)
+    assert told[1].endswith("not known from training")
+
+
 def test_an_array_stands_for_a_table_of_the_features(prices):
     columns = list(prices.model.fields.columns)
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(3, len(columns))), columns=columns)

@@ -1,6 +1,6 @@
 """Predictions for any `dataset.source` without labels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from stoker.datasets.cache import local_path
+from stoker.datasets.fields.category import CategoryField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.inference import image_files
 from stoker.datasets.fields.mask import MaskField
+from stoker.datasets.fields.number import NumberField
 from stoker.datasets.folders import image_paths
 from stoker.datasets.inspection import infer_format
 from stoker.datasets.loading import read_source
@@ -21,11 +23,28 @@ from stoker.inference.model import Model, OutputKind
 from stoker.job.dataset import BUILTIN, IMAGE_SUFFIXES, Columns, Format
 from stoker.tasks.task import Answers
 
+SHOWN = 3
+WHY_UNREAD = {
+    NumberField: ("is no number", "are no numbers"),
+    CategoryField: ("is not known from training", "are not known from training"),
+}
+
 
 def predict(
-    model: Model, source: str, format_name: Format | None = None, kind: OutputKind = "prediction"
+    model: Model,
+    source: str,
+    format_name: Format | None = None,
+    kind: OutputKind = "prediction",
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Answers]:
     """Predict a file, a folder or glob of images, or a built-in dataset, some samples at a time.
+
+    Args:
+        model: of a run.
+        source: of the samples.
+        format_name: of the source; default: by its name.
+        kind: of the answers.
+        tell: called with notes about values that count as missing.
 
     Returns:
         The task's answers, or the network's codes; before them a column `input` that names the image, or behind them
@@ -38,6 +57,8 @@ def predict(
     """
     check_source_exists(source)
     records = read_unlabelled(model, source, format_name)
+    for note in unread_notes(model, records):
+        tell(note)
     frame = None if records.names else records.frame
     begin = 0
     for answers in model.answers(records, kind):
@@ -92,6 +113,22 @@ def aligned(records: Records, model: Model, path: Path) -> Records:
         if isinstance(each, ImageField | MaskField) and each.name in columns:
             columns[each.name] = image_files(columns[each.name], each.name, folder)
     return replace(records, columns=columns)
+
+
+def unread_notes(model: Model, records: Records) -> Iterator[str]:
+    """Yield which values count as missing although there is something in their cells."""
+    for field in model.fields.inputs:
+        if not isinstance(field, NumberField | CategoryField) or field.name not in records.columns:
+            continue
+        cells = field.unread(records.columns[field.name])
+        rows = [row for row, cell in enumerate(cells) if cell is not None]
+        if not rows:
+            continue
+        names = list(dict.fromkeys(f"'{cells[row]}'" for row in rows))
+        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+        one, several = WHY_UNREAD[type(field)]
+        count = "1 cell" if len(rows) == 1 else f"{len(rows):,} cells"
+        yield f"column '{field.name}': {count} from row {rows[0] + 1} on count as missing, since {shown} {one if len(names) == 1 else several}"
 
 
 def check_source_exists(source: str) -> None:

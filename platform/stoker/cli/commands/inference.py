@@ -117,7 +117,7 @@ def predict(
     from stoker.inference.output import write_folder, write_table
     from stoker.inference.prediction import predict as predict_with
 
-    answers = predict_with(model, source, input_kind, output_kind)
+    answers = predict_with(model, source, input_kind, output_kind, lambda note: click.echo(f"note: {note}", err=True))
     if target and target.suffix not in SUFFIXES:
         count = write_folder(answers, target)
         click.echo(f"wrote {count:,} answers to {target}/", err=True)

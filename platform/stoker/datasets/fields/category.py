@@ -31,6 +31,11 @@ class CategoryField(InputField):
         """Collect the values of the training rows."""
         return cls(name, tuple(sorted({value for value in as_text(raw) if value is not None})))
 
+    def unread(self, raw: RawColumn) -> list[str | None]:
+        """Return the values that no training row had; None for the others."""
+        texts = as_text(raw)
+        return [text if place < 0 else None for text, place in zip(texts, _places(texts, self.values), strict=True)]
+
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, 1) int64 numbers."""
         return Dense(torch.from_numpy(_places(as_text(raw), self.values)[:, None] + 1))

@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 
 from stoker.datasets.columns import Column, Dense
+from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.field import InputField, TargetField
 from stoker.datasets.fields.written import require_notation
-from stoker.datasets.numerals import DecimalMark, notation, read_number, read_numbers
+from stoker.datasets.numerals import DecimalMark, is_missing, notation, read_number, read_numbers
 from stoker.datasets.records import Files, RawColumn
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
@@ -78,6 +79,13 @@ class NumberField(NumbersField):
         scaled = np.log1p(known) if logarithm else known
         flag = len(known) < len(values)
         return cls(name, float(np.median(known)), *mean_and_scale(scaled), logarithm, flag, decimal)
+
+    def unread(self, raw: RawColumn) -> list[str | None]:
+        """Return the cells that are neither numbers nor marks of missing ones, as text; None for the others."""
+        if isinstance(raw, pd.Series) and pd.api.types.is_numeric_dtype(raw):
+            return [None] * len(raw)
+        cells = zip(as_text(raw), np.isnan(as_numbers(raw, self.decimal)), strict=True)
+        return [text if lost and text and text.strip() and not is_missing(text) else None for text, lost in cells]
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, 1) float32 values, or (N, 2) with the flag."""
