@@ -126,9 +126,9 @@ def unread_notes(model: Model, records: Records) -> Iterator[str]:
             continue
         names = list(dict.fromkeys(f"'{cells[row]}'" for row in rows))
         shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-        one, several = WHY_UNREAD[type(field)]
+        why = WHY_UNREAD[type(field)][len(names) > 1]
         count = "1 cell" if len(rows) == 1 else f"{len(rows):,} cells"
-        yield f"column '{field.name}': {count} from row {rows[0] + 1} on count as missing, since {shown} {one if len(names) == 1 else several}"
+        yield f"column '{field.name}': {count} from row {rows[0] + 1} on count as missing, since {shown} {why}"
 
 
 def check_source_exists(source: str) -> None:
