@@ -3,16 +3,19 @@
 import os
 import secrets
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stoker.execution.network import free_port
+
 if TYPE_CHECKING:
     import psutil
 
+PRELOADED = "stoker.execution.engines.table,torch._dynamo"
+"""Imported by each process while Ray starts; Ray Train has processes that need neither."""
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Enough without shared data: workers hold the data themselves, and Ray transfers a few kilobytes."""
 
@@ -33,7 +36,7 @@ def embedded_ray(cpus: int, shares_data: bool = False, dashboard: bool = False) 
 
     """
     folder = Path(tempfile.mkdtemp(prefix="stoker-"))  # short: socket paths below it have at most 107 bytes
-    port = _free_port()
+    port = free_port()
     os.environ.update(
         RAY_API_SERVER_ADDRESS=f"http://127.0.0.1:{port}",  # otherwise Ray uses the first cluster that it finds
         RAY_AUTH_MODE="token",
@@ -42,7 +45,7 @@ def embedded_ray(cpus: int, shares_data: bool = False, dashboard: bool = False) 
         RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
         RAY_COLOR_PREFIX="0",
         RAY_DEDUP_LOGS="0",  # keep every worker's lines
-        RAY_preload_python_modules="stoker.execution.engines.table,torch._dynamo",  # while Ray starts
+        RAY_preload_python_modules="" if dashboard else PRELOADED,
         RAY_worker_niceness="0",
     )
     for inherited in ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK"):
@@ -89,9 +92,3 @@ def _processes_of(folder: Path) -> "list[psutil.Process]":
             if any(Path(file.path).is_relative_to(folder) for file in process.open_files()):
                 found.append(process)
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
