@@ -247,3 +247,10 @@ def test_a_loading_worker_may_be_silent_for_longer():
     pace.take(beat())
     pace.wait(61)
     assert pace.silent
+
+
+def test_a_script_has_succeeded_only_if_it_has_on_all_workers():
+    done = WorkerResult("succeeded", needs_all=True)
+    assert attempt_result({0: done, 1: done}).outcome == "succeeded"
+    broken = WorkerResult("failed", Cause.USER_CODE, "train.py exited with 3", needs_all=True)
+    assert attempt_result({0: done, 1: broken}).message == "train.py exited with 3"

@@ -109,13 +109,15 @@ def plan_for(loaded: "LoadedJob", cluster: str = "") -> "Plan | CodePlan":
     """
     from stoker.job.own_code import CodeJob
     from stoker.jobfile.loading import locate
-    from stoker.planning.own_code import plan_code
-    from stoker.planning.run import make_plan
 
     try:
         if isinstance(loaded.job, CodeJob):
+            from stoker.planning.own_code import plan_code
+
             assert loaded.code is not None
             return plan_code(loaded.job, loaded.code, cluster)
+        from stoker.planning.run import make_plan
+
         with _importable(loaded.code):
             return make_plan(loaded.job, cluster)
     except JobError as error:

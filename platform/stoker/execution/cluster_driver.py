@@ -25,7 +25,7 @@ from stoker.execution.run_store import RunStore
 from stoker.execution.submission_channel import serve_submission
 from stoker.job.concurrency import trials_at_once
 from stoker.job.job import Job
-from stoker.job.own_code import CodeJob
+from stoker.job.own_code import is_function
 from stoker.jobfile.loading import load_job
 from stoker.secret_files import load_secret_files
 from stoker.settings import Settings, load_settings, without_password
@@ -98,7 +98,7 @@ def _drive(folder: RunFolder, store: RunStore, terminated: threading.Event) -> i
         job = load_job(folder.job).job
         if job.sweep:
             return _sweep(driver, job, store)
-        if isinstance(job, CodeJob) and job.entry.function:
+        if is_function(job):
             from stoker.execution.ray_train.attempts import RayTrainAttempts
 
             return driver.train(RayTrainAttempts(job, shared_disk=False))

@@ -250,9 +250,9 @@ def attempt_result(results: Mapping[int, WorkerResult]) -> WorkerResult:
         results: by rank, in the order of arrival.
 
     """
-    if results[0].outcome == "succeeded":
-        return results[0]
     all_results = results.values()
+    if results[0].outcome == "succeeded" and not results[0].needs_all:
+        return results[0]
     failed = sorted(
         (result for result in all_results if result.outcome == "failed"),
         key=lambda result: (result.lost_peers, result.cause == Cause.INTERNAL),

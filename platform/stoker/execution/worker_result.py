@@ -19,6 +19,8 @@ class WorkerResult:
     """Traceback, for the log."""
     lost_peers: bool = False
     """Whether it failed only because it lost another worker."""
+    needs_all: bool = False
+    """Whether its success counts only beside that of all other workers."""
     died: bool = False
     """Whether its process died, and the driver created this result."""
     step: int = 0

@@ -3,7 +3,7 @@
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import AfterValidator, Field
 
@@ -108,6 +108,6 @@ class CodeJob(Section):
 AnyJob = Job | CodeJob
 
 
-def is_function(job: AnyJob) -> bool:
+def is_function(job: AnyJob) -> TypeGuard[CodeJob]:
     """Return whether a job is a training function, whose workers Ray Train starts."""
     return isinstance(job, CodeJob) and job.entry.function is not None

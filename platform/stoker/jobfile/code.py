@@ -17,6 +17,8 @@ SIZE_LIMIT_MB = 20
 SETTINGS = (".toml", ".yaml", ".yml", ".json", ".ini", ".cfg")
 SETTINGS_BYTES = 100_000
 """A larger file of settings counts as data."""
+Bound = Mapping[str, ast.AST | None]
+"""The names that a module binds, with the class or function that each is."""
 SKIPPED = frozenset({"__pycache__", "node_modules", "build", "dist"})
 SHOWN_NAMES = 20
 
@@ -103,7 +105,13 @@ def _problem(code: Custom | Entrypoint | None, folder: Path) -> str:
         case None:
             return ""
     file = _module_file(folder, module)
-    return check(file, name, folder) if file else _missing_module(folder, module)
+    if file is None:
+        return _missing_module(folder, module)
+    shown = file.relative_to(folder)
+    try:
+        return check(dict(_bindings(_parsed(file))), name, shown)
+    except ValueError as error:
+        return f"{shown}{error}"
 
 
 def _script_problem(folder: Path, script: str) -> str:
@@ -138,25 +146,15 @@ def _missing_module(folder: Path, module: str) -> str:
     return f"no module '{module}' in '{folder}' ({module.replace('.', '/')}.py){guess}"
 
 
-def _class_problem(file: Path, name: str, folder: Path) -> str:
+def _class_problem(bound: Bound, name: str, shown: Path) -> str:
     """Return why a module lacks a class; empty if it has it, or if only running the module could show it."""
-    shown = file.relative_to(folder)
-    try:
-        bound = dict(_bindings(_parsed(file)))
-    except ValueError as error:
-        return f"{shown}{error}"
     if isinstance(bound.get(name), ast.ClassDef) or _decided_later(name, bound):
         return ""
     return _missing("class", name, shown, [found for found, node in bound.items() if isinstance(node, ast.ClassDef)])
 
 
-def _function_problem(file: Path, name: str, folder: Path) -> str:
+def _function_problem(bound: Bound, name: str, shown: Path) -> str:
     """Return why a function cannot train; empty if it can, or if only running the module could show it."""
-    shown = file.relative_to(folder)
-    try:
-        bound = dict(_bindings(_parsed(file)))
-    except ValueError as error:
-        return f"{shown}{error}"
     match bound.get(name):
         case ast.FunctionDef() as function:
             return _signature_problem(function, shown)
@@ -198,7 +196,7 @@ def _parsed(file: Path) -> ast.Module:
         raise ValueError(": not Python") from None
 
 
-def _decided_later(name: str, bound: Mapping[str, ast.AST | None]) -> bool:
+def _decided_later(name: str, bound: Bound) -> bool:
     """Return whether only running the module shows what a name is: an import, an assignment, or a star import."""
     return "*" in bound or (name in bound and bound[name] is None)
 

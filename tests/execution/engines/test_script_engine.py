@@ -51,7 +51,7 @@ def test_a_script_finds_its_options_code_data_and_the_variables_of_torchrun(fold
     found = "[sys.argv, dict(os.environ), os.getcwd()]"
     script = f"import os, sys, json, helper\nwith open({str(out)!r}, 'w') as file: json.dump({found}, file)"
     result = run(folder, script, rank=1, address="192.0.2.7:4711")
-    assert (result.outcome, result.message) == ("succeeded", "")
+    assert (result.outcome, result.message, result.needs_all) == ("succeeded", "", True)
     arguments, variables, here = json.loads(out.read_text())
     assert arguments == ["train.py", "--epochs", "3", "--lr", "2e-05"]
     assert here == str(folder.code)

@@ -64,12 +64,14 @@ def plan_text(plan: "Plan | CodePlan") -> str:
 
 
 def _code_text(plan: "CodePlan") -> str:
+    from stoker.planning.place import counted
+
     job = plan.job
     settings = ", ".join(f"{name} {sample_text(value)}" for name, value in job.settings.items())
     fields = [
         ("settings", settings),
         ("dataset", job.dataset.source if job.dataset else ""),
-        ("code", f"{plan.files:,} files, {plan.files_bytes / 1e3:,.0f} kB"),
+        ("code", f"{counted(plan.files, 'file')}, {plan.files_bytes / 1e3:,.0f} kB"),
         ("runs on", plan.place),
     ]
     blocks = [f"{job.name}  {plan.runs}", fields_text(fields), "\n".join(f"- {note}" for note in plan.notes)]

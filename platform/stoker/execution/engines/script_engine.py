@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from stoker.execution.causes import classify_failure, classify_output
 from stoker.execution.data_cache import DataCache
 from stoker.execution.engines.engine import Assignment
 from stoker.execution.heartbeat import Heartbeat, Stage
+from stoker.execution.network import free_port
 from stoker.execution.oom_detection import oom_kill_count
 from stoker.execution.own_code.checkpoint_folder import CheckpointFolder
 from stoker.execution.own_code.setting_up import own_environment
@@ -103,7 +103,7 @@ class ScriptEngine:
 
     def _torchrun_variables(self, address: str) -> dict[str, str]:
         """Return the variables of torchrun, for a node per worker: each sees its own GPU alone."""
-        host, _, port = (address or f"127.0.0.1:{_free_port()}").rpartition(":")
+        host, _, port = (address or f"127.0.0.1:{free_port()}").rpartition(":")
         return {
             "RANK": str(self._rank),
             "WORLD_SIZE": str(self._world_size),
@@ -137,7 +137,7 @@ class ScriptEngine:
 
     def _result(self, outcome: str, cause: str = "", message: str = "", lost: bool = False) -> WorkerResult:
         saved = self._heartbeat.checkpoint
-        return WorkerResult(outcome, cause, message, lost_peers=lost, began=True, checkpoint=saved)
+        return WorkerResult(outcome, cause, message, lost_peers=lost, needs_all=True, began=True, checkpoint=saved)
 
 
 class Copied:
@@ -183,9 +183,3 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,12 +1,10 @@
 """Stoker's own training loop as an engine: load data, train from the newest checkpoint, evaluate, save."""
 
 import os
-import socket
 import sys
 from collections.abc import Generator
 from pathlib import Path
 
-import psutil
 import ray
 import torch
 
@@ -16,6 +14,7 @@ from stoker.execution.causes import classify_failure
 from stoker.execution.data_cache import DataCache
 from stoker.execution.engines.engine import Assignment
 from stoker.execution.heartbeat import Heartbeat, Stage
+from stoker.execution.network import network_variables
 from stoker.execution.reporter import Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
 from stoker.execution.results import drawn_sheet, evaluate_all, write_model
@@ -111,7 +110,7 @@ class TorchEngine:
         if (code := str(self._folder.code)) not in sys.path:
             sys.path.insert(0, code)
         if self._world_size > 1:
-            _use_network_of(ray.util.get_node_ip_address())
+            os.environ.update(network_variables())
         prepare_process(self._job.resources.cpus or max(1, machine_cpus() // self._world_size))
 
     def _prepared(self, workers: Workers) -> Prepared:
@@ -260,11 +259,3 @@ def _model_folder(model: str) -> Path:
         settings = load_settings()
         return fetch_model(find_run(settings.home, model).record(), settings)
     return Path(model)
-
-
-def _use_network_of(address: str) -> None:
-    """Bind gloo and NCCL to the network interface with this address, which the host name need not resolve to."""
-    for name, addresses in psutil.net_if_addrs().items():
-        if any(known.family == socket.AF_INET and known.address == address for known in addresses):
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
-            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)

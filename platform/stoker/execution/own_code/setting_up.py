@@ -1,14 +1,11 @@
 """What own code finds when it starts: its modules, the environment of the job, and its data."""
 
 import os
-import socket
 import sys
 from pathlib import Path
 
-import psutil
-import ray
-
 from stoker.datasets.cache import local_path
+from stoker.execution.network import network_variables
 from stoker.execution.own_code.mlflow_run import mlflow_variables
 from stoker.job.own_code import CodeJob
 from stoker.tracking.run import RunHeader
@@ -50,13 +47,3 @@ def apply(variables: dict[str, str], code: Path) -> None:
     os.environ.update(variables)
     if str(code) not in sys.path:
         sys.path.insert(0, str(code))
-
-
-def network_variables() -> dict[str, str]:
-    """Return what binds gloo and NCCL to this node's network interface, which the host name need not resolve to."""
-    address = ray.util.get_node_ip_address()
-    for name, addresses in psutil.net_if_addrs().items():
-        if any(known.family == socket.AF_INET and known.address == address for known in addresses):
-            found = {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name}
-            return {key: os.environ.get(key, value) for key, value in found.items()}
-    return {}

@@ -29,8 +29,8 @@ from stoker.execution.oom_detection import cause_of_death, death_message, oom_ki
 from stoker.execution.ray_train.function import FunctionFailed, Order, run_function
 from stoker.execution.ray_train.ray_storage import ray_storage
 from stoker.execution.ray_train.reports import POSITION, Position, Reports, read_position
-from stoker.execution.resolved_job import load_run_job, write_resolved
-from stoker.execution.run_store import journal_key, run_storage
+from stoker.execution.resolved_job import write_resolved
+from stoker.execution.run_store import run_storage
 from stoker.execution.stop_requests import StopReason
 from stoker.execution.supervisor import attempt_result
 from stoker.execution.worker_folder import pack
@@ -68,10 +68,12 @@ class StoppableTrainer(TorchTrainer):  # type: ignore[misc]  # Ray's classes hav
         """Keep the controller, in place of a handler: the driver has its own."""
         self.controller = controller
 
-    def abort(self) -> None:
-        """End the workers and the controller; `fit` then raises RayActorError."""
-        if self.controller is not None:
-            self.controller.abort.remote()
+    def abort(self) -> bool:
+        """End the workers and the controller; `fit` then raises RayActorError. Return False before there is one."""
+        if self.controller is None:
+            return False
+        self.controller.abort.remote()
+        return True
 
 
 class RayTrainAttempts:
@@ -102,13 +104,14 @@ class RayTrainAttempts:
     def run(self, folder: RunFolder, number: int, watch: Watch) -> WorkerResult:
         """Train from Ray's newest checkpoint on."""
         if not folder.resolved.exists():
-            write_resolved(folder.resolved, load_run_job(folder), "")
+            write_resolved(folder.resolved, self._job, "")
         header = folder.header()
         storage = run_storage(folder, header, header.id)
         first = reports_before(storage)
         (folder.path / POSITION).unlink(missing_ok=True)
         watch.started()
-        path, file_system = ray_storage(storage.url(NAME).removesuffix(f"/{NAME}"))
+        root = storage.url(NAME).removesuffix(f"/{NAME}")
+        path, file_system = ray_storage(root)
         order = Order(folder.path, None if self._shared_disk else pack(folder), number)
         trainer = StoppableTrainer(
             run_function,
@@ -121,7 +124,7 @@ class RayTrainAttempts:
                 storage_filesystem=file_system,
                 checkpoint_config=CheckpointConfig(num_to_keep=2),
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
-                callbacks=[Reports(folder.path, first, "" if self._shared_disk else storage.url(journal_key(number)))],
+                callbacks=[Reports(folder.path, first, number, "" if self._shared_disk else root)],
                 logging_config=LoggingConfig(log_level="WARNING"),
             ),
         )
@@ -187,7 +190,7 @@ class _Follower(threading.Thread):
             if newest != checkpoint:
                 checkpoint = newest
                 self._watch.checkpoint((newest, newest))
-                if self.stopped or asked < float("inf"):
+                if asked < float("inf"):
                     self._abort()
             reason = self._watch.stop()
             if reason is None:
@@ -214,8 +217,7 @@ class _Follower(threading.Thread):
             self._noted += 1
 
     def _abort(self) -> None:
-        self.stopped = True
-        self._trainer.abort()
+        self.stopped = self.stopped or self._trainer.abort()
 
 
 def reports_before(storage: Storage) -> int:

@@ -13,8 +13,9 @@ from typing import Any
 from ray.train import Checkpoint, UserCallback
 
 from stoker.atomic_files import replace_file
+from stoker.execution.run_store import journal_key
 from stoker.secret_files import load_secret_files
-from stoker.storage import open_storage
+from stoker.storage import Storage, open_storage
 from stoker.tracking.journal import Journal
 from stoker.tracking.parameters import REFUSED_IN_NAMES
 from stoker.tracking.run_folder import RunFolder
@@ -43,13 +44,16 @@ class Reports(UserCallback):  # type: ignore[misc]  # Ray's classes have no type
     Args:
         folder: of the run.
         first: number of reports of earlier attempts, up to the checkpoint from which this one goes on.
-        copy: address of a copy of the journal, written with each checkpoint; empty where the folder survives.
+        attempt: counted from 1.
+        storage: receives a copy of the journal with each checkpoint; empty where the folder survives.
 
     """
 
-    def __init__(self, folder: Path, first: int, copy: str = "") -> None:
+    def __init__(self, folder: Path, first: int, attempt: int = 1, storage: str = "") -> None:
         self._folder = folder
-        self._copy = copy
+        self._attempt = attempt
+        self._storage_url = storage
+        self._storage: Storage | None = None
         self._position = Position(first, first)
         self._journal: Journal | None = None
         self._notes: dict[str, str] = {}
@@ -66,16 +70,17 @@ class Reports(UserCallback):  # type: ignore[misc]  # Ray's classes have no type
         self._journal.flush()
         saved = step if checkpoint else self._position.checkpoint
         self._position = Position(step, saved, known, [*self._notes.values()])
-        if checkpoint and self._copy:
+        if checkpoint and self._storage_url:
             self._store(folder.journal.read_bytes())
         replace_file(self._folder / POSITION, json.dumps(asdict(self._position)), sync=False)
         folder.write_progress(replace(folder.progress(), phase="training", epoch=epoch, step=step, metrics=known))
 
     def _store(self, journal: bytes) -> None:
         """Store the journal, so that it is never older than the checkpoint; Ray has stored that just now."""
-        load_secret_files()
-        place, _, key = self._copy.rpartition("/journal/")
-        open_storage(place).put(f"journal/{key}", [journal])
+        if self._storage is None:
+            load_secret_files()
+            self._storage = open_storage(self._storage_url)
+        self._storage.put(journal_key(self._attempt), [journal])
 
     def _numbers(self, reported: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
         """Yield the numbers of a report, those of nested objects with a path as their name; say what is left out."""
