@@ -63,6 +63,21 @@ class StorageContract(ABC):
             with pytest.raises(NotFound, match=absent):
                 storage.get(absent)
 
+    def test_objects_are_copied_to_files(self, storage: Storage, tmp_path: Path) -> None:
+        storage.put("run/deep/file", [b"x" * 10])
+        storage.put("run/empty", [])
+        storage.put("runner", [b"y"])
+
+        assert storage.download_folder("run", tmp_path / "copy") == 2
+        assert storage.download_folder("missing", tmp_path / "copy") == 0
+        found = {
+            path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*") if path.is_file()
+        }
+        assert found == {"deep/file", "empty"}
+        assert (tmp_path / "copy" / "deep" / "file").read_bytes() == b"x" * 10
+        with pytest.raises(NotFound):
+            storage.download("run/other", tmp_path / "other")
+
     def test_lists_the_keys_below_a_folder(self, storage: Storage) -> None:
         for key in ("runs/b/2", "runs/b/10", "runs/a", "runs-too/c", "other"):
             storage.put(key, [b"x"])

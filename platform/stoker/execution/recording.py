@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import stoker
 from stoker.execution.worker_result import WorkerResult
-from stoker.job.own_code import AnyJob
+from stoker.job.own_code import AnyJob, CodeJob
 from stoker.jobfile.loading import load_job
 from stoker.settings import Settings, without_password
 from stoker.tracking.journal import Shipper
@@ -98,8 +98,8 @@ class Recording:
         troubles, model_uri = [trouble], ""
         if state is State.SUCCEEDED:
             logged, trouble = self._retry(lambda: self._log_result(tracked, result))
-            model_uri = logged or ""
-            troubles.append(trouble)
+            model_uri, lacking = logged or ("", "")
+            troubles += [trouble, lacking]
         note = (
             f"{result.cause}: {result.message}"
             if result.cause
@@ -192,8 +192,9 @@ class Recording:
         tracked.log_job(job.model_dump(mode="json", by_alias=True, exclude_none=True), self._folder.resolved)
         return job
 
-    def _log_result(self, tracked: "MlflowRun", result: WorkerResult) -> str:
-        """Log job, dataset, figures and model; return the model's URI."""
+    def _log_result(self, tracked: "MlflowRun", result: WorkerResult) -> tuple[str, str]:
+        """Log job, dataset, figures and model; return the model's URI, and what own code lacks to be registered."""
+        from stoker.execution.own_code.model import record_model
         from stoker.execution.packaging import packaged
 
         job = self._log_job(tracked)
@@ -203,11 +204,13 @@ class Recording:
         environment.write_text(json.dumps(environment_versions(), indent=1), encoding="utf-8")
         tracked.log_file(environment)
         tracked.log_files(self._folder.artifacts)
+        if isinstance(job, CodeJob):
+            return record_model(self._folder, job, tracked)
         if not self._folder.model.exists():
-            return ""  # a sweep: its best trial has the model
+            return "", ""  # a sweep: its best trial has the model
         register = None if job.tracking == "none" else job.tracking.register_as
         with packaged(self._folder.model) as model:
-            return tracked.log_model(model, register, result.best_step)
+            return tracked.log_model(model, register, result.best_step), ""
 
 
 def results_description(run: str, metrics: Mapping[str, float]) -> str:

@@ -27,7 +27,8 @@ class Tracking(Section):
     """MLflow experiment that lists the runs; default: the job's name."""
 
     register_as: ModelName | None = Field(None, alias="register")
-    """Register the model under this name in MLflow's registry, each run as a new version; default: not registered."""
+    """Register the model under this name in MLflow's registry, each run as a new version; of a job with `entrypoint`,
+    the newest model that it has logged, or else its newest checkpoint as it is. Default: not registered."""
 
 
 TrackingChoice = Annotated[

@@ -61,6 +61,15 @@ class FolderStorage(Storage):
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
                 raise NotFound(f"{path} does not exist") from error
 
+    def download(self, key: str, path: Path) -> None:
+        """Copy a file."""
+        source = self._path(key)
+        with _storage_errors(source):
+            try:
+                shutil.copyfile(source, path)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                raise NotFound(f"{source} does not exist") from error
+
     def keys(self, prefix: str) -> list[str]:
         """Return all keys below a folder, without files that are being written."""
         top = self._path(prefix) if prefix else self._root

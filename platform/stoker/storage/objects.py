@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 Chunks = Sequence[bytes | memoryview]
 """One object in chunks that are never joined in memory, such as the tensors of a network."""
@@ -31,6 +32,19 @@ class Storage(ABC):
     @abstractmethod
     def get(self, key: str) -> bytes:
         """Return an object; raise NotFound if there is none. The caller verifies the content."""
+
+    @abstractmethod
+    def download(self, key: str, path: Path) -> None:
+        """Copy an object to a file, without holding it in memory; raise NotFound if there is none."""
+
+    def download_folder(self, prefix: str, target: Path) -> int:
+        """Copy all objects below the folder `prefix` to files below another; return their number."""
+        keys = self.keys(prefix)
+        for key in keys:
+            path = target / key.removeprefix(f"{prefix}/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.download(key, path)
+        return len(keys)
 
     @abstractmethod
     def keys(self, prefix: str) -> list[str]:

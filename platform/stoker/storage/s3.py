@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 from random import SystemRandom  # does not use the global generator, which a job's own code may have seeded
 from typing import Any, TypeVar
 
@@ -142,6 +143,11 @@ class S3Storage(Storage):
             return body.getvalue()
 
         return self._retry(key, download)
+
+    def download(self, key: str, path: Path) -> None:
+        """Download an object; the file appears once it is complete."""
+        fetch = partial(self._client.download_file, self._bucket, self._key(key), str(path), Config=self._transfer)
+        self._retry(key, fetch)
 
     def keys(self, prefix: str) -> list[str]:
         """Return all keys below a prefix, without the empty objects that some tools create as folders."""

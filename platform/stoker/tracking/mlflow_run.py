@@ -34,6 +34,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_IMAGES
 
+CHECKPOINT = "checkpoint"
+"""Where files of own code are among the artifacts."""
 LONGEST_PARAM = 6000
 LONGEST_NOTE = 5000
 THUMBNAIL = 256
@@ -160,9 +162,7 @@ class MlflowRun:
         """
         import mlflow.pyfunc
 
-        if stored := self._logged_model():
-            if register and not self._client.search_model_versions(f"name = '{register}' and run_id = '{self.run_id}'"):
-                mlflow.register_model(stored, register)
+        if stored := self.logged_model(register):
             return stored
         mlflow.set_experiment(experiment_id=self.experiment_id)  # otherwise the model goes to the active experiment
         info = Model.log(
@@ -177,6 +177,44 @@ class MlflowRun:
         uri: str = info.model_uri
         return uri
 
+    def logged_model(self, register: str | None) -> str:
+        """Return the URI of the run's newest model in MLflow, registered if it was not; empty without one.
+
+        Args:
+            register: name of the registered model to add a version to.
+
+        """
+        import mlflow
+
+        stored = self._logged_model()
+        if stored and register and not self._is_registered(register):
+            mlflow.register_model(stored, register)
+        return stored
+
+    def register_files(self, folder: Path, register: str) -> str:
+        """Log files as they are, and add them to the registry as a version; return their URI.
+
+        Args:
+            folder: with the files.
+            register: name of the registered model to add a version to.
+
+        """
+        self._client.log_artifacts(self.run_id, str(folder), CHECKPOINT)
+        uri = f"runs:/{self.run_id}/{CHECKPOINT}"
+        if not self._is_registered(register):
+            try:
+                self._client.create_registered_model(register)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            place = self._client.get_run(self.run_id).info.artifact_uri
+            self._client.create_model_version(register, f"{place}/{CHECKPOINT}", run_id=self.run_id)
+        return uri
+
+    def _is_registered(self, name: str) -> bool:
+        """Return whether a model of this run is a version of a registered model."""
+        return bool(self._client.search_model_versions(f"name = '{name}' and run_id = '{self.run_id}'"))
+
     def suspend(self, state: str, tags: Mapping[str, str]) -> None:
         """Mark the run as neither running nor ended."""
         self.set_tags({STATE_TAG: state, **tags})
@@ -188,17 +226,17 @@ class MlflowRun:
         self._client.set_terminated(self.run_id, STATUS[state])
 
     def _logged_model(self) -> str:
-        """Return the URI of a completely stored model of an earlier attempt, and delete incomplete ones."""
+        """Return the URI of the newest completely stored model, and delete incomplete ones."""
         outputs = self._client.get_run(self.run_id).outputs
-        uri = ""
+        found = []
         for output in outputs.model_outputs if outputs else ():
             with suppress(MlflowException):  # it was deleted
                 stored = self._client.get_logged_model(output.model_id)
                 if stored.status is LoggedModelStatus.READY:
-                    uri = stored.model_uri
+                    found.append((stored.creation_timestamp, stored.model_uri))
                 else:
                     self._client.delete_logged_model(output.model_id)
-        return uri
+        return max(found)[1] if found else ""
 
 
 def page_tags(header: RunHeader) -> dict[str, str]:

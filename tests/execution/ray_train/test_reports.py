@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from stoker.execution.ray_train.attempts import SNAPSHOT, reports_before, result_of
+from stoker.execution.ray_train.attempts import result_of
 from stoker.execution.ray_train.function import FunctionFailed
 from stoker.execution.ray_train.reports import Position, Reports, read_position, usable_name
+from stoker.execution.ray_train.snapshot import SNAPSHOT, newest_checkpoint, reports_before
 from stoker.execution.worker_result import WorkerResult
 from stoker.storage import open_storage
 from stoker.tracking.journal import read_journal
@@ -86,9 +87,10 @@ def test_a_restart_counts_from_the_reports_that_rays_snapshot_has(tmp_path):
     storage = open_storage(str(tmp_path))
     assert reports_before(storage) == 0
     storage.put(SNAPSHOT, [b'{"current_report_index": 7, "latest_checkpoint_result": null}'])
-    assert reports_before(storage) == 0
-    storage.put(SNAPSHOT, [b'{"current_report_index": 7, "latest_checkpoint_result": {"metrics": {}}}'])
-    assert reports_before(storage) == 7
+    assert (reports_before(storage), newest_checkpoint(storage)) == (0, "")
+    newest = b'{"checkpoint_dir_name": "checkpoint_a"}'
+    storage.put(SNAPSHOT, [b'{"current_report_index": 7, "latest_checkpoint_result": ', newest, b"}"])
+    assert (reports_before(storage), newest_checkpoint(storage)) == (7, "ray_train/checkpoint_a")
 
 
 def test_the_failure_of_a_worker_is_the_one_that_caused_the_others():

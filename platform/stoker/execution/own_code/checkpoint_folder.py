@@ -51,10 +51,7 @@ class CheckpointFolder:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._storage is not None:
-            for key in self._storage.keys(PREFIX):
-                path = self.folder / key.removeprefix(f"{PREFIX}/")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(self._storage.get(key))
+            self._storage.download_folder(PREFIX, self.folder)
             if COUNT in self._storage.keys(""):
                 self._count_file.write_bytes(self._storage.get(COUNT))
         with contextlib.suppress(FileNotFoundError, ValueError):

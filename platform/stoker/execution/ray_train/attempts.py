@@ -1,6 +1,5 @@
 """Attempts of a training function of the user, by Ray Train."""
 
-import json
 import os
 import sys
 import threading
@@ -23,12 +22,13 @@ from ray.train import (
 )
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from stoker.errors import Cause, NotFound
+from stoker.errors import Cause
 from stoker.execution.attempts import Watch
 from stoker.execution.oom_detection import cause_of_death, death_message, oom_kill_count
 from stoker.execution.ray_train.function import FunctionFailed, Order, run_function
 from stoker.execution.ray_train.ray_storage import ray_storage
 from stoker.execution.ray_train.reports import POSITION, Position, Reports, read_position
+from stoker.execution.ray_train.snapshot import NAME, reports_before
 from stoker.execution.resolved_job import write_resolved
 from stoker.execution.run_store import run_storage
 from stoker.execution.stop_requests import StopReason
@@ -36,14 +36,9 @@ from stoker.execution.supervisor import attempt_result
 from stoker.execution.worker_folder import pack
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.own_code import CodeJob
-from stoker.storage import Storage
 from stoker.tracking.journal import read_journal
 from stoker.tracking.run_folder import RunFolder
 
-NAME = "ray_train"
-"""Of Ray's own folder among the run's checkpoints."""
-SNAPSHOT = f"{NAME}/checkpoint_manager_snapshot.json"
-"""Where Ray writes, with each checkpoint, the number of reports up to it."""
 COLLECTIVE_S = 600
 POLL_S = 0.2
 CHECKPOINT_WAIT_S = 300.0
@@ -218,15 +213,6 @@ class _Follower(threading.Thread):
 
     def _abort(self) -> None:
         self.stopped = self.stopped or self._trainer.abort()
-
-
-def reports_before(storage: Storage) -> int:
-    """Return the number of reports up to the checkpoint from which Ray Train goes on; 0 without one."""
-    try:
-        snapshot = json.loads(storage.get(SNAPSHOT))
-    except NotFound:
-        return 0
-    return int(snapshot["current_report_index"]) if snapshot["latest_checkpoint_result"] else 0
 
 
 def result_of(error: Exception, kills: int) -> WorkerResult:
