@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import click
 
+from stoker import __version__
 from stoker.cli.session import Session
 from stoker.cli.views.errors import asks_for_json, show_error, show_unexpected_error, show_usage_error
 from stoker.errors import StokerError
@@ -117,8 +118,8 @@ def unknown_command(name: str) -> str:
 
     \b
       stoker submit jobs/vision/digits-cnn.yaml  train what the file describes, and watch it
-      stoker ui @last                     open the newest run in MLflow
-      stoker predict @last --input new/   use its model
+      stoker ui @last                            open the newest run in MLflow
+      stoker predict @last --input new/          use its model
 
     RUN is an id, the start of an id, a job's name (its newest run) or @last; RUN.3 is trial 3 of a sweep, and RUN.best
     its best one.
@@ -139,6 +140,7 @@ def unknown_command(name: str) -> str:
 @click.option(
     "--cluster", metavar="NAME", help="Where new runs go.  [default: $STOKER_CLUSTER or `cluster:` of the config file]"
 )
+@click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def stoker(
     ctx: click.Context, home: str | None, tracking_uri: str | None, storage: str | None, cluster: str | None

@@ -178,6 +178,7 @@ class Driver:
             cause=result.cause,
             message=result.message or trouble,
             metrics=result.metrics,
+            facts=result.facts,
             model_uri=model_uri,
             phase="",
             ended=now(),

@@ -96,6 +96,9 @@ class RunStatus:
     model_uri: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     """Results of the best weights, at the end."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """Of a run that has succeeded: `end`, why training ended (length, time or early stopping); `best_epoch`, of the
+    model's weights; `data`, the fingerprint."""
     exit_code: int = 0
     attempt: int = 0
     """Number of attempts so far."""

@@ -18,6 +18,8 @@ from stoker.tracking.trials import Trial, pareto_front, trial_id
 
 MAX_FRONT = 10
 VALUE_WIDTH = 24
+ENDS = {"early stopping": ", by training.early_stopping", "time": ", when training.time had passed"}
+"""What to say of the reason why training ended, where it is not its length."""
 
 
 def show_outcome(folder: RunFolder, record: RunRecord, settings: Settings) -> None:
@@ -118,13 +120,25 @@ def _show_best(sweep: Sweep) -> None:
 def _show_success(folder: RunFolder, record: RunRecord, settings: Settings) -> None:
     if record.status.metrics:
         click.echo(f"\n{metric_table(record.status.metrics)}")
-        if note := overfitting_note(record.header.task, record.status.metrics):
-            click.echo(f"\n- {note}")
+        notes = [_end_note(folder, record), overfitting_note(record.header.task, record.status.metrics)]
+        if any(notes):
+            click.echo("\n" + "\n".join(f"- {note}" for note in notes if note))
     click.echo()
     if model := model_text(folder, record):
         click.echo(f"model: {model}")
     if link := "" if record.header.cluster else run_link(record, settings):
         click.echo(f"page:  {link}")
+
+
+def _end_note(folder: RunFolder, record: RunRecord) -> str:
+    """Return which epoch's weights the results belong to, and why training ended; empty if all epochs were best."""
+    progress, facts = folder.progress(), record.status.facts
+    best = int(facts.get("best_epoch", 0))
+    ended = ENDS.get(facts.get("end", ""), "")
+    if not best or not (ended or best < progress.epoch):
+        return ""
+    last = f"training ended after epoch {progress.epoch:,}{ended}"
+    return f"{last}; these are the results of the best weights, those of epoch {best:,}"
 
 
 def _show_failure(folder: RunFolder, record: RunRecord) -> None:
