@@ -119,7 +119,7 @@ def ours(entrypoint: str, rounds: int, home: Path) -> list[float]:
                 assert isinstance(job, CodeJob)
                 attempts = RayTrainAttempts(job, shared_disk=True)
             else:
-                group = WorkerGroup(2, 0, spare=False)
+                group = WorkerGroup(2, 0, spare=False, libraries=())
                 attempts = GroupAttempts(group)
             result = attempts.run(folder, 1, Watch(lambda: None, lambda: None, lambda _: None, lambda *_: None))
             if not function:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pairing import Machine
+from stoker.execution.engines.table import LIBRARIES
 from stoker.execution.ray_session import embedded_ray
 from stoker.tracking.run import RunHeader
 from stoker.tracking.run_folder import RunFolder
@@ -64,7 +65,7 @@ print("step", time.time(), flush=True)
 def ours(rounds: int, home: Path) -> dict[int, tuple[list[float], list[float]]]:
     """Return the seconds to the first step and to the end of jobs on one Ray, by number of workers."""
     found: dict[int, tuple[list[float], list[float]]] = {}
-    with embedded_ray(cpus=2):
+    with embedded_ray(cpus=2, libraries=LIBRARIES):
         from stoker.execution.worker_group import WorkerGroup  # Ray reads its environment at import
 
         time.sleep(SETTLE_S)

@@ -279,12 +279,7 @@ NEW_LINES = (
     ("tasks/choice.py", "\n\nTASK_CLASSES", "\nfrom stoker.tasks.toy_classification import ToyClassification"),
     ("tasks/choice.py", '    "tabular-regression":', '    "toy-classification": ToyClassification,\n'),
     ("job/task.py", '"torch"]\n', '"toy", '),
-    (
-        "execution/engines/table.py",
-        "from stoker.execution.heartbeat",
-        "from stoker.execution.engines.toy_engine import ToyEngine\n",
-    ),
-    ("execution/engines/table.py", '"torch": TorchEngine', '"toy": ToyEngine, '),
+    ("execution/engines/table.py", '"torch": "stoker', '"toy": "stoker.execution.engines.toy_engine:ToyEngine", '),
     ("job/task.py", '"toy-classification",', '"toy-guess", '),
     ("job/task.py", '    "tabular-regression": TaskRow', f'    "toy-guess": TaskRow({ROW}, engine="toy"),\n'),
     ("tasks/choice.py", '    "tabular-regression":', '    "toy-guess": ToyClassification,\n'),

@@ -23,8 +23,9 @@ SOURCE = Path(__file__).parents[2] / "platform"
 DEADLINE_S = 240.0
 RAY = """
 import sys
+from stoker.execution.engines.table import LIBRARIES
 from stoker.execution.ray_session import embedded_ray
-with embedded_ray(cpus=4):
+with embedded_ray(cpus=4, libraries=LIBRARIES):
     import os, ray
     print(ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"], flush=True)
     sys.stdin.read()

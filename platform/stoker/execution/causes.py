@@ -7,9 +7,6 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-import torch.distributed as dist
-
 from stoker.errors import Cause, ClusterError, Damaged, JobError, NotFound, StorageError, TrainingFailed
 from stoker.execution.heartbeat import Heartbeat
 from stoker.execution.worker_result import WorkerResult
@@ -94,7 +91,7 @@ def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, 
     details = "".join(traceback.format_exception(error))
     if (cause := _exhausted_resource(error)) is not None:
         return cause, f"{type(error).__name__}: {first_line}", details
-    if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and LOST_PEERS.search(str(error))):
+    if _is_torchs("DistError", error) or (isinstance(error, RuntimeError) and LOST_PEERS.search(str(error))):
         return Cause.INFRASTRUCTURE, f"it lost its peers ({first_line})", details
     frames = traceback.extract_tb(error.__traceback__)
     user_frames = [number for number, frame in enumerate(frames) if Path(frame.filename).is_relative_to(code)]
@@ -110,13 +107,18 @@ def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, 
 
 def _exhausted_resource(error: BaseException) -> Cause | None:
     """Return the cause if memory or disk space ran out; None otherwise."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if _is_torchs("OutOfMemoryError", error):
         return Cause.OOM_DEVICE
     if isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error):
         return Cause.OOM_HOST
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Cause.DISK_FULL
     return None
+
+
+def _is_torchs(name: str, error: BaseException) -> bool:
+    """Return whether an exception is of a class of torch, which is not imported for this."""
+    return any(each.__name__ == name and each.__module__.split(".")[0] == "torch" for each in type(error).__mro__)
 
 
 def _user_traceback(error: BaseException, user_frames: list[int]) -> str:

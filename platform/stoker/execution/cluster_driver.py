@@ -19,6 +19,7 @@ from stoker.errors import ClusterError, StokerError
 from stoker.execution.attempts import GroupAttempts
 from stoker.execution.contract import MORE_TRIALS, REOPEN
 from stoker.execution.driver import Driver
+from stoker.execution.engines.table import libraries_of
 from stoker.execution.packages import failure_here
 from stoker.execution.rayjob_channel import limit_retries, serve_rayjob
 from stoker.execution.run_store import RunStore
@@ -103,7 +104,9 @@ def _drive(folder: RunFolder, store: RunStore, terminated: threading.Event) -> i
 
             return driver.train(RayTrainAttempts(job, shared_disk=False))
         resources = job.resources
-        group = WorkerGroup(resources.workers, resources.gpus, spare=False, shared_disk=False)
+        group = WorkerGroup(
+            resources.workers, resources.gpus, spare=False, shared_disk=False, libraries=libraries_of(job)
+        )
         try:
             return driver.train(GroupAttempts(group, store))
         finally:

@@ -1,7 +1,11 @@
 """Datasets that a process has loaded, for its next attempts and trials."""
 
-from stoker.datasets.dataset import LoadedDataset
+from typing import TYPE_CHECKING
+
 from stoker.job.job import Job
+
+if TYPE_CHECKING:
+    from stoker.datasets.dataset import LoadedDataset
 
 
 class DataCache:
@@ -16,11 +20,11 @@ class DataCache:
         self._capacity = capacity
         self._datasets: dict[str, LoadedDataset] = {}
 
-    def get(self, job: Job) -> LoadedDataset | None:
+    def get(self, job: Job) -> "LoadedDataset | None":
         """Return the dataset of a resolved job; None if this process has not loaded it."""
         return self._datasets.get(_key(job))
 
-    def put(self, job: Job, data: LoadedDataset) -> None:
+    def put(self, job: Job, data: "LoadedDataset") -> None:
         """Add the dataset of a resolved job; the oldest one is dropped."""
         self._datasets.pop(_key(job), None)
         self._datasets[_key(job)] = data

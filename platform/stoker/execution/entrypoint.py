@@ -11,14 +11,16 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stoker.errors import JobError, StokerError
+from stoker.execution.engines.table import LIBRARIES
 from stoker.execution.ray_session import embedded_ray, remove_stale_session
+from stoker.job.own_code import CodeKind
 from stoker.tracking.run import State
 from stoker.tracking.run_folder import RunFolder
 
@@ -35,13 +37,13 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, help="on standby: number of workers of the job")
     parser.add_argument("--gpus", type=float, help="on standby: GPUs of each worker; default: one if there is one")
     parser.add_argument("--trials", type=int, default=0, help="on standby for a sweep: number of concurrent trials")
-    parser.add_argument("--function", action="store_true", help="on standby: for a training function of Ray Train")
+    parser.add_argument("--own-code", choices=("function", "script"), help="on standby: for own code of this kind")
     parser.add_argument("--inputs", type=Path, help="folder that describes a run, to drive on the current Ray cluster")
     arguments = parser.parse_args()
     terminated = threading.Event()
     _on_terminate(terminated)
     if arguments.standby is not None:
-        size = RunSize(arguments.workers, arguments.gpus, arguments.trials, arguments.function)
+        size = RunSize(arguments.workers, arguments.gpus, arguments.trials, arguments.own_code)
         return _drive(size, socket.socket(fileno=arguments.standby), terminated)
     if arguments.inputs is not None:
         from stoker.execution.cluster_driver import run_on_cluster
@@ -61,7 +63,7 @@ def main() -> int:
     if state is State.PAUSED:
         folder.reopen()
     from stoker.job.concurrency import machine_cpus, trials_at_once
-    from stoker.job.own_code import is_function
+    from stoker.job.own_code import kind_of_code
     from stoker.jobfile.loading import load_job
 
     try:
@@ -71,7 +73,7 @@ def main() -> int:
 
         return Driver(folder, terminated).stop(str(error))
     trials = trials_at_once(job, machine_cpus(), gpus=None) if job.sweep else 0
-    size = RunSize(job.resources.workers, job.resources.gpus, trials, is_function(job))
+    size = RunSize(job.resources.workers, job.resources.gpus, trials, kind_of_code(job))
     return _drive(size, folder, terminated)
 
 
@@ -84,8 +86,8 @@ class RunSize:
     gpus: float | None
     trials: int
     """Maximum number of concurrent trials of a sweep; 0 for a single run."""
-    function: bool = False
-    """Whether it is a training function, whose workers Ray Train starts."""
+    own_code: CodeKind | None = None
+    """Whether it is own code, and of which kind: Ray Train starts the workers of a function."""
 
 
 def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threading.Event) -> int:
@@ -99,11 +101,13 @@ def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threadi
         driver = Driver(origin, terminated)
     try:
         cpus = size.workers * max(size.trials, 1)
-        with embedded_ray(cpus, shares_data=size.trials > 0, dashboard=size.function) as session:
+        function = size.own_code == "function"
+        libraries = () if size.own_code else LIBRARIES
+        with embedded_ray(cpus, size.trials > 0, dashboard=function, libraries=libraries) as session:
             _on_terminate(terminated)  # ray.init installs its own handler
-            if size.function:
+            if function:
                 import stoker.execution.ray_train.attempts  # noqa: F401 - while the job is planned
-            with nullcontext() if size.trials or size.function else _workers(size) as group:
+            with nullcontext() if size.trials or function else _workers(size, libraries) as group:
                 if isinstance(origin, socket.socket):
                     folder = receive_run(origin)
                     if folder is None:
@@ -112,7 +116,7 @@ def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threadi
                 assert driver is not None
                 if group is not None:
                     return driver.train(GroupAttempts(group), session)
-                if size.function:
+                if function:
                     return _function(driver, session)
                 return _sweep(driver, size.trials, session)
     except (Exception, SystemExit) as error:
@@ -127,10 +131,10 @@ def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threadi
 
 
 @contextmanager
-def _workers(size: RunSize) -> "Iterator[WorkerGroup]":
+def _workers(size: RunSize, libraries: Sequence[str]) -> "Iterator[WorkerGroup]":
     from stoker.execution.worker_group import WorkerGroup
 
-    group = WorkerGroup(size.workers, size.gpus, spare=True)
+    group = WorkerGroup(size.workers, size.gpus, spare=True, libraries=libraries)
     try:
         yield group
     finally:

@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,21 +14,21 @@ from stoker.execution.network import free_port
 if TYPE_CHECKING:
     import psutil
 
-PRELOADED = "stoker.execution.engines.table,torch._dynamo"
-"""Imported by each process while Ray starts; Ray Train has processes that need neither."""
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Enough without shared data: workers hold the data themselves, and Ray transfers a few kilobytes."""
 
 
 @contextmanager
-def embedded_ray(cpus: int, shares_data: bool = False, dashboard: bool = False) -> Iterator[Path]:
+def embedded_ray(
+    cpus: int, shares_data: bool = False, dashboard: bool = False, libraries: Sequence[str] = ()
+) -> Iterator[Path]:
     """Start a Ray session for this process alone, and stop it when the block ends.
 
     Args:
         cpus: logical CPUs of the session.
         shares_data: whether processes share a dataset; the object store then has Ray's default size.
-
         dashboard: whether to start Ray's dashboard, which Ray Train asks about its own processes.
+        libraries: modules that each of its processes imports while Ray starts.
 
     Yields:
         The session's folder. If its path is written to a file, `remove_stale_session` can clean up after a killed
@@ -45,7 +45,7 @@ def embedded_ray(cpus: int, shares_data: bool = False, dashboard: bool = False) 
         RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
         RAY_COLOR_PREFIX="0",
         RAY_DEDUP_LOGS="0",  # keep every worker's lines
-        RAY_preload_python_modules="" if dashboard else PRELOADED,
+        RAY_preload_python_modules=",".join(libraries),
         RAY_worker_niceness="0",
     )
     for inherited in ("RAY_ADDRESS", "RAY_NAMESPACE", "RAY_RUNTIME_ENV_HOOK"):

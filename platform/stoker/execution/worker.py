@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,17 +32,19 @@ if TYPE_CHECKING:
     from stoker.execution.data_cache import DataCache
     from stoker.execution.system_metrics.sampler import SystemSampler
 
-PRELOADED = ("stoker.execution.engines.table", "torch._dynamo")
-"""Imported before the first step; every torch optimizer imports torch's compiler."""
-
 
 class Worker:
     """A worker's process. It imports its libraries before it knows the run, and serves one attempt after another.
 
     `run` trains. `stop_waiting`, `address`, `request`, `beat`, `update` and `stack_traces` run concurrently in threads.
+
+    Args:
+        libraries: modules to import.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, libraries: Sequence[str]) -> None:
+        self._libraries = libraries
         self._heartbeat = Heartbeat()
         self._cache: DataCache | None = None
         self._sampler: SystemSampler | None = None
@@ -51,7 +54,7 @@ class Worker:
 
     def warm_up(self) -> None:
         """Import the libraries."""
-        for module in PRELOADED:
+        for module in self._libraries:
             importlib.import_module(module)
 
     def stand_by(self) -> None:

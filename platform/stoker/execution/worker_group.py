@@ -1,6 +1,6 @@
 """The workers of a run, as Ray actors: started together, supervised, and replaced one by one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from stoker.errors import Cause
+from stoker.execution.engines.table import LIBRARIES
 from stoker.execution.heartbeat import STEP_FILE, Beat, Stage, read_last_step
 from stoker.execution.oom_detection import cause_of_death, death_message, oom_kill_count
 from stoker.execution.worker import Worker
@@ -60,6 +61,7 @@ class WorkerGroup:
         shared_disk: whether the workers see the driver's files; otherwise files are sent to them, and the first
             worker's folder is mirrored.
         place: an existing placement group whose last bundles are for these workers; None: create one, all or nothing.
+        libraries: modules that the workers import while they wait.
 
     """
 
@@ -70,10 +72,12 @@ class WorkerGroup:
         spare: bool,
         shared_disk: bool = True,
         place: PlacementGroup | None = None,
+        libraries: Sequence[str] = LIBRARIES,
     ) -> None:
         if gpus is None:
             gpus = min(1, int(ray.cluster_resources().get("GPU", 0)) // count)
         self.count = count
+        self._libraries = libraries
         self._gpus = gpus
         self._spare_wanted = spare and not gpus
         self.shared_disk = shared_disk
@@ -197,7 +201,7 @@ class WorkerGroup:
     def start_spare(self) -> None:
         """Start a spare worker, if one is wanted and memory allows."""
         if self._spare_wanted and self._spare is None and psutil.virtual_memory().available > SPARE_BYTES:
-            self._spare = _actor(cpus=0, gpus=0)
+            self._spare = _actor(self._libraries, cpus=0, gpus=0)
             self._spare.stand_by.options(name="Spare").remote()  # `ps` shows this name while it waits
 
     def close(self) -> None:
@@ -226,10 +230,10 @@ class WorkerGroup:
 
     def _start(self, rank: int) -> ActorHandle:
         if self._place is None:
-            actor = _actor(cpus=0, gpus=self._gpus)
+            actor = _actor(self._libraries, cpus=0, gpus=self._gpus)
         else:
             place = PlacementGroupSchedulingStrategy(self._place, rank + self._before)
-            actor = _actor(cpus=1, gpus=self._gpus, scheduling_strategy=place)
+            actor = _actor(self._libraries, cpus=1, gpus=self._gpus, scheduling_strategy=place)
         actor.warm_up.remote()
         return actor
 
@@ -273,9 +277,9 @@ class WorkerGroup:
         return WorkerResult("failed", cause, message, details, died=True, step=max(step, 0), began=step >= 0)
 
 
-def _actor(cpus: int, gpus: float, **options: Any) -> ActorHandle:
+def _actor(libraries: Sequence[str], cpus: int, gpus: float, **options: Any) -> ActorHandle:
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, concurrency_groups={CONTROL_GROUP: CONTROL_THREADS})
-    return remote(Worker).options(**options).remote()
+    return remote(Worker).options(**options).remote(libraries)
 
 
 def _call_concurrently(method: Any, *arguments: object) -> Any:

@@ -14,6 +14,7 @@ from stoker.job.section import Section, Shorthand
 from stoker.job.tracking import TrackingChoice
 
 FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+CodeKind = Literal["function", "script"]
 EXAMPLES = "finetune:train for a function, train.py --epochs 3 for a script"
 
 
@@ -108,6 +109,13 @@ class CodeJob(Section):
 AnyJob = Job | CodeJob
 
 
+def kind_of_code(job: AnyJob) -> CodeKind | None:
+    """Return the kind of a job's own code; None for a job with a task."""
+    if not isinstance(job, CodeJob):
+        return None
+    return "function" if job.entry.function else "script"
+
+
 def is_function(job: AnyJob) -> TypeGuard[CodeJob]:
     """Return whether a job is a training function, whose workers Ray Train starts."""
-    return isinstance(job, CodeJob) and job.entry.function is not None
+    return kind_of_code(job) == "function"

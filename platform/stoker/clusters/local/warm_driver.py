@@ -43,15 +43,15 @@ class WarmDriver:
 
 def launch_driver(command: Sequence[str], settings: Settings, job: "AnyJob") -> WarmDriver:
     """Start a driver that prepares for the resources of a job."""
-    from stoker.job.own_code import is_function
+    from stoker.job.own_code import kind_of_code
 
     resources = job.resources
     ours, theirs = socket.socketpair()
     options = ["--standby", str(theirs.fileno()), "--workers", str(resources.workers)]
     if resources.gpus is not None:
         options += ["--gpus", str(resources.gpus)]
-    if is_function(job):
-        options.append("--function")
+    if kind := kind_of_code(job):
+        options += ["--own-code", kind]
     if job.sweep:
         from stoker.job.concurrency import machine_cpus, trials_at_once
 

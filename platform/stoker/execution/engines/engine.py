@@ -2,11 +2,13 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from stoker.execution.worker_result import WorkerResult
 from stoker.tracking.run_folder import RunFolder
-from stoker.training.loop import EpochEnd
+
+if TYPE_CHECKING:
+    from stoker.training.loop import EpochEnd  # no import: a script needs no torch here
 
 RECORDED_STEPS = 2_000
 """A run records the losses of about this many steps at most."""
@@ -39,7 +41,7 @@ class Engine(Protocol):
     The result of a success has the fact `data`, the fingerprint of the data.
     """
 
-    def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
+    def epochs(self, address: str) -> "Generator[EpochEnd, None, WorkerResult]":
         """Join the other workers and train, epoch by epoch; closing the generator stops training.
 
         Failures are returned, not raised.
@@ -70,7 +72,7 @@ class FailedEngine:
         """Return nothing, because nothing was trained."""
         return {}
 
-    def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
+    def epochs(self, address: str) -> "Generator[EpochEnd, None, WorkerResult]":
         """Return the failure."""
         yield from ()
         return self._failure

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator
-from typing import IO, TextIO
+from typing import IO, TYPE_CHECKING, TextIO
 
 from stoker.execution.causes import classify_failure, classify_output
 from stoker.execution.data_cache import DataCache
@@ -24,7 +24,9 @@ from stoker.execution.run_store import run_storage
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import machine_cpus
 from stoker.job.own_code import CodeJob
-from stoker.training.loop import EpochEnd
+
+if TYPE_CHECKING:
+    from stoker.training.loop import EpochEnd
 
 POLL_S = 0.1
 STOP_GRACE_S = 25.0
@@ -55,7 +57,7 @@ class ScriptEngine:
         """Return nothing: a script is not compared."""
         return {}
 
-    def epochs(self, address: str) -> Generator[EpochEnd, None, WorkerResult]:
+    def epochs(self, address: str) -> "Generator[EpochEnd, None, WorkerResult]":
         """Run the script to its end; failures are returned, not raised."""
         yield from ()
         try:
