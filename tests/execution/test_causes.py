@@ -5,6 +5,7 @@ import importlib
 import sys
 
 import pytest
+import ray.exceptions
 import torch
 
 from stoker.architectures.custom import user_failure
@@ -56,6 +57,8 @@ def caught(action, *arguments):
             Cause.INFRASTRUCTURE,
         ),
         (torch.distributed.DistBackendError("NCCL error"), Cause.INFRASTRUCTURE),
+        (ray.exceptions.OutOfMemoryError("2 workers were killed"), Cause.OOM_HOST),
+        (ray.exceptions.ActorDiedError(), Cause.INFRASTRUCTURE),
         (RuntimeError("shape mismatch"), Cause.INTERNAL),
     ],
 )

@@ -91,7 +91,8 @@ def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, 
     details = "".join(traceback.format_exception(error))
     if (cause := _exhausted_resource(error)) is not None:
         return cause, f"{type(error).__name__}: {first_line}", details
-    if _is_torchs("DistError", error) or (isinstance(error, RuntimeError) and LOST_PEERS.search(str(error))):
+    lost = _is_of("torch", "DistError", error) or _is_of("ray", "RayActorError", error)
+    if lost or (isinstance(error, RuntimeError) and LOST_PEERS.search(str(error))):
         return Cause.INFRASTRUCTURE, f"it lost its peers ({first_line})", details
     frames = traceback.extract_tb(error.__traceback__)
     user_frames = [number for number, frame in enumerate(frames) if Path(frame.filename).is_relative_to(code)]
@@ -107,8 +108,10 @@ def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, 
 
 def _exhausted_resource(error: BaseException) -> Cause | None:
     """Return the cause if memory or disk space ran out; None otherwise."""
-    if _is_torchs("OutOfMemoryError", error):
+    if _is_of("torch", "OutOfMemoryError", error):
         return Cause.OOM_DEVICE
+    if _is_of("ray", "OutOfMemoryError", error):  # Ray's monitor has killed another process, which this one needs
+        return Cause.OOM_HOST
     if isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error):
         return Cause.OOM_HOST
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -116,9 +119,9 @@ def _exhausted_resource(error: BaseException) -> Cause | None:
     return None
 
 
-def _is_torchs(name: str, error: BaseException) -> bool:
-    """Return whether an exception is of a class of torch, which is not imported for this."""
-    return any(each.__name__ == name and each.__module__.split(".")[0] == "torch" for each in type(error).__mro__)
+def _is_of(library: str, name: str, error: BaseException) -> bool:
+    """Return whether an exception is of a library's class, or a subclass; the library is not imported for this."""
+    return any(each.__name__ == name and each.__module__.split(".")[0] == library for each in type(error).__mro__)
 
 
 def _user_traceback(error: BaseException, user_frames: list[int]) -> str:

@@ -11,6 +11,7 @@ from stoker.clusters.kubernetes.profile import DataClaim, Profile
 from stoker.clusters.kubernetes.rayjob import pods_deadline_s, rayjob_manifest
 from stoker.clusters.restart import FIRST_START, Restart
 from stoker.errors import JobError
+from stoker.job.own_code import CodeJob
 from stoker.jobfile.loading import parse_job
 from stoker.tracking.run import RunHeader
 
@@ -92,6 +93,14 @@ def test_workers_get_the_resources_that_the_job_requests():
     assert group["template"]["spec"]["tolerations"][0]["key"] == "nvidia.com/gpu"
     assert manifest["spec"]["backoffLimit"] == 9  # rounds of waiting; the driver sets it to the run's own retries
     assert manifest["spec"]["activeDeadlineSeconds"] > 3600
+
+
+@pytest.mark.parametrize(("entrypoint", "gib"), [("finetune:train", 4), ("train.py", 3)])
+def test_the_head_of_a_function_has_room_for_ray_trains_own_processes(entrypoint, gib):
+    job = CodeJob.model_validate({"name": "own", "entrypoint": entrypoint})
+    _, head, worker = pods(rayjob_manifest(job, HEADER, "team", PROFILE, {}, FIRST_START))
+    assert container(head)["resources"]["limits"]["memory"] == str(gib * 2**30)
+    assert container(worker)["resources"]["limits"]["memory"] == str(4 * 2**30)
 
 
 SWEEP = "sweep: {trials: 6, space: {training.optimizer.lr: {min: 0.001, max: 0.1}}%s}\n"

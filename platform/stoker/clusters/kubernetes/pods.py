@@ -8,7 +8,7 @@ from stoker.clusters.kubernetes.profile import Profile, Share
 from stoker.clusters.restart import Restart
 from stoker.execution.contract import MORE_TRIALS, NAMESPACE, PACKAGES, PACKAGES_FOLDER, POD, RAYJOB, REOPEN
 from stoker.execution.packages import PLATFORM_SITE, SITE
-from stoker.job.own_code import AnyJob
+from stoker.job.own_code import AnyJob, is_function
 from stoker.job.section import size_bytes
 from stoker.secret_files import FOLDER_VARIABLE as SECRETS_FOLDER
 from stoker.tracking.run import RunHeader
@@ -29,6 +29,8 @@ AGENT_PORT = 52365
 """Of Ray's agent on each node, which also answers KubeRay's health checks."""
 PROBES = {"readinessProbe": 10, "livenessProbe": 120}
 """Consecutive failures allowed; KubeRay's own numbers: a busy node answers slowly and must not be killed."""
+RAY_TRAIN_BYTES = 1 << 30
+"""More for the head of a training function: Ray Train's controller and its helpers run there."""
 SUBMITTER, HEAD, WORKER = OWN_CONTAINERS = ("ray-job-submitter", "ray-head", "ray-worker")
 JOINED = {
     "containers": "name",
@@ -77,7 +79,8 @@ class PodTemplates:
 
     def head(self) -> Manifest:
         """Return the pod of Ray's own processes and the driver."""
-        container = self._container(HEAD, self._profile.head)
+        more = RAY_TRAIN_BYTES if is_function(self._job) else 0
+        container = self._container(HEAD, self._profile.head, more_bytes=more)
         ports = {"gcs-server": 6379, "dashboard": 8265, "client": 10001}
         container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
         container["env"] += [
@@ -130,9 +133,10 @@ class PodTemplates:
             "spec": merged(self._profile.pod, merged(self._job.environment.pod, spec)),
         }
 
-    def _container(self, name: str, share: Share, shares: int = 1) -> Manifest:
+    def _container(self, name: str, share: Share, shares: int = 1, more_bytes: int = 0) -> Manifest:
         profile = self._profile
-        amount = {"cpu": f"{share.cpus * shares:g}", "memory": str(size_bytes(share.memory) * shares)}
+        memory = size_bytes(share.memory) * shares + more_bytes
+        amount = {"cpu": f"{share.cpus * shares:g}", "memory": str(memory)}
         container: Manifest = {
             "name": name,
             "image": self._image,
