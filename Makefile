@@ -35,9 +35,11 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	for benchmark in cli train_cnn train_cnn_workers loop_overhead metrics checkpoint start recovery sweep data table streaming evaluation; do $(BIN)/python bench/$$benchmark.py || exit 1; done
+	for benchmark in cli train_cnn train_cnn_workers loop_overhead metrics checkpoint start recovery own_code sweep data table streaming evaluation; do $(BIN)/python bench/$$benchmark.py || exit 1; done
 
+# The examples of other libraries need these libraries.
 soak: setup
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group examples
 	$(BIN)/pytest -m "slow and not cluster"
 
 clean:

@@ -95,7 +95,7 @@ def test_a_function_is_recorded_and_its_checkpoint_registered(home, mlflow, step
 def test_a_function_goes_on_from_its_checkpoint_when_its_pods_are_killed(
     home, steps_of, kube, api, function_job, namespace, until
 ):
-    run = home.submit(function_job, "--set", "settings.epochs=60", "--set", "settings.seconds=1")
+    run = home.submit(function_job, "--set", "settings.epochs=150", "--set", "settings.seconds=1")
     until(lambda: home.going(run)["checkpoint_step"] > 5, "a checkpoint")
     worker = kube.pods(f"stoker.dev/run={run},ray.io/node-type=worker")[0]
     api.delete_namespaced_pod(worker["metadata"]["name"], namespace, grace_period_seconds=0)
@@ -107,7 +107,7 @@ def test_a_function_goes_on_from_its_checkpoint_when_its_pods_are_killed(
     until(lambda: home.status(run)["attempt"] == 3, "a new driver")
     assert home.json("wait", run)["state"] == "SUCCEEDED"
     shown = home.status(run)
-    assert steps_of(shown["mlflow_run"], "loss") == [*range(1, 61)]
+    assert steps_of(shown["mlflow_run"], "loss") == [*range(1, 151)]
 
 
 def test_a_script_finds_its_files_again(home, mlflow, job, tmp_path):

@@ -16,7 +16,7 @@ from stoker.datasets.fields.text import tokens
 from stoker.datasets.inspection import column_problems
 from stoker.datasets.label_leaks import label_leaks
 from stoker.datasets.labels import FEW_NUMBERS, label_notes, read_labels, with_joined_spellings
-from stoker.datasets.loading import read_source
+from stoker.datasets.loading import read_source, require_rows
 from stoker.datasets.records import PARTS, Records
 from stoker.datasets.report import (
     ColumnReport,
@@ -86,6 +86,7 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     wrong = column_problems(dataset, list(records.columns), Path(dataset.source), needed=False)
     if records.is_table and (problems := list(wrong)):
         raise JobError(problems)
+    require_rows(records, dataset)
     named = records.label or dataset.columns.label
     label = named or (_likely_label(records) if records.is_table else "")
     records = replace(records, label=label)
@@ -164,8 +165,13 @@ def _has_texts(column: object) -> bool:
     return len(some) > 0 and float(np.mean([len(tokens(text)) for text in some])) >= WORDS
 
 
-def proposed_job(examined: Examined, source: str) -> str:
+def proposed_job(examined: Examined, source: str, file: str) -> str:
     """Return a commented job for a dataset, as YAML that validates and trains unchanged.
+
+    Args:
+        examined: the dataset.
+        source: as the user names it.
+        file: that will hold the job.
 
     Raises:
         JobError: the dataset does not fit its task.
@@ -176,7 +182,7 @@ def proposed_job(examined: Examined, source: str) -> str:
     more = ", ..." if len(report.columns) > 8 else ""
     lines = [
         f"# {report.samples:,} samples: {columns}{more}",
-        f"# Run: stoker submit {_job_name(source)}.yaml",
+        f"# Run: stoker submit {file}",
         *(f"# Note: {warning}" for warning in report.warnings[:5]),
         f"task: {examined.task}  # {row.summary}",
         "dataset:",
@@ -197,10 +203,6 @@ def proposed_job(examined: Examined, source: str) -> str:
         "# resources: {workers: 2}  # the result does not depend on their number",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _job_name(source: str) -> str:
-    return Path(source).name.split(".")[0] or "job"
 
 
 def _quoted(text: str) -> str:

@@ -63,14 +63,19 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     return load_shared(dataset, task, lambda: _load(dataset, task))
 
 
+def require_rows(records: Records, dataset: Dataset) -> None:
+    """Raise JobError if a dataset has no rows."""
+    if len(records) == 0:
+        raise JobError([Problem("dataset.source", f"no rows in '{dataset.source}'")])
+
+
 def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     records, format_name = read_source(dataset)
     dialect = records.dialect
     roles = _roles(records, dataset, task)
     if unused := list(_unused(dataset, roles)):
         raise JobError(unused)
-    if len(records) == 0:
-        raise JobError([Problem("dataset.source", f"no rows in '{dataset.source}'")])
+    require_rows(records, dataset)
     odd = tuple(label_notes(records, roles.target, task.target))
     if dataset.columns.clean and task.target == "category":
         records = with_joined_spellings(records, roles.target)

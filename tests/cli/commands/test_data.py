@@ -48,6 +48,13 @@ def test_a_format_without_a_dialect_shows_none(stoker, tmp_path, capsys):
     assert "read as" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("text", "words"), [("", "it is empty"), ("a,b\n", "no rows in")])
+def test_a_table_without_rows_is_said_to_have_none(stoker, tmp_path, capsys, text, words):
+    (tmp_path / "a.csv").write_text(text)
+    assert stoker("data", tmp_path / "a.csv") == 2
+    assert words in capsys.readouterr().err
+
+
 def test_init_writes_a_job_that_validates_and_keeps_one_that_is_there(stoker, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "rows.csv", ",", "utf-8", "")
@@ -57,6 +64,7 @@ def test_init_writes_a_job_that_validates_and_keeps_one_that_is_there(stoker, tm
     assert stoker("validate", "rows.yaml") == 0
     before = (tmp_path / "rows.yaml").read_text()
     assert "columns: {label: y}" in before
+    assert "# Run: stoker submit rows.yaml\n" in before
     assert stoker("init", "rows.csv") == 2
     assert "--force" in capsys.readouterr().err
     assert stoker("init", "rows.csv", "--force") == 0

@@ -129,6 +129,10 @@ class TestCsv:
         path = write("a.csv", 'x,y\n1,a\n2,"b\n' + "3,c\n" * 9)
         assert problem(path) == f"cannot read '{path}': line 3: the quote (\") that opens here is never closed"
 
+    def test_an_empty_file_is_said_to_be_empty(self, write):
+        path = write("a.csv", "")
+        assert problem(path) == f"cannot read '{path}': it is empty"
+
     def test_a_repeated_header_is_reported_by_its_line(self, write):
         path = write("a.csv", 'x,y\n"1\n",a\nx,y\n2,b\n')
         assert problem(path) == f"cannot read '{path}': line 4 repeats the header; remove it"

@@ -8,7 +8,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stoker.errors import Cause
 from stoker.tracking.journal import read_journal
 from stoker.tracking.run import State
 from stoker.tracking.run_folder import RunFolder
@@ -45,7 +44,9 @@ def train_func(config):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if epoch == config.get("breaks_at"):
+        broken = Path(config["marks"]) / "broken"
+        if epoch == config.get("breaks_at") and not broken.exists():
+            broken.touch()
             raise ValueError("no such epoch")
         with tempfile.TemporaryDirectory() as folder:
             torch.save({"model": bare.state_dict(), "epoch": epoch}, Path(folder) / "state.pt")
@@ -77,8 +78,12 @@ def own_job(tmp_path):
     return write
 
 
+def values(run: RunFolder, key: str) -> list[tuple[int, float]]:
+    return [(e.step, e.metrics[key]) for e, _ in read_journal(run.journal) if key in e.metrics]
+
+
 def losses(run: RunFolder) -> list[tuple[int, float]]:
-    return [(e.step, e.metrics["loss"]) for e, _ in read_journal(run.journal) if "loss" in e.metrics]
+    return values(run, "loss")
 
 
 def in_mlflow(home, query: str) -> list[tuple]:
@@ -89,6 +94,12 @@ def in_mlflow(home, query: str) -> list[tuple]:
 def worker_pid(marks: Path, rank: int, epoch: int) -> int:
     [mark] = marks.glob(f"{rank}-{epoch}-*")
     return int(mark.name.rpartition("-")[2])
+
+
+def ray_worker_pid(run: RunFolder) -> int:
+    """Return the process of a worker of Ray Train, among those of the run's driver."""
+    below = psutil.Process(run.driver_pid()).children(recursive=True)
+    return next(each.pid for each in below if "RayTrainWorker" in " ".join(each.cmdline()))
 
 
 @pytest.mark.slow
@@ -113,9 +124,17 @@ def test_metrics_come_once_through_the_deaths_of_a_worker_and_of_the_driver(home
     assert log.count("begins at 0") == 2
 
 
-def test_a_run_in_mlflow_has_what_the_function_logs_itself(home, own_job):
-    run = home.run(home.json("submit", own_job(epochs=2, workers=1))["id"])
-    assert run.record().status.metrics == {"epoch": 1.0, "loss": losses(run)[1][1]}
+def test_an_error_is_told_with_its_place_and_the_run_goes_on_from_its_checkpoint(home, own_job):
+    run = home.run(home.json("submit", own_job(epochs=4, workers=1), "--set", "settings.breaks_at=3")["id"])
+    status = run.record().status
+    assert (status.state, status.attempt, status.checkpoint_step) == (State.SUCCEEDED, 2, 4)
+    assert [step for step, _ in losses(run)] == [1, 2, 3, 4]
+    assert status.metrics == {"epoch": 3.0, "loss": losses(run)[3][1]}
+    log = home.stoker("logs", "own")
+    assert "attempt 1 failed after step 3: USER_CODE: finetune.py:34: ValueError: no such epoch" in log
+    assert log.count('raise ValueError("no such epoch")') == 1
+    assert "FunctionFailed" not in log
+    assert "begins at 2" in log
     params = dict(in_mlflow(home, "select key, value from params"))
     assert params["by_hand"] == "7"
     assert params["entrypoint"] == "finetune:train_func"
@@ -123,19 +142,6 @@ def test_a_run_in_mlflow_has_what_the_function_logs_itself(home, own_job):
     assert in_mlflow(home, "select distinct status from runs") == [("FINISHED",)]
     message = home.stoker("extend", "own", "--epochs", 3, succeeds=False)
     assert "runs own code, which says itself how long it trains" in message
-
-
-def test_an_error_in_the_function_is_told_with_its_place(home, own_job):
-    job = own_job(epochs=2, workers=1)
-    home.stoker("submit", job, "--set", "settings.breaks_at=1", "--set", "resources.retries=0", succeeds=False)
-    [run] = map(RunFolder, home.path.glob("runs/*"))
-    status = run.record().status
-    assert (status.state, status.cause, status.attempt) == (State.FAILED, Cause.USER_CODE, 1)
-    assert status.message == "finetune.py:32: ValueError: no such epoch"
-    assert in_mlflow(home, "select distinct status from runs") == [("FAILED",)]
-    log = home.stoker("logs", "own")
-    assert log.count('raise ValueError("no such epoch")') == 1
-    assert "FunctionFailed" not in log
 
 
 @pytest.mark.slow
@@ -151,3 +157,26 @@ def test_a_pause_waits_for_a_checkpoint_and_a_cancel_does_not(home, own_job, tmp
     home.stoker("cancel", "own")
     until(lambda: run.record().state is State.CANCELLED, "the end")
     assert [step for step, _ in losses(run)] == list(range(1, len(losses(run)) + 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("library", "key"), [("lightning", "loss"), ("transformers", "eval_loss")])
+def test_the_callbacks_of_other_libraries_report_once_through_the_deaths_of_a_worker_and_of_the_driver(
+    home, until, library, key
+):
+    pytest.importorskip(library)
+    job = Path(__file__).parents[3] / "jobs" / "own-code" / f"digits-{library}.yaml"
+    run = home.run(home.json("submit", job, "--set", "settings.epochs=40", "--detach")["id"])
+    until(lambda: len(values(run, key)) > 3, "reports", 240)
+    os.kill(ray_worker_pid(run), signal.SIGKILL)
+    until(lambda: run.record().status.attempt == 2, "the second attempt", 240)
+    before = len(values(run, key))
+    until(lambda: len(values(run, key)) > before + 3, "more reports", 240)
+    psutil.Process(run.driver_pid()).kill()
+    until(lambda: run.record().state is State.INTERRUPTED, "the driver's death")
+    home.stoker("resume", "digits")
+    status = run.record().status
+    assert (status.state, status.attempt, status.checkpoint_step) == (State.SUCCEEDED, 3, 40)
+    assert [step for step, _ in values(run, key)] == list(range(1, 41))
+    assert values(run, key)[-1][1] < values(run, key)[2][1]
+    assert in_mlflow(home, f"select step, value from metrics where key = '{key}' order by step") == values(run, key)

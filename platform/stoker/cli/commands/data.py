@@ -104,7 +104,7 @@ def init(
     target = target or Path(f"{usable_name(Path(source).name.split('.')[0]) or 'job'}.yaml")
     if target.exists() and not force:
         raise click.UsageError(f"'{target}' is there already; name another with --output, or use --force")
-    target.write_text(proposed_job(examined, source), encoding="utf-8")
+    target.write_text(proposed_job(examined, source, str(target)), encoding="utf-8")
     if form == "json":
         print_json({"file": str(target), "task": examined.task, "notes": examined.report.warnings})
     else:

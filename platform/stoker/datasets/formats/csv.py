@@ -36,6 +36,8 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
             )
         except (pd.errors.ParserWarning, pd.errors.ParserError) as error:
             raise ValueError(_mistake(path, dialect, names) or "its rows have more values than its header") from error
+        except pd.errors.EmptyDataError as error:
+            raise ValueError("it is empty") from error
         except UnicodeError as error:
             raise ValueError(f"it is not {dialect.encoding} text; name its encoding in dataset.encoding") from error
     frame.columns = frame.columns.astype(str)
