@@ -96,10 +96,7 @@ class WorkerGroup:
 
     def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
         """Wait until Ray has placed all workers; return False if stopped before."""
-        while self._place is not None and not self._place.wait(RESOURCES_POLL_S):
-            if stopped():
-                return False
-        return True
+        return self._place is None or wait_until_placed(self._place, stopped)
 
     def start_attempt(self, folder: RunFolder, attempt: int) -> None:
         """Start an attempt on all workers."""
@@ -275,6 +272,14 @@ class WorkerGroup:
         details = str(error).splitlines()[-1].strip()
         details = "" if details.startswith("actor_id:") else details
         return WorkerResult("failed", cause, message, details, died=True, step=max(step, 0), began=step >= 0)
+
+
+def wait_until_placed(place: PlacementGroup, stopped: Callable[[], bool]) -> bool:
+    """Wait until Ray has reserved all of a placement group; return False if stopped before."""
+    while not place.wait(RESOURCES_POLL_S):
+        if stopped():
+            return False
+    return True
 
 
 def _actor(libraries: Sequence[str], cpus: int, gpus: float, **options: Any) -> ActorHandle:

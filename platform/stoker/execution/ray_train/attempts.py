@@ -21,6 +21,7 @@ from ray.train import (
     WorkerGroupError,
 )
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.placement_group import placement_group, remove_placement_group
 
 from stoker.errors import Cause
 from stoker.execution.attempts import Watch
@@ -34,6 +35,7 @@ from stoker.execution.run_store import run_storage
 from stoker.execution.stop_requests import StopReason
 from stoker.execution.supervisor import attempt_result
 from stoker.execution.worker_folder import pack
+from stoker.execution.worker_group import wait_until_placed
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.own_code import CodeJob
 from stoker.tracking.journal import read_journal
@@ -80,18 +82,23 @@ class RayTrainAttempts:
 
     """
 
-    waits = False  # Ray Train waits for room itself
-
     def __init__(self, job: CodeJob, shared_disk: bool) -> None:
         self._job = job
         self._shared_disk = shared_disk
-        self.count = job.resources.workers
+        self.count, self.waits = job.resources.workers, not shared_disk
         settings = RAY_SETTINGS | LOCAL_SETTINGS if shared_disk else RAY_SETTINGS
         os.environ.update({key: os.environ.get(key, value) for key, value in settings.items()})
 
     def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
-        """Return True: Ray Train waits for room itself."""
-        return not stopped()
+        """Wait until Ray has room for all workers; return False if stopped before.
+
+        Ray Train waits, too, but says nothing of it: an attempt would begin long before its workers.
+        """
+        place = placement_group([self._each()] * self.count, strategy="PACK")
+        try:
+            return wait_until_placed(place, stopped)
+        finally:
+            remove_placement_group(place)
 
     def renew(self) -> None:
         """Do nothing: each attempt has new workers."""
@@ -144,14 +151,15 @@ class RayTrainAttempts:
         )
 
     def _scaling(self) -> ScalingConfig:
-        resources = self._job.resources
-        each = {"CPU": 1.0}
-        gpus = resources.gpus
+        each = self._each()
+        return ScalingConfig(num_workers=self.count, use_gpu="GPU" in each, resources_per_worker=each)
+
+    def _each(self) -> dict[str, float]:
+        """Return the Ray resources of a worker."""
+        gpus = self._job.resources.gpus
         if gpus is None:
             gpus = min(1, int(ray.cluster_resources().get("GPU", 0)) // self.count)
-        if gpus:
-            each["GPU"] = float(gpus)
-        return ScalingConfig(num_workers=self.count, use_gpu=bool(gpus), resources_per_worker=each)
+        return {"CPU": 1.0, "GPU": float(gpus)} if gpus else {"CPU": 1.0}
 
 
 class _Follower(threading.Thread):
