@@ -1,11 +1,13 @@
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from stoker.architectures.network import build_network, parameter_count
 from stoker.errors import JobError
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.mlp import Mlp
 from stoker.job.concurrency import machine_cpus
+from stoker.job.saved_model import WEIGHTS
 from stoker.job.signature import ClassOutput, ImageInput, Signature
 from stoker.planning.run import SMALL_NETWORK, make_plan, trace
 from stoker.training.assembly import assemble, prepare
@@ -84,6 +86,32 @@ def test_requesting_more_gpus_or_cpus_than_the_machine_has_is_an_error(make_job)
         ("resources.gpus", "1 asked for, this machine has 0; use 0"),
         ("resources.cpus", f"4096 asked for, this machine has {cpus}; use at most {cpus}"),
     ]
+
+
+def test_weights_to_start_from_are_compared_with_the_network(make_job, tmp_path):
+    def network(**keys):
+        return make_job("tabular-classification", "iris", architecture={"family": "mlp", **keys})
+
+    def saved(name, **keys):
+        prepared = prepare(network(**keys))
+        weights = build_network(prepared.architecture, prepared.data.fields.signature).state_dict()
+        (tmp_path / name).mkdir()
+        save_file(weights, tmp_path / name / WEIGHTS)
+        return tmp_path / name, [*weights]
+
+    def noted(weights, **keys):
+        notes = make_plan(network(**keys), weights=weights).notes
+        return next(note for note in notes if note.startswith("training.start_from: "))
+
+    same, names = saved("same", hidden=[8, 8])
+    assert noted(same, hidden=[8, 8]).endswith(f": all {len(names)} weights come from the saved model")
+    wider = noted(same, hidden=[8, 16])
+    assert f" of {len(names)} weights come from the saved model; new are " in wider
+    other = tmp_path / "other"
+    other.mkdir()
+    save_file({"elsewhere": torch.zeros(3)}, other / WEIGHTS)
+    with pytest.raises(JobError, match=r"no weight of '.*other' fits this network"):
+        make_plan(network(hidden=[8, 8]), weights=other)
 
 
 def test_what_is_left_out_is_noted(make_job, tmp_path):

@@ -13,6 +13,7 @@ from stoker.job.saved_model import WEIGHTS
 from stoker.tracking.run_lookup import run_with_model
 
 if TYPE_CHECKING:
+    from stoker.job.job import Job
     from stoker.jobfile.loading import LoadedJob
     from stoker.planning.own_code import CodePlan
     from stoker.planning.run import Plan
@@ -96,10 +97,11 @@ def _existing(job: str) -> Path:
     return path
 
 
-def plan_for(loaded: "LoadedJob", cluster: str = "") -> "Plan | CodePlan":
+def plan_for(session: Session, loaded: "LoadedJob", cluster: str = "") -> "Plan | CodePlan":
     """Return the plan of a job.
 
     Args:
+        session: finds the run whose weights it starts from.
         loaded: the job.
         cluster: that will run it, in words; empty for this machine, whose capacity has to suffice.
 
@@ -119,9 +121,18 @@ def plan_for(loaded: "LoadedJob", cluster: str = "") -> "Plan | CodePlan":
         from stoker.planning.run import make_plan
 
         with _importable(loaded.code):
-            return make_plan(loaded.job, cluster)
+            return make_plan(loaded.job, cluster, _weights_here(session, loaded.job))
     except JobError as error:
         raise JobError(locate(error.problems, loaded.marks), error.origin or loaded.origin) from error
+
+
+def _weights_here(session: Session, job: "Job") -> Path | None:
+    """Return the folder of the weights that a job starts from; None without any, or if they are on a cluster."""
+    start = job.training.start_from
+    if not start:
+        return None
+    folder = session.find(start).model if start.startswith("run:") else Path(start)
+    return folder if folder.exists() else None
 
 
 @contextmanager

@@ -104,7 +104,12 @@ class GroupAttempts:
         return result
 
     def _on_system(self, watch: Watch, rank: int, sample: SystemSample) -> None:
-        watch.system(f"worker-{rank}" if self.count > 1 else "", sample)
+        watch.system(worker_node(rank, self.count), sample)
+
+
+def worker_node(rank: int, count: int) -> str:
+    """Return the name of a worker among the system metrics: empty for a single one."""
+    return f"worker-{rank}" if count > 1 else ""
 
 
 def _on_beat(watch: Watch, beat: Beat) -> None:

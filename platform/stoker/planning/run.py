@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -21,9 +22,12 @@ from stoker.planning.place import cluster_notes, gpus_of_worker, place_of, resou
 from stoker.planning.sweep import SweepPlan, plan_sweep, room_problems
 from stoker.tasks.objective import Objective
 from stoker.training.assembly import Prepared, prepare
+from stoker.training.transfer import fitting_names, nothing_fits, saved_shapes
 
 BYTES = 4
 MIB = 2**20
+SHOWN_NEW = 4
+"""Names of weights that a plan shows."""
 SMALL_NETWORK = 5_000_000
 """Parameters up to which a trace with memory costs less than one without."""
 PROCESS_MIB = 450
@@ -65,12 +69,13 @@ class Plan:
     """What is varied, and how often; the rest of the plan is that of the job as it stands."""
 
 
-def make_plan(job: Job, cluster: str = "") -> Plan:
+def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
     """Work out a job.
 
     Args:
         job: the checked job.
         cluster: that will run it, in words; empty for this machine, whose cores, GPUs and memory have to suffice.
+        weights: folder of the saved model of `training.start_from`; None if it is not on this machine.
 
     Raises:
         JobError: the data, the network or the machine does not fit; paths only, the file's lines are the caller's.
@@ -88,6 +93,8 @@ def make_plan(job: Job, cluster: str = "") -> Plan:
         sweep = plan_sweep(prepared, memory, _memory_of_point, on_cluster=bool(cluster))
     open_length = not (prepared.job.training.epochs or prepared.job.training.steps)
     notes = [*prepared.data.notes]
+    if weights and not isinstance(prepared.architecture, Custom):
+        notes.append(_transfer_note(prepared, weights))
     if not cluster:
         notes += [*resource_notes(prepared.job.resources), *cluster_notes(prepared.job)]
     if available is not None and memory > available:
@@ -125,6 +132,25 @@ def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int]:
     if parameters < SMALL_NETWORK:
         return trace(build_network(prepared.architecture, signature), signature, "cpu"), parameters
     return trace(network, signature, "meta"), parameters
+
+
+def _transfer_note(prepared: Prepared, weights: Path) -> str:
+    """Say how many weights come from a saved model.
+
+    Raises:
+        JobError: none does.
+
+    """
+    with torch.device("meta"):
+        network = build_network(prepared.architecture, prepared.data.fields.signature)
+    fitting, own = set(fitting_names(network, saved_shapes(weights))), [*network.state_dict()]
+    if not fitting:
+        raise JobError([nothing_fits(weights)])
+    new = [name for name in own if name not in fitting]
+    if not new:
+        return f"training.start_from: all {len(own)} weights come from the saved model"
+    named = ", ".join(new[:SHOWN_NEW]) + (", ..." if len(new) > SHOWN_NEW else "")
+    return f"training.start_from: {len(fitting)} of {len(own)} weights come from the saved model; new are {named}"
 
 
 def _custom_layers(module: nn.Module, signature: Signature) -> tuple[tuple[Layer, ...], int]:

@@ -1,9 +1,12 @@
 """Initial weights from a saved model."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import nn
 
 from stoker.errors import JobError, Problem
 from stoker.job.saved_model import WEIGHTS
@@ -24,18 +27,38 @@ def load_weights(objective: Objective, model: Path) -> tuple[str, ...]:
         JobError: there is no model, or none of its weights fits.
 
     """
-    file = model / WEIGHTS
-    if not file.is_file():
-        raise JobError([Problem("training.start_from", f"no saved model in '{model}' ({WEIGHTS} is missing)")])
-    found = load_file(file)
+    shapes = saved_shapes(model)
     # A user's objective is saved whole; of any other, only the network is.
     for module in (objective.network, objective):
-        own = module.state_dict()
-        fitting = [name for name, value in own.items() if name in found and found[name].shape == value.shape]
-        if fitting:
+        if fitting := fitting_names(module, shapes):
+            found, own = load_file(model / WEIGHTS), module.state_dict()
             with torch.no_grad():
                 for name in fitting:
                     own[name].copy_(found[name])
             return tuple(name for name in own if name not in fitting)
+    raise JobError([nothing_fits(model)])
+
+
+def saved_shapes(model: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a saved model's weights by name, without reading them.
+
+    Raises:
+        JobError: there is no model.
+
+    """
+    file = model / WEIGHTS
+    if not file.is_file():
+        raise JobError([Problem("training.start_from", f"no saved model in '{model}' ({WEIGHTS} is missing)")])
+    with safe_open(file, "pt") as content:
+        return {name: tuple(content.get_slice(name).get_shape()) for name in content.keys()}  # noqa: SIM118
+
+
+def fitting_names(module: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Return the names of a module's weights that are saved in the same shape."""
+    return [name for name, value in module.state_dict().items() if shapes.get(name) == tuple(value.shape)]
+
+
+def nothing_fits(model: Path) -> Problem:
+    """Return the problem of a model whose weights are those of another network."""
     message = f"no weight of '{model}' fits this network; use the architecture of the run it comes from"
-    raise JobError([Problem("training.start_from", message)])
+    return Problem("training.start_from", message)

@@ -45,7 +45,7 @@ def plan(session: Session, job: str, sets: tuple[str, ...], render: bool, form: 
     if render:
         _print_objects(session, loaded, form)
         return
-    made = plan_for(loaded, _cluster_text(session))
+    made = plan_for(session, loaded, _cluster_text(session))
     if form == "json":
         print_json(plan_json(made))
     else:

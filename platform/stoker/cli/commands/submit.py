@@ -93,7 +93,7 @@ def start(session: Session, loaded: "LoadedJob", origin: Origin, form: str) -> R
     if loaded.job.tracking != "none":
         require_tracking(session.settings)
     with session.local.start_warm_driver(loaded.job) as driver:
-        plan = plan_for(loaded)
+        plan = plan_for(session, loaded)
         if form != "json":
             click.echo(plan_text(plan))
         return session.local.submit(plan.job, origin, driver)

@@ -48,7 +48,8 @@ def next_commands(record: RunRecord, settings: Settings) -> list[tuple[str, str]
     """Return the commands that make sense after the end of a run, each with what it does."""
     run, state, folder = record.id, record.state, RunFolder(record.folder)
     shown = state is State.SUCCEEDED and run_page(record, settings)
-    page = [(f"stoker ui {run}", "curves, figures and the model in MLflow")] if shown else []
+    content = "what it has recorded in MLflow" if record.header.own_code else "curves, figures and the model in MLflow"
+    page = [(f"stoker ui {run}", content)] if shown else []
     if sweep := read_sweep(record):
         return _next_of_sweep(sweep, page)
     if folder.sweep and state is not State.SUCCEEDED:

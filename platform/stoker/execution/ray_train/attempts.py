@@ -24,8 +24,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from stoker.errors import Cause
-from stoker.execution.attempts import Watch
+from stoker.execution.attempts import Watch, worker_node
 from stoker.execution.oom_detection import cause_of_death, death_message, oom_kill_count
+from stoker.execution.own_code.system_relay import RelayedSamples
 from stoker.execution.ray_train.function import FunctionFailed, Order, run_function
 from stoker.execution.ray_train.ray_storage import ray_storage
 from stoker.execution.ray_train.reports import POSITION, Position, Reports, read_position
@@ -43,6 +44,8 @@ from stoker.tracking.run_folder import RunFolder
 
 COLLECTIVE_S = 600
 POLL_S = 0.2
+SAMPLES_EVERY_S = 2.0
+"""Of the workers' system metrics."""
 CHECKPOINT_WAIT_S = 300.0
 """How long a pause waits for the next checkpoint."""
 RAY_SETTINGS = {
@@ -131,7 +134,7 @@ class RayTrainAttempts:
             ),
         )
         kills = oom_kill_count()
-        follower = _Follower(trainer, folder, watch, Position(first, first))
+        follower = _Follower(trainer, folder, watch, Position(first, first), self.count)
         follower.start()
         try:
             trainer.fit()
@@ -165,7 +168,9 @@ class RayTrainAttempts:
 class _Follower(threading.Thread):
     """Follows the reports of an attempt, and stops it when the driver says so."""
 
-    def __init__(self, trainer: StoppableTrainer, folder: RunFolder, watch: Watch, first: Position) -> None:
+    def __init__(
+        self, trainer: StoppableTrainer, folder: RunFolder, watch: Watch, first: Position, workers: int
+    ) -> None:
         super().__init__(name="follower", daemon=True)
         self._trainer = trainer
         self._folder = folder
@@ -175,6 +180,9 @@ class _Follower(threading.Thread):
         self._printed = folder.journal.stat().st_size if folder.journal.exists() else 0
         """How much of the journal is in the log."""
         self._noted = 0
+        self._workers = workers
+        self._samples = RelayedSamples(folder.path.name, workers)
+        self._sampled = 0.0
         self.stopped = False
         """Whether the attempt was told to stop."""
 
@@ -189,6 +197,8 @@ class _Follower(threading.Thread):
         asked, checkpoint = float("inf"), self._first.checkpoint
         while not self._over.wait(POLL_S):
             self._print_news()
+            if time.monotonic() > self._sampled + SAMPLES_EVERY_S:
+                self._pass_samples()
             newest = self.position.checkpoint
             if newest != checkpoint:
                 checkpoint = newest
@@ -208,6 +218,7 @@ class _Follower(threading.Thread):
         self._over.set()
         self.join()
         self._print_news()
+        self._pass_samples()
 
     def _print_news(self) -> None:
         """Print the reports since the last time, and the notes about them, to the run's log."""
@@ -218,6 +229,11 @@ class _Follower(threading.Thread):
         for note in self.position.notes[self._noted :]:
             print(note, file=sys.stderr)  # noqa: T201 - the run's log
             self._noted += 1
+
+    def _pass_samples(self) -> None:
+        self._sampled = time.monotonic()
+        for rank, sample in self._samples.new():
+            self._watch.system(worker_node(rank, self._workers), sample)
 
     def _abort(self) -> None:
         self.stopped = self.stopped or self._trainer.abort()

@@ -54,7 +54,9 @@ def run_function(order: Order) -> None:
     from stoker.execution.contract import worker_name
     from stoker.execution.heartbeat import Heartbeat
     from stoker.execution.own_code.setting_up import apply, own_environment
+    from stoker.execution.own_code.system_relay import SystemRelay
     from stoker.execution.resolved_job import load_run_job
+    from stoker.execution.system_metrics.sampler import system_sampler
     from stoker.execution.worker_folder import unpack
     from stoker.secret_files import load_secret_files
     from stoker.tracking.run_folder import RunFolder
@@ -75,7 +77,9 @@ def run_function(order: Order) -> None:
         settings = dict(job.settings)
         if job.dataset:
             settings.setdefault("dataset", variables["STOKER_DATASET"])
-        function_of(job)(settings)
+        function = function_of(job)
+        with SystemRelay(folder.path.name, rank, system_sampler(own_container=order.files is not None)):
+            function(settings)
     except Exception as error:  # every exception is classified
         logging.getLogger("ray.train").setLevel(logging.CRITICAL + 1)  # the driver tells what the function raised
         raise FunctionFailed(classify_failure(error, folder.code, Heartbeat())) from None
