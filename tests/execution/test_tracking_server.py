@@ -66,7 +66,7 @@ def table(tmp_path):
 
 def test_a_server_has_the_run_its_model_and_a_version(home, server, table, job_file, tmp_path):
     home.environment["MLFLOW_TRACKING_URI"] = server
-    submitted = home.json("submit", job_file(TABLE), "--set", "resources.workers=2")
+    submitted = home.json("submit", job_file(TABLE), "--set", "resources.workers=2", "--profile", 3)
     assert not (home.path / "mlflow.db").exists()
     assert submitted["metrics"]["accuracy/test"] > 0.8
     client = MlflowClient(server)
@@ -74,6 +74,8 @@ def test_a_server_has_the_run_its_model_and_a_version(home, server, table, job_f
     assert run.info.status == "FINISHED"
     assert run.data.params["dataset.columns.features"] == '["damp", "wind"]'
     assert run.data.metrics["accuracy/test"] == submitted["metrics"]["accuracy/test"]
+    profile = [file.path for file in client.list_artifacts(submitted["mlflow_run"], "profile")]
+    assert profile == ["profile/operators.txt", "profile/trace.json.gz"]
     _require_that_each_worker_has_system_metrics(client, run)
     mlflow.set_tracking_uri(server)
     model = mlflow.pyfunc.load_model("models:/rain/1")

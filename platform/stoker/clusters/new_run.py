@@ -26,6 +26,8 @@ class Origin:
     """Of `submit --key`."""
     run: str = ""
     """Id reserved for the key; default: a new one."""
+    profile_steps: int = 0
+    """Of `submit --profile`."""
 
     def files(self) -> dict[str, Path]:
         """Return the user's own files by their path below the code folder.
@@ -68,4 +70,5 @@ def new_header(job: "AnyJob", settings: Settings, origin: Origin) -> RunHeader:
         extends=origin.extends,
         storage=settings.storage,
         own_code=isinstance(job, CodeJob),
+        profile_steps=origin.profile_steps,
     )

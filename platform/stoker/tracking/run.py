@@ -76,6 +76,8 @@ class RunHeader:
     """Its cluster's name in the settings; empty for this machine."""
     own_code: bool = False
     """Whether it runs the user's own training code in place of a task."""
+    profile_steps: int = 0
+    """Number of steps that torch's profiler records; 0 for none."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,21 @@ def test_submit_starts_nothing_without_its_tracking_server(stoker, home, tmp_pat
     assert not home.exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("sweep: {trials: 2, space: {training.optimizer.lr: [0.1, 0.01]}}\n", "this is a sweep: profile one of its"),
+        ("", "this is own code: use torch.profiler in it"),
+    ],
+)
+def test_only_our_own_loop_is_profiled(stoker, home, job, capsys, more, words):
+    job.write_text(JOB + more if more else "entrypoint: own.py\n")
+    (job.parent / "own.py").touch()
+    assert stoker("submit", job, "--profile", 5) == 2
+    assert words in capsys.readouterr().err
+    assert not home.exists()
+
+
 def test_a_standing_ray_of_the_config_file_is_where_the_job_goes(stoker, home, job, tmp_path, capsys):
     port = free_port(20000)
     (tmp_path / "config" / "stoker").mkdir(parents=True)

@@ -1,5 +1,6 @@
 """`submit`: start a run, and show it until it ends or the user detaches."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -28,7 +29,11 @@ from stoker.tracking.run import RunRecord, keyed_run_id, new_run_id
 from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from stoker.job.own_code import AnyJob
     from stoker.jobfile.loading import LoadedJob
+
+MOST_PROFILED = 1000
+"""Steps of a trace; a larger one cannot be looked at."""
 
 
 def check_key(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -50,6 +55,7 @@ def check_key(_context: click.Context, _parameter: click.Parameter, value: str |
         "stoker submit run:@last             repeat the newest run as a new one",
         "stoker submit job.yaml --key ci-17  typed again, it finds the existing run",
         "stoker submit job.yaml -o json      no progress; the result as JSON at the end",
+        "stoker submit job.yaml --profile 20 where the time of a step goes: a trace of 20 steps",
         "stoker submit job.yaml --cluster prod",
     )
 )
@@ -57,22 +63,44 @@ def check_key(_context: click.Context, _parameter: click.Parameter, value: str |
 @set_option
 @cluster_option
 @click.option("--key", metavar="KEY", callback=check_key, help="Never start a second run with this key.")
+@click.option(
+    "--profile",
+    "profile_steps",
+    metavar="STEPS",
+    type=click.IntRange(1, MOST_PROFILED),
+    default=0,
+    help="Record this many steps with torch's profiler, after a few to warm up; the run's artifact profile/.",
+)
 @detach_option
 @format_option
 @session_object
-def submit(session: Session, job: str, sets: tuple[str, ...], key: str | None, detach: bool, form: str) -> int:
+def submit(
+    session: Session, job: str, sets: tuple[str, ...], key: str | None, profile_steps: int, detach: bool, form: str
+) -> int:
     """Start a run and watch it.
 
     Ctrl-C detaches from the run without ending it. Exit codes: 0 succeeded, paused or detached, 1 failed or cancelled,
     2 the file must change, 4 the tracking server does not answer.
     """
     loaded = load(session, job, sets)
+    if profile_steps and (kind := _without_profile(loaded.job)):
+        raise click.UsageError(f"--profile records the training loop of a single run with a task; this is {kind}")
+    origin = Origin(loaded.code, profile_steps=profile_steps)
     if key is None:
-        folder = start(session, loaded, Origin(loaded.code), form)
+        folder = start(session, loaded, origin, form)
         greeting = started_text(folder.record(), session.settings)
     else:
-        folder, greeting = start_once(session, loaded, key, form)
+        folder, greeting = start_once(session, loaded, replace(origin, key=key), form)
     return stay_attached(session.cluster_of(folder), folder, detach, form, greeting)
+
+
+def _without_profile(job: "AnyJob") -> str:
+    """Return what kind of job cannot be profiled; empty for one that can."""
+    from stoker.job.job import Job  # imports pydantic, as loading the job did
+
+    if job.sweep:
+        return "a sweep: profile one of its trials by `stoker submit run:SWEEP.best --profile 20`"
+    return "" if isinstance(job, Job) else "own code: use torch.profiler in it"
 
 
 def start(session: Session, loaded: "LoadedJob", origin: Origin, form: str) -> RunFolder:
@@ -99,22 +127,22 @@ def start(session: Session, loaded: "LoadedJob", origin: Origin, form: str) -> R
         return session.local.submit(plan.job, origin, driver)
 
 
-def start_once(session: Session, loaded: "LoadedJob", key: str, form: str) -> tuple[RunFolder, str]:
-    """Start a run unless one has this key; return the run and the text to print about it. Raises as `start` does.
+def start_once(session: Session, loaded: "LoadedJob", origin: Origin, form: str) -> tuple[RunFolder, str]:
+    """Start a run unless one has the origin's key; return it and the text to print about it. Raises as `start` does.
 
     Raises:
         JobError: the key belongs to a run with another job.
         WaitTimedOut: another process is starting the run and takes too long.
 
     """
-    settings, name = session.settings, loaded.job.name
+    settings, name, key = session.settings, loaded.job.name, origin.key
     assert name is not None
     fresh = keyed_run_id(name, key) if session.remote else new_run_id(name)
     from stoker.clusters.run_inputs import job_hash  # imports pydantic, as loading the job did
 
     with claim_key(settings.home, key, fresh, job_hash(loaded.job)) as claimed:
         if not claimed.exists:
-            folder = start(session, loaded, Origin(loaded.code, key=key, run=claimed.run), form)
+            folder = start(session, loaded, replace(origin, run=claimed.run), form)
             return folder, started_text(folder.record(), settings)
     record = run_folder(settings.home, claimed.run).record()
     greeting = f"the key '{key}' has a run, so none was started: {record.id} is {record.state}"

@@ -13,6 +13,7 @@ from stoker.errors import Cause, TrainingFailed
 from stoker.execution.causes import classify_failure
 from stoker.execution.data_cache import DataCache
 from stoker.execution.engines.engine import Assignment
+from stoker.execution.engines.step_profiler import StepProfiler
 from stoker.execution.heartbeat import Heartbeat, Stage
 from stoker.execution.network import network_variables
 from stoker.execution.reporter import Reporter
@@ -133,6 +134,7 @@ class TorchEngine:
         state = self._state = start(assembly)
         checkpoints = self._restored(state)
         every = -(-assembly.prepared.steps // self._recorded_steps)
+        profiler = self._profiler()
         self._heartbeat.advance(state.epoch, state.step)
         self._heartbeat.enter(Stage.TRAINING)
         if self._reporter:
@@ -144,6 +146,8 @@ class TorchEngine:
                 match event:
                     case StepEnd():
                         self._heartbeat.advance(event.epoch, event.step)
+                        if profiler:
+                            profiler.step()
                         if self._reporter:
                             self._reporter.step(event, recorded=event.step % every == 0)
                     case EpochEnd():
@@ -165,9 +169,17 @@ class TorchEngine:
             self._heartbeat.checkpoint = checkpoints.newest
             raise
         finally:
+            if profiler:
+                profiler.close()
             if self._reporter:
                 self._reporter.flush()  # the last steps help to explain a failure
         raise AssertionError("an attempt ends with TrainingEnd or Stopped")
+
+    def _profiler(self) -> StepProfiler | None:
+        """Return the profiler of the first worker, if the run was submitted with one."""
+        if self._rank or not self._header.profile_steps:
+            return None
+        return StepProfiler(self._header.profile_steps, self._folder.artifacts / "profile")
 
     def _draw(self, assembly: Assembly, event: EpochEnd) -> None:
         """Record the task's pictures of the weights, if they are due; the other workers do not wait."""
