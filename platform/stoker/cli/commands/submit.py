@@ -68,14 +68,19 @@ def check_key(_context: click.Context, _parameter: click.Parameter, value: str |
     "profile_steps",
     metavar="STEPS",
     type=click.IntRange(1, MOST_PROFILED),
-    default=0,
     help="Record this many steps with torch's profiler, after a few to warm up; the run's artifact profile/.",
 )
 @detach_option
 @format_option
 @session_object
 def submit(
-    session: Session, job: str, sets: tuple[str, ...], key: str | None, profile_steps: int, detach: bool, form: str
+    session: Session,
+    job: str,
+    sets: tuple[str, ...],
+    key: str | None,
+    profile_steps: int | None,
+    detach: bool,
+    form: str,
 ) -> int:
     """Start a run and watch it.
 
@@ -85,7 +90,7 @@ def submit(
     loaded = load(session, job, sets)
     if profile_steps and (kind := _without_profile(loaded.job)):
         raise click.UsageError(f"--profile records the training loop of a single run with a task; this is {kind}")
-    origin = Origin(loaded.code, profile_steps=profile_steps)
+    origin = Origin(loaded.code, profile_steps=profile_steps or 0)
     if key is None:
         folder = start(session, loaded, origin, form)
         greeting = started_text(folder.record(), session.settings)
