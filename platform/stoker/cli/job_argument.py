@@ -132,7 +132,7 @@ def _weights_here(session: Session, job: "Job") -> Path | None:
     if not start:
         return None
     folder = session.find(start).model if start.startswith("run:") else Path(start)
-    return folder if folder.exists() else None
+    return folder if (folder / WEIGHTS).exists() else None
 
 
 @contextmanager

@@ -57,7 +57,7 @@ class Blobs:
             if is_intact(place, blob):
                 file.unlink()
             else:
-                file.replace(place)
+                _move(file, place)
             self._link(place, path)
 
     def delete_unused(self) -> int:
@@ -93,6 +93,20 @@ class Blobs:
         for path in self._folder.glob("??/*"):
             with suppress(FileNotFoundError):
                 yield path, path.stat()
+
+
+def _move(file: Path, place: Path) -> None:
+    """Move a file, unless another download of the same content was first: then that one stays, and its links."""
+    try:
+        os.link(file, place)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        file.replace(place)
+        return
+    file.unlink()
 
 
 def is_intact(path: Path, blob: Blob) -> bool:
