@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from stoker.datasets.cache import Cache, local_path
+from stoker.datasets.cache.blobs import Blob, Blobs
 from stoker.datasets.cache.eviction import cached_sources, delete_views
 from stoker.datasets.cache.views import views_in
 from stoker.datasets.sources.https import HttpsSource
@@ -103,6 +104,20 @@ def test_equal_content_is_stored_once_and_never_copied(cache, put, web):
     assert len(blobs(cache)) == 2
     inodes = {path.stat().st_ino for path in (folder / "cats/1.png", folder / "dogs/2.png", file)}
     assert inodes == {place(cache, b"cat").stat().st_ino}
+
+
+def test_a_download_whose_content_has_just_arrived_leaves_the_file_that_others_link_to(tmp_path, monkeypatch):
+    store, content = Blobs(tmp_path), b"cat"
+    blob = Blob(hashlib.sha256(content).hexdigest(), len(content))
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.partial").write_bytes(content)
+        store.commit(tmp_path / f"{name}.partial", blob, tmp_path / name)
+        monkeypatch.setattr(
+            "stoker.datasets.cache.blobs.is_intact", lambda *_: False
+        )  # the second one looked too early
+    files = (tmp_path / "first", tmp_path / "second", store.place(blob))
+    assert len({path.stat().st_ino for path in files}) == 1
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_only_the_changes_of_a_source_are_downloaded(cache, put, line):

@@ -100,11 +100,7 @@ class Recording:
             logged, trouble = self._retry(lambda: self._log_result(tracked, result))
             model_uri, lacking = logged or ("", "")
             troubles += [trouble, lacking]
-        note = (
-            f"{result.cause}: {result.message}"
-            if result.cause
-            else result.note or results_description(self._header.id, result.metrics)
-        )
+        note = f"{result.cause}: {result.message}" if result.cause else result.note or self._description(result.metrics)
         if self._folder.log.exists():
             _, trouble = self._retry(lambda: tracked.log_file(self._folder.log))
             troubles.append(trouble)
@@ -191,6 +187,13 @@ class Recording:
         job = load_job(self._folder.resolved).job
         tracked.log_job(job.model_dump(mode="json", by_alias=True, exclude_none=True), self._folder.resolved)
         return job
+
+    def _description(self, metrics: Mapping[str, float]) -> str:
+        """Format the results; own code reports what it likes, and has no model that `predict` knows."""
+        if not (self._header.own_code and metrics):
+            return results_description(self._header.id, metrics)
+        rows = [f"| {name} | {value:.4g} |" for name, value in metrics.items()]
+        return "\n".join(["| last report | value |", "|---|---|", *rows])
 
     def _log_result(self, tracked: "MlflowRun", result: WorkerResult) -> tuple[str, str]:
         """Log job, dataset, figures and model; return the model's URI, and what own code lacks to be registered."""

@@ -140,6 +140,9 @@ def test_an_error_is_told_with_its_place_and_the_run_goes_on_from_its_checkpoint
     assert params["entrypoint"] == "finetune:train_func"
     assert params["settings.lr"] == "0.1"
     assert in_mlflow(home, "select distinct status from runs") == [("FINISHED",)]
+    [(note,)] = in_mlflow(home, "select value from tags where key = 'mlflow.note.content'")
+    assert note.startswith("| last report | value |\n|---|---|\n| epoch | 3 |\n| loss | ")
+    assert "predict" not in note
     used = in_mlflow(home, "select step, value from metrics where key = 'system/system_memory_usage_megabytes'")
     assert [step for step, _ in sorted(used)] == [*range(len(used))]
     assert min(megabytes for _, megabytes in used) > 50
