@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import torch
 
 from stoker.architectures.inputs import example_inputs
 from stoker.architectures.network import build_network
@@ -42,6 +43,19 @@ class Broken(nn.Module):
         super().__init__()
         self.layer = nn.Linear(width, 1 // 0)
 
+class Misused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        self.layer.load_state_dict({})
+
+class Lazy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.LazyLinear(4), nn.LazyBatchNorm1d(), nn.LazyLinear(2))
+    def forward(self, numbers):
+        return self.layers(numbers)
+
 def function():
     pass
 """
@@ -77,7 +91,7 @@ def test_settings_reach_the_constructor(code):
     ("path", "settings", "message"),
     [
         ("nowhere:Net", {}, "no module 'nowhere'"),
-        ("CODE:Net", {}, "has no torch module 'Net'; it has ByInputs, ByName, ByPlace, Broken"),
+        ("CODE:Net", {}, "has no torch module 'Net'; it has ByInputs, ByName, ByPlace, Broken, Misused, Lazy"),
         ("CODE:function", {}, "has no torch module 'function'"),
         ("CODE:ByInputs", {"scalee": 1}, "ByInputs takes no 'scalee' (it takes: scale)"),
         ("CODE:Broken", {}, "Broken needs a value for 'width'"),
@@ -99,3 +113,22 @@ def test_an_error_in_user_code_names_its_line(code):
     assert f"{code}.py:{CODE.splitlines().index('        self.layer = nn.Linear(width, 1 // 0)') + 1}" in first
     assert "self.layer = nn.Linear(width, 1 // 0)" in caught.value.message
     assert "stoker/architectures" not in caught.value.message
+
+
+def test_an_error_that_a_library_raises_names_the_users_line(code):
+    with pytest.raises(TrainingFailed) as caught:
+        build_network(custom(f"{code}:Misused"), TABLE)
+    line = CODE.splitlines().index("        self.layer.load_state_dict({})") + 1
+    assert f"{code}.py:{line}: RuntimeError" in caught.value.message.splitlines()[0]
+
+
+def test_lazy_layers_have_the_shapes_of_the_data(code):
+    networks = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        networks.append(build_network(custom(f"{code}:Lazy"), TABLE))
+    first, second = (network.state_dict() for network in networks)
+    assert first["network.layers.0.weight"].shape == (4, 3)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert first["network.layers.1.num_batches_tracked"] == 0  # the pass for the shapes has trained nothing
+    assert networks[0].training

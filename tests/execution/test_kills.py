@@ -10,6 +10,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from stoker.errors import Cause
 from stoker.storage import open_storage, read_manifest
 from stoker.tracking.journal import read_journal
 from stoker.tracking.run import State
@@ -125,6 +126,7 @@ def test_three_kills_of_a_run_do_not_change_its_result(name, workers, home, tmp_
             )
     until(lambda: run.record().state.ended, "the end", 240)
     assert run.record().state is State.SUCCEEDED, home.logs()
+    assert any(f": {Cause.INFRASTRUCTURE}: " in line for line in run.record().status.failures)  # the killed worker
     assert state_of(run) == state_of(undisturbed)
     assert points_of(run) == points_of(undisturbed)
     check_recorded(home, run)

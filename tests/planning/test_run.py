@@ -39,6 +39,17 @@ def test_the_planned_network_is_the_trained_one(make_job, architecture):
 
 
 @pytest.mark.parametrize(
+    ("task", "dataset", "text"),
+    [
+        ("tabular-classification", "iris", "4 numbers"),
+        ("image-classification", "digits", "image of 1x8x8"),
+    ],
+)
+def test_a_plan_says_what_the_network_reads(make_job, task, dataset, text):
+    assert make_plan(make_job(task, dataset)).inputs == text
+
+
+@pytest.mark.parametrize(
     "architecture",
     [Mlp(family="mlp", hidden=(16, 8), dropout=0.5), Cnn(family="cnn", channels=(8, 16), blocks="residual")],
 )

@@ -2,11 +2,16 @@
 
 import importlib
 import inspect
+import sysconfig
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from stoker.architectures.inputs import example_inputs
 from stoker.errors import Cause, JobError, Problem, TrainingFailed
 from stoker.job.architecture.custom import Custom
 from stoker.job.signature import Signature
@@ -34,9 +39,22 @@ def build(settings: Custom, signature: Signature) -> nn.Module:
         raise JobError(problems)
     try:
         module: nn.Module = made(**arguments)
+        if is_objective_class(made):
+            return module
+        network = Network(module)
+        if any(is_lazy(parameter) for parameter in module.parameters()):
+            _take_shapes(network, signature)
     except Exception as error:
         raise user_failure(error) from error
-    return module if is_objective_class(made) else Network(module)
+    return network
+
+
+def _take_shapes(network: nn.Module, signature: Signature) -> None:
+    """Run one sample of zeros through lazy layers, which take their shapes from it; nothing else is learned."""
+    network.eval()
+    with torch.no_grad():
+        network(example_inputs(signature, 1, "cpu"))
+    network.train()
 
 
 def user_class(name: str) -> type[nn.Module]:
@@ -71,6 +89,11 @@ def is_objective_class(made: type[nn.Module]) -> bool:
     return any(base.__module__ == "stoker.tasks.objective" for base in made.__mro__)
 
 
+LIBRARIES = (
+    *{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")},
+    str(Path(__file__).parents[1]),
+)
+"""Folders of Python's, of installed and of Stoker's own modules."""
 ABILITIES = ("sample", "decode", "encode")
 """Methods beyond `forward` that predict, evaluate, generate and the served model may use."""
 
@@ -98,10 +121,14 @@ class Network(nn.Module):
 
 
 def user_failure(error: Exception) -> TrainingFailed:
-    """Return an error in the user's code as a USER_CODE failure: its location first, then the user's traceback."""
+    """Return an error in the user's code as a USER_CODE failure: its location first, then the user's traceback.
+
+    The location is the last line that is not of a library, since the cause of a library's complaint is mostly there.
+    """
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
     frames = [f for f in frames if not f.filename.startswith("<frozen importlib")]
-    last = frames[-1] if frames else None
+    own = [f for f in frames if not f.filename.startswith(LIBRARIES)]
+    last = (own or frames)[-1] if frames else None
     place = f"{last.filename}:{last.lineno}: " if last else ""
     text = "".join(traceback.format_list(frames)).rstrip()
     return TrainingFailed(Cause.USER_CODE, f"{place}{type(error).__name__}: {error}\n{text}")

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from stoker.jobfile.loading import LoadedJob
     from stoker.planning.own_code import CodePlan
     from stoker.planning.run import Plan
+    from stoker.tracking.run import RunHeader
 
 STANDARD_INPUT = "<stdin>"
+EARLIER = ("run:", "@")
+"""Beginnings of the name of an earlier run, whose file is used."""
 
 
 def load(session: Session, job: str, sets: Sequence[str]) -> "LoadedJob":
@@ -37,13 +40,30 @@ def load(session: Session, job: str, sets: Sequence[str]) -> "LoadedJob":
     if job == "-":
         text = decode(sys.stdin.buffer.read(SIZE_LIMIT + 1), STANDARD_INPUT)
         loaded = parse_job(text, STANDARD_INPUT, sets, look)
-    elif job.startswith(("run:", "@")):
+    elif job.startswith(EARLIER):
         folder = session.find(job)  # the resolved file repeats the run
         code = folder.sweep.code if folder.sweep and not folder.code.exists() else folder.code
         loaded = load_job(folder.resolved if folder.resolved.exists() else folder.job, sets, look, code)
     else:
         loaded = load_job(_existing(job), sets, look)
     return _with_resolved_weights(session, loaded)
+
+
+def extended_by(session: Session, job: str) -> "RunHeader | None":
+    """Return the header of an earlier run that extends another one, from whose weights its repetition starts, too.
+
+    Raises:
+        NotFound: the other one is gone.
+
+    """
+    header = session.find(job).header() if job.startswith(EARLIER) else None
+    if header is None or not header.extends:
+        return None
+    try:
+        session.find(header.extends)
+    except NotFound as error:
+        raise NotFound(f"{header.id} extends {header.extends}, which is gone: nothing can repeat it") from error
+    return header
 
 
 def _with_resolved_weights(session: Session, loaded: "LoadedJob") -> "LoadedJob":

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 TERMINATED_EXIT_CODE = 128 + signal.SIGTERM
 """Exit code after SIGTERM, by the convention of shells; the run is not over."""
+KEPT_FAILURES = 10
+"""Failed attempts that the status of a run remembers."""
 
 
 class Driver:
@@ -116,7 +118,12 @@ class Driver:
                     return replace(result, cause=decision.cause, message=decision.message)
                 if decision.action is Action.SMALLER:
                     halve_micro_batch(self.folder.resolved)
-                self.update_status(state=State.RETRYING, cause=decision.cause, message=decision.message)
+                self.update_status(
+                    state=State.RETRYING,
+                    cause=decision.cause,
+                    message=decision.message,
+                    failures=[*self._status.failures, _failure_line(self.attempt, result)][-KEPT_FAILURES:],
+                )
                 attempts.renew()
                 self.requests.wait(decision.wait_s)
 
@@ -215,6 +222,12 @@ class Driver:
         with self._lock:
             self._status = replace(self._status, **changes)
             self.folder.write_status(self._status)
+
+
+def _failure_line(attempt: int, result: WorkerResult) -> str:
+    """Return a line about a failed attempt."""
+    message = result.message.partition("\n")[0]
+    return f"attempt {attempt} at step {result.step:,}: {result.cause}: {message}"
 
 
 def _final_state(result: WorkerResult, stop: StopReason | None, checkpoint_step: int) -> tuple[State, WorkerResult]:

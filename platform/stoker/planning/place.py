@@ -84,6 +84,6 @@ def _cpus(resources: Resources) -> int:
     return resources.cpus or max(1, machine_cpus() // resources.workers)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun; with an `s` where no plural is given."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

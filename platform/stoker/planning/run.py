@@ -16,9 +16,9 @@ from stoker.architectures.network import build_network, parameter_count
 from stoker.errors import JobError
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
-from stoker.job.signature import Signature
+from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput
 from stoker.job.training import Muon, Optimizer, Sgd
-from stoker.planning.place import cluster_notes, gpus_of_worker, place_of, resource_notes, resource_problems
+from stoker.planning.place import cluster_notes, counted, gpus_of_worker, place_of, resource_notes, resource_problems
 from stoker.planning.sweep import SweepPlan, plan_sweep, room_problems
 from stoker.tasks.objective import Objective
 from stoker.training.assembly import Prepared, prepare
@@ -51,6 +51,8 @@ class Plan:
 
     job: Job
     """The job with every default that follows from the data."""
+    inputs: str
+    """Of the network, in words."""
     layers: tuple[Layer, ...]
     parameters: int
     memory_mib: float
@@ -103,6 +105,7 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
         notes.append("precision: fp32 or bf16, whichever three steps show to be faster")
     return Plan(
         job=prepared.job,
+        inputs=inputs_text(prepared.data.fields.signature),
         layers=layers,
         parameters=parameters,
         memory_mib=memory,
@@ -115,6 +118,23 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
         notes=tuple(notes),
         sweep=sweep,
     )
+
+
+def inputs_text(signature: Signature) -> str:
+    """Return the inputs of a network in words, such as `8 numbers, 2 categories`."""
+    return ", ".join(_input_text(name, shape) for name, shape in signature.inputs.items())
+
+
+def _input_text(name: str, shape: Input) -> str:
+    match shape:
+        case NumbersInput(width):
+            return counted(width, "number")
+        case CategoriesInput(sizes):
+            return counted(len(sizes), "category", "categories")
+        case ImageInput(channels, height, width):
+            return f"{name} of {channels}x{height}x{width}"
+        case TextInput(vocabulary, length):
+            return f"{name} of up to {length:,} tokens out of {vocabulary:,}"
 
 
 def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int]:

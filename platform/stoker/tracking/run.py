@@ -104,6 +104,8 @@ class RunStatus:
     exit_code: int = 0
     attempt: int = 0
     """Number of attempts so far."""
+    failures: list[str] = field(default_factory=list)
+    """Of the latest failed attempts that others followed: number, step, cause and message, a line each."""
     attempt_started: float = 0.0
     """Seconds since 1970, on the driver's clock."""
     reopened: str = ""
@@ -124,6 +126,7 @@ class RunStatus:
             mlflow_run=self.mlflow_run,
             url=self.url,
             attempt=self.attempt,
+            failures=self.failures,
             checkpoint_epoch=self.checkpoint_epoch,
             checkpoint_step=self.checkpoint_step,
         )

@@ -1,6 +1,7 @@
 """`resume` and `extend`, with drivers that do not train."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -74,6 +75,20 @@ def test_an_extension_keeps_its_checkpoints_where_those_of_the_run_are(starting,
     assert starting("extend", "iris", "--epochs", "4", "-d", "-o", "json") == 0
     (second,) = (RunFolder(path) for path in home.glob("runs/*") if path != first.path)
     assert (second.header().extends, second.header().storage) == ("iris-00000001", "")
+
+
+def test_submit_of_an_extension_starts_from_the_same_weights(starting, iris, home, capsys):
+    first = iris(RunStatus(State.SUCCEEDED))
+    assert starting("extend", "iris", "--epochs", "4", "-d", "-o", "json") == 0
+    (second,) = (RunFolder(path) for path in home.glob("runs/*") if path != first.path)
+    second.resolved.write_text(IRIS)
+    assert starting("submit", f"run:{second.path.name}", "-d") == 0
+    assert "\nextends iris-00000001\n" in capsys.readouterr().out
+    (third,) = (RunFolder(path) for path in home.glob("runs/*") if path not in (first.path, second.path))
+    assert third.header().extends == "iris-00000001"
+    shutil.rmtree(first.path)
+    assert starting("submit", f"run:{second.path.name}", "-d") == 3
+    assert "extends iris-00000001, which is gone" in capsys.readouterr().err
 
 
 def test_extend_makes_a_new_run_of_so_many_epochs(starting, iris, home, capsys):

@@ -34,6 +34,12 @@ def test_the_workers_word_goes_before_the_drivers(make_run):
     assert phase_text(record, Progress(phase="loading the data")) == "loading the data"
 
 
+def test_an_attempt_before_its_drivers_first_word_has_a_phase_nevertheless(make_run):
+    record = make_run(status=RunStatus(State.RUNNING, phase="", attempt=3)).record()
+    record = replace(record, status=replace(record.status, state=State.RUNNING))
+    assert phase_text(record, Progress()) == "attempt 3: starting"
+
+
 def test_the_phase_includes_the_number_of_a_later_attempt(make_run):
     record = make_run(status=RunStatus(State.RUNNING, phase="", attempt=2)).record()
     record = replace(record, status=replace(record.status, state=State.RUNNING))  # no driver is running here
@@ -164,6 +170,15 @@ def test_an_ambiguous_prefix_is_refused(stoker, make_run, capsys):
     error = capsys.readouterr().err
     assert "digits-aaaa0001" in error
     assert "digits-aaaa0002" in error
+
+
+def test_status_names_the_failures_of_earlier_attempts(stoker, make_run, capsys):
+    failures = ["attempt 1 at step 20: INFRASTRUCTURE: worker 0 died", "attempt 2 at step 40: HANG: no step for 60 s"]
+    make_run(status=replace(SUCCEEDED, attempt=3, failures=failures))
+    assert stoker("status", "digits") == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("failures "))
+    assert [line.removeprefix("failures").strip() for line in lines[first : first + 2]] == failures
 
 
 def test_status_of_a_failure_names_cause_and_cure(stoker, make_run, capsys):

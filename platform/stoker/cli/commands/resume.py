@@ -100,8 +100,7 @@ def extend(
     length = (f"training.epochs={epochs}", "training.steps=null", "training.time=null")
     loaded = load(session, f"run:{run_id}", [*sets, *length])
     new = start(session, loaded, Origin(loaded.code, extends=run_id), form)
-    greeting = f"{started_text(new.record(), session.settings)}\nextends {run_id}"
-    return stay_attached(session.cluster_of(new), new, detach, form, greeting)
+    return stay_attached(session.cluster_of(new), new, detach, form, started_text(new.record(), session.settings))
 
 
 def resumed_text(record: RunRecord) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stoker.cli.attach import stay_attached
-from stoker.cli.job_argument import load, plan_for
+from stoker.cli.job_argument import extended_by, load, plan_for
 from stoker.cli.mlflow_links import run_page
 from stoker.cli.session import (
     Session,
@@ -91,6 +91,9 @@ def submit(
     if profile_steps and (kind := _without_profile(loaded.job)):
         raise click.UsageError(f"--profile records the training loop of a single run with a task; this is {kind}")
     origin = Origin(loaded.code, profile_steps=profile_steps or 0)
+    if repeated := extended_by(session, job):
+        session = replace(session, storage=repeated.storage)  # where its initial weights are
+        origin = replace(origin, extends=repeated.extends)
     if key is None:
         folder = start(session, loaded, origin, form)
         greeting = started_text(folder.record(), session.settings)
@@ -166,6 +169,7 @@ def require_tracking(settings: Settings) -> None:
 
 
 def started_text(record: RunRecord, settings: Settings) -> str:
-    """Return the text that names a new run and its page."""
-    page = run_page(record, settings)
-    return f"\nrun {styled(record.id, bold=True)}" + (f"\npage: {page}" if page else "")
+    """Return the text that names a new run, its page, and the run that it extends."""
+    page, extends = run_page(record, settings), record.header.extends
+    lines = [f"run {styled(record.id, bold=True)}", f"page: {page}" if page else "", extends and f"extends {extends}"]
+    return "\n" + "\n".join(filter(None, lines))

@@ -8,6 +8,8 @@ from stoker.cli.views.tables import fields_text, table_text
 
 if TYPE_CHECKING:
     from stoker.job.own_code import AnyJob
+    from stoker.job.section import Section
+    from stoker.job.training import OptimizerOrGroups
     from stoker.planning.own_code import CodePlan
     from stoker.planning.run import Layer, Plan
 
@@ -25,6 +27,7 @@ def plan_json(plan: "Plan | CodePlan") -> dict[str, Any]:
     return {
         "job": plan.job.model_dump(mode="json", by_alias=True, exclude_none=True),
         "layers": [asdict(layer) for layer in plan.layers],
+        "inputs": plan.inputs,
         "parameters": plan.parameters,
         "memory_mib": plan.memory_mib,
         "memory_available_mib": plan.memory_available_mib,
@@ -47,9 +50,12 @@ def plan_text(plan: "Plan | CodePlan") -> str:
     free = f"of {plan.memory_available_mib:,.0f} MiB" if plan.memory_available_mib is not None else "for each worker"
     memory = f"about {plan.memory_mib:,.0f} MiB {free}"
     fields = [
+        ("inputs", plan.inputs),
         ("parameters", f"{plan.parameters:,}"),
         ("memory", memory),
         ("training", f"{length_text(plan)}, {plan.job.training.batch_size} samples each"),
+        ("optimizer", optimizer_text(plan.job.training.optimizer)),
+        ("schedule", settings_text(plan.job.training.schedule)),
         ("runs on", plan.place),
     ]
     blocks = [
@@ -122,12 +128,27 @@ def _sweep_text(plan: "Plan") -> str:
     return f"{fields_text(fields)}\n\n{table_text(['trial', *paths], rows)}"
 
 
+def optimizer_text(chosen: "OptimizerOrGroups") -> str:
+    """Return the optimizer, or that of each group, with its settings."""
+    if isinstance(chosen, dict):
+        return "; ".join(f"{group}: {settings_text(each)}" for group, each in chosen.items())
+    return settings_text(chosen)
+
+
+def settings_text(settings: "Section") -> str:
+    """Return the type of an optimizer or a schedule with the settings that do something."""
+    kind, *others = settings.model_dump(mode="json", by_alias=True).items()
+    return ", ".join([str(kind[1]), *(f"{name} {sample_text(value)}" for name, value in others if value)])
+
+
 def sample_text(value: object) -> str:
     """Return a value of a point: numbers with four digits, objects in one line."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {sample_text(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return " ".join(sample_text(each) for each in value)
     return "" if value is None else str(value)
 
 

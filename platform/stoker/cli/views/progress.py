@@ -77,7 +77,7 @@ def phase_text(record: RunRecord, progress: Progress) -> str:
     status = record.status
     if status.state is State.RETRYING:
         return f"retrying after {status.cause}" if status.cause else "retrying"
-    from_worker = progress.phase != Progress.phase and status.phase in ("", RunStatus.phase)
+    from_worker = not status.phase or (status.phase == RunStatus.phase and progress.phase != Progress.phase)
     phase = progress.phase if from_worker else status.phase
     return f"attempt {status.attempt}: {phase}" if status.attempt > 1 else phase
 

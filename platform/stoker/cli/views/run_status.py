@@ -23,7 +23,7 @@ from stoker.cli.views.sweep import (
     require_sweep,
     values_text,
 )
-from stoker.cli.views.tables import fields_text, state_text
+from stoker.cli.views.tables import fields_text, labelled_once, state_text
 from stoker.settings import Settings
 from stoker.tracking.run import Progress, RunRecord, State, now
 from stoker.tracking.run_folder import RunFolder
@@ -52,6 +52,7 @@ def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str
         ("age", age_text(now() - header.created)),
         ("duration", duration_text(seconds) if seconds is not None else ""),
         ("attempts", str(record.status.attempt or "")),
+        *labelled_once("failures", record.status.failures),
         ("progress", _sweep_progress(progress) if sweep else progress_text(progress)),
         ("checkpoint", checkpoint_text(record.status)),
         ("extends", header.extends),
@@ -71,12 +72,11 @@ def _sweep_fields(sweep: Sweep | None) -> list[tuple[str, str]]:
     if sweep is None:
         return []
     goals = ", ".join(f"{metric} ({direction})" for metric, direction in sweep.facts.goals.items())
-    failures = [("failed" if number == 0 else " ", line) for number, line in enumerate(failure_lines(sweep))]
     return [
         ("objective", goals),
         ("trials", counts_text(sweep).replace(" trials", "", 1)),
         ("best", best_text(sweep)),
-        *failures,
+        *labelled_once("failed", failure_lines(sweep)),
     ]
 
 

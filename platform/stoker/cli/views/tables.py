@@ -61,6 +61,11 @@ def fields_text(fields: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"{styled(name.ljust(width), bold=True)}  {value}" for name, value in shown)
 
 
+def labelled_once(label: str, lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return fields of which the first alone has a name."""
+    return [(" " if number else label, line) for number, line in enumerate(lines)]
+
+
 def terminal_width() -> int | None:
     """Return the width of the terminal; None if the output is not a terminal."""
     if not sys.stdout.isatty():
