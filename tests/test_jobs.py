@@ -24,7 +24,7 @@ JOBS = sorted((Path(__file__).parents[1] / "jobs").rglob("*.yaml"))
 
 
 JOBS_FOLDER = Path(__file__).parents[1] / "jobs"
-OWN_CODE = [path for path in JOBS if "\nentrypoint:" in path.read_text()]
+OWN_CODE = [path for path in JOBS if isinstance(load_job(path).job, CodeJob)]
 
 
 @pytest.fixture(autouse=True)

@@ -51,7 +51,7 @@ def _update_trial_folders(sweep: RunFolder, mlflow: MlflowApi) -> None:
     for trial in read_trials(sweep.ledger):
         folder = sweep.trial(trial.number)
         if not folder.readable():
-            job = job or load_job(sweep.job, code=sweep.code).task_job
+            job = job or load_job(sweep.job, code=sweep.code).job
             create_trial_folder(sweep, job, trial.number, trial.values)
         before = folder.status()
         running = RunStatus(effective_state(trial, sweep_state), phase="", attempt=1)

@@ -25,8 +25,7 @@ from stoker.execution.rayjob_channel import limit_retries, serve_rayjob
 from stoker.execution.run_store import RunStore
 from stoker.execution.submission_channel import serve_submission
 from stoker.job.concurrency import trials_at_once
-from stoker.job.job import Job
-from stoker.job.own_code import is_function
+from stoker.job.own_code import AnyJob, is_function
 from stoker.jobfile.loading import load_job
 from stoker.secret_files import load_secret_files
 from stoker.settings import Settings, load_settings, without_password
@@ -116,7 +115,7 @@ def _drive(folder: RunFolder, store: RunStore, terminated: threading.Event) -> i
         return driver.stop(f"{type(error).__name__}: {error}")
 
 
-def _sweep(driver: Driver, job: Job, store: RunStore) -> int:
+def _sweep(driver: Driver, job: AnyJob, store: RunStore) -> int:
     import ray
 
     from stoker.execution.sweeps.driver import SweepDriver, SweepPlacement

@@ -26,9 +26,16 @@ PACKAGES_FOLDER = "STOKER_PACKAGES"
 UNINSTALLED = "its packages could not be installed"
 
 
-def worker_name(rank: int) -> str:
-    """Return the name that prefixes each of a worker's lines in the run's log."""
-    return f"worker {rank}"
+def worker_name(rank: int, run: str = "") -> str:
+    """Return the name that prefixes each of a worker's lines in the log; of a trial's worker with the trial's number.
+
+    Args:
+        rank: of the worker.
+        run: id of its run or trial.
+
+    """
+    number = run.rpartition(".")[2]
+    return f"trial {number} worker {rank}" if "." in run and number.isdecimal() else f"worker {rank}"
 
 
 def request_package(submission: str) -> str:

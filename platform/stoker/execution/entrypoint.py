@@ -116,9 +116,9 @@ def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threadi
                 assert driver is not None
                 if group is not None:
                     return driver.train(GroupAttempts(group), session)
-                if function:
-                    return _function(driver, session)
-                return _sweep(driver, size.trials, session)
+                if size.trials:
+                    return _sweep(driver, size.trials, session)
+                return _function(driver, session)
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit):  # Ray exits on SIGTERM while it starts
             terminated.set()

@@ -190,10 +190,7 @@ class Recording:
 
     def _description(self, metrics: Mapping[str, float]) -> str:
         """Format the results; own code reports what it likes, and has no model that `predict` knows."""
-        if not (self._header.own_code and metrics):
-            return results_description(self._header.id, metrics)
-        rows = [f"| {name} | {value:.4g} |" for name, value in metrics.items()]
-        return "\n".join(["| last report | value |", "|---|---|", *rows])
+        return last_report(metrics) if self._header.own_code else results_description(self._header.id, metrics)
 
     def _log_result(self, tracked: "MlflowRun", result: WorkerResult) -> tuple[str, str]:
         """Log job, dataset, figures and model; return the model's URI, and what own code lacks to be registered."""
@@ -207,13 +204,19 @@ class Recording:
         environment.write_text(json.dumps(environment_versions(), indent=1), encoding="utf-8")
         tracked.log_file(environment)
         tracked.log_files(self._folder.artifacts)
-        if isinstance(job, CodeJob):
+        if isinstance(job, CodeJob) and not job.sweep:
             return record_model(self._folder, job, tracked)
         if not self._folder.model.exists():
             return "", ""  # a sweep: its best trial has the model
         register = None if job.tracking == "none" else job.tracking.register_as
         with packaged(self._folder.model) as model:
             return tracked.log_model(model, register, result.best_step), ""
+
+
+def last_report(metrics: Mapping[str, float]) -> str:
+    """Format what own code has reported last as a run description, in Markdown; empty without a report."""
+    rows = [f"| {name} | {value:.4g} |" for name, value in metrics.items()]
+    return "\n".join(["| last report | value |", "|---|---|", *rows]) if rows else ""
 
 
 def results_description(run: str, metrics: Mapping[str, float]) -> str:

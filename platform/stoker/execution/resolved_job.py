@@ -40,7 +40,7 @@ def halve_micro_batch(path: Path) -> int | None:
 def apply_values(path: Path, values: Mapping[str, Any]) -> None:
     """Change values of the job, by path, for the next attempts."""
     note = path.read_text(encoding="utf-8").splitlines(keepends=True)[0]
-    _write(path, note, point_job(load_job(path).task_job, values))
+    _write(path, note, point_job(load_job(path).job, values))
 
 
 def micro_batch(job: Job) -> int:

@@ -87,7 +87,7 @@ class Worker:
 
         self._cache = self._cache or DataCache()
         for stream in (sys.stdout, sys.stderr):
-            print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank)}", file=stream, flush=True)
+            print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank, Path(path).name)}", file=stream, flush=True)
         folder = RunFolder(Path(path))
         if files is not None:
             load_secret_files()

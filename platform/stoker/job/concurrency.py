@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 
 CGROUP = Path("/sys/fs/cgroup")
 CPU_LIMITS = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
@@ -27,7 +27,7 @@ def machine_cpus() -> int:
     return cores
 
 
-def trials_that_fit(job: Job, cpus: int, gpus: int | None) -> int:
+def trials_that_fit(job: AnyJob, cpus: int, gpus: int | None) -> int:
     """Return the number of trials of a job that fit a machine or a cluster at the same time; 0 if none does.
 
     Args:
@@ -40,7 +40,7 @@ def trials_that_fit(job: Job, cpus: int, gpus: int | None) -> int:
     return fitting if gpus is None else min(fitting, trials_that_fit_gpus(job, gpus))
 
 
-def trials_that_fit_gpus(job: Job, gpus: int) -> int:
+def trials_that_fit_gpus(job: AnyJob, gpus: int) -> int:
     """Return the number of trials of a job for which the GPUs suffice; unlimited if trials use no GPU."""
     per_worker = job.resources.gpus if job.resources.gpus is not None else min(1, gpus)
     return gpus * workers_per_gpu(per_worker) // job.resources.workers if per_worker else sys.maxsize
@@ -51,7 +51,7 @@ def workers_per_gpu(share: float) -> int:
     return math.floor(1 / share + ROUNDING)
 
 
-def planned_trials(job: Job, default: int) -> int:
+def planned_trials(job: AnyJob, default: int) -> int:
     """Return the number of trials for which a cluster allocates resources; at most the number of trials.
 
     Args:
@@ -64,7 +64,7 @@ def planned_trials(job: Job, default: int) -> int:
     return min(at_once, job.sweep.trials or at_once)
 
 
-def trials_at_once(job: Job, cpus: int, gpus: int | None) -> int:
+def trials_at_once(job: AnyJob, cpus: int, gpus: int | None) -> int:
     """Return the number of trials that train at the same time: `sweep.parallel`, else as many as fit; at least 1.
 
     Args:

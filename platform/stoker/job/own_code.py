@@ -11,6 +11,7 @@ from stoker.job.environment import Environment
 from stoker.job.job import Job, JobName
 from stoker.job.resources import Resources
 from stoker.job.section import Section, Shorthand
+from stoker.job.sweep import Sweep
 from stoker.job.tracking import TrackingChoice
 
 FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -95,15 +96,14 @@ class CodeJob(Section):
     tracking: TrackingChoice = Field({}, validate_default=True)
     """Where runs are recorded in MLflow; `none` records without MLflow, in the run's folder only."""
 
+    sweep: Sweep | None = None
+    """A search over `settings`, by a metric that the function reports, or that the script logs to MLflow. An epoch of
+    its scheduler is a report. Default: one run."""
+
     @property
     def entry(self) -> Entrypoint:
         """What each worker runs."""
         return Entrypoint(self.entrypoint)
-
-    @property
-    def sweep(self) -> None:
-        """Always None: own code is not searched."""
-        return
 
 
 AnyJob = Job | CodeJob

@@ -138,7 +138,7 @@ def _check(
         problems += [each for each in problems_of(error, document.marks, kind) if each.path not in known]
         sections = _valid_sections(value, error, kind)
     problems += check(sections)
-    if isinstance(job, Job) and job.sweep and not problems:
+    if job and job.sweep and not problems:
         problems += sweep_problems(job, document.marks, SET)
     if inspect and not any(path.partition(".")[0] == "dataset" for path in known):
         if isinstance(job, CodeJob):

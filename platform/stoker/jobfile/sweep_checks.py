@@ -6,10 +6,12 @@ from stoker.errors import Problem
 from stoker.job.architecture.custom import Custom
 from stoker.job.goals import COSTS, goals_of, known_direction
 from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Asha, CmaesSearch, GridSearch, Hyperband, MedianStopping, NoScheduler, Pb2, Pbt, Sweep
 from stoker.job.task import TASKS
 from stoker.jobfile.checks import metric_name_problems
+from stoker.jobfile.code_sweep_checks import code_metric_problems, code_scheduler_problems
 from stoker.jobfile.overlay import SPACE
 from stoker.jobfile.space.dimension import Dimension, Options, Range, text_of
 from stoker.jobfile.space.reading import examine_space
@@ -27,7 +29,7 @@ CHANGEABLE = (
 """Keys whose values a population-based scheduler can change while a trial trains."""
 
 
-def sweep_problems(job: Job, marks: Marks, set_by: str) -> list[Problem]:
+def sweep_problems(job: AnyJob, marks: Marks, set_by: str) -> list[Problem]:
     """Return all mistakes of a sweep; sample points are checked only if there are no others.
 
     Args:
@@ -38,11 +40,11 @@ def sweep_problems(job: Job, marks: Marks, set_by: str) -> list[Problem]:
     """
     assert job.sweep is not None
     space, problems = examine_space(job)
-    problems += metric_problems(job)
+    problems += metric_problems(job) if isinstance(job, Job) else code_metric_problems(job)
     problems += length_problems(job.sweep)
     problems += set_problems(job.sweep, marks, set_by)
     problems += search_problems(job.sweep, space)
-    problems += scheduler_problems(job, space)
+    problems += scheduler_problems(job, space) if isinstance(job, Job) else code_scheduler_problems(job)
     if not problems:
         problems += first_problems(job.sweep, space)
         problems += sample_problems(space)

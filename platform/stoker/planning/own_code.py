@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stoker.errors import JobError
 from stoker.job.own_code import CodeJob
 from stoker.jobfile.code import code_files
 from stoker.planning.place import cluster_notes, place_of, resource_notes, resource_problems
+
+if TYPE_CHECKING:
+    from stoker.planning.sweep import SweepPlan
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class CodePlan:
     files_bytes: int
     place: str
     notes: tuple[str, ...]
+    sweep: "SweepPlan | None" = None
+    """What is varied, and how often."""
 
 
 def plan_code(job: CodeJob, code: Path, cluster: str = "") -> CodePlan:
@@ -35,6 +41,13 @@ def plan_code(job: CodeJob, code: Path, cluster: str = "") -> CodePlan:
         JobError: the code is too large, or the machine does not fit.
 
     """
+    sweep = None
+    if job.sweep:
+        from stoker.planning.sweep import plan_points, room_problems  # imports torch, which a single run does not need
+
+        if not cluster and (problems := list(room_problems(job))):
+            raise JobError(problems)
+        sweep = plan_points(job, on_cluster=bool(cluster))
     if not cluster and (problems := list(resource_problems(job.resources))):
         raise JobError(problems)
     files = code_files(code)
@@ -50,4 +63,5 @@ def plan_code(job: CodeJob, code: Path, cluster: str = "") -> CodePlan:
         files_bytes=sum(file.stat().st_size for file in files),
         place=place_of(job.resources, cluster),
         notes=() if cluster else (*resource_notes(job.resources), *cluster_notes(job)),
+        sweep=sweep,
     )

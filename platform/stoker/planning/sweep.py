@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ import torch
 from stoker.errors import JobError, Problem
 from stoker.job.concurrency import machine_cpus, planned_trials, trials_at_once, trials_that_fit
 from stoker.job.goals import Goal, goals_of
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Asha, MedianStopping
 from stoker.jobfile.space.point import point_job
@@ -35,14 +35,14 @@ class SweepPlan:
     """Possible points; None for a space with continuous ranges."""
     samples: tuple[dict[str, Any], ...]
     """Values of the first trials, by path."""
-    memory_mib: float
-    """Of all trials that train at once, by the largest of the samples."""
+    memory_mib: float | None
+    """Of all trials that train at once, by the largest of the samples; None for own code."""
     seconds: float | None
-    """Of the whole sweep at most, by the pace of the job as it stands; None where its length is a time, or on a
-    cluster."""
+    """Of the whole sweep at most, by the pace of the job as it stands; None where its length is a time, on a cluster,
+    and for own code."""
 
 
-def room_problems(job: Job) -> Iterator[Problem]:
+def room_problems(job: AnyJob) -> Iterator[Problem]:
     """Check that this machine has room for as many trials as a sweep wants to train at once."""
     if job.sweep is None or job.sweep.parallel is None:
         return
@@ -70,30 +70,29 @@ def plan_sweep(
 
     """
     job = prepared.job
-    assert job.sweep is not None
     if problems := list(_length_problems(prepared)):
         raise JobError(problems)
+    plan = plan_points(job, on_cluster)
+    jobs = [prepare(point_job(job, values), prepared.data) for values in plan.samples if not _varies_data(values)]
+    largest = max([memory_mib, *(memory_of(each) for each in jobs)])
+    seconds = None
+    if plan.trials and (job.training.epochs or job.training.steps) and not on_cluster:
+        pace = step_seconds(assemble(prepared), "fp32", 1)
+        seconds = pace * prepared.steps * math.ceil(plan.trials / plan.parallel)
+    return replace(plan, memory_mib=largest * plan.parallel * job.resources.workers, seconds=seconds)
+
+
+def plan_points(job: AnyJob, on_cluster: bool = False) -> SweepPlan:
+    """Work out what a sweep tries and how many trials at once, without memory and time."""
+    assert job.sweep is not None
     space = read_space(job)
     search = Search(job, space)
     count = space.size() if job.sweep.search.type == "grid" else None
     trials = min(filter(None, (job.sweep.trials, count)), default=None)
     samples = [point for number in range(min(SHOWN, trials or SHOWN)) if (point := search.ask(number))]
     parallel = planned_trials(job, 1) if on_cluster else trials_at_once(job, machine_cpus(), torch.cuda.device_count())
-    jobs = [prepare(point_job(job, point.values), prepared.data) for point in samples if not _varies_data(point.values)]
-    largest = max([memory_mib, *(memory_of(each) for each in jobs)])
-    seconds = None
-    if trials and (job.training.epochs or job.training.steps) and not on_cluster:
-        pace = step_seconds(assemble(prepared), "fp32", 1)
-        seconds = pace * prepared.steps * math.ceil(trials / parallel)
-    return SweepPlan(
-        goals_of(job),
-        trials,
-        parallel,
-        space.size(),
-        tuple(point.values for point in samples),
-        largest * parallel * job.resources.workers,
-        seconds,
-    )
+    values = tuple(point.values for point in samples)
+    return SweepPlan(goals_of(job), trials, parallel, space.size(), values, memory_mib=None, seconds=None)
 
 
 def _varies_data(values: dict[str, Any]) -> bool:

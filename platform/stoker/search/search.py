@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from stoker.job.goals import goals_of
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.job.sweep import GridSearch
 from stoker.jobfile.space.space import Coordinates, Space
 from stoker.search.distributions import distribution_of, shown_distribution, shown_value, suggest
@@ -41,7 +41,7 @@ class Search:
     and repeat the calls in the same order, with `restore` in place of `ask`.
     """
 
-    def __init__(self, job: Job, space: Space) -> None:
+    def __init__(self, job: AnyJob, space: Space) -> None:
         assert job.sweep is not None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space

@@ -100,6 +100,17 @@ class MlflowRun:
             history = self._client.get_metric_history(self.run_id, key)
         return max((metric.step for metric in history), default=-1)
 
+    def points(self, key: str) -> list[Point]:
+        """Return a metric's values in the order in which they were logged.
+
+        Raises:
+            OSError: the server is down.
+
+        """
+        with outages_as_oserror():
+            history = self._client.get_metric_history(self.run_id, key)
+        return [Point(key, metric.value, metric.timestamp, metric.step) for metric in history]
+
     def log_points(self, points: list[Point]) -> None:
         """Log values in one request."""
         metrics = [Metric(point.key, point.value, point.time_ms, point.step) for point in points]

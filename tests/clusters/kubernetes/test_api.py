@@ -70,6 +70,9 @@ class Handler(BaseHTTPRequestHandler):
         place = f"{url.path}/{manifest['metadata']['name']}"
         self.server.asked[f"POST {place}"] += 1
         loss = self.server.loses.pop(url.path, "")
+        if loss == "a webhook":
+            reason = 'failed calling webhook "vrayjob.kb.io": failed to call webhook: connect: connection refused'
+            return self.answer(500, {"message": f"Internal error occurred: {reason}"})
         if loss == "the request":
             return self.lose(loss)
         if not self.server.create(url.path, manifest):
@@ -145,6 +148,21 @@ def origin(tmp_path):
 
 def of_run(server):
     return sorted(place for place in server.objects if not place.endswith("stoker-profile"))
+
+
+def test_a_webhook_that_restarts_is_waited_for(server, cluster, origin, monkeypatch):
+    monkeypatch.setattr("stoker.clusters.kubernetes.rest.WEBHOOK_RETRY_S", 0.01)
+    server.loses[RAYJOBS] = "a webhook"
+    cluster.submit(parse_job(JOB, "job.yaml").job, origin)
+    assert of_run(server) == WHOLE
+    assert server.asked[f"POST {RAYJOBS}/digits-0a1b2c3d"] == 2
+
+
+def test_a_webhook_that_stays_away_is_named(server, cluster, origin, monkeypatch):
+    monkeypatch.setattr("stoker.clusters.kubernetes.rest.WEBHOOK_S", 0)
+    server.loses[RAYJOBS] = "a webhook"
+    with pytest.raises(Unreachable, match=r"vrayjob\.kb\.io"):
+        cluster.submit(parse_job(JOB, "job.yaml").job, origin)
 
 
 WHOLE = [f"{MAPS}/digits-0a1b2c3d", f"{MAPS}/digits-0a1b2c3d-1", f"{RAYJOBS}/digits-0a1b2c3d"]

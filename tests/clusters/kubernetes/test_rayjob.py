@@ -103,6 +103,16 @@ def test_the_head_of_a_function_has_room_for_ray_trains_own_processes(entrypoint
     assert container(worker)["resources"]["limits"]["memory"] == str(4 * 2**30)
 
 
+def test_each_trial_of_a_function_has_room_on_the_head():
+    metric = {"name": "loss", "direction": "min"}
+    space = {"metric": metric, "trials": 8, "parallel": 4, "space": {"settings.lr": [0.1, 0.2]}}
+    job = CodeJob.model_validate({"name": "own", "entrypoint": "finetune:train", "sweep": space})
+    manifest = rayjob_manifest(job, HEADER, "team", PROFILE, {}, FIRST_START)
+    _, head, _ = pods(manifest)
+    assert container(head)["resources"]["limits"]["memory"] == str((3 + 4) * 2**30 + 4 * 2**28)
+    assert manifest["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["replicas"] == 4
+
+
 SWEEP = "sweep: {trials: 6, space: {training.optimizer.lr: {min: 0.001, max: 0.1}}%s}\n"
 
 

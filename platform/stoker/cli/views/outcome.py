@@ -87,9 +87,10 @@ def _next_of_sweep(sweep: Sweep, page: list[tuple[str, str]]) -> list[tuple[str,
         return [*resume, *(cancel if state in (State.PAUSED, State.INTERRUPTED) else []), *trials]
     commands = [*trials, *page]
     if best:
-        winner = trial_id(run, best.number)
-        commands.append((f"stoker predict {winner} --input DATA", "use the best model on new data"))
-        if best.state is State.SUCCEEDED:
+        winner, own_code = trial_id(run, best.number), sweep.record.header.own_code
+        if not own_code:
+            commands.append((f"stoker predict {winner} --input DATA", "use the best model on new data"))
+        if best.state is State.SUCCEEDED and not own_code:
             commands.append((f"stoker extend {winner} --epochs N", "train the best trial further"))
         commands.append((f"stoker submit run:{winner}", "train it again as a run of its own"))
     more = [(f"stoker extend {run} --trials N", "try more points")] if sweep.facts.trials else []

@@ -9,9 +9,11 @@ from stoker.cli.views.tables import fields_text, table_text
 if TYPE_CHECKING:
     from stoker.job.own_code import AnyJob
     from stoker.job.section import Section
+    from stoker.job.sweep import Sweep
     from stoker.job.training import OptimizerOrGroups
     from stoker.planning.own_code import CodePlan
     from stoker.planning.run import Layer, Plan
+    from stoker.planning.sweep import SweepPlan
 
 SHOWN_LAYERS = 24
 SHOWN_CLASSES = 12
@@ -23,7 +25,8 @@ def plan_json(plan: "Plan | CodePlan") -> dict[str, Any]:
 
     if isinstance(plan, CodePlan):
         job = plan.job.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return {**asdict(plan), "job": job, "notes": list(plan.notes)}
+        values = {**asdict(plan), "job": job, "notes": list(plan.notes)}
+        return {name: value for name, value in values.items() if name != "sweep" or value}
     return {
         "job": plan.job.model_dump(mode="json", by_alias=True, exclude_none=True),
         "layers": [asdict(layer) for layer in plan.layers],
@@ -63,7 +66,7 @@ def plan_text(plan: "Plan | CodePlan") -> str:
         _layer_table(plan.layers),
         _data_table(plan.parts),
         fields_text(fields),
-        _sweep_text(plan),
+        _sweep_text(plan.sweep, plan.job.sweep),
         "\n".join(f"- {note}" for note in plan.notes),
     ]
     return "\n\n".join(filter(None, blocks))
@@ -80,7 +83,8 @@ def _code_text(plan: "CodePlan") -> str:
         ("code", f"{counted(plan.files, 'file')}, {plan.files_bytes / 1e3:,.0f} kB"),
         ("runs on", plan.place),
     ]
-    blocks = [f"{job.name}  {plan.runs}", fields_text(fields), "\n".join(f"- {note}" for note in plan.notes)]
+    notes = "\n".join(f"- {note}" for note in plan.notes)
+    blocks = [f"{job.name}  {plan.runs}", fields_text(fields), _sweep_text(plan.sweep, job.sweep), notes]
     return "\n\n".join(filter(None, blocks))
 
 
@@ -102,9 +106,8 @@ def job_summary(job: "AnyJob") -> str:
     return f"{job.task}: {family} on {job.dataset.source}" + (f", {length}" if length else "")
 
 
-def _sweep_text(plan: "Plan") -> str:
+def _sweep_text(sweep: "SweepPlan | None", settings: "Sweep | None") -> str:
     """Return what a sweep varies, for how many trials and how long, and its first points."""
-    sweep, settings = plan.sweep, plan.job.sweep
     if sweep is None or settings is None:
         return ""
     how = settings.search.type + ("" if settings.scheduler.type == "none" else f", {settings.scheduler.type}")
@@ -119,7 +122,7 @@ def _sweep_text(plan: "Plan") -> str:
         ("compared by", ", ".join(f"{goal.name} ({goal.direction})" for goal in sweep.goals)),
         ("points", "continuous" if sweep.points is None else f"{sweep.points:,}"),
         ("takes", f"{most}about {duration_text(sweep.seconds)} of training" if sweep.seconds else ""),
-        ("memory", f"about {sweep.memory_mib:,.0f} MiB for {sweep.parallel} trials"),
+        ("memory", f"about {sweep.memory_mib:,.0f} MiB for {sweep.parallel} trials" if sweep.memory_mib else ""),
     ]
     paths = list(dict.fromkeys(path for values in sweep.samples for path in values))
     rows = [

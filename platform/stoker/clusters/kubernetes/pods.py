@@ -8,6 +8,7 @@ from stoker.clusters.kubernetes.profile import Profile, Share
 from stoker.clusters.restart import Restart
 from stoker.execution.contract import MORE_TRIALS, NAMESPACE, PACKAGES, PACKAGES_FOLDER, POD, RAYJOB, REOPEN
 from stoker.execution.packages import PLATFORM_SITE, SITE
+from stoker.job.concurrency import planned_trials
 from stoker.job.own_code import AnyJob, is_function
 from stoker.job.section import size_bytes
 from stoker.secret_files import FOLDER_VARIABLE as SECRETS_FOLDER
@@ -31,6 +32,8 @@ PROBES = {"readinessProbe": 10, "livenessProbe": 120}
 """Consecutive failures allowed; KubeRay's own numbers: a busy node answers slowly and must not be killed."""
 RAY_TRAIN_BYTES = 1 << 30
 """More for the head of a training function: Ray Train's controller and its helpers run there."""
+TRIAL_BYTES = 256 << 20
+"""And for each trial of a sweep: the process that starts the controller."""
 SUBMITTER, HEAD, WORKER = OWN_CONTAINERS = ("ray-job-submitter", "ray-head", "ray-worker")
 JOINED = {
     "containers": "name",
@@ -79,7 +82,7 @@ class PodTemplates:
 
     def head(self) -> Manifest:
         """Return the pod of Ray's own processes and the driver."""
-        more = RAY_TRAIN_BYTES if is_function(self._job) else 0
+        more = self._ray_train_bytes() if is_function(self._job) else 0
         container = self._container(HEAD, self._profile.head, more_bytes=more)
         ports = {"gcs-server": 6379, "dashboard": 8265, "client": 10001}
         container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
@@ -92,6 +95,11 @@ class PodTemplates:
         container["volumeMounts"].append({"name": "inputs", "mountPath": INPUTS, "readOnly": True})
         container["volumeMounts"].append({"name": "token", "mountPath": TOKEN, "readOnly": True})
         return self._template([container], [*self._volumes(), self._inputs, _token()], **self._packages(container))
+
+    def _ray_train_bytes(self) -> int:
+        if not self._job.sweep:
+            return RAY_TRAIN_BYTES
+        return (RAY_TRAIN_BYTES + TRIAL_BYTES) * planned_trials(self._job, self._profile.parallel_trials)
 
     def worker(self) -> Manifest:
         """Return the pod of one worker, or of the trials that share a GPU."""

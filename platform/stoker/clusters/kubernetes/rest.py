@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from stoker.settings import ClusterSettings
 
 TIMEOUT_S = 10.0
 MERGE_PATCH = "application/merge-patch+json"
+WEBHOOK_S, WEBHOOK_RETRY_S = 30.0, 1.0
+"""How long, and how often, to try again where the server cannot ask one of its webhooks, such as one that restarts."""
 
 
 def _is_in_pod() -> bool:
@@ -88,8 +91,16 @@ class KubeRest:
             ApiException: the server refuses.
 
         """
-        found: dict[str, Any] = json.loads(self._answer(method, path, body, query or {}, TIMEOUT_S).data)
-        return found
+        deadline = time.monotonic() + WEBHOOK_S
+        while True:
+            try:
+                found: dict[str, Any] = json.loads(self._answer(method, path, body, query or {}, TIMEOUT_S).data)
+            except ApiException as error:
+                if not _is_missed_webhook(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(WEBHOOK_RETRY_S)
+            else:
+                return found
 
     def _answer(self, method: str, path: str, body: Any, query: dict[str, str], timeout_s: float) -> Any:
         request = self._client.param_serialize(
@@ -108,3 +119,8 @@ class KubeRest:
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             raise ApiException.from_response(http_resp=answer, body=None, data=None)
         return answer
+
+
+def _is_missed_webhook(error: ApiException) -> bool:
+    """Return whether a request was not carried out since a webhook that must allow it did not answer."""
+    return error.status == HTTPStatus.INTERNAL_SERVER_ERROR and "failed calling webhook" in str(error.body)

@@ -21,7 +21,9 @@ from ray.train import (
     WorkerGroupError,
 )
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.execution.controller import TrainController
 from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stoker.errors import Cause
 from stoker.execution.attempts import Watch, worker_node
@@ -57,16 +59,23 @@ RAY_SETTINGS = {
 """Environment variables of Ray Train."""
 LOCAL_SETTINGS = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 """Further ones on this machine, where a watcher of nodes is one process too many."""
+QUIET = {"RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0"}
+"""Of Ray's controller, which waits for its workers in that way."""
 
 
 class StoppableTrainer(TorchTrainer):  # type: ignore[misc]  # Ray's classes have no types
-    """A trainer whose controller can be told to stop."""
+    """A trainer whose controller can be told to stop, and which runs in any thread."""
 
     controller: Any = None
 
-    def _register_sigint_handler(self, controller: Any) -> None:
-        """Keep the controller, in place of a handler: the driver has its own."""
-        self.controller = controller
+    def _initialize_and_run_controller(self, **parts: Any) -> Any:
+        """Run the controller on this node as Ray does it, and keep it; the driver has its own handler of SIGINT."""
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        variables = {name: os.environ[name] for name in (*RAY_SETTINGS, *LOCAL_SETTINGS) if name in os.environ}
+        options = {"scheduling_strategy": here, "runtime_env": {"env_vars": QUIET | variables}}
+        self.controller = ray.remote(num_cpus=0, **options)(TrainController).remote(**parts)
+        ray.get(self.controller.run.remote())
+        return ray.get(self.controller.get_result.remote())
 
     def abort(self) -> bool:
         """End the workers and the controller; `fit` then raises RayActorError. Return False before there is one."""
@@ -82,12 +91,14 @@ class RayTrainAttempts:
     Args:
         job: of the run.
         shared_disk: whether the workers see the driver's files; otherwise files are sent to them.
+        cpus: Ray CPUs of each worker.
 
     """
 
-    def __init__(self, job: CodeJob, shared_disk: bool) -> None:
+    def __init__(self, job: CodeJob, shared_disk: bool, cpus: int = 1) -> None:
         self._job = job
         self._shared_disk = shared_disk
+        self._cpus = float(cpus)
         self.count, self.waits = job.resources.workers, not shared_disk
         settings = RAY_SETTINGS | LOCAL_SETTINGS if shared_disk else RAY_SETTINGS
         os.environ.update({key: os.environ.get(key, value) for key, value in settings.items()})
@@ -162,7 +173,7 @@ class RayTrainAttempts:
         gpus = self._job.resources.gpus
         if gpus is None:
             gpus = min(1, int(ray.cluster_resources().get("GPU", 0)) // self.count)
-        return {"CPU": 1.0, "GPU": float(gpus)} if gpus else {"CPU": 1.0}
+        return {"CPU": self._cpus, "GPU": float(gpus)} if gpus else {"CPU": self._cpus}
 
 
 class _Follower(threading.Thread):

@@ -63,7 +63,7 @@ def run_function(order: Order) -> None:
 
     rank = get_context().get_world_rank()
     for stream in (sys.stdout, sys.stderr):
-        print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank)}", file=stream, flush=True)
+        print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank, order.folder.name)}", file=stream, flush=True)
     logging.getLogger().setLevel(logging.WARNING)  # Ray sets it to INFO
     folder = RunFolder(order.folder)
     try:

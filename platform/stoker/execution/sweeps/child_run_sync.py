@@ -39,6 +39,7 @@ class ChildRunSync:
         self._goals = goals
         self._backlog = Backlog(folder.journal, child.last_step)
         self._best: dict[str, float] = {}
+        self._own_code = folder.readable() and folder.header().own_code
         self._reports = 0
         """Number of reports that were processed."""
         self._complete = False
@@ -99,7 +100,10 @@ class ChildRunSync:
         """Return the tags of a new state; a second end overwrites everything of the first."""
         sweep = self._folder.sweep
         assert sweep is not None
-        tags = {CAUSE_TAG: trial.cause, "mlflow.note.content": trial_description(trial, sweep.path.name)}
+        tags = {
+            CAUSE_TAG: trial.cause,
+            "mlflow.note.content": trial_description(trial, sweep.path.name, self._own_code),
+        }
         said = {key: text for key, text in tags.items() if text or not first}
         attempts = max(self._folder.status().attempt, 1)
         return {STATE_TAG: state, **said, RESULT_TAG: json.dumps(trial.metrics), ATTEMPTS_TAG: str(attempts)}

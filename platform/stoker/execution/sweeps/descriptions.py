@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stoker.execution.recording import results_description
+from stoker.execution.recording import last_report, results_description
 from stoker.tracking.parameters import short_names, to_parameters
 from stoker.tracking.run import State
 from stoker.tracking.trials import Trial, best_of, ranked, trial_id
@@ -23,11 +23,15 @@ WORDS = {
 """In the order of the summary."""
 
 
-def trial_description(trial: Trial, sweep_id: str) -> str:
+def trial_description(trial: Trial, sweep_id: str, own_code: bool = False) -> str:
     """Describe how a trial ended; empty while it runs."""
     if trial.cause or (trial.message and not trial.metrics):
         return ": ".join(filter(None, [trial.cause, trial.message]))
-    return results_description(trial_id(sweep_id, trial.number), trial.metrics) if trial.state.final else ""
+    if not trial.state.final:
+        return ""
+    if own_code:
+        return last_report(trial.metrics)
+    return results_description(trial_id(sweep_id, trial.number), trial.metrics)
 
 
 def sweep_description(trials: Sequence[Trial], metric: str, direction: str, sweep_id: str, view: str = "") -> str:

@@ -19,10 +19,12 @@ from stoker.execution.sweeps.trial_stores import TrialStores
 from stoker.execution.system_metrics.sampler import system_sampler
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import trials_that_fit_gpus
+from stoker.job.goals import COSTS
 from stoker.job.job import Job
+from stoker.job.own_code import AnyJob, CodeJob, kind_of_code
 from stoker.job.section import time_seconds
 from stoker.job.sweep import Pb2, Pbt
-from stoker.jobfile.loading import load_job, parse_job
+from stoker.jobfile.loading import dump_job, load_job, parse_job
 from stoker.jobfile.space.reading import read_space
 from stoker.search.search import Search
 from stoker.settings import load_settings
@@ -101,6 +103,7 @@ class SweepDriver:
             self._placement.cpus,
             self._gpus,
             copies_checkpoints=isinstance(job.sweep.scheduler, (Pbt, Pb2)),
+            own_code=kind_of_code(job),
         )
         try:
             tuning = Tuning(
@@ -112,6 +115,7 @@ class SweepDriver:
                 self._is_over,
                 self._write_progress,
                 lambda waits: self._driver.update_status(phase=f"{WAITING} for a trial" if waits else ""),
+                self._pages.logged if plan.own_code == "script" else None,
             )
             tuning.run(plan, data, self._placement.session)
             return self._result(prepared, data)
@@ -125,7 +129,8 @@ class SweepDriver:
         """Start the task that loads the data and resolves the job, and set the number of concurrent trials.
 
         Returns:
-            References to the resolved job and to the data; None if a request arrives before Ray can place the task.
+            References to the resolved job and to the data, which own code loads itself; None if a request arrives
+            before Ray can place the task.
 
         """
         known = self._folder.resolved if self._folder.resolved.exists() else self._folder.job
@@ -137,6 +142,8 @@ class SweepDriver:
         self._parallel = self._placement.parallel
         if not job.sweep.parallel:
             self._parallel = max(1, min(self._parallel, trials_that_fit_gpus(job, gpus)))
+        if isinstance(job, CodeJob):
+            return ray.put(PreparedSweep(dump_job(job), "")), ray.put(None)
         cpus = 0 if self._placement.shared_disk else 1  # the driver's node may have no CPUs
         if not self._placement.shared_disk:
             if not self._wait_for(ray.remote(_do_nothing).options(num_cpus=cpus, num_gpus=self._gpus).remote()):
@@ -161,7 +168,7 @@ class SweepDriver:
 
         if not self._folder.resolved.exists():
             write_resolved(self._folder.resolved, parse_job(prepared.job, "job.yaml").job, prepared.fingerprint)
-        self._job = job = load_job(self._folder.resolved).task_job
+        self._job = job = load_job(self._folder.resolved).job
         assert job.sweep is not None
         if job.resources.timeout:
             self._requests.start_timeout(time_seconds(job.resources.timeout))
@@ -186,14 +193,14 @@ class SweepDriver:
             worked_s,
         )
         write_facts(self._folder, self._facts)
-        recording = self._driver.recording
+        recording, reads = self._driver.recording, kind_of_code(job) == "script"
         self._pages = TrialRecording(
-            self._folder, load_settings(), lambda: recording.page, self._trials.announce, self._facts.goals
+            self._folder, load_settings(), lambda: recording.page, self._trials.announce, self._facts.goals, reads
         )
         self._pages.start()
         self._driver.update_status(phase="")
 
-    def _count(self, job: Job) -> int | None:
+    def _count(self, job: AnyJob) -> int | None:
         """Return the number of trials, including those added by `extend`; None without a limit."""
         assert job.sweep is not None
         return None if job.sweep.trials is None else job.sweep.trials + self._folder.more_trials()
@@ -226,7 +233,8 @@ class SweepDriver:
         if best is None:
             return WorkerResult("failed", Cause.TIMED_OUT, "no trial finished before sweep.time had passed")
         reason = "time" if time.monotonic() >= self._deadline else "length"
-        facts = {"data": prepared.fingerprint, "end": reason, "best_trial": str(best.number)}
+        data_facts = {"data": prepared.fingerprint} if prepared.fingerprint else {}
+        facts = {**data_facts, "end": reason, "best_trial": str(best.number)}
         from stoker.execution.sweeps.results import SweepResult, record_result, run_or_log, sweep_page_description
 
         self._write_progress(last=True)
@@ -239,7 +247,7 @@ class SweepDriver:
         if trouble:
             print(trouble, file=sys.stderr)  # noqa: T201 - the run's log
         note = sweep_page_description(found, self._folder.path.name, self._driver.recording.page)
-        results = {key: value for key, value in best.metrics.items() if "/" in key}
+        results = {key: value for key, value in best.metrics.items() if key not in COSTS}
         return WorkerResult("succeeded", message=trouble, metrics=results, facts=facts, note=note)
 
     def _draw(self, best: Trial, data: "ray.ObjectRef[Any]") -> None:
@@ -247,7 +255,7 @@ class SweepDriver:
         from stoker.execution.sweeps.results import draw_in_task, draw_trial_results
 
         folder = self._folder.trial(best.number)
-        if not folder.model.exists():
+        if not (folder.model.exists() and isinstance(self._job, Job)):
             return
         if self._stores:
             draw_in_task(folder, self._job, data, self._gpus)

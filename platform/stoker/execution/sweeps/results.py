@@ -20,6 +20,7 @@ from stoker.execution.sweeps.trial_recording import TrialRecording
 from stoker.execution.worker_folder import pack, write_files
 from stoker.job.goals import Goal
 from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.jobfile.loading import dump_job, load_job, parse_job
 from stoker.search.search import Search
 from stoker.secret_files import load_secret_files
@@ -37,7 +38,7 @@ class SweepResult:
     facts: SweepFacts
 
 
-def record_result(folder: RunFolder, job: Job, found: SweepResult, search: Search, pages: TrialRecording) -> str:
+def record_result(folder: RunFolder, job: AnyJob, found: SweepResult, search: Search, pages: TrialRecording) -> str:
     """Draw the search and log the best trial's model; return any MLflow error, or an empty text."""
     run_or_log(lambda: draw_figures(search.study, folder.artifacts, [aim.name for aim in found.aims]))
     trouble = pages.close(PATIENCE_S)

@@ -20,6 +20,7 @@ from ray.tune import Checkpoint, Trainable
 from ray.util import get_current_placement_group
 
 from stoker.errors import Cause, Damaged
+from stoker.execution.engines.table import LIBRARIES
 from stoker.execution.heartbeat import Heartbeat
 from stoker.execution.resolved_job import halve_micro_batch
 from stoker.execution.retry import Action, Failure, decide
@@ -28,6 +29,7 @@ from stoker.execution.sweeps.checkpoint_copies import copy_newest_checkpoint, co
 from stoker.execution.sweeps.stop_signal import stop_requested
 from stoker.execution.worker_folder import FolderUpdate, folder_update, unpack
 from stoker.execution.worker_result import WorkerResult
+from stoker.job.own_code import CodeKind
 from stoker.jobfile.loading import parse_job
 from stoker.secret_files import load_secret_files
 from stoker.tracking.run import RunHeader
@@ -35,6 +37,7 @@ from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import EpochReport
 
 if TYPE_CHECKING:
+    from stoker.execution.data_cache import DataCache
     from stoker.execution.sweeps.trial_attempt import Epochs  # no import: the driver imports this module, without torch
     from stoker.execution.worker_group import WorkerGroup
 
@@ -65,6 +68,13 @@ class TrialPlan:
     """GPUs of each worker, possibly a fraction."""
     copies_checkpoints: bool = False
     """Whether trials may continue from copies of others' checkpoints."""
+    own_code: CodeKind | None = None
+    """Whether trials are own code, and of which kind."""
+
+    @property
+    def in_process(self) -> bool:
+        """Return whether a trial trains in the actor's own process."""
+        return self.workers == 1 and self.own_code is None
 
 
 @dataclass(frozen=True)
@@ -95,13 +105,9 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
             data: reference to the dataset of the sweep's job.
 
         """
-        from stoker.execution.data_cache import DataCache
-        from stoker.execution.sweeps.sharing import from_shared
-
         load_secret_files()
         self._plan = plan
-        self._cache = DataCache(capacity=4)
-        self._cache.put(parse_job(plan.job, "job.yaml").task_job, from_shared(ray.get(data[0])))
+        self._cache = _filled_cache(plan, data[0]) if plan.own_code is None else None
         self._heartbeat = Heartbeat()
         self._folder = RunFolder(Path())
         self._header: RunHeader | None = None
@@ -133,6 +139,10 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
                 report, last = next(self._epochs)
             except StopIteration as end:
                 result = self._retry_or_end(end.value)
+                continue
+            if report is None:
+                if reports or time.monotonic() >= due:
+                    break
                 continue
             reports.append(report)
             if last:
@@ -181,7 +191,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
     def _start_trial(self, config: dict[str, Any]) -> None:
         for stream in (sys.stdout, sys.stderr):
             print(f"{LOG_PREFIX_ACTOR_NAME}Trial {config['number']}", file=stream, flush=True)
-        from stoker.execution.sweeps.trial_attempt import journal_reports
+        from stoker.execution.sweeps.trial_attempt import function_reports, journal_reports
 
         folder = RunFolder(Path(config["folder"]))
         if not self._plan.shared_disk:
@@ -195,7 +205,7 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._position = 0
         if not self._plan.shared_disk:  # the checkpoint may be newer than `files`
             self._store.restore_journal()
-        self._unreported = journal_reports(folder)
+        self._unreported = journal_reports(folder) if self._plan.own_code is None else function_reports(folder)
         self._history: list[Failure] = []
         begun = self._store.storage.keys("attempts")
         self._attempt = int(begun[-1].rsplit("/", 1)[1]) if begun else 0
@@ -225,22 +235,30 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         self._epochs = self._next_attempt()
 
     def _next_attempt(self) -> "Epochs":
-        from stoker.execution.sweeps.trial_attempt import train_in_group, train_in_process
+        from stoker.execution.sweeps.trial_attempt import train_by_ray_train, train_in_group, train_in_process
 
         self._attempt += 1
         self._heartbeat = Heartbeat()
-        if self._plan.workers == 1:
+        if self._plan.own_code == "function":
+            return train_by_ray_train(
+                self._folder, self._attempt, self._heartbeat, self._plan.shared_disk, self._plan.cpus
+            )
+        if self._cache is not None and self._plan.in_process:
             return train_in_process(self._folder, self._attempt, self._heartbeat, self._cache)
         if self._group is None:
             from stoker.execution.worker_group import WorkerGroup
 
             place = get_current_placement_group()
-            self._group = WorkerGroup(self._plan.workers, self._plan.gpus, False, self._plan.shared_disk, place)
-        return train_in_group(self._folder, self._attempt, self._heartbeat, self._group)
+            libraries = () if self._plan.own_code else LIBRARIES
+            self._group = WorkerGroup(
+                self._plan.workers, self._plan.gpus, False, self._plan.shared_disk, place, libraries
+            )
+        script = self._plan.own_code == "script"
+        return train_in_group(self._folder, self._attempt, self._heartbeat, self._group, ticks=script)
 
     def _retry_or_end(self, result: WorkerResult) -> WorkerResult | None:
         """Start another attempt if a retry may help, as for a single run; else return the trial's outcome."""
-        if self._plan.workers == 1 and not self._plan.shared_disk:  # rank 0 of a group stores its results itself
+        if self._plan.in_process and not self._plan.shared_disk:  # rank 0 of a group stores its results itself
             result = with_saved_results(result, self._store)
         if result.outcome != "failed":
             return result
@@ -268,6 +286,16 @@ class TrialActor(Trainable):  # type: ignore[misc] # Ray's classes have no types
         update = folder_update(self._folder, self._position)
         self._position += len(update.journal)
         return update
+
+
+def _filled_cache(plan: TrialPlan, data: ray.ObjectRef) -> "DataCache":
+    """Return a cache with the data of the sweep's job."""
+    from stoker.execution.data_cache import DataCache
+    from stoker.execution.sweeps.sharing import from_shared
+
+    cache = DataCache(capacity=4)
+    cache.put(parse_job(plan.job, "job.yaml").task_job, from_shared(ray.get(data)))
+    return cache
 
 
 def _poll_stop_requests(reference: "weakref.ref[TrialActor]", every_s: float) -> None:

@@ -6,14 +6,18 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 from stoker.errors import Cause
+from stoker.execution.attempts import Watch
+from stoker.execution.causes import classify_failure
 from stoker.execution.data_cache import DataCache
 from stoker.execution.engines.engine import Assignment
 from stoker.execution.engines.table import engine_of
 from stoker.execution.heartbeat import Heartbeat
+from stoker.execution.resolved_job import load_run_job
 from stoker.execution.stop_requests import StopReason
 from stoker.execution.supervisor import Supervisor, Timeouts
 from stoker.execution.worker_group import WorkerGroup
 from stoker.execution.worker_result import RESULTS_LOST, WorkerResult
+from stoker.job.own_code import CodeJob
 from stoker.tracking.journal import epoch_metrics, read_journal
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import EpochReport
@@ -22,8 +26,8 @@ RECORDED_STEPS = 100
 """A trial records the losses of about this many steps at most, because there are many trials."""
 POLL_EVERY_S = 0.1
 
-Epochs = Generator[tuple[EpochReport, bool], None, WorkerResult]
-"""Reports of one attempt, each with whether it is known to be the last, and the outcome.
+Epochs = Generator[tuple[EpochReport | None, bool], None, WorkerResult]
+"""Reports of one attempt, each with whether it is known to be the last, and the outcome; None where nothing is new.
 
 Closing the generator stops the training.
 """
@@ -46,8 +50,19 @@ def train_in_process(folder: RunFolder, attempt: int, heartbeat: Heartbeat, cach
         epochs.close()
 
 
-def train_in_group(folder: RunFolder, attempt: int, heartbeat: Heartbeat, group: WorkerGroup) -> Epochs:
-    """Train in a group of workers; epochs are read from the first one's journal."""
+def train_in_group(
+    folder: RunFolder, attempt: int, heartbeat: Heartbeat, group: WorkerGroup, ticks: bool = False
+) -> Epochs:
+    """Train in a group of workers; epochs are read from the first one's journal.
+
+    Args:
+        folder: of the trial.
+        attempt: counted from 1.
+        heartbeat: holds the request to stop.
+        group: the workers.
+        ticks: whether to yield where nothing is new.
+
+    """
     began = time.monotonic()
     supervisor = _SupervisorThread(group, lambda: StopReason.CANCEL if heartbeat.request else None)
     group.replace_dead()
@@ -66,6 +81,8 @@ def train_in_group(folder: RunFolder, attempt: int, heartbeat: Heartbeat, group:
                     yield replace(report, metrics=report.metrics | {"seconds": time.monotonic() - began}), False
             if not alive:
                 break
+            if ticks:
+                yield None, False
             supervisor.join(POLL_EVERY_S)
     finally:
         if supervisor.is_alive():
@@ -75,6 +92,45 @@ def train_in_group(folder: RunFolder, attempt: int, heartbeat: Heartbeat, group:
     if not collected and result.outcome == "succeeded":
         return result.failed(Cause.INFRASTRUCTURE, RESULTS_LOST)
     return result
+
+
+def train_by_ray_train(folder: RunFolder, attempt: int, heartbeat: Heartbeat, shared_disk: bool, cpus: int) -> Epochs:
+    """Train by Ray Train; each report of the function is an epoch.
+
+    Args:
+        folder: of the trial.
+        attempt: counted from 1.
+        heartbeat: holds the request to stop.
+        shared_disk: whether the workers see this folder.
+        cpus: Ray CPUs of each worker.
+
+    """
+    began = time.monotonic()
+    known = [report.epoch for report in function_reports(folder)]
+    position, last = 0, max(known, default=0)
+    training = _RayTrainThread(folder, attempt, heartbeat, shared_disk, cpus)
+    training.start()
+    try:
+        while True:
+            alive = training.is_alive()
+            for report, after in _function_reports(folder, position):
+                position = after
+                if report.epoch > last:
+                    last = report.epoch
+                    yield replace(report, metrics={"seconds": time.monotonic() - began} | report.metrics), False
+            if not alive:
+                return training.result
+            yield None, False
+            training.join(POLL_EVERY_S)
+    finally:
+        if training.is_alive():
+            heartbeat.request = "stop"
+            training.join()
+
+
+def function_reports(folder: RunFolder) -> list[EpochReport]:
+    """Return the reports of a training function in earlier attempts, which a new driver may not know."""
+    return [report for report, _ in _function_reports(folder, 0)]
 
 
 def journal_reports(folder: RunFolder) -> list[EpochReport]:
@@ -94,6 +150,39 @@ class _SupervisorThread(threading.Thread):
     def run(self) -> None:
         """Supervise the attempt to its end."""
         self.result = self._supervisor.run()
+
+
+class _RayTrainThread(threading.Thread):
+    """Makes an attempt by Ray Train while another thread follows its reports."""
+
+    def __init__(self, folder: RunFolder, attempt: int, heartbeat: Heartbeat, shared_disk: bool, cpus: int) -> None:
+        super().__init__(name="ray-train", daemon=True)
+        self._folder = folder
+        self._attempt = attempt
+        self._heartbeat = heartbeat
+        self._shared_disk = shared_disk
+        self._cpus = cpus
+        self.result = WorkerResult("failed", Cause.INTERNAL, "its thread died")
+
+    def run(self) -> None:
+        """Make the attempt; failures are in the result."""
+        from stoker.execution.ray_train.attempts import RayTrainAttempts
+
+        stop = lambda: StopReason.CANCEL if self._heartbeat.request else None  # noqa: E731 - a field of Watch
+        watch = Watch(stop, lambda: None, lambda _: None, lambda *_: None)
+        try:
+            job = load_run_job(self._folder)
+            assert isinstance(job, CodeJob)
+            attempts = RayTrainAttempts(job, self._shared_disk, self._cpus)
+            self.result = attempts.run(self._folder, self._attempt, watch)
+        except Exception as error:  # every exception is classified
+            self.result = classify_failure(error, self._folder.code, self._heartbeat)
+
+
+def _function_reports(folder: RunFolder, position: int) -> Iterator[tuple[EpochReport, int]]:
+    """Read the reports of a training function, each with the byte position after it."""
+    for entry, after in read_journal(folder.journal, position):
+        yield EpochReport(entry.step, entry.step, entry.metrics), after
 
 
 def _reports(folder: RunFolder, position: int) -> Iterator[tuple[EpochReport, int]]:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from stoker.errors import CAUSES, Cause
+from stoker.job.goals import COSTS
 from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.jobfile.loading import dump_job
 from stoker.jobfile.space.point import point_job
 from stoker.tracking.ledger import Ledger
@@ -16,7 +18,7 @@ from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import Trial, trial_id
 
 
-def create_trial_folder(sweep: RunFolder, job: Job, number: int, values: Mapping[str, Any]) -> None:
+def create_trial_folder(sweep: RunFolder, job: AnyJob, number: int, values: Mapping[str, Any]) -> None:
     """Create a trial's folder, unless it exists.
 
     Args:
@@ -35,13 +37,13 @@ def create_trial_folder(sweep: RunFolder, job: Job, number: int, values: Mapping
     header = replace(
         header,
         id=trial_id(header.id, number),
-        family=trial.architecture.family if trial.architecture else header.family,
+        family=trial.architecture.family if isinstance(trial, Job) and trial.architecture else header.family,
         created=time.time(),
         order=time.time_ns(),
         key="",
         extends="",
     )
-    code = {str(path.relative_to(sweep.code)): path for path in sweep.code.rglob("*.py")}
+    code = {str(path.relative_to(sweep.code)): path for path in sweep.code.rglob("*") if path.is_file()}
     folder.create(header, dump_job(trial), code)
     folder.write_status(RunStatus(State.RUNNING, phase="", attempt=1))
 
@@ -54,7 +56,7 @@ def trial_status(trial: Trial) -> RunStatus:
         phase="",
         cause=trial.cause,
         message=trial.message,
-        metrics={key: value for key, value in trial.metrics.items() if "/" in key},
+        metrics={key: value for key, value in trial.metrics.items() if key not in COSTS},
         started=trial.began,
         ended=trial.ended,
         exit_code=CAUSES[Cause(trial.cause)].exit_code if trial.cause else int(trial.state is State.CANCELLED),

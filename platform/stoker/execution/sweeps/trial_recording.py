@@ -9,22 +9,28 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stoker.errors import ClusterError
+from stoker.execution.own_code.mlflow_run import announce
 from stoker.execution.recording import PATIENCE_S, RETRY_S, run_tags
 from stoker.execution.sweeps.child_run_sync import ChildRunSync, best_step
 from stoker.execution.sweeps.descriptions import values_json
+from stoker.job.goals import CODE_COSTS
+from stoker.job.own_code import CodeJob
+from stoker.jobfile.loading import load_job
 from stoker.settings import Settings, without_password
 from stoker.tracking.journal import LONGEST_WAIT_S, Backlog
 from stoker.tracking.ledger import LedgerReader, read_trials
 from stoker.tracking.run import RunHeader, State
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.tags import VALUES_TAG
-from stoker.tracking.trials import Trial, trial_id
+from stoker.tracking.trials import EpochReport, Trial, trial_id
 
 if TYPE_CHECKING:
     from stoker.tracking.child_runs import ChildRun, ChildRuns
     from stoker.tracking.mlflow_run import MlflowRun
 
 EVERY_S = 2.0
+OWN_CODE_EVERY_S = 1.0
+"""The same for own code, which waits for its MLflow run when it starts."""
 RECORD_EVERY_S = 5.0
 RECORD_GROWS = 1.1
 """The ledger is uploaded when it has grown by this factor: ten times its final size in total."""
@@ -40,6 +46,7 @@ class TrialRecording:
         parent: returns the sweep's MLflow run; None until it exists.
         announce: called with a trial's number, its MLflow run id, and its page relative to the server's address.
         goals: the sweep's metrics, each with `max` or `min`; the best value so far of each is recorded.
+        reads: whether the trials log their metrics to MLflow themselves, from where they are read.
 
     """
 
@@ -50,7 +57,11 @@ class TrialRecording:
         parent: Callable[[], "MlflowRun | None"],
         announce: Callable[[int, str, str], None],
         goals: Mapping[str, str],
+        reads: bool = False,
     ) -> None:
+        self._reads = reads
+        self._logged: dict[int, tuple[EpochReport, ...]] = {}
+        """By trial, what it has logged itself."""
         self._sweep = sweep
         self._settings = settings
         self._parent = parent
@@ -121,6 +132,22 @@ class TrialRecording:
                     raise ClusterError(f"MLflow did not accept the model ({self._redacted(error)})") from error
             time.sleep(RETRY_S)
 
+    def logged(self, number: int, ended: bool) -> tuple[EpochReport, ...]:
+        """Return what a trial has logged to MLflow itself, as far as it is known here.
+
+        Args:
+            number: of the trial.
+            ended: whether it has; then MLflow is asked once more.
+
+        """
+        page = self._pages.get(number)
+        if ended and page is not None:
+            try:
+                self._read_logged(page, number, ended=True)
+            except Exception as error:  # what is known must do
+                print(self._redacted(error), file=sys.stderr)  # noqa: T201 - the driver's log
+        return self._logged.get(number, ())
+
     def store_ledger(self, last: bool = True) -> None:
         """Upload the ledger and the facts to the sweep's MLflow run, if the ledger has grown enough.
 
@@ -143,9 +170,9 @@ class TrialRecording:
         self._recorded = (kept, now)
 
     def _run(self) -> None:
-        wait = EVERY_S
+        wait = every = OWN_CODE_EVERY_S if self._sweep.header().own_code else EVERY_S
         while not self._closing.wait(wait):
-            wait = EVERY_S if self._round() else min(2 * wait, LONGEST_WAIT_S)
+            wait = every if self._round() else min(2 * wait, LONGEST_WAIT_S)
         while not (self._round() and (self._children or not self._ledger.trials)) and time.monotonic() < self._deadline:
             time.sleep(CLOSING_EVERY_S)
 
@@ -190,11 +217,20 @@ class TrialRecording:
             page = self._page(trial)
             if page is not None:
                 page.update(trial, State.PAUSED if closing and not trial.state.final else trial.state)
+                if self._reads and not trial.state.final:
+                    self._read_logged(page, trial.number, ended=False)
         except OSError:
             raise
         except Exception as error:  # must not end the sweep
             traceback.print_exc()
             self._refused[trial.number] = self._redacted(error)
+
+    def _read_logged(self, page: ChildRunSync, number: int, ended: bool) -> None:
+        from stoker.execution.own_code.logged_metrics import logged_reports
+
+        metrics = [metric for metric in self._goals if metric not in CODE_COSTS]
+        began = self._ledger.trials[number].began
+        self._logged[number] = logged_reports(page.child.tracked, metrics, began, ended)
 
     def _page(self, trial: Trial) -> ChildRunSync | None:
         """Find or create a trial's child run; None while it has no folder."""
@@ -216,6 +252,8 @@ class TrialRecording:
         page = ChildRunSync(child, self._sweep.trial(trial.number), self._goals)
         self._pages[trial.number] = page
         self._announce(trial.number, child.tracked.run_id, child.tracked.page)
+        if header.own_code:
+            announce(header.id, child.tracked.run_id)
         return page
 
     def _header(self, trial: Trial) -> RunHeader | None:
@@ -240,11 +278,14 @@ class TrialRecording:
         return page.missing() if page else Backlog(journal, lambda _: -1).count()
 
     def _store_model(self, tracked: "MlflowRun", trial: Trial, register: str | None) -> str:
+        from stoker.execution.own_code.model import record_model
         from stoker.execution.packaging import packaged
 
         folder = self._sweep.trial(trial.number)
         tracked.log_file(folder.resolved)
         tracked.log_files(folder.artifacts)
+        if isinstance(job := load_job(folder.resolved).job, CodeJob):
+            return record_model(folder, job, tracked)[0]
         if not folder.model.exists():
             return ""  # its engine leaves none
         with packaged(folder.model) as model:

@@ -19,9 +19,8 @@ from stoker.execution.sweeps.trial_actor import TrialUpdate
 from stoker.execution.sweeps.trial_folders import create_trial_folder, trial_status
 from stoker.execution.sweeps.trial_stores import TrialStores
 from stoker.execution.worker_result import WorkerResult
-from stoker.job.goals import goals_of
-from stoker.job.job import Job
-from stoker.job.task import TASKS
+from stoker.job.goals import goals_of, measures_always
+from stoker.job.own_code import AnyJob, CodeJob
 from stoker.jobfile.loading import dump_job
 from stoker.jobfile.space.point import point_job
 from stoker.search.search import Search
@@ -52,7 +51,7 @@ class Trials:
     """
 
     def __init__(
-        self, folder: RunFolder, job: Job, search: Search, count: int | None, stores: TrialStores | None = None
+        self, folder: RunFolder, job: AnyJob, search: Search, count: int | None, stores: TrialStores | None = None
     ) -> None:
         assert job.sweep is not None
         self._folder = folder
@@ -153,7 +152,7 @@ class Trials:
     def _has_score(self, report: EpochReport) -> bool:
         """Return whether an epoch has the metric that the scheduler compares; expensive ones are not in each."""
         name = self.aims[0].name
-        return name in report.metrics or TASKS[self._job.task].measures_always(name)
+        return name in report.metrics or measures_always(self._job, name)
 
     def change(self, number: int, picks: Mapping[str, Any], values: dict[str, Any], source: int, copy: str) -> None:
         """Change a trial's values, so that it continues from a copy of another one's checkpoint."""
@@ -173,6 +172,8 @@ class Trials:
         """
         if result is None:
             self._close(number, State.PRUNED, {})
+        elif result.outcome == "succeeded" and isinstance(self._job, CodeJob):
+            self._end_own_code(number, result)
         elif result.outcome == "succeeded":
             costs = {key: value for key, value in self._ledger.trials[number].last.items() if "/" not in key}
             self._close(number, State.SUCCEEDED, result.metrics | costs)
@@ -181,6 +182,17 @@ class Trials:
         elif self._folder.trial(number).cancel_request.exists():
             self._close(number, State.CANCELLED, {}, message=CANCELLED_BY_USER)
         # otherwise it is paused at a checkpoint
+
+    def _end_own_code(self, number: int, result: WorkerResult) -> None:
+        """Record the end of a trial of own code: a failure if it has never told the sweep's metric."""
+        trial = self._ledger.trials[number]
+        metrics = {**trial.last, **result.metrics}
+        lacking = [aim.name for aim in self.aims if not any(aim.name in report.metrics for report in trial.reports)]
+        if not lacking:
+            return self._close(number, State.SUCCEEDED, metrics)
+        told = ", ".join(sorted(metrics.keys() - {"seconds"})) or "nothing"
+        message = f"it never told '{lacking[0]}', by which trials are compared (sweep.metric); it told {told}"
+        return self._close(number, State.FAILED, {}, Cause.USER_CODE, message)
 
     def announce(self, number: int, mlflow_run: str, page: str) -> None:
         """Record a trial's MLflow run and page; called from the recording's thread."""

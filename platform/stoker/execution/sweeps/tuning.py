@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from stoker.execution.sweeps.trial_actor import STOP_FILE, TrialActor, TrialPlan
 from stoker.execution.sweeps.trials import Trials
 from stoker.execution.worker_folder import pack
 from stoker.execution.worker_result import WorkerResult
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob, is_function
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Hyperband, Pb2, Pbt, RandomSearch, SobolSearch
 from stoker.jobfile.space.reading import read_space
 from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.trials import EpochReport
 
 os.environ.update(
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",  # Stoker has its own record
@@ -50,6 +52,8 @@ ENV_VARS_TO_PROPAGATE.difference_update({name for name in ENV_VARS_TO_PROPAGATE 
 can read."""
 logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns about files that are disabled above
 
+BESIDE_DRIVER = "node:__internal_head__"
+"""Ray's own resource of its head node."""
 START_S = 30.0
 """Longer than the start of a trial's process takes if Ray has resources for it."""
 SIGNAL_EVERY_S = 0.5
@@ -69,20 +73,25 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         exhausted: returns whether the sweep's time or number of failures is exhausted.
         on_change: called when the sweep's progress has changed.
         on_waiting: called with True when Ray has no resources for any trial, and with False when it has again.
+        logged: returns what a trial has logged to MLflow instead of reporting it, given its number and whether it has
+            ended; None for trials that report.
 
     """
 
     def __init__(
         self,
         folder: RunFolder,
-        job: Job,
+        job: AnyJob,
         trials: Trials,
         requests: StopRequests,
         parallel: int,
         exhausted: Callable[[], bool],
         on_change: Callable[[], None],
         on_waiting: Callable[[bool], None],
+        logged: Callable[[int, bool], tuple[EpochReport, ...]] | None = None,
     ) -> None:
+        self._logged = logged
+        self._is_function = is_function(job)
         self._folder = folder
         self._job = job
         self._trials = trials
@@ -136,7 +145,9 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         self._shared_disk = plan.shared_disk
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._parallel)
         worker: dict[str, float] = {"CPU": plan.cpus, **({"GPU": plan.gpus} if plan.gpus else {})}
-        bundles = [worker] if plan.workers == 1 else [{}, *[worker] * plan.workers]
+        bundles = [worker] if plan.in_process else [{}, *[worker] * plan.workers]
+        if plan.own_code == "function":  # Ray Train places its workers itself
+            bundles = [{BESIDE_DRIVER: 0.001}]
         trainable = tune.with_resources(
             tune.with_parameters(TrialActor, plan=plan, data=[data]), PlacementGroupFactory(bundles)
         )
@@ -147,7 +158,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
             ended,
             lambda trial: self._trials.known_scores(self._numbers[trial]),
             self._refresh,
-            self._parallel if self._synchronous else 0,
+            self._parallel if self._synchronous or self._is_function else 0,
         )
         tuner = tune.Tuner(
             trainable,
@@ -206,7 +217,10 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         update: TrialUpdate = result["update"]
         if update.result is not None:
             self._results[trial_id] = update.result
-        self._new_scores[trial_id] = self._trials.take(self._numbers[trial_id], update)
+        number = self._numbers[trial_id]
+        if self._logged is not None:
+            update = replace(update, reports=self._logged(number, update.result is not None))
+        self._new_scores[trial_id] = self._trials.take(number, update)
         self._on_change()
         return False
 
@@ -251,8 +265,10 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         """Return how many trials to keep waiting for a process.
 
         Tune reuses a process only if a trial is waiting for it, and trials that are compared with each other must know
-        that more will come.
+        that more will come. The processes of training functions hold no resources: those ahead would train at once.
         """
+        if self._is_function:
+            return 0
         return self._parallel if self._parallel > 1 or self._synchronous else 0
 
     def _scheduler(self) -> TrialScheduler:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stoker.errors import JobError, Problem
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.jobfile.documentation import describe_type
 from stoker.jobfile.language import KeyType
 from stoker.jobfile.overlay import CHOICES, SPACE, expand_shorthand
@@ -22,7 +22,7 @@ NUMBERS = "a number", "a whole number", "a training duration", ""
 """Prefixes of the type descriptions that a range can be used for; the empty one is a custom architecture's setting."""
 
 
-def read_space(job: Job) -> Space:
+def read_space(job: AnyJob) -> Space:
     """Return the search space of a job with a sweep.
 
     Raises:
@@ -35,7 +35,7 @@ def read_space(job: Job) -> Space:
     return space
 
 
-def examine_space(job: Job) -> tuple[Space, list[Problem]]:
+def examine_space(job: AnyJob) -> tuple[Space, list[Problem]]:
     """Return the valid part of the search space of a job with a sweep, and all mistakes in it."""
     assert job.sweep is not None
     reader = _SpaceReader(job)
@@ -48,7 +48,7 @@ def examine_space(job: Job) -> tuple[Space, list[Problem]]:
 
 @dataclass
 class _SpaceReader:
-    job: Job
+    job: AnyJob
     dimensions: list[Dimension] = field(default_factory=list)
     derived: list[Derived] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
+from stoker.job.own_code import AnyJob, CodeJob
 from stoker.job.section import Section
 from stoker.job.task import TASKS
 from stoker.jobfile.language import KeyType, keys_of, walk
 from stoker.jobfile.overlay import CHOICES
 from stoker.jobfile.suggestion import closest, did_you_mean
 
+SETTINGS = "settings"
+"""The key of a job with own code that a sweep can search."""
 _FIXED = {
     # top-level key: why it must be the same for all trials
     "version": "it is the same for the whole file",
@@ -22,8 +25,8 @@ _FIXED = {
 }
 
 
-def searched_key_type(path: str, job: Job, tags: Mapping[str, Sequence[str]]) -> KeyType:
-    """Return the type of a searched key; empty for a setting of a custom architecture.
+def searched_key_type(path: str, job: AnyJob, tags: Mapping[str, Sequence[str]]) -> KeyType:
+    """Return the type of a searched key; empty for a setting of a custom architecture, or of own code.
 
     Args:
         path: dotted path of the job.
@@ -34,7 +37,11 @@ def searched_key_type(path: str, job: Job, tags: Mapping[str, Sequence[str]]) ->
         ValueError: the key cannot be searched; the message has the reason.
 
     """
-    head = path.partition(".")[0]
+    head, _, below = path.partition(".")
+    if isinstance(job, CodeJob):
+        if head != SETTINGS or not below:
+            raise ValueError(f"{path} cannot be searched: own code is searched by its settings, such as settings.lr")
+        return KeyType()
     if head in _FIXED:
         raise ValueError(f"{path} cannot be searched: {_FIXED[head]}")
     key_type, here = KeyType(section=Job), ""
@@ -49,8 +56,12 @@ def searched_key_type(path: str, job: Job, tags: Mapping[str, Sequence[str]]) ->
     return key_type
 
 
-def name_problem(name: str, job: Job) -> str:
+def name_problem(name: str, job: AnyJob) -> str:
     """Return why a path in an expression is wrong; empty if it is a key of the job."""
+    if isinstance(job, CodeJob):
+        if name.startswith((f"{SETTINGS}.", "resources.")):
+            return ""
+        return f"{name} is not a setting; write dotted paths, such as settings.lr, and texts in quotes"
     known = {path for path, _ in walk()}
     custom = isinstance(job.architecture, Custom) and name.startswith("architecture.")
     if name in known or custom:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from stoker.errors import JobError
-from stoker.job.job import Job
+from stoker.job.own_code import AnyJob
 from stoker.jobfile.overlay import SPACE, expand_shorthand
 from stoker.jobfile.space.dimension import Dimension, Options, Range, text_of
 from stoker.jobfile.space.expressions import Expression
@@ -54,7 +54,7 @@ class Derived:
 class Space:
     """The search space of `job`; dimensions are in the order of the file, those of an option after its choice."""
 
-    job: Job
+    job: AnyJob
     dimensions: tuple[Dimension, ...]
     derived: tuple[Derived, ...] = ()
     """Derived values, in an order in which they can be computed."""
