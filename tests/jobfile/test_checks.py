@@ -164,7 +164,14 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             IMAGES + "resources: {workers: 2, gpus: 0.5}",
             "3:31 resources.gpus 0.5: workers of one run cannot share a GPU; use 1, or workers: 1",
         ),
-        (IMAGES + "resources: {gpus: 2}", "3:19 resources.gpus 2 is neither 0 nor 1 nor a fraction such as 0.25"),
+        (
+            IMAGES + "resources: {gpus: 2}",
+            "3:19 resources.gpus each worker trains on one GPU, more are for an entrypoint; set workers: 2 and gpus: 1",
+        ),
+        (
+            IMAGES + "resources: {gpus: 1.5}",
+            "3:19 resources.gpus 1.5 is neither a whole number nor a fraction of one GPU such as 0.25",
+        ),
         (
             IMAGES + "training: {optimizer: {type: sgd, momentum: 0, nesterov: true}}",
             "3:58 training.optimizer.nesterov needs a momentum above 0 (example: momentum: 0.9)",
@@ -186,6 +193,14 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         (
             "task: image-generation\ndataset: digits\ntraining: {evaluate: {every: 50%}}",
             "3:30 training.evaluate.every '50%' is not a whole number of epochs above 0 (examples: 1 epoch, 5 epochs)",
+        ),
+        (
+            "task: image-classification\ndataset: digits\nresources: {workers: 12, workers_per_node: 8}",
+            "3:44 resources.workers_per_node 12 workers do not fill nodes of 8; use 8 or 16 workers",
+        ),
+        (
+            "task: image-classification\ndataset: digits\nresources: {workers: 2, gpus: 4}",
+            "3:31 resources.gpus each worker trains on one GPU, more are for an entrypoint; set workers: 8 and gpus: 1",
         ),
     ],
 )

@@ -25,8 +25,8 @@ def mistakes(text: str, *sets: str) -> list[str]:
         ("training.epochs: 3", "3:1 training.epochs unknown key; write 'epochs' inside 'training'"),
         (
             "resources:\n  disk: 1",
-            "4:3 resources.disk unknown key; the keys here are workers, gpus, cpus, memory, accelerator, queue, "
-            "priority, timeout, retries",
+            "4:3 resources.disk unknown key; the keys here are workers, gpus, workers_per_node, cpus, memory, "
+            "accelerator, queue, priority, timeout, retries",
         ),
         (
             "architecture:\n  family: cnn\n  channles: [64]",

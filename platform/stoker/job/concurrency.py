@@ -43,6 +43,8 @@ def trials_that_fit(job: AnyJob, cpus: int, gpus: int | None) -> int:
 def trials_that_fit_gpus(job: AnyJob, gpus: int) -> int:
     """Return the number of trials of a job for which the GPUs suffice; unlimited if trials use no GPU."""
     per_worker = job.resources.gpus if job.resources.gpus is not None else min(1, gpus)
+    if per_worker > 1:
+        return gpus // int(per_worker) // job.resources.workers
     return gpus * workers_per_gpu(per_worker) // job.resources.workers if per_worker else sys.maxsize
 
 

@@ -7,6 +7,8 @@ from pydantic import AfterValidator, Field
 
 from stoker.job.section import Section, Size, Time
 
+MOST_GPUS = 64
+"""Of a worker: more than any node has."""
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 
 
@@ -17,12 +19,12 @@ def _check_label(text: str) -> str:
 
 
 def _check_gpus(number: float) -> float:
-    if not 0 <= number <= 1:
-        raise ValueError(f"{number:g} is neither 0 nor 1 nor a fraction such as 0.25")
-    return int(number) if number in {0, 1} else number
+    if number > 1 and number % 1:
+        raise ValueError(f"{number:g} is neither a whole number nor a fraction of one GPU such as 0.25")
+    return number if number % 1 else int(number)
 
 
-Gpus = Annotated[float, AfterValidator(_check_gpus), Field(json_schema_extra={"minimum": 0, "maximum": 1})]
+Gpus = Annotated[float, Field(ge=0, le=MOST_GPUS), AfterValidator(_check_gpus)]
 Label = Annotated[str, AfterValidator(_check_label), Field(json_schema_extra={"pattern": f"^{LABEL}$"})]
 
 
@@ -34,8 +36,13 @@ class Resources(Section):
     number."""
 
     gpus: Gpus | None = None
-    """GPUs per worker: 0 or 1, or in a sweep a fraction such as `0.25`, so that four trials share a GPU.
-    Default: 1 if the machine has a GPU, else 0."""
+    """GPUs per worker: 0 or 1, or in a sweep a fraction such as `0.25`, so that four trials share a GPU; for own code
+    also more. Default: 1 if the machine has a GPU, else 0."""
+
+    workers_per_node: int | None = Field(None, ge=1, le=MOST_GPUS)
+    """Workers that share a node of a Kubernetes cluster, each with its own GPUs: a pod has room for so many, and they
+    exchange gradients over NVLink. Default: as many as the cluster's administrator has set for the accelerator, else 1.
+    """
 
     cpus: int | None = Field(None, ge=1, le=4096)
     """CPU cores and threads per worker. Default: 1, or all cores of the machine if a timing of three steps shows that

@@ -61,6 +61,8 @@ def check(sections: Sections) -> list[Problem]:
         found.append(data_problems(sections.dataset, sections.task))
     if sections.training:
         found.append(training_problems(sections.training))
+    if sections.resources:
+        found.append(node_problems(sections.resources, own_code=sections.entrypoint is not None))
     if sections.training and sections.resources:
         found.append(worker_problems(sections.training, sections.resources))
     if sections.training and sections.task:
@@ -75,6 +77,17 @@ def architecture_problems(architecture: Architecture) -> Iterator[Problem]:
     if isinstance(architecture, Cnn) and architecture.kernel % 2 == 0:
         cure = f"use {architecture.kernel - 1} or {architecture.kernel + 1}"
         yield Problem("architecture.kernel", f"{architecture.kernel} is even; a kernel size must be odd: {cure}")
+
+
+def node_problems(resources: Resources, own_code: bool) -> Iterator[Problem]:
+    """Check that the workers fill their nodes, and can use their GPUs."""
+    workers, each = resources.workers, resources.workers_per_node
+    if each and workers > each and workers % each:
+        cure = f"use {workers - workers % each} or {workers + each - workers % each} workers"
+        yield Problem("resources.workers_per_node", f"{workers} workers do not fill nodes of {each}; {cure}")
+    if resources.gpus and resources.gpus > 1 and not own_code:
+        cure = f"set workers: {workers * int(resources.gpus)} and gpus: 1"
+        yield Problem("resources.gpus", f"each worker trains on one GPU, more are for an entrypoint; {cure}")
 
 
 def family_problems(architecture: Architecture, task: TaskName) -> Iterator[Problem]:

@@ -9,10 +9,12 @@ from stoker.job.concurrency import machine_cpus
 from stoker.job.own_code import AnyJob
 from stoker.job.resources import Resources
 
+CLUSTER_KEYS = ("workers_per_node", "memory", "accelerator", "queue", "priority")
+
 
 def cluster_notes(job: AnyJob) -> Iterator[str]:
     """Name what only a cluster can do."""
-    asked = {f"resources.{key}": getattr(job.resources, key) for key in ("memory", "accelerator", "queue", "priority")}
+    asked = {f"resources.{key}": getattr(job.resources, key) for key in CLUSTER_KEYS}
     asked |= {f"environment.{key}": getattr(job.environment, key) for key in ("image", "packages", "pod")}
     if idle := [key for key, value in asked.items() if value]:
         yield f"{', '.join(idle)}: without effect on this machine, a cluster heeds {'it' if len(idle) == 1 else 'them'}"
@@ -64,7 +66,8 @@ def _cluster_place(resources: Resources, cluster: str) -> str:
     wanted = [f"{counted(resources.cpus, 'CPU')}{each}" if resources.cpus else "CPUs by the cluster's default"]
     wanted.append(f"{_gpus(resources.gpus)}{each}" if resources.gpus else "no GPU")
     wanted += [f"memory {resources.memory}{each}"] if resources.memory else []
-    return f"{cluster}: {counted(resources.workers, 'worker')}, {', '.join(wanted)}"
+    nodes = f", {resources.workers_per_node} on a node" if resources.workers_per_node else ""
+    return f"{cluster}: {counted(resources.workers, 'worker')}{nodes}, {', '.join(wanted)}"
 
 
 def gpus_of_worker(resources: Resources, cluster: str) -> float:

@@ -7,7 +7,7 @@ import pytest
 from stoker.clusters.kubernetes.config_maps import config_map_manifests
 from stoker.clusters.kubernetes.metadata import owned_by
 from stoker.clusters.kubernetes.pods import merged
-from stoker.clusters.kubernetes.profile import DataClaim, Profile
+from stoker.clusters.kubernetes.profile import Accelerator, DataClaim, Profile
 from stoker.clusters.kubernetes.rayjob import pods_deadline_s, rayjob_manifest
 from stoker.clusters.restart import FIRST_START, Restart
 from stoker.errors import JobError
@@ -113,6 +113,66 @@ def test_each_trial_of_a_function_has_room_on_the_head():
     assert manifest["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["replicas"] == 4
 
 
+NODES = {
+    "H200": Accelerator(
+        workers_per_node=8,
+        resources={"rdma/hca": 8},
+        tolerations=[{"key": "spot", "operator": "Exists"}],
+        annotations={"networks": "rdma"},
+        environment={"NCCL_IB_HCA": "mlx5", "NCCL_DEBUG": "INFO"},
+        host_network=True,
+    )
+}
+
+
+def test_whole_nodes_have_a_pod_each():
+    manifest = rendered("resources: {workers: 16, gpus: 1, workers_per_node: 8, cpus: 4, memory: 16GiB}\n")
+    group = manifest["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+    assert (group["replicas"], group["rayStartParams"]) == (2, {"num-cpus": "8"})
+    limits = container(group["template"])["resources"]["limits"]
+    assert limits == {"cpu": "32", "memory": str(128 * 2**30), "nvidia.com/gpu": 8}
+    mounts = {each["mountPath"]: each["name"] for each in container(group["template"])["volumeMounts"]}
+    volumes = {each["name"]: each for each in group["template"]["spec"]["volumes"]}
+    assert volumes[mounts["/dev/shm"]]["emptyDir"] == {"medium": "Memory", "sizeLimit": str(64 * 2**30)}
+
+
+def test_what_a_kind_of_node_needs_is_said_once_by_the_administrator():
+    profile = PROFILE.model_copy(update={"accelerators": NODES, "shared_memory": "4GiB"})
+    asked = "resources: {workers: 12, gpus: 1, accelerator: H200}\nenvironment: {env: {NCCL_DEBUG: WARN}}\n"
+    group = worker_group(asked, profile)
+    worker = group["template"]
+    assert (group["replicas"], group["rayStartParams"]) == (2, {"num-cpus": "6"})  # twelve workers: no pods of eight
+    limits = container(worker)["resources"]["limits"]
+    assert (limits["nvidia.com/gpu"], limits["rdma/hca"]) == (6, 8)
+    assert container(worker)["resources"]["requests"] == limits
+    assert worker["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": "H200"}
+    assert [each["key"] for each in worker["spec"]["tolerations"]] == ["nvidia.com/gpu", "spot"]
+    assert (worker["spec"]["hostNetwork"], worker["spec"]["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+    assert worker["metadata"]["annotations"]["networks"] == "rdma"
+    assert (variables(worker)["NCCL_IB_HCA"], variables(worker)["NCCL_DEBUG"]) == ("mlx5", "WARN")
+    volumes = {each["name"]: each for each in worker["spec"]["volumes"]}
+    assert volumes["shared-memory"]["emptyDir"]["sizeLimit"] == str(4 * 2**30)
+    _, head, _ = pods(rendered(asked, profile))
+    assert "hostNetwork" not in head["spec"]
+    assert "NCCL_IB_HCA" not in variables(head)
+
+
+def test_another_resource_than_nvidias_has_another_taint():
+    profile = PROFILE.model_copy(update={"accelerators": {"MI300": Accelerator(gpu="amd.com/gpu")}})
+    worker = worker_group("resources: {workers: 2, accelerator: MI300}\n", profile)["template"]
+    assert container(worker)["resources"]["limits"]["amd.com/gpu"] == 1
+    assert worker["spec"]["tolerations"] == [{"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+
+
+def test_a_worker_of_own_code_may_have_several_gpus():
+    resources = {"workers": 4, "gpus": 4, "workers_per_node": 2}
+    job = CodeJob.model_validate({"name": "own", "entrypoint": "train.py", "resources": resources})
+    manifest = rayjob_manifest(job, HEADER, "team", PROFILE, {}, FIRST_START)
+    _, _, worker = pods(manifest)
+    assert container(worker)["resources"]["limits"]["nvidia.com/gpu"] == 8
+    assert manifest["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["replicas"] == 2
+
+
 SWEEP = "sweep: {trials: 6, space: {training.optimizer.lr: {min: 0.001, max: 0.1}}%s}\n"
 
 
@@ -145,7 +205,9 @@ def test_parallel_trials_default_to_the_administrators_profile():
 
 
 def test_queue_node_selector_and_resources_default_to_the_administrators_profile():
-    profile = PROFILE.model_copy(update={"queue": "default", "accelerators": {"H200": {"gpu": "h200"}}})
+    profile = PROFILE.model_copy(
+        update={"queue": "default", "accelerators": {"H200": Accelerator(node_selector={"gpu": "h200"})}}
+    )
     manifest = rendered("resources: {accelerator: H200}\n", profile)
     worker = pods(manifest)[2]
     assert manifest["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "default"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.clusters.kubernetes.profile import Profile
+from stoker.clusters.kubernetes.profile import Accelerator, Profile
 from stoker.clusters.kubernetes.rayjob import rayjob_manifest
 from stoker.clusters.restart import FIRST_START, Restart
 from stoker.jobfile.loading import load_job, parse_job
@@ -28,7 +28,17 @@ FULL = Profile(
     environment_secrets=["login", "bucket"],
     queue="default",
     ttl_s=0,
-    accelerators={"H200": {"pool": "gpu", "kind": "h200"}},
+    accelerators={
+        "H200": Accelerator(
+            node_selector={"pool": "gpu", "kind": "h200"},
+            workers_per_node=8,
+            resources={"rdma/hca": 8},
+            tolerations=[{"key": "spot", "operator": "Exists"}],
+            host_network=True,
+            annotations={"k8s.v1.cni.cncf.io/networks": "rdma"},
+            environment={"NCCL_IB_HCA": "mlx5"},
+        )
+    },
     pod={
         "nodeSelector": {"disk": "fast"},
         "tolerations": [{"key": "team", "operator": "Exists"}],

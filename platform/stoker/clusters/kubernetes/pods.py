@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from stoker.clusters.kubernetes.metadata import Manifest, labels_of
-from stoker.clusters.kubernetes.profile import Profile, Share
+from stoker.clusters.kubernetes.profile import Accelerator, Profile, Share
 from stoker.clusters.restart import Restart
 from stoker.execution.contract import MORE_TRIALS, NAMESPACE, PACKAGES, PACKAGES_FOLDER, POD, RAYJOB, REOPEN
 from stoker.execution.packages import PLATFORM_SITE, SITE
@@ -47,6 +47,15 @@ JOINED = {
 """Lists of a pod's spec whose items are joined, and the key by which they are; empty: only equal items are."""
 
 
+ROUNDING = 1e-6
+"""Three workers with 0.3333334 of a GPU share one."""
+
+
+def accelerator_of(job: AnyJob, profile: Profile) -> Accelerator:
+    """Return the administrator's settings for the kind of GPU that a job asks for."""
+    return profile.accelerators.get(job.resources.accelerator or "", Accelerator())
+
+
 class PodTemplates:
     """Pod templates of one run.
 
@@ -56,22 +65,23 @@ class PodTemplates:
         profile: the administrator's settings.
         inputs: volume with the run's ConfigMaps.
         restart: the `resume` or `extend` that starts it.
-        trials_per_pod: trials of a sweep that share a worker pod and its GPU.
+        workers_per_pod: workers that share a pod.
 
     """
 
     def __init__(
-        self, job: AnyJob, header: RunHeader, profile: Profile, inputs: Manifest, restart: Restart, trials_per_pod: int
+        self, job: AnyJob, header: RunHeader, profile: Profile, inputs: Manifest, restart: Restart, workers_per_pod: int
     ) -> None:
         self._job = job
         self._profile = profile
         self._inputs = inputs
         self._restart = restart
-        self._trials_per_pod = trials_per_pod
+        self._workers_per_pod = workers_per_pod
+        self._accelerator = accelerator_of(job, profile)
         self._run = header.id
         self._image = job.environment.image or profile.image
         self._labels = {**profile.pod_labels, **labels_of(header)}
-        self.ray_cpus = (job.resources.cpus or 1) * trials_per_pod if job.sweep else 1
+        self.ray_cpus = workers_per_pod * ((job.resources.cpus or 1) if job.sweep else 1)
         """CPUs that Ray counts in a worker pod: what its own workers request, or Ray would place others there, too."""
 
     def submitter(self) -> Manifest:
@@ -102,20 +112,37 @@ class PodTemplates:
         return (RAY_TRAIN_BYTES + TRIAL_BYTES) * planned_trials(self._job, self._profile.parallel_trials)
 
     def worker(self) -> Manifest:
-        """Return the pod of one worker, or of the trials that share a GPU."""
-        resources, default = self._job.resources, self._profile.worker
+        """Return the pod of the workers that share it."""
+        resources, default, kind = self._job.resources, self._profile.worker, self._accelerator
         share = Share(cpus=resources.cpus or default.cpus, memory=resources.memory or default.memory)
-        container = self._container(WORKER, share, self._trials_per_pod)
+        container = self._container(WORKER, share, self._workers_per_pod)
+        known = {each["name"] for each in container["env"]}
+        container["env"] += [{"name": n, "value": v} for n, v in kind.environment.items() if n not in known]
         more = self._packages(container)
+        container["volumeMounts"].append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108
         gpus = 1 if resources.gpus is None and resources.accelerator else resources.gpus
         if gpus:
             for limits in container["resources"].values():
-                limits["nvidia.com/gpu"] = math.ceil(gpus)
-            more["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+                limits[kind.gpu] = math.ceil(gpus * self._workers_per_pod - ROUNDING)
+                limits |= kind.resources
+            taint = {"key": kind.gpu, "operator": "Exists", "effect": "NoSchedule"}
+            more["tolerations"] = [taint, *kind.tolerations]
         if resources.accelerator:
-            kinds = self._profile.accelerators
-            more["nodeSelector"] = kinds.get(resources.accelerator, {"nvidia.com/gpu.product": resources.accelerator})
-        return self._template([container], self._volumes(), **more)
+            product = {"nvidia.com/gpu.product": resources.accelerator}
+            more["nodeSelector"] = product if kind.node_selector is None else kind.node_selector
+        if resources.accelerator and kind.host_network:
+            more |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
+        memory = int(container["resources"]["limits"]["memory"])
+        template = self._template([container], [*self._volumes(), self._shared_memory(memory)], **more)
+        if resources.accelerator:
+            template["metadata"]["annotations"] |= kind.annotations
+        return template
+
+    def _shared_memory(self, memory: int) -> Manifest:
+        """Return the volume of /dev/shm, where workers of one node exchange data; it counts as memory of the pod."""
+        own = self._profile.shared_memory
+        limit = size_bytes(own) if own else memory // 2
+        return {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": str(limit)}}
 
     def _template(self, containers: list[Manifest], volumes: list[Manifest], **more: Any) -> Manifest:
         spec: Manifest = {

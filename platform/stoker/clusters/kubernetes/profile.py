@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from stoker.job.resources import Label
+from stoker.job.resources import MOST_GPUS, Label
 from stoker.job.section import Section, Size
 
 
@@ -24,6 +24,34 @@ class DataClaim(Section):
     claim: str = Field(min_length=1)
     path: str = Field("/data", pattern="^/.+")
     read_only: bool = True
+
+
+class Accelerator(Section):
+    """The nodes of one kind of GPU, and what a worker's pod needs to use them whole."""
+
+    node_selector: dict[str, str] | None = None
+    """Labels of the nodes; default for kind K: nvidia.com/gpu.product: K."""
+
+    workers_per_node: int = Field(1, ge=1, le=MOST_GPUS)
+    """Most workers of a job that share a pod, where the job names no number: the GPUs of a node."""
+
+    gpu: str = Field("nvidia.com/gpu", min_length=1)
+    """Kubernetes' resource of a GPU: amd.com/gpu, or a slice such as nvidia.com/mig-1g.10gb."""
+
+    resources: dict[str, int] = Field({})
+    """Further resources of each pod, such as rdma/hca: 8 or vpc.amazonaws.com/efa: 32."""
+
+    tolerations: list[dict[str, Any]] = Field([])
+    """Beside that of the taint with the name of the resource."""
+
+    host_network: bool = False
+    """Whether the pods use the node's own network."""
+
+    annotations: dict[str, str] = Field({})
+    """Of the pods, such as k8s.v1.cni.cncf.io/networks."""
+
+    environment: dict[str, str] = Field({})
+    """Variables of the workers, such as NCCL_IB_HCA; those of a job take precedence."""
 
 
 class Profile(Section):
@@ -79,8 +107,11 @@ class Profile(Section):
     parallel_trials: int = Field(1, ge=1, le=4096)
     """Concurrent trials of a sweep whose job names no number; a sweep starts once all of their pods exist."""
 
-    accelerators: dict[str, dict[str, str]] = Field({})
-    """Node labels of each kind of GPU; default for kind K: nvidia.com/gpu.product: K."""
+    shared_memory: Size | None = None
+    """Of /dev/shm in each worker pod, which is a part of its memory; default: half of it."""
+
+    accelerators: dict[str, Accelerator] = Field({})
+    """The nodes of each kind of GPU."""
 
     pod: dict[str, Any] = Field({})
     """Merged over the spec of every pod: tolerations, node selectors, security settings, volumes."""

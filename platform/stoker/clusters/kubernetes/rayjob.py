@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from stoker.clusters.kubernetes.config_maps import config_map_volume
 from stoker.clusters.kubernetes.metadata import Manifest, metadata_of
-from stoker.clusters.kubernetes.pods import INPUTS, PodTemplates
+from stoker.clusters.kubernetes.pods import INPUTS, PodTemplates, accelerator_of
 from stoker.clusters.kubernetes.profile import Profile
 from stoker.clusters.restart import FIRST_START, Restart
 from stoker.clusters.run_inputs import driver_command, job_hash
@@ -60,12 +60,9 @@ def rayjob_manifest(
 
     """
     _require_allowed(job, profile)
-    resources, replicas, trials_per_pod = job.resources, job.resources.workers, 1
-    if job.sweep:
-        trials = planned_trials(job, profile.parallel_trials)
-        trials_per_pod = min(trials, workers_per_gpu(resources.gpus)) if resources.gpus else 1
-        replicas *= math.ceil(trials / trials_per_pod)
-    pods = PodTemplates(job, header, profile, config_map_volume(header.id, code), restart, trials_per_pod)
+    resources = job.resources
+    replicas, workers_per_pod = worker_pods(job, profile)
+    pods = PodTemplates(job, header, profile, config_map_volume(header.id, code), restart, workers_per_pod)
     spec: Manifest = {
         "submissionMode": "K8sJobMode",
         "entrypoint": driver_command(INPUTS),
@@ -83,6 +80,20 @@ def rayjob_manifest(
         spec["backoffLimit"] = max(resources.retries, PENDING_ROUNDS - 1)
     metadata = _metadata(job, header, namespace, profile)
     return {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": metadata, "spec": spec}
+
+
+def worker_pods(job: AnyJob, profile: Profile) -> tuple[int, int]:
+    """Return the number of worker pods, and of the workers that each has room for."""
+    resources, trials = job.resources, planned_trials(job, profile.parallel_trials) if job.sweep else 1
+    per_pod = resources.workers_per_node
+    if per_pod is None and job.sweep and resources.gpus and resources.gpus < 1:
+        per_pod = min(trials, workers_per_gpu(resources.gpus))
+        return resources.workers * math.ceil(trials / per_pod), per_pod
+    if per_pod is None:
+        most = min(accelerator_of(job, profile).workers_per_node, resources.workers)
+        per_pod = next(number for number in range(most, 0, -1) if resources.workers % number == 0)
+    per_pod = min(per_pod, resources.workers * trials)
+    return math.ceil(resources.workers * trials / per_pod), per_pod
 
 
 def pods_deadline_s(run: str, limit_s: int) -> int:
