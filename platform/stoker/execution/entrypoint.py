@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from stoker.errors import JobError, StokerError
 from stoker.execution.engines.table import LIBRARIES
 from stoker.execution.ray_session import embedded_ray, remove_stale_session
+from stoker.execution.ray_train.environment import set_variables
 from stoker.job.own_code import CodeKind
 from stoker.tracking.run import State
 from stoker.tracking.run_folder import RunFolder
@@ -103,6 +104,8 @@ def _drive(size: RunSize, origin: RunFolder | socket.socket, terminated: threadi
         cpus = size.workers * max(size.trials, 1)
         function = size.own_code == "function"
         libraries = () if size.own_code else LIBRARIES
+        if function:
+            set_variables(embedded=True)
         with embedded_ray(cpus, size.trials > 0, dashboard=function, libraries=libraries) as session:
             _on_terminate(terminated)  # ray.init installs its own handler
             if function:

@@ -1,11 +1,11 @@
 """Attempts of a training function of the user, by Ray Train."""
 
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import ray
@@ -29,6 +29,7 @@ from stoker.errors import Cause
 from stoker.execution.attempts import Watch, worker_node
 from stoker.execution.oom_detection import cause_of_death, death_message, oom_kill_count
 from stoker.execution.own_code.system_relay import RelayedSamples
+from stoker.execution.ray_train.environment import set_variables
 from stoker.execution.ray_train.function import FunctionFailed, Order, run_function
 from stoker.execution.ray_train.ray_storage import ray_storage
 from stoker.execution.ray_train.reports import POSITION, Position, Reports, read_position
@@ -50,29 +51,21 @@ SAMPLES_EVERY_S = 2.0
 """Of the workers' system metrics."""
 CHECKPOINT_WAIT_S = 300.0
 """How long a pause waits for the next checkpoint."""
-RAY_SETTINGS = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # also the time between two reports
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it prints each line twice
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
-}
-"""Environment variables of Ray Train."""
-LOCAL_SETTINGS = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
-"""Further ones on this machine, where a watcher of nodes is one process too many."""
-QUIET = {"RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0"}
-"""Of Ray's controller, which waits for its workers in that way."""
 
 
 class StoppableTrainer(TorchTrainer):  # type: ignore[misc]  # Ray's classes have no types
     """A trainer whose controller can be told to stop, and which runs in any thread."""
 
     controller: Any = None
+    variables: Mapping[str, str] = MappingProxyType({})
+    """Environment variables that the controller does not inherit; with any, Ray starts a process for it alone."""
 
     def _initialize_and_run_controller(self, **parts: Any) -> Any:
         """Run the controller on this node as Ray does it, and keep it; the driver has its own handler of SIGINT."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        variables = {name: os.environ[name] for name in (*RAY_SETTINGS, *LOCAL_SETTINGS) if name in os.environ}
-        options = {"scheduling_strategy": here, "runtime_env": {"env_vars": QUIET | variables}}
+        options: dict[str, Any] = {"scheduling_strategy": here}
+        if self.variables:
+            options["runtime_env"] = {"env_vars": dict(self.variables)}
         self.controller = ray.remote(num_cpus=0, **options)(TrainController).remote(**parts)
         ray.get(self.controller.run.remote())
         return ray.get(self.controller.get_result.remote())
@@ -100,8 +93,7 @@ class RayTrainAttempts:
         self._shared_disk = shared_disk
         self._cpus = float(cpus)
         self.count, self.waits = job.resources.workers, not shared_disk
-        settings = RAY_SETTINGS | LOCAL_SETTINGS if shared_disk else RAY_SETTINGS
-        os.environ.update({key: os.environ.get(key, value) for key, value in settings.items()})
+        self._variables = set_variables(embedded=shared_disk)
 
     def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
         """Wait until Ray has room for all workers; return False if stopped before.
@@ -144,6 +136,8 @@ class RayTrainAttempts:
                 logging_config=LoggingConfig(log_level="WARNING"),
             ),
         )
+        if not self._shared_disk:
+            trainer.variables = self._variables
         kills = oom_kill_count()
         follower = _Follower(trainer, folder, watch, Position(first, first), self.count)
         follower.start()
