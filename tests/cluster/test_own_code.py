@@ -124,3 +124,26 @@ def test_a_script_finds_its_files_again(home, mlflow, job, tmp_path):
     assert [metric["key"] for metric in recorded["data"]["metrics"] if metric["key"] == "done"] == ["done"]
     files = mlflow("artifacts/list", run_id=shown["mlflow_run"], path="checkpoint")["files"]
     assert [file["path"] for file in files] == ["checkpoint/state-0", "checkpoint/state-1"]
+
+
+SWEEP = """
+sweep:
+  metric: {name: loss, direction: min}
+  search: grid
+  parallel: 2
+  space: {settings.epochs: [3, 6]}
+"""
+
+
+@pytest.mark.slow
+def test_a_function_is_searched(home, children, steps_of, job, function_job):
+    file = job(function_job.read_text().replace("workers: 2", "workers: 1") + SWEEP)
+    file.with_name("finetune.py").write_text(FUNCTION.replace(".module", ""))
+    run = home.submit(file)
+    assert home.json("wait", run)["state"] == "SUCCEEDED"
+    trials = home.json("trials", run, "--sort", "number")
+    assert [(trial["state"], trial["epoch"]) for trial in trials] == [("SUCCEEDED", 3), ("SUCCEEDED", 6)]
+    assert home.status(run)["facts"]["best_trial"] == "1"
+    pages = children(home.status(run)["mlflow_run"])
+    assert sorted(len(steps_of(page, "loss")) for page in pages.values()) == [3, 6]
+    assert "trial 1 worker 0" in home.stoker("logs", run)

@@ -22,6 +22,26 @@ def test_the_cnn_scores_as_it_does_on_this_machine_and_its_model_is_registered(h
 
 
 @pytest.mark.slow
+def test_two_workers_in_one_pod_agree_with_two_pods_to_the_bit(home, jobs, kube, mlflow, until):
+    found = []
+    for each in (1, 2):
+        more = ("--set", "resources.workers=2", "--set", f"resources.workers_per_node={each}")
+        run = home.submit(jobs / "vision" / "digits-cnn.yaml", *SHORT, *more)
+        until(lambda run=run: home.going(run)["state"] == "RUNNING", "a start")
+        workers = kube.pods(f"stoker.dev/run={run},ray.io/node-type=worker")
+        assert len(workers) == 2 // each
+        assert home.json("wait", run)["state"] == "SUCCEEDED"
+        shown = home.status(run)
+        history = mlflow("metrics/get-history", run_id=shown["mlflow_run"], metric_key="loss/step")["metrics"]
+        found.append((shown["metrics"], [(metric["step"], metric["value"]) for metric in history]))
+    assert found[0] == found[1]
+    (container,) = workers[0]["spec"]["containers"]
+    [volume] = [mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == "/dev/shm"]
+    [source] = [each["emptyDir"] for each in workers[0]["spec"]["volumes"] if each["name"] == volume]
+    assert source["medium"] == "Memory"
+
+
+@pytest.mark.slow
 def test_a_killed_worker_and_a_killed_head_cost_no_metric(
     home, mlflow, steps_of, kube, api, long_job, namespace, until
 ):
