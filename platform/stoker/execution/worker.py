@@ -86,14 +86,14 @@ class Worker:
         from stoker.execution.system_metrics.sampler import system_sampler
 
         self._cache = self._cache or DataCache()
-        for stream in (sys.stdout, sys.stderr):
-            print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank, Path(path).name)}", file=stream, flush=True)
         folder = RunFolder(Path(path))
         if files is not None:
             load_secret_files()
             if failure := failure_here():
                 return WorkerResult("failed", Cause.INTERNAL, f"worker {rank}: {failure}")
             folder = self._own = unpack(files, folder.path.name, str(rank))
+        for stream in (sys.stdout, sys.stderr):
+            print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank, folder.header().id)}", file=stream, flush=True)
         self._heartbeat = Heartbeat(folder.path / STEP_FILE if rank == 0 else None)
         self._sampler = system_sampler(own_container=self._own is not None)
         try:

@@ -62,17 +62,18 @@ def run_function(order: Order) -> None:
     from stoker.tracking.run_folder import RunFolder
 
     rank = get_context().get_world_rank()
-    for stream in (sys.stdout, sys.stderr):
-        print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank, order.folder.name)}", file=stream, flush=True)
     logging.getLogger().setLevel(logging.WARNING)  # Ray sets it to INFO
     folder = RunFolder(order.folder)
     try:
         if order.files is not None:
             load_secret_files()
             folder = unpack(order.files, folder.path.name, str(rank))
+        header = folder.header()
+        for stream in (sys.stdout, sys.stderr):
+            print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank, header.id)}", file=stream, flush=True)
         job = load_run_job(folder)
         assert isinstance(job, CodeJob)
-        variables = own_environment(job, folder.header(), order.attempt, folder.code)
+        variables = own_environment(job, header, order.attempt, folder.code)
         apply(variables, folder.code)
         settings = dict(job.settings)
         if job.dataset:
