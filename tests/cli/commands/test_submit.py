@@ -97,7 +97,14 @@ def test_submit_shows_the_plan_and_stays_until_the_run_rests(starting, submittin
     shown, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (0, "")
     run = the_run(home).path.name
-    assert "2 epochs of 8 steps, 16 steps in all, 16 samples each\nruns on     this machine" in shown
+    lines = [line for line in shown.splitlines() if line.startswith(("inputs", "training", "optimizer", "schedule"))]
+    assert lines == [
+        "inputs      4 numbers",
+        "training    2 epochs of 8 steps, 16 steps in all, 16 samples each",
+        "optimizer   adamw, lr 0.002, betas 0.9 0.999, weight_decay 0.01",
+        "schedule    cosine, warmup 5%",
+    ]
+    assert "\nruns on     this machine" in shown
     assert f"\nrun {run}\n" in shown
     assert f"PAUSED  {run} after" in shown
     assert f"next:\n  stoker resume {run}  continue from the checkpoint\n" in shown

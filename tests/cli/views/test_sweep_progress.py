@@ -44,6 +44,17 @@ def test_the_table_shows_what_runs_and_what_is_best(sweep):
     assert [line.split()[0] for line in lines[5:]] == [str(number) for number in range(11, 1, -1)]
 
 
+def test_trials_beyond_those_that_train_at_once_are_queued(make_sweep, drive):
+    made = make_sweep(parallel=2)
+    drive(made.folder)
+    made.trial(0, State.RUNNING, 0.9)
+    for number in (1, 2, 3):
+        made.ledger.begin(number, {}, {"training.optimizer.lr": 0.1})
+    sweep = require_sweep(made.folder)
+    assert [sweep.state(trial) for trial in sweep.trials] == [State.RUNNING] * 2 + [State.QUEUED] * 2
+    assert sweep.counts() == {"RUNNING": 2, "QUEUED": 2}
+
+
 @pytest.mark.parametrize("width", [50, 80, 200])
 @pytest.mark.parametrize("height", [8, 12, 24])
 @pytest.mark.parametrize("running", [0, 40])

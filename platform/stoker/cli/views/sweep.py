@@ -25,7 +25,16 @@ from stoker.tracking.trials import (
     trial_id,
 )
 
-COUNTED = (State.RUNNING, State.PAUSED, State.INTERRUPTED, State.SUCCEEDED, State.PRUNED, State.FAILED, State.CANCELLED)
+COUNTED = (
+    State.RUNNING,
+    State.QUEUED,
+    State.PAUSED,
+    State.INTERRUPTED,
+    State.SUCCEEDED,
+    State.PRUNED,
+    State.FAILED,
+    State.CANCELLED,
+)
 LISTED_TRIALS = 8
 MESSAGE_WIDTH = 100
 
@@ -55,8 +64,17 @@ class Sweep:
         return short_names([*paths])
 
     def state(self, trial: Trial) -> State:
-        """Return the state of a trial, given that of the sweep."""
-        return effective_state(trial, self.record.state)
+        """Return the state of a trial, given that of the sweep; one that waits for its turn is QUEUED."""
+        state = effective_state(trial, self.record.state)
+        return State.QUEUED if state is State.RUNNING and trial.number in self._waiting else state
+
+    @cached_property
+    def _waiting(self) -> set[int]:
+        """Numbers of the trials that are chosen ahead of their turn: without a report, and more than train at once."""
+        begun = [trial for trial in self.trials if not trial.state.final]
+        silent = [trial.number for trial in begun if not trial.reports]
+        room = max(0, self.facts.parallel - (len(begun) - len(silent)))
+        return set(silent[room:])
 
     def counts(self) -> dict[str, int]:
         """Return the number of trials in each state, in the order of COUNTED."""
