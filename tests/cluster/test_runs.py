@@ -42,6 +42,23 @@ def test_two_workers_in_one_pod_agree_with_two_pods_to_the_bit(home, jobs, kube,
 
 
 @pytest.mark.slow
+def test_a_worker_pod_that_is_taken_away_leaves_a_checkpoint(home, steps_of, kube, api, long_job, namespace, until):
+    never = ("--set", "training.checkpoint.every=100000 steps")
+    run = home.submit(long_job, "--set", "resources.workers=2", *never)
+    until(lambda: home.going(run)["progress"]["step"] > 100, "some steps")
+    assert not home.status(run)["checkpoint_step"]
+    worker = kube.pods(f"stoker.dev/run={run},ray.io/node-type=worker")[0]
+    api.delete_namespaced_pod(worker["metadata"]["name"], namespace)
+    until(lambda: home.going(run)["attempt"] == 2 and home.going(run)["state"] == "RUNNING", "another attempt")
+    shown = home.status(run)
+    assert shown["checkpoint_step"] > 100
+    assert "is being taken away; its step is saved" in shown["failures"][0]
+    assert home.json("wait", run)["state"] == "SUCCEEDED"
+    steps = steps_of(home.status(run)["mlflow_run"], "loss/val")
+    assert len(steps) == len(set(steps)) == 1200
+
+
+@pytest.mark.slow
 def test_a_killed_worker_and_a_killed_head_cost_no_metric(
     home, mlflow, steps_of, kube, api, long_job, namespace, until
 ):

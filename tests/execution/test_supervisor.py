@@ -254,3 +254,21 @@ def test_a_script_has_succeeded_only_if_it_has_on_all_workers():
     assert attempt_result({0: done, 1: done}).outcome == "succeeded"
     broken = WorkerResult("failed", Cause.USER_CODE, "train.py exited with 3", needs_all=True)
     assert attempt_result({0: done, 1: broken}).message == "train.py exited with 3"
+
+
+def test_workers_save_a_checkpoint_when_a_node_is_taken_away():
+    beats = {0: beat(), 1: replace(beat(), leaving="node-7")}
+    workers = Workers(2, beats=beats)
+    supervisor = Supervisor(workers, lambda: None, lambda _: None, no_metrics, SHORT)
+    result = supervisor.run()
+    assert set(workers.asked) == {"stop"}
+    assert workers.killed == []
+    assert supervisor.leaving == {1: "node-7"}
+    assert (result.outcome, result.checkpoint) == ("stopped", (1, 5))
+    assert result.message == "the node of worker 1 is being taken away; its step is saved"
+
+
+def test_a_request_of_the_user_goes_before_a_node_that_is_taken_away():
+    workers = Workers(1, beats={0: replace(beat(), leaving="node-7")})
+    result = Supervisor(workers, lambda: StopReason.PAUSE, lambda _: None, no_metrics, SHORT).run()
+    assert (result.outcome, result.message) == ("stopped", "")

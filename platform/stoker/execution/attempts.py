@@ -1,5 +1,6 @@
 """What makes the attempts of a run, as the driver sees it; and the attempts of a group of workers."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,9 @@ from stoker.tracking.system_metrics import SystemSample
 if TYPE_CHECKING:
     from stoker.execution.run_store import RunStore
     from stoker.execution.worker_group import WorkerGroup
+
+GONE_S, GONE_POLL_S = 120.0, 0.5
+"""How long to wait for the end of a node that is taken away; longer than the grace period of its pods."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class GroupAttempts:
         self._group = group
         self._store = store
         self.count, self.waits = group.count, not group.shared_disk
+        self._leaving: frozenset[str] = frozenset()
+        """Nodes that were about to be taken away in the last attempt."""
 
     def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
         """Wait until Ray has placed all workers; return False if stopped before."""
@@ -82,12 +88,15 @@ class GroupAttempts:
         group.start_attempt(folder, number)
         watch.started()
         on_system = partial(self._on_system, watch)
-        result = Supervisor(group, watch.stop, partial(_on_beat, watch), on_system, Timeouts()).run()
+        supervisor = Supervisor(group, watch.stop, partial(_on_beat, watch), on_system, Timeouts())
+        result = supervisor.run()
+        self._leaving = frozenset(supervisor.leaving.values())
         collected = group.collect_journal()
         return self._with_results(result, collected) if result.outcome == "succeeded" else result
 
     def renew(self) -> None:
-        """Replace dead workers."""
+        """Replace dead workers, after those of nodes that are taken away have gone."""
+        wait_until_gone(self._leaving)
         self._group.replace_dead()
 
     def _with_results(self, result: WorkerResult, collected: bool) -> WorkerResult:
@@ -105,6 +114,17 @@ class GroupAttempts:
 
     def _on_system(self, watch: Watch, rank: int, sample: SystemSample) -> None:
         watch.system(worker_node(rank, self.count), sample)
+
+
+def wait_until_gone(nodes: frozenset[str]) -> None:
+    """Wait until Ray has lost nodes that are taken away: a worker placed there now would die with them."""
+    if not nodes:
+        return
+    import ray  # which the driver has loaded by then
+
+    deadline = time.monotonic() + GONE_S
+    while time.monotonic() < deadline and any(each["NodeID"] in nodes and each["Alive"] for each in ray.nodes()):
+        time.sleep(GONE_POLL_S)
 
 
 def worker_node(rank: int, count: int) -> str:

@@ -118,14 +118,18 @@ class Driver:
                     return replace(result, cause=decision.cause, message=decision.message)
                 if decision.action is Action.SMALLER:
                     halve_micro_batch(self.folder.resolved)
-                self.update_status(
-                    state=State.RETRYING,
-                    cause=decision.cause,
-                    message=decision.message,
-                    failures=[*self._status.failures, _failure_line(self.attempt, result)][-KEPT_FAILURES:],
-                )
+                self._note_failure(decision.cause, replace(result, message=decision.message))
                 attempts.renew()
                 self.requests.wait(decision.wait_s)
+            else:  # a node is taken away: nothing has failed
+                self._note_failure(Cause.INFRASTRUCTURE, result)
+                attempts.renew()
+
+    def _note_failure(self, cause: Cause, result: WorkerResult) -> None:
+        """Write why another attempt follows."""
+        line = _failure_line(self.attempt, cause, result)
+        failures = [*self._status.failures, line][-KEPT_FAILURES:]
+        self.update_status(state=State.RETRYING, cause=cause, message=result.message, failures=failures)
 
     def _attempt(self, attempts: Attempts) -> WorkerResult:
         number = self._status.attempt + 1
@@ -224,10 +228,10 @@ class Driver:
             self.folder.write_status(self._status)
 
 
-def _failure_line(attempt: int, result: WorkerResult) -> str:
-    """Return a line about a failed attempt."""
+def _failure_line(attempt: int, cause: Cause, result: WorkerResult) -> str:
+    """Return a line about an attempt that another one follows."""
     message = result.message.partition("\n")[0]
-    return f"attempt {attempt} at step {result.step:,}: {result.cause}: {message}"
+    return f"attempt {attempt} at step {result.step:,}: {cause}: {message}"
 
 
 def _final_state(result: WorkerResult, stop: StopReason | None, checkpoint_step: int) -> tuple[State, WorkerResult]:

@@ -45,6 +45,8 @@ class Beat:
     """Changes of the worker's folder; None where driver and worker share a disk."""
     system: SystemSample | None = None
     """System metrics, every few seconds; None in between."""
+    leaving: str = ""
+    """Id of its Ray node, if that is about to be taken away."""
 
 
 class Heartbeat:

@@ -97,6 +97,8 @@ class Supervisor:
         self._timeouts = timeouts
         self._health = [WorkerHealth(timeouts) for _ in range(group.count)]
         self._stop_requested_at = self._survivors_end = self._training_since = math.inf
+        self.leaving: dict[int, str] = {}
+        """Ray nodes that are about to be taken away, by rank of a worker on them."""
 
     def run(self) -> WorkerResult:
         """Wait for all workers and return the attempt's result."""
@@ -116,7 +118,11 @@ class Supervisor:
             if stopping or not self._health[0].began or now - last_check >= self._timeouts.heartbeat_s:
                 last_check = now
                 self._check_health(now)
-        return attempt_result(self._results)
+        result = attempt_result(self._results)
+        if not self.leaving or result.outcome != "stopped" or self._stop() is not None:
+            return result
+        rank = min(self.leaving)
+        return replace(result, message=f"the node of worker {rank} is being taken away; its step is saved")
 
     def _running(self) -> list[int]:
         return [rank for rank in range(self._group.count) if rank not in self._results]
@@ -131,7 +137,7 @@ class Supervisor:
 
     def _forward_stop(self, now: float) -> bool:
         """Check for a stop request, and kill workers that ignore it; return whether there is one."""
-        stop = self._stop()
+        stop = self._stop() or (StopReason.LEAVING if self.leaving else None)
         if stop is None:
             return False
         self._stop_requested_at = min(self._stop_requested_at, now)
@@ -153,6 +159,8 @@ class Supervisor:
         beats = self._group.beats()
         for rank, beat in beats.items():
             self._health[rank].take(beat)
+            if beat.leaving:
+                self.leaving[rank] = beat.leaving
         self._report_system(beats)
         if (first := beats.get(0)) is not None:
             self._on_beat(first)

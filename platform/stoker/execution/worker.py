@@ -21,6 +21,7 @@ from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
 from stoker.errors import Cause
 from stoker.execution.contract import worker_name
 from stoker.execution.heartbeat import STEP_FILE, Beat, Heartbeat, Stage
+from stoker.execution.leaving import busy, is_leaving
 from stoker.execution.packages import failure_here
 from stoker.execution.run_store import RunStore, with_saved_results
 from stoker.execution.worker_folder import FolderUpdate, folder_update, unpack
@@ -98,7 +99,8 @@ class Worker:
         self._sampler = system_sampler(own_container=self._own is not None)
         try:
             assignment = Assignment(folder, rank, count, attempt)
-            result = run_to_end(engine_of(assignment, self._heartbeat, self._cache), address)
+            with busy():
+                result = run_to_end(engine_of(assignment, self._heartbeat, self._cache), address)
             if rank == 0 and self._own is not None:
                 self._heartbeat.enter(Stage.SAVING)
                 result = with_saved_results(result, RunStore(folder))
@@ -121,6 +123,8 @@ class Worker:
         beat = self._heartbeat.beat()
         if self._sampler is not None:
             beat = replace(beat, system=self._sampler.due())
+        if is_leaving():
+            beat = replace(beat, leaving=ray.get_runtime_context().get_node_id())
         return beat if self._own is None else replace(beat, update=self.update(position))
 
     def update(self, position: int) -> FolderUpdate:

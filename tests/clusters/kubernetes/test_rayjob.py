@@ -157,6 +157,15 @@ def test_what_a_kind_of_node_needs_is_said_once_by_the_administrator():
     assert "NCCL_IB_HCA" not in variables(head)
 
 
+def test_a_worker_pod_that_is_taken_away_waits_for_a_checkpoint():
+    _, head, worker = pods(rendered())
+    command = container(worker)["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == ["python", "-m", "stoker.execution.leaving", "45"]
+    assert worker["spec"]["terminationGracePeriodSeconds"] > 45
+    assert variables(worker)["STOKER_LEAVING"] == "/home/stoker/leaving"
+    assert "lifecycle" not in container(head)
+
+
 def test_another_resource_than_nvidias_has_another_taint():
     profile = PROFILE.model_copy(update={"accelerators": {"MI300": Accelerator(gpu="amd.com/gpu")}})
     worker = worker_group("resources: {workers: 2, accelerator: MI300}\n", profile)["template"]

@@ -7,6 +7,7 @@ from stoker.clusters.kubernetes.metadata import Manifest, labels_of
 from stoker.clusters.kubernetes.profile import Accelerator, Profile, Share
 from stoker.clusters.restart import Restart
 from stoker.execution.contract import MORE_TRIALS, NAMESPACE, PACKAGES, PACKAGES_FOLDER, POD, RAYJOB, REOPEN
+from stoker.execution.leaving import LEAVING
 from stoker.execution.packages import PLATFORM_SITE, SITE
 from stoker.job.concurrency import planned_trials
 from stoker.job.own_code import AnyJob, is_function
@@ -30,6 +31,9 @@ AGENT_PORT = 52365
 """Of Ray's agent on each node, which also answers KubeRay's health checks."""
 PROBES = {"readinessProbe": 10, "livenessProbe": 120}
 """Consecutive failures allowed; KubeRay's own numbers: a busy node answers slowly and must not be killed."""
+LEAVING_FILE = f"{HOME}/leaving"
+LEAVE_S, ENDING_S = 45, 15
+"""How long a worker pod that is taken away waits for a checkpoint, and how long Ray then takes to end."""
 RAY_TRAIN_BYTES = 1 << 30
 """More for the head of a training function: Ray Train's controller and its helpers run there."""
 TRIAL_BYTES = 256 << 20
@@ -119,6 +123,10 @@ class PodTemplates:
         known = {each["name"] for each in container["env"]}
         container["env"] += [{"name": n, "value": v} for n, v in kind.environment.items() if n not in known]
         more = self._packages(container)
+        leave = ["python", "-m", "stoker.execution.leaving", str(LEAVE_S)]
+        container["env"].append({"name": LEAVING, "value": LEAVING_FILE})
+        container["lifecycle"] = {"preStop": {"exec": {"command": leave}}}
+        more["terminationGracePeriodSeconds"] = LEAVE_S + ENDING_S
         container["volumeMounts"].append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108
         gpus = 1 if resources.gpus is None and resources.accelerator else resources.gpus
         if gpus:

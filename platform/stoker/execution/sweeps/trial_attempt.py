@@ -89,6 +89,8 @@ def train_in_group(
             heartbeat.request = "stop"
             supervisor.join()
     result = supervisor.result
+    if result.outcome == "stopped" and result.message and not heartbeat.request:  # its node is taken away
+        return result.failed(Cause.INFRASTRUCTURE, result.message)
     if not collected and result.outcome == "succeeded":
         return result.failed(Cause.INFRASTRUCTURE, RESULTS_LOST)
     return result
