@@ -1,5 +1,7 @@
 """Names that cluster clients and drivers share: annotations, metadata keys, environment variables, packages."""
 
+from stoker.tracking.trials import trial_number
+
 REQUEST = "stoker.dev/request"
 """Annotation of a RayJob: `cancel`, `pause`, or `cancel 3 5` for single trials of a sweep."""
 STATUS = "stoker.dev/status"
@@ -34,8 +36,8 @@ def worker_name(rank: int, run: str = "") -> str:
         run: id of its run or trial.
 
     """
-    number = run.rpartition(".")[2]
-    return f"trial {number} worker {rank}" if "." in run and number.isdecimal() else f"worker {rank}"
+    number = trial_number(run)
+    return f"worker {rank}" if number is None else f"trial {number} worker {rank}"
 
 
 def request_package(submission: str) -> str:

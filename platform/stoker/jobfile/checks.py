@@ -85,6 +85,9 @@ def node_problems(resources: Resources, own_code: bool) -> Iterator[Problem]:
     if each and workers > each and workers % each:
         cure = f"use {workers - workers % each} or {workers + each - workers % each} workers"
         yield Problem("resources.workers_per_node", f"{workers} workers do not fill nodes of {each}; {cure}")
+    if workers > 1 and resources.gpus and resources.gpus < 1:
+        cure = "use 1, or workers: 1"
+        yield Problem("resources.gpus", f"{resources.gpus:g}: workers of one run cannot share a GPU; {cure}")
     if resources.gpus and resources.gpus > 1 and not own_code:
         cure = f"set workers: {workers * int(resources.gpus)} and gpus: 1"
         yield Problem("resources.gpus", f"each worker trains on one GPU, more are for an entrypoint; {cure}")
@@ -213,14 +216,11 @@ def loss_problems(training: Training, task: TaskName) -> Iterator[Problem]:
 
 
 def worker_problems(training: Training, resources: Resources) -> Iterator[Problem]:
-    """Check that every worker gets samples in each step and a GPU of its own."""
+    """Check that every worker gets samples in each step."""
     batch, workers = training.batch_size, resources.workers
     if batch is not None and batch < workers:
         cure = f"use {workers} or more, or at most {batch} worker{'s' if batch > 1 else ''}"
         yield Problem("training.batch_size", f"{batch} is less than resources.workers ({workers}); {cure}")
-    if workers > 1 and resources.gpus and resources.gpus < 1:
-        cure = "use 1, or workers: 1"
-        yield Problem("resources.gpus", f"{resources.gpus:g}: workers of one run cannot share a GPU; {cure}")
 
 
 def metric_problems(training: Training, task: TaskName, sections: Sections) -> Iterator[Problem]:

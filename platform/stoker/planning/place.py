@@ -25,7 +25,8 @@ def resource_problems(resources: Resources) -> Iterator[Problem]:
     gpus, cpus, workers = torch.cuda.device_count(), machine_cpus(), resources.workers
     if resources.gpus and workers * resources.gpus > gpus:
         wanted = f"{resources.gpus:g}" if workers == 1 else f"{resources.gpus:g} for each of {workers} workers"
-        cure = f"use 0, or at most {counted(int(gpus // resources.gpus), 'worker')}" if gpus else "use 0"
+        most = int(gpus // resources.gpus)
+        cure = f"use 0, or at most {counted(most, 'worker')}" if most else f"use at most {gpus}" if gpus else "use 0"
         yield Problem("resources.gpus", f"{wanted} asked for, this machine has {gpus}; {cure}")
     if resources.cpus and resources.cpus > cpus:
         yield Problem("resources.cpus", f"{resources.cpus} asked for, this machine has {cpus}; use at most {cpus}")

@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-CHECK_S = 0.2
+CHECK_S = 1.0
 """A lock held for longer than this is a driver's, and not that of a process that checks for one."""
 
 

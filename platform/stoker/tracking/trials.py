@@ -9,6 +9,8 @@ from typing import Any
 from stoker.tracking.run import State, known_fields
 from stoker.tracking.run_folder import RunFolder, read_json, write_json
 
+TOTALS = ("seconds",)
+"""Costs that grow with each epoch."""
 SWEEP_KEY = re.compile(r"^sweep:", re.MULTILINE)
 
 
@@ -81,11 +83,13 @@ class Trial:
         return (*self.inherited, *self.reports[self.discarded :])
 
     def score(self, metric: str, direction: str) -> float:
-        """Return the best finite value of its present weights; NaN without one."""
+        """Return the best finite value of its present weights, or the last one of a cost that adds up; NaN without."""
         found = [report.metrics.get(metric, math.nan) for report in self.lineage]
         finite = [value for value in found if math.isfinite(value)]
         if not finite:
             return math.nan
+        if metric in TOTALS:
+            return finite[-1]
         return max(finite) if direction == "max" else min(finite)
 
 
@@ -153,6 +157,12 @@ def write_facts(folder: RunFolder, facts: SweepFacts) -> None:
 def trial_id(sweep: str, number: int) -> str:
     """Return the id of a trial, which also names its folder."""
     return f"{sweep}.{number}"
+
+
+def trial_number(run: str) -> int | None:
+    """Return the number in the id of a trial; None for any other run."""
+    sweep, _, number = run.rpartition(".")
+    return int(number) if sweep and number.isdecimal() else None
 
 
 def ranked(trials: Sequence[Trial], metric: str, direction: str) -> list[Trial]:

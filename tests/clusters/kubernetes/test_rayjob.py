@@ -143,7 +143,7 @@ def test_what_a_kind_of_node_needs_is_said_once_by_the_administrator():
     worker = group["template"]
     assert (group["replicas"], group["rayStartParams"]) == (2, {"num-cpus": "6"})  # twelve workers: no pods of eight
     limits = container(worker)["resources"]["limits"]
-    assert (limits["nvidia.com/gpu"], limits["rdma/hca"]) == (6, 8)
+    assert (limits["nvidia.com/gpu"], limits["rdma/hca"]) == (6, 6)  # six of the node's eight
     assert container(worker)["resources"]["requests"] == limits
     assert worker["spec"]["nodeSelector"] == {"nvidia.com/gpu.product": "H200"}
     assert [each["key"] for each in worker["spec"]["tolerations"]] == ["nvidia.com/gpu", "spot"]
@@ -164,6 +164,17 @@ def test_a_worker_pod_that_is_taken_away_waits_for_a_checkpoint():
     assert worker["spec"]["terminationGracePeriodSeconds"] > 45
     assert variables(worker)["STOKER_LEAVING"] == "/home/stoker/leaving"
     assert "lifecycle" not in container(head)
+
+
+def test_workers_with_several_gpus_fill_a_node_sooner():
+    profile = PROFILE.model_copy(update={"accelerators": NODES})
+    resources = {"workers": 4, "gpus": 4, "accelerator": "H200"}
+    job = CodeJob.model_validate({"name": "own", "entrypoint": "train.py", "resources": resources})
+    manifest = rayjob_manifest(job, HEADER, "team", profile, {}, FIRST_START)
+    _, _, worker = pods(manifest)
+    limits = container(worker)["resources"]["limits"]
+    assert (limits["nvidia.com/gpu"], limits["rdma/hca"]) == (8, 8)
+    assert manifest["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["replicas"] == 2
 
 
 def test_another_resource_than_nvidias_has_another_taint():

@@ -132,11 +132,12 @@ class PodTemplates:
         if gpus:
             for limits in container["resources"].values():
                 limits[kind.gpu] = math.ceil(gpus * self._workers_per_pod - ROUNDING)
-                limits |= kind.resources
+                limits |= kind.share_of(self._workers_per_pod * max(1, int(gpus)))
             taint = {"key": kind.gpu, "operator": "Exists", "effect": "NoSchedule"}
             more["tolerations"] = [taint, *kind.tolerations]
         if resources.accelerator:
-            product = {"nvidia.com/gpu.product": resources.accelerator}
+            is_nvidia = kind.gpu.startswith("nvidia.com/")
+            product = {"nvidia.com/gpu.product": resources.accelerator} if is_nvidia else {}
             more["nodeSelector"] = product if kind.node_selector is None else kind.node_selector
         if resources.accelerator and kind.host_network:
             more |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}

@@ -3,6 +3,7 @@
 The Helm chart writes them into the namespace of the jobs, as `profile.yaml` in a ConfigMap that submitters may read.
 """
 
+import math
 from typing import Any
 
 from pydantic import Field
@@ -30,7 +31,7 @@ class Accelerator(Section):
     """The nodes of one kind of GPU, and what a worker's pod needs to use them whole."""
 
     node_selector: dict[str, str] | None = None
-    """Labels of the nodes; default for kind K: nvidia.com/gpu.product: K."""
+    """Labels of the nodes; default for kind K of NVIDIA's: nvidia.com/gpu.product: K."""
 
     workers_per_node: int = Field(1, ge=1, le=MOST_GPUS)
     """Most workers of a job that share a pod, where the job names no number: the GPUs of a node."""
@@ -38,8 +39,9 @@ class Accelerator(Section):
     gpu: str = Field("nvidia.com/gpu", min_length=1)
     """Kubernetes' resource of a GPU: amd.com/gpu, or a slice such as nvidia.com/mig-1g.10gb."""
 
-    resources: dict[str, int] = Field({})
-    """Further resources of each pod, such as rdma/hca: 8 or vpc.amazonaws.com/efa: 32."""
+    resources: dict[str, int | str] = Field({})
+    """Further resources of a whole node, such as vpc.amazonaws.com/efa: 16; a pod gets the share of its GPUs. A
+    quantity such as hugepages-2Mi: 5120Mi goes to each pod as it is."""
 
     tolerations: list[dict[str, Any]] = Field([])
     """Beside that of the taint with the name of the resource."""
@@ -52,6 +54,14 @@ class Accelerator(Section):
 
     environment: dict[str, str] = Field({})
     """Variables of the workers, such as NCCL_IB_HCA; those of a job take precedence."""
+
+    def share_of(self, gpus: int) -> dict[str, int | str]:
+        """Return the further resources of a pod with so many of a node's GPUs."""
+        part = min(1.0, gpus / self.workers_per_node)
+        return {
+            name: math.ceil(amount * part) if isinstance(amount, int) else amount
+            for name, amount in self.resources.items()
+        }
 
 
 class Profile(Section):

@@ -90,7 +90,8 @@ def worker_pods(job: AnyJob, profile: Profile) -> tuple[int, int]:
         per_pod = min(trials, workers_per_gpu(resources.gpus))
         return resources.workers * math.ceil(trials / per_pod), per_pod
     if per_pod is None:
-        most = min(accelerator_of(job, profile).workers_per_node, resources.workers)
+        most = accelerator_of(job, profile).workers_per_node // max(1, int(resources.gpus or 1))
+        most = min(max(most, 1), resources.workers)
         per_pod = next(number for number in range(most, 0, -1) if resources.workers % number == 0)
     per_pod = min(per_pod, resources.workers * trials)
     return math.ceil(resources.workers * trials / per_pod), per_pod

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Generator
 from typing import IO, TYPE_CHECKING, TextIO
 
+from stoker.errors import Unreachable
 from stoker.execution.causes import classify_failure, classify_output
 from stoker.execution.data_cache import DataCache
 from stoker.execution.engines.engine import Assignment
@@ -24,6 +25,7 @@ from stoker.execution.run_store import run_storage
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import machine_cpus
 from stoker.job.own_code import CodeJob
+from stoker.tracking.trials import trial_number
 
 if TYPE_CHECKING:
     from stoker.training.loop import EpochEnd
@@ -70,6 +72,8 @@ class ScriptEngine:
             write_resolved(self._folder.resolved, self._job, "")
         header = self._folder.header()
         variables = own_environment(self._job, header, self._attempt, self._folder.code)
+        if header.tracking_uri and trial_number(header.id) is not None and "MLFLOW_RUN_ID" not in variables:
+            raise Unreachable("MLflow has no run for this trial yet, from which its metrics would be read")
         variables |= self._torchrun_variables(address)
         storage = run_storage(self._folder, header, header.id) if header.storage else None
         checkpoints = CheckpointFolder(self._folder.checkpoints / "script", storage, counts=self._rank == 0)

@@ -15,6 +15,8 @@ def logged_reports(
 ) -> tuple[EpochReport, ...]:
     """Return a report for each step at which a metric was logged; the n-th one is of the n-th epoch.
 
+    A step that a resumed script logs again has its last value. Values without steps are numbered in their order.
+
     Args:
         tracked: the run in MLflow.
         metrics: their names.
@@ -28,9 +30,12 @@ def logged_reports(
     values: defaultdict[int, dict[str, float]] = defaultdict(dict)
     times: defaultdict[int, int] = defaultdict(int)
     for metric in metrics:
-        for point in tracked.points(metric):
-            values[point.step][metric] = point.value
-            times[point.step] = max(times[point.step], point.time_ms)
+        points = tracked.points(metric)
+        unnumbered = all(point.step == 0 for point in points)  # as `log_metric` does without a step
+        for place, point in enumerate(points):
+            step = place if unnumbered else point.step
+            values[step][metric] = point.value
+            times[step] = max(times[step], point.time_ms)
     steps = sorted(values)
     if steps and not ended and len(values[steps[-1]]) < len(metrics):
         steps.pop()

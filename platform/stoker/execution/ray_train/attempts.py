@@ -85,10 +85,14 @@ class RayTrainAttempts:
         job: of the run.
         shared_disk: whether the workers see the driver's files; otherwise files are sent to them.
         cpus: Ray CPUs of each worker.
+        checkpoint_wait_s: how long a pause waits for the next checkpoint.
 
     """
 
-    def __init__(self, job: CodeJob, shared_disk: bool, cpus: int = 1) -> None:
+    def __init__(
+        self, job: CodeJob, shared_disk: bool, cpus: int = 1, checkpoint_wait_s: float = CHECKPOINT_WAIT_S
+    ) -> None:
+        self._checkpoint_wait_s = checkpoint_wait_s
         self._job = job
         self._shared_disk = shared_disk
         self._cpus = float(cpus)
@@ -139,7 +143,7 @@ class RayTrainAttempts:
         if not self._shared_disk:
             trainer.variables = self._variables
         kills = oom_kill_count()
-        follower = _Follower(trainer, folder, watch, Position(first, first), self.count)
+        follower = _Follower(trainer, folder, watch, Position(first, first), self.count, self._checkpoint_wait_s)
         follower.start()
         try:
             trainer.fit()
@@ -174,8 +178,15 @@ class _Follower(threading.Thread):
     """Follows the reports of an attempt, and stops it when the driver says so."""
 
     def __init__(
-        self, trainer: StoppableTrainer, folder: RunFolder, watch: Watch, first: Position, workers: int
+        self,
+        trainer: StoppableTrainer,
+        folder: RunFolder,
+        watch: Watch,
+        first: Position,
+        workers: int,
+        checkpoint_wait_s: float,
     ) -> None:
+        self._checkpoint_wait_s = checkpoint_wait_s
         super().__init__(name="follower", daemon=True)
         self._trainer = trainer
         self._folder = folder
@@ -215,7 +226,7 @@ class _Follower(threading.Thread):
                 continue
             asked = min(asked, time.monotonic())
             waits = reason in (StopReason.PAUSE, StopReason.TIMEOUT)
-            if not waits or time.monotonic() > asked + CHECKPOINT_WAIT_S:
+            if not waits or time.monotonic() > asked + self._checkpoint_wait_s:
                 self._abort()
 
     def stop(self) -> None:

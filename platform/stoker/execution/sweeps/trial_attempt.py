@@ -25,6 +25,10 @@ from stoker.tracking.trials import EpochReport
 RECORDED_STEPS = 100
 """A trial records the losses of about this many steps at most, because there are many trials."""
 POLL_EVERY_S = 0.1
+ABANDON = "abandon"
+"""Request to a training function whose trial is not wanted any more, where `stop` waits for a checkpoint."""
+CHECKPOINT_WAIT_S = 30.0
+"""How long a stopped sweep waits for the next checkpoint of its functions."""
 
 Epochs = Generator[tuple[EpochReport | None, bool], None, WorkerResult]
 """Reports of one attempt, each with whether it is known to be the last, and the outcome; None where nothing is new.
@@ -107,7 +111,6 @@ def train_by_ray_train(folder: RunFolder, attempt: int, heartbeat: Heartbeat, sh
         cpus: Ray CPUs of each worker.
 
     """
-    began = time.monotonic()
     known = [report.epoch for report in function_reports(folder)]
     position, last = 0, max(known, default=0)
     training = _RayTrainThread(folder, attempt, heartbeat, shared_disk, cpus)
@@ -119,14 +122,14 @@ def train_by_ray_train(folder: RunFolder, attempt: int, heartbeat: Heartbeat, sh
                 position = after
                 if report.epoch > last:
                     last = report.epoch
-                    yield replace(report, metrics={"seconds": time.monotonic() - began} | report.metrics), False
+                    yield report, False
             if not alive:
                 return training.result
             yield None, False
             training.join(POLL_EVERY_S)
     finally:
         if training.is_alive():
-            heartbeat.request = "stop"
+            heartbeat.request = ABANDON
             training.join()
 
 
@@ -170,21 +173,31 @@ class _RayTrainThread(threading.Thread):
         """Make the attempt; failures are in the result."""
         from stoker.execution.ray_train.attempts import RayTrainAttempts
 
-        stop = lambda: StopReason.CANCEL if self._heartbeat.request else None  # noqa: E731 - a field of Watch
-        watch = Watch(stop, lambda: None, lambda _: None, lambda *_: None)
+        watch = Watch(self._stop, lambda: None, lambda _: None, lambda *_: None)
         try:
             job = load_run_job(self._folder)
             assert isinstance(job, CodeJob)
-            attempts = RayTrainAttempts(job, self._shared_disk, self._cpus)
-            self.result = attempts.run(self._folder, self._attempt, watch)
+            attempts = RayTrainAttempts(job, self._shared_disk, self._cpus, CHECKPOINT_WAIT_S)
+            if attempts.wait_for_resources(lambda: self._stop() is not None):
+                self.result = attempts.run(self._folder, self._attempt, watch)
+            else:
+                self.result = WorkerResult("stopped")
         except Exception as error:  # every exception is classified
             self.result = classify_failure(error, self._folder.code, self._heartbeat)
+
+    def _stop(self) -> StopReason | None:
+        """Return how the function is asked to stop: after its next checkpoint, or at once if the trial is abandoned."""
+        if self._heartbeat.request == ABANDON:
+            return StopReason.CANCEL
+        return StopReason.PAUSE if self._heartbeat.request else None
 
 
 def _function_reports(folder: RunFolder, position: int) -> Iterator[tuple[EpochReport, int]]:
     """Read the reports of a training function, each with the byte position after it."""
+    created = folder.header().created
     for entry, after in read_journal(folder.journal, position):
-        yield EpochReport(entry.step, entry.step, entry.metrics), after
+        seconds = max(0.0, entry.time_ms / 1000 - created)
+        yield EpochReport(entry.step, entry.step, {"seconds": seconds} | entry.metrics), after
 
 
 def _reports(folder: RunFolder, position: int) -> Iterator[tuple[EpochReport, int]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stoker.errors import ClusterError
+from stoker.errors import ClusterError, Unreachable
 from stoker.execution.own_code.mlflow_run import announce
 from stoker.execution.recording import PATIENCE_S, RETRY_S, run_tags
 from stoker.execution.sweeps.child_run_sync import ChildRunSync, best_step
@@ -139,13 +139,19 @@ class TrialRecording:
             number: of the trial.
             ended: whether it has; then MLflow is asked once more.
 
+        Raises:
+            Unreachable: MLflow does not answer.
+
         """
-        page = self._pages.get(number)
-        if ended and page is not None:
+        if ended:
+            page = self._pages.get(number)
+            if page is None:
+                raise Unreachable(f"its metrics are in MLflow, which does not answer: {self._reason or 'no run'}")
             try:
                 self._read_logged(page, number, ended=True)
-            except Exception as error:  # what is known must do
-                print(self._redacted(error), file=sys.stderr)  # noqa: T201 - the driver's log
+            except Exception as error:
+                message = f"its metrics are in MLflow, which does not answer: {self._redacted(error)}"
+                raise Unreachable(message) from error
         return self._logged.get(number, ())
 
     def store_ledger(self, last: bool = True) -> None:

@@ -19,7 +19,7 @@ from stoker.execution.sweeps.trial_actor import TrialUpdate
 from stoker.execution.sweeps.trial_folders import create_trial_folder, trial_status
 from stoker.execution.sweeps.trial_stores import TrialStores
 from stoker.execution.worker_result import WorkerResult
-from stoker.job.goals import goals_of, measures_always
+from stoker.job.goals import CODE_COSTS, goals_of, measures_always
 from stoker.job.own_code import AnyJob, CodeJob
 from stoker.jobfile.loading import dump_job
 from stoker.jobfile.space.point import point_job
@@ -187,11 +187,12 @@ class Trials:
         """Record the end of a trial of own code: a failure if it has never told the sweep's metric."""
         trial = self._ledger.trials[number]
         metrics = {**trial.last, **result.metrics}
-        lacking = [aim.name for aim in self.aims if not any(aim.name in report.metrics for report in trial.reports)]
+        told = {name for report in trial.reports for name in report.metrics}
+        lacking = [aim.name for aim in self.aims if aim.name not in told and aim.name not in CODE_COSTS]
         if not lacking:
             return self._close(number, State.SUCCEEDED, metrics)
-        told = ", ".join(sorted(metrics.keys() - {"seconds"})) or "nothing"
-        message = f"it never told '{lacking[0]}', by which trials are compared (sweep.metric); it told {told}"
+        others = ", ".join(sorted(told - CODE_COSTS.keys())) or "nothing"
+        message = f"it never told '{lacking[0]}', by which trials are compared (sweep.metric); it told {others}"
         return self._close(number, State.FAILED, {}, Cause.USER_CODE, message)
 
     def announce(self, number: int, mlflow_run: str, page: str) -> None:

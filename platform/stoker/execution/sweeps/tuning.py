@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stoker.errors import Cause, Unreachable
 from stoker.execution.oom_detection import cause_of_death, death_message, oom_kill_count
 from stoker.execution.stop_requests import StopRequests
 from stoker.execution.sweeps.batched_scheduler import BatchedScheduler
@@ -54,6 +55,7 @@ logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns about files th
 
 BESIDE_DRIVER = "node:__internal_head__"
 """Ray's own resource of its head node."""
+Logged = Callable[[int, bool], tuple[EpochReport, ...]]
 START_S = 30.0
 """Longer than the start of a trial's process takes if Ray has resources for it."""
 SIGNAL_EVERY_S = 0.5
@@ -88,7 +90,7 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
         exhausted: Callable[[], bool],
         on_change: Callable[[], None],
         on_waiting: Callable[[bool], None],
-        logged: Callable[[int, bool], tuple[EpochReport, ...]] | None = None,
+        logged: Logged | None = None,
     ) -> None:
         self._logged = logged
         self._is_function = is_function(job)
@@ -215,14 +217,25 @@ class Tuning(Stopper, Callback):  # type: ignore[misc] # Ray's classes have no t
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Record a trial's report; stop no trial. The scheduler does not see a trial's last report."""
         update: TrialUpdate = result["update"]
-        if update.result is not None:
-            self._results[trial_id] = update.result
         number = self._numbers[trial_id]
         if self._logged is not None:
-            update = replace(update, reports=self._logged(number, update.result is not None))
+            update = self._with_logged(self._logged, number, update)
+        if update.result is not None:
+            self._results[trial_id] = update.result
         self._new_scores[trial_id] = self._trials.take(number, update)
         self._on_change()
         return False
+
+    def _with_logged(self, logged: Logged, number: int, update: TrialUpdate) -> TrialUpdate:
+        """Return the update of a trial with what it has logged since the last one; a failure where that is lost."""
+        result, known = update.result, self._trials.trial(number).epoch
+        ended = result is not None and result.outcome == "succeeded"
+        try:
+            reports = tuple(report for report in logged(number, ended) if report.epoch > known)
+        except Unreachable as error:
+            assert result is not None
+            return replace(update, result=result.failed(Cause.INFRASTRUCTURE, str(error)))
+        return replace(update, reports=reports)
 
     def stop_all(self) -> bool:
         """Return whether Tune must end all trials: they have stopped as requested, or their time to do so is over."""
