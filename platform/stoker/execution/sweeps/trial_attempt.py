@@ -173,19 +173,19 @@ class _RayTrainThread(threading.Thread):
         """Make the attempt; failures are in the result."""
         from stoker.execution.ray_train.attempts import RayTrainAttempts
 
-        watch = Watch(self._stop, lambda: None, lambda _: None, lambda *_: None)
+        watch = Watch(self._requested, lambda: None, lambda _: None, lambda *_: None)
         try:
             job = load_run_job(self._folder)
             assert isinstance(job, CodeJob)
             attempts = RayTrainAttempts(job, self._shared_disk, self._cpus, CHECKPOINT_WAIT_S)
-            if attempts.wait_for_resources(lambda: self._stop() is not None):
+            if attempts.wait_for_resources(lambda: self._requested() is not None):
                 self.result = attempts.run(self._folder, self._attempt, watch)
             else:
                 self.result = WorkerResult("stopped")
         except Exception as error:  # every exception is classified
             self.result = classify_failure(error, self._folder.code, self._heartbeat)
 
-    def _stop(self) -> StopReason | None:
+    def _requested(self) -> StopReason | None:
         """Return how the function is asked to stop: after its next checkpoint, or at once if the trial is abandoned."""
         if self._heartbeat.request == ABANDON:
             return StopReason.CANCEL
