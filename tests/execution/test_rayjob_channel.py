@@ -10,7 +10,7 @@ import pytest
 from kubernetes import client, config
 
 from stoker.execution.contract import NAMESPACE, RAYJOB
-from stoker.execution.rayjob_channel import _own_channel, limit_retries
+from stoker.execution.rayjob_channel import _own_channel, ask_for_all_workers, limit_retries
 
 
 @pytest.fixture
@@ -28,8 +28,11 @@ def rayjob(monkeypatch) -> Iterator[dict[str, Any]]:
 
         def do_PATCH(self) -> None:
             change = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            kept["metadata"]["annotations"] |= change.get("metadata", {}).get("annotations", {})
-            kept["spec"] |= change.get("spec", {})
+            if isinstance(change, list):
+                kept["asked"] = {f"{self.path.rpartition('/')[2]}{each['path']}": each["value"] for each in change}
+            else:
+                kept["metadata"]["annotations"] |= change.get("metadata", {}).get("annotations", {})
+                kept["spec"] |= change.get("spec", {})
             self.do_GET()
 
         def log_message(self, *_: object) -> None:
@@ -62,3 +65,14 @@ def test_a_driver_may_be_lost_so_often_in_a_row_without_a_new_checkpoint(rayjob)
     channel.renew_retries(3, checkpoint_step=40)
     channel.close()
     assert rayjob["spec"]["backoffLimit"] == 0
+
+
+def test_the_driver_of_an_elastic_run_asks_for_the_largest_number_of_pods(rayjob):
+    group = {"replicas": 2, "minReplicas": 2, "maxReplicas": 4}
+    rayjob["spec"]["rayClusterSpec"] = {"workerGroupSpecs": [group]}
+    rayjob["status"]["rayClusterName"] = "digits-abcde"
+    ask_for_all_workers()
+    assert rayjob.pop("asked") == {"digits-abcde/spec/workerGroupSpecs/0/replicas": 4}
+    group["replicas"] = 4  # its queue has admitted all of them together
+    ask_for_all_workers()
+    assert "asked" not in rayjob

@@ -39,7 +39,7 @@ class Workers:
         self.count = count
         self.results = list(results)
         self.said = beats or {}
-        self.asked, self.killed, self.spares = [], [], 0
+        self.asked, self.killed, self.spares, self.more = [], [], 0, 0
 
     def poll(self, timeout_s):
         return dict([self.results.pop(0)]) if self.results else {}
@@ -56,6 +56,9 @@ class Workers:
 
     def kill(self, ranks):
         self.killed += ranks
+
+    def joining(self):
+        return self.more
 
     def start_spare(self):
         self.spares += 1
@@ -266,6 +269,18 @@ def test_workers_save_a_checkpoint_when_a_node_is_taken_away():
     assert supervisor.leaving == {1: "node-7"}
     assert (result.outcome, result.checkpoint) == ("stopped", (1, 5))
     assert result.message == "the node of worker 1 is being taken away; its step is saved"
+
+
+def test_workers_save_a_checkpoint_when_more_can_join_but_not_at_once():
+    workers = Workers(2, beats={0: beat(), 1: beat()})
+    workers.more = 3
+    later = replace(SHORT, grow_after_s=0.2)
+    began = time.monotonic()
+    result = Supervisor(workers, lambda: None, lambda _: None, no_metrics, later).run()
+    assert time.monotonic() >= began + 0.2
+    assert set(workers.asked) == {"stop"}
+    assert (result.outcome, result.grows, result.checkpoint) == ("stopped", True, (1, 5))
+    assert result.message == "3 more workers can join; the step is saved"
 
 
 def test_a_request_of_the_user_goes_before_a_node_that_is_taken_away():

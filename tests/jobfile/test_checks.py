@@ -199,6 +199,27 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "3:44 resources.workers_per_node 12 workers do not fill nodes of 8; use 8 or 16 workers",
         ),
         (
+            IMAGES + "resources: {workers: {min: 4, max: 16}, workers_per_node: 8}",
+            "3:59 resources.workers_per_node 4 workers do not fill nodes of 8; use 8 workers",
+        ),
+        (
+            IMAGES + "resources: {workers: {min: 3, max: 2}}",
+            "3:28 resources.workers.min 3 is more than max (2); write {min: 2, max: 3}",
+        ),
+        (
+            IMAGES + "resources: {workers: {min: 3}}",
+            "3:13 resources.workers.max required: it takes so many where there is room, also while it trains "
+            "(example: max: 16)",
+        ),
+        (
+            IMAGES + "resources: {workers: {max: 3, lest: 2}}",
+            "3:31 resources.workers.lest unknown key; the keys here are min, max",
+        ),
+        (
+            IMAGES + "resources: {workers: four}",
+            "3:22 resources.workers 'four' is not a whole number (example: 10)",
+        ),
+        (
             "task: image-classification\ndataset: digits\nresources: {workers: 2, gpus: 4}",
             "3:31 resources.gpus each worker trains on one GPU, more are for an entrypoint; set workers: 8 and gpus: 1",
         ),

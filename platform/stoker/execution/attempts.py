@@ -1,6 +1,5 @@
 """What makes the attempts of a run, as the driver sees it; and the attempts of a group of workers."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from stoker.execution.run_store import RunStore
     from stoker.execution.worker_group import WorkerGroup
 
-GONE_S, GONE_POLL_S = 120.0, 0.5
-"""How long to wait for the end of a node that is taken away; longer than the grace period of its pods."""
-
 
 @dataclass(frozen=True)
 class Watch:
@@ -29,8 +25,8 @@ class Watch:
 
     stop: Callable[[], StopReason | None]
     """Returns the current stop request."""
-    started: Callable[[], None]
-    """To be called once the workers have been started."""
+    started: Callable[[str], None]
+    """To be called once the workers have been started, with their number if there are several."""
     checkpoint: Callable[[tuple[int, int]], None]
     """To be called with epoch and step of the newest checkpoint."""
     system: Callable[[str, SystemSample], None]
@@ -40,8 +36,8 @@ class Watch:
 class Attempts(Protocol):
     """Makes the attempts of a run, one after another."""
 
-    count: int
-    """Number of workers."""
+    wanted: str
+    """The number of workers in words."""
     waits: bool
     """Whether there may be no room for them yet."""
 
@@ -58,8 +54,8 @@ class Attempts(Protocol):
 
         """
 
-    def renew(self) -> None:
-        """Prepare for another attempt."""
+    def renew(self, stopped: Callable[[], bool]) -> None:
+        """Prepare for another attempt; return early if stopped."""
 
 
 class GroupAttempts:
@@ -74,9 +70,9 @@ class GroupAttempts:
     def __init__(self, group: "WorkerGroup", store: "RunStore | None" = None) -> None:
         self._group = group
         self._store = store
-        self.count, self.waits = group.count, not group.shared_disk
-        self._leaving: frozenset[str] = frozenset()
-        """Nodes that were about to be taken away in the last attempt."""
+        self.wanted, self.waits = group.wanted, not group.shared_disk
+        self._leaving: dict[int, str] = {}
+        """Nodes that were about to be taken away in the last attempt, by rank of a worker on them."""
 
     def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
         """Wait until Ray has placed all workers; return False if stopped before."""
@@ -86,18 +82,17 @@ class GroupAttempts:
         """Start the attempt, supervise it, and collect what its first worker has written."""
         group = self._group
         group.start_attempt(folder, number)
-        watch.started()
+        watch.started(group.shown_count)
         on_system = partial(self._on_system, watch)
         supervisor = Supervisor(group, watch.stop, partial(_on_beat, watch), on_system, Timeouts())
         result = supervisor.run()
-        self._leaving = frozenset(supervisor.leaving.values())
+        self._leaving = supervisor.leaving
         collected = group.collect_journal()
         return self._with_results(result, collected) if result.outcome == "succeeded" else result
 
-    def renew(self) -> None:
+    def renew(self, stopped: Callable[[], bool]) -> None:
         """Replace dead workers, after those of nodes that are taken away have gone."""
-        wait_until_gone(self._leaving)
-        self._group.replace_dead()
+        self._group.replace_dead(self._leaving, stopped)
 
     def _with_results(self, result: WorkerResult, collected: bool) -> WorkerResult:
         """Fetch the stored results of a first worker that shares no disk with the driver."""
@@ -113,18 +108,7 @@ class GroupAttempts:
         return result
 
     def _on_system(self, watch: Watch, rank: int, sample: SystemSample) -> None:
-        watch.system(worker_node(rank, self.count), sample)
-
-
-def wait_until_gone(nodes: frozenset[str]) -> None:
-    """Wait until Ray has lost nodes that are taken away: a worker placed there now would die with them."""
-    if not nodes:
-        return
-    import ray  # which the driver has loaded by then
-
-    deadline = time.monotonic() + GONE_S
-    while time.monotonic() < deadline and any(each["NodeID"] in nodes and each["Alive"] for each in ray.nodes()):
-        time.sleep(GONE_POLL_S)
+        watch.system(worker_node(rank, self._group.most), sample)
 
 
 def worker_node(rank: int, count: int) -> str:

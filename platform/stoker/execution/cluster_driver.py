@@ -21,11 +21,12 @@ from stoker.execution.contract import MORE_TRIALS, REOPEN
 from stoker.execution.driver import Driver
 from stoker.execution.engines.table import libraries_of
 from stoker.execution.packages import failure_here
-from stoker.execution.rayjob_channel import limit_retries, serve_rayjob
+from stoker.execution.rayjob_channel import ask_for_all_workers, limit_retries, serve_rayjob
 from stoker.execution.run_store import RunStore
 from stoker.execution.submission_channel import serve_submission
 from stoker.job.concurrency import trials_at_once
 from stoker.job.own_code import AnyJob, is_function
+from stoker.job.resources import Elastic
 from stoker.jobfile.loading import load_job
 from stoker.secret_files import load_secret_files
 from stoker.settings import Settings, load_settings, without_password
@@ -103,9 +104,16 @@ def _drive(folder: RunFolder, store: RunStore, terminated: threading.Event) -> i
 
             return driver.train(RayTrainAttempts(job, shared_disk=False))
         resources = job.resources
-        group = WorkerGroup(
-            resources.workers, resources.gpus, spare=False, shared_disk=False, libraries=libraries_of(job)
-        )
+        group: WorkerGroup
+        if isinstance(resources.workers, Elastic):
+            from stoker.execution.elastic_group import ElasticGroup
+
+            ask_for_all_workers()
+            group = ElasticGroup(resources.workers, resources.gpus, libraries_of(job))
+        else:
+            group = WorkerGroup(
+                resources.workers, resources.gpus, spare=False, shared_disk=False, libraries=libraries_of(job)
+            )
         try:
             return driver.train(GroupAttempts(group, store))
         finally:

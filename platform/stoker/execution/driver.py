@@ -119,11 +119,14 @@ class Driver:
                 if decision.action is Action.SMALLER:
                     halve_micro_batch(self.folder.resolved)
                 self._note_failure(decision.cause, replace(result, message=decision.message))
-                attempts.renew()
+                attempts.renew(self._stopped)
                 self.requests.wait(decision.wait_s)
+            elif result.grows:
+                print(f"attempt {self.attempt}: {result.message}", file=sys.stderr)  # noqa: T201 - the run's log
+                self.update_status(phase=result.message)
             else:  # a node is taken away: nothing has failed
                 self._note_failure(Cause.INFRASTRUCTURE, result)
-                attempts.renew()
+                attempts.renew(self._stopped)
 
     def _note_failure(self, cause: Cause, result: WorkerResult) -> None:
         """Write why another attempt follows."""
@@ -142,7 +145,7 @@ class Driver:
             step = self._status.checkpoint_step
             print(f"attempt {number} starts at step {step:,}", file=sys.stderr)  # noqa: T201 - the run's log
         watch = Watch(
-            self.requests.reason, self._read_limits, self._record_checkpoint, self.recording.add_system_metrics
+            self.requests.reason, self._on_started, self._record_checkpoint, self.recording.add_system_metrics
         )
         result = attempts.run(self.folder, number, watch)
         if result.checkpoint[1] > self._status.checkpoint_step:  # a worker that died abruptly reports no checkpoint
@@ -151,8 +154,9 @@ class Driver:
             print(result.failure_text(number), file=sys.stderr)  # noqa: T201 - the run's log
         return result
 
-    def _read_limits(self) -> None:
-        """Read the job's limits, while the workers start."""
+    def _on_started(self, workers: str) -> None:
+        """Note how many workers there are, and read the job's limits while they start."""
+        self.update_status(workers=workers)
         if self._resources is None:
             self._resources = load_run_job(self.folder).resources
             if self._resources.timeout:
@@ -160,9 +164,11 @@ class Driver:
 
     def _wait_for_resources(self, attempts: Attempts) -> bool:
         """Wait until Ray can place all workers; return False if a request stops the run before."""
-        workers = f"{attempts.count} worker{'s' if attempts.count > 1 else ''}"
-        self.update_status(phase=f"{WAITING} for {workers}")
-        return attempts.wait_for_resources(lambda: self.requests.reason() is not None)
+        self.update_status(phase=f"{WAITING} for {attempts.wanted}")
+        return attempts.wait_for_resources(self._stopped)
+
+    def _stopped(self) -> bool:
+        return self.requests.reason() is not None
 
     def _failure(self, result: WorkerResult) -> Failure:
         cause = Cause(result.cause)

@@ -74,7 +74,7 @@ def main() -> int:
 
         return Driver(folder, terminated).stop(str(error))
     trials = trials_at_once(job, machine_cpus(), gpus=None) if job.sweep else 0
-    size = RunSize(job.resources.workers, job.resources.gpus, trials, kind_of_code(job))
+    size = RunSize(job.resources.most_workers, job.resources.gpus, trials, kind_of_code(job))
     return _drive(size, folder, terminated)
 
 

@@ -35,6 +35,12 @@ def limit_retries(retries: int) -> None:
         channel.renew_retries(retries, 0)
 
 
+def ask_for_all_workers() -> None:
+    """Have KubeRay create the largest number of worker pods for this driver's run, if it has a RayJob."""
+    if channel := _own_channel():
+        channel.ask_for_all_workers()
+
+
 def _own_channel() -> "_RayJobChannel | None":
     name, namespace = os.environ.get(RAYJOB), os.environ.get(NAMESPACE)
     return _RayJobChannel(name, namespace) if name and namespace else None
@@ -82,6 +88,20 @@ class _RayJobChannel:
                 "spec": {"backoffLimit": failed + retries},
             }
             self._api.patch_namespaced_custom_object(*self._place, body, _request_timeout=TIMEOUT_S)
+
+    def ask_for_all_workers(self) -> None:
+        """Raise the worker groups of this driver's Ray cluster to their largest numbers of pods."""
+        with _said("that this run can have more workers"):
+            rayjob: Any = self._api.get_namespaced_custom_object(*self._place, _request_timeout=TIMEOUT_S)
+            place = (*self._place[:3], "rayclusters", rayjob["status"]["rayClusterName"])
+            groups = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+            changes = [
+                {"op": "replace", "path": f"/spec/workerGroupSpecs/{number}/replicas", "value": group["maxReplicas"]}
+                for number, group in enumerate(groups)
+                if group["replicas"] < group["maxReplicas"]
+            ]
+            if changes:
+                self._api.patch_namespaced_custom_object(*place, changes, _request_timeout=TIMEOUT_S)
 
     def request(self) -> str:
         """Return the client's request; empty for none."""

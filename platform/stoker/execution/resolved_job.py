@@ -46,7 +46,7 @@ def apply_values(path: Path, values: Mapping[str, Any]) -> None:
 def micro_batch(job: Job) -> int:
     """Return the largest number of samples that a worker computes at once; the job's batch size is set."""
     assert job.training.batch_size is not None
-    share = -(-job.training.batch_size // job.resources.workers)
+    share = -(-job.training.batch_size // job.resources.most_workers)
     return min(job.training.micro_batch or share, share)
 
 

@@ -17,6 +17,8 @@ class StopReason(StrEnum):
     """`resources.timeout` has passed."""
     TERMINATE = "terminate"
     """The driver received SIGTERM, such as on a machine that shuts down; the run is interrupted."""
+    GROWING = "growing"
+    """More workers can join; the run goes on with them."""
     LEAVING = "leaving"
     """The node of a worker is about to be taken away; the run goes on elsewhere."""
 

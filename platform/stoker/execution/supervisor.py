@@ -34,6 +34,8 @@ class Timeouts:
     """For writing the checkpoint."""
     peer_failure_s: float = 10.0
     """From a worker's failure until the others must have noticed it."""
+    grow_after_s: float = 10.0
+    """Training time before more workers may join: each time costs a restart."""
     spare_after_s: float = 10.0
     """Training time before the spare worker imports its libraries; MLflow imports its own until then."""
     unresponsive_s: float = 60.0
@@ -68,6 +70,9 @@ class SupervisedWorkers(Protocol):
     def start_spare(self) -> None:
         """Start a spare worker."""
 
+    def joining(self) -> int:
+        """Return how many more workers wait for the next attempt."""
+
 
 class Supervisor:
     """Follows one attempt to its end.
@@ -99,6 +104,8 @@ class Supervisor:
         self._stop_requested_at = self._survivors_end = self._training_since = math.inf
         self.leaving: dict[int, str] = {}
         """Ray nodes that are about to be taken away, by rank of a worker on them."""
+        self._joining = 0
+        """More workers that wait for the next attempt."""
 
     def run(self) -> WorkerResult:
         """Wait for all workers and return the attempt's result."""
@@ -119,10 +126,15 @@ class Supervisor:
                 last_check = now
                 self._check_health(now)
         result = attempt_result(self._results)
-        if not self.leaving or result.outcome != "stopped" or self._stop() is not None:
+        if result.outcome != "stopped" or self._stop() is not None:
             return result
-        rank = min(self.leaving)
-        return replace(result, message=f"the node of worker {rank} is being taken away; its step is saved")
+        if self.leaving:
+            rank = min(self.leaving)
+            return replace(result, message=f"the node of worker {rank} is being taken away; its step is saved")
+        if self._joining:
+            message = f"{self._joining} more worker{'s' if self._joining > 1 else ''} can join; the step is saved"
+            return replace(result, message=message, grows=True)
+        return result
 
     def _running(self) -> list[int]:
         return [rank for rank in range(self._group.count) if rank not in self._results]
@@ -137,7 +149,8 @@ class Supervisor:
 
     def _forward_stop(self, now: float) -> bool:
         """Check for a stop request, and kill workers that ignore it; return whether there is one."""
-        stop = self._stop() or (StopReason.LEAVING if self.leaving else None)
+        inner = StopReason.LEAVING if self.leaving else StopReason.GROWING if self._joining else None
+        stop = self._stop() or inner
         if stop is None:
             return False
         self._stop_requested_at = min(self._stop_requested_at, now)
@@ -147,6 +160,8 @@ class Supervisor:
 
     def _grace_s(self, stop: StopReason) -> float:
         """Return how long an attempt may continue after a stop request."""
+        if stop is StopReason.GROWING:
+            return math.inf  # nothing is won by losing steps
         timeouts, first = self._timeouts, self._health[0]
         if not first.began:
             return timeouts.heartbeat_s
@@ -168,6 +183,8 @@ class Supervisor:
                 self._training_since = min(self._training_since, now)
         if now >= self._training_since + self._timeouts.spare_after_s:
             self._group.start_spare()
+        if now >= self._training_since + self._timeouts.grow_after_s:
+            self._joining = self._joining or self._group.joining()
         running = self._running()
         silent = [rank for rank in running if self._health[rank].silent]
         if silent or (running and all(self._health[rank].hangs for rank in running)):

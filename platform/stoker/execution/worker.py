@@ -92,7 +92,10 @@ class Worker:
             load_secret_files()
             if failure := failure_here():
                 return WorkerResult("failed", Cause.INTERNAL, f"worker {rank}: {failure}")
-            folder = self._own = unpack(files, folder.path.name, str(rank))
+            before, folder = self._own, unpack(files, folder.path.name, str(rank))
+            if before is not None and before.path != folder.path:  # it had another rank
+                shutil.rmtree(before.path, ignore_errors=True)
+            self._own = folder
         for stream in (sys.stdout, sys.stderr):
             print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank, folder.header().id)}", file=stream, flush=True)
         self._heartbeat = Heartbeat(folder.path / STEP_FILE if rank == 0 else None)

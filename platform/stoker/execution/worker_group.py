@@ -1,6 +1,7 @@
 """The workers of a run, as Ray actors: started together, supervised, and replaced one by one."""
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,15 +31,19 @@ ANSWER_TIMEOUT_S = 5.0
 FETCH_TIMEOUT_S = 60.0
 """For the last journal entries of a worker."""
 RESOURCES_POLL_S = 1
+GONE_S, GONE_POLL_S = 120.0, 0.5
+"""How long to wait for the end of a node that is taken away; longer than the grace period of its pods."""
 SPARE_BYTES = 2 << 30
 """A spare worker is started if this much memory is free."""
 
 
-@dataclass
-class _Member:
+@dataclass(eq=False)
+class Member:
     """One worker and its pending answers."""
 
     actor: ActorHandle
+    warm: Any = None
+    """Reference that is there once it has imported its libraries."""
     dead: bool = False
     result: Any = None
     """Reference to the result of `run`; None if it is not running."""
@@ -86,17 +91,36 @@ class WorkerGroup:
         self._replica: FolderReplica | None = None
         """Replica of the first worker's folder, if it shares no disk with the driver."""
         self._kills = 0
+        self._bundle = {"CPU": 1, "GPU": gpus} if gpus else {"CPU": 1}
         self._place, self._given = place, place is not None
         self._before = place.bundle_count - count if place else 0
         """Number of leading bundles that belong to others."""
         if place is None and (count > 1 or not shared_disk):  # all workers are placed, or none
-            bundle = {"CPU": 1, "GPU": gpus} if gpus else {"CPU": 1}
-            self._place = placement_group([bundle] * count, strategy="PACK")
-        self._members = [_Member(self._start(rank)) for rank in range(count)]
+            self._place = placement_group([self._bundle] * count, strategy="PACK")
+        self._members = [self._start(rank) for rank in range(count)]
+
+    @property
+    def most(self) -> int:
+        """Return the number of workers where there is room for all."""
+        return self.count
+
+    @property
+    def wanted(self) -> str:
+        """Return the number of workers that an attempt needs, in words."""
+        return f"{self.count} worker{'s' if self.count > 1 else ''}"
+
+    @property
+    def shown_count(self) -> str:
+        """Return the number of workers of the attempt; empty for a single one."""
+        return str(self.count) if self.count > 1 else ""
 
     def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
         """Wait until Ray has placed all workers; return False if stopped before."""
         return self._place is None or wait_until_placed(self._place, stopped)
+
+    def joining(self) -> int:
+        """Return how many more workers wait for the next attempt: none, their number is fixed."""
+        return 0
 
     def start_attempt(self, folder: RunFolder, attempt: int) -> None:
         """Start an attempt on all workers."""
@@ -105,7 +129,7 @@ class WorkerGroup:
         self._replica = None if self.shared_disk else FolderReplica(folder)
         files = None if self.shared_disk else ray.put(pack(folder))
         self._kills = oom_kill_count()
-        address = _call_concurrently(self._members[0].actor.address) if self.count > 1 else ""
+        address = call_concurrently(self._members[0].actor.address) if self.count > 1 else ""
         for rank, member in enumerate(self._members):
             member.beat = member.last = None
             member.result = member.actor.run.remote(str(folder.path), rank, self.count, address, attempt, files)
@@ -133,19 +157,19 @@ class WorkerGroup:
                         self._replica.apply(beat.update)
                 member.beat = None
             if member.beat is None:
-                member.beat = _call_concurrently(member.actor.beat, self._journal_bytes())
+                member.beat = call_concurrently(member.actor.beat, self._journal_bytes())
         return received
 
     def request(self, request: str) -> None:
         """Send a request to all running workers."""
         for member in self._members:
             if member.result is not None:
-                _call_concurrently(member.actor.request, request)
+                call_concurrently(member.actor.request, request)
 
     def stack_traces(self) -> str:
         """Return the stack traces of all running workers."""
         references = {
-            rank: _call_concurrently(m.actor.stack_traces)
+            rank: call_concurrently(m.actor.stack_traces)
             for rank, m in enumerate(self._members)
             if m.result is not None
         }
@@ -175,25 +199,37 @@ class WorkerGroup:
             return False
         try:
             update = ray.get(
-                _call_concurrently(first.actor.update, self._replica.journal_bytes), timeout=FETCH_TIMEOUT_S
+                call_concurrently(first.actor.update, self._replica.journal_bytes), timeout=FETCH_TIMEOUT_S
             )
         except RayError:  # the worker has died
             return False
         self._replica.apply(update)
         return True
 
-    def replace_dead(self) -> None:
-        """Replace dead workers before the next attempt; the others keep their data and libraries."""
-        if self._gpus:  # a device is not trusted after a failure
-            self.kill(range(self.count))
-        references = {_call_concurrently(m.actor.beat): rank for rank, m in enumerate(self._members) if not m.dead}
-        if references:
-            answers, none = ray.wait(list(references), num_returns=len(references), timeout=ANSWER_TIMEOUT_S)
-            self.kill(references[answer] for answer in answers if not _alive(answer))
-            self.kill(references[answer] for answer in none if self._members[references[answer]].ready)
+    def replace_dead(self, leaving: Mapping[int, str], stopped: Callable[[], bool]) -> None:
+        """Replace dead workers before the next attempt; the others keep their data and libraries.
+
+        Args:
+            leaving: Ray nodes that are taken away, by rank of a worker on them; they are waited for.
+            stopped: returns whether to wait no longer.
+
+        """
+        wait_until_gone(frozenset(leaving.values()), stopped)
+        self._drop_dead()
         for rank, member in enumerate(self._members):
             if member.dead:
-                self._members[rank] = _Member(self._take_spare() or self._start(rank))
+                spare = self._take_spare()
+                self._members[rank] = Member(spare) if spare else self._start(rank)
+
+    def _drop_dead(self) -> None:
+        """Find out which workers are dead, and kill those that do not answer."""
+        if self._gpus:  # a device is not trusted after a failure
+            self.kill(range(self.count))
+        references = {call_concurrently(m.actor.beat): rank for rank, m in enumerate(self._members) if not m.dead}
+        if references:
+            answers, none = ray.wait(list(references), num_returns=len(references), timeout=ANSWER_TIMEOUT_S)
+            self.kill(references[answer] for answer in answers if not alive(answer))
+            self.kill(references[answer] for answer in none if self._members[references[answer]].ready)
 
     def start_spare(self) -> None:
         """Start a spare worker, if one is wanted and memory allows."""
@@ -206,7 +242,7 @@ class WorkerGroup:
         self._close_replica()
         if not self.shared_disk:
             ray.wait(
-                [_call_concurrently(m.actor.delete_folder) for m in self._members],
+                [call_concurrently(m.actor.delete_folder) for m in self._members],
                 num_returns=self.count,
                 timeout=ANSWER_TIMEOUT_S,
             )
@@ -225,21 +261,24 @@ class WorkerGroup:
             self._replica.close()
             self._replica = None
 
-    def _start(self, rank: int) -> ActorHandle:
-        if self._place is None:
+    def _start(self, rank: int) -> Member:
+        return self._start_in(self._place, rank + self._before)
+
+    def _start_in(self, place: PlacementGroup | None, bundle: int) -> Member:
+        """Start a worker in a bundle of a placement group, or anywhere."""
+        if place is None:
             actor = _actor(self._libraries, cpus=0, gpus=self._gpus)
         else:
-            place = PlacementGroupSchedulingStrategy(self._place, rank + self._before)
-            actor = _actor(self._libraries, cpus=1, gpus=self._gpus, scheduling_strategy=place)
-        actor.warm_up.remote()
-        return actor
+            strategy = PlacementGroupSchedulingStrategy(place, bundle)
+            actor = _actor(self._libraries, cpus=1, gpus=self._gpus, scheduling_strategy=strategy)
+        return Member(actor, actor.warm_up.remote())
 
     def _take_spare(self) -> ActorHandle | None:
         spare, self._spare = self._spare, None
         if spare is not None:
-            _call_concurrently(spare.stop_waiting)
-            alive = _call_concurrently(spare.beat)
-            if ray.wait([alive], timeout=0.5)[0] and not _alive(alive):
+            call_concurrently(spare.stop_waiting)
+            answer = call_concurrently(spare.beat)
+            if ray.wait([answer], timeout=0.5)[0] and not alive(answer):
                 return None
         return spare
 
@@ -282,17 +321,35 @@ def wait_until_placed(place: PlacementGroup, stopped: Callable[[], bool]) -> boo
     return True
 
 
+def wait_until_gone(nodes: frozenset[str], stopped: Callable[[], bool]) -> None:
+    """Wait until Ray has lost nodes that are taken away: a worker placed there now would die with them.
+
+    Args:
+        nodes: their ids in Ray.
+        stopped: returns whether to wait no longer.
+
+    """
+    deadline = time.monotonic() + GONE_S
+    while nodes & alive_nodes() and not stopped() and time.monotonic() < deadline:
+        time.sleep(GONE_POLL_S)
+
+
+def alive_nodes() -> frozenset[str]:
+    """Return the ids of the nodes that Ray has."""
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+
+
 def _actor(libraries: Sequence[str], cpus: int, gpus: float, **options: Any) -> ActorHandle:
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, concurrency_groups={CONTROL_GROUP: CONTROL_THREADS})
     return remote(Worker).options(**options).remote(libraries)
 
 
-def _call_concurrently(method: Any, *arguments: object) -> Any:
+def call_concurrently(method: Any, *arguments: object) -> Any:
     """Call a worker's method while another one trains; return a reference to the answer."""
     return method.options(concurrency_group=CONTROL_GROUP).remote(*arguments)
 
 
-def _alive(answer: Any) -> bool:
+def alive(answer: Any) -> bool:
     """Return whether a reference holds an answer and not an error."""
     try:
         ray.get(answer)

@@ -19,6 +19,8 @@ class WorkerResult:
     """Traceback, for the log."""
     lost_peers: bool = False
     """Whether it failed only because it lost another worker."""
+    grows: bool = False
+    """Whether it stopped because more workers can join the next attempt."""
     needs_all: bool = False
     """Whether its success counts only beside that of all other workers."""
     died: bool = False

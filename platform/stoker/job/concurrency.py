@@ -36,7 +36,7 @@ def trials_that_fit(job: AnyJob, cpus: int, gpus: int | None) -> int:
         gpus: GPUs of the machine or cluster; None if they are not known yet.
 
     """
-    fitting = cpus // ((job.resources.cpus or 1) * job.resources.workers)
+    fitting = cpus // ((job.resources.cpus or 1) * job.resources.most_workers)
     return fitting if gpus is None else min(fitting, trials_that_fit_gpus(job, gpus))
 
 
@@ -44,8 +44,8 @@ def trials_that_fit_gpus(job: AnyJob, gpus: int) -> int:
     """Return the number of trials of a job for which the GPUs suffice; unlimited if trials use no GPU."""
     per_worker = job.resources.gpus if job.resources.gpus is not None else min(1, gpus)
     if per_worker > 1:
-        return gpus // int(per_worker) // job.resources.workers
-    return gpus * workers_per_gpu(per_worker) // job.resources.workers if per_worker else sys.maxsize
+        return gpus // int(per_worker) // job.resources.most_workers
+    return gpus * workers_per_gpu(per_worker) // job.resources.most_workers if per_worker else sys.maxsize
 
 
 def workers_per_gpu(share: float) -> int:

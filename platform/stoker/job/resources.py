@@ -3,10 +3,11 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, Tag
 
-from stoker.job.section import Section, Size, Time
+from stoker.job.section import NUMBER_OR_SECTION, Section, Size, Time
 
+MOST_WORKERS = 4096
 MOST_GPUS = 64
 """Of a worker: more than any node has."""
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
@@ -28,12 +29,28 @@ Gpus = Annotated[float, Field(ge=0, le=MOST_GPUS), AfterValidator(_check_gpus)]
 Label = Annotated[str, AfterValidator(_check_label), Field(json_schema_extra={"pattern": f"^{LABEL}$"})]
 
 
+class Elastic(Section):
+    """A number of workers that follows what the cluster has room for."""
+
+    min: int = Field(1, ge=1, le=MOST_WORKERS)
+    """The job starts once it has so many workers, and goes on as long as it has them."""
+
+    max: int = Field(ge=1, le=MOST_WORKERS)
+    """It takes so many where there is room, also while it trains."""
+
+
+Workers = Annotated[
+    Annotated[int, Field(ge=1, le=MOST_WORKERS), Tag("number")] | Annotated[Elastic, Tag("section")], NUMBER_OR_SECTION
+]
+
+
 class Resources(Section):
     """Number of workers, the hardware of each of them, and the limits of the job."""
 
-    workers: int = Field(1, ge=1, le=4096)
+    workers: Workers = 1
     """Number of training processes. The global batch is divided between them, so the result does not depend on their
-    number."""
+    number. `{min: 4, max: 16}` goes on with as many as a cluster has room for: without those of a lost node, and with
+    more of them once there is room."""
 
     gpus: Gpus | None = None
     """GPUs per worker: 0 or 1, or in a sweep a fraction such as `0.25`, so that four trials share a GPU; for own code
@@ -67,3 +84,13 @@ class Resources(Section):
     retries: int = Field(3, ge=0, le=1000)
     """Number of attempts in a row without progress after which a failure of the infrastructure, such as a lost worker,
     ends the run."""
+
+    @property
+    def most_workers(self) -> int:
+        """Return the largest number of workers."""
+        return self.workers.max if isinstance(self.workers, Elastic) else self.workers
+
+    @property
+    def least_workers(self) -> int:
+        """Return the number of workers without which the job does not train."""
+        return self.workers.min if isinstance(self.workers, Elastic) else self.workers

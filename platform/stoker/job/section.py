@@ -63,6 +63,14 @@ WORD_OR_OBJECT = Discriminator(_word_or_object)
 """Discriminator of a union of a word, tagged `word`, and an object with free keys, tagged `object`."""
 
 
+def _number_or_section(value: Any) -> str:
+    return "section" if isinstance(value, (dict, BaseModel)) else "number"
+
+
+NUMBER_OR_SECTION = Discriminator(_number_or_section)
+"""Discriminator of a union of a number, tagged `number`, and a section, tagged `section`."""
+
+
 UNITS = {"%": "%", "step": "steps", "steps": "steps", "epoch": "epochs", "epochs": "epochs"}
 SIZES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 SIZE = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(SIZES)})")

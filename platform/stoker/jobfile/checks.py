@@ -10,7 +10,7 @@ from stoker.job.architecture.custom import Custom
 from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Split, Text, fits
 from stoker.job.environment import Environment
 from stoker.job.own_code import AnyJob, CodeJob, Entrypoint
-from stoker.job.resources import Resources
+from stoker.job.resources import Elastic, Resources
 from stoker.job.section import Section
 from stoker.job.task import TASKS, TaskName, TaskRow
 from stoker.job.training import Plateau, Sgd, Training
@@ -63,6 +63,7 @@ def check(sections: Sections) -> list[Problem]:
         found.append(training_problems(sections.training))
     if sections.resources:
         found.append(node_problems(sections.resources, own_code=sections.entrypoint is not None))
+        found.append(elastic_problems(sections))
     if sections.training and sections.resources:
         found.append(worker_problems(sections.training, sections.resources))
     if sections.training and sections.task:
@@ -81,16 +82,33 @@ def architecture_problems(architecture: Architecture) -> Iterator[Problem]:
 
 def node_problems(resources: Resources, own_code: bool) -> Iterator[Problem]:
     """Check that the workers fill their nodes, and can use their GPUs."""
-    workers, each = resources.workers, resources.workers_per_node
-    if each and workers > each and workers % each:
-        cure = f"use {workers - workers % each} or {workers + each - workers % each} workers"
-        yield Problem("resources.workers_per_node", f"{workers} workers do not fill nodes of {each}; {cure}")
+    workers, each = resources.most_workers, resources.workers_per_node
+    for number in dict.fromkeys((resources.least_workers, workers)):
+        if each and workers > each and number % each:
+            lower, upper = number - number % each, number + each - number % each
+            cure = f"use {f'{lower} or ' if lower else ''}{upper} workers"
+            yield Problem(
+                "resources.workers_per_node", f"{number} worker{'s' * (number > 1)} do not fill nodes of {each}; {cure}"
+            )
     if workers > 1 and resources.gpus and resources.gpus < 1:
         cure = "use 1, or workers: 1"
         yield Problem("resources.gpus", f"{resources.gpus:g}: workers of one run cannot share a GPU; {cure}")
     if resources.gpus and resources.gpus > 1 and not own_code:
         cure = f"set workers: {workers * int(resources.gpus)} and gpus: 1"
         yield Problem("resources.gpus", f"each worker trains on one GPU, more are for an entrypoint; {cure}")
+
+
+def elastic_problems(sections: Sections) -> Iterator[Problem]:
+    """Check that the number of workers may change."""
+    workers = sections.resources.workers if sections.resources else 1
+    if not isinstance(workers, Elastic):
+        return
+    if workers.min > workers.max:
+        cure = f"write {{min: {workers.max}, max: {workers.min}}}"
+        yield Problem("resources.workers.min", f"{workers.min} is more than max ({workers.max}); {cure}")
+    elif sections.entrypoint is not None:
+        message = f"nobody knows what your own code does with another number of workers; write workers: {workers.max}"
+        yield Problem("resources.workers", message)
 
 
 def family_problems(architecture: Architecture, task: TaskName) -> Iterator[Problem]:
@@ -217,7 +235,7 @@ def loss_problems(training: Training, task: TaskName) -> Iterator[Problem]:
 
 def worker_problems(training: Training, resources: Resources) -> Iterator[Problem]:
     """Check that every worker gets samples in each step."""
-    batch, workers = training.batch_size, resources.workers
+    batch, workers = training.batch_size, resources.most_workers
     if batch is not None and batch < workers:
         cure = f"use {workers} or more, or at most {batch} worker{'s' if batch > 1 else ''}"
         yield Problem("training.batch_size", f"{batch} is less than resources.workers ({workers}); {cure}")

@@ -7,6 +7,7 @@ from stoker.job.goals import CODE_COSTS
 from stoker.job.own_code import CodeJob
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Asha, MedianStopping, NoScheduler
+from stoker.jobfile.goal_checks import goal_problems, placed
 
 EXAMPLE = "metric: {name: loss, direction: min}"
 
@@ -14,19 +15,13 @@ EXAMPLE = "metric: {name: loss, direction: min}"
 def code_metric_problems(job: CodeJob) -> Iterator[Problem]:
     """Check that the sweep names its metrics with their directions, and that they can be read."""
     assert job.sweep is not None
-    goals, names = job.sweep.metric or (), [goal.name for goal in job.sweep.metric or ()]
+    goals = job.sweep.metric or ()
     if not goals:
         said = "reports" if job.entry.function else "logs to MLflow"
         yield Problem("sweep.metric", f"required: what your code {said} (example: {EXAMPLE})")
-    for index, goal in enumerate(goals):
-        place = f"sweep.metric.{index}" if len(goals) > 1 else "sweep.metric"
-        if goal.name in names[:index]:
-            yield Problem(place, f"'{goal.name}' appears twice; keep one")
-        if goal.name in CODE_COSTS:
-            if len(goals) == 1:
-                cure = f"write metric: [{{name: loss, direction: min}}, {goal.name}]"
-                yield Problem(place, f"'{goal.name}' alone is best for a trial that learns nothing; {cure}")
-        elif goal.direction is None:
+    yield from goal_problems(goals, CODE_COSTS, "{name: loss, direction: min}")
+    for place, goal in placed(goals):
+        if goal.name not in CODE_COSTS and goal.direction is None:
             message = f"nobody knows whether your '{goal.name}' is better high or low; set its direction"
             yield Problem(place, f"{message} (example: metric: {{name: {goal.name}, direction: min}})")
     if job.tracking == "none" and not job.entry.function:

@@ -31,6 +31,7 @@ KEY_EXAMPLES = {
     "architecture.channels": "[64, 128]", "training.epochs": "30", "training.steps": "5000",
     "training.batch_size": "128", "training.micro_batch": "32", "tracking.experiment": "my-experiment",
     "tracking.register": "my-model", "resources.gpus": "1", "resources.cpus": "4",
+    "resources.workers": "4", "resources.workers.min": "4", "resources.workers.max": "16",
     "resources.memory": "16GiB", "resources.accelerator": "H200", "resources.queue": "team-a",
     "resources.priority": "normal", "environment.image": "registry.example.com/stoker:0.1.0",
     "environment.packages": "[einops==0.8.1]", "resources.timeout": "12 h",
@@ -172,7 +173,8 @@ def describe_type(key_type: KeyType) -> str:
         return f"{one}; or an object with one of these for each parameter group" if key_type.grouped else one
     if key_type.section:
         short = f", or text for its '{key_type.short}'" if key_type.short else ""
-        return "an object" + short + "".join(f", or {word}" for word in key_type.words)
+        number = f"{key_type.scalar}, or " if key_type.scalar else ""
+        return f"{number}an object" + short + "".join(f", or {word}" for word in key_type.words)
     if key_type.items is not None:
         inner = describe_type(key_type_of(key_type.items))
         if key_type.container == "list":

@@ -43,6 +43,8 @@ class KeyType:
     @property
     def labelled(self) -> bool:
         """True if pydantic's error locations have the name of the choice between this key and the keys below it."""
+        if self.section is not None and self.scalar:
+            return True
         return bool(self.choices) or (bool(self.words) and (self.section is not None or self.items is not None))
 
     def option(self, label: str) -> "KeyType":
@@ -52,12 +54,16 @@ class KeyType:
             return one if label == ONE else KeyType(items=self.items, container="object")
         if self.items is not None:
             return KeyType(words=self.words) if label == WORD else replace(self, words=())
+        if label == NUMBER:
+            return KeyType(scalar=self.scalar)
         chosen = dict(self.choices).get(label, self.section)
         return KeyType(section=chosen) if label != "none" else KeyType(words=self.words)
 
 
 ONE, GROUPS = "one", "groups"
 """The names that pydantic puts before a choice that may also be an object of choices."""
+NUMBER = "number"
+"""The name that pydantic puts before a number that may also be an object."""
 WORD, OBJECT = "word", "object"
 """The names that pydantic puts before a value that is a word or an object with free keys."""
 _SCALARS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
@@ -113,7 +119,8 @@ def _union(members: list[KeyType]) -> KeyType:
     if free and words:
         return replace(free[0], words=words)
     if len(sections) == 1:
-        return KeyType(section=sections[0], words=words)
+        scalar = "".join(member.scalar for member in members)
+        return KeyType(section=sections[0], words=words, scalar=scalar)
     return KeyType(choices=tuple((tag_value(section), section) for section in sections), words=words)
 
 
@@ -182,7 +189,7 @@ def locate_error(location: tuple[int | str, ...], root: type[Section] = Job) -> 
         if part == "[key]" and not key_type.section and not key_type.items:
             break  # the error is about the key itself
         if key_type.labelled and not labelled:
-            label = "" if part in {"section", "none", ONE, GROUPS, WORD, OBJECT} else str(part)
+            label = "" if part in {"section", "none", NUMBER, ONE, GROUPS, WORD, OBJECT} else str(part)
             labelled = not (key_type.grouped and part == ONE)  # then the name of the choice follows
             key_type = key_type.option(str(part))
             continue

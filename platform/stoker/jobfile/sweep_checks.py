@@ -7,11 +7,13 @@ from stoker.job.architecture.custom import Custom
 from stoker.job.goals import COSTS, goals_of, known_direction
 from stoker.job.job import Job
 from stoker.job.own_code import AnyJob
+from stoker.job.resources import Elastic
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Asha, CmaesSearch, GridSearch, Hyperband, MedianStopping, NoScheduler, Pb2, Pbt, Sweep
 from stoker.job.task import TASKS
 from stoker.jobfile.checks import metric_name_problems
 from stoker.jobfile.code_sweep_checks import code_metric_problems, code_scheduler_problems
+from stoker.jobfile.goal_checks import goal_problems, placed
 from stoker.jobfile.overlay import SPACE
 from stoker.jobfile.space.dimension import Dimension, Options, Range, text_of
 from stoker.jobfile.space.reading import examine_space
@@ -42,6 +44,7 @@ def sweep_problems(job: AnyJob, marks: Marks, set_by: str) -> list[Problem]:
     space, problems = examine_space(job)
     problems += metric_problems(job) if isinstance(job, Job) else code_metric_problems(job)
     problems += length_problems(job.sweep)
+    problems += worker_problems(job)
     problems += set_problems(job.sweep, marks, set_by)
     problems += search_problems(job.sweep, space)
     problems += scheduler_problems(job, space) if isinstance(job, Job) else code_scheduler_problems(job)
@@ -58,17 +61,10 @@ def metric_problems(job: Job) -> Iterator[Problem]:
     split = job.dataset.split
     held_out = split != "none" and split.val > 0
     is_custom = isinstance(job.architecture, Custom)
-    names = [goal.name for goal in goals]
-    for index, goal in enumerate(goals):
-        place = f"sweep.metric.{index}" if len(goals) > 1 else "sweep.metric"
+    yield from goal_problems(goals, COSTS, "loss/val")
+    for place, goal in placed(goals):
         known = known_direction(job, goal.name)
-        if goal.name in names[:index]:
-            yield Problem(place, f"'{goal.name}' appears twice; keep one")
-        if goal.name in COSTS:
-            if len(goals) == 1:
-                cure = f"write metric: [loss/val, {goal.name}]"
-                yield Problem(place, f"'{goal.name}' alone is best for a trial that learns nothing; {cure}")
-        else:
+        if goal.name not in COSTS:
             guess = did_you_mean(goal.name, COSTS) if len(goals) > 1 and "/" not in goal.name else ""
             found = list(metric_name_problems(place, goal.name, job.task, held_out, is_custom))
             yield from [Problem(place, f"'{goal.name}' is not a metric{guess}")] if found and guess else found
@@ -84,6 +80,13 @@ def length_problems(sweep: Sweep) -> Iterator[Problem]:
     """Check that the sweep has an end."""
     if sweep.trials is None and sweep.time is None and not isinstance(sweep.search, GridSearch):
         yield Problem("sweep.trials", "required unless time is given or search is grid (example: trials: 40)")
+
+
+def worker_problems(job: AnyJob) -> Iterator[Problem]:
+    """Check that all trials have the same number of workers."""
+    if isinstance(job.resources.workers, Elastic):
+        message = "all trials get the same number, so that they fit side by side"
+        yield Problem("resources.workers", f"{message}; use {job.resources.least_workers}")
 
 
 def set_problems(sweep: Sweep, marks: Marks, set_by: str) -> Iterator[Problem]:
@@ -146,7 +149,7 @@ def scheduler_problems(job: Job, space: Space) -> Iterator[Problem]:
         yield from _span_problems(job, "every", scheduler.every)
     if not isinstance(scheduler, (Hyperband, Pbt, Pb2)):
         return
-    if job.resources.workers > 1:
+    if job.resources.most_workers > 1:
         cure = "set resources.workers: 1, or use asha"
         message = f"{scheduler.type} pauses and exchanges trials, which needs trials of one worker; {cure}"
         yield Problem("sweep.scheduler", message)

@@ -79,7 +79,7 @@ def plan_sweep(
     if plan.trials and (job.training.epochs or job.training.steps) and not on_cluster:
         pace = step_seconds(assemble(prepared), "fp32", 1)
         seconds = pace * prepared.steps * math.ceil(plan.trials / plan.parallel)
-    return replace(plan, memory_mib=largest * plan.parallel * job.resources.workers, seconds=seconds)
+    return replace(plan, memory_mib=largest * plan.parallel * job.resources.most_workers, seconds=seconds)
 
 
 def plan_points(job: AnyJob, on_cluster: bool = False) -> SweepPlan:

@@ -108,6 +108,8 @@ class RunStatus:
     """Of the latest failed attempts that others followed: number, step, cause and message, a line each."""
     attempt_started: float = 0.0
     """Seconds since 1970, on the driver's clock."""
+    workers: str = ""
+    """How many workers train, if there are several or their number may change."""
     reopened: str = ""
     """Token of the last `resume` that was carried out."""
     checkpoint_epoch: int = 0

@@ -91,10 +91,13 @@ class RunFolder:
         """Return the folder of the user's own modules."""
         return self.path / "code"
 
+    def code_files(self) -> list[Path]:
+        """Return the paths of the user's own modules and settings."""
+        return [path for path in sorted(self.code.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+
     def code_content(self) -> dict[str, bytes]:
         """Read the user's own modules and settings, by path relative to the code folder."""
-        files = [path for path in sorted(self.code.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
-        return {str(path.relative_to(self.code)): path.read_bytes() for path in files}
+        return {str(path.relative_to(self.code)): path.read_bytes() for path in self.code_files()}
 
     @property
     def checkpoints(self) -> Path:

@@ -57,7 +57,7 @@ class Prepared:
     @property
     def micro_batch(self) -> int:
         """Samples of one forward pass of a worker; by default its whole share."""
-        return self.job.training.micro_batch or -(-self.batch_size // self.job.resources.workers)
+        return self.job.training.micro_batch or -(-self.batch_size // self.job.resources.most_workers)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -241,7 +241,7 @@ def _best_quantity(job: Job) -> str:
 
 
 def _length_problems(job: Job, samples: int) -> Iterator[Problem]:
-    batch_size, workers = job.training.batch_size, job.resources.workers
+    batch_size, workers = job.training.batch_size, job.resources.most_workers
     if batch_size and batch_size > samples:
         yield Problem(
             "training.batch_size", f"{batch_size} is more than the {samples} training samples; use at most {samples}"

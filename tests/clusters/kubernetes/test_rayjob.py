@@ -136,6 +136,20 @@ def test_whole_nodes_have_a_pod_each():
     assert volumes[mounts["/dev/shm"]]["emptyDir"] == {"medium": "Memory", "sizeLimit": str(64 * 2**30)}
 
 
+@pytest.mark.parametrize(
+    ("more", "replicas"), [("", 2), (", queue: team-a", 4)], ids=["without a queue", "a queue admits all pods together"]
+)
+def test_an_elastic_run_starts_with_the_least_pods_and_may_have_more(more, replicas):
+    group = worker_group(f"resources: {{workers: {{min: 4, max: 8}}, workers_per_node: 2{more}}}\n", PROFILE)
+    assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (replicas, 2, 4)
+
+
+def test_the_pods_of_an_elastic_run_are_filled_by_the_least_workers_too():
+    profile = PROFILE.model_copy(update={"accelerators": NODES})
+    group = worker_group("resources: {workers: {min: 4, max: 16}, gpus: 1, accelerator: H200}\n", profile)
+    assert (group["minReplicas"], group["maxReplicas"], group["rayStartParams"]) == (1, 4, {"num-cpus": "4"})
+
+
 def test_what_a_kind_of_node_needs_is_said_once_by_the_administrator():
     profile = PROFILE.model_copy(update={"accelerators": NODES, "shared_memory": "4GiB"})
     asked = "resources: {workers: 12, gpus: 1, accelerator: H200}\nenvironment: {env: {NCCL_DEBUG: WARN}}\n"

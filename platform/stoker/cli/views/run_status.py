@@ -51,6 +51,7 @@ def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str
         ("cluster", header.cluster),
         ("age", age_text(now() - header.created)),
         ("duration", duration_text(seconds) if seconds is not None else ""),
+        ("workers", record.status.workers),
         ("attempts", str(record.status.attempt or "")),
         *labelled_once("failures", record.status.failures),
         ("progress", _sweep_progress(progress) if sweep else progress_text(progress)),

@@ -61,7 +61,9 @@ def rayjob_manifest(
     """
     _require_allowed(job, profile)
     resources = job.resources
-    replicas, workers_per_pod = worker_pods(job, profile)
+    most, workers_per_pod = worker_pods(job, profile)
+    least = most if job.sweep else math.ceil(resources.least_workers / workers_per_pod)
+    queued = bool(resources.queue or profile.queue)
     pods = PodTemplates(job, header, profile, config_map_volume(header.id, code), restart, workers_per_pod)
     spec: Manifest = {
         "submissionMode": "K8sJobMode",
@@ -70,12 +72,12 @@ def rayjob_manifest(
         "ttlSecondsAfterFinished": profile.ttl_s,
         "backoffLimit": resources.retries,
         "submitterPodTemplate": pods.submitter(),
-        "rayClusterSpec": _ray_cluster_spec(pods, replicas),
+        "rayClusterSpec": _ray_cluster_spec(pods, least, most, queued),
     }
     if resources.timeout:
         deadline_s = math.ceil(time_seconds(resources.timeout)) + DEADLINE_SLACK_S
         spec["activeDeadlineSeconds"] = min(deadline_s, MAX_DEADLINE_S)
-    if profile.pending_limit_s and not (job.resources.queue or profile.queue):
+    if profile.pending_limit_s and not queued:
         spec["preRunningDeadlineSeconds"] = pods_deadline_s(header.id, profile.pending_limit_s)
         spec["backoffLimit"] = max(resources.retries, PENDING_ROUNDS - 1)
     metadata = _metadata(job, header, namespace, profile)
@@ -83,18 +85,19 @@ def rayjob_manifest(
 
 
 def worker_pods(job: AnyJob, profile: Profile) -> tuple[int, int]:
-    """Return the number of worker pods, and of the workers that each has room for."""
+    """Return the largest number of worker pods, and the number of workers that each has room for."""
     resources, trials = job.resources, planned_trials(job, profile.parallel_trials) if job.sweep else 1
     per_pod = resources.workers_per_node
     if per_pod is None and job.sweep and resources.gpus and resources.gpus < 1:
         per_pod = min(trials, workers_per_gpu(resources.gpus))
-        return resources.workers * math.ceil(trials / per_pod), per_pod
+        return resources.most_workers * math.ceil(trials / per_pod), per_pod
     if per_pod is None:
         most = accelerator_of(job, profile).workers_per_node // max(1, int(resources.gpus or 1))
-        most = min(max(most, 1), resources.workers)
-        per_pod = next(number for number in range(most, 0, -1) if resources.workers % number == 0)
-    per_pod = min(per_pod, resources.workers * trials)
-    return math.ceil(resources.workers * trials / per_pod), per_pod
+        most = min(max(most, 1), resources.most_workers)
+        counts = (resources.most_workers, resources.least_workers)
+        per_pod = next(number for number in range(most, 0, -1) if not any(count % number for count in counts))
+    per_pod = min(per_pod, resources.most_workers * trials)
+    return math.ceil(resources.most_workers * trials / per_pod), per_pod
 
 
 def pods_deadline_s(run: str, limit_s: int) -> int:
@@ -116,12 +119,23 @@ def _require_allowed(job: AnyJob, profile: Profile) -> None:
         )
 
 
-def _ray_cluster_spec(pods: PodTemplates, replicas: int) -> Manifest:
+def _ray_cluster_spec(pods: PodTemplates, least: int, most: int, queued: bool) -> Manifest:
+    """Return the Ray cluster of a run, whose job starts once all of its pods are there.
+
+    The driver of an elastic run asks for more of them, unless a queue has to admit all pods together.
+
+    Args:
+        pods: templates of its pods.
+        least: number of worker pods without which the run does not train.
+        most: number of worker pods where there is room.
+        queued: whether the run waits in a queue.
+
+    """
     workers = {
         "groupName": "workers",
-        "replicas": replicas,
-        "minReplicas": replicas,
-        "maxReplicas": replicas,
+        "replicas": most if queued else least,
+        "minReplicas": least,
+        "maxReplicas": most,
         "rayStartParams": {"num-cpus": str(pods.ray_cpus)},
         "template": pods.worker(),
     }

@@ -47,7 +47,7 @@ def launch_driver(command: Sequence[str], settings: Settings, job: "AnyJob") -> 
 
     resources = job.resources
     ours, theirs = socket.socketpair()
-    options = ["--standby", str(theirs.fileno()), "--workers", str(resources.workers)]
+    options = ["--standby", str(theirs.fileno()), "--workers", str(resources.most_workers)]
     if resources.gpus is not None:
         options += ["--gpus", str(resources.gpus)]
     if kind := kind_of_code(job):

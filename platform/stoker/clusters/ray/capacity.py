@@ -34,11 +34,11 @@ def require_capacity(resources: Resources, nodes: Sequence[Node], trials: int = 
     gpus = resources.gpus
     if gpus is None:  # the driver chooses in the same way
         available = math.floor(sum(node.get("GPU", 0) for node in nodes))
-        gpus = min(1, available) if trials else min(1, available // resources.workers)
+        gpus = min(1, available) if trials else min(1, available // resources.least_workers)
     request = {"CPU": resources.cpus or 1 if trials else 1, "GPU": gpus}
     request["memory"] = size_bytes(resources.memory) if resources.memory else 0
     places = sum(_places(node, request) for node in nodes)
-    if places < resources.workers * max(trials, 1):
+    if places < resources.least_workers * max(trials, 1):
         problems.append(_place_problem(resources, request, places, nodes, trials))
     if found := [problem for problem in problems if problem]:
         raise JobError(found)
@@ -55,7 +55,8 @@ def _place_problem(resources: Resources, request: Node, places: int, nodes: Sequ
     cpus = f"{request['CPU']} CPU{'s' * (request['CPU'] > 1)}"
     gpus = f", {request['GPU']:g} GPU" if request["GPU"] else ""
     worker = f"{cpus}{gpus}{f', {resources.memory}' if resources.memory else ''}"
-    number = f"{trials} trials with {resources.workers} each" if trials > 1 else str(resources.workers)
+    workers = resources.least_workers
+    number = f"{trials} trials with {workers} each" if trials > 1 else str(workers)
     has = "; ".join(_node_text(node) for node in sorted(nodes, key=_size, reverse=True)[:SHOWN_NODES])
     more = f"; and {len(nodes) - SHOWN_NODES} more" if len(nodes) > SHOWN_NODES else ""
     return Problem(

@@ -96,7 +96,8 @@ class RayTrainAttempts:
         self._job = job
         self._shared_disk = shared_disk
         self._cpus = float(cpus)
-        self.count, self.waits = job.resources.workers, not shared_disk
+        self.count, self.waits = job.resources.most_workers, not shared_disk
+        self.wanted = f"{self.count} worker{'s' if self.count > 1 else ''}"
         self._variables = set_variables(embedded=shared_disk)
 
     def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
@@ -110,7 +111,7 @@ class RayTrainAttempts:
         finally:
             remove_placement_group(place)
 
-    def renew(self) -> None:
+    def renew(self, stopped: Callable[[], bool]) -> None:
         """Do nothing: each attempt has new workers."""
 
     def run(self, folder: RunFolder, number: int, watch: Watch) -> WorkerResult:
@@ -121,7 +122,7 @@ class RayTrainAttempts:
         storage = run_storage(folder, header, header.id)
         first = reports_before(storage)
         (folder.path / POSITION).unlink(missing_ok=True)
-        watch.started()
+        watch.started(str(self.count) if self.count > 1 else "")
         root = storage.url(NAME).removesuffix(f"/{NAME}")
         path, file_system = ray_storage(root)
         order = Order(folder.path, None if self._shared_disk else pack(folder), number)

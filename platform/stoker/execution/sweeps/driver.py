@@ -99,7 +99,7 @@ class SweepDriver:
             self._placement.shared_disk,
             decision_epochs(job),
             job.resources.retries,
-            job.resources.workers,
+            job.resources.most_workers,
             self._placement.cpus,
             self._gpus,
             copies_checkpoints=isinstance(job.sweep.scheduler, (Pbt, Pb2)),
@@ -150,7 +150,9 @@ class SweepDriver:
                 return None
             self._driver.update_status(phase="loading data")
         task = ray.remote(prepare_sweep).options(num_returns=2, num_cpus=cpus, num_gpus=self._gpus)
-        concurrent_workers = _workers_per_machine(self._parallel * job.resources.workers, self._placement.shared_disk)
+        concurrent_workers = _workers_per_machine(
+            self._parallel * job.resources.most_workers, self._placement.shared_disk
+        )
         prepared, data = task.remote(text, self._folder.code_content(), concurrent_workers)
         return prepared, data
 

@@ -69,7 +69,7 @@ def train_in_group(
     """
     began = time.monotonic()
     supervisor = _SupervisorThread(group, lambda: StopReason.CANCEL if heartbeat.request else None)
-    group.replace_dead()
+    group.replace_dead({}, lambda: False)
     group.start_attempt(folder, attempt)
     supervisor.start()
     position, last_epoch, collected = 0, 0, True
@@ -173,7 +173,7 @@ class _RayTrainThread(threading.Thread):
         """Make the attempt; failures are in the result."""
         from stoker.execution.ray_train.attempts import RayTrainAttempts
 
-        watch = Watch(self._requested, lambda: None, lambda _: None, lambda *_: None)
+        watch = Watch(self._requested, lambda _: None, lambda _: None, lambda *_: None)
         try:
             job = load_run_job(self._folder)
             assert isinstance(job, CodeJob)

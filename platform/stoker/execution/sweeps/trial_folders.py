@@ -43,7 +43,7 @@ def create_trial_folder(sweep: RunFolder, job: AnyJob, number: int, values: Mapp
         key="",
         extends="",
     )
-    code = {str(path.relative_to(sweep.code)): path for path in sweep.code.rglob("*") if path.is_file()}
+    code = {str(path.relative_to(sweep.code)): path for path in sweep.code_files()}
     folder.create(header, dump_job(trial), code)
     folder.write_status(RunStatus(State.RUNNING, phase="", attempt=1))
 

@@ -37,7 +37,7 @@ STARTING = {"waiting": {"reason": "ContainerCreating"}}
 def rayjob():
     report = json.dumps({"state": "RUNNING", "pod": "digits-abcde-head", "since": BEGAN - 5})
     metadata = {"name": "digits", "annotations": {"stoker.dev/status": report}}
-    return {"metadata": metadata, "spec": {"rayClusterSpec": {"workerGroupSpecs": [{"replicas": 2}]}}}
+    return {"metadata": metadata, "spec": {"rayClusterSpec": {"workerGroupSpecs": [{"minReplicas": 2}]}}}
 
 
 def test_a_run_with_all_of_its_pods_has_lost_nothing(rayjob):

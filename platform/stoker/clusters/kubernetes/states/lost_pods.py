@@ -69,7 +69,7 @@ def lost_pods(rayjob: Manifest, pods: Sequence[Manifest], attempt_started: float
     workers = [pod for pod in pods if pod["metadata"].get("labels", {}).get(NODE_TYPE) == "worker"]
     if driver_is_lost(rayjob, pods):
         return _loss(True, "its head", "the driver on a new head", heads, run)
-    wanted = sum(group["replicas"] for group in rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"])
+    wanted = sum(group["minReplicas"] for group in rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"])
     since = max(attempt_started, now - NOTICED_AFTER_S) if attempt_started else math.inf
     missing = wanted - sum(_stands(pod) and _started(pod) <= since for pod in workers)
     if missing <= 0:
