@@ -121,7 +121,7 @@ def ours(entrypoint: str, rounds: int, home: Path) -> list[float]:
             else:
                 group = WorkerGroup(2, 0, spare=False, libraries=())
                 attempts = GroupAttempts(group)
-            result = attempts.run(folder, 1, Watch(lambda: None, lambda: None, lambda _: None, lambda *_: None))
+            result = attempts.run(folder, 1, Watch(lambda: None, lambda _: None, lambda _: None, lambda *_: None))
             if not function:
                 group.close()
             found.append(time.monotonic() - begin)
