@@ -89,6 +89,36 @@ def test_a_killed_worker_and_a_killed_head_cost_no_metric(
 
 
 @pytest.mark.slow
+def test_an_elastic_run_goes_on_without_a_lost_node_and_grows_when_one_comes_back(
+    home, steps_of, kube, api, long_job, namespace, until
+):
+    run = home.submit(long_job, "--set", "resources.workers={min: 1, max: 2}", "--set", "training.epochs=4000")
+    until(lambda: home.going(run)["workers"] == "2 of 1 to 2", "both workers")
+    until(lambda: home.going(run)["checkpoint_step"] > 100, "a checkpoint")
+    workers = kube.pods(f"stoker.dev/run={run},ray.io/node-type=worker")
+    assert len(workers) == 2
+    node = workers[0]["spec"]["nodeName"]
+    cordon(api, node, True)
+    try:
+        api.delete_namespaced_pod(workers[0]["metadata"]["name"], namespace, grace_period_seconds=0)
+        until(lambda: home.going(run)["workers"] == "1 of 1 to 2", "one worker", 60)
+        before = home.status(run)["progress"]["step"]
+        until(lambda: home.going(run)["progress"]["step"] > before + 500, "many more steps", 60)
+        assert home.status(run)["state"] == "RUNNING"
+    finally:
+        cordon(api, node, False)
+    until(lambda: home.going(run)["workers"] == "2 of 1 to 2", "both workers again")
+    assert home.json("wait", run)["state"] == "SUCCEEDED"
+    steps = steps_of(home.status(run)["mlflow_run"], "loss/val")
+    assert len(steps) == len(set(steps)) == 4000
+
+
+def cordon(api, node, unschedulable):
+    """Keep new pods away from a node, or let them on it again."""
+    api.patch_node(node, {"spec": {"unschedulable": unschedulable}})
+
+
+@pytest.mark.slow
 def test_the_users_own_network_goes_along(home, jobs):
     run = home.submit(jobs / "own-code" / "digits-custom.yaml", "--set", "training.epochs=2")
     assert home.json("wait", run)["state"] == "SUCCEEDED"

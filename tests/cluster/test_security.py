@@ -202,6 +202,28 @@ def test_a_driver_can_change_its_own_run_only(home, kube, api, long_job, namespa
             patch(run, body)
         assert "a driver changes its own run only" in error.value.body
 
+    def patch_cluster(run, body):
+        (name,) = until(lambda: [pod["metadata"]["labels"]["ray.io/cluster"] for pod in heads_of(run)], "a Ray cluster")
+        return drivers.patch_namespaced_custom_object("ray.io", "v1", namespace, "rayclusters", name, body)
+
+    def heads_of(run):
+        return kube.pods(f"stoker.dev/run={run},ray.io/node-type=head")
+
+    def replicas(number):
+        return [{"op": "replace", "path": "/spec/workerGroupSpecs/0/replicas", "value": number}]
+
+    assert patch_cluster(runs[0], replicas(1))["spec"]["workerGroupSpecs"][0]["replicas"] == 1
+    image = "/spec/headGroupSpec/template/spec/containers/0/image"
+    for run, body in (
+        (runs[1], replicas(1)),
+        (runs[0], replicas(2)),  # its job names one worker
+        (runs[0], [{"op": "replace", "path": image, "value": "localhost/busybox:v1"}]),
+        (runs[0], [{"op": "add", "path": "/spec/enableInTreeAutoscaling", "value": True}]),
+    ):
+        with pytest.raises(client.ApiException) as error:
+            patch_cluster(run, body)
+        assert "a driver changes the number of its own run's worker pods only" in error.value.body
+
 
 def as_user(token):
     """A client of the same cluster with another token."""
