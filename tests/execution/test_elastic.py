@@ -129,6 +129,7 @@ def longest_pause_s(environment):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_lost_node_and_its_return_change_the_number_of_workers_but_not_the_losses(elastic, nodes, until):
     alone = elastic(1, 0.0)
     process = alone.start("home")
@@ -154,6 +155,7 @@ def test_a_lost_node_and_its_return_change_the_number_of_workers_but_not_the_los
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_random_losses_and_returns_of_a_node_do_not_change_the_losses(elastic, nodes, until):
     alone = elastic(0, 0.0)
     alone.start("home").communicate(timeout=200)

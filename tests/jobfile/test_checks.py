@@ -199,6 +199,28 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "3:44 resources.workers_per_node 12 workers do not fill nodes of 8; use 8 or 16 workers",
         ),
         (
+            IMAGES + "training: {parallel: fsdp}",
+            "3:22 training.parallel one worker has nothing to divide; set resources.workers, or leave it out",
+        ),
+        (
+            "task: image-generation\ndataset: digits\ntraining: {parallel: fsdp}\nresources: {workers: 2}",
+            "3:22 training.parallel pictures of image-generation are drawn by one worker, which needs all weights; "
+            "use replicated",
+        ),
+        (
+            "task: text-classification\ndataset: reviews.csv\ntraining: {parallel: fsdp}\nresources: {workers: 2}",
+            "3:22 training.parallel the weights of rnn are not divided, those of mlp, cnn, custom are; use replicated",
+        ),
+        (
+            IMAGES + "training: {parallel: fsdp, optimizer: muon}\nresources: {workers: 2}",
+            "3:39 training.optimizer muon computes with whole matrices, which fsdp divides; use adamw",
+        ),
+        (
+            IMAGES + "training: {parallel: fsdp, time: 10 min}\nresources: {workers: 2}",
+            "3:34 training.time its steps are found out by timing whole weights, which fsdp has not; "
+            "set training.epochs or steps, too",
+        ),
+        (
             IMAGES + "resources: {workers: {min: 4, max: 16}, workers_per_node: 8}",
             "3:59 resources.workers_per_node 4 workers do not fill nodes of 8; use 8 workers",
         ),

@@ -130,3 +130,18 @@ def test_what_is_left_out_is_noted(make_job, tmp_path):
     path.write_text("row,x,y\n" + "".join(f"{row},{row * row % 7},{'ab'[row % 2]}\n" for row in range(40)))
     job = make_job("tabular-classification", {"source": str(path), "columns": {"label": "y"}})
     assert make_plan(job).notes[0] == "column 'row' is left out: it numbers the rows"
+
+
+def test_divided_weights_take_their_share_of_memory_and_travel_once_more(make_job):
+    def plan(workers, **training):
+        resources = {"workers": workers}
+        training = {"batch_size": 64, **training}
+        return make_plan(make_job("image-classification", "digits", training=training, resources=resources))
+
+    alone, replicated, divided = plan(1), plan(4), plan(4, parallel="fsdp")
+    assert alone.memory_parts.weights == replicated.memory_parts.weights == 4 * divided.memory_parts.weights
+    assert divided.memory_parts.optimizer == replicated.memory_parts.optimizer / 4
+    assert divided.memory_mib == pytest.approx(divided.memory_parts.total)
+    size = alone.parameters * 4 / 2**20
+    assert (alone.exchange_mib, replicated.exchange_mib) == (0, pytest.approx(2 * size * 3 / 4))
+    assert divided.exchange_mib == pytest.approx(3 * size * 3 / 4)

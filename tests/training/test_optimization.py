@@ -10,7 +10,8 @@ from stoker.errors import JobError
 from stoker.job.training import OptimizersChoice, ScheduleChoice
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import StepEnd, start, train
-from stoker.training.optimization import Schedule, build_optimizers, clip, gradient_norm
+from stoker.training.optimization import Schedule, build_optimizers
+from stoker.training.parallel import ALONE, GradientReducer
 
 STEPS, STEPS_PER_EPOCH = 100, 10
 Made = Callable[..., Schedule]
@@ -145,11 +146,12 @@ def test_muon_without_hidden_matrices_is_adamw():
 def test_the_norm_is_that_of_all_gradients_together():
     parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))]
     parameters[0].grad, parameters[1].grad = torch.tensor([1.0, 2.0]), torch.tensor([2.0])
-    assert float(gradient_norm(parameters)) == pytest.approx(3)
-    assert float(clip(parameters, 1.5)) == pytest.approx(3)
-    assert float(gradient_norm(parameters)) == pytest.approx(1.5, abs=1e-4)
-    assert float(clip(parameters, 100.0)) == pytest.approx(1.5, abs=1e-4)
-    assert float(gradient_norm(parameters)) == pytest.approx(1.5, abs=1e-4)
+    reducer = GradientReducer(parameters, ALONE)
+    assert float(reducer.norm()) == pytest.approx(3)
+    assert float(reducer.clip(1.5)) == pytest.approx(3)
+    assert float(reducer.norm()) == pytest.approx(1.5, abs=1e-4)
+    assert float(reducer.clip(100.0)) == pytest.approx(1.5, abs=1e-4)
+    assert float(reducer.norm()) == pytest.approx(1.5, abs=1e-4)
 
 
 EACH = {

@@ -241,6 +241,10 @@ class Training(Section):
     schedule: ScheduleChoice = Field("cosine", validate_default=True)
     """Learning rate schedule: constant, cosine, linear, one-cycle, step or plateau."""
 
+    parallel: Literal["replicated", "fsdp"] = "replicated"
+    """What several workers hold: each all weights (replicated), or each its part of weights, gradients and optimizer
+    state (fsdp), for networks that do not fit one GPU; each layer's weights are then gathered when it computes."""
+
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Floating-point type of the computation, fp32 or bf16; `auto` times both on the machine before the first step and
     keeps the choice for the whole run."""

@@ -13,11 +13,14 @@ from stoker.job.own_code import AnyJob, CodeJob, Entrypoint
 from stoker.job.resources import Elastic, Resources
 from stoker.job.section import Section
 from stoker.job.task import TASKS, TaskName, TaskRow
-from stoker.job.training import Plateau, Sgd, Training
+from stoker.job.training import Muon, Optimizer, Plateau, Sgd, Training
 from stoker.jobfile.suggestion import did_you_mean
 
 SHARE_KEYS = {"column": ("time", "train", "val", "test", "stratify", "seed"), "time": ("stratify", "seed")}
 """Keys of `dataset.split` that do nothing where a column decides."""
+
+SHARDED_FAMILIES = ("mlp", "cnn", "custom")
+"""Families whose weights can be divided among the workers."""
 
 ENCODED = ("csv", "jsonl", "text")
 """Formats of text files."""
@@ -66,6 +69,8 @@ def check(sections: Sections) -> list[Problem]:
         found.append(elastic_problems(sections))
     if sections.training and sections.resources:
         found.append(worker_problems(sections.training, sections.resources))
+    if sections.training and sections.resources and sections.task:
+        found.append(sharding_problems(sections))
     if sections.training and sections.task:
         found.append(loss_problems(sections.training, sections.task))
         found.append(metric_problems(sections.training, sections.task, sections))
@@ -217,12 +222,15 @@ def training_problems(training: Training) -> Iterator[Problem]:
     if batch is not None and micro is not None and micro > batch:
         message = f"{micro} is more than training.batch_size ({batch}); use {batch} or less"
         yield Problem("training.micro_batch", message)
-    path = "training.optimizer"
-    chosen = training.optimizer
-    named = {f"{path}.{group}": each for group, each in chosen.items()} if isinstance(chosen, dict) else {path: chosen}
-    for path, optimizer in named.items():
+    for path, optimizer in _optimizers(training).items():
         if isinstance(optimizer, Sgd) and optimizer.nesterov and optimizer.momentum == 0:
             yield Problem(f"{path}.nesterov", "needs a momentum above 0 (example: momentum: 0.9)")
+
+
+def _optimizers(training: Training) -> dict[str, Optimizer]:
+    """Return the optimizers by path."""
+    path, chosen = "training.optimizer", training.optimizer
+    return {f"{path}.{group}": each for group, each in chosen.items()} if isinstance(chosen, dict) else {path: chosen}
 
 
 def loss_problems(training: Training, task: TaskName) -> Iterator[Problem]:
@@ -239,6 +247,31 @@ def worker_problems(training: Training, resources: Resources) -> Iterator[Proble
     if batch is not None and batch < workers:
         cure = f"use {workers} or more, or at most {batch} worker{'s' if batch > 1 else ''}"
         yield Problem("training.batch_size", f"{batch} is less than resources.workers ({workers}); {cure}")
+
+
+def sharding_problems(sections: Sections) -> Iterator[Problem]:
+    """Check that the weights can be divided among the workers."""
+    training, resources, task = sections.training, sections.resources, sections.task
+    assert training is not None
+    assert resources is not None
+    assert task is not None
+    if training.parallel == "replicated":
+        return
+    place = "training.parallel"
+    family = sections.architecture.family if sections.architecture else TASKS[task].families[0]
+    if resources.most_workers == 1:
+        yield Problem(place, "one worker has nothing to divide; set resources.workers, or leave it out")
+    if TASKS[task].shows:
+        yield Problem(place, f"pictures of {task} are drawn by one worker, which needs all weights; use replicated")
+    elif family not in SHARDED_FAMILIES:
+        message = f"the weights of {family} are not divided, those of {', '.join(SHARDED_FAMILIES)} are; use replicated"
+        yield Problem(place, message)
+    for path, optimizer in _optimizers(training).items():
+        if isinstance(optimizer, Muon):
+            yield Problem(path, "muon computes with whole matrices, which fsdp divides; use adamw")
+    if training.time and not (training.epochs or training.steps):
+        cure = "set training.epochs or steps, too"
+        yield Problem("training.time", f"its steps are found out by timing whole weights, which fsdp has not; {cure}")
 
 
 def metric_problems(training: Training, task: TaskName, sections: Sections) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """What a job will do, worked out before anything starts: on torch's meta device, with the real data's shapes."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,21 +18,17 @@ from stoker.errors import JobError
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput
-from stoker.job.training import Muon, Optimizer, Sgd
+from stoker.planning.memory import MIB, Memory, exchange_mib, memory_of
 from stoker.planning.place import cluster_notes, counted, gpus_of_worker, place_of, resource_notes, resource_problems
 from stoker.planning.sweep import SweepPlan, plan_sweep, room_problems
 from stoker.tasks.objective import Objective
 from stoker.training.assembly import Prepared, prepare
 from stoker.training.transfer import fitting_names, nothing_fits, saved_shapes
 
-BYTES = 4
-MIB = 2**20
 SHOWN_NEW = 4
 """Names of weights that a plan shows."""
 SMALL_NETWORK = 5_000_000
 """Parameters up to which a trace with memory costs less than one without."""
-PROCESS_MIB = 450
-"""A worker with torch and Ray loaded, before its first tensor."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,10 @@ class Plan:
     layers: tuple[Layer, ...]
     parameters: int
     memory_mib: float
-    """Of a worker: process, data, weights, gradients, optimizer, and the outputs of the layers for a micro-batch."""
+    """Of a worker."""
+    memory_parts: Memory
+    exchange_mib: float
+    """What a worker sends in a step; 0 for one alone."""
     memory_available_mib: float | None
     """Of this machine; None on a cluster."""
     parts: dict[str, dict[str, int]]
@@ -88,7 +88,8 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
     gpus = gpus_of_worker(job.resources, cluster)
     prepared = prepare(job.model_copy(update={"resources": job.resources.model_copy(update={"gpus": gpus})}))
     layers, parameters = _layers(prepared)
-    memory = _memory_mib(prepared, parameters, sum(math.prod(layer.shape) for layer in layers))
+    parts = memory_of(prepared, parameters, _outputs(layers))
+    memory = parts.total
     available = None if cluster else psutil.virtual_memory().available / MIB
     sweep = None
     if job.sweep:
@@ -109,6 +110,8 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
         layers=layers,
         parameters=parameters,
         memory_mib=memory,
+        memory_parts=parts,
+        exchange_mib=exchange_mib(prepared, parameters),
         memory_available_mib=available,
         parts=prepared.data.counts,
         steps_per_epoch=prepared.steps_per_epoch,
@@ -205,18 +208,8 @@ def trace(network: nn.Module, signature: Signature, device: str) -> tuple[Layer,
 def _memory_of_point(prepared: Prepared) -> float:
     """Return the memory of a worker in MiB, as for the plan of a job of its own."""
     layers, parameters = _layers(prepared)
-    return _memory_mib(prepared, parameters, sum(math.prod(layer.shape) for layer in layers))
+    return memory_of(prepared, parameters, _outputs(layers)).total
 
 
-def _memory_mib(prepared: Prepared, parameters: int, activations: int) -> float:
-    chosen = prepared.job.training.optimizer
-    states = max(_states(each) for each in (chosen.values() if isinstance(chosen, dict) else [chosen]))
-    weights = parameters * BYTES * (2 + states + 1)  # weights, gradients, optimizer, the best weights so far
-    data = sum(part.nbytes for part in prepared.data.parts.values())
-    outputs = 2 * activations * BYTES * prepared.micro_batch  # and their gradients
-    return PROCESS_MIB + (weights + data + outputs) / MIB
-
-
-def _states(optimizer: Optimizer) -> int:
-    """Return how many numbers an optimizer remembers for each weight."""
-    return (1 if optimizer.momentum else 0) if isinstance(optimizer, Sgd) else 1 if isinstance(optimizer, Muon) else 2
+def _outputs(layers: Sequence[Layer]) -> int:
+    return sum(math.prod(layer.shape) for layer in layers)

@@ -18,7 +18,7 @@ from stoker.job.job import Job
 from stoker.job.saved_model import WEIGHTS
 from stoker.jobfile.loading import dump_job, load_job
 from stoker.storage import open_storage
-from stoker.training.assembly import Assembly, Prepared, assemble, prepare
+from stoker.training.assembly import Assembly, Prepared, assemble, made_whole, prepare
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
@@ -111,8 +111,9 @@ def _finish(assembly: Assembly, record: "_Record", step: int, output: Path) -> N
         for quantity, value in evaluate(assembly, part, precision).items()
     }
     record.results(step, results)
+    whole = made_whole(assembly)
     if assembly.workers.rank == 0:
-        weights = assembly.objective.state_dict()
+        weights = whole.objective.state_dict()
         save_file({k: v.cpu().contiguous().clone() for k, v in weights.items()}, output / WEIGHTS)
 
 

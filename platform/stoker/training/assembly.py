@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from pydantic import TypeAdapter
@@ -27,6 +27,7 @@ from stoker.tasks.task import Task
 from stoker.training.class_weights import completed_weights, loss_problems
 from stoker.training.optimization import group_problems
 from stoker.training.parallel import ALONE, Workers
+from stoker.training.sharding import shard, whole_state
 
 MIN_BATCH, MAX_BATCH = 16, 512
 STEPS_PER_EPOCH = 64
@@ -114,6 +115,11 @@ class Assembly:
         return self.prepared.data
 
     @property
+    def sharded(self) -> bool:
+        """Whether each worker has only a part of the weights."""
+        return is_divided(self.job, self.workers)
+
+    @property
     def device(self) -> torch.device:
         """The device of the parts."""
         return self.parts["train"].ids.device
@@ -171,6 +177,7 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
         *_optimizer_problems(job.task, training, architecture, data),
         *loss_problems(job, data.fields.signature.classes),
         *_metric_problems(job, data),
+        *_sharding_problems(job),
     ]
     if problems:
         raise JobError(problems)
@@ -200,7 +207,27 @@ def assemble(prepared: Prepared, workers: Workers = ALONE) -> Assembly:
     task = TASK_CLASSES[job.task](prepared.data.fields)
     objective = objective_of(network, task, job.training)
     parts = {name: part.to(device) for name, part in prepared.data.parts.items()}
+    if is_divided(job, workers):
+        shard(network, workers)
     return Assembly(prepared, parts, task, objective.to(device), workers)
+
+
+def is_divided(job: Job, workers: Workers) -> bool:
+    """Return whether each worker has only a part of the weights."""
+    return job.training.parallel == "fsdp" and workers.count > 1
+
+
+def made_whole(assembly: Assembly) -> Assembly:
+    """Return an assembly whose objective is whole, on the first worker; all workers call it."""
+    if not assembly.sharded:
+        return assembly
+    state = whole_state(assembly.objective)
+    if assembly.workers.rank:
+        return assembly
+    job = assembly.job.model_copy(update={"training": assembly.job.training.model_copy(update={"start_from": None})})
+    alone = assemble(Prepared(job, assembly.data))
+    alone.objective.load_state_dict(state)
+    return replace(alone, prepared=assembly.prepared)
 
 
 def default_batch_size(samples: int) -> int:
@@ -263,6 +290,15 @@ def _optimizer_problems(
         network = build_network(architecture, data.fields.signature)
     objective = objective_of(network, TASK_CLASSES[task](data.fields), training)
     return group_problems(training.optimizer, objective.groups())
+
+
+def _sharding_problems(job: Job) -> Iterator[Problem]:
+    """Check that the loop knows how the user's class computes, if its weights are divided."""
+    if job.training.parallel == "fsdp" and isinstance(job.architecture, Custom):
+        name = job.architecture.class_name
+        if is_objective_class(user_class(name)):
+            message = f"{name} is an objective, which computes with its networks as it likes; use replicated"
+            yield Problem("training.parallel", message)
 
 
 def _metric_problems(job: Job, data: LoadedDataset) -> Iterator[Problem]:

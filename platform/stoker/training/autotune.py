@@ -23,6 +23,8 @@ def choose(prepared: Prepared, workers: Workers) -> Prepared:
 
     One worker chooses, for all of them.
     """
+    if prepared.job.training.parallel == "fsdp":
+        return _untimed(prepared, workers)
     training, resources = prepared.job.training, prepared.job.resources
     device, cpus = workers.device, max(1, machine_cpus() // workers.count)
     threads = [resources.cpus] if resources.cpus else sorted({1, cpus}) if device.type == "cpu" else [cpus]
@@ -47,6 +49,19 @@ def choose(prepared: Prepared, workers: Workers) -> Prepared:
         }
     )
     return Prepared(job, prepared.data)
+
+
+def _untimed(prepared: Prepared, workers: Workers) -> Prepared:
+    """Make the choices for weights that no worker can hold alone: by what the machine can do."""
+    training, resources = prepared.job.training, prepared.job.resources
+    precision = training.precision
+    if precision == "auto":
+        precision = "bf16" if workers.device.type == "cuda" and supports_bf16(workers.device) else "fp32"
+    update = {
+        "training": training.model_copy(update={"precision": precision}),
+        "resources": resources.model_copy(update={"cpus": resources.cpus or max(1, machine_cpus() // workers.count)}),
+    }
+    return Prepared(prepared.job.model_copy(update=update), prepared.data)
 
 
 def _fastest(candidates: Sequence[Choice], seconds: Callable[[Choice], float]) -> tuple[Choice, float]:

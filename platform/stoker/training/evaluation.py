@@ -1,7 +1,7 @@
 """Exact metrics of a set of samples: each is counted once over all workers, and none is kept beyond its batch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from stoker.tasks.task import Review, Task
 from stoker.training.assembly import Assembly
 from stoker.training.evaluation_epochs import sample_rows
 from stoker.training.parallel import ALONE, Workers, arithmetic
+from stoker.training.sharding import is_sharded
 
 SHOWN = 8
 """Samples whose pictures show the progress of training; a review keeps at least as many."""
@@ -167,7 +168,8 @@ def _own_batches(
     totals: dict[str, Tensor] = {}  # summed at once: small tensors kept between large ones fragment the memory
     counts: dict[str, float] = {}
     measured = False
-    with torch.inference_mode():
+    divided = any(is_sharded(parameter) for parameter in objective.parameters())
+    with torch.no_grad() if divided else torch.inference_mode():
         for number, whole in zip(numbers, ordered_batches(samples, task.fields, size, numbers), strict=True):
             for batch in whole.pieces(micro_batch or size):
                 rows = batch.rows
@@ -182,7 +184,24 @@ def _own_batches(
                 for term, loss in losses.items():
                     totals[term] = totals[term].add_(loss.total) if term in totals else loss.total.double().clone()
                     counts[term] = counts.get(term, 0.0) + float(loss.count)
+        if divided:  # gathering weights takes all workers, also those that have fewer samples
+            [first] = ordered_batches(samples, task.fields, size, range(1))
+            piece = next(first.pieces(micro_batch or size))
+            noise = Noise((seed, "evaluation", 0), len(first), piece.rows.start, piece.rows.stop, piece.device)
+            for _ in range(_idle_passes(len(samples), size, micro_batch or size, workers)):
+                with arithmetic(piece.device, precision):
+                    objective.evaluate(piece, noise)
     return {term: (float(total), counts[term]) for term, total in totals.items()}, measured
+
+
+def _idle_passes(samples: int, size: int, piece: int, workers: Workers) -> int:
+    """Return how many more pieces of batches another worker has than this one."""
+    lengths = [min(size, samples - start) for start in range(0, samples, size)]
+    passes = []
+    for rank in range(workers.count):
+        share = replace(workers, rank=rank).share(len(lengths))
+        passes.append(sum(-(-lengths[number] // piece) for number in share))
+    return max(passes) - passes[workers.rank]
 
 
 def _means(collected: list[Sums]) -> dict[str, float]:

@@ -8,13 +8,19 @@ from torch import Tensor
 from stoker.datasets.batches import Step
 from stoker.tasks.objective import Count, Objective
 from stoker.training.parallel import GradientReducer, Workers, arithmetic, reciprocal
+from stoker.training.sharding import ShardedGradients
 
 Sums = dict[str, tuple[Tensor, Count]]
 """Total and count of each term over the global batch."""
 
 
 def accumulate(
-    objective: Objective, reducer: GradientReducer, batch: Step, turn: str, precision: str, workers: Workers
+    objective: Objective,
+    reducer: GradientReducer | ShardedGradients,
+    batch: Step,
+    turn: str,
+    precision: str,
+    workers: Workers,
 ) -> Sums:
     """Compute the gradient of the global batch for the parameters of a turn, and no others; return each term.
 
@@ -24,7 +30,7 @@ def accumulate(
     the gradients, which are divided by it afterwards.
     """
     counts = _counts(objective, batch, turn)
-    travels = workers.count > 1 and len(counts) == 1
+    travels = reducer.defers_division and len(counts) == 1
     pending = (
         workers.start_sum([float(count) for count in counts.values()]) if not travels and workers.count > 1 else None
     )
@@ -32,6 +38,7 @@ def accumulate(
     inputs = reducer.parameters if len(objective.groups()) > 1 else None
     totals: dict[str, Tensor] = {}
     last = len(batch.micro_batches) - 1
+    idle_passes = reducer.idle_passes(len(batch.micro_batches))
     for number, (micro_batch, noise) in enumerate(batch.micro_batches):
         with arithmetic(micro_batch.device, precision):
             losses = objective(micro_batch, turn, noise)
@@ -44,6 +51,11 @@ def accumulate(
             reducer.begin([*totals.values(), *travelling])
         seeds = [_share(1.0 if travels else counts[term], loss) for term, loss in losses.items()]
         torch.autograd.backward(list(losses.values()), grad_tensors=seeds, inputs=inputs)
+    for _ in range(idle_passes):
+        micro_batch, noise = batch.micro_batches[0]
+        with arithmetic(micro_batch.device, precision):
+            idle = list(objective(micro_batch, turn, noise).values())
+        torch.autograd.backward(idle, grad_tensors=[torch.zeros_like(loss) for loss in idle], inputs=inputs)
     sums = reducer.finish(divisor=1 if travels else None)
     if travels:
         counts = dict.fromkeys(counts, sums.pop())

@@ -20,8 +20,9 @@ from stoker.training.best_metric import BestMetric
 from stoker.training.evaluation import evaluate, with_loss
 from stoker.training.evaluation_epochs import measures_all
 from stoker.training.gradients import Sums, accumulate, mean
-from stoker.training.optimization import Schedule, build_optimizers, clip, gradient_norm
+from stoker.training.optimization import Schedule, build_optimizers
 from stoker.training.parallel import GradientReducer
+from stoker.training.sharding import ShardedGradients
 
 CHECKED_STEPS = 100
 """Losses are read this many steps at a time: reading each one would synchronise with the device."""
@@ -87,7 +88,7 @@ class TrainingState:
 
     assembly: Assembly
     batches: Batches
-    reducers: dict[str, GradientReducer]
+    reducers: dict[str, GradientReducer | ShardedGradients]
     """Parameters that each turn changes, with the sums of their gradients over the workers."""
     optimizers: dict[str, tuple[Optimizer, ...]]
     schedules: dict[str, Schedule]
@@ -156,8 +157,9 @@ def start(assembly: Assembly) -> TrainingState:
     metric, direction = prepared.best
     groups = assembly.objective.groups()
     optimizers = build_optimizers(training.optimizer, groups)
+    kind = ShardedGradients if assembly.sharded else GradientReducer
     reducers = {
-        name: GradientReducer([p for p in module.parameters() if p.requires_grad], assembly.workers)
+        name: kind([p for p in module.parameters() if p.requires_grad], assembly.workers)
         for name, module in groups.items()
     }
     schedules = {
@@ -263,9 +265,9 @@ def _step(run: str, state: TrainingState, batch: Step, measured: bool) -> StepEn
         for term, pair in accumulate(objective, reducer, batch, turn, training.precision, assembly.workers).items():
             sums[term] = _added(sums[term], pair) if term in sums else pair
         if training.gradient_clip:
-            norms[turn] = clip(reducer.parameters, training.gradient_clip)
+            norms[turn] = reducer.clip(training.gradient_clip)
         elif measured:
-            norms[turn] = gradient_norm(reducer.parameters)
+            norms[turn] = reducer.norm()
         rates[turn] = state.schedules[turn].learning_rate
         for optimizer in state.optimizers[turn]:
             optimizer.step()

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer
 
@@ -13,6 +12,7 @@ from stoker.errors import JobError, Problem
 from stoker.job import training as rules
 from stoker.job.section import span_steps
 from stoker.job.task import Direction
+from stoker.training.sharding import is_sharded
 
 MUON_OTHERS = 0.1
 """Learning rate of the AdamW for all other parameters, relative to Muon's."""
@@ -50,7 +50,8 @@ def _optimizers(settings: rules.Optimizer, module: nn.Module) -> tuple[Optimizer
     match settings:
         case rules.Sgd(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay):
             groups = _decayed(module.parameters(), decay)
-            return (SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True),)
+            fused = not any(is_sharded(parameter) for parameter in module.parameters())  # torch cannot do both
+            return (SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=fused),)
         case rules.Adam(lr=lr, betas=betas, weight_decay=decay):
             return (Adam(_decayed(module.parameters(), decay), lr=lr, betas=betas, fused=True),)
         case rules.AdamW(lr=lr, betas=betas, weight_decay=decay):
@@ -183,15 +184,3 @@ def _one_cycle(step: int, rise: int, steps: int) -> float:
         return START + (1 - START) * (1 - math.cos(math.pi * step / rise)) / 2
     done = min((step - rise) / max(steps - rise, 1), 1.0)
     return END + (1 - END) * (1 + math.cos(math.pi * done)) / 2
-
-
-def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
-    """Return the norm of all gradients together."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    return norm
-
-
-def clip(parameters: Sequence[Tensor], limit: float) -> Tensor:
-    """Clip the gradient to a maximum norm; return its norm before."""
-    return nn.utils.clip_grad_norm_(parameters, limit)

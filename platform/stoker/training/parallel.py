@@ -123,6 +123,25 @@ class GradientReducer:
         for parameter in self.parameters:
             parameter.register_post_accumulate_grad_hook(self._ready)  # type: ignore[no-untyped-call]
 
+    @property
+    def defers_division(self) -> bool:
+        """Return whether gradients are divided after their reduction, if all of them are by the same number."""
+        return self._workers.count > 1
+
+    def idle_passes(self, own: int) -> int:
+        """Return how many more passes another worker makes: they do not matter here."""
+        return 0
+
+    def norm(self) -> Tensor:
+        """Return the norm of all gradients together."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        return norm
+
+    def clip(self, limit: float) -> Tensor:
+        """Clip the gradient to a maximum norm; return its norm before."""
+        return nn.utils.clip_grad_norm_(self.parameters, limit)
+
     def begin(self, numbers: Sequence[Tensor]) -> None:
         """Reduce each bucket as soon as the next backward pass has computed all of its gradients.
 

@@ -16,6 +16,7 @@ from stoker.errors import Cause, TrainingFailed
 from stoker.randomness import seed_process
 from stoker.training.best_metric import BestMetric
 from stoker.training.loop import TrainingState
+from stoker.training.sharding import JoinedParts, fill, is_sharded, local
 
 DTYPES = {
     torch.float64: "F64",
@@ -57,15 +58,22 @@ def take(state: TrainingState, buffers: dict[str, Tensor]) -> Snapshot:
     """
     state.read_losses()
     mine = dict(_own_tensors(state))
-    if state.assembly.workers.rank == 0:
-        mine |= dict(_shared_tensors(state))
+    shared = dict(_shared_tensors(state))
+    sharded = [name for name, value in shared.items() if is_sharded(value)]
+    mine |= shared if state.assembly.workers.rank == 0 else {name: shared[name] for name in sharded}
+    mine = {name: local(value) for name, value in mine.items()}
     for name, tensor in mine.items():
         if name not in buffers or buffers[name].shape != tensor.shape:
             buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype)
     names = list(mine)
     with torch.no_grad():
         torch._foreach_copy_([buffers[name] for name in names], [mine[name] for name in names])
-    return Snapshot(state.epoch, state.step, {name: buffers[name] for name in names}, _facts(state))
+    return Snapshot(
+        state.epoch,
+        state.step,
+        {name: buffers[name] for name in names},
+        _facts(state) | ({"sharded": sharded} if sharded else {}),
+    )
 
 
 def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: Sequence[Mapping[str, Any]]) -> None:
@@ -80,24 +88,25 @@ def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: 
         TrainingFailed: the snapshot is of other data or another network.
 
     """
-    workers, shared, first = state.assembly.workers, parts[0], facts[0]
+    workers, first = state.assembly.workers, facts[0]
+    shared = JoinedParts(parts, first.get("sharded", ()))
     if first["data"] != state.assembly.data.fingerprint:
         message = "the data has changed since the checkpoint was written; restore it, or submit the job again"
         raise TrainingFailed(Cause.BAD_DATA, message)
     weights = state.weights()
-    kept = {name: shared[f"objective.{name}"].shape for name in weights if f"objective.{name}" in shared}
-    if kept != {name: value.shape for name, value in weights.items()}:
+    kept = {name: shared.shape(f"objective.{name}") for name in weights if f"objective.{name}" in shared}
+    if kept != {name: tuple(value.shape) for name, value in weights.items()}:
         message = "the checkpoint belongs to another network; keep the architecture unchanged"
         raise TrainingFailed(Cause.BAD_DATA, message)
     with torch.no_grad():
         for name, value in weights.items():
-            value.copy_(shared[f"objective.{name}"])
+            fill(value, shared[f"objective.{name}"], workers.rank)
         _restore_rows(state, parts)
         state.best_weights = {
-            name: torch.empty_like(value).copy_(shared[f"best.{name}"])
-            for name, value in weights.items()
-            if f"best.{name}" in shared
+            name: torch.empty_like(value) for name, value in weights.items() if f"best.{name}" in shared
         }
+        for name, value in state.best_weights.items():
+            fill(value, shared[f"best.{name}"], workers.rank)
         kinds = _optimizer_types(state)
         if first.get("optimizers", kinds) == kinds:  # the state of one type means nothing to another
             _restore_optimizers(state, shared)
@@ -220,16 +229,18 @@ def _restore_rows(state: TrainingState, parts: Sequence[Mapping[str, Tensor]]) -
 
 
 def _restore_optimizers(state: TrainingState, shared: Mapping[str, Tensor]) -> None:
-    kept: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in shared.items():
+    kept: dict[str, list[str]] = {}
+    for name in shared:
         if name.startswith("optimizer."):
             prefix, _, key = name.rpartition(".")
-            kept.setdefault(prefix, {})[key] = tensor
+            kept.setdefault(prefix, []).append(key)
     for prefix, parameter, optimizer in _optimized(state):
-        for key, tensor in kept.get(prefix, {}).items():
+        for key in kept.get(prefix, ()):
+            tensor = shared[f"{prefix}.{key}"]
             alike = tensor.shape == parameter.shape and tensor.dtype == parameter.dtype
             value = torch.empty_like(parameter) if alike else torch.empty(tensor.shape, dtype=tensor.dtype)
-            optimizer.state[parameter][key] = value.detach().copy_(tensor).to(parameter.device)
+            fill(value := value.detach(), tensor, state.assembly.workers.rank)
+            optimizer.state[parameter][key] = value.to(parameter.device)
 
 
 def _restore_best(watched: BestMetric, facts: Mapping[str, Any]) -> None:

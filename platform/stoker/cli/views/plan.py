@@ -33,6 +33,8 @@ def plan_json(plan: "Plan | CodePlan") -> dict[str, Any]:
         "inputs": plan.inputs,
         "parameters": plan.parameters,
         "memory_mib": plan.memory_mib,
+        "memory_parts": asdict(plan.memory_parts),
+        "exchange_mib": plan.exchange_mib,
         "memory_available_mib": plan.memory_available_mib,
         "parts": plan.parts,
         "steps_per_epoch": plan.steps_per_epoch,
@@ -56,6 +58,8 @@ def plan_text(plan: "Plan | CodePlan") -> str:
         ("inputs", plan.inputs),
         ("parameters", f"{plan.parameters:,}"),
         ("memory", memory),
+        ("of which", ", ".join(f"{name} {_mib(size)}" for name, size in asdict(plan.memory_parts).items())),
+        ("exchange", f"{_mib(plan.exchange_mib)} MiB a step from each worker" if plan.exchange_mib else ""),
         ("training", f"{length_text(plan)}, {plan.job.training.batch_size} samples each"),
         ("optimizer", optimizer_text(plan.job.training.optimizer)),
         ("schedule", settings_text(plan.job.training.schedule)),
@@ -70,6 +74,11 @@ def plan_text(plan: "Plan | CodePlan") -> str:
         "\n".join(f"- {note}" for note in plan.notes),
     ]
     return "\n\n".join(filter(None, blocks))
+
+
+def _mib(size: float) -> str:
+    """Return an amount of memory in MiB."""
+    return f"{size:,.0f}" if size >= 10 else f"{size:.2g}"
 
 
 def _code_text(plan: "CodePlan") -> str:

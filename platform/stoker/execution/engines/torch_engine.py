@@ -27,7 +27,7 @@ from stoker.settings import load_settings
 from stoker.storage import Storage
 from stoker.tracking.models import fetch_model
 from stoker.tracking.run_lookup import find_run
-from stoker.training.assembly import Assembly, Prepared, assemble, prepare
+from stoker.training.assembly import Assembly, Prepared, assemble, made_whole, prepare
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
@@ -222,10 +222,11 @@ class TorchEngine:
         self._heartbeat.enter(Stage.ENDING)
         self._set_phase("evaluating")
         metrics = evaluate_all(self._folder if self._pictures else None, assembly)
+        whole = made_whole(assembly)
         if self._reporter:
             self._reporter.final(end.step, end.best_epoch, metrics)
             self._set_phase("saving the model")
-            write_model(self._folder, assembly)
+            write_model(self._folder, whole)
         facts = {"data": assembly.data.fingerprint, "end": end.reason, "best_epoch": str(end.best_epoch)}
         return self._result("succeeded", metrics, end.best_step, facts)
 

@@ -1,0 +1,72 @@
+"""The memory of a worker and what it sends in a step, estimated from shapes alone."""
+
+from dataclasses import dataclass
+
+from stoker.job.training import Muon, Optimizer, Sgd
+from stoker.training.assembly import Prepared
+
+BYTES = 4
+MIB = 2**20
+PROCESS_MIB = 450
+"""A worker with torch and Ray loaded, before its first tensor."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory of a worker in MiB; with a GPU, all but `process` is on it."""
+
+    process: float
+    data: float
+    weights: float
+    """With the best ones so far."""
+    gradients: float
+    optimizer: float
+    activations: float
+    """Outputs of the layers for a micro-batch, and their gradients."""
+
+    @property
+    def total(self) -> float:
+        """Return the sum."""
+        return self.process + self.data + self.weights + self.gradients + self.optimizer + self.activations
+
+
+def memory_of(prepared: Prepared, parameters: int, outputs: int) -> Memory:
+    """Estimate the memory of a worker.
+
+    Args:
+        prepared: the job and its data.
+        parameters: of the network.
+        outputs: numbers that the layers put out for one sample.
+
+    """
+    chosen = prepared.job.training.optimizer
+    states = max(_states(each) for each in (chosen.values() if isinstance(chosen, dict) else [chosen]))
+    held = parameters * BYTES / MIB / (_workers(prepared) if prepared.job.training.parallel == "fsdp" else 1)
+    return Memory(
+        process=PROCESS_MIB,
+        data=sum(part.nbytes for part in prepared.data.parts.values()) / MIB,
+        weights=2 * held,
+        gradients=held,
+        optimizer=states * held,
+        activations=2 * outputs * BYTES * prepared.micro_batch / MIB,
+    )
+
+
+def exchange_mib(prepared: Prepared, parameters: int) -> float:
+    """Return what a worker sends in a step, in MiB, if the workers form a ring; 0 for one alone.
+
+    Gradients are summed and returned: twice. Divided weights are gathered for each forward and each backward pass, and
+    gradients are summed where they stay: three times for each micro-batch.
+    """
+    count, share = _workers(prepared), -(-prepared.batch_size // _workers(prepared))
+    passes = 3 * -(-share // prepared.micro_batch) if prepared.job.training.parallel == "fsdp" else 2
+    return passes * parameters * BYTES / MIB * (count - 1) / count
+
+
+def _workers(prepared: Prepared) -> int:
+    return prepared.job.resources.most_workers
+
+
+def _states(optimizer: Optimizer) -> int:
+    """Return how many numbers an optimizer remembers for each weight."""
+    return (1 if optimizer.momentum else 0) if isinstance(optimizer, Sgd) else 1 if isinstance(optimizer, Muon) else 2
