@@ -10,7 +10,17 @@ import pytest
 from stoker.cli.main import stoker
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("README.md", "docs/kubernetes.md", "k8s/README.md", "helm/stoker/README.md")]
+PAGES = [
+    ROOT / name
+    for name in (
+        "README.md",
+        "docs/kubernetes.md",
+        "docs/own-code.md",
+        "docs/scaling.md",
+        "k8s/README.md",
+        "helm/stoker/README.md",
+    )
+]
 COMMENTED = sorted((ROOT / "k8s").glob("*.yaml"))
 """Files whose comments have commands."""
 FOLDERS = ("jobs", "k8s", "helm", "docs", "tests", "bench")

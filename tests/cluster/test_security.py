@@ -13,6 +13,7 @@ from kubernetes import client, config
 from stoker.clusters.new_run import Origin
 from stoker.jobfile.loading import load_job
 
+JSON_PATCH = "application/json-patch+json"
 PROBE = """
 import json, socket, sys, urllib.error, urllib.request
 head, mlflow = sys.argv[1:]
@@ -204,7 +205,9 @@ def test_a_driver_can_change_its_own_run_only(home, kube, api, long_job, namespa
 
     def patch_cluster(run, body):
         (name,) = until(lambda: [pod["metadata"]["labels"]["ray.io/cluster"] for pod in heads_of(run)], "a Ray cluster")
-        return drivers.patch_namespaced_custom_object("ray.io", "v1", namespace, "rayclusters", name, body)
+        return drivers.patch_namespaced_custom_object(
+            "ray.io", "v1", namespace, "rayclusters", name, body, _content_type=JSON_PATCH
+        )
 
     def heads_of(run):
         return kube.pods(f"stoker.dev/run={run},ray.io/node-type=head")

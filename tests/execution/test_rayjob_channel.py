@@ -29,6 +29,7 @@ def rayjob(monkeypatch) -> Iterator[dict[str, Any]]:
         def do_PATCH(self) -> None:
             change = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if isinstance(change, list):
+                assert self.headers["Content-Type"] == "application/json-patch+json"
                 kept["asked"] = {f"{self.path.rpartition('/')[2]}{each['path']}": each["value"] for each in change}
             else:
                 kept["metadata"]["annotations"] |= change.get("metadata", {}).get("annotations", {})

@@ -1,10 +1,11 @@
 """Workers whose number follows what Ray has room for, between two bounds."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 import ray
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 from stoker.execution.worker_group import Member, WorkerGroup, alive, alive_nodes, call_concurrently, wait_until_placed
 from stoker.job.resources import Elastic
@@ -36,8 +37,8 @@ class ElasticGroup(WorkerGroup):
         self._extra: list[PlacementGroup] = []
         """Places beyond the least number; none before that has been placed."""
         super().__init__(workers.min, gpus, spare=False, shared_disk=False, libraries=libraries)
-        self._slots = list(self._members)
-        """The newest worker of each place, of which some are members of the attempt."""
+        self._slots: list[Member | None] = list(self._members)
+        """The newest worker of each place, of which some are members of the attempt; None before its first one."""
         self._started = [time.monotonic()] * len(self._slots)
         self._blocked: dict[int, str] = {}
         """Nodes that are taken away, by number of a place that was on them."""
@@ -63,7 +64,10 @@ class ElasticGroup(WorkerGroup):
             assert self._place is not None
             if not wait_until_placed(self._place, stopped):
                 return False
-            self._add_places()
+            further = self._bounds.max - self._bounds.min
+            self._extra = [placement_group([self._bundle]) for _ in range(further)]
+            self._slots += [None] * further
+            self._started += [-math.inf] * further
         settled = bool(self._ready())
         since, seen = time.monotonic(), 0
         while True:
@@ -96,45 +100,50 @@ class ElasticGroup(WorkerGroup):
 
     def close(self) -> None:
         """Kill all workers and remove their placement groups."""
-        self._members = self._slots
-        self.count = len(self._slots)
+        self._members = [member for member in self._slots if member is not None]
+        self.count = len(self._members)
         super().close()
         for place in self._extra:
             remove_placement_group(place)
 
-    def _add_places(self) -> None:
-        """Ask for room beyond the least number."""
-        for _ in range(self._bounds.max - self._bounds.min):
-            place = placement_group([self._bundle])
-            self._extra.append(place)
-            self._slots.append(self._start_in(place, 0))
-            self._started.append(time.monotonic())
-
     def _ready(self) -> list[Member]:
         """Return the workers that live and have their libraries, and note those of no attempt that have died."""
-        asked = {member.warm: member for member in self._slots if not member.dead and member.result is None}
+        there = [member for member in self._slots if member is not None and not member.dead]
+        asked = {member.warm: member for member in there if member.result is None}
         if asked:
             done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=0)
             for reference in done:
                 member = asked[reference]
                 if alive(reference):
-                    member.ready, member.warm = True, call_concurrently(member.actor.beat)
+                    member.ready, member.warm = (
+                        True,
+                        call_concurrently(member.actor.stop_waiting),
+                    )  # does nothing: a ping
                 else:
                     member.dead = True
-        return [member for member in self._slots if not member.dead and member.ready]
+        return [member for member in there if not member.dead and member.ready]
 
     def _revive(self) -> None:
-        """Start a worker in each place whose worker is dead, unless its node is about to be taken away."""
-        dead = [place for place, member in enumerate(self._slots) if member.dead]
-        if not dead:
-            return
-        if self._blocked:
-            here = alive_nodes()
-            self._blocked = {place: node for place, node in self._blocked.items() if node in here}
+        """Start a worker in each place that has none but a node, unless that is about to be taken away."""
         now = time.monotonic()
-        for place in dead:
-            if place in self._blocked or now < self._started[place] + REVIVE_EVERY_S:
-                continue
-            self._started[place] = now
-            least = self._bounds.min
-            self._slots[place] = self._start(place) if place < least else self._start_in(self._extra[place - least], 0)
+        empty = [
+            number
+            for number, member in enumerate(self._slots)
+            if (member is None or member.dead) and now >= self._started[number] + REVIVE_EVERY_S
+        ]
+        if not empty:
+            return
+        here = alive_nodes()
+        self._blocked = {number: node for number, node in self._blocked.items() if node in here}
+        for number in empty:
+            place, bundle = self._place_of(number)
+            node = placement_group_table(place)["bundles_to_node_id"].get(bundle, "")
+            if node in here and number not in self._blocked:
+                self._started[number] = now
+                self._slots[number] = self._start_in(place, bundle)
+
+    def _place_of(self, number: int) -> tuple[PlacementGroup, int]:
+        """Return the placement group of a place, and the number of its bundle there."""
+        assert self._place is not None
+        least = self._bounds.min
+        return (self._place, number) if number < least else (self._extra[number - least], 0)

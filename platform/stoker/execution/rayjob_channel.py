@@ -16,6 +16,7 @@ from stoker.jobfile.loading import load_job
 from stoker.tracking.run_folder import RunFolder
 
 TIMEOUT_S = 10
+JSON_PATCH = "application/json-patch+json"
 PROGRESS_EVERY = 3
 """Progress is published with every third status, because one API server serves many runs."""
 
@@ -101,7 +102,9 @@ class _RayJobChannel:
                 if group["replicas"] < group["maxReplicas"]
             ]
             if changes:
-                self._api.patch_namespaced_custom_object(*place, changes, _request_timeout=TIMEOUT_S)
+                self._api.patch_namespaced_custom_object(
+                    *place, changes, _request_timeout=TIMEOUT_S, _content_type=JSON_PATCH
+                )
 
     def request(self) -> str:
         """Return the client's request; empty for none."""

@@ -245,6 +245,14 @@ class Training(Section):
     """What several workers hold: each all weights (replicated), or each its part of weights, gradients and optimizer
     state (fsdp), for networks that do not fit one GPU; each layer's weights are then gathered when it computes."""
 
+    activation_checkpoints: bool = False
+    """Compute the outputs of the layers again in the backward pass instead of keeping them: a third more computation,
+    for much less memory with many layers."""
+
+    compile: bool = False
+    """Compile the layers with torch.compile, if a timing of three steps shows that they are faster for it; the resolved
+    file tells. It takes up to a minute, and needs a C++ compiler on the machine."""
+
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Floating-point type of the computation, fp32 or bf16; `auto` times both on the machine before the first step and
     keeps the choice for the whole run."""

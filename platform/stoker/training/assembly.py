@@ -25,8 +25,10 @@ from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
 from stoker.tasks.task import Task
 from stoker.training.class_weights import completed_weights, loss_problems
+from stoker.training.compilation import compile_layers
 from stoker.training.optimization import group_problems
 from stoker.training.parallel import ALONE, Workers
+from stoker.training.recomputation import recomputable, recompute
 from stoker.training.sharding import shard, whole_state
 
 MIN_BATCH, MAX_BATCH = 16, 512
@@ -178,6 +180,7 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
         *loss_problems(job, data.fields.signature.classes),
         *_metric_problems(job, data),
         *_sharding_problems(job),
+        *_recomputation_problems(job.training, architecture, data),
     ]
     if problems:
         raise JobError(problems)
@@ -195,8 +198,15 @@ def default_architecture(task: TaskName) -> Architecture:
     return family
 
 
-def assemble(prepared: Prepared, workers: Workers = ALONE) -> Assembly:
-    """Build network and objective on a worker's device, with the seed's weights, and move the data there."""
+def assemble(prepared: Prepared, workers: Workers = ALONE, compiled: bool = True) -> Assembly:
+    """Build network and objective on a worker's device, with the seed's weights, and move the data there.
+
+    Args:
+        prepared: the job and its data.
+        workers: of the run.
+        compiled: whether to compile the layers of a job that wants it.
+
+    """
     job, device = prepared.job, workers.device
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -207,8 +217,12 @@ def assemble(prepared: Prepared, workers: Workers = ALONE) -> Assembly:
     task = TASK_CLASSES[job.task](prepared.data.fields)
     objective = objective_of(network, task, job.training)
     parts = {name: part.to(device) for name, part in prepared.data.parts.items()}
+    if job.training.activation_checkpoints:
+        recompute(objective.network)
     if is_divided(job, workers):
         shard(network, workers)
+    if compiled and job.training.compile:
+        compile_layers(objective.network)
     return Assembly(prepared, parts, task, objective.to(device), workers)
 
 
@@ -225,7 +239,7 @@ def made_whole(assembly: Assembly) -> Assembly:
     if assembly.workers.rank:
         return assembly
     job = assembly.job.model_copy(update={"training": assembly.job.training.model_copy(update={"start_from": None})})
-    alone = assemble(Prepared(job, assembly.data))
+    alone = assemble(Prepared(job, assembly.data), compiled=False)
     alone.objective.load_state_dict(state)
     return replace(alone, prepared=assembly.prepared)
 
@@ -290,6 +304,17 @@ def _optimizer_problems(
         network = build_network(architecture, data.fields.signature)
     objective = objective_of(network, TASK_CLASSES[task](data.fields), training)
     return group_problems(training.optimizer, objective.groups())
+
+
+def _recomputation_problems(training: Training, architecture: Architecture, data: LoadedDataset) -> Iterator[Problem]:
+    """Check that there are layers whose outputs can be computed again."""
+    if not training.activation_checkpoints or misfits(architecture, data.fields.signature):
+        return
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(architecture, data.fields.signature)
+    if not recomputable(network.network if isinstance(network, Objective) else network):
+        message = "no layer of this network can be computed again: they are the members of its ModuleList or Sequential"
+        yield Problem("training.activation_checkpoints", f"{message} without running statistics; leave it out")
 
 
 def _sharding_problems(job: Job) -> Iterator[Problem]:

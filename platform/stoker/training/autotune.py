@@ -1,6 +1,8 @@
 """Choices by measurement, once, before the first step: threads, precision, and steps of a run limited by time."""
 
 import copy
+import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -10,12 +12,15 @@ import torch
 from stoker.job.concurrency import machine_cpus
 from stoker.job.section import time_seconds
 from stoker.training.assembly import Assembly, Prepared, assemble
+from stoker.training.compilation import compile_layers
 from stoker.training.parallel import Workers, arithmetic, supports_bf16
 
 Choice = TypeVar("Choice")
 TIMED_STEPS = 3
 MIN_SPEEDUP = 1.3
 """More threads, or a lower precision, must be faster by this factor."""
+MIN_COMPILED_SPEEDUP = 1.05
+"""Compiled layers must be faster by this factor."""
 
 
 def choose(prepared: Prepared, workers: Workers) -> Prepared:
@@ -33,11 +38,19 @@ def choose(prepared: Prepared, workers: Workers) -> Prepared:
         precisions = ["fp32", "bf16"] if supports_bf16(device) else ["fp32"]
     open_length = not (training.epochs or training.steps)
     update: dict[str, object] = {}
-    if len(threads) * len(precisions) > 1 or open_length:
-        assembly = assemble(prepared, workers)
+    if len(threads) * len(precisions) > 1 or open_length or training.compile:
+        assembly = assemble(prepared, workers, compiled=False)
         many, _ = _fastest(threads, lambda number: step_seconds(assembly, precisions[0], number))
         precision, seconds = _fastest(precisions, lambda name: step_seconds(assembly, name, many))
         threads, precisions = [many], [precision]
+        if training.compile:
+            faster = _compiled_seconds(assembly, precision, many)
+            pays = faster * MIN_COMPILED_SPEEDUP < seconds
+            if faster < math.inf:
+                what = "kept" if pays else "left out"
+                print(f"compile: a step takes {faster / seconds:.2f} of its time, {what}", file=sys.stderr)  # noqa: T201
+            update["compile"] = pays
+            seconds = faster if pays else seconds
         if open_length:
             assert training.time is not None
             update["steps"] = max(1, round(time_seconds(training.time) / seconds))
@@ -73,9 +86,21 @@ def _fastest(candidates: Sequence[Choice], seconds: Callable[[Choice], float]) -
     return chosen, best
 
 
-def step_seconds(assembly: Assembly, precision: str, threads: int) -> float:
+def _compiled_seconds(assembly: Assembly, precision: str, threads: int) -> float:
+    """Return the time of a step with compiled layers; infinite if they cannot be compiled, which the log says."""
+    try:
+        return step_seconds(assembly, precision, threads, compiled=True)
+    except Exception as error:  # as it is, the step has just worked
+        first = str(error).strip().partition("\n")[0]
+        print(f"compile: left out, since it failed: {type(error).__name__}: {first}", file=sys.stderr)  # noqa: T201
+        return math.inf
+
+
+def step_seconds(assembly: Assembly, precision: str, threads: int, compiled: bool = False) -> float:
     """Return the time of forward and backward of a batch: the fastest of three, after one to warm up."""
     objective = copy.deepcopy(assembly.objective)
+    if compiled:
+        compile_layers(objective.network, forgiving=False)
     objective.train()
     objective.begin_epoch(len(assembly.share()))
     batch = next(iter(assembly.batches(ahead=False).epoch(0)))

@@ -1,0 +1,19 @@
+"""Layers as kernels of their own, by torch.compile: one layer is compiled, and its code serves all that are like it."""
+
+import torch
+from torch import nn
+
+from stoker.training.sharding import layers
+
+
+def compile_layers(network: nn.Module, forgiving: bool = True) -> None:
+    """Compile each layer when it first computes; a network without lists of layers is compiled as a whole.
+
+    Args:
+        network: to compile.
+        forgiving: whether a layer that cannot be compiled computes as it is, with a warning in the log.
+
+    """
+    torch._dynamo.config.suppress_errors = forgiving
+    for module in layers(network) or [network]:
+        module.compile()

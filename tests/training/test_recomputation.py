@@ -1,0 +1,53 @@
+"""Layers that are computed again in the backward pass: the same training, with less kept in between."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from stoker.errors import JobError
+from stoker.training.assembly import assemble, prepare
+from stoker.training.loop import StepEnd, start, train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def changed(job: Any, **training: Any) -> Any:
+    return job.model_copy(update={"training": job.training.model_copy(update=training)})
+
+
+def losses_and_kept(job: Any) -> tuple[list[float], int]:
+    """Return the losses of ten steps, and the bytes that a step keeps for its backward pass at most."""
+    losses, kept = [], 0
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        for event in train("r", start(assemble(prepare(job)))):
+            if isinstance(event, StepEnd):
+                losses.append(float(event.losses["loss"]))
+                if len(losses) == 10:
+                    break
+    return losses, kept
+
+
+def test_the_losses_are_the_same_bits_and_less_is_kept(probe):
+    tokens = probe("tokens")
+    plain, much = losses_and_kept(tokens)
+    again, little = losses_and_kept(changed(tokens, activation_checkpoints=True))
+    assert again == plain
+    assert little < much / 2
+
+
+def test_layers_with_running_statistics_are_left_as_they_are(make_job):
+    job = make_job(
+        "image-classification",
+        "digits",
+        architecture={"family": "cnn", "channels": [8]},
+        training={"activation_checkpoints": True},
+    )
+    with pytest.raises(JobError, match="no layer of this network can be computed again"):
+        prepare(job)
