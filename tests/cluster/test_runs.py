@@ -92,7 +92,7 @@ def test_a_killed_worker_and_a_killed_head_cost_no_metric(
 def test_an_elastic_run_goes_on_without_a_lost_node_and_grows_when_one_comes_back(
     home, steps_of, kube, api, long_job, namespace, until
 ):
-    run = home.submit(long_job, "--set", "resources.workers={min: 1, max: 2}", "--set", "training.epochs=3000")
+    run = home.submit(long_job, "--set", "resources.workers={min: 1, max: 2}", "--set", "training.epochs=2200")
     until(lambda: home.going(run)["workers"] == "2 of 1 to 2", "both workers")
     until(lambda: home.going(run)["checkpoint_step"] > 100, "a checkpoint")
     workers = kube.pods(f"stoker.dev/run={run},ray.io/node-type=worker")
@@ -110,7 +110,7 @@ def test_an_elastic_run_goes_on_without_a_lost_node_and_grows_when_one_comes_bac
     until(lambda: home.going(run)["workers"] == "2 of 1 to 2", "both workers again")
     assert home.json("wait", run)["state"] == "SUCCEEDED"
     steps = steps_of(home.status(run)["mlflow_run"], "loss/val")
-    assert len(steps) == len(set(steps)) == 3000
+    assert len(steps) == len(set(steps)) == 2200
 
 
 def cordon(api, node, unschedulable):
