@@ -34,6 +34,7 @@ def test_compiled_layers_train_as_the_layers_do_and_the_choice_is_told(probe, ca
     assert ("left out" in said) is not chosen.job.training.compile
 
 
+@pytest.mark.slow
 def test_a_machine_without_a_compiler_trains_without(probe, capsys, monkeypatch):
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
     torch._dynamo.reset()

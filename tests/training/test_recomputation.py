@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from stoker.errors import JobError
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import StepEnd, start, train
+from stoker.training.recomputation import recomputable
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -42,12 +44,13 @@ def test_the_losses_are_the_same_bits_and_less_is_kept(probe):
     assert little < much / 2
 
 
-def test_layers_with_running_statistics_are_left_as_they_are(make_job):
-    job = make_job(
-        "image-classification",
-        "digits",
-        architecture={"family": "cnn", "channels": [8]},
-        training={"activation_checkpoints": True},
-    )
+def test_layers_with_running_statistics_are_left_as_they_are():
+    first, second = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    assert recomputable(nn.Sequential(first, second)) == [first]
+
+
+def test_a_network_without_lists_of_layers_has_nothing_to_compute_again(make_job):
+    training = {"activation_checkpoints": True}
+    job = make_job("image-classification", "digits", architecture={"family": "perceptron"}, training=training)
     with pytest.raises(JobError, match="no layer of this network can be computed again"):
         prepare(job)
