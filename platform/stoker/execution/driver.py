@@ -143,7 +143,8 @@ class Driver:
             self._store.restore_journal()  # the first worker may have died before its last journal entries arrived
         if number > 1:
             step = self._status.checkpoint_step
-            print(f"attempt {number} starts at step {step:,}", file=sys.stderr)  # noqa: T201 - the run's log
+            where = f" at step {step:,}" if step else ""  # a driver that was lost may not have known of a checkpoint
+            print(f"attempt {number} starts{where}", file=sys.stderr)  # noqa: T201 - the run's log
         watch = Watch(
             self.requests.reason, self._on_started, self._record_checkpoint, self.recording.add_system_metrics
         )

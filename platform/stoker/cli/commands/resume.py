@@ -23,7 +23,7 @@ from stoker.clusters.cluster import Cluster
 from stoker.clusters.new_run import Origin
 from stoker.clusters.preconditions import require_resumable, require_succeeded
 from stoker.errors import NotFound
-from stoker.tracking.run import RunRecord
+from stoker.tracking.run import RunRecord, State
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import read_facts
 
@@ -107,7 +107,11 @@ def resumed_text(record: RunRecord) -> str:
     """Return the text that names a resumed run and where it continues; `record` is from before the resume."""
     if sweep := read_sweep(record):
         return f"run {record.id} was {record.state}; it continues: {total_text(sweep)} trials have ended"
-    where = f"from {checkpoint_text(record.status)}" if record.status.checkpoint_step else "from the beginning"
+    where = "from the beginning"
+    if record.status.checkpoint_step:
+        where = f"from {checkpoint_text(record.status)}"
+    elif record.state is State.INTERRUPTED:  # its driver was lost, maybe before it knew of a checkpoint
+        where = "from its newest checkpoint, if it has one"
     return f"run {record.id} was {record.state}; it continues {where}"
 
 
