@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from stoker.cli.commands.resume import resumed_text
 from stoker.jobfile.loading import load_job
 from stoker.tracking.run import RunStatus, State
 from stoker.tracking.run_folder import RunFolder
@@ -45,6 +46,12 @@ def test_resume_lets_go_and_is_refused_while_the_run_goes_on(starting, iris, unt
     until(lambda: folder.record().state is State.RUNNING, "the run")
     assert starting("resume", "iris") == 3
     assert capsys.readouterr().err == "error: iris-00000001 is RUNNING: its driver is alive\n"
+
+
+def test_a_lost_driver_may_have_left_a_checkpoint_that_it_did_not_tell_of(iris):
+    record = iris(replace(STOOD, checkpoint_step=0)).record()
+    lost = replace(record, status=replace(record.status, state=State.INTERRUPTED))
+    assert resumed_text(lost).endswith("was INTERRUPTED; it continues from its newest checkpoint, if it has one")
 
 
 def test_resume_as_json_prints_only_json(starting, iris, capsys):
