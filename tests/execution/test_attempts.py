@@ -64,9 +64,11 @@ class Network(nn.Module):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_and_a_killed_driver_do_not_change_the_result(home, job_file, until):
+@pytest.mark.parametrize("parallel", ["replicated", "fsdp"])
+def test_a_killed_worker_and_a_killed_driver_do_not_change_the_result(home, job_file, until, parallel):
     alone = home.run(home.json("submit", job_file(DIGITS))["id"])
-    job = home.json("submit", job_file(DIGITS), "--set", "resources.workers=2", "--detach")
+    divided = ("--set", f"training.parallel={parallel}")
+    job = home.json("submit", job_file(DIGITS), "--set", "resources.workers=2", *divided, "--detach")
     run = home.run(job["id"])
     until(lambda: run.progress().step > 400 and run.status().checkpoint_step, "the first epochs", 120)
     workers = _workers_of(run)

@@ -48,7 +48,7 @@ def choose(prepared: Prepared, workers: Workers) -> Prepared:
             pays = faster * MIN_COMPILED_SPEEDUP < seconds
             if faster < math.inf:
                 what = "kept" if pays else "left out"
-                print(f"compile: a step takes {faster / seconds:.2f} of its time, {what}", file=sys.stderr)  # noqa: T201
+                print(f"compile: a step takes {faster / seconds:.2f}x as long, {what}", file=sys.stderr)  # noqa: T201
             update["compile"] = pays
             seconds = faster if pays else seconds
         if open_length:
