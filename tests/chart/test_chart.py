@@ -189,7 +189,11 @@ def test_the_client_reads_the_profile(render):
 
 def test_rights_are_those_that_are_needed(render):
     roles = {each["metadata"]["name"]: each["rules"] for each in of(render(), "Role")}
-    assert roles["stoker-job"] == [{"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["get", "patch"]}]
+    own = {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["get", "patch"]}
+    more = {"apiGroups": ["ray.io"], "resources": ["rayclusters"], "verbs": ["patch"]}
+    assert roles["stoker-job"] == [own, more]
+    unchecked = of(render({"policy": {"enabled": False}}), "Role")
+    assert next(each["rules"] for each in unchecked if each["metadata"]["name"] == "stoker-job") == [own]
     for rule in roles["stoker-submitter"]:
         assert "*" not in rule["verbs"] + rule["resources"] + rule["apiGroups"]
         assert "pods/exec" not in rule["resources"]
@@ -296,7 +300,8 @@ def test_a_chart_is_not_packed_for_an_image_without_a_digest(helm, image, tmp_pa
 
 
 def policy_of(objects):
-    (policy,) = of(objects, "ValidatingAdmissionPolicy")
+    policy, workers = of(objects, "ValidatingAdmissionPolicy")
+    assert workers["metadata"]["name"] == f"{policy['metadata']['name']}-workers"
     variables = {each["name"]: each["expression"] for each in policy["spec"]["variables"]}
     return variables, " ".join(each["expression"] for each in policy["spec"]["validations"])
 
