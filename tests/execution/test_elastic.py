@@ -4,6 +4,7 @@ import itertools
 import random
 import subprocess
 import sys
+import textwrap
 import time
 
 import pytest
@@ -178,3 +179,25 @@ def test_random_losses_and_returns_of_a_node_do_not_change_the_losses(elastic, n
         pauses.append(longest_pause_s(run))
         print(f"schedule {number}: {folder.status().attempt} attempts, {pauses[-1]:.1f} s without training")
     assert sorted(pauses)[-2] <= 10, pauses
+
+
+@pytest.mark.slow
+def test_workers_that_cannot_start_end_the_run_with_their_error(nodes):
+    begun = textwrap.dedent("""
+        import sys
+        import ray
+        from stoker.errors import ClusterError
+        from stoker.execution.elastic_group import ElasticGroup
+        from stoker.job.resources import Elastic
+        ray.init(address=sys.argv[1], logging_level="error", log_to_driver=False)
+        group = ElasticGroup(Elastic(min=1, max=2), 0, ("no_such_module",))
+        try:
+            group.wait_for_resources(lambda: False)
+        except ClusterError as error:
+            print(error)
+        group.close()
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", begun, nodes.address], capture_output=True, text=True, timeout=200, check=True
+    )
+    assert done.stdout.strip() == "workers cannot start: ModuleNotFoundError: No module named 'no_such_module'"

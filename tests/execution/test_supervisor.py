@@ -283,6 +283,30 @@ def test_workers_save_a_checkpoint_when_more_can_join_but_not_at_once():
     assert result.message == "3 more workers can join; the step is saved"
 
 
+def test_a_pause_while_a_run_is_about_to_grow_has_its_whole_time():
+    ticks = itertools.count()
+
+    class Slow(Workers):
+        def beats(self):
+            return {0: beat(ticks=next(ticks))}
+
+        def request(self, request):
+            self.asked.append(request)
+            if len(self.asked) > 1 and time.monotonic() > began + 0.5:
+                super().request(request)
+
+    workers = Slow(1)
+    workers.more = 1
+    began = time.monotonic()
+
+    def reason():
+        return StopReason.PAUSE if time.monotonic() > began + 0.4 else None
+
+    result = Supervisor(workers, reason, lambda _: None, no_metrics, replace(SHORT, grow_after_s=0.0)).run()
+    assert workers.killed == []
+    assert (result.outcome, result.grows, result.checkpoint) == ("stopped", False, (1, 5))
+
+
 def test_a_request_of_the_user_goes_before_a_node_that_is_taken_away():
     workers = Workers(1, beats={0: replace(beat(), leaving="node-7")})
     result = Supervisor(workers, lambda: StopReason.PAUSE, lambda _: None, no_metrics, SHORT).run()

@@ -199,6 +199,15 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "3:44 resources.workers_per_node 12 workers do not fill nodes of 8; use 8 or 16 workers",
         ),
         (
+            IMAGES + "training: {parallel: fsdp}\nresources: {workers: {max: 4}}",
+            "4:13 resources.workers.min 1: a single worker would hold all weights, which fsdp divides; use 2",
+        ),
+        (
+            IMAGES + "training: {time: 10 min}\nresources: {workers: {max: 4}}",
+            "3:18 training.time how many steps fit follows from the number of workers, which may change; "
+            "set training.epochs or steps, too",
+        ),
+        (
             IMAGES + "training: {parallel: fsdp}",
             "3:22 training.parallel one worker has nothing to divide; set resources.workers, or leave it out",
         ),

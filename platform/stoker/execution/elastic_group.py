@@ -3,18 +3,25 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import ray
+from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
-from stoker.execution.worker_group import Member, WorkerGroup, alive, alive_nodes, call_concurrently, wait_until_placed
+from stoker.errors import ClusterError
+from stoker.execution.worker_folder import pack
+from stoker.execution.worker_group import Member, WorkerGroup, alive_nodes, call_concurrently, wait_until_placed
 from stoker.job.resources import Elastic
+from stoker.tracking.run_folder import RunFolder
 
 POLL_S = 0.2
 SETTLE_S = 3.0
 """The first attempt starts once no further worker has come for so long: they are not ready at the same time."""
-REVIVE_EVERY_S = 5.0
-"""At most so often a worker is started again in the same place."""
+REVIVE_EVERY_S, MAX_REVIVE_S = 5.0, 300.0
+"""At most so often a worker is started again in the same place; twice as long after each that could not start."""
+MAX_FAILURES = 3
+"""So many workers in a row could not start in their place: the run fails, if the others are too few."""
 
 
 class ElasticGroup(WorkerGroup):
@@ -37,11 +44,10 @@ class ElasticGroup(WorkerGroup):
         self._extra: list[PlacementGroup] = []
         """Places beyond the least number; none before that has been placed."""
         super().__init__(workers.min, gpus, spare=False, shared_disk=False, libraries=libraries)
-        self._slots: list[Member | None] = list(self._members)
-        """The newest worker of each place, of which some are members of the attempt; None before its first one."""
-        self._started = [time.monotonic()] * len(self._slots)
-        self._blocked: dict[int, str] = {}
-        """Nodes that are taken away, by number of a place that was on them."""
+        self._places = [_Place(member) for member in self._members]
+        """Of all workers that there can be; some of them are members of the attempt."""
+        self._began = False
+        """Whether an attempt has begun, whose data further workers have to load."""
 
     @property
     def most(self) -> int:
@@ -51,7 +57,7 @@ class ElasticGroup(WorkerGroup):
     @property
     def wanted(self) -> str:
         """Return the number of workers that an attempt needs, in words."""
-        return f"at least {super().wanted}" if self._extra else f"{self._bounds.min} to {self._bounds.max} workers"
+        return f"{self._bounds.min} to {self._bounds.max} workers"
 
     @property
     def shown_count(self) -> str:
@@ -59,15 +65,19 @@ class ElasticGroup(WorkerGroup):
         return f"{self.count} of {self._bounds.min} to {self._bounds.max}"
 
     def wait_for_resources(self, stopped: Callable[[], bool]) -> bool:
-        """Wait until the least number stands ready, and at the first time for more; return False if stopped before."""
+        """Wait until the least number stands ready, and at the first time for more; return False if stopped before.
+
+        Raises:
+            ClusterError: workers have their place and cannot start.
+
+        """
         if not self._extra:
             assert self._place is not None
             if not wait_until_placed(self._place, stopped):
                 return False
             further = self._bounds.max - self._bounds.min
             self._extra = [placement_group([self._bundle]) for _ in range(further)]
-            self._slots += [None] * further
-            self._started += [-math.inf] * further
+            self._places += [_Place() for _ in range(further)]
         settled = bool(self._ready())
         since, seen = time.monotonic(), 0
         while True:
@@ -81,69 +91,122 @@ class ElasticGroup(WorkerGroup):
                     self._members = ready
                     self.count = len(ready)
                     return True
+            elif failed := [place for place in self._places if place.failures >= MAX_FAILURES]:
+                raise ClusterError(f"workers cannot start: {failed[0].error}")
             if stopped():
                 return False
             time.sleep(POLL_S)
 
+    def start_attempt(self, folder: RunFolder, attempt: int) -> None:
+        """Start an attempt on the workers that stand ready; those that come later load its data."""
+        super().start_attempt(folder, attempt)
+        self._began = True
+        for place in self._places:
+            if place.waits and not place.loads and place.member is not None:
+                place.member.ready = False
+
     def joining(self) -> int:
         """Return how many more workers stand ready for the next attempt."""
         self._revive()
-        members = {id(member) for member in self._members}
-        return sum(id(member) not in members for member in self._ready())
+        return sum(member not in self._members for member in self._ready())
 
     def replace_dead(self, leaving: Mapping[int, str], stopped: Callable[[], bool]) -> None:
         """Let dead workers go, and those of nodes that are taken away; the next attempt takes those that are left."""
         for rank, node in leaving.items():
-            self._blocked[self._slots.index(self._members[rank])] = node
+            place = self._places[self._members[rank].number]
+            if place.member is self._members[rank]:
+                place.blocked = node
         self.kill(leaving)
         self._drop_dead()
 
     def close(self) -> None:
         """Kill all workers and remove their placement groups."""
-        self._members = [member for member in self._slots if member is not None]
+        self._members = [place.member for place in self._places if place.member is not None]
         self.count = len(self._members)
         super().close()
-        for place in self._extra:
-            remove_placement_group(place)
+        for group in self._extra:
+            remove_placement_group(group)
 
     def _ready(self) -> list[Member]:
-        """Return the workers that live and have their libraries, and note those of no attempt that have died."""
-        there = [member for member in self._slots if member is not None and not member.dead]
-        asked = {member.warm: member for member in there if member.result is None}
+        """Return the workers that live, have libraries and data, and stay; note those of no attempt that have died."""
+        waiting = [place for place in self._places if place.waits]
+        asked = {place.member.warm: place for place in waiting if place.member is not None}
         if asked:
             done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=0)
             for reference in done:
-                member = asked[reference]
-                if alive(reference):
-                    member.ready, member.warm = (
-                        True,
-                        call_concurrently(member.actor.stop_waiting),
-                    )  # does nothing: a ping
-                else:
-                    member.dead = True
-        return [member for member in there if not member.dead and member.ready]
+                self._take_answer(asked[reference], reference)
+        members = [place.member for place in self._places if place.member is not None]
+        return [member for member in members if not member.dead and member.ready]
+
+    def _take_answer(self, place: "_Place", reference: ray.ObjectRef) -> None:
+        """Take the next step with a worker of no attempt: it loads the data, or is asked again how it is."""
+        member = place.member
+        assert member is not None
+        try:
+            answer = ray.get(reference)
+        except RayError as error:
+            ray.kill(member.actor)
+            member.dead = True
+            if not member.ready:
+                place.failures += 1
+                place.error = str(error).strip().splitlines()[-1]
+            return
+        if self._began and not member.ready and not place.loads:
+            place.loads = True
+            files = ray.put(pack(self._folder))
+            member.warm = member.actor.load.remote(str(self._folder.path), files, member.number)
+            return
+        if not member.ready:
+            place.failures = 0
+        member.ready = answer is not True  # `leaves`: its pod is about to end
+        member.warm = call_concurrently(member.actor.leaves)
 
     def _revive(self) -> None:
         """Start a worker in each place that has none but a node, unless that is about to be taken away."""
         now = time.monotonic()
-        empty = [
-            number
-            for number, member in enumerate(self._slots)
-            if (member is None or member.dead) and now >= self._started[number] + REVIVE_EVERY_S
-        ]
+        empty = [number for number, place in enumerate(self._places) if place.empty and now >= place.not_before]
         if not empty:
             return
         here = alive_nodes()
-        self._blocked = {number: node for number, node in self._blocked.items() if node in here}
         for number in empty:
-            place, bundle = self._place_of(number)
-            node = placement_group_table(place)["bundles_to_node_id"].get(bundle, "")
-            if node in here and number not in self._blocked:
-                self._started[number] = now
-                self._slots[number] = self._start_in(place, bundle)
+            place, (group, bundle) = self._places[number], self._bundle_of(number)
+            if place.blocked not in here:
+                place.blocked = ""
+            node = placement_group_table(group)["bundles_to_node_id"].get(bundle, "")
+            if node in here and not place.blocked:
+                place.not_before = now + min(REVIVE_EVERY_S * 2**place.failures, MAX_REVIVE_S)
+                place.member, place.loads = self._start_in(number, group, bundle), False
 
-    def _place_of(self, number: int) -> tuple[PlacementGroup, int]:
+    def _bundle_of(self, number: int) -> tuple[PlacementGroup, int]:
         """Return the placement group of a place, and the number of its bundle there."""
         assert self._place is not None
         least = self._bounds.min
         return (self._place, number) if number < least else (self._extra[number - least], 0)
+
+
+@dataclass
+class _Place:
+    """Where a worker can be."""
+
+    member: Member | None = None
+    """The newest worker there; None before its first one."""
+    loads: bool = False
+    """Whether the worker has been asked to load the run's data before it joins."""
+    not_before: float = -math.inf
+    """When another worker may be started here."""
+    blocked: str = ""
+    """Its node, if that is about to be taken away."""
+    failures: int = 0
+    """Workers in a row that could not start here."""
+    error: str = ""
+    """Of the last one."""
+
+    @property
+    def empty(self) -> bool:
+        """Return whether no worker lives here."""
+        return self.member is None or self.member.dead
+
+    @property
+    def waits(self) -> bool:
+        """Return whether a worker lives here that is in no attempt."""
+        return self.member is not None and not self.member.dead and self.member.result is None

@@ -92,9 +92,9 @@ class _RayJobChannel:
 
     def ask_for_all_workers(self) -> None:
         """Raise the worker groups of this driver's Ray cluster to their largest numbers of pods."""
-        with _said("that this run can have more workers"):
+        with _said("that this run can have more workers (an older chart, or policy.enabled: false, gives no right to)"):
             rayjob: Any = self._api.get_namespaced_custom_object(*self._place, _request_timeout=TIMEOUT_S)
-            place = (*self._place[:3], "rayclusters", rayjob["status"]["rayClusterName"])
+            place = (*self._place[:3], "rayclusters", rayjob.get("status", {}).get("rayClusterName", ""))
             groups = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
             changes = [
                 {"op": "replace", "path": f"/spec/workerGroupSpecs/{number}/replicas", "value": group["maxReplicas"]}

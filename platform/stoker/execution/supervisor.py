@@ -104,6 +104,7 @@ class Supervisor:
         self._stop_requested_at = self._survivors_end = self._training_since = math.inf
         self.leaving: dict[int, str] = {}
         """Ray nodes that are about to be taken away, by rank of a worker on them."""
+        self._stopped_for: StopReason | None = None
         self._joining = 0
         """More workers that wait for the next attempt."""
 
@@ -153,7 +154,9 @@ class Supervisor:
         stop = self._stop() or inner
         if stop is None:
             return False
-        self._stop_requested_at = min(self._stop_requested_at, now)
+        if self._stopped_for in (None, StopReason.GROWING) and stop is not self._stopped_for:
+            self._stop_requested_at = now  # nobody has waited while the run was about to grow
+            self._stopped_for = stop
         if now >= self._stop_requested_at + self._grace_s(stop):
             self._kill(WorkerResult("stopped"))
         return True
@@ -183,8 +186,8 @@ class Supervisor:
                 self._training_since = min(self._training_since, now)
         if now >= self._training_since + self._timeouts.spare_after_s:
             self._group.start_spare()
-        if now >= self._training_since + self._timeouts.grow_after_s:
-            self._joining = self._joining or self._group.joining()
+        if now >= self._training_since + self._timeouts.grow_after_s and self._stopped_for is None:
+            self._joining = self._group.joining()
         running = self._running()
         silent = [rank for rank in running if self._health[rank].silent]
         if silent or (running and all(self._health[rank].hangs for rank in running)):

@@ -5,6 +5,7 @@ worker.
 """
 
 import importlib
+import os
 import shutil
 import socket
 import sys
@@ -68,7 +69,14 @@ class Worker:
         self._needed.set()
 
     def run(
-        self, path: str, rank: int, count: int, address: str, attempt: int, files: dict[str, bytes] | None = None
+        self,
+        path: str,
+        rank: int,
+        count: int,
+        address: str,
+        attempt: int,
+        files: dict[str, bytes] | None = None,
+        place: int = 0,
     ) -> WorkerResult:
         """Train one rank of an attempt; failures are returned, not raised.
 
@@ -79,6 +87,7 @@ class Worker:
             address: of the first worker; empty for one alone.
             attempt: counted from 1.
             files: content of the folder, if worker and driver share no disk.
+            place: number that no other process of the run has, and that stays while ranks change.
 
         """
         from stoker.execution.data_cache import DataCache
@@ -92,10 +101,7 @@ class Worker:
             load_secret_files()
             if failure := failure_here():
                 return WorkerResult("failed", Cause.INTERNAL, f"worker {rank}: {failure}")
-            before, folder = self._own, unpack(files, folder.path.name, str(rank))
-            if before is not None and before.path != folder.path:  # it had another rank
-                shutil.rmtree(before.path, ignore_errors=True)
-            self._own = folder
+            folder = self._own = unpack(files, folder.path.name, str(place))
         for stream in (sys.stdout, sys.stderr):
             print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank, folder.header().id)}", file=stream, flush=True)
         self._heartbeat = Heartbeat(folder.path / STEP_FILE if rank == 0 else None)
@@ -110,6 +116,33 @@ class Worker:
             return replace(result, system=self._sampler.last()) if self._sampler else result
         finally:
             self._heartbeat.close()
+
+    def load(self, path: str, files: dict[str, bytes], place: int) -> None:
+        """Load the data of a run whose next attempt this worker will join, so that the others need not wait for it.
+
+        Args:
+            path: of the run's folder, on the driver's machine.
+            files: its content.
+            place: as for `run`.
+
+        """
+        from stoker.datasets.loading import load_dataset
+        from stoker.execution.data_cache import DataCache
+        from stoker.execution.resolved_job import load_run_job
+        from stoker.job.job import Job
+        from stoker.job.task import TASKS
+
+        load_secret_files()
+        self._own = unpack(files, Path(path).name, str(place))
+        job = load_run_job(self._own)
+        if isinstance(job, Job):
+            os.environ.update(job.environment.env)
+            self._cache = self._cache or DataCache()
+            self._cache.put(job, load_dataset(job.dataset, TASKS[job.task]))
+
+    def leaves(self) -> bool:
+        """Return whether this pod is about to end."""
+        return is_leaving()
 
     def address(self) -> str:
         """Return a free port of this machine, as the address of the process group."""

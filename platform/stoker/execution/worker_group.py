@@ -42,6 +42,8 @@ class Member:
     """One worker and its pending answers."""
 
     actor: ActorHandle
+    number: int = 0
+    """Of its place, which stays while ranks change."""
     warm: Any = None
     """Reference that is there once it has imported its libraries."""
     dead: bool = False
@@ -132,7 +134,9 @@ class WorkerGroup:
         address = call_concurrently(self._members[0].actor.address) if self.count > 1 else ""
         for rank, member in enumerate(self._members):
             member.beat = member.last = None
-            member.result = member.actor.run.remote(str(folder.path), rank, self.count, address, attempt, files)
+            member.result = member.actor.run.remote(
+                str(folder.path), rank, self.count, address, attempt, files, member.number
+            )
 
     def poll(self, timeout_s: float) -> dict[int, WorkerResult]:
         """Wait for results until the timeout; return the new ones by rank, including those of dead workers."""
@@ -219,7 +223,7 @@ class WorkerGroup:
         for rank, member in enumerate(self._members):
             if member.dead:
                 spare = self._take_spare()
-                self._members[rank] = Member(spare) if spare else self._start(rank)
+                self._members[rank] = Member(spare, rank) if spare else self._start(rank)
 
     def _drop_dead(self) -> None:
         """Find out which workers are dead, and kill those that do not answer."""
@@ -262,16 +266,16 @@ class WorkerGroup:
             self._replica = None
 
     def _start(self, rank: int) -> Member:
-        return self._start_in(self._place, rank + self._before)
+        return self._start_in(rank, self._place, rank + self._before)
 
-    def _start_in(self, place: PlacementGroup | None, bundle: int) -> Member:
+    def _start_in(self, number: int, place: PlacementGroup | None, bundle: int) -> Member:
         """Start a worker in a bundle of a placement group, or anywhere."""
         if place is None:
             actor = _actor(self._libraries, cpus=0, gpus=self._gpus)
         else:
             strategy = PlacementGroupSchedulingStrategy(place, bundle)
             actor = _actor(self._libraries, cpus=1, gpus=self._gpus, scheduling_strategy=strategy)
-        return Member(actor, actor.warm_up.remote())
+        return Member(actor, number, actor.warm_up.remote())
 
     def _take_spare(self) -> ActorHandle | None:
         spare, self._spare = self._spare, None

@@ -251,7 +251,8 @@ class Training(Section):
 
     compile: bool = False
     """Compile the layers with torch.compile, if a timing of three steps shows that they are faster for it; the resolved
-    file tells. It takes up to a minute, and needs a C++ compiler on the machine."""
+    file tells. It takes up to a minute, and needs a C++ compiler on the machine. It is not timed with `parallel: fsdp`.
+    """
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Floating-point type of the computation, fp32 or bf16; `auto` times both on the machine before the first step and

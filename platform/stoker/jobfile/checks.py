@@ -111,6 +111,9 @@ def elastic_problems(sections: Sections) -> Iterator[Problem]:
     if workers.min > workers.max:
         cure = f"write {{min: {workers.max}, max: {workers.min}}}"
         yield Problem("resources.workers.min", f"{workers.min} is more than max ({workers.max}); {cure}")
+    elif sections.training and sections.training.time and not (sections.training.epochs or sections.training.steps):
+        message = "how many steps fit follows from the number of workers, which may change"
+        yield Problem("training.time", f"{message}; set training.epochs or steps, too")
     elif sections.entrypoint is not None:
         message = f"nobody knows what your own code does with another number of workers; write workers: {workers.max}"
         yield Problem("resources.workers", message)
@@ -261,6 +264,8 @@ def sharding_problems(sections: Sections) -> Iterator[Problem]:
     family = sections.architecture.family if sections.architecture else TASKS[task].families[0]
     if resources.most_workers == 1:
         yield Problem(place, "one worker has nothing to divide; set resources.workers, or leave it out")
+    elif resources.least_workers == 1:
+        yield Problem("resources.workers.min", "1: a single worker would hold all weights, which fsdp divides; use 2")
     if TASKS[task].shows:
         yield Problem(place, f"pictures of {task} are drawn by one worker, which needs all weights; use replicated")
     elif family not in SHARDED_FAMILIES:

@@ -41,7 +41,8 @@ def memory_of(prepared: Prepared, parameters: int, outputs: int) -> Memory:
     """
     chosen = prepared.job.training.optimizer
     states = max(_states(each) for each in (chosen.values() if isinstance(chosen, dict) else [chosen]))
-    held = parameters * BYTES / MIB / (_workers(prepared) if prepared.job.training.parallel == "fsdp" else 1)
+    least = prepared.job.resources.least_workers
+    held = parameters * BYTES / MIB / (least if prepared.job.training.parallel == "fsdp" else 1)
     return Memory(
         process=PROCESS_MIB,
         data=sum(part.nbytes for part in prepared.data.parts.values()) / MIB,

@@ -179,7 +179,7 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
         *_optimizer_problems(job.task, training, architecture, data),
         *loss_problems(job, data.fields.signature.classes),
         *_metric_problems(job, data),
-        *_sharding_problems(job),
+        *_sharding_problems(job, data),
         *_recomputation_problems(job.training, architecture, data),
     ]
     if problems:
@@ -317,13 +317,20 @@ def _recomputation_problems(training: Training, architecture: Architecture, data
         yield Problem("training.activation_checkpoints", f"{message} without running statistics; leave it out")
 
 
-def _sharding_problems(job: Job) -> Iterator[Problem]:
+def _sharding_problems(job: Job, data: LoadedDataset) -> Iterator[Problem]:
     """Check that the loop knows how the user's class computes, if its weights are divided."""
     if job.training.parallel == "fsdp" and isinstance(job.architecture, Custom):
         name = job.architecture.class_name
         if is_objective_class(user_class(name)):
             message = f"{name} is an objective, which computes with its networks as it likes; use replicated"
             yield Problem("training.parallel", message)
+            return
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(job.architecture, data.fields.signature)
+        for path, parameter in network.named_parameters():
+            if not parameter.ndim:
+                message = f"{path} of {name} is a scalar, which cannot be divided; give it the shape (1,)"
+                yield Problem("training.parallel", message)
 
 
 def _metric_problems(job: Job, data: LoadedDataset) -> Iterator[Problem]:

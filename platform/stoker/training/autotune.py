@@ -31,7 +31,7 @@ def choose(prepared: Prepared, workers: Workers) -> Prepared:
     if prepared.job.training.parallel == "fsdp":
         return _untimed(prepared, workers)
     training, resources = prepared.job.training, prepared.job.resources
-    device, cpus = workers.device, max(1, machine_cpus() // workers.count)
+    device, cpus = workers.device, max(1, machine_cpus() // max(workers.count, resources.most_workers))
     threads = [resources.cpus] if resources.cpus else sorted({1, cpus}) if device.type == "cpu" else [cpus]
     precisions = [training.precision]
     if training.precision == "auto":
@@ -67,12 +67,13 @@ def choose(prepared: Prepared, workers: Workers) -> Prepared:
 def _untimed(prepared: Prepared, workers: Workers) -> Prepared:
     """Make the choices for weights that no worker can hold alone: by what the machine can do."""
     training, resources = prepared.job.training, prepared.job.resources
+    most = max(workers.count, resources.most_workers)
     precision = training.precision
     if precision == "auto":
         precision = "bf16" if workers.device.type == "cuda" and supports_bf16(workers.device) else "fp32"
     update = {
         "training": training.model_copy(update={"precision": precision}),
-        "resources": resources.model_copy(update={"cpus": resources.cpus or max(1, machine_cpus() // workers.count)}),
+        "resources": resources.model_copy(update={"cpus": resources.cpus or max(1, machine_cpus() // most)}),
     }
     return Prepared(prepared.job.model_copy(update=update), prepared.data)
 

@@ -51,11 +51,14 @@ def accumulate(
             reducer.begin([*totals.values(), *travelling])
         seeds = [_share(1.0 if travels else counts[term], loss) for term, loss in losses.items()]
         torch.autograd.backward(list(losses.values()), grad_tensors=seeds, inputs=inputs)
+    statistics = {buffer: buffer.clone() for buffer in objective.buffers()} if idle_passes else {}
     for _ in range(idle_passes):
         micro_batch, noise = batch.micro_batches[0]
         with arithmetic(micro_batch.device, precision):
             idle = list(objective(micro_batch, turn, noise).values())
         torch.autograd.backward(idle, grad_tensors=[torch.zeros_like(loss) for loss in idle], inputs=inputs)
+    for buffer, before in statistics.items():  # no sample has been seen twice
+        buffer.copy_(before)
     sums = reducer.finish(divisor=1 if travels else None)
     if travels:
         counts = dict.fromkeys(counts, sums.pop())
