@@ -1,43 +1,80 @@
-"""Compiled layers: kept where they are faster, and left out where they cannot be compiled."""
+"""Compiled layers: kept where they are faster, and left out where they cannot be compiled.
 
+In processes of their own: torch's compiler starts threads and processes, after which no test could fork workers.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
+from stoker.jobfile.loading import dump_job
+
+COMPARE = """
+losses = []
+for chosen in (job, compiled):
+    events = train("r", start(assemble(prepare(chosen))))
+    losses.append([float(event.losses["loss"]) for event in events if isinstance(event, StepEnd)])
+answer = {"losses": losses, "kept": choose(prepare(compiled), ALONE).job.training.compile}
+"""
+WITHOUT_COMPILER = """
+torch._inductor.config.cpp.cxx = ("no-such-compiler",)
+answer = {"kept": choose(prepare(compiled), ALONE).job.training.compile}
+"""
+AROUND = """
+import json, sys
+import torch
+import torch._inductor.config
+from stoker.jobfile.loading import load_job
 from stoker.training.assembly import assemble, prepare
 from stoker.training.autotune import choose
 from stoker.training.loop import StepEnd, start, train
 from stoker.training.parallel import ALONE
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[2])
+job = load_job(sys.argv[1]).job
+resources = job.resources.model_copy(update={"cpus": 1})
+compiled = job.model_copy(
+    update={"training": job.training.model_copy(update={"compile": True}), "resources": resources}
+)
+WORK
+print(json.dumps(answer))
+"""
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def compiled(job: Any) -> Any:
-    training = job.training.model_copy(update={"compile": True})
-    return job.model_copy(update={"training": training, "resources": job.resources.model_copy(update={"cpus": 1})})
-
-
-def losses_of(job: Any) -> list[float]:
-    events = train("r", start(assemble(prepare(job))))
-    return [float(event.losses["loss"]) for event in events if isinstance(event, StepEnd)]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_compiled_layers_train_as_the_layers_do_and_the_choice_is_told(probe, capsys):
-    tokens = probe("tokens")
-    assert losses_of(compiled(tokens)) == pytest.approx(losses_of(tokens), abs=1e-4)
-    chosen = choose(prepare(compiled(tokens)), ALONE)
-    said = capsys.readouterr().err
-    assert ("kept" in said) is chosen.job.training.compile
-    assert ("left out" in said) is not chosen.job.training.compile
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-@pytest.mark.slow
-def test_a_machine_without_a_compiler_trains_without(probe, capsys, monkeypatch):
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
-    torch._dynamo.reset()
-    chosen = choose(prepare(compiled(probe("tokens"))), ALONE)
-    assert not chosen.job.training.compile
-    assert "compile: left out, since it failed" in capsys.readouterr().err
+@pytest.fixture
+def answer(probe, tmp_path):
+    """Run some work on the transformer of the probes; return its answer, and what it said."""
+
+    def run(work: str) -> tuple[Any, str]:
+        probes = Path(__file__).parents[1] / "probes"
+        file = tmp_path / "tokens.yaml"
+        file.write_text(dump_job(probe("tokens")), encoding="utf-8")
+        (tmp_path / "tokens.py").write_text((probes / "tokens.py").read_text(encoding="utf-8"), encoding="utf-8")
+        code = AROUND.replace("WORK", work)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(file), str(probes)], capture_output=True, text=True, timeout=280
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+    return run
+
+
+def test_compiled_layers_train_as_the_layers_do_and_the_choice_is_told(answer):
+    found, said = answer(COMPARE)
+    plain, compiled = found["losses"]
+    assert compiled == pytest.approx(plain, abs=1e-4)
+    assert ("x as long, kept" in said) is found["kept"]
+    assert ("x as long, left out" in said) is not found["kept"]
+
+
+def test_a_machine_without_a_compiler_trains_without(answer):
+    found, said = answer(WITHOUT_COMPILER)
+    assert not found["kept"]
+    assert "compile: left out, since it failed" in said
