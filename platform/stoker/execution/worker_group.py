@@ -334,7 +334,7 @@ def wait_until_gone(nodes: frozenset[str], stopped: Callable[[], bool]) -> None:
 
     """
     deadline = time.monotonic() + GONE_S
-    while nodes & alive_nodes() and not stopped() and time.monotonic() < deadline:
+    while nodes and nodes & alive_nodes() and not stopped() and time.monotonic() < deadline:
         time.sleep(GONE_POLL_S)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from pydantic import TypeAdapter
@@ -238,10 +238,9 @@ def made_whole(assembly: Assembly) -> Assembly:
     state = whole_state(assembly.objective)
     if assembly.workers.rank:
         return assembly
-    job = assembly.job.model_copy(update={"training": assembly.job.training.model_copy(update={"start_from": None})})
-    alone = assemble(Prepared(job, assembly.data), compiled=False)
+    alone = assemble(assembly.prepared, compiled=False)
     alone.objective.load_state_dict(state)
-    return replace(alone, prepared=assembly.prepared)
+    return alone
 
 
 def default_batch_size(samples: int) -> int:

@@ -32,19 +32,13 @@ def local(value: Tensor) -> Tensor:
     return part
 
 
-def fill(value: Tensor, content: Tensor, rank: int) -> None:
-    """Copy a whole tensor into one of which each worker may have only a part.
-
-    Args:
-        value: to change.
-        content: of the whole shape.
-        rank: of this worker.
-
-    """
+def fill(value: Tensor, content: Tensor) -> None:
+    """Copy a whole tensor into one of which each worker may have only a part."""
     if not is_sharded(value):
         value.copy_(content)
         return
-    pieces = torch.chunk(content, cast("DTensor", value).device_mesh.size())
+    mesh = cast("DTensor", value).device_mesh
+    pieces, rank = torch.chunk(content, mesh.size()), mesh.get_local_rank()
     if rank < len(pieces):
         local(value).copy_(pieces[rank])
 

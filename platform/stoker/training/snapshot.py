@@ -100,13 +100,13 @@ def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: 
         raise TrainingFailed(Cause.BAD_DATA, message)
     with torch.no_grad():
         for name, value in weights.items():
-            fill(value, shared[f"objective.{name}"], workers.rank)
+            fill(value, shared[f"objective.{name}"])
         _restore_rows(state, parts)
         state.best_weights = {
             name: torch.empty_like(value) for name, value in weights.items() if f"best.{name}" in shared
         }
         for name, value in state.best_weights.items():
-            fill(value, shared[f"best.{name}"], workers.rank)
+            fill(value, shared[f"best.{name}"])
         kinds = _optimizer_types(state)
         if first.get("optimizers", kinds) == kinds:  # the state of one type means nothing to another
             _restore_optimizers(state, shared)
@@ -239,7 +239,7 @@ def _restore_optimizers(state: TrainingState, shared: Mapping[str, Tensor]) -> N
             tensor = shared[f"{prefix}.{key}"]
             alike = tensor.shape == parameter.shape and tensor.dtype == parameter.dtype
             value = torch.empty_like(parameter) if alike else torch.empty(tensor.shape, dtype=tensor.dtype)
-            fill(value := value.detach(), tensor, state.assembly.workers.rank)
+            fill(value := value.detach(), tensor)
             optimizer.state[parameter][key] = value.to(parameter.device)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
@@ -12,7 +11,7 @@ from torch import nn
 from stoker.errors import JobError, Problem
 from stoker.job.saved_model import WEIGHTS
 from stoker.tasks.objective import Objective
-from stoker.training.sharding import fill, is_sharded
+from stoker.training.sharding import fill
 
 
 def load_weights(objective: Objective, model: Path) -> tuple[str, ...]:
@@ -36,7 +35,7 @@ def load_weights(objective: Objective, model: Path) -> tuple[str, ...]:
             found, own = load_file(model / WEIGHTS), module.state_dict()
             with torch.no_grad():
                 for name in fitting:
-                    fill(own[name], found[name], dist.get_rank() if is_sharded(own[name]) else 0)
+                    fill(own[name], found[name])
             return tuple(name for name in own if name not in fitting)
     raise JobError([nothing_fits(model)])
 
