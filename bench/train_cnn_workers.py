@@ -6,49 +6,30 @@ an idle machine.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW, lr_scheduler
-from torch.utils.data import DataLoader, Sampler, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
-from pairing import Lap, Laps, Machine, Process, Training, alternate, check_equal, curve, report, serve
+from pairing import Laps, Machine, Training, alternate, check_equal, curve, report
 from stoker.architectures.network import build_network
 from stoker.datasets.columns import Dense
-from stoker.randomness import generator
 from stoker.training.assembly import Prepared, assemble
 from stoker.training.loop import StepEnd, start, train
-from stoker.training.parallel import CPU, Workers, join, prepare_process
+from stoker.training.parallel import Workers, prepare_process
+from two_workers import WORKERS, HalfOfEachBatch, joined, launched, serve_together
 from workload import CNN_STEPS, cnn_job
 
 ARMS = ("stoker", "torch DDP")
-WORKERS = 2
 LAP = 20
 TOLERANCE = 1e-3
 NEVER = sys.maxsize
-
-
-class HalfOfEachBatch(Sampler[int]):
-    """The platform's order of samples, restricted to this process's half of each global batch."""
-
-    def __init__(self, count: int, batch_size: int, rank: int) -> None:
-        self._count, self._batch_size, self._rank, self._epoch = count, batch_size, rank, 0
-
-    def __iter__(self) -> Iterator[int]:
-        order = torch.randperm(self._count, generator=generator(0, "order", self._epoch))
-        self._epoch += 1
-        halves = order.view(-1, WORKERS, self._batch_size // WORKERS)
-        return iter(halves[:, self._rank].flatten().tolist())
-
-    def __len__(self) -> int:
-        return self._count // WORKERS
 
 
 def ddp_steps(prepared: Prepared, rank: int) -> Iterator[torch.Tensor | None]:
@@ -91,40 +72,20 @@ def stoker_steps(prepared: Prepared, workers: Workers) -> Iterator[torch.Tensor 
 
 
 def serve_arm(name: str) -> None:
-    """Run one of the two processes of an arm; rank 0 gets the start of each lap and forwards it to rank 1."""
-    rank = int(os.environ["RANK"])
+    """Run one of the two processes of an arm."""
     if name == "stoker":
         prepare_process(1)
     else:
         torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder, join(rank, WORKERS, CPU, "env://", 120.0) as workers:
+    with tempfile.TemporaryDirectory() as folder, joined() as workers:
         prepared = cnn_job(Path(folder), epochs=2)
-        steps = stoker_steps(prepared, workers) if name == "stoker" else ddp_steps(prepared, rank)
-        training = Training(steps, CNN_STEPS, LAP)
-
-        def lap() -> Lap:
-            workers.broadcast_numbers([1.0])
-            done = training()
-            values = torch.tensor(done.values, dtype=torch.float64)
-            if name != "stoker":  # Stoker's losses are those of the global batch
-                dist.all_reduce(values)
-                values /= WORKERS
-            return Lap(done.wall_s, done.cpu_s, values.tolist())
-
-        if rank == 0:
-            serve(lap)
-            workers.broadcast_numbers([0.0])
-        else:
-            while workers.broadcast_numbers([0.0])[0]:
-                done = training()
-                if name != "stoker":
-                    dist.all_reduce(torch.tensor(done.values, dtype=torch.float64))
+        steps = stoker_steps(prepared, workers) if name == "stoker" else ddp_steps(prepared, workers.rank)
+        serve_together(Training(steps, CNN_STEPS, LAP), workers, averaged=name != "stoker")
 
 
 def compare(rounds: int) -> None:
     machine = Machine()
-    launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={WORKERS}", __file__)
-    processes = {name: Process(*launcher, "--arm", name) for name in ARMS}
+    processes = {name: launched(__file__, name) for name in ARMS}
     first = {name: process() for name, process in processes.items()}
     difference = check_equal(first["stoker"].values, first["torch DDP"].values, TOLERANCE)
     laps: Laps = alternate(processes, rounds)

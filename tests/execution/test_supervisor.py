@@ -121,6 +121,21 @@ class UnresponsiveWorkers(EndlessWorkers):
         self.asked.append(request)
 
 
+def test_a_worker_that_the_others_wait_for_is_reported_once_and_again_when_it_is_as_fast_as_they_are():
+    paces, reported = iter([(1.0, 1.0), (1.0, 3.0), (1.0, 4.0), (1.0, 1.0)]), []
+
+    class Slow(Workers):
+        def beats(self):
+            pace = next(paces, None)
+            if pace is None:
+                self.results += [(rank, STOPPED) for rank in range(2)]
+                pace = (1.0, 1.0)
+            return {rank: replace(beat(), step_s=step_s, node="gpu-7") for rank, step_s in enumerate(pace)}
+
+    Supervisor(Slow(2), lambda: None, lambda _: None, no_metrics, SHORT, reported.append).run()
+    assert reported == [["worker 1 on gpu-7: 3.00 s of work a step, 3.0 times the median of 1.00 s"], []]
+
+
 def test_the_system_metrics_of_every_worker_are_reported_and_the_last_ones_come_with_its_result():
     samples = [SystemSample(number, {"a": 1.0}) for number in range(3)]
     workers = Workers(2, beats={0: beat(), 1: replace(beat(), system=samples[0])})

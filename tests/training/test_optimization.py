@@ -11,7 +11,8 @@ from stoker.job.training import OptimizersChoice, ScheduleChoice
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import StepEnd, start, train
 from stoker.training.optimization import Schedule, build_optimizers
-from stoker.training.parallel import ALONE, GradientReducer
+from stoker.training.parallel import ALONE
+from stoker.training.reduction import GradientReducer
 
 STEPS, STEPS_PER_EPOCH = 100, 10
 Made = Callable[..., Schedule]

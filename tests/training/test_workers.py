@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 import torch
 
+from stoker.training import reduction
 from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate
 from stoker.training.loop import EpochEnd, StepEnd, start, train
-from stoker.training.parallel import ALONE, GradientReducer, Workers, buckets
+from stoker.training.parallel import ALONE, Workers
+from stoker.training.reduction import GradientReducer, buckets
 
 PROBES = ("wgan_gp", "char_rnn", "denoising", "boxes")
 
@@ -36,7 +38,11 @@ def curve(job: Any, steps: int) -> Callable[[Workers], Any]:
     return work
 
 
-def test_the_losses_of_a_hundred_steps_agree_for_1_2_and_4_workers_on_uneven_batches(make_job, in_workers):
+@pytest.mark.parametrize("deferred_bytes", [reduction.DEFERRED_BYTES, 0])
+def test_the_losses_of_a_hundred_steps_agree_for_1_2_and_4_workers_on_uneven_batches(
+    make_job, in_workers, monkeypatch, deferred_bytes
+):
+    monkeypatch.setattr(reduction, "DEFERRED_BYTES", deferred_bytes)
     training = {"batch_size": 150, "steps": 101, "precision": "fp32", "micro_batch": 64}
     architecture = {"family": "cnn", "channels": [8, 16]}
     job = make_job("image-classification", "digits", architecture=architecture, training=training)
@@ -164,7 +170,7 @@ def test_buckets_only_depend_on_shapes_and_types():
     parameters = [torch.nn.Parameter(torch.zeros(size)) for size in sizes]
     parameters.insert(2, torch.nn.Parameter(torch.zeros(7, dtype=torch.float64)))
     numbers = [[p.numel() for p in bucket] for bucket in buckets(parameters)]
-    assert numbers == [[10], [300_000], [7], [100_000, 3_000_000], [2_000_000, 5]]
+    assert numbers == [[10, 300_000], [7], [100_000, 3_000_000], [2_000_000, 5]]
 
 
 def test_a_gradient_of_no_worker_stays_absent_in_a_bucket_with_others(in_workers):
@@ -183,3 +189,28 @@ def test_a_gradient_of_no_worker_stays_absent_in_a_bucket_with_others(in_workers
 
     for found in in_workers(2, work):
         assert found == [[None, [1.0, 1.0], None], [None, [1.0, 1.0], None], [None, [2.0, 2.0], None]]
+
+
+def test_a_gradient_keeps_the_layout_of_its_parameter_and_its_memory(in_workers):
+    def work(workers: Workers) -> Any:
+        torch.manual_seed(0)
+        layer = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        images = torch.randn(2, 3, 5, 5).to(memory_format=torch.channels_last)
+        reducer = GradientReducer(list(layer.parameters()), workers)
+        found, places = [], set()
+        for _ in range(2):
+            reducer.begin([torch.tensor(0.0)])
+            layer(images).square().sum().backward()
+            reducer.finish()
+            found += [layer.weight.grad.stride() == layer.weight.stride(), layer.weight.grad.clone()]
+            places.add(layer.weight.grad.data_ptr())
+            layer.zero_grad()
+        layer(images).square().sum().backward()  # without a reduction
+        return found, len(places), torch.allclose(found[1], 2 * layer.weight.grad)
+
+    for (same, first, again, second), places, doubled in in_workers(2, work):
+        assert same
+        assert again
+        assert torch.equal(first, second)
+        assert places == 1
+        assert doubled

@@ -1,6 +1,6 @@
 """Batches of samples: a pure function of seed, epoch and step, on any worker."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -68,6 +68,8 @@ class Step:
     """Of this worker; a single empty one if the global batch has no samples for it."""
     samples: int
     """Of the global batch."""
+    idle_passes: int = 0
+    """Further passes, because another worker has more micro-batches and all must make the same number."""
 
 
 class Batches:
@@ -84,6 +86,7 @@ class Batches:
         order: `shuffled` differently each epoch (streamed samples in blocks of shards), or `streams`: row r of a batch
             continues row r of the batch before.
         processes: that prefetch columns to decode, if there are any.
+        together: each worker's rows of a whole batch, if all workers must make the same number of passes.
 
     """
 
@@ -98,6 +101,7 @@ class Batches:
         share: range,
         order: Literal["shuffled", "streams"] = "shuffled",
         processes: int = 0,
+        together: Sequence[range] = (),
     ) -> None:
         self._samples = samples
         self._fields = fields
@@ -109,6 +113,7 @@ class Batches:
         self.prefetcher = Prefetcher(samples, processes) if lazy_columns(samples) else None
         """Decodes files ahead of the steps; None if all samples are in memory."""
         self._order = order
+        self._together = together
 
     def __len__(self) -> int:
         """Return the number of steps of an epoch."""
@@ -126,7 +131,8 @@ class Batches:
         else:
             taken = ((self._samples, rows) for rows in mine)
         for number, (chosen, (samples, rows)) in enumerate(zip(globally, taken, strict=True), start):
-            yield Step(tuple(self._micro_batches(samples, rows, len(chosen), epoch, number)), len(chosen))
+            micro_batches = tuple(self._micro_batches(samples, rows, len(chosen), epoch, number))
+            yield Step(micro_batches, len(chosen), self._idle_passes(len(micro_batches), len(chosen)))
 
     def ids(self, epoch: int, number: int) -> list[int]:
         """Return the numbers in the source of the samples of one global batch."""
@@ -141,6 +147,11 @@ class Batches:
         if self._samples.shards:
             return shuffled_blocks(self._samples.shards, BLOCK_SHARDS, self._seed, epoch)
         return shuffled(len(self._samples), self._seed, epoch)
+
+    def _idle_passes(self, own: int, total: int) -> int:
+        """Return how many more micro-batches of a global batch another worker has than this one's `own`."""
+        rows = (max(min(share.stop, total) - share.start, 1) for share in self._together)
+        return max((-(-count // self._micro_batch) for count in rows), default=own) - own
 
     def _micro_batches(
         self, samples: Samples, rows: torch.Tensor, total: int, epoch: int, number: int

@@ -31,6 +31,8 @@ class Watch:
     """To be called with epoch and step of the newest checkpoint."""
     system: Callable[[str, SystemSample], None]
     """To be called with system metrics and the name of their worker, which is empty for a single one."""
+    slow: Callable[[list[str]], None] = lambda _: None
+    """To be called with descriptions of the workers that the others wait for, when they change."""
 
 
 class Attempts(Protocol):
@@ -84,7 +86,7 @@ class GroupAttempts:
         group.start_attempt(folder, number)
         watch.started(group.shown_count)
         on_system = partial(self._on_system, watch)
-        supervisor = Supervisor(group, watch.stop, partial(_on_beat, watch), on_system, Timeouts())
+        supervisor = Supervisor(group, watch.stop, partial(_on_beat, watch), on_system, Timeouts(), watch.slow)
         result = supervisor.run()
         self._leaving = supervisor.leaving
         collected = group.collect_journal()

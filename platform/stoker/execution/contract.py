@@ -13,6 +13,8 @@ RETRIED_AT = "stoker.dev/retried-at"
 
 RAYJOB, NAMESPACE, POD = "STOKER_RAYJOB", "STOKER_NAMESPACE", "STOKER_POD"
 """Environment variables: name and namespace of the driver's own RayJob, and the name of its pod."""
+NODE = "STOKER_NODE"
+"""Environment variable of a worker's pod: the name of its Kubernetes node."""
 SUBMISSION = "STOKER_SUBMISSION"
 """Environment variable: submission id of the driver's own Ray job."""
 REOPEN = "STOKER_REOPEN"

@@ -138,7 +138,9 @@ class Driver:
         number = self._status.attempt + 1
         if attempts.waits and not self._wait_for_resources(attempts):
             return WorkerResult("stopped")
-        self.update_status(state=State.RUNNING, attempt=number, attempt_started=now(), phase="", cause="", message="")
+        self.update_status(
+            state=State.RUNNING, attempt=number, attempt_started=now(), phase="", cause="", message="", slow=[]
+        )
         if self._store and number > 1:
             self._store.restore_journal()  # the first worker may have died before its last journal entries arrived
         if number > 1:
@@ -146,7 +148,11 @@ class Driver:
             where = f" at step {step:,}" if step else ""  # a driver that was lost may not have known of a checkpoint
             print(f"attempt {number} starts{where}", file=sys.stderr)  # noqa: T201 - the run's log
         watch = Watch(
-            self.requests.reason, self._on_started, self._record_checkpoint, self.recording.add_system_metrics
+            self.requests.reason,
+            self._on_started,
+            self._record_checkpoint,
+            self.recording.add_system_metrics,
+            lambda slow: self.update_status(slow=slow),
         )
         result = attempts.run(self.folder, number, watch)
         if result.checkpoint[1] > self._status.checkpoint_step:  # a worker that died abruptly reports no checkpoint

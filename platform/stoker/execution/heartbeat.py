@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from stoker.execution.network import machine_name
 from stoker.execution.worker_folder import FolderUpdate
 from stoker.tracking.system_metrics import SystemSample
 
@@ -47,6 +48,10 @@ class Beat:
     """System metrics, every few seconds; None in between."""
     leaving: str = ""
     """Id of its Ray node, if that is about to be taken away."""
+    step_s: float = 0.0
+    """Mean time of its own work in a step, without waiting for others; 0 if it is not known."""
+    node: str = ""
+    """Name of the machine that it runs on."""
 
 
 class Heartbeat:
@@ -62,6 +67,7 @@ class Heartbeat:
         """The driver's request: empty or `stop`."""
         self.epoch = self.step = 0
         self.checkpoint = (0, 0)
+        self.step_s = 0.0
         self._stage = Stage.LOADING
         self._ticks = 0
         self._file = None if steps is None else os.open(steps, os.O_RDWR | os.O_CREAT, 0o644)
@@ -87,7 +93,16 @@ class Heartbeat:
 
     def beat(self) -> Beat:
         """Return a sample of the current state."""
-        return Beat(self._stage, self._ticks, time.process_time(), self.epoch, self.step, self.checkpoint)
+        return Beat(
+            self._stage,
+            self._ticks,
+            time.process_time(),
+            self.epoch,
+            self.step,
+            self.checkpoint,
+            step_s=self.step_s,
+            node=machine_name(),
+        )
 
     def close(self) -> None:
         """Close the step file."""

@@ -10,6 +10,7 @@ from typing import Protocol
 from stoker.errors import Cause
 from stoker.execution.heartbeat import Beat, Stage
 from stoker.execution.stop_requests import StopReason
+from stoker.execution.stragglers import stragglers
 from stoker.execution.worker_result import WorkerResult
 from stoker.tracking.system_metrics import SystemSample
 
@@ -83,6 +84,7 @@ class Supervisor:
         on_beat: called with the first worker's heartbeats.
         on_system: called with a worker's rank and its system metrics.
         timeouts: of the attempt.
+        on_slow: called with descriptions of the stragglers when they are others than before.
 
     """
 
@@ -93,11 +95,14 @@ class Supervisor:
         on_beat: Callable[[Beat], None],
         on_system: Callable[[int, SystemSample], None],
         timeouts: Timeouts,
+        on_slow: Callable[[list[str]], None] = lambda _: None,
     ) -> None:
         self._group = group
         self._stop = stop
         self._on_beat = on_beat
         self._on_system = on_system
+        self._on_slow = on_slow
+        self._slow: set[int] = set()
         self._results: dict[int, WorkerResult] = {}
         self._timeouts = timeouts
         self._health = [WorkerHealth(timeouts) for _ in range(group.count)]
@@ -180,6 +185,7 @@ class Supervisor:
             if beat.leaving:
                 self.leaving[rank] = beat.leaving
         self._report_system(beats)
+        self._report_slow()
         if (first := beats.get(0)) is not None:
             self._on_beat(first)
             if first.stage is Stage.TRAINING:
@@ -199,6 +205,16 @@ class Supervisor:
         for rank, each in received.items():
             if each.system is not None:
                 self._on_system(rank, each.system)
+
+    def _report_slow(self) -> None:
+        """Report the stragglers, if they are others than before."""
+        known = enumerate(self._health)
+        slow = stragglers({rank: health.beat for rank, health in known if health.beat is not None})
+        if slow.keys() != self._slow:
+            for rank in slow.keys() - self._slow:
+                print(f"the others wait for {slow[rank]}", file=sys.stderr)  # noqa: T201 - the run's log
+            self._slow = set(slow)
+            self._on_slow(list(slow.values()))
 
     def _kill(self, result: WorkerResult) -> None:
         """Kill all running workers and record this result for them."""

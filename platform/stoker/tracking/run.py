@@ -110,6 +110,8 @@ class RunStatus:
     """Seconds since 1970, on the driver's clock."""
     workers: str = ""
     """How many workers train, if there are several or their number may change."""
+    slow: list[str] = field(default_factory=list)
+    """Workers whose steps take much longer than those of the others, which wait for them; a line each."""
     reopened: str = ""
     """Token of the last `resume` that was carried out."""
     checkpoint_epoch: int = 0

@@ -154,6 +154,7 @@ class Assembly:
             self.share(),
             self.objective.order,
             max(1, min(MAX_PROCESSES, machine_cpus() // self.workers.count)) if ahead else 0,
+            self.workers.shares(self.prepared.batch_size) if self.sharded else (),
         )
 
 

@@ -1,7 +1,7 @@
 """Exact metrics of a set of samples: each is counted once over all workers, and none is kept beyond its batch."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -197,10 +197,7 @@ def _own_batches(
 def _idle_passes(samples: int, size: int, piece: int, workers: Workers) -> int:
     """Return how many more pieces of batches another worker has than this one."""
     lengths = [min(size, samples - start) for start in range(0, samples, size)]
-    passes = []
-    for rank in range(workers.count):
-        share = replace(workers, rank=rank).share(len(lengths))
-        passes.append(sum(-(-lengths[number] // piece) for number in share))
+    passes = [sum(-(-lengths[number] // piece) for number in share) for share in workers.shares(len(lengths))]
     return max(passes) - passes[workers.rank]
 
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from stoker.datasets.batches import Step
 from stoker.tasks.objective import Count, Objective
-from stoker.training.parallel import GradientReducer, Workers, arithmetic, reciprocal
+from stoker.training.parallel import Workers, arithmetic
+from stoker.training.reduction import GradientReducer, reciprocal
 from stoker.training.sharding import ShardedGradients
 
 Sums = dict[str, tuple[Tensor, Count]]
@@ -38,7 +39,6 @@ def accumulate(
     inputs = reducer.parameters if len(objective.groups()) > 1 else None
     totals: dict[str, Tensor] = {}
     last = len(batch.micro_batches) - 1
-    idle_passes = reducer.idle_passes(len(batch.micro_batches))
     for number, (micro_batch, noise) in enumerate(batch.micro_batches):
         with arithmetic(micro_batch.device, precision):
             losses = objective(micro_batch, turn, noise)
@@ -51,8 +51,8 @@ def accumulate(
             reducer.begin([*totals.values(), *travelling])
         seeds = [_share(1.0 if travels else counts[term], loss) for term, loss in losses.items()]
         torch.autograd.backward(list(losses.values()), grad_tensors=seeds, inputs=inputs)
-    statistics = {buffer: buffer.clone() for buffer in objective.buffers()} if idle_passes else {}
-    for _ in range(idle_passes):
+    statistics = {buffer: buffer.clone() for buffer in objective.buffers()} if batch.idle_passes else {}
+    for _ in range(batch.idle_passes):
         micro_batch, noise = batch.micro_batches[0]
         with arithmetic(micro_batch.device, precision):
             idle = list(objective(micro_batch, turn, noise).values())

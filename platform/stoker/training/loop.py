@@ -21,7 +21,7 @@ from stoker.training.evaluation import evaluate, with_loss
 from stoker.training.evaluation_epochs import measures_all
 from stoker.training.gradients import Sums, accumulate, mean
 from stoker.training.optimization import Schedule, build_optimizers
-from stoker.training.parallel import GradientReducer
+from stoker.training.reduction import GradientReducer
 from stoker.training.sharding import ShardedGradients
 
 CHECKED_STEPS = 100
@@ -204,10 +204,16 @@ def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event
         if state.batch == 0:
             objective.begin_epoch(len(state.assembly.share()))
         late = False
+        watch = state.assembly.workers.stopwatch
+        watch.start()
         for batch in state.batches.epoch(state.epoch, state.batch):
             if state.step >= steps or (late := _time_is_up(state)):
                 break
-            yield _step(run, state, batch, measured=(state.step + 1) % norm_every == 0)
+            end = _step(run, state, batch, measured=(state.step + 1) % norm_every == 0)
+            watch.end_step()
+            yield end
+            watch.start()
+        watch.stop()
         state.read_losses()
         state.epoch, state.batch = state.epoch + 1, 0
         waiting = _data_wait(state)

@@ -4,19 +4,18 @@ import ctypes
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
+
+from stoker.training.stopwatch import Stopwatch
 
 Value = TypeVar("Value")
 CPU = torch.device("cpu")
-FIRST_BUCKET_BYTES, BUCKET_BYTES = 1 << 20, 16 << 20
-"""Gradients are all-reduced in buckets of about this size, several at a time."""
-
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD = -3, -1, -2
 """Numbers of glibc's mallopt options (malloc.h)."""
 
@@ -27,10 +26,12 @@ class PendingSum:
 
     numbers: Tensor
     work: Any
+    stopwatch: Stopwatch
 
     def wait(self) -> list[float]:
         """Return the sums."""
-        self.work.wait()
+        with self.stopwatch.waiting():
+            self.work.wait()
         sums: list[float] = self.numbers.tolist()
         return sums
 
@@ -45,28 +46,36 @@ class Workers:
     rank: int = 0
     count: int = 1
     device: torch.device = CPU
+    stopwatch: Stopwatch = field(default_factory=lambda: Stopwatch(CPU), compare=False)
+    """Of this one's steps."""
 
     def share(self, total: int) -> range:
         """Return this worker's share of `total` rows; shares differ by one row at most."""
-        return range(self.rank * total // self.count, (self.rank + 1) * total // self.count)
+        return self.shares(total)[self.rank]
+
+    def shares(self, total: int) -> list[range]:
+        """Return the share of each worker of `total` rows, by rank."""
+        return [range(rank * total // self.count, (rank + 1) * total // self.count) for rank in range(self.count)]
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Sum a tensor over the workers, in place."""
         if self.count > 1:
-            dist.all_reduce(tensor)
+            with self.stopwatch.waiting():
+                dist.all_reduce(tensor)
         return tensor
 
     def start_sum(self, values: Sequence[float]) -> "PendingSum":
         """Start to sum numbers over the workers; on the CPU, without synchronising with a device."""
         numbers = torch.tensor(values, dtype=torch.float64)
-        return PendingSum(numbers, dist.all_reduce(numbers, async_op=True))
+        return PendingSum(numbers, dist.all_reduce(numbers, async_op=True), self.stopwatch)
 
     def broadcast_numbers(self, values: Sequence[float]) -> list[float]:
         """Return the first worker's numbers; on the CPU, without synchronising with a device."""
         if self.count == 1:
             return list(values)
         numbers = torch.tensor(values, dtype=torch.float64)
-        dist.broadcast(numbers, 0)
+        with self.stopwatch.waiting():
+            dist.broadcast(numbers, 0)
         return numbers.tolist()
 
     def broadcast_object(self, value: Value | None) -> Value:
@@ -95,148 +104,6 @@ class Workers:
 ALONE = Workers()
 
 
-class GradientReducer:
-    """Sums gradients over the workers during the backward pass.
-
-    Buckets are all-reduced in the reverse order of the parameters, which is about the order in which backward finishes
-    them. Buckets and their order depend on the shapes alone, so that the same step is bitwise reproducible; torch's
-    DistributedDataParallel rebuilds its buckets after the first step. A gradient that no worker has stays None.
-
-    Args:
-        parameters: of one turn.
-        workers: of the run.
-
-    """
-
-    def __init__(self, parameters: Sequence[nn.Parameter], workers: Workers) -> None:
-        self.parameters = list(parameters)
-        self._workers = workers
-        self._active = False
-        if workers.count == 1:
-            return
-        self._buckets = list(buckets(list(reversed(self.parameters)))) or [[]]
-        self._bucket_of = {id(p): number for number, bucket in enumerate(self._buckets) for p in bucket}
-        self._missing = [len(bucket) for bucket in self._buckets]
-        self._numbers: list[Tensor] = []
-        self._absent: list[nn.Parameter] = []
-        self._waiting: list[tuple[Tensor, Any]] = []
-        for parameter in self.parameters:
-            parameter.register_post_accumulate_grad_hook(self._ready)  # type: ignore[no-untyped-call]
-
-    @property
-    def defers_division(self) -> bool:
-        """Return whether gradients are divided after their reduction, if all of them are by the same number."""
-        return self._workers.count > 1
-
-    def idle_passes(self, own: int) -> int:
-        """Return how many more passes another worker makes: they do not matter here."""
-        return 0
-
-    def norm(self) -> Tensor:
-        """Return the norm of all gradients together."""
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        return norm
-
-    def clip(self, limit: float) -> Tensor:
-        """Clip the gradient to a maximum norm; return its norm before."""
-        return nn.utils.clip_grad_norm_(self.parameters, limit)
-
-    def begin(self, numbers: Sequence[Tensor]) -> None:
-        """Reduce each bucket as soon as the next backward pass has computed all of its gradients.
-
-        Args:
-            numbers: scalars that are summed, too; they travel with the last bucket.
-
-        """
-        self._numbers = list(numbers)
-        self._active = self._workers.count > 1
-        if self._active:
-            self._missing = [len(bucket) for bucket in self._buckets]
-            self._waiting.clear()
-            self._absent.clear()
-
-    def finish(self, divisor: Tensor | int | None = None) -> list[Tensor]:
-        """Wait for the gradients, and return the sums of the numbers over the workers.
-
-        Args:
-            divisor: place of the number by whose sum the gradients are divided; None leaves them.
-
-        """
-        if not self._active:
-            return self._numbers
-        self._active = False
-        self._missing = [0] * len(self._buckets)
-        self._send()
-        for _, work in self._waiting:
-            work.wait()
-        rest, count = len(self.parameters), len(self._numbers)
-        head = self._waiting[-1][0][-count - rest :]
-        sums = list(head[:count].to(torch.float32, copy=True).unbind())  # a view would keep the whole bucket
-        share = None if divisor is None else reciprocal(sums[divisor])
-        for (flat, _), bucket in zip(self._waiting, self._buckets, strict=False):
-            if not bucket:
-                continue
-            values = flat[: sum(p.numel() for p in bucket)]
-            if share is not None:
-                values.mul_(share)
-            pieces = torch.split(values, [p.numel() for p in bucket])
-            gradients = [p.grad for p in bucket if p.grad is not None]
-            torch._foreach_copy_(gradients, [piece.view_as(p) for piece, p in zip(pieces, bucket, strict=True)])
-        if self._absent:  # a worker with all of its gradients needs no check, nor a synchronisation
-            for parameter, holders in zip(self.parameters, head[count:].tolist(), strict=True):
-                if not holders:
-                    parameter.grad = None
-        return sums
-
-    def _ready(self, parameter: Tensor) -> None:
-        if self._active:
-            self._missing[self._bucket_of[id(parameter)]] -= 1
-            self._send()
-
-    def _send(self) -> None:
-        """Reduce the complete buckets in order; parameters without a gradient count as zeros."""
-        while len(self._waiting) < len(self._buckets) and self._missing[len(self._waiting)] == 0:
-            bucket = self._buckets[len(self._waiting)]
-            for parameter in bucket:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-                    self._absent.append(parameter)
-            pieces = [p.grad.reshape(-1) for p in bucket if p.grad is not None]
-            last = len(self._waiting) == len(self._buckets) - 1
-            self._reduce([*pieces, *self._head()] if last else pieces)
-
-    def _head(self) -> list[Tensor]:
-        """Return the numbers, and for each parameter whether it has a gradient, which the last bucket settles."""
-        absent = {id(parameter) for parameter in self._absent}
-        device = self._workers.device
-        present = torch.tensor([float(id(p) not in absent) for p in self.parameters], device=device)
-        return [torch.stack([number.to(device, torch.float32) for number in self._numbers]), present]
-
-    def _reduce(self, pieces: list[Tensor]) -> None:
-        flat = torch.cat(pieces)
-        self._waiting.append((flat, dist.all_reduce(flat, async_op=True)))
-
-
-def reciprocal(count: Tensor) -> Tensor:
-    """Return 1 / count; finite for a count of 0."""
-    return count.clamp(min=torch.finfo(count.dtype).tiny).reciprocal()
-
-
-def buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """Group parameters of one type by size, in order; the first bucket is small, so that its reduction starts early."""
-    bucket: list[nn.Parameter] = []
-    size, limit = 0, FIRST_BUCKET_BYTES
-    for parameter in parameters:
-        if bucket and (size + parameter.nbytes > limit or parameter.dtype != bucket[0].dtype):
-            yield bucket
-            bucket, size, limit = [], 0, BUCKET_BYTES
-        bucket.append(parameter)
-        size += parameter.nbytes
-    if bucket:
-        yield bucket
-
-
 @contextmanager
 def join(rank: int, count: int, device: torch.device, address: str, timeout_s: float) -> Iterator[Workers]:
     """Join the process group of a run, and leave it at the end of the block.
@@ -262,7 +129,7 @@ def join(rank: int, count: int, device: torch.device, address: str, timeout_s: f
         timeout=timedelta(seconds=timeout_s),
     )
     try:
-        yield Workers(rank, count, device)
+        yield Workers(rank, count, device, Stopwatch(device))
     finally:
         dist.destroy_process_group()
 

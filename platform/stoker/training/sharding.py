@@ -12,7 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from stoker.tasks.abilities import can_decode, can_encode
-from stoker.training.parallel import Workers, reciprocal
+from stoker.training.parallel import Workers
+from stoker.training.reduction import reciprocal
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
@@ -94,12 +95,6 @@ class ShardedGradients:
         self.parameters = list(parameters)
         self._workers = workers
         self._numbers: list[Tensor] = []
-
-    def idle_passes(self, own: int) -> int:
-        """Return how many more passes another worker makes than this one's `own`."""
-        most = torch.tensor(own)
-        dist.all_reduce(most, op=dist.ReduceOp.MAX)
-        return int(most) - own
 
     def begin(self, numbers: Sequence[Tensor]) -> None:
         """Take scalars that are summed over the workers."""

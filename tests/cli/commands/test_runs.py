@@ -7,7 +7,8 @@ import pytest
 
 from stoker.cli.views.outcome import next_commands
 from stoker.cli.views.progress import activity_text, phase_text, progress_text
-from stoker.settings import Settings
+from stoker.cli.views.run_status import status_text
+from stoker.settings import Settings, load_settings
 from stoker.tracking.run import Progress, RunStatus, State
 
 SUCCEEDED = RunStatus(
@@ -170,6 +171,15 @@ def test_an_ambiguous_prefix_is_refused(stoker, make_run, capsys):
     error = capsys.readouterr().err
     assert "digits-aaaa0001" in error
     assert "digits-aaaa0002" in error
+
+
+def test_status_names_the_workers_that_the_others_wait_for_while_the_run_trains(make_run):
+    slow = ["worker 1 on gpu-7: 3.00 s of work a step, 3.0 times the median of 1.00 s"]
+    run = make_run(status=replace(SUCCEEDED, slow=slow))
+    ended = run.record()
+    running = replace(ended, status=replace(ended.status, state=State.RUNNING))
+    assert f"slow      {slow[0]}" in status_text(run, running, load_settings())
+    assert slow[0] not in status_text(run, ended, load_settings())
 
 
 def test_status_names_the_failures_of_earlier_attempts(stoker, make_run, capsys):

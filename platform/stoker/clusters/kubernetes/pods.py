@@ -6,7 +6,7 @@ from typing import Any
 from stoker.clusters.kubernetes.metadata import Manifest, labels_of
 from stoker.clusters.kubernetes.profile import Accelerator, Profile, Share
 from stoker.clusters.restart import Restart
-from stoker.execution.contract import MORE_TRIALS, NAMESPACE, PACKAGES, PACKAGES_FOLDER, POD, RAYJOB, REOPEN
+from stoker.execution.contract import MORE_TRIALS, NAMESPACE, NODE, PACKAGES, PACKAGES_FOLDER, POD, RAYJOB, REOPEN
 from stoker.execution.leaving import LEAVING
 from stoker.execution.packages import PLATFORM_SITE, SITE
 from stoker.job.concurrency import planned_trials
@@ -125,6 +125,7 @@ class PodTemplates:
         more = self._packages(container)
         leave = ["python", "-m", "stoker.execution.leaving", str(LEAVE_S)]
         container["env"].append({"name": LEAVING, "value": LEAVING_FILE})
+        container["env"].append({"name": NODE, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
         container["lifecycle"] = {"preStop": {"exec": {"command": leave}}}
         more["terminationGracePeriodSeconds"] = LEAVE_S + ENDING_S
         container["volumeMounts"].append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108

@@ -145,6 +145,7 @@ class TorchEngine:
             ):
                 match event:
                     case StepEnd():
+                        self._heartbeat.step_s = assembly.workers.stopwatch.step_s
                         self._heartbeat.advance(event.epoch, event.step)
                         if profiler:
                             profiler.step()

@@ -1,0 +1,32 @@
+"""Workers whose own work in a step takes much longer than that of the others, which wait for them."""
+
+from collections.abc import Mapping
+from statistics import median_low
+
+from stoker.execution.heartbeat import Beat
+
+FACTOR = 1.5
+"""A worker that needs so many times the median is a straggler."""
+
+
+def stragglers(beats: Mapping[int, Beat]) -> dict[int, str]:
+    """Return a description of each straggler by rank.
+
+    Args:
+        beats: the newest of each worker, by rank; those that know no time yet are left out.
+
+    """
+    known = {rank: beat for rank, beat in sorted(beats.items()) if beat.step_s}
+    if len(known) < 2:
+        return {}
+    usual = median_low([beat.step_s for beat in known.values()])
+    return {
+        rank: f"worker {rank} on {beat.node}: {_time_text(beat.step_s)} of work a step, "
+        f"{beat.step_s / usual:.1f} times the median of {_time_text(usual)}"
+        for rank, beat in known.items()
+        if beat.step_s >= FACTOR * usual
+    }
+
+
+def _time_text(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"

@@ -1,0 +1,29 @@
+"""Workers that the others wait for."""
+
+from dataclasses import replace
+
+import pytest
+
+from stoker.execution.heartbeat import Beat, Stage
+from stoker.execution.stragglers import stragglers
+
+
+def beats(*seconds):
+    beat = Beat(Stage.TRAINING, 1, 0.0, 1, 5, (1, 4))
+    return {rank: replace(beat, step_s=each, node=f"node-{rank}") for rank, each in enumerate(seconds)}
+
+
+def test_a_worker_that_needs_half_as_much_again_as_the_median_is_named_with_its_node():
+    assert stragglers(beats(0.010, 0.011, 0.0151, 0.009)) == {
+        2: "worker 2 on node-2: 15.1 ms of work a step, 1.5 times the median of 10 ms"
+    }
+
+
+def test_of_two_workers_the_slower_one_is_named():
+    assert list(stragglers(beats(3.0, 1.0))) == [0]
+    assert "3.00 s of work" in stragglers(beats(3.0, 1.0))[0]
+
+
+@pytest.mark.parametrize("seconds", [(), (1.0,), (1.0, 1.4), (1.0, 0.0), (0.0, 0.0)])
+def test_equal_workers_and_those_of_unknown_pace_are_not_named(seconds):
+    assert stragglers(beats(*seconds)) == {}
