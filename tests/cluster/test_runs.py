@@ -113,6 +113,52 @@ def test_an_elastic_run_goes_on_without_a_lost_node_and_grows_when_one_comes_bac
     assert len(steps) == len(set(steps)) == 2200
 
 
+FAULTY = """
+import os
+
+from torch import nn
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, numbers):
+        if os.environ["FAULT"] == "device":
+            raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+        return self.layer(numbers)
+"""
+
+
+@pytest.mark.slow
+def test_a_node_with_a_broken_device_gets_no_pod_of_the_run_again(home, job, kube, until):
+    file = job("""
+        name: faulty
+        task: tabular-classification
+        architecture: {family: custom, class: "faulty:Network"}
+        dataset: iris
+        environment: {env: {FAULT: device}}
+    """)
+    file.with_name("faulty.py").write_text(FAULTY)
+    run = home.submit(file)
+    (left_out,) = until(lambda: home.status(run)["left_out"], "a node to be left out")
+    node = left_out.partition(":")[0]
+
+    def waiting():
+        pods = kube.pods(f"stoker.dev/run={run},ray.io/node-type=worker")
+        return [pod for pod in pods if pod["status"]["phase"] == "Pending" and "nodeName" not in pod["spec"]]
+
+    (pod,) = until(waiting, "a pod that is not placed there")
+    (term,) = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+        "nodeSelectorTerms"
+    ]
+    assert term["matchFields"] == [{"key": "metadata.name", "operator": "NotIn", "values": [node]}]
+    assert "uncorrectable ECC error" in home.stoker("status", run)
+    home.stoker("cancel", run)
+    assert home.json("wait", run, code=1)["state"] == "CANCELLED"
+
+
 def cordon(api, node, unschedulable):
     """Keep new pods away from a node, or let them on it again."""
     api.patch_node(node, {"spec": {"unschedulable": unschedulable}})

@@ -11,8 +11,10 @@ import yaml
 from kubernetes import client, config
 
 from stoker.clusters.new_run import Origin
+from stoker.execution.rayjob_channel import without_nodes
 from stoker.jobfile.loading import load_job
 
+GROUP = "/spec/workerGroupSpecs/0"
 JSON_PATCH = "application/json-patch+json"
 PROBE = """
 import json, socket, sys, urllib.error, urllib.request
@@ -213,19 +215,35 @@ def test_a_driver_can_change_its_own_run_only(home, kube, api, long_job, namespa
         return kube.pods(f"stoker.dev/run={run},ray.io/node-type=head")
 
     def replicas(number):
-        return [{"op": "replace", "path": "/spec/workerGroupSpecs/0/replicas", "value": number}]
+        return [{"op": "replace", "path": f"{GROUP}/replicas", "value": number}]
+
+    def replaced(pod):
+        return [{"op": "add", "path": f"{GROUP}/scaleStrategy", "value": {"workersToDelete": [pod]}}]
+
+    def template(path, value):
+        return [{"op": "add", "path": f"{GROUP}/template/{path}", "value": value}]
 
     assert patch_cluster(runs[0], replicas(1))["spec"]["workerGroupSpecs"][0]["replicas"] == 1
+    elsewhere = without_nodes({}, ["no-such-node"])
+    changed = patch_cluster(runs[0], template("spec/affinity", elsewhere))["spec"]["workerGroupSpecs"][0]
+    assert changed["template"]["spec"]["affinity"] == elsewhere
+    (cluster,) = [pod["metadata"]["labels"]["ray.io/cluster"] for pod in heads_of(runs[0])]
+    assert patch_cluster(runs[0], replaced(f"{cluster}-no-such-pod"))
     image = "/spec/headGroupSpec/template/spec/containers/0/image"
     for run, body in (
         (runs[1], replicas(1)),
         (runs[0], replicas(2)),  # its job names one worker
         (runs[0], [{"op": "replace", "path": image, "value": "localhost/busybox:v1"}]),
         (runs[0], [{"op": "add", "path": "/spec/enableInTreeAutoscaling", "value": True}]),
+        (runs[0], replaced("stoker-mlflow-0")),
+        (runs[0], template("spec/hostPID", True)),
+        (runs[0], template("spec/nodeName", "no-such-node")),
+        (runs[0], template("metadata/labels/more", "labels")),
+        (runs[0], template("spec/containers/0/env/-", {"name": "MORE", "value": "1"})),
     ):
         with pytest.raises(client.ApiException) as error:
             patch_cluster(run, body)
-        assert "a driver changes the number of its own run's worker pods only" in error.value.body
+        assert "a driver changes the number of its own run's worker pods, up to" in error.value.body
 
 
 def as_user(token):

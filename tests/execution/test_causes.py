@@ -56,6 +56,8 @@ def caught(action, *arguments):
             RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:4"),
             Cause.INFRASTRUCTURE,
         ),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), Cause.INFRASTRUCTURE),
+        (RuntimeError("CUDA-capable device(s) is/are busy or unavailable"), Cause.INFRASTRUCTURE),
         (torch.distributed.DistBackendError("NCCL error"), Cause.INFRASTRUCTURE),
         (ray.exceptions.OutOfMemoryError("2 workers were killed"), Cause.OOM_HOST),
         (ray.exceptions.ActorDiedError(), Cause.INFRASTRUCTURE),
@@ -109,3 +111,12 @@ def test_a_failure_has_the_workers_progress(tmp_path):
     heartbeat.enter(Stage.TRAINING)
     result = classify_failure(RuntimeError(), tmp_path, heartbeat)
     assert (result.step, result.checkpoint, result.began) == (40, (1, 20), True)
+
+
+def test_a_broken_device_is_the_first_cause_and_not_a_lost_peer(tmp_path):
+    broken = classify_failure(RuntimeError("CUDA error: uncorrectable ECC error encountered"), tmp_path, Heartbeat())
+    assert (broken.message, broken.lost_peers) == (
+        "RuntimeError: CUDA error: uncorrectable ECC error encountered",
+        False,
+    )
+    assert classify_failure(RuntimeError("NCCL error"), tmp_path, Heartbeat()).lost_peers

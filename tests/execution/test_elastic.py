@@ -181,6 +181,46 @@ def test_random_losses_and_returns_of_a_node_do_not_change_the_losses(elastic, n
     assert sorted(pauses)[-2] <= 10, pauses
 
 
+FAULTY = """
+from pathlib import Path
+
+import ray
+from torch import nn
+
+
+class Network(nn.Module):
+    def __init__(self, pace):
+        super().__init__()
+        self.layer, self.seen = nn.Linear(30, 2), 0
+
+    def forward(self, numbers):
+        node = ray.get_runtime_context().get_node_id()
+        self.seen += self.training
+        bad = Path("MARK")
+        if self.seen == 50 and not bad.exists():
+            bad.write_text(node)
+        if bad.exists() and bad.read_text() == node:
+            raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+        return self.layer(numbers)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "{min: 1, max: 2}"])
+def test_a_node_with_a_broken_device_is_not_used_again(run_environment, nodes, tmp_path, workers):
+    code = FAULTY.replace("MARK", str(tmp_path / "bad.txt"))
+    job = JOB.replace("PACE", "0").replace("{min: 1, max: 2}", workers)
+    (tmp_path / "run").mkdir()
+    run = run_environment(tmp_path / "run", "faulty-00000001", job, {"own.py": code})
+    shown, _ = run.start("home").communicate(timeout=200)
+    status = run.folder("home").status()
+    assert status.state is State.SUCCEEDED, shown
+    assert status.attempt >= 2
+    [left_out] = status.left_out
+    assert left_out.endswith(": RuntimeError: CUDA error: uncorrectable ECC error encountered")
+    assert "not used again: " in shown
+
+
 @pytest.mark.slow
 def test_workers_that_cannot_start_end_the_run_with_their_error(nodes):
     begun = textwrap.dedent("""

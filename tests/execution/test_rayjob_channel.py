@@ -10,7 +10,13 @@ import pytest
 from kubernetes import client, config
 
 from stoker.execution.contract import NAMESPACE, RAYJOB
-from stoker.execution.rayjob_channel import _own_channel, ask_for_all_workers, limit_retries
+from stoker.execution.rayjob_channel import (
+    _own_channel,
+    ask_for_all_workers,
+    limit_retries,
+    pods_replacer,
+    without_nodes,
+)
 
 
 @pytest.fixture
@@ -77,3 +83,29 @@ def test_the_driver_of_an_elastic_run_asks_for_the_largest_number_of_pods(rayjob
     group["replicas"] = 4  # its queue has admitted all of them together
     ask_for_all_workers()
     assert "asked" not in rayjob
+
+
+def test_a_driver_has_the_pods_of_a_bad_node_replaced(rayjob):
+    group = {"replicas": 2, "minReplicas": 2, "maxReplicas": 2, "template": {"spec": {"containers": []}}}
+    rayjob["spec"]["rayClusterSpec"] = {"workerGroupSpecs": [group]}
+    rayjob["status"]["rayClusterName"] = "digits-abcde"
+    assert pods_replacer()({"gpu-7"}, {"digits-abcde-workers-worker-1"})
+    place = "digits-abcde/spec/workerGroupSpecs/0"
+    assert rayjob["asked"] == {
+        f"{place}/template/spec/affinity": without_nodes({}, ["gpu-7"]),
+        f"{place}/scaleStrategy": {"workersToDelete": ["digits-abcde-workers-worker-1"]},
+    }
+
+
+def test_nodes_are_left_out_of_every_term_of_an_affinity():
+    zone = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    own = {"podAffinity": {"x": 1}, "nodeAffinity": {"preferred": [1], required: {"nodeSelectorTerms": [zone, {}]}}}
+    fields = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in ("gpu-1", "gpu-7")]
+    changed = without_nodes(own, ["gpu-7", "gpu-1"])
+    assert changed["podAffinity"] == {"x": 1}
+    assert changed["nodeAffinity"]["preferred"] == [1]
+    assert changed["nodeAffinity"][required]["nodeSelectorTerms"] == [
+        {**zone, "matchFields": fields},
+        {"matchFields": fields},
+    ]

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from stoker.execution.heartbeat import Beat, Stage
+from stoker.execution.machine import Machine
 from stoker.execution.stragglers import stragglers
 
 
 def beats(*seconds):
     beat = Beat(Stage.TRAINING, 1, 0.0, 1, 5, (1, 4))
-    return {rank: replace(beat, step_s=each, node=f"node-{rank}") for rank, each in enumerate(seconds)}
+    return {rank: replace(beat, step_s=each, machine=Machine(f"node-{rank}")) for rank, each in enumerate(seconds)}
 
 
 def test_a_worker_that_needs_half_as_much_again_as_the_median_is_named_with_its_node():

@@ -8,6 +8,7 @@ import pytest
 
 from stoker.errors import Cause
 from stoker.execution.heartbeat import Beat, Stage
+from stoker.execution.machine import Machine
 from stoker.execution.stop_requests import StopReason
 from stoker.execution.supervisor import Supervisor, Timeouts, WorkerHealth, attempt_result
 from stoker.execution.worker_result import WorkerResult
@@ -130,7 +131,7 @@ def test_a_worker_that_the_others_wait_for_is_reported_once_and_again_when_it_is
             if pace is None:
                 self.results += [(rank, STOPPED) for rank in range(2)]
                 pace = (1.0, 1.0)
-            return {rank: replace(beat(), step_s=step_s, node="gpu-7") for rank, step_s in enumerate(pace)}
+            return {rank: replace(beat(), step_s=step_s, machine=Machine("gpu-7")) for rank, step_s in enumerate(pace)}
 
     Supervisor(Slow(2), lambda: None, lambda _: None, no_metrics, SHORT, reported.append).run()
     assert reported == [["worker 1 on gpu-7: 3.00 s of work a step, 3.0 times the median of 1.00 s"], []]
@@ -275,7 +276,7 @@ def test_a_script_has_succeeded_only_if_it_has_on_all_workers():
 
 
 def test_workers_save_a_checkpoint_when_a_node_is_taken_away():
-    beats = {0: beat(), 1: replace(beat(), leaving="node-7")}
+    beats = {0: beat(), 1: replace(beat(), leaving=True, machine=Machine("gpu-7", "node-7"))}
     workers = Workers(2, beats=beats)
     supervisor = Supervisor(workers, lambda: None, lambda _: None, no_metrics, SHORT)
     result = supervisor.run()
@@ -323,6 +324,6 @@ def test_a_pause_while_a_run_is_about_to_grow_has_its_whole_time():
 
 
 def test_a_request_of_the_user_goes_before_a_node_that_is_taken_away():
-    workers = Workers(1, beats={0: replace(beat(), leaving="node-7")})
+    workers = Workers(1, beats={0: replace(beat(), leaving=True, machine=Machine("gpu-7", "node-7"))})
     result = Supervisor(workers, lambda: StopReason.PAUSE, lambda _: None, no_metrics, SHORT).run()
     assert (result.outcome, result.message) == ("stopped", "")

@@ -1,11 +1,12 @@
 """What makes the attempts of a run, as the driver sees it; and the attempts of a group of workers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from stoker.errors import Cause, StokerError
+from stoker.execution.bad_nodes import BadNodes
 from stoker.execution.heartbeat import Beat, Stage
 from stoker.execution.run_store import storage_cause
 from stoker.execution.stop_requests import StopReason
@@ -33,6 +34,8 @@ class Watch:
     """To be called with system metrics and the name of their worker, which is empty for a single one."""
     slow: Callable[[list[str]], None] = lambda _: None
     """To be called with descriptions of the workers that the others wait for, when they change."""
+    left_out: Callable[[list[str]], None] = lambda _: None
+    """To be called with the machines that are not used again, each with the reason."""
 
 
 class Attempts(Protocol):
@@ -66,12 +69,24 @@ class GroupAttempts:
     Args:
         group: the workers.
         store: has the results of a first worker that shares no disk with the driver.
+        replace_pods: has Kubernetes replace pods, given the names of nodes to leave out and of the pods there; returns
+            whether it does. None: the workers run in no pods of their own, and are placed elsewhere.
 
     """
 
-    def __init__(self, group: "WorkerGroup", store: "RunStore | None" = None) -> None:
+    def __init__(
+        self,
+        group: "WorkerGroup",
+        store: "RunStore | None" = None,
+        replace_pods: Callable[[Collection[str], Collection[str]], bool] | None = None,
+    ) -> None:
         self._group = group
         self._store = store
+        self._replace_pods = replace_pods
+        self._bad = BadNodes()
+        self._known: frozenset[str] = frozenset()
+        """Bad machines that Kubernetes has been told of."""
+        self._watch: Watch | None = None
         self.wanted, self.waits = group.wanted, not group.shared_disk
         self._leaving: dict[int, str] = {}
         """Nodes that were about to be taken away in the last attempt, by rank of a worker on them."""
@@ -88,13 +103,32 @@ class GroupAttempts:
         on_system = partial(self._on_system, watch)
         supervisor = Supervisor(group, watch.stop, partial(_on_beat, watch), on_system, Timeouts(), watch.slow)
         result = supervisor.run()
-        self._leaving = supervisor.leaving
+        self._leaving, self._watch = supervisor.leaving, watch
+        if not group.shared_disk:
+            self._bad.note(result, group.machines().values(), group.alive_nodes())
         collected = group.collect_journal()
         return self._with_results(result, collected) if result.outcome == "succeeded" else result
 
     def renew(self, stopped: Callable[[], bool]) -> None:
-        """Replace dead workers, after those of nodes that are taken away have gone."""
-        self._group.replace_dead(self._leaving, stopped)
+        """Replace dead workers, after those of nodes that are taken away, or left out from now on, have gone."""
+        self._group.replace_dead(self._leaving | self._newly_left_out(), stopped)
+
+    def _newly_left_out(self) -> dict[int, str]:
+        """Leave out the machines that have turned out to be bad; return those nodes of Ray that will go, by rank."""
+        bad = frozenset(self._bad.reasons)
+        if bad == self._known:
+            return {}
+        self._known = bad
+        there = {rank: machine for rank, machine in self._group.machines().items() if machine.name in bad}
+        if self._replace_pods is None:
+            gone = self._group.move_from(there)
+        elif self._replace_pods(bad, {machine.pod for machine in there.values()}):
+            gone = {rank: machine.ray_node for rank, machine in there.items()}
+        else:
+            return {}
+        if self._watch:
+            self._watch.left_out([f"{name}: {reason}" for name, reason in sorted(self._bad.reasons.items())])
+        return gone
 
     def _with_results(self, result: WorkerResult, collected: bool) -> WorkerResult:
         """Fetch the stored results of a first worker that shares no disk with the driver."""

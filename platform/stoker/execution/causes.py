@@ -13,6 +13,11 @@ from stoker.execution.worker_result import WorkerResult
 
 LOST_PEERS = re.compile(r"\bgloo\b|\bNCCL\b|Connection (closed|reset) by peer|Timed out waiting \d+ms")
 """Texts of the RuntimeErrors that torch raises when a peer is gone; gloo has no exception class of its own."""
+DEVICE_FAULT = re.compile(
+    r"uncorrectable (ECC|NVLink) error|devices?(\(s\))? (is/are|is) busy or unavailable|no CUDA-capable device"
+    r"|CUDA driver initialization failed|system not yet initialized|hipErrorECCNotCorrectable"
+)
+"""Texts of errors of a broken device or its driver, which no program causes."""
 EXHAUSTED = (
     (re.compile(r"OutOfMemoryError|CUDA out of memory"), Cause.OOM_DEVICE),
     (re.compile(r"\bMemoryError\b|DefaultCPUAllocator: can't allocate memory"), Cause.OOM_HOST),
@@ -43,7 +48,7 @@ def classify_failure(error: Exception, code: Path, heartbeat: Heartbeat) -> Work
             cause, message = error.cause, error.message
         case _:
             cause, message, details = _classify_unexpected(error, code)
-            lost = cause is Cause.INFRASTRUCTURE
+            lost = cause is Cause.INFRASTRUCTURE and not DEVICE_FAULT.search(message)
     return WorkerResult(
         "failed",
         cause,
@@ -77,7 +82,7 @@ def classify_output(program: str, code: int, errors: Sequence[str], killed: bool
         return Cause.OOM_HOST, message, False
     if found := next((cause for pattern, cause in EXHAUSTED if pattern.search(text)), None):
         return found, message, False
-    if code < 0 and code != -signal.SIGSEGV:
+    if (code < 0 and code != -signal.SIGSEGV) or DEVICE_FAULT.search(text):
         return Cause.INFRASTRUCTURE, message, False
     lost = bool(LOST_PEERS.search(text))
     return (Cause.INFRASTRUCTURE if lost else Cause.USER_CODE), message, lost
@@ -91,6 +96,8 @@ def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, 
     details = "".join(traceback.format_exception(error))
     if (cause := _exhausted_resource(error)) is not None:
         return cause, f"{type(error).__name__}: {first_line}", details
+    if isinstance(error, RuntimeError) and DEVICE_FAULT.search(first_line):
+        return Cause.INFRASTRUCTURE, f"{type(error).__name__}: {first_line}", details
     lost = _is_of("torch", "DistError", error) or _is_of("ray", "RayActorError", error)
     if lost or (isinstance(error, RuntimeError) and LOST_PEERS.search(str(error))):
         return Cause.INFRASTRUCTURE, f"it lost its peers ({first_line})", details

@@ -21,7 +21,7 @@ from stoker.execution.contract import MORE_TRIALS, REOPEN
 from stoker.execution.driver import Driver
 from stoker.execution.engines.table import libraries_of
 from stoker.execution.packages import failure_here
-from stoker.execution.rayjob_channel import ask_for_all_workers, limit_retries, serve_rayjob
+from stoker.execution.rayjob_channel import ask_for_all_workers, limit_retries, pods_replacer, serve_rayjob
 from stoker.execution.run_store import RunStore
 from stoker.execution.submission_channel import serve_submission
 from stoker.job.concurrency import trials_at_once
@@ -115,7 +115,7 @@ def _drive(folder: RunFolder, store: RunStore, terminated: threading.Event) -> i
                 resources.workers, resources.gpus, spare=False, shared_disk=False, libraries=libraries_of(job)
             )
         try:
-            return driver.train(GroupAttempts(group, store))
+            return driver.train(GroupAttempts(group, store, pods_replacer()))
         finally:
             group.close()
     except (StokerError, OSError, RuntimeError) as error:

@@ -153,6 +153,7 @@ class Driver:
             self._record_checkpoint,
             self.recording.add_system_metrics,
             lambda slow: self.update_status(slow=slow),
+            self._leave_out,
         )
         result = attempts.run(self.folder, number, watch)
         if result.checkpoint[1] > self._status.checkpoint_step:  # a worker that died abruptly reports no checkpoint
@@ -168,6 +169,12 @@ class Driver:
             self._resources = load_run_job(self.folder).resources
             if self._resources.timeout:
                 self.requests.start_timeout(time_seconds(self._resources.timeout))
+
+    def _leave_out(self, machines: list[str]) -> None:
+        """Note which machines this run does not use again."""
+        for machine in set(machines) - set(self._status.left_out):
+            print(f"not used again: {machine}", file=sys.stderr)  # noqa: T201 - the run's log
+        self.update_status(left_out=machines)
 
     def _wait_for_resources(self, attempts: Attempts) -> bool:
         """Wait until Ray can place all workers; return False if a request stops the run before."""

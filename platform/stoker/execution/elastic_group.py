@@ -10,6 +10,7 @@ from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 from stoker.errors import ClusterError
+from stoker.execution.machine import Machine
 from stoker.execution.worker_folder import pack
 from stoker.execution.worker_group import Member, WorkerGroup, alive_nodes, call_concurrently, wait_until_placed
 from stoker.job.resources import Elastic
@@ -118,6 +119,10 @@ class ElasticGroup(WorkerGroup):
                 place.blocked = node
         self.kill(leaving)
         self._drop_dead()
+
+    def move_from(self, machines: Mapping[int, Machine]) -> dict[int, str]:
+        """Go on without the workers of these machines, as without those of nodes that are taken away."""
+        return {rank: machine.ray_node for rank, machine in machines.items()}
 
     def close(self) -> None:
         """Kill all workers and remove their placement groups."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from stoker.execution.network import machine_name
+from stoker.execution.machine import Machine
 from stoker.execution.worker_folder import FolderUpdate
 from stoker.tracking.system_metrics import SystemSample
 
@@ -46,12 +46,12 @@ class Beat:
     """Changes of the worker's folder; None where driver and worker share a disk."""
     system: SystemSample | None = None
     """System metrics, every few seconds; None in between."""
-    leaving: str = ""
-    """Id of its Ray node, if that is about to be taken away."""
+    leaving: bool = False
+    """Whether its machine is about to be taken away."""
     step_s: float = 0.0
     """Mean time of its own work in a step, without waiting for others; 0 if it is not known."""
-    node: str = ""
-    """Name of the machine that it runs on."""
+    machine: Machine | None = None
+    """Where it runs."""
 
 
 class Heartbeat:
@@ -93,16 +93,8 @@ class Heartbeat:
 
     def beat(self) -> Beat:
         """Return a sample of the current state."""
-        return Beat(
-            self._stage,
-            self._ticks,
-            time.process_time(),
-            self.epoch,
-            self.step,
-            self.checkpoint,
-            step_s=self.step_s,
-            node=machine_name(),
-        )
+        busy_s = time.process_time()
+        return Beat(self._stage, self._ticks, busy_s, self.epoch, self.step, self.checkpoint, step_s=self.step_s)
 
     def close(self) -> None:
         """Close the step file."""

@@ -1,16 +1,7 @@
-"""Ports, network interfaces and the name of this machine."""
+"""Ports and network interfaces of this machine."""
 
 import os
 import socket
-from functools import cache
-
-from stoker.execution.contract import NODE
-
-
-@cache
-def machine_name() -> str:
-    """Return the name of this machine; in a pod, that of its Kubernetes node."""
-    return os.environ.get(NODE) or socket.gethostname()
 
 
 def free_port() -> int:

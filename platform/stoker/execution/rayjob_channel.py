@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from stoker.tracking.run_folder import RunFolder
 
 TIMEOUT_S = 10
 JSON_PATCH = "application/json-patch+json"
+NO_RIGHT = "an older chart, or policy.enabled: false, gives no right to"
 PROGRESS_EVERY = 3
 """Progress is published with every third status, because one API server serves many runs."""
 
@@ -40,6 +41,16 @@ def ask_for_all_workers() -> None:
     """Have KubeRay create the largest number of worker pods for this driver's run, if it has a RayJob."""
     if channel := _own_channel():
         channel.ask_for_all_workers()
+
+
+def pods_replacer() -> Callable[[Collection[str], Collection[str]], bool] | None:
+    """Return what has KubeRay replace worker pods of this driver's run; None if it has no RayJob.
+
+    It takes the Kubernetes nodes that no worker pod is to run on, and the pods that are there, and returns whether the
+    cluster has agreed.
+    """
+    channel = _own_channel()
+    return channel.replace_pods if channel else None
 
 
 def _own_channel() -> "_RayJobChannel | None":
@@ -92,19 +103,39 @@ class _RayJobChannel:
 
     def ask_for_all_workers(self) -> None:
         """Raise the worker groups of this driver's Ray cluster to their largest numbers of pods."""
-        with _said("that this run can have more workers (an older chart, or policy.enabled: false, gives no right to)"):
-            rayjob: Any = self._api.get_namespaced_custom_object(*self._place, _request_timeout=TIMEOUT_S)
-            place = (*self._place[:3], "rayclusters", rayjob.get("status", {}).get("rayClusterName", ""))
-            groups = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
-            changes = [
-                {"op": "replace", "path": f"/spec/workerGroupSpecs/{number}/replicas", "value": group["maxReplicas"]}
-                for number, group in enumerate(groups)
-                if group["replicas"] < group["maxReplicas"]
-            ]
-            if changes:
-                self._api.patch_namespaced_custom_object(
-                    *place, changes, _request_timeout=TIMEOUT_S, _content_type=JSON_PATCH
-                )
+        with _said(f"that this run can have more workers ({NO_RIGHT})"):
+            cluster, group = self._workers()
+            if group["replicas"] < group["maxReplicas"]:
+                self._change_workers(cluster, {"replicas": group["maxReplicas"]})
+
+    def replace_pods(self, nodes: Collection[str], pods: Collection[str]) -> bool:
+        """Keep the worker pods of this driver's Ray cluster off some nodes; return whether the cluster agrees.
+
+        Args:
+            nodes: Kubernetes nodes, all that are to be left out.
+            pods: worker pods that are there; KubeRay deletes them and creates others.
+
+        """
+        with _said(f"that {', '.join(sorted(nodes))} must be left out ({NO_RIGHT})"):
+            cluster, group = self._workers()
+            affinity = without_nodes(group["template"]["spec"].get("affinity", {}), nodes)
+            self._change_workers(
+                cluster, {"template/spec/affinity": affinity, "scaleStrategy": {"workersToDelete": sorted(pods)}}
+            )
+            return True
+        return False
+
+    def _workers(self) -> tuple[str, dict[str, Any]]:
+        """Return the name of this driver's Ray cluster, and its worker group as its RayJob describes it."""
+        rayjob: Any = self._api.get_namespaced_custom_object(*self._place, _request_timeout=TIMEOUT_S)
+        [group] = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+        return rayjob.get("status", {}).get("rayClusterName", ""), group
+
+    def _change_workers(self, cluster: str, changes: dict[str, Any]) -> None:
+        """Set fields of the worker group of this driver's Ray cluster, by path."""
+        place = (*self._place[:3], "rayclusters", cluster)
+        patch = [{"op": "add", "path": f"/spec/workerGroupSpecs/0/{path}", "value": v} for path, v in changes.items()]
+        self._api.patch_namespaced_custom_object(*place, patch, _request_timeout=TIMEOUT_S, _content_type=JSON_PATCH)
 
     def request(self) -> str:
         """Return the client's request; empty for none."""
@@ -124,3 +155,19 @@ class _RayJobChannel:
             body = {"metadata": {"annotations": {name: text}}}
             self._api.patch_namespaced_custom_object(*self._place, body, _request_timeout=TIMEOUT_S)
             self._published[name] = text
+
+
+def without_nodes(affinity: dict[str, Any], nodes: Collection[str]) -> dict[str, Any]:
+    """Return an affinity of a pod that also leaves out some nodes.
+
+    Args:
+        affinity: of the pod, as its template has it.
+        nodes: names of nodes.
+
+    """
+    left_out = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(nodes)]
+    node_affinity = affinity.get("nodeAffinity", {})
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    terms = node_affinity.get(required, {}).get("nodeSelectorTerms") or [{}]  # one of them has to hold
+    terms = [{**term, "matchFields": [*term.get("matchFields", []), *left_out]} for term in terms]
+    return {**affinity, "nodeAffinity": {**node_affinity, required: {"nodeSelectorTerms": terms}}}

@@ -21,11 +21,15 @@ def stragglers(beats: Mapping[int, Beat]) -> dict[int, str]:
         return {}
     usual = median_low([beat.step_s for beat in known.values()])
     return {
-        rank: f"worker {rank} on {beat.node}: {_time_text(beat.step_s)} of work a step, "
+        rank: f"worker {rank}{_place_text(beat)}: {_time_text(beat.step_s)} of work a step, "
         f"{beat.step_s / usual:.1f} times the median of {_time_text(usual)}"
         for rank, beat in known.items()
         if beat.step_s >= FACTOR * usual
     }
+
+
+def _place_text(beat: Beat) -> str:
+    return f" on {beat.machine.name}" if beat.machine else ""
 
 
 def _time_text(seconds: float) -> str:

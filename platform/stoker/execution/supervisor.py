@@ -9,6 +9,7 @@ from typing import Protocol
 
 from stoker.errors import Cause
 from stoker.execution.heartbeat import Beat, Stage
+from stoker.execution.machine import Machine
 from stoker.execution.stop_requests import StopReason
 from stoker.execution.stragglers import stragglers
 from stoker.execution.worker_result import WorkerResult
@@ -182,8 +183,8 @@ class Supervisor:
         beats = self._group.beats()
         for rank, beat in beats.items():
             self._health[rank].take(beat)
-            if beat.leaving:
-                self.leaving[rank] = beat.leaving
+            if beat.leaving and beat.machine is not None:
+                self.leaving[rank] = beat.machine.ray_node
         self._report_system(beats)
         self._report_slow()
         if (first := beats.get(0)) is not None:
@@ -199,7 +200,8 @@ class Supervisor:
         if silent or (running and all(self._health[rank].hangs for rank in running)):
             print(f"the workers hang\n{self._group.stack_traces()}", file=sys.stderr)  # noqa: T201 - the run's log
             who = f"worker {silent[0]} does not answer" if silent else "no worker makes progress"
-            self._kill(WorkerResult("failed", Cause.HANG, f"{who}; the log has all stack traces"))
+            machine = self._health[silent[0]].machine if silent else None
+            self._kill(WorkerResult("failed", Cause.HANG, f"{who}; the log has all stack traces", machine=machine))
 
     def _report_system(self, received: Mapping[int, Beat | WorkerResult]) -> None:
         for rank, each in received.items():
@@ -272,6 +274,11 @@ class WorkerHealth:
         if self.beat is None or not self.began or self.beat.busy_s - self.busy_s >= BUSY_SHARE * self.still_s:
             return self.still_s >= self.timeouts.busy_stall_s
         return self.still_s >= self.timeouts.stall_s
+
+    @property
+    def machine(self) -> Machine | None:
+        """Return where it runs, if that is known."""
+        return self.beat.machine if self.beat else None
 
     @property
     def step(self) -> int:

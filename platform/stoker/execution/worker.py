@@ -23,6 +23,7 @@ from stoker.errors import Cause
 from stoker.execution.contract import worker_name
 from stoker.execution.heartbeat import STEP_FILE, Beat, Heartbeat, Stage
 from stoker.execution.leaving import busy, is_leaving
+from stoker.execution.machine import this_machine
 from stoker.execution.packages import failure_here
 from stoker.execution.run_store import RunStore, with_saved_results
 from stoker.execution.worker_folder import FolderUpdate, folder_update, unpack
@@ -113,6 +114,7 @@ class Worker:
             if rank == 0 and self._own is not None:
                 self._heartbeat.enter(Stage.SAVING)
                 result = with_saved_results(result, RunStore(folder))
+            result = replace(result, machine=this_machine())
             return replace(result, system=self._sampler.last()) if self._sampler else result
         finally:
             self._heartbeat.close()
@@ -156,11 +158,9 @@ class Worker:
 
     def beat(self, position: int = 0) -> Beat:
         """Return a heartbeat; `position` is the length of the driver's journal, if the worker has its own."""
-        beat = self._heartbeat.beat()
+        beat = replace(self._heartbeat.beat(), leaving=is_leaving(), machine=this_machine())
         if self._sampler is not None:
             beat = replace(beat, system=self._sampler.due())
-        if is_leaving():
-            beat = replace(beat, leaving=ray.get_runtime_context().get_node_id())
         return beat if self._own is None else replace(beat, update=self.update(position))
 
     def update(self, position: int) -> FolderUpdate:

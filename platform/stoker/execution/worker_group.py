@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from stoker.errors import Cause
 from stoker.execution.engines.table import LIBRARIES
 from stoker.execution.heartbeat import STEP_FILE, Beat, Stage, read_last_step
+from stoker.execution.machine import Machine
 from stoker.execution.oom_detection import cause_of_death, death_message, oom_kill_count
 from stoker.execution.worker import Worker
 from stoker.execution.worker_folder import FolderReplica, pack
@@ -55,6 +56,8 @@ class Member:
     """Whether it has ever answered; until then it imports libraries."""
     last: Beat | None = None
     """The last heartbeat of this attempt."""
+    machine: Machine | None = None
+    """Where it runs, once that is known."""
 
 
 class WorkerGroup:
@@ -97,8 +100,10 @@ class WorkerGroup:
         self._place, self._given = place, place is not None
         self._before = place.bundle_count - count if place else 0
         """Number of leading bundles that belong to others."""
-        if place is None and (count > 1 or not shared_disk):  # all workers are placed, or none
-            self._place = placement_group([self._bundle] * count, strategy="PACK")
+        self._avoided: frozenset[str] = frozenset()
+        """Nodes of Ray that are left out."""
+        if place is None and (count > 1 or not shared_disk):
+            self._place = self._reserved()
         self._members = [self._start(rank) for rank in range(count)]
 
     @property
@@ -156,6 +161,7 @@ class WorkerGroup:
                 with suppress(RayError):  # `poll` reports a dead worker
                     beat: Beat = ray.get(member.beat)
                     received[rank] = member.last = beat
+                    member.machine = beat.machine
                     member.ready = True
                     if rank == 0 and beat.update is not None and self._replica is not None:
                         self._replica.apply(beat.update)
@@ -224,6 +230,39 @@ class WorkerGroup:
             if member.dead:
                 spare = self._take_spare()
                 self._members[rank] = Member(spare, rank) if spare else self._start(rank)
+
+    def alive_nodes(self) -> frozenset[str]:
+        """Return the ids of the nodes that Ray has."""
+        return alive_nodes()
+
+    def machines(self) -> dict[int, Machine]:
+        """Return where the workers run, by rank, as far as it is known."""
+        return {rank: member.machine for rank, member in enumerate(self._members) if member.machine is not None}
+
+    def move_from(self, machines: Mapping[int, Machine]) -> dict[int, str]:
+        """Place the workers elsewhere than on these machines.
+
+        Args:
+            machines: to leave out, by rank of a worker there.
+
+        Returns:
+            Ray nodes that the next attempt must do without, by rank, where not all workers are placed anew.
+
+        """
+        if self._place is None or self._given:
+            return {}
+        self.kill(range(self.count))
+        remove_placement_group(self._place)
+        self._avoided |= {machine.ray_node for machine in machines.values()}
+        self._place = self._reserved()
+        self._members = [self._start(rank) for rank in range(self.count)]
+        return {}
+
+    def _reserved(self) -> PlacementGroup:
+        """Reserve a place for each worker, all or none, on the nodes of Ray that are not left out."""
+        elsewhere = {"ray.io/node-id": f"!in({','.join(sorted(self._avoided))})"}
+        selector = [elsewhere] * self.count if self._avoided else None
+        return placement_group([self._bundle] * self.count, strategy="PACK", bundle_label_selector=selector)
 
     def _drop_dead(self) -> None:
         """Find out which workers are dead, and kill those that do not answer."""
@@ -302,6 +341,7 @@ class WorkerGroup:
             if type(error).__name__ == "OutOfMemoryError":
                 return self._death(rank, error)
             return WorkerResult("failed", Cause.INTERNAL, f"{type(error).__name__} in worker {rank}", str(error))
+        member.machine = ended.machine
         return ended
 
     def _death(self, rank: int, error: RayError) -> WorkerResult:
@@ -314,7 +354,10 @@ class WorkerGroup:
         message = death_message(f"worker {rank}", cause)
         details = str(error).splitlines()[-1].strip()
         details = "" if details.startswith("actor_id:") else details
-        return WorkerResult("failed", cause, message, details, died=True, step=max(step, 0), began=step >= 0)
+        machine, began = self._members[rank].machine, step >= 0
+        return WorkerResult(
+            "failed", cause, message, details, died=True, step=max(step, 0), began=began, machine=machine
+        )
 
 
 def wait_until_placed(place: PlacementGroup, stopped: Callable[[], bool]) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from stoker.execution.machine import Machine
 from stoker.tracking.system_metrics import SystemSample
 
 RESULTS_LOST = "the first worker died before its results had arrived"
@@ -36,6 +37,8 @@ class WorkerResult:
     best_step: int = 0
     facts: dict[str, str] = field(default_factory=dict)
     """Further tags of the MLflow run: fingerprint of the data, reason for the end."""
+    machine: Machine | None = None
+    """Where it ran, if it is known."""
     note: str = ""
     """Description of the MLflow run, in Markdown; default: a table of the results."""
     system: SystemSample | None = None

@@ -112,6 +112,8 @@ class RunStatus:
     """How many workers train, if there are several or their number may change."""
     slow: list[str] = field(default_factory=list)
     """Workers whose steps take much longer than those of the others, which wait for them; a line each."""
+    left_out: list[str] = field(default_factory=list)
+    """Machines that this driver does not use again, each with the reason."""
     reopened: str = ""
     """Token of the last `resume` that was carried out."""
     checkpoint_epoch: int = 0

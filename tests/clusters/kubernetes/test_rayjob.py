@@ -180,6 +180,16 @@ def test_a_worker_pod_that_is_taken_away_waits_for_a_checkpoint():
     assert "lifecycle" not in container(head)
 
 
+def test_a_worker_knows_its_pod_and_its_node():
+    _, _, worker = pods(rendered())
+    fields = {
+        each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"]
+        for each in container(worker)["env"]
+        if "valueFrom" in each
+    }
+    assert fields == {"STOKER_NODE": "spec.nodeName", "STOKER_POD": "metadata.name"}
+
+
 def test_workers_with_several_gpus_fill_a_node_sooner():
     profile = PROFILE.model_copy(update={"accelerators": NODES})
     resources = {"workers": 4, "gpus": 4, "accelerator": "H200"}

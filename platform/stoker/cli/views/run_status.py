@@ -52,6 +52,7 @@ def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str
         ("age", age_text(now() - header.created)),
         ("duration", duration_text(seconds) if seconds is not None else ""),
         ("workers", record.status.workers),
+        *labelled_once("left out", record.status.left_out),
         *labelled_once("slow", [] if record.state.ended else record.status.slow),
         ("attempts", str(record.status.attempt or "")),
         *labelled_once("failures", record.status.failures),

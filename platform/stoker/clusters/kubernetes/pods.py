@@ -125,7 +125,8 @@ class PodTemplates:
         more = self._packages(container)
         leave = ["python", "-m", "stoker.execution.leaving", str(LEAVE_S)]
         container["env"].append({"name": LEAVING, "value": LEAVING_FILE})
-        container["env"].append({"name": NODE, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}})
+        for name, path in {NODE: "spec.nodeName", POD: "metadata.name"}.items():
+            container["env"].append({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}})
         container["lifecycle"] = {"preStop": {"exec": {"command": leave}}}
         more["terminationGracePeriodSeconds"] = LEAVE_S + ENDING_S
         container["volumeMounts"].append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108
