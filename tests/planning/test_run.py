@@ -145,3 +145,4 @@ def test_divided_weights_take_their_share_of_memory_and_travel_once_more(make_jo
     size = alone.parameters * 4 / 2**20
     assert (alone.exchange_mib, replicated.exchange_mib) == (0, pytest.approx(2 * size * 3 / 4))
     assert divided.exchange_mib == pytest.approx(3 * size * 3 / 4)
+    assert plan(4, parallel="fsdp", precision="bf16").exchange_mib == pytest.approx(2 * size * 3 / 4)

@@ -79,6 +79,25 @@ def test_a_clipped_gradient_agrees_with_each_optimizer(tokens, in_workers, optim
         assert losses == pytest.approx(alone, abs=1e-5)
 
 
+def test_in_bf16_weights_are_gathered_in_half_of_the_memory_and_kept_in_float32(tokens, in_workers):
+    def work(workers: Workers) -> Any:
+        state = start(assemble(prepare(divided(tokens, workers.count, precision="bf16")), workers))
+        seen = set()
+        network = state.assembly.objective.network
+        for layer in network.modules():
+            if isinstance(layer, nn.Linear):
+                layer.register_forward_hook(lambda layer, *_: seen.add(layer.weight.dtype))
+        losses = losses_of(state, 20)
+        kept = {local(parameter).dtype for parameter in network.parameters()}
+        return losses, evaluate(state.assembly, "val", "bf16"), seen, kept
+
+    losses, metrics, _, _ = work(ALONE)
+    for theirs, their_metrics, seen, kept in in_workers(2, work):
+        assert theirs == pytest.approx(losses, rel=0.02)
+        assert their_metrics == pytest.approx(metrics, rel=0.05)
+        assert (seen, kept) == ({torch.bfloat16}, {torch.float32})
+
+
 def test_metrics_are_those_of_whole_weights_also_for_uneven_parts(tokens, in_workers):
     def work(workers: Workers) -> Any:
         assembly = assemble(prepare(divided(tokens, workers.count, micro_batch=7)), workers)

@@ -57,11 +57,13 @@ def exchange_mib(prepared: Prepared, parameters: int) -> float:
     """Return what a worker sends in a step, in MiB, if the workers form a ring; 0 for one alone.
 
     Gradients are summed and returned: twice. Divided weights are gathered for each forward and each backward pass, and
-    gradients are summed where they stay: three times for each micro-batch.
+    gradients are summed where they stay: three times for each micro-batch, twice if weights are gathered in bf16.
     """
     count, share = _workers(prepared), -(-prepared.batch_size // _workers(prepared))
-    passes = 3 * -(-share // prepared.micro_batch) if prepared.job.training.parallel == "fsdp" else 2
-    return passes * parameters * BYTES / MIB * (count - 1) / count
+    times, training = 2, prepared.job.training
+    if training.parallel == "fsdp":
+        times = (2 if training.precision == "bf16" else 3) * -(-share // prepared.micro_batch)
+    return times * parameters * BYTES / MIB * (count - 1) / count
 
 
 def _workers(prepared: Prepared) -> int:

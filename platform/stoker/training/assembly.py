@@ -221,7 +221,7 @@ def assemble(prepared: Prepared, workers: Workers = ALONE, compiled: bool = True
     if job.training.activation_checkpoints:
         recompute(objective.network)
     if is_divided(job, workers):
-        shard(network, workers)
+        shard(network, workers, job.training.precision)
     if compiled and job.training.compile:
         compile_layers(objective.network)
     return Assembly(prepared, parts, task, objective.to(device), workers)

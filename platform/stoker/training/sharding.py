@@ -61,17 +61,26 @@ def layers(network: nn.Module) -> list[nn.Module]:
     return [layer for layer in found if all(owners[id(parameter)] == 1 for parameter in layer.parameters())]
 
 
-def shard(network: nn.Module, workers: Workers) -> None:
+def shard(network: nn.Module, workers: Workers, precision: str) -> None:
     """Divide the weights of a network among the workers, and move them to their devices.
 
-    Gradients are summed, never averaged: the loop divides losses by what they count.
+    Gradients are summed, never averaged: the loop divides losses by what they count. With bf16, weights are gathered in
+    bfloat16, which is half of what is sent and held; each worker's own part, which the optimizer changes, and the sums
+    of gradients stay in float32.
     """
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+    from torch.distributed.fsdp import (
+        FSDPModule,
+        MixedPrecisionPolicy,
+        fully_shard,
+        register_fsdp_forward_method,
+    )
 
     mesh = init_device_mesh(workers.device.type, (workers.count,))
+    half = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    policy = half if precision == "bf16" else MixedPrecisionPolicy()
     for module in (*layers(network), network):
-        fully_shard(module, mesh=mesh, reshard_after_forward=True)
+        fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
         assert isinstance(module, FSDPModule)
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)
