@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stoker.execution.engines.torch_engine import NORM_EVERY
-from stoker.execution.reporter import Reporter
+from stoker.execution.reporter import NORM_EVERY, Reporter
 from stoker.jobfile.loading import parse_job
 from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly, Prepared, assemble, prepare

@@ -16,6 +16,8 @@ from stoker.tracking.run_folder import RunFolder
 from stoker.training.loop import EpochEnd, StepEnd
 
 PROGRESS_EVERY_S = 0.2
+NORM_EVERY = 10
+"""Every tenth recorded step also records the gradient norm, which costs a tenth of a small network's step."""
 Value = TypeVar("Value")
 
 

@@ -16,7 +16,7 @@ from stoker.execution.engines.engine import Assignment
 from stoker.execution.engines.step_profiler import StepProfiler
 from stoker.execution.heartbeat import Heartbeat, Stage
 from stoker.execution.network import network_variables
-from stoker.execution.reporter import Reporter
+from stoker.execution.reporter import NORM_EVERY, Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
 from stoker.execution.results import drawn_sheet, evaluate_all, write_model
 from stoker.execution.run_store import journal_key, run_storage
@@ -36,8 +36,6 @@ from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, 
 from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
 from stoker.training.transfer import load_weights
 
-NORM_EVERY = 10
-"""Every tenth recorded step also records the gradient norm, which costs a tenth of a small network's step."""
 COLLECTIVE_S = 600.0
 """Timeout of collective operations; the driver notices a dead or hanging worker much earlier."""
 
