@@ -78,3 +78,33 @@ def test_a_machine_without_a_compiler_trains_without(answer):
     found, said = answer(WITHOUT_COMPILER)
     assert not found["kept"]
     assert "compile: left out, since it failed" in said
+
+
+def test_every_stage_of_a_deep_network_is_compiled_for_each_size_of_batch():
+    code = """
+import functools
+import torch
+from torch import nn
+from stoker.training.compilation import compile_layers
+
+class Stage(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layer = nn.Linear(width, width + 1)
+    def forward(self, numbers):
+        return self.layer(numbers).relu()
+
+nn.Module.compile = functools.partialmethod(nn.Module.compile, backend="eager")
+network = nn.Sequential(*[Stage(width) for width in range(3, 9)])
+compile_layers(network)
+for rows in (7, 1):
+    for mode in (network.train, network.eval):
+        mode()
+        network(torch.randn(rows, 3)).sum().backward()
+        with torch.no_grad():
+            network(torch.randn(rows, 3))
+print(len(torch._dynamo.utils.counters["stats"]), torch._dynamo.utils.counters["stats"]["unique_graphs"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=True)
+    assert "recompile_limit" not in done.stderr
+    assert int(done.stdout.split()[-1]) > 8

@@ -5,6 +5,10 @@ from torch import nn
 
 from stoker.training.sharding import layers
 
+GRAPHS = 64
+"""Most compiled forms of one kind of layer: by its width, by full and last batches, by training and evaluation. With
+more, torch computes the rest uncompiled; its own limit of 8 is reached by a network of four stages."""
+
 
 def compile_layers(network: nn.Module, forgiving: bool = True) -> None:
     """Compile each layer when it first computes; a network without lists of layers is compiled as a whole.
@@ -15,5 +19,6 @@ def compile_layers(network: nn.Module, forgiving: bool = True) -> None:
 
     """
     torch._dynamo.config.suppress_errors = forgiving
+    torch._dynamo.config.recompile_limit = max(GRAPHS, torch._dynamo.config.recompile_limit)
     for module in layers(network) or [network]:
         module.compile()
