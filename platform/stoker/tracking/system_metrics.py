@@ -2,12 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoker.tracking.journal import Point
 
 PREFIX = "system/"
 """Of the metrics that MLflow shows on the page of system metrics."""
+STEP_WORK = "step_work_milliseconds"
+"""Mean time of a worker's own work in a step, without waiting for others: Stoker's own metric among MLflow's."""
 MOST_SAMPLES = 10_000
 """Samples kept while MLflow is down; older ones are dropped."""
 
@@ -19,6 +21,10 @@ class SystemSample:
     time_ms: int
     metrics: dict[str, float]
     """By MLflow's names, without the prefix."""
+
+    def with_step_work(self, seconds: float) -> "SystemSample":
+        """Return the sample with the time of the worker's own work in a step, if that is known."""
+        return replace(self, metrics=self.metrics | {STEP_WORK: seconds * 1e3}) if seconds else self
 
 
 class SystemMetrics:

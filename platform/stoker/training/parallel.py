@@ -117,7 +117,7 @@ def join(rank: int, count: int, device: torch.device, address: str, timeout_s: f
 
     """
     if count == 1:
-        yield Workers(device=device)
+        yield Workers(device=device, stopwatch=Stopwatch(device))
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
