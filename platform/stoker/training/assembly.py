@@ -1,7 +1,7 @@
 """Builds dataset, network and objective of a job, and checks them against each other."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.loading import load_dataset
 from stoker.datasets.prefetch import MAX_PROCESSES
 from stoker.datasets.samples import Samples
-from stoker.errors import JobError, Problem
+from stoker.errors import JobError
 from stoker.job.architecture.choice import Architecture, ArchitectureChoice
 from stoker.job.architecture.custom import Custom
 from stoker.job.concurrency import machine_cpus
@@ -26,14 +26,11 @@ from stoker.tasks.objective import Objective
 from stoker.tasks.task import Task
 from stoker.training.class_weights import completed_weights, loss_problems
 from stoker.training.compilation import compile_layers
-from stoker.training.optimization import group_problems
 from stoker.training.parallel import ALONE, Workers
-from stoker.training.recomputation import recomputable, recompute
+from stoker.training.problems import default_batch_size, length_problems, metric_problems, network_problems
+from stoker.training.recomputation import recompute
 from stoker.training.sharding import shard, whole_state
 
-MIN_BATCH, MAX_BATCH = 16, 512
-STEPS_PER_EPOCH = 64
-"""The default batch size gives about this many steps per epoch."""
 DEFAULT_STEPS = 1_500
 MIN_EPOCHS, MAX_EPOCHS = 20, 200
 
@@ -175,13 +172,10 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
     architecture = with_default_sizes(chosen, data.fields.signature, samples)
     training = _completed(job, data)
     problems = [
-        *misfits(architecture, data.fields.signature),
-        *_length_problems(job, samples),
-        *_optimizer_problems(job.task, training, architecture, data),
+        *(misfits(architecture, data.fields.signature) or network_problems(job, architecture, data)),
+        *length_problems(job, samples),
         *loss_problems(job, data.fields.signature.classes),
-        *_metric_problems(job, data),
-        *_sharding_problems(job, data),
-        *_recomputation_problems(job.training, architecture, data),
+        *metric_problems(job, data),
     ]
     if problems:
         raise JobError(problems)
@@ -244,13 +238,6 @@ def made_whole(assembly: Assembly) -> Assembly:
     return alone
 
 
-def default_batch_size(samples: int) -> int:
-    """Return a power of two for about 64 steps per epoch, from 16 to 512 and at most the number of samples."""
-    wanted = min(max(samples / STEPS_PER_EPOCH, MIN_BATCH), MAX_BATCH)
-    power: int = 2 ** round(math.log2(wanted))
-    return power if power <= samples else 2 ** int(math.log2(samples))
-
-
 def default_epochs(steps_per_epoch: int) -> int:
     """Return the number of epochs for about 1,500 steps, from 20 to 200."""
     return min(max(round(DEFAULT_STEPS / steps_per_epoch), MIN_EPOCHS), MAX_EPOCHS)
@@ -279,71 +266,3 @@ def _best_quantity(job: Job) -> str:
     if isinstance(job.architecture, Custom) and is_objective_class(user_class(job.architecture.class_name)):
         return "loss"
     return TASKS[job.task].best
-
-
-def _length_problems(job: Job, samples: int) -> Iterator[Problem]:
-    batch_size, workers = job.training.batch_size, job.resources.most_workers
-    if batch_size and batch_size > samples:
-        yield Problem(
-            "training.batch_size", f"{batch_size} is more than the {samples} training samples; use at most {samples}"
-        )
-    elif not batch_size and (chosen := default_batch_size(samples)) < workers:
-        message = (
-            f"{workers} are more than the {chosen} samples of a batch; use at most {chosen}, or set training.batch_size"
-        )
-        yield Problem("resources.workers", message)
-
-
-def _optimizer_problems(
-    task: TaskName, training: Training, architecture: Architecture, data: LoadedDataset
-) -> list[Problem]:
-    """Check that the job has optimizers for exactly the groups of the objective, which a user's may define."""
-    if not isinstance(training.optimizer, dict) or misfits(architecture, data.fields.signature):
-        return []
-    with torch.random.fork_rng(devices=[]):  # random weights, only to list the groups
-        network = build_network(architecture, data.fields.signature)
-    objective = objective_of(network, TASK_CLASSES[task](data.fields), training)
-    return group_problems(training.optimizer, objective.groups())
-
-
-def _recomputation_problems(training: Training, architecture: Architecture, data: LoadedDataset) -> Iterator[Problem]:
-    """Check that there are layers whose outputs can be computed again."""
-    if not training.activation_checkpoints or misfits(architecture, data.fields.signature):
-        return
-    with torch.random.fork_rng(devices=[]):
-        network = build_network(architecture, data.fields.signature)
-    if not recomputable(network.network if isinstance(network, Objective) else network):
-        message = "no layer of this network can be computed again: they are the members of its ModuleList or Sequential"
-        yield Problem("training.activation_checkpoints", f"{message} without running statistics; leave it out")
-
-
-def _sharding_problems(job: Job, data: LoadedDataset) -> Iterator[Problem]:
-    """Check that the loop knows how the user's class computes, if its weights are divided."""
-    if job.training.parallel == "fsdp" and isinstance(job.architecture, Custom):
-        name = job.architecture.class_name
-        if is_objective_class(user_class(name)):
-            message = f"{name} is an objective, which computes with its networks as it likes; use replicated"
-            yield Problem("training.parallel", message)
-            return
-        with torch.random.fork_rng(devices=[]):
-            network = build_network(job.architecture, data.fields.signature)
-        for path, parameter in network.named_parameters():
-            if not parameter.ndim:
-                message = f"{path} of {name} is a scalar, which cannot be divided; give it the shape (1,)"
-                yield Problem("training.parallel", message)
-
-
-def _metric_problems(job: Job, data: LoadedDataset) -> Iterator[Problem]:
-    """Check that there are samples to measure the named metrics on."""
-    training, split = job.training, job.dataset.split
-    stopping = training.early_stopping
-    column = split.column if split != "none" else None
-    more = f"write val in rows of column '{column}'" if column else "give dataset.split.val a larger share"
-    named = {
-        "training.checkpoint.best": training.checkpoint.best,
-        "training.early_stopping.metric": stopping.metric if stopping else None,
-    }
-    for path, metric in named.items():
-        if metric and metric.endswith("/val") and "val" not in data.parts:
-            cure = f"use {metric.removesuffix('val')}train, or {more}"
-            yield Problem(path, f"'{metric}' cannot be measured: the validation part is empty; {cure}")
