@@ -1,9 +1,10 @@
 """An MLP of 20 million weights on two workers: gradients that are summed during backward, against other exchanges.
 
 All arms are two processes of one thread with the same weights, batches and optimizer; each trains on half of every
-batch of 128. They differ in when and how gradients are summed: Stoker's reducer, the same reducer after backward, one
-all-reduce for each gradient after backward as written by hand, and torch's DistributedDataParallel with a static graph.
-All use the same allocator. The losses of all arms must agree, and those of Stoker's be the same bits in a second run.
+batch of 128. They differ in when and how gradients are summed: Stoker's reducer, the same reducer after backward, two
+exchanges after backward as written by hand (all gradients flattened, and one by one), and torch's
+DistributedDataParallel with a static graph. All use the same allocator. The losses of all arms must agree, and those of
+Stoker's be the same bits in a second run.
 Wall time: run it on an idle machine.
 """
 
@@ -22,8 +23,9 @@ from stoker.training.parallel import Workers, prepare_process
 from stoker.training.reduction import GradientReducer
 from two_workers import WORKERS, joined, launched, serve_together
 
-OURS, AFTER, BY_HAND, DDP = "stoker", "the same after backward", "one by one after backward", "torch DDP, static graph"
-ARMS = (OURS, AFTER, BY_HAND, DDP)
+OURS, AFTER, DDP = "stoker", "the same after backward", "torch DDP, static graph"
+FLAT, EACH = "flattened after backward", "one by one after backward"
+ARMS = (OURS, AFTER, FLAT, EACH, DDP)
 FEATURES, WIDTH, DEPTH, CLASSES = 1024, 2048, 5, 10
 SHARE = 64
 LAP = 10
@@ -58,16 +60,21 @@ def with_reducer(model: nn.Module, workers: Workers, during: bool) -> Backward:
     return backward
 
 
-def by_hand(model: nn.Module) -> Backward:
+def by_hand(model: nn.Module, flattened: bool) -> Backward:
     """Return the exchange of someone who needs no library for it."""
 
     def backward(rows: Tensor, labels: Tensor) -> Tensor:
         loss = functional.cross_entropy(model(rows), labels)
         loss.backward()  # type: ignore[no-untyped-call]
-        for parameter in model.parameters():
-            assert parameter.grad is not None
-            dist.all_reduce(parameter.grad)
-            parameter.grad /= WORKERS
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        for exchanged in [torch.cat([each.flatten() for each in gradients])] if flattened else gradients:
+            dist.all_reduce(exchanged)
+            exchanged /= WORKERS
+        if flattened:
+            for gradient, part in zip(
+                gradients, torch.split(exchanged, [each.numel() for each in gradients]), strict=True
+            ):
+                gradient.copy_(part.view_as(gradient))
         return loss
 
     return backward
@@ -91,8 +98,8 @@ def steps(name: str, workers: Workers) -> Iterator[Tensor]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     if name == DDP:
         backward = with_ddp(model)
-    elif name == BY_HAND:
-        backward = by_hand(model)
+    elif name in (FLAT, EACH):
+        backward = by_hand(model, flattened=name == FLAT)
     else:
         backward = with_reducer(model, workers, during=name == OURS)
     random = torch.Generator().manual_seed(workers.rank)
@@ -123,7 +130,7 @@ def compare(rounds: int) -> None:
         check_equal(curve(laps[OURS]), curve(laps[name]), TOLERANCE)
     assert curve(laps[OURS]) == curve(laps.pop("stoker again")), "not the same bits in a second run"
     print(f"MLP of 19 million weights, {SHARE} rows a worker, {WORKERS} workers; the same bits in a second run")
-    for peer in (AFTER, BY_HAND, DDP):
+    for peer in (AFTER, FLAT, EACH, DDP):
         report(laps, peer, "wall_s", LAP, "step")
     machine.describe(torch=torch.__version__, threads="1 a worker")
 
