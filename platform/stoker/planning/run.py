@@ -104,7 +104,7 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
         notes.append(f"needs about {memory:,.0f} MiB, {available:,.0f} are free: lower training.micro_batch")
     if prepared.job.training.compile and prepared.job.training.parallel != "fsdp":
         notes.append("compile: kept if three steps show it to be faster, and left out if it fails")
-    if prepared.job.training.precision == "auto":
+    if prepared.job.training.precision == "auto" and prepared.job.training.parallel != "fsdp":
         notes.append("precision: fp32 or bf16, whichever three steps show to be faster")
     return Plan(
         job=prepared.job,
