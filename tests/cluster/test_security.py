@@ -14,6 +14,13 @@ from stoker.clusters.new_run import Origin
 from stoker.execution.rayjob_channel import without_nodes
 from stoker.jobfile.loading import load_job
 
+APART = {
+    "requiredDuringSchedulingIgnoredDuringExecution": [
+        {"labelSelector": {}, "namespaceSelector": {}, "topologyKey": "kubernetes.io/hostname"}
+    ]
+}
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+WEIGHT = {"weight": 1, "preference": {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]}}
 GROUP = "/spec/workerGroupSpecs/0"
 JSON_PATCH = "application/json-patch+json"
 PROBE = """
@@ -237,6 +244,9 @@ def test_a_driver_can_change_its_own_run_only(home, kube, api, long_job, namespa
         (runs[0], [{"op": "add", "path": "/spec/enableInTreeAutoscaling", "value": True}]),
         (runs[0], replaced("stoker-mlflow-0")),
         (runs[0], template("spec/hostPID", True)),
+        (runs[0], template("spec/resources", {"requests": {"cpu": "100"}})),
+        (runs[0], template("spec/affinity", {"podAntiAffinity": APART})),
+        (runs[0], template("spec/affinity", {**elsewhere, "nodeAffinity": {PREFERRED: [WEIGHT]}})),
         (runs[0], template("spec/nodeName", "no-such-node")),
         (runs[0], template("metadata/labels/more", "labels")),
         (runs[0], template("spec/containers/0/env/-", {"name": "MORE", "value": "1"})),

@@ -1,5 +1,6 @@
 """Machines that later attempts leave out."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,10 @@ from stoker.tracking.run_folder import RunFolder
 MACHINES = [Machine(f"gpu-{number}", f"ray-{number}", f"run-worker-{number}") for number in range(3)]
 ALIVE = {machine.ray_node for machine in MACHINES}
 DIED = WorkerResult("failed", Cause.INFRASTRUCTURE, "worker 1 died", died=True, machine=MACHINES[1])
-BROKEN = replace(DIED, message="AcceleratorError: CUDA error: uncorrectable ECC error encountered\nmore of it")
+BROKEN = replace(
+    DIED, died=False, device="broken", message="AcceleratorError: CUDA error: uncorrectable ECC error encountered\nmore"
+)
+MISSING = replace(DIED, died=False, device="missing", message="RuntimeError: No CUDA GPUs are available")
 
 
 def left_out(*results, machines=MACHINES, alive=ALIVE):
@@ -37,12 +41,27 @@ def test_a_machine_where_a_second_worker_dies_is_left_out():
     assert left_out(DIED, replace(DIED, machine=MACHINES[2]), DIED) == {"gpu-1": again}
     silent = replace(DIED, cause=Cause.HANG, message="worker 1 does not answer; the log has all stack traces")
     assert list(left_out(DIED, silent)) == ["gpu-1"]
+    assert list(left_out(MISSING, DIED)) == ["gpu-1"]
+
+
+def test_the_last_good_machine_is_not_left_out_for_deaths():
+    elsewhere = [replace(DIED, machine=machine) for machine in MACHINES]
+    assert len(left_out(*elsewhere, *elsewhere)) == 2
+
+
+def test_deaths_on_different_days_do_not_count_together(monkeypatch):
+    times = iter([0.0, 90_000.0, 95_000.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
+    assert left_out(DIED, DIED) == {}
+    times = iter([0.0, 90_000.0, 95_000.0])
+    assert list(left_out(DIED, DIED, DIED)) == ["gpu-1"]
 
 
 @pytest.mark.parametrize(
     "result",
     [
         replace(DIED, cause=Cause.USER_CODE),
+        replace(DIED, died=False, message="s3://runs/x: cannot be reached"),
         replace(DIED, cause=Cause.OOM_HOST),
         replace(DIED, lost_peers=True),
         replace(DIED, machine=None),
@@ -64,7 +83,7 @@ class Group:
     wanted, shown_count, most, count, shared_disk = "3 workers", "3", 3, 3, False
 
     def __init__(self, *results):
-        self.results, self.replaced, self.moved = list(results), [], []
+        self.results, self.replaced, self.moved, self.there = list(results), [], [], [MACHINES]
 
     def start_attempt(self, folder, attempt):
         self.result = self.results.pop(0)
@@ -79,14 +98,13 @@ class Group:
         return True
 
     def machines(self):
-        return dict(enumerate(MACHINES))
+        return dict(enumerate(self.there[min(len(self.replaced), len(self.there) - 1)]))
 
     def alive_nodes(self):
         return frozenset(ALIVE)
 
     def move_from(self, machines):
         self.moved.append(machines)
-        return {}
 
     def replace_dead(self, leaving, stopped):
         self.replaced.append(leaving)
@@ -102,19 +120,22 @@ def follow(group, replace_pods, attempts=2):
     return told
 
 
-def test_kubernetes_replaces_the_pods_of_a_bad_node_once_and_the_next_attempt_waits_for_their_end():
+def test_kubernetes_replaces_the_pods_of_a_bad_node_and_the_next_attempt_waits_for_their_end():
     asked, group = [], Group(BROKEN, DIED)
+    group.there = [MACHINES, [MACHINES[0], Machine("gpu-4", "ray-4", "run-worker-4"), MACHINES[2]]]
     told = follow(group, lambda nodes, pods: bool(asked.append((nodes, pods))) or True)
-    assert asked == [({"gpu-1"}, {"run-worker-1"})]
-    assert group.replaced == [{1: "ray-1"}, {}]
-    assert told == [["gpu-1: AcceleratorError: CUDA error: uncorrectable ECC error encountered"]]
+    assert asked[0] == ({"gpu-1"}, {"run-worker-1"})
+    assert group.replaced[0] == {1: "ray-1"}
+    assert told[0] == ["gpu-1: AcceleratorError: CUDA error: uncorrectable ECC error encountered"]
+    assert len(asked) == len(told) == 1  # no worker is there any more
+    assert group.replaced[1] == {}
     assert not group.moved
 
 
-def test_a_cluster_that_does_not_agree_goes_on_as_before():
-    group = Group(BROKEN)
-    assert follow(group, lambda nodes, pods: False, 1) == []
-    assert group.replaced == [{}]
+def test_a_cluster_that_does_not_agree_goes_on_as_before_and_is_asked_again():
+    group, answers = Group(BROKEN, BROKEN), [False, True]
+    assert len(follow(group, lambda nodes, pods: answers.pop(0))) == 1
+    assert group.replaced == [{}, {1: "ray-1"}]
 
 
 def test_without_pods_of_their_own_the_workers_are_placed_elsewhere():

@@ -10,7 +10,7 @@ import torch
 
 from stoker.architectures.custom import user_failure
 from stoker.errors import Cause, ClusterError, Damaged, JobError, Problem, StorageError, TrainingFailed
-from stoker.execution.causes import classify_failure
+from stoker.execution.causes import classify_failure, classify_output
 from stoker.execution.heartbeat import Heartbeat, Stage
 
 NETWORK = """
@@ -57,7 +57,7 @@ def caught(action, *arguments):
             Cause.INFRASTRUCTURE,
         ),
         (RuntimeError("CUDA error: uncorrectable ECC error encountered"), Cause.INFRASTRUCTURE),
-        (RuntimeError("CUDA-capable device(s) is/are busy or unavailable"), Cause.INFRASTRUCTURE),
+        (RuntimeError("CUDA-capable device(s) is/are busy or unavailable"), Cause.INTERNAL),  # it has been given none
         (torch.distributed.DistBackendError("NCCL error"), Cause.INFRASTRUCTURE),
         (ray.exceptions.OutOfMemoryError("2 workers were killed"), Cause.OOM_HOST),
         (ray.exceptions.ActorDiedError(), Cause.INFRASTRUCTURE),
@@ -114,9 +114,30 @@ def test_a_failure_has_the_workers_progress(tmp_path):
 
 
 def test_a_broken_device_is_the_first_cause_and_not_a_lost_peer(tmp_path):
-    broken = classify_failure(RuntimeError("CUDA error: uncorrectable ECC error encountered"), tmp_path, Heartbeat())
-    assert (broken.message, broken.lost_peers) == (
-        "RuntimeError: CUDA error: uncorrectable ECC error encountered",
-        False,
-    )
-    assert classify_failure(RuntimeError("NCCL error"), tmp_path, Heartbeat()).lost_peers
+    text = "CUDA error: uncorrectable ECC error encountered"
+    broken = classify_failure(RuntimeError(text), tmp_path, Heartbeat())
+    assert (broken.message, broken.lost_peers, broken.device) == (f"RuntimeError: {text}", False, "broken")
+    beneath = RuntimeError("NCCL error in: here\nCuda failure 214 'uncorrectable ECC error encountered'")
+    assert classify_failure(beneath, tmp_path, Heartbeat()).device == "broken"
+    lost = classify_failure(RuntimeError("NCCL error"), tmp_path, Heartbeat())
+    assert (lost.lost_peers, lost.device) == (True, "")
+
+
+def test_a_device_is_missing_where_one_was_given(tmp_path, monkeypatch):
+    error = RuntimeError("No CUDA GPUs are available")
+    assert classify_failure(error, tmp_path, Heartbeat()).cause == Cause.INTERNAL
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    missing = classify_failure(error, tmp_path, Heartbeat())
+    assert (missing.cause, missing.device) == (Cause.INFRASTRUCTURE, "missing")
+
+
+def test_the_exception_of_a_script_tells_of_a_broken_device_and_a_warning_does_not(monkeypatch):
+    trace = ["Traceback (most recent call last):", '  File "train.py", line 3']
+    broken = [*trace, "torch.AcceleratorError: CUDA error: uncorrectable ECC error encountered", "Compile with", ""]
+    ending = classify_output("train.py", 1, broken, killed=False)
+    assert (ending.cause, ending.device) == (Cause.INFRASTRUCTURE, "broken")
+    assert ending.message.endswith("torch.AcceleratorError: CUDA error: uncorrectable ECC error encountered")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    warned = ["failed call to cuInit: no CUDA-capable device is detected", *trace, "ValueError: wrong shape"]
+    ending = classify_output("train.py", 1, warned, killed=False)
+    assert (ending.cause, ending.device) == (Cause.USER_CODE, "")

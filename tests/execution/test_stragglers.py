@@ -28,3 +28,16 @@ def test_of_two_workers_the_slower_one_is_named():
 @pytest.mark.parametrize("seconds", [(), (1.0,), (1.0, 1.4), (1.0, 0.0), (0.0, 0.0)])
 def test_equal_workers_and_those_of_unknown_pace_are_not_named(seconds):
     assert stragglers(beats(*seconds)) == {}
+
+
+def test_a_straggler_stays_one_until_it_is_nearly_as_fast_as_the_others():
+    assert stragglers(beats(1.0, 1.0, 1.4)) == {}
+    assert list(stragglers(beats(1.0, 1.0, 1.4), known={2})) == [2]
+    assert stragglers(beats(1.0, 1.0, 1.2), known={2}) == {}
+
+
+def test_a_worker_with_a_larger_share_is_not_a_straggler():
+    uneven = {rank: replace(beat, imbalance=2.0) for rank, beat in beats(1.0, 2.0, 1.0, 2.0).items()}
+    assert stragglers(uneven) == {}
+    slow = {rank: replace(beat, imbalance=2.0) for rank, beat in beats(1.0, 2.0, 1.0, 3.1).items()}
+    assert list(stragglers(slow)) == [3]

@@ -98,6 +98,21 @@ def test_in_bf16_weights_are_gathered_in_half_of_the_memory_and_kept_in_float32(
         assert (seen, kept) == ({torch.bfloat16}, {torch.float32})
 
 
+@pytest.mark.parametrize("blocks", ["plain", "residual"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_cnn_trains_with_divided_weights(make_job, in_workers, blocks, precision):
+    architecture = {"family": "cnn", "channels": [8, 8], "blocks": blocks, "dropout": 0.0}
+    training = {"batch_size": 64, "precision": precision}
+    job = make_job("image-classification", "digits", architecture=architecture, training=training)
+
+    def work(workers: Workers) -> Any:
+        return losses_of(start(assemble(prepare(divided(job, workers.count)), workers)), 10)
+
+    alone = work(ALONE)
+    for losses in in_workers(2, work):
+        assert losses == pytest.approx(alone, abs=1e-5 if precision == "fp32" else 0.05)
+
+
 def test_metrics_are_those_of_whole_weights_also_for_uneven_parts(tokens, in_workers):
     def work(workers: Workers) -> Any:
         assembly = assemble(prepare(divided(tokens, workers.count, micro_batch=7)), workers)

@@ -14,7 +14,7 @@ from stoker.training.parallel import Workers
 @pytest.mark.usefixtures("one_thread")
 def test_the_time_of_the_slow_worker_alone_is_long(make_job, in_workers, monkeypatch):
     monkeypatch.setattr(stopwatch, "STEPS", 10)
-    prepared = prepare(make_job("tabular-classification", "iris", training={"batch_size": 50, "epochs": 4}))
+    prepared = prepare(make_job("tabular-classification", "iris", training={"batch_size": 50, "epochs": 10}))
 
     def work(workers: Workers) -> Any:
         state = start(assemble(prepared, workers))

@@ -116,16 +116,17 @@ class GroupAttempts:
     def _newly_left_out(self) -> dict[int, str]:
         """Leave out the machines that have turned out to be bad; return those nodes of Ray that will go, by rank."""
         bad = frozenset(self._bad.reasons)
-        if bad == self._known:
-            return {}
-        self._known = bad
         there = {rank: machine for rank, machine in self._group.machines().items() if machine.name in bad}
+        if not there and bad == self._known:
+            return {}
         if self._replace_pods is None:
-            gone = self._group.move_from(there)
+            self._group.move_from(there)
+            gone = {}
         elif self._replace_pods(bad, {machine.pod for machine in there.values()}):
             gone = {rank: machine.ray_node for rank, machine in there.items()}
         else:
-            return {}
+            return {}  # after the next failure it is asked again
+        self._known = bad
         if self._watch:
             self._watch.left_out([f"{name}: {reason}" for name, reason in sorted(self._bad.reasons.items())])
         return gone

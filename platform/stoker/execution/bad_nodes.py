@@ -1,15 +1,17 @@
 """Machines that later attempts of a run leave out, because its workers fail there through no fault of its own."""
 
-from collections import Counter
+import time
+from collections import defaultdict
 from collections.abc import Collection
 
 from stoker.errors import Cause
-from stoker.execution.causes import DEVICE_FAULT
+from stoker.execution.device_faults import BROKEN, MISSING
 from stoker.execution.machine import Machine
 from stoker.execution.worker_result import WorkerResult
 
-DEATHS = 2
-"""So many deaths of workers of a run on one machine, while it stays part of the cluster, make it a bad one."""
+FAILURES = 2
+"""So many failures on one machine within a day, while it stays part of the cluster, make it a bad one."""
+DAY_S = 86_400.0
 
 
 class BadNodes:
@@ -18,7 +20,8 @@ class BadNodes:
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
         """Why a machine is left out, by its name."""
-        self._deaths: Counter[str] = Counter()
+        self._failures: defaultdict[str, list[float]] = defaultdict(list)
+        """Times of failures by machine."""
 
     def note(self, result: WorkerResult, machines: Collection[Machine], alive: Collection[str]) -> None:
         """Take the result of an attempt.
@@ -33,11 +36,18 @@ class BadNodes:
         if result.outcome != "failed" or machine is None:
             return
         reason = result.message.partition("\n")[0]
-        if DEVICE_FAULT.search(result.message):
+        if result.device == BROKEN:
             self.reasons.setdefault(machine.name, reason)
-        elif result.cause in (Cause.INFRASTRUCTURE, Cause.HANG) and not result.lost_peers and machine.ray_node in alive:
-            self._deaths[machine.name] += 1
-            elsewhere = {each.name for each in machines} - {machine.name}
-            if self._deaths[machine.name] >= DEATHS and elsewhere:  # with all workers on one machine it may be the code
-                again = f"{self._deaths[machine.name]} workers have failed there, the last one: {reason}"
+        elif _speaks_against_its_machine(result) and machine.ray_node in alive:
+            now = time.monotonic()
+            times = self._failures[machine.name] = [t for t in self._failures[machine.name] if now - t < DAY_S] + [now]
+            good = {each.name for each in machines} - {machine.name} - self.reasons.keys()
+            if len(times) >= FAILURES and good:  # with all workers on one machine it may be the code
+                again = f"{len(times)} workers have failed there, the last one: {reason}"
                 self.reasons.setdefault(machine.name, again)
+
+
+def _speaks_against_its_machine(result: WorkerResult) -> bool:
+    """Return whether a process has died or hung without a known cause, or has lost its device."""
+    died = result.died and result.cause == Cause.INFRASTRUCTURE and not result.lost_peers
+    return died or result.cause == Cause.HANG or result.device == MISSING

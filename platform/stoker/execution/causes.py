@@ -6,18 +6,17 @@ import signal
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from stoker.errors import Cause, ClusterError, Damaged, JobError, NotFound, StorageError, TrainingFailed
+from stoker.execution.device_faults import device_fault
 from stoker.execution.heartbeat import Heartbeat
 from stoker.execution.worker_result import WorkerResult
 
 LOST_PEERS = re.compile(r"\bgloo\b|\bNCCL\b|Connection (closed|reset) by peer|Timed out waiting \d+ms")
 """Texts of the RuntimeErrors that torch raises when a peer is gone; gloo has no exception class of its own."""
-DEVICE_FAULT = re.compile(
-    r"uncorrectable (ECC|NVLink) error|devices?(\(s\))? (is/are|is) busy or unavailable|no CUDA-capable device"
-    r"|CUDA driver initialization failed|system not yet initialized|hipErrorECCNotCorrectable"
-)
-"""Texts of errors of a broken device or its driver, which no program causes."""
+EXCEPTION = re.compile(r"^[\w.]+(Error|Exception)\b", re.MULTILINE)
+"""The line of an uncaught exception behind its traceback."""
 EXHAUSTED = (
     (re.compile(r"OutOfMemoryError|CUDA out of memory"), Cause.OOM_DEVICE),
     (re.compile(r"\bMemoryError\b|DefaultCPUAllocator: can't allocate memory"), Cause.OOM_HOST),
@@ -36,7 +35,7 @@ def classify_failure(error: Exception, code: Path, heartbeat: Heartbeat) -> Work
 
     """
     lost = False
-    details = ""
+    details = device = ""
     match error:
         case JobError() | NotFound():
             cause, message = Cause.BAD_DATA, str(error)
@@ -48,7 +47,8 @@ def classify_failure(error: Exception, code: Path, heartbeat: Heartbeat) -> Work
             cause, message = error.cause, error.message
         case _:
             cause, message, details = _classify_unexpected(error, code)
-            lost = cause is Cause.INFRASTRUCTURE and not DEVICE_FAULT.search(message)
+            device = device_fault(str(error)) if cause is Cause.INFRASTRUCTURE else ""
+            lost = cause is Cause.INFRASTRUCTURE and not device
     return WorkerResult(
         "failed",
         cause,
@@ -58,10 +58,22 @@ def classify_failure(error: Exception, code: Path, heartbeat: Heartbeat) -> Work
         step=heartbeat.step,
         began=heartbeat.began,
         checkpoint=heartbeat.checkpoint,
+        device=device,
     )
 
 
-def classify_output(program: str, code: int, errors: Sequence[str], killed: bool) -> tuple[Cause, str, bool]:
+class Ending(NamedTuple):
+    """Why a program ended."""
+
+    cause: Cause
+    message: str
+    lost_peers: bool = False
+    """Whether it ended only because it lost another worker."""
+    device: str = ""
+    """The fault of its device, if that is the cause."""
+
+
+def classify_output(program: str, code: int, errors: Sequence[str], killed: bool) -> Ending:
     """Classify the end of a program by its exit code and its last lines of standard error.
 
     Args:
@@ -70,22 +82,24 @@ def classify_output(program: str, code: int, errors: Sequence[str], killed: bool
         errors: the last lines.
         killed: whether the kernel has killed a process for lack of memory meanwhile.
 
-    Returns:
-        The cause, the message, and whether it ended only because it lost another worker.
-
     """
     last = next((line.strip() for line in reversed(errors) if line.strip()), "")
     how = f"exited with {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
     message = f"{program} {how}" + (f": {last}" if last else "")
     text = "\n".join(errors)
     if killed and code == -signal.SIGKILL:
-        return Cause.OOM_HOST, message, False
+        return Ending(Cause.OOM_HOST, message)
     if found := next((cause for pattern, cause in EXHAUSTED if pattern.search(text)), None):
-        return found, message, False
-    if (code < 0 and code != -signal.SIGSEGV) or DEVICE_FAULT.search(text):
-        return Cause.INFRASTRUCTURE, message, False
-    lost = bool(LOST_PEERS.search(text))
-    return (Cause.INFRASTRUCTURE if lost else Cause.USER_CODE), message, lost
+        return Ending(found, message)
+    if code < 0 and code != -signal.SIGSEGV:
+        return Ending(Cause.INFRASTRUCTURE, message)
+    exceptions = [match.start() for match in EXCEPTION.finditer(text)]
+    if exceptions and (fault := device_fault(text[exceptions[-1] :])):  # a warning before may say the same of no matter
+        first = text[exceptions[-1] :].partition("\n")[0]
+        return Ending(Cause.INFRASTRUCTURE, f"{program} {how}: {first}", device=fault)
+    if LOST_PEERS.search(text):
+        return Ending(Cause.INFRASTRUCTURE, message, lost_peers=True)
+    return Ending(Cause.USER_CODE, message)
 
 
 def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, str]:
@@ -96,7 +110,7 @@ def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, 
     details = "".join(traceback.format_exception(error))
     if (cause := _exhausted_resource(error)) is not None:
         return cause, f"{type(error).__name__}: {first_line}", details
-    if isinstance(error, RuntimeError) and DEVICE_FAULT.search(first_line):
+    if isinstance(error, RuntimeError) and device_fault(str(error)):
         return Cause.INFRASTRUCTURE, f"{type(error).__name__}: {first_line}", details
     lost = _is_of("torch", "DistError", error) or _is_of("ray", "RayActorError", error)
     if lost or (isinstance(error, RuntimeError) and LOST_PEERS.search(str(error))):

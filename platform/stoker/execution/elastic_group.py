@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import ray
 from ray.exceptions import RayError
-from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from stoker.errors import ClusterError
 from stoker.execution.machine import Machine
@@ -77,7 +77,7 @@ class ElasticGroup(WorkerGroup):
             if not wait_until_placed(self._place, stopped):
                 return False
             further = self._bounds.max - self._bounds.min
-            self._extra = [placement_group([self._bundle]) for _ in range(further)]
+            self._extra = [self._reserved(1) for _ in range(further)]
             self._places += [_Place() for _ in range(further)]
         settled = bool(self._ready())
         since, seen = time.monotonic(), 0
@@ -120,9 +120,24 @@ class ElasticGroup(WorkerGroup):
         self.kill(leaving)
         self._drop_dead()
 
-    def move_from(self, machines: Mapping[int, Machine]) -> dict[int, str]:
-        """Go on without the workers of these machines, as without those of nodes that are taken away."""
-        return {rank: machine.ray_node for rank, machine in machines.items()}
+    def move_from(self, machines: Mapping[int, Machine]) -> None:
+        """Reserve other places for those on these machines; the least number of workers has one reservation."""
+        self._avoided |= {machine.ray_node for machine in machines.values()}
+        numbers = {self._members[rank].number for rank in machines}
+        least = range(self._bounds.min)
+        if numbers & set(least):
+            assert self._place is not None
+            remove_placement_group(self._place)
+            self._place = self._reserved(len(least))
+            numbers |= set(least)
+        for number in numbers - set(least):
+            remove_placement_group(self._extra[number - len(least)])
+            self._extra[number - len(least)] = self._reserved(1)
+        for number in numbers:
+            place = self._places[number]
+            if place.member is not None and not place.member.dead:
+                ray.kill(place.member.actor)
+                place.member.dead, place.member.result = True, None
 
     def close(self) -> None:
         """Kill all workers and remove their placement groups."""

@@ -50,6 +50,8 @@ class Beat:
     """Whether its machine is about to be taken away."""
     step_s: float = 0.0
     """Mean time of its own work in a step, without waiting for others; 0 if it is not known."""
+    imbalance: float = 1.0
+    """How many times the least work of a worker in a step the most is, by the sizes of their shares."""
     machine: Machine | None = None
     """Where it runs."""
 
@@ -67,7 +69,7 @@ class Heartbeat:
         """The driver's request: empty or `stop`."""
         self.epoch = self.step = 0
         self.checkpoint = (0, 0)
-        self.step_s = 0.0
+        self.step_s, self.imbalance = 0.0, 1.0
         self._stage = Stage.LOADING
         self._ticks = 0
         self._file = None if steps is None else os.open(steps, os.O_RDWR | os.O_CREAT, 0o644)
@@ -94,7 +96,16 @@ class Heartbeat:
     def beat(self) -> Beat:
         """Return a sample of the current state."""
         busy_s = time.process_time()
-        return Beat(self._stage, self._ticks, busy_s, self.epoch, self.step, self.checkpoint, step_s=self.step_s)
+        return Beat(
+            self._stage,
+            self._ticks,
+            busy_s,
+            self.epoch,
+            self.step,
+            self.checkpoint,
+            step_s=self.step_s,
+            imbalance=self.imbalance,
+        )
 
     def close(self) -> None:
         """Close the step file."""

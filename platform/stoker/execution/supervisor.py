@@ -104,6 +104,8 @@ class Supervisor:
         self._on_system = on_system
         self._on_slow = on_slow
         self._slow: set[int] = set()
+        self._named: set[int] = set()
+        """Stragglers that the log has."""
         self._results: dict[int, WorkerResult] = {}
         self._timeouts = timeouts
         self._health = [WorkerHealth(timeouts) for _ in range(group.count)]
@@ -211,11 +213,12 @@ class Supervisor:
     def _report_slow(self) -> None:
         """Report the stragglers, if they are others than before."""
         known = enumerate(self._health)
-        slow = stragglers({rank: health.beat for rank, health in known if health.beat is not None})
+        slow = stragglers({rank: health.beat for rank, health in known if health.beat is not None}, self._slow)
         if slow.keys() != self._slow:
-            for rank in slow.keys() - self._slow:
+            for rank in slow.keys() - self._named:
                 print(f"the others wait for {slow[rank]}", file=sys.stderr)  # noqa: T201 - the run's log
             self._slow = set(slow)
+            self._named |= self._slow
             self._on_slow(list(slow.values()))
 
     def _kill(self, result: WorkerResult) -> None:

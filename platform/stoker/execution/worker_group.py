@@ -103,7 +103,7 @@ class WorkerGroup:
         self._avoided: frozenset[str] = frozenset()
         """Nodes of Ray that are left out."""
         if place is None and (count > 1 or not shared_disk):
-            self._place = self._reserved()
+            self._place = self._reserved(count)
         self._members = [self._start(rank) for rank in range(count)]
 
     @property
@@ -239,30 +239,25 @@ class WorkerGroup:
         """Return where the workers run, by rank, as far as it is known."""
         return {rank: member.machine for rank, member in enumerate(self._members) if member.machine is not None}
 
-    def move_from(self, machines: Mapping[int, Machine]) -> dict[int, str]:
-        """Place the workers elsewhere than on these machines.
+    def move_from(self, machines: Mapping[int, Machine]) -> None:
+        """Place the workers elsewhere than on these machines, before the next attempt.
 
         Args:
             machines: to leave out, by rank of a worker there.
 
-        Returns:
-            Ray nodes that the next attempt must do without, by rank, where not all workers are placed anew.
-
         """
         if self._place is None or self._given:
-            return {}
+            return
         self.kill(range(self.count))
         remove_placement_group(self._place)
         self._avoided |= {machine.ray_node for machine in machines.values()}
-        self._place = self._reserved()
-        self._members = [self._start(rank) for rank in range(self.count)]
-        return {}
+        self._place = self._reserved(self.count)
 
-    def _reserved(self) -> PlacementGroup:
-        """Reserve a place for each worker, all or none, on the nodes of Ray that are not left out."""
+    def _reserved(self, count: int) -> PlacementGroup:
+        """Reserve places for workers, all or none, on the nodes of Ray that are not left out."""
         elsewhere = {"ray.io/node-id": f"!in({','.join(sorted(self._avoided))})"}
-        selector = [elsewhere] * self.count if self._avoided else None
-        return placement_group([self._bundle] * self.count, strategy="PACK", bundle_label_selector=selector)
+        selector = [elsewhere] * count if self._avoided else None
+        return placement_group([self._bundle] * count, strategy="PACK", bundle_label_selector=selector)
 
     def _drop_dead(self) -> None:
         """Find out which workers are dead, and kill those that do not answer."""
@@ -341,7 +336,7 @@ class WorkerGroup:
             if type(error).__name__ == "OutOfMemoryError":
                 return self._death(rank, error)
             return WorkerResult("failed", Cause.INTERNAL, f"{type(error).__name__} in worker {rank}", str(error))
-        member.machine = ended.machine
+        member.machine = ended.machine or member.machine
         return ended
 
     def _death(self, rank: int, error: RayError) -> WorkerResult:

@@ -37,6 +37,8 @@ class WorkerResult:
     best_step: int = 0
     facts: dict[str, str] = field(default_factory=dict)
     """Further tags of the MLflow run: fingerprint of the data, reason for the end."""
+    device: str = ""
+    """The fault of its device that ended it; see device_faults."""
     machine: Machine | None = None
     """Where it ran, if it is known."""
     note: str = ""

@@ -127,6 +127,13 @@ class Assembly:
         """Return this worker's rows of a whole batch."""
         return self.workers.share(self.prepared.batch_size)
 
+    @property
+    def imbalance(self) -> float:
+        """How many times the least work of a worker in a step the most is: in samples, or in passes."""
+        samples = [max(len(share), 1) for share in self.workers.shares(self.prepared.batch_size)]
+        passes = [-(-count // self.prepared.micro_batch) for count in samples]
+        return max(max(samples) / min(samples), max(passes) / min(passes))
+
     def nonfinite_samples(self, ids: Sequence[int]) -> list[int]:
         """Return the training samples with non-finite values."""
         samples = self.parts["train"]
@@ -207,7 +214,7 @@ def assemble(prepared: Prepared, workers: Workers = ALONE, compiled: bool = True
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(job.training.seed)
         network = build_network(prepared.architecture, prepared.data.fields.signature)
-    if prepared.data.fields.signature.images:
+    if prepared.data.fields.signature.images and not is_divided(job, workers):  # FSDP needs contiguous weights
         network = network.to(memory_format=torch.channels_last)
     task = TASK_CLASSES[job.task](prepared.data.fields)
     objective = objective_of(network, task, job.training)

@@ -46,8 +46,11 @@ class Workers:
     rank: int = 0
     count: int = 1
     device: torch.device = CPU
-    stopwatch: Stopwatch = field(default_factory=lambda: Stopwatch(CPU), compare=False)
+    stopwatch: Stopwatch = field(init=False, compare=False, repr=False)
     """Of this one's steps."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stopwatch", Stopwatch(self.device))
 
     def share(self, total: int) -> range:
         """Return this worker's share of `total` rows; shares differ by one row at most."""
@@ -117,7 +120,7 @@ def join(rank: int, count: int, device: torch.device, address: str, timeout_s: f
 
     """
     if count == 1:
-        yield Workers(device=device, stopwatch=Stopwatch(device))
+        yield Workers(device=device)
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -129,7 +132,7 @@ def join(rank: int, count: int, device: torch.device, address: str, timeout_s: f
         timeout=timedelta(seconds=timeout_s),
     )
     try:
-        yield Workers(rank, count, device, Stopwatch(device))
+        yield Workers(rank, count, device)
     finally:
         dist.destroy_process_group()
 

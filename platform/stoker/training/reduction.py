@@ -123,8 +123,11 @@ class GradientReducer:
             self._waiting.clear()
             self._absent.clear()
             extra = len(self._numbers) + len(self.parameters)
-            if not self._buckets or len(self._buckets[-1].extra) != extra:
-                self._buckets = self._allocated(extra)
+            if not self._buckets:
+                self._buckets = [self._bucket(group, 0) for group in self._groups[:-1]]
+                self._buckets.append(self._bucket(self._groups[-1], extra))
+            elif len(self._buckets[-1].extra) != extra:
+                self._buckets[-1] = self._bucket(self._groups[-1], extra)
 
     def finish(self, divisor: int | None = None) -> list[Tensor]:
         """Wait for the gradients, and return the sums of the numbers over the workers.
@@ -153,12 +156,8 @@ class GradientReducer:
                     parameter.grad = None
         return sums
 
-    def _allocated(self, extra: int) -> list[Bucket]:
-        device, last = self._workers.device, len(self._groups) - 1
-        return [
-            Bucket(group, device, group[0].dtype if group else torch.float32, extra if number == last else 0)
-            for number, group in enumerate(self._groups)
-        ]
+    def _bucket(self, group: Sequence[nn.Parameter], extra: int) -> Bucket:
+        return Bucket(group, self._workers.device, group[0].dtype if group else torch.float32, extra)
 
     def _ready(self, parameter: Tensor) -> None:
         if self._active:

@@ -18,6 +18,8 @@ from stoker.training.reduction import reciprocal
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
+FLOAT_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm2d)
+"""Layers whose weights stay in float32, also in bf16."""
 METHODS: dict[str, Callable[[object], bool]] = {"decode": can_decode, "encode": can_encode}
 """Methods of a network that compute with its weights as `forward` does."""
 
@@ -77,9 +79,12 @@ def shard(network: nn.Module, workers: Workers, precision: str) -> None:
     )
 
     mesh = init_device_mesh(workers.device.type, (workers.count,))
-    half = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-    policy = half if precision == "bf16" else MixedPrecisionPolicy()
-    for module in (*layers(network), network):
+    half = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    whole = MixedPrecisionPolicy(cast_forward_inputs=False)
+    # Their statistics are in float32; and they have too few weights for half of them to matter.
+    norms = [module for module in network.modules() if isinstance(module, FLOAT_NORMS)] if precision == "bf16" else []
+    for module in (*norms, *layers(network), network):
+        policy = half if precision == "bf16" and module not in norms else whole
         fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
         assert isinstance(module, FSDPModule)
         module.set_gradient_divide_factor(1.0)

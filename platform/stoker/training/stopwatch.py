@@ -17,7 +17,8 @@ STEPS = 100
 class Stopwatch:
     """Measures the work of one worker in its steps.
 
-    On a GPU it is the time between marks in its stream, which are read once their steps are long over.
+    The first steps, which warm up, are not counted. On a GPU it is the time between marks in its stream, which are read
+    after as many more steps, so that nothing waits for them.
 
     Args:
         device: that computes.
@@ -28,8 +29,10 @@ class Stopwatch:
         self.step_s = 0.0
         """Mean of the last complete measurement; 0 before the first."""
         self._mark: Callable[[], Any] = time.perf_counter if device.type == "cpu" else _device_mark
+        self._lag = 1 if device.type == "cpu" else 2
         self._begun: Any = None
-        self._pieces: list[tuple[Any, Any]] = []
+        self._pieces: list[list[tuple[Any, Any]]] = [[]]
+        """Of each measurement that is not read yet; the last one is going on."""
         self._steps = 0
 
     def start(self) -> None:
@@ -39,17 +42,20 @@ class Stopwatch:
     def stop(self) -> None:
         """Work ends; time until the next start does not count."""
         if self._begun is not None:
-            self._pieces.append((self._begun, self._mark()))
+            self._pieces[-1].append((self._begun, self._mark()))
             self._begun = None
 
     def end_step(self) -> None:
         """Work ends, and with it a step."""
         self.stop()
         self._steps += 1
+        if self._steps % STEPS:
+            return
         if self._steps == STEPS:
-            self.step_s = sum(_seconds(begin, end) for begin, end in self._pieces) / STEPS
             self._pieces.clear()
-            self._steps = 0
+        elif len(self._pieces) == self._lag:
+            self.step_s = sum(_seconds(begin, end) for begin, end in self._pieces.pop(0)) / STEPS
+        self._pieces.append([])
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

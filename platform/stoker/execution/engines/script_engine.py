@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, TextIO
 
 from stoker.errors import Unreachable
@@ -104,8 +105,9 @@ class ScriptEngine:
         if process.returncode == 0:
             return self._result("succeeded")
         script = self._job.entry.script[0]
-        cause, message, lost = classify_output(script, process.returncode, list(errors.last), oom_kill_count() > kills)
-        return self._result("failed", cause, message, lost)
+        ending = classify_output(script, process.returncode, list(errors.last), oom_kill_count() > kills)
+        failed = self._result("failed", ending.cause, ending.message, ending.lost_peers)
+        return replace(failed, device=ending.device)
 
     def _torchrun_variables(self, address: str) -> dict[str, str]:
         """Return the variables of torchrun, for a node per worker: each sees its own GPU alone."""

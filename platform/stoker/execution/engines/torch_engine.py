@@ -134,6 +134,7 @@ class TorchEngine:
         every = -(-assembly.prepared.steps // self._recorded_steps)
         profiler = self._profiler()
         self._heartbeat.advance(state.epoch, state.step)
+        self._heartbeat.imbalance = assembly.imbalance
         self._heartbeat.enter(Stage.TRAINING)
         if self._reporter:
             self._reporter.start(assembly.prepared.epochs, assembly.prepared.steps, state.step)
@@ -143,7 +144,8 @@ class TorchEngine:
             ):
                 match event:
                     case StepEnd():
-                        self._heartbeat.step_s = assembly.workers.stopwatch.step_s
+                        if not assembly.sharded:  # there, workers wait for each other in every layer
+                            self._heartbeat.step_s = assembly.workers.stopwatch.step_s
                         self._heartbeat.advance(event.epoch, event.step)
                         if profiler:
                             profiler.step()
