@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from stoker.architectures.attention import turned
 from stoker.architectures.inputs import example_inputs
 from stoker.architectures.network import build_network, misfits
 from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.rnn import Rnn
+from stoker.job.architecture.transformer import Transformer
 from stoker.job.signature import ClassOutput, NumbersInput, Signature, TextInput
 
 TEXT = Signature({"text": TextInput(30, 12)}, ClassOutput(("a", "b", "c")))
@@ -15,6 +17,8 @@ NETWORKS = [
     Rnn(family="rnn", embedding=6, hidden=5, cell="gru", layers=2),
     Rnn(family="rnn", embedding=6, hidden=5, cell="vanilla", bidirectional=False),
     Mlp(family="mlp", hidden=(8,)),
+    Transformer(family="transformer", width=8, heads=2),
+    Transformer(family="transformer", width=12, heads=4, key_heads=2, positions="learned", feedforward=10),
 ]
 every_network = pytest.mark.parametrize("architecture", NETWORKS, ids=lambda each: each.family)
 
@@ -68,3 +72,48 @@ def test_an_mlp_accepts_a_text_with_numbers_and_an_rnn_does_not():
     assert misfits(NETWORKS[3], mixed) == []
     assert [problem.path for problem in misfits(NETWORKS[0], mixed)] == ["architecture.family"]
     assert misfits(NETWORKS[0], TEXT) == []
+
+
+def test_a_transformer_takes_one_text_and_heads_that_divide_its_width():
+    mixed = Signature({"numbers": NumbersInput(2), "text": TextInput(30, 12)}, ClassOutput(("a", "b")))
+    odd = Transformer(family="transformer", width=30, heads=4, key_heads=3)
+    assert [problem.path for problem in misfits(odd, mixed)] == [
+        "architecture.family",
+        "architecture.width",
+        "architecture.key_heads",
+    ]
+    assert misfits(odd, TEXT)[0].message == "30 cannot be divided by 4 heads; use 28"
+    assert misfits(NETWORKS[4], TEXT) == []
+
+
+@pytest.mark.parametrize("architecture", NETWORKS[4:], ids=lambda each: each.positions)
+def test_a_transformer_tells_the_order_of_words(architecture):
+    torch.manual_seed(0)
+    network = build_network(architecture, TEXT).eval()
+    if network.places is not None:
+        torch.nn.init.normal_(network.places)
+    for parameter in network.blocks.parameters():  # attention is nearly even at first
+        torch.nn.init.normal_(parameter)
+    there, back = (network({"text": torch.tensor([text])}) for text in ([5, 3, 7, 2], [2, 7, 3, 5]))
+    assert (there - back).abs().max() > 1e-4
+
+
+def test_rotary_attention_depends_on_distances_alone():
+    torch.manual_seed(0)
+    query, key = torch.randn(1, 2, 6, 8), torch.randn(1, 2, 6, 8)
+    scores = [
+        turned(query, torch.arange(6) + start) @ turned(key, torch.arange(6) + start).transpose(2, 3)
+        for start in (0, 50)
+    ]
+    torch.testing.assert_close(scores[0], scores[1], atol=1e-4, rtol=1e-4)
+    assert torch.equal(turned(query, torch.arange(6))[:, :, 0], query[:, :, 0])
+
+
+def test_words_are_left_out_only_while_training():
+    torch.manual_seed(0)
+    settings = Transformer(family="transformer", width=8, heads=2, dropout=0.0, word_dropout=0.5)
+    network, text = build_network(settings, TEXT), {"text": torch.tensor([[5, 3, 7, 2, 9, 4]])}
+    outputs = {network(text)[0, 0].item() for _ in range(20)}
+    assert len(outputs) > 5
+    network.eval()
+    assert len({network(text)[0, 0].item() for _ in range(5)}) == 1

@@ -218,7 +218,8 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         ),
         (
             "task: text-classification\ndataset: reviews.csv\ntraining: {parallel: fsdp}\nresources: {workers: 2}",
-            "3:22 training.parallel the weights of rnn are not divided, those of mlp, cnn, custom are; use replicated",
+            "3:22 training.parallel the weights of rnn are not divided, those of mlp, cnn, transformer, custom are; "
+            "use replicated",
         ),
         (
             IMAGES + "training: {parallel: fsdp, optimizer: muon}\nresources: {workers: 2}",

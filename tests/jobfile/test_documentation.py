@@ -70,9 +70,10 @@ def test_the_schema_is_closed_and_has_descriptions_and_shorthands():
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["additionalProperties"] is False
     assert "extends" in schema["properties"]
-    assert {"type": "string", "enum": ["perceptron", "mlp", "cnn", "unet", "rnn", "gan", "custom"]} in _strings(
-        schema["properties"]["architecture"]
-    )
+    assert {
+        "type": "string",
+        "enum": ["perceptron", "mlp", "cnn", "unet", "rnn", "transformer", "gan", "custom"],
+    } in _strings(schema["properties"]["architecture"])
     sections = [each for each in schema["$defs"].values() if each.get("type") == "object"]
     assert sections
     for section in [schema, *sections]:

@@ -30,10 +30,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "unet": {"channels": [4, 8, 8], "dropout": 0.2},
     "rnn": {"embedding": 6, "hidden": 5, "layers": 2},
     "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False},
+    "transformer": {"width": 8, "heads": 2, "word_dropout": 0.2},
     "gan": {"channels": [4, 8], "latent": 5},
     "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
 }
-FEATURES = {"cnn": ["photo"], "rnn": ["text"]}
+FEATURES = {"cnn": ["photo"], "rnn": ["text"], "transformer": ["text"]}
 """The columns that a family for one kind of input takes from a table with all kinds."""
 VARIANTS = {"cnn": ("cnn", "residual"), "rnn": ("rnn", "gru"), "gan": ("gan", "plain-gan")}
 CASES = [
@@ -56,8 +57,8 @@ def tiny(tiny_data, make_job) -> Callable[..., Job]:
 
     def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
         architecture = {"family": variant, **FAMILIES[variant]}
-        if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "rnn"):
-            architecture["dropout"] = 0.0
+        if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "rnn", "transformer"):
+            architecture |= dict.fromkeys({"dropout", "word_dropout"} & {"dropout", *architecture}, 0.0)
         settings = {"batch_size": 16, "epochs": 2, "precision": "fp32", "schedule": "constant", **training}
         dataset = dict(tiny_data(task))
         family = architecture["family"]

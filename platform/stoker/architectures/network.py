@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from stoker.architectures import cnn, custom, gan, mlp, perceptron, rnn, unet
+from stoker.architectures import cnn, custom, gan, mlp, perceptron, rnn, transformer, unet
 from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.signature import Signature
@@ -39,6 +39,7 @@ FAMILIES: dict[str, Family] = {
     "cnn": Family(cnn.build, cnn.with_default_sizes, cnn.misfits),
     "unet": Family(unet.build, unet.with_default_sizes, unet.misfits),
     "rnn": Family(rnn.build, misfits=rnn.misfits),
+    "transformer": Family(transformer.build, misfits=transformer.misfits),
     "gan": Family(gan.build, gan.with_default_sizes, gan.misfits),
     "custom": Family(custom.build),
 }

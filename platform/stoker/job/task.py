@@ -118,7 +118,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "text-classification": TaskRow(
         ("text",),
         "category",
-        ("rnn", "mlp", "custom"),
+        ("rnn", "transformer", "mlp", "custom"),
         CLASSIFICATION,
         "accuracy",
         "a class for each text",
@@ -127,7 +127,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "multi-label-classification": TaskRow(
         TABULAR,
         "tags",
-        ("mlp", "perceptron", "cnn", "rnn", "custom"),
+        ("mlp", "perceptron", "cnn", "rnn", "transformer", "custom"),
         TAGS,
         "f1_micro",
         "any number of tags for each row of a table, of numbers, categories, texts or images",

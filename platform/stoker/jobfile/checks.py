@@ -19,7 +19,7 @@ from stoker.jobfile.suggestion import did_you_mean
 SHARE_KEYS = {"column": ("time", "train", "val", "test", "stratify", "seed"), "time": ("stratify", "seed")}
 """Keys of `dataset.split` that do nothing where a column decides."""
 
-SHARDED_FAMILIES = ("mlp", "cnn", "custom")
+SHARDED_FAMILIES = ("mlp", "cnn", "transformer", "custom")
 """Families whose weights can be divided among the workers."""
 
 ENCODED = ("csv", "jsonl", "text")

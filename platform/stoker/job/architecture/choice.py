@@ -10,10 +10,13 @@ from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
 from stoker.job.architecture.rnn import Rnn
+from stoker.job.architecture.transformer import Transformer
 from stoker.job.architecture.unet import Unet
 from stoker.job.section import Section, Shorthand
 
-Architecture = Annotated[Perceptron | Mlp | Cnn | Unet | Rnn | Gan | Custom, Field(discriminator="family")]
+Architecture = Annotated[
+    Perceptron | Mlp | Cnn | Unet | Rnn | Transformer | Gan | Custom, Field(discriminator="family")
+]
 ArchitectureChoice = Annotated[Architecture, Shorthand("family")]
 FAMILIES: dict[str, type[Section]] = {
     "perceptron": Perceptron,
@@ -21,6 +24,7 @@ FAMILIES: dict[str, type[Section]] = {
     "cnn": Cnn,
     "unet": Unet,
     "rnn": Rnn,
+    "transformer": Transformer,
     "gan": Gan,
     "custom": Custom,
 }

@@ -1,0 +1,90 @@
+"""A transformer encoder for texts."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from stoker.architectures.attention import Block, start_small
+from stoker.architectures.heads import outputs
+from stoker.architectures.layers import word_embedding
+from stoker.errors import Problem
+from stoker.job.architecture.transformer import Transformer as TransformerSettings
+from stoker.job.signature import Signature
+
+INNER = 4
+"""Width inside the feed-forward layers, as a multiple of the width."""
+
+
+class Transformer(nn.Module):
+    """Word embeddings, blocks of attention, the mean over the text, and a linear layer.
+
+    Padding is not attended to and not averaged, so that a sample's output depends on that sample alone.
+    """
+
+    def __init__(self, settings: TransformerSettings, signature: Signature) -> None:
+        super().__init__()
+        self.name, shape = next(iter(signature.texts.items()))
+        self.embedding = word_embedding(shape.vocabulary, settings.width)
+        learned = settings.positions == "learned"
+        self.places = nn.Parameter(torch.zeros(shape.length, settings.width)) if learned else None
+        self.word_dropout = settings.word_dropout
+        self.dropout = nn.Dropout(settings.dropout)
+        inner = settings.feedforward or INNER * settings.width
+        self.blocks = nn.ModuleList(
+            Block(
+                settings.width,
+                settings.heads,
+                settings.key_heads or settings.heads,
+                inner,
+                not learned,
+                settings.dropout,
+            )
+            for _ in range(settings.layers)
+        )
+        start_small(self.blocks)
+        self.norm = nn.LayerNorm(settings.width)
+        self.output = nn.Linear(settings.width, outputs(signature))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, outputs) from a text (B, length) of word numbers, padded with 0."""
+        words = inputs[self.name]
+        there = words != 0
+        if self.training and self.word_dropout:
+            kept = torch.rand(words.shape, device=words.device) >= self.word_dropout
+            there = there & (kept | (kept.sum(dim=1, keepdim=True) == 0))
+        states = self.embedding(words)
+        if self.places is not None:
+            states = states + self.places[: words.shape[1]]
+        states = self.dropout(states)
+        first = torch.arange(words.shape[1], device=words.device) == 0
+        there = there | (first & ~there.any(dim=1, keepdim=True))  # attention to nothing is not a number
+        seen = there[:, None, None, :]
+        for block in self.blocks:
+            states = block(states, seen)
+        weights = there.unsqueeze(2).to(states.dtype)
+        features = (self.norm(states) * weights).sum(dim=1) / weights.sum(dim=1)
+        result: Tensor = self.output(self.dropout(features))
+        return result
+
+
+def build(settings: TransformerSettings, signature: Signature) -> nn.Module:
+    """Build the network."""
+    return Transformer(settings, signature)
+
+
+def misfits(settings: TransformerSettings, signature: Signature) -> list[Problem]:
+    """Return a problem for other samples than texts, and for heads that do not divide the width."""
+    problems: list[Problem] = []
+    if len(signature.texts) != 1 or len(signature.inputs) != 1:
+        message = "transformer takes one text per sample and nothing else; use mlp"
+        problems.append(Problem("architecture.family", message))
+    if settings.width % settings.heads:
+        nearest = settings.width - settings.width % settings.heads or settings.heads
+        message = f"{settings.width} cannot be divided by {settings.heads} heads; use {nearest}"
+        problems.append(Problem("architecture.width", message))
+    key_heads = settings.key_heads or settings.heads
+    if settings.heads % key_heads:
+        message = f"{key_heads} does not divide {settings.heads} heads; use 1 or {settings.heads}"
+        problems.append(Problem("architecture.key_heads", message))
+    return problems

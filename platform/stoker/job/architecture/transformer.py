@@ -1,0 +1,39 @@
+"""Settings of `transformer`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from stoker.job.architecture.layers import Width
+from stoker.job.section import Section
+
+
+class Transformer(Section):
+    """A transformer encoder (Vaswani et al. 2017) that reads a text at once: each word attends to all others."""
+
+    family: Literal["transformer"]
+    """The network family."""
+
+    width: Width = 128
+    """Numbers that stand for a word in every layer; a multiple of `heads`."""
+
+    layers: int = Field(2, ge=1, le=96)
+    """Blocks of attention and feed-forward layer, one above the other."""
+
+    heads: int = Field(4, ge=1, le=256)
+    """Attentions of a block side by side, each over its part of the width."""
+
+    key_heads: int | None = Field(None, ge=1, le=256)
+    """Keys and values for groups of heads (Ainslie et al. 2023), which need less memory; a divisor of `heads`."""
+
+    feedforward: Width | None = None
+    """Width inside the feed-forward layers; four times `width` if not set."""
+
+    positions: Literal["rotary", "learned"] = "rotary"
+    """How a word's place is told: by turning queries and keys (Su et al. 2021), or by an embedding of each place."""
+
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of the outputs of each part of a block that are switched off at random while training."""
+
+    word_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the words that are left out at random while training: small datasets need 0.1 to 0.3."""
