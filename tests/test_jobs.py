@@ -56,7 +56,7 @@ def own_data(tmp_path_factory):
     (folder / "reviews.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return {
         "nuclei-unet": [f"dataset.source={folder / 'nuclei'}", "dataset.image.size=32", "training.batch_size=4"],
-        "reviews-lstm": [f"dataset.source={folder / 'reviews.jsonl'}"],
+        **{key: [f"dataset.source={folder / 'reviews.jsonl'}"] for key in ("reviews-lstm", "reviews-transformer")},
     }
 
 
