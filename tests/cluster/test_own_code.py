@@ -117,7 +117,7 @@ def test_a_function_goes_on_from_its_checkpoint_when_its_pods_are_killed(
     not os.environ.get("STOKER_TEST_FRAMEWORKS"), reason="the image has neither Lightning nor transformers"
 )
 @pytest.mark.parametrize(
-    ("name", "metric", "epochs"), [("lightning", "accuracy", 60), ("transformers", "eval_accuracy", 200)]
+    ("name", "metric", "epochs"), [("lightning", "accuracy", 60), ("transformers", "eval_accuracy", 100)]
 )
 def test_a_framework_goes_on_from_its_checkpoint_when_a_pod_is_killed(
     home, steps_of, kube, api, jobs, namespace, until, name, metric, epochs
