@@ -17,25 +17,25 @@ class Attention(nn.Module):
         width: of queries and output.
         heads: side by side; they divide the width.
         key_heads: heads of keys and values, each for a group of heads.
-        rotary: whether queries and keys are turned by their places.
         dropout: share of the attended places that are left out while training.
 
     """
 
-    def __init__(self, width: int, heads: int, key_heads: int, rotary: bool, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, key_heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads, self.key_heads, self.rotary, self.dropout = heads, key_heads, rotary, dropout
+        self.heads, self.key_heads, self.dropout = heads, key_heads, dropout
         size = width // heads
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * key_heads * size)
         self.output = nn.Linear(width, width)
 
-    def forward(self, states: Tensor, seen: Tensor | None = None) -> Tensor:
+    def forward(self, states: Tensor, seen: Tensor | None = None, angles: Tensor | None = None) -> Tensor:
         """Attend to the places of the same sequence.
 
         Args:
             states: (B, length, width).
             seen: (B or 1, 1, length or 1, length) whether a place may be attended to; None: all may.
+            angles: by which queries and keys are turned; see `turned`. None: they are not.
 
         Returns:
             (B, length, width)
@@ -44,9 +44,8 @@ class Attention(nn.Module):
         query = self.query(states).unflatten(2, (self.heads, -1)).transpose(1, 2)
         mixed = self.key_value(states).unflatten(2, (2, self.key_heads, -1)).permute(2, 0, 3, 1, 4)
         key, value = mixed.unbind(0)
-        if self.rotary:
-            places = torch.arange(states.shape[1], device=states.device)
-            query, key = turned(query, places), turned(key, places)
+        if angles is not None:
+            query, key = turned(query, angles), turned(key, angles)
         dropout = self.dropout if self.training else 0.0
         attended = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=seen, dropout_p=dropout, enable_gqa=self.key_heads != self.heads
@@ -63,38 +62,43 @@ class Block(nn.Module):
 
     """
 
-    def __init__(self, width: int, heads: int, key_heads: int, inner: int, rotary: bool, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, key_heads: int, inner: int, dropout: float) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, key_heads, rotary, dropout)
+        self.attention = Attention(width, heads, key_heads, dropout)
         self.norm_inner = nn.LayerNorm(width)
         self.widen = nn.Linear(width, inner)
         self.narrow = nn.Linear(inner, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, seen: Tensor | None = None) -> Tensor:
-        """Return (B, length, width) from (B, length, width); `seen` as for `Attention`."""
-        states = states + self.dropout(self.attention(self.norm_attention(states), seen))
+    def forward(self, states: Tensor, seen: Tensor | None = None, angles: Tensor | None = None) -> Tensor:
+        """Return (B, length, width) from (B, length, width); `seen` and `angles` as for `Attention`."""
+        states = states + self.dropout(self.attention(self.norm_attention(states), seen, angles))
         inner = functional.gelu(self.widen(self.norm_inner(states)))
         result: Tensor = states + self.dropout(self.narrow(inner))
         return result
 
 
-def turned(heads: Tensor, places: Tensor) -> Tensor:
-    """Turn each pair of numbers of each head by an angle that grows with the place (rotary positions).
+def rotary_angles(places: Tensor, size: int) -> Tensor:
+    """Return (length, size // 2) angles that grow with the place, for heads of a size (rotary positions)."""
+    half = size // 2
+    speed = ROTARY_BASE ** (-torch.arange(half, device=places.device, dtype=torch.float32) / max(half, 1))
+    return places.to(torch.float32).unsqueeze(1) * speed
+
+
+def turned(heads: Tensor, angles: Tensor) -> Tensor:
+    """Turn each pair of numbers of each head by an angle.
 
     Args:
         heads: (B, heads, length, size) queries or keys.
-        places: (length,) of the sequence.
+        angles: (length, size // 2) of each place.
 
     Returns:
         The same shape and type; an odd last number is left as it is.
 
     """
-    half = heads.shape[-1] // 2
-    speed = ROTARY_BASE ** (-torch.arange(half, device=heads.device, dtype=torch.float32) / max(half, 1))
-    angle = places.to(torch.float32).unsqueeze(1) * speed
-    cosine, sine = angle.cos().to(heads.dtype), angle.sin().to(heads.dtype)
+    half = angles.shape[-1]
+    cosine, sine = angles.cos().to(heads.dtype), angles.sin().to(heads.dtype)
     first, second, rest = heads[..., :half], heads[..., half : 2 * half], heads[..., 2 * half :]
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine, rest], dim=-1)
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from stoker.architectures.heads import outputs
+from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import ACTIVATIONS, Norm
 from stoker.errors import Problem
 from stoker.job.architecture.cnn import Cnn as CnnSettings
@@ -101,10 +102,9 @@ def with_default_sizes(settings: CnnSettings, signature: Signature, samples: int
 
 def misfits(settings: CnnSettings, signature: Signature) -> list[Problem]:
     """Return the settings that do not fit the number and size of the images."""
-    if len(signature.images) != 1 or len(signature.inputs) != 1:
-        return [Problem("architecture.family", "cnn takes one image per sample and nothing else; use mlp")]
+    if problems := only_one("image", settings.family, signature):
+        return problems
     image = signature.image
-    problems = []
     side = min(image.height, image.width)
     size = f"{image.height}x{image.width}"
     if settings.kernel > side:

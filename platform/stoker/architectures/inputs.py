@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from stoker.architectures.layers import word_embedding
+from stoker.errors import Problem
 from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput
 
 TEXT_WIDTH = 64
@@ -71,6 +73,14 @@ class MeanOfWords(nn.Module):
         count = (words != 0).sum(dim=1, keepdim=True).clamp(min=1)
         mean: Tensor = self.embedding(words).sum(dim=1) / count
         return mean
+
+
+def only_one(kind: Literal["text", "image"], family: str, signature: Signature) -> list[Problem]:
+    """Return a problem unless a sample is exactly one text, or one image."""
+    found = signature.texts if kind == "text" else signature.images
+    if len(found) == len(signature.inputs) == 1:
+        return []
+    return [Problem("architecture.family", f"{family} takes one {kind} per sample and nothing else; use mlp")]
 
 
 def embedding_width(values: int) -> int:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from stoker.architectures.heads import outputs
+from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import word_embedding
 from stoker.errors import Problem
 from stoker.job.architecture.rnn import Rnn as RnnSettings
@@ -64,6 +65,4 @@ def build(settings: RnnSettings, signature: Signature) -> nn.Module:
 
 def misfits(settings: RnnSettings, signature: Signature) -> list[Problem]:
     """Return a problem unless a sample is exactly one text."""
-    if len(signature.texts) == 1 and len(signature.inputs) == 1:
-        return []
-    return [Problem("architecture.family", "rnn takes one text per sample and nothing else; use mlp")]
+    return only_one("text", settings.family, signature)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from stoker.architectures.attention import Block, start_small
+from stoker.architectures.attention import Block, rotary_angles, start_small
 from stoker.architectures.heads import outputs
+from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import word_embedding
 from stoker.errors import Problem
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
@@ -28,6 +29,7 @@ class Transformer(nn.Module):
         self.embedding = word_embedding(shape.vocabulary, settings.width)
         learned = settings.positions == "learned"
         self.places = nn.Parameter(torch.zeros(shape.length, settings.width)) if learned else None
+        self.size_of_head = settings.width // settings.heads
         self.word_dropout = settings.word_dropout
         self.dropout = nn.Dropout(settings.dropout)
         inner = settings.feedforward or INNER * settings.width
@@ -37,7 +39,6 @@ class Transformer(nn.Module):
                 settings.heads,
                 settings.key_heads or settings.heads,
                 inner,
-                not learned,
                 settings.dropout,
             )
             for _ in range(settings.layers)
@@ -51,17 +52,18 @@ class Transformer(nn.Module):
         words = inputs[self.name]
         there = words != 0
         if self.training and self.word_dropout:
-            kept = torch.rand(words.shape, device=words.device) >= self.word_dropout
-            there = there & (kept | (kept.sum(dim=1, keepdim=True) == 0))
+            there = there & (torch.rand(words.shape, device=words.device) >= self.word_dropout)
         states = self.embedding(words)
+        places = torch.arange(words.shape[1], device=words.device)
         if self.places is not None:
-            states = states + self.places[: words.shape[1]]
+            states, angles = states + self.places[: words.shape[1]], None
+        else:
+            angles = rotary_angles(places, self.size_of_head)
         states = self.dropout(states)
-        first = torch.arange(words.shape[1], device=words.device) == 0
-        there = there | (first & ~there.any(dim=1, keepdim=True))  # attention to nothing is not a number
+        there = there | ((places == 0) & ~there.any(dim=1, keepdim=True))  # attention to nothing is not a number
         seen = there[:, None, None, :]
         for block in self.blocks:
-            states = block(states, seen)
+            states = block(states, seen, angles)
         weights = there.unsqueeze(2).to(states.dtype)
         features = (self.norm(states) * weights).sum(dim=1) / weights.sum(dim=1)
         result: Tensor = self.output(self.dropout(features))
@@ -75,10 +77,7 @@ def build(settings: TransformerSettings, signature: Signature) -> nn.Module:
 
 def misfits(settings: TransformerSettings, signature: Signature) -> list[Problem]:
     """Return a problem for other samples than texts, and for heads that do not divide the width."""
-    problems: list[Problem] = []
-    if len(signature.texts) != 1 or len(signature.inputs) != 1:
-        message = "transformer takes one text per sample and nothing else; use mlp"
-        problems.append(Problem("architecture.family", message))
+    problems = only_one("text", settings.family, signature)
     if settings.width % settings.heads:
         nearest = settings.width - settings.width % settings.heads or settings.heads
         message = f"{settings.width} cannot be divided by {settings.heads} heads; use {nearest}"
