@@ -8,7 +8,6 @@ Stoker's be the same bits in a second run.
 Wall time: run it on an idle machine.
 """
 
-import argparse
 import itertools
 from collections.abc import Callable, Iterator
 
@@ -21,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pairing import Machine, Training, alternate, check_equal, curve, report
 from stoker.training.parallel import Workers, prepare_process
 from stoker.training.reduction import GradientReducer
-from two_workers import WORKERS, joined, launched, serve_together
+from two_workers import WORKERS, joined, launched, run, serve_together
 
 OURS, AFTER, DDP = "stoker", "the same after backward", "torch DDP, static graph"
 FLAT, EACH = "flattened after backward", "one by one after backward"
@@ -136,11 +135,4 @@ def compare(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=24)
-    parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.arm:
-        serve_arm(options.arm)
-    else:
-        compare(options.rounds)
+    run(__doc__, ARMS, serve_arm, compare, rounds=24)

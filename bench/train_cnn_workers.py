@@ -5,7 +5,6 @@ trains on half of every batch of 128. The losses of all steps must agree before 
 an idle machine.
 """
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from stoker.datasets.columns import Dense
 from stoker.training.assembly import Prepared, assemble
 from stoker.training.loop import StepEnd, start, train
 from stoker.training.parallel import Workers, prepare_process
-from two_workers import WORKERS, HalfOfEachBatch, joined, launched, serve_together
+from two_workers import WORKERS, HalfOfEachBatch, joined, launched, run, serve_together
 from workload import CNN_STEPS, cnn_job
 
 ARMS = ("stoker", "torch DDP")
@@ -98,11 +97,4 @@ def compare(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.arm:
-        serve_arm(options.arm)
-    else:
-        compare(options.rounds)
+    run(__doc__, ARMS, serve_arm, compare, rounds=10)

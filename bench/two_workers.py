@@ -1,7 +1,8 @@
 """Arms of two processes under torchrun, one thread each, that take their laps together."""
 
+import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -29,6 +30,20 @@ class HalfOfEachBatch(Sampler[int]):
 
     def __len__(self) -> int:
         return self._count // WORKERS
+
+
+def run(
+    doc: str, arms: Sequence[str], serve_arm: Callable[[str], None], compare: Callable[[int], None], rounds: int
+) -> None:
+    """Compare the arms, or be one of the two processes of an arm, as the command line says."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--arm", choices=arms, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.arm:
+        serve_arm(options.arm)
+    else:
+        compare(options.rounds)
 
 
 def launched(file: str, arm: str) -> Process:
