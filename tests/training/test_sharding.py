@@ -98,6 +98,19 @@ def test_in_bf16_weights_are_gathered_in_half_of_the_memory_and_kept_in_float32(
         assert (seen, kept) == ({torch.bfloat16}, {torch.float32})
 
 
+def test_statistics_of_batches_and_inputs_stay_in_float32(probe, in_workers):
+    def work(workers: Workers) -> Any:
+        state = start(assemble(prepare(divided(probe("normed"), workers.count)), workers))
+        losses = losses_of(state, 6)
+        network = state.assembly.objective.network.network
+        return losses, network.types, network.layers[1].running_mean.dtype
+
+    for losses, types, statistics in in_workers(2, work):
+        assert losses[-1] < losses[0]
+        assert types == {torch.float32}
+        assert statistics == torch.float32
+
+
 @pytest.mark.parametrize("blocks", ["plain", "residual"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_cnn_trains_with_divided_weights(make_job, in_workers, blocks, precision):

@@ -18,8 +18,8 @@ from stoker.training.reduction import reciprocal
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
-FLOAT_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.InstanceNorm2d)
-"""Layers whose weights stay in float32, also in bf16."""
+FLOAT_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
+"""Layers whose weights stay in float32, also in bf16: of batches, instances, and groups of channels."""
 METHODS: dict[str, Callable[[object], bool]] = {"decode": can_decode, "encode": can_encode}
 """Methods of a network that compute with its weights as `forward` does."""
 
@@ -83,7 +83,7 @@ def shard(network: nn.Module, workers: Workers, precision: str) -> None:
     whole = MixedPrecisionPolicy(cast_forward_inputs=False)
     # Their statistics are in float32; and they have too few weights for half of them to matter.
     norms = [module for module in network.modules() if isinstance(module, FLOAT_NORMS)] if precision == "bf16" else []
-    for module in (*norms, *layers(network), network):
+    for module in dict.fromkeys((*norms, *layers(network), network)):  # a norm may be a layer itself
         policy = half if precision == "bf16" and module not in norms else whole
         fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
         assert isinstance(module, FSDPModule)
