@@ -6,7 +6,6 @@ import signal
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from stoker.errors import Cause, ClusterError, Damaged, JobError, NotFound, StorageError, TrainingFailed
 from stoker.execution.device_faults import device_fault
@@ -62,18 +61,7 @@ def classify_failure(error: Exception, code: Path, heartbeat: Heartbeat) -> Work
     )
 
 
-class Ending(NamedTuple):
-    """Why a program ended."""
-
-    cause: Cause
-    message: str
-    lost_peers: bool = False
-    """Whether it ended only because it lost another worker."""
-    device: str = ""
-    """The fault of its device, if that is the cause."""
-
-
-def classify_output(program: str, code: int, errors: Sequence[str], killed: bool) -> Ending:
+def classify_output(program: str, code: int, errors: Sequence[str], killed: bool) -> WorkerResult:
     """Classify the end of a program by its exit code and its last lines of standard error.
 
     Args:
@@ -88,18 +76,18 @@ def classify_output(program: str, code: int, errors: Sequence[str], killed: bool
     message = f"{program} {how}" + (f": {last}" if last else "")
     text = "\n".join(errors)
     if killed and code == -signal.SIGKILL:
-        return Ending(Cause.OOM_HOST, message)
+        return WorkerResult("failed", Cause.OOM_HOST, message)
     if found := next((cause for pattern, cause in EXHAUSTED if pattern.search(text)), None):
-        return Ending(found, message)
+        return WorkerResult("failed", found, message)
     if code < 0 and code != -signal.SIGSEGV:
-        return Ending(Cause.INFRASTRUCTURE, message)
+        return WorkerResult("failed", Cause.INFRASTRUCTURE, message)
     exceptions = [match.start() for match in EXCEPTION.finditer(text)]
     if exceptions and (fault := device_fault(text[exceptions[-1] :])):  # a warning before may say the same of no matter
         first = text[exceptions[-1] :].partition("\n")[0]
-        return Ending(Cause.INFRASTRUCTURE, f"{program} {how}: {first}", device=fault)
+        return WorkerResult("failed", Cause.INFRASTRUCTURE, f"{program} {how}: {first}", device=fault)
     if LOST_PEERS.search(text):
-        return Ending(Cause.INFRASTRUCTURE, message, lost_peers=True)
-    return Ending(Cause.USER_CODE, message)
+        return WorkerResult("failed", Cause.INFRASTRUCTURE, message, lost_peers=True)
+    return WorkerResult("failed", Cause.USER_CODE, message)
 
 
 def _classify_unexpected(error: BaseException, code: Path) -> tuple[Cause, str, str]:

@@ -102,8 +102,8 @@ class PodTemplates:
         container["ports"] = [{"name": name, "containerPort": port} for name, port in ports.items()]
         container["env"] += [
             {"name": RAYJOB, "value": self._run},
-            {"name": POD, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            {"name": NAMESPACE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+            _own_field(POD, "metadata.name"),
+            _own_field(NAMESPACE, "metadata.namespace"),
         ]
         container["env"] += [{"name": name, "value": value} for name, value in self._restart.variables.items()]
         container["volumeMounts"].append({"name": "inputs", "mountPath": INPUTS, "readOnly": True})
@@ -125,8 +125,7 @@ class PodTemplates:
         more = self._packages(container)
         leave = ["python", "-m", "stoker.execution.leaving", str(LEAVE_S)]
         container["env"].append({"name": LEAVING, "value": LEAVING_FILE})
-        for name, path in {NODE: "spec.nodeName", POD: "metadata.name"}.items():
-            container["env"].append({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}})
+        container["env"] += [_own_field(NODE, "spec.nodeName"), _own_field(POD, "metadata.name")]
         container["lifecycle"] = {"preStop": {"exec": {"command": leave}}}
         more["terminationGracePeriodSeconds"] = LEAVE_S + ENDING_S
         container["volumeMounts"].append({"name": "shared-memory", "mountPath": "/dev/shm"})  # noqa: S108
@@ -288,3 +287,8 @@ def _token() -> Manifest:
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
     ]
     return {"name": "token", "projected": {"sources": sources}}
+
+
+def _own_field(name: str, path: str) -> Manifest:
+    """Return an environment variable with a field of the pod itself."""
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}

@@ -101,13 +101,12 @@ class ScriptEngine:
         checkpoints.close()
         self._heartbeat.checkpoint = (0, checkpoints.saves)
         if stopped:
-            return self._result("stopped")
+            return self._completed(WorkerResult("stopped"))
         if process.returncode == 0:
-            return self._result("succeeded")
+            return self._completed(WorkerResult("succeeded"))
         script = self._job.entry.script[0]
-        ending = classify_output(script, process.returncode, list(errors.last), oom_kill_count() > kills)
-        failed = self._result("failed", ending.cause, ending.message, ending.lost_peers)
-        return replace(failed, device=ending.device)
+        killed = oom_kill_count() > kills
+        return self._completed(classify_output(script, process.returncode, list(errors.last), killed))
 
     def _torchrun_variables(self, address: str) -> dict[str, str]:
         """Return the variables of torchrun, for a node per worker: each sees its own GPU alone."""
@@ -143,9 +142,9 @@ class ScriptEngine:
             time.sleep(POLL_S)
         return deadline < float("inf")
 
-    def _result(self, outcome: str, cause: str = "", message: str = "", lost: bool = False) -> WorkerResult:
-        saved = self._heartbeat.checkpoint
-        return WorkerResult(outcome, cause, message, lost_peers=lost, needs_all=True, began=True, checkpoint=saved)
+    def _completed(self, result: WorkerResult) -> WorkerResult:
+        """Return the result of a script, which has begun, with its newest checkpoint."""
+        return replace(result, needs_all=True, began=True, checkpoint=self._heartbeat.checkpoint)
 
 
 class Copied:

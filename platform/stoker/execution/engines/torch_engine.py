@@ -133,6 +133,7 @@ class TorchEngine:
         checkpoints = self._restored(state)
         every = -(-assembly.prepared.steps // self._recorded_steps)
         profiler = self._profiler()
+        alone_in_layers = not assembly.sharded  # otherwise workers wait for each other in every layer
         self._heartbeat.advance(state.epoch, state.step)
         self._heartbeat.imbalance = assembly.imbalance
         self._heartbeat.enter(Stage.TRAINING)
@@ -144,7 +145,7 @@ class TorchEngine:
             ):
                 match event:
                     case StepEnd():
-                        if not assembly.sharded:  # there, workers wait for each other in every layer
+                        if alone_in_layers:
                             self._heartbeat.step_s = assembly.workers.stopwatch.step_s
                         self._heartbeat.advance(event.epoch, event.step)
                         if profiler:
