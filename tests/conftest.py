@@ -62,7 +62,8 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[
             place = folder / task
             place.mkdir()
             split = {"train": 0.7, "val": 0.15, "test": 0.15}
-            written[task] = {**(_write_masks if task == "segmentation" else write)(place), "split": split}
+            own = {"mask": _write_masks, "continuation": _write_lines}
+            written[task] = {**own.get(TASKS[task].target, write)(place), "split": split}
         return written[task]
 
     return dataset
@@ -176,6 +177,13 @@ def _write_masks(folder: Path) -> dict[str, Any]:
         Image.fromarray(mask).save(folder / "masks" / f"{number:02}.png")
         Image.fromarray(pixels).save(folder / "images" / f"{number:02}.png")
     return {"source": str(folder), "format": "image-mask"}
+
+
+def _write_lines(folder: Path) -> dict[str, Any]:
+    """Lines of a text, which are 40 pieces to learn from."""
+    text = "the cat sat on the mat and the hat sat on the cat\n" * (SAMPLES * 8 // 50)
+    (folder / "lines.txt").write_text(text)
+    return {"source": str(folder / "lines.txt"), "text": {"length": 8}}
 
 
 def _write_texts(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stoker.architectures.attention import rotary_angles, turned
+from stoker.architectures.attention import rotary_turns, turned
 from stoker.architectures.inputs import example_inputs
 from stoker.architectures.network import build_network, misfits
 from stoker.job.architecture.mlp import Mlp
@@ -102,11 +102,11 @@ def test_rotary_attention_depends_on_distances_alone():
     torch.manual_seed(0)
     query, key = torch.randn(1, 2, 6, 8), torch.randn(1, 2, 6, 8)
     scores = [
-        turned(query, angles) @ turned(key, angles).transpose(2, 3)
-        for angles in (rotary_angles(torch.arange(6) + start, 8) for start in (0, 50))
+        turned(query, turns) @ turned(key, turns).transpose(2, 3)
+        for turns in (rotary_turns(torch.arange(6) + start, 8) for start in (0, 50))
     ]
     torch.testing.assert_close(scores[0], scores[1], atol=1e-4, rtol=1e-4)
-    assert torch.equal(turned(query, rotary_angles(torch.arange(6), 8))[:, :, 0], query[:, :, 0])
+    assert torch.equal(turned(query, rotary_turns(torch.arange(6), 8))[:, :, 0], query[:, :, 0])
 
 
 def test_words_are_left_out_only_while_training():

@@ -142,7 +142,7 @@ def test_numbers_of_a_table_are_unchanged():
 def test_texts_are_padded_to_the_longest_of_their_batch():
     texts = Ragged.of([[2, 3], [4], [5, 6, 7, 8], [9]])
     samples = Samples({"text": texts}, None, None, torch.arange(4))
-    batches = list(ordered_batches(samples, Fields((TextField("text", ("a",) * 8, 9),), None), 2))
+    batches = list(ordered_batches(samples, Fields((TextField("text", "words", "\n".join("abcdefgh"), 9),), None), 2))
     assert [batch.inputs["text"].tolist() for batch in batches] == [[[2, 3], [4, 0]], [[5, 6, 7, 8], [9, 0, 0, 0]]]
     assert batches[0].target is None
 

@@ -302,7 +302,8 @@ def test_validation_and_reader_agree_on_folders(tmp_path: Path):
         (["a.parquet"], "parquet"),
         (["a.jsonl", "readme.txt"], "jsonl"),
         (["a.jsonl", "a.csv"], None),
-        (["readme.txt"], None),
+        (["a.txt", "b.txt"], "text"),
+        (["a.txt", "notes.md"], None),
     ],
 )
 def test_the_format_of_a_folder_is_inferred_from_its_files(files: list[str], expected: str | None):

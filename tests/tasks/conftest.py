@@ -1,5 +1,6 @@
 """What the tests of tasks share: rows without a dataset, and fields without data."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import ValueField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.tags import TagsField
+from stoker.datasets.fields.text import TextField
+from stoker.job.signature import ContinuationOutput
 from stoker.job.task import TASKS, TaskName
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.task import Task
@@ -26,6 +29,9 @@ FIELDS = {
     "image-generation": Fields((IMAGE,), None),
     "text-classification": Fields((), ClassField("y", ("a", "b", "c"))),
     "multi-label-classification": Fields((), TagsField("y", ("a", "b", "c"), ";")),
+    "text-generation": Fields(
+        (TextField("text", "characters", json.dumps("\nabc"), 6),), None, ContinuationOutput(8, borders=False)
+    ),
 }
 
 
@@ -70,6 +76,11 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
             case "tags", _:
                 tags = torch.randint(0, 2, (count, 3), generator=rng).to(torch.uint8)
                 return torch.randn(count, 3, generator=rng), Rows({}, tags)
+            case "continuation", _:
+                target = torch.randint(4, 8, (count, 6), generator=rng)
+                target[::3, 4:] = 0
+                losses = torch.rand(count, 6, generator=rng) * (target != 0)
+                return losses, Rows({"text": target.roll(1, dims=1)}, target)
             case _, "image-generation":
                 return 0.5 * torch.randn(count, 1, 9, 8, generator=rng) + 0.2, Rows({"image": images})
             case _:

@@ -235,8 +235,16 @@ def test_every_task_draws_its_figure(made, task_of):
         if review := task_of(name).review():
             review.update(outputs, batch, torch.arange(6))
             figures[name] = set(review.figures())
-    others = {"tabular-regression": "predicted-against-true", "multi-label-classification": "f1-by-tag"}
+    others = {
+        "tabular-regression": "predicted-against-true",
+        "multi-label-classification": "f1-by-tag",
+        "text-generation": "loss-by-context",
+    }
     assert figures == {name: {others.get(name, "confusion-matrix")} for name in TASKS if name != "image-generation"}
+
+
+TERMS = {"text-generation": ("bits_per_byte",)}
+"""Metrics that are terms of the loss."""
 
 
 def test_every_task_of_the_table_has_its_class(made, task_of):
@@ -247,7 +255,18 @@ def test_every_task_of_the_table_has_its_class(made, task_of):
         if expensive:
             expensive.update(*made(name, 6))
         assert set(expensive.compute() if expensive else ()) == set(row.expensive)
-        assert {"loss", *cheap.compute(), *row.expensive} == set(row.metrics)
+        assert {"loss", *cheap.compute(), *row.expensive, *TERMS.get(name, ())} == set(row.metrics)
+
+
+class Writing(nn.Module):
+    """Expects every token equally."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(8))
+
+    def forward(self, inputs):
+        return self.weight.expand(*inputs["text"].shape, 8)
 
 
 class Noisy(nn.Module):
@@ -263,7 +282,8 @@ class Noisy(nn.Module):
 @pytest.mark.parametrize("name", TASKS)
 def test_the_tasks_that_show_something_are_those_of_the_table(name, made, task_of, rows):
     outputs, batch = made(name, 6)
-    network = Noisy() if name == "image-generation" else lambda _: outputs
+    made_up = {"image-generation": Noisy(), "text-generation": Writing()}
+    network = made_up.get(name, lambda _: outputs)
     sheet = task_of(name).show(network, rows(batch.inputs or {"numbers": outputs}, batch.target), 0)
     assert (sheet is not None) == TASKS[name].shows
 

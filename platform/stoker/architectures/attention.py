@@ -10,11 +10,32 @@ DEVIATION = 0.02
 """Standard deviation of the initial weights (GPT-2)."""
 
 
+class Cache:
+    """Keys and values of the places that a layer has read, so that each next place is computed alone."""
+
+    def __init__(self, rows: int, heads: int, length: int, size: int, like: Tensor) -> None:
+        self._held = like.new_zeros(2, rows, heads, length, size)
+        self.length = 0
+        """Places read so far."""
+
+    def add(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Append (B, heads, n, size) keys and values; return all (B, heads, length, size)."""
+        end = self.length + key.shape[2]
+        self._held[0, :, :, self.length : end] = key
+        self._held[1, :, :, self.length : end] = value
+        self.length = end
+        return self._held[0, :, :, :end], self._held[1, :, :, :end]
+
+    def choose(self, rows: Tensor) -> None:
+        """Replace row i by row `rows[i]`, such as of the beams that go on."""
+        self._held = self._held.index_select(1, rows)
+
+
 class Attention(nn.Module):
-    """Scaled dot-product attention of several heads.
+    """Scaled dot-product attention of several heads to the same sequence.
 
     Args:
-        width: of queries and output.
+        width: of states and output.
         heads: side by side; they divide the width.
         key_heads: heads of keys and values, each for a group of heads.
         dropout: share of the attended places that are left out while training.
@@ -24,31 +45,44 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, key_heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.key_heads, self.dropout = heads, key_heads, dropout
-        size = width // heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * key_heads * size)
+        self.mixed = nn.Linear(width, (heads + 2 * key_heads) * (width // heads))
         self.output = nn.Linear(width, width)
 
-    def forward(self, states: Tensor, seen: Tensor | None = None, angles: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        states: Tensor,
+        seen: Tensor | None = None,
+        turns: "Turns | None" = None,
+        causal: bool = False,
+        cache: Cache | None = None,
+    ) -> Tensor:
         """Attend to the places of the same sequence.
 
         Args:
             states: (B, length, width).
             seen: (B or 1, 1, length or 1, length) whether a place may be attended to; None: all may.
-            angles: by which queries and keys are turned; see `turned`. None: they are not.
+            turns: by which queries and keys are turned; None: they are not.
+            causal: whether each place sees itself and those before it alone; without `seen`.
+            cache: of the places before these, which it is added to.
 
         Returns:
             (B, length, width)
 
         """
-        query = self.query(states).unflatten(2, (self.heads, -1)).transpose(1, 2)
-        mixed = self.key_value(states).unflatten(2, (2, self.key_heads, -1)).permute(2, 0, 3, 1, 4)
-        key, value = mixed.unbind(0)
-        if angles is not None:
-            query, key = turned(query, angles), turned(key, angles)
-        dropout = self.dropout if self.training else 0.0
+        mixed = self.mixed(states).unflatten(2, (self.heads + 2 * self.key_heads, -1)).transpose(1, 2)
+        query, key, value = mixed.split((self.heads, self.key_heads, self.key_heads), dim=1)
+        if turns is not None:
+            query, key = turned(query, turns), turned(key, turns)
+        if cache is not None:
+            key, value = cache.add(key, value)
         attended = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=seen, dropout_p=dropout, enable_gqa=self.key_heads != self.heads
+            query,
+            key,
+            value,
+            attn_mask=seen,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=causal,
+            enable_gqa=self.key_heads != self.heads,
         )
         result: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return result
@@ -71,34 +105,46 @@ class Block(nn.Module):
         self.narrow = nn.Linear(inner, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, seen: Tensor | None = None, angles: Tensor | None = None) -> Tensor:
-        """Return (B, length, width) from (B, length, width); `seen` and `angles` as for `Attention`."""
-        states = states + self.dropout(self.attention(self.norm_attention(states), seen, angles))
+    def forward(
+        self,
+        states: Tensor,
+        seen: Tensor | None = None,
+        turns: "Turns | None" = None,
+        causal: bool = False,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Return (B, length, width) from (B, length, width); the other arguments as for `Attention`."""
+        states = states + self.dropout(self.attention(self.norm_attention(states), seen, turns, causal, cache))
         inner = functional.gelu(self.widen(self.norm_inner(states)))
         result: Tensor = states + self.dropout(self.narrow(inner))
         return result
 
 
-def rotary_angles(places: Tensor, size: int) -> Tensor:
-    """Return (length, size // 2) angles that grow with the place, for heads of a size (rotary positions)."""
+Turns = tuple[Tensor, Tensor]
+"""Cosine and sine, (length, size // 2) each, of the angles that queries and keys of each place are turned by."""
+
+
+def rotary_turns(places: Tensor, size: int) -> Turns:
+    """Return angles that grow with the place, for heads of a size (rotary positions)."""
     half = size // 2
     speed = ROTARY_BASE ** (-torch.arange(half, device=places.device, dtype=torch.float32) / max(half, 1))
-    return places.to(torch.float32).unsqueeze(1) * speed
+    angles = places.to(torch.float32).unsqueeze(1) * speed
+    return angles.cos(), angles.sin()
 
 
-def turned(heads: Tensor, angles: Tensor) -> Tensor:
-    """Turn each pair of numbers of each head by an angle.
+def turned(heads: Tensor, turns: Turns) -> Tensor:
+    """Turn each pair of numbers of each head.
 
     Args:
         heads: (B, heads, length, size) queries or keys.
-        angles: (length, size // 2) of each place.
+        turns: of each place.
 
     Returns:
         The same shape and type; an odd last number is left as it is.
 
     """
-    half = angles.shape[-1]
-    cosine, sine = angles.cos().to(heads.dtype), angles.sin().to(heads.dtype)
+    cosine, sine = turns[0].to(heads.dtype), turns[1].to(heads.dtype)
+    half = cosine.shape[-1]
     first, second, rest = heads[..., :half], heads[..., half : 2 * half], heads[..., 2 * half :]
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine, rest], dim=-1)
 

@@ -1,14 +1,16 @@
 """Heads: the size of the output that the task requires."""
 
-from stoker.job.signature import ClassOutput, MaskOutput, Signature, TagsOutput, ValueOutput
+from stoker.job.signature import ClassOutput, ContinuationOutput, MaskOutput, Signature, TagsOutput, ValueOutput
 
 
 def outputs(signature: Signature) -> int:
-    """Return the number of outputs for a sample, or for each pixel of a mask."""
+    """Return the number of outputs for a sample, for each pixel of a mask, or for each token of a text."""
     match signature.output:
         case ClassOutput() | MaskOutput():
             return len(signature.classes)
         case TagsOutput(tags):
             return len(tags)
+        case ContinuationOutput(vocabulary):
+            return vocabulary
         case ValueOutput() | None:
             return 1

@@ -38,7 +38,7 @@ FAMILIES: dict[str, Family] = {
     "mlp": Family(mlp.build, mlp.with_default_sizes),
     "cnn": Family(cnn.build, cnn.with_default_sizes, cnn.misfits),
     "unet": Family(unet.build, unet.with_default_sizes, unet.misfits),
-    "rnn": Family(rnn.build, misfits=rnn.misfits),
+    "rnn": Family(rnn.build, rnn.with_default_sizes, rnn.misfits),
     "transformer": Family(transformer.build, misfits=transformer.misfits),
     "gan": Family(gan.build, gan.with_default_sizes, gan.misfits),
     "custom": Family(custom.build),

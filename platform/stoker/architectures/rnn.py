@@ -1,4 +1,4 @@
-"""A recurrent network for texts."""
+"""Recurrent networks for texts: one that reads a text, and one that continues it."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,12 @@ from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import word_embedding
 from stoker.errors import Problem
 from stoker.job.architecture.rnn import Rnn as RnnSettings
-from stoker.job.signature import Signature
+from stoker.job.signature import ContinuationOutput, Signature
 
 CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"vanilla": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
-class Rnn(nn.Module):
+class Reader(nn.Module):
     """Word embeddings, recurrent layers, max pooling over the text, and a linear layer.
 
     Texts are packed by their length without padding, so that a sample's output depends on that sample alone.
@@ -32,7 +32,7 @@ class Rnn(nn.Module):
             settings.hidden,
             num_layers=settings.layers,
             batch_first=True,
-            bidirectional=settings.bidirectional,
+            bidirectional=bool(settings.bidirectional),
             dropout=settings.dropout if settings.layers > 1 else 0.0,
         )
         self.output = nn.Linear(settings.hidden * (2 if settings.bidirectional else 1), outputs(signature))
@@ -58,11 +58,68 @@ class Rnn(nn.Module):
         return torch.stack([parameter.sum() * 0.0 for parameter in self.parameters()]).sum()
 
 
+class Writer(nn.Module):
+    """Token embeddings, recurrent layers that remember what they have read, and a linear layer.
+
+    Texts that follow one another are read on without a border: the token of a text's end tells that another begins.
+    """
+
+    def __init__(self, settings: RnnSettings, signature: Signature) -> None:
+        super().__init__()
+        self.name, shape = next(iter(signature.texts.items()))
+        self.embedding = nn.Embedding(shape.vocabulary, settings.embedding)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.recurrent = CELLS[settings.cell](
+            settings.embedding,
+            settings.hidden,
+            num_layers=settings.layers,
+            batch_first=True,
+            dropout=settings.dropout if settings.layers > 1 else 0.0,
+        )
+        self.output = nn.Linear(settings.hidden, shape.vocabulary)
+        self.carried_shape = (2 if settings.cell == "lstm" else 1, settings.layers, settings.hidden)
+        """Of what is remembered of a row."""
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, length, vocabulary) logits of what follows each token, from (B, length) token numbers."""
+        tokens = inputs[self.name]
+        logits, _ = self.read(tokens, self.begin(len(tokens)))
+        return logits
+
+    def begin(self, rows: int) -> Tensor:
+        """Return the memory (B, *carried_shape) of so many rows that have read nothing."""
+        return torch.zeros(rows, *self.carried_shape, device=self.output.weight.device)
+
+    def read(self, tokens: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, n, vocabulary) logits of what follows each of (B, n) tokens, and the memory behind them."""
+        if len(tokens) == 0:  # torch's recurrent layers reject an empty batch
+            nothing = torch.stack([parameter.sum() * 0.0 for parameter in self.parameters()]).sum()
+            return self.output.weight.new_zeros(0, tokens.shape[1], len(self.output.bias)) + nothing, memory
+        parts = [part.contiguous() for part in memory.permute(1, 2, 0, 3).unbind(0)]
+        state = parts[0] if len(parts) == 1 else tuple(parts)
+        features, after = self.recurrent(self.dropout(self.embedding(tokens)), state)
+        kept = torch.stack(after if isinstance(after, tuple) else (after,)).permute(2, 0, 1, 3)
+        logits: Tensor = self.output(self.dropout(features))
+        return logits, kept
+
+
 def build(settings: RnnSettings, signature: Signature) -> nn.Module:
-    """Build the network."""
-    return Rnn(settings, signature)
+    """Build a network that continues texts, or one that reads them."""
+    kind = Writer if isinstance(signature.output, ContinuationOutput) else Reader
+    return kind(settings, signature)
+
+
+def with_default_sizes(settings: RnnSettings, signature: Signature, samples: int) -> RnnSettings:
+    """Read from both ends where the whole text is known."""
+    if settings.bidirectional is not None:
+        return settings
+    return settings.model_copy(update={"bidirectional": not isinstance(signature.output, ContinuationOutput)})
 
 
 def misfits(settings: RnnSettings, signature: Signature) -> list[Problem]:
-    """Return a problem unless a sample is exactly one text."""
-    return only_one("text", settings.family, signature)
+    """Return a problem unless a sample is exactly one text, and for reading a text from its end to continue it."""
+    problems = only_one("text", settings.family, signature)
+    if settings.bidirectional and isinstance(signature.output, ContinuationOutput):
+        message = "a text is continued from its beginning: its end is not known yet; leave it out"
+        problems.append(Problem("architecture.bidirectional", message))
+    return problems

@@ -1,23 +1,21 @@
-"""A transformer encoder for texts."""
+"""Transformers for texts: an encoder that reads a text at once, or a decoder that continues it."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from stoker.architectures.attention import Block, rotary_angles, start_small
+from stoker.architectures.attention import Block, rotary_turns, start_small
+from stoker.architectures.decoder import INNER, Decoder
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import word_embedding
 from stoker.errors import Problem
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
-from stoker.job.signature import Signature
-
-INNER = 4
-"""Width inside the feed-forward layers, as a multiple of the width."""
+from stoker.job.signature import ContinuationOutput, Signature
 
 
-class Transformer(nn.Module):
+class Encoder(nn.Module):
     """Word embeddings, blocks of attention, the mean over the text, and a linear layer.
 
     Padding is not attended to and not averaged, so that a sample's output depends on that sample alone.
@@ -56,14 +54,14 @@ class Transformer(nn.Module):
         states = self.embedding(words)
         places = torch.arange(words.shape[1], device=words.device)
         if self.places is not None:
-            states, angles = states + self.places[: words.shape[1]], None
+            states, turns = states + self.places[: words.shape[1]], None
         else:
-            angles = rotary_angles(places, self.size_of_head)
+            turns = rotary_turns(places, self.size_of_head)
         states = self.dropout(states)
         there = there | ((places == 0) & ~there.any(dim=1, keepdim=True))  # attention to nothing is not a number
         seen = there[:, None, None, :]
         for block in self.blocks:
-            states = block(states, seen, angles)
+            states = block(states, seen, turns)
         weights = there.unsqueeze(2).to(states.dtype)
         features = (self.norm(states) * weights).sum(dim=1) / weights.sum(dim=1)
         result: Tensor = self.output(self.dropout(features))
@@ -71,8 +69,9 @@ class Transformer(nn.Module):
 
 
 def build(settings: TransformerSettings, signature: Signature) -> nn.Module:
-    """Build the network."""
-    return Transformer(settings, signature)
+    """Build a decoder to continue texts, an encoder otherwise."""
+    kind = Decoder if isinstance(signature.output, ContinuationOutput) else Encoder
+    return kind(settings, signature)
 
 
 def misfits(settings: TransformerSettings, signature: Signature) -> list[Problem]:

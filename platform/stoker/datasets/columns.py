@@ -72,11 +72,12 @@ class Ragged(Column):
     """(N + 1,) int64: sequence i is values[offsets[i]:offsets[i + 1]]."""
 
     @staticmethod
-    def of(sequences: Sequence[Sequence[int]]) -> "Ragged":
+    def of(sequences: Sequence[Sequence[int] | np.ndarray]) -> "Ragged":
         """Concatenate sequences of integers."""
         offsets = torch.zeros(len(sequences) + 1, dtype=torch.int64)
         offsets[1:] = torch.tensor([len(each) for each in sequences], dtype=torch.int64).cumsum(0)
-        return Ragged(torch.tensor([x for each in sequences for x in each], dtype=torch.int64), offsets)
+        together = np.concatenate([np.asarray(each, np.int64) for each in sequences] or [np.zeros(0, np.int64)])
+        return Ragged(torch.from_numpy(together), offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

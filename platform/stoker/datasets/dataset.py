@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.members import size_of
 from stoker.datasets.records import Files, RawColumn, Records, pick
@@ -15,6 +16,8 @@ from stoker.datasets.times import holds_timestamps
 from stoker.job.dataset import Dataset
 
 EXAMPLES = 3
+BEGINNING = 80
+"""Characters of a text that a model is asked to continue."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,10 @@ def fingerprint(records: Records) -> str:
 
 
 def example_of(records: Records, fields: Fields) -> pd.DataFrame | np.ndarray:
-    """Return a few raw samples without label: rows of a table, or images as an array."""
+    """Return a few raw samples without label: rows of a table, beginnings of texts, or images as an array."""
+    if fields.continued:
+        texts = as_text(records.columns[fields.text.name])[:EXAMPLES]
+        return pd.DataFrame({fields.text.name: [(text or "")[:BEGINNING] for text in texts]})
     few = [pick(records.columns[name], np.arange(min(EXAMPLES, len(records)))) for name in fields.columns]
     if len(few) == 1 and not isinstance(few[0], pd.Series):
         content = few[0].content if isinstance(few[0], Files) else few[0]

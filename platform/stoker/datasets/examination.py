@@ -12,7 +12,6 @@ from stoker.datasets.decoding import with_one_size
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.inference import Roles, infer_roles, inferred_type, is_text
 from stoker.datasets.fields.number import as_numbers, number_notes
-from stoker.datasets.fields.text import tokens
 from stoker.datasets.inspection import column_problems
 from stoker.datasets.label_leaks import label_leaks
 from stoker.datasets.labels import FEW_NUMBERS, label_notes, read_labels, with_joined_spellings
@@ -28,6 +27,7 @@ from stoker.datasets.report import (
     sample_hashes,
 )
 from stoker.datasets.split import choose_parts
+from stoker.datasets.tokens.words import words_of
 from stoker.errors import JobError
 from stoker.job.dataset import BUILTIN, Dataset
 from stoker.job.task import TASKS, TaskName
@@ -162,7 +162,7 @@ def _has_texts(column: object) -> bool:
     if not isinstance(column, pd.Series) or not is_text(column):
         return False
     some = as_text(column.dropna().head(1000))
-    return len(some) > 0 and float(np.mean([len(tokens(text)) for text in some])) >= WORDS
+    return len(some) > 0 and float(np.mean([len(words_of(text)) for text in some])) >= WORDS
 
 
 def proposed_job(examined: Examined, source: str, file: str) -> str:

@@ -37,6 +37,12 @@ def part_of(file: Path) -> str:
     return ""
 
 
+def visible_files(folder: Path) -> list[Path]:
+    """List the files of a folder, recursively, sorted and without hidden ones."""
+    found = (file for file in folder.rglob("*") if file.is_file())
+    return sorted(file for file in found if not any(part[0] == "." for part in file.relative_to(folder).parts))
+
+
 def archive_paths(folder: Path) -> list[Path]:
     """List the tar archives of a folder, recursively and without hidden ones."""
     return sorted(path for path in folder.rglob("*.tar") if not path.name.startswith(".") and path.is_file())

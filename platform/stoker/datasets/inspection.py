@@ -25,7 +25,13 @@ SHOWN_COLUMNS = 20
 HEADER_BYTES = 1 << 20
 """A longer first line is no header."""
 _IDX = re.compile(r".*idx[1-4]-ubyte(\.gz)?\Z")
-_SUFFIXES: dict[str, Format] = {**TABLE_SUFFIXES, ".txt": "text", ".npz": "npz", ".tar": "webdataset"}
+_SUFFIXES: dict[str, Format] = {
+    **TABLE_SUFFIXES,
+    ".txt": "text",
+    ".txt.gz": "text",
+    ".npz": "npz",
+    ".tar": "webdataset",
+}
 IMAGES, MASKS = "images", "masks"
 _SPREADSHEET, _PANDAS = "save the sheet as csv", "save it as parquet, such as by DataFrame.to_parquet of pandas"
 CURES = {
@@ -88,6 +94,8 @@ def _folder_format(path: Path) -> Format | None:
         return "webdataset"
     if any(image_paths(folder) for _, root in part_folders(path) for folder in visible_folders(root)):
         return "image-folder"
+    if names and all(name.lower().endswith(".txt") for name in names if not name.startswith(".")):
+        return "text"
     tables = [name for name in dict.fromkeys(TABLE_SUFFIXES.values()) if table_files(path, name)]
     return tables[0] if len(tables) == 1 else None
 
@@ -152,8 +160,8 @@ def _content_problems(dataset: Dataset, path: Path, task: TaskName | None) -> It
         return
     if found in FOLDERS and not path.is_dir():
         yield Problem("dataset.source", f"'{path}' is a file; {found} is {FOLDERS[found]}")
-    elif found in ("text", "npz") and path.is_dir():
-        yield Problem("dataset.source", f"'{path}' is a folder; {found} is one file")
+    elif found == "npz" and path.is_dir():
+        yield Problem("dataset.source", f"'{path}' is a folder; npz is one file")
     else:
         yield from CHECKS[found](dataset, path, not (task and TASKS[task].target_optional))
 

@@ -13,8 +13,10 @@ from stoker.datasets.cache import local_path
 from stoker.datasets.csv_dialect import Dialect
 from stoker.datasets.dataset import LoadedDataset, example_of, fingerprint
 from stoker.datasets.decoding import choose_loading, fitted_records, resident, with_files, with_one_size
+from stoker.datasets.documents import MIN_DOCUMENTS, joined_lines, split_within
 from stoker.datasets.fields.inference import Roles, infer_roles
 from stoker.datasets.fields.schema import Fields
+from stoker.datasets.fields.text import completed_text
 from stoker.datasets.formats.reading import read_path
 from stoker.datasets.inspection import column_problems, infer_format, unknown_format
 from stoker.datasets.label_leaks import label_leaks
@@ -75,6 +77,10 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     roles = _roles(records, dataset, task)
     if unused := list(_unused(dataset, roles)):
         raise JobError(unused)
+    if "text" in roles.inputs.values():
+        dataset = dataset.model_copy(update={"text": completed_text(dataset.text, task)})
+    if task.target == "continuation":
+        records = _documents(records, roles, dataset, format_name)
     require_rows(records, dataset)
     odd = tuple(label_notes(records, roles.target, task.target))
     if dataset.columns.clean and task.target == "category":
@@ -88,14 +94,17 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     parts = choose_parts(records, dataset, labels)
     train = fitted_records(records, np.flatnonzero(parts == "train"), roles, dataset)
     fields = Fields.fit(train, roles, task.target, dataset)
-    counts = _counts(labels, parts)
+    encoded = _encoded(records, parts, fields, dataset.columns.weight)
+    counts = (
+        _counts(labels, parts) if not fields.continued else {part: {"": len(each)} for part, each in encoded.items()}
+    )
     spec = _completed(dataset.model_copy(update={"loading": loading}), task, records, format_name, roles, fields)
     return LoadedDataset(
         spec=spec,
         fields=fields,
-        parts=_encoded(records, parts, fields, dataset.columns.weight),
+        parts=encoded,
         counts=counts,
-        names=records.names,
+        names=() if fields.continued else records.names,
         fingerprint=fingerprint(records),
         notes=(
             *([f"read as: {dialect}"] if dialect not in ("", Dialect().text) else []),
@@ -111,6 +120,26 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         ),
         example=example_of(records, fields),
     )
+
+
+def _documents(records: Records, roles: Roles, dataset: Dataset, format_name: str | None) -> Records:
+    """Return documents to learn to write from; a few of them are split in themselves.
+
+    Raises:
+        JobError: the job asks for a weight of samples, which are parts of documents.
+
+    """
+    if dataset.columns.weight:
+        message = "a text to learn to write is cut into pieces, which all weigh the same; leave it out"
+        raise JobError([Problem("dataset.columns.weight", message)])
+    (name,) = roles.inputs
+    require_rows(records, dataset)
+    if format_name == "text" and not records.names:
+        records = joined_lines(records, name)
+    split = dataset.split
+    if split == "none" or split.column or split.time or dataset.columns.group or records.parts is not None:
+        return records
+    return records if len(records) >= MIN_DOCUMENTS else split_within(records, name, split)
 
 
 def _unused(dataset: Dataset, roles: Roles) -> Iterator[Problem]:
@@ -147,6 +176,12 @@ def _encoded(records: Records, parts: np.ndarray, fields: Fields, weight: str | 
         JobError: a weight is invalid, or all weights of a part are 0.
 
     """
+    if fields.continued:  # windows do not reach beyond their part
+        chosen = {part: records.rows(np.flatnonzero(parts == part)) for part in PARTS}
+        encoded = {part: fields.encode(few) for part, few in chosen.items() if len(few)}
+        if len(encoded["train"]) == 0:
+            raise JobError([Problem("dataset.source", "the training part holds no text: there is nothing to learn")])
+        return {part: samples for part, samples in encoded.items() if len(samples)}
     everything = fields.encode(records, weight=weight)
     rows = {part: torch.from_numpy(np.flatnonzero(parts == part)) for part in PARTS}
     encoded = {part: everything.rows(index) for part, index in rows.items() if len(index)}

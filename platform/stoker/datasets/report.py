@@ -10,11 +10,11 @@ import pandas as pd
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.inference import Roles, holds_image_paths, inferred_type
 from stoker.datasets.fields.number import as_numbers
-from stoker.datasets.fields.text import tokens
 from stoker.datasets.images import image_sizes
 from stoker.datasets.members import read_location
 from stoker.datasets.records import Files, RawColumn, Records, in_memory
 from stoker.datasets.times import as_times, time_format
+from stoker.datasets.tokens.words import words_of
 
 COMMON = 0.5
 """Share of duplicates above which repetition is a property of the data, not a mistake."""
@@ -85,7 +85,7 @@ def _cells(name: str, column: pd.Series) -> ColumnReport:
     if written := time_format(column):
         times = as_times(column, written).dropna()
         return ColumnReport(name, "time", len(column) - len(times), distinct, f"{times.min()} to {times.max()}")
-    words = np.array([len(tokens(text)) for text in as_text(known)])
+    words = np.array([len(words_of(text)) for text in as_text(known)])
     if distinct > MANY_CATEGORIES or (len(words) and words.mean() > SHOWN):
         summary = f"{words.min()} to {words.max()} words, median {int(np.median(words))}" if len(words) else ""
         return ColumnReport(name, "text", missing, distinct, summary)

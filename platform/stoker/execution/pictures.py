@@ -1,12 +1,13 @@
-"""A sheet of pictures as one PNG file; drawn in milliseconds, since training waits for it."""
+"""A sheet of pictures, or a page of texts, as one PNG file; drawn in milliseconds, since training waits for it."""
 
 import io
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stoker.tasks.sheet import Picture, Sheet
+from stoker.tasks.sheet import Page, Picture, Sheet
 
 SMALL, LARGE = 64, 128
 """Images are enlarged by an integer factor up to SMALL pixels, or reduced to LARGE pixels."""
@@ -15,6 +16,9 @@ MAX_CAPTION = 160
 LINE, GAP, SEAM = 14, 6, 2
 """Pixels of a line of text, between two pictures, and between the images of one."""
 BLACK, RED = "black", "firebrick"
+PAGE_COLUMNS, PAGE_LINES = 96, 60
+"""Characters of a line of a page, and most lines of one."""
+GREY = "lightgrey"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,41 @@ def draw(sheet: Sheet) -> bytes:
     file = io.BytesIO()
     canvas.save(file, "PNG")
     return file.getvalue()
+
+
+def draw_page(page: Page) -> bytes:
+    """Draw texts one below the other, with a line between two; return a PNG file."""
+    font = ImageFont.truetype(_monospaced(), 12)
+    texts = [_wrapped(text) for text in page.texts]
+    height = sum(len(lines) * LINE + 2 * GAP for lines in texts)
+    canvas = Image.new("RGB", (2 * GAP + int(font.getlength("m" * PAGE_COLUMNS)) + 1, height), "white")
+    pen = ImageDraw.Draw(canvas)
+    top = 0
+    for number, lines in enumerate(texts):
+        if number:
+            pen.line((0, top, canvas.width, top), GREY)
+        for place, line in enumerate(lines):
+            pen.text((GAP, top + GAP + place * LINE), line, BLACK, font)
+        top += len(lines) * LINE + 2 * GAP
+    file = io.BytesIO()
+    canvas.save(file, "PNG")
+    return file.getvalue()
+
+
+def _wrapped(text: str) -> list[str]:
+    """Return the lines of a text, at most so many."""
+    plain = "".join(each if each == "\n" or each.isprintable() else " " for each in text.expandtabs(4))
+    lines = [
+        part for line in plain.split("\n") for part in textwrap.wrap(line, PAGE_COLUMNS, drop_whitespace=False) or [""]
+    ]
+    return [*lines[: PAGE_LINES - 1], "..."] if len(lines) > PAGE_LINES else lines
+
+
+def _monospaced() -> str:
+    """Return the path of a font that has most alphabets, which comes with matplotlib."""
+    from matplotlib import get_data_path
+
+    return f"{get_data_path()}/fonts/ttf/DejaVuSansMono.ttf"
 
 
 def _layout(sheet: Sheet, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> _Layout:

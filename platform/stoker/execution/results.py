@@ -11,15 +11,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from stoker.execution.pictures import draw
+from stoker.execution.pictures import draw, draw_page
 from stoker.inference.model import save_model
 from stoker.job.saved_model import EXAMPLE
 from stoker.tasks.abilities import can_sample
-from stoker.tasks.sheet import Picture, Sheet
+from stoker.tasks.sheet import Page, Picture, Sheet
 from stoker.tasks.task import Review
 from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly, Prepared
 from stoker.training.evaluation import evaluate_in_detail, show
+
+RULE = f"\n{'-' * 80}\n"
+"""Between the texts of a file."""
 
 
 def evaluate_all(folder: RunFolder | None, assembly: Assembly) -> dict[str, float]:
@@ -39,9 +42,18 @@ def evaluate_all(folder: RunFolder | None, assembly: Assembly) -> dict[str, floa
         if found.review is not None and folder is not None:
             _draw(folder.artifacts, assembly, found.review, part)
         metrics |= {f"{quantity}/{part}": value for quantity, value in found.metrics.items()}
-    if folder is not None and assembly.workers.rank == 0:
-        _draw_sheet(folder.artifacts, assembly)
     return metrics
+
+
+def draw_result(folder: RunFolder, assembly: Assembly) -> None:
+    """Draw the task's pictures of whole weights, if it has any; texts are written as a file, too."""
+    if not (found := drawn_sheet(assembly)):
+        return
+    name, png, page = found
+    folder.artifacts.mkdir(exist_ok=True)
+    (folder.artifacts / f"{name}.png").write_bytes(png)
+    if page:
+        (folder.artifacts / f"{name}.txt").write_text(page, encoding="utf-8")
 
 
 def write_model(folder: RunFolder, assembly: Assembly) -> None:
@@ -57,20 +69,16 @@ def write_model(folder: RunFolder, assembly: Assembly) -> None:
     draft.rename(folder.model)
 
 
-def drawn_sheet(assembly: Assembly) -> tuple[str, bytes] | None:
-    """Draw the task's pictures of the weights; return their name and a PNG file, or None if there are none."""
+def drawn_sheet(assembly: Assembly) -> tuple[str, bytes, str] | None:
+    """Draw the task's pictures of the weights; return their name, a PNG file and the texts in it; None without any."""
     try:
         sheet = show(assembly, assembly.job.training.precision)
-        return (sheet.name, draw(sheet)) if sheet else None
+        if isinstance(sheet, Page):
+            return sheet.name, draw_page(sheet), RULE.join(sheet.texts)
+        return (sheet.name, draw(sheet), "") if sheet else None
     except Exception:  # training and its result do not depend on pictures
         traceback.print_exc()
         return None
-
-
-def _draw_sheet(artifacts: Path, assembly: Assembly) -> None:
-    if found := drawn_sheet(assembly):
-        artifacts.mkdir(exist_ok=True)
-        (artifacts / f"{found[0]}.png").write_bytes(found[1])
 
 
 def _draw(artifacts: Path, assembly: Assembly, review: Review, part: str) -> None:

@@ -146,14 +146,24 @@ class Image(Section):
     images of 32x32 or more, where the task is to recognise them; `[]` for none."""
 
 
+Tokens = Literal["words", "characters", "bytes", "bpe", "wordpiece"]
+
+
 class Text(Section):
     """How texts become token numbers."""
 
-    vocabulary: int = Field(20_000, ge=2, le=1_000_000)
-    """Most different words that are kept, the most frequent ones of the training part; others count as unknown."""
+    tokens: Tokens | None = None
+    """What a text is cut into: lower-case `words` and punctuation marks; `characters`; the `bytes` of UTF-8; frequent
+    parts of words, `bpe` (Sennrich et al. 2016), which loses nothing, or `wordpiece`, in lower case. Default:
+    characters to generate text, words otherwise."""
+
+    vocabulary: int | None = Field(None, ge=2, le=1_000_000)
+    """Most different tokens that are kept, those of the training part; others count as unknown. Default: 20,000, for
+    parts of words 8,000."""
 
     length: int = Field(256, ge=1, le=65_536)
-    """Most words of a text; what is beyond is cut off, and `plan` says of how many texts."""
+    """Most tokens of a text; what is beyond is cut off, and `plan` says of how many texts. A text to learn to write is
+    cut into pieces of this length."""
 
 
 class Split(Section):

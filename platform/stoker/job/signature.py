@@ -36,7 +36,7 @@ class TextInput:
     """A text as token numbers: batches hold (B, longest of the batch) int64, padded with 0 at the end."""
 
     vocabulary: int
-    """Number of tokens, padding (0) and unknown (1) included."""
+    """Number of tokens, padding (0) and the other special ones of datasets.tokens included."""
     length: int
     """Most tokens of a text; longer ones are cut off."""
 
@@ -77,7 +77,19 @@ class TagsOutput:
     tags: tuple[str, ...]
 
 
-Output = ClassOutput | ValueOutput | MaskOutput | TagsOutput
+@dataclass(frozen=True)
+class ContinuationOutput:
+    """What follows each token of a text: networks return (B, length, vocabulary) logits; targets are (B, length) int64.
+
+    Targets are 0 where nothing is to be learnt.
+    """
+
+    vocabulary: int
+    borders: bool
+    """Whether a sample may hold several texts, each with the token of its end, of which one must not see another."""
+
+
+Output = ClassOutput | ValueOutput | MaskOutput | TagsOutput | ContinuationOutput
 
 
 @dataclass(frozen=True)

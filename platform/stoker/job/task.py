@@ -11,10 +11,11 @@ TaskName = Literal[
     "image-generation",
     "text-classification",
     "multi-label-classification",
+    "text-generation",
 ]
 EngineName = Literal["torch"]
 Direction = Literal["max", "min"]
-Kind = Literal["number", "time", "category", "text", "image", "mask", "tags"]
+Kind = Literal["number", "time", "category", "text", "image", "mask", "tags", "continuation"]
 """The kinds of field: what a column of a sample holds."""
 
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
@@ -28,6 +29,7 @@ TAGS: dict[str, Direction] = {
     "average_precision": "max",
 }
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
+WRITING: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bits_per_byte": "min"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
 """Keys of `training` that a cross-entropy of classes has."""
 TABULAR: tuple[Kind, ...] = ("number", "time", "category", "text", "image")
@@ -41,7 +43,7 @@ class TaskRow:
     inputs: tuple[Kind, ...]
     """Kinds of field that a sample may be made of."""
     target: Kind
-    """Kind of the field that is learnt."""
+    """Kind of the field that is learnt; a continuation is that of the text itself."""
     families: tuple[str, ...]
     """Network families that fit; the first is the default."""
     metrics: dict[str, Direction]
@@ -61,6 +63,8 @@ class TaskRow:
     """Whether photos are changed at random while training, unless the job says how."""
     generates: bool = False
     """Whether its models make new samples, in place of answers about given ones."""
+    tokens: Literal["words", "characters", "bpe"] = "words"
+    """What texts are cut into unless the job says otherwise."""
     engine: EngineName = "torch"
     """The engine that trains it in the workers."""
 
@@ -131,5 +135,18 @@ TASKS: dict[TaskName, TaskRow] = {
         TAGS,
         "f1_micro",
         "any number of tags for each row of a table, of numbers, categories, texts or images",
+    ),
+    "text-generation": TaskRow(
+        ("text",),
+        "continuation",
+        ("transformer", "rnn", "custom"),
+        WRITING,
+        "loss",
+        "new text like that of the data: what follows each token",
+        target_optional=True,
+        shows=True,
+        loss_settings=("label_smoothing",),
+        generates=True,
+        tokens="characters",
     ),
 }

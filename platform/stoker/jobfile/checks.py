@@ -266,9 +266,7 @@ def sharding_problems(sections: Sections) -> Iterator[Problem]:
         yield Problem(place, "one worker has nothing to divide; set resources.workers, or leave it out")
     elif resources.least_workers == 1:
         yield Problem("resources.workers.min", "1: a single worker would hold all weights, which fsdp divides; use 2")
-    if TASKS[task].shows:
-        yield Problem(place, f"pictures of {task} are drawn by one worker, which needs all weights; use replicated")
-    elif family not in SHARDED_FAMILIES:
+    if family not in SHARDED_FAMILIES:
         message = f"the weights of {family} are not divided, those of {', '.join(SHARDED_FAMILIES)} are; use replicated"
         yield Problem(place, message)
     for path, optimizer in _optimizers(training).items():

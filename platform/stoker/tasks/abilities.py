@@ -6,7 +6,7 @@ A network has an ability if it has a method with the name and the parameter name
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from torch import Tensor
 
@@ -41,6 +41,26 @@ class CanEncode(Protocol):
         """Return (B, width) codes."""
 
 
+class CanContinue(Protocol):
+    """Reads a text token by token, and remembers what it has read."""
+
+    def begin(self, rows: int) -> Any:
+        """Return the memory of so many rows that have read nothing."""
+
+    def read(self, tokens: Tensor, memory: Any) -> tuple[Tensor, Any]:
+        """Return (B, n, vocabulary) logits of what follows each of (B, n) tokens, and the memory behind them.
+
+        Only the last ones are sure to be there: a network may leave out those of tokens that it has to forget.
+        """
+
+
+class CanCarry(CanContinue, Protocol):
+    """Remembers a fixed number of values, which go on from one batch to the next."""
+
+    carried_shape: tuple[int, ...]
+    """Of the memory (B, *carried_shape) float32."""
+
+
 def can_sample(network: object) -> TypeGuard[CanSample]:
     """Return whether a network makes new samples."""
     return _has(network, "sample", "classes", "noise")
@@ -54,6 +74,16 @@ def can_decode(network: object) -> TypeGuard[CanDecode]:
 def can_encode(network: object) -> TypeGuard[CanEncode]:
     """Return whether a network compresses samples to codes."""
     return _has(network, "encode", "inputs")
+
+
+def can_continue(network: object) -> TypeGuard[CanContinue]:
+    """Return whether a network remembers what it has read of a text."""
+    return _has(network, "begin", "rows") and _has(network, "read", "tokens", "memory")
+
+
+def can_carry(network: object) -> TypeGuard[CanCarry]:
+    """Return whether a network's memory goes on from batch to batch."""
+    return can_continue(network) and hasattr(network, "carried_shape")
 
 
 def decoded(network: object, inputs: Mapping[str, Tensor], noise: "NoiseLike", output: Tensor) -> Tensor:

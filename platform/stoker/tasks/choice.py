@@ -13,6 +13,7 @@ from stoker.tasks.tabular_classification import TabularClassification
 from stoker.tasks.tabular_regression import TabularRegression
 from stoker.tasks.task import Task
 from stoker.tasks.text_classification import TextClassification
+from stoker.tasks.text_generation import TextGeneration
 
 TASK_CLASSES: dict[TaskName, type[Task]] = {
     "tabular-classification": TabularClassification,
@@ -22,6 +23,7 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "image-generation": ImageGeneration,
     "text-classification": TextClassification,
     "multi-label-classification": MultiLabelClassification,
+    "text-generation": TextGeneration,
 }
 
 

@@ -1,4 +1,4 @@
-"""A sheet of pictures: what a network makes of some samples, as people see it."""
+"""Sheets of pictures and pages of texts: what a network makes of some samples, as people see it."""
 
 from dataclasses import dataclass
 
@@ -35,3 +35,12 @@ class Sheet:
     def columns(self) -> int:
         """Pictures of a row."""
         return max(1, IMAGES_A_ROW // len(self.pictures[0].images))
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some texts, one below the other."""
+
+    name: str
+    """What they are, in a word: part of the file's name."""
+    texts: tuple[str, ...]

@@ -13,7 +13,7 @@ from stoker.datasets.fields.schema import Fields
 from stoker.job.training import Training
 from stoker.tasks.metrics import Metrics, Shown
 from stoker.tasks.objective import BatchLike, Objective
-from stoker.tasks.sheet import Sheet
+from stoker.tasks.sheet import Page, Sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +84,7 @@ class Task(ABC):
     def review(self) -> Review | None:
         """Return what gathers the figures of an evaluation; None where there is nothing to show."""
 
-    def show(self, network: nn.Module, few: BatchLike, seed: int) -> Sheet | None:
+    def show(self, network: nn.Module, few: BatchLike, seed: int) -> Sheet | Page | None:
         """Return what the network makes of a few samples, to follow its training; None where there is nothing to see.
 
         The table of tasks says which tasks show something.

@@ -13,7 +13,7 @@ from stoker.job.task import TASKS
 from stoker.randomness import Noise
 from stoker.tasks.metrics import Metrics, Together
 from stoker.tasks.objective import Objective
-from stoker.tasks.sheet import Sheet
+from stoker.tasks.sheet import Page, Sheet
 from stoker.tasks.task import Review, Task
 from stoker.training.assembly import Assembly
 from stoker.training.evaluation_epochs import sample_rows
@@ -67,12 +67,12 @@ def evaluate_in_detail(
     )
 
 
-def show(assembly: Assembly, precision: str) -> Sheet | None:
+def show(assembly: Assembly, precision: str) -> Sheet | Page | None:
     """Return the task's pictures for the current weights, always of the same held-out samples; None if it has none.
 
-    One worker computes it alone.
+    One worker computes it alone: not while each worker holds a part of the weights.
     """
-    if not TASKS[assembly.job.task].shows:
+    if not TASKS[assembly.job.task].shows or any(is_sharded(each) for each in assembly.objective.parameters()):
         return None
     samples, seed = assembly.parts[assembly.prepared.evaluated_part], assembly.job.training.seed
     rows = sample_rows(len(samples), min(SHOWN, len(samples)), seed).to(assembly.device)

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from stoker.datasets.fields.text import TextField
 from stoker.datasets.fields.time import TimeField
 from stoker.datasets.records import Records, table
 from stoker.errors import JobError
-from stoker.job.dataset import Dataset
+from stoker.job.dataset import Dataset, Tokens
 from stoker.job.signature import CategoriesInput, ImageInput, NumbersInput, TextInput
 
 SETTINGS = Dataset(source="table.csv")
@@ -77,7 +78,7 @@ def test_a_sample_may_hold_every_kind_of_column(mixed: Records, fields: Fields):
     assert fields.signature.inputs == {
         "numbers": NumbersInput(3),
         "categories": CategoriesInput((3,)),
-        "t": TextInput(3, 256),
+        "t": TextInput(5, 256),
         "i": ImageInput(1, 4, 5),
         "j": ImageInput(1, 2, 5),
     }
@@ -90,7 +91,7 @@ def test_a_sample_may_hold_every_kind_of_column(mixed: Records, fields: Fields):
     assert {name: tuple(value.shape) for name, value in taken.items()} == {
         "numbers": (2, 3), "categories": (2, 1), "t": (2, 2), "i": (2, 1, 4, 5), "j": (2, 1, 2, 5),
     }  # fmt: skip
-    assert taken["t"].tolist() == [[2, 0], [2, 2]]
+    assert taken["t"].tolist() == [[4, 0], [4, 4]]
 
 
 def test_only_images_are_prepared_per_batch(fields: Fields):
@@ -162,7 +163,7 @@ INPUTS: st.SearchStrategy[Field] = st.one_of(
     st.builds(NumberField, TEXT, NUMBERS, NUMBERS, NUMBERS, st.booleans(), st.booleans(), st.sampled_from([".", ","])),
     st.builds(TimeField, TEXT, TEXT, WORDS, PAIR, PAIR, st.booleans()),
     st.builds(CategoryField, TEXT, st.lists(TEXT).map(tuple)),
-    st.builds(TextField, TEXT, WORDS, st.integers(1, 99)),
+    st.builds(TextField, TEXT, st.sampled_from(get_args(Tokens)), TEXT, st.integers(1, 99)),
     images(),
 )
 

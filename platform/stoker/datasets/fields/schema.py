@@ -1,7 +1,7 @@
 """All fields of a dataset: fitted on the training part, applied to every part and by the model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, cast
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from stoker.datasets.columns import joined
+from stoker.datasets.documents import windows
 from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import InputField, TargetField
 from stoker.datasets.fields.image import ImageField
@@ -22,7 +23,7 @@ from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
-from stoker.job.signature import Signature
+from stoker.job.signature import ContinuationOutput, Signature
 from stoker.job.task import Kind
 
 INPUT_FIELDS: dict[Kind, type[InputField]] = {
@@ -48,6 +49,8 @@ class Fields:
 
     inputs: tuple[InputField, ...]
     target: TargetField | None
+    continued: ContinuationOutput | None = None
+    """What follows each token of the only text, where that is learnt in place of a target."""
 
     @staticmethod
     def fit(records: Records, roles: Roles, target: Kind, settings: Dataset) -> "Fields":
@@ -60,6 +63,10 @@ class Fields:
         inputs = tuple(
             INPUT_FIELDS[kind].fit(name, records.columns[name], settings) for name, kind in roles.inputs.items()
         )
+        if target == "continuation":
+            (text,) = inputs
+            assert isinstance(text, TextField)
+            return Fields(inputs, None, ContinuationOutput(text.tokenizer.size, borders=len(records) > 1))
         if not roles.target:
             return Fields(inputs, None)
         fitted = TARGET_FIELDS[target].fit(roles.target, records.columns[roles.target], settings)
@@ -81,7 +88,7 @@ class Fields:
     def signature(self) -> Signature:
         """Return the shapes of inputs and output."""
         shapes = {name: type(fields[0]).shape(fields) for name, fields in self.groups.items()}
-        return Signature(shapes, self.target.output if self.target else None)
+        return Signature(shapes, self.target.output if self.target else self.continued)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -89,7 +96,7 @@ class Fields:
         return tuple(each.name for each in self.inputs)
 
     def encode(self, records: Records, target: bool = True, weight: str | None = None) -> Samples:
-        """Encode records.
+        """Encode records; where a continuation is learnt, as windows over texts that follow one another.
 
         Args:
             records: with all of `columns`.
@@ -100,6 +107,10 @@ class Fields:
             JobError: a value does not fit its field.
 
         """
+        if target and self.continued:
+            text = self.text
+            taken, following = windows(text.stream(records.columns[text.name]), text.length)
+            return Samples({text.name: taken}, following, None, torch.arange(len(taken)))
         inputs = {
             name: joined([each.encode(records.columns[each.name]) for each in fields])
             for name, fields in self.groups.items()
@@ -138,6 +149,12 @@ class Fields:
         (found,) = [each for each in self.inputs if isinstance(each, ImageField)]
         return found
 
+    @property
+    def text(self) -> TextField:
+        """Return the only text field."""
+        (found,) = [each for each in self.inputs if isinstance(each, TextField)]
+        return found
+
     def assets(self) -> dict[str, str]:
         """Return the files of all fields."""
         return {name: text for each in self.inputs for name, text in each.assets().items()}
@@ -147,6 +164,7 @@ class Fields:
         return {
             "inputs": [{"kind": each.kind, **each.to_json()} for each in self.inputs],
             "target": {"kind": self.target.kind, **self.target.to_json()} if self.target else None,
+            "continued": asdict(self.continued) if self.continued else None,
         }
 
     @staticmethod
@@ -156,7 +174,8 @@ class Fields:
         for each in map(dict, content["inputs"]):
             inputs.append(INPUT_FIELDS[cast("Kind", each.pop("kind"))].from_json(each, assets))
         if content["target"] is None:
-            return Fields(tuple(inputs), None)
+            continued = content.get("continued")
+            return Fields(tuple(inputs), None, ContinuationOutput(**continued) if continued else None)
         target = dict(content["target"])
         return Fields(tuple(inputs), TARGET_FIELDS[cast("Kind", target.pop("kind"))].from_json(target, assets))
 

@@ -1,9 +1,9 @@
-"""Texts, split into words that are numbered by a vocabulary of the training part."""
+"""Texts, cut into tokens that are numbered by a vocabulary of the training part."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, ClassVar, Self
 
@@ -13,80 +13,102 @@ from stoker.datasets.columns import Column, Ragged
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.field import InputField
 from stoker.datasets.records import RawColumn
-from stoker.job.dataset import Dataset
+from stoker.datasets.tokens.kinds import TOKENIZERS
+from stoker.datasets.tokens.tokenizer import END, UNKNOWN, Tokenizer
+from stoker.errors import JobError, Problem
+from stoker.job.dataset import Dataset, Text, Tokens
 from stoker.job.signature import TextInput
-from stoker.job.task import Kind
+from stoker.job.task import Kind, TaskRow
 
-PADDING, UNKNOWN = 0, 1
-SPECIAL = 2
-"""Numbers before the first word."""
-MIN_OCCURRENCES = 2
-"""A word that occurs once in the training part does not generalise."""
-_TOKEN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")  # texts have typographic apostrophes
+WORDS, PARTS_OF_WORDS = 20_000, 8_000
+"""Default sizes of a vocabulary."""
 _FILE_NAME = re.compile(r"[\w -]{1,50}")
 
 
 @dataclass(frozen=True)
 class TextField(InputField):
-    """A text column: lower-case words and punctuation marks as numbers."""
+    """A text column as token numbers."""
 
     kind: ClassVar[Kind] = "text"
 
-    words: tuple[str, ...]
-    """The most frequent first; word i has the number i + 2."""
+    tokens: Tokens
+    """What a text is cut into."""
+    vocabulary: str
+    """The fitted tokenizer, as the content of its file."""
     length: int
-    """Most words of a text; longer ones are truncated."""
+    """Most tokens of a text; longer ones are truncated."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
         """Build the vocabulary of the training rows."""
-        counted = Counter(word for text in as_text(raw) for word in tokens(text))
-        common = [item for item in counted.items() if item[1] >= MIN_OCCURRENCES] or list(counted.items())
-        common.sort(key=lambda item: (-item[1], item[0]))
-        words = tuple(word for word, _ in common[: settings.text.vocabulary])
-        return cls(name, words, settings.text.length)
+        text = settings.text
+        tokens = text.tokens or "words"
+        texts = [each or "" for each in as_text(raw)]
+        fitted = TOKENIZERS[tokens].fit(texts, text.vocabulary or default_vocabulary(tokens))
+        return cls(name, tokens, fitted.asset(), text.length)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Return the fitted tokenizer."""
+        return TOKENIZERS[self.tokens].from_asset(self.vocabulary)
 
     def encode(self, raw: RawColumn) -> Column:
-        """Return the numbers of each text; an empty one is a single unknown word."""
-        numbers = {word: number for number, word in enumerate(self.words, start=SPECIAL)}
-        return Ragged.of(
-            [[numbers.get(word, UNKNOWN) for word in tokens(text)][: self.length] or [UNKNOWN] for text in as_text(raw)]
-        )
+        """Return the numbers of each text, truncated; an empty one is a single unknown token."""
+        encoded = self.tokenizer.encode([each or "" for each in as_text(raw)])
+        return Ragged.of([numbers[: self.length] if len(numbers) else [UNKNOWN] for numbers in encoded])
+
+    def stream(self, raw: RawColumn) -> Ragged:
+        """Return the numbers of each text as a whole, with the token of its end."""
+        encoded = self.tokenizer.encode([each or "" for each in as_text(raw)])
+        return Ragged.of([np.append(numbers, END) for numbers in encoded])
 
     def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
         """Yield a note on the number of truncated texts."""
-        texts = as_text(raw)[parts == "train"]
-        if cut := sum(len(tokens(text)) > self.length for text in texts):
-            longer = f"{cut:,} of {len(texts):,} training texts have more than {self.length} words"
+        texts = [each or "" for each in as_text(raw)[parts == "train"]]
+        if cut := sum(len(numbers) > self.length for numbers in self.tokenizer.encode(texts)):
+            longer = f"{cut:,} of {len(texts):,} training texts have more than {self.length} {self.tokenizer.unit}"
             yield f"column '{self.name}': {longer} and are cut off there (dataset.text.length)"
 
     @classmethod
     def shape(cls, fields: Sequence[Self]) -> TextInput:
         """Return the size of the vocabulary and the maximum length."""
         (field,) = fields
-        return TextInput(len(field.words) + SPECIAL, field.length)
+        return TextInput(field.tokenizer.size, field.length)
 
     def assets(self) -> dict[str, str]:
-        """Return the vocabulary, one word per line."""
-        return {_asset_name(self.name): "\n".join(self.words)}
+        """Return the vocabulary."""
+        return {_asset_name(self.name): self.vocabulary}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values without the vocabulary."""
-        return {"name": self.name, "length": self.length}
+        return {"name": self.name, "tokens": self.tokens, "length": self.length}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], assets: Mapping[str, str]) -> Self:
-        """Rebuild the field from plain values and the vocabulary."""
-        words = assets[_asset_name(content["name"])]
-        return cls(content["name"], tuple(words.split("\n")) if words else (), content["length"])
+        """Rebuild the field from plain values and the vocabulary.
+
+        Raises:
+            JobError: an older version saved it, which numbered words otherwise.
+
+        """
+        if "tokens" not in content:
+            message = "an older version numbered the words of this model; use it with that version"
+            raise JobError([Problem("", message)])
+        return cls(content["name"], content["tokens"], assets[_asset_name(content["name"])], content["length"])
+
+
+def default_vocabulary(tokens: Tokens) -> int:
+    """Return the most tokens of a vocabulary unless the job says how many."""
+    return PARTS_OF_WORDS if tokens in ("bpe", "wordpiece") else WORDS
+
+
+def completed_text(text: Text, task: TaskRow) -> Text:
+    """Fill in what texts are cut into, and the size of the vocabulary."""
+    tokens = text.tokens or task.tokens
+    return text.model_copy(update={"tokens": tokens, "vocabulary": text.vocabulary or default_vocabulary(tokens)})
 
 
 def _asset_name(column: str) -> str:
     """Return the file name of a vocabulary, with a hash for a column name that is not a valid file name."""
     name = column if _FILE_NAME.fullmatch(column) else blake2b(column.encode(), digest_size=8).hexdigest()
     return f"{name}.vocabulary.txt"
-
-
-def tokens(text: str | None) -> list[str]:
-    """Split a text into lower-case words and punctuation marks."""
-    return _TOKEN.findall(text.lower()) if text else []

@@ -18,7 +18,7 @@ from stoker.execution.heartbeat import Heartbeat, Stage
 from stoker.execution.network import network_variables
 from stoker.execution.reporter import NORM_EVERY, Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
-from stoker.execution.results import drawn_sheet, evaluate_all, write_model
+from stoker.execution.results import draw_result, drawn_sheet, evaluate_all, write_model
 from stoker.execution.run_store import journal_key, run_storage
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import machine_cpus
@@ -187,7 +187,8 @@ class TorchEngine:
         """Record the task's pictures of the weights, if they are due; the other workers do not wait."""
         due = event.last or draws(assembly.job.training.evaluate, event.epoch)
         if self._reporter and self._pictures and due and (drawn := drawn_sheet(assembly)):
-            self._reporter.picture(event, *drawn)
+            name, png, _ = drawn
+            self._reporter.picture(event, name, png)
 
     def _save_journal(self, checkpoints: Checkpoints) -> None:
         """Store journal and pictures before the checkpoint is committed, so that they are never older than it."""
@@ -227,6 +228,8 @@ class TorchEngine:
         whole = made_whole(assembly)
         if self._reporter:
             self._reporter.final(end.step, end.best_epoch, metrics)
+            if self._pictures:
+                draw_result(self._folder, whole)
             self._set_phase("saving the model")
             write_model(self._folder, whole)
         facts = {"data": assembly.data.fingerprint, "end": end.reason, "best_epoch": str(end.best_epoch)}

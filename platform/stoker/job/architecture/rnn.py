@@ -9,7 +9,7 @@ from stoker.job.section import Section
 
 
 class Rnn(Section):
-    """A recurrent network that reads a text word by word: vanilla (Elman 1990), LSTM or GRU."""
+    """A recurrent network that reads a text token by token: vanilla (Elman 1990), LSTM or GRU."""
 
     family: Literal["rnn"]
     """The network family."""
@@ -18,7 +18,7 @@ class Rnn(Section):
     """What remembers: gates keep gradients alive over long texts, a vanilla cell forgets."""
 
     embedding: Width = 128
-    """Numbers that stand for a word."""
+    """Numbers that stand for a token."""
 
     hidden: Width = 128
     """Numbers that are remembered, in each direction."""
@@ -26,8 +26,8 @@ class Rnn(Section):
     layers: int = Field(1, ge=1, le=16)
     """Recurrent layers, one above the other."""
 
-    bidirectional: bool = True
-    """Read the text from both ends."""
+    bidirectional: bool | None = None
+    """Read the text from both ends. Default: yes, but to continue texts, whose end is not known."""
 
     dropout: float = Field(0.5, ge=0, lt=1)
-    """Share of the words' and of the last features that are switched off at random while training."""
+    """Share of the tokens' and of the last features that are switched off at random while training."""

@@ -9,7 +9,7 @@ from stoker.job.section import Section
 
 
 class Transformer(Section):
-    """A transformer encoder (Vaswani et al. 2017) that reads a text at once: each word attends to all others."""
+    """A transformer (Vaswani et al. 2017): an encoder, whose words see all others, or a decoder to continue texts."""
 
     family: Literal["transformer"]
     """The network family."""

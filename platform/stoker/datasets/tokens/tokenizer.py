@@ -1,0 +1,50 @@
+"""The contract of a tokenizer: it is fitted to texts, turns a text into numbers, and numbers into a text."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+
+PADDING, UNKNOWN, END, MASK = range(4)
+"""Numbers that no text contains: behind a text, in place of an unknown token, the end of a text, a token to guess."""
+SPECIAL = 4
+"""Numbers before the first token of a vocabulary."""
+
+
+class Tokenizer(ABC):
+    """Cuts texts into tokens, which are numbered."""
+
+    unit: str
+    """What a token is, in the plural."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, texts: Sequence[str], vocabulary: int) -> Self:
+        """Build the vocabulary of some texts, of at most so many tokens beside the special ones."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Return the number of tokens, the special ones included."""
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the numbers of the tokens of each text, (tokens,) int64."""
+
+    @abstractmethod
+    def decode(self, numbers: Sequence[int]) -> str:
+        """Return the text of some tokens; the special ones are left out, but for unknown tokens."""
+
+    @abstractmethod
+    def token_bytes(self) -> np.ndarray:
+        """Return (size,) how many bytes of UTF-8 each token stands for; 0 for padding and the end."""
+
+    @abstractmethod
+    def asset(self) -> str:
+        """Return the vocabulary as the content of a file."""
+
+    @classmethod
+    @abstractmethod
+    def from_asset(cls, content: str) -> Self:
+        """Rebuild the tokenizer from `asset`."""
