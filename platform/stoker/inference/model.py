@@ -16,6 +16,7 @@ from torch import nn
 
 from stoker.architectures.network import build_network
 from stoker.datasets.batches import Batch, batch_limit, ordered_batches
+from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.records import Records, table
@@ -29,6 +30,7 @@ from stoker.randomness import PerSampleNoise
 from stoker.tasks.abilities import can_decode, can_encode, can_sample
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
+from stoker.tasks.sampling import Writing
 from stoker.tasks.task import Answers, Task
 
 BATCH = 512
@@ -143,9 +145,41 @@ class Model:
         self.fields.check(records)
         if len(records) == 0:
             raise JobError([Problem("", "no samples to predict")])
+        if self.fields.continued:
+            yield from self._written(records)
+            return
         for start in range(0, len(records), ROWS):
             few = records.rows(np.arange(start, min(start + ROWS, len(records))))
             yield from self._batches(self.fields.encode(few, target=False), start, kind)
+
+    def _written(self, records: Records) -> Iterator[Answers]:
+        for number, prompt in enumerate(as_text(records.columns[self.fields.text.name])):
+            text = "".join(self.write(prompt or "", Writing(), seed=0, number=number))
+            yield Answers(pd.DataFrame({"prediction": [text]}))
+
+    def write(self, prompt: str, writing: Writing, seed: int, number: int = 0) -> Iterator[str]:
+        """Yield what follows a prompt, piece by piece.
+
+        Args:
+            prompt: may be empty.
+            writing: how to write.
+            seed: the same seed gives the same text.
+            number: of the text among several of a seed.
+
+        Raises:
+            JobError: the model writes no texts.
+
+        """
+        pieces = self.task.write(
+            self.network, prompt, writing, PerSampleNoise((seed, "written"), range(number, number + 1))
+        )
+        while True:
+            with torch.inference_mode():  # not while the caller has the piece
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            if piece:
+                yield piece
 
     @torch.inference_mode()
     def _batches(self, samples: Samples, start: int, kind: OutputKind) -> Iterator[Answers]:

@@ -1,7 +1,7 @@
 """What a task decides: loss, metrics, predictions, figures and pictures."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,11 @@ import pandas as pd
 from torch import Tensor, nn
 
 from stoker.datasets.fields.schema import Fields
+from stoker.errors import JobError, Problem
 from stoker.job.training import Training
 from stoker.tasks.metrics import Metrics, Shown
-from stoker.tasks.objective import BatchLike, Objective
+from stoker.tasks.objective import BatchLike, NoiseLike, Objective
+from stoker.tasks.sampling import Writing
 from stoker.tasks.sheet import Page, Sheet
 
 if TYPE_CHECKING:
@@ -96,6 +98,21 @@ class Task(ABC):
 
         """
         return None
+
+    def write(self, network: nn.Module, prompt: str, writing: Writing, noise: NoiseLike) -> Iterator[str]:
+        """Yield what follows a prompt, piece by piece.
+
+        Args:
+            network: in evaluation mode.
+            prompt: may be empty.
+            writing: how to write.
+            noise: of one row.
+
+        Raises:
+            JobError: the task writes no texts.
+
+        """
+        raise JobError([Problem("", "this model writes no texts; use stoker predict")])
 
     @abstractmethod
     def answers(self, outputs: Tensor) -> Answers:
