@@ -21,6 +21,7 @@ from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInpu
 from stoker.planning.memory import MIB, Memory, exchange_mib, memory_of
 from stoker.planning.place import cluster_notes, counted, gpus_of_worker, place_of, resource_notes, resource_problems
 from stoker.planning.sweep import SweepPlan, plan_sweep, room_problems
+from stoker.planning.tokens import TokenPlan, plan_tokens
 from stoker.tasks.objective import Objective
 from stoker.training.assembly import Prepared, prepare
 from stoker.training.transfer import fitting_names, nothing_fits, saved_shapes
@@ -67,6 +68,8 @@ class Plan:
     epochs: int
     place: str
     notes: tuple[str, ...]
+    tokens: TokenPlan | None = None
+    """Of a job on texts."""
     sweep: SweepPlan | None = None
     """What is varied, and how often; the rest of the plan is that of the job as it stands."""
 
@@ -121,6 +124,7 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
         epochs=0 if open_length else prepared.epochs,
         place=place_of(prepared.job.resources, cluster),
         notes=tuple(notes),
+        tokens=plan_tokens(prepared),
         sweep=sweep,
     )
 

@@ -168,9 +168,11 @@ def _own_batches(
     totals: dict[str, Tensor] = {}  # summed at once: small tensors kept between large ones fragment the memory
     counts: dict[str, float] = {}
     measured = False
+    lengths = samples.lengths
+    order = None if lengths is None else lengths.argsort(stable=True)  # less padding
     divided = any(is_sharded(parameter) for parameter in objective.parameters())
     with torch.no_grad() if divided else torch.inference_mode():
-        for number, whole in zip(numbers, ordered_batches(samples, task.fields, size, numbers), strict=True):
+        for number, whole in zip(numbers, ordered_batches(samples, task.fields, size, numbers, order), strict=True):
             for batch in whole.pieces(micro_batch or size):
                 rows = batch.rows
                 noise = Noise((seed, "evaluation", number), len(whole), rows.start, rows.stop, batch.device)
