@@ -49,7 +49,7 @@ def model(folder) -> Model:
 def test_what_was_learnt_by_heart_is_written_again(model):
     writing = Writing(length=80, temperature=0)
     text = "".join(model.write("the cat sat on the m", writing, seed=0))
-    assert ("the cat sat on the m" + text).startswith(SENTENCE + SENTENCE[:20])
+    assert ("the cat sat on the m" + text).startswith(SENTENCE)
 
 
 def test_a_text_comes_in_pieces_before_its_end(model):
@@ -88,7 +88,7 @@ def test_the_served_model_writes_the_same(folder, model):
 
 
 def test_a_saved_model_measures_what_the_training_did(folder, model, tmp_path):
-    place, reported = folder
+    reported = folder[1]
     assert evaluate(model, part="test") == {f"{n}/test": pytest.approx(v, rel=1e-4) for n, v in reported.items()}
     assert reported.keys() == TASKS["text-generation"].metrics.keys()
     assert reported["perplexity"] < 1.5
