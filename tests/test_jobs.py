@@ -54,9 +54,11 @@ def own_data(tmp_path_factory):
         for _ in range(120)
     ]
     (folder / "reviews.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (folder / "plays.txt").write_text("".join(f"{row['text']}.\n" for row in rows))
     return {
         "nuclei-unet": [f"dataset.source={folder / 'nuclei'}", "dataset.image.size=32", "training.batch_size=4"],
         **{key: [f"dataset.source={folder / 'reviews.jsonl'}"] for key in ("reviews-lstm", "reviews-transformer")},
+        **{key: [f"dataset.source={folder / 'plays.txt'}"] for key in ("plays-lstm", "plays-decoder")},
     }
 
 

@@ -48,8 +48,8 @@ class Builtin:
     tasks: tuple[str, ...]
     label: str
     summary: str
-    images: bool = False
-    """Whether its samples are images."""
+    kinds: tuple[Kind, ...] = ("number", "category")
+    """Of its inputs."""
 
 
 CLASSIFIED = ("tabular-classification",)
@@ -60,10 +60,16 @@ BUILTIN: dict[str, Builtin] = {
     "breast-cancer": Builtin(CLASSIFIED, "diagnosis", "569 biopsies, 30 measures, 2 classes"),
     "diabetes": Builtin(("tabular-regression",), "progression", "442 patients, 10 measures, a number"),
     "digits": Builtin(
-        ("image-classification", "image-generation"), "digit", "1,797 handwritten digits of 8x8 pixels", images=True
+        ("image-classification", "image-generation"),
+        "digit",
+        "1,797 handwritten digits of 8x8 pixels",
+        kinds=("image",),
     ),
     "digit-pairs": Builtin(
-        ("multi-label-classification",), "digits", "898 images of two handwritten digits, both tags", images=True
+        ("multi-label-classification",), "digits", "898 images of two handwritten digits, both tags", kinds=("image",)
+    ),
+    "python-library": Builtin(
+        ("text-generation",), "", "the source code of Python's own library, a file each", kinds=("text",)
     ),
 }
 

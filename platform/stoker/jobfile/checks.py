@@ -172,7 +172,7 @@ def known_kinds(dataset: Dataset) -> set[str] | None:
     """Return the kinds of a dataset's inputs, as far as they are known without its data; None if they are not."""
     builtin, columns = BUILTIN.get(dataset.source), dataset.columns
     if builtin:
-        return {"image"} if builtin.images else {"number", "category"}
+        return set(builtin.kinds)
     if columns.features is not None and set(columns.features) <= set(columns.types):
         return {columns.types[name] for name in columns.features}
     return None

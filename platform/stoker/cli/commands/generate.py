@@ -73,9 +73,9 @@ def generate(
     stop: tuple[str, ...],
     form: str,
 ) -> None:
-    """Make new samples with a run's model: images in a folder, or texts.
+    """Make new samples with a run's model.
 
-    A text appears while it is written.
+    They are images in a folder, or texts, which appear while they are written.
     """
     if interactive and (prompt is not None or target or count):
         raise click.UsageError("-i reads its prompts from the terminal; leave out --prompt, --count and --output")
