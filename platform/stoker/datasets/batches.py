@@ -19,6 +19,8 @@ MAX_BATCH, MAX_IMAGE_BATCH = 8192, 256
 """Most samples per batch in evaluation and prediction."""
 MAX_VALUES = 50_000_000
 """Most activations held at a time for a batch of images: 200 MB in float32."""
+CHARACTER_FEATURES = 64
+"""Rough number of activations held at a time per character of a word."""
 MAPS = 16
 """Rough number of activations held at a time per value of an image."""
 
@@ -204,6 +206,9 @@ def batch_limit(signature: Signature) -> int:
     if isinstance(signature.output, ContinuationOutput):
         length = max(shape.length for shape in signature.texts.values())
         return max(1, min(MAX_BATCH, MAX_VALUES // (length * signature.output.vocabulary)))
+    if sentences := signature.sentences.values():
+        characters = max(shape.length * (1 + shape.characters) for shape in sentences)
+        return max(1, min(MAX_BATCH, MAX_VALUES // (CHARACTER_FEATURES * characters)))
     if not images:
         return MAX_BATCH
     pixels = sum(shape.height * shape.width for shape in images)

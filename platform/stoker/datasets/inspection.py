@@ -12,6 +12,7 @@ from typing import TextIO, cast
 
 from stoker.datasets.csv_dialect import codec_of, csv_dialect, is_table
 from stoker.datasets.folders import archive_paths, image_paths, part_folders, visible_folders
+from stoker.datasets.formats.conll import TAGS, WORDS
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, remote_problem
 from stoker.errors import Problem
@@ -253,6 +254,10 @@ def _jsonl_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Prob
     yield from column_problems(dataset, list(first), path, needed)
 
 
+def _conll_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
+    yield from column_problems(dataset, list(dataset.columns.names or (WORDS, TAGS)), path, needed=False)
+
+
 def _no_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
     yield from ()
 
@@ -336,6 +341,7 @@ CHECKS: dict[str, Check] = {
     "csv": _table_problems("csv", _csv_problems),
     "jsonl": _table_problems("jsonl", _jsonl_problems),
     "parquet": _table_problems("parquet", _parquet_problems),
+    "conll": _table_problems("conll", _conll_problems),
     "text": _no_problems,
     "npz": _no_problems,
     "idx": _idx_problems,

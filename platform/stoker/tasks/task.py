@@ -10,6 +10,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from stoker.datasets.fields.schema import Fields
+from stoker.datasets.records import Records
 from stoker.job.training import Training
 from stoker.tasks.metrics import Metrics, Shown
 from stoker.tasks.objective import BatchLike, Objective
@@ -98,8 +99,12 @@ class Task(ABC):
         return None
 
     @abstractmethod
-    def answers(self, outputs: Tensor) -> Answers:
+    def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Turn outputs (B, ...) of the network into what people read: `prediction` first.
+
+        Args:
+            outputs: of the network.
+            records: the B samples as they were read.
 
         Raises:
             JobError: the task answers no questions, as one that makes new samples.

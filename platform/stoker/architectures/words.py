@@ -1,0 +1,55 @@
+"""The first layer of a network for texts or sentences: a vector for each token or word."""
+
+import torch
+from torch import Tensor, nn
+
+from stoker.architectures.layers import word_embedding
+from stoker.datasets.tokens.tokenizer import PADDING, UNKNOWN
+from stoker.job.signature import Signature, TextInput, WordsInput
+
+CHARACTER_WIDTH = 32
+"""Numbers that stand for a character."""
+KERNEL = 3
+"""Characters that a feature sees at a time."""
+
+
+class Words(nn.Module):
+    """Embeddings of words in one half of the width, features of their characters in the other.
+
+    The strongest answers of a convolution over the characters of a word recognise names that training has not seen, by
+    capitals, digits and endings (Ma and Hovy 2016).
+    """
+
+    def __init__(self, shape: WordsInput, width: int) -> None:
+        super().__init__()
+        self.words = word_embedding(shape.vocabulary, width - width // 2)
+        self.characters = word_embedding(shape.alphabet, CHARACTER_WIDTH)
+        self.convolution = nn.Conv1d(CHARACTER_WIDTH, width // 2, KERNEL, padding=KERNEL // 2)
+
+    def forward(self, sentences: Tensor) -> Tensor:
+        """Return (B, length, width) from (B, length, 1 + characters) numbers of words and their characters."""
+        characters = sentences[..., 1:].flatten(0, 1)
+        features = self.convolution(self.characters(characters).transpose(1, 2)).relu()
+        strongest = (features * (characters != PADDING).unsqueeze(1)).amax(dim=2)
+        return torch.cat([self.words(sentences[..., 0]), strongest.unflatten(0, sentences.shape[:2])], dim=2)
+
+
+def token_vectors(signature: Signature, width: int) -> tuple[str, nn.Module, TextInput | WordsInput]:
+    """Return the name of the only text or sentence, a layer that makes vectors of its tokens, and its shape."""
+    for name, text in signature.texts.items():
+        return name, word_embedding(text.vocabulary, width), text
+    name, sentence = next(iter(signature.sentences.items()))
+    return name, Words(sentence, width), sentence
+
+
+def word_numbers(tokens: Tensor) -> Tensor:
+    """Return (B, length) numbers of tokens or words, without the characters that a sentence has behind each."""
+    return tokens if tokens.ndim == 2 else tokens[..., 0]
+
+
+def with_unknown(tokens: Tensor, share: float) -> Tensor:
+    """Replace a share of the words by the unknown one, at random; their characters stay."""
+    words = word_numbers(tokens)
+    chosen = (torch.rand(words.shape, device=words.device) < share) & (words != PADDING)
+    replaced = words.masked_fill(chosen, UNKNOWN)
+    return replaced if tokens.ndim == 2 else torch.cat([replaced.unsqueeze(2), tokens[..., 1:]], dim=2)
