@@ -12,11 +12,10 @@ from typing import TextIO, cast
 
 from stoker.datasets.csv_dialect import codec_of, csv_dialect, is_table
 from stoker.datasets.folders import archive_paths, image_paths, part_folders, visible_folders
-from stoker.datasets.formats.conll import TAGS, WORDS
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, remote_problem
 from stoker.errors import Problem
-from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Dataset, Format, fits
+from stoker.job.dataset import BUILTIN, CONLL_COLUMNS, FORMATS, TABLE_SUFFIXES, Dataset, Format, fits
 from stoker.job.job import Job
 from stoker.job.task import TASKS, TaskName
 from stoker.jobfile.suggestion import did_you_mean
@@ -255,7 +254,7 @@ def _jsonl_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Prob
 
 
 def _conll_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
-    yield from column_problems(dataset, list(dataset.columns.names or (WORDS, TAGS)), path, needed=False)
+    yield from column_problems(dataset, list(dataset.columns.names or CONLL_COLUMNS), path, needed=False)
 
 
 def _no_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:

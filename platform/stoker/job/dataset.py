@@ -37,6 +37,8 @@ TABLE_SUFFIXES: dict[str, Format] = {
     ".iob": "conll",
     ".iob2": "conll",
 }
+CONLL_COLUMNS = ("words", "tags")
+"""Names of the first and the last column of a conll file whose columns the job does not name."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 

@@ -45,7 +45,7 @@ class WordEntropy(Supervised):
 
     def weights(self, batch: BatchLike) -> Tensor:
         """Return the (B, length) weights of the words, 0 for padding."""
-        weights = (batch.target > 0).float()
+        weights: Tensor = (batch.target > 0).float()
         if self.class_weights is not None:
             weights = weights * self.class_weights[(batch.target - 1).clamp(min=0)]
         return weights if batch.weight is None else weights * batch.weight.unsqueeze(1)
@@ -165,24 +165,24 @@ class TagReview(Review):
     def __init__(self, task: TokenClassification) -> None:
         self._task = task
         self._counts = TagCounts(task.target)
-        self._sentences = 0
+        self._samples = 0
         self._worst = Worst()
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch; of a sentence only tags and words are kept."""
         predicted, (tokens,) = output.argmax(dim=2), batch.inputs.values()
         self._counts.update(predicted, batch.target)
-        self._sentences += len(output)
+        self._samples += len(output)
         losses = _losses(output, batch.target).sum(dim=1) / (batch.target > 0).sum(dim=1).clamp(min=1)
         self._worst.update(losses, torch.cat([predicted.unsqueeze(2), tokens], dim=2), batch.target, ids)
 
     def state(self) -> tuple[int, tuple[int, int, Tensor], list[Shown]]:
         """Return counts and sentences."""
-        return self._sentences, self._counts.state(), self._worst.samples
+        return self._samples, self._counts.state(), self._worst.samples
 
     def merge(self, state: tuple[int, tuple[int, int, Tensor], list[Shown]]) -> None:
         """Take in another worker's."""
-        self._sentences += state[0]
+        self._samples += state[0]
         self._counts.merge(state[1])
         self._worst.merge(state[2])
 
@@ -196,7 +196,7 @@ class TagReview(Review):
         figure = Figure(figsize=(7, 1.5 + 0.25 * len(names)), layout="constrained")
         axes = figure.add_subplot()
         axes.barh(names, counts.scores_by_name()[2][frequent].nan_to_num().tolist())
-        axes.set(xlim=(0, 1), xlabel="F1", title=f"F1 by {what} (times it is there), {self._sentences} sentences")
+        axes.set(xlim=(0, 1), xlabel="F1", title=f"F1 by {what} (times it is there), {self._samples} samples")
         return {f"f1-by-{what}": figure}
 
     def rows(self) -> Sequence[Mapping[str, Any]]:

@@ -7,10 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from stoker.datasets.formats.text import lines_of
-from stoker.job.dataset import Dataset
+from stoker.job.dataset import CONLL_COLUMNS, Dataset
 
-WORDS, TAGS = "words", "tags"
-"""Names of the first and the last column of a file whose columns the job does not name."""
 DOCUMENT = "-DOCSTART-"
 """Begins a document in the files of CoNLL 2003; it is no word."""
 INVISIBLE = " \t\ufeff"
@@ -33,7 +31,7 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
         raise ValueError("it holds no words")
     names = list(dataset.columns.names)
     if not names:
-        names, sentences = [WORDS, TAGS], [[row[:: len(row) - 1] for row in rows] for rows in sentences]
+        names, sentences = list(CONLL_COLUMNS), [[row[:: len(row) - 1] for row in rows] for rows in sentences]
     columns = [[json.dumps(cells, ensure_ascii=False) for cells in zip(*rows, strict=True)] for rows in sentences]
     return pd.DataFrame(columns, columns=names, dtype=object)
 
