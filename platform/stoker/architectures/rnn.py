@@ -54,13 +54,13 @@ class Reader(nn.Module):
         if self.training and self.word_dropout:
             tokens = with_unknown(tokens, self.word_dropout)
         lengths = (words != 0).sum(dim=1).clamp(min=1)
-        packed = pack_padded_sequence(
-            self.dropout(self.embedding(tokens)), lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
-        read, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=words.shape[1])
+        packed = pack_padded_sequence(tokens, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        read, _ = self.recurrent(packed._replace(data=self.dropout(self.embedding(packed.data))))
         if self.each_word:
-            tagged: Tensor = self.output(self.dropout(read))
-            return tagged
+            read = read._replace(data=self.output(self.dropout(read.data)))
+        read, _ = pad_packed_sequence(read, batch_first=True, total_length=words.shape[1])
+        if self.each_word:
+            return read
         padding = torch.arange(words.shape[1], device=words.device) >= lengths.unsqueeze(1)
         features = read.masked_fill(padding.unsqueeze(2), float("-inf")).amax(dim=1)
         result: Tensor = self.output(self.dropout(features))

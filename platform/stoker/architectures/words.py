@@ -26,12 +26,12 @@ class Words(nn.Module):
         self.characters = word_embedding(shape.alphabet, CHARACTER_WIDTH)
         self.convolution = nn.Conv1d(CHARACTER_WIDTH, width // 2, KERNEL, padding=KERNEL // 2)
 
-    def forward(self, sentences: Tensor) -> Tensor:
-        """Return (B, length, width) from (B, length, 1 + characters) numbers of words and their characters."""
-        characters = sentences[..., 1:].flatten(0, 1)
+    def forward(self, words: Tensor) -> Tensor:
+        """Return (..., width) from (..., 1 + characters) numbers of words and their characters."""
+        characters = words[..., 1:].flatten(0, -2)
         features = self.convolution(self.characters(characters).transpose(1, 2)).relu()
         strongest = (features * (characters != PADDING).unsqueeze(1)).amax(dim=2)
-        return torch.cat([self.words(sentences[..., 0]), strongest.unflatten(0, sentences.shape[:2])], dim=2)
+        return torch.cat([self.words(words[..., 0]), strongest.view(*words.shape[:-1], -1)], dim=-1)
 
 
 def token_vectors(signature: Signature, width: int) -> tuple[str, nn.Module, TextInput | WordsInput]:

@@ -50,8 +50,7 @@ def row_of(raw: RawColumn, place: int) -> int:
 
 def holds_lists(column: pd.Series, rows: int) -> bool:
     """Return whether the first values that are there are all lists."""
-    known = column.dropna() if column.dtype == object else column.iloc[:0]
-    values = known.head(rows)
+    values = column.dropna().head(rows)
     return len(values) > 0 and all(
         isinstance(value, (list, tuple, np.ndarray)) or (isinstance(value, str) and parsed(value) is not None)
         for value in values
