@@ -13,7 +13,7 @@ from stoker.errors import Problem
 from stoker.job.architecture.rnn import Rnn as RnnSettings
 from stoker.job.signature import ContinuationOutput, Signature, WordTagsOutput
 
-WORD_DROPOUT = 0.25
+WORD_DROPOUT = 0.5
 """Default share of unknown words, where each word of a sentence is tagged: characters must do without them."""
 CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"vanilla": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 

@@ -23,7 +23,7 @@ class Words(nn.Module):
     def __init__(self, shape: WordsInput, width: int) -> None:
         super().__init__()
         self.words = word_embedding(shape.vocabulary, width - width // 2)
-        self.characters = word_embedding(shape.alphabet, CHARACTER_WIDTH)
+        self.characters = nn.Embedding(shape.alphabet, CHARACTER_WIDTH, padding_idx=PADDING)  # none of them is rare
         self.convolution = nn.Conv1d(CHARACTER_WIDTH, width // 2, KERNEL, padding=KERNEL // 2)
 
     def forward(self, words: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ def test_files_of_a_folder_are_its_parts(tmp_path: Path):
         (tmp_path / name).write_text(f"{word} O\n\n{word} B-X\n")
     records = read(tmp_path)
     assert records.parts is not None
-    words = {part: cell for part, cell in zip(records.parts, lists(records, "words"), strict=True)}
+    words = dict(zip(records.parts, lists(records, "words"), strict=True))
     assert words == {"train": ["one"], "val": ["two"], "test": ["three"]}
     data = load_dataset(Dataset(source=str(tmp_path)), TASK)
     assert {part: len(samples) for part, samples in data.parts.items()} == {"train": 2, "val": 2, "test": 2}

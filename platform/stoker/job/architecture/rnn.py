@@ -33,5 +33,5 @@ class Rnn(Section):
     """Share of the tokens' and of the last features that are switched off at random while training."""
 
     word_dropout: float | None = Field(None, ge=0, lt=1)
-    """Share of the words that are taken for unknown at random while training. Default: 0.25 to tag words, of which the
+    """Share of the words that are taken for unknown at random while training. Default: 0.5 to tag words, of which the
     characters stay; otherwise none."""
