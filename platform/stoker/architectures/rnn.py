@@ -8,13 +8,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
-from stoker.architectures.words import token_vectors, with_unknown, word_numbers
+from stoker.architectures.words import default_word_dropout, token_vectors, with_unknown, word_numbers
 from stoker.errors import Problem
 from stoker.job.architecture.rnn import Rnn as RnnSettings
 from stoker.job.signature import ContinuationOutput, Signature, WordTagsOutput
 
-WORD_DROPOUT = 0.5
-"""Default share of unknown words, where each word of a sentence is tagged: characters must do without them."""
 CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"vanilla": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
@@ -127,11 +125,10 @@ def build(settings: RnnSettings, signature: Signature) -> nn.Module:
 
 def with_default_sizes(settings: RnnSettings, signature: Signature, samples: int) -> RnnSettings:
     """Read from both ends where the whole text is known, and leave out words where each is tagged."""
-    bidirectional, word_dropout = settings.bidirectional, settings.word_dropout
+    bidirectional = settings.bidirectional
     if bidirectional is None:
         bidirectional = not isinstance(signature.output, ContinuationOutput)
-    if word_dropout is None:
-        word_dropout = WORD_DROPOUT if isinstance(signature.output, WordTagsOutput) else 0.0
+    word_dropout = default_word_dropout(settings.word_dropout, signature)
     return settings.model_copy(update={"bidirectional": bidirectional, "word_dropout": word_dropout})
 
 

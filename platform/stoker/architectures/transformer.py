@@ -9,7 +9,7 @@ from stoker.architectures.attention import Block, rotary_turns, start_small
 from stoker.architectures.decoder import INNER, Decoder
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
-from stoker.architectures.words import token_vectors, with_unknown, word_numbers
+from stoker.architectures.words import default_word_dropout, token_vectors, with_unknown, word_numbers
 from stoker.errors import Problem
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
 from stoker.job.signature import ContinuationOutput, Signature, WordTagsOutput
@@ -28,7 +28,7 @@ class Encoder(nn.Module):
         learned = settings.positions == "learned"
         self.places = nn.Parameter(torch.zeros(shape.length, settings.width)) if learned else None
         self.size_of_head = settings.width // settings.heads
-        self.word_dropout = settings.word_dropout
+        self.word_dropout = settings.word_dropout or 0.0
         self.dropout = nn.Dropout(settings.dropout)
         inner = settings.feedforward or INNER * settings.width
         self.blocks = nn.ModuleList(
@@ -81,6 +81,11 @@ def build(settings: TransformerSettings, signature: Signature) -> nn.Module:
     """Build a decoder to continue texts, an encoder otherwise."""
     kind = Decoder if isinstance(signature.output, ContinuationOutput) else Encoder
     return kind(settings, signature)
+
+
+def with_default_sizes(settings: TransformerSettings, signature: Signature, samples: int) -> TransformerSettings:
+    """Leave out words where each is tagged."""
+    return settings.model_copy(update={"word_dropout": default_word_dropout(settings.word_dropout, signature)})
 
 
 def misfits(settings: TransformerSettings, signature: Signature) -> list[Problem]:

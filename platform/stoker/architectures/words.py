@@ -5,8 +5,10 @@ from torch import Tensor, nn
 
 from stoker.architectures.layers import word_embedding
 from stoker.datasets.tokens.tokenizer import PADDING, UNKNOWN
-from stoker.job.signature import Signature, TextInput, WordsInput
+from stoker.job.signature import Signature, TextInput, WordsInput, WordTagsOutput
 
+WORD_DROPOUT = 0.5
+"""Default share of unknown words where each word is tagged: characters must do without the word."""
 CHARACTER_WIDTH = 32
 """Numbers that stand for a character."""
 KERNEL = 3
@@ -31,7 +33,9 @@ class Words(nn.Module):
         characters = words[..., 1:].flatten(0, -2)
         features = self.convolution(self.characters(characters).transpose(1, 2)).relu()
         strongest = (features * (characters != PADDING).unsqueeze(1)).amax(dim=2)
-        return torch.cat([self.words(words[..., 0]), strongest.view(*words.shape[:-1], -1)], dim=-1)
+        return torch.cat(
+            [self.words(words[..., 0]), strongest.view(*words.shape[:-1], self.convolution.out_channels)], dim=-1
+        )
 
 
 def token_vectors(signature: Signature, width: int) -> tuple[str, nn.Module, TextInput | WordsInput]:
@@ -45,6 +49,12 @@ def token_vectors(signature: Signature, width: int) -> tuple[str, nn.Module, Tex
 def word_numbers(tokens: Tensor) -> Tensor:
     """Return (B, length) numbers of tokens or words, without the characters that a sentence has behind each."""
     return tokens if tokens.ndim == 2 else tokens[..., 0]
+
+
+def default_word_dropout(share: float | None, signature: Signature) -> float:
+    """Return the share of words to leave out; for None the default, which is none but to tag words."""
+    tagging = WORD_DROPOUT if isinstance(signature.output, WordTagsOutput) else 0.0
+    return tagging if share is None else share
 
 
 def with_unknown(tokens: Tensor, share: float) -> Tensor:
