@@ -62,7 +62,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[
             place = folder / task
             place.mkdir()
             split = {"train": 0.7, "val": 0.15, "test": 0.15}
-            own = {"mask": _write_masks, "continuation": _write_lines}
+            own = {"mask": _write_masks, "continuation": _write_lines, "word-tags": _write_sentences}
             written[task] = {**own.get(TASKS[task].target, write)(place), "split": split}
         return written[task]
 
@@ -184,6 +184,19 @@ def _write_lines(folder: Path) -> dict[str, Any]:
     text = "the cat sat on the mat and the hat sat on the cat\n" * (SAMPLES * 8 // 50)
     (folder / "lines.txt").write_text(text)
     return {"source": str(folder / "lines.txt"), "text": {"length": 8}}
+
+
+def _write_sentences(folder: Path) -> dict[str, Any]:
+    """Sentences of 1 to 9 words, of which those with a capital are names of a person or a place."""
+    rng = np.random.default_rng(0)
+    tagged = {"Ann": "B-PER", "Bob": "B-PER", "Rome": "B-LOC", "Oslo": "B-LOC", "saw": "O", "left": "O", "and": "O"}
+    sentences = []
+    for _ in range(SAMPLES):
+        words = rng.choice([*tagged], rng.integers(1, 9)).tolist()
+        rows = [f"{word}\t{tagged[word]}" for word in words]
+        sentences.append("\n".join([*rows, "Smith\tI-PER"] if words[-1] in ("Ann", "Bob") else rows))
+    (folder / "sentences.conll").write_text("\n\n".join(sentences) + "\n")
+    return {"source": str(folder / "sentences.conll")}
 
 
 def _write_texts(folder: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ SOURCES = {
     "text-classification": "reviews.csv",
     "multi-label-classification": "films.csv",
     "text-generation": "plays.txt",
+    "token-classification": "news.conll",
 }
 
 

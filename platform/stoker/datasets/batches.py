@@ -21,6 +21,8 @@ MAX_VALUES = 50_000_000
 """Most activations held at a time for a batch of images: 200 MB in float32."""
 MAX_TOKENS = 1 << 17
 """Most tokens, padding included, of a batch of texts in evaluation and prediction."""
+CHARACTER_FEATURES = 64
+"""Rough number of activations held at a time per character of a word."""
 MAPS = 16
 """Rough number of activations held at a time per value of an image."""
 
@@ -229,6 +231,9 @@ def batch_limit(signature: Signature) -> int:
         most = min(most, MAX_TOKENS // length)
         if isinstance(signature.output, ContinuationOutput):
             most = min(most, MAX_VALUES // (length * signature.output.vocabulary))
+    if sentences := signature.sentences.values():
+        characters = max(shape.length * (1 + shape.characters) for shape in sentences)
+        most = min(most, MAX_VALUES // (CHARACTER_FEATURES * characters))
     if not images:
         return max(1, most)
     pixels = sum(shape.height * shape.width for shape in images)

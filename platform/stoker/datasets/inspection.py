@@ -15,7 +15,7 @@ from stoker.datasets.folders import archive_paths, image_paths, part_folders, vi
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, remote_problem
 from stoker.errors import Problem
-from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Dataset, Format, fits
+from stoker.job.dataset import BUILTIN, CONLL_COLUMNS, FORMATS, TABLE_SUFFIXES, Dataset, Format, fits
 from stoker.job.job import Job
 from stoker.job.task import TASKS, TaskName
 from stoker.jobfile.suggestion import did_you_mean
@@ -253,6 +253,10 @@ def _jsonl_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Prob
     yield from column_problems(dataset, list(first), path, needed)
 
 
+def _conll_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
+    yield from column_problems(dataset, list(dataset.columns.names or CONLL_COLUMNS), path, needed=False)
+
+
 def _no_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
     yield from ()
 
@@ -336,6 +340,7 @@ CHECKS: dict[str, Check] = {
     "csv": _table_problems("csv", _csv_problems),
     "jsonl": _table_problems("jsonl", _jsonl_problems),
     "parquet": _table_problems("parquet", _parquet_problems),
+    "conll": _table_problems("conll", _conll_problems),
     "text": _no_problems,
     "npz": _no_problems,
     "idx": _idx_problems,

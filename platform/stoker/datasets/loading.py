@@ -77,7 +77,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     roles = _roles(records, dataset, task)
     if unused := list(_unused(dataset, roles)):
         raise JobError(unused)
-    if "text" in roles.inputs.values():
+    if not {"text", "words"}.isdisjoint(roles.inputs.values()):
         dataset = dataset.model_copy(update={"text": completed_text(dataset.text, task)})
     own_parts = records.parts is not None
     if task.target == "continuation":
@@ -147,7 +147,10 @@ def _unused(dataset: Dataset, roles: Roles) -> Iterator[Problem]:
     kinds = set(roles.inputs.values())
     if "image" not in kinds:
         yield from without_effect("dataset.image", dataset.image, Image(), "this data, which has no images")
-    if "text" not in kinds:
+    if "words" in kinds and dataset.text.tokens not in (None, "words"):
+        message = "does nothing for this data, whose column is a list of words; leave it out"
+        yield Problem("dataset.text.tokens", message)
+    elif kinds.isdisjoint({"text", "words"}):
         yield from without_effect("dataset.text", dataset.text, Text(), "this data, which has no column of texts")
 
 

@@ -21,6 +21,8 @@ from stoker.job.saved_model import EXAMPLE, FIELDS, SIGNATURE
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow")
 """Dependencies of the packages below for prediction."""
+REQUIRED_BY = {"word-tags": ("seqeval",)}
+"""Further ones, by the kind of the target."""
 MODULES = ("__init__.py", "errors.py", "randomness.py")
 PACKAGES = ("job", "jobfile", "datasets", "architectures", "tasks", "inference")
 
@@ -42,8 +44,14 @@ def packaged(model: Path) -> Iterator[dict[str, Any]]:
             "signature": ModelSignature.from_dict(json.loads((model / SIGNATURE).read_text(encoding="utf-8"))),
             "input_example": _example(model),
             "metadata": {"columns": _columns(model)},
-            "pip_requirements": [f"{name}=={_version(name)}" for name in (*REQUIREMENTS, "mlflow")],
+            "pip_requirements": [f"{name}=={_version(name)}" for name in _requirements(model)],
         }
+
+
+def _requirements(model: Path) -> list[str]:
+    """Return the dependencies of a model."""
+    target = json.loads((model / FIELDS).read_text(encoding="utf-8"))["target"]
+    return [*REQUIREMENTS, *REQUIRED_BY.get(target["kind"] if target else "", ()), "mlflow"]
 
 
 def _columns(model: Path) -> dict[str, str]:

@@ -20,7 +20,6 @@ from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.records import Records, table
-from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.inference.model_signature import signature
 from stoker.job.architecture.custom import Custom
@@ -150,7 +149,7 @@ class Model:
             return
         for start in range(0, len(records), ROWS):
             few = records.rows(np.arange(start, min(start + ROWS, len(records))))
-            yield from self._batches(self.fields.encode(few, target=False), start, kind)
+            yield from self._batches(few, start, kind)
 
     def _written(self, records: Records) -> Iterator[Answers]:
         for number, prompt in enumerate(as_text(records.columns[self.fields.text.name])):
@@ -182,9 +181,14 @@ class Model:
                 yield piece
 
     @torch.inference_mode()
-    def _batches(self, samples: Samples, start: int, kind: OutputKind) -> Iterator[Answers]:
+    def _batches(self, records: Records, start: int, kind: OutputKind) -> Iterator[Answers]:
+        samples = self.fields.encode(records, target=False)
         for batch in ordered_batches(samples, self.fields, min(BATCH, batch_limit(self.fields.signature))):
-            yield self._codes(batch) if kind == "code" else self.task.answers(self._outputs(batch, start).float())
+            if kind == "code":
+                yield self._codes(batch)
+            else:
+                outputs = self._outputs(batch, start).float()
+                yield self.task.answers(outputs, records.rows(batch.index.numpy()))
             start += len(batch)
 
     def _outputs(self, batch: Batch, start: int) -> torch.Tensor:

@@ -7,7 +7,15 @@ from typing import Any
 from torch import nn
 
 from stoker.datasets.fields.schema import Fields
-from stoker.job.signature import ClassOutput, ContinuationOutput, ImageInput, MaskOutput, Output, TagsOutput
+from stoker.job.signature import (
+    ClassOutput,
+    ContinuationOutput,
+    ImageInput,
+    MaskOutput,
+    Output,
+    TagsOutput,
+    WordTagsOutput,
+)
 from stoker.tasks.abilities import can_encode, can_sample
 
 Schema = list[dict[str, Any]]
@@ -39,6 +47,8 @@ def _outputs(output: Output | None) -> Schema:
             return [_column("string", "prediction"), *(_column("float", f"probability/{name}") for name in names)]
         case ContinuationOutput():
             return [_column("string", "prediction")]
+        case WordTagsOutput(_, types):
+            return [_column("string", name) for name in ("prediction", *(["entities"] if types else []))]
         case _:
             return [_column("double", "prediction")]
 

@@ -8,11 +8,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, Tag, model_validato
 from stoker.job.section import SECTION_OR_NONE, Section, Shorthand
 from stoker.job.task import Kind, TaskRow
 
-Format = Literal["csv", "jsonl", "parquet", "text", "idx", "npz", "image-folder", "image-mask", "webdataset"]
+Format = Literal["csv", "jsonl", "parquet", "conll", "text", "idx", "npz", "image-folder", "image-mask", "webdataset"]
 FORMATS: dict[str, tuple[Kind, ...]] = {
-    "csv": ("number", "time", "category", "text", "image", "mask", "tags"),
-    "jsonl": ("number", "time", "category", "text", "image", "mask", "tags"),
-    "parquet": ("number", "time", "category", "text", "image", "mask", "tags"),
+    "csv": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags"),
+    "jsonl": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags"),
+    "parquet": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags"),
+    "conll": ("words", "word-tags"),
     "text": ("text",),
     "idx": ("image", "category"),
     "npz": ("image", "mask", "category", "number"),
@@ -31,7 +32,13 @@ TABLE_SUFFIXES: dict[str, Format] = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".parquet": "parquet",
+    ".conll": "conll",
+    ".conllu": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
 }
+CONLL_COLUMNS = ("words", "tags")
+"""Names of the first and the last column of a conll file whose columns the job does not name."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 
@@ -91,10 +98,12 @@ class Columns(Section):
 
     label: str | None = None
     """The column to predict. A built-in dataset, a folder of images and the like know their own. Tags are a list, or a
-    text with `;`, `|` or `,` between them; a row without a value has none."""
+    text with `;`, `|` or `,` between them; a row without a value has none. Tags of words are a list with one for each
+    word; of a conll file they are the last column."""
 
     names: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """The names of all columns, in order, for a csv file without a header line."""
+    """The names of all columns, in order, for a csv file without a header line, or for a conll file, of which otherwise
+    the first column (words) and the last one (tags) are read."""
 
     features: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
     """The columns to predict from; default: all that are left."""
@@ -117,14 +126,14 @@ class Columns(Section):
         | None
     ) = None
     """All classes or tags of the label, in order; default: those of the training samples. Needed where shards are
-    streamed and the first one lacks some."""
+    streamed and the first one lacks some, and to name the tags of words that are written as numbers, from 0 on."""
 
     clean: bool = False
     """Take labels that differ by case or blanks only for one class, by its most frequent spelling."""
 
-    types: dict[str, Literal["number", "time", "category", "text", "image"]] = Field({})
-    """The type of a column where the inferred one is wrong: number, time (a date or a time), category, text, or image
-    (a path to a file)."""
+    types: dict[str, Literal["number", "time", "category", "text", "image", "words"]] = Field({})
+    """The type of a column where the inferred one is wrong: number, time (a date or a time), category, text, image
+    (a path to a file), or words (a list of them)."""
 
 
 def _pair(value: object) -> object:
@@ -168,8 +177,8 @@ class Text(Section):
     parts of words 8,000."""
 
     length: int = Field(256, ge=1, le=65_536)
-    """Most tokens of a text; what is beyond is cut off, and `plan` says of how many texts. A text to learn to write is
-    cut into pieces of this length."""
+    """Most tokens of a text, or words of a sentence; what is beyond is cut off, and `plan` says of how many texts. A
+    text to learn to write is cut into pieces of this length."""
 
 
 class Split(Section):
@@ -222,8 +231,8 @@ class Dataset(Section):
     file are detected; `stoker data` shows them, and `plan` those other than `,`, UTF-8 and `"`."""
 
     encoding: Annotated[str, AfterValidator(_encoding)] | None = None
-    """The encoding of csv, jsonl and text files, such as latin-1 or shift_jis; default: detected for csv, UTF-8 for the
-    others."""
+    """The encoding of csv, jsonl, conll and text files, such as latin-1 or shift_jis; default: detected for csv, UTF-8
+    for the others."""
 
     loading: Literal["auto", "resident", "loaded", "streaming"] = "auto"
     """How samples reach a step: `resident` decodes all of them into memory at the start, `loaded` decodes files in

@@ -12,10 +12,11 @@ TaskName = Literal[
     "text-classification",
     "multi-label-classification",
     "text-generation",
+    "token-classification",
 ]
 EngineName = Literal["torch"]
 Direction = Literal["max", "min"]
-Kind = Literal["number", "time", "category", "text", "image", "mask", "tags", "continuation"]
+Kind = Literal["number", "time", "category", "text", "image", "mask", "tags", "continuation", "words", "word-tags"]
 """The kinds of field: what a column of a sample holds."""
 
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
@@ -30,6 +31,7 @@ TAGS: dict[str, Direction] = {
 }
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
 WRITING: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bits_per_byte": "min"}
+TAGGING: dict[str, Direction] = {"loss": "min", "accuracy": "max", "precision": "max", "recall": "max", "f1": "max"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
 """Keys of `training` that a cross-entropy of classes has."""
 TABULAR: tuple[Kind, ...] = ("number", "time", "category", "text", "image")
@@ -148,5 +150,15 @@ TASKS: dict[TaskName, TaskRow] = {
         loss_settings=("label_smoothing",),
         generates=True,
         tokens="characters",
+    ),
+    "token-classification": TaskRow(
+        ("words",),
+        "word-tags",
+        ("rnn", "transformer", "custom"),
+        TAGGING,
+        "f1",
+        "a tag for each word of a sentence: named entities, parts of speech",
+        shows=True,
+        loss_settings=CLASS_LOSS,
     ),
 }

@@ -14,6 +14,7 @@ from stoker.tasks.tabular_regression import TabularRegression
 from stoker.tasks.task import Task
 from stoker.tasks.text_classification import TextClassification
 from stoker.tasks.text_generation import TextGeneration
+from stoker.tasks.token_classification import TokenClassification
 
 TASK_CLASSES: dict[TaskName, type[Task]] = {
     "tabular-classification": TabularClassification,
@@ -24,6 +25,7 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "text-classification": TextClassification,
     "multi-label-classification": MultiLabelClassification,
     "text-generation": TextGeneration,
+    "token-classification": TokenClassification,
 }
 
 

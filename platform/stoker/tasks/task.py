@@ -10,6 +10,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from stoker.datasets.fields.schema import Fields
+from stoker.datasets.records import Records
 from stoker.errors import JobError, Problem
 from stoker.job.training import Training
 from stoker.tasks.metrics import Metrics, Shown
@@ -115,8 +116,12 @@ class Task(ABC):
         raise JobError([Problem("", "this model writes no texts; use stoker predict")])
 
     @abstractmethod
-    def answers(self, outputs: Tensor) -> Answers:
+    def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Turn outputs (B, ...) of the network into what people read: `prediction` first.
+
+        Args:
+            outputs: of the network.
+            records: the B samples as they were read.
 
         Raises:
             JobError: the task answers no questions, as one that makes new samples.

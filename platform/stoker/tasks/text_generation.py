@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from stoker.datasets.records import Records
 from stoker.datasets.tokens.characters import REPLACEMENT
 from stoker.datasets.tokens.tokenizer import END, PADDING
 from stoker.errors import JobError, Problem
@@ -82,7 +83,7 @@ class TextGeneration(Task):
             return [END, *tokens]
         return tokens or tokenizer.encode(["\n"])[0].tolist() or [END]
 
-    def answers(self, outputs: Tensor) -> Answers:
+    def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Refuse: a text is continued token by token."""
         raise JobError([Problem("", "text-generation has no answers; use stoker generate")])
 

@@ -217,6 +217,16 @@ class TestNpz(FormatContract):
         return folder / "a.npz"
 
 
+class TestConll(FormatContract):
+    name, task, binary = "conll", "token-classification", False
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        rng = np.random.default_rng(seed)
+        sentence = [f"{word} {word[0].upper()}\n" for word in rng.choice(["ann", "bob", "oslo"], 4)]
+        (folder / "a.conll").write_text("\n".join(["".join([*sentence, "ann A\n"])] * SAMPLES))
+        return folder / "a.conll"
+
+
 class TestImageFolder(FormatContract):
     name, task = "image-folder", "image-classification"
 

@@ -19,6 +19,8 @@ from stoker.datasets.fields.number import NumberField, ValueField, as_numbers
 from stoker.datasets.fields.tags import TagsField
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.fields.time import TimeField
+from stoker.datasets.fields.word_tags import WordTagsField, check_lengths
+from stoker.datasets.fields.words import WordsField
 from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
@@ -32,12 +34,14 @@ INPUT_FIELDS: dict[Kind, type[InputField]] = {
     "category": CategoryField,
     "text": TextField,
     "image": ImageField,
+    "words": WordsField,
 }
 TARGET_FIELDS: dict[Kind, type[TargetField]] = {
     "category": ClassField,
     "number": ValueField,
     "mask": MaskField,
     "tags": TagsField,
+    "word-tags": WordTagsField,
 }
 
 SHARED = frozenset(kind.shared for kind in INPUT_FIELDS.values())
@@ -104,9 +108,11 @@ class Fields:
             weight: the column with the weight of each sample.
 
         Raises:
-            JobError: a value does not fit its field.
+            JobError: a value does not fit its field, or a sentence has not as many tags as words.
 
         """
+        if target and isinstance(self.target, WordTagsField):
+            check_lengths(records.columns[self.words.name], records.columns[self.target.name], self.target.name)
         if target and self.continued:
             text = self.text
             taken, following = windows(text.stream(records.columns[text.name]), text.length)
@@ -153,6 +159,12 @@ class Fields:
     def text(self) -> TextField:
         """Return the only text field."""
         (found,) = [each for each in self.inputs if isinstance(each, TextField)]
+        return found
+
+    @property
+    def words(self) -> WordsField:
+        """Return the only field of words."""
+        (found,) = [each for each in self.inputs if isinstance(each, WordsField)]
         return found
 
     def assets(self) -> dict[str, str]:

@@ -77,7 +77,7 @@ class TextField(InputField):
 
     def assets(self) -> dict[str, str]:
         """Return the vocabulary."""
-        return {_asset_name(self.name): self.vocabulary}
+        return {asset_name(self.name): self.vocabulary}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values without the vocabulary."""
@@ -94,7 +94,7 @@ class TextField(InputField):
         if "tokens" not in content:
             message = "an older version numbered the words of this model; use it with that version"
             raise JobError([Problem("", message)])
-        return cls(content["name"], content["tokens"], assets[_asset_name(content["name"])], content["length"])
+        return cls(content["name"], content["tokens"], assets[asset_name(content["name"])], content["length"])
 
 
 def default_vocabulary(tokens: Tokens) -> int:
@@ -108,7 +108,7 @@ def completed_text(text: Text, task: TaskRow) -> Text:
     return text.model_copy(update={"tokens": tokens, "vocabulary": text.vocabulary or default_vocabulary(tokens)})
 
 
-def _asset_name(column: str) -> str:
+def asset_name(column: str) -> str:
     """Return the file name of a vocabulary, with a hash for a column name that is not a valid file name."""
     name = column if _FILE_NAME.fullmatch(column) else blake2b(column.encode(), digest_size=8).hexdigest()
     return f"{name}.vocabulary.txt"

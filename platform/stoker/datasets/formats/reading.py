@@ -14,6 +14,7 @@ READERS: dict[str, Callable[[Path, Dataset], Records]] = {
     "csv": table_reader("csv"),
     "jsonl": table_reader("jsonl"),
     "parquet": table_reader("parquet"),
+    "conll": table_reader("conll"),
     "text": text.read,
     "idx": idx.read,
     "npz": npz.read,

@@ -9,7 +9,7 @@ from stoker.job.section import Section
 
 
 class Rnn(Section):
-    """A recurrent network that reads a text token by token: vanilla (Elman 1990), LSTM or GRU."""
+    """A recurrent network that reads a text token by token, or word by word: vanilla (Elman 1990), LSTM or GRU."""
 
     family: Literal["rnn"]
     """The network family."""
@@ -31,3 +31,7 @@ class Rnn(Section):
 
     dropout: float = Field(0.5, ge=0, lt=1)
     """Share of the tokens' and of the last features that are switched off at random while training."""
+
+    word_dropout: float | None = Field(None, ge=0, lt=1)
+    """Share of the words that are taken for unknown at random while training. Default: 0.5 to tag words, of which the
+    characters stay; otherwise none."""

@@ -35,5 +35,6 @@ class Transformer(Section):
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the outputs of each part of a block that are switched off at random while training."""
 
-    word_dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of the words that are left out at random while training: small datasets need 0.1 to 0.3."""
+    word_dropout: float | None = Field(None, ge=0, lt=1)
+    """Share of the words that are left out at random while training: small datasets need 0.1 to 0.3. Default: none, but
+    0.5 to tag words, which are then taken for unknown and keep their characters."""
