@@ -1,6 +1,14 @@
 """Heads: the size of the output that the task requires."""
 
-from stoker.job.signature import ClassOutput, ContinuationOutput, MaskOutput, Signature, TagsOutput, ValueOutput
+from stoker.job.signature import (
+    ClassOutput,
+    ContinuationOutput,
+    MaskOutput,
+    Signature,
+    TagsOutput,
+    TextOutput,
+    ValueOutput,
+)
 
 
 def outputs(signature: Signature) -> int:
@@ -10,7 +18,7 @@ def outputs(signature: Signature) -> int:
             return len(signature.classes)
         case TagsOutput(tags):
             return len(tags)
-        case ContinuationOutput(vocabulary):
+        case ContinuationOutput(vocabulary) | TextOutput(vocabulary):
             return vocabulary
         case ValueOutput() | None:
             return 1

@@ -9,7 +9,16 @@ from torch import Tensor, nn
 
 from stoker.architectures.layers import word_embedding
 from stoker.errors import Problem
-from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput
+from stoker.job.signature import (
+    WRITTEN,
+    CategoriesInput,
+    ImageInput,
+    Input,
+    NumbersInput,
+    Signature,
+    TextInput,
+    TextOutput,
+)
 
 TEXT_WIDTH = 64
 """Features of a text among other inputs."""
@@ -89,7 +98,7 @@ def embedding_width(values: int) -> int:
 
 
 def example_inputs(signature: Signature, samples: int, device: str) -> dict[str, Tensor]:
-    """Return a batch of zeros with the shapes of the inputs; a text consists of word 1."""
+    """Return a batch of zeros with the shapes of the inputs; a text consists of word 1, also one to write."""
     made: dict[str, Tensor] = {}
     for name, shape in signature.inputs.items():
         match shape:
@@ -101,4 +110,6 @@ def example_inputs(signature: Signature, samples: int, device: str) -> dict[str,
                 made[name] = torch.zeros(samples, channels, height, width, device=device)
             case TextInput(_, length):
                 made[name] = torch.ones(samples, length, dtype=torch.int64, device=device)
+    if isinstance(signature.output, TextOutput):
+        made[WRITTEN] = torch.ones(samples, signature.output.longest, dtype=torch.int64, device=device)
     return made

@@ -1,4 +1,4 @@
-"""Recurrent networks for texts: one that reads a text, and one that continues it."""
+"""Recurrent networks for texts: one that reads a text, one that continues it, and one that writes another."""
 
 from collections.abc import Mapping
 
@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from stoker.architectures.attentive_rnn import AttentiveRnn
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import word_embedding
+from stoker.architectures.recurrent import CELLS, zero_with_gradients
+from stoker.architectures.search_settings import search_misfits, with_search
 from stoker.errors import Problem
 from stoker.job.architecture.rnn import Rnn as RnnSettings
-from stoker.job.signature import ContinuationOutput, Signature
-
-CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"vanilla": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+from stoker.job.signature import ContinuationOutput, Signature, TextOutput
 
 
 class Reader(nn.Module):
@@ -42,7 +43,7 @@ class Reader(nn.Module):
         words = inputs[self.name]
         if len(words) == 0:  # torch's recurrent layers reject an empty batch
             empty: Tensor = self.output(self.embedding.weight.new_zeros(0, self.output.in_features))
-            return empty + self._zero_with_gradients()
+            return empty + zero_with_gradients(self)
         lengths = (words != 0).sum(dim=1).clamp(min=1)
         packed = pack_padded_sequence(
             self.dropout(self.embedding(words)), lengths.cpu(), batch_first=True, enforce_sorted=False
@@ -52,10 +53,6 @@ class Reader(nn.Module):
         features = read.masked_fill(padding.unsqueeze(2), float("-inf")).amax(dim=1)
         result: Tensor = self.output(self.dropout(features))
         return result
-
-    def _zero_with_gradients(self) -> Tensor:
-        """Return 0 with a gradient of 0 for every parameter."""
-        return torch.stack([parameter.sum() * 0.0 for parameter in self.parameters()]).sum()
 
 
 class Writer(nn.Module):
@@ -93,8 +90,8 @@ class Writer(nn.Module):
     def read(self, tokens: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, n, vocabulary) logits of what follows each of (B, n) tokens, and the memory behind them."""
         if len(tokens) == 0:  # torch's recurrent layers reject an empty batch
-            nothing = torch.stack([parameter.sum() * 0.0 for parameter in self.parameters()]).sum()
-            return self.output.weight.new_zeros(0, tokens.shape[1], len(self.output.bias)) + nothing, memory
+            nothing = self.output.weight.new_zeros(0, tokens.shape[1], len(self.output.bias))
+            return nothing + zero_with_gradients(self), memory
         parts = [part.contiguous() for part in memory.permute(1, 2, 0, 3).unbind(0)]
         state = parts[0] if len(parts) == 1 else tuple(parts)
         features, after = self.recurrent(self.dropout(self.embedding(tokens)), state)
@@ -104,13 +101,16 @@ class Writer(nn.Module):
 
 
 def build(settings: RnnSettings, signature: Signature) -> nn.Module:
-    """Build a network that continues texts, or one that reads them."""
+    """Build a network that writes a text from another, one that continues texts, or one that reads them."""
+    if isinstance(signature.output, TextOutput):
+        return AttentiveRnn(settings, signature)
     kind = Writer if isinstance(signature.output, ContinuationOutput) else Reader
     return kind(settings, signature)
 
 
 def with_default_sizes(settings: RnnSettings, signature: Signature, samples: int) -> RnnSettings:
-    """Read from both ends where the whole text is known."""
+    """Read from both ends where the whole text is known, and fill in how texts are searched for."""
+    settings = with_search(settings, signature)
     if settings.bidirectional is not None:
         return settings
     return settings.model_copy(update={"bidirectional": not isinstance(signature.output, ContinuationOutput)})
@@ -118,7 +118,7 @@ def with_default_sizes(settings: RnnSettings, signature: Signature, samples: int
 
 def misfits(settings: RnnSettings, signature: Signature) -> list[Problem]:
     """Return a problem unless a sample is exactly one text, and for reading a text from its end to continue it."""
-    problems = only_one("text", settings.family, signature)
+    problems = [*only_one("text", settings.family, signature), *search_misfits(settings, signature)]
     if settings.bidirectional and isinstance(signature.output, ContinuationOutput):
         message = "a text is continued from its beginning: its end is not known yet; leave it out"
         problems.append(Problem("architecture.bidirectional", message))

@@ -12,7 +12,7 @@ from stoker.datasets.fields.schema import Fields
 from stoker.datasets.order import BLOCK_SHARDS, shuffled, shuffled_blocks, streams
 from stoker.datasets.prefetch import Prefetcher, lazy_columns
 from stoker.datasets.samples import Samples
-from stoker.job.signature import ContinuationOutput, MaskOutput, Signature
+from stoker.job.signature import ContinuationOutput, MaskOutput, Signature, TextOutput
 from stoker.randomness import Noise
 
 MAX_BATCH, MAX_IMAGE_BATCH = 8192, 256
@@ -204,6 +204,8 @@ def batch_limit(signature: Signature) -> int:
     if isinstance(signature.output, ContinuationOutput):
         length = max(shape.length for shape in signature.texts.values())
         return max(1, min(MAX_BATCH, MAX_VALUES // (length * signature.output.vocabulary)))
+    if isinstance(signature.output, TextOutput):
+        return max(1, min(MAX_BATCH, MAX_VALUES // (signature.output.longest * signature.output.vocabulary)))
     if not images:
         return MAX_BATCH
     pixels = sum(shape.height * shape.width for shape in images)

@@ -19,7 +19,7 @@ from mlflow.models import ModelSignature
 import stoker
 from stoker.job.saved_model import EXAMPLE, FIELDS, SIGNATURE
 
-REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow")
+REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow", "tokenizers")
 """Dependencies of the packages below for prediction."""
 MODULES = ("__init__.py", "errors.py", "randomness.py")
 PACKAGES = ("job", "jobfile", "datasets", "architectures", "tasks", "inference")

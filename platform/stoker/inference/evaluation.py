@@ -3,6 +3,7 @@
 from stoker.datasets.cache import local_path
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.number import ValueField
+from stoker.datasets.fields.target_text import TargetTextField
 from stoker.datasets.labels import check_known, label_values
 from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.samples import Samples
@@ -73,5 +74,7 @@ def _labelled(model: Model, source: str, format_name: Format | None) -> Samples:
         check_known(records, target)
     elif isinstance(target, ValueField):
         label_values(records, target.name, target.kind, target.decimal)
+    elif isinstance(target, TargetTextField):
+        label_values(records, target.name, target.kind)
     weight = dataset.columns.weight
     return model.fields.encode(records, weight=weight if weight in records.columns else None)

@@ -12,6 +12,8 @@ TaskName = Literal[
     "text-classification",
     "multi-label-classification",
     "text-generation",
+    "translation",
+    "summarization",
 ]
 EngineName = Literal["torch"]
 Direction = Literal["max", "min"]
@@ -29,6 +31,14 @@ TAGS: dict[str, Direction] = {
     "average_precision": "max",
 }
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
+TRANSLATION: dict[str, Direction] = {"loss": "min", "bleu": "max", "exact_match": "max"}
+SUMMARY: dict[str, Direction] = {
+    "loss": "min",
+    "rouge1": "max",
+    "rouge2": "max",
+    "rougeL": "max",
+    "exact_match": "max",
+}
 WRITING: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bits_per_byte": "min"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
 """Keys of `training` that a cross-entropy of classes has."""
@@ -148,5 +158,29 @@ TASKS: dict[TaskName, TaskRow] = {
         loss_settings=("label_smoothing",),
         generates=True,
         tokens="characters",
+    ),
+    "translation": TaskRow(
+        ("text",),
+        "text",
+        ("transformer", "rnn", "custom"),
+        TRANSLATION,
+        "loss",
+        "each text in another language",
+        expensive=("bleu", "exact_match"),
+        shows=True,
+        loss_settings=("label_smoothing",),
+        tokens="bpe",
+    ),
+    "summarization": TaskRow(
+        ("text",),
+        "text",
+        ("transformer", "rnn", "custom"),
+        SUMMARY,
+        "loss",
+        "a short text for each long one",
+        expensive=("rouge1", "rouge2", "rougeL", "exact_match"),
+        shows=True,
+        loss_settings=("label_smoothing",),
+        tokens="bpe",
     ),
 }

@@ -22,7 +22,7 @@ SHARE_KEYS = {"column": ("time", "train", "val", "test", "stratify", "seed"), "t
 SHARDED_FAMILIES = ("mlp", "cnn", "transformer", "custom")
 """Families whose weights can be divided among the workers."""
 
-ENCODED = ("csv", "jsonl", "text")
+ENCODED = ("csv", "jsonl", "text", "parallel")
 """Formats of text files."""
 
 
