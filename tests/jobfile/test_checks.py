@@ -24,6 +24,8 @@ SOURCES = {
     "text-classification": "reviews.csv",
     "multi-label-classification": "films.csv",
     "text-generation": "plays.txt",
+    "translation": "pairs.csv",
+    "summarization": "papers.jsonl",
 }
 
 

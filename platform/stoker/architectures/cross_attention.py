@@ -30,9 +30,9 @@ class CrossCache:
 class CrossAttention(nn.Module):
     """Scaled dot-product attention of several heads to another sequence; arguments as for `Attention`."""
 
-    def __init__(self, width: int, heads: int, key_heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, key_heads: int) -> None:
         super().__init__()
-        self.heads, self.key_heads, self.dropout = heads, key_heads, dropout
+        self.heads, self.key_heads = heads, key_heads
         self.query = nn.Linear(width, width)
         self.mixed = nn.Linear(width, 2 * key_heads * (width // heads))
         self.output = nn.Linear(width, width)
@@ -59,7 +59,6 @@ class CrossAttention(nn.Module):
             key,
             value,
             attn_mask=there,
-            dropout_p=self.dropout if self.training else 0.0,
             enable_gqa=self.key_heads != self.heads,
         )
         result: Tensor = self.output(attended.transpose(1, 2).flatten(2))
@@ -82,9 +81,9 @@ class CrossBlock(nn.Module):
     def __init__(self, width: int, heads: int, key_heads: int, inner: int, dropout: float) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, key_heads, dropout)
+        self.attention = Attention(width, heads, key_heads, dropout=0.0)  # costs more than the attention itself
         self.norm_source = nn.LayerNorm(width)
-        self.source = CrossAttention(width, heads, key_heads, dropout)
+        self.source = CrossAttention(width, heads, key_heads)
         self.norm_inner = nn.LayerNorm(width)
         self.widen = nn.Linear(width, inner)
         self.narrow = nn.Linear(inner, width)

@@ -77,7 +77,7 @@ class TargetTextField(TargetField):
 
     def assets(self) -> dict[str, str]:
         """Return the vocabulary."""
-        return {asset_name(self.name): self.vocabulary}
+        return {_asset_name(self.name): self.vocabulary}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values without the vocabulary."""
@@ -86,5 +86,10 @@ class TargetTextField(TargetField):
     @classmethod
     def from_json(cls, content: Mapping[str, Any], assets: Mapping[str, str]) -> Self:
         """Rebuild the field from plain values and the vocabulary."""
-        vocabulary = assets[asset_name(content["name"])]
+        vocabulary = assets[_asset_name(content["name"])]
         return cls(content["name"], content["tokens"], vocabulary, content["length"], content["longest"])
+
+
+def _asset_name(column: str) -> str:
+    """Return a file name that no column of the input has, whose names have no dots before their ends."""
+    return f"target.{asset_name(column)}"
