@@ -13,9 +13,6 @@ from stoker.architectures.recurrent import CELLS, zero_with_gradients
 from stoker.job.architecture.rnn import Rnn as RnnSettings
 from stoker.job.signature import WRITTEN, Signature, TextOutput
 
-DEVIATION = 0.1
-"""Standard deviation of the initial embeddings."""
-
 
 @dataclass
 class Memory:
@@ -49,7 +46,7 @@ class AttentiveRnn(nn.Module):
         hidden, self.layers, self.is_lstm = settings.hidden, settings.layers, settings.cell == "lstm"
         directions = 2 if settings.bidirectional else 1
         self.embedding = nn.Embedding(shape.vocabulary, settings.embedding)
-        nn.init.normal_(self.embedding.weight, std=DEVIATION)
+        nn.init.normal_(self.embedding.weight, std=settings.embedding**-0.5)
         self.dropout = nn.Dropout(settings.dropout)
         between = settings.dropout if settings.layers > 1 else 0.0
         cell, sizes = CELLS[settings.cell], (settings.embedding, hidden, settings.layers)
@@ -77,7 +74,7 @@ class AttentiveRnn(nn.Module):
             source = self.bias.new_zeros(0, tokens.shape[1], self.bridge.in_features)
             return Memory(source, there, (empty, empty) if self.is_lstm else (empty,))
         packed = pack_padded_sequence(
-            self.dropout(self.embedding(tokens)), there.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False
+            self._embedded(tokens), there.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False
         )
         read, last = self.encoder(packed)
         source, _ = pad_packed_sequence(read, batch_first=True, total_length=tokens.shape[1])
@@ -95,6 +92,11 @@ class AttentiveRnn(nn.Module):
         """Return (B, n, source length) how much each token behind the written ones comes of each of the source."""
         return self._attended(*self._remembered(inputs[WRITTEN], self.begin(inputs)))
 
+    def _embedded(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings as inputs, of which each number is about 1; as weights of the output they are less."""
+        embedded: Tensor = self.dropout(self.embedding(tokens) * self.embedding.embedding_dim**0.5)
+        return embedded
+
     def _bridged(self, last: Tensor) -> Tensor:
         """Return (layers, B, hidden) to begin with, from the last states (layers * directions, B, hidden)."""
         joined = last.view(self.layers, -1, *last.shape[1:]).transpose(1, 2).flatten(2)
@@ -103,7 +105,7 @@ class AttentiveRnn(nn.Module):
 
     def _remembered(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         state = memory.state if self.is_lstm else memory.state[0]
-        states, after = self.decoder(self.dropout(self.embedding(tokens)), state)
+        states, after = self.decoder(self._embedded(tokens), state)
         return states, Memory(memory.source, memory.there, after if isinstance(after, tuple) else (after,))
 
     def _attended(self, states: Tensor, memory: Memory) -> Tensor:

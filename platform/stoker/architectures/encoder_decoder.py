@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stoker.architectures.attention import Block, Cache, rotary_turns, start_small
+from stoker.architectures.attention import Block, Cache, rotary_turns
 from stoker.architectures.cross_attention import CrossBlock, CrossCache, first_place
 from stoker.architectures.decoder import INNER
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
@@ -64,25 +64,18 @@ class EncoderDecoder(nn.Module):
         sizes = (width, settings.heads, self.key_heads, settings.feedforward or INNER * width, settings.dropout)
         self.encoder = nn.ModuleList(Block(*sizes) for _ in range(settings.layers))
         self.decoder = nn.ModuleList(CrossBlock(*sizes) for _ in range(settings.layers))
-        start_small(self.encoder)
-        start_small(self.decoder)
+        _start(self.encoder)
+        _start(self.decoder)
         self.norm_source = nn.LayerNorm(width)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, n, vocabulary) logits of what follows each of the (B, n) tokens that are written."""
-        memory = self.begin(inputs)
-        return self._logits(inputs[WRITTEN], memory, None)
+        return self._logits(inputs[WRITTEN], self._read(inputs[self.name]), None)
 
     def begin(self, inputs: Mapping[str, Tensor]) -> Memory:
         """Read (B, source length) tokens; nothing is written yet."""
-        tokens = inputs[self.name]
-        there = first_place(tokens != 0)[:, None, None, :]
-        states, turns = self._embedded(tokens, 0, self.source_places)
-        for block in self.encoder:
-            states = block(states, there, turns)
-        number = torch.arange(len(tokens), device=tokens.device)
-        return Memory(self.norm_source(states), there, number, [])
+        return self._read(inputs[self.name])
 
     def write(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Write (B,) tokens; return (B, vocabulary) logits of what follows them, and the memory behind them."""
@@ -93,6 +86,14 @@ class EncoderDecoder(nn.Module):
         logits = self._logits(tokens.unsqueeze(1), memory, memory.caches)
         memory.length += 1
         return logits.squeeze(1), memory
+
+    def _read(self, tokens: Tensor) -> Memory:  # not `begin`: weights that are divided are put away behind a method
+        there = first_place(tokens != 0)[:, None, None, :]
+        states, turns = self._embedded(tokens, 0, self.source_places)
+        for block in self.encoder:
+            states = block(states, there, turns)
+        number = torch.arange(len(tokens), device=tokens.device)
+        return Memory(self.norm_source(states), there, number, [])
 
     def _logits(self, tokens: Tensor, memory: Memory, caches: list[CrossCache] | None) -> Tensor:
         states, turns = self._embedded(tokens, memory.length, self.written_places)
@@ -112,3 +113,12 @@ class EncoderDecoder(nn.Module):
         if places is not None:
             return self.dropout(states + places[begin:end]), None
         return self.dropout(states), rotary_turns(torch.arange(begin, end, device=tokens.device), self.size_of_head)
+
+
+def _start(blocks: nn.ModuleList) -> None:
+    """Initialise the weights of blocks (Glorot and Bengio 2010): with smaller ones the source is found out late."""
+    for name, parameter in blocks.named_parameters():
+        if parameter.ndim == 2:
+            nn.init.xavier_uniform_(parameter)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)

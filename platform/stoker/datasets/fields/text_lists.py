@@ -9,12 +9,12 @@ from stoker.datasets.records import RawColumn
 
 def joined_texts(raw: RawColumn) -> list[str]:
     """Return the text of each cell, empty where there is none; those of a list are joined by blanks."""
-    return [" ".join(_listed(text) or [text]) for text in _texts(raw)]
+    return [" ".join(_listed(text)) for text in _texts(raw)]
 
 
 def first_texts(raw: RawColumn) -> list[str]:
     """Return the text of each cell, empty where there is none; the first one of a list."""
-    return [next(iter(_listed(text)), text) for text in _texts(raw)]
+    return [next(iter(_listed(text)), "") for text in _texts(raw)]
 
 
 def _texts(raw: RawColumn) -> list[str]:
@@ -22,11 +22,11 @@ def _texts(raw: RawColumn) -> list[str]:
 
 
 def _listed(text: str) -> list[str]:
-    """Return the texts of a JSON list; none for a text that is no list of texts."""
+    """Return the texts of a JSON list, or the only text of another cell."""
     if not (text.startswith("[") and text.endswith("]")):
-        return []
+        return [text]
     try:
         values: list[Any] = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
-        return []
-    return values if all(isinstance(value, str) for value in values) else []
+        return [text]
+    return values if all(isinstance(value, str) for value in values) else [text]
