@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stoker.execution.pictures import LARGE, LINE, PAGE_LINES, draw, draw_page
-from stoker.tasks.sheet import Page, Picture, Sheet
+from stoker.execution.pictures import CELL, GAP, LABEL, LARGE, LINE, PAGE_LINES, draw, draw_page
+from stoker.tasks.sheet import Alignment, Page, Picture, Sheet
 
 
 def grey(level: int, height: int = 8, width: int = 8, channels: int = 1) -> np.ndarray:
@@ -56,6 +56,17 @@ def test_rows_have_their_names_on_the_left(rows):
     pixels = drawn(Sheet("generated", tuple(Picture((grey(50),)) for _ in range(16)), rows))
     left = np.flatnonzero((pixels[..., 0] == 50).any(axis=0))[0]
     assert (left > 20) == bool(rows)
+
+
+def test_an_alignment_is_drawn_below_the_texts():
+    weights = np.eye(3, 5, dtype=np.float32)
+    aligned = Page("written", ("one\ntwo",), Alignment(("a", "b", "end"), tuple("abcde"), weights))
+    pixels = np.asarray(Image.open(io.BytesIO(draw_page(aligned))))
+    without = np.asarray(Image.open(io.BytesIO(draw_page(Page("written", ("one\ntwo",))))))
+    assert np.array_equal(pixels[: len(without), : without.shape[1]], without)
+    grid = pixels[len(without) + GAP + LABEL :, GAP + LABEL :]
+    centres = grid[CELL // 2 :: CELL, CELL // 2 :: CELL][:3, :5, 0]
+    assert (centres == 255 * (1 - weights)).all()
 
 
 def test_the_same_sheet_is_the_same_file():

@@ -51,6 +51,7 @@ OTHERS = {
     "segmentation": {"family": "unet", "channels": [4, 8]},
     "text-classification": {"family": "rnn", "embedding": 6, "hidden": 5},
     "image-generation": {"family": "gan", "channels": [4, 8], "latent": 5},
+    "translation": {"family": "transformer", "width": 8, "heads": 2, "layers": 1},
 }
 STORE = """
 import sys, mlflow
@@ -67,6 +68,7 @@ import json, sys, mlflow, numpy, pandas
 asked = {
     "segmentation": numpy.arange(180, dtype=numpy.uint8).reshape(2, 10, 9, 1),
     "text-classification": pandas.DataFrame({"text": ["the film was good", "bad", "a word nobody knows"]}),
+    "translation": pandas.DataFrame({"en": ["the red dog", "no cat sees a word nobody knows"]}),
     "image-generation": pandas.DataFrame({"class": ["dark", "bright", "dark"], "seed": [1, 1, 1]}),
 }
 answers = {}
@@ -139,6 +141,15 @@ def test_a_stored_text_classifier_predicts_the_class_and_all_probabilities(store
     own = Model.load(stored / "runs" / "text-classification" / "model")
     texts = pd.DataFrame({"text": ["the film was good", "bad", "a word nobody knows"]})
     pd.testing.assert_frame_equal(table, own.predict(texts).table, check_dtype=False, atol=1e-5)
+
+
+def test_a_stored_translator_writes_what_the_model_does(stored, answered):
+    own = Model.load(stored / "runs" / "translation" / "model")
+    texts = pd.DataFrame({"en": ["the red dog", "no cat sees a word nobody knows"]})
+    expected = own.predict(texts).table
+    assert answered["translation"] == expected.to_dict("list")
+    signature = mlflow.models.get_model_info(str(stored / "translation")).signature
+    assert [(column.name, column.type.name) for column in signature.outputs] == [("prediction", "string")]
 
 
 def test_a_stored_generator_returns_an_image_for_each_class_and_seed(stored, answered):

@@ -25,6 +25,8 @@ SOURCES = {
     "multi-label-classification": "films.csv",
     "text-generation": "plays.txt",
     "token-classification": "news.conll",
+    "translation": "pairs.csv",
+    "summarization": "papers.jsonl",
 }
 
 

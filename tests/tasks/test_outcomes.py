@@ -245,6 +245,8 @@ def test_every_task_draws_its_figure(made, task_of):
         "multi-label-classification": "f1-by-tag",
         "text-generation": "loss-by-context",
         "token-classification": "f1-by-type",
+        "translation": "by-source-length",
+        "summarization": "by-source-length",
     }
     assert figures == {name: {others.get(name, "confusion-matrix")} for name in TASKS if name != "image-generation"}
 
@@ -275,6 +277,17 @@ class Writing(nn.Module):
         return self.weight.expand(*inputs["text"].shape, 8)
 
 
+class Translating(nn.Module):
+    """Expects every token equally, and knows nothing of what it has read."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(11))
+
+    def forward(self, inputs):
+        return self.weight.expand(*inputs["written"].shape, 11)
+
+
 class Noisy(nn.Module):
     """Makes images that tell their class, in noise."""
 
@@ -288,7 +301,12 @@ class Noisy(nn.Module):
 @pytest.mark.parametrize("name", TASKS)
 def test_the_tasks_that_show_something_are_those_of_the_table(name, made, task_of, rows):
     outputs, batch = made(name, 6)
-    made_up = {"image-generation": Noisy(), "text-generation": Writing()}
+    made_up = {
+        "image-generation": Noisy(),
+        "text-generation": Writing(),
+        "translation": Translating(),
+        "summarization": Translating(),
+    }
     network = made_up.get(name, lambda _: outputs)
     sheet = task_of(name).show(network, rows(batch.inputs or {"numbers": outputs}, batch.target), 0)
     assert (sheet is not None) == TASKS[name].shows

@@ -181,6 +181,7 @@ def test_a_saved_model_predicts_like_the_network(task, variant, trained, tmp_pat
     assert model.fields == data.fields
     assert model.job == assembly.job
     network = assembly.objective.network.eval()
+    noise = [Noise((1,), 100, 0, 100, torch.device("cpu")) for _ in range(2)]
     with torch.inference_mode():
         if can_sample(network):
             classes = torch.tensor([0, 1, 1]) if data.fields.signature.classes else None
@@ -190,8 +191,8 @@ def test_a_saved_model_predicts_like_the_network(task, variant, trained, tmp_pat
             assert evaluate(model, part="test") == {"frechet/test": pytest.approx(reported["frechet"], rel=1e-4)}
             return  # it keeps nothing of the discriminator, whose losses are not measured, and answers no questions
         (batch,) = ordered_batches(data.parts["test"], data.fields, 1000)
-        expected = network(batch.inputs)
-        found = model.network(batch.inputs)
+        expected = assembly.task.outputs(network, batch.inputs, noise[0])
+        found = model.task.outputs(model.network, batch.inputs, noise[1])
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
     if not TASKS[task].generates:
         records = read_source(data.spec)[0].rows(data.parts["test"].ids.numpy())

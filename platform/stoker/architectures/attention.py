@@ -28,7 +28,9 @@ class Cache:
 
     def choose(self, rows: Tensor) -> None:
         """Replace row i by row `rows[i]`, such as of the beams that go on."""
-        self._held = self._held.index_select(1, rows)
+        read = self._held[:, :, :, : self.length].index_select(1, rows)
+        self._held = self._held.new_empty(2, len(rows), *self._held.shape[2:])
+        self._held[:, :, :, : self.length] = read
 
 
 class Attention(nn.Module):

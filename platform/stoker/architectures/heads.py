@@ -6,6 +6,7 @@ from stoker.job.signature import (
     MaskOutput,
     Signature,
     TagsOutput,
+    TextOutput,
     ValueOutput,
     WordTagsOutput,
 )
@@ -18,7 +19,7 @@ def outputs(signature: Signature) -> int:
             return len(signature.classes)
         case TagsOutput(tags) | WordTagsOutput(tags):
             return len(tags)
-        case ContinuationOutput(vocabulary):
+        case ContinuationOutput(vocabulary) | TextOutput(vocabulary):
             return vocabulary
         case ValueOutput() | None:
             return 1

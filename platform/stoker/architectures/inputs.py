@@ -9,7 +9,17 @@ from torch import Tensor, nn
 
 from stoker.architectures.layers import word_embedding
 from stoker.errors import Problem
-from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput, WordsInput
+from stoker.job.signature import (
+    WRITTEN,
+    CategoriesInput,
+    ImageInput,
+    Input,
+    NumbersInput,
+    Signature,
+    TextInput,
+    TextOutput,
+    WordsInput,
+)
 
 TEXT_WIDTH = 64
 """Features of a text among other inputs."""
@@ -109,4 +119,6 @@ def example_inputs(signature: Signature, samples: int, device: str) -> dict[str,
             case WordsInput():
                 numbers = 1 + shape.characters
                 made[name] = torch.ones(samples, shape.length, numbers, dtype=torch.int64, device=device)
+    if isinstance(signature.output, TextOutput):
+        made[WRITTEN] = torch.ones(samples, signature.output.longest, dtype=torch.int64, device=device)
     return made

@@ -1,4 +1,4 @@
-"""Recurrent networks for texts: one that reads a text, or each word of a sentence, and one that continues it."""
+"""Recurrent networks for texts: one that reads a text or each of its words, one that continues it, one that writes."""
 
 from collections.abc import Mapping
 
@@ -6,14 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from stoker.architectures.attentive_rnn import AttentiveRnn
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
+from stoker.architectures.recurrent import CELLS, zero_with_gradients
+from stoker.architectures.search_settings import search_misfits, with_search
 from stoker.architectures.words import default_word_dropout, token_vectors, with_unknown, word_numbers
 from stoker.errors import Problem
 from stoker.job.architecture.rnn import Rnn as RnnSettings
-from stoker.job.signature import ContinuationOutput, Signature, WordTagsOutput
-
-CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"vanilla": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+from stoker.job.signature import ContinuationOutput, Signature, TextOutput, WordTagsOutput
 
 
 class Reader(nn.Module):
@@ -48,7 +49,7 @@ class Reader(nn.Module):
         if len(words) == 0:  # torch's recurrent layers reject an empty batch
             shape = words.shape if self.each_word else words.shape[:1]
             empty: Tensor = self.output(self.output.weight.new_zeros(*shape, self.output.in_features))
-            return empty + self._zero_with_gradients()
+            return empty + zero_with_gradients(self)
         if self.training and self.word_dropout:
             tokens = with_unknown(tokens, self.word_dropout)
         lengths = (words != 0).sum(dim=1).clamp(min=1)
@@ -63,10 +64,6 @@ class Reader(nn.Module):
         features = read.masked_fill(padding.unsqueeze(2), float("-inf")).amax(dim=1)
         result: Tensor = self.output(self.dropout(features))
         return result
-
-    def _zero_with_gradients(self) -> Tensor:
-        """Return 0 with a gradient of 0 for every parameter."""
-        return torch.stack([parameter.sum() * 0.0 for parameter in self.parameters()]).sum()
 
 
 class Writer(nn.Module):
@@ -105,8 +102,8 @@ class Writer(nn.Module):
     def read(self, tokens: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, n, vocabulary) logits of what follows each of (B, n) tokens, and the memory behind them."""
         if len(tokens) == 0:  # torch's recurrent layers reject an empty batch
-            nothing = torch.stack([parameter.sum() * 0.0 for parameter in self.parameters()]).sum()
-            return self.output.weight.new_zeros(0, tokens.shape[1], len(self.output.bias)) + nothing, memory
+            nothing = self.output.weight.new_zeros(0, tokens.shape[1], len(self.output.bias))
+            return nothing + zero_with_gradients(self), memory
         if self.training and self.word_dropout:
             tokens = with_unknown(tokens, self.word_dropout)
         parts = [part.contiguous() for part in memory.permute(1, 2, 0, 3).unbind(0)]
@@ -118,7 +115,9 @@ class Writer(nn.Module):
 
 
 def build(settings: RnnSettings, signature: Signature) -> nn.Module:
-    """Build a network that continues texts, or one that reads them."""
+    """Build a network that writes a text from another, one that continues texts, or one that reads them."""
+    if isinstance(signature.output, TextOutput):
+        return AttentiveRnn(settings, signature)
     kind = Writer if isinstance(signature.output, ContinuationOutput) else Reader
     return kind(settings, signature)
 
@@ -129,12 +128,13 @@ def with_default_sizes(settings: RnnSettings, signature: Signature, samples: int
     if bidirectional is None:
         bidirectional = not isinstance(signature.output, ContinuationOutput)
     word_dropout = default_word_dropout(settings.word_dropout, signature)
+    settings = with_search(settings, signature)
     return settings.model_copy(update={"bidirectional": bidirectional, "word_dropout": word_dropout})
 
 
 def misfits(settings: RnnSettings, signature: Signature) -> list[Problem]:
     """Return a problem unless a sample is exactly one text, and for reading a text from its end to continue it."""
-    problems = only_one("text", settings.family, signature)
+    problems = [*only_one("text", settings.family, signature), *search_misfits(settings, signature)]
     if settings.bidirectional and isinstance(signature.output, ContinuationOutput):
         message = "a text is continued from its beginning: its end is not known yet; leave it out"
         problems.append(Problem("architecture.bidirectional", message))

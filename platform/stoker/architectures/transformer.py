@@ -1,4 +1,4 @@
-"""Transformers for texts: an encoder that reads a text at once, or a decoder that continues it."""
+"""Transformers for texts: an encoder that reads a text at once, a decoder that continues it, or both."""
 
 from collections.abc import Mapping
 
@@ -7,12 +7,14 @@ from torch import Tensor, nn
 
 from stoker.architectures.attention import Block, rotary_turns, start_small
 from stoker.architectures.decoder import INNER, Decoder
+from stoker.architectures.encoder_decoder import EncoderDecoder
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
+from stoker.architectures.search_settings import search_misfits, with_search
 from stoker.architectures.words import default_word_dropout, token_vectors, with_unknown, word_numbers
 from stoker.errors import Problem
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
-from stoker.job.signature import ContinuationOutput, Signature, WordTagsOutput
+from stoker.job.signature import ContinuationOutput, Signature, TextOutput, WordTagsOutput
 
 
 class Encoder(nn.Module):
@@ -78,19 +80,22 @@ class Encoder(nn.Module):
 
 
 def build(settings: TransformerSettings, signature: Signature) -> nn.Module:
-    """Build a decoder to continue texts, an encoder otherwise."""
+    """Build an encoder and decoder to write a text from another, a decoder to continue texts, an encoder otherwise."""
+    if isinstance(signature.output, TextOutput):
+        return EncoderDecoder(settings, signature)
     kind = Decoder if isinstance(signature.output, ContinuationOutput) else Encoder
     return kind(settings, signature)
 
 
 def with_default_sizes(settings: TransformerSettings, signature: Signature, samples: int) -> TransformerSettings:
-    """Leave out words where each is tagged."""
-    return settings.model_copy(update={"word_dropout": default_word_dropout(settings.word_dropout, signature)})
+    """Leave out words where each is tagged, and fill in how texts are searched for."""
+    word_dropout = default_word_dropout(settings.word_dropout, signature)
+    return with_search(settings, signature).model_copy(update={"word_dropout": word_dropout})
 
 
 def misfits(settings: TransformerSettings, signature: Signature) -> list[Problem]:
     """Return a problem for other samples than texts, and for heads that do not divide the width."""
-    problems = only_one("text", settings.family, signature)
+    problems = [*only_one("text", settings.family, signature), *search_misfits(settings, signature)]
     if settings.width % settings.heads:
         nearest = settings.width - settings.width % settings.heads or settings.heads
         message = f"{settings.width} cannot be divided by {settings.heads} heads; use {nearest}"

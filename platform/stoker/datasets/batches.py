@@ -12,7 +12,7 @@ from stoker.datasets.fields.schema import Fields
 from stoker.datasets.order import BLOCK_SHARDS, bucketed, shuffled, shuffled_blocks, streams
 from stoker.datasets.prefetch import Prefetcher, lazy_columns
 from stoker.datasets.samples import Samples
-from stoker.job.signature import ContinuationOutput, MaskOutput, Signature
+from stoker.job.signature import ContinuationOutput, MaskOutput, Signature, TextOutput
 from stoker.randomness import Noise
 
 MAX_BATCH, MAX_IMAGE_BATCH = 8192, 256
@@ -234,6 +234,8 @@ def batch_limit(signature: Signature) -> int:
     if sentences := signature.sentences.values():
         characters = max(shape.length * (1 + shape.characters) for shape in sentences)
         most = min(most, MAX_VALUES // (CHARACTER_FEATURES * characters))
+    if isinstance(signature.output, TextOutput):
+        most = min(most, MAX_VALUES // (signature.output.longest * signature.output.vocabulary))
     if not images:
         return max(1, most)
     pixels = sum(shape.height * shape.width for shape in images)

@@ -52,6 +52,8 @@ LABELS = (
     "price",
 )
 """Common names of the column to predict, the likeliest first."""
+TASKS_OF_FORMATS: dict[str, TaskName] = {"parallel": "translation"}
+"""The tasks that formats are made for."""
 WORDS = 3.0
 """Average number of words above which a column holds texts rather than categories."""
 
@@ -82,7 +84,7 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
         JobError: it cannot be read, or does not fit the task.
 
     """
-    records, _ = read_source(dataset)
+    records, format_name = read_source(dataset)
     wrong = column_problems(dataset, list(records.columns), Path(dataset.source), needed=False)
     if records.is_table and (problems := list(wrong)):
         raise JobError(problems)
@@ -91,7 +93,7 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     label = named or (_likely_label(records) if records.is_table else "")
     records = replace(records, label=label)
     dataset = dataset.model_copy(update={"columns": dataset.columns.model_copy(update={"label": label or None})})
-    chosen = task or likely_task(records, dataset.source)
+    chosen = task or TASKS_OF_FORMATS.get(format_name or "") or likely_task(records, dataset.source)
     row = TASKS[chosen]
     roles = infer_roles(records, dataset, row)
     odd = tuple(label_notes(records, roles.target, row.target))

@@ -19,7 +19,7 @@ from mlflow.models import ModelSignature
 import stoker
 from stoker.job.saved_model import EXAMPLE, FIELDS, SIGNATURE
 
-REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow")
+REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow", "tokenizers")
 """Dependencies of the packages below for prediction."""
 REQUIRED_BY = {"word-tags": ("seqeval",)}
 """Further ones, by the kind of the target."""

@@ -4,6 +4,7 @@ from stoker.datasets.cache import local_path
 from stoker.datasets.documents import as_documents
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.number import ValueField
+from stoker.datasets.fields.target_text import TargetTextField
 from stoker.datasets.labels import check_known, label_values
 from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.samples import Samples
@@ -74,6 +75,8 @@ def _labelled(model: Model, source: str, format_name: Format | None) -> Samples:
         check_known(records, target)
     elif isinstance(target, ValueField):
         label_values(records, target.name, target.kind, target.decimal)
+    elif isinstance(target, TargetTextField):
+        label_values(records, target.name, target.kind)
     if model.fields.continued:
         return model.fields.encode(as_documents(records, model.fields.text.name, found))
     weight = dataset.columns.weight

@@ -26,7 +26,7 @@ from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.saved_model import FIELDS, SIGNATURE, WEIGHTS
 from stoker.randomness import PerSampleNoise
-from stoker.tasks.abilities import can_decode, can_encode, can_sample
+from stoker.tasks.abilities import can_encode, can_sample
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
 from stoker.tasks.sampling import Writing
@@ -192,11 +192,8 @@ class Model:
             start += len(batch)
 
     def _outputs(self, batch: Batch, start: int) -> torch.Tensor:
-        if can_decode(self.network):
-            noise = PerSampleNoise((self.job.training.seed, "prediction"), range(start, start + len(batch)))
-            return self.network.decode(batch.inputs, noise)
-        outputs: torch.Tensor = self.network(batch.inputs)
-        return outputs
+        noise = PerSampleNoise((self.job.training.seed, "prediction"), range(start, start + len(batch)))
+        return self.task.outputs(self.network, batch.inputs, noise)
 
     def _codes(self, batch: Batch) -> Answers:
         assert can_encode(self.network)

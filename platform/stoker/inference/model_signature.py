@@ -14,6 +14,7 @@ from stoker.job.signature import (
     MaskOutput,
     Output,
     TagsOutput,
+    TextOutput,
     WordTagsOutput,
 )
 from stoker.tasks.abilities import can_encode, can_sample
@@ -45,7 +46,7 @@ def _outputs(output: Output | None) -> Schema:
             return _pixels((output.height, output.width))
         case ClassOutput(names) | TagsOutput(names):
             return [_column("string", "prediction"), *(_column("float", f"probability/{name}") for name in names)]
-        case ContinuationOutput():
+        case ContinuationOutput() | TextOutput():
             return [_column("string", "prediction")]
         case WordTagsOutput(_, types):
             return [_column("string", name) for name in ("prediction", *(["entities"] if types else []))]

@@ -8,13 +8,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, Tag, model_validato
 from stoker.job.section import SECTION_OR_NONE, Section, Shorthand
 from stoker.job.task import Kind, TaskRow
 
-Format = Literal["csv", "jsonl", "parquet", "conll", "text", "idx", "npz", "image-folder", "image-mask", "webdataset"]
+Format = Literal[
+    "csv", "jsonl", "parquet", "conll", "text", "parallel", "idx", "npz", "image-folder", "image-mask", "webdataset"
+]
 FORMATS: dict[str, tuple[Kind, ...]] = {
     "csv": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags"),
     "jsonl": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags"),
     "parquet": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags"),
     "conll": ("words", "word-tags"),
     "text": ("text",),
+    "parallel": ("text",),
     "idx": ("image", "category"),
     "npz": ("image", "mask", "category", "number"),
     "image-folder": ("image", "category"),
@@ -22,6 +25,8 @@ FORMATS: dict[str, tuple[Kind, ...]] = {
     "webdataset": ("image", "mask", "text", "category", "number"),
 }
 """Kinds of field that the columns of each format can hold; a table holds images as paths."""
+ONE_COLUMN = frozenset({"text"})
+"""Formats without a place for a target."""
 TABLE_SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".csv.gz": "csv",
@@ -45,6 +50,8 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".
 def fits(format_name: str, row: TaskRow) -> bool:
     """Check whether a format can hold what a task learns from."""
     kinds = FORMATS[format_name]
+    if format_name in ONE_COLUMN and not row.target_optional:
+        return False
     return bool(set(kinds) & set(row.inputs)) and (row.target in kinds or row.target_optional)
 
 
@@ -99,7 +106,7 @@ class Columns(Section):
     label: str | None = None
     """The column to predict. A built-in dataset, a folder of images and the like know their own. Tags are a list, or a
     text with `;`, `|` or `,` between them; a row without a value has none. Tags of words are a list with one for each
-    word; of a conll file they are the last column."""
+    word; of a conll file they are the last column. Of a list of texts to write, the first one is learnt."""
 
     names: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """The names of all columns, in order, for a csv file without a header line, or for a conll file, of which otherwise
@@ -170,7 +177,8 @@ class Text(Section):
     tokens: Tokens | None = None
     """What a text is cut into: lower-case `words` and punctuation marks; `characters`; the `bytes` of UTF-8; frequent
     parts of words, `bpe` (Sennrich et al. 2016), which loses nothing, or `wordpiece`, in lower case. Default:
-    characters to generate text, words otherwise."""
+    characters to generate text, bpe to translate and summarise, words otherwise. A text and its translation or summary
+    have one vocabulary."""
 
     vocabulary: int | None = Field(None, ge=2, le=1_000_000)
     """Most different tokens that are kept, those of the training part; others count as unknown. Default: 20,000, for
@@ -178,7 +186,7 @@ class Text(Section):
 
     length: int = Field(256, ge=1, le=65_536)
     """Most tokens of a text, or words of a sentence; what is beyond is cut off, and `plan` says of how many texts. A
-    text to learn to write is cut into pieces of this length."""
+    text to continue is cut into pieces of this length."""
 
 
 class Split(Section):
@@ -227,12 +235,14 @@ class Dataset(Section):
     stands for an environment variable."""
 
     format: Format | None = None
-    """How to read it; default: from the file's name. Delimiter, encoding (UTF-8, UTF-16 or cp1252) and quote of a csv
-    file are detected; `stoker data` shows them, and `plan` those other than `,`, UTF-8 and `"`."""
+    """How to read it; default: from the file's name. `parallel` is a folder with a file for each language, such as
+    train.en and train.de, whose lines belong together; its columns are named by the languages. Delimiter, encoding
+    (UTF-8, UTF-16 or cp1252) and quote of a csv file are detected; `stoker data` shows them, and `plan` those other
+    than `,`, UTF-8 and `"`."""
 
     encoding: Annotated[str, AfterValidator(_encoding)] | None = None
-    """The encoding of csv, jsonl, conll and text files, such as latin-1 or shift_jis; default: detected for csv, UTF-8
-    for the others."""
+    """The encoding of csv, jsonl, conll, text and parallel files, such as latin-1 or shift_jis; default: detected for
+    csv, UTF-8 for the others."""
 
     loading: Literal["auto", "resident", "loaded", "streaming"] = "auto"
     """How samples reach a step: `resident` decodes all of them into memory at the start, `loaded` decodes files in

@@ -118,7 +118,24 @@ class WordTagsOutput:
     """The types of entities that the tags mark (IOB); empty where each tag stands for itself."""
 
 
-Output = ClassOutput | ValueOutput | MaskOutput | TagsOutput | ContinuationOutput | WordTagsOutput
+@dataclass(frozen=True)
+class TextOutput:
+    """Another text: networks return (B, n, vocabulary) logits of what follows each of the (B, n) tokens of `WRITTEN`.
+
+    Targets are (B, longest of the batch) int64: whole texts, each with the token of its end, padded with 0.
+    """
+
+    vocabulary: int
+    """Number of tokens: those of the input, since both have one vocabulary."""
+    length: int
+    """Most tokens of a text that is learnt, its end included; longer ones are cut off."""
+    longest: int
+    """Most tokens of a text that is written, its end included: those of the longest training sample."""
+
+
+WRITTEN = "written"
+"""Name beside the inputs of what is written so far: the token of the end, which begins a text, and those behind it."""
+Output = ClassOutput | ValueOutput | MaskOutput | TagsOutput | ContinuationOutput | WordTagsOutput | TextOutput
 
 
 @dataclass(frozen=True)

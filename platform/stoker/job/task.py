@@ -13,6 +13,8 @@ TaskName = Literal[
     "multi-label-classification",
     "text-generation",
     "token-classification",
+    "translation",
+    "summarization",
 ]
 EngineName = Literal["torch"]
 Direction = Literal["max", "min"]
@@ -30,6 +32,14 @@ TAGS: dict[str, Direction] = {
     "average_precision": "max",
 }
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
+TRANSLATION: dict[str, Direction] = {"loss": "min", "bleu": "max", "exact_match": "max"}
+SUMMARY: dict[str, Direction] = {
+    "loss": "min",
+    "rouge1": "max",
+    "rouge2": "max",
+    "rougeL": "max",
+    "exact_match": "max",
+}
 WRITING: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bits_per_byte": "min"}
 TAGGING: dict[str, Direction] = {"loss": "min", "accuracy": "max", "precision": "max", "recall": "max", "f1": "max"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
@@ -160,5 +170,29 @@ TASKS: dict[TaskName, TaskRow] = {
         "a tag for each word of a sentence: named entities, parts of speech",
         shows=True,
         loss_settings=CLASS_LOSS,
+    ),
+    "translation": TaskRow(
+        ("text",),
+        "text",
+        ("transformer", "rnn", "custom"),
+        TRANSLATION,
+        "loss",
+        "each text in another language",
+        expensive=("bleu", "exact_match"),
+        shows=True,
+        loss_settings=("label_smoothing",),
+        tokens="bpe",
+    ),
+    "summarization": TaskRow(
+        ("text",),
+        "text",
+        ("transformer", "rnn", "custom"),
+        SUMMARY,
+        "loss",
+        "a short text for each long one",
+        expensive=("rouge1", "rouge2", "rougeL", "exact_match"),
+        shows=True,
+        loss_settings=("label_smoothing",),
+        tokens="bpe",
     ),
 }

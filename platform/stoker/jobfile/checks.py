@@ -22,7 +22,7 @@ SHARE_KEYS = {"column": ("time", "train", "val", "test", "stratify", "seed"), "t
 SHARDED_FAMILIES = ("mlp", "cnn", "transformer", "custom")
 """Families whose weights can be divided among the workers."""
 
-ENCODED = ("csv", "jsonl", "conll", "text")
+ENCODED = ("csv", "jsonl", "conll", "text", "parallel")
 """Formats of text files."""
 
 

@@ -13,6 +13,7 @@ from stoker.datasets.fields.schema import Fields
 from stoker.datasets.records import Records
 from stoker.errors import JobError, Problem
 from stoker.job.training import Training
+from stoker.tasks.abilities import can_decode
 from stoker.tasks.metrics import Metrics, Shown
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
 from stoker.tasks.sampling import Writing
@@ -114,6 +115,26 @@ class Task(ABC):
 
         """
         raise JobError([Problem("", "this model writes no texts; use stoker predict")])
+
+    def outputs(self, network: nn.Module, inputs: Mapping[str, Tensor], noise: NoiseLike) -> Tensor:
+        """Return what `answers` takes: what the network decodes, or its outputs."""
+        if can_decode(network):
+            return network.decode(inputs, noise)
+        outputs: Tensor = network(inputs)
+        return outputs
+
+    def outcome(self, network: nn.Module, batch: BatchLike, noise: NoiseLike, output: Tensor, quick: bool) -> Tensor:
+        """Return what expensive metrics and the review see of a batch: by default what other metrics see.
+
+        Args:
+            network: in evaluation mode.
+            batch: samples.
+            noise: of the batch.
+            output: what the objective's `evaluate` has returned.
+            quick: whether training waits for it, so that it has to be fast.
+
+        """
+        return output
 
     @abstractmethod
     def answers(self, outputs: Tensor, records: Records) -> Answers:

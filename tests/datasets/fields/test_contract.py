@@ -20,6 +20,7 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields
 from stoker.datasets.fields.tags import TagsField
+from stoker.datasets.fields.target_text import TargetTextField
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.fields.time import TimeField
 from stoker.datasets.fields.word_tags import WordTagsField
@@ -383,6 +384,23 @@ class TestWordTags(FieldContract):
     def test_fitted_values_depend_on_the_training_part(self):
         others = pd.Series([json.dumps(["B-LOC", "O"])] * 20)
         assert self.fit(others) != self.fit(pick(self.raw(), np.arange(20)))
+
+
+class TestTargetText(FieldContract):
+    kind, task = TargetTextField, "translation"
+
+    def raw(self) -> RawColumn:
+        return pd.Series([f"ein {'b ' * (number % 5)} Wort{number % 4}" for number in range(SAMPLES)])
+
+    def outliers(self, count: int) -> RawColumn:
+        return pd.Series(["andere Worte, andere Worte " * 200] * count)
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        texts = [f"a word{number % 4}" for number in range(SAMPLES)]
+        pd.DataFrame({"x": texts, "y": raw}).to_csv(folder / "data.csv", index=False)
+
+    def dataset(self, folder: Path) -> Dataset:
+        return Dataset.model_validate({"source": str(folder / "data.csv"), "columns": {"label": "y"}})
 
 
 def test_every_kind_of_field_keeps_the_contract():

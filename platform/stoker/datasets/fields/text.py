@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from stoker.datasets.columns import Column, Ragged
-from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.field import InputField
+from stoker.datasets.fields.text_lists import joined_texts
 from stoker.datasets.records import RawColumn
 from stoker.datasets.tokens.kinds import TOKENIZERS
 from stoker.datasets.tokens.tokenizer import END, UNKNOWN, Tokenizer
@@ -43,8 +43,7 @@ class TextField(InputField):
         """Build the vocabulary of the training rows."""
         text = settings.text
         tokens = text.tokens or "words"
-        texts = [each or "" for each in as_text(raw)]
-        fitted = TOKENIZERS[tokens].fit(texts, text.vocabulary or default_vocabulary(tokens))
+        fitted = TOKENIZERS[tokens].fit(joined_texts(raw), text.vocabulary or default_vocabulary(tokens))
         return cls(name, tokens, fitted.asset(), text.length)
 
     @cached_property
@@ -54,20 +53,17 @@ class TextField(InputField):
 
     def encode(self, raw: RawColumn) -> Column:
         """Return the numbers of each text, truncated; an empty one is a single unknown token."""
-        encoded = self.tokenizer.encode([each or "" for each in as_text(raw)])
+        encoded = self.tokenizer.encode(joined_texts(raw))
         return Ragged.of([numbers[: self.length] if len(numbers) else [UNKNOWN] for numbers in encoded])
 
     def stream(self, raw: RawColumn) -> Ragged:
         """Return the numbers of each text as a whole, with the token of its end."""
-        encoded = self.tokenizer.encode([each or "" for each in as_text(raw)])
+        encoded = self.tokenizer.encode(joined_texts(raw))
         return Ragged.of([np.append(numbers, END) for numbers in encoded])
 
     def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
         """Yield a note on the number of truncated texts."""
-        texts = [each or "" for each in as_text(raw)[parts == "train"]]
-        if cut := sum(len(numbers) > self.length for numbers in self.tokenizer.encode(texts)):
-            longer = f"{cut:,} of {len(texts):,} training texts have more than {self.length} {self.tokenizer.unit}"
-            yield f"column '{self.name}': {longer} and are cut off there (dataset.text.length)"
+        yield from cut_note(self.name, self.tokenizer, joined_texts(raw), parts, self.length)
 
     @classmethod
     def shape(cls, fields: Sequence[Self]) -> TextInput:
@@ -95,6 +91,14 @@ class TextField(InputField):
             message = "an older version numbered the words of this model; use it with that version"
             raise JobError([Problem("", message)])
         return cls(content["name"], content["tokens"], assets[asset_name(content["name"])], content["length"])
+
+
+def cut_note(column: str, tokenizer: Tokenizer, texts: Sequence[str], parts: np.ndarray, length: int) -> Iterator[str]:
+    """Yield a note on how many texts of the training part have more tokens than are read or learnt of them."""
+    train = [text for text, part in zip(texts, parts, strict=True) if part == "train"]
+    if cut := sum(len(numbers) > length for numbers in tokenizer.encode(train)):
+        longer = f"{cut:,} of {len(train):,} training texts have more than {length} {tokenizer.unit}"
+        yield f"column '{column}': {longer} and are cut off there (dataset.text.length)"
 
 
 def default_vocabulary(tokens: Tokens) -> int:
