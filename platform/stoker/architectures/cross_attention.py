@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stoker.architectures.attention import Attention, Cache, Turns
+from stoker.architectures.attention import Attention, Cache, Turns, attention
 
 
 class CrossCache:
@@ -54,13 +54,7 @@ class CrossAttention(nn.Module):
         key, value = cache.source if cache is not None and cache.source else self._keys_and_values(source)
         if cache is not None:
             cache.source = key, value
-        attended = functional.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=there,
-            enable_gqa=self.key_heads != self.heads,
-        )
+        attended = attention(query, key, value, there)
         result: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return result
 
