@@ -148,7 +148,8 @@ def _unused(dataset: Dataset, roles: Roles) -> Iterator[Problem]:
     if "image" not in kinds:
         yield from without_effect("dataset.image", dataset.image, Image(), "this data, which has no images")
     if "text" not in kinds:
-        yield from without_effect("dataset.text", dataset.text, Text(), "this data, which has no column of texts")
+        untold = Text(tokenizer=dataset.text.tokenizer)  # of a network for texts, which says so itself
+        yield from without_effect("dataset.text", dataset.text, untold, "this data, which has no column of texts")
 
 
 def _roles(records: Records, dataset: Dataset, task: TaskRow) -> Roles:

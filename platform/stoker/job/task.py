@@ -122,7 +122,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "text-classification": TaskRow(
         ("text",),
         "category",
-        ("rnn", "transformer", "mlp", "custom"),
+        ("rnn", "transformer", "pretrained", "mlp", "custom"),
         CLASSIFICATION,
         "accuracy",
         "a class for each text",
@@ -131,7 +131,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "multi-label-classification": TaskRow(
         TABULAR,
         "tags",
-        ("mlp", "perceptron", "cnn", "rnn", "transformer", "custom"),
+        ("mlp", "perceptron", "cnn", "rnn", "transformer", "pretrained", "custom"),
         TAGS,
         "f1_micro",
         "any number of tags for each row of a table, of numbers, categories, texts or images",

@@ -12,14 +12,14 @@ import numpy as np
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOWN, Tokenizer
+from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOWN, FittedTokenizer
 
 NAMES = ("<pad>", "<unk>", "<end>", "<mask>")
 """Names of the special tokens, by their numbers."""
 BYTES = 256
 
 
-class Subwords(Tokenizer):
+class Subwords(FittedTokenizer):
     """A vocabulary of parts of words that a library has fitted."""
 
     unit = "tokens"
