@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from stoker.architectures.network import build_network, misfits, unavailable, with_default_sizes
-from stoker.architectures.pretrained import Pretrained as Network
+from stoker.architectures.pretrained.network import PretrainedNetwork as Network
 from stoker.datasets.model_files import read_tokenizer
 from stoker.datasets.tokens.pretrained import PretrainedTokenizer
-from stoker.datasets.tokens.tokenizer import SPECIAL, UNKNOWN
+from stoker.datasets.tokens.tokenizer import END, SPECIAL, UNKNOWN
 from stoker.errors import JobError, Problem
 from stoker.job.architecture.pretrained import Pretrained
 from stoker.job.dataset import Dataset
-from stoker.job.signature import ClassOutput, NumbersInput, Signature, TextInput
+from stoker.job.signature import ClassOutput, ContinuationOutput, NumbersInput, Signature, TextInput
 
 DATA = Dataset(source="reviews.csv")
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -225,7 +225,10 @@ def test_a_model_that_translates_is_refused(signature, tmp_path):
 
     transformers.T5Config(d_model=8, num_layers=1).save_pretrained(tmp_path)
     (problem,) = misfits(settings_of(tmp_path), signature)
-    assert problem.message == f"'{tmp_path}' (t5) translates texts; use an encoder, such as BERT"
+    assert (
+        problem.message
+        == f"'{tmp_path}' (t5) reads one text and writes another; use an encoder such as BERT, or a decoder"
+    )
 
 
 @pytest.mark.parametrize(
@@ -304,3 +307,67 @@ def test_other_families_do_not_import_the_libraries():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def writer(tiny_model):
+    """Build a network that continues texts, of up to so many tokens."""
+    settings = settings_of(tiny_model("gpt2"))
+    size = PretrainedTokenizer.from_asset(read_tokenizer(settings.model, "")).size
+
+    def make(length: int = 12, borders: bool = True, **more: Any) -> Any:
+        shapes = Signature({"text": TextInput(size, length)}, ContinuationOutput(size, borders))
+        architecture = with_default_sizes(settings.model_copy(update=more), shapes, 100)
+        assert misfits(architecture, shapes) == []
+        return build_network(architecture, shapes).eval()
+
+    return make
+
+
+def test_what_follows_is_what_transformers_expects(tiny_model, writer):
+    import transformers
+
+    body = transformers.AutoModelForCausalLM.from_pretrained(tiny_model("gpt2")).eval()
+    tokens = torch.tensor([[END, 50, 60, 70, 80]])
+    own = tokens - SPECIAL
+    own[0, 0] = end = body.config.eos_token_id
+    with torch.no_grad():
+        theirs = body(input_ids=own).logits.softmax(dim=2)
+    for borders in (True, False):
+        found = writer(borders=borders)({"text": tokens}).softmax(dim=2)
+        expected = theirs.clone()
+        expected[..., end] = 0.0
+        torch.testing.assert_close(found[..., SPECIAL:], expected)
+        torch.testing.assert_close(found[..., END], theirs[..., end])
+        assert not found[..., [0, UNKNOWN, 3]].any()
+
+
+def test_a_text_does_not_see_the_one_before_it(writer):
+    network = writer()
+    texts = [[END, 50, 60, 70], [END, 80, 90]]
+    together = network({"text": torch.tensor([[*texts[0], *texts[1], END]])})
+    alone = [network({"text": torch.tensor([text])})[0] for text in texts]
+    torch.testing.assert_close(together[0, :7], torch.cat(alone), atol=1e-5, rtol=1e-4)
+
+
+def test_reading_token_by_token_expects_the_same_as_reading_at_once(writer):
+    network = writer(length=8)
+    tokens = torch.tensor([[END, 50, 60, 70, 80, 90], [END, 51, 61, 71, 81, 91]])
+    expected = network({"text": tokens})
+    memory, found = network.begin(2), []
+    for begin, end in ((0, 3), (3, 4), (4, 6)):
+        logits, memory = network.read(tokens[:, begin:end], memory)
+        found.append(logits)
+    torch.testing.assert_close(torch.cat(found, dim=1), expected, atol=1e-5, rtol=1e-4)
+    for token in (100, 101, 102):  # the third one does not fit: the last 4 are read anew
+        logits, memory = network.read(torch.full((2, 1), token), memory)
+    again = network({"text": torch.cat([tokens[:, -1:], torch.tensor([[100, 101, 102]] * 2)], dim=1)})
+    torch.testing.assert_close(logits[:, -1], writer(length=8, borders=False)({"text": memory.tokens})[:, -1])
+    torch.testing.assert_close(logits[:, -1], again[:, -1], atol=1e-5, rtol=1e-4)
+
+
+def test_a_head_is_refused_where_a_model_has_its_own_output_layer(tiny_model):
+    shapes = Signature({"text": TextInput(30, 12)}, ContinuationOutput(30, borders=True))
+    settings = settings_of(tiny_model("gpt2"), frozen="all", pooling="pooler", dropout=0.3)
+    paths = [problem.path for problem in misfits(settings, shapes)]
+    assert paths == ["architecture.frozen", "architecture.pooling", "architecture.dropout"]

@@ -65,14 +65,18 @@ def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
 
     def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
         architecture = {"family": variant, **FAMILIES[variant]}
+        dataset = dict(tiny_data(task))
         if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "rnn", "transformer"):
             architecture |= dict.fromkeys({"dropout", "word_dropout"} & {"dropout", *architecture}, 0.0)
         if architecture["family"] == "pretrained":
-            architecture["model"] = str(tiny_model("bert" if dropout else "bert-still"))
+            writes = TASKS[task].target == "continuation"  # type: ignore[index]
+            architecture["model"] = str(tiny_model(("gpt2" if writes else "bert") + ("" if dropout else "-still")))
             if not dropout:
                 architecture |= {"dropout": 0.0, **({"lora": {"rank": 2}} if variant == "lora" else {})}
+            if writes:
+                del architecture["dropout"]  # it has no head
+                dataset["text"] = {"length": 3}  # its tokens are longer than characters
         settings = {"batch_size": 16, "epochs": 2, "precision": "fp32", "schedule": "constant", **training}
-        dataset = dict(tiny_data(task))
         family = architecture["family"]
         if "number" in TASKS[task].inputs and family in FEATURES:  # type: ignore[index]
             dataset["columns"] = {**dataset["columns"], "features": FEATURES[family], "types": {"text": "text"}}

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from stoker.architectures import cnn, custom, gan, mlp, perceptron, pretrained, rnn, transformer, unet
+from stoker.architectures import cnn, custom, gan, mlp, perceptron, rnn, transformer, unet
+from stoker.architectures.pretrained import family as pretrained
 from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.dataset import Dataset

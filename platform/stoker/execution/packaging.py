@@ -17,10 +17,12 @@ import pandas as pd
 from mlflow.models import ModelSignature
 
 import stoker
-from stoker.job.saved_model import EXAMPLE, FIELDS, SIGNATURE
+from stoker.job.saved_model import EXAMPLE, FIELDS, ORIGIN, SIGNATURE
 
-REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow")
+REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow", "tokenizers")
 """Dependencies of the packages below for prediction."""
+PRETRAINED_REQUIREMENTS = ("transformers", "peft")
+"""What a network on a pretrained model needs beside them."""
 MODULES = ("__init__.py", "errors.py", "randomness.py")
 PACKAGES = ("job", "jobfile", "datasets", "architectures", "tasks", "inference")
 
@@ -29,6 +31,7 @@ PACKAGES = ("job", "jobfile", "datasets", "architectures", "tasks", "inference")
 def packaged(model: Path) -> Iterator[dict[str, Any]]:
     """Yield the arguments of MLflow's pyfunc flavour for the folder of a saved model."""
     source = Path(stoker.__file__).parent
+    needed = (*REQUIREMENTS, *(PRETRAINED_REQUIREMENTS if (model / ORIGIN).exists() else ()), "mlflow")
     with tempfile.TemporaryDirectory(prefix="stoker-code-") as draft:
         code = Path(draft) / "stoker"
         for package in PACKAGES:
@@ -42,7 +45,7 @@ def packaged(model: Path) -> Iterator[dict[str, Any]]:
             "signature": ModelSignature.from_dict(json.loads((model / SIGNATURE).read_text(encoding="utf-8"))),
             "input_example": _example(model),
             "metadata": {"columns": _columns(model)},
-            "pip_requirements": [f"{name}=={_version(name)}" for name in (*REQUIREMENTS, "mlflow")],
+            "pip_requirements": [f"{name}=={_version(name)}" for name in needed],
         }
 
 

@@ -139,7 +139,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "text-generation": TaskRow(
         ("text",),
         "continuation",
-        ("transformer", "rnn", "custom"),
+        ("transformer", "rnn", "pretrained", "custom"),
         WRITING,
         "loss",
         "new text like that of the data: what follows each token",

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stoker.datasets.model_files import weights_digest
-
-ORIGIN = "origin.json"
-"""Beside the weights of a saved model."""
+from stoker.job.saved_model import ORIGIN
 
 
 class Origin:

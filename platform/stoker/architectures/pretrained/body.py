@@ -12,6 +12,8 @@ from stoker.datasets.model_files import WEIGHTS, weight_files
 from stoker.errors import JobError, Problem
 
 MODEL = "architecture.model"
+ATTENTION: dict[bool, dict[str, str]] = {False: {}, True: {"attn_implementation": "sdpa"}}
+"""Whether a model writes; if so, it is given which token sees which, as torch's own attention takes it."""
 
 
 def read_config(folder: Path) -> Any:
@@ -32,45 +34,50 @@ def read_config(folder: Path) -> Any:
             raise JobError([Problem(MODEL, f"{message}; use a model of its own types")]) from error
 
 
-def empty_body(folder: Path) -> nn.Module:
-    """Build a model from its description, without its weights."""
-    from transformers import AutoModel
-
+def empty_body(folder: Path, writes: bool) -> nn.Module:
+    """Build a model from its description, without its weights; one that writes has its output layer."""
     config = read_config(folder)
     with _quiet():
         try:
-            body: nn.Module = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32)
+            body: nn.Module = _kind(writes).from_config(
+                config, trust_remote_code=False, dtype=torch.float32, **ATTENTION[writes]
+            )
         except ValueError as error:
             raise _unusable(folder, config, error) from error
     return _prepared(body)
 
 
-def loaded_body(folder: Path, name: str) -> nn.Module:
-    """Load a model with its weights in float32.
+def loaded_body(folder: Path, name: str, writes: bool) -> nn.Module:
+    """Load a model with its weights in float32; one that writes has its output layer.
 
     Raises:
         JobError: it has no safetensors.
 
     """
-    from transformers import AutoModel
-
     if not weight_files(folder):
         cure = "pickles such as pytorch_model.bin are not read; write it by model.save_pretrained(FOLDER)"
         raise JobError([Problem(MODEL, f"'{name}' has no {WEIGHTS}; {cure}")])
     config = read_config(folder)
     with _quiet():
         try:
-            body: nn.Module = AutoModel.from_pretrained(
+            body: nn.Module = _kind(writes).from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
+                **ATTENTION[writes],
             )
         except ValueError as error:
             raise _unusable(folder, config, error) from error
     return _prepared(body)
+
+
+def _kind(writes: bool) -> Any:
+    import transformers
+
+    return transformers.AutoModelForCausalLM if writes else transformers.AutoModel
 
 
 def is_encoder_decoder(config: Any) -> bool:
