@@ -74,6 +74,22 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[
     return dataset
 
 
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Write a random model of a type of transformers, with a tokenizer of the words of `tiny_data`; return its folder.
+
+    A name such as `bert-still` is the same without dropout inside.
+    """
+    folder = tmp_path_factory.mktemp("models")
+
+    def model(name: str) -> Path:
+        if not (folder / name).exists():
+            _write_model(folder / name, *name.split("-"))
+        return folder / name
+
+    return model
+
+
 def pytest_configure() -> None:
     """Take Ctrl-C as a terminal sends it, which a shell in the background ignores; compute with one thread."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -228,6 +244,62 @@ def _write_texts(folder: Path) -> dict[str, Any]:
         rows.append({"text": " ".join(rng.permutation(text)), "label": "praise" if number % 2 else "blame"})
     pd.DataFrame(rows).to_csv(folder / "texts.csv", index=False)
     return {"source": str(folder / "texts.csv"), "columns": {"label": "label"}}
+
+
+def _write_model(folder: Path, kind: str, still: str = "") -> None:
+    """Write config.json, model.safetensors and tokenizer.json of a BERT or GPT-2 with two layers."""
+    import transformers  # seconds to import, for the tests of pretrained models alone
+
+    dropout = 0.0 if still else 0.1
+    tokenizer = _bert_tokenizer() if kind == "bert" else _gpt2_tokenizer()
+    torch.manual_seed(0)
+    if kind == "bert":
+        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+        own = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "max_position_embeddings": 12}
+        made: Any = transformers.BertModel(
+            transformers.BertConfig(vocab_size=tokenizer.get_vocab_size(), **sizes, **own)
+        )
+    else:
+        end = tokenizer.token_to_id("<|endoftext|>")
+        sizes = {"n_positions": 24, "n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": end, "eos_token_id": end}
+        own = {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
+        config = transformers.GPT2Config(vocab_size=tokenizer.get_vocab_size(), **sizes, **own)
+        made = transformers.GPT2LMHeadModel(config)
+    made.save_pretrained(folder)
+    tokenizer.enable_truncation(5)  # as of another use; it has no effect
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+WRITTEN = ["the film plot cast was and a good bad thing simple costly", "the cat sat on the mat and the hat\n"]
+
+
+def _bert_tokenizer() -> Any:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    made.train_from_iterator(WRITTEN, trainers.WordPieceTrainer(special_tokens=special, show_progress=False))
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return made
+
+
+def _gpt2_tokenizer() -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.post_processor = processors.ByteLevel(trim_offsets=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    made.train_from_iterator(WRITTEN, trainer)
+    return made
 
 
 @pytest.fixture(scope="session")

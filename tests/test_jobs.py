@@ -34,7 +34,7 @@ def own_network(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def own_data(tmp_path_factory):
+def own_data(tmp_path_factory, tiny_model):
     """Small data for the jobs that need the user's own, as the settings that name it."""
     folder = tmp_path_factory.mktemp("own-data")
     rng = np.random.default_rng(0)
@@ -72,6 +72,10 @@ def own_data(tmp_path_factory):
         **dict.fromkeys(("translation-transformer", "translation-rnn"), sentences),
         "summarization": [f"dataset.source={folder / 'papers.jsonl'}"],
         "nuclei-unet": [f"dataset.source={folder / 'nuclei'}", "dataset.image.size=32", "training.batch_size=4"],
+        "reviews-minilm": [
+            f"dataset.source={folder / 'reviews.jsonl'}",
+            f"architecture.model={tiny_model('bert')}",
+        ],
         **{key: [f"dataset.source={folder / 'reviews.jsonl'}"] for key in ("reviews-lstm", "reviews-transformer")},
         **{key: [f"dataset.source={folder / 'plays.txt'}"] for key in ("plays-lstm", "plays-decoder")},
     }

@@ -6,6 +6,7 @@ from stoker.jobfile.loading import dump_job, parse_job
 
 IMAGES = "task: image-classification\ndataset: digits\n"
 GAN = "task: image-generation\ndataset: digits\narchitecture: gan\ntraining:\n  optimizer:\n"
+TEXTS = "task: text-classification\ndataset: texts.csv\n"
 TABLE = "task: tabular-classification\ndataset: iris\n"
 
 
@@ -30,12 +31,19 @@ SOURCES = {
 }
 
 
+NEEDING = {
+    "custom": "{family: custom, class: my_model:Net}",
+    "pretrained": "{family: pretrained, model: my/model}",
+}
+"""Families with a key that every job sets."""
+
+
 @pytest.mark.parametrize(("task", "source"), [(task, SOURCES[task]) for task in TASKS])
 def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: str):
     row = TASKS[task]  # type: ignore[index]
     best = f"{row.best or 'loss'}/val"
     for family in row.families:
-        written = "{family: custom, class: my_model:Net}" if family == "custom" else family
+        written = NEEDING.get(family, family)
         text = f"task: {task}\ndataset: {source}\narchitecture: {written}\n"
         job = parse_job(f"{text}training: {{checkpoint: {{best: {best}}}}}\n", "job.yaml").job
         assert job.architecture is not None
@@ -56,6 +64,21 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         (
             IMAGES + "architecture: {family: cnn, kernel: 4}",
             "3:37 architecture.kernel 4 is even; a kernel size must be odd: use 3 or 5",
+        ),
+        (
+            TEXTS + "architecture: {family: pretrained, model: my/model, lora: {rank: 4}, frozen: 2}",
+            "3:78 architecture.frozen does nothing with lora, which trains none of the model's own weights; "
+            "leave it out",
+        ),
+        (
+            "task: text-classification\ndataset: {source: texts.csv, text: {tokens: bpe}}\n"
+            "architecture: {family: pretrained, model: my/model}",
+            "2:45 dataset.text.tokens does nothing for pretrained, which cuts texts by its model's tokenizer; "
+            "leave it out",
+        ),
+        (
+            "task: text-classification\ndataset: {source: texts.csv, text: {tokenizer: my/model, vocabulary: 500}}",
+            "2:70 dataset.text.vocabulary does nothing for dataset.text.tokenizer; leave it out",
         ),
         (
             "task: tabular-classification\ndataset: digits",

@@ -3,6 +3,7 @@ import torch
 from safetensors.torch import save_file
 
 from stoker.architectures.network import build_network, parameter_count
+from stoker.cli.views.plan import plan_json, plan_text
 from stoker.errors import JobError
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.mlp import Mlp
@@ -146,3 +147,21 @@ def test_divided_weights_take_their_share_of_memory_and_travel_once_more(make_jo
     assert (alone.exchange_mib, replicated.exchange_mib) == (0, pytest.approx(2 * size * 3 / 4))
     assert divided.exchange_mib == pytest.approx(3 * size * 3 / 4)
     assert plan(4, parallel="fsdp", precision="bf16").exchange_mib == pytest.approx(2 * size * 3 / 4)
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["on the CPU", "on the meta device"])
+def test_a_plan_counts_what_is_trained_of_a_pretrained_model(make_job, tiny_data, tiny_model, monkeypatch, large):
+    if large:
+        monkeypatch.setattr("stoker.planning.run.SMALL_NETWORK", 0)
+    architecture = {"family": "pretrained", "model": str(tiny_model("bert")), "lora": {"rank": 2}}
+    job = make_job("text-classification", tiny_data("text-classification"), architecture=architecture)
+    plan = make_plan(job)
+    assert plan.trained == 2 * 2 * (2 * 16 + 2 * 16) + 2 * 16 + 2  # two layers with two adapters each, and the head
+    assert plan.parameters == sum(each.numel() for each in assemble(prepare(job)).objective.parameters())
+    assert f"{plan.parameters:,}, of which {plan.trained} are trained" in plan_text(plan)
+    assert plan_json(plan)["trained"] == plan.trained
+    whole = make_plan(
+        make_job("text-classification", tiny_data("text-classification"), architecture={**architecture, "lora": "none"})
+    )
+    assert whole.trained == whole.parameters
+    assert whole.memory_parts.optimizer > 10 * plan.memory_parts.optimizer

@@ -32,12 +32,20 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "rnn": {"embedding": 6, "hidden": 5, "layers": 2, "word_dropout": 0.2},
     "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False, "word_dropout": 0.2},
     "transformer": {"width": 8, "heads": 2, "word_dropout": 0.2},
+    "pretrained": {"dropout": 0.2},
+    "lora": {"family": "pretrained", "dropout": 0.2, "lora": {"rank": 2, "dropout": 0.2}},
+    "frozen": {"family": "pretrained", "dropout": 0.2, "frozen": 1},
     "gan": {"channels": [4, 8], "latent": 5},
     "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
 }
-FEATURES = {"cnn": ["photo"], "rnn": ["text"], "transformer": ["text"]}
+FEATURES = {"cnn": ["photo"], "rnn": ["text"], "transformer": ["text"], "pretrained": ["text"]}
 """The columns that a family for one kind of input takes from a table with all kinds."""
-VARIANTS = {"cnn": ("cnn", "residual"), "rnn": ("rnn", "gru"), "gan": ("gan", "plain-gan")}
+VARIANTS = {
+    "cnn": ("cnn", "residual"),
+    "rnn": ("rnn", "gru"),
+    "gan": ("gan", "plain-gan"),
+    "pretrained": ("pretrained", "lora", "frozen"),
+}
 CASES = [
     (task, variant)
     for task, row in TASKS.items()
@@ -53,15 +61,23 @@ every_case = pytest.mark.parametrize(("task", "variant"), CASES, ids=lambda name
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_data, make_job) -> Callable[..., Job]:
+def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
     """Build a small job: three steps per epoch, the last one uneven."""
 
     def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
         architecture = {"family": variant, **FAMILIES[variant]}
+        dataset = dict(tiny_data(task))
         if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "rnn", "transformer"):
             architecture |= dict.fromkeys({"dropout", "word_dropout"} & {"dropout", *architecture}, 0.0)
+        if architecture["family"] == "pretrained":
+            writes = TASKS[task].target == "continuation"  # type: ignore[index]
+            architecture["model"] = str(tiny_model(("gpt2" if writes else "bert") + ("" if dropout else "-still")))
+            if not dropout:
+                architecture |= {"dropout": 0.0, **({"lora": {"rank": 2}} if variant == "lora" else {})}
+            if writes:
+                del architecture["dropout"]  # it has no head
+                dataset["text"] = {"length": 3}  # its tokens are longer than characters
         settings = {"batch_size": 16, "epochs": 2, "precision": "fp32", "schedule": "constant", **training}
-        dataset = dict(tiny_data(task))
         family = architecture["family"]
         if "number" in TASKS[task].inputs and family in FEATURES:  # type: ignore[index]
             dataset["columns"] = {**dataset["columns"], "features": FEATURES[family], "types": {"text": "text"}}

@@ -3,13 +3,16 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from stoker.architectures import cnn, custom, gan, mlp, perceptron, rnn, transformer, unet
+from stoker.architectures.pretrained import family as pretrained
 from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
+from stoker.job.dataset import Dataset
 from stoker.job.signature import Signature
 
 
@@ -18,6 +21,10 @@ def _unchanged(settings: Any, signature: Signature, samples: int) -> Any:
 
 
 def _no_problems(settings: Any, signature: Signature) -> list[Problem]:
+    return []
+
+
+def _available(settings: Any, dataset: Dataset) -> list[Problem]:
     return []
 
 
@@ -31,6 +38,10 @@ class Family:
     """Fill in the sizes that the job leaves open, from the data's shapes and number of training samples."""
     misfits: Callable[[Any, Signature], list[Problem]] = _no_problems
     """Return the settings that do not fit the data's shapes."""
+    unavailable: Callable[[Any, Dataset], list[Problem]] = _available
+    """Return what the network needs beside the data and does not find; called before the data is read."""
+    rebuild: Callable[[Any, Signature, Path], nn.Module] | None = None
+    """Build the network of a saved model, given its folder, where `build` would need more than its settings."""
 
 
 FAMILIES: dict[str, Family] = {
@@ -40,6 +51,13 @@ FAMILIES: dict[str, Family] = {
     "unet": Family(unet.build, unet.with_default_sizes, unet.misfits),
     "rnn": Family(rnn.build, rnn.with_default_sizes, rnn.misfits),
     "transformer": Family(transformer.build, transformer.with_default_sizes, transformer.misfits),
+    "pretrained": Family(
+        pretrained.build,
+        pretrained.with_default_sizes,
+        pretrained.misfits,
+        pretrained.unavailable,
+        pretrained.rebuild,
+    ),
     "gan": Family(gan.build, gan.with_default_sizes, gan.misfits),
     "custom": Family(custom.build),
 }
@@ -48,6 +66,12 @@ FAMILIES: dict[str, Family] = {
 def build_network(architecture: Architecture, signature: Signature) -> nn.Module:
     """Build a family's network."""
     return FAMILIES[architecture.family].build(architecture, signature)
+
+
+def rebuild_network(architecture: Architecture, signature: Signature, saved: Path) -> nn.Module:
+    """Build the network of a saved model; its weights are not loaded yet."""
+    family = FAMILIES[architecture.family]
+    return family.rebuild(architecture, signature, saved) if family.rebuild else family.build(architecture, signature)
 
 
 def with_default_sizes(architecture: Architecture, signature: Signature, samples: int) -> Architecture:
@@ -61,6 +85,16 @@ def misfits(architecture: Architecture, signature: Signature) -> list[Problem]:
     return FAMILIES[architecture.family].misfits(architecture, signature)
 
 
+def unavailable(architecture: Architecture, dataset: Dataset) -> list[Problem]:
+    """Return what the network needs beside the data and does not find, such as files of a pretrained model."""
+    return FAMILIES[architecture.family].unavailable(architecture, dataset)
+
+
 def parameter_count(network: nn.Module) -> int:
     """Count the parameters."""
     return sum(math.prod(parameter.shape) for parameter in network.parameters())
+
+
+def trained_count(network: nn.Module) -> int:
+    """Count the parameters that training changes."""
+    return sum(math.prod(parameter.shape) for parameter in network.parameters() if parameter.requires_grad)

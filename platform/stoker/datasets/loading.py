@@ -151,7 +151,8 @@ def _unused(dataset: Dataset, roles: Roles) -> Iterator[Problem]:
         message = "does nothing for this data, whose column is a list of words; leave it out"
         yield Problem("dataset.text.tokens", message)
     elif kinds.isdisjoint({"text", "words"}):
-        yield from without_effect("dataset.text", dataset.text, Text(), "this data, which has no column of texts")
+        untold = Text(tokenizer=dataset.text.tokenizer)  # of a network for texts, which says so itself
+        yield from without_effect("dataset.text", dataset.text, untold, "this data, which has no column of texts")
 
 
 def _roles(records: Records, dataset: Dataset, task: TaskRow) -> Roles:

@@ -15,6 +15,8 @@ from stoker.datasets.cache import local_path, open_cache
 from stoker.datasets.columns import Column, Dense, Ragged, Windows
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.fields.schema import Fields
+from stoker.datasets.fields.text import TOKENIZER_KEY
+from stoker.datasets.model_files import read_tokenizer
 from stoker.datasets.samples import Samples
 from stoker.datasets.sources.path import PathSource
 from stoker.errors import JobError, StokerError
@@ -63,7 +65,8 @@ def _key(dataset: Dataset, task: TaskRow) -> str:
         return ""  # reading it reports the error
     if sum(size or 0 for _, size, _ in listed) < MIN_BYTES:
         return ""
-    identity = [dataset.model_dump_json(), repr(task), str(source.path), repr(sorted(listed)), _code()]
+    tokenizer = read_tokenizer(dataset.text.tokenizer, TOKENIZER_KEY) if dataset.text.tokenizer else ""
+    identity = [dataset.model_dump_json(), repr(task), str(source.path), repr(sorted(listed)), _code(), tokenizer]
     return hashlib.sha256("\0".join(identity).encode()).hexdigest()[:24]
 
 

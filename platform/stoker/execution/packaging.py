@@ -17,12 +17,14 @@ import pandas as pd
 from mlflow.models import ModelSignature
 
 import stoker
-from stoker.job.saved_model import EXAMPLE, FIELDS, SIGNATURE
+from stoker.job.saved_model import EXAMPLE, FIELDS, ORIGIN, SIGNATURE
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow", "tokenizers")
 """Dependencies of the packages below for prediction."""
 REQUIRED_BY = {"word-tags": ("seqeval",)}
 """Further ones, by the kind of the target."""
+PRETRAINED_REQUIREMENTS = ("transformers", "peft")
+"""What a network on a pretrained model needs beside them."""
 MODULES = ("__init__.py", "errors.py", "randomness.py")
 PACKAGES = ("job", "jobfile", "datasets", "architectures", "tasks", "inference")
 
@@ -51,7 +53,8 @@ def packaged(model: Path) -> Iterator[dict[str, Any]]:
 def _requirements(model: Path) -> list[str]:
     """Return the dependencies of a model."""
     target = json.loads((model / FIELDS).read_text(encoding="utf-8"))["target"]
-    return [*REQUIREMENTS, *REQUIRED_BY.get(target["kind"] if target else "", ()), "mlflow"]
+    pretrained = PRETRAINED_REQUIREMENTS if (model / ORIGIN).exists() else ()
+    return [*REQUIREMENTS, *REQUIRED_BY.get(target["kind"] if target else "", ()), *pretrained, "mlflow"]
 
 
 def _columns(model: Path) -> dict[str, str]:

@@ -142,7 +142,7 @@ class Worker:
         if isinstance(job, Job):
             os.environ.update(job.environment.env)
             self._cache = self._cache or DataCache()
-            self._cache.put(job, load_dataset(job.dataset, TASKS[job.task]))
+            self._cache.put(job, load_dataset(job.dataset_to_load, TASKS[job.task]))
 
     def leaves(self) -> bool:
         """Return whether this pod is about to end."""

@@ -47,7 +47,7 @@ def evaluate(
 
 
 def _own_part(model: Model, part: str) -> Samples:
-    data = load_dataset(model.job.dataset, TASKS[model.job.task])
+    data = load_dataset(model.job.dataset_to_load, TASKS[model.job.task])
     if data.fingerprint != model.fingerprint:
         message = f"'{model.job.dataset.source}' has changed since the model was trained; name data with --input"
         raise JobError([Problem("", message)])

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stoker.architectures.network import build_network
+from stoker.architectures.network import rebuild_network
 from stoker.datasets.batches import Batch, batch_limit, ordered_batches
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.image import ImageField
@@ -26,7 +26,7 @@ from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.saved_model import FIELDS, SIGNATURE, WEIGHTS
 from stoker.randomness import PerSampleNoise
-from stoker.tasks.abilities import can_encode, can_sample
+from stoker.tasks.abilities import can_encode, can_reload, can_sample
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
 from stoker.tasks.sampling import Writing
@@ -61,9 +61,11 @@ def save_model(
     weights = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in module.state_dict().items()
-        if name not in objective.carried
+        if name not in objective.carried and name not in _unchanged(module)
     }
     save_file(weights, folder / WEIGHTS)
+    if can_reload(module):
+        module.save_origin(folder)
     (folder / FIELDS).write_text(json.dumps(fields.to_json(), indent=1), encoding="utf-8")
     for name, text in fields.assets().items():
         (folder / ASSETS).mkdir(exist_ok=True)
@@ -71,6 +73,11 @@ def save_model(
     (folder / SIGNATURE).write_text(json.dumps(signature(fields, objective.network), indent=1), encoding="utf-8")
     (folder / "data.json").write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
     (folder / "job.json").write_text(job.model_dump_json(by_alias=True, exclude_none=True, indent=1), encoding="utf-8")
+
+
+def _unchanged(module: nn.Module) -> frozenset[str]:
+    """Return the names of weights that are not saved: those of a pretrained model that training left as they are."""
+    return module.unchanged_weights() if isinstance(module, Objective) or can_reload(module) else frozenset()
 
 
 def load_fields(folder: Path) -> Fields:
@@ -108,9 +115,10 @@ class Model:
         if custom and (folder / "code").is_dir():
             sys.path.insert(0, str(folder / "code"))
         task = TASK_CLASSES[job.task](fields)
-        objective = objective_of(build_network(job.architecture, fields.signature), task, job.training)
+        objective = objective_of(rebuild_network(job.architecture, fields.signature, folder), task, job.training)
+        module = objective if custom else objective.network
         weights = load_file(folder / WEIGHTS)
-        (objective if custom else objective.network).load_state_dict(weights, strict=not objective.carried)
+        module.load_state_dict(weights, strict=not objective.carried and not _unchanged(module))
         fingerprint = json.loads((folder / "data.json").read_text(encoding="utf-8"))["fingerprint"]
         return Model(job, fields, objective.eval(), task, fingerprint)
 

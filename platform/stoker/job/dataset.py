@@ -180,6 +180,10 @@ class Text(Section):
     characters to generate text, bpe to translate and summarise, words otherwise. A text and its translation or summary
     have one vocabulary."""
 
+    tokenizer: str | None = Field(None, min_length=1)
+    """A folder, or a model of the Hugging Face Hub, with the tokenizer.json that cuts texts in place of one that is
+    fitted. Default: that of a pretrained network's model."""
+
     vocabulary: int | None = Field(None, ge=2, le=1_000_000)
     """Most different tokens that are kept, those of the training part; others count as unknown. Default: 20,000, for
     parts of words 8,000."""

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from stoker.job.architecture.choice import ArchitectureChoice
-from stoker.job.dataset import DatasetChoice
+from stoker.job.architecture.pretrained import Pretrained
+from stoker.job.dataset import Dataset, DatasetChoice
 from stoker.job.environment import Environment
 from stoker.job.resources import Resources
 from stoker.job.section import Section
@@ -71,3 +72,11 @@ class Job(Section):
 
     sweep: Sweep | None = None
     """Hyperparameter search: many trials of this job with varied values; default: a single run."""
+
+    @property
+    def dataset_to_load(self) -> Dataset:
+        """The dataset with the tokenizer of a pretrained network, unless the job names another one."""
+        if not isinstance(self.architecture, Pretrained) or self.dataset.text.tokenizer:
+            return self.dataset
+        text = self.dataset.text.model_copy(update={"tokenizer": self.architecture.model})
+        return self.dataset.model_copy(update={"text": text})

@@ -134,7 +134,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "text-classification": TaskRow(
         ("text",),
         "category",
-        ("rnn", "transformer", "mlp", "custom"),
+        ("rnn", "transformer", "pretrained", "mlp", "custom"),
         CLASSIFICATION,
         "accuracy",
         "a class for each text",
@@ -143,7 +143,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "multi-label-classification": TaskRow(
         TABULAR,
         "tags",
-        ("mlp", "perceptron", "cnn", "rnn", "transformer", "custom"),
+        ("mlp", "perceptron", "cnn", "rnn", "transformer", "pretrained", "custom"),
         TAGS,
         "f1_micro",
         "any number of tags for each row of a table, of numbers, categories, texts or images",
@@ -151,7 +151,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "text-generation": TaskRow(
         ("text",),
         "continuation",
-        ("transformer", "rnn", "custom"),
+        ("transformer", "rnn", "pretrained", "custom"),
         WRITING,
         "loss",
         "new text like that of the data: what follows each token",

@@ -7,6 +7,7 @@ from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
+from stoker.job.architecture.pretrained import Pretrained
 from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Split, Text, fits
 from stoker.job.environment import Environment
 from stoker.job.own_code import AnyJob, CodeJob, Entrypoint
@@ -60,6 +61,7 @@ def check(sections: Sections) -> list[Problem]:
         found.append(family_problems(sections.architecture, sections.task))
     if sections.dataset:
         found.append(column_problems(sections.dataset.columns))
+        found.append(tokenizer_problems(sections.dataset.text, sections.architecture))
     if sections.dataset and sections.task:
         found.append(data_problems(sections.dataset, sections.task))
     if sections.training:
@@ -83,6 +85,17 @@ def architecture_problems(architecture: Architecture) -> Iterator[Problem]:
     if isinstance(architecture, Cnn) and architecture.kernel % 2 == 0:
         cure = f"use {architecture.kernel - 1} or {architecture.kernel + 1}"
         yield Problem("architecture.kernel", f"{architecture.kernel} is even; a kernel size must be odd: {cure}")
+    if isinstance(architecture, Pretrained) and architecture.lora != "none" and architecture.frozen:
+        message = "does nothing with lora, which trains none of the model's own weights; leave it out"
+        yield Problem("architecture.frozen", message)
+
+
+def tokenizer_problems(text: Text, architecture: Architecture | None) -> Iterator[Problem]:
+    """Check that nothing is set of a fitted tokenizer where there is another one."""
+    if text.tokenizer or isinstance(architecture, Pretrained):
+        reason = "dataset.text.tokenizer" if text.tokenizer else "pretrained, which cuts texts by its model's tokenizer"
+        own = Text(tokenizer=text.tokenizer, length=text.length)
+        yield from without_effect("dataset.text", text, own, reason)
 
 
 def node_problems(resources: Resources, own_code: bool) -> Iterator[Problem]:

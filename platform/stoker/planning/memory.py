@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from torch import nn
+
+from stoker.architectures.network import parameter_count, trained_count
 from stoker.job.training import Muon, Optimizer, Sgd
 from stoker.training.assembly import Prepared
 
@@ -30,30 +33,45 @@ class Memory:
         return self.process + self.data + self.weights + self.gradients + self.optimizer + self.activations
 
 
-def memory_of(prepared: Prepared, parameters: int, outputs: int) -> Memory:
+@dataclass(frozen=True)
+class Size:
+    """How large a network is."""
+
+    parameters: int
+    trained: int
+    """Parameters that training changes."""
+
+
+def size_of(network: nn.Module) -> Size:
+    """Count the parameters of a network."""
+    return Size(parameter_count(network), trained_count(network))
+
+
+def memory_of(prepared: Prepared, size: Size, outputs: int) -> Memory:
     """Estimate the memory of a worker.
 
     Args:
         prepared: the job and its data.
-        parameters: of the network.
+        size: of the network.
         outputs: numbers that the layers put out for one sample.
 
     """
     chosen = prepared.job.training.optimizer
     states = max(_states(each) for each in (chosen.values() if isinstance(chosen, dict) else [chosen]))
     least = prepared.job.resources.least_workers
-    held = parameters * BYTES / MIB / (least if prepared.job.training.parallel == "fsdp" else 1)
+    share = BYTES / MIB / (least if prepared.job.training.parallel == "fsdp" else 1)
+    held, trained = size.parameters * share, size.trained * share
     return Memory(
         process=PROCESS_MIB,
         data=sum(part.nbytes for part in prepared.data.parts.values()) / MIB,
-        weights=2 * held,
-        gradients=held,
-        optimizer=states * held,
+        weights=held + trained,
+        gradients=trained,
+        optimizer=states * trained,
         activations=2 * outputs * BYTES * prepared.micro_batch / MIB,
     )
 
 
-def exchange_mib(prepared: Prepared, parameters: int) -> float:
+def exchange_mib(prepared: Prepared, trained: int) -> float:
     """Return what a worker sends in a step, in MiB, if the workers form a ring; 0 for one alone.
 
     Gradients are summed and returned: twice. Divided weights are gathered for each forward and each backward pass, and
@@ -63,7 +81,7 @@ def exchange_mib(prepared: Prepared, parameters: int) -> float:
     times, training = 2, prepared.job.training
     if training.parallel == "fsdp":
         times = (2 if training.precision == "bf16" else 3) * -(-share // prepared.micro_batch)
-    return times * parameters * BYTES / MIB * (count - 1) / count
+    return times * trained * BYTES / MIB * (count - 1) / count
 
 
 def _workers(prepared: Prepared) -> int:

@@ -18,10 +18,11 @@ from stoker.errors import JobError
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput, WordsInput
-from stoker.planning.memory import MIB, Memory, exchange_mib, memory_of
+from stoker.planning.memory import MIB, Memory, Size, exchange_mib, memory_of, size_of
 from stoker.planning.place import cluster_notes, counted, gpus_of_worker, place_of, resource_notes, resource_problems
 from stoker.planning.sweep import SweepPlan, plan_sweep, room_problems
 from stoker.planning.tokens import TokenPlan, plan_tokens
+from stoker.tasks.abilities import can_reload
 from stoker.tasks.objective import Objective
 from stoker.training.assembly import Prepared, prepare
 from stoker.training.transfer import fitting_names, nothing_fits, saved_shapes
@@ -53,6 +54,8 @@ class Plan:
     """Of the network, in words."""
     layers: tuple[Layer, ...]
     parameters: int
+    trained: int
+    """Parameters that training changes."""
     memory_mib: float
     """Of a worker."""
     memory_parts: Memory
@@ -90,8 +93,8 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
         raise JobError(problems)
     gpus = gpus_of_worker(job.resources, cluster)
     prepared = prepare(job.model_copy(update={"resources": job.resources.model_copy(update={"gpus": gpus})}))
-    layers, parameters = _layers(prepared)
-    parts = memory_of(prepared, parameters, _outputs(layers))
+    layers, size = _layers(prepared)
+    parts = memory_of(prepared, size, _outputs(layers))
     memory = parts.total
     available = None if cluster else psutil.virtual_memory().available / MIB
     sweep = None
@@ -113,10 +116,11 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
         job=prepared.job,
         inputs=inputs_text(prepared.data.fields.signature),
         layers=layers,
-        parameters=parameters,
+        parameters=size.parameters,
+        trained=size.trained,
         memory_mib=memory,
         memory_parts=parts,
-        exchange_mib=exchange_mib(prepared, parameters),
+        exchange_mib=exchange_mib(prepared, size.trained),
         memory_available_mib=available,
         parts=prepared.data.counts,
         steps_per_epoch=prepared.steps_per_epoch,
@@ -148,7 +152,7 @@ def _input_text(name: str, shape: Input) -> str:
             return f"{name} of up to {length:,} words out of {vocabulary:,}, with characters out of {alphabet:,}"
 
 
-def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int]:
+def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], Size]:
     """Trace the network without computing it, and count its parameters.
 
     It is built on the meta device, where nothing is computed. Tracing convolutions there loads torch's compiler, which
@@ -159,10 +163,10 @@ def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], int]:
         return _custom_layers(build_network(prepared.architecture, signature), signature)
     with torch.device("meta"):
         network = build_network(prepared.architecture, signature)
-    parameters = parameter_count(network)
-    if parameters < SMALL_NETWORK:
-        return trace(build_network(prepared.architecture, signature), signature, "cpu"), parameters
-    return trace(network, signature, "meta"), parameters
+    size = size_of(network)
+    if size.parameters < SMALL_NETWORK:
+        return trace(build_network(prepared.architecture, signature), signature, "cpu"), size
+    return trace(network, signature, "meta"), size
 
 
 def _transfer_note(prepared: Prepared, weights: Path) -> str:
@@ -177,23 +181,24 @@ def _transfer_note(prepared: Prepared, weights: Path) -> str:
     fitting, own = set(fitting_names(network, saved_shapes(weights))), [*network.state_dict()]
     if not fitting:
         raise JobError([nothing_fits(weights)])
-    new = [name for name in own if name not in fitting]
+    unchanged = network.unchanged_weights() if can_reload(network) else frozenset()
+    new = [name for name in own if name not in fitting and name not in unchanged]
     if not new:
         return f"training.start_from: all {len(own)} weights come from the saved model"
     named = ", ".join(new[:SHOWN_NEW]) + (", ..." if len(new) > SHOWN_NEW else "")
     return f"training.start_from: {len(fitting)} of {len(own)} weights come from the saved model; new are {named}"
 
 
-def _custom_layers(module: nn.Module, signature: Signature) -> tuple[tuple[Layer, ...], int]:
+def _custom_layers(module: nn.Module, signature: Signature) -> tuple[tuple[Layer, ...], Size]:
     """Look at a user's class as it is: its code may do what the meta device cannot."""
     network = module.network if isinstance(module, Objective) else module
     assert isinstance(network, nn.Module)
     try:
-        return trace(network.eval(), signature, "cpu"), parameter_count(module)
+        return trace(network.eval(), signature, "cpu"), size_of(module)
     except Exception as error:
         if not isinstance(module, Objective):  # an objective may call its networks as it likes
             raise user_failure(error) from error
-        return (), parameter_count(module)
+        return (), size_of(module)
 
 
 def trace(network: nn.Module, signature: Signature, device: str) -> tuple[Layer, ...]:
@@ -215,8 +220,8 @@ def trace(network: nn.Module, signature: Signature, device: str) -> tuple[Layer,
 
 def _memory_of_point(prepared: Prepared) -> float:
     """Return the memory of a worker in MiB, as for the plan of a job of its own."""
-    layers, parameters = _layers(prepared)
-    return memory_of(prepared, parameters, _outputs(layers)).total
+    layers, size = _layers(prepared)
+    return memory_of(prepared, size, _outputs(layers)).total
 
 
 def _outputs(layers: Sequence[Layer]) -> int:

@@ -73,7 +73,8 @@ def plan_sweep(
     if problems := list(_length_problems(prepared)):
         raise JobError(problems)
     plan = plan_points(job, on_cluster)
-    jobs = [prepare(point_job(job, values), prepared.data) for values in plan.samples if not _varies_data(values)]
+    trials = [point_job(job, values) for values in plan.samples]
+    jobs = [prepare(each, prepared.data) for each in trials if each.dataset_to_load == job.dataset_to_load]
     largest = max([memory_mib, *(memory_of(each) for each in jobs)])
     seconds = None
     if plan.trials and (job.training.epochs or job.training.steps) and not on_cluster:
@@ -93,10 +94,6 @@ def plan_points(job: AnyJob, on_cluster: bool = False) -> SweepPlan:
     parallel = planned_trials(job, 1) if on_cluster else trials_at_once(job, machine_cpus(), torch.cuda.device_count())
     values = tuple(point.values for point in samples)
     return SweepPlan(goals_of(job), trials, parallel, space.size(), values, memory_mib=None, seconds=None)
-
-
-def _varies_data(values: dict[str, Any]) -> bool:
-    return any(path.split(".")[0] == "dataset" for path in values)
 
 
 def _length_problems(prepared: Prepared) -> Iterator[Problem]:

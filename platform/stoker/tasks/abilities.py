@@ -6,6 +6,7 @@ A network has an ability if it has a method with the name and the parameter name
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from torch import Tensor
@@ -85,6 +86,19 @@ class CanAlign(Protocol):
         """Return (B, n, source length) the weight of each token read for what follows each written one."""
 
 
+class CanReload(Protocol):
+    """Has weights of a pretrained model that training may leave as they are: they are read from there again."""
+
+    def unchanged_weights(self) -> frozenset[str]:
+        """Return their names in the state dict; neither checkpoints nor saved models hold them."""
+
+    def origin_digest(self) -> str:
+        """Return the SHA-256 of the model's weights; empty where none is left as it is."""
+
+    def save_origin(self, folder: Path) -> None:
+        """Write what the network is rebuilt from, beside the weights of a saved model."""
+
+
 def can_sample(network: object) -> TypeGuard[CanSample]:
     """Return whether a network makes new samples."""
     return _has(network, "sample", "classes", "noise")
@@ -118,6 +132,13 @@ def can_write(network: object) -> TypeGuard[CanWrite]:
 def can_align(network: object) -> TypeGuard[CanAlign]:
     """Return whether a network knows what it looks at."""
     return _has(network, "align", "inputs")
+
+
+def can_reload(network: object) -> TypeGuard[CanReload]:
+    """Return whether a network has weights of a pretrained model."""
+    return (
+        _has(network, "unchanged_weights") and _has(network, "origin_digest") and _has(network, "save_origin", "folder")
+    )
 
 
 def decoded(network: object, inputs: Mapping[str, Tensor], noise: "NoiseLike", output: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
-from stoker.tasks.abilities import decoded
+from stoker.tasks.abilities import can_reload, decoded
 
 Count = Tensor | float
 """What a term of the loss counts: samples, tokens, pixels; a plain number where it is known without the device."""
@@ -95,6 +95,19 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         """Return the losses and the network's output for the task's metrics; None has no metrics but the losses."""
+
+    def unchanged_weights(self) -> frozenset[str]:
+        """Return the names of weights of pretrained models that training leaves as they are.
+
+        They are read from there again: neither checkpoints nor saved models hold them.
+        """
+        parts = [(path, part) for path, part in self.named_modules() if can_reload(part)]
+        return frozenset(f"{path}.{name}" for path, part in parts for name in part.unchanged_weights())
+
+    def origin_digests(self) -> dict[str, str]:
+        """Return the SHA-256 of the pretrained weights that training leaves as they are, by module."""
+        found = {path: part.origin_digest() for path, part in self.named_modules() if can_reload(part)}
+        return {path: digest for path, digest in found.items() if digest}
 
     def begin_epoch(self, rows: int) -> None:
         """Forget what was carried over; this worker's share of a batch has so many rows."""

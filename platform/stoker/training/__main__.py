@@ -113,8 +113,9 @@ def _finish(assembly: Assembly, record: "_Record", step: int, output: Path) -> N
     record.results(step, results)
     whole = made_whole(assembly)
     if assembly.workers.rank == 0:
-        weights = whole.objective.state_dict()
-        save_file({k: v.cpu().contiguous().clone() for k, v in weights.items()}, output / WEIGHTS)
+        weights, unchanged = whole.objective.state_dict(), whole.objective.unchanged_weights()
+        kept = {name: value for name, value in weights.items() if name not in unchanged}
+        save_file({name: value.cpu().contiguous().clone() for name, value in kept.items()}, output / WEIGHTS)
 
 
 class _Record:

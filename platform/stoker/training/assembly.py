@@ -8,7 +8,7 @@ import torch
 from pydantic import TypeAdapter
 
 from stoker.architectures.custom import is_objective_class, user_class
-from stoker.architectures.network import build_network, misfits, with_default_sizes
+from stoker.architectures.network import build_network, misfits, unavailable, with_default_sizes
 from stoker.datasets.batches import Batches, gathered
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.loading import load_dataset
@@ -18,6 +18,7 @@ from stoker.errors import JobError
 from stoker.job.architecture.choice import Architecture, ArchitectureChoice
 from stoker.job.architecture.custom import Custom
 from stoker.job.concurrency import machine_cpus
+from stoker.job.dataset import Dataset
 from stoker.job.job import Job
 from stoker.job.task import TASKS, Direction, TaskName
 from stoker.job.training import Training
@@ -173,9 +174,11 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
         JobError: data and job do not fit.
 
     """
-    data = data or load_dataset(job.dataset, TASKS[job.task])
-    samples = len(data.parts["train"])
     chosen = job.architecture or default_architecture(job.task)
+    if problems := unavailable(chosen, job.dataset):
+        raise JobError(problems)
+    data = data or load_dataset(job.dataset_to_load, TASKS[job.task])
+    samples = len(data.parts["train"])
     architecture = with_default_sizes(chosen, data.fields.signature, samples)
     training = _completed(job, data)
     problems = [
@@ -188,10 +191,16 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
         raise JobError(problems)
     update = {
         "architecture": architecture,
-        "dataset": data.spec,
+        "dataset": _resolved_dataset(job, data),
         "training": training,
     }
     return Prepared(job.model_copy(update=update), data)
+
+
+def _resolved_dataset(job: Job, data: LoadedDataset) -> Dataset:
+    """Return the dataset with its inferred values; the tokenizer of a pretrained network goes on to follow from it."""
+    text = data.spec.text.model_copy(update={"tokenizer": job.dataset.text.tokenizer})
+    return data.spec.model_copy(update={"text": text})
 
 
 def default_architecture(task: TaskName) -> Architecture:

@@ -112,7 +112,7 @@ def step_seconds(assembly: Assembly, precision: str, threads: int, compiled: boo
         for attempt in range(1 + TIMED_STEPS):
             begin = time.perf_counter()
             for turn in objective.turns(0):
-                inputs = list(objective.groups()[turn].parameters())
+                inputs = [each for each in objective.groups()[turn].parameters() if each.requires_grad]
                 for micro_batch, noise in batch.micro_batches:
                     with arithmetic(assembly.device, precision):
                         losses = objective(micro_batch, turn, noise)

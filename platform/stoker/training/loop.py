@@ -114,9 +114,13 @@ class TrainingState:
     began: float = field(default_factory=time.monotonic)
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the state that is the same on every worker: parameters and replicated buffers, by qualified name."""
-        carried = self.assembly.objective.carried
-        return {name: value for name, value in self.assembly.objective.state_dict().items() if name not in carried}
+        """Return the state that is the same on every worker: parameters and replicated buffers, by qualified name.
+
+        Weights of a pretrained model that training leaves as they are do not belong to it.
+        """
+        objective = self.assembly.objective
+        others = {*objective.carried, *objective.unchanged_weights()}
+        return {name: value for name, value in objective.state_dict().items() if name not in others}
 
     def trained_s(self) -> float:
         """Seconds trained so far, over all attempts."""
@@ -226,7 +230,7 @@ def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event
         improved = _record_metrics(state, metrics)
         yield EpochEnd(run, state.epoch, state.step, metrics | waiting, improved, last=bool(state.reason))
     if state.best_weights:
-        objective.load_state_dict(state.best_weights, strict=False)  # carried buffers are not weights
+        objective.load_state_dict(state.best_weights, strict=False)  # without carried buffers
     kept = state.best if state.best_weights else state
     yield TrainingEnd(run, state.step, kept.epoch, kept.step, state.reason)
 

@@ -47,15 +47,16 @@ def group_problems(named: Iterable[str], groups: Iterable[str]) -> list[Problem]
 
 
 def _optimizers(settings: rules.Optimizer, module: nn.Module) -> tuple[Optimizer, ...]:
+    parameters = [each for each in module.parameters() if each.requires_grad]
     match settings:
         case rules.Sgd(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay):
-            groups = _decayed(module.parameters(), decay)
-            fused = not any(is_sharded(parameter) for parameter in module.parameters())  # torch cannot do both
+            groups = _decayed(parameters, decay)
+            fused = not any(is_sharded(parameter) for parameter in parameters)  # torch cannot do both
             return (SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=fused),)
         case rules.Adam(lr=lr, betas=betas, weight_decay=decay):
-            return (Adam(_decayed(module.parameters(), decay), lr=lr, betas=betas, fused=True),)
+            return (Adam(_decayed(parameters, decay), lr=lr, betas=betas, fused=True),)
         case rules.AdamW(lr=lr, betas=betas, weight_decay=decay):
-            return (AdamW(_decayed(module.parameters(), decay), lr=lr, betas=betas, fused=True),)
+            return (AdamW(_decayed(parameters, decay), lr=lr, betas=betas, fused=True),)
         case rules.Muon(lr=lr, momentum=momentum, weight_decay=decay):
             matrices, others = _hidden_matrices(module)
             rest = AdamW(_decayed(others, decay), lr=lr * MUON_OTHERS, fused=True)
@@ -75,10 +76,10 @@ def _decayed(parameters: Iterable[Tensor], decay: float) -> list[dict[str, objec
 
 
 def _hidden_matrices(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Return Muon's parameters, the 2-D weights of hidden layers (Jordan 2024), and all others."""
+    """Return Muon's parameters, the trained 2-D weights of hidden layers (Jordan 2024), and all others."""
     linear = [layer.weight for layer in module.modules() if isinstance(layer, nn.Linear)]
     chosen = {id(weight) for weight in linear[:-1]}
-    parameters = list(module.parameters())
+    parameters = [each for each in module.parameters() if each.requires_grad]
     return [p for p in parameters if id(p) in chosen], [p for p in parameters if id(p) not in chosen]
 
 

@@ -93,6 +93,11 @@ def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: 
     if first["data"] != state.assembly.data.fingerprint:
         message = "the data has changed since the checkpoint was written; restore it, or submit the job again"
         raise TrainingFailed(Cause.BAD_DATA, message)
+    if first.get("origins", {}) != state.assembly.objective.origin_digests():
+        message = (
+            "the pretrained model has changed since the checkpoint was written; restore it, or submit the job again"
+        )
+        raise TrainingFailed(Cause.BAD_DATA, message)
     weights = state.weights()
     kept = {name: shared.shape(f"objective.{name}") for name in weights if f"objective.{name}" in shared}
     if kept != {name: tuple(value.shape) for name, value in weights.items()}:
@@ -202,6 +207,7 @@ def _facts(state: TrainingState) -> dict[str, Any]:
         "schedules": {turn: schedule.facts() for turn, schedule in state.schedules.items()},
         "optimizers": _optimizer_types(state),
         "data": state.assembly.data.fingerprint,
+        "origins": state.assembly.objective.origin_digests(),
         "random.python": random.getstate(),
         "random.numpy": {**numpy_state, "state": {k: _plain(v) for k, v in numpy_state["state"].items()}},
     }

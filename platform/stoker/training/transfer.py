@@ -36,7 +36,9 @@ def load_weights(objective: Objective, model: Path) -> tuple[str, ...]:
             with torch.no_grad():
                 for name in fitting:
                     fill(own[name], found[name])
-            return tuple(name for name in own if name not in fitting)
+            unchanged = objective.unchanged_weights()
+            prefix = "" if module is objective else "network."
+            return tuple(name for name in own if name not in fitting and f"{prefix}{name}" not in unchanged)
     raise JobError([nothing_fits(model)])
 
 

@@ -8,11 +8,12 @@ from stoker.datasets.columns import Ragged
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.tokens.tokenizer import SPECIAL, UNKNOWN
 from stoker.datasets.tokens.words import Words, words_of
+from stoker.errors import JobError
 from stoker.job.dataset import Dataset
 from stoker.job.signature import TextInput
 
 
-def fit(texts: list[object], name: str = "text", **settings: int) -> TextField:
+def fit(texts: list[object], name: str = "text", **settings: object) -> TextField:
     return TextField.fit(name, pd.Series(texts), Dataset.model_validate({"source": "texts.csv", "text": settings}))
 
 
@@ -98,3 +99,39 @@ def test_the_vocabulary_has_a_valid_file_name(name: str):
     both = {**field.assets(), **other.assets()}
     assert TextField.from_json(field.to_json(), both) == field
     assert TextField.from_json(other.to_json(), both) == other
+
+
+def test_a_models_tokenizer_cuts_texts_as_the_model_was_trained(tiny_model):
+    field = fit(["never seen"], tokenizer=str(tiny_model("bert")))
+    whole = numbers(field, ["A good film", "", "the " * 30])
+    cls, sep, the = (field.tokenizer.encode([each])[0].tolist()[0] for each in ("[CLS]", "[SEP]", "the"))
+    assert [whole[0][0], whole[0][-1]] == [cls, sep]
+    assert field.tokenizer.decode(whole[0]) == "a good film"
+    assert whole[1] == [cls, sep]
+    assert whole[2] == [cls, *[the] * 10, sep]  # the model reads 12 tokens
+    assert min(map(min, whole)) >= SPECIAL
+    assert TextField.shape([field]) == TextInput(field.tokenizer.size, 12)
+    assert TextField.from_json(field.to_json(), field.assets()) == field
+
+
+def test_texts_beyond_what_a_model_reads_are_counted(tiny_model):
+    field = fit([], tokenizer=str(tiny_model("bert")))
+    texts = pd.Series(["the " * 10, "the " * 11, None])
+    assert list(field.notes(texts, np.array(["train"] * 3))) == [
+        "column 'text': 1 of 3 training texts have more than 10 tokens and are cut off there "
+        "(dataset.text.length, at most what the model reads)"
+    ]
+    assert fit([], tokenizer=str(tiny_model("bert")), length=5).length == 5
+
+
+def test_a_model_without_tokens_around_a_text_has_an_unknown_token_for_an_empty_one(tiny_model):
+    field = fit([], tokenizer=str(tiny_model("gpt2")))
+    (empty, text) = numbers(field, ["", "the film\n"])
+    assert empty == [UNKNOWN]
+    assert field.tokenizer.decode(text) == "the film\n"
+    assert field.tokenizer.token_bytes()[text].sum() == len("the film\n")
+
+
+def test_a_folder_without_tokenizer_is_named_with_the_cure(tmp_path):
+    with pytest.raises(JobError, match=r"has no tokenizer\.json; write it by AutoTokenizer"):
+        fit([], tokenizer=str(tmp_path))

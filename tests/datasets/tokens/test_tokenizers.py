@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stoker.datasets.tokens.kinds import TOKENIZERS
+from stoker.datasets.tokens.kinds import FITTED
 from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOWN, Tokenizer
 
 TEXTS = [
@@ -14,11 +14,11 @@ TEXTS = [
     "Größe naïve 日本",
 ] * 3
 LOSSLESS = ("characters", "bytes", "bpe")
-every_kind = pytest.mark.parametrize("kind", TOKENIZERS)
+every_kind = pytest.mark.parametrize("kind", FITTED)
 
 
 def fitted(kind: str, vocabulary: int = 400) -> Tokenizer:
-    return TOKENIZERS[kind].fit(TEXTS, vocabulary)  # type: ignore[index]
+    return FITTED[kind].fit(TEXTS, vocabulary)  # type: ignore[index]
 
 
 @every_kind
@@ -33,7 +33,7 @@ def test_numbers_are_within_the_vocabulary_and_beyond_the_special_ones(kind):
 @every_kind
 def test_a_tokenizer_survives_its_file(kind):
     tokenizer = fitted(kind)
-    again = TOKENIZERS[kind].from_asset(tokenizer.asset())
+    again = FITTED[kind].from_asset(tokenizer.asset())
     other = [*TEXTS, "a new word: xylophone ☃"]
     for mine, theirs in zip(tokenizer.encode(other), again.encode(other), strict=True):
         assert np.array_equal(mine, theirs)
@@ -83,7 +83,7 @@ def test_an_unknown_character_is_shown_as_such():
     numbers = tokenizer.encode(["catX"])[0].tolist()
     assert numbers[-1] == UNKNOWN
     assert tokenizer.decode(numbers) == "cat\ufffd"
-    assert TOKENIZERS["characters"].fit(["", ""], 5).encode(["ab"])[0].tolist() == [UNKNOWN, UNKNOWN]
+    assert FITTED["characters"].fit(["", ""], 5).encode(["ab"])[0].tolist() == [UNKNOWN, UNKNOWN]
 
 
 @pytest.mark.parametrize("kind", ["bytes", "bpe"])
@@ -97,7 +97,7 @@ def test_bytes_know_every_text(kind):
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
 def test_the_name_of_a_special_token_is_text_like_any_other(kind):
-    tokenizer = TOKENIZERS[kind].fit(["<end> of < the > <mask>"] * 3, 300)
+    tokenizer = FITTED[kind].fit(["<end> of < the > <mask>"] * 3, 300)
     numbers = tokenizer.encode(["<end><mask>"])[0]
     assert (numbers >= SPECIAL).all()
     assert tokenizer.decode(numbers.tolist()).replace(" ", "") == "<end><mask>"
@@ -117,6 +117,6 @@ def test_wordpiece_reads_lower_case():
 
 
 def test_words_are_written_as_a_sentence():
-    tokenizer = TOKENIZERS["words"].fit(["hello , world ! ( it's fine )"] * 2, 50)
+    tokenizer = FITTED["words"].fit(["hello , world ! ( it's fine )"] * 2, 50)
     numbers = tokenizer.encode(["Hello, world! (It's fine)"])[0].tolist()
     assert tokenizer.decode(numbers) == "hello, world! (it's fine)"

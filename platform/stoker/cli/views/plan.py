@@ -34,6 +34,7 @@ def plan_json(plan: "Plan | CodePlan") -> dict[str, Any]:
         "layers": [asdict(layer) for layer in plan.layers],
         "inputs": plan.inputs,
         "parameters": plan.parameters,
+        "trained": plan.trained,
         "memory_mib": plan.memory_mib,
         "memory_parts": asdict(plan.memory_parts),
         "exchange_mib": plan.exchange_mib,
@@ -57,9 +58,10 @@ def plan_text(plan: "Plan | CodePlan") -> str:
         return _code_text(plan)
     free = f"of {plan.memory_available_mib:,.0f} MiB" if plan.memory_available_mib is not None else "for each worker"
     memory = f"about {plan.memory_mib:,.0f} MiB {free}"
+    frozen = plan.trained < plan.parameters
     fields = [
         ("inputs", plan.inputs),
-        ("parameters", f"{plan.parameters:,}"),
+        ("parameters", f"{plan.parameters:,}" + (f", of which {plan.trained:,} are trained" if frozen else "")),
         ("memory", memory),
         ("of which", ", ".join(f"{name} {_mib(size)}" for name, size in asdict(plan.memory_parts).items())),
         ("exchange", f"{_mib(plan.exchange_mib)} MiB a step from each worker" if plan.exchange_mib else ""),

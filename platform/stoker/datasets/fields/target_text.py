@@ -12,7 +12,7 @@ from stoker.datasets.fields.field import TargetField
 from stoker.datasets.fields.text import asset_name, cut_note, default_vocabulary
 from stoker.datasets.fields.text_lists import first_texts
 from stoker.datasets.records import RawColumn
-from stoker.datasets.tokens.kinds import TOKENIZERS
+from stoker.datasets.tokens.kinds import FITTED
 from stoker.datasets.tokens.tokenizer import END, Tokenizer
 from stoker.job.dataset import Dataset, Tokens
 from stoker.job.signature import TextOutput
@@ -48,14 +48,14 @@ class TargetTextField(TargetField):
         text = settings.text
         tokens = text.tokens or TOKENS
         texts = first_texts(raw)
-        fitted = TOKENIZERS[tokens].fit([*sources, *texts], text.vocabulary or default_vocabulary(tokens))
+        fitted = FITTED[tokens].fit([*sources, *texts], text.vocabulary or default_vocabulary(tokens))
         longest = max(map(len, fitted.encode(texts)), default=0)
         return cls(name, tokens, fitted.asset(), text.length, min(longest, text.length))
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Return the fitted tokenizer."""
-        return TOKENIZERS[self.tokens].from_asset(self.vocabulary)
+        return FITTED[self.tokens].from_asset(self.vocabulary)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return the numbers of each text as a whole, which answers are compared with, and its end."""

@@ -12,8 +12,9 @@ import numpy as np
 from stoker.datasets.columns import Column, Ragged
 from stoker.datasets.fields.field import InputField
 from stoker.datasets.fields.text_lists import joined_texts
+from stoker.datasets.model_files import most_tokens, read_tokenizer
 from stoker.datasets.records import RawColumn
-from stoker.datasets.tokens.kinds import TOKENIZERS
+from stoker.datasets.tokens.kinds import FITTED, TokenizerKind, tokenizer_class
 from stoker.datasets.tokens.tokenizer import END, UNKNOWN, Tokenizer
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset, Text, Tokens
@@ -22,6 +23,7 @@ from stoker.job.task import Kind, TaskRow
 
 WORDS, PARTS_OF_WORDS = 20_000, 8_000
 """Default sizes of a vocabulary."""
+TOKENIZER_KEY = "dataset.text.tokenizer"
 _FILE_NAME = re.compile(r"[\w -]{1,50}")
 
 
@@ -31,30 +33,40 @@ class TextField(InputField):
 
     kind: ClassVar[Kind] = "text"
 
-    tokens: Tokens
+    tokens: TokenizerKind
     """What a text is cut into."""
     vocabulary: str
-    """The fitted tokenizer, as the content of its file."""
+    """The tokenizer, as the content of its file."""
     length: int
     """Most tokens of a text; longer ones are truncated."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Build the vocabulary of the training rows."""
+        """Build the vocabulary of the training rows, or take that of a pretrained model."""
         text = settings.text
+        if model := text.tokenizer:
+            length = min(text.length, most_tokens(model, TOKENIZER_KEY) or text.length)
+            return cls(name, "pretrained", read_tokenizer(model, TOKENIZER_KEY), length)
         tokens = text.tokens or "words"
-        fitted = TOKENIZERS[tokens].fit(joined_texts(raw), text.vocabulary or default_vocabulary(tokens))
+        fitted = FITTED[tokens].fit(joined_texts(raw), text.vocabulary or default_vocabulary(tokens))
         return cls(name, tokens, fitted.asset(), text.length)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Return the fitted tokenizer."""
-        return TOKENIZERS[self.tokens].from_asset(self.vocabulary)
+        """Return the tokenizer."""
+        return tokenizer_class(self.tokens).from_asset(self.vocabulary)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return the numbers of each text, truncated; an empty one is a single unknown token."""
+        before, behind = self.tokenizer.around
         encoded = self.tokenizer.encode(joined_texts(raw))
-        return Ragged.of([numbers[: self.length] if len(numbers) else [UNKNOWN] for numbers in encoded])
+        whole = [np.concatenate([before, numbers[: self.room], behind]).astype(np.int64) for numbers in encoded]
+        return Ragged.of([numbers[: self.length] if len(numbers) else [UNKNOWN] for numbers in whole])
+
+    @cached_property
+    def room(self) -> int:
+        """Return the most tokens of a text without those that stand around it."""
+        return max(self.length - sum(map(len, self.tokenizer.around)), 0)
 
     def stream(self, raw: RawColumn) -> Ragged:
         """Return the numbers of each text as a whole, with the token of its end."""
@@ -63,7 +75,8 @@ class TextField(InputField):
 
     def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
         """Yield a note on the number of truncated texts."""
-        yield from cut_note(self.name, self.tokenizer, joined_texts(raw), parts, self.length)
+        limit = "dataset.text.length" + (", at most what the model reads" if self.tokens == "pretrained" else "")
+        yield from cut_note(self.name, self.tokenizer, joined_texts(raw), parts, self.room, limit)
 
     @classmethod
     def shape(cls, fields: Sequence[Self]) -> TextInput:
@@ -93,12 +106,19 @@ class TextField(InputField):
         return cls(content["name"], content["tokens"], assets[asset_name(content["name"])], content["length"])
 
 
-def cut_note(column: str, tokenizer: Tokenizer, texts: Sequence[str], parts: np.ndarray, length: int) -> Iterator[str]:
+def cut_note(
+    column: str,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    parts: np.ndarray,
+    length: int,
+    limit: str = "dataset.text.length",
+) -> Iterator[str]:
     """Yield a note on how many texts of the training part have more tokens than are read or learnt of them."""
     train = [text for text, part in zip(texts, parts, strict=True) if part == "train"]
     if cut := sum(len(numbers) > length for numbers in tokenizer.encode(train)):
         longer = f"{cut:,} of {len(train):,} training texts have more than {length} {tokenizer.unit}"
-        yield f"column '{column}': {longer} and are cut off there (dataset.text.length)"
+        yield f"column '{column}': {longer} and are cut off there ({limit})"
 
 
 def default_vocabulary(tokens: Tokens) -> int:
@@ -107,7 +127,9 @@ def default_vocabulary(tokens: Tokens) -> int:
 
 
 def completed_text(text: Text, task: TaskRow) -> Text:
-    """Fill in what texts are cut into, and the size of the vocabulary."""
+    """Fill in what texts are cut into, and the size of the vocabulary; both are known with a tokenizer."""
+    if text.tokenizer:
+        return text
     tokens = text.tokens or task.tokens
     return text.model_copy(update={"tokens": tokens, "vocabulary": text.vocabulary or default_vocabulary(tokens)})
 

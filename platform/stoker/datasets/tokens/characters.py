@@ -7,13 +7,13 @@ from typing import Self
 
 import numpy as np
 
-from stoker.datasets.tokens.tokenizer import SPECIAL, UNKNOWN, Tokenizer
+from stoker.datasets.tokens.tokenizer import SPECIAL, UNKNOWN, FittedTokenizer
 
 REPLACEMENT = "\ufffd"
 BYTES = 256
 
 
-class Characters(Tokenizer):
+class Characters(FittedTokenizer):
     """A vocabulary of the characters that occur, in the order of Unicode."""
 
     unit = "characters"
@@ -69,7 +69,7 @@ class Characters(Tokenizer):
         return cls(json.loads(content))
 
 
-class Bytes(Tokenizer):
+class Bytes(FittedTokenizer):
     """The 256 bytes of UTF-8: no vocabulary, and nothing is unknown."""
 
     unit = "bytes"

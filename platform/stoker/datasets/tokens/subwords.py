@@ -12,7 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOWN, Tokenizer
+from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOWN, FittedTokenizer
 
 NAMES = ("<pad>", "<unk>", "<end>", "<mask>")
 """Names of the special tokens, by their numbers."""
@@ -21,7 +21,7 @@ INSIDE = "##"
 """Before a part inside of a word, in WordPiece."""
 
 
-class Subwords(Tokenizer):
+class Subwords(FittedTokenizer):
     """A vocabulary of parts of words that a library has fitted."""
 
     unit = "tokens"

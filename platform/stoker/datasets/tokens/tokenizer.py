@@ -1,4 +1,4 @@
-"""The contract of a tokenizer: it is fitted to texts, turns a text into numbers, and numbers into a text."""
+"""The contract of a tokenizer: it turns a text into numbers, and numbers into a text; most are fitted to texts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,11 +18,6 @@ class Tokenizer(ABC):
     unit: str
     """What a token is, in the plural."""
 
-    @classmethod
-    @abstractmethod
-    def fit(cls, texts: Sequence[str], vocabulary: int) -> Self:
-        """Build the vocabulary of some texts, of at most so many tokens beside the special ones."""
-
     @property
     @abstractmethod
     def size(self) -> int:
@@ -31,6 +26,11 @@ class Tokenizer(ABC):
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the numbers of the tokens of each text, (tokens,) int64."""
+
+    @property
+    def around(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Return the tokens that a network expects before and behind a whole text."""
+        return (), ()
 
     @abstractmethod
     def decode(self, numbers: Sequence[int]) -> str:
@@ -48,3 +48,12 @@ class Tokenizer(ABC):
     @abstractmethod
     def from_asset(cls, content: str) -> Self:
         """Rebuild the tokenizer from `asset`."""
+
+
+class FittedTokenizer(Tokenizer):
+    """A tokenizer whose vocabulary is that of the training part."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, texts: Sequence[str], vocabulary: int) -> Self:
+        """Build the vocabulary of some texts, of at most so many tokens beside the special ones."""

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from stoker.datasets.tokens.tokenizer import END, PADDING, SPECIAL, UNKNOWN, Tokenizer
+from stoker.datasets.tokens.tokenizer import END, PADDING, SPECIAL, UNKNOWN, FittedTokenizer
 
 MIN_OCCURRENCES = 2
 """A word that occurs once in the training part does not generalise."""
@@ -17,7 +17,7 @@ _BEFORE_MARK = re.compile(r" ([.,;:!?)\]}%’”])")
 _BEHIND_MARK = re.compile(r"([(\[{“]) ")
 
 
-class Words(Tokenizer):
+class Words(FittedTokenizer):
     """A vocabulary of words, the most frequent first."""
 
     unit = "words"

@@ -67,7 +67,7 @@ def draw_trial_results(folder: RunFolder, job: Job, data: SharedDataset) -> None
     if (code := str(folder.code)) not in sys.path and folder.code.is_dir():
         sys.path.insert(0, code)
     trial = load_job(folder.resolved).task_job
-    prepared = Prepared(trial, from_shared(data)) if trial.dataset == job.dataset else prepare(trial)
+    prepared = Prepared(trial, from_shared(data)) if trial.dataset_to_load == job.dataset_to_load else prepare(trial)
     assembly = replace(assemble(prepared), objective=Model.load(folder.model).objective)
     evaluate_all(folder, assembly)
 

@@ -9,13 +9,14 @@ from stoker.job.architecture.custom import Custom
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
+from stoker.job.architecture.pretrained import Pretrained
 from stoker.job.architecture.rnn import Rnn
 from stoker.job.architecture.transformer import Transformer
 from stoker.job.architecture.unet import Unet
 from stoker.job.section import Section, Shorthand
 
 Architecture = Annotated[
-    Perceptron | Mlp | Cnn | Unet | Rnn | Transformer | Gan | Custom, Field(discriminator="family")
+    Perceptron | Mlp | Cnn | Unet | Rnn | Transformer | Pretrained | Gan | Custom, Field(discriminator="family")
 ]
 ArchitectureChoice = Annotated[Architecture, Shorthand("family")]
 FAMILIES: dict[str, type[Section]] = {
@@ -25,6 +26,7 @@ FAMILIES: dict[str, type[Section]] = {
     "unet": Unet,
     "rnn": Rnn,
     "transformer": Transformer,
+    "pretrained": Pretrained,
     "gan": Gan,
     "custom": Custom,
 }

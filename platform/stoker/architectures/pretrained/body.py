@@ -1,0 +1,119 @@
+"""The body of a pretrained model, by transformers: with its weights, or from its description alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from stoker.datasets.model_files import WEIGHTS, weight_files
+from stoker.errors import JobError, Problem
+
+MODEL = "architecture.model"
+ATTENTION: dict[bool, dict[str, str]] = {False: {}, True: {"attn_implementation": "sdpa"}}
+"""Whether a model writes; if so, it is given which token sees which, as torch's own attention takes it."""
+
+
+def read_config(folder: Path) -> Any:
+    """Return the description of a model.
+
+    Raises:
+        JobError: transformers does not know it.
+
+    """
+    import transformers
+
+    with _quiet():
+        try:
+            return transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            first = str(error).strip().partition("\n")[0]
+            message = f"transformers {transformers.__version__} cannot read '{folder}/config.json': {first}"
+            raise JobError([Problem(MODEL, f"{message}; use a model of its own types")]) from error
+
+
+def empty_body(folder: Path, writes: bool) -> nn.Module:
+    """Build a model from its description, without its weights; one that writes has its output layer."""
+    config = read_config(folder)
+    with _quiet():
+        try:
+            body: nn.Module = _kind(writes).from_config(
+                config, trust_remote_code=False, dtype=torch.float32, **ATTENTION[writes]
+            )
+        except ValueError as error:
+            raise _unusable(folder, config, error) from error
+    return _prepared(body)
+
+
+def loaded_body(folder: Path, name: str, writes: bool) -> nn.Module:
+    """Load a model with its weights in float32; one that writes has its output layer.
+
+    Raises:
+        JobError: it has no safetensors.
+
+    """
+    if not weight_files(folder):
+        cure = "pickles such as pytorch_model.bin are not read; write it by model.save_pretrained(FOLDER)"
+        raise JobError([Problem(MODEL, f"'{name}' has no {WEIGHTS}; {cure}")])
+    config = read_config(folder)
+    with _quiet():
+        try:
+            body: nn.Module = _kind(writes).from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                **ATTENTION[writes],
+            )
+        except ValueError as error:
+            raise _unusable(folder, config, error) from error
+    return _prepared(body)
+
+
+def _kind(writes: bool) -> Any:
+    import transformers
+
+    return transformers.AutoModelForCausalLM if writes else transformers.AutoModel
+
+
+def is_encoder_decoder(config: Any) -> bool:
+    """Return whether a model reads one text and writes another."""
+    return bool(getattr(config, "is_encoder_decoder", False))
+
+
+def body_layers(body: nn.Module) -> nn.ModuleList:
+    """Return the layers of a model, one above the other: its longest list."""
+    lists = [each for each in body.modules() if isinstance(each, nn.ModuleList)]
+    return max(lists, key=len, default=nn.ModuleList())
+
+
+def _prepared(body: nn.Module) -> nn.Module:
+    config: Any = body.config
+    config.use_cache = False  # texts are read at once
+    return body.train()
+
+
+def _unusable(folder: Path, config: Any, error: Exception) -> JobError:
+    first = str(error).strip().partition("\n")[0][:200]
+    message = f"'{folder}' ({config.model_type}) is no model of texts for transformers: {first}"
+    return JobError([Problem(MODEL, message)])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's progress bars and remarks out of the log."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

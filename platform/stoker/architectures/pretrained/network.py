@@ -1,0 +1,88 @@
+"""What the networks on a pretrained model share: its weights, those of them that are trained, and token numbers."""
+
+from abc import ABC
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stoker.architectures.pretrained.adapters import add_adapters
+from stoker.architectures.pretrained.body import body_layers
+from stoker.architectures.pretrained.origin import Origin
+from stoker.datasets.tokens.tokenizer import PADDING, SPECIAL
+from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
+from stoker.job.signature import Signature
+
+
+class PretrainedNetwork(nn.Module, ABC):
+    """A pretrained model as a part of a network.
+
+    Args:
+        body: the model.
+        settings: of the job.
+        signature: of one text.
+        folder: of the model's files; None where all of its weights are saved with the network.
+
+    """
+
+    special: Tensor
+
+    def __init__(
+        self, body: nn.Module, settings: PretrainedSettings, signature: Signature, folder: Path | None
+    ) -> None:
+        super().__init__()
+        self.name = next(iter(signature.texts))
+        self.end = end_token(body.config)
+        _freeze(body, settings)
+        self.body = body
+        self._origin = Origin(settings.model, folder)
+        special = [self.end or 0] * SPECIAL
+        config: Any = body.config
+        special[PADDING] = config.pad_token_id or 0
+        self.register_buffer("special", torch.tensor(special), persistent=False)
+
+    def numbers(self, tokens: Tensor) -> Tensor:
+        """Return the model's own numbers of tokens."""
+        return torch.where(tokens >= SPECIAL, tokens - SPECIAL, self.special[tokens.clamp(max=SPECIAL - 1)])
+
+    def unchanged_weights(self) -> frozenset[str]:
+        """Return the names of the weights that training does not change, and second names of others."""
+        found, seen = set(), set()
+        for name, value in self.body.state_dict(keep_vars=True).items():
+            if id(value) in seen or (isinstance(value, nn.Parameter) and not value.requires_grad):
+                found.add(f"body.{name}")
+            seen.add(id(value))
+        return frozenset(found)
+
+    def origin_digest(self) -> str:
+        """Return the SHA-256 of the model's weights; empty where all of them are trained."""
+        return "" if all(each.requires_grad for each in self.body.parameters()) else self._origin.digest
+
+    def save_origin(self, folder: Path) -> None:
+        """Write the model's description and, where weights are not saved, the SHA-256 of those that they came from."""
+        self._origin.write(folder, self.body.config, self.origin_digest())
+
+
+def end_token(config: Any) -> int | None:
+    """Return the number of the token that ends a text; None if the model has none."""
+    ends = config.eos_token_id
+    first: int | None = ends[0] if isinstance(ends, list) else ends
+    return first
+
+
+def _freeze(body: nn.Module, settings: PretrainedSettings) -> None:
+    """Leave only those weights of a model with gradients that the job trains; add adapters."""
+    if settings.lora != "none":
+        add_adapters(body, settings.lora)
+    elif settings.frozen == "all":
+        body.requires_grad_(False)
+    elif settings.frozen:
+        layers = list(body_layers(body))
+        trained = {id(each) for layer in layers[settings.frozen :] for each in layer.parameters()}
+        inside = {id(each) for layer in layers for each in layer.parameters()}
+        before = True  # the embeddings: what comes before the layers
+        for parameter in body.parameters():
+            before = before and id(parameter) not in inside
+            if before or (id(parameter) in inside and id(parameter) not in trained):
+                parameter.requires_grad_(False)
