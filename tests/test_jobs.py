@@ -54,8 +54,14 @@ def own_data(tmp_path_factory):
         for _ in range(120)
     ]
     (folder / "reviews.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (folder / "news").mkdir()
+    for part in ("train", "dev"):
+        names = rng.choice(["Ann", "Bob", "Rome"], 40)
+        lines = [f"{name}\tB-{'place' if name == 'Rome' else 'person'}\nSmith\tI-person\nleft\tO\n" for name in names]
+        (folder / "news" / f"{part}.conll").write_text("\n".join(lines))
     return {
         "nuclei-unet": [f"dataset.source={folder / 'nuclei'}", "dataset.image.size=32", "training.batch_size=4"],
+        "entities-lstm": [f"dataset.source={folder / 'news'}"],
         **{key: [f"dataset.source={folder / 'reviews.jsonl'}"] for key in ("reviews-lstm", "reviews-transformer")},
     }
 
