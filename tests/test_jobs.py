@@ -68,6 +68,11 @@ def own_data(tmp_path_factory, tiny_model):
     ]
     (folder / "papers.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in papers))
     sentences = [f"dataset.source={folder / 'sentences'}"]
+    (folder / "news").mkdir()
+    for part in ("train", "dev"):
+        names = rng.choice(["Ann", "Bob", "Rome"], 40)
+        lines = [f"{name}\tB-{'place' if name == 'Rome' else 'person'}\nSmith\tI-person\nleft\tO\n" for name in names]
+        (folder / "news" / f"{part}.conll").write_text("\n".join(lines))
     return {
         **dict.fromkeys(("translation-transformer", "translation-rnn"), sentences),
         "summarization": [f"dataset.source={folder / 'papers.jsonl'}"],
@@ -76,6 +81,7 @@ def own_data(tmp_path_factory, tiny_model):
             f"dataset.source={folder / 'reviews.jsonl'}",
             f"architecture.model={tiny_model('bert')}",
         ],
+        "entities-lstm": [f"dataset.source={folder / 'news'}"],
         **{key: [f"dataset.source={folder / 'reviews.jsonl'}"] for key in ("reviews-lstm", "reviews-transformer")},
         **{key: [f"dataset.source={folder / 'plays.txt'}"] for key in ("plays-lstm", "plays-decoder")},
     }
