@@ -67,6 +67,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[
                 "continuation": _write_lines,
                 "word-tags": _write_sentences,
                 "text": _write_pairs,
+                "blanks": _write_unlabelled,
             }
             written[task] = {**own.get(TASKS[task].target, write)(place), "split": split}
         return written[task]
@@ -232,6 +233,14 @@ def _write_pairs(folder: Path) -> dict[str, Any]:
     pd.DataFrame(rows).to_csv(folder / "pairs.csv", index=False)
     columns = {"label": "de", "features": ["en"], "weight": "w"}
     return {"source": str(folder / "pairs.csv"), "columns": columns, "text": {"tokens": "words", "length": 8}}
+
+
+def _write_unlabelled(folder: Path) -> dict[str, Any]:
+    """Sentences of 1 to 12 words."""
+    written = _write_texts(folder)
+    frame = pd.read_csv(written["source"])
+    frame[["text"]].to_csv(written["source"], index=False)
+    return {"source": written["source"], "text": {"length": 16}}
 
 
 def _write_texts(folder: Path) -> dict[str, Any]:

@@ -82,7 +82,10 @@ def own_data(tmp_path_factory, tiny_model):
             f"architecture.model={tiny_model('bert')}",
         ],
         "entities-lstm": [f"dataset.source={folder / 'news'}"],
-        **{key: [f"dataset.source={folder / 'reviews.jsonl'}"] for key in ("reviews-lstm", "reviews-transformer")},
+        **{
+            key: [f"dataset.source={folder / 'reviews.jsonl'}"]
+            for key in ("reviews-lstm", "reviews-transformer", "reviews-blanks")
+        },
         **{key: [f"dataset.source={folder / 'plays.txt'}"] for key in ("plays-lstm", "plays-decoder")},
     }
 

@@ -19,7 +19,7 @@ from stoker.datasets.fields.text import TextField
 from stoker.datasets.fields.word_tags import WordTagsField
 from stoker.datasets.fields.words import CHARACTERS, WordsField
 from stoker.datasets.tokens.tokenizer import END, PADDING
-from stoker.job.signature import ContinuationOutput
+from stoker.job.signature import BlanksOutput, ContinuationOutput
 from stoker.job.task import TASKS, TaskName
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.task import Task
@@ -43,6 +43,7 @@ FIELDS = {
         (WORDS,), WordTagsField("tags", ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"), numbered=False, length=6)
     ),
     "translation": WRITTEN,
+    "fill-mask": Fields((TextField("text", "characters", json.dumps("\nabc"), 6),), None, BlanksOutput(8, 6)),
     "summarization": WRITTEN,
 }
 
@@ -98,6 +99,14 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
                 target[::3, 4:] = 0
                 words = torch.randint(1, 6, (count, 6, 1 + CHARACTERS), generator=rng) * (target > 0).unsqueeze(2)
                 return torch.randn(count, 6, 5, generator=rng), Rows({"words": words}, target)
+            case "blanks", _:
+                tokens = torch.randint(4, 8, (count, 6), generator=rng)
+                tokens[::3, 4:] = 0
+                hidden = torch.rand(count, 6, generator=rng) < 0.4
+                hidden[:, 0] = True
+                guesses = torch.where(torch.rand(count, 6, generator=rng) < 0.5, tokens, 5).masked_fill(~hidden, -1)
+                losses = torch.rand(count, 6, generator=rng) * hidden
+                return torch.stack([guesses.float(), losses], dim=2), Rows({"text": tokens})
             case "text", _:
                 target = torch.randint(4, 11, (count, 9), generator=rng)
                 target[:, 8], target[::3, 5:] = END, PADDING

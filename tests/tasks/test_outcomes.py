@@ -247,6 +247,7 @@ def test_every_task_draws_its_figure(made, task_of):
         "token-classification": "f1-by-type",
         "translation": "by-source-length",
         "summarization": "by-source-length",
+        "fill-mask": "found-by-frequency",
     }
     assert figures == {name: {others.get(name, "confusion-matrix")} for name in TASKS if name != "image-generation"}
 
@@ -277,6 +278,13 @@ class Writing(nn.Module):
         return self.weight.expand(*inputs["text"].shape, 8)
 
 
+class Guessing(Writing):
+    """Guesses every word equally."""
+
+    def forward(self, inputs):
+        return self.weight.expand(int(inputs["chosen"].sum()), 8)
+
+
 class Translating(nn.Module):
     """Expects every token equally, and knows nothing of what it has read."""
 
@@ -304,6 +312,7 @@ def test_the_tasks_that_show_something_are_those_of_the_table(name, made, task_o
     made_up = {
         "image-generation": Noisy(),
         "text-generation": Writing(),
+        "fill-mask": Guessing(),
         "translation": Translating(),
         "summarization": Translating(),
     }

@@ -1,6 +1,7 @@
 """Heads: the size of the output that the task requires."""
 
 from stoker.job.signature import (
+    BlanksOutput,
     ClassOutput,
     ContinuationOutput,
     MaskOutput,
@@ -19,7 +20,7 @@ def outputs(signature: Signature) -> int:
             return len(signature.classes)
         case TagsOutput(tags) | WordTagsOutput(tags):
             return len(tags)
-        case ContinuationOutput(vocabulary) | TextOutput(vocabulary):
+        case ContinuationOutput(vocabulary) | TextOutput(vocabulary) | BlanksOutput(vocabulary):
             return vocabulary
         case ValueOutput() | None:
             return 1

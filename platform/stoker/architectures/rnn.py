@@ -14,7 +14,7 @@ from stoker.architectures.search_settings import search_misfits, with_search
 from stoker.architectures.words import default_word_dropout, token_vectors, with_unknown, word_numbers
 from stoker.errors import Problem
 from stoker.job.architecture.rnn import Rnn as RnnSettings
-from stoker.job.signature import ContinuationOutput, Signature, TextOutput, WordTagsOutput
+from stoker.job.signature import CHOSEN, BlanksOutput, ContinuationOutput, Signature, TextOutput, WordTagsOutput
 
 
 class Reader(nn.Module):
@@ -26,7 +26,7 @@ class Reader(nn.Module):
     def __init__(self, settings: RnnSettings, signature: Signature) -> None:
         super().__init__()
         self.name, self.embedding, _ = token_vectors(signature, settings.embedding)
-        self.each_word = isinstance(signature.output, WordTagsOutput)
+        self.each_word = isinstance(signature.output, WordTagsOutput | BlanksOutput)
         self.word_dropout = settings.word_dropout or 0.0
         self.dropout = nn.Dropout(settings.dropout)
         self.recurrent = CELLS[settings.cell](
@@ -47,7 +47,7 @@ class Reader(nn.Module):
         tokens = inputs[self.name]
         words = word_numbers(tokens)
         if len(words) == 0:  # torch's recurrent layers reject an empty batch
-            shape = words.shape if self.each_word else words.shape[:1]
+            shape = words.shape if self.each_word and CHOSEN not in inputs else words.shape[:1]
             empty: Tensor = self.output(self.output.weight.new_zeros(*shape, self.output.in_features))
             return empty + zero_with_gradients(self)
         if self.training and self.word_dropout:
@@ -55,11 +55,11 @@ class Reader(nn.Module):
         lengths = (words != 0).sum(dim=1).clamp(min=1)
         packed = pack_padded_sequence(tokens, lengths.cpu(), batch_first=True, enforce_sorted=False)
         read, _ = self.recurrent(packed._replace(data=self.dropout(self.embedding(packed.data))))
-        if self.each_word:
+        if self.each_word and CHOSEN not in inputs:
             read = read._replace(data=self.output(self.dropout(read.data)))
         read, _ = pad_packed_sequence(read, batch_first=True, total_length=words.shape[1])
         if self.each_word:
-            return read
+            return self.output(self.dropout(read[inputs[CHOSEN]])) if CHOSEN in inputs else read
         padding = torch.arange(words.shape[1], device=words.device) >= lengths.unsqueeze(1)
         features = read.masked_fill(padding.unsqueeze(2), float("-inf")).amax(dim=1)
         result: Tensor = self.output(self.dropout(features))

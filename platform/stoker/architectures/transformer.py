@@ -14,7 +14,7 @@ from stoker.architectures.search_settings import search_misfits, with_search
 from stoker.architectures.words import default_word_dropout, token_vectors, with_unknown, word_numbers
 from stoker.errors import Problem
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
-from stoker.job.signature import ContinuationOutput, Signature, TextOutput, WordTagsOutput
+from stoker.job.signature import CHOSEN, BlanksOutput, ContinuationOutput, Signature, TextOutput, WordTagsOutput
 
 
 class Encoder(nn.Module):
@@ -26,7 +26,7 @@ class Encoder(nn.Module):
     def __init__(self, settings: TransformerSettings, signature: Signature) -> None:
         super().__init__()
         self.name, self.embedding, shape = token_vectors(signature, settings.width)
-        self.each_word = isinstance(signature.output, WordTagsOutput)
+        self.each_word = isinstance(signature.output, WordTagsOutput | BlanksOutput)
         learned = settings.positions == "learned"
         self.places = nn.Parameter(torch.zeros(shape.length, settings.width)) if learned else None
         self.size_of_head = settings.width // settings.heads
@@ -71,6 +71,7 @@ class Encoder(nn.Module):
         for block in self.blocks:
             states = block(states, seen, turns)
         if self.each_word:
+            states = states[inputs[CHOSEN]] if CHOSEN in inputs else states
             tagged: Tensor = self.output(self.dropout(self.norm(states)))
             return tagged
         weights = there.unsqueeze(2).to(states.dtype)

@@ -33,4 +33,4 @@ class DataCache:
 
 
 def _key(job: Job) -> str:
-    return f"{job.task} {job.dataset_to_load.model_dump_json()}"
+    return f"{job.task} {job.training.start_from} {job.dataset_to_load.model_dump_json()}"

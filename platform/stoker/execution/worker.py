@@ -141,6 +141,7 @@ class Worker:
         job = load_run_job(self._own)
         if isinstance(job, Job):
             os.environ.update(job.environment.env)
+        if isinstance(job, Job) and not job.training.start_from:  # whose vocabulary is that of a model
             self._cache = self._cache or DataCache()
             self._cache.put(job, load_dataset(job.dataset_to_load, TASKS[job.task]))
 

@@ -14,6 +14,7 @@ from stoker.inference.prediction import aligned, check_source_exists
 from stoker.job.architecture.custom import Custom
 from stoker.job.dataset import Format
 from stoker.job.task import TASKS
+from stoker.training.assembly import with_vocabulary
 from stoker.training.evaluation import measure
 
 
@@ -47,7 +48,8 @@ def evaluate(
 
 
 def _own_part(model: Model, part: str) -> Samples:
-    data = load_dataset(model.job.dataset_to_load, TASKS[model.job.task])
+    start = model.folder if model.job.training.start_from else None
+    data = load_dataset(with_vocabulary(model.job.dataset_to_load, start), TASKS[model.job.task])
     if data.fingerprint != model.fingerprint:
         message = f"'{model.job.dataset.source}' has changed since the model was trained; name data with --input"
         raise JobError([Problem("", message)])

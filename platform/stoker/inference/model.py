@@ -24,7 +24,7 @@ from stoker.errors import JobError, Problem
 from stoker.inference.model_signature import signature
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
-from stoker.job.saved_model import FIELDS, SIGNATURE, WEIGHTS
+from stoker.job.saved_model import ASSETS, FIELDS, SIGNATURE, WEIGHTS
 from stoker.randomness import PerSampleNoise
 from stoker.tasks.abilities import can_encode, can_reload, can_sample
 from stoker.tasks.choice import TASK_CLASSES, objective_of
@@ -33,7 +33,6 @@ from stoker.tasks.sampling import Writing
 from stoker.tasks.task import Answers, Task
 
 BATCH = 512
-ASSETS = "assets"
 ROWS = 4096
 """Records encoded at a time."""
 OutputKind = Literal["prediction", "code"]
@@ -104,6 +103,8 @@ class Model:
     task: Task
     fingerprint: str
     """Of the training data."""
+    folder: Path
+    """That it was loaded from."""
 
     @staticmethod
     def load(folder: Path) -> "Model":
@@ -120,7 +121,7 @@ class Model:
         weights = load_file(folder / WEIGHTS)
         module.load_state_dict(weights, strict=not objective.carried and not _unchanged(module))
         fingerprint = json.loads((folder / "data.json").read_text(encoding="utf-8"))["fingerprint"]
-        return Model(job, fields, objective.eval(), task, fingerprint)
+        return Model(job, fields, objective.eval(), task, fingerprint, folder)
 
     @property
     def network(self) -> nn.Module:

@@ -8,6 +8,7 @@ from torch import nn
 
 from stoker.datasets.fields.schema import Fields
 from stoker.job.signature import (
+    BlanksOutput,
     ClassOutput,
     ContinuationOutput,
     ImageInput,
@@ -46,7 +47,7 @@ def _outputs(output: Output | None) -> Schema:
             return _pixels((output.height, output.width))
         case ClassOutput(names) | TagsOutput(names):
             return [_column("string", "prediction"), *(_column("float", f"probability/{name}") for name in names)]
-        case ContinuationOutput() | TextOutput():
+        case BlanksOutput() | ContinuationOutput() | TextOutput():
             return [_column("string", "prediction")]
         case WordTagsOutput(_, types):
             return [_column("string", name) for name in ("prediction", *(["entities"] if types else []))]

@@ -135,7 +135,32 @@ class TextOutput:
 
 WRITTEN = "written"
 """Name beside the inputs of what is written so far: the token of the end, which begins a text, and those behind it."""
-Output = ClassOutput | ValueOutput | MaskOutput | TagsOutput | ContinuationOutput | WordTagsOutput | TextOutput
+
+
+@dataclass(frozen=True)
+class BlanksOutput:
+    """Words of the text itself, which are hidden from the network: it returns (B, length, vocabulary) logits.
+
+    Where the inputs have `CHOSEN`, (B, length) truth values, it returns (n, vocabulary) logits of these n places alone.
+    """
+
+    vocabulary: int
+    length: int
+    """Most tokens of a text."""
+
+
+CHOSEN = "chosen"
+"""Name beside the inputs of the places whose outputs are needed."""
+Output = (
+    ClassOutput
+    | ValueOutput
+    | MaskOutput
+    | TagsOutput
+    | ContinuationOutput
+    | WordTagsOutput
+    | TextOutput
+    | BlanksOutput
+)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,13 @@ TaskName = Literal[
     "token-classification",
     "translation",
     "summarization",
+    "fill-mask",
 ]
 EngineName = Literal["torch"]
 Direction = Literal["max", "min"]
-Kind = Literal["number", "time", "category", "text", "image", "mask", "tags", "continuation", "words", "word-tags"]
+Kind = Literal[
+    "number", "time", "category", "text", "image", "mask", "tags", "continuation", "blanks", "words", "word-tags"
+]
 """The kinds of field: what a column of a sample holds."""
 
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
@@ -41,6 +44,7 @@ SUMMARY: dict[str, Direction] = {
     "exact_match": "max",
 }
 WRITING: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bits_per_byte": "min"}
+FILLING: dict[str, Direction] = {"loss": "min", "perplexity": "min", "accuracy": "max"}
 TAGGING: dict[str, Direction] = {"loss": "min", "accuracy": "max", "precision": "max", "recall": "max", "f1": "max"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
 """Keys of `training` that a cross-entropy of classes has."""
@@ -55,7 +59,7 @@ class TaskRow:
     inputs: tuple[Kind, ...]
     """Kinds of field that a sample may be made of."""
     target: Kind
-    """Kind of the field that is learnt; a continuation is that of the text itself."""
+    """Kind of the field that is learnt; continuation and blanks are of the text itself."""
     families: tuple[str, ...]
     """Network families that fit; the first is the default."""
     metrics: dict[str, Direction]
@@ -194,5 +198,15 @@ TASKS: dict[TaskName, TaskRow] = {
         shows=True,
         loss_settings=("label_smoothing",),
         tokens="bpe",
+    ),
+    "fill-mask": TaskRow(
+        ("text",),
+        "blanks",
+        ("transformer", "rnn", "custom"),
+        FILLING,
+        "loss",
+        "words that are hidden in a text: what later jobs on few texts start from",
+        target_optional=True,
+        shows=True,
     ),
 }

@@ -92,7 +92,8 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
     if not cluster and (problems := [*resource_problems(job.resources), *room_problems(job)]):
         raise JobError(problems)
     gpus = gpus_of_worker(job.resources, cluster)
-    prepared = prepare(job.model_copy(update={"resources": job.resources.model_copy(update={"gpus": gpus})}))
+    on_gpus = job.model_copy(update={"resources": job.resources.model_copy(update={"gpus": gpus})})
+    prepared = prepare(on_gpus, start=weights)
     layers, size = _layers(prepared)
     parts = memory_of(prepared, size, _outputs(layers))
     memory = parts.total

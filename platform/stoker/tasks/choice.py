@@ -4,6 +4,7 @@ from torch import nn
 
 from stoker.job.task import TaskName
 from stoker.job.training import Training
+from stoker.tasks.fill_mask import FillMask
 from stoker.tasks.image_classification import ImageClassification
 from stoker.tasks.image_generation import ImageGeneration
 from stoker.tasks.multi_label_classification import MultiLabelClassification
@@ -30,6 +31,7 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "token-classification": TokenClassification,
     "translation": Translation,
     "summarization": Summarization,
+    "fill-mask": FillMask,
 }
 
 

@@ -60,13 +60,27 @@ def _prepared(file: Path, output: Path, workers: Workers) -> Prepared:
         output.mkdir(parents=True, exist_ok=True)
         job = load_job(resolved if resolved.exists() else file).task_job
         resources = job.resources.model_copy(update={"workers": workers.count})  # torchrun decides
-        prepared = prepare(job.model_copy(update={"resources": resources}))
+        prepared = prepare(job.model_copy(update={"resources": resources}), start=_start(job))
         if not resolved.exists():
             prepared = choose(prepared, workers)
             resolved.write_text(dump_job(prepared.job), encoding="utf-8")
     chosen: Job = workers.broadcast_object(prepared.job if prepared else None)
     set_threads(chosen.resources.cpus)
-    return prepared or prepare(chosen)
+    return prepared or prepare(chosen, start=_start(chosen))
+
+
+def _start(job: Job) -> Path | None:
+    """Return the folder of the model to start from, if there is one.
+
+    Raises:
+        JobError: it is named by its run.
+
+    """
+    model = job.training.start_from
+    if model and model.startswith("run:"):
+        message = f"'{model}': only `stoker submit` knows runs; name the folder of a saved model"
+        raise JobError([Problem("training.start_from", message)])
+    return Path(model) if model else None
 
 
 def _train(prepared: Prepared, output: Path, workers: Workers) -> None:
@@ -81,11 +95,8 @@ def _train(prepared: Prepared, output: Path, workers: Workers) -> None:
     restored = checkpoints.restore(state)
     for damage in restored.damaged if restored and workers.rank == 0 else ():
         print(f"skipped a damaged checkpoint: {damage}", file=sys.stderr)
-    if model := prepared.job.training.start_from if state.step == 0 else None:
-        if model.startswith("run:"):
-            message = f"'{model}': only `stoker submit` knows runs; name the folder of a saved model"
-            raise JobError([Problem("training.start_from", message)])
-        load_weights(assembly.objective, Path(model))
+    if model := _start(prepared.job) if state.step == 0 else None:
+        load_weights(assembly.objective, model)
     record = _Record(output / "metrics.jsonl", restored.step if restored else 0, writes=workers.rank == 0)
     for event in attempt(prepared.job.name or "run", state, checkpoints, NORM_NEVER, lambda: ""):
         match event:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter
@@ -11,6 +12,7 @@ from stoker.architectures.custom import is_objective_class, user_class
 from stoker.architectures.network import build_network, misfits, unavailable, with_default_sizes
 from stoker.datasets.batches import Batches, gathered
 from stoker.datasets.dataset import LoadedDataset
+from stoker.datasets.fields.text import saved_text
 from stoker.datasets.loading import load_dataset
 from stoker.datasets.prefetch import MAX_PROCESSES
 from stoker.datasets.samples import Samples
@@ -163,12 +165,13 @@ class Assembly:
         )
 
 
-def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
+def prepare(job: Job, data: LoadedDataset | None = None, start: Path | None = None) -> Prepared:
     """Load the data and fill in every default that follows from it.
 
     Args:
         job: already validated.
         data: its dataset, if already loaded.
+        start: folder of the model that training starts from; texts are cut by its vocabulary.
 
     Raises:
         JobError: data and job do not fit.
@@ -177,7 +180,7 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
     chosen = job.architecture or default_architecture(job.task)
     if problems := unavailable(chosen, job.dataset):
         raise JobError(problems)
-    data = data or load_dataset(job.dataset_to_load, TASKS[job.task])
+    data = data or load_dataset(with_vocabulary(job.dataset_to_load, start), TASKS[job.task])
     samples = len(data.parts["train"])
     architecture = with_default_sizes(chosen, data.fields.signature, samples)
     training = _completed(job, data)
@@ -195,6 +198,13 @@ def prepare(job: Job, data: LoadedDataset | None = None) -> Prepared:
         "training": training,
     }
     return Prepared(job.model_copy(update=update), data)
+
+
+def with_vocabulary(dataset: Dataset, model: Path | None) -> Dataset:
+    """Return a dataset whose texts are cut by the vocabulary of a saved model, if that reads texts."""
+    if model is None or dataset.text.tokenizer or not saved_text(model):
+        return dataset
+    return dataset.model_copy(update={"text": dataset.text.model_copy(update={"tokenizer": str(model)})})
 
 
 def _resolved_dataset(job: Job, data: LoadedDataset) -> Dataset:

@@ -27,7 +27,7 @@ from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
-from stoker.job.signature import WRITTEN, ContinuationOutput, Signature
+from stoker.job.signature import WRITTEN, BlanksOutput, ContinuationOutput, Signature
 from stoker.job.task import Kind
 
 INPUT_FIELDS: dict[Kind, type[InputField]] = {
@@ -47,6 +47,10 @@ TARGET_FIELDS: dict[Kind, type[TargetField]] = {
     "text": TargetTextField,
 }
 
+OWN: dict[str, type[ContinuationOutput] | type[BlanksOutput]] = {
+    kind.__name__: kind for kind in (ContinuationOutput, BlanksOutput)
+}
+"""What may be learnt of a text itself, by the name in fields.json."""
 SHARED = frozenset({*(kind.shared for kind in INPUT_FIELDS.values()), WRITTEN})
 """Names of tensors that a column of this name must not take."""
 
@@ -57,8 +61,8 @@ class Fields:
 
     inputs: tuple[InputField, ...]
     target: TargetField | None
-    continued: ContinuationOutput | None = None
-    """What follows each token of the only text, where that is learnt in place of a target."""
+    own: ContinuationOutput | BlanksOutput | None = None
+    """What is learnt of the only text itself, in place of a target."""
 
     @staticmethod
     def fit(records: Records, roles: Roles, target: Kind, settings: Dataset) -> "Fields":
@@ -77,6 +81,10 @@ class Fields:
             (text,) = inputs
             assert isinstance(text, TextField)
             return Fields(inputs, None, ContinuationOutput(text.tokenizer.size, borders=len(records) > 1))
+        if target == "blanks":
+            (text,) = inputs
+            assert isinstance(text, TextField)
+            return Fields(inputs, None, BlanksOutput(text.tokenizer.size, text.length))
         if not roles.target:
             return Fields(inputs, None)
         fitted = TARGET_FIELDS[target].fit(roles.target, records.columns[roles.target], settings)
@@ -98,7 +106,7 @@ class Fields:
     def signature(self) -> Signature:
         """Return the shapes of inputs and output."""
         shapes = {name: type(fields[0]).shape(fields) for name, fields in self.groups.items()}
-        return Signature(shapes, self.target.output if self.target else self.continued)
+        return Signature(shapes, self.target.output if self.target else self.own)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -123,6 +131,13 @@ class Fields:
             text = self.text
             taken, following = windows(text.stream(records.columns[text.name]), text.length)
             return Samples({text.name: taken}, following, None, torch.arange(len(taken)))
+        if not target and isinstance(self.own, BlanksOutput):
+            return Samples(
+                {self.text.name: self.text.encode_blanks(records.columns[self.text.name])},
+                None,
+                None,
+                torch.arange(len(records)),
+            )
         inputs = {
             name: joined([each.encode(records.columns[each.name]) for each in fields])
             for name, fields in self.groups.items()
@@ -136,6 +151,11 @@ class Fields:
         """Return the tensors whose stored values need preparation for the network, with their fields."""
         own = [(name, fields[0]) for name, fields in self.groups.items()]
         return tuple((name, each) for name, each in own if type(each).prepare is not InputField.prepare)
+
+    @property
+    def continued(self) -> ContinuationOutput | None:
+        """Return what is learnt of texts that are continued; None of all others."""
+        return self.own if isinstance(self.own, ContinuationOutput) else None
 
     def gather(self, samples: Samples, index: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the inputs of some rows, prepared for the network."""
@@ -183,7 +203,7 @@ class Fields:
         return {
             "inputs": [{"kind": each.kind, **each.to_json()} for each in self.inputs],
             "target": {"kind": self.target.kind, **self.target.to_json()} if self.target else None,
-            "continued": asdict(self.continued) if self.continued else None,
+            "own": {"kind": type(self.own).__name__, **asdict(self.own)} if self.own else None,
         }
 
     @staticmethod
@@ -193,8 +213,9 @@ class Fields:
         for each in map(dict, content["inputs"]):
             inputs.append(INPUT_FIELDS[cast("Kind", each.pop("kind"))].from_json(each, assets))
         if content["target"] is None:
-            continued = content.get("continued")
-            return Fields(tuple(inputs), None, ContinuationOutput(**continued) if continued else None)
+            own = dict(content.get("own") or {})
+            kind = OWN.get(own.pop("kind", ""))
+            return Fields(tuple(inputs), None, kind(**own) if kind else None)
         target = dict(content["target"])
         return Fields(tuple(inputs), TARGET_FIELDS[cast("Kind", target.pop("kind"))].from_json(target, assets))
 

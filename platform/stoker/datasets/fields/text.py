@@ -1,10 +1,12 @@
 """Texts, cut into tokens that are numbered by a vocabulary of the training part."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,14 +17,17 @@ from stoker.datasets.fields.text_lists import joined_texts
 from stoker.datasets.model_files import most_tokens, read_tokenizer
 from stoker.datasets.records import RawColumn
 from stoker.datasets.tokens.kinds import FITTED, TokenizerKind, tokenizer_class
-from stoker.datasets.tokens.tokenizer import END, UNKNOWN, Tokenizer
+from stoker.datasets.tokens.tokenizer import END, MASK, UNKNOWN, Tokenizer
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset, Text, Tokens
+from stoker.job.saved_model import ASSETS, FIELDS
 from stoker.job.signature import TextInput
 from stoker.job.task import Kind, TaskRow
 
 WORDS, PARTS_OF_WORDS = 20_000, 8_000
 """Default sizes of a vocabulary."""
+BLANK = "[MASK]"
+"""Stands for a word to fill in, in a text that is given to a model of fill-mask."""
 TOKENIZER_KEY = "dataset.text.tokenizer"
 _FILE_NAME = re.compile(r"[\w -]{1,50}")
 
@@ -45,6 +50,8 @@ class TextField(InputField):
         """Build the vocabulary of the training rows, or take that of a pretrained model."""
         text = settings.text
         if model := text.tokenizer:
+            if saved := saved_text(Path(model)):
+                return cls(name, saved.tokens, saved.vocabulary, text.length)
             length = min(text.length, most_tokens(model, TOKENIZER_KEY) or text.length)
             return cls(name, "pretrained", read_tokenizer(model, TOKENIZER_KEY), length)
         tokens = text.tokens or "words"
@@ -62,6 +69,24 @@ class TextField(InputField):
         encoded = self.tokenizer.encode(joined_texts(raw))
         whole = [np.concatenate([before, numbers[: self.room], behind]).astype(np.int64) for numbers in encoded]
         return Ragged.of([numbers[: self.length] if len(numbers) else [UNKNOWN] for numbers in whole])
+
+    def encode_blanks(self, raw: RawColumn) -> Column:
+        """Return the numbers of each text, with the token of a hidden word for each BLANK in it.
+
+        Raises:
+            JobError: a text has no blank.
+
+        """
+        found = []
+        before, behind = self.tokenizer.around
+        for row, text in enumerate(joined_texts(raw), start=1):
+            parts = self.tokenizer.encode(text.split(BLANK))
+            if len(parts) == 1:
+                message = f"row {row}: the text has no {BLANK} to fill; write it where a word is missing"
+                raise JobError([Problem("", message)])
+            pieces = [piece for part in parts for piece in (np.array([MASK]), part)][1:]
+            found.append(np.concatenate([before, np.concatenate(pieces)[: self.room], behind]).astype(np.int64))
+        return Ragged.of(found)
 
     @cached_property
     def room(self) -> int:
@@ -104,6 +129,18 @@ class TextField(InputField):
             message = "an older version numbered the words of this model; use it with that version"
             raise JobError([Problem("", message)])
         return cls(content["name"], content["tokens"], assets[asset_name(content["name"])], content["length"])
+
+
+def saved_text(model: Path) -> TextField | None:
+    """Return the only text field of a saved model; None if it is none of ours, or reads no text."""
+    file = model / FIELDS
+    if not file.is_file():
+        return None
+    texts = [dict(each) for each in json.loads(file.read_text(encoding="utf-8"))["inputs"] if each["kind"] == "text"]
+    if len(texts) != 1:
+        return None
+    assets = {path.name: path.read_text(encoding="utf-8") for path in (model / ASSETS).glob("*")}
+    return TextField.from_json(texts[0], assets)
 
 
 def cut_note(

@@ -17,6 +17,8 @@ from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOW
 NAMES = ("<pad>", "<unk>", "<end>", "<mask>")
 """Names of the special tokens, by their numbers."""
 BYTES = 256
+BLANK = "\u0120"
+"""How BPE over bytes writes a blank."""
 INSIDE = "##"
 """Before a part inside of a word, in WordPiece."""
 
@@ -69,6 +71,16 @@ class Subwords(FittedTokenizer):
     def bytes_of(token: str) -> int:
         """Return how many bytes of a text a token of the vocabulary stands for."""
 
+    def begins_words(self) -> np.ndarray:
+        """Return whether each token is written as the beginning of a word; a special token is one of its own."""
+        written = [self._library.id_to_token(number) or "" for number in range(SPECIAL, self.size)]
+        return np.array([True] * SPECIAL + [self.begins_word(token) for token in written], bool)
+
+    @staticmethod
+    @abstractmethod
+    def begins_word(token: str) -> bool:
+        """Return whether a token of the vocabulary begins a word."""
+
     def asset(self) -> str:
         """Return the file tokenizer.json of the library."""
         content: str = self._library.to_str()
@@ -103,6 +115,11 @@ class Bpe(Subwords):
         """Count the characters: each stands for a byte."""
         return len(token)
 
+    @staticmethod
+    def begins_word(token: str) -> bool:
+        """Return whether a token does more than go on with letters or digits; BPE writes a blank as a letter, too."""
+        return not token[0].isalnum() or token[0] == BLANK
+
 
 class WordPiece(Subwords):
     """WordPiece (Schuster and Nakajima 2012) of lower-case words, as BERT: parts inside a word begin with ##."""
@@ -127,3 +144,8 @@ class WordPiece(Subwords):
     def bytes_of(token: str) -> int:
         """Count the bytes, and a blank before a word."""
         return len(token.removeprefix(INSIDE).encode()) + (not token.startswith(INSIDE))
+
+    @staticmethod
+    def begins_word(token: str) -> bool:
+        """Return whether a token is no part inside of a word."""
+        return not token.startswith(INSIDE)

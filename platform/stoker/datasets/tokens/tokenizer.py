@@ -40,6 +40,10 @@ class Tokenizer(ABC):
     def token_bytes(self) -> np.ndarray:
         """Return (size,) how many bytes of UTF-8 each token stands for; 0 for padding and the end."""
 
+    def begins_words(self) -> np.ndarray:
+        """Return (size,) whether each token begins a word; by default all do."""
+        return np.ones(self.size, bool)
+
     @abstractmethod
     def asset(self) -> str:
         """Return the vocabulary as the content of a file."""

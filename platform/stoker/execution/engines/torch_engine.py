@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Generator
-from pathlib import Path
 
 import ray
 import torch
@@ -20,13 +19,11 @@ from stoker.execution.reporter import NORM_EVERY, Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
 from stoker.execution.results import draw_result, drawn_sheet, evaluate_all, write_model
 from stoker.execution.run_store import journal_key, run_storage
+from stoker.execution.start_model import start_model
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import machine_cpus
 from stoker.job.job import Job
-from stoker.settings import load_settings
 from stoker.storage import Storage
-from stoker.tracking.models import fetch_model
-from stoker.tracking.run_lookup import find_run
 from stoker.training.assembly import Assembly, Prepared, assemble, made_whole, prepare
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.autotune import choose
@@ -116,7 +113,10 @@ class TorchEngine:
         """Load the data on all workers; the first one makes the choices that no earlier attempt has made."""
         self._set_phase("loading data")
         data = self._cache.get(self._job)
-        prepared = Prepared(self._job, data) if data and self._resolved else prepare(self._job, data)
+        if data and self._resolved:
+            prepared = Prepared(self._job, data)
+        else:
+            prepared = prepare(self._job, data, start_model(self._job))
         if workers.broadcast_object(prepared.data.fingerprint) != prepared.data.fingerprint:
             message = f"worker {self._rank} has other data than worker 0; all of them must see the same data"
             raise TrainingFailed(Cause.BAD_DATA, message)
@@ -213,8 +213,8 @@ class TorchEngine:
             self._heartbeat.checkpoint = (restored.epoch, restored.step)
         elif self._header.extends:
             Checkpoints(self._storage(self._header.extends), "", keep, self._attempt).continue_from(state)
-        elif model := state.assembly.job.training.start_from:
-            load_weights(state.assembly.objective, _model_folder(model))
+        elif model := start_model(state.assembly.job):
+            load_weights(state.assembly.objective, model)
         return checkpoints
 
     def _storage(self, run: str) -> Storage:
@@ -269,11 +269,3 @@ def _chosen(prepared: Prepared, workers: Workers) -> Prepared:
             if smaller is None:
                 raise
             prepared = Prepared(smaller, prepared.data)
-
-
-def _model_folder(model: str) -> Path:
-    """Return the folder of the weights to start from: a run's model, or a folder."""
-    if model.startswith("run:"):
-        settings = load_settings()
-        return fetch_model(find_run(settings.home, model).record(), settings)
-    return Path(model)

@@ -52,6 +52,7 @@ def prepare_sweep(job_text: str, code: Mapping[str, bytes], concurrent_workers: 
 def _prepare(job_text: str, code: str, concurrent_workers: int) -> tuple[PreparedSweep, Any]:
     import ray
 
+    from stoker.execution.start_model import start_model
     from stoker.execution.sweeps.sharing import to_shared
     from stoker.job.concurrency import machine_cpus
     from stoker.job.goals import best_metric
@@ -69,7 +70,7 @@ def _prepare(job_text: str, code: str, concurrent_workers: int) -> tuple[Prepare
     if job.training.checkpoint.best is None and (best := best_metric(job)):
         checkpoint = job.training.checkpoint.model_copy(update={"best": best})
         job = job.model_copy(update={"training": job.training.model_copy(update={"checkpoint": checkpoint})})
-    prepared = prepare(job)
+    prepared = prepare(job, start=start_model(job))
     if cpus == 1:  # with one CPU per trial more threads cannot help, so they are not measured
         resources = prepared.job.resources.model_copy(update={"cpus": 1})
         prepared = Prepared(prepared.job.model_copy(update={"resources": resources}), prepared.data)
