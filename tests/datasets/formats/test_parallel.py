@@ -84,3 +84,13 @@ def test_folders_of_other_files_are_not_parallel(tmp_path: Path):
     assert infer_format(tmp_path) is None
     (only,) = inspect(None, Dataset.model_validate({"source": str(tmp_path), "format": "parallel"}), "translation")
     assert "has no texts in two languages; name their files such as train.en and train.de" in only.message
+
+
+def test_public_sentences_have_their_parts(public_data):
+    records = read(public_data("multi30k"))
+    assert records.parts is not None
+    assert {part: int((records.parts == part).sum()) for part in ("train", "val", "test")} == {
+        "train": 29_000, "val": 1_014, "test": 1_000,
+    }  # fmt: skip
+    assert all(records.frame["en"].str.len() > 0)
+    assert all(records.frame["de"].str.len() > 0)
