@@ -62,7 +62,12 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[
             place = folder / task
             place.mkdir()
             split = {"train": 0.7, "val": 0.15, "test": 0.15}
-            own = {"mask": _write_masks, "continuation": _write_lines}
+            own = {
+                "mask": _write_masks,
+                "continuation": _write_lines,
+                "word-tags": _write_sentences,
+                "text": _write_pairs,
+            }
             written[task] = {**own.get(TASKS[task].target, write)(place), "split": split}
         return written[task]
 
@@ -200,6 +205,33 @@ def _write_lines(folder: Path) -> dict[str, Any]:
     text = "the cat sat on the mat and the hat sat on the cat\n" * (SAMPLES * 8 // 50)
     (folder / "lines.txt").write_text(text)
     return {"source": str(folder / "lines.txt"), "text": {"length": 8}}
+
+
+def _write_sentences(folder: Path) -> dict[str, Any]:
+    """Sentences of 1 to 9 words, of which those with a capital are names of a person or a place."""
+    rng = np.random.default_rng(0)
+    tagged = {"Ann": "B-PER", "Bob": "B-PER", "Rome": "B-LOC", "Oslo": "B-LOC", "saw": "O", "left": "O", "and": "O"}
+    sentences = []
+    for _ in range(SAMPLES):
+        words = rng.choice([*tagged], rng.integers(1, 9)).tolist()
+        rows = [f"{word}\t{tagged[word]}" for word in words]
+        sentences.append("\n".join([*rows, "Smith\tI-PER"] if words[-1] in ("Ann", "Bob") else rows))
+    (folder / "sentences.conll").write_text("\n\n".join(sentences) + "\n")
+    return {"source": str(folder / "sentences.conll")}
+
+
+def _write_pairs(folder: Path) -> dict[str, Any]:
+    """Sentences of 1 to 6 words, and the same in another language, with a weight for each."""
+    rng = np.random.default_rng(0)
+    words = {"the": "der", "red": "rote", "dog": "Hund", "sees": "sieht", "no": "kein", "cat": "Kater"}
+    rows = []
+    for _ in range(SAMPLES):
+        text = rng.choice([*words], rng.integers(1, 7))
+        translated = " ".join(words[word] for word in text)
+        rows.append({"en": " ".join(text), "de": translated, "w": round(float(rng.random()), 2)})
+    pd.DataFrame(rows).to_csv(folder / "pairs.csv", index=False)
+    columns = {"label": "de", "features": ["en"], "weight": "w"}
+    return {"source": str(folder / "pairs.csv"), "columns": columns, "text": {"tokens": "words", "length": 8}}
 
 
 def _write_texts(folder: Path) -> dict[str, Any]:

@@ -54,13 +54,36 @@ def own_data(tmp_path_factory, tiny_model):
         for _ in range(120)
     ]
     (folder / "reviews.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (folder / "plays.txt").write_text("".join(f"{row['text']}.\n" for row in rows))
+    (folder / "sentences").mkdir()
+    pairs = {"a": "ein", "dog": "Hund", "man": "Mann", "sees": "sieht", "red": "rot", "no": "kein"}
+    for part, count in {"train": 80, "val": 10, "test": 10}.items():
+        lines = [rng.choice([*pairs], rng.integers(1, 9)) for _ in range(count)]
+        (folder / "sentences" / f"{part}.en").write_text("".join(f"{' '.join(line)}\n" for line in lines))
+        translated = (" ".join(pairs[word] for word in line) for line in lines)
+        (folder / "sentences" / f"{part}.de").write_text("".join(f"{line}\n" for line in translated))
+    papers = [
+        {"source": [f"keyword: {word}.", " ".join(rng.choice([*pairs], 9))], "target": [word, "nothing"]}
+        for word in rng.choice([*pairs], 100)
+    ]
+    (folder / "papers.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in papers))
+    sentences = [f"dataset.source={folder / 'sentences'}"]
+    (folder / "news").mkdir()
+    for part in ("train", "dev"):
+        names = rng.choice(["Ann", "Bob", "Rome"], 40)
+        lines = [f"{name}\tB-{'place' if name == 'Rome' else 'person'}\nSmith\tI-person\nleft\tO\n" for name in names]
+        (folder / "news" / f"{part}.conll").write_text("\n".join(lines))
     return {
+        **dict.fromkeys(("translation-transformer", "translation-rnn"), sentences),
+        "summarization": [f"dataset.source={folder / 'papers.jsonl'}"],
         "nuclei-unet": [f"dataset.source={folder / 'nuclei'}", "dataset.image.size=32", "training.batch_size=4"],
         "reviews-minilm": [
             f"dataset.source={folder / 'reviews.jsonl'}",
             f"architecture.model={tiny_model('bert')}",
         ],
+        "entities-lstm": [f"dataset.source={folder / 'news'}"],
         **{key: [f"dataset.source={folder / 'reviews.jsonl'}"] for key in ("reviews-lstm", "reviews-transformer")},
+        **{key: [f"dataset.source={folder / 'plays.txt'}"] for key in ("plays-lstm", "plays-decoder")},
     }
 
 

@@ -11,6 +11,7 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.text import TextField
+from stoker.datasets.order import bucketed
 from stoker.datasets.samples import Samples
 from stoker.job.signature import ImageInput, MaskOutput, NumbersInput, Signature
 from stoker.randomness import Noise
@@ -202,3 +203,49 @@ def test_larger_images_have_smaller_batches():
     assert limit(8) == MAX_IMAGE_BATCH
     assert MAX_IMAGE_BATCH > limit(128) > limit(512) >= limit(4096) == 1
     assert limit(128, MaskOutput(tuple("abcdefgh"), 128, 128)) < limit(128)
+
+
+class TestBucketed:
+    lengths = torch.randint(1, 60, (1037,), generator=torch.Generator().manual_seed(0))
+
+    def batches(self, epoch: int = 0, seed: int = 0, size: int = 16) -> list[torch.Tensor]:
+        return list(bucketed(self.lengths, size, seed, epoch).split(size))
+
+    def test_every_sample_comes_once_in_another_order_each_epoch(self):
+        orders = [bucketed(self.lengths, 16, 0, epoch) for epoch in (0, 0, 1)]
+        assert all(torch.equal(order.sort().values, torch.arange(1037)) for order in orders)
+        assert torch.equal(orders[0], orders[1])
+        assert not torch.equal(orders[0], orders[2])
+        assert not torch.equal(orders[0], bucketed(self.lengths, 16, 1, 0))
+
+    def test_a_batch_has_samples_of_about_equal_length(self):
+        whole = self.batches()[:-1]
+        spread = torch.stack([self.lengths[batch].max() - self.lengths[batch].min() for batch in whole]).float()
+        assert spread.mean() < 3
+        padded = sum(len(batch) * int(self.lengths[batch].max()) for batch in whole)
+        assert padded < 1.1 * sum(int(self.lengths[batch].sum()) for batch in whole)
+
+    def test_the_smaller_last_batch_stays_the_last(self):
+        assert [len(batch) for batch in self.batches()] == [16] * 64 + [13]
+        assert len(self.batches(size=2000)) == 1
+
+    def test_neither_batches_nor_the_samples_of_one_are_sorted(self):
+        whole = self.batches()[:-1]
+        means = torch.stack([self.lengths[batch].float().mean() for batch in whole])
+        assert abs(float(torch.corrcoef(torch.stack([means, torch.arange(64.0)]))[0, 1])) < 0.4
+        assert any((self.lengths[batch].diff() < 0).any() for batch in whole)
+        halves = torch.stack([self.lengths[batch[:8]].sum() - self.lengths[batch[8:]].sum() for batch in whole]).float()
+        assert abs(float(halves.mean())) < 8  # of two workers neither has the longer texts
+
+
+def test_texts_of_equal_length_are_learnt_together():
+    texts = Ragged.of([[5] * (1 + number % 40) for number in range(640)])
+    samples = Samples({"text": texts}, None, None, torch.arange(640))
+    fields = Fields((TextField("text", "words", "\n".join("abcdefgh"), 64),), None)
+    made = Batches(samples, fields, 16, 16, (), 0, range(16))
+    widths = [step.micro_batches[0][0].inputs["text"].shape[1] for step in made.epoch(0)]
+    assert sum(widths) * 16 < 1.1 * int(texts.lengths().sum())
+    ids = [number for step in range(40) for number in made.ids(0, step)]
+    assert sorted(ids) == list(range(640))
+    assert torch.equal(samples.lengths, texts.lengths())
+    assert Samples({"x": Dense(torch.zeros(3, 2))}, None, None, torch.arange(3)).lengths is None

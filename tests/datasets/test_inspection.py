@@ -94,7 +94,8 @@ def test_the_label_of_a_table_must_be_given():
             "a.data",
             b"x",
             "the name 'a.data' does not identify the format; "
-            "set dataset.format to one of csv, jsonl, parquet, text, idx, npz, image-folder, image-mask, webdataset",
+            "set dataset.format to one of csv, jsonl, parquet, conll, text, parallel, idx, npz, image-folder, "
+            "image-mask, webdataset",
         ),
     ],
 )
@@ -123,7 +124,8 @@ def test_a_parquet_file_is_checked_by_its_schema():
         (
             "zzz",
             "'zzz' is neither a built-in dataset nor a path; "
-            "built in are xor, iris, wine, breast-cancer, diabetes, digits, digit-pairs",
+            "built in are xor, iris, wine, breast-cancer, diabetes, digits, digit-pairs, "
+            "python-library",
         ),
         ("data/train.csv", "'data/train.csv' does not exist (looked in the current folder)"),
         ("/nowhere/train.csv", "'/nowhere/train.csv' does not exist (looked in /)"),

@@ -166,7 +166,8 @@ def test_a_built_in_dataset_is_complete(name: str):
         "digits": 1797,
         "digit-pairs": 898,
     }
-    assert sum(map(len, data.parts.values())) == samples[name]
+    found = sum(map(len, data.parts.values()))
+    assert found == samples[name] if name in samples else found > 10_000  # each Python has another library
     assert data.spec.format is None
     assert load_dataset(data.spec, TASKS[BUILTIN[name].tasks[0]]).spec == data.spec
 

@@ -51,6 +51,8 @@ OTHERS = {
     "segmentation": {"family": "unet", "channels": [4, 8]},
     "text-classification": {"family": "rnn", "embedding": 6, "hidden": 5},
     "image-generation": {"family": "gan", "channels": [4, 8], "latent": 5},
+    "translation": {"family": "transformer", "width": 8, "heads": 2, "layers": 1},
+    "token-classification": {"family": "rnn", "embedding": 6, "hidden": 5},
 }
 STORE = """
 import sys, mlflow
@@ -67,6 +69,8 @@ import json, sys, mlflow, numpy, pandas
 asked = {
     "segmentation": numpy.arange(180, dtype=numpy.uint8).reshape(2, 10, 9, 1),
     "text-classification": pandas.DataFrame({"text": ["the film was good", "bad", "a word nobody knows"]}),
+    "translation": pandas.DataFrame({"en": ["the red dog", "no cat sees a word nobody knows"]}),
+    "token-classification": pandas.DataFrame({"words": [["Ann", "Smith", "left"], "Bob saw Rome."]}),
     "image-generation": pandas.DataFrame({"class": ["dark", "bright", "dark"], "seed": [1, 1, 1]}),
 }
 answers = {}
@@ -139,6 +143,24 @@ def test_a_stored_text_classifier_predicts_the_class_and_all_probabilities(store
     own = Model.load(stored / "runs" / "text-classification" / "model")
     texts = pd.DataFrame({"text": ["the film was good", "bad", "a word nobody knows"]})
     pd.testing.assert_frame_equal(table, own.predict(texts).table, check_dtype=False, atol=1e-5)
+
+
+def test_a_stored_translator_writes_what_the_model_does(stored, answered):
+    own = Model.load(stored / "runs" / "translation" / "model")
+    texts = pd.DataFrame({"en": ["the red dog", "no cat sees a word nobody knows"]})
+    expected = own.predict(texts).table
+    assert answered["translation"] == expected.to_dict("list")
+    signature = mlflow.models.get_model_info(str(stored / "translation")).signature
+    assert [(column.name, column.type.name) for column in signature.outputs] == [("prediction", "string")]
+
+
+def test_a_stored_tagger_takes_lists_of_words_and_plain_sentences(stored, answered):
+    table = pd.DataFrame(answered["token-classification"])
+    assert list(table.columns) == ["prediction", "entities"]
+    assert [len(tags.split()) for tags in table["prediction"]] == [3, 4]
+    own = Model.load(stored / "runs" / "token-classification" / "model")
+    sentences = pd.DataFrame({"words": ['["Ann", "Smith", "left"]', "Bob saw Rome ."]})
+    pd.testing.assert_frame_equal(table, own.predict(sentences).table, check_dtype=False)
 
 
 def test_a_stored_generator_returns_an_image_for_each_class_and_seed(stored, answered):

@@ -68,6 +68,21 @@ class Masks(nn.Module):
     def decode(self, inputs, noise):
         return -self(inputs["image"])
 
+class Writer(nn.Module):
+    # writes a text from another one without a memory
+    def __init__(self, signature, width=16):
+        super().__init__()
+        self.embedding = nn.Embedding(signature.output.vocabulary, width)
+        self.reading = nn.GRU(width, width, batch_first=True)
+        self.writing = nn.GRU(width, width, batch_first=True)
+        self.output = nn.Linear(width, signature.output.vocabulary)
+    def forward(self, en, written):
+        _, read = self.reading(self.embedding(en))
+        return self.output(self.writing(self.embedding(written), read)[0])
+
+class Searching(Writer):
+    beam = 3
+
 class ByInputs(Able):
     def forward(self, inputs):
         return self.layer(inputs["numbers"] if isinstance(inputs, dict) else inputs)
@@ -133,6 +148,28 @@ def test_masks_are_measured_as_they_are_predicted(folder: Path, make_job: Callab
     for _ in train("r", start(assembly)):
         pass
     assert evaluate_in_training(assembly, "test", "fp32")["accuracy"] < 0.3
+
+
+@pytest.mark.parametrize("name", ["Writer", "Searching"])
+def test_a_network_writes_texts_if_it_takes_what_is_written(
+    folder: Path, make_job: Callable[..., Job], tiny_data, name
+):
+    network = {"family": "custom", "class": f"able_code:{name}", "width": 24}
+    training = {"epochs": 40, "precision": "fp32", "optimizer": {"type": "adam", "lr": 0.02}}
+    assembly = assemble(
+        prepare(make_job("translation", tiny_data("translation"), architecture=network, training=training))
+    )
+    for _ in train("r", start(assembly)):
+        pass
+    run = RunFolder(folder / name)
+    run.path.mkdir(exist_ok=True)
+    write_model(run, assembly)
+    few = pd.DataFrame({"en": ["the red dog", "no cat", "sees"]})
+    model = Model.load(run.model)
+    whole = model.predict(few).table
+    assert set(" ".join(whole["prediction"]).split()) <= {"der", "rote", "hund", "sieht", "kein", "kater"}
+    pd.testing.assert_frame_equal(model.predict(few[:1]).table, whole[:1])
+    assert evaluate_in_training(assembly, "train", "fp32")["bleu"] > 30
 
 
 def test_a_decoded_answer_does_not_depend_on_the_others(trained):

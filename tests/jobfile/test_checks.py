@@ -25,6 +25,9 @@ SOURCES = {
     "text-classification": "reviews.csv",
     "multi-label-classification": "films.csv",
     "text-generation": "plays.txt",
+    "token-classification": "news.conll",
+    "translation": "pairs.csv",
+    "summarization": "papers.jsonl",
 }
 
 

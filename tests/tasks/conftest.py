@@ -14,13 +14,20 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import ValueField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.tags import TagsField
+from stoker.datasets.fields.target_text import TargetTextField
 from stoker.datasets.fields.text import TextField
+from stoker.datasets.fields.word_tags import WordTagsField
+from stoker.datasets.fields.words import CHARACTERS, WordsField
+from stoker.datasets.tokens.tokenizer import END, PADDING
 from stoker.job.signature import ContinuationOutput
 from stoker.job.task import TASKS, TaskName
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.task import Task
 
 IMAGE = ImageField("image", 9, 8, 1, (100.0,), (50.0,))
+WORDS = WordsField("words", json.dumps({"words": ["ann", "saw"], "characters": "Aansw"}), 6)
+LETTERS = json.dumps(" abcdef")
+WRITTEN = Fields((TextField("text", "characters", LETTERS, 6),), TargetTextField("y", "characters", LETTERS, 8, 8))
 FIELDS = {
     "tabular-classification": Fields((), ClassField("y", ("a", "b", "c"))),
     "tabular-regression": Fields((), ValueField("price", 100.0, 10.0)),
@@ -32,6 +39,11 @@ FIELDS = {
     "text-generation": Fields(
         (TextField("text", "characters", json.dumps("\nabc"), 6),), None, ContinuationOutput(8, borders=False)
     ),
+    "token-classification": Fields(
+        (WORDS,), WordTagsField("tags", ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"), numbered=False, length=6)
+    ),
+    "translation": WRITTEN,
+    "summarization": WRITTEN,
 }
 
 
@@ -81,6 +93,21 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
                 target[::3, 4:] = 0
                 losses = torch.rand(count, 6, generator=rng) * (target != 0)
                 return losses, Rows({"text": target.roll(1, dims=1)}, target)
+            case "word-tags", _:
+                target = torch.randint(1, 6, (count, 6), generator=rng)
+                target[::3, 4:] = 0
+                words = torch.randint(1, 6, (count, 6, 1 + CHARACTERS), generator=rng) * (target > 0).unsqueeze(2)
+                return torch.randn(count, 6, 5, generator=rng), Rows({"words": words}, target)
+            case "text", _:
+                target = torch.randint(4, 11, (count, 9), generator=rng)
+                target[:, 8], target[::3, 5:] = END, PADDING
+                target[::3, 4] = END
+                written = torch.where(torch.rand(count, 9, generator=rng) < 0.1, 5, target)
+                written[::2] = target[::2]
+                losses = torch.rand(count, 1, generator=rng)
+                source = torch.randint(4, 11, (count, 6), generator=rng)
+                source[::4, 3:] = PADDING
+                return torch.cat([losses, written], dim=1), Rows({"text": source}, target)
             case _, "image-generation":
                 return 0.5 * torch.randn(count, 1, 9, 8, generator=rng) + 0.2, Rows({"image": images})
             case _:

@@ -10,6 +10,7 @@ from torch import nn
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
+from stoker.datasets.records import Records
 from stoker.errors import JobError
 from stoker.job.task import TASKS
 from stoker.tasks.choice import TASK_CLASSES
@@ -18,6 +19,9 @@ from stoker.tasks.image_generation import ImageGeneration
 from stoker.tasks.multi_label_classification import BinaryCrossEntropy
 from stoker.tasks.segmentation import PixelLosses
 from stoker.tasks.tabular_regression import SquaredError
+
+UNUSED = Records({})
+"""Where answers follow from the outputs alone."""
 
 
 class Given(nn.Module):
@@ -136,7 +140,7 @@ def test_a_batch_without_samples_counts_nothing(rows):
 
 
 def test_class_predictions_are_for_people(task_of):
-    answers = task_of("tabular-classification").answers(torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0]]))
+    answers = task_of("tabular-classification").answers(torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0]]), UNUSED)
     table = answers.table
     assert list(table.columns) == ["prediction", "probability/a", "probability/b", "probability/c"]
     assert table["prediction"].tolist() == ["b", "a"]
@@ -164,7 +168,8 @@ def test_the_cross_entropy_of_tags_counts_all_decisions(rows, weight):
 
 
 def test_tags_are_answered_as_the_data_writes_them(task_of):
-    table = task_of("multi-label-classification").answers(torch.tensor([[1.0, -1.0, 0.5], [-1.0, -1.0, -1.0]])).table
+    outputs = torch.tensor([[1.0, -1.0, 0.5], [-1.0, -1.0, -1.0]])
+    table = task_of("multi-label-classification").answers(outputs, UNUSED).table
     assert list(table.columns) == ["prediction", "probability/a", "probability/b", "probability/c"]
     assert table["prediction"].tolist() == ["a; c", ""]
     assert table["probability/c"].tolist() == pytest.approx([1 / (1 + math.exp(-0.5)), 1 / (1 + math.e)])
@@ -179,7 +184,7 @@ def test_the_worst_tags_come_first(rows, task_of):
 
 
 def test_value_predictions_are_in_the_labels_unit(task_of):
-    table = task_of("tabular-regression").answers(torch.tensor([[0.0], [-1.5]])).table
+    table = task_of("tabular-regression").answers(torch.tensor([[0.0], [-1.5]]), UNUSED).table
     assert table["prediction"].tolist() == [100.0, 85.0]
 
 
@@ -187,7 +192,7 @@ def test_masks_are_answered_in_the_values_of_the_files(task_of):
     logits = torch.zeros(1, 3, 9, 8)
     logits[0, 2, 0] = 1.0
     logits[0, 1, 1, 0] = 1.0
-    answers = task_of("segmentation").answers(logits)
+    answers = task_of("segmentation").answers(logits, UNUSED)
     assert answers.images.shape == (1, 9, 8)
     assert answers.images[0, 0].tolist() == [255] * 8
     assert answers.images[0, 1].tolist() == [128] + [0] * 7
@@ -196,7 +201,7 @@ def test_masks_are_answered_in_the_values_of_the_files(task_of):
 
 def test_a_task_without_questions_refuses_them(task_of):
     with pytest.raises(JobError, match=r"^image-generation has nothing to predict; use stoker generate$"):
-        task_of("image-generation").answers(torch.zeros(1, 1, 9, 8))
+        task_of("image-generation").answers(torch.zeros(1, 1, 9, 8), UNUSED)
 
 
 def test_the_worst_class_predictions_come_first(rows, task_of):
@@ -239,6 +244,9 @@ def test_every_task_draws_its_figure(made, task_of):
         "tabular-regression": "predicted-against-true",
         "multi-label-classification": "f1-by-tag",
         "text-generation": "loss-by-context",
+        "token-classification": "f1-by-type",
+        "translation": "by-source-length",
+        "summarization": "by-source-length",
     }
     assert figures == {name: {others.get(name, "confusion-matrix")} for name in TASKS if name != "image-generation"}
 
@@ -269,6 +277,17 @@ class Writing(nn.Module):
         return self.weight.expand(*inputs["text"].shape, 8)
 
 
+class Translating(nn.Module):
+    """Expects every token equally, and knows nothing of what it has read."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(11))
+
+    def forward(self, inputs):
+        return self.weight.expand(*inputs["written"].shape, 11)
+
+
 class Noisy(nn.Module):
     """Makes images that tell their class, in noise."""
 
@@ -282,7 +301,12 @@ class Noisy(nn.Module):
 @pytest.mark.parametrize("name", TASKS)
 def test_the_tasks_that_show_something_are_those_of_the_table(name, made, task_of, rows):
     outputs, batch = made(name, 6)
-    made_up = {"image-generation": Noisy(), "text-generation": Writing()}
+    made_up = {
+        "image-generation": Noisy(),
+        "text-generation": Writing(),
+        "translation": Translating(),
+        "summarization": Translating(),
+    }
     network = made_up.get(name, lambda _: outputs)
     sheet = task_of(name).show(network, rows(batch.inputs or {"numbers": outputs}, batch.target), 0)
     assert (sheet is not None) == TASKS[name].shows

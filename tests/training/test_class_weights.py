@@ -102,6 +102,14 @@ def test_pixels_of_a_class_are_counted_for_its_balance(make_job, tmp_path: Path)
     assert found == [{"0": pytest.approx(200 / (2 * (200 - white))), "255": pytest.approx(200 / (2 * white))}] * 2
 
 
+def test_words_of_a_tag_are_counted_for_its_balance_without_padding(make_job, tmp_path: Path):
+    (tmp_path / "a.conll").write_text("Ann B-PER\nsaw O\nit O\n\nRome O\n")
+    dataset = {"source": str(tmp_path / "a.conll"), "split": "none"}
+    training = {"class_weights": "balanced", "batch_size": 2}
+    weights = prepare(make_job("token-classification", dataset, training=training)).job.training.class_weights
+    assert weights == {"O": pytest.approx(4 / (2 * 3)), "B-PER": pytest.approx(4 / (2 * 1))}
+
+
 def test_streamed_classes_are_counted_in_the_first_shard(make_job, tmp_path: Path):
     for number, classes in enumerate(["aaab", "abbb", "ab"]):
         with tarfile.open(tmp_path / f"{'train' if number < 2 else 'val'}-{number}.tar", "w") as archive:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stoker.datasets.batches import ordered_batches
+from stoker.datasets.loading import read_source
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
 from stoker.job.job import Job
@@ -28,8 +29,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "cnn": {"channels": [4, 8], "dropout": 0.2},
     "residual": {"family": "cnn", "channels": [4, 4], "blocks": "residual"},
     "unet": {"channels": [4, 8, 8], "dropout": 0.2},
-    "rnn": {"embedding": 6, "hidden": 5, "layers": 2},
-    "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False},
+    "rnn": {"embedding": 6, "hidden": 5, "layers": 2, "word_dropout": 0.2},
+    "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False, "word_dropout": 0.2},
     "transformer": {"width": 8, "heads": 2, "word_dropout": 0.2},
     "pretrained": {"dropout": 0.2},
     "lora": {"family": "pretrained", "dropout": 0.2, "lora": {"rank": 2, "dropout": 0.2}},
@@ -196,6 +197,7 @@ def test_a_saved_model_predicts_like_the_network(task, variant, trained, tmp_pat
     assert model.fields == data.fields
     assert model.job == assembly.job
     network = assembly.objective.network.eval()
+    noise = [Noise((1,), 100, 0, 100, torch.device("cpu")) for _ in range(2)]
     with torch.inference_mode():
         if can_sample(network):
             classes = torch.tensor([0, 1, 1]) if data.fields.signature.classes else None
@@ -205,11 +207,12 @@ def test_a_saved_model_predicts_like_the_network(task, variant, trained, tmp_pat
             assert evaluate(model, part="test") == {"frechet/test": pytest.approx(reported["frechet"], rel=1e-4)}
             return  # it keeps nothing of the discriminator, whose losses are not measured, and answers no questions
         (batch,) = ordered_batches(data.parts["test"], data.fields, 1000)
-        expected = network(batch.inputs)
-        found = model.network(batch.inputs)
+        expected = assembly.task.outputs(network, batch.inputs, noise[0])
+        found = model.task.outputs(model.network, batch.inputs, noise[1])
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
     if not TASKS[task].generates:
-        answers, wanted = model.task.answers(found), assembly.task.answers(expected)
+        records = read_source(data.spec)[0].rows(data.parts["test"].ids.numpy())
+        answers, wanted = model.task.answers(found, records), assembly.task.answers(expected, records)
         pd.testing.assert_frame_equal(answers.table, wanted.table, atol=1e-5)
         assert (answers.images is None) == (wanted.images is None) == (task != "segmentation")
     reported = evaluate_in_training(assembly, "test", "fp32")

@@ -94,7 +94,7 @@ LIBRARIES = (
     str(Path(__file__).parents[1]),
 )
 """Folders of Python's, of installed and of Stoker's own modules."""
-ABILITIES = ("sample", "decode", "encode")
+ABILITIES = ("sample", "decode", "encode", "begin", "write", "align")
 """Methods beyond `forward` that predict, evaluate, generate and the served model may use."""
 
 

@@ -52,7 +52,7 @@ class Decoder(nn.Module):
         self.size_of_head = settings.width // settings.heads
         self.key_heads = settings.key_heads or settings.heads
         self.dropout = nn.Dropout(settings.dropout)
-        self.word_dropout = settings.word_dropout
+        self.word_dropout = settings.word_dropout or 0.0
         inner = settings.feedforward or INNER * settings.width
         self.blocks = nn.ModuleList(
             Block(settings.width, settings.heads, self.key_heads, inner, settings.dropout)

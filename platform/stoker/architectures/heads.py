@@ -1,16 +1,25 @@
 """Heads: the size of the output that the task requires."""
 
-from stoker.job.signature import ClassOutput, ContinuationOutput, MaskOutput, Signature, TagsOutput, ValueOutput
+from stoker.job.signature import (
+    ClassOutput,
+    ContinuationOutput,
+    MaskOutput,
+    Signature,
+    TagsOutput,
+    TextOutput,
+    ValueOutput,
+    WordTagsOutput,
+)
 
 
 def outputs(signature: Signature) -> int:
-    """Return the number of outputs for a sample, for each pixel of a mask, or for each token of a text."""
+    """Return the number of outputs for a sample, for each pixel of a mask, or for each token or word of a text."""
     match signature.output:
         case ClassOutput() | MaskOutput():
             return len(signature.classes)
-        case TagsOutput(tags):
+        case TagsOutput(tags) | WordTagsOutput(tags):
             return len(tags)
-        case ContinuationOutput(vocabulary):
+        case ContinuationOutput(vocabulary) | TextOutput(vocabulary):
             return vocabulary
         case ValueOutput() | None:
             return 1

@@ -9,10 +9,21 @@ from torch import Tensor, nn
 
 from stoker.architectures.layers import word_embedding
 from stoker.errors import Problem
-from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput
+from stoker.job.signature import (
+    WRITTEN,
+    CategoriesInput,
+    ImageInput,
+    Input,
+    NumbersInput,
+    Signature,
+    TextInput,
+    TextOutput,
+    WordsInput,
+)
 
 TEXT_WIDTH = 64
 """Features of a text among other inputs."""
+NO_WORDS = "no family with flat inputs fits a task that tags words"
 
 
 class Flat(nn.Module):
@@ -46,6 +57,8 @@ class Flat(nn.Module):
                 return [embed(code) for embed, code in zip(self.embeddings, given.unbind(1), strict=True)]
             case ImageInput():
                 return [given.flatten(1)]
+            case WordsInput():
+                raise AssertionError(NO_WORDS)
             case TextInput():
                 return [self.texts[self._text_of[name]](given)]
 
@@ -59,6 +72,8 @@ class Flat(nn.Module):
                 return channels * height * width
             case TextInput():
                 return TEXT_WIDTH
+            case WordsInput():
+                raise AssertionError(NO_WORDS)
 
 
 class MeanOfWords(nn.Module):
@@ -76,8 +91,8 @@ class MeanOfWords(nn.Module):
 
 
 def only_one(kind: Literal["text", "image"], family: str, signature: Signature) -> list[Problem]:
-    """Return a problem unless a sample is exactly one text, or one image."""
-    found = signature.texts if kind == "text" else signature.images
+    """Return a problem unless a sample is exactly one text or sentence, or one image."""
+    found = (signature.texts or signature.sentences) if kind == "text" else signature.images
     if len(found) == len(signature.inputs) == 1:
         return []
     return [Problem("architecture.family", f"{family} takes one {kind} per sample and nothing else; use mlp")]
@@ -89,7 +104,7 @@ def embedding_width(values: int) -> int:
 
 
 def example_inputs(signature: Signature, samples: int, device: str) -> dict[str, Tensor]:
-    """Return a batch of zeros with the shapes of the inputs; a text consists of word 1."""
+    """Return a batch of zeros with the shapes of the inputs; a text or sentence consists of token 1."""
     made: dict[str, Tensor] = {}
     for name, shape in signature.inputs.items():
         match shape:
@@ -101,4 +116,9 @@ def example_inputs(signature: Signature, samples: int, device: str) -> dict[str,
                 made[name] = torch.zeros(samples, channels, height, width, device=device)
             case TextInput(_, length):
                 made[name] = torch.ones(samples, length, dtype=torch.int64, device=device)
+            case WordsInput():
+                numbers = 1 + shape.characters
+                made[name] = torch.ones(samples, shape.length, numbers, dtype=torch.int64, device=device)
+    if isinstance(signature.output, TextOutput):
+        made[WRITTEN] = torch.ones(samples, signature.output.longest, dtype=torch.int64, device=device)
     return made

@@ -50,7 +50,7 @@ FAMILIES: dict[str, Family] = {
     "cnn": Family(cnn.build, cnn.with_default_sizes, cnn.misfits),
     "unet": Family(unet.build, unet.with_default_sizes, unet.misfits),
     "rnn": Family(rnn.build, rnn.with_default_sizes, rnn.misfits),
-    "transformer": Family(transformer.build, misfits=transformer.misfits),
+    "transformer": Family(transformer.build, transformer.with_default_sizes, transformer.misfits),
     "pretrained": Family(
         pretrained.build,
         pretrained.with_default_sizes,

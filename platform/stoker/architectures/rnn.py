@@ -1,4 +1,4 @@
-"""Recurrent networks for texts: one that reads a text, and one that continues it."""
+"""Recurrent networks for texts: one that reads a text or each of its words, one that continues it, one that writes."""
 
 from collections.abc import Mapping
 
@@ -6,26 +6,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from stoker.architectures.attentive_rnn import AttentiveRnn
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
-from stoker.architectures.layers import word_embedding
+from stoker.architectures.recurrent import CELLS, zero_with_gradients
+from stoker.architectures.search_settings import search_misfits, with_search
+from stoker.architectures.words import default_word_dropout, token_vectors, with_unknown, word_numbers
 from stoker.errors import Problem
 from stoker.job.architecture.rnn import Rnn as RnnSettings
-from stoker.job.signature import ContinuationOutput, Signature
-
-CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"vanilla": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+from stoker.job.signature import ContinuationOutput, Signature, TextOutput, WordTagsOutput
 
 
 class Reader(nn.Module):
-    """Word embeddings, recurrent layers, max pooling over the text, and a linear layer.
+    """Word embeddings, recurrent layers, max pooling over the text unless each word is tagged, and a linear layer.
 
     Texts are packed by their length without padding, so that a sample's output depends on that sample alone.
     """
 
     def __init__(self, settings: RnnSettings, signature: Signature) -> None:
         super().__init__()
-        self.name, shape = next(iter(signature.texts.items()))
-        self.embedding = word_embedding(shape.vocabulary, settings.embedding)
+        self.name, self.embedding, _ = token_vectors(signature, settings.embedding)
+        self.each_word = isinstance(signature.output, WordTagsOutput)
+        self.word_dropout = settings.word_dropout or 0.0
         self.dropout = nn.Dropout(settings.dropout)
         self.recurrent = CELLS[settings.cell](
             settings.embedding,
@@ -38,24 +40,30 @@ class Reader(nn.Module):
         self.output = nn.Linear(settings.hidden * (2 if settings.bidirectional else 1), outputs(signature))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (B, outputs) from a text (B, length) of word numbers, padded with 0."""
-        words = inputs[self.name]
+        """Return (B, outputs), or (B, length, outputs) for each word, from word numbers padded with 0.
+
+        A text is (B, length), a sentence (B, length, 1 + characters).
+        """
+        tokens = inputs[self.name]
+        words = word_numbers(tokens)
         if len(words) == 0:  # torch's recurrent layers reject an empty batch
-            empty: Tensor = self.output(self.embedding.weight.new_zeros(0, self.output.in_features))
-            return empty + self._zero_with_gradients()
+            shape = words.shape if self.each_word else words.shape[:1]
+            empty: Tensor = self.output(self.output.weight.new_zeros(*shape, self.output.in_features))
+            return empty + zero_with_gradients(self)
+        if self.training and self.word_dropout:
+            tokens = with_unknown(tokens, self.word_dropout)
         lengths = (words != 0).sum(dim=1).clamp(min=1)
-        packed = pack_padded_sequence(
-            self.dropout(self.embedding(words)), lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
-        read, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=words.shape[1])
+        packed = pack_padded_sequence(tokens, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        read, _ = self.recurrent(packed._replace(data=self.dropout(self.embedding(packed.data))))
+        if self.each_word:
+            read = read._replace(data=self.output(self.dropout(read.data)))
+        read, _ = pad_packed_sequence(read, batch_first=True, total_length=words.shape[1])
+        if self.each_word:
+            return read
         padding = torch.arange(words.shape[1], device=words.device) >= lengths.unsqueeze(1)
         features = read.masked_fill(padding.unsqueeze(2), float("-inf")).amax(dim=1)
         result: Tensor = self.output(self.dropout(features))
         return result
-
-    def _zero_with_gradients(self) -> Tensor:
-        """Return 0 with a gradient of 0 for every parameter."""
-        return torch.stack([parameter.sum() * 0.0 for parameter in self.parameters()]).sum()
 
 
 class Writer(nn.Module):
@@ -68,6 +76,7 @@ class Writer(nn.Module):
         super().__init__()
         self.name, shape = next(iter(signature.texts.items()))
         self.embedding = nn.Embedding(shape.vocabulary, settings.embedding)
+        self.word_dropout = settings.word_dropout or 0.0
         self.dropout = nn.Dropout(settings.dropout)
         self.recurrent = CELLS[settings.cell](
             settings.embedding,
@@ -93,8 +102,10 @@ class Writer(nn.Module):
     def read(self, tokens: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, n, vocabulary) logits of what follows each of (B, n) tokens, and the memory behind them."""
         if len(tokens) == 0:  # torch's recurrent layers reject an empty batch
-            nothing = torch.stack([parameter.sum() * 0.0 for parameter in self.parameters()]).sum()
-            return self.output.weight.new_zeros(0, tokens.shape[1], len(self.output.bias)) + nothing, memory
+            nothing = self.output.weight.new_zeros(0, tokens.shape[1], len(self.output.bias))
+            return nothing + zero_with_gradients(self), memory
+        if self.training and self.word_dropout:
+            tokens = with_unknown(tokens, self.word_dropout)
         parts = [part.contiguous() for part in memory.permute(1, 2, 0, 3).unbind(0)]
         state = parts[0] if len(parts) == 1 else tuple(parts)
         features, after = self.recurrent(self.dropout(self.embedding(tokens)), state)
@@ -104,21 +115,26 @@ class Writer(nn.Module):
 
 
 def build(settings: RnnSettings, signature: Signature) -> nn.Module:
-    """Build a network that continues texts, or one that reads them."""
+    """Build a network that writes a text from another, one that continues texts, or one that reads them."""
+    if isinstance(signature.output, TextOutput):
+        return AttentiveRnn(settings, signature)
     kind = Writer if isinstance(signature.output, ContinuationOutput) else Reader
     return kind(settings, signature)
 
 
 def with_default_sizes(settings: RnnSettings, signature: Signature, samples: int) -> RnnSettings:
-    """Read from both ends where the whole text is known."""
-    if settings.bidirectional is not None:
-        return settings
-    return settings.model_copy(update={"bidirectional": not isinstance(signature.output, ContinuationOutput)})
+    """Read from both ends where the whole text is known, and leave out words where each is tagged."""
+    bidirectional = settings.bidirectional
+    if bidirectional is None:
+        bidirectional = not isinstance(signature.output, ContinuationOutput)
+    word_dropout = default_word_dropout(settings.word_dropout, signature)
+    settings = with_search(settings, signature)
+    return settings.model_copy(update={"bidirectional": bidirectional, "word_dropout": word_dropout})
 
 
 def misfits(settings: RnnSettings, signature: Signature) -> list[Problem]:
     """Return a problem unless a sample is exactly one text, and for reading a text from its end to continue it."""
-    problems = only_one("text", settings.family, signature)
+    problems = [*only_one("text", settings.family, signature), *search_misfits(settings, signature)]
     if settings.bidirectional and isinstance(signature.output, ContinuationOutput):
         message = "a text is continued from its beginning: its end is not known yet; leave it out"
         problems.append(Problem("architecture.bidirectional", message))

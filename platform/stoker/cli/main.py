@@ -57,7 +57,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Use the result": {
         "evaluate": Entry("inference", "evaluate", "Measure a run's model on a part of its data, or on other data."),
         "predict": Entry("inference", "predict", "Predict with a run's model."),
-        "generate": Entry("inference", "generate", "Make new samples with a run's model."),
+        "generate": Entry("generate", "generate", "Make new samples with a run's model."),
         "ui": Entry("ui", "ui", "Open the runs in MLflow."),
     },
     "About": {

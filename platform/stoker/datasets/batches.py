@@ -9,16 +9,20 @@ import torch
 from stoker.datasets.augmentation import augment
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.schema import Fields
-from stoker.datasets.order import BLOCK_SHARDS, shuffled, shuffled_blocks, streams
+from stoker.datasets.order import BLOCK_SHARDS, bucketed, shuffled, shuffled_blocks, streams
 from stoker.datasets.prefetch import Prefetcher, lazy_columns
 from stoker.datasets.samples import Samples
-from stoker.job.signature import ContinuationOutput, MaskOutput, Signature
+from stoker.job.signature import ContinuationOutput, MaskOutput, Signature, TextOutput
 from stoker.randomness import Noise
 
 MAX_BATCH, MAX_IMAGE_BATCH = 8192, 256
 """Most samples per batch in evaluation and prediction."""
 MAX_VALUES = 50_000_000
 """Most activations held at a time for a batch of images: 200 MB in float32."""
+MAX_TOKENS = 1 << 17
+"""Most tokens, padding included, of a batch of texts in evaluation and prediction."""
+CHARACTER_FEATURES = 64
+"""Rough number of activations held at a time per character of a word."""
 MAPS = 16
 """Rough number of activations held at a time per value of an image."""
 
@@ -83,8 +87,8 @@ class Batches:
         augmentation: random changes of images (and of masks with them).
         seed: of order, augmentation and noise.
         share: this worker's rows of a whole batch.
-        order: `shuffled` differently each epoch (streamed samples in blocks of shards), or `streams`: row r of a batch
-            continues row r of the batch before.
+        order: `shuffled` differently each epoch (streamed samples in blocks of shards, those of different length with
+            others of about the same), or `streams`: row r of a batch continues row r of the batch before.
         processes: that prefetch columns to decode, if there are any.
         together: each worker's rows of a whole batch, if all workers must make the same number of passes.
 
@@ -104,6 +108,7 @@ class Batches:
         together: Sequence[range] = (),
     ) -> None:
         self._samples = samples
+        self._lengths = samples.lengths
         self._fields = fields
         self._batch_size = batch_size
         self._micro_batch = micro_batch
@@ -146,6 +151,8 @@ class Batches:
             return streams(len(self._samples), self._batch_size)
         if self._samples.shards:
             return shuffled_blocks(self._samples.shards, BLOCK_SHARDS, self._seed, epoch)
+        if self._lengths is not None:
+            return bucketed(self._lengths, self._batch_size, self._seed, epoch)
         return shuffled(len(self._samples), self._seed, epoch)
 
     def _idle_passes(self, own: int, total: int) -> int:
@@ -190,22 +197,47 @@ def augmented(batch: Batch, fields: Fields, names: tuple[str, ...], noise: Noise
     return replace(batch, inputs=inputs, target=target)
 
 
-def ordered_batches(samples: Samples, fields: Fields, batch_size: int, numbers: range | None = None) -> Iterator[Batch]:
-    """Yield all samples in order for evaluation and prediction, or only the batches with these numbers."""
+def ordered_batches(
+    samples: Samples,
+    fields: Fields,
+    batch_size: int,
+    numbers: range | None = None,
+    order: torch.Tensor | None = None,
+) -> Iterator[Batch]:
+    """Yield all samples for evaluation and prediction, or only the batches with these numbers.
+
+    Args:
+        samples: of a part, or to predict.
+        fields: prepare stored inputs for the network.
+        batch_size: of every batch but the last one.
+        numbers: of the batches; None: of all.
+        order: (N,) places of the samples; None: as they stand.
+
+    """
+    if order is not None:
+        order = order.to(samples.ids.device)
     for number in range(-(-len(samples) // batch_size)) if numbers is None else numbers:
         start = number * batch_size
         index = torch.arange(start, min(start + batch_size, len(samples)), device=samples.ids.device)
+        index = index if order is None else order[index]
         yield gathered(samples, fields, index, slice(0, len(index)))
 
 
 def batch_limit(signature: Signature) -> int:
     """Return the batch size of evaluation and prediction, by the size of images and of outputs."""
     images = signature.images.values()
-    if isinstance(signature.output, ContinuationOutput):
-        length = max(shape.length for shape in signature.texts.values())
-        return max(1, min(MAX_BATCH, MAX_VALUES // (length * signature.output.vocabulary)))
+    most = MAX_BATCH
+    if length := sum(shape.length for shape in signature.texts.values()):
+        most = min(most, MAX_TOKENS // length)
+        if isinstance(signature.output, ContinuationOutput):
+            most = min(most, MAX_VALUES // (length * signature.output.vocabulary))
+    if sentences := signature.sentences.values():
+        characters = max(shape.length * (1 + shape.characters) for shape in sentences)
+        most = min(most, MAX_VALUES // (CHARACTER_FEATURES * characters))
+    if isinstance(signature.output, TextOutput):
+        most = min(most, MAX_VALUES // (signature.output.longest * signature.output.vocabulary))
     if not images:
-        return MAX_BATCH
+        return max(1, most)
     pixels = sum(shape.height * shape.width for shape in images)
     largest = max(sum(shape.channels * shape.height * shape.width for shape in images), pixels)
     if isinstance(signature.output, MaskOutput):

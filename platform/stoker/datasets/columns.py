@@ -67,7 +67,7 @@ class Ragged(Column):
     """Sequences of different lengths, concatenated."""
 
     values: Tensor
-    """(total,) all sequences."""
+    """(total, ...) all sequences."""
     offsets: Tensor
     """(N + 1,) int64: sequence i is values[offsets[i]:offsets[i + 1]]."""
 
@@ -87,15 +87,15 @@ class Ragged(Column):
         return self.offsets.diff()
 
     def take(self, index: Tensor) -> Tensor:
-        """Return (B, longest), padded with 0 at the end of each sequence; at least one value wide."""
+        """Return (B, longest, ...), padded with 0 at the end of each sequence; at least one value wide."""
         begin = self.offsets[index]
         length = self.offsets[index + 1] - begin
         width = max(1, int(length.max())) if len(index) else 1
         steps = torch.arange(width, device=index.device)
         inside = steps < length.unsqueeze(1)
         places = (begin.unsqueeze(1) + steps).clamp(max=max(len(self.values) - 1, 0))
-        values = self.values if len(self.values) else self.values.new_zeros(1)
-        return values[places] * inside
+        values = self.values if len(self.values) else self.values.new_zeros(1, *self.values.shape[1:])
+        return values[places] * inside.view(*inside.shape, *(1 for _ in self.values.shape[1:]))
 
     def rows(self, index: Tensor) -> "Ragged":
         """Copy some rows."""

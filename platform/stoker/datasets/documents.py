@@ -18,8 +18,10 @@ NEAR = 1000
 """Characters within which a document is cut at the end of a line."""
 
 
-def joined_lines(records: Records, name: str) -> Records:
-    """Return the lines of a file as one document."""
+def as_documents(records: Records, name: str, format_name: str | None) -> Records:
+    """Return the lines of a text file as one document; other samples are documents already."""
+    if format_name != "text" or records.names:
+        return records
     text = "\n".join(each or "" for each in as_text(records.columns[name]))
     return Records({name: pd.Series([text], dtype=object)}, records.label)
 

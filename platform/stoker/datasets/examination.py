@@ -10,7 +10,8 @@ import pandas as pd
 
 from stoker.datasets.decoding import with_one_size
 from stoker.datasets.fields.category import as_text
-from stoker.datasets.fields.inference import Roles, infer_roles, inferred_type, is_text
+from stoker.datasets.fields.inference import INSPECTED_ROWS, Roles, infer_roles, inferred_type, is_text
+from stoker.datasets.fields.lists import holds_lists, read_lists
 from stoker.datasets.fields.number import as_numbers, number_notes
 from stoker.datasets.inspection import column_problems
 from stoker.datasets.label_leaks import label_leaks
@@ -50,8 +51,13 @@ LABELS = (
     "fraud",
     "default",
     "price",
+    "tags",
+    "ner_tags",
+    "pos_tags",
 )
 """Common names of the column to predict, the likeliest first."""
+TASKS_OF_FORMATS: dict[str, TaskName] = {"parallel": "translation"}
+"""The tasks that formats are made for."""
 WORDS = 3.0
 """Average number of words above which a column holds texts rather than categories."""
 
@@ -82,7 +88,7 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
         JobError: it cannot be read, or does not fit the task.
 
     """
-    records, _ = read_source(dataset)
+    records, format_name = read_source(dataset)
     wrong = column_problems(dataset, list(records.columns), Path(dataset.source), needed=False)
     if records.is_table and (problems := list(wrong)):
         raise JobError(problems)
@@ -91,7 +97,7 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     label = named or (_likely_label(records) if records.is_table else "")
     records = replace(records, label=label)
     dataset = dataset.model_copy(update={"columns": dataset.columns.model_copy(update={"label": label or None})})
-    chosen = task or likely_task(records, dataset.source)
+    chosen = task or TASKS_OF_FORMATS.get(format_name or "") or likely_task(records, dataset.source)
     row = TASKS[chosen]
     roles = infer_roles(records, dataset, row)
     odd = tuple(label_notes(records, roles.target, row.target))
@@ -136,6 +142,8 @@ def likely_task(records: Records, source: str) -> TaskName:
     if any(not isinstance(column, pd.Series) for column in records.columns.values()):
         return "image-classification" if records.label in records.columns else "image-generation"
     label = records.columns.get(records.label)
+    if isinstance(label, pd.Series) and _tags_words(records, label):
+        return "token-classification"
     if isinstance(label, pd.Series) and _is_value(label):
         return "tabular-regression"
     texts = [name for name, column in records.columns.items() if name != records.label and _has_texts(column)]
@@ -149,6 +157,20 @@ def _likely_label(records: Records) -> str:
     whole = [str(name) for name in frame.columns if not frame[name].isna().any()] or list(records.columns)
     names = {name.lower(): name for name in whole}
     return next((names[likely] for likely in LABELS if likely in names), whole[-1])
+
+
+def _tags_words(records: Records, label: pd.Series) -> bool:
+    """Return whether the label has lists as long as those of another column."""
+    if not holds_lists(label, INSPECTED_ROWS):
+        return False
+    tags = [len(each) for each in read_lists(label.head(INSPECTED_ROWS), str.split)]
+    others = [column for name, column in records.columns.items() if name != records.label]
+    return max(tags) > 1 and any(
+        isinstance(column, pd.Series)
+        and holds_lists(column, INSPECTED_ROWS)
+        and tags == [len(each) for each in read_lists(column.head(INSPECTED_ROWS), str.split)]
+        for column in others
+    )
 
 
 def _is_value(column: pd.Series) -> bool:

@@ -1,8 +1,9 @@
 """Conventions of file and folder names: parts, classes, images and archives."""
 
+import re
 from pathlib import Path
 
-from stoker.job.dataset import IMAGE_SUFFIXES
+from stoker.job.dataset import IMAGE_SUFFIXES, TABLE_SUFFIXES
 
 PART_NAMES = {
     "train": "train",
@@ -13,6 +14,12 @@ PART_NAMES = {
     "dev": "val",
     "test": "test",
 }
+_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?")
+_NO_LANGUAGES = frozenset(
+    {suffix[1:] for suffix in (*IMAGE_SUFFIXES, *TABLE_SUFFIXES)}
+    | {"md", "rst", "txt", "py", "sh", "npz", "npy", "tar", "zip", "gz", "bz", "xz", "tgz", "pdf", "log", "xml", "yml"}
+)
+"""Ends of names that are no languages, as far as they are as short."""
 
 
 def part_folders(path: Path) -> list[tuple[str, Path]]:
@@ -52,3 +59,16 @@ def image_paths(folder: Path) -> list[Path]:
     """List the images of a folder, recursively and without hidden ones."""
     found = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
     return sorted(file for file in found if not any(part[0] == "." for part in file.relative_to(folder).parts))
+
+
+def language_files(folder: Path) -> dict[str, dict[str, Path]]:
+    """Return the files of parallel texts by what their names begin with, such as `train`, and by language.
+
+    A language is the end of a name, such as en or pt-BR; a folder is plain, and files of other names are left out.
+    """
+    found: dict[str, dict[str, Path]] = {}
+    for file in sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")):
+        name, _, language = file.name.removesuffix(".gz").rpartition(".")
+        if name and _LANGUAGE.fullmatch(language) and language not in _NO_LANGUAGES:
+            found.setdefault(name, {})[language] = file
+    return found

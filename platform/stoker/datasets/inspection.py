@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from stoker.datasets.csv_dialect import codec_of, csv_dialect, is_table
-from stoker.datasets.folders import archive_paths, image_paths, part_folders, visible_folders
+from stoker.datasets.folders import archive_paths, image_paths, language_files, part_folders, visible_folders
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, remote_problem
 from stoker.errors import Problem
-from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Dataset, Format, fits
+from stoker.job.dataset import BUILTIN, CONLL_COLUMNS, FORMATS, TABLE_SUFFIXES, Dataset, Format, fits
 from stoker.job.job import Job
 from stoker.job.task import TASKS, TaskName
 from stoker.jobfile.suggestion import did_you_mean
@@ -94,10 +94,18 @@ def _folder_format(path: Path) -> Format | None:
         return "webdataset"
     if any(image_paths(folder) for _, root in part_folders(path) for folder in visible_folders(root)):
         return "image-folder"
+    if _is_parallel(path):
+        return "parallel"
     if names and all(name.lower().endswith(".txt") for name in names if not name.startswith(".")):
         return "text"
     tables = [name for name in dict.fromkeys(TABLE_SUFFIXES.values()) if table_files(path, name)]
     return tables[0] if len(tables) == 1 else None
+
+
+def _is_parallel(path: Path) -> bool:
+    """Return whether each text of a folder is there in the same two or more languages."""
+    languages = {frozenset(found) for found in language_files(path).values()}
+    return len(languages) == 1 and len(next(iter(languages))) > 1
 
 
 def pair_folders(path: Path) -> list[Path]:
@@ -253,6 +261,10 @@ def _jsonl_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Prob
     yield from column_problems(dataset, list(first), path, needed)
 
 
+def _conll_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
+    yield from column_problems(dataset, list(dataset.columns.names or CONLL_COLUMNS), path, needed=False)
+
+
 def _no_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
     yield from ()
 
@@ -319,6 +331,15 @@ def _pair_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Probl
         yield Problem("dataset.source", f"'{path}' has no folders {IMAGES}/ and {MASKS}/, nor have its parts")
 
 
+def _parallel_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
+    languages = {language: None for found in language_files(path).values() for language in found}
+    if len(languages) < 2:
+        message = f"'{path}' has no texts in two languages; name their files such as train.en and train.de"
+        yield Problem("dataset.source", message)
+    else:
+        yield from column_problems(dataset, sorted(languages), path, needed)
+
+
 def _archive_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
     files = archive_paths(path) if path.is_dir() else [path]
     if not files:
@@ -329,6 +350,7 @@ def _archive_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Pr
 
 
 FOLDERS: dict[str, str] = {
+    "parallel": "a folder with files such as train.en and train.de",
     "image-folder": "a folder with a folder for each class",
     "image-mask": f"a folder with folders {IMAGES}/ and {MASKS}/",
 }
@@ -336,7 +358,9 @@ CHECKS: dict[str, Check] = {
     "csv": _table_problems("csv", _csv_problems),
     "jsonl": _table_problems("jsonl", _jsonl_problems),
     "parquet": _table_problems("parquet", _parquet_problems),
+    "conll": _table_problems("conll", _conll_problems),
     "text": _no_problems,
+    "parallel": _parallel_problems,
     "npz": _no_problems,
     "idx": _idx_problems,
     "image-folder": _folder_problems,

@@ -74,9 +74,11 @@ def read_labels(records: Records, name: str, kind: Kind) -> Labels:
         kind: of the column.
 
     Raises:
-        JobError: a label is missing, or all are equal.
+        JobError: a label or a text to learn is missing, or all labels are equal.
 
     """
+    if name and kind == "text":
+        label_values(records, name, kind)
     if not name or kind not in ("number", "category"):
         return Labels(np.zeros(len(records)), None)
     values = label_values(records, name, kind)
@@ -108,7 +110,7 @@ def check_known(records: Records, field: ClassField) -> None:
 
 
 def label_values(records: Records, name: str, kind: Kind, decimal: DecimalMark | None = None) -> np.ndarray:
-    """Return (N,) class names or float64 numbers, written with a decimal mark or, for None, the one that fits.
+    """Return (N,) class names, texts or float64 numbers, written with a decimal mark or, for None, the one that fits.
 
     Raises:
         JobError: one is missing, or not of this kind.

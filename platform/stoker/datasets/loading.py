@@ -13,7 +13,7 @@ from stoker.datasets.cache import local_path
 from stoker.datasets.csv_dialect import Dialect
 from stoker.datasets.dataset import LoadedDataset, example_of, fingerprint
 from stoker.datasets.decoding import choose_loading, fitted_records, resident, with_files, with_one_size
-from stoker.datasets.documents import MIN_DOCUMENTS, joined_lines, split_within
+from stoker.datasets.documents import MIN_DOCUMENTS, as_documents, split_within
 from stoker.datasets.fields.inference import Roles, infer_roles
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.text import completed_text
@@ -77,8 +77,9 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     roles = _roles(records, dataset, task)
     if unused := list(_unused(dataset, roles)):
         raise JobError(unused)
-    if "text" in roles.inputs.values():
+    if not {"text", "words"}.isdisjoint(roles.inputs.values()):
         dataset = dataset.model_copy(update={"text": completed_text(dataset.text, task)})
+    own_parts = records.parts is not None
     if task.target == "continuation":
         records = _documents(records, roles, dataset, format_name)
     require_rows(records, dataset)
@@ -112,8 +113,8 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
             *odd,
             *sized,
             *augmentation_notes(dataset.image, spec.image),
-            *_field_notes(records, parts, fields),
-            *_part_notes(records, dataset),
+            *(_document_notes(records, own_parts) if fields.continued else _field_notes(records, parts, fields)),
+            *(_part_notes(records, dataset) if own_parts else ()),
             *(leak_warnings(sample_hashes(records, roles), parts, records) if loading == "resident" else ()),
             *(label_leaks(records, roles, task.target, parts) if records.is_table else ()),
             *class_warnings(counts),
@@ -134,8 +135,7 @@ def _documents(records: Records, roles: Roles, dataset: Dataset, format_name: st
         raise JobError([Problem("dataset.columns.weight", message)])
     (name,) = roles.inputs
     require_rows(records, dataset)
-    if format_name == "text" and not records.names:
-        records = joined_lines(records, name)
+    records = as_documents(records, name, format_name)
     split = dataset.split
     if split == "none" or split.column or split.time or dataset.columns.group or records.parts is not None:
         return records
@@ -147,7 +147,10 @@ def _unused(dataset: Dataset, roles: Roles) -> Iterator[Problem]:
     kinds = set(roles.inputs.values())
     if "image" not in kinds:
         yield from without_effect("dataset.image", dataset.image, Image(), "this data, which has no images")
-    if "text" not in kinds:
+    if "words" in kinds and dataset.text.tokens not in (None, "words"):
+        message = "does nothing for this data, whose column is a list of words; leave it out"
+        yield Problem("dataset.text.tokens", message)
+    elif kinds.isdisjoint({"text", "words"}):
         untold = Text(tokenizer=dataset.text.tokenizer)  # of a network for texts, which says so itself
         yield from without_effect("dataset.text", dataset.text, untold, "this data, which has no column of texts")
 
@@ -202,9 +205,16 @@ def _field_notes(records: Records, parts: np.ndarray, fields: Fields) -> Iterato
         yield from each.notes(records.columns[each.name], parts)
 
 
+def _document_notes(records: Records, own_parts: bool) -> Iterator[str]:
+    """Yield a note on how documents to learn to write from were split."""
+    if records.parts is not None and not own_parts:
+        yield "the text is split in itself: its beginning is for training, its end for the test"
+
+
 def _part_notes(records: Records, dataset: Dataset) -> Iterator[str]:
     """Yield a note if the source is split already, which overrides the job's shares."""
-    if records.parts is not None and dataset.split != "none":
+    if dataset.split != "none":
+        assert records.parts is not None
         own = f"the source has its own {' and '.join(part for part in PARTS if part in records.parts)}"
         if dataset.split.column:
             yield f"{own}; dataset.split.column decides instead"

@@ -8,11 +8,40 @@ from stoker.randomness import generator
 
 BLOCK_SHARDS = 4
 """Shards whose samples are shuffled together."""
+SORTED_BATCHES = 50
+"""Batches of random samples that are sorted by length together: more would make batches of an epoch less random."""
 
 
 def shuffled(samples: int, seed: int, epoch: int) -> torch.Tensor:
     """Return a permutation (samples,), another one each epoch."""
     return torch.randperm(samples, generator=generator(seed, "order", epoch))
+
+
+def bucketed(lengths: torch.Tensor, batch_size: int, seed: int, epoch: int) -> torch.Tensor:
+    """Return a permutation (samples,) whose batches hold samples of about equal length, another one each epoch.
+
+    Batches come in random order, and so do the samples of one, of which each worker gets some. The smaller last batch
+    stays the last one.
+
+    Args:
+        lengths: (samples,) of each sample.
+        batch_size: of all workers.
+        seed: of the run.
+        epoch: each has another order.
+
+    """
+    drawn = generator(seed, "order", epoch)
+    order = torch.randperm(len(lengths), generator=drawn)
+    whole = len(order) // batch_size
+    found = []
+    for start in range(0, whole, SORTED_BATCHES):
+        some = order[start * batch_size : min(start + SORTED_BATCHES, whole) * batch_size]
+        found.append(some[lengths[some].argsort(stable=True)].view(-1, batch_size))
+    if not found:
+        return order
+    batches = torch.cat(found)[torch.randperm(whole, generator=drawn)]
+    within = torch.rand(batches.shape, generator=drawn).argsort(dim=1)
+    return torch.cat([batches.gather(1, within).flatten(), order[whole * batch_size :]])
 
 
 def streams(samples: int, batch_size: int) -> torch.Tensor:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from stoker.datasets.fields.category import as_text
-from stoker.datasets.fields.inference import Roles, holds_image_paths, inferred_type
+from stoker.datasets.fields.inference import INSPECTED_ROWS, Roles, holds_image_paths, inferred_type
+from stoker.datasets.fields.lists import holds_lists, read_lists
 from stoker.datasets.fields.number import as_numbers
 from stoker.datasets.images import image_sizes
 from stoker.datasets.members import read_location
@@ -32,7 +33,7 @@ class ColumnReport:
 
     name: str
     kind: str
-    """number, time, category, text, image or mask."""
+    """number, time, category, text, list, image or mask."""
     missing: int
     distinct: int | None
     """None where it is meaningless, as for images."""
@@ -75,6 +76,11 @@ def _cells(name: str, column: pd.Series) -> ColumnReport:
     distinct = int(known.nunique())
     if holds_image_paths(column):
         return ColumnReport(name, "image", missing, distinct, "paths of files")
+    if holds_lists(column, INSPECTED_ROWS):
+        lists = read_lists(known, str.split)
+        lengths, different = [len(each) for each in lists], len({value for each in lists for value in each})
+        summary = f"{min(lengths)} to {max(lengths)} values, median {int(np.median(lengths))}, {different:,} different"
+        return ColumnReport(name, "list", missing, distinct, summary)
     if inferred_type(column) == "number":
         values = as_numbers(column)
         values = values[~np.isnan(values)]

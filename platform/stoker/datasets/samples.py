@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from stoker.datasets.columns import Column
+from stoker.datasets.columns import Column, Ragged
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,12 @@ class Samples:
         """Return the memory of the samples in bytes."""
         columns = [*self.inputs.values(), *([self.target] if self.target else [])]
         return self.ids.nbytes + sum(tensor.nbytes for column in columns for tensor in column.tensors.values())
+
+    @property
+    def lengths(self) -> torch.Tensor | None:
+        """Return (N,) how many tokens each sample has, on the CPU; None if all have the same shape."""
+        ragged = [each for each in (*self.inputs.values(), self.target) if isinstance(each, Ragged)]
+        return torch.stack([each.lengths() for each in ragged]).sum(dim=0).cpu() if ragged else None
 
     def rows(self, index: torch.Tensor) -> "Samples":
         """Pick rows by number; the result is not divided into shards."""

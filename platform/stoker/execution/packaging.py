@@ -21,6 +21,8 @@ from stoker.job.saved_model import EXAMPLE, FIELDS, ORIGIN, SIGNATURE
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow", "tokenizers")
 """Dependencies of the packages below for prediction."""
+REQUIRED_BY = {"word-tags": ("seqeval",)}
+"""Further ones, by the kind of the target."""
 PRETRAINED_REQUIREMENTS = ("transformers", "peft")
 """What a network on a pretrained model needs beside them."""
 MODULES = ("__init__.py", "errors.py", "randomness.py")
@@ -31,7 +33,6 @@ PACKAGES = ("job", "jobfile", "datasets", "architectures", "tasks", "inference")
 def packaged(model: Path) -> Iterator[dict[str, Any]]:
     """Yield the arguments of MLflow's pyfunc flavour for the folder of a saved model."""
     source = Path(stoker.__file__).parent
-    needed = (*REQUIREMENTS, *(PRETRAINED_REQUIREMENTS if (model / ORIGIN).exists() else ()), "mlflow")
     with tempfile.TemporaryDirectory(prefix="stoker-code-") as draft:
         code = Path(draft) / "stoker"
         for package in PACKAGES:
@@ -45,8 +46,15 @@ def packaged(model: Path) -> Iterator[dict[str, Any]]:
             "signature": ModelSignature.from_dict(json.loads((model / SIGNATURE).read_text(encoding="utf-8"))),
             "input_example": _example(model),
             "metadata": {"columns": _columns(model)},
-            "pip_requirements": [f"{name}=={_version(name)}" for name in needed],
+            "pip_requirements": [f"{name}=={_version(name)}" for name in _requirements(model)],
         }
+
+
+def _requirements(model: Path) -> list[str]:
+    """Return the dependencies of a model."""
+    target = json.loads((model / FIELDS).read_text(encoding="utf-8"))["target"]
+    pretrained = PRETRAINED_REQUIREMENTS if (model / ORIGIN).exists() else ()
+    return [*REQUIREMENTS, *REQUIRED_BY.get(target["kind"] if target else "", ()), *pretrained, "mlflow"]
 
 
 def _columns(model: Path) -> dict[str, str]:

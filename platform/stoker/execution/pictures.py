@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stoker.tasks.sheet import Page, Picture, Sheet
+from stoker.tasks.sheet import Alignment, Page, Picture, Sheet
 
 SMALL, LARGE = 64, 128
 """Images are enlarged by an integer factor up to SMALL pixels, or reduced to LARGE pixels."""
@@ -19,6 +19,8 @@ BLACK, RED = "black", "firebrick"
 PAGE_COLUMNS, PAGE_LINES = 96, 60
 """Characters of a line of a page, and most lines of one."""
 GREY = "lightgrey"
+CELL, LABEL = 16, 90
+"""Pixels of a side of a cell of an alignment, and most of a label beside it."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,14 @@ def draw(sheet: Sheet) -> bytes:
 
 
 def draw_page(page: Page) -> bytes:
-    """Draw texts one below the other, with a line between two; return a PNG file."""
+    """Draw texts one below the other, with a line between two, and an alignment below them; return a PNG file."""
     font = ImageFont.truetype(_monospaced(), 12)
     texts = [_wrapped(text) for text in page.texts]
     height = sum(len(lines) * LINE + 2 * GAP for lines in texts)
-    canvas = Image.new("RGB", (2 * GAP + int(font.getlength("m" * PAGE_COLUMNS)) + 1, height), "white")
+    width = 2 * GAP + int(font.getlength("m" * PAGE_COLUMNS)) + 1
+    grid = _drawn_alignment(page.alignment, font) if page.alignment else None
+    size = (width, height) if grid is None else (max(width, grid.width), height + grid.height)
+    canvas = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(canvas)
     top = 0
     for number, lines in enumerate(texts):
@@ -83,9 +88,33 @@ def draw_page(page: Page) -> bytes:
         for place, line in enumerate(lines):
             pen.text((GAP, top + GAP + place * LINE), line, BLACK, font)
         top += len(lines) * LINE + 2 * GAP
+    if grid is not None:
+        canvas.paste(grid, (0, top))
     file = io.BytesIO()
     canvas.save(file, "PNG")
     return file.getvalue()
+
+
+def _drawn_alignment(alignment: Alignment, font: ImageFont.FreeTypeFont) -> Image.Image:
+    """Draw a grid with the tokens of both texts beside it: the darker a cell, the more one comes of the other."""
+    rows, columns = alignment.weights.shape
+    corner = GAP + LABEL
+    canvas = Image.new("RGB", (corner + columns * CELL + GAP, corner + rows * CELL + GAP), "white")
+    pen = ImageDraw.Draw(canvas)
+    pen.font = font
+    for row, token in enumerate(alignment.rows):
+        pen.text(
+            (corner - GAP, corner + row * CELL + CELL // 2), _shortened(token, pen, LABEL - GAP), BLACK, anchor="rm"
+        )
+    names = Image.new("RGB", (LABEL, columns * CELL), "white")
+    upright = ImageDraw.Draw(names)
+    upright.font = font
+    for column, token in enumerate(alignment.columns):
+        upright.text((GAP, column * CELL + CELL // 2), _shortened(token, upright, LABEL - GAP), BLACK, anchor="lm")
+    canvas.paste(names.rotate(90, expand=True), (corner, GAP))
+    shades = Image.fromarray((255 * (1 - alignment.weights)).astype(np.uint8))
+    canvas.paste(shades.resize((columns * CELL, rows * CELL), Image.Resampling.NEAREST), (corner, corner))
+    return canvas
 
 
 def _wrapped(text: str) -> list[str]:

@@ -1,8 +1,10 @@
 """Metrics of a model on a part of its own data, or on new data with labels."""
 
 from stoker.datasets.cache import local_path
+from stoker.datasets.documents import as_documents
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.number import ValueField
+from stoker.datasets.fields.target_text import TargetTextField
 from stoker.datasets.labels import check_known, label_values
 from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.samples import Samples
@@ -63,7 +65,7 @@ def _labelled(model: Model, source: str, format_name: Format | None) -> Samples:
     """
     check_source_exists(source)
     dataset = model.job.dataset.model_copy(update={"source": source, "format": format_name})
-    records, _ = read_source(dataset)
+    records, found = read_source(dataset)
     records = aligned(records, model, local_path(source))
     if len(records) == 0:
         raise JobError([Problem("", "no rows to evaluate")])
@@ -73,5 +75,9 @@ def _labelled(model: Model, source: str, format_name: Format | None) -> Samples:
         check_known(records, target)
     elif isinstance(target, ValueField):
         label_values(records, target.name, target.kind, target.decimal)
+    elif isinstance(target, TargetTextField):
+        label_values(records, target.name, target.kind)
+    if model.fields.continued:
+        return model.fields.encode(as_documents(records, model.fields.text.name, found))
     weight = dataset.columns.weight
     return model.fields.encode(records, weight=weight if weight in records.columns else None)

@@ -16,19 +16,20 @@ from torch import nn
 
 from stoker.architectures.network import rebuild_network
 from stoker.datasets.batches import Batch, batch_limit, ordered_batches
+from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.records import Records, table
-from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.inference.model_signature import signature
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.saved_model import FIELDS, SIGNATURE, WEIGHTS
 from stoker.randomness import PerSampleNoise
-from stoker.tasks.abilities import can_decode, can_encode, can_reload, can_sample
+from stoker.tasks.abilities import can_encode, can_reload, can_sample
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
+from stoker.tasks.sampling import Writing
 from stoker.tasks.task import Answers, Task
 
 BATCH = 512
@@ -151,22 +152,56 @@ class Model:
         self.fields.check(records)
         if len(records) == 0:
             raise JobError([Problem("", "no samples to predict")])
+        if self.fields.continued:
+            yield from self._written(records)
+            return
         for start in range(0, len(records), ROWS):
             few = records.rows(np.arange(start, min(start + ROWS, len(records))))
-            yield from self._batches(self.fields.encode(few, target=False), start, kind)
+            yield from self._batches(few, start, kind)
+
+    def _written(self, records: Records) -> Iterator[Answers]:
+        for number, prompt in enumerate(as_text(records.columns[self.fields.text.name])):
+            text = "".join(self.write(prompt or "", Writing(), seed=0, number=number))
+            yield Answers(pd.DataFrame({"prediction": [text]}))
+
+    def write(self, prompt: str, writing: Writing, seed: int, number: int = 0) -> Iterator[str]:
+        """Yield what follows a prompt, piece by piece.
+
+        Args:
+            prompt: may be empty.
+            writing: how to write.
+            seed: the same seed gives the same text.
+            number: of the text among several of a seed.
+
+        Raises:
+            JobError: the model writes no texts.
+
+        """
+        pieces = self.task.write(
+            self.network, prompt, writing, PerSampleNoise((seed, "written"), range(number, number + 1))
+        )
+        while True:
+            with torch.inference_mode():  # not while the caller has the piece
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            if piece:
+                yield piece
 
     @torch.inference_mode()
-    def _batches(self, samples: Samples, start: int, kind: OutputKind) -> Iterator[Answers]:
+    def _batches(self, records: Records, start: int, kind: OutputKind) -> Iterator[Answers]:
+        samples = self.fields.encode(records, target=False)
         for batch in ordered_batches(samples, self.fields, min(BATCH, batch_limit(self.fields.signature))):
-            yield self._codes(batch) if kind == "code" else self.task.answers(self._outputs(batch, start).float())
+            if kind == "code":
+                yield self._codes(batch)
+            else:
+                outputs = self._outputs(batch, start).float()
+                yield self.task.answers(outputs, records.rows(batch.index.numpy()))
             start += len(batch)
 
     def _outputs(self, batch: Batch, start: int) -> torch.Tensor:
-        if can_decode(self.network):
-            noise = PerSampleNoise((self.job.training.seed, "prediction"), range(start, start + len(batch)))
-            return self.network.decode(batch.inputs, noise)
-        outputs: torch.Tensor = self.network(batch.inputs)
-        return outputs
+        noise = PerSampleNoise((self.job.training.seed, "prediction"), range(start, start + len(batch)))
+        return self.task.outputs(self.network, batch.inputs, noise)
 
     def _codes(self, batch: Batch) -> Answers:
         assert can_encode(self.network)

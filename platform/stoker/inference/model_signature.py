@@ -7,7 +7,16 @@ from typing import Any
 from torch import nn
 
 from stoker.datasets.fields.schema import Fields
-from stoker.job.signature import ClassOutput, ImageInput, MaskOutput, Output, TagsOutput
+from stoker.job.signature import (
+    ClassOutput,
+    ContinuationOutput,
+    ImageInput,
+    MaskOutput,
+    Output,
+    TagsOutput,
+    TextOutput,
+    WordTagsOutput,
+)
 from stoker.tasks.abilities import can_encode, can_sample
 
 Schema = list[dict[str, Any]]
@@ -37,6 +46,10 @@ def _outputs(output: Output | None) -> Schema:
             return _pixels((output.height, output.width))
         case ClassOutput(names) | TagsOutput(names):
             return [_column("string", "prediction"), *(_column("float", f"probability/{name}") for name in names)]
+        case ContinuationOutput() | TextOutput():
+            return [_column("string", "prediction")]
+        case WordTagsOutput(_, types):
+            return [_column("string", name) for name in ("prediction", *(["entities"] if types else []))]
         case _:
             return [_column("double", "prediction")]
 

@@ -13,6 +13,7 @@ from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.inference import image_files
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField
+from stoker.datasets.fields.words import WordsField
 from stoker.datasets.folders import image_paths
 from stoker.datasets.inspection import infer_format
 from stoker.datasets.loading import read_source
@@ -92,7 +93,7 @@ def read_unlabelled(model: Model, source: str, format_name: Format | None) -> Re
             tuple(_images(source, path)), (path if path.is_dir() else path.parent) if is_remote(source) else None
         )
         return Records({inputs[0].name: files}, names=files.names())
-    columns = Columns(names=model.job.dataset.columns.names) if found == "csv" else Columns()
+    columns = Columns(names=model.job.dataset.columns.names) if found in ("csv", "conll") else Columns()
     dataset = model.job.dataset.model_copy(update={"source": source, "format": found, "columns": columns})
     records, _ = read_source(dataset)
     return aligned(records, model, path)
@@ -116,9 +117,13 @@ def aligned(records: Records, model: Model, path: Path) -> Records:
 
 
 def unread_notes(model: Model, records: Records) -> Iterator[str]:
-    """Yield which values count as missing although there is something in their cells."""
+    """Yield which values count as missing although there is something in their cells, and which are cut off."""
     for field in model.fields.inputs:
-        if not isinstance(field, NumberField | CategoryField) or field.name not in records.columns:
+        if field.name not in records.columns:
+            continue
+        if isinstance(field, WordsField):
+            yield from field.cut_notes(records.columns[field.name])
+        if not isinstance(field, NumberField | CategoryField):
             continue
         cells = field.unread(records.columns[field.name])
         rows = [row for row, cell in enumerate(cells) if cell is not None]

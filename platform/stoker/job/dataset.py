@@ -8,12 +8,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, Tag, model_validato
 from stoker.job.section import SECTION_OR_NONE, Section, Shorthand
 from stoker.job.task import Kind, TaskRow
 
-Format = Literal["csv", "jsonl", "parquet", "text", "idx", "npz", "image-folder", "image-mask", "webdataset"]
+Format = Literal[
+    "csv", "jsonl", "parquet", "conll", "text", "parallel", "idx", "npz", "image-folder", "image-mask", "webdataset"
+]
 FORMATS: dict[str, tuple[Kind, ...]] = {
-    "csv": ("number", "time", "category", "text", "image", "mask", "tags"),
-    "jsonl": ("number", "time", "category", "text", "image", "mask", "tags"),
-    "parquet": ("number", "time", "category", "text", "image", "mask", "tags"),
+    "csv": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags"),
+    "jsonl": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags"),
+    "parquet": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags"),
+    "conll": ("words", "word-tags"),
     "text": ("text",),
+    "parallel": ("text",),
     "idx": ("image", "category"),
     "npz": ("image", "mask", "category", "number"),
     "image-folder": ("image", "category"),
@@ -21,6 +25,8 @@ FORMATS: dict[str, tuple[Kind, ...]] = {
     "webdataset": ("image", "mask", "text", "category", "number"),
 }
 """Kinds of field that the columns of each format can hold; a table holds images as paths."""
+ONE_COLUMN = frozenset({"text"})
+"""Formats without a place for a target."""
 TABLE_SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".csv.gz": "csv",
@@ -31,13 +37,21 @@ TABLE_SUFFIXES: dict[str, Format] = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".parquet": "parquet",
+    ".conll": "conll",
+    ".conllu": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
 }
+CONLL_COLUMNS = ("words", "tags")
+"""Names of the first and the last column of a conll file whose columns the job does not name."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 
 def fits(format_name: str, row: TaskRow) -> bool:
     """Check whether a format can hold what a task learns from."""
     kinds = FORMATS[format_name]
+    if format_name in ONE_COLUMN and not row.target_optional:
+        return False
     return bool(set(kinds) & set(row.inputs)) and (row.target in kinds or row.target_optional)
 
 
@@ -48,8 +62,8 @@ class Builtin:
     tasks: tuple[str, ...]
     label: str
     summary: str
-    images: bool = False
-    """Whether its samples are images."""
+    kinds: tuple[Kind, ...] = ("number", "category")
+    """Of its inputs."""
 
 
 CLASSIFIED = ("tabular-classification",)
@@ -60,10 +74,16 @@ BUILTIN: dict[str, Builtin] = {
     "breast-cancer": Builtin(CLASSIFIED, "diagnosis", "569 biopsies, 30 measures, 2 classes"),
     "diabetes": Builtin(("tabular-regression",), "progression", "442 patients, 10 measures, a number"),
     "digits": Builtin(
-        ("image-classification", "image-generation"), "digit", "1,797 handwritten digits of 8x8 pixels", images=True
+        ("image-classification", "image-generation"),
+        "digit",
+        "1,797 handwritten digits of 8x8 pixels",
+        kinds=("image",),
     ),
     "digit-pairs": Builtin(
-        ("multi-label-classification",), "digits", "898 images of two handwritten digits, both tags", images=True
+        ("multi-label-classification",), "digits", "898 images of two handwritten digits, both tags", kinds=("image",)
+    ),
+    "python-library": Builtin(
+        ("text-generation",), "", "the source code of Python's own library, a file each", kinds=("text",)
     ),
 }
 
@@ -85,10 +105,12 @@ class Columns(Section):
 
     label: str | None = None
     """The column to predict. A built-in dataset, a folder of images and the like know their own. Tags are a list, or a
-    text with `;`, `|` or `,` between them; a row without a value has none."""
+    text with `;`, `|` or `,` between them; a row without a value has none. Tags of words are a list with one for each
+    word; of a conll file they are the last column. Of a list of texts to write, the first one is learnt."""
 
     names: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """The names of all columns, in order, for a csv file without a header line."""
+    """The names of all columns, in order, for a csv file without a header line, or for a conll file, of which otherwise
+    the first column (words) and the last one (tags) are read."""
 
     features: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
     """The columns to predict from; default: all that are left."""
@@ -111,14 +133,14 @@ class Columns(Section):
         | None
     ) = None
     """All classes or tags of the label, in order; default: those of the training samples. Needed where shards are
-    streamed and the first one lacks some."""
+    streamed and the first one lacks some, and to name the tags of words that are written as numbers, from 0 on."""
 
     clean: bool = False
     """Take labels that differ by case or blanks only for one class, by its most frequent spelling."""
 
-    types: dict[str, Literal["number", "time", "category", "text", "image"]] = Field({})
-    """The type of a column where the inferred one is wrong: number, time (a date or a time), category, text, or image
-    (a path to a file)."""
+    types: dict[str, Literal["number", "time", "category", "text", "image", "words"]] = Field({})
+    """The type of a column where the inferred one is wrong: number, time (a date or a time), category, text, image
+    (a path to a file), or words (a list of them)."""
 
 
 def _pair(value: object) -> object:
@@ -155,7 +177,8 @@ class Text(Section):
     tokens: Tokens | None = None
     """What a text is cut into: lower-case `words` and punctuation marks; `characters`; the `bytes` of UTF-8; frequent
     parts of words, `bpe` (Sennrich et al. 2016), which loses nothing, or `wordpiece`, in lower case. Default:
-    characters to generate text, words otherwise."""
+    characters to generate text, bpe to translate and summarise, words otherwise. A text and its translation or summary
+    have one vocabulary."""
 
     tokenizer: str | None = Field(None, min_length=1)
     """A folder, or a model of the Hugging Face Hub, with the tokenizer.json that cuts texts in place of one that is
@@ -166,8 +189,8 @@ class Text(Section):
     parts of words 8,000."""
 
     length: int = Field(256, ge=1, le=65_536)
-    """Most tokens of a text; what is beyond is cut off, and `plan` says of how many texts. A text to learn to write is
-    cut into pieces of this length."""
+    """Most tokens of a text, or words of a sentence; what is beyond is cut off, and `plan` says of how many texts. A
+    text to continue is cut into pieces of this length."""
 
 
 class Split(Section):
@@ -216,12 +239,14 @@ class Dataset(Section):
     stands for an environment variable."""
 
     format: Format | None = None
-    """How to read it; default: from the file's name. Delimiter, encoding (UTF-8, UTF-16 or cp1252) and quote of a csv
-    file are detected; `stoker data` shows them, and `plan` those other than `,`, UTF-8 and `"`."""
+    """How to read it; default: from the file's name. `parallel` is a folder with a file for each language, such as
+    train.en and train.de, whose lines belong together; its columns are named by the languages. Delimiter, encoding
+    (UTF-8, UTF-16 or cp1252) and quote of a csv file are detected; `stoker data` shows them, and `plan` those other
+    than `,`, UTF-8 and `"`."""
 
     encoding: Annotated[str, AfterValidator(_encoding)] | None = None
-    """The encoding of csv, jsonl and text files, such as latin-1 or shift_jis; default: detected for csv, UTF-8 for the
-    others."""
+    """The encoding of csv, jsonl, conll, text and parallel files, such as latin-1 or shift_jis; default: detected for
+    csv, UTF-8 for the others."""
 
     loading: Literal["auto", "resident", "loaded", "streaming"] = "auto"
     """How samples reach a step: `resident` decodes all of them into memory at the start, `loaded` decodes files in

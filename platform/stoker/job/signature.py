@@ -41,7 +41,24 @@ class TextInput:
     """Most tokens of a text; longer ones are cut off."""
 
 
-Input = NumbersInput | CategoriesInput | ImageInput | TextInput
+@dataclass(frozen=True)
+class WordsInput:
+    """A sentence: batches hold (B, longest of the batch, 1 + characters) int64, padded with 0 at the end.
+
+    For each word there are its number and those of its characters.
+    """
+
+    vocabulary: int
+    """Number of words, as for TextInput; words are in lower case, and rare ones are unknown (1)."""
+    alphabet: int
+    """Number of characters, padding (0) and the unknown one (1) included."""
+    length: int
+    """Most words of a sentence; longer ones are cut off."""
+    characters: int
+    """Characters of a word."""
+
+
+Input = NumbersInput | CategoriesInput | ImageInput | TextInput | WordsInput
 
 
 @dataclass(frozen=True)
@@ -89,7 +106,36 @@ class ContinuationOutput:
     """Whether a sample may hold several texts, each with the token of its end, of which one must not see another."""
 
 
-Output = ClassOutput | ValueOutput | MaskOutput | TagsOutput | ContinuationOutput
+@dataclass(frozen=True)
+class WordTagsOutput:
+    """One of several tags for each word: networks return (B, length, tags) logits; targets are (B, length) int64.
+
+    Targets count the tags from 1; they are 0 behind the end of a sentence.
+    """
+
+    tags: tuple[str, ...]
+    types: tuple[str, ...]
+    """The types of entities that the tags mark (IOB); empty where each tag stands for itself."""
+
+
+@dataclass(frozen=True)
+class TextOutput:
+    """Another text: networks return (B, n, vocabulary) logits of what follows each of the (B, n) tokens of `WRITTEN`.
+
+    Targets are (B, longest of the batch) int64: whole texts, each with the token of its end, padded with 0.
+    """
+
+    vocabulary: int
+    """Number of tokens: those of the input, since both have one vocabulary."""
+    length: int
+    """Most tokens of a text that is learnt, its end included; longer ones are cut off."""
+    longest: int
+    """Most tokens of a text that is written, its end included: those of the longest training sample."""
+
+
+WRITTEN = "written"
+"""Name beside the inputs of what is written so far: the token of the end, which begins a text, and those behind it."""
+Output = ClassOutput | ValueOutput | MaskOutput | TagsOutput | ContinuationOutput | WordTagsOutput | TextOutput
 
 
 @dataclass(frozen=True)
@@ -122,6 +168,11 @@ class Signature:
         return _of_kind(self.inputs, TextInput)
 
     @property
+    def sentences(self) -> dict[str, WordsInput]:
+        """Return the sentences of a sample by name."""
+        return _of_kind(self.inputs, WordsInput)
+
+    @property
     def image(self) -> ImageInput:
         """Return the only image of a sample."""
         (shape,) = self.images.values()
@@ -130,7 +181,18 @@ class Signature:
     @property
     def classes(self) -> tuple[str, ...]:
         """Return the classes to tell apart; none where the output has no classes."""
-        return self.output.classes if isinstance(self.output, ClassOutput | MaskOutput) else ()
+        match self.output:
+            case ClassOutput() | MaskOutput():
+                return self.output.classes
+            case WordTagsOutput(tags):
+                return tags
+            case _:
+                return ()
+
+    @property
+    def first_class(self) -> int:
+        """Return the number of the first class in targets; those below it are not learnt."""
+        return 1 if isinstance(self.output, WordTagsOutput) else 0
 
 
 def _of_kind(inputs: Mapping[str, Input], kind: type[Kind]) -> dict[str, Kind]:

@@ -12,10 +12,13 @@ TaskName = Literal[
     "text-classification",
     "multi-label-classification",
     "text-generation",
+    "token-classification",
+    "translation",
+    "summarization",
 ]
 EngineName = Literal["torch"]
 Direction = Literal["max", "min"]
-Kind = Literal["number", "time", "category", "text", "image", "mask", "tags", "continuation"]
+Kind = Literal["number", "time", "category", "text", "image", "mask", "tags", "continuation", "words", "word-tags"]
 """The kinds of field: what a column of a sample holds."""
 
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
@@ -29,7 +32,16 @@ TAGS: dict[str, Direction] = {
     "average_precision": "max",
 }
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
+TRANSLATION: dict[str, Direction] = {"loss": "min", "bleu": "max", "exact_match": "max"}
+SUMMARY: dict[str, Direction] = {
+    "loss": "min",
+    "rouge1": "max",
+    "rouge2": "max",
+    "rougeL": "max",
+    "exact_match": "max",
+}
 WRITING: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bits_per_byte": "min"}
+TAGGING: dict[str, Direction] = {"loss": "min", "accuracy": "max", "precision": "max", "recall": "max", "f1": "max"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
 """Keys of `training` that a cross-entropy of classes has."""
 TABULAR: tuple[Kind, ...] = ("number", "time", "category", "text", "image")
@@ -148,5 +160,39 @@ TASKS: dict[TaskName, TaskRow] = {
         loss_settings=("label_smoothing",),
         generates=True,
         tokens="characters",
+    ),
+    "token-classification": TaskRow(
+        ("words",),
+        "word-tags",
+        ("rnn", "transformer", "custom"),
+        TAGGING,
+        "f1",
+        "a tag for each word of a sentence: named entities, parts of speech",
+        shows=True,
+        loss_settings=CLASS_LOSS,
+    ),
+    "translation": TaskRow(
+        ("text",),
+        "text",
+        ("transformer", "rnn", "custom"),
+        TRANSLATION,
+        "loss",
+        "each text in another language",
+        expensive=("bleu", "exact_match"),
+        shows=True,
+        loss_settings=("label_smoothing",),
+        tokens="bpe",
+    ),
+    "summarization": TaskRow(
+        ("text",),
+        "text",
+        ("transformer", "rnn", "custom"),
+        SUMMARY,
+        "loss",
+        "a short text for each long one",
+        expensive=("rouge1", "rouge2", "rougeL", "exact_match"),
+        shows=True,
+        loss_settings=("label_smoothing",),
+        tokens="bpe",
     ),
 }

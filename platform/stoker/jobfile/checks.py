@@ -23,7 +23,7 @@ SHARE_KEYS = {"column": ("time", "train", "val", "test", "stratify", "seed"), "t
 SHARDED_FAMILIES = ("mlp", "cnn", "transformer", "custom")
 """Families whose weights can be divided among the workers."""
 
-ENCODED = ("csv", "jsonl", "text")
+ENCODED = ("csv", "jsonl", "conll", "text", "parallel")
 """Formats of text files."""
 
 
@@ -177,7 +177,8 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
     known = known_kinds(dataset)
     if "image" not in row.inputs or (known is not None and "image" not in known):
         yield from without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no images")
-    if "text" not in row.inputs or (known is not None and "text" not in known):
+    texts = {"text", "words"}
+    if texts.isdisjoint(row.inputs) or (known is not None and texts.isdisjoint(known)):
         yield from without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")
 
 
@@ -185,7 +186,7 @@ def known_kinds(dataset: Dataset) -> set[str] | None:
     """Return the kinds of a dataset's inputs, as far as they are known without its data; None if they are not."""
     builtin, columns = BUILTIN.get(dataset.source), dataset.columns
     if builtin:
-        return {"image"} if builtin.images else {"number", "category"}
+        return set(builtin.kinds)
     if columns.features is not None and set(columns.features) <= set(columns.types):
         return {columns.types[name] for name in columns.features}
     return None
@@ -217,7 +218,7 @@ def split_problems(dataset: Dataset, has_columns: bool) -> Iterator[Problem]:
 
 def _has_columns(dataset: Dataset, row: TaskRow) -> bool:
     """Return whether the samples come, or may come, from a table or an archive with named columns."""
-    if "number" in row.inputs or "text" in row.inputs:
+    if not {"number", "text", "words"}.isdisjoint(row.inputs):
         return True
     if dataset.format:
         return dataset.format in {*TABLE_SUFFIXES.values(), "npz", "webdataset"}

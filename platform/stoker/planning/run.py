@@ -17,10 +17,11 @@ from stoker.architectures.network import build_network, parameter_count
 from stoker.errors import JobError
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
-from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput
+from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput, WordsInput
 from stoker.planning.memory import MIB, Memory, Size, exchange_mib, memory_of, size_of
 from stoker.planning.place import cluster_notes, counted, gpus_of_worker, place_of, resource_notes, resource_problems
 from stoker.planning.sweep import SweepPlan, plan_sweep, room_problems
+from stoker.planning.tokens import TokenPlan, plan_tokens
 from stoker.tasks.abilities import can_reload
 from stoker.tasks.objective import Objective
 from stoker.training.assembly import Prepared, prepare
@@ -70,6 +71,8 @@ class Plan:
     epochs: int
     place: str
     notes: tuple[str, ...]
+    tokens: TokenPlan | None = None
+    """Of a job on texts."""
     sweep: SweepPlan | None = None
     """What is varied, and how often; the rest of the plan is that of the job as it stands."""
 
@@ -125,6 +128,7 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
         epochs=0 if open_length else prepared.epochs,
         place=place_of(prepared.job.resources, cluster),
         notes=tuple(notes),
+        tokens=plan_tokens(prepared),
         sweep=sweep,
     )
 
@@ -144,6 +148,8 @@ def _input_text(name: str, shape: Input) -> str:
             return f"{name} of {channels}x{height}x{width}"
         case TextInput(vocabulary, length):
             return f"{name} of up to {length:,} tokens out of {vocabulary:,}"
+        case WordsInput(vocabulary, alphabet, length):
+            return f"{name} of up to {length:,} words out of {vocabulary:,}, with characters out of {alphabet:,}"
 
 
 def _layers(prepared: Prepared) -> tuple[tuple[Layer, ...], Size]:

@@ -62,6 +62,30 @@ class CanCarry(CanContinue, Protocol):
     """Of the memory (B, *carried_shape) float32."""
 
 
+class Memory(Protocol):
+    """What a network has read and written of some texts."""
+
+    def choose(self, rows: Tensor) -> None:
+        """Replace row i by row `rows[i]`; there may be more or fewer rows than before."""
+
+
+class CanWrite(Protocol):
+    """Reads a text at once, and writes another one token by token."""
+
+    def begin(self, inputs: Mapping[str, Tensor]) -> Memory:
+        """Return the memory of texts that are read, of which nothing is written yet."""
+
+    def write(self, tokens: Tensor, memory: Any) -> tuple[Tensor, Memory]:
+        """Write (B,) tokens; return (B, vocabulary) logits of what follows them, and the memory behind them."""
+
+
+class CanAlign(Protocol):
+    """Knows which part of a text it looks at while it writes another one."""
+
+    def align(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, n, source length) the weight of each token read for what follows each written one."""
+
+
 class CanReload(Protocol):
     """Has weights of a pretrained model that training may leave as they are: they are read from there again."""
 
@@ -98,6 +122,16 @@ def can_continue(network: object) -> TypeGuard[CanContinue]:
 def can_carry(network: object) -> TypeGuard[CanCarry]:
     """Return whether a network's memory goes on from batch to batch."""
     return can_continue(network) and hasattr(network, "carried_shape")
+
+
+def can_write(network: object) -> TypeGuard[CanWrite]:
+    """Return whether a network writes texts token by token."""
+    return _has(network, "begin", "inputs") and _has(network, "write", "tokens", "memory")
+
+
+def can_align(network: object) -> TypeGuard[CanAlign]:
+    """Return whether a network knows what it looks at."""
+    return _has(network, "align", "inputs")
 
 
 def can_reload(network: object) -> TypeGuard[CanReload]:

@@ -9,11 +9,14 @@ from stoker.tasks.image_generation import ImageGeneration
 from stoker.tasks.multi_label_classification import MultiLabelClassification
 from stoker.tasks.objective import Objective
 from stoker.tasks.segmentation import Segmentation
+from stoker.tasks.summarization import Summarization
 from stoker.tasks.tabular_classification import TabularClassification
 from stoker.tasks.tabular_regression import TabularRegression
 from stoker.tasks.task import Task
 from stoker.tasks.text_classification import TextClassification
 from stoker.tasks.text_generation import TextGeneration
+from stoker.tasks.token_classification import TokenClassification
+from stoker.tasks.translation import Translation
 
 TASK_CLASSES: dict[TaskName, type[Task]] = {
     "tabular-classification": TabularClassification,
@@ -24,6 +27,9 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "text-classification": TextClassification,
     "multi-label-classification": MultiLabelClassification,
     "text-generation": TextGeneration,
+    "token-classification": TokenClassification,
+    "translation": Translation,
+    "summarization": Summarization,
 }
 
 

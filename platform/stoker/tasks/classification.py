@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stoker.datasets.records import Records
 from stoker.job.training import Training
 from stoker.tasks.metrics import Collected, Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike, Objective, Supervised
@@ -92,7 +93,7 @@ class Classification(Task):
         """Gather the confusion matrix and the samples whose class was least expected."""
         return ConfusionReview(self.classes)
 
-    def answers(self, outputs: Tensor) -> Answers:
+    def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Return the class, and the probability of each."""
         probabilities = outputs.softmax(dim=1)
         chosen = [self.classes[number] for number in probabilities.argmax(dim=1).tolist()]

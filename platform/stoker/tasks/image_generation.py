@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stoker.datasets.records import Records
 from stoker.errors import JobError, Problem
 from stoker.job.training import Training
 from stoker.randomness import Noise
@@ -59,7 +60,7 @@ class ImageGeneration(Task):
         pixels = self.fields.image.pixels(made.float()).cpu().numpy()
         return Sheet("generated", tuple(Picture((image,)) for image in pixels), classes)
 
-    def answers(self, outputs: Tensor) -> Answers:
+    def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Refuse: there is no question."""
         raise JobError([Problem("", "image-generation has nothing to predict; use stoker generate")])
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stoker.datasets.fields.tags import TagsField
+from stoker.datasets.records import Records
 from stoker.job.training import Training
 from stoker.tasks.classification import MOST_SCORES, THRESHOLDS
 from stoker.tasks.metrics import Collected, Metrics, Shown, Worst
@@ -57,7 +58,7 @@ class MultiLabelClassification(Task):
         """Gather the F1 of each tag, and the samples whose tags were least expected."""
         return TagReview(self.target)
 
-    def answers(self, outputs: Tensor) -> Answers:
+    def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Return the tags in one text, and the probability of each."""
         probabilities = outputs.sigmoid()
         chosen = [self.target.names(present) for present in _present(outputs).tolist()]

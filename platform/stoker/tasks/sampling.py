@@ -15,19 +15,23 @@ NEVER_WRITTEN = (PADDING, UNKNOWN, MASK)
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How the next token is drawn."""
+class Writing:
+    """How a text is written."""
 
-    temperature: float = 1.0
+    length: int = 200
+    """Most tokens."""
+    temperature: float = 0.8
     """Logits are divided by it: below 1 the likely tokens become likelier; 0 always takes the likeliest."""
     top_k: int | None = None
     """Only so many of the likeliest tokens are drawn."""
     top_p: float | None = None
     """Only the likeliest tokens that have this probability together are drawn (Holtzman et al. 2020)."""
+    stop: tuple[str, ...] = ()
+    """A text ends before the first of these."""
 
 
 def continued(
-    network: nn.Module, name: str, context: int, prompt: Sequence[int], rows: int, sampling: Sampling, noise: NoiseLike
+    network: nn.Module, name: str, context: int, prompt: Sequence[int], rows: int, writing: Writing, noise: NoiseLike
 ) -> Iterator[Tensor]:
     """Yield what follows a prompt, (rows,) tokens at a time, without end; behind an END comes anything.
 
@@ -37,7 +41,7 @@ def continued(
         context: most tokens that it reads at once.
         prompt: at least one token.
         rows: texts that are written at the same time.
-        sampling: how tokens are drawn.
+        writing: how tokens are drawn; length and stop are for the caller.
         noise: of so many rows.
 
     """
@@ -49,24 +53,24 @@ def continued(
     while True:
         logits, memory = reading.read(tokens[:, begin:], memory)
         begin = 0
-        chosen = drawn(logits[:, -1].float(), sampling, noise)
+        chosen = drawn(logits[:, -1].float(), writing, noise)
         yield chosen
         tokens = chosen.unsqueeze(1)
 
 
-def drawn(logits: Tensor, sampling: Sampling, noise: NoiseLike) -> Tensor:
+def drawn(logits: Tensor, writing: Writing, noise: NoiseLike) -> Tensor:
     """Draw (B,) tokens from (B, vocabulary) logits."""
     logits = logits.clone()
     logits[:, list(NEVER_WRITTEN)] = float("-inf")
-    if sampling.temperature == 0:
+    if writing.temperature == 0:
         return logits.argmax(dim=1)
-    ordered, tokens = (logits / sampling.temperature).sort(dim=1, descending=True, stable=True)
-    if sampling.top_k is not None:
-        ordered[:, sampling.top_k :] = float("-inf")
+    ordered, tokens = (logits / writing.temperature).sort(dim=1, descending=True, stable=True)
+    if writing.top_k is not None:
+        ordered[:, writing.top_k :] = float("-inf")
     shares = ordered.softmax(dim=1)
-    if sampling.top_p is not None:
+    if writing.top_p is not None:
         before = shares.cumsum(dim=1) - shares
-        shares = shares.masked_fill(before >= sampling.top_p, 0.0)
+        shares = shares.masked_fill(before >= writing.top_p, 0.0)
     ends = shares.cumsum(dim=1)
     point = noise.uniform().to(ends.device).unsqueeze(1) * ends[:, -1:]
     place = torch.searchsorted(ends, point, right=True).clamp(max=ends.shape[1] - 1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stoker.datasets.fields.mask import MaskField
+from stoker.datasets.records import Records
 from stoker.job.training import Training
 from stoker.tasks.abilities import decoded
 from stoker.tasks.classification import confusion_figure, weight_of_classes
@@ -132,7 +133,7 @@ class Segmentation(Task):
         }
         return Sheet("predicted", tuple(drawn[i] for i in sorted(drawn)), images=("image", "truth", "prediction"))
 
-    def answers(self, outputs: Tensor) -> Answers:
+    def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Return the masks in the values of the training masks, and the share of pixels of each class."""
         places = outputs.argmax(dim=1)
         classes = self.fields.signature.classes

@@ -38,9 +38,21 @@ class Sheet:
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """How much each token of one text comes of each token of another."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    weights: np.ndarray
+    """(rows, columns) from 0 to 1."""
+
+
+@dataclass(frozen=True)
 class Page:
     """Some texts, one below the other."""
 
     name: str
     """What they are, in a word: part of the file's name."""
     texts: tuple[str, ...]
+    alignment: Alignment | None = None
+    """Of one of them, drawn below; None where there is none."""

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from stoker.datasets.records import Records
 from stoker.job.signature import ValueOutput
 from stoker.job.training import Training
 from stoker.tasks.metrics import Collected, Metrics, Shown, Worst
@@ -53,7 +54,7 @@ class TabularRegression(Task):
         """Gather predictions against true values, and the rows that are farthest off."""
         return ErrorReview(self.value)
 
-    def answers(self, outputs: Tensor) -> Answers:
+    def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Return the number."""
         return Answers(pd.DataFrame({"prediction": self._in_unit(outputs).numpy()}))
 

@@ -1,7 +1,7 @@
 """What a task decides: loss, metrics, predictions, figures and pictures."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,13 @@ import pandas as pd
 from torch import Tensor, nn
 
 from stoker.datasets.fields.schema import Fields
+from stoker.datasets.records import Records
+from stoker.errors import JobError, Problem
 from stoker.job.training import Training
+from stoker.tasks.abilities import can_decode
 from stoker.tasks.metrics import Metrics, Shown
-from stoker.tasks.objective import BatchLike, Objective
+from stoker.tasks.objective import BatchLike, NoiseLike, Objective
+from stoker.tasks.sampling import Writing
 from stoker.tasks.sheet import Page, Sheet
 
 if TYPE_CHECKING:
@@ -97,9 +101,48 @@ class Task(ABC):
         """
         return None
 
+    def write(self, network: nn.Module, prompt: str, writing: Writing, noise: NoiseLike) -> Iterator[str]:
+        """Yield what follows a prompt, piece by piece.
+
+        Args:
+            network: in evaluation mode.
+            prompt: may be empty.
+            writing: how to write.
+            noise: of one row.
+
+        Raises:
+            JobError: the task writes no texts.
+
+        """
+        raise JobError([Problem("", "this model writes no texts; use stoker predict")])
+
+    def outputs(self, network: nn.Module, inputs: Mapping[str, Tensor], noise: NoiseLike) -> Tensor:
+        """Return what `answers` takes: what the network decodes, or its outputs."""
+        if can_decode(network):
+            return network.decode(inputs, noise)
+        outputs: Tensor = network(inputs)
+        return outputs
+
+    def outcome(self, network: nn.Module, batch: BatchLike, noise: NoiseLike, output: Tensor, quick: bool) -> Tensor:
+        """Return what expensive metrics and the review see of a batch: by default what other metrics see.
+
+        Args:
+            network: in evaluation mode.
+            batch: samples.
+            noise: of the batch.
+            output: what the objective's `evaluate` has returned.
+            quick: whether training waits for it, so that it has to be fast.
+
+        """
+        return output
+
     @abstractmethod
-    def answers(self, outputs: Tensor) -> Answers:
+    def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Turn outputs (B, ...) of the network into what people read: `prediction` first.
+
+        Args:
+            outputs: of the network.
+            records: the B samples as they were read.
 
         Raises:
             JobError: the task answers no questions, as one that makes new samples.

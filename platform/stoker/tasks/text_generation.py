@@ -1,12 +1,14 @@
 """New text like that of the data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from stoker.datasets.records import Records
+from stoker.datasets.tokens.characters import REPLACEMENT
 from stoker.datasets.tokens.tokenizer import END, PADDING
 from stoker.errors import JobError, Problem
 from stoker.job.training import Training
@@ -14,8 +16,8 @@ from stoker.randomness import Noise
 from stoker.tasks.abilities import can_carry
 from stoker.tasks.metrics import Metrics, Shown, Worst
 from stoker.tasks.next_token import CarriedNextToken, NextToken
-from stoker.tasks.objective import BatchLike, Objective
-from stoker.tasks.sampling import Sampling, continued, until_end
+from stoker.tasks.objective import BatchLike, NoiseLike, Objective
+from stoker.tasks.sampling import Writing, continued, until_end
 from stoker.tasks.sheet import Page
 from stoker.tasks.task import Answers, Review, Task
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 SHOWN_TEXTS, SHOWN_TOKENS = 3, 160
 """Texts that show the progress of training, and the tokens of each."""
-SHOWN_SAMPLING = Sampling(temperature=0.8)
 
 
 class TextGeneration(Task):
@@ -48,9 +49,30 @@ class TextGeneration(Task):
         text, device = self.fields.text, next(network.parameters()).device
         noise = Noise((seed, "written"), SHOWN_TEXTS, 0, SHOWN_TEXTS, device)
         prompt = self.first_tokens("")
-        steps = continued(network, text.name, text.length, prompt, SHOWN_TEXTS, SHOWN_SAMPLING, noise)
+        steps = continued(network, text.name, text.length, prompt, SHOWN_TEXTS, Writing(), noise)
         rows = torch.stack(list(islice(steps, SHOWN_TOKENS)), dim=1).tolist()
         return Page("generated", tuple(text.tokenizer.decode(until_end(row)) for row in rows))
+
+    def write(self, network: nn.Module, prompt: str, writing: Writing, noise: NoiseLike) -> Iterator[str]:
+        """Yield what follows a prompt, piece by piece."""
+        text = self.fields.text
+        steps = continued(network, text.name, text.length, self.first_tokens(prompt), 1, writing, noise)
+        tokens: list[int] = []
+        held = max((len(each) - 1 for each in writing.stop), default=0)  # may be the beginning of a stop
+        sent, found = 0, ""
+        for step in islice(steps, writing.length):
+            if int(step) == END:
+                break
+            tokens.append(int(step))
+            found = text.tokenizer.decode(tokens)
+            if (end := _first_of(writing.stop, found)) is not None:
+                yield found[sent:end]
+                return
+            whole = len(found.rstrip(REPLACEMENT))  # a character may come in several bytes
+            if whole - held > sent:
+                yield found[sent : whole - held]
+                sent = whole - held
+        yield found[sent:]
 
     def first_tokens(self, prompt: str) -> list[int]:
         """Return the tokens of a prompt; an empty one is the border of two texts, or a line where there are none."""
@@ -61,9 +83,15 @@ class TextGeneration(Task):
             return [END, *tokens]
         return tokens or tokenizer.encode(["\n"])[0].tolist() or [END]
 
-    def answers(self, outputs: Tensor) -> Answers:
+    def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Refuse: a text is continued token by token."""
         raise JobError([Problem("", "text-generation has no answers; use stoker generate")])
+
+
+def _first_of(stops: Sequence[str], text: str) -> int | None:
+    """Return where the first stop begins; None if there is none."""
+    places = [place for place in map(text.find, stops) if place >= 0]
+    return min(places, default=None)
 
 
 class Perplexity(Metrics):

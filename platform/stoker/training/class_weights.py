@@ -40,11 +40,11 @@ def loss_problems(job: Job, classes: tuple[str, ...]) -> Iterator[Problem]:
 
 def completed_weights(training: Training, data: LoadedDataset) -> dict[str, float] | None:
     """Return the weight of each class; None if the job sets none."""
-    classes = data.fields.signature.classes
+    classes, first = data.fields.signature.classes, data.fields.signature.first_class
     if training.class_weights is None:
         return None
     if training.class_weights == "balanced":
-        return dict(zip(classes, balanced(class_counts(data.parts["train"], len(classes))), strict=True))
+        return dict(zip(classes, balanced(class_counts(data.parts["train"], len(classes), first)), strict=True))
     return {**dict.fromkeys(classes, 1.0), **training.class_weights}
 
 
@@ -54,8 +54,13 @@ def balanced(counts: torch.Tensor) -> list[float]:
     return weights
 
 
-def class_counts(samples: Samples, classes: int) -> torch.Tensor:
-    """Count the samples, or pixels, of each class; of streamed data only the samples that fields are fitted on.
+def class_counts(samples: Samples, classes: int, first: int) -> torch.Tensor:
+    """Count the samples, pixels or words of each class; of streamed data only the samples that fields are fitted on.
+
+    Args:
+        samples: with targets.
+        classes: how many there are.
+        first: number of the first class in targets; those below it are left out.
 
     Returns:
         (classes,) float64, each at least 1.
@@ -67,6 +72,6 @@ def class_counts(samples: Samples, classes: int) -> torch.Tensor:
     counts = torch.zeros(classes, dtype=torch.float64)
     rows_per_chunk = max(1, VALUES_PER_CHUNK // samples.target.take(rows[:1]).numel())
     for begin in range(0, count, rows_per_chunk):
-        target = samples.target.take(rows[begin : begin + rows_per_chunk])
-        counts += torch.bincount(target.flatten().long(), minlength=classes).cpu()
+        target = samples.target.take(rows[begin : begin + rows_per_chunk]).flatten().long() - first
+        counts += torch.bincount(target[target >= 0], minlength=classes).cpu()
     return counts.clamp(min=1)

@@ -2,21 +2,24 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stoker.datasets.batches import batch_limit, gathered, ordered_batches
+from stoker.datasets.batches import Batch, batch_limit, gathered, ordered_batches
 from stoker.datasets.samples import Samples
 from stoker.job.task import TASKS
 from stoker.randomness import Noise
-from stoker.tasks.metrics import Metrics, Together
-from stoker.tasks.objective import Objective
+from stoker.tasks.metrics import Together
+from stoker.tasks.objective import Loss, Objective
 from stoker.tasks.sheet import Page, Sheet
 from stoker.tasks.task import Review, Task
 from stoker.training.assembly import Assembly
+from stoker.training.compilation import uncompiled
 from stoker.training.evaluation_epochs import sample_rows
+from stoker.training.measures import Measures
 from stoker.training.parallel import ALONE, Workers, arithmetic
 from stoker.training.sharding import is_sharded
 
@@ -36,7 +39,9 @@ class Evaluation:
     """Only on the first worker, and only if requested."""
 
 
-def evaluate(assembly: Assembly, part: str, precision: str, expensive: bool = True) -> dict[str, float]:
+def evaluate(
+    assembly: Assembly, part: str, precision: str, expensive: bool = True, quick: bool = False
+) -> dict[str, float]:
     """Return the loss and every metric of the task for one part, by quantity; the same for every worker.
 
     Args:
@@ -44,13 +49,19 @@ def evaluate(assembly: Assembly, part: str, precision: str, expensive: bool = Tr
         part: of the data.
         precision: of the arithmetic.
         expensive: whether to compute the expensive metrics.
+        quick: whether training waits for them: a text is then searched for in the fastest way.
 
     """
-    return evaluate_in_detail(assembly, part, precision, None, expensive).metrics
+    return evaluate_in_detail(assembly, part, precision, None, expensive, quick).metrics
 
 
 def evaluate_in_detail(
-    assembly: Assembly, part: str, precision: str, review: Review | None, expensive: bool = True
+    assembly: Assembly,
+    part: str,
+    precision: str,
+    review: Review | None,
+    expensive: bool = True,
+    quick: bool = False,
 ) -> Evaluation:
     """Return the metrics of a part, and collect its samples for the review."""
     training, samples = assembly.job.training, assembly.parts[part]
@@ -64,6 +75,7 @@ def evaluate_in_detail(
         training.micro_batch,
         review,
         (training.evaluate.samples or len(samples)) if expensive else 0,
+        quick,
     )
 
 
@@ -80,7 +92,7 @@ def show(assembly: Assembly, precision: str) -> Sheet | Page | None:
     objective = assembly.objective
     was_training = objective.training
     objective.eval()
-    with torch.inference_mode(), arithmetic(assembly.device, precision):
+    with torch.inference_mode(), arithmetic(assembly.device, precision), uncompiled(objective):
         sheet = assembly.task.show(objective.network, batch, seed)
     objective.train(was_training)
     return sheet
@@ -96,91 +108,91 @@ def measure(
     micro_batch: int | None = None,
     review: Review | None = None,
     expensive_samples: int | None = None,
+    quick: bool = False,
 ) -> Evaluation:
     """Measure the network on labelled samples.
 
     The samples are cut into the same batches for any number of workers, with noise that depends on seed and batch
     alone; each worker takes some of them, and the first one merges the results. Where no more than `micro_batch`
-    samples fit the device, a batch is computed in pieces. Expensive metrics are computed on `few` samples, by default
-    on all; 0 leaves them out.
+    samples fit the device, a batch is computed in pieces. Expensive metrics, with the review of a task that has them,
+    are computed on `expensive_samples`, by default on all; 0 leaves them out.
     """
     metrics = task.metrics(len(samples))
     count = len(samples) if expensive_samples is None else min(expensive_samples, len(samples))
     expensive = task.expensive_metrics(count) if count else None
-    if expensive is not None and count == len(samples):  # one pass does for both
-        metrics, expensive = Together(metrics, expensive), None
-    found = _pass(objective, task, samples, precision, seed, workers, micro_batch, metrics, review)
-    if expensive is None:
-        return found
+    run = partial(_pass, objective, task, precision=precision, seed=seed, workers=workers, micro_batch=micro_batch)
+    if expensive is None or count == len(samples):
+        return run(samples, Measures(metrics, expensive, review, quick))
+    found = run(samples, Measures(metrics, None, None, quick))
     taken = samples.rows(sample_rows(len(samples), count, seed).to(samples.ids.device))
-    more = _pass(objective, task, taken, precision, seed, workers, micro_batch, expensive, None)
-    return Evaluation(more.metrics | found.metrics, found.review)  # the losses are those of all samples
+    more = run(taken, Measures(Together(), expensive, review, quick))
+    return Evaluation(more.metrics | found.metrics, more.review)  # the losses are those of all samples
 
 
 def _pass(
     objective: Objective,
     task: Task,
     samples: Samples,
+    measures: Measures,
     precision: str,
     seed: int,
     workers: Workers,
     micro_batch: int | None,
-    metrics: Metrics,
-    review: Review | None,
 ) -> Evaluation:
     """Run samples through the network once."""
     was_training = objective.training
     objective.eval()
-    sums, measured = _own_batches(objective, task, samples, precision, seed, workers, micro_batch, metrics, review)
+    sums = _own_batches(objective, task, samples, measures, precision, seed, workers, micro_batch)
     objective.train(was_training)
-    mine = (sums, metrics.state() if measured else None, review.state() if review and measured else None)
-    collected: list[tuple[Sums, Any, Any]] = workers.gather(mine)
+    collected: list[tuple[Sums, Any]] = workers.gather((sums, measures.state()))
     values: dict[str, float] = {}
     if collected:
-        for _, state, shown in collected[1:]:
-            if state is not None:
-                metrics.merge(state)
-                measured = True
-            if review and shown is not None:
-                review.merge(shown)
+        for _, state in collected[1:]:
+            measures.merge(state)
         with torch.inference_mode():
-            found = metrics.compute() if measured else {}
-        means = _means([each for each, _, _ in collected])
+            found = measures.compute()
+        means = _means([each for each, _ in collected])
         assert not found.keys() & means.keys(), f"a metric and a term of the loss share a name: {found.keys() & means}"
         values = found | means
-    return Evaluation(workers.broadcast_object(values), review if collected and measured else None)
+    reviewed = measures.review if collected and measures.measured else None
+    return Evaluation(workers.broadcast_object(values), reviewed)
 
 
 def _own_batches(
     objective: Objective,
     task: Task,
     samples: Samples,
+    measures: Measures,
     precision: str,
     seed: int,
     workers: Workers,
     micro_batch: int | None,
-    metrics: Metrics,
-    review: Review | None,
-) -> tuple[Sums, bool]:
-    """Run this worker's batches; return the sums of each term, and whether the network had outputs to measure."""
+) -> Sums:
+    """Run this worker's batches; return the sums of each term."""
     size = batch_limit(task.fields.signature)
     numbers = workers.share(-(-len(samples) // size))
     totals: dict[str, Tensor] = {}  # summed at once: small tensors kept between large ones fragment the memory
     counts: dict[str, float] = {}
-    measured = False
+    lengths = samples.lengths
+    order = None if lengths is None else lengths.argsort(stable=True)  # less padding
     divided = any(is_sharded(parameter) for parameter in objective.parameters())
+
+    def run(batch: Batch, noise: Noise) -> tuple[dict[str, Loss], Tensor | None, Tensor | None]:
+        with arithmetic(batch.device, precision):
+            losses, output = objective.evaluate(batch, noise)
+            if output is None or not measures.needs_outcome:
+                return losses, output, None
+            with uncompiled(objective):
+                return losses, output, task.outcome(objective.network, batch, noise, output, measures.quick)
+
     with torch.no_grad() if divided else torch.inference_mode():
-        for number, whole in zip(numbers, ordered_batches(samples, task.fields, size, numbers), strict=True):
+        for number, whole in zip(numbers, ordered_batches(samples, task.fields, size, numbers, order), strict=True):
             for batch in whole.pieces(micro_batch or size):
                 rows = batch.rows
                 noise = Noise((seed, "evaluation", number), len(whole), rows.start, rows.stop, batch.device)
-                with arithmetic(batch.device, precision):
-                    losses, output = objective.evaluate(batch, noise)
+                losses, output, outcome = run(batch, noise)
                 if output is not None:
-                    measured = True
-                    metrics.update(output.float(), batch)
-                    if review:
-                        review.update(output.float(), batch, batch.ids)
+                    measures.update(output, outcome, batch)
                 for term, loss in losses.items():
                     totals[term] = totals[term].add_(loss.total) if term in totals else loss.total.double().clone()
                     counts[term] = counts.get(term, 0.0) + float(loss.count)
@@ -189,9 +201,8 @@ def _own_batches(
             piece = next(first.pieces(micro_batch or size))
             noise = Noise((seed, "evaluation", 0), len(first), piece.rows.start, piece.rows.stop, piece.device)
             for _ in range(_idle_passes(len(samples), size, micro_batch or size, workers)):
-                with arithmetic(piece.device, precision):
-                    objective.evaluate(piece, noise)
-    return {term: (float(total), counts[term]) for term, total in totals.items()}, measured
+                run(piece, noise)
+    return {term: (float(total), counts[term]) for term, total in totals.items()}
 
 
 def _idle_passes(samples: int, size: int, piece: int, workers: Workers) -> int:

@@ -325,7 +325,7 @@ def _epoch_metrics(state: TrainingState, running: dict[str, float], expensive: b
     parts = {assembly.prepared.evaluated_part, *(metric.split("/")[1] for metric in watched - running.keys())}
     metrics: dict[str, float] = {}
     for part in sorted(parts):
-        for quantity, value in evaluate(assembly, part, assembly.job.training.precision, expensive).items():
+        for quantity, value in evaluate(assembly, part, assembly.job.training.precision, expensive, quick=True).items():
             metrics[f"{quantity}/{part}"] = value
         if not math.isfinite(loss := metrics.get(f"loss/{part}", 0.0)):
             message = f"the loss of the {part} part is {loss} after step {state.step} (epoch {state.epoch})"

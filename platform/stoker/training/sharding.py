@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from stoker.tasks.abilities import can_decode, can_encode
+from stoker.tasks.abilities import can_decode, can_encode, can_write
 from stoker.training.parallel import Workers
 from stoker.training.reduction import reciprocal
 
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 FLOAT_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 """Layers whose weights stay in float32, also in bf16: of batches, instances, and groups of channels."""
-METHODS: dict[str, Callable[[object], bool]] = {"decode": can_decode, "encode": can_encode}
+METHODS: dict[str, Callable[[object], bool]] = {
+    "decode": can_decode,
+    "encode": can_encode,
+    "begin": can_write,
+    "write": can_write,
+}
 """Methods of a network that compute with its weights as `forward` does."""
 
 

@@ -91,3 +91,19 @@ def test_a_misspelt_label_is_refused_and_a_guessed_one_told(stoker, tmp_path, ca
     shown = capsys.readouterr().out
     assert "of 'area'" in shown
     assert "guess" not in shown
+
+
+def test_a_folder_of_parallel_texts_is_for_translation(stoker, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs").mkdir()
+    for language, word in (("en", "dog"), ("de", "Hund")):
+        lines = "".join(f"{word} {number}\n" for number in range(40))
+        (tmp_path / "pairs" / f"corpus.{language}").write_text(lines)
+    assert stoker("data", "pairs", "--label", "de") == 0
+    assert unstyle(capsys.readouterr().out).startswith("40 samples for translation")
+    assert stoker("init", "pairs", "--label", "de") == 0
+    capsys.readouterr()
+    (job,) = tmp_path.glob("*.yaml")
+    assert "task: translation  # each text in another language" in job.read_text()
+    assert stoker("plan", job) == 0
+    assert "encoder" in capsys.readouterr().out

@@ -20,8 +20,11 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields
 from stoker.datasets.fields.tags import TagsField
+from stoker.datasets.fields.target_text import TargetTextField
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.fields.time import TimeField
+from stoker.datasets.fields.word_tags import WordTagsField
+from stoker.datasets.fields.words import WordsField
 from stoker.datasets.loading import load_dataset
 from stoker.datasets.records import Files, RawColumn, pick
 from stoker.errors import JobError
@@ -126,6 +129,11 @@ class FieldContract(ABC):
             "NumbersInput": lambda: seen.shape == (SAMPLES, shape.width) and seen.dtype == torch.float32,
             "CategoriesInput": lambda: bool((seen < torch.tensor(shape.sizes)).all()) and seen.dtype == torch.int64,
             "TextInput": lambda: int(seen.max()) < shape.vocabulary and seen.shape[1] <= shape.length,
+            "WordsInput": lambda: (
+                int(seen[..., 0].max()) < shape.vocabulary
+                and int(seen[..., 1:].max()) < shape.alphabet
+                and (seen.shape[1] <= shape.length, seen.shape[2]) == (True, 1 + shape.characters)
+            ),
             "ImageInput": lambda: seen.shape == (SAMPLES, shape.channels, shape.height, shape.width),
         }
         assert expected[type(shape).__name__]()
@@ -329,6 +337,67 @@ class TestTags(FieldContract):
     def write(self, folder: Path, raw: RawColumn) -> None:
         numbers = np.random.default_rng(0).normal(size=SAMPLES)
         pd.DataFrame({"x": numbers, "y": raw}).to_csv(folder / "data.csv", index=False)
+
+    def dataset(self, folder: Path) -> Dataset:
+        return Dataset.model_validate({"source": str(folder / "data.csv"), "columns": {"label": "y"}})
+
+
+class TestWords(FieldContract):
+    kind, task = WordsField, "token-classification"
+
+    def raw(self) -> RawColumn:
+        return pd.Series(
+            [None if number == 7 else json.dumps(["Ann", "saw", *["me"] * (number % 4)]) for number in range(SAMPLES)]
+        )
+
+    def outliers(self, count: int) -> RawColumn:
+        return pd.Series([json.dumps(["Łódź", "other"] * 200)] * count)
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        assert isinstance(raw, pd.Series)
+        sentences = [json.loads(cell) if isinstance(cell, str) else [] for cell in raw]
+        rows = [{"c": words, "y": ["A" if word == "me" else "B" for word in words]} for words in sentences]
+        (folder / "data.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+    def dataset(self, folder: Path) -> Dataset:
+        return Dataset.model_validate({"source": str(folder / "data.jsonl"), "columns": {"label": "y"}})
+
+
+class TestWordTags(FieldContract):
+    """A tag that only a held-out part has is refused, so these parts have others of the known ones."""
+
+    kind, task = WordTagsField, "token-classification"
+
+    def raw(self) -> RawColumn:
+        return pd.Series([json.dumps(["O", "B-PER", *["I-PER"] * (number % 3)]) for number in range(SAMPLES)])
+
+    def outliers(self, count: int) -> RawColumn:
+        return pd.Series([json.dumps(["O"] * 9)] * count)
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        frame = pd.DataFrame({"x": [json.dumps(["Ann"] * len(json.loads(cell))) for cell in raw], "y": raw})
+        frame.to_csv(folder / "data.csv", index=False)
+
+    def dataset(self, folder: Path) -> Dataset:
+        return Dataset.model_validate({"source": str(folder / "data.csv"), "columns": {"label": "y"}})
+
+    def test_fitted_values_depend_on_the_training_part(self):
+        others = pd.Series([json.dumps(["B-LOC", "O"])] * 20)
+        assert self.fit(others) != self.fit(pick(self.raw(), np.arange(20)))
+
+
+class TestTargetText(FieldContract):
+    kind, task = TargetTextField, "translation"
+
+    def raw(self) -> RawColumn:
+        return pd.Series([f"ein {'b ' * (number % 5)} Wort{number % 4}" for number in range(SAMPLES)])
+
+    def outliers(self, count: int) -> RawColumn:
+        return pd.Series(["andere Worte, andere Worte " * 200] * count)
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        texts = [f"a word{number % 4}" for number in range(SAMPLES)]
+        pd.DataFrame({"x": texts, "y": raw}).to_csv(folder / "data.csv", index=False)
 
     def dataset(self, folder: Path) -> Dataset:
         return Dataset.model_validate({"source": str(folder / "data.csv"), "columns": {"label": "y"}})

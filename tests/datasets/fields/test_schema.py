@@ -18,8 +18,11 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields, as_weights
 from stoker.datasets.fields.tags import SEPARATORS, TagsField
+from stoker.datasets.fields.target_text import TargetTextField
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.fields.time import TimeField
+from stoker.datasets.fields.word_tags import WordTagsField
+from stoker.datasets.fields.words import WordsField
 from stoker.datasets.records import Records, table
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset, Tokens
@@ -149,7 +152,11 @@ TARGETS: st.SearchStrategy[Field] = st.one_of(
     st.builds(ClassField, TEXT, st.lists(TEXT, min_size=2, unique=True).map(tuple)),
     st.builds(ValueField, TEXT, NUMBERS, NUMBERS),
     st.builds(MaskField, TEXT, st.lists(st.integers(0, 255), min_size=2).map(tuple), st.just(4), st.just(5)),
+    st.builds(
+        WordTagsField, TEXT, st.lists(TEXT, min_size=2, unique=True).map(tuple), st.booleans(), st.integers(1, 99)
+    ),
     st.builds(TagsField, TEXT, st.lists(TEXT, min_size=1, unique=True).map(tuple), st.sampled_from(SEPARATORS)),
+    st.builds(TargetTextField, TEXT, st.sampled_from(get_args(Tokens)), TEXT, st.integers(1, 99), st.integers(0, 99)),
 )
 
 
@@ -164,13 +171,14 @@ INPUTS: st.SearchStrategy[Field] = st.one_of(
     st.builds(TimeField, TEXT, TEXT, WORDS, PAIR, PAIR, st.booleans()),
     st.builds(CategoryField, TEXT, st.lists(TEXT).map(tuple)),
     st.builds(TextField, TEXT, st.sampled_from(get_args(Tokens)), TEXT, st.integers(1, 99)),
+    st.builds(WordsField, TEXT, TEXT, st.integers(1, 99)),
     images(),
 )
 
 
 def test_every_kind_of_field_has_a_strategy():
-    assert {*INPUT_FIELDS.values()} == {NumberField, TimeField, CategoryField, TextField, ImageField}
-    assert {*TARGET_FIELDS.values()} == {ClassField, ValueField, MaskField, TagsField}
+    assert {*INPUT_FIELDS.values()} == {NumberField, TimeField, CategoryField, TextField, ImageField, WordsField}
+    assert {*TARGET_FIELDS.values()} == {ClassField, ValueField, MaskField, TagsField, TargetTextField, WordTagsField}
 
 
 @given(st.lists(INPUTS, unique_by=lambda each: each.name).map(tuple), st.one_of(st.none(), TARGETS))

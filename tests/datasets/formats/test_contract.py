@@ -199,6 +199,19 @@ class TestManyFiles(FormatContract):
         return folder
 
 
+class TestParallel(FormatContract):
+    name, task, label, binary = "parallel", "translation", "de", False
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        draw = np.random.default_rng(seed)
+        for part, count in {"train": 12, "dev": 4, "test": 4}.items():
+            words = draw.choice(["one", "two", "three"], (count, 4))
+            for language, ending in {"en": "", "de": "o"}.items():
+                lines = "\n".join(" ".join(f"{word}{ending}" for word in row) for row in words)
+                (folder / f"{part}.{language}.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
+        return folder
+
+
 class TestIdx(FormatContract):
     name, task = "idx", "image-classification"
 
@@ -215,6 +228,16 @@ class TestNpz(FormatContract):
     def write(self, folder: Path, seed: int = 0) -> Path:
         np.savez_compressed(folder / "a.npz", image=noise(seed), label=np.array(["a", "b"] * 10))
         return folder / "a.npz"
+
+
+class TestConll(FormatContract):
+    name, task, binary = "conll", "token-classification", False
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        rng = np.random.default_rng(seed)
+        sentence = [f"{word} {word[0].upper()}\n" for word in rng.choice(["ann", "bob", "oslo"], 4)]
+        (folder / "a.conll").write_text("\n".join(["".join([*sentence, "ann A\n"])] * SAMPLES))
+        return folder / "a.conll"
 
 
 class TestImageFolder(FormatContract):

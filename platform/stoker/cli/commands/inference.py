@@ -1,5 +1,9 @@
 """`evaluate` and `predict`: use the model of a run."""
 
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +17,7 @@ from stoker.tracking.run_lookup import run_with_model
 if TYPE_CHECKING:
     from stoker.inference.model import Model, OutputKind
     from stoker.job.dataset import Format
+    from stoker.tasks.task import Answers
 
 input_format_option = click.option(
     "--input-format", metavar="FORMAT", help="How to read the input; default: from its name."
@@ -57,7 +62,7 @@ def check_output(_context: click.Context, _parameter: click.Parameter, value: st
 def evaluate(session: Session, run: str, source: str | None, input_format: str | None, part: str, form: str) -> None:
     """Measure a run's model on a part of its data, or on other data."""
     kind = check_format(input_format)
-    model = _load_model(session, run)
+    model = load_model(session, run)
     from stoker.inference.evaluation import evaluate as evaluate_model
 
     metrics = evaluate_model(model, source, part, kind)
@@ -75,11 +80,16 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
         "stoker predict iris-1a2b3c4d --input new.parquet -o json",
         "stoker predict @last --input new.csv --output-kind code --output codes.parquet",
         "stoker predict sweep --input new.csv          with the best trial of a sweep; sweep.3 is its trial 3",
+        "echo 'a fine film' | stoker predict reviews --input -",
     )
 )
 @run_argument
 @click.option(
-    "--input", "source", metavar="PATH", required=True, help="A file, a folder or a pattern; no label needed."
+    "--input",
+    "source",
+    metavar="PATH",
+    required=True,
+    help="A file, a folder or a pattern; no label needed. - reads texts from the standard input, one a line.",
 )
 @input_format_option
 @click.option(
@@ -112,12 +122,19 @@ def predict(
     The result is a table, one row for each row or image of the input; in a folder, where the answers are images.
     """
     input_kind = check_format(input_format)
-    model = _load_model(session, run)
-    from stoker.inference.model import concatenated
-    from stoker.inference.output import write_folder, write_table
+    model = load_model(session, run)
     from stoker.inference.prediction import predict as predict_with
 
-    answers = predict_with(model, source, input_kind, output_kind, lambda note: click.echo(f"note: {note}", err=True))
+    with input_file(source, input_format) as path:
+        answers = predict_with(model, path, input_kind, output_kind, lambda note: click.echo(f"note: {note}", err=True))
+        _show_answers(answers, target, form)
+
+
+def _show_answers(answers: "Iterator[Answers]", target: Path | None, form: str) -> None:
+    """Print answers, or write them to a file or a folder."""
+    from stoker.inference.model import concatenated
+    from stoker.inference.output import write_folder, write_table
+
     if target and target.suffix not in SUFFIXES:
         count = write_folder(answers, target)
         click.echo(f"wrote {count:,} answers to {target}/", err=True)
@@ -134,42 +151,16 @@ def predict(
         click.echo(together.table.to_string(index=False))
 
 
-@click.command(
-    epilog=examples(
-        "stoker generate @last --output samples/",
-        "stoker generate digits-gan --count 64 --class 3 --seed 1 --output samples/",
-    )
-)
-@run_argument
-@click.option("--count", type=click.IntRange(1, 1_000_000), default=64, show_default=True, help="How many, in all.")
-@click.option("--class", "classes", metavar="NAME", multiple=True, help="Of this class; may be given again.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same samples.")
-@click.option("--output", "target", metavar="FOLDER", required=True, type=click.Path(path_type=Path, file_okay=False))
-@format_option
-@session_object
-def generate(
-    session: Session, run: str, count: int, classes: tuple[str, ...], seed: int, target: Path, form: str
-) -> None:
-    """Make new samples with a run's model.
-
-    The result is a folder of images, each named by its class and number.
-    """
-    model = _load_model(session, run)
-    from stoker.inference.generation import generate as generate_with
-    from stoker.inference.output import write_image
-
-    made = generate_with(model, count, seed, classes)
-    target.mkdir(parents=True, exist_ok=True)
-    width = len(str(count - 1))
-    written = []
-    for number, (name, pixels) in enumerate(made):
-        stem = f"{number:0{width}}" if not name else f"{name}-{number:0{width}}"
-        write_image(target / f"{stem}.png", pixels)
-        written.append({"file": str(target / f"{stem}.png"), "class": name or None})
-    if form == "json":
-        print_json(written)
-    else:
-        click.echo(f"wrote {count:,} images to {target}/", err=True)
+@contextmanager
+def input_file(source: str, input_format: str | None) -> Iterator[str]:
+    """Yield the path of an input; that of `-` is a temporary file with what the standard input has."""
+    if source != "-":
+        yield source
+        return
+    with tempfile.TemporaryDirectory(prefix="stoker-input-") as folder:
+        path = Path(folder) / f"input.{input_format or 'txt'}"
+        path.write_bytes(sys.stdin.buffer.read())
+        yield str(path)
 
 
 def check_format(name: str | None) -> "Format | None":
@@ -186,7 +177,13 @@ def check_format(name: str | None) -> "Format | None":
     return cast("Format | None", name)
 
 
-def _load_model(session: Session, run: str) -> "Model":
+def load_model(session: Session, run: str) -> "Model":
+    """Fetch and load the model of a run, or of the best trial of a sweep.
+
+    Raises:
+        NotFound: there is no such run, or it has no model.
+
+    """
     folder = run_with_model(session.find(run))
     session.cluster_of(folder).fetch_model(folder)
     record = folder.record()

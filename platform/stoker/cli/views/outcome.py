@@ -59,7 +59,8 @@ def next_commands(record: RunRecord, settings: Settings) -> list[tuple[str, str]
     if state is State.SUCCEEDED:
         use = (f"stoker predict {run} --input DATA", "use it on new data")
         if any(name == record.header.task and row.generates for name, row in TASKS.items()):
-            use = (f"stoker generate {run} --output FOLDER", "make new samples with it")
+            folder_option = "" if record.header.task == "text-generation" else " --output FOLDER"
+            use = (f"stoker generate {run}{folder_option}", "make new samples with it")
         return [
             *page,
             (f"stoker evaluate {run}", "measure it on the test part again"),

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from stoker.planning.own_code import CodePlan
     from stoker.planning.run import Layer, Plan
     from stoker.planning.sweep import SweepPlan
+    from stoker.planning.tokens import TokenPlan
 
 SHOWN_LAYERS = 24
 SHOWN_CLASSES = 12
+MENTIONED_PADDING = 0.01
 
 
 def plan_json(plan: "Plan | CodePlan") -> dict[str, Any]:
@@ -43,6 +45,7 @@ def plan_json(plan: "Plan | CodePlan") -> dict[str, Any]:
         "epochs": plan.epochs,
         "place": plan.place,
         "notes": list(plan.notes),
+        **({"tokens": asdict(plan.tokens)} if plan.tokens else {}),
         **({"sweep": asdict(plan.sweep)} if plan.sweep else {}),
     }
 
@@ -63,6 +66,7 @@ def plan_text(plan: "Plan | CodePlan") -> str:
         ("of which", ", ".join(f"{name} {_mib(size)}" for name, size in asdict(plan.memory_parts).items())),
         ("exchange", f"{_mib(plan.exchange_mib)} MiB a step from each worker" if plan.exchange_mib else ""),
         ("training", f"{length_text(plan)}, {plan.job.training.batch_size} samples each"),
+        ("tokens", _tokens_text(plan.tokens)),
         ("optimizer", optimizer_text(plan.job.training.optimizer)),
         ("schedule", settings_text(plan.job.training.schedule)),
         ("runs on", plan.place),
@@ -76,6 +80,14 @@ def plan_text(plan: "Plan | CodePlan") -> str:
         "\n".join(f"- {note}" for note in plan.notes),
     ]
     return "\n\n".join(filter(None, blocks))
+
+
+def _tokens_text(tokens: "TokenPlan | None") -> str:
+    """Return the tokens of a step and of an epoch, and the share of padding; empty without texts."""
+    if tokens is None:
+        return ""
+    padding = f", {tokens.padding:.0%} of the places are padding" if tokens.padding >= MENTIONED_PADDING else ""
+    return f"{tokens.step:,.0f} a step, {tokens.epoch:,} in an epoch{padding}"
 
 
 def _mib(size: float) -> str:

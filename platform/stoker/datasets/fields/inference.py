@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stoker.datasets.fields.category import as_text
+from stoker.datasets.fields.lists import holds_lists, read_lists
 from stoker.datasets.fields.number import as_numbers, check_range
 from stoker.datasets.numerals import notation
 from stoker.datasets.records import Files, RawColumn, Records
@@ -62,6 +63,9 @@ def infer_roles(records: Records, dataset: Dataset, row: TaskRow) -> Roles:
     if row.inputs == ("text",) and not columns.features and len(found) > 1:
         found, more = _longest(records, found)
         notes += more
+    if row.inputs == ("words",) and not columns.features and len(found) > 1:
+        found, more = _richest(records, found)
+        notes += more
     if not found and len(records):
         message = f"no column is left to predict from: {'; '.join(notes) or 'there is only the label'}"
         raise JobError([Problem("dataset.columns.features", message)])
@@ -83,6 +87,9 @@ def _kind(records: Records, name: str, columns: Columns, row: TaskRow) -> tuple[
         return (declared, "") if declared in row.inputs else (None, f"the task does not learn from a {declared}")
     if row.inputs == ("text",):
         return ("text", "") if columns.features or is_text(column) else (None, "it holds no text")
+    if row.inputs == ("words",):
+        fits = columns.features or holds_lists(column, INSPECTED_ROWS)
+        return ("words", "") if fits else (None, "it holds no lists of words")
     if "image" in row.inputs and holds_image_paths(column):
         return "image", ""
     if "number" not in row.inputs:
@@ -149,6 +156,19 @@ def _longest(records: Records, found: dict[str, Kind]) -> tuple[dict[str, Kind],
     chosen = max(lengths, key=lambda name: lengths[name])
     cure = "name several in dataset.columns.features to keep them"
     notes = [f"column '{name}' is left out: '{chosen}' has longer texts; {cure}" for name in found if name != chosen]
+    return {chosen: found[chosen]}, notes
+
+
+def _richest(records: Records, found: dict[str, Kind]) -> tuple[dict[str, Kind], list[str]]:
+    """Keep the column with the most different words: others hold tags or numbers."""
+
+    def different(name: str) -> int:
+        lists = read_lists(_head(records, name), str.split)
+        return len({word for words in lists for word in words if not word.isdecimal()})
+
+    chosen = max(found, key=different)
+    cure = f"name it in dataset.columns.features to learn from it instead of '{chosen}'"
+    notes = [f"column '{name}' is left out: it has fewer different words; {cure}" for name in found if name != chosen]
     return {chosen: found[chosen]}, notes
 
 

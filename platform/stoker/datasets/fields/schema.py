@@ -17,13 +17,17 @@ from stoker.datasets.fields.inference import Roles
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField, as_numbers
 from stoker.datasets.fields.tags import TagsField
+from stoker.datasets.fields.target_text import TargetTextField
 from stoker.datasets.fields.text import TextField
+from stoker.datasets.fields.text_lists import joined_texts
 from stoker.datasets.fields.time import TimeField
+from stoker.datasets.fields.word_tags import WordTagsField, check_lengths
+from stoker.datasets.fields.words import WordsField
 from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
-from stoker.job.signature import ContinuationOutput, Signature
+from stoker.job.signature import WRITTEN, ContinuationOutput, Signature
 from stoker.job.task import Kind
 
 INPUT_FIELDS: dict[Kind, type[InputField]] = {
@@ -32,15 +36,19 @@ INPUT_FIELDS: dict[Kind, type[InputField]] = {
     "category": CategoryField,
     "text": TextField,
     "image": ImageField,
+    "words": WordsField,
 }
 TARGET_FIELDS: dict[Kind, type[TargetField]] = {
     "category": ClassField,
     "number": ValueField,
     "mask": MaskField,
     "tags": TagsField,
+    "word-tags": WordTagsField,
+    "text": TargetTextField,
 }
 
-SHARED = frozenset(kind.shared for kind in INPUT_FIELDS.values())
+SHARED = frozenset({*(kind.shared for kind in INPUT_FIELDS.values()), WRITTEN})
+"""Names of tensors that a column of this name must not take."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,8 @@ class Fields:
             JobError: masks are invalid, or differ in size from their images.
 
         """
+        if target == "text":
+            return _with_one_vocabulary(records, roles, settings)
         inputs = tuple(
             INPUT_FIELDS[kind].fit(name, records.columns[name], settings) for name, kind in roles.inputs.items()
         )
@@ -104,9 +114,11 @@ class Fields:
             weight: the column with the weight of each sample.
 
         Raises:
-            JobError: a value does not fit its field.
+            JobError: a value does not fit its field, or a sentence has not as many tags as words.
 
         """
+        if target and isinstance(self.target, WordTagsField):
+            check_lengths(records.columns[self.words.name], records.columns[self.target.name], self.target.name)
         if target and self.continued:
             text = self.text
             taken, following = windows(text.stream(records.columns[text.name]), text.length)
@@ -155,9 +167,16 @@ class Fields:
         (found,) = [each for each in self.inputs if isinstance(each, TextField)]
         return found
 
+    @property
+    def words(self) -> WordsField:
+        """Return the only field of words."""
+        (found,) = [each for each in self.inputs if isinstance(each, WordsField)]
+        return found
+
     def assets(self) -> dict[str, str]:
         """Return the files of all fields."""
-        return {name: text for each in self.inputs for name, text in each.assets().items()}
+        fields = (*self.inputs, *([self.target] if self.target else []))
+        return {name: text for each in fields for name, text in each.assets().items()}
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain values, without `assets`."""
@@ -178,6 +197,14 @@ class Fields:
             return Fields(tuple(inputs), None, ContinuationOutput(**continued) if continued else None)
         target = dict(content["target"])
         return Fields(tuple(inputs), TARGET_FIELDS[cast("Kind", target.pop("kind"))].from_json(target, assets))
+
+
+def _with_one_vocabulary(records: Records, roles: Roles, settings: Dataset) -> Fields:
+    """Fit texts and what is written from them with one vocabulary: they have names, numbers and words in common."""
+    sources = [text for name in roles.inputs for text in joined_texts(records.columns[name])]
+    target = TargetTextField.fit_with(roles.target, records.columns[roles.target], sources, settings)
+    fields = [TextField(name, target.tokens, target.vocabulary, target.length) for name in roles.inputs]
+    return Fields(tuple(fields), target)
 
 
 def _check_sizes(mask: MaskField, inputs: tuple[InputField, ...]) -> None:

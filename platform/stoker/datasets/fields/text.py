@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from stoker.datasets.columns import Column, Ragged
-from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.field import InputField
+from stoker.datasets.fields.text_lists import joined_texts
 from stoker.datasets.model_files import most_tokens, read_tokenizer
 from stoker.datasets.records import RawColumn
 from stoker.datasets.tokens.kinds import FITTED, TokenizerKind, tokenizer_class
@@ -48,8 +48,7 @@ class TextField(InputField):
             length = min(text.length, most_tokens(model, TOKENIZER_KEY) or text.length)
             return cls(name, "pretrained", read_tokenizer(model, TOKENIZER_KEY), length)
         tokens = text.tokens or "words"
-        texts = [each or "" for each in as_text(raw)]
-        fitted = FITTED[tokens].fit(texts, text.vocabulary or default_vocabulary(tokens))
+        fitted = FITTED[tokens].fit(joined_texts(raw), text.vocabulary or default_vocabulary(tokens))
         return cls(name, tokens, fitted.asset(), text.length)
 
     @cached_property
@@ -60,7 +59,7 @@ class TextField(InputField):
     def encode(self, raw: RawColumn) -> Column:
         """Return the numbers of each text, truncated; an empty one is a single unknown token."""
         before, behind = self.tokenizer.around
-        encoded = self.tokenizer.encode([each or "" for each in as_text(raw)])
+        encoded = self.tokenizer.encode(joined_texts(raw))
         whole = [np.concatenate([before, numbers[: self.room], behind]).astype(np.int64) for numbers in encoded]
         return Ragged.of([numbers[: self.length] if len(numbers) else [UNKNOWN] for numbers in whole])
 
@@ -71,16 +70,13 @@ class TextField(InputField):
 
     def stream(self, raw: RawColumn) -> Ragged:
         """Return the numbers of each text as a whole, with the token of its end."""
-        encoded = self.tokenizer.encode([each or "" for each in as_text(raw)])
+        encoded = self.tokenizer.encode(joined_texts(raw))
         return Ragged.of([np.append(numbers, END) for numbers in encoded])
 
     def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
         """Yield a note on the number of truncated texts."""
-        texts = [each or "" for each in as_text(raw)[parts == "train"]]
-        if cut := sum(len(numbers) > self.room for numbers in self.tokenizer.encode(texts)):
-            longer = f"{cut:,} of {len(texts):,} training texts have more than {self.room} {self.tokenizer.unit}"
-            limit = "dataset.text.length" + (", at most what the model reads" if self.tokens == "pretrained" else "")
-            yield f"column '{self.name}': {longer} and are cut off there ({limit})"
+        limit = "dataset.text.length" + (", at most what the model reads" if self.tokens == "pretrained" else "")
+        yield from cut_note(self.name, self.tokenizer, joined_texts(raw), parts, self.room, limit)
 
     @classmethod
     def shape(cls, fields: Sequence[Self]) -> TextInput:
@@ -90,7 +86,7 @@ class TextField(InputField):
 
     def assets(self) -> dict[str, str]:
         """Return the vocabulary."""
-        return {_asset_name(self.name): self.vocabulary}
+        return {asset_name(self.name): self.vocabulary}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values without the vocabulary."""
@@ -107,7 +103,22 @@ class TextField(InputField):
         if "tokens" not in content:
             message = "an older version numbered the words of this model; use it with that version"
             raise JobError([Problem("", message)])
-        return cls(content["name"], content["tokens"], assets[_asset_name(content["name"])], content["length"])
+        return cls(content["name"], content["tokens"], assets[asset_name(content["name"])], content["length"])
+
+
+def cut_note(
+    column: str,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    parts: np.ndarray,
+    length: int,
+    limit: str = "dataset.text.length",
+) -> Iterator[str]:
+    """Yield a note on how many texts of the training part have more tokens than are read or learnt of them."""
+    train = [text for text, part in zip(texts, parts, strict=True) if part == "train"]
+    if cut := sum(len(numbers) > length for numbers in tokenizer.encode(train)):
+        longer = f"{cut:,} of {len(train):,} training texts have more than {length} {tokenizer.unit}"
+        yield f"column '{column}': {longer} and are cut off there ({limit})"
 
 
 def default_vocabulary(tokens: Tokens) -> int:
@@ -123,7 +134,7 @@ def completed_text(text: Text, task: TaskRow) -> Text:
     return text.model_copy(update={"tokens": tokens, "vocabulary": text.vocabulary or default_vocabulary(tokens)})
 
 
-def _asset_name(column: str) -> str:
+def asset_name(column: str) -> str:
     """Return the file name of a vocabulary, with a hash for a column name that is not a valid file name."""
     name = column if _FILE_NAME.fullmatch(column) else blake2b(column.encode(), digest_size=8).hexdigest()
     return f"{name}.vocabulary.txt"

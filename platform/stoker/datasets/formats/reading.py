@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from stoker.datasets.formats import idx, image_folder, image_mask, npz, text, webdataset
+from stoker.datasets.formats import idx, image_folder, image_mask, npz, parallel, text, webdataset
 from stoker.datasets.formats.broken_files import read_as
 from stoker.datasets.formats.tables import table_reader
 from stoker.datasets.records import Records
@@ -14,7 +14,9 @@ READERS: dict[str, Callable[[Path, Dataset], Records]] = {
     "csv": table_reader("csv"),
     "jsonl": table_reader("jsonl"),
     "parquet": table_reader("parquet"),
+    "conll": table_reader("conll"),
     "text": text.read,
+    "parallel": parallel.read,
     "idx": idx.read,
     "npz": npz.read,
     "image-folder": image_folder.read,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from stoker.datasets.csv_dialect import csv_dialect
 from stoker.datasets.folders import part_of
-from stoker.datasets.formats import csv, jsonl, parquet
+from stoker.datasets.formats import conll, csv, jsonl, parquet
 from stoker.datasets.formats.broken_files import read_as
 from stoker.datasets.inspection import table_files
 from stoker.datasets.records import Records, table
@@ -21,7 +21,10 @@ READERS: dict[str, Callable[[Path, Dataset], pd.DataFrame]] = {
     "csv": csv.read,
     "jsonl": jsonl.read,
     "parquet": parquet.read,
+    "conll": conll.read,
 }
+LABELS: dict[str, Callable[[pd.DataFrame], str]] = {"conll": conll.label_of}
+"""The column to predict unless the job names one, for formats that know it."""
 DIALECTS: dict[str, Callable[[Path, Dataset], str]] = {
     "csv": lambda path, dataset: csv_dialect(path, dataset.encoding).text
 }
@@ -40,7 +43,8 @@ def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
 
         """
         if not path.is_dir():
-            return _with_dialect(table(read(path, dataset), dataset.columns.label or ""), name, [path], dataset)
+            frame = read(path, dataset)
+            return _with_dialect(table(frame, _label(frame, name, dataset)), name, [path], dataset)
         files = table_files(path, name)
         if not files:
             raise JobError([Problem("dataset.source", f"there are no {name} files in the folder '{path}'")])
@@ -53,10 +57,14 @@ def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
         found = [part_of(file) for file in files]
         named = all(found) and "train" in found
         parts = np.repeat(found, [len(frame) for frame in frames]) if named else None
-        records = table(pd.concat(frames, ignore_index=True), dataset.columns.label or "", parts)
+        records = table(pd.concat(frames, ignore_index=True), _label(frames[0], name, dataset), parts)
         return _with_dialect(records, name, files, dataset)
 
     return read_all
+
+
+def _label(frame: pd.DataFrame, name: str, dataset: Dataset) -> str:
+    return dataset.columns.label or (LABELS[name](frame) if name in LABELS else "")
 
 
 def _with_dialect(records: Records, name: str, files: list[Path], dataset: Dataset) -> Records:

@@ -1,10 +1,11 @@
-"""Built-in datasets: scikit-learn's small ones, and XOR.
+"""Built-in datasets: scikit-learn's small ones, XOR, and Python's own source code.
 
 The files are read from scikit-learn's folder, without importing it, which would take seconds.
 """
 
 import gzip
 import importlib.util
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,8 @@ CELL = [
     "radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave_points", "symmetry",
     "fractal_dimension",
 ]  # fmt: skip
+NO_LIBRARY = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "ensurepip", "__pycache__"})
+"""Folders of Python's library that hold something else."""
 
 
 def read_builtin(name: str) -> Records:
@@ -94,6 +97,16 @@ def _digit_pairs() -> Records:
     return Records({"image": pairs, label: tags}, label, None, tuple(f"digit-pairs[{i}]" for i in range(half)))
 
 
+def _python_library() -> Records:
+    """Return the modules of the running Python, without tests and what was installed beside them."""
+    root = Path(sysconfig.get_path("stdlib"))
+    files = [file for file in sorted(root.rglob("*.py")) if not NO_LIBRARY & set(file.relative_to(root).parts)]
+    texts = [file.read_text(encoding="utf-8", errors="replace") for file in files]
+    return Records(
+        {"text": pd.Series(texts, dtype=object)}, names=tuple(file.relative_to(root).as_posix() for file in files)
+    )
+
+
 def _data_folder() -> Path:
     found = importlib.util.find_spec("sklearn")
     if found is None or not found.submodule_search_locations:
@@ -111,4 +124,5 @@ READERS: dict[str, Callable[[], Records]] = {
     "diabetes": _diabetes,
     "digits": _digits,
     "digit-pairs": _digit_pairs,
+    "python-library": _python_library,
 }

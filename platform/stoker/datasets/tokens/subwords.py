@@ -17,6 +17,8 @@ from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOW
 NAMES = ("<pad>", "<unk>", "<end>", "<mask>")
 """Names of the special tokens, by their numbers."""
 BYTES = 256
+INSIDE = "##"
+"""Before a part inside of a word, in WordPiece."""
 
 
 class Subwords(FittedTokenizer):
@@ -30,21 +32,16 @@ class Subwords(FittedTokenizer):
     @classmethod
     def fit(cls, texts: Sequence[str], vocabulary: int) -> Self:
         """Fit the vocabulary; equal texts always give the same one."""
-        library, trainer = cls.empty(vocabulary + SPECIAL)
+        library, trainer = cls.empty(texts, vocabulary + SPECIAL)
         library.train_from_iterator((text for text in texts if text), trainer)
         content = json.loads(library.to_str())
-        content["model"]["vocab"] = cls.ordered(content["model"]["vocab"])
+        content["added_tokens"] = []  # a text may contain the name of a special token
         return cls.from_asset(json.dumps(content, ensure_ascii=False))
 
     @staticmethod
-    def ordered(vocabulary: Any) -> Any:
-        """Return a fitted vocabulary in an order that does not change from fit to fit."""
-        return vocabulary
-
-    @staticmethod
     @abstractmethod
-    def empty(size: int) -> tuple[Library, Any]:
-        """Return a tokenizer before training, and what trains it."""
+    def empty(texts: Sequence[str], size: int) -> tuple[Library, Any]:
+        """Return a tokenizer before training on some texts, and what trains it."""
 
     @property
     def size(self) -> int:
@@ -87,7 +84,7 @@ class Bpe(Subwords):
     """Byte-pair encoding (Sennrich et al. 2016) over bytes, as GPT-2: nothing is unknown, and nothing is lost."""
 
     @staticmethod
-    def empty(size: int) -> tuple[Library, Any]:
+    def empty(texts: Sequence[str], size: int) -> tuple[Library, Any]:
         """Merge the most frequent pairs within words."""
         library = Library(models.BPE())
         library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -111,22 +108,22 @@ class WordPiece(Subwords):
     """WordPiece (Schuster and Nakajima 2012) of lower-case words, as BERT: parts inside a word begin with ##."""
 
     @staticmethod
-    def empty(size: int) -> tuple[Library, Any]:
-        """Merge pairs within lower-case words."""
+    def empty(texts: Sequence[str], size: int) -> tuple[Library, Any]:
+        """Merge pairs within lower-case words.
+
+        All letters are numbered in advance: the library numbers those inside of words in the order of a hash table, by
+        which it decides between equally frequent pairs.
+        """
         library = Library(models.WordPiece(unk_token=NAMES[UNKNOWN]))
         library.normalizer = normalizers.BertNormalizer(lowercase=True)
         library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         library.decoder = decoders.WordPiece()
-        trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(NAMES), show_progress=False)
+        letters = sorted({letter for text in texts for letter in library.normalizer.normalize_str(text)} - {" "})
+        known = [*NAMES, *letters, *(f"{INSIDE}{letter}" for letter in letters)]
+        trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=known, show_progress=False)
         return library, trainer
-
-    @staticmethod
-    def ordered(vocabulary: dict[str, int]) -> dict[str, int]:
-        """Return the tokens in alphabetical order: the library numbers them in that of a hash table."""
-        names = [*NAMES, *sorted(vocabulary.keys() - set(NAMES))]
-        return {name: number for number, name in enumerate(names)}
 
     @staticmethod
     def bytes_of(token: str) -> int:
         """Count the bytes, and a blank before a word."""
-        return len(token.removeprefix("##").encode()) + (not token.startswith("##"))
+        return len(token.removeprefix(INSIDE).encode()) + (not token.startswith(INSIDE))

@@ -4,12 +4,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from stoker.job.architecture.layers import Width
+from stoker.job.architecture.layers import Beam, LengthPenalty, NoRepeat, Width
 from stoker.job.section import Section
 
 
 class Rnn(Section):
-    """A recurrent network that reads a text token by token: vanilla (Elman 1990), LSTM or GRU."""
+    """A recurrent network that reads a text token by token, or word by word: vanilla (Elman 1990), LSTM or GRU.
+
+    To translate or summarise, a second one writes, with attention to the first (Luong et al. 2015).
+    """
 
     family: Literal["rnn"]
     """The network family."""
@@ -31,3 +34,17 @@ class Rnn(Section):
 
     dropout: float = Field(0.5, ge=0, lt=1)
     """Share of the tokens' and of the last features that are switched off at random while training."""
+
+    word_dropout: float | None = Field(None, ge=0, lt=1)
+    """Share of the words that are taken for unknown at random while training. Default: 0.5 to tag words, of which the
+    characters stay; otherwise none."""
+    beam: Beam | None = None
+    """Translations or summaries that are tried side by side, the likeliest of which is the answer; 1 takes the
+    likeliest token each time, as metrics do while training. Default: 4."""
+
+    length_penalty: LengthPenalty | None = None
+    """The power of its length that divides the log-probability of a text: with more than 1 longer texts are preferred,
+    with 0 short ones. Default: 1."""
+
+    no_repeat: NoRepeat | None = None
+    """Tokens in a row that must not occur twice in a text, such as 3 for summaries. Default: 0, none."""

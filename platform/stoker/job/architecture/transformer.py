@@ -4,12 +4,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from stoker.job.architecture.layers import Width
+from stoker.job.architecture.layers import Beam, LengthPenalty, NoRepeat, Width
 from stoker.job.section import Section
 
 
 class Transformer(Section):
-    """A transformer (Vaswani et al. 2017): an encoder, whose words see all others, or a decoder to continue texts."""
+    """A transformer (Vaswani et al. 2017): an encoder, whose words see all others, or a decoder to continue texts.
+
+    To translate or summarise it is both, each with so many layers.
+    """
 
     family: Literal["transformer"]
     """The network family."""
@@ -35,5 +38,16 @@ class Transformer(Section):
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the outputs of each part of a block that are switched off at random while training."""
 
-    word_dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of the words that are left out at random while training: small datasets need 0.1 to 0.3."""
+    word_dropout: float | None = Field(None, ge=0, lt=1)
+    """Share of the words that are left out at random while training: small datasets need 0.1 to 0.3. Default: none, but
+    0.5 to tag words, which are then taken for unknown and keep their characters."""
+    beam: Beam | None = None
+    """Translations or summaries that are tried side by side, the likeliest of which is the answer; 1 takes the
+    likeliest token each time, as metrics do while training. Default: 4."""
+
+    length_penalty: LengthPenalty | None = None
+    """The power of its length that divides the log-probability of a text: with more than 1 longer texts are preferred,
+    with 0 short ones. Default: 1."""
+
+    no_repeat: NoRepeat | None = None
+    """Tokens in a row that must not occur twice in a text, such as 3 for summaries. Default: 0, none."""

@@ -1,0 +1,160 @@
+"""`generate`: make new samples with the model of a run."""
+
+import sys
+from collections.abc import Iterator
+from itertools import count as counting
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stoker.cli.commands.inference import load_model
+from stoker.cli.session import Session, examples, format_option, run_argument, session_object
+from stoker.cli.views.tables import print_json
+
+if TYPE_CHECKING:
+    from stoker.inference.model import Model
+    from stoker.tasks.sampling import Writing
+
+IMAGES, TEXTS = 64, 1
+"""How many are made by default."""
+OF_TEXTS = ("prompt", "interactive", "length", "temperature", "top_k", "top_p", "stop")
+OF_IMAGES = ("classes",)
+
+
+@click.command(
+    epilog=examples(
+        "stoker generate @last --output samples/                  images, into a folder",
+        "stoker generate digits-gan --count 64 --class 3 --seed 1 --output samples/",
+        "stoker generate plays --prompt 'ROMEO:'                  a text, as it is written",
+        "stoker generate plays --prompt 'ROMEO:' --length 500 --temperature 0.5 --top-p 0.9 --stop 'JULIET:'",
+        "stoker generate plays -i                                 a prompt a line, each with what follows",
+    )
+)
+@run_argument
+@click.option("--count", type=click.IntRange(1, 1_000_000), help=f"How many; default: {IMAGES} images, {TEXTS} text.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same samples.")
+@click.option(
+    "--output", "target", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False), help="Write files there."
+)
+@click.option("--class", "classes", metavar="NAME", multiple=True, help="Images of this class; may be given again.")
+@click.option("--prompt", metavar="TEXT", help="The beginning of a text, which is continued.")
+@click.option("-i", "--interactive", is_flag=True, help="Read prompts from the terminal; each adds to the text.")
+@click.option("--length", type=click.IntRange(1, 1_000_000), help="Most tokens of a text; default: 200.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, 100),
+    help="Below 1 likely tokens become likelier, 0 always takes the likeliest; default: 0.8.",
+)
+@click.option("--top-k", type=click.IntRange(1), help="Only so many of the likeliest tokens are written.")
+@click.option(
+    "--top-p",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Only the likeliest tokens that have this probability together.",
+)
+@click.option("--stop", metavar="TEXT", multiple=True, help="End a text before this; may be given again.")
+@format_option
+@session_object
+@click.pass_context
+def generate(
+    context: click.Context,
+    session: Session,
+    run: str,
+    count: int | None,
+    seed: int,
+    target: Path | None,
+    classes: tuple[str, ...],
+    prompt: str | None,
+    interactive: bool,
+    length: int | None,
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    stop: tuple[str, ...],
+    form: str,
+) -> None:
+    """Make new samples with a run's model.
+
+    They are images in a folder, or texts, which appear while they are written.
+    """
+    if interactive and (prompt is not None or target or count):
+        raise click.UsageError("-i reads its prompts from the terminal; leave out --prompt, --count and --output")
+    model = load_model(session, run)
+    writes = model.fields.continued is not None
+    refused = OF_IMAGES if writes else OF_TEXTS
+    if wrong := [name for name in refused if context.params[name]]:
+        made = "texts" if writes else "images"
+        raise click.UsageError(f"--{wrong[0].replace('_', '-').replace('classes', 'class')} does nothing for {made}")
+    if not writes:
+        _images(model, count or IMAGES, seed, classes, target, form)
+        return
+    from stoker.tasks.sampling import Writing
+
+    given = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "stop": stop or None}
+    writing = Writing(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type] # checked by click
+    if interactive:
+        _converse(model, writing, seed)
+    else:
+        _texts(model, prompt or "", count or TEXTS, writing, seed, target, form)
+
+
+def _images(model: "Model", count: int, seed: int, classes: tuple[str, ...], target: Path | None, form: str) -> None:
+    from stoker.inference.generation import generate as generate_with
+    from stoker.inference.output import write_image
+
+    made = generate_with(model, count, seed, classes)
+    if target is None:
+        raise click.UsageError("images need a folder: name it with --output")
+    target.mkdir(parents=True, exist_ok=True)
+    width = len(str(count - 1))
+    written = []
+    for number, (name, pixels) in enumerate(made):
+        stem = f"{number:0{width}}" if not name else f"{name}-{number:0{width}}"
+        write_image(target / f"{stem}.png", pixels)
+        written.append({"file": str(target / f"{stem}.png"), "class": name or None})
+    if form == "json":
+        print_json(written)
+    else:
+        click.echo(f"wrote {count:,} images to {target}/", err=True)
+
+
+def _texts(
+    model: "Model", prompt: str, count: int, writing: "Writing", seed: int, target: Path | None, form: str
+) -> None:
+    texts = (model.write(prompt, writing, seed, number) for number in range(count))
+    if target:
+        target.mkdir(parents=True, exist_ok=True)
+        for number, pieces in enumerate(texts):
+            path = target / f"{number:0{len(str(count - 1))}}.txt"
+            path.write_text(prompt + "".join(pieces), encoding="utf-8")
+        click.echo(f"wrote {count:,} text{'s' if count > 1 else ''} to {target}/", err=True)
+    elif form == "json":
+        print_json([{"prompt": prompt, "text": "".join(pieces)} for pieces in texts])
+    else:
+        for number, pieces in enumerate(texts):
+            click.echo("" if number == 0 else "-" * 40 + "\n", nl=False)
+            click.echo(prompt, nl=False)
+            _stream(pieces)
+
+
+def _stream(pieces: Iterator[str]) -> str:
+    """Print pieces of a text as they come; return the text."""
+    written = []
+    for piece in pieces:
+        click.echo(piece, nl=False)
+        written.append(piece)
+    click.echo()
+    return "".join(written)
+
+
+def _converse(model: "Model", writing: "Writing", seed: int) -> None:
+    """Continue the text so far after each line of the user, to the end of the input."""
+    shown = "> " if sys.stdin.isatty() else ""
+    text = ""
+    for number in counting():
+        click.echo(shown, nl=False, err=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        text += line
+        text += _stream(model.write(text, writing, seed, number)) + "\n"

@@ -1,0 +1,122 @@
+"""The contract of every tokenizer, and what is particular to each."""
+
+import numpy as np
+import pytest
+
+from stoker.datasets.tokens.kinds import FITTED
+from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOWN, Tokenizer
+
+TEXTS = [
+    "the cat sat on the mat",
+    "The hat, the cat and the mat!",
+    "",
+    "def area(width):\n\treturn width * width\n",
+    "Größe naïve 日本",
+] * 3
+LOSSLESS = ("characters", "bytes", "bpe")
+every_kind = pytest.mark.parametrize("kind", FITTED)
+
+
+def fitted(kind: str, vocabulary: int = 400) -> Tokenizer:
+    return FITTED[kind].fit(TEXTS, vocabulary)  # type: ignore[index]
+
+
+@every_kind
+def test_numbers_are_within_the_vocabulary_and_beyond_the_special_ones(kind):
+    tokenizer = fitted(kind)
+    for text, numbers in zip(TEXTS, tokenizer.encode(TEXTS), strict=True):
+        assert numbers.dtype == np.int64
+        assert ((numbers >= SPECIAL) & (numbers < tokenizer.size)).all()
+        assert (len(numbers) == 0) == (text == "")
+
+
+@every_kind
+def test_a_tokenizer_survives_its_file(kind):
+    tokenizer = fitted(kind)
+    again = FITTED[kind].from_asset(tokenizer.asset())
+    other = [*TEXTS, "a new word: xylophone ☃"]
+    for mine, theirs in zip(tokenizer.encode(other), again.encode(other), strict=True):
+        assert np.array_equal(mine, theirs)
+    assert again.size == tokenizer.size
+    assert again.asset() == tokenizer.asset()
+
+
+@every_kind
+def test_equal_texts_give_the_same_vocabulary(kind):
+    assert len({fitted(kind).asset() for _ in range(4)}) == 1
+
+
+@every_kind
+def test_special_tokens_are_not_written(kind):
+    tokenizer = fitted(kind)
+    numbers = tokenizer.encode(["the cat"])[0].tolist()
+    assert tokenizer.decode([*numbers, END, PADDING]) == tokenizer.decode(numbers) == "the cat"
+    assert tokenizer.decode([]) == ""
+    assert isinstance(tokenizer.decode([UNKNOWN, MASK]), str)
+
+
+@pytest.mark.parametrize("kind", LOSSLESS)
+def test_nothing_of_a_text_is_lost(kind):
+    tokenizer = fitted(kind)
+    for text, numbers in zip(TEXTS, tokenizer.encode(TEXTS), strict=True):
+        assert tokenizer.decode(numbers.tolist()) == text
+        assert tokenizer.token_bytes()[numbers].sum() == len(text.encode())
+
+
+@every_kind
+def test_each_token_stands_for_some_bytes(kind):
+    tokenizer = fitted(kind)
+    counted = tokenizer.token_bytes()
+    assert len(counted) == tokenizer.size
+    assert counted[PADDING] == counted[END] == 0
+    assert (counted[SPECIAL:] > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["words", "characters", "wordpiece"])
+def test_the_vocabulary_is_no_larger_than_the_job_says(kind):
+    assert fitted(kind, 12).size <= 12 + SPECIAL + 64 * (kind == "wordpiece")  # which keeps every letter twice
+    assert fitted(kind, 400).size > fitted(kind, 12).size
+
+
+def test_an_unknown_character_is_shown_as_such():
+    tokenizer = fitted("characters")
+    numbers = tokenizer.encode(["catX"])[0].tolist()
+    assert numbers[-1] == UNKNOWN
+    assert tokenizer.decode(numbers) == "cat\ufffd"
+    assert FITTED["characters"].fit(["", ""], 5).encode(["ab"])[0].tolist() == [UNKNOWN, UNKNOWN]
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bpe"])
+def test_bytes_know_every_text(kind):
+    tokenizer = fitted(kind)
+    assert UNKNOWN not in tokenizer.encode(["☃ xylophone \0"])[0]
+    snowman = tokenizer.encode(["☃"])[0].tolist()
+    assert tokenizer.decode(snowman) == "☃"
+    assert tokenizer.decode(snowman[:-1]).endswith("\ufffd")
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+def test_the_name_of_a_special_token_is_text_like_any_other(kind):
+    tokenizer = FITTED[kind].fit(["<end> of < the > <mask>"] * 3, 300)
+    numbers = tokenizer.encode(["<end><mask>"])[0]
+    assert (numbers >= SPECIAL).all()
+    assert tokenizer.decode(numbers.tolist()).replace(" ", "") == "<end><mask>"
+
+
+def test_bpe_merges_frequent_words():
+    tokenizer = fitted("bpe")
+    assert len(tokenizer.encode([" the"])[0]) == 1
+    assert len(tokenizer.encode(["xylophone"])[0]) > 3
+
+
+def test_wordpiece_reads_lower_case():
+    tokenizer = fitted("wordpiece")
+    same = [numbers.tolist() for numbers in tokenizer.encode(["The CAT", "the cat"])]
+    assert same[0] == same[1]
+    assert tokenizer.decode(same[0]) == "the cat"
+
+
+def test_words_are_written_as_a_sentence():
+    tokenizer = FITTED["words"].fit(["hello , world ! ( it's fine )"] * 2, 50)
+    numbers = tokenizer.encode(["Hello, world! (It's fine)"])[0].tolist()
+    assert tokenizer.decode(numbers) == "hello, world! (it's fine)"
