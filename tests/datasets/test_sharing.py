@@ -1,4 +1,5 @@
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -155,3 +156,16 @@ def test_an_error_is_reported_each_time(table: Path):
     for _ in range(2):
         with pytest.raises(StokerError, match="no column 'z'"):
             refused()
+
+
+def test_another_tokenizer_of_the_same_name_is_another_dataset(tmp_path, tiny_model):
+    for number, kind in enumerate(("bert", "gpt2")):
+        shutil.copytree(tiny_model(kind), tmp_path / "model", dirs_exist_ok=True)
+        text = {"tokenizer": str(tmp_path / "model")}
+        pd.DataFrame({"text": ["the film was good", "a bad plot"] * 20, "y": ["a", "b"] * 20}).to_csv(
+            tmp_path / "a.csv", index=False
+        )
+        columns = {"label": "y", "types": {"text": "text"}}
+        data = load(tmp_path / "a.csv", "text-classification", columns=columns, text=text)
+        tokenizer = (tmp_path / "model" / "tokenizer.json").read_text()
+        assert ("[CLS]" in tokenizer) == ("[CLS]" in data.fields.text.vocabulary) == (number == 0)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from stoker.datasets.records import table
 from stoker.errors import JobError, TrainingFailed
+from stoker.execution.packaging import packaged
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
 from stoker.job.job import Job
@@ -155,3 +156,13 @@ def test_an_evaluation_cuts_the_training_data_by_the_models_tokenizer(run, tmp_p
     save_model(tmp_path / "saved", assembly.job, assembly.data.fields, assembly.objective, assembly.data.fingerprint)
     assert assembly.job.dataset.text.tokenizer is None
     assert set(evaluate(Model.load(tmp_path / "saved"), part="test")) >= {"loss/test", "accuracy/test"}
+
+
+def test_a_served_model_asks_for_the_libraries(run, tmp_path):
+    run("lora")
+    (tmp_path / "saved" / "example.json").write_text(
+        json.dumps({"columns": ["text"], "data": [[each] for each in TEXTS]})
+    )
+    with packaged(tmp_path / "saved") as arguments:
+        names = {requirement.partition("==")[0] for requirement in arguments["pip_requirements"]}
+    assert {"tokenizers", "transformers", "peft", "torch"} <= names
