@@ -19,7 +19,7 @@ MAX_BATCH, MAX_IMAGE_BATCH = 8192, 256
 """Most samples per batch in evaluation and prediction."""
 MAX_VALUES = 50_000_000
 """Most activations held at a time for a batch of images: 200 MB in float32."""
-MAX_TOKENS = 1 << 17
+MAX_TOKENS = 1 << 15
 """Most tokens, padding included, of a batch of texts in evaluation and prediction."""
 CHARACTER_FEATURES = 64
 """Rough number of activations held at a time per character of a word."""
