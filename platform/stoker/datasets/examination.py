@@ -16,7 +16,7 @@ from stoker.datasets.fields.number import as_numbers, number_notes
 from stoker.datasets.inspection import column_problems
 from stoker.datasets.label_leaks import label_leaks
 from stoker.datasets.labels import FEW_NUMBERS, label_notes, read_labels, with_joined_spellings
-from stoker.datasets.loading import read_source, require_rows
+from stoker.datasets.loading import documents, read_source, require_rows
 from stoker.datasets.records import PARTS, Records
 from stoker.datasets.report import (
     ColumnReport,
@@ -58,6 +58,8 @@ LABELS = (
 """Common names of the column to predict, the likeliest first."""
 TASKS_OF_FORMATS: dict[str, TaskName] = {"parallel": "translation"}
 """The tasks that formats are made for."""
+OWN_TEXT = ("continuation", "blanks")
+"""Targets that are the text itself."""
 WORDS = 3.0
 """Average number of words above which a column holds texts rather than categories."""
 
@@ -94,12 +96,17 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
         raise JobError(problems)
     require_rows(records, dataset)
     named = records.label or dataset.columns.label
-    label = named or (_likely_label(records) if records.is_table else "")
+    alone = not named and len(records.columns) == 1 and _has_texts(next(iter(records.columns.values())))
+    unlabelled = alone or (task is not None and TASKS[task].target in OWN_TEXT)
+    label = named or (_likely_label(records) if records.is_table and not unlabelled else "")
     records = replace(records, label=label)
     dataset = dataset.model_copy(update={"columns": dataset.columns.model_copy(update={"label": label or None})})
-    chosen = task or TASKS_OF_FORMATS.get(format_name or "") or likely_task(records, dataset.source)
+    likely: TaskName = "text-generation" if alone else likely_task(records, dataset.source)
+    chosen = task or TASKS_OF_FORMATS.get(format_name or "") or likely
     row = TASKS[chosen]
     roles = infer_roles(records, dataset, row)
+    if row.target == "continuation":
+        records = documents(records, roles, dataset, format_name)
     odd = tuple(label_notes(records, roles.target, row.target))
     if dataset.columns.clean and row.target == "category":
         records = with_joined_spellings(records, roles.target)
@@ -212,7 +219,7 @@ def proposed_job(examined: Examined, source: str, file: str) -> str:
     ]
     if examined.dataset.format:
         lines.append(f"  format: {examined.dataset.format}")
-    if examined.records.is_table and source not in BUILTIN:
+    if examined.roles.target and examined.records.is_table and source not in BUILTIN:
         lines.append(f"  columns: {{label: {_quoted(examined.roles.target)}}}  # all others are learnt from")
     if examined.side:
         lines.append(f"  image: {{size: {examined.side}}}  # the images differ in size; or [height, width]")

@@ -81,7 +81,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         dataset = dataset.model_copy(update={"text": completed_text(dataset.text, task)})
     own_parts = records.parts is not None
     if task.target == "continuation":
-        records = _documents(records, roles, dataset, format_name)
+        records = documents(records, roles, dataset, format_name)
     require_rows(records, dataset)
     odd = tuple(label_notes(records, roles.target, task.target))
     if dataset.columns.clean and task.target == "category":
@@ -123,7 +123,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     )
 
 
-def _documents(records: Records, roles: Roles, dataset: Dataset, format_name: str | None) -> Records:
+def documents(records: Records, roles: Roles, dataset: Dataset, format_name: str | None) -> Records:
     """Return documents to learn to write from; a few of them are split in themselves.
 
     Raises:

@@ -107,3 +107,21 @@ def test_a_folder_of_parallel_texts_is_for_translation(stoker, tmp_path, capsys,
     assert "task: translation  # each text in another language" in job.read_text()
     assert stoker("plan", job) == 0
     assert "encoder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["plays.txt", "stories.csv"])
+def test_texts_without_labels_are_for_text_generation(stoker, tmp_path, capsys, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    lines = [f"the king {number} loves the fool" for number in range(40)]
+    (tmp_path / name).write_text("\n".join(lines if name == "plays.txt" else ["text", *lines]) + "\n")
+    assert stoker("data", name) == 0
+    assert "for text-generation" in unstyle(capsys.readouterr().out).splitlines()[0]
+    assert stoker("init", name) == 0
+    job = f"{Path(name).stem}.yaml"
+    assert "label" not in (tmp_path / job).read_text()
+    capsys.readouterr()
+    assert stoker("plan", job) == 0
+    assert "tokens      " in capsys.readouterr().out
+    assert stoker("init", name, "--task", "fill-mask", "--force") == 0
+    assert stoker("plan", job) == 0
+    assert "fill-mask: transformer" in capsys.readouterr().out

@@ -1,0 +1,87 @@
+"""`generate` of texts and images: what the options do, and which of them do nothing."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stoker.inference.model import save_model
+from stoker.tracking.run import RunStatus, State
+from stoker.training.assembly import assemble, prepare
+from stoker.training.loop import start, train
+
+SENTENCE = "the cat sat on the mat and the hat sat on the cat\n"
+
+
+@pytest.fixture(scope="module")
+def model(make_job, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that has read a sentence."""
+    folder = tmp_path_factory.mktemp("writer")
+    (folder / "lines.txt").write_text(SENTENCE * 40)
+    dataset = {"source": str(folder / "lines.txt"), "text": {"length": 16}}
+    network = {"family": "transformer", "width": 16, "heads": 2, "layers": 1}
+    training = {"epochs": 4, "batch_size": 8, "precision": "fp32", "optimizer": {"type": "adamw", "lr": 1e-2}}
+    assembly = assemble(prepare(make_job("text-generation", dataset, architecture=network, training=training)))
+    for _ in train("r", start(assembly)):
+        pass
+    save_model(folder / "model", assembly.job, assembly.data.fields, assembly.objective, assembly.data.fingerprint)
+    return folder / "model"
+
+
+@pytest.fixture(autouse=True)
+def run(model, make_run) -> str:
+    """A run that has ended, with its model."""
+    folder = make_run("plays-00000001", status=RunStatus(state=State.SUCCEEDED))
+    shutil.copytree(model, folder.model)
+    return "plays"
+
+
+def test_a_text_follows_its_prompt(stoker, capsys):
+    assert stoker("generate", "plays", "--prompt", "the cat", "--length", 20) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("the cat")
+    assert len(text) == len("the cat") + 20 + 1
+    assert stoker("generate", "plays", "--prompt", "the cat", "--length", 20) == 0
+    assert capsys.readouterr().out == text
+    assert stoker("generate", "plays", "--prompt", "the cat", "--length", 20, "--seed", 1) == 0
+    assert capsys.readouterr().out != text
+
+
+def test_several_texts_are_told_apart(stoker, capsys, tmp_path):
+    assert stoker("generate", "plays", "--prompt", "the", "--length", 8, "--count", 3, "-o", "json") == 0
+    made = json.loads(capsys.readouterr().out)
+    assert [each["prompt"] for each in made] == ["the"] * 3
+    assert len({each["text"] for each in made}) > 1
+    assert (
+        stoker("generate", "plays", "--prompt", "the", "--length", 8, "--count", 3, "--output", tmp_path / "texts") == 0
+    )
+    files = sorted((tmp_path / "texts").iterdir())
+    assert [file.name for file in files] == ["0.txt", "1.txt", "2.txt"]
+    assert [file.read_text() for file in files] == [f"the{each['text']}" for each in made]
+
+
+def test_a_text_ends_before_a_stop(stoker, capsys):
+    assert stoker("generate", "plays", "--prompt", "t", "--length", 200, "--stop", "a", "--stop", "o") == 0
+    assert not {"a", "o"} & set(capsys.readouterr().out)
+
+
+def test_a_conversation_goes_on_until_the_input_ends(stoker, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("the cat\nthe hat\n"))
+    assert stoker("generate", "plays", "-i", "--length", 5) == 0
+    assert len(capsys.readouterr().out.replace("\n", "")) >= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--class", "a"], "--class does nothing for texts"),
+        (["-i", "--prompt", "a"], "-i reads its prompts from the terminal"),
+        (["--top-p", "0"], "0 is not in the range"),
+        (["--temperature", "-1"], "-1.0 is not in the range"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(stoker, capsys, arguments, message):
+    assert stoker("generate", "plays", *arguments) == 2
+    assert message in capsys.readouterr().err
