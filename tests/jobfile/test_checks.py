@@ -82,6 +82,14 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "2:70 dataset.text.vocabulary does nothing for dataset.text.tokenizer; leave it out",
         ),
         (
+            "task: translation\ndataset: {source: texts, text: {tokenizer: my/model}}",
+            "2:44 dataset.text.tokenizer translation fits one vocabulary to both texts; leave it out",
+        ),
+        (
+            "task: token-classification\ndataset: {source: a.conll, text: {tokenizer: my/model}}",
+            "2:46 dataset.text.tokenizer does nothing for token-classification, which is given words; leave it out",
+        ),
+        (
             "task: tabular-classification\ndataset: digits",
             "2:10 dataset.source 'digits' does not fit tabular-classification; "
             "it is for image-classification or image-generation",

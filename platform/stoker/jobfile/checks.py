@@ -177,6 +177,11 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
     known = known_kinds(dataset)
     if "image" not in row.inputs or (known is not None and "image" not in known):
         yield from without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no images")
+    if dataset.text.tokenizer and "text" in row.inputs and row.target == "text":
+        message = f"{task} fits one vocabulary to both texts; leave it out"
+        yield Problem("dataset.text.tokenizer", message)
+    elif dataset.text.tokenizer and "words" in row.inputs:
+        yield Problem("dataset.text.tokenizer", f"does nothing for {task}, which is given words; leave it out")
     texts = {"text", "words"}
     if texts.isdisjoint(row.inputs) or (known is not None and texts.isdisjoint(known)):
         yield from without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")
