@@ -5,6 +5,7 @@ from stoker.job.signature import (
     ContinuationOutput,
     MaskOutput,
     Signature,
+    SpanOutput,
     TagsOutput,
     TextOutput,
     ValueOutput,
@@ -21,5 +22,7 @@ def outputs(signature: Signature) -> int:
             return len(tags)
         case ContinuationOutput(vocabulary) | TextOutput(vocabulary):
             return vocabulary
+        case SpanOutput():
+            return 2
         case ValueOutput() | None:
             return 1

@@ -54,9 +54,11 @@ LABELS = (
     "tags",
     "ner_tags",
     "pos_tags",
+    "answer",
+    "answers",
 )
 """Common names of the column to predict, the likeliest first."""
-TASKS_OF_FORMATS: dict[str, TaskName] = {"parallel": "translation"}
+TASKS_OF_FORMATS: dict[str, TaskName] = {"parallel": "translation", "squad": "question-answering"}
 """The tasks that formats are made for."""
 WORDS = 3.0
 """Average number of words above which a column holds texts rather than categories."""

@@ -13,6 +13,7 @@ from stoker.job.signature import (
     ImageInput,
     MaskOutput,
     Output,
+    SpanOutput,
     TagsOutput,
     TextOutput,
     WordTagsOutput,
@@ -48,6 +49,9 @@ def _outputs(output: Output | None) -> Schema:
             return [_column("string", "prediction"), *(_column("float", f"probability/{name}") for name in names)]
         case ContinuationOutput() | TextOutput():
             return [_column("string", "prediction")]
+        case SpanOutput():
+            places = [_column("long", name) for name in ("begin", "end")]
+            return [_column("string", "prediction"), _column("double", "score"), *places]
         case WordTagsOutput(_, types):
             return [_column("string", name) for name in ("prediction", *(["entities"] if types else []))]
         case _:

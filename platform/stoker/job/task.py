@@ -15,10 +15,13 @@ TaskName = Literal[
     "token-classification",
     "translation",
     "summarization",
+    "question-answering",
 ]
 EngineName = Literal["torch"]
 Direction = Literal["max", "min"]
-Kind = Literal["number", "time", "category", "text", "image", "mask", "tags", "continuation", "words", "word-tags"]
+Kind = Literal[
+    "number", "time", "category", "text", "image", "mask", "tags", "continuation", "words", "word-tags", "answer"
+]
 """The kinds of field: what a column of a sample holds."""
 
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
@@ -41,6 +44,7 @@ SUMMARY: dict[str, Direction] = {
     "exact_match": "max",
 }
 WRITING: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bits_per_byte": "min"}
+ANSWERS: dict[str, Direction] = {"loss": "min", "exact_match": "max", "f1": "max"}
 TAGGING: dict[str, Direction] = {"loss": "min", "accuracy": "max", "precision": "max", "recall": "max", "f1": "max"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
 """Keys of `training` that a cross-entropy of classes has."""
@@ -79,6 +83,9 @@ class TaskRow:
     """What texts are cut into unless the job says otherwise."""
     engine: EngineName = "torch"
     """The engine that trains it in the workers."""
+
+    texts: int = 1
+    """How many texts a sample has: a question, and the text that answers it, are two."""
 
     def measures_always(self, metric: str) -> bool:
         """Return whether a metric such as loss/val is computed after each epoch."""
@@ -194,5 +201,16 @@ TASKS: dict[TaskName, TaskRow] = {
         shows=True,
         loss_settings=("label_smoothing",),
         tokens="bpe",
+    ),
+    "question-answering": TaskRow(
+        ("text",),
+        "answer",
+        ("transformer", "rnn", "pretrained", "custom"),
+        ANSWERS,
+        "f1",
+        "the part of a text that answers a question",
+        shows=True,
+        tokens="bpe",
+        texts=2,
     ),
 }

@@ -8,6 +8,7 @@ from stoker.tasks.image_classification import ImageClassification
 from stoker.tasks.image_generation import ImageGeneration
 from stoker.tasks.multi_label_classification import MultiLabelClassification
 from stoker.tasks.objective import Objective
+from stoker.tasks.question_answering import QuestionAnswering
 from stoker.tasks.segmentation import Segmentation
 from stoker.tasks.summarization import Summarization
 from stoker.tasks.tabular_classification import TabularClassification
@@ -30,6 +31,7 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "token-classification": TokenClassification,
     "translation": Translation,
     "summarization": Summarization,
+    "question-answering": QuestionAnswering,
 }
 
 

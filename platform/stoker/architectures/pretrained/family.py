@@ -104,9 +104,10 @@ def misfits(settings: PretrainedSettings, signature: Signature) -> list[Problem]
     with torch.device("meta"):
         body = empty_body(folder, writes)
     problems = []
-    known, (shape,) = config.vocab_size, signature.texts.values()
-    if shape.vocabulary - SPECIAL > known:
-        message = f"the tokenizer has {shape.vocabulary - SPECIAL:,} tokens, the model {known:,}; use the model's own"
+    known = config.vocab_size
+    (tokens,) = [shape.vocabulary - SPECIAL for shape in (*signature.texts.values(), *signature.pairs.values())]
+    if tokens > known:
+        message = f"the tokenizer has {tokens:,} tokens, the model {known:,}; use the model's own"
         problems.append(Problem("dataset.text.tokenizer", message))
     layers = len(body_layers(body))
     if settings.frozen != "all" and settings.frozen > layers:
