@@ -105,7 +105,9 @@ def misfits(settings: PretrainedSettings, signature: Signature) -> list[Problem]
         body = empty_body(folder, writes)
     problems = []
     known = config.vocab_size
-    (tokens,) = [shape.vocabulary - SPECIAL for shape in (*signature.texts.values(), *signature.pairs.values())]
+    sizes = [shape.vocabulary for shape in signature.texts.values()]
+    sizes += [shape.vocabulary for shape in signature.pairs.values()]
+    tokens = sizes[0] - SPECIAL
     if tokens > known:
         message = f"the tokenizer has {tokens:,} tokens, the model {known:,}; use the model's own"
         problems.append(Problem("dataset.text.tokenizer", message))
