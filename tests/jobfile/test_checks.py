@@ -28,6 +28,7 @@ SOURCES = {
     "token-classification": "news.conll",
     "translation": "pairs.csv",
     "summarization": "papers.jsonl",
+    "question-answering": "questions.csv",
 }
 
 

@@ -247,6 +247,7 @@ def test_every_task_draws_its_figure(made, task_of):
         "token-classification": "f1-by-type",
         "translation": "by-source-length",
         "summarization": "by-source-length",
+        "question-answering": "f1-by-question",
     }
     assert figures == {name: {others.get(name, "confusion-matrix")} for name in TASKS if name != "image-generation"}
 

@@ -42,6 +42,20 @@ def test_a_tokenizer_survives_its_file(kind):
 
 
 @every_kind
+def test_each_token_has_its_place_in_the_text(kind):
+    tokenizer = fitted(kind)
+    texts = [*TEXTS, "  İstanbul, is  the Cat's 🎈 mat\u00a0\n", "İ", " "]
+    for text, numbers, spans in zip(texts, tokenizer.encode(texts), tokenizer.spans(texts), strict=True):
+        assert spans.shape == (len(numbers), 2)
+        assert spans.dtype == np.int64
+        assert (np.diff(spans[:, 0]) >= 0).all()
+        parts = [text[begin:end] for begin, end in spans.tolist()]
+        assert all(part == part.strip() for part in parts)
+        found = {place for begin, end in spans.tolist() for place in range(begin, end)}
+        assert found == {place for place, each in enumerate(text) if not each.isspace()}
+
+
+@every_kind
 def test_equal_texts_give_the_same_vocabulary(kind):
     assert len({fitted(kind).asset() for _ in range(4)}) == 1
 
