@@ -236,7 +236,7 @@ def _write_pairs(folder: Path) -> dict[str, Any]:
 
 
 def _write_questions(folder: Path) -> dict[str, Any]:
-    """What a film, a plot or the like is, for texts of which a few are longer than a window, and some have no answer."""
+    """What a film, a plot or the like is; a few texts are longer than a window, and some have no answer."""
     rng = np.random.default_rng(0)
     rows = []
     for number in range(SAMPLES):

@@ -13,6 +13,7 @@ from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
+from stoker.datasets.tokens.tokenizer import UNKNOWN
 from stoker.errors import JobError, Problem
 from stoker.job.signature import CONTEXT, PAIR, QUESTION, REPEATED, PairInput
 
@@ -100,7 +101,7 @@ class Passages:
         room = self.room
         asked = question[: max(int(room * QUESTION_SHARE), 1)]
         rest = room - len(asked)
-        repeated = np.isin(context, asked)
+        repeated = np.isin(context, asked[asked != UNKNOWN])
         head = np.array([*before, *asked, *between], np.int32)
         for start in window_starts(len(context), rest):
             taken = slice(start, start + rest)
@@ -132,7 +133,8 @@ class Passages:
             cure = f"they are read in overlapping windows ({LENGTH})"
             yield f"column '{self.context.name}': {long:,} {of_all} {how}; {cure}"
         if cut := int((asked > most).sum()):
-            yield f"column '{self.question.name}': {cut:,} questions have more than {most} {tokenizer.unit} and are cut"
+            longer = f"{cut:,} of {len(asked):,} training questions have over {most} {tokenizer.unit}"
+            yield f"column '{self.question.name}': {longer} and are cut off there"
 
 
 def window_starts(tokens: int, size: int) -> range:

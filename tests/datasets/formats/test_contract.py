@@ -241,7 +241,7 @@ class TestConll(FormatContract):
 
 
 class TestSquad(FormatContract):
-    name, task, binary = "squad", "question-answering", False
+    name, task = "squad", "question-answering"
 
     def write(self, folder: Path, seed: int = 0) -> Path:
         rng = np.random.default_rng(seed)

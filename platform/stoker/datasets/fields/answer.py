@@ -177,7 +177,7 @@ def _starts(column: RawColumn | None, rows: int) -> list[int | None]:
             number = float("nan")
         if number is not None and not number.is_integer():
             message = f"row {row_of(column, row)}: '{text}' is no place of a character; count from 0, or leave it empty"
-            raise JobError([Problem(f"column '{START}'", message)])
+            raise JobError([Problem("dataset.columns.label", f"column '{START}', {message}")])
     return starts
 
 
