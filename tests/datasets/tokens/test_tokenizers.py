@@ -1,9 +1,14 @@
 """The contract of every tokenizer, and what is particular to each."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from tokenizers import Tokenizer as Library
+from tokenizers import models, processors
 
 from stoker.datasets.tokens.kinds import FITTED
+from stoker.datasets.tokens.pretrained import PretrainedTokenizer
 from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOWN, Tokenizer
 
 TEXTS = [
@@ -134,3 +139,32 @@ def test_words_are_written_as_a_sentence():
     tokenizer = FITTED["words"].fit(["hello , world ! ( it's fine )"] * 2, 50)
     numbers = tokenizer.encode(["Hello, world! (It's fine)"])[0].tolist()
     assert tokenizer.decode(numbers) == "hello, world! (it's fine)"
+
+
+@every_kind
+def test_a_fitted_tokenizer_has_the_token_of_the_end_around_two_texts(kind):
+    assert fitted(kind).around_pair == ([END], [END], ())
+
+
+def pretrained(**template: Any) -> PretrainedTokenizer:
+    vocabulary = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3}
+    library = Library(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    special = [("[CLS]", 1), ("[SEP]", 2)]
+    if template:
+        library.post_processor = processors.TemplateProcessing(**template, special_tokens=special)
+    return PretrainedTokenizer(library)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ({"single": "[CLS] $A [SEP]", "pair": "[CLS] $A [SEP] $B:1 [SEP]:1"}, ([1], [2], [2])),
+        ({"single": "[CLS] $A [SEP]", "pair": "[CLS] $A [SEP] [SEP] $B [SEP]"}, ([1], [2, 2], [2])),
+        ({"single": "[CLS] $A [SEP]"}, ([1], [2], [2])),
+        ({"single": "$A [SEP]"}, ([END - SPECIAL], [2], [2])),
+        ({}, ([END - SPECIAL], [END - SPECIAL], [])),
+    ],
+)
+def test_a_pretrained_tokenizer_has_the_tokens_of_its_file_around_two_texts(template, expected):
+    found = pretrained(**template).around_pair
+    assert [[number - SPECIAL for number in part] for part in found] == [list(part) for part in expected]
