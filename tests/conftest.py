@@ -68,6 +68,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[
                 "word-tags": _write_sentences,
                 "text": _write_pairs,
                 "blanks": _write_unlabelled,
+                "answer": _write_questions,
             }
             written[task] = {**own.get(TASKS[task].target, write)(place), "split": split}
         return written[task]
@@ -241,6 +242,25 @@ def _write_unlabelled(folder: Path) -> dict[str, Any]:
     frame = pd.read_csv(written["source"])
     frame[["text"]].to_csv(written["source"], index=False)
     return {"source": written["source"], "text": {"length": 16}}
+
+
+def _write_questions(folder: Path) -> dict[str, Any]:
+    """What a film, a plot or the like is; a few texts are longer than a window, and some have no answer."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(SAMPLES):
+        nouns = rng.permutation(["film", "plot", "cast", "thing", "and"])
+        adjectives = rng.permutation(["good", "bad", "simple", "costly", "the"])
+        pairs = 5 if number % 15 == 0 else int(rng.integers(1, 4))
+        context = " ".join(f"{noun} {what}" for noun, what in zip(nouns[:pairs], adjectives, strict=False))
+        there = number % 8 > 0
+        asked = int(rng.integers(0, pairs)) if there else -1
+        answer = adjectives[asked] if there or pairs == 5 else ""
+        weight = round(float(rng.random()), 2)
+        rows.append({"question": nouns[asked], "context": context, "answer": answer, "w": weight})
+    pd.DataFrame(rows).to_csv(folder / "questions.csv", index=False)
+    columns = {"label": "answer", "features": ["question", "context"], "weight": "w"}
+    return {"source": str(folder / "questions.csv"), "columns": columns, "text": {"length": 12}}
 
 
 def _write_texts(folder: Path) -> dict[str, Any]:

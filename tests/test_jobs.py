@@ -68,6 +68,21 @@ def own_data(tmp_path_factory, tiny_model):
     ]
     (folder / "papers.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in papers))
     sentences = [f"dataset.source={folder / 'sentences'}"]
+    asked = [
+        {"question": f"who has {thing}?", "context": f"{name} has {thing}", "answer": name}
+        for name, thing in zip(rng.choice(["Ann", "Bob", "Cem"], 100), rng.choice(["ink", "tea"], 100), strict=True)
+    ]
+    (folder / "asked.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in asked))
+    (folder / "squad").mkdir()
+    for part in ("train", "dev"):
+        paragraphs = [
+            {
+                "context": row["context"],
+                "qas": [{"question": row["question"], "answers": [{"text": row["answer"], "answer_start": 0}]}],
+            }
+            for row in asked
+        ]
+        (folder / "squad" / f"{part}.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
     (folder / "news").mkdir()
     for part in ("train", "dev"):
         names = rng.choice(["Ann", "Bob", "Rome"], 40)
@@ -81,6 +96,8 @@ def own_data(tmp_path_factory, tiny_model):
             f"dataset.source={folder / 'reviews.jsonl'}",
             f"architecture.model={tiny_model('bert')}",
         ],
+        "answers-minilm": [f"dataset.source={folder / 'squad'}", f"architecture.model={tiny_model('bert')}"],
+        "answers-transformer": [f"dataset.source={folder / 'asked.jsonl'}"],
         "entities-lstm": [f"dataset.source={folder / 'news'}"],
         **{
             key: [f"dataset.source={folder / 'reviews.jsonl'}"]

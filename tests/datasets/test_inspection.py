@@ -94,8 +94,8 @@ def test_the_label_of_a_table_must_be_given():
             "a.data",
             b"x",
             "the name 'a.data' does not identify the format; "
-            "set dataset.format to one of csv, jsonl, parquet, conll, text, parallel, idx, npz, image-folder, "
-            "image-mask, webdataset",
+            "set dataset.format to one of csv, jsonl, parquet, conll, squad, text, parallel, idx, npz, "
+            "image-folder, image-mask, webdataset",
         ),
     ],
 )

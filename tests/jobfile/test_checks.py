@@ -29,6 +29,7 @@ SOURCES = {
     "translation": "pairs.csv",
     "summarization": "papers.jsonl",
     "fill-mask": "reviews.csv",
+    "question-answering": "questions.csv",
 }
 
 

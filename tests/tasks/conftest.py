@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
+from stoker.datasets.fields.answer import AnswerField
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField
@@ -18,6 +20,7 @@ from stoker.datasets.fields.target_text import TargetTextField
 from stoker.datasets.fields.text import TextField
 from stoker.datasets.fields.word_tags import WordTagsField
 from stoker.datasets.fields.words import CHARACTERS, WordsField
+from stoker.datasets.records import table
 from stoker.datasets.tokens.tokenizer import END, PADDING
 from stoker.job.signature import BlanksOutput, ContinuationOutput
 from stoker.job.task import TASKS, TaskName
@@ -28,6 +31,11 @@ IMAGE = ImageField("image", 9, 8, 1, (100.0,), (50.0,))
 WORDS = WordsField("words", json.dumps({"words": ["ann", "saw"], "characters": "Aansw"}), 6)
 LETTERS = json.dumps(" abcdef")
 WRITTEN = Fields((TextField("text", "characters", LETTERS, 6),), TargetTextField("y", "characters", LETTERS, 8, 8))
+ASKED = Fields(
+    (TextField("question", "characters", LETTERS, 20), TextField("context", "characters", LETTERS, 20)),
+    AnswerField("answer", 4, optional=True),
+)
+QUESTIONS = {"question": "a b", "context": "ab cde fab cd fa", "answer": "cde"}
 FIELDS = {
     "tabular-classification": Fields((), ClassField("y", ("a", "b", "c"))),
     "tabular-regression": Fields((), ValueField("price", 100.0, 10.0)),
@@ -45,6 +53,7 @@ FIELDS = {
     "translation": WRITTEN,
     "fill-mask": Fields((TextField("text", "characters", json.dumps("\nabc"), 6),), None, BlanksOutput(8, 6)),
     "summarization": WRITTEN,
+    "question-answering": ASKED,
 }
 
 
@@ -117,6 +126,11 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
                 source = torch.randint(4, 11, (count, 6), generator=rng)
                 source[::4, 3:] = PADDING
                 return torch.cat([losses, written], dim=1), Rows({"text": source}, target)
+            case "answer", _:
+                asked = ASKED.encode(table(pd.DataFrame([QUESTIONS, {**QUESTIONS, "answer": ""}] * count)))
+                taken = torch.arange(count)
+                inputs, target = ASKED.gather(asked, taken), asked.target.take(taken)
+                return torch.randn(count, inputs["pair"].shape[1], 2, generator=rng), Rows(inputs, target)
             case _, "image-generation":
                 return 0.5 * torch.randn(count, 1, 9, 8, generator=rng) + 0.2, Rows({"image": images})
             case _:

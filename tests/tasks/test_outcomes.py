@@ -248,6 +248,7 @@ def test_every_task_draws_its_figure(made, task_of):
         "translation": "by-source-length",
         "summarization": "by-source-length",
         "fill-mask": "found-by-frequency",
+        "question-answering": "f1-by-question",
     }
     assert figures == {name: {others.get(name, "confusion-matrix")} for name in TASKS if name != "image-generation"}
 

@@ -6,6 +6,7 @@ from stoker.job.signature import (
     ContinuationOutput,
     MaskOutput,
     Signature,
+    SpanOutput,
     TagsOutput,
     TextOutput,
     ValueOutput,
@@ -22,5 +23,7 @@ def outputs(signature: Signature) -> int:
             return len(tags)
         case ContinuationOutput(vocabulary) | TextOutput(vocabulary) | BlanksOutput(vocabulary):
             return vocabulary
+        case SpanOutput():
+            return 2
         case ValueOutput() | None:
             return 1

@@ -15,6 +15,7 @@ from stoker.job.signature import (
     ImageInput,
     Input,
     NumbersInput,
+    PairInput,
     Signature,
     TextInput,
     TextOutput,
@@ -23,7 +24,7 @@ from stoker.job.signature import (
 
 TEXT_WIDTH = 64
 """Features of a text among other inputs."""
-NO_WORDS = "no family with flat inputs fits a task that tags words"
+NO_PLACES = "no family with flat inputs fits a task that says something of each token"
 
 
 class Flat(nn.Module):
@@ -57,8 +58,8 @@ class Flat(nn.Module):
                 return [embed(code) for embed, code in zip(self.embeddings, given.unbind(1), strict=True)]
             case ImageInput():
                 return [given.flatten(1)]
-            case WordsInput():
-                raise AssertionError(NO_WORDS)
+            case WordsInput() | PairInput():
+                raise AssertionError(NO_PLACES)
             case TextInput():
                 return [self.texts[self._text_of[name]](given)]
 
@@ -72,8 +73,8 @@ class Flat(nn.Module):
                 return channels * height * width
             case TextInput():
                 return TEXT_WIDTH
-            case WordsInput():
-                raise AssertionError(NO_WORDS)
+            case WordsInput() | PairInput():
+                raise AssertionError(NO_PLACES)
 
 
 class MeanOfWords(nn.Module):
@@ -92,7 +93,7 @@ class MeanOfWords(nn.Module):
 
 def only_one(kind: Literal["text", "image"], family: str, signature: Signature) -> list[Problem]:
     """Return a problem unless a sample is exactly one text or sentence, or one image."""
-    found = (signature.texts or signature.sentences) if kind == "text" else signature.images
+    found = (signature.texts or signature.sentences or signature.pairs) if kind == "text" else signature.images
     if len(found) == len(signature.inputs) == 1:
         return []
     return [Problem("architecture.family", f"{family} takes one {kind} per sample and nothing else; use mlp")]
@@ -104,7 +105,7 @@ def embedding_width(values: int) -> int:
 
 
 def example_inputs(signature: Signature, samples: int, device: str) -> dict[str, Tensor]:
-    """Return a batch of zeros with the shapes of the inputs; a text or sentence consists of token 1."""
+    """Return a batch of zeros with the shapes of the inputs; a text, a sentence or a pair consists of ones."""
     made: dict[str, Tensor] = {}
     for name, shape in signature.inputs.items():
         match shape:
@@ -119,6 +120,8 @@ def example_inputs(signature: Signature, samples: int, device: str) -> dict[str,
             case WordsInput():
                 numbers = 1 + shape.characters
                 made[name] = torch.ones(samples, shape.length, numbers, dtype=torch.int64, device=device)
+            case PairInput(_, length):
+                made[name] = torch.ones(samples, length, 4, dtype=torch.int64, device=device)
     if isinstance(signature.output, TextOutput):
         made[WRITTEN] = torch.ones(samples, signature.output.longest, dtype=torch.int64, device=device)
     return made

@@ -11,10 +11,10 @@ from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
 from stoker.architectures.recurrent import CELLS, zero_with_gradients
 from stoker.architectures.search_settings import search_misfits, with_search
-from stoker.architectures.words import default_word_dropout, token_vectors, with_unknown, word_numbers
+from stoker.architectures.words import default_word_dropout, says_of_each, token_vectors, with_unknown, word_numbers
 from stoker.errors import Problem
 from stoker.job.architecture.rnn import Rnn as RnnSettings
-from stoker.job.signature import CHOSEN, BlanksOutput, ContinuationOutput, Signature, TextOutput, WordTagsOutput
+from stoker.job.signature import CHOSEN, ContinuationOutput, Signature, TextOutput
 
 
 class Reader(nn.Module):
@@ -26,7 +26,7 @@ class Reader(nn.Module):
     def __init__(self, settings: RnnSettings, signature: Signature) -> None:
         super().__init__()
         self.name, self.embedding, _ = token_vectors(signature, settings.embedding)
-        self.each_word = isinstance(signature.output, WordTagsOutput | BlanksOutput)
+        self.each_word = says_of_each(signature)
         self.word_dropout = settings.word_dropout or 0.0
         self.dropout = nn.Dropout(settings.dropout)
         self.recurrent = CELLS[settings.cell](
@@ -42,7 +42,7 @@ class Reader(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, outputs), or (B, length, outputs) for each word, from word numbers padded with 0.
 
-        A text is (B, length), a sentence (B, length, 1 + characters).
+        A text is (B, length), a sentence (B, length, 1 + characters), a question with its text (B, length, 4).
         """
         tokens = inputs[self.name]
         words = word_numbers(tokens)

@@ -11,10 +11,10 @@ from stoker.architectures.encoder_decoder import EncoderDecoder
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
 from stoker.architectures.search_settings import search_misfits, with_search
-from stoker.architectures.words import default_word_dropout, token_vectors, with_unknown, word_numbers
+from stoker.architectures.words import default_word_dropout, says_of_each, token_vectors, with_unknown, word_numbers
 from stoker.errors import Problem
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
-from stoker.job.signature import CHOSEN, BlanksOutput, ContinuationOutput, Signature, TextOutput, WordTagsOutput
+from stoker.job.signature import CHOSEN, ContinuationOutput, Signature, TextOutput
 
 
 class Encoder(nn.Module):
@@ -26,7 +26,7 @@ class Encoder(nn.Module):
     def __init__(self, settings: TransformerSettings, signature: Signature) -> None:
         super().__init__()
         self.name, self.embedding, shape = token_vectors(signature, settings.width)
-        self.each_word = isinstance(signature.output, WordTagsOutput | BlanksOutput)
+        self.each_word = says_of_each(signature)
         learned = settings.positions == "learned"
         self.places = nn.Parameter(torch.zeros(shape.length, settings.width)) if learned else None
         self.size_of_head = settings.width // settings.heads
@@ -50,7 +50,7 @@ class Encoder(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, outputs), or (B, length, outputs) for each word, from word numbers padded with 0.
 
-        A text is (B, length), a sentence (B, length, 1 + characters).
+        A text is (B, length), a sentence (B, length, 1 + characters), a question with its text (B, length, 4).
         """
         tokens = inputs[self.name]
         words = word_numbers(tokens)

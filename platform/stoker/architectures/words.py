@@ -5,7 +5,16 @@ from torch import Tensor, nn
 
 from stoker.architectures.layers import word_embedding
 from stoker.datasets.tokens.tokenizer import PADDING, UNKNOWN
-from stoker.job.signature import Signature, TextInput, WordsInput, WordTagsOutput
+from stoker.job.signature import (
+    REPEATED,
+    BlanksOutput,
+    PairInput,
+    Signature,
+    SpanOutput,
+    TextInput,
+    WordsInput,
+    WordTagsOutput,
+)
 
 WORD_DROPOUT = 0.5
 """Default share of unknown words where each word is tagged: characters must do without the word."""
@@ -38,8 +47,33 @@ class Words(nn.Module):
         )
 
 
-def token_vectors(signature: Signature, width: int) -> tuple[str, nn.Module, TextInput | WordsInput]:
-    """Return the name of the only text or sentence, a layer that makes vectors of its tokens, and its shape."""
+class Pair(nn.Module):
+    """Embeddings of the tokens of a question and its text, and of what they are part of.
+
+    A token of the text that the question has, too, is a part of its own: a network without pretraining finds the place
+    of an answer by such words (Chen et al. 2017).
+    """
+
+    def __init__(self, shape: PairInput, width: int) -> None:
+        super().__init__()
+        self.words = word_embedding(shape.vocabulary, width)
+        self.segments = word_embedding(REPEATED + 1, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return (..., width) from (..., 4) numbers of tokens, of segments, and places in the text."""
+        vectors: Tensor = self.words(tokens[..., 0]) + self.segments(tokens[..., 1])
+        return vectors
+
+
+def says_of_each(signature: Signature) -> bool:
+    """Return whether the output has something for each token or word."""
+    return isinstance(signature.output, (WordTagsOutput, SpanOutput, BlanksOutput))
+
+
+def token_vectors(signature: Signature, width: int) -> tuple[str, nn.Module, TextInput | WordsInput | PairInput]:
+    """Return the name of the only text, sentence or pair, a layer that makes vectors of its tokens, and its shape."""
+    for name, pair in signature.pairs.items():
+        return name, Pair(pair, width), pair
     for name, text in signature.texts.items():
         return name, word_embedding(text.vocabulary, width), text
     name, sentence = next(iter(signature.sentences.items()))
@@ -47,7 +81,7 @@ def token_vectors(signature: Signature, width: int) -> tuple[str, nn.Module, Tex
 
 
 def word_numbers(tokens: Tensor) -> Tensor:
-    """Return (B, length) numbers of tokens or words, without the characters that a sentence has behind each."""
+    """Return (B, length) numbers of tokens or words, without what a sentence or a pair has behind each."""
     return tokens if tokens.ndim == 2 else tokens[..., 0]
 
 
@@ -58,7 +92,7 @@ def default_word_dropout(share: float | None, signature: Signature) -> float:
 
 
 def with_unknown(tokens: Tensor, share: float) -> Tensor:
-    """Replace a share of the words by the unknown one, at random; their characters stay."""
+    """Replace a share of the words by the unknown one, at random; what is behind them stays."""
     words = word_numbers(tokens)
     chosen = (torch.rand(words.shape, device=words.device) < share) & (words != PADDING)
     replaced = words.masked_fill(chosen, UNKNOWN)

@@ -231,6 +231,8 @@ def batch_limit(signature: Signature) -> int:
         most = min(most, MAX_TOKENS // length)
         if isinstance(signature.output, ContinuationOutput):
             most = min(most, MAX_VALUES // (length * signature.output.vocabulary))
+    if pairs := signature.pairs.values():
+        most = min(most, MAX_TOKENS // max(shape.length for shape in pairs))
     if sentences := signature.sentences.values():
         characters = max(shape.length * (1 + shape.characters) for shape in sentences)
         most = min(most, MAX_VALUES // (CHARACTER_FEATURES * characters))

@@ -54,9 +54,11 @@ LABELS = (
     "tags",
     "ner_tags",
     "pos_tags",
+    "answer",
+    "answers",
 )
 """Common names of the column to predict, the likeliest first."""
-TASKS_OF_FORMATS: dict[str, TaskName] = {"parallel": "translation"}
+TASKS_OF_FORMATS: dict[str, TaskName] = {"parallel": "translation", "squad": "question-answering"}
 """The tasks that formats are made for."""
 OWN_TEXT = ("continuation", "blanks")
 """Targets that are the text itself."""

@@ -15,7 +15,17 @@ from stoker.datasets.folders import archive_paths, image_paths, language_files, 
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, remote_problem
 from stoker.errors import Problem
-from stoker.job.dataset import BUILTIN, CONLL_COLUMNS, FORMATS, TABLE_SUFFIXES, Dataset, Format, fits
+from stoker.job.dataset import (
+    BUILTIN,
+    CONLL_COLUMNS,
+    CONTENT_SUFFIXES,
+    FORMATS,
+    SQUAD_COLUMNS,
+    TABLE_SUFFIXES,
+    Dataset,
+    Format,
+    fits,
+)
 from stoker.job.job import Job
 from stoker.job.task import TASKS, TaskName
 from stoker.jobfile.suggestion import did_you_mean
@@ -24,6 +34,7 @@ Check = Callable[[Dataset, Path, bool], Iterator[Problem]]
 SHOWN_COLUMNS = 20
 HEADER_BYTES = 1 << 20
 """A longer first line is no header."""
+_SQUAD = re.compile(r'\s*\{\s*("version"\s*:\s*"[^"]*"\s*,\s*)?"data"\s*:\s*\[')
 _IDX = re.compile(r".*idx[1-4]-ubyte(\.gz)?\Z")
 _SUFFIXES: dict[str, Format] = {
     **TABLE_SUFFIXES,
@@ -81,6 +92,8 @@ def infer_format(path: str | Path) -> Format | None:
         return "idx"
     if path.suffix.lower() == ".txt" and path.is_file() and is_table(path):
         return "csv"
+    if _is_squad(path):
+        return "squad"
     return next((found for suffix, found in _SUFFIXES.items() if path.name.lower().endswith(suffix)), None)
 
 
@@ -99,7 +112,20 @@ def _folder_format(path: Path) -> Format | None:
     if names and all(name.lower().endswith(".txt") for name in names if not name.startswith(".")):
         return "text"
     tables = [name for name in dict.fromkeys(TABLE_SUFFIXES.values()) if table_files(path, name)]
+    if tables == ["jsonl"] and all(map(_is_squad, table_files(path, "jsonl"))):
+        return "squad"
     return tables[0] if len(tables) == 1 else None
+
+
+def _is_squad(path: Path) -> bool:
+    """Return whether a JSON file begins like those of SQuAD."""
+    if not path.name.lower().endswith(CONTENT_SUFFIXES["squad"]) or not path.is_file():
+        return False
+    try:
+        with text_of(path) as file:
+            return _SQUAD.match(file.read(HEADER_BYTES)) is not None
+    except (OSError, EOFError, zlib.error, UnicodeError):
+        return False  # the checks of its content report it
 
 
 def _is_parallel(path: Path) -> bool:
@@ -116,7 +142,9 @@ def pair_folders(path: Path) -> list[Path]:
 
 def table_files(folder: Path, format_name: str) -> list[Path]:
     """Return the files of a table in a folder, sorted and without hidden ones."""
-    suffixes = tuple(suffix for suffix, found in TABLE_SUFFIXES.items() if found == format_name)
+    suffixes = CONTENT_SUFFIXES.get(format_name) or tuple(
+        suffix for suffix, found in TABLE_SUFFIXES.items() if found == format_name
+    )
     return sorted(
         file
         for file in folder.rglob("*")
@@ -265,6 +293,10 @@ def _conll_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Prob
     yield from column_problems(dataset, list(dataset.columns.names or CONLL_COLUMNS), path, needed=False)
 
 
+def _squad_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
+    yield from column_problems(dataset, ["id", *SQUAD_COLUMNS], path, needed=False)
+
+
 def _no_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
     yield from ()
 
@@ -359,6 +391,7 @@ CHECKS: dict[str, Check] = {
     "jsonl": _table_problems("jsonl", _jsonl_problems),
     "parquet": _table_problems("parquet", _parquet_problems),
     "conll": _table_problems("conll", _conll_problems),
+    "squad": _table_problems("squad", _squad_problems),
     "text": _no_problems,
     "parallel": _parallel_problems,
     "npz": _no_problems,

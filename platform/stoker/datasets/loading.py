@@ -187,7 +187,8 @@ def _encoded(records: Records, parts: np.ndarray, fields: Fields, weight: str | 
             raise JobError([Problem("dataset.source", "the training part holds no text: there is nothing to learn")])
         return {part: samples for part, samples in encoded.items() if len(samples)}
     everything = fields.encode(records, weight=weight)
-    rows = {part: torch.from_numpy(np.flatnonzero(parts == part)) for part in PARTS}
+    of_samples = parts[everything.ids.numpy()]  # a record may be several of them
+    rows = {part: torch.from_numpy(np.flatnonzero(of_samples == part)) for part in PARTS}
     encoded = {part: everything.rows(index) for part, index in rows.items() if len(index)}
     for part, samples in encoded.items():
         if samples.weight is not None and not samples.weight.any():
@@ -201,6 +202,9 @@ def _counts(labels: Labels, parts: np.ndarray) -> dict[str, dict[str, int]]:
 
 
 def _field_notes(records: Records, parts: np.ndarray, fields: Fields) -> Iterator[str]:
+    if fields.passages:
+        yield from fields.passages.notes(records, parts)
+        return
     for each in (*fields.inputs, *([fields.target] if fields.target else [])):
         yield from each.notes(records.columns[each.name], parts)
 

@@ -20,6 +20,7 @@ from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.records import Records, table
+from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.inference.model_signature import signature
 from stoker.job.architecture.custom import Custom
@@ -27,6 +28,7 @@ from stoker.job.job import Job
 from stoker.job.saved_model import ASSETS, FIELDS, SIGNATURE, WEIGHTS
 from stoker.randomness import PerSampleNoise
 from stoker.tasks.abilities import can_encode, can_reload, can_sample
+from stoker.tasks.best_spans import best_of_each
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
 from stoker.tasks.sampling import Writing
@@ -145,7 +147,7 @@ class Model:
                 codes.
 
         """
-        if kind == "code" and not can_encode(self.network):
+        if kind == "code" and (self.fields.passages or not can_encode(self.network)):
             message = "this run's network gives no codes: only a network with a method `encode(inputs)` does"
             raise JobError([Problem("", message)])
         if kind == "prediction" and can_sample(self.network):
@@ -192,6 +194,9 @@ class Model:
     @torch.inference_mode()
     def _batches(self, records: Records, start: int, kind: OutputKind) -> Iterator[Answers]:
         samples = self.fields.encode(records, target=False)
+        if self.fields.passages:
+            yield self._best(records, samples, start)
+            return
         for batch in ordered_batches(samples, self.fields, min(BATCH, batch_limit(self.fields.signature))):
             if kind == "code":
                 yield self._codes(batch)
@@ -199,6 +204,12 @@ class Model:
                 outputs = self._outputs(batch, start).float()
                 yield self.task.answers(outputs, records.rows(batch.index.numpy()))
             start += len(batch)
+
+    def _best(self, records: Records, samples: Samples, start: int) -> Answers:
+        """Answer each record by the best of its samples."""
+        limit = min(BATCH, batch_limit(self.fields.signature))
+        outputs = [self._outputs(batch, start).float() for batch in ordered_batches(samples, self.fields, limit)]
+        return self.task.answers(best_of_each(torch.cat(outputs), samples.ids), records)
 
     def _outputs(self, batch: Batch, start: int) -> torch.Tensor:
         noise = PerSampleNoise((self.job.training.seed, "prediction"), range(start, start + len(batch)))

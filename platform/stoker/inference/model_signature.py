@@ -14,6 +14,7 @@ from stoker.job.signature import (
     ImageInput,
     MaskOutput,
     Output,
+    SpanOutput,
     TagsOutput,
     TextOutput,
     WordTagsOutput,
@@ -49,6 +50,9 @@ def _outputs(output: Output | None) -> Schema:
             return [_column("string", "prediction"), *(_column("float", f"probability/{name}") for name in names)]
         case BlanksOutput() | ContinuationOutput() | TextOutput():
             return [_column("string", "prediction")]
+        case SpanOutput():
+            places = [_column("long", name) for name in ("begin", "end")]
+            return [_column("string", "prediction"), _column("double", "score"), *places]
         case WordTagsOutput(_, types):
             return [_column("string", name) for name in ("prediction", *(["entities"] if types else []))]
         case _:

@@ -9,13 +9,25 @@ from stoker.job.section import SECTION_OR_NONE, Section, Shorthand
 from stoker.job.task import Kind, TaskRow
 
 Format = Literal[
-    "csv", "jsonl", "parquet", "conll", "text", "parallel", "idx", "npz", "image-folder", "image-mask", "webdataset"
+    "csv",
+    "jsonl",
+    "parquet",
+    "conll",
+    "squad",
+    "text",
+    "parallel",
+    "idx",
+    "npz",
+    "image-folder",
+    "image-mask",
+    "webdataset",
 ]
 FORMATS: dict[str, tuple[Kind, ...]] = {
-    "csv": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags"),
-    "jsonl": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags"),
-    "parquet": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags"),
+    "csv": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags", "answer"),
+    "jsonl": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags", "answer"),
+    "parquet": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags", "answer"),
     "conll": ("words", "word-tags"),
+    "squad": ("text", "answer"),
     "text": ("text",),
     "parallel": ("text",),
     "idx": ("image", "category"),
@@ -42,6 +54,10 @@ TABLE_SUFFIXES: dict[str, Format] = {
     ".iob": "conll",
     ".iob2": "conll",
 }
+CONTENT_SUFFIXES: dict[str, tuple[str, ...]] = {"squad": (".json", ".json.gz")}
+"""Suffixes of table formats whose content tells them from others of the same suffix."""
+SQUAD_COLUMNS = ("question", "context", "answer")
+"""Names of the columns of a squad file."""
 CONLL_COLUMNS = ("words", "tags")
 """Names of the first and the last column of a conll file whose columns the job does not name."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
@@ -106,14 +122,17 @@ class Columns(Section):
     label: str | None = None
     """The column to predict. A built-in dataset, a folder of images and the like know their own. Tags are a list, or a
     text with `;`, `|` or `,` between them; a row without a value has none. Tags of words are a list with one for each
-    word; of a conll file they are the last column. Of a list of texts to write, the first one is learnt."""
+    word; of a conll file they are the last column. Of a list of texts to write, the first one is learnt. An
+    answer is a part of its text: where it first occurs, unless a column `answer_start` has the place of its first
+    character, counted from 0; without a value the question has no answer. A list has several answers that are right."""
 
     names: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """The names of all columns, in order, for a csv file without a header line, or for a conll file, of which otherwise
     the first column (words) and the last one (tags) are read."""
 
     features: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
-    """The columns to predict from; default: all that are left."""
+    """The columns to predict from; default: all that are left. To answer questions, `[question, context]`: the column
+    of questions, then that of the texts with the answers."""
 
     drop: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Columns to leave out."""
@@ -177,8 +196,8 @@ class Text(Section):
     tokens: Tokens | None = None
     """What a text is cut into: lower-case `words` and punctuation marks; `characters`; the `bytes` of UTF-8; frequent
     parts of words, `bpe` (Sennrich et al. 2016), which loses nothing, or `wordpiece`, in lower case. Default:
-    characters to generate text, bpe to translate and summarise, words otherwise. A text and its translation or summary
-    have one vocabulary."""
+    characters to generate text, bpe to translate, summarise and answer questions, words otherwise. A text and its
+    translation, summary or question have one vocabulary."""
 
     tokenizer: str | None = Field(None, min_length=1)
     """A folder, or a model of the Hugging Face Hub, with the tokenizer.json that cuts texts in place of one that is
@@ -190,7 +209,8 @@ class Text(Section):
 
     length: int = Field(256, ge=1, le=65_536)
     """Most tokens of a text, or words of a sentence; what is beyond is cut off, and `plan` says of how many texts. A
-    text to continue is cut into pieces of this length."""
+    text to continue is cut into pieces of this length, and a text that answers a question is read in overlapping
+    windows, of this length with the question."""
 
 
 class Split(Section):
@@ -240,13 +260,14 @@ class Dataset(Section):
 
     format: Format | None = None
     """How to read it; default: from the file's name. `parallel` is a folder with a file for each language, such as
-    train.en and train.de, whose lines belong together; its columns are named by the languages. Delimiter, encoding
+    train.en and train.de, whose lines belong together; its columns are named by the languages. `squad` is the JSON of
+    SQuAD 1.1 or 2.0, or a folder with several such as train.json and dev.json. Delimiter, encoding
     (UTF-8, UTF-16 or cp1252) and quote of a csv file are detected; `stoker data` shows them, and `plan` those other
     than `,`, UTF-8 and `"`."""
 
     encoding: Annotated[str, AfterValidator(_encoding)] | None = None
-    """The encoding of csv, jsonl, conll, text and parallel files, such as latin-1 or shift_jis; default: detected for
-    csv, UTF-8 for the others."""
+    """The encoding of csv, jsonl, conll, squad, text and parallel files, such as latin-1 or shift_jis; default:
+    detected for csv, UTF-8 for the others."""
 
     loading: Literal["auto", "resident", "loaded", "streaming"] = "auto"
     """How samples reach a step: `resident` decodes all of them into memory at the start, `loaded` decodes files in

@@ -58,7 +58,25 @@ class WordsInput:
     """Characters of a word."""
 
 
-Input = NumbersInput | CategoriesInput | ImageInput | TextInput | WordsInput
+@dataclass(frozen=True)
+class PairInput:
+    """A question and a part of a text in one sequence: batches hold (B, longest of the batch, 4) int64 as `PAIR`.
+
+    For each token there are its number, its segment (`QUESTION`, `CONTEXT` or `REPEATED`), and where it begins and ends
+    in the text; ends of 0 are those of tokens that no answer begins or ends with. All are 0 for padding.
+    """
+
+    vocabulary: int
+    """As for TextInput."""
+    length: int
+    """Most tokens of a question, a part of a text, and what stands around them."""
+
+
+PAIR = "pair"
+"""Name of a question with its text among the inputs."""
+QUESTION, CONTEXT, REPEATED = 1, 2, 3
+"""Segments of a pair: tokens of the question, of the text, and of the text such as the question has, too."""
+Input = NumbersInput | CategoriesInput | ImageInput | TextInput | WordsInput | PairInput
 
 
 @dataclass(frozen=True)
@@ -133,6 +151,19 @@ class TextOutput:
     """Most tokens of a text that is written, its end included: those of the longest training sample."""
 
 
+@dataclass(frozen=True)
+class SpanOutput:
+    """A part of a text: networks return (B, length, 2) logits of where it begins and ends, the first place for none.
+
+    Targets are (B, longest of the batch) int32: an AnswerWindow of datasets.answer_windows, padded with 0.
+    """
+
+    longest: int
+    """Most tokens of an answer."""
+    optional: bool
+    """Whether a question may have no answer."""
+
+
 WRITTEN = "written"
 """Name beside the inputs of what is written so far: the token of the end, which begins a text, and those behind it."""
 
@@ -159,6 +190,7 @@ Output = (
     | ContinuationOutput
     | WordTagsOutput
     | TextOutput
+    | SpanOutput
     | BlanksOutput
 )
 
@@ -196,6 +228,11 @@ class Signature:
     def sentences(self) -> dict[str, WordsInput]:
         """Return the sentences of a sample by name."""
         return _of_kind(self.inputs, WordsInput)
+
+    @property
+    def pairs(self) -> dict[str, PairInput]:
+        """Return the only question with its text, by name; nothing if there is none."""
+        return _of_kind(self.inputs, PairInput)
 
     @property
     def image(self) -> ImageInput:

@@ -16,11 +16,23 @@ TaskName = Literal[
     "translation",
     "summarization",
     "fill-mask",
+    "question-answering",
 ]
 EngineName = Literal["torch"]
 Direction = Literal["max", "min"]
 Kind = Literal[
-    "number", "time", "category", "text", "image", "mask", "tags", "continuation", "blanks", "words", "word-tags"
+    "number",
+    "time",
+    "category",
+    "text",
+    "image",
+    "mask",
+    "tags",
+    "continuation",
+    "blanks",
+    "words",
+    "word-tags",
+    "answer",
 ]
 """The kinds of field: what a column of a sample holds."""
 
@@ -45,6 +57,7 @@ SUMMARY: dict[str, Direction] = {
 }
 WRITING: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bits_per_byte": "min"}
 FILLING: dict[str, Direction] = {"loss": "min", "perplexity": "min", "accuracy": "max"}
+ANSWERS: dict[str, Direction] = {"loss": "min", "exact_match": "max", "f1": "max"}
 TAGGING: dict[str, Direction] = {"loss": "min", "accuracy": "max", "precision": "max", "recall": "max", "f1": "max"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
 """Keys of `training` that a cross-entropy of classes has."""
@@ -83,6 +96,9 @@ class TaskRow:
     """What texts are cut into unless the job says otherwise."""
     engine: EngineName = "torch"
     """The engine that trains it in the workers."""
+
+    texts: int = 1
+    """How many texts a sample has: a question, and the text that answers it, are two."""
 
     def measures_always(self, metric: str) -> bool:
         """Return whether a metric such as loss/val is computed after each epoch."""
@@ -208,5 +224,16 @@ TASKS: dict[TaskName, TaskRow] = {
         "words that are hidden in a text: what later jobs on few texts start from",
         target_optional=True,
         shows=True,
+    ),
+    "question-answering": TaskRow(
+        ("text",),
+        "answer",
+        ("transformer", "rnn", "pretrained", "custom"),
+        ANSWERS,
+        "f1",
+        "the part of a text that answers a question",
+        shows=True,
+        tokens="bpe",
+        texts=2,
     ),
 }

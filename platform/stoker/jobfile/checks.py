@@ -23,7 +23,7 @@ SHARE_KEYS = {"column": ("time", "train", "val", "test", "stratify", "seed"), "t
 SHARDED_FAMILIES = ("mlp", "cnn", "transformer", "custom")
 """Families whose weights can be divided among the workers."""
 
-ENCODED = ("csv", "jsonl", "conll", "text", "parallel")
+ENCODED = ("csv", "jsonl", "conll", "squad", "text", "parallel")
 """Formats of text files."""
 
 

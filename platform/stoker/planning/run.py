@@ -17,7 +17,16 @@ from stoker.architectures.network import build_network, parameter_count
 from stoker.errors import JobError
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
-from stoker.job.signature import CategoriesInput, ImageInput, Input, NumbersInput, Signature, TextInput, WordsInput
+from stoker.job.signature import (
+    CategoriesInput,
+    ImageInput,
+    Input,
+    NumbersInput,
+    PairInput,
+    Signature,
+    TextInput,
+    WordsInput,
+)
 from stoker.planning.memory import MIB, Memory, Size, exchange_mib, memory_of, size_of
 from stoker.planning.place import cluster_notes, counted, gpus_of_worker, place_of, resource_notes, resource_problems
 from stoker.planning.sweep import SweepPlan, plan_sweep, room_problems
@@ -149,6 +158,8 @@ def _input_text(name: str, shape: Input) -> str:
             return f"{name} of {channels}x{height}x{width}"
         case TextInput(vocabulary, length):
             return f"{name} of up to {length:,} tokens out of {vocabulary:,}"
+        case PairInput(vocabulary, length):
+            return f"{name} of a question and a text with up to {length:,} tokens out of {vocabulary:,}"
         case WordsInput(vocabulary, alphabet, length):
             return f"{name} of up to {length:,} words out of {vocabulary:,}, with characters out of {alphabet:,}"
 

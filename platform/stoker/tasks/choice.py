@@ -9,6 +9,7 @@ from stoker.tasks.image_classification import ImageClassification
 from stoker.tasks.image_generation import ImageGeneration
 from stoker.tasks.multi_label_classification import MultiLabelClassification
 from stoker.tasks.objective import Objective
+from stoker.tasks.question_answering import QuestionAnswering
 from stoker.tasks.segmentation import Segmentation
 from stoker.tasks.summarization import Summarization
 from stoker.tasks.tabular_classification import TabularClassification
@@ -32,6 +33,7 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "translation": Translation,
     "summarization": Summarization,
     "fill-mask": FillMask,
+    "question-answering": QuestionAnswering,
 }
 
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from stoker.datasets.dataset import LoadedDataset
+from stoker.datasets.fields.answer import AnswerField
 from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import Field, InputField
 from stoker.datasets.fields.image import ImageField
@@ -398,6 +399,24 @@ class TestTargetText(FieldContract):
     def write(self, folder: Path, raw: RawColumn) -> None:
         texts = [f"a word{number % 4}" for number in range(SAMPLES)]
         pd.DataFrame({"x": texts, "y": raw}).to_csv(folder / "data.csv", index=False)
+
+    def dataset(self, folder: Path) -> Dataset:
+        return Dataset.model_validate({"source": str(folder / "data.csv"), "columns": {"label": "y"}})
+
+
+class TestAnswer(FieldContract):
+    kind, task = AnswerField, "question-answering"
+
+    def raw(self) -> RawColumn:
+        return pd.Series([f"a {'b ' * (number % 5)}c" if number % 4 else None for number in range(SAMPLES)])
+
+    def outliers(self, count: int) -> RawColumn:
+        return pd.Series(["a b b b b b b b b c"] * count)
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        texts = [f"in {'' if pd.isna(cell) else cell} {number}" for number, cell in enumerate(raw)]
+        frame = pd.DataFrame({"question": ["what is in it?"] * SAMPLES, "context": texts, "y": raw})
+        frame.to_csv(folder / "data.csv", index=False)
 
     def dataset(self, folder: Path) -> Dataset:
         return Dataset.model_validate({"source": str(folder / "data.csv"), "columns": {"label": "y"}})

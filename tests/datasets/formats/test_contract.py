@@ -240,6 +240,22 @@ class TestConll(FormatContract):
         return folder / "a.conll"
 
 
+class TestSquad(FormatContract):
+    name, task = "squad", "question-answering"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        rng = np.random.default_rng(seed)
+        paragraphs = []
+        for words in rng.choice(["ann", "bob", "oslo"], (SAMPLES // 2, 4)):
+            answers = [{"text": words[2], "answer_start": len(" ".join([*words[:2], ""]))}]
+            asked = [{"question": "who?", "id": "1", "answers": answers, "is_impossible": False}]
+            asked.append({"question": "when?", "id": "2", "answers": [], "is_impossible": True})
+            paragraphs.append({"context": " ".join(words), "qas": asked})
+        content = {"version": "v2.0", "data": [{"title": "t", "paragraphs": paragraphs}]}
+        (folder / "a.json").write_text(json.dumps(content))
+        return folder / "a.json"
+
+
 class TestImageFolder(FormatContract):
     name, task = "image-folder", "image-classification"
 

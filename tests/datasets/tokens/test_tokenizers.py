@@ -1,9 +1,14 @@
 """The contract of every tokenizer, and what is particular to each."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from tokenizers import Tokenizer as Library
+from tokenizers import models, processors
 
 from stoker.datasets.tokens.kinds import FITTED
+from stoker.datasets.tokens.pretrained import PretrainedTokenizer
 from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOWN, Tokenizer
 
 TEXTS = [
@@ -39,6 +44,20 @@ def test_a_tokenizer_survives_its_file(kind):
         assert np.array_equal(mine, theirs)
     assert again.size == tokenizer.size
     assert again.asset() == tokenizer.asset()
+
+
+@every_kind
+def test_each_token_has_its_place_in_the_text(kind):
+    tokenizer = fitted(kind)
+    texts = [*TEXTS, "  İstanbul, is  the Cat's 🎈 mat\u00a0\n", "İ", " "]
+    for text, numbers, spans in zip(texts, tokenizer.encode(texts), tokenizer.spans(texts), strict=True):
+        assert spans.shape == (len(numbers), 2)
+        assert spans.dtype == np.int64
+        assert (np.diff(spans[:, 0]) >= 0).all()
+        parts = [text[begin:end] for begin, end in spans.tolist()]
+        assert all(part == part.strip() for part in parts)
+        found = {place for begin, end in spans.tolist() for place in range(begin, end)}
+        assert found == {place for place, each in enumerate(text) if not each.isspace()}
 
 
 @every_kind
@@ -120,3 +139,32 @@ def test_words_are_written_as_a_sentence():
     tokenizer = FITTED["words"].fit(["hello , world ! ( it's fine )"] * 2, 50)
     numbers = tokenizer.encode(["Hello, world! (It's fine)"])[0].tolist()
     assert tokenizer.decode(numbers) == "hello, world! (it's fine)"
+
+
+@every_kind
+def test_a_fitted_tokenizer_has_the_token_of_the_end_around_two_texts(kind):
+    assert fitted(kind).around_pair == ([END], [END], ())
+
+
+def pretrained(**template: Any) -> PretrainedTokenizer:
+    vocabulary = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3}
+    library = Library(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    special = [("[CLS]", 1), ("[SEP]", 2)]
+    if template:
+        library.post_processor = processors.TemplateProcessing(**template, special_tokens=special)
+    return PretrainedTokenizer(library)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ({"single": "[CLS] $A [SEP]", "pair": "[CLS] $A [SEP] $B:1 [SEP]:1"}, ([1], [2], [2])),
+        ({"single": "[CLS] $A [SEP]", "pair": "[CLS] $A [SEP] [SEP] $B [SEP]"}, ([1], [2, 2], [2])),
+        ({"single": "[CLS] $A [SEP]"}, ([1], [2], [2])),
+        ({"single": "$A [SEP]"}, ([END - SPECIAL], [2], [2])),
+        ({}, ([END - SPECIAL], [END - SPECIAL], [])),
+    ],
+)
+def test_a_pretrained_tokenizer_has_the_tokens_of_its_file_around_two_texts(template, expected):
+    found = pretrained(**template).around_pair
+    assert [[number - SPECIAL for number in part] for part in found] == [list(part) for part in expected]

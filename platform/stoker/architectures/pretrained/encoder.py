@@ -1,4 +1,4 @@
-"""A pretrained model with a head for a whole text."""
+"""A pretrained model with a head for a whole text, or for each token of a question with its text."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from stoker.architectures.heads import outputs
 from stoker.architectures.pretrained.network import PretrainedNetwork
+from stoker.architectures.words import says_of_each, word_numbers
 from stoker.datasets.tokens.tokenizer import PADDING
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
-from stoker.job.signature import Signature
+from stoker.job.signature import QUESTION, Signature
 
 
 class PretrainedEncoder(PretrainedNetwork):
-    """The model's features of each token, their mean without padding or the model's own pooling, and a linear layer.
+    """The model's features of each token, their mean or the model's own pooling for a whole text, and a linear layer.
 
     Arguments as for `PretrainedNetwork`.
     """
@@ -24,23 +25,34 @@ class PretrainedEncoder(PretrainedNetwork):
         self, body: nn.Module, settings: PretrainedSettings, signature: Signature, folder: Path | None
     ) -> None:
         self.pooling = settings.pooling
-        if settings.pooling == "mean" and hasattr(body, "pooler"):
+        self.each_token = says_of_each(signature)
+        if (self.each_token or settings.pooling == "mean") and hasattr(body, "pooler"):
             body.pooler = cast("nn.Module", None)  # as a model without one
         super().__init__(body, settings, signature, folder)
+        self.has_types = (getattr(body.config, "type_vocab_size", None) or 0) > 1
+        """Whether the model was trained with embeddings that tell a second text from the first."""
         self.dropout = nn.Dropout(settings.dropout)
         self.output = nn.Linear(body.config.hidden_size, outputs(signature))  # type: ignore[union-attr, arg-type] # foreign
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (B, outputs) from a text (B, length) of token numbers, padded with 0."""
-        tokens = inputs[self.name]
-        if not len(tokens):  # the model's own code cannot divide nothing into heads
-            return self.forward({self.name: tokens.new_zeros(1, tokens.shape[1])})[:0]
+        """Return (B, outputs) from a text (B, length) of token numbers, padded with 0.
+
+        Of a question with its text, (B, length, 4), it returns (B, length, outputs).
+        """
+        given = inputs[self.name]
+        if not len(given):  # the model's own code cannot divide nothing into heads
+            return self.forward({self.name: given.new_zeros(1, *given.shape[1:])})[:0]
+        tokens = word_numbers(given)
         there = tokens != PADDING
         first = torch.arange(tokens.shape[1], device=tokens.device) == 0
         there = there | (first & ~there.any(dim=1, keepdim=True))  # attention to nothing is not a number
         # The library leaves out a mask that hides nothing: it looks at the values, of which the meta device has none.
         mask = None if tokens.is_meta else there.long()
-        found = self.body(input_ids=self.numbers(tokens), attention_mask=mask)
+        types = {"token_type_ids": (given[..., 1] > QUESTION).long()} if self.each_token and self.has_types else {}
+        found = self.body(input_ids=self.numbers(tokens), attention_mask=mask, **types)
+        if self.each_token:
+            spoken: Tensor = self.output(self.dropout(found.last_hidden_state))
+            return spoken
         if self.pooling == "pooler":
             features = found.pooler_output
         else:

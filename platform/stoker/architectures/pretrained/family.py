@@ -104,9 +104,12 @@ def misfits(settings: PretrainedSettings, signature: Signature) -> list[Problem]
     with torch.device("meta"):
         body = empty_body(folder, writes)
     problems = []
-    known, (shape,) = config.vocab_size, signature.texts.values()
-    if shape.vocabulary - SPECIAL > known:
-        message = f"the tokenizer has {shape.vocabulary - SPECIAL:,} tokens, the model {known:,}; use the model's own"
+    known = config.vocab_size
+    sizes = [shape.vocabulary for shape in signature.texts.values()]
+    sizes += [shape.vocabulary for shape in signature.pairs.values()]
+    tokens = sizes[0] - SPECIAL
+    if tokens > known:
+        message = f"the tokenizer has {tokens:,} tokens, the model {known:,}; use the model's own"
         problems.append(Problem("dataset.text.tokenizer", message))
     layers = len(body_layers(body))
     if settings.frozen != "all" and settings.frozen > layers:

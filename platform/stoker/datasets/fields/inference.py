@@ -14,7 +14,7 @@ from stoker.datasets.numerals import notation
 from stoker.datasets.records import Files, RawColumn, Records
 from stoker.datasets.times import time_format
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import IMAGE_SUFFIXES, Columns, Dataset
+from stoker.job.dataset import IMAGE_SUFFIXES, SQUAD_COLUMNS, Columns, Dataset
 from stoker.job.task import Kind, TaskRow
 
 MAX_CATEGORIES = 100
@@ -60,7 +60,10 @@ def infer_roles(records: Records, dataset: Dataset, row: TaskRow) -> Roles:
             found[name] = kind
         else:
             notes.append(f"column '{name}' is left out: {reason}")
-    if row.inputs == ("text",) and not columns.features and len(found) > 1:
+    if row.texts > 1:
+        found, more = _question_and_context(records, found, bool(columns.features))
+        notes += more
+    elif row.inputs == ("text",) and not columns.features and len(found) > 1:
         found, more = _longest(records, found)
         notes += more
     if row.inputs == ("words",) and not columns.features and len(found) > 1:
@@ -157,6 +160,33 @@ def _longest(records: Records, found: dict[str, Kind]) -> tuple[dict[str, Kind],
     cure = "name several in dataset.columns.features to keep them"
     notes = [f"column '{name}' is left out: '{chosen}' has longer texts; {cure}" for name in found if name != chosen]
     return {chosen: found[chosen]}, notes
+
+
+def _question_and_context(records: Records, found: dict[str, Kind], named: bool) -> tuple[dict[str, Kind], list[str]]:
+    """Keep the named columns, those of these names, or else the two with the longest texts, the longest one last.
+
+    Raises:
+        JobError: there are not two columns, or more are named.
+
+    """
+    names = list(SQUAD_COLUMNS[:2])
+    if not named and set(names) <= found.keys():
+        kept = names
+    elif not named:
+        lengths = {name: float(np.mean([len(text or "") for text in as_text(_head(records, name))])) for name in found}
+        kept = sorted(found, key=lambda name: lengths[name])[-2:]
+    else:
+        kept = list(found)
+    if len(kept) != 2 and len(records):
+        message = f"takes two columns of texts, not {len(kept)}: name them, such as [question, context]"
+        raise JobError([Problem("dataset.columns.features", f"a question with the text that answers it {message}")])
+    cure = "name both in dataset.columns.features to choose others"
+    notes = [
+        f"column '{name}' is left out: '{kept[0]}' asks about '{kept[-1]}'; {cure}"
+        for name in found
+        if name not in kept
+    ]
+    return {name: found[name] for name in kept}, notes
 
 
 def _richest(records: Records, found: dict[str, Kind]) -> tuple[dict[str, Kind], list[str]]:

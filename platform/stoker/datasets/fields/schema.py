@@ -1,16 +1,18 @@
 """All fields of a dataset: fitted on the training part, applied to every part and by the model."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import torch
 
 from stoker.datasets.columns import joined
 from stoker.datasets.documents import windows
-from stoker.datasets.fields.category import CategoryField, ClassField
+from stoker.datasets.fields.answer import AnswerField
+from stoker.datasets.fields.category import CategoryField, ClassField, as_text
 from stoker.datasets.fields.field import InputField, TargetField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.inference import Roles
@@ -23,11 +25,12 @@ from stoker.datasets.fields.text_lists import joined_texts
 from stoker.datasets.fields.time import TimeField
 from stoker.datasets.fields.word_tags import WordTagsField, check_lengths
 from stoker.datasets.fields.words import WordsField
+from stoker.datasets.passages import Passages
 from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
-from stoker.job.signature import WRITTEN, BlanksOutput, ContinuationOutput, Signature
+from stoker.job.signature import PAIR, WRITTEN, BlanksOutput, ContinuationOutput, Signature
 from stoker.job.task import Kind
 
 INPUT_FIELDS: dict[Kind, type[InputField]] = {
@@ -45,6 +48,7 @@ TARGET_FIELDS: dict[Kind, type[TargetField]] = {
     "tags": TagsField,
     "word-tags": WordTagsField,
     "text": TargetTextField,
+    "answer": AnswerField,
 }
 
 OWN: dict[str, type[ContinuationOutput] | type[BlanksOutput]] = {
@@ -74,6 +78,8 @@ class Fields:
         """
         if target == "text":
             return _with_one_vocabulary(records, roles, settings)
+        if target == "answer":
+            return _with_passages(records, roles, settings)
         inputs = tuple(
             INPUT_FIELDS[kind].fit(name, records.columns[name], settings) for name, kind in roles.inputs.items()
         )
@@ -103,8 +109,20 @@ class Fields:
         return found
 
     @cached_property
+    def passages(self) -> Passages | None:
+        """Return the questions with their texts, which may be several samples each; None for other data."""
+        if not isinstance(self.target, AnswerField):
+            return None
+        question, context = self.inputs
+        assert isinstance(question, TextField)
+        assert isinstance(context, TextField)
+        return Passages(question, context)
+
+    @cached_property
     def signature(self) -> Signature:
         """Return the shapes of inputs and output."""
+        if self.passages and self.target:
+            return Signature({PAIR: self.passages.shape}, self.target.output)
         shapes = {name: type(fields[0]).shape(fields) for name, fields in self.groups.items()}
         return Signature(shapes, self.target.output if self.target else self.own)
 
@@ -115,6 +133,8 @@ class Fields:
 
     def encode(self, records: Records, target: bool = True, weight: str | None = None) -> Samples:
         """Encode records; where a continuation is learnt, as windows over texts that follow one another.
+
+        A question with its text may become several samples, whose `ids` are then those of its record.
 
         Args:
             records: with all of `columns`.
@@ -138,12 +158,16 @@ class Fields:
                 None,
                 torch.arange(len(records)),
             )
+        weights = torch.from_numpy(as_weights(records, weight)) if weight else None
+        if self.passages:
+            answers = self.target if target and isinstance(self.target, AnswerField) else None
+            samples = self.passages.encode(records, answers)
+            return samples if weights is None else replace(samples, weight=weights[samples.ids])
         inputs = {
             name: joined([each.encode(records.columns[each.name]) for each in fields])
             for name, fields in self.groups.items()
         }
         encoded = self.target.encode(records.columns[self.target.name]) if target and self.target else None
-        weights = torch.from_numpy(as_weights(records, weight)) if weight else None
         return Samples(inputs, encoded, weights, torch.arange(len(records)))
 
     @cached_property
@@ -162,6 +186,8 @@ class Fields:
         taken = {name: column.take(index) for name, column in samples.inputs.items()}
         for name, each in self.prepared:
             taken[name] = each.prepare(taken[name])
+        if self.passages:
+            taken[PAIR] = taken[PAIR].long()
         return taken
 
     def check(self, records: Records, *others: str) -> None:
@@ -226,6 +252,22 @@ def _with_one_vocabulary(records: Records, roles: Roles, settings: Dataset) -> F
     target = TargetTextField.fit_with(roles.target, records.columns[roles.target], sources, settings)
     fields = [TextField(name, target.tokens, target.vocabulary, target.length) for name in roles.inputs]
     return Fields(tuple(fields), target)
+
+
+def _with_passages(records: Records, roles: Roles, settings: Dataset) -> Fields:
+    """Fit questions and the texts that answer them with one vocabulary.
+
+    Raises:
+        JobError: a sequence has no room for both, or no row has an answer.
+
+    """
+    question, context = roles.inputs
+    texts = [text for name in (context, question) for text in pd.unique(as_text(records.columns[name])) if text]
+    fitted = TextField.fit(question, pd.Series(texts, dtype=object), settings)
+    fields = (fitted, replace(fitted, name=context))
+    Passages(*fields).room  # noqa: B018  # it raises
+    answers = AnswerField.fit_with(roles.target, records.columns[roles.target], fitted.tokenizer)
+    return Fields(fields, answers)
 
 
 def _check_sizes(mask: MaskField, inputs: tuple[InputField, ...]) -> None:

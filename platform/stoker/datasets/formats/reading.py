@@ -15,6 +15,7 @@ READERS: dict[str, Callable[[Path, Dataset], Records]] = {
     "jsonl": table_reader("jsonl"),
     "parquet": table_reader("parquet"),
     "conll": table_reader("conll"),
+    "squad": table_reader("squad"),
     "text": text.read,
     "parallel": parallel.read,
     "idx": idx.read,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from stoker.datasets.csv_dialect import csv_dialect
 from stoker.datasets.folders import part_of
-from stoker.datasets.formats import conll, csv, jsonl, parquet
+from stoker.datasets.formats import conll, csv, jsonl, parquet, squad
 from stoker.datasets.formats.broken_files import read_as
 from stoker.datasets.inspection import table_files
 from stoker.datasets.records import Records, table
@@ -22,8 +22,9 @@ READERS: dict[str, Callable[[Path, Dataset], pd.DataFrame]] = {
     "jsonl": jsonl.read,
     "parquet": parquet.read,
     "conll": conll.read,
+    "squad": squad.read,
 }
-LABELS: dict[str, Callable[[pd.DataFrame], str]] = {"conll": conll.label_of}
+LABELS: dict[str, Callable[[pd.DataFrame], str]] = {"conll": conll.label_of, "squad": squad.label_of}
 """The column to predict unless the job names one, for formats that know it."""
 DIALECTS: dict[str, Callable[[Path, Dataset], str]] = {
     "csv": lambda path, dataset: csv_dialect(path, dataset.encoding).text

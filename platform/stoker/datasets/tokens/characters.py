@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from stoker.datasets.tokens.tokenizer import SPECIAL, UNKNOWN, FittedTokenizer
+from stoker.datasets.tokens.tokenizer import SPECIAL, UNKNOWN, FittedTokenizer, without_blanks
 
 REPLACEMENT = "\ufffd"
 BYTES = 256
@@ -39,6 +39,10 @@ class Characters(FittedTokenizer):
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the number of each character."""
         return [self._numbers(text) for text in texts]
+
+    def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the place of each character."""
+        return [without_blanks(text, [(place, place + 1) for place in range(len(text))]) for text in texts]
 
     def _numbers(self, text: str) -> np.ndarray:
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64)
@@ -87,6 +91,14 @@ class Bytes(FittedTokenizer):
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the number of each byte."""
         return [np.frombuffer(text.encode(), np.uint8).astype(np.int64) + SPECIAL for text in texts]
+
+    def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the place of the character that each byte belongs to."""
+        places = ([place for place, each in enumerate(text) for _ in each.encode()] for text in texts)
+        return [
+            without_blanks(text, [(place, place + 1) for place in found])
+            for text, found in zip(texts, places, strict=True)
+        ]
 
     def decode(self, numbers: Sequence[int]) -> str:
         """Decode the bytes; those that are no UTF-8 are U+FFFD."""

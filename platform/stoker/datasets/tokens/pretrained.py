@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from tokenizers import Tokenizer as Library
 
-from stoker.datasets.tokens.tokenizer import SPECIAL, Tokenizer
+from stoker.datasets.tokens.tokenizer import END, SPECIAL, Tokenizer, without_blanks
 
 PROBE = "a"
 """A text, to see what stands around it."""
@@ -35,6 +35,11 @@ class PretrainedTokenizer(Tokenizer):
         encoded = self._library.encode_batch(list(texts), add_special_tokens=False)
         return [np.array(each.ids, np.int64) + SPECIAL for each in encoded]
 
+    def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the place of each token, of all characters of which it has bytes."""
+        encoded = self._library.encode_batch(list(texts), add_special_tokens=False)
+        return [without_blanks(text, each.offsets) for text, each in zip(texts, encoded, strict=True)]
+
     @cached_property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
         """Return the tokens that the model was trained with before and behind a text, such as [CLS] and [SEP]."""
@@ -43,6 +48,23 @@ class PretrainedTokenizer(Tokenizer):
         first, last = (own[0], own[-1]) if own else (len(encoded.ids), len(encoded.ids))
         numbers = [number + SPECIAL for number in encoded.ids]
         return numbers[:first], numbers[last + 1 :]
+
+    @cached_property
+    def around_pair(self) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+        """Return what the model was trained with around two texts, such as [CLS], [SEP] and [SEP].
+
+        A file without a rule for pairs has the tokens of a single text around the first one, and their end again.
+        """
+        encoded = self._library.encode(PROBE, PROBE, add_special_tokens=True)
+        texts = encoded.sequence_ids  # None for a token that is in neither
+        numbers = [number + SPECIAL for number in encoded.ids]
+        own = [place for place, text in enumerate(texts) if text is not None]
+        if len(own) < len(texts) and 0 in texts and 1 in texts:
+            end_of_first, second = len(texts) - texts[::-1].index(0), texts.index(1)
+            if second > end_of_first:
+                return numbers[: own[0]] or [END], numbers[end_of_first:second], numbers[own[-1] + 1 :]
+        before, behind = self.around
+        return before or [END], behind or [END], behind
 
     def decode(self, numbers: Sequence[int]) -> str:
         """Join the tokens, without the model's special ones."""

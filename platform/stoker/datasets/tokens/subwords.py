@@ -12,7 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOWN, FittedTokenizer
+from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOWN, FittedTokenizer, without_blanks
 
 NAMES = ("<pad>", "<unk>", "<end>", "<mask>")
 """Names of the special tokens, by their numbers."""
@@ -55,6 +55,11 @@ class Subwords(FittedTokenizer):
         """Return the number of each token."""
         encoded = self._library.encode_batch(list(texts), add_special_tokens=False)
         return [np.array(each.ids, np.int64) for each in encoded]
+
+    def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the place of each token, of all characters of which it has bytes."""
+        encoded = self._library.encode_batch(list(texts), add_special_tokens=False)
+        return [without_blanks(text, each.offsets) for text, each in zip(texts, encoded, strict=True)]
 
     def decode(self, numbers: Sequence[int]) -> str:
         """Join the tokens."""

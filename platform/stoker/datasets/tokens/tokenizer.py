@@ -27,10 +27,20 @@ class Tokenizer(ABC):
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the numbers of the tokens of each text, (tokens,) int64."""
 
+    @abstractmethod
+    def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return where each token of `encode` stands in its text: (tokens, 2) int64 begin and end without blanks."""
+
     @property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
         """Return the tokens that a network expects before and behind a whole text."""
         return (), ()
+
+    @property
+    def around_pair(self) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+        """Return the tokens that a network expects before, between and behind two texts; at least one before them."""
+        before, behind = self.around
+        return before or [END], behind or [END], behind
 
     @abstractmethod
     def decode(self, numbers: Sequence[int]) -> str:
@@ -61,3 +71,15 @@ class FittedTokenizer(Tokenizer):
     @abstractmethod
     def fit(cls, texts: Sequence[str], vocabulary: int) -> Self:
         """Build the vocabulary of some texts, of at most so many tokens beside the special ones."""
+
+
+def without_blanks(text: str, spans: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return (tokens, 2) spans of a text without the blanks at their ends; one of blanks alone has no length."""
+    trimmed = []
+    for begin, end in spans:
+        while begin < end and text[begin].isspace():
+            begin += 1
+        while begin < end and text[end - 1].isspace():
+            end -= 1
+        trimmed.append((begin, end))
+    return np.array(trimmed, np.int64).reshape(-1, 2)

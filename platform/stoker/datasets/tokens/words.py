@@ -44,6 +44,10 @@ class Words(FittedTokenizer):
         known = self._numbers.get
         return [np.array([known(word, UNKNOWN) for word in words_of(text)], np.int64) for text in texts]
 
+    def spans(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Return the place of each word."""
+        return [_word_spans(text) for text in texts]
+
     def decode(self, numbers: Sequence[int]) -> str:
         """Join words with blanks, without one before a full stop and the like."""
         named = (self.words[n - SPECIAL] if n >= SPECIAL else UNKNOWN_WORD for n in numbers if n not in (PADDING, END))
@@ -67,3 +71,10 @@ class Words(FittedTokenizer):
 def words_of(text: str | None) -> list[str]:
     """Split a text into lower-case words and punctuation marks."""
     return _TOKEN.findall(text.lower()) if text else []
+
+
+def _word_spans(text: str) -> np.ndarray:
+    """Return (words, 2) where the words of `words_of` stand; a character such as İ is two in lower case."""
+    places = [place for place, each in enumerate(text) for _ in each.lower()]
+    found = [(places[match.start()], places[match.end() - 1] + 1) for match in _TOKEN.finditer(text.lower())]
+    return np.array(found, np.int64).reshape(-1, 2)
