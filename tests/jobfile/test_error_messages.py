@@ -232,7 +232,7 @@ def test_a_wrong_dataset_is_reported_in_plain_words(dataset: str, expected: str)
 
 def test_a_missing_key_is_reported_with_an_example():
     assert mistakes("name: a\n") == [
-        "1:1 task required: kind of problem to solve (example: task: summarization)",
+        "1:1 task required: kind of problem to solve (example: task: question-answering)",
         "1:1 dataset required: samples to learn from (example: dataset: digits)",
     ]
     source = (
