@@ -257,7 +257,7 @@ NEW_LINES = (
     ("job/dataset.py", '"csv",\n    "jsonl"', '"toy", '),
     ("job/dataset.py", '    "csv": (', '    "toy": ("hour", "category"),\n'),
     ("job/dataset.py", 'Literal["number", "time", "category"', 'Literal["hour"] | '),
-    ("job/task.py", 'Literal["number", "time", "category"', 'Literal["hour"] | '),
+    ("job/task.py", 'Literal[\n    "number"', 'Literal["hour"] | '),
     (
         "datasets/fields/schema.py",
         "from stoker.datasets.fields.image",

@@ -29,3 +29,12 @@ def test_a_table_of_words_and_tags_is_known_by_their_lengths(tmp_path: Path):
     assert (found.task, found.roles.target, found.guessed) == ("token-classification", "ner_tags", True)
     other = examine(write([["X", "Y"]] * 20), "multi-label-classification")
     assert other.report.columns[1].kind == "list"
+
+
+def test_a_table_of_questions_texts_and_answers_is_known_by_its_names(tmp_path: Path):
+    rows = [{"question": f"who is {row}?", "context": f"{row} is ann"} for row in range(20)]
+    rows = [{**row, "answers": "ann" if number % 3 else None} for number, row in enumerate(rows)]
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    found = examine(Dataset(source=str(tmp_path / "a.jsonl")))
+    assert (found.task, found.roles.target) == ("question-answering", "answers")
+    assert list(found.roles.inputs) == ["question", "context"]

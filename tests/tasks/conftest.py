@@ -32,7 +32,7 @@ WORDS = WordsField("words", json.dumps({"words": ["ann", "saw"], "characters": "
 LETTERS = json.dumps(" abcdef")
 WRITTEN = Fields((TextField("text", "characters", LETTERS, 6),), TargetTextField("y", "characters", LETTERS, 8, 8))
 ASKED = Fields(
-    (TextField("question", "characters", LETTERS, 20), TextField("context", "characters", LETTERS, 20)),
+    (TextField("question", "characters", LETTERS, 24), TextField("context", "characters", LETTERS, 24)),
     AnswerField("answer", 4, optional=True),
 )
 QUESTIONS = {"question": "a b", "context": "ab cde fab cd fa", "answer": "cde"}

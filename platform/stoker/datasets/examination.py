@@ -30,9 +30,11 @@ from stoker.datasets.report import (
 from stoker.datasets.split import choose_parts
 from stoker.datasets.tokens.words import words_of
 from stoker.errors import JobError
-from stoker.job.dataset import BUILTIN, Dataset
+from stoker.job.dataset import BUILTIN, SQUAD_COLUMNS, Dataset
 from stoker.job.task import TASKS, TaskName
 
+ANSWERS = ("answer", "answers")
+"""Common names of the column of answers, beside those of questions and their texts."""
 LABELS = (
     "label",
     "target",
@@ -54,8 +56,7 @@ LABELS = (
     "tags",
     "ner_tags",
     "pos_tags",
-    "answer",
-    "answers",
+    *ANSWERS,
 )
 """Common names of the column to predict, the likeliest first."""
 TASKS_OF_FORMATS: dict[str, TaskName] = {"parallel": "translation", "squad": "question-answering"}
@@ -150,6 +151,8 @@ def likely_task(records: Records, source: str) -> TaskName:
         return "segmentation"
     if any(not isinstance(column, pd.Series) for column in records.columns.values()):
         return "image-classification" if records.label in records.columns else "image-generation"
+    if set(SQUAD_COLUMNS[:2]) <= records.columns.keys() and records.label in ANSWERS:
+        return "question-answering"
     label = records.columns.get(records.label)
     if isinstance(label, pd.Series) and _tags_words(records, label):
         return "token-classification"
@@ -161,8 +164,10 @@ def likely_task(records: Records, source: str) -> TaskName:
 
 
 def _likely_label(records: Records) -> str:
-    """Return a column with a likely name, else the last one without missing values."""
+    """Return a column with a likely name, else the last one without missing values; answers may be missing."""
     frame = records.frame
+    if set(SQUAD_COLUMNS[:2]) <= records.columns.keys() and (answers := [n for n in ANSWERS if n in frame.columns]):
+        return answers[0]
     whole = [str(name) for name in frame.columns if not frame[name].isna().any()] or list(records.columns)
     names = {name.lower(): name for name in whole}
     return next((names[likely] for likely in LABELS if likely in names), whole[-1])

@@ -159,7 +159,7 @@ class AnswerReview(Review):
         axes = figure.add_subplot()
         names = [f"{word} ({len(by_word[word])})" for word in frequent]
         axes.barh(names, [sum(by_word[word]) / len(by_word[word]) for word in frequent])
-        title = f"F1 by the first word of the question, {len(self._found.by_question)} questions"
+        title = f"F1 by the first word of the question, {len(self._found.by_question)} samples"
         axes.set(xlim=(0, 1), xlabel="F1", title=title)
         return {"f1-by-question": figure}
 

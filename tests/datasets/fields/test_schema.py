@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.datasets.columns import Dense, Ragged
+from stoker.datasets.fields.answer import AnswerField
 from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import Field
 from stoker.datasets.fields.image import ImageField
@@ -156,6 +157,7 @@ TARGETS: st.SearchStrategy[Field] = st.one_of(
         WordTagsField, TEXT, st.lists(TEXT, min_size=2, unique=True).map(tuple), st.booleans(), st.integers(1, 99)
     ),
     st.builds(TagsField, TEXT, st.lists(TEXT, min_size=1, unique=True).map(tuple), st.sampled_from(SEPARATORS)),
+    st.builds(AnswerField, TEXT, st.integers(1, 99), st.booleans()),
     st.builds(TargetTextField, TEXT, st.sampled_from(get_args(Tokens)), TEXT, st.integers(1, 99), st.integers(0, 99)),
 )
 
@@ -178,7 +180,8 @@ INPUTS: st.SearchStrategy[Field] = st.one_of(
 
 def test_every_kind_of_field_has_a_strategy():
     assert {*INPUT_FIELDS.values()} == {NumberField, TimeField, CategoryField, TextField, ImageField, WordsField}
-    assert {*TARGET_FIELDS.values()} == {ClassField, ValueField, MaskField, TagsField, TargetTextField, WordTagsField}
+    own = {TargetTextField, WordTagsField, AnswerField}
+    assert {*TARGET_FIELDS.values()} == {ClassField, ValueField, MaskField, TagsField, *own}
 
 
 @given(st.lists(INPUTS, unique_by=lambda each: each.name).map(tuple), st.one_of(st.none(), TARGETS))

@@ -171,8 +171,8 @@ def _question_and_context(records: Records, found: dict[str, Kind], named: bool)
     """
     names = list(SQUAD_COLUMNS[:2])
     if not named and set(names) <= found.keys():
-        kept = names
-    elif not named:
+        return {name: found[name] for name in names}, []
+    if not named:
         lengths = {name: float(np.mean([len(text or "") for text in as_text(_head(records, name))])) for name in found}
         kept = sorted(found, key=lambda name: lengths[name])[-2:]
     else:
