@@ -58,7 +58,7 @@ def trained(keywords: Path, make_job: Callable[..., Job]) -> Callable[[str], tup
                 "text": {"tokens": "words", "length": 16},
             }
             training = {
-                "epochs": 8, "batch_size": 32, "precision": "fp32", "evaluate": {"every": "8 epochs"},
+                "epochs": 12, "batch_size": 32, "precision": "fp32", "evaluate": {"every": "12 epochs"},
                 "optimizer": {"type": "adam", "lr": RATES[family]},
             }  # fmt: skip
             assembly = assemble(
