@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from stoker.datasets import batches
 from stoker.datasets.records import table
 from stoker.errors import JobError, TrainingFailed
 from stoker.execution.packaging import packaged
@@ -22,6 +23,7 @@ from stoker.storage import open_storage
 from stoker.training.assembly import Assembly, assemble, prepare
 from stoker.training.attempt import attempt
 from stoker.training.checkpoint import Checkpoints
+from stoker.training.evaluation import measure
 from stoker.training.loop import start
 from stoker.training.optimization import build_optimizers
 from stoker.training.transfer import load_weights
@@ -166,3 +168,21 @@ def test_a_served_model_asks_for_the_libraries(run, tmp_path):
     with packaged(tmp_path / "saved") as arguments:
         names = {requirement.partition("==")[0] for requirement in arguments["pip_requirements"]}
     assert {"tokenizers", "transformers", "peft", "torch"} <= names
+
+
+def test_wide_layers_compute_few_samples_at_once_and_measure_the_same(run, tmp_path, monkeypatch):
+    run("whole")
+    model = Model.load(tmp_path / "saved")
+    samples = assemble(prepare(model.job)).parts["train"]
+    sizes: list[int] = []
+    model.network.register_forward_pre_hook(lambda _, given: sizes.append(len(next(iter(given[0].values())))))
+    at_once = measure(model.objective, model.task, samples, "fp32", 0).metrics
+    assert sizes == [len(samples)]
+    sizes.clear()
+    widest = max(max(each.shape) for each in model.network.body.encoder.layer.parameters())
+    monkeypatch.setattr(batches, "MAX_VALUES", 10 * 12 * widest)  # ten texts of 12 tokens
+    assert measure(model.objective, model.task, samples, "fp32", 0).metrics == pytest.approx(at_once, rel=1e-5)
+    assert sizes[:-1] == [10] * (len(samples) // 10)
+    sizes.clear()
+    model.predict(pd.DataFrame({"text": TEXTS * 20}))
+    assert max(sizes) == 10

@@ -245,3 +245,15 @@ def batch_limit(signature: Signature) -> int:
     if isinstance(signature.output, MaskOutput):
         largest = max(largest, pixels * len(signature.output.classes))
     return max(1, min(MAX_IMAGE_BATCH, MAX_VALUES // (MAPS * largest)))
+
+
+def text_limit(signature: Signature, activations: int) -> int:
+    """Return the most samples that are computed at once by a network with wide layers.
+
+    Args:
+        signature: with texts.
+        activations: numbers that its widest layer puts out for a token.
+
+    """
+    tokens = sum(shape.length for shape in signature.texts.values())
+    return max(1, MAX_VALUES // (activations * max(tokens, 1)))

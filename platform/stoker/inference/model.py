@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from stoker.architectures.network import rebuild_network
-from stoker.datasets.batches import Batch, batch_limit, ordered_batches
+from stoker.datasets.batches import Batch, batch_limit, ordered_batches, text_limit
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
@@ -27,7 +27,7 @@ from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.saved_model import ASSETS, FIELDS, SIGNATURE, WEIGHTS
 from stoker.randomness import PerSampleNoise
-from stoker.tasks.abilities import can_encode, can_reload, can_sample
+from stoker.tasks.abilities import can_encode, can_reload, can_sample, is_wide
 from stoker.tasks.best_spans import best_of_each
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
@@ -191,13 +191,21 @@ class Model:
             if piece:
                 yield piece
 
+    @property
+    def _batch_size(self) -> int:
+        """Most samples that are computed at once."""
+        size = min(BATCH, batch_limit(self.fields.signature))
+        if is_wide(self.network):
+            size = min(size, text_limit(self.fields.signature, self.network.activations))
+        return size
+
     @torch.inference_mode()
     def _batches(self, records: Records, start: int, kind: OutputKind) -> Iterator[Answers]:
         samples = self.fields.encode(records, target=False)
         if self.fields.passages:
             yield self._best(records, samples, start)
             return
-        for batch in ordered_batches(samples, self.fields, min(BATCH, batch_limit(self.fields.signature))):
+        for batch in ordered_batches(samples, self.fields, self._batch_size):
             if kind == "code":
                 yield self._codes(batch)
             else:

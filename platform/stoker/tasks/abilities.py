@@ -99,6 +99,13 @@ class CanReload(Protocol):
         """Write what the network is rebuilt from, beside the weights of a saved model."""
 
 
+class IsWide(Protocol):
+    """Has layers so wide that fewer samples are computed at once without gradients."""
+
+    activations: int
+    """Numbers that its widest layer puts out for a token of a text."""
+
+
 def can_sample(network: object) -> TypeGuard[CanSample]:
     """Return whether a network makes new samples."""
     return _has(network, "sample", "classes", "noise")
@@ -139,6 +146,11 @@ def can_reload(network: object) -> TypeGuard[CanReload]:
     return (
         _has(network, "unchanged_weights") and _has(network, "origin_digest") and _has(network, "save_origin", "folder")
     )
+
+
+def is_wide(network: object) -> TypeGuard[IsWide]:
+    """Return whether a network limits how many samples are computed at once."""
+    return isinstance(getattr(network, "activations", None), int)
 
 
 def decoded(network: object, inputs: Mapping[str, Tensor], noise: "NoiseLike", output: Tensor) -> Tensor:

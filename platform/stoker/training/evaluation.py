@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stoker.datasets.batches import Batch, batch_limit, gathered, ordered_batches
+from stoker.datasets.batches import Batch, batch_limit, gathered, ordered_batches, text_limit
 from stoker.datasets.samples import Samples
 from stoker.job.task import TASKS
 from stoker.randomness import Noise
+from stoker.tasks.abilities import is_wide
 from stoker.tasks.metrics import Together
 from stoker.tasks.objective import Loss, Objective
 from stoker.tasks.sheet import Page, Sheet
@@ -170,6 +171,9 @@ def _own_batches(
 ) -> Sums:
     """Run this worker's batches; return the sums of each term."""
     size = batch_limit(task.fields.signature)
+    piece_size = micro_batch or size
+    if is_wide(objective.network):
+        piece_size = min(piece_size, text_limit(task.fields.signature, objective.network.activations))
     numbers = workers.share(-(-len(samples) // size))
     totals: dict[str, Tensor] = {}  # summed at once: small tensors kept between large ones fragment the memory
     counts: dict[str, float] = {}
@@ -187,7 +191,7 @@ def _own_batches(
 
     with torch.no_grad() if divided else torch.inference_mode():
         for number, whole in zip(numbers, ordered_batches(samples, task.fields, size, numbers, order), strict=True):
-            for batch in whole.pieces(micro_batch or size):
+            for batch in whole.pieces(piece_size):
                 rows = batch.rows
                 noise = Noise((seed, "evaluation", number), len(whole), rows.start, rows.stop, batch.device)
                 losses, output, outcome = run(batch, noise)
@@ -198,9 +202,9 @@ def _own_batches(
                     counts[term] = counts.get(term, 0.0) + float(loss.count)
         if divided:  # gathering weights takes all workers, also those that have fewer samples
             [first] = ordered_batches(samples, task.fields, size, range(1))
-            piece = next(first.pieces(micro_batch or size))
+            piece = next(first.pieces(piece_size))
             noise = Noise((seed, "evaluation", 0), len(first), piece.rows.start, piece.rows.stop, piece.device)
-            for _ in range(_idle_passes(len(samples), size, micro_batch or size, workers)):
+            for _ in range(_idle_passes(len(samples), size, piece_size, workers)):
                 run(piece, noise)
     return {term: (float(total), counts[term]) for term, total in totals.items()}
 

@@ -36,6 +36,8 @@ class PretrainedNetwork(nn.Module, ABC):
         self.end = end_token(body.config)
         _freeze(body, settings)
         self.body = body
+        self.activations = max(max(each.shape) for layer in body_layers(body) for each in layer.parameters())
+        """Numbers that its widest layer puts out for a token."""
         self._origin = Origin(settings.model, folder)
         special = [self.end or 0] * SPECIAL
         config: Any = body.config
