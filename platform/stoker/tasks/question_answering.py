@@ -71,11 +71,12 @@ class QuestionAnswering(Task):
         texts = []
         for window, odds, begin, end in found_spans(network(few.inputs).float(), few, self.target):
             found = Found(odds, begin, window.part(begin, end), window.question, window.answers, -1, 0.0)
+            elsewhere = " (not in this window)" if window.answers and not window.begin else ""
             place = max(begin - window.offset - AROUND, 0)
             texts.append(
                 f"question: {window.question}\n"
                 f"text:     {window.text[place : end - window.offset + AROUND]}\n"
-                f"answer:   {' | '.join(dict.fromkeys(window.answers)) or NONE}\n"
+                f"answer:   {' | '.join(dict.fromkeys(window.answers)) or NONE}{elsewhere}\n"
                 f"found:    {found.prediction(self.target) or NONE}"
             )
         return Page("answered", tuple(texts))
