@@ -26,7 +26,7 @@ CELL = [
     "radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave_points", "symmetry",
     "fractal_dimension",
 ]  # fmt: skip
-NO_LIBRARY = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "ensurepip", "__pycache__"})
+NO_LIBRARY = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "ensurepip", "pydoc_data"})
 """Folders of Python's library that hold something else."""
 
 
