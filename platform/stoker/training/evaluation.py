@@ -172,8 +172,9 @@ def _own_batches(
     """Run this worker's batches; return the sums of each term."""
     size = batch_limit(task.fields.signature)
     piece_size = micro_batch or size
-    if is_wide(objective.network):
-        piece_size = min(piece_size, text_limit(task.fields.signature, objective.network.activations))
+    network = getattr(objective, "network", None)  # a user's objective of several networks has none that predicts
+    if is_wide(network):
+        piece_size = min(piece_size, text_limit(task.fields.signature, network.activations))
     numbers = workers.share(-(-len(samples) // size))
     totals: dict[str, Tensor] = {}  # summed at once: small tensors kept between large ones fragment the memory
     counts: dict[str, float] = {}
