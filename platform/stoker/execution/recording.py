@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 import stoker
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.own_code import AnyJob, CodeJob
+from stoker.job.task import use_command
 from stoker.jobfile.loading import load_job
 from stoker.settings import Settings, without_password
 from stoker.tracking.journal import Shipper
@@ -190,7 +191,9 @@ class Recording:
 
     def _description(self, metrics: Mapping[str, float]) -> str:
         """Format the results; own code reports what it likes, and has no model that `predict` knows."""
-        return last_report(metrics) if self._header.own_code else results_description(self._header.id, metrics)
+        if self._header.own_code:
+            return last_report(metrics)
+        return results_description(metrics, use_command(self._header.task, self._header.id))
 
     def _log_result(self, tracked: "MlflowRun", result: WorkerResult) -> tuple[str, str]:
         """Log job, dataset, figures and model; return the model's URI, and what own code lacks to be registered."""
@@ -219,8 +222,8 @@ def last_report(metrics: Mapping[str, float]) -> str:
     return "\n".join(["| last report | value |", "|---|---|", *rows]) if rows else ""
 
 
-def results_description(run: str, metrics: Mapping[str, float]) -> str:
-    """Format the results of the best weights as a run description, in Markdown; empty without results."""
+def results_description(metrics: Mapping[str, float], command: str) -> str:
+    """Format the results of the best weights, and how to use them, in Markdown; empty without results."""
     if not metrics:
         return ""
     quantities = sorted({key.split("/")[0] for key in metrics})
@@ -230,7 +233,7 @@ def results_description(run: str, metrics: Mapping[str, float]) -> str:
         values = [metrics.get(f"{quantity}/{part}") for part in parts]
         cells = ["" if value is None else f"{value:.4g}" for value in values]
         lines.append(f"| {quantity} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"`stoker predict {run} --input DATA`"])
+    return "\n".join([*lines, "", f"`{command}`"])
 
 
 def run_tags(header: RunHeader) -> dict[str, str]:

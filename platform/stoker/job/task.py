@@ -237,3 +237,11 @@ TASKS: dict[TaskName, TaskRow] = {
         texts=2,
     ),
 }
+
+
+def use_command(task: str, run: str) -> str:
+    """Return the command that uses the model of a run."""
+    row = next((row for name, row in TASKS.items() if name == task), None)
+    if row is None or not row.generates:
+        return f"stoker predict {run} --input DATA"
+    return f"stoker generate {run}" + ("" if row.target == "continuation" else " --output FOLDER")

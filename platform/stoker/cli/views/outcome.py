@@ -8,7 +8,7 @@ from stoker.cli.views.run_report import cause_row, checkpoint_text, duration_s, 
 from stoker.cli.views.sweep import Sweep, cells, counts_text, failure_lines, goals_text, read_sweep
 from stoker.cli.views.tables import fields_text, state_text, styled, table_text
 from stoker.errors import Turn
-from stoker.job.task import TASKS
+from stoker.job.task import use_command
 from stoker.settings import Settings
 from stoker.tracking.overfitting import overfitting_note
 from stoker.tracking.parameters import flatten
@@ -57,10 +57,8 @@ def next_commands(record: RunRecord, settings: Settings) -> list[tuple[str, str]
     if state is State.SUCCEEDED and record.header.own_code:
         return [*page, (f"stoker logs {run}", "what the run printed")]
     if state is State.SUCCEEDED:
-        use = (f"stoker predict {run} --input DATA", "use it on new data")
-        if any(name == record.header.task and row.generates for name, row in TASKS.items()):
-            folder_option = "" if record.header.task == "text-generation" else " --output FOLDER"
-            use = (f"stoker generate {run}{folder_option}", "make new samples with it")
+        command = use_command(record.header.task, run)
+        use = (command, "use it on new data" if "predict" in command else "make new samples with it")
         return [
             *page,
             (f"stoker evaluate {run}", "measure it on the test part again"),

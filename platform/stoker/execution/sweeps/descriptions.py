@@ -31,7 +31,7 @@ def trial_description(trial: Trial, sweep_id: str, own_code: bool = False) -> st
         return ""
     if own_code:
         return last_report(trial.metrics)
-    return results_description(trial_id(sweep_id, trial.number), trial.metrics)
+    return results_description(trial.metrics, f"stoker predict {trial_id(sweep_id, trial.number)} --input DATA")
 
 
 def sweep_description(trials: Sequence[Trial], metric: str, direction: str, sweep_id: str, view: str = "") -> str:
