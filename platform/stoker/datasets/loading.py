@@ -17,8 +17,9 @@ from stoker.datasets.documents import MIN_DOCUMENTS, as_documents, split_within
 from stoker.datasets.fields.inference import Roles, infer_roles
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.text import completed_text
+from stoker.datasets.format_inference import infer_format, unknown_format
 from stoker.datasets.formats.reading import read_path
-from stoker.datasets.inspection import column_problems, infer_format, unknown_format
+from stoker.datasets.inspection import column_problems
 from stoker.datasets.label_leaks import label_leaks
 from stoker.datasets.labels import Labels, label_notes, read_labels, with_joined_spellings
 from stoker.datasets.records import PARTS, Records

@@ -15,7 +15,7 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField
 from stoker.datasets.fields.words import WordsField
 from stoker.datasets.folders import image_paths
-from stoker.datasets.inspection import infer_format
+from stoker.datasets.format_inference import infer_format
 from stoker.datasets.loading import read_source
 from stoker.datasets.records import Files, Records
 from stoker.datasets.sources.schemes import is_remote

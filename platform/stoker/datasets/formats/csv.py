@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from stoker.datasets.csv_dialect import Dialect, csv_dialect
-from stoker.datasets.inspection import text_of
+from stoker.datasets.format_inference import text_of
 from stoker.job.dataset import Dataset
 
 

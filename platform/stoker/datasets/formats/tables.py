@@ -10,9 +10,9 @@ import pandas as pd
 
 from stoker.datasets.csv_dialect import csv_dialect
 from stoker.datasets.folders import part_of
+from stoker.datasets.format_inference import table_files
 from stoker.datasets.formats import conll, csv, jsonl, parquet, squad
 from stoker.datasets.formats.broken_files import read_as
-from stoker.datasets.inspection import table_files
 from stoker.datasets.records import Records, table
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
