@@ -22,12 +22,12 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from pairing import Arm, Lap, Machine, alternate, check_equal, curve, report, timed
-from stoker.datasets.batches import Batches
 from stoker.datasets.columns import Dense
+from stoker.datasets.feeding.batches import Batches
+from stoker.datasets.feeding.order import shuffled
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
-from stoker.datasets.order import shuffled
 from stoker.datasets.records import Files
 from stoker.datasets.samples import Samples
 

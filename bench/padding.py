@@ -18,7 +18,7 @@ import torch
 
 from pairing import Lap, Laps, Machine, alternate, report, timed
 from stoker.datasets.columns import Ragged
-from stoker.datasets.order import shuffled
+from stoker.datasets.feeding.order import shuffled
 from stoker.datasets.samples import Samples
 from stoker.jobfile.loading import parse_job
 from stoker.tasks.objective import Objective

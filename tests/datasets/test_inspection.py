@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.datasets.format_inference import infer_format
+from stoker.datasets.formats.format_inference import infer_format
 from stoker.datasets.inspection import inspect, inspect_elsewhere
 from stoker.job.dataset import Columns, Dataset
 from stoker.job.task import TaskName

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from stoker.datasets.batches import ordered_batches
+from stoker.datasets.feeding.batches import ordered_batches
 from stoker.errors import JobError, NotFound
 from stoker.inference.model import Model, concatenated
 from stoker.inference.prediction import predict

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from stoker.datasets import batches
+from stoker.datasets.feeding import batches
 from stoker.datasets.records import table
 from stoker.errors import JobError, TrainingFailed
 from stoker.execution.packaging import packaged

@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.fields.answer import AnswerField
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import ValueField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.tags import TagsField
-from stoker.datasets.fields.target_text import TargetTextField
-from stoker.datasets.fields.text import TextField
-from stoker.datasets.fields.word_tags import WordTagsField
-from stoker.datasets.fields.words import CHARACTERS, WordsField
+from stoker.datasets.fields.texts.answer import AnswerField
+from stoker.datasets.fields.texts.target_text import TargetTextField
+from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.word_tags import WordTagsField
+from stoker.datasets.fields.texts.words import CHARACTERS, WordsField
 from stoker.datasets.records import table
 from stoker.datasets.tokens.tokenizer import END, PADDING
 from stoker.job.signature import BlanksOutput, ContinuationOutput

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from stoker.datasets.fields.number import ValueField
 from stoker.datasets.fields.schema import Fields
-from stoker.tasks.classification import MOST_SCORES
+from stoker.tasks.classification.classification import MOST_SCORES
 from stoker.tasks.defined_metrics import R2, Auroc
 from stoker.tasks.tabular_regression import TabularRegression
 

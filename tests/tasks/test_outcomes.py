@@ -14,10 +14,10 @@ from stoker.datasets.records import Records
 from stoker.errors import JobError
 from stoker.job.task import TASKS
 from stoker.tasks.choice import TASK_CLASSES
-from stoker.tasks.classification import CrossEntropy
-from stoker.tasks.image_generation import ImageGeneration
-from stoker.tasks.multi_label_classification import BinaryCrossEntropy
-from stoker.tasks.segmentation import PixelLosses
+from stoker.tasks.classification.classification import CrossEntropy
+from stoker.tasks.classification.multi_label_classification import BinaryCrossEntropy
+from stoker.tasks.pictures.image_generation import ImageGeneration
+from stoker.tasks.pictures.segmentation import PixelLosses
 from stoker.tasks.tabular_regression import SquaredError
 
 UNUSED = Records({})

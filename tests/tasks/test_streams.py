@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stoker.job.task import TASKS
-from stoker.tasks.classification import MOST_SCORES, THRESHOLDS
+from stoker.tasks.classification.classification import MOST_SCORES, THRESHOLDS
 from stoker.tasks.metrics import KEPT, Together, Worst
 
 COUNT = 101

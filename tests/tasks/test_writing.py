@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from stoker.datasets.fields.schema import Fields
-from stoker.datasets.fields.text import TextField
+from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOWN
 from stoker.job.signature import ContinuationOutput
 from stoker.randomness import PerSampleNoise
-from stoker.tasks.sampling import Writing, drawn
-from stoker.tasks.text_generation import TextGeneration
+from stoker.tasks.writing.sampling import Writing, drawn
+from stoker.tasks.writing.text_generation import TextGeneration
 
 LETTERS = "\nabcdefgh"
 

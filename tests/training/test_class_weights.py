@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from stoker.datasets.batches import ordered_batches
+from stoker.datasets.feeding.batches import ordered_batches
 from stoker.errors import JobError
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.batches import MAX_BATCH, MAX_IMAGE_BATCH, ordered_batches
+from stoker.datasets.feeding.batches import MAX_BATCH, MAX_IMAGE_BATCH, ordered_batches
 from stoker.tasks.task import Review
 from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate, evaluate_in_detail

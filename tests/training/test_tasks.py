@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.batches import ordered_batches
+from stoker.datasets.feeding.batches import ordered_batches
 from stoker.datasets.loading import read_source
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model

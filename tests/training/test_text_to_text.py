@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.batches import ordered_batches
+from stoker.datasets.feeding.batches import ordered_batches
 from stoker.execution.results import drawn_sheet, evaluate_all
 from stoker.inference.model import Model, save_model
 from stoker.inference.prediction import predict

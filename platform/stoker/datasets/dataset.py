@@ -12,7 +12,7 @@ from stoker.datasets.fields.schema import Fields
 from stoker.datasets.members import size_of
 from stoker.datasets.records import Files, RawColumn, Records, pick
 from stoker.datasets.samples import Samples
-from stoker.datasets.times import holds_timestamps
+from stoker.datasets.values.times import holds_timestamps
 from stoker.job.dataset import Dataset
 
 EXAMPLES = 3

@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stoker.datasets.csv_dialect import codec_of, csv_dialect
 from stoker.datasets.folders import archive_paths, image_paths, language_files, part_folders, visible_folders
-from stoker.datasets.format_inference import (
+from stoker.datasets.formats.csv_dialect import codec_of, csv_dialect
+from stoker.datasets.formats.format_inference import (
     HEADER_BYTES,
     IDX_NAME,
     IMAGES,

@@ -8,29 +8,29 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stoker.datasets.augmentation import augmentation_notes, completed_image
 from stoker.datasets.cache import local_path
-from stoker.datasets.csv_dialect import Dialect
 from stoker.datasets.dataset import LoadedDataset, example_of, fingerprint
-from stoker.datasets.decoding import choose_loading, fitted_records, resident, with_files, with_one_size
-from stoker.datasets.documents import MIN_DOCUMENTS, as_documents, split_within
+from stoker.datasets.feeding.shards import find_shards
+from stoker.datasets.feeding.sharing import load_shared
+from stoker.datasets.feeding.streaming import load_stream
 from stoker.datasets.fields.inference import Roles, infer_roles
 from stoker.datasets.fields.schema import Fields
-from stoker.datasets.fields.text import completed_text
-from stoker.datasets.format_inference import infer_format, unknown_format
+from stoker.datasets.fields.texts.text import completed_text
+from stoker.datasets.formats.csv_dialect import Dialect
+from stoker.datasets.formats.format_inference import infer_format, unknown_format
 from stoker.datasets.formats.reading import read_path
 from stoker.datasets.inspection import column_problems
-from stoker.datasets.label_leaks import label_leaks
-from stoker.datasets.labels import Labels, label_notes, read_labels, with_joined_spellings
+from stoker.datasets.pictures.augmentation import augmentation_notes, completed_image
+from stoker.datasets.pictures.decoding import choose_loading, fitted_records, resident, with_files, with_one_size
 from stoker.datasets.records import PARTS, Records
-from stoker.datasets.report import class_warnings, leak_warnings, sample_hashes
+from stoker.datasets.report.label_leaks import label_leaks
+from stoker.datasets.report.report import class_warnings, leak_warnings, sample_hashes
 from stoker.datasets.samples import Samples
-from stoker.datasets.shards import find_shards
-from stoker.datasets.sharing import load_shared
 from stoker.datasets.sources.builtin import read_builtin
 from stoker.datasets.sources.schemes import is_remote
 from stoker.datasets.split import choose_parts
-from stoker.datasets.streaming import load_stream
+from stoker.datasets.values.labels import Labels, label_notes, read_labels, with_joined_spellings
+from stoker.datasets.windows.documents import MIN_DOCUMENTS, as_documents, split_within
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import BUILTIN, Dataset, Image, Text
 from stoker.job.task import TaskRow

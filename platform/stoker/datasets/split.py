@@ -5,9 +5,9 @@ import pandas as pd
 
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.folders import PART_NAMES
-from stoker.datasets.labels import Labels
 from stoker.datasets.records import PARTS, RawColumn, Records
-from stoker.datasets.times import read_times
+from stoker.datasets.values.labels import Labels
+from stoker.datasets.values.times import read_times
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset, Split
 

@@ -1,13 +1,13 @@
 """Metrics of a model on a part of its own data, or on new data with labels."""
 
 from stoker.datasets.cache import local_path
-from stoker.datasets.documents import as_documents
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.number import ValueField
-from stoker.datasets.fields.target_text import TargetTextField
-from stoker.datasets.labels import check_known, label_values
+from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.samples import Samples
+from stoker.datasets.values.labels import check_known, label_values
+from stoker.datasets.windows.documents import as_documents
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
 from stoker.inference.prediction import aligned, check_source_exists

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from stoker.architectures.network import rebuild_network
-from stoker.datasets.batches import Batch, batch_limit, ordered_batches, text_limit
+from stoker.datasets.feeding.batches import Batch, batch_limit, ordered_batches, text_limit
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
@@ -28,11 +28,11 @@ from stoker.job.job import Job
 from stoker.job.saved_model import ASSETS, FIELDS, SIGNATURE, WEIGHTS
 from stoker.randomness import PerSampleNoise
 from stoker.tasks.abilities import can_encode, can_reload, can_sample, is_wide
-from stoker.tasks.best_spans import best_of_each
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
-from stoker.tasks.sampling import Writing
+from stoker.tasks.reading.best_spans import best_of_each
 from stoker.tasks.task import Answers, Task
+from stoker.tasks.writing.sampling import Writing
 
 BATCH = 512
 ROWS = 4096

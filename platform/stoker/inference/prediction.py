@@ -13,9 +13,9 @@ from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.inference import image_files
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField
-from stoker.datasets.fields.words import WordsField
+from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.folders import image_paths
-from stoker.datasets.format_inference import infer_format
+from stoker.datasets.formats.format_inference import infer_format
 from stoker.datasets.loading import read_source
 from stoker.datasets.records import Files, Records
 from stoker.datasets.sources.schemes import is_remote

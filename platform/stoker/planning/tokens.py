@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from stoker.datasets.columns import Column, Ragged, Windows
-from stoker.datasets.order import bucketed
+from stoker.datasets.feeding.order import bucketed
 from stoker.training.assembly import Prepared
 
 

@@ -4,21 +4,21 @@ from torch import nn
 
 from stoker.job.task import TaskName
 from stoker.job.training import Training
-from stoker.tasks.fill_mask import FillMask
-from stoker.tasks.image_classification import ImageClassification
-from stoker.tasks.image_generation import ImageGeneration
-from stoker.tasks.multi_label_classification import MultiLabelClassification
+from stoker.tasks.classification.image_classification import ImageClassification
+from stoker.tasks.classification.multi_label_classification import MultiLabelClassification
+from stoker.tasks.classification.tabular_classification import TabularClassification
+from stoker.tasks.classification.text_classification import TextClassification
 from stoker.tasks.objective import Objective
-from stoker.tasks.question_answering import QuestionAnswering
-from stoker.tasks.segmentation import Segmentation
-from stoker.tasks.summarization import Summarization
-from stoker.tasks.tabular_classification import TabularClassification
+from stoker.tasks.pictures.image_generation import ImageGeneration
+from stoker.tasks.pictures.segmentation import Segmentation
+from stoker.tasks.reading.fill_mask import FillMask
+from stoker.tasks.reading.question_answering import QuestionAnswering
+from stoker.tasks.reading.token_classification import TokenClassification
 from stoker.tasks.tabular_regression import TabularRegression
 from stoker.tasks.task import Task
-from stoker.tasks.text_classification import TextClassification
-from stoker.tasks.text_generation import TextGeneration
-from stoker.tasks.token_classification import TokenClassification
-from stoker.tasks.translation import Translation
+from stoker.tasks.writing.summarization import Summarization
+from stoker.tasks.writing.text_generation import TextGeneration
+from stoker.tasks.writing.translation import Translation
 
 TASK_CLASSES: dict[TaskName, type[Task]] = {
     "tabular-classification": TabularClassification,

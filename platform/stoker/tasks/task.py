@@ -16,8 +16,8 @@ from stoker.job.training import Training
 from stoker.tasks.abilities import can_decode
 from stoker.tasks.metrics import Metrics, Shown
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
-from stoker.tasks.sampling import Writing
 from stoker.tasks.sheet import Page, Sheet
+from stoker.tasks.writing.sampling import Writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,11 +10,11 @@ from pydantic import TypeAdapter
 
 from stoker.architectures.custom import is_objective_class, user_class
 from stoker.architectures.network import build_network, misfits, unavailable, with_default_sizes
-from stoker.datasets.batches import Batches, gathered
 from stoker.datasets.dataset import LoadedDataset
-from stoker.datasets.fields.text import saved_text
+from stoker.datasets.feeding.batches import Batches, gathered
+from stoker.datasets.feeding.prefetch import MAX_PROCESSES
+from stoker.datasets.fields.texts.text import saved_text
 from stoker.datasets.loading import load_dataset
-from stoker.datasets.prefetch import MAX_PROCESSES
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError
 from stoker.job.architecture.choice import Architecture, ArchitectureChoice

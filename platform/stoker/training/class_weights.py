@@ -6,8 +6,8 @@ import torch
 
 from stoker.architectures.custom import is_objective_class, user_class
 from stoker.datasets.dataset import LoadedDataset
+from stoker.datasets.feeding.streaming import FITTED_SAMPLES
 from stoker.datasets.samples import Samples
-from stoker.datasets.streaming import FITTED_SAMPLES
 from stoker.errors import Problem
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stoker.datasets.batches import Batch, batch_limit, gathered, ordered_batches, text_limit
+from stoker.datasets.feeding.batches import Batch, batch_limit, gathered, ordered_batches, text_limit
 from stoker.datasets.samples import Samples
 from stoker.job.task import TASKS
 from stoker.randomness import Noise

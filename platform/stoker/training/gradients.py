@@ -5,7 +5,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from stoker.datasets.batches import Step
+from stoker.datasets.feeding.batches import Step
 from stoker.tasks.objective import Count, Objective
 from stoker.training.parallel import Workers, arithmetic
 from stoker.training.reduction import GradientReducer, reciprocal

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from stoker.datasets.batches import Batches, Step
+from stoker.datasets.feeding.batches import Batches, Step
 from stoker.errors import Cause, TrainingFailed
 from stoker.job.section import time_seconds
 from stoker.job.task import TASKS

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from stoker.datasets.dataset import LoadedDataset
-from stoker.datasets.fields.answer import AnswerField
 from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import Field, InputField
 from stoker.datasets.fields.image import ImageField
@@ -21,11 +20,12 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields
 from stoker.datasets.fields.tags import TagsField
-from stoker.datasets.fields.target_text import TargetTextField
-from stoker.datasets.fields.text import TextField
+from stoker.datasets.fields.texts.answer import AnswerField
+from stoker.datasets.fields.texts.target_text import TargetTextField
+from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.word_tags import WordTagsField
+from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.fields.time import TimeField
-from stoker.datasets.fields.word_tags import WordTagsField
-from stoker.datasets.fields.words import WordsField
 from stoker.datasets.loading import load_dataset
 from stoker.datasets.records import Files, RawColumn, pick
 from stoker.errors import JobError

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.datasets.columns import Dense, Ragged
-from stoker.datasets.fields.answer import AnswerField
 from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import Field
 from stoker.datasets.fields.image import ImageField
@@ -19,11 +18,12 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields, as_weights
 from stoker.datasets.fields.tags import SEPARATORS, TagsField
-from stoker.datasets.fields.target_text import TargetTextField
-from stoker.datasets.fields.text import TextField
+from stoker.datasets.fields.texts.answer import AnswerField
+from stoker.datasets.fields.texts.target_text import TargetTextField
+from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.word_tags import WordTagsField
+from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.fields.time import TimeField
-from stoker.datasets.fields.word_tags import WordTagsField
-from stoker.datasets.fields.words import WordsField
 from stoker.datasets.records import Records, table
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset, Tokens

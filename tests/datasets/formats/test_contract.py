@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from stoker.datasets.dataset import LoadedDataset
-from stoker.datasets.format_inference import infer_format
+from stoker.datasets.formats.format_inference import infer_format
 from stoker.datasets.formats.reading import READERS
 from stoker.datasets.inspection import inspect
 from stoker.datasets.loading import load_dataset, read_source

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker.datasets.format_inference import infer_format
+from stoker.datasets.formats.format_inference import infer_format
 from stoker.datasets.inspection import inspect
 from stoker.datasets.loading import read_source
 from stoker.datasets.records import Records

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from stoker.datasets.examination import examine, proposed_job
-from stoker.datasets.format_inference import infer_format
+from stoker.datasets.formats.format_inference import infer_format
 from stoker.datasets.inspection import inspect
 from stoker.datasets.loading import load_dataset, read_source
+from stoker.datasets.report.examination import examine, proposed_job
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset
 from stoker.job.task import TASKS

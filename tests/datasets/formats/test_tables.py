@@ -13,7 +13,7 @@ from PIL import Image
 
 from stoker.datasets.columns import Ragged
 from stoker.datasets.dataset import LoadedDataset
-from stoker.datasets.fields.text import TextField
+from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.records import Records
 from stoker.errors import JobError

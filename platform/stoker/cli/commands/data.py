@@ -10,8 +10,8 @@ from stoker.cli.session import examples, format_option
 from stoker.cli.views.tables import print_json, styled, table_text
 
 if TYPE_CHECKING:
-    from stoker.datasets.examination import Examined
-    from stoker.datasets.report import ColumnReport
+    from stoker.datasets.report.examination import Examined
+    from stoker.datasets.report.report import ColumnReport
 
 SHOWN_CLASSES = 20
 source_argument = click.argument("source", metavar="PATH")
@@ -56,7 +56,7 @@ def data(
     A run makes the same checks: what is a warning here is a note of the plan.
     """
     if index:
-        from stoker.datasets.shards import index_text
+        from stoker.datasets.feeding.shards import index_text
         from stoker.job.dataset import Dataset
 
         index.write_text(index_text(Dataset(source=source)), encoding="utf-8")
@@ -98,7 +98,7 @@ def init(
 ) -> None:
     """Write a commented job for a dataset; it trains as it stands."""
     examined = _examined(source, label, task, data_format)
-    from stoker.datasets.examination import proposed_job
+    from stoker.datasets.report.examination import proposed_job
     from stoker.job.job import usable_name
 
     target = target or Path(f"{usable_name(Path(source).name.split('.')[0]) or 'job'}.yaml")
@@ -119,7 +119,7 @@ def _examined(source: str, label: str | None, task: str | None, data_format: str
         JobError: it cannot be read, or is of no use.
 
     """
-    from stoker.datasets.examination import examine
+    from stoker.datasets.report.examination import examine
     from stoker.job.dataset import FORMATS, Columns, Dataset
     from stoker.job.task import TASKS
 

@@ -14,7 +14,7 @@ from stoker.cli.views.tables import print_json
 
 if TYPE_CHECKING:
     from stoker.inference.model import Model
-    from stoker.tasks.sampling import Writing
+    from stoker.tasks.writing.sampling import Writing
 
 IMAGES, TEXTS = 64, 1
 """How many are made by default."""
@@ -88,7 +88,7 @@ def generate(
     if not writes:
         _images(model, count or IMAGES, seed, classes, target, form)
         return
-    from stoker.tasks.sampling import Writing
+    from stoker.tasks.writing.sampling import Writing
 
     given = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "stop": stop or None}
     writing = Writing(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type] # checked by click

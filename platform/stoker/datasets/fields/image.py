@@ -12,7 +12,7 @@ import torch
 
 from stoker.datasets.columns import Column, Dense, Lazy
 from stoker.datasets.fields.field import InputField
-from stoker.datasets.images import decode_images, level_counts
+from stoker.datasets.pictures.images import decode_images, level_counts
 from stoker.datasets.records import Files, RawColumn, in_memory
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset

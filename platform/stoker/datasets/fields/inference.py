@@ -10,9 +10,9 @@ import pandas as pd
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.lists import holds_lists, read_lists
 from stoker.datasets.fields.number import as_numbers, check_range
-from stoker.datasets.numerals import notation
 from stoker.datasets.records import Files, RawColumn, Records
-from stoker.datasets.times import time_format
+from stoker.datasets.values.numerals import notation
+from stoker.datasets.values.times import time_format
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import IMAGE_SUFFIXES, SQUAD_COLUMNS, Columns, Dataset
 from stoker.job.task import Kind, TaskRow

@@ -13,8 +13,8 @@ from stoker.datasets.columns import Column, Dense
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.field import InputField, TargetField
 from stoker.datasets.fields.written import require_notation
-from stoker.datasets.numerals import DecimalMark, is_missing, notation, read_number, read_numbers
 from stoker.datasets.records import Files, RawColumn
+from stoker.datasets.values.numerals import DecimalMark, is_missing, notation, read_number, read_numbers
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 from stoker.job.signature import NumbersInput, ValueOutput

@@ -10,8 +10,6 @@ import pandas as pd
 import torch
 
 from stoker.datasets.columns import joined
-from stoker.datasets.documents import windows
-from stoker.datasets.fields.answer import AnswerField
 from stoker.datasets.fields.category import CategoryField, ClassField, as_text
 from stoker.datasets.fields.field import InputField, TargetField
 from stoker.datasets.fields.image import ImageField
@@ -19,15 +17,17 @@ from stoker.datasets.fields.inference import Roles
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField, as_numbers
 from stoker.datasets.fields.tags import TagsField
-from stoker.datasets.fields.target_text import TargetTextField
-from stoker.datasets.fields.text import TextField
-from stoker.datasets.fields.text_lists import joined_texts
+from stoker.datasets.fields.texts.answer import AnswerField
+from stoker.datasets.fields.texts.target_text import TargetTextField
+from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.text_lists import joined_texts
+from stoker.datasets.fields.texts.word_tags import WordTagsField, check_lengths
+from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.fields.time import TimeField
-from stoker.datasets.fields.word_tags import WordTagsField, check_lengths
-from stoker.datasets.fields.words import WordsField
-from stoker.datasets.passages import Passages
 from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
+from stoker.datasets.windows.documents import windows
+from stoker.datasets.windows.passages import Passages
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 from stoker.job.signature import PAIR, WRITTEN, BlanksOutput, ContinuationOutput, Signature

@@ -12,7 +12,7 @@ from stoker.datasets.columns import Column, Dense
 from stoker.datasets.fields.number import CLIP, NumbersField, as_numbers, mean_and_scale
 from stoker.datasets.fields.written import require_notation
 from stoker.datasets.records import RawColumn
-from stoker.datasets.times import ISO, as_times, time_format
+from stoker.datasets.values.times import ISO, as_times, time_format
 from stoker.job.dataset import Dataset
 from stoker.job.task import Kind
 

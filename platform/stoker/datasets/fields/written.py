@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from stoker.datasets.numerals import is_missing
 from stoker.datasets.records import Files, RawColumn
+from stoker.datasets.values.numerals import is_missing
 from stoker.errors import JobError, Problem
 
 

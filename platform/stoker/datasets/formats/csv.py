@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from stoker.datasets.csv_dialect import Dialect, csv_dialect
-from stoker.datasets.format_inference import text_of
+from stoker.datasets.formats.csv_dialect import Dialect, csv_dialect
+from stoker.datasets.formats.format_inference import text_of
 from stoker.job.dataset import Dataset
 
 

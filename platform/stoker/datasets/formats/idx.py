@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stoker.datasets.images import resize
+from stoker.datasets.pictures.images import resize
 from stoker.datasets.records import RawColumn, Records
 from stoker.job.dataset import Dataset
 

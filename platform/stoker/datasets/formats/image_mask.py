@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from stoker.datasets.folders import image_paths, part_folders
-from stoker.datasets.format_inference import IMAGES, MASKS
+from stoker.datasets.formats.format_inference import IMAGES, MASKS
 from stoker.datasets.records import Files, RawColumn, Records
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset

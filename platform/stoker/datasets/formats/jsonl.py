@@ -7,8 +7,8 @@ from typing import Any, TextIO
 
 import pandas as pd
 
-from stoker.datasets.csv_dialect import codec_of
-from stoker.datasets.format_inference import starts_list, text_of
+from stoker.datasets.formats.csv_dialect import codec_of
+from stoker.datasets.formats.format_inference import starts_list, text_of
 from stoker.job.dataset import Dataset
 
 _HALF_PAIR = re.compile(r"[\ud800-\udfff]")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stoker.datasets.images import resize, resize_masks
+from stoker.datasets.pictures.images import resize, resize_masks
 from stoker.datasets.records import RawColumn, Records
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset

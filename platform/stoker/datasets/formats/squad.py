@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from stoker.datasets.csv_dialect import codec_of
-from stoker.datasets.format_inference import text_of
+from stoker.datasets.formats.csv_dialect import codec_of
+from stoker.datasets.formats.format_inference import text_of
 from stoker.job.dataset import SQUAD_COLUMNS, Dataset
 
 ANSWER = SQUAD_COLUMNS[-1]

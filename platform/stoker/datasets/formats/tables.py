@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stoker.datasets.csv_dialect import csv_dialect
 from stoker.datasets.folders import part_of
-from stoker.datasets.format_inference import table_files
 from stoker.datasets.formats import conll, csv, jsonl, parquet, squad
 from stoker.datasets.formats.broken_files import read_as
+from stoker.datasets.formats.csv_dialect import csv_dialect
+from stoker.datasets.formats.format_inference import table_files
 from stoker.datasets.records import Records, table
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stoker.datasets.csv_dialect import codec_of
 from stoker.datasets.folders import part_of, visible_files
+from stoker.datasets.formats.csv_dialect import codec_of
 from stoker.datasets.records import Records, table
 from stoker.job.dataset import Dataset
 

@@ -1,0 +1,259 @@
+"""Batches of samples: a pure function of seed, epoch and step, on any worker."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from stoker.datasets.feeding.order import BLOCK_SHARDS, bucketed, shuffled, shuffled_blocks, streams
+from stoker.datasets.feeding.prefetch import Prefetcher, lazy_columns
+from stoker.datasets.fields.mask import MaskField
+from stoker.datasets.fields.schema import Fields
+from stoker.datasets.pictures.augmentation import augment
+from stoker.datasets.samples import Samples
+from stoker.job.signature import ContinuationOutput, MaskOutput, Signature, TextOutput
+from stoker.randomness import Noise
+
+MAX_BATCH, MAX_IMAGE_BATCH = 8192, 256
+"""Most samples per batch in evaluation and prediction."""
+MAX_VALUES = 50_000_000
+"""Most activations held at a time for a batch of images: 200 MB in float32."""
+MAX_TOKENS = 1 << 15
+"""Most tokens, padding included, of a batch of texts in evaluation and prediction."""
+CHARACTER_FEATURES = 64
+"""Rough number of activations held at a time per character of a word."""
+MAPS = 16
+"""Rough number of activations held at a time per value of an image."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples ready for the network."""
+
+    inputs: dict[str, torch.Tensor]
+    target: torch.Tensor | None
+    weight: torch.Tensor | None
+    source_ids: torch.Tensor
+    """Number in the source of each sample of the part."""
+    index: torch.Tensor
+    """(B,) places of the samples in the part."""
+    rows: slice
+    """Rows of these samples in the worker's share of the global batch."""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the samples are."""
+        return self.index.device
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """Return the number of each sample in its source; not computed before, since training does not need it."""
+        return self.source_ids.index_select(0, self.index)
+
+    def pieces(self, size: int) -> "Iterator[Batch]":
+        """Yield batches of at most `size` of its samples."""
+        for start in range(0, len(self), size):
+            rows = slice(start, min(start + size, len(self)))
+            inputs = {name: value[rows] for name, value in self.inputs.items()}
+            target = None if self.target is None else self.target[rows]
+            weight = None if self.weight is None else self.weight[rows]
+            yield Batch(inputs, target, weight, self.source_ids, self.index[rows], rows)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The micro-batches of one optimizer step with their noise."""
+
+    micro_batches: tuple[tuple[Batch, Noise], ...]
+    """Of this worker; a single empty one if the global batch has no samples for it."""
+    samples: int
+    """Of the global batch."""
+    idle_passes: int = 0
+    """Further passes, because another worker has more micro-batches and all must make the same number."""
+
+
+class Batches:
+    """One worker's share of the training batches of one part.
+
+    Args:
+        samples: the part, on the device of training.
+        fields: prepare stored inputs for the network.
+        batch_size: samples of one optimizer step over all workers; the last step of an epoch may have fewer.
+        micro_batch: samples of one forward pass of a worker.
+        augmentation: random changes of images (and of masks with them).
+        seed: of order, augmentation and noise.
+        share: this worker's rows of a whole batch.
+        order: `shuffled` differently each epoch (streamed samples in blocks of shards, those of different length with
+            others of about the same), or `streams`: row r of a batch continues row r of the batch before.
+        processes: that prefetch columns to decode, if there are any.
+        together: each worker's rows of a whole batch, if all workers must make the same number of passes.
+
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        fields: Fields,
+        batch_size: int,
+        micro_batch: int,
+        augmentation: tuple[str, ...],
+        seed: int,
+        share: range,
+        order: Literal["shuffled", "streams"] = "shuffled",
+        processes: int = 0,
+        together: Sequence[range] = (),
+    ) -> None:
+        self._samples = samples
+        self._lengths = samples.lengths
+        self._fields = fields
+        self._batch_size = batch_size
+        self._micro_batch = micro_batch
+        self._augmentation = augmentation
+        self._seed = seed
+        self._share = share
+        self.prefetcher = Prefetcher(samples, processes) if lazy_columns(samples) else None
+        """Decodes files ahead of the steps; None if all samples are in memory."""
+        self._order = order
+        self._together = together
+
+    def __len__(self) -> int:
+        """Return the number of steps of an epoch."""
+        return -(-len(self._samples) // self._batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Step]:
+        """Yield the steps of an epoch, from its step `start` on."""
+        order = self._arrange(epoch)
+        if not self.prefetcher:
+            order = order.to(self._samples.ids.device)  # once per epoch, not per step
+        globally = [order[n * self._batch_size : (n + 1) * self._batch_size] for n in range(start, len(self))]
+        mine = [chosen[self._share.start : self._share.stop] for chosen in globally]
+        if self.prefetcher:
+            taken = ((samples, torch.arange(len(samples))) for samples in self.prefetcher.steps(mine))
+        else:
+            taken = ((self._samples, rows) for rows in mine)
+        for number, (chosen, (samples, rows)) in enumerate(zip(globally, taken, strict=True), start):
+            micro_batches = tuple(self._micro_batches(samples, rows, len(chosen), epoch, number))
+            yield Step(micro_batches, len(chosen), self._idle_passes(len(micro_batches), len(chosen)))
+
+    def ids(self, epoch: int, number: int) -> list[int]:
+        """Return the numbers in the source of the samples of one global batch."""
+        places = self._arrange(epoch)[number * self._batch_size : (number + 1) * self._batch_size]
+        ids: list[int] = self._samples.ids.cpu()[places].tolist()
+        return ids
+
+    def _arrange(self, epoch: int) -> torch.Tensor:
+        """Return the indices of all samples in the order of an epoch."""
+        if self._order == "streams":
+            return streams(len(self._samples), self._batch_size)
+        if self._samples.shards:
+            return shuffled_blocks(self._samples.shards, BLOCK_SHARDS, self._seed, epoch)
+        if self._lengths is not None:
+            return bucketed(self._lengths, self._batch_size, self._seed, epoch)
+        return shuffled(len(self._samples), self._seed, epoch)
+
+    def _idle_passes(self, own: int, total: int) -> int:
+        """Return how many more micro-batches of a global batch another worker has than this one's `own`."""
+        rows = (max(min(share.stop, total) - share.start, 1) for share in self._together)
+        return max((-(-count // self._micro_batch) for count in rows), default=own) - own
+
+    def _micro_batches(
+        self, samples: Samples, rows: torch.Tensor, total: int, epoch: int, number: int
+    ) -> Iterator[tuple[Batch, Noise]]:
+        """Yield this worker's micro-batches of a global batch; a single empty one if it has no rows."""
+        first = min(self._share.start, total)
+        for begin in range(0, max(len(rows), 1), self._micro_batch):
+            end = min(begin + self._micro_batch, len(rows))
+            key = (self._seed, epoch, number)
+            batch = gathered(samples, self._fields, rows[begin:end], slice(begin, end))
+            if self._augmentation:
+                noise = Noise((*key, "augmentation"), total, first + begin, first + end, batch.device)
+                batch = augmented(batch, self._fields, self._augmentation, noise)
+            yield batch, Noise((*key, "objective"), total, first + begin, first + end, batch.device)
+
+
+def gathered(samples: Samples, fields: Fields, index: torch.Tensor, rows: slice) -> Batch:
+    """Return a batch of some samples."""
+    return Batch(
+        fields.gather(samples, index),
+        None if samples.target is None else samples.target.take(index),
+        None if samples.weight is None else samples.weight.index_select(0, index),
+        samples.ids,
+        index,
+        rows,
+    )
+
+
+def augmented(batch: Batch, fields: Fields, names: tuple[str, ...], noise: Noise) -> Batch:
+    """Augment the images of a batch, and their masks in the same way."""
+    inputs, target = dict(batch.inputs), batch.target
+    masked = isinstance(fields.target, MaskField)
+    for name in fields.signature.images:
+        inputs[name], mask = augment(inputs[name], names, noise, target if masked else None)
+        target = mask if masked else target
+    return replace(batch, inputs=inputs, target=target)
+
+
+def ordered_batches(
+    samples: Samples,
+    fields: Fields,
+    batch_size: int,
+    numbers: range | None = None,
+    order: torch.Tensor | None = None,
+) -> Iterator[Batch]:
+    """Yield all samples for evaluation and prediction, or only the batches with these numbers.
+
+    Args:
+        samples: of a part, or to predict.
+        fields: prepare stored inputs for the network.
+        batch_size: of every batch but the last one.
+        numbers: of the batches; None: of all.
+        order: (N,) places of the samples; None: as they stand.
+
+    """
+    if order is not None:
+        order = order.to(samples.ids.device)
+    for number in range(-(-len(samples) // batch_size)) if numbers is None else numbers:
+        start = number * batch_size
+        index = torch.arange(start, min(start + batch_size, len(samples)), device=samples.ids.device)
+        index = index if order is None else order[index]
+        yield gathered(samples, fields, index, slice(0, len(index)))
+
+
+def batch_limit(signature: Signature) -> int:
+    """Return the batch size of evaluation and prediction, by the size of images and of outputs."""
+    images = signature.images.values()
+    most = MAX_BATCH
+    if length := sum(shape.length for shape in signature.texts.values()):
+        most = min(most, MAX_TOKENS // length)
+        if isinstance(signature.output, ContinuationOutput):
+            most = min(most, MAX_VALUES // (length * signature.output.vocabulary))
+    if pairs := signature.pairs.values():
+        most = min(most, MAX_TOKENS // max(shape.length for shape in pairs))
+    if sentences := signature.sentences.values():
+        characters = max(shape.length * (1 + shape.characters) for shape in sentences)
+        most = min(most, MAX_VALUES // (CHARACTER_FEATURES * characters))
+    if isinstance(signature.output, TextOutput):
+        most = min(most, MAX_VALUES // (signature.output.longest * signature.output.vocabulary))
+    if not images:
+        return max(1, most)
+    pixels = sum(shape.height * shape.width for shape in images)
+    largest = max(sum(shape.channels * shape.height * shape.width for shape in images), pixels)
+    if isinstance(signature.output, MaskOutput):
+        largest = max(largest, pixels * len(signature.output.classes))
+    return max(1, min(MAX_IMAGE_BATCH, MAX_VALUES // (MAPS * largest)))
+
+
+def text_limit(signature: Signature, activations: int) -> int:
+    """Return the most samples that are computed at once by a network with wide layers.
+
+    Args:
+        signature: with texts.
+        activations: numbers that its widest layer puts out for a token.
+
+    """
+    tokens = sum(shape.length for shape in signature.texts.values())
+    return max(1, MAX_VALUES // (activations * max(tokens, 1)))

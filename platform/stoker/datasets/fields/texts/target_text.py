@@ -1,0 +1,95 @@
+"""Texts to write, such as translations and summaries."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from stoker.datasets.columns import Column, Ragged
+from stoker.datasets.fields.field import TargetField
+from stoker.datasets.fields.texts.text import asset_name, cut_note, default_vocabulary
+from stoker.datasets.fields.texts.text_lists import first_texts
+from stoker.datasets.records import RawColumn
+from stoker.datasets.tokens.kinds import FITTED
+from stoker.datasets.tokens.tokenizer import END, Tokenizer
+from stoker.job.dataset import Dataset, Tokens
+from stoker.job.signature import TextOutput
+from stoker.job.task import Kind
+
+TOKENS: Tokens = "bpe"
+"""What a text to write is cut into by default: nothing of it is lost."""
+
+
+@dataclass(frozen=True)
+class TargetTextField(TargetField):
+    """A text to write as token numbers, with the token of its end."""
+
+    kind: ClassVar[Kind] = "text"
+
+    tokens: Tokens
+    """What a text is cut into."""
+    vocabulary: str
+    """The fitted tokenizer, as the content of its file."""
+    length: int
+    """Most tokens of a text that is learnt, without its end."""
+    longest: int
+    """Most tokens of a training text, without its end; at most `length`."""
+
+    @classmethod
+    def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
+        """Build the vocabulary of the training rows."""
+        return cls.fit_with(name, raw, [], settings)
+
+    @classmethod
+    def fit_with(cls, name: str, raw: RawColumn, sources: Sequence[str], settings: Dataset) -> Self:
+        """Build one vocabulary of the training rows and of the texts that they are written from."""
+        text = settings.text
+        tokens = text.tokens or TOKENS
+        texts = first_texts(raw)
+        fitted = FITTED[tokens].fit([*sources, *texts], text.vocabulary or default_vocabulary(tokens))
+        longest = max(map(len, fitted.encode(texts)), default=0)
+        return cls(name, tokens, fitted.asset(), text.length, min(longest, text.length))
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Return the fitted tokenizer."""
+        return FITTED[self.tokens].from_asset(self.vocabulary)
+
+    def encode(self, raw: RawColumn) -> Column:
+        """Return the numbers of each text as a whole, which answers are compared with, and its end."""
+        return Ragged.of([np.append(numbers, END) for numbers in self.tokenizer.encode(first_texts(raw))])
+
+    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
+        """Yield a note on the number of texts that are learnt in part."""
+        yield from cut_note(self.name, self.tokenizer, first_texts(raw), parts, self.length)
+
+    def text(self, numbers: Sequence[int]) -> str:
+        """Return the text of some tokens, until its end."""
+        known = list(numbers)
+        return self.tokenizer.decode(known[: known.index(END)] if END in known else known)
+
+    @property
+    def output(self) -> TextOutput:
+        """Return the size of the vocabulary and the lengths."""
+        return TextOutput(self.tokenizer.size, self.length + 1, self.longest + 1)
+
+    def assets(self) -> dict[str, str]:
+        """Return the vocabulary."""
+        return {_asset_name(self.name): self.vocabulary}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values without the vocabulary."""
+        return {"name": self.name, "tokens": self.tokens, "length": self.length, "longest": self.longest}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], assets: Mapping[str, str]) -> Self:
+        """Rebuild the field from plain values and the vocabulary."""
+        vocabulary = assets[_asset_name(content["name"])]
+        return cls(content["name"], content["tokens"], vocabulary, content["length"], content["longest"])
+
+
+def _asset_name(column: str) -> str:
+    """Return a file name that no column of the input has, whose names have no dots before their ends."""
+    return f"target.{asset_name(column)}"

@@ -1,0 +1,177 @@
+"""Texts, cut into tokens that are numbered by a vocabulary of the training part."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from stoker.datasets.columns import Column, Ragged
+from stoker.datasets.fields.field import InputField
+from stoker.datasets.fields.texts.text_lists import joined_texts
+from stoker.datasets.model_files import most_tokens, read_tokenizer
+from stoker.datasets.records import RawColumn
+from stoker.datasets.tokens.kinds import FITTED, TokenizerKind, tokenizer_class
+from stoker.datasets.tokens.tokenizer import END, MASK, UNKNOWN, Tokenizer
+from stoker.errors import JobError, Problem
+from stoker.job.dataset import Dataset, Text, Tokens
+from stoker.job.saved_model import ASSETS, FIELDS
+from stoker.job.signature import TextInput
+from stoker.job.task import Kind, TaskRow
+
+WORDS, PARTS_OF_WORDS = 20_000, 8_000
+"""Default sizes of a vocabulary."""
+BLANK = "[MASK]"
+"""Stands for a word to fill in, in a text that is given to a model of fill-mask."""
+TOKENIZER_KEY = "dataset.text.tokenizer"
+_FILE_NAME = re.compile(r"[\w -]{1,50}")
+
+
+@dataclass(frozen=True)
+class TextField(InputField):
+    """A text column as token numbers."""
+
+    kind: ClassVar[Kind] = "text"
+
+    tokens: TokenizerKind
+    """What a text is cut into."""
+    vocabulary: str
+    """The tokenizer, as the content of its file."""
+    length: int
+    """Most tokens of a text; longer ones are truncated."""
+
+    @classmethod
+    def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
+        """Build the vocabulary of the training rows, or take that of a pretrained model."""
+        text = settings.text
+        if model := text.tokenizer:
+            if saved := saved_text(Path(model)):
+                return cls(name, saved.tokens, saved.vocabulary, text.length)
+            length = min(text.length, most_tokens(model, TOKENIZER_KEY) or text.length)
+            return cls(name, "pretrained", read_tokenizer(model, TOKENIZER_KEY), length)
+        tokens = text.tokens or "words"
+        fitted = FITTED[tokens].fit(joined_texts(raw), text.vocabulary or default_vocabulary(tokens))
+        return cls(name, tokens, fitted.asset(), text.length)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer."""
+        return tokenizer_class(self.tokens).from_asset(self.vocabulary)
+
+    def encode(self, raw: RawColumn) -> Column:
+        """Return the numbers of each text, truncated; an empty one is a single unknown token."""
+        before, behind = self.tokenizer.around
+        encoded = self.tokenizer.encode(joined_texts(raw))
+        whole = [np.concatenate([before, numbers[: self.room], behind]).astype(np.int64) for numbers in encoded]
+        return Ragged.of([numbers[: self.length] if len(numbers) else [UNKNOWN] for numbers in whole])
+
+    def encode_blanks(self, raw: RawColumn) -> Column:
+        """Return the numbers of each text, with the token of a hidden word for each BLANK in it.
+
+        Raises:
+            JobError: a text has no blank.
+
+        """
+        found = []
+        before, behind = self.tokenizer.around
+        for row, text in enumerate(joined_texts(raw), start=1):
+            parts = self.tokenizer.encode(text.split(BLANK))
+            if len(parts) == 1:
+                message = f"row {row}: the text has no {BLANK} to fill; write it where a word is missing"
+                raise JobError([Problem("", message)])
+            pieces = [piece for part in parts for piece in (np.array([MASK]), part)][1:]
+            found.append(np.concatenate([before, np.concatenate(pieces)[: self.room], behind]).astype(np.int64))
+        return Ragged.of(found)
+
+    @cached_property
+    def room(self) -> int:
+        """Return the most tokens of a text without those that stand around it."""
+        return max(self.length - sum(map(len, self.tokenizer.around)), 0)
+
+    def stream(self, raw: RawColumn) -> Ragged:
+        """Return the numbers of each text as a whole, with the token of its end."""
+        encoded = self.tokenizer.encode(joined_texts(raw))
+        return Ragged.of([np.append(numbers, END) for numbers in encoded])
+
+    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
+        """Yield a note on the number of truncated texts."""
+        limit = "dataset.text.length" + (", at most what the model reads" if self.tokens == "pretrained" else "")
+        yield from cut_note(self.name, self.tokenizer, joined_texts(raw), parts, self.room, limit)
+
+    @classmethod
+    def shape(cls, fields: Sequence[Self]) -> TextInput:
+        """Return the size of the vocabulary and the maximum length."""
+        (field,) = fields
+        return TextInput(field.tokenizer.size, field.length)
+
+    def assets(self) -> dict[str, str]:
+        """Return the vocabulary."""
+        return {asset_name(self.name): self.vocabulary}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values without the vocabulary."""
+        return {"name": self.name, "tokens": self.tokens, "length": self.length}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], assets: Mapping[str, str]) -> Self:
+        """Rebuild the field from plain values and the vocabulary.
+
+        Raises:
+            JobError: an older version saved it, which numbered words otherwise.
+
+        """
+        if "tokens" not in content:
+            message = "an older version numbered the words of this model; use it with that version"
+            raise JobError([Problem("", message)])
+        return cls(content["name"], content["tokens"], assets[asset_name(content["name"])], content["length"])
+
+
+def saved_text(model: Path) -> TextField | None:
+    """Return the only text field of a saved model; None if it is none of ours, or reads no text."""
+    file = model / FIELDS
+    if not file.is_file():
+        return None
+    texts = [dict(each) for each in json.loads(file.read_text(encoding="utf-8"))["inputs"] if each["kind"] == "text"]
+    if len(texts) != 1:
+        return None
+    assets = {path.name: path.read_text(encoding="utf-8") for path in (model / ASSETS).glob("*")}
+    return TextField.from_json(texts[0], assets)
+
+
+def cut_note(
+    column: str,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    parts: np.ndarray,
+    length: int,
+    limit: str = "dataset.text.length",
+) -> Iterator[str]:
+    """Yield a note on how many texts of the training part have more tokens than are read or learnt of them."""
+    train = [text for text, part in zip(texts, parts, strict=True) if part == "train"]
+    if cut := sum(len(numbers) > length for numbers in tokenizer.encode(train)):
+        longer = f"{cut:,} of {len(train):,} training texts have more than {length} {tokenizer.unit}"
+        yield f"column '{column}': {longer} and are cut off there ({limit})"
+
+
+def default_vocabulary(tokens: Tokens) -> int:
+    """Return the most tokens of a vocabulary unless the job says how many."""
+    return PARTS_OF_WORDS if tokens in ("bpe", "wordpiece") else WORDS
+
+
+def completed_text(text: Text, task: TaskRow) -> Text:
+    """Fill in what texts are cut into, and the size of the vocabulary; both are known with a tokenizer."""
+    if text.tokenizer:
+        return text
+    tokens = text.tokens or task.tokens
+    return text.model_copy(update={"tokens": tokens, "vocabulary": text.vocabulary or default_vocabulary(tokens)})
+
+
+def asset_name(column: str) -> str:
+    """Return the file name of a vocabulary, with a hash for a column name that is not a valid file name."""
+    name = column if _FILE_NAME.fullmatch(column) else blake2b(column.encode(), digest_size=8).hexdigest()
+    return f"{name}.vocabulary.txt"

@@ -1,0 +1,40 @@
+"""What `stoker data` finds in sentences with a tag for each word."""
+
+import json
+from pathlib import Path
+
+from stoker.datasets.report.examination import examine, proposed_job
+from stoker.job.dataset import Dataset
+from stoker.jobfile.loading import parse_job
+
+
+def test_sentences_in_conll_columns_are_tagged(tmp_path: Path):
+    (tmp_path / "a.conll").write_text("\n".join(f"Ann B-PER\nsaw O\nRome{number} B-LOC\n" for number in range(20)))
+    found = examine(Dataset(source=str(tmp_path / "a.conll")))
+    assert (found.task, found.roles.inputs, found.guessed) == ("token-classification", {"words": "words"}, False)
+    words, tags = found.report.columns
+    assert (words.kind, words.summary) == ("list", "3 to 3 values, median 3, 22 different")
+    assert (tags.name, tags.kind) == ("tags", "list")
+    job = parse_job(proposed_job(found, str(tmp_path / "a.conll"), "job.yaml"), "job.yaml").job
+    assert (job.task, job.dataset.columns.label) == ("token-classification", "tags")
+
+
+def test_a_table_of_words_and_tags_is_known_by_their_lengths(tmp_path: Path):
+    def write(tags: list[list[str]]) -> Dataset:
+        rows = [{"tokens": ["a", "b", "c"][: 1 + place % 3], "ner_tags": each} for place, each in enumerate(tags)]
+        (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        return Dataset(source=str(tmp_path / "a.jsonl"))
+
+    found = examine(write([["X", "Y", "O"][: 1 + place % 3] for place in range(20)]))
+    assert (found.task, found.roles.target, found.guessed) == ("token-classification", "ner_tags", True)
+    other = examine(write([["X", "Y"]] * 20), "multi-label-classification")
+    assert other.report.columns[1].kind == "list"
+
+
+def test_a_table_of_questions_texts_and_answers_is_known_by_its_names(tmp_path: Path):
+    rows = [{"question": f"who is {row}?", "context": f"{row} is ann"} for row in range(20)]
+    rows = [{**row, "answers": "ann" if number % 3 else None} for number, row in enumerate(rows)]
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    found = examine(Dataset(source=str(tmp_path / "a.jsonl")))
+    assert (found.task, found.roles.target) == ("question-answering", "answers")
+    assert list(found.roles.inputs) == ["question", "context"]
