@@ -98,7 +98,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     fields = Fields.fit(train, roles, task.target, dataset)
     encoded = _encoded(records, parts, fields, dataset.columns.weight)
     counts = (
-        _counts(labels, parts) if not fields.continued else {part: {"": len(each)} for part, each in encoded.items()}
+        _counts(labels, parts) if not fields.layout.joins else {part: {"": len(each)} for part, each in encoded.items()}
     )
     spec = _completed(dataset.model_copy(update={"loading": loading}), task, records, format_name, roles, fields)
     return LoadedDataset(
@@ -106,7 +106,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         fields=fields,
         parts=encoded,
         counts=counts,
-        names=() if fields.continued else records.names,
+        names=() if fields.layout.joins else records.names,
         fingerprint=fingerprint(records),
         notes=(
             *([f"read as: {dialect}"] if dialect not in ("", Dialect().text) else []),
@@ -114,7 +114,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
             *odd,
             *sized,
             *augmentation_notes(dataset.image, spec.image),
-            *(_document_notes(records, own_parts) if fields.continued else _field_notes(records, parts, fields)),
+            *(_document_notes(records, own_parts) if fields.layout.joins else fields.layout.notes(records, parts)),
             *(_part_notes(records, dataset) if own_parts else ()),
             *(leak_warnings(sample_hashes(records, roles), parts, records) if loading == "resident" else ()),
             *(label_leaks(records, roles, task.target, parts) if records.is_table else ()),
@@ -181,7 +181,7 @@ def _encoded(records: Records, parts: np.ndarray, fields: Fields, weight: str | 
         JobError: a weight is invalid, or all weights of a part are 0.
 
     """
-    if fields.continued:  # windows do not reach beyond their part
+    if fields.layout.joins:  # windows do not reach beyond their part
         chosen = {part: records.rows(np.flatnonzero(parts == part)) for part in PARTS}
         encoded = {part: fields.encode(few) for part, few in chosen.items() if len(few)}
         if len(encoded["train"]) == 0:
@@ -200,14 +200,6 @@ def _encoded(records: Records, parts: np.ndarray, fields: Fields, weight: str | 
 
 def _counts(labels: Labels, parts: np.ndarray) -> dict[str, dict[str, int]]:
     return {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}
-
-
-def _field_notes(records: Records, parts: np.ndarray, fields: Fields) -> Iterator[str]:
-    if fields.passages:
-        yield from fields.passages.notes(records, parts)
-        return
-    for each in (*fields.inputs, *([fields.target] if fields.target else [])):
-        yield from each.notes(records.columns[each.name], parts)
 
 
 def _document_notes(records: Records, own_parts: bool) -> Iterator[str]:

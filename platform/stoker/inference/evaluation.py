@@ -79,7 +79,7 @@ def _labelled(model: Model, source: str, format_name: Format | None) -> Samples:
         label_values(records, target.name, target.kind, target.decimal)
     elif isinstance(target, TargetTextField):
         label_values(records, target.name, target.kind)
-    if model.fields.continued:
+    if model.fields.layout.joins:
         return model.fields.encode(as_documents(records, model.fields.text.name, found))
     weight = dataset.columns.weight
     return model.fields.encode(records, weight=weight if weight in records.columns else None)

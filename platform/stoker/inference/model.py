@@ -147,7 +147,7 @@ class Model:
                 codes.
 
         """
-        if kind == "code" and (self.fields.passages or not can_encode(self.network)):
+        if kind == "code" and (self.fields.layout.divides or not can_encode(self.network)):
             message = "this run's network gives no codes: only a network with a method `encode(inputs)` does"
             raise JobError([Problem("", message)])
         if kind == "prediction" and can_sample(self.network):
@@ -155,7 +155,7 @@ class Model:
         self.fields.check(records)
         if len(records) == 0:
             raise JobError([Problem("", "no samples to predict")])
-        if self.fields.continued:
+        if self.task.writes:
             yield from self._written(records)
             return
         for start in range(0, len(records), ROWS):
@@ -202,7 +202,7 @@ class Model:
     @torch.inference_mode()
     def _batches(self, records: Records, start: int, kind: OutputKind) -> Iterator[Answers]:
         samples = self.fields.encode(records, target=False)
-        if self.fields.passages:
+        if self.fields.layout.divides:
             yield self._best(records, samples, start)
             return
         for batch in ordered_batches(samples, self.fields, self._batch_size):

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -67,6 +67,9 @@ class Review(ABC):
 
 class Task(ABC):
     """One way to learn from samples."""
+
+    writes: ClassVar[bool] = False
+    """Whether its models write texts, each of which follows a prompt."""
 
     def __init__(self, fields: Fields) -> None:
         self.fields = fields

@@ -16,9 +16,10 @@ from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import Field, InputField
 from stoker.datasets.fields.image import ImageField
+from stoker.datasets.fields.kinds import INPUT_FIELDS, TARGET_FIELDS
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField
-from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields
+from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.tags import TagsField
 from stoker.datasets.fields.texts.answer import AnswerField
 from stoker.datasets.fields.texts.target_text import TargetTextField

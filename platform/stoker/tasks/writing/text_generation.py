@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from stoker.datasets.records import Records
 from stoker.datasets.tokens.characters import REPLACEMENT
 from stoker.datasets.tokens.tokenizer import END, PADDING
 from stoker.errors import JobError, Problem
+from stoker.job.signature import ContinuationOutput
 from stoker.job.training import Training
 from stoker.randomness import Noise
 from stoker.tasks.abilities import can_carry
@@ -30,6 +31,8 @@ SHOWN_TEXTS, SHOWN_TOKENS = 3, 160
 
 class TextGeneration(Task):
     """What follows each token of a text."""
+
+    writes: ClassVar[bool] = True
 
     def objective(self, network: nn.Module, training: Training) -> Objective:
         """Minimise the cross-entropy; a recurrent network reads on from batch to batch."""
@@ -76,10 +79,10 @@ class TextGeneration(Task):
 
     def first_tokens(self, prompt: str) -> list[int]:
         """Return the tokens of a prompt; an empty one is the border of two texts, or a line where there are none."""
-        assert self.fields.continued is not None
         tokenizer = self.fields.text.tokenizer
         tokens: list[int] = tokenizer.encode([prompt])[0].tolist()
-        if self.fields.continued.borders:
+        assert isinstance(self.fields.own, ContinuationOutput)
+        if self.fields.own.borders:
             return [END, *tokens]
         return tokens or tokenizer.encode(["\n"])[0].tolist() or [END]
 
