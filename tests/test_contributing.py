@@ -255,7 +255,7 @@ OPEN_TOY = """def _toy(settings: Settings, cluster: ToyClusterSettings) -> "Clus
 NEW_LINES = (
     # the file, a text in it, and what is added before that text
     ("job/dataset.py", '"csv",\n    "jsonl"', '"toy", '),
-    ("job/dataset.py", '    "csv": (', '    "toy": ("hour", "category"),\n'),
+    ("job/dataset.py", '    "csv": TABLE_KINDS', '    "toy": ("hour", "category"),\n'),
     ("job/dataset.py", 'Literal["number", "time", "category"', 'Literal["hour"] | '),
     ("job/task.py", 'Literal[\n    "number"', 'Literal["hour"] | '),
     (

@@ -72,7 +72,7 @@ def _labelled(model: Model, source: str, format_name: Format | None) -> Samples:
     if len(records) == 0:
         raise JobError([Problem("", "no rows to evaluate")])
     target = model.fields.target
-    model.fields.check(records, *([target.name] if target else []))
+    model.fields.check(records, *model.fields.layout.learnt_columns)
     if isinstance(target, ClassField):
         check_known(records, target)
     elif isinstance(target, ValueField):

@@ -16,7 +16,6 @@ from torch import nn
 
 from stoker.architectures.network import rebuild_network
 from stoker.datasets.feeding.batches import Batch, batch_limit, ordered_batches, text_limit
-from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.records import Records, table
@@ -163,8 +162,8 @@ class Model:
             yield from self._batches(few, start, kind)
 
     def _written(self, records: Records) -> Iterator[Answers]:
-        for number, prompt in enumerate(as_text(records.columns[self.fields.text.name])):
-            text = "".join(self.write(prompt or "", Writing(), seed=0, number=number))
+        for number, prompt in enumerate(self.task.prompts(records)):
+            text = "".join(self.write(prompt, self.task.writing, seed=0, number=number))
             yield Answers(pd.DataFrame({"prediction": [text]}))
 
     def write(self, prompt: str, writing: Writing, seed: int, number: int = 0) -> Iterator[str]:

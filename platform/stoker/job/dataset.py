@@ -22,10 +22,23 @@ Format = Literal[
     "image-mask",
     "webdataset",
 ]
+TABLE_KINDS: tuple[Kind, ...] = (
+    "number",
+    "time",
+    "category",
+    "text",
+    "image",
+    "mask",
+    "tags",
+    "words",
+    "word-tags",
+    "answer",
+    "dialogue",
+)
 FORMATS: dict[str, tuple[Kind, ...]] = {
-    "csv": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags", "answer"),
-    "jsonl": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags", "answer"),
-    "parquet": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags", "answer"),
+    "csv": TABLE_KINDS,
+    "jsonl": TABLE_KINDS,
+    "parquet": TABLE_KINDS,
     "conll": ("words", "word-tags"),
     "squad": ("text", "answer"),
     "text": ("text",),
@@ -100,6 +113,9 @@ BUILTIN: dict[str, Builtin] = {
     ),
     "python-library": Builtin(
         ("text-generation",), "", "the source code of Python's own library, a file each", kinds=("text",)
+    ),
+    "instructions": Builtin(
+        ("instruction-tuning",), "", "2,000 dialogues with small tasks and their answers", kinds=("dialogue",)
     ),
 }
 

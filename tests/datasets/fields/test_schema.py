@@ -20,6 +20,7 @@ from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import Fields, as_weights
 from stoker.datasets.fields.tags import SEPARATORS, TagsField
 from stoker.datasets.fields.texts.answer import AnswerField
+from stoker.datasets.fields.texts.dialogue import DialogueField
 from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.fields.texts.word_tags import WordTagsField
@@ -176,11 +177,13 @@ INPUTS: st.SearchStrategy[Field] = st.one_of(
     st.builds(TextField, TEXT, st.sampled_from(get_args(Tokens)), TEXT, st.integers(1, 99)),
     st.builds(WordsField, TEXT, TEXT, st.integers(1, 99)),
     images(),
+    st.builds(DialogueField, TEXT, st.sampled_from(get_args(Tokens)), TEXT, st.integers(1, 99), TEXT, st.integers(-1)),
 )
 
 
 def test_every_kind_of_field_has_a_strategy():
-    assert {*INPUT_FIELDS.values()} == {NumberField, TimeField, CategoryField, TextField, ImageField, WordsField}
+    texts = {TextField, WordsField, DialogueField}
+    assert {*INPUT_FIELDS.values()} == {NumberField, TimeField, CategoryField, ImageField, *texts}
     own = {TargetTextField, WordTagsField, AnswerField}
     assert {*TARGET_FIELDS.values()} == {ClassField, ValueField, MaskField, TagsField, *own}
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count as counting
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,10 +89,8 @@ def generate(
     if not writes:
         _images(model, count or IMAGES, seed, classes, target, form)
         return
-    from stoker.tasks.writing.sampling import Writing
-
     given = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "stop": stop or None}
-    writing = Writing(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type] # checked by click
+    writing = replace(model.task.writing, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type] # checked by click
     if interactive:
         _converse(model, writing, seed)
     else:
@@ -122,18 +121,19 @@ def _texts(
     model: "Model", prompt: str, count: int, writing: "Writing", seed: int, target: Path | None, form: str
 ) -> None:
     texts = (model.write(prompt, writing, seed, number) for number in range(count))
+    shown = prompt if model.task.continues else ""
     if target:
         target.mkdir(parents=True, exist_ok=True)
         for number, pieces in enumerate(texts):
             path = target / f"{number:0{len(str(count - 1))}}.txt"
-            path.write_text(prompt + "".join(pieces), encoding="utf-8")
+            path.write_text(shown + "".join(pieces), encoding="utf-8")
         click.echo(f"wrote {count:,} text{'s' if count > 1 else ''} to {target}/", err=True)
     elif form == "json":
         print_json([{"prompt": prompt, "text": "".join(pieces)} for pieces in texts])
     else:
         for number, pieces in enumerate(texts):
             click.echo("" if number == 0 else "-" * 40 + "\n", nl=False)
-            click.echo(prompt, nl=False)
+            click.echo(shown, nl=False)
             _stream(pieces)
 
 
@@ -148,13 +148,13 @@ def _stream(pieces: Iterator[str]) -> str:
 
 
 def _converse(model: "Model", writing: "Writing", seed: int) -> None:
-    """Continue the text so far after each line of the user, to the end of the input."""
+    """Write what follows each line of the user and all before it, to the end of the input."""
     shown = "> " if sys.stdin.isatty() else ""
-    text = ""
+    prompt = written = ""
     for number in counting():
         click.echo(shown, nl=False, err=True)
         line = sys.stdin.readline()
         if not line:
             return
-        text += line
-        text += _stream(model.write(text, writing, seed, number)) + "\n"
+        prompt = model.task.resumed(prompt, written, line)
+        written = _stream(model.write(prompt, writing, seed, number))

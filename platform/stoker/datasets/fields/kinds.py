@@ -7,6 +7,7 @@ from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.tags import TagsField
 from stoker.datasets.fields.texts.answer import AnswerField
+from stoker.datasets.fields.texts.dialogue import DialogueField
 from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.fields.texts.word_tags import WordTagsField
@@ -22,6 +23,7 @@ INPUT_FIELDS: dict[Kind, type[InputField]] = {
     "text": TextField,
     "image": ImageField,
     "words": WordsField,
+    "dialogue": DialogueField,
 }
 TARGET_FIELDS: dict[Kind, type[TargetField]] = {
     "category": ClassField,

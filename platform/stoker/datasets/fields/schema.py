@@ -16,6 +16,7 @@ from stoker.datasets.fields.number import as_numbers
 from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.layouts.columns import Columns
+from stoker.datasets.layouts.dialogues import Dialogues
 from stoker.datasets.layouts.kinds import BY_OWN, LAYOUTS, layout_class
 from stoker.datasets.layouts.layout import Layout, Own
 from stoker.datasets.records import Records
@@ -104,6 +105,12 @@ class Fields:
         """Return the only text field."""
         (found,) = [each for each in self.inputs if isinstance(each, TextField)]
         return found
+
+    @property
+    def dialogues(self) -> Dialogues:
+        """Return the layout of dialogues."""
+        assert isinstance(self.layout, Dialogues)
+        return self.layout
 
     @property
     def words(self) -> WordsField:

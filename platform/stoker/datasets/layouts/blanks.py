@@ -12,7 +12,7 @@ from stoker.datasets.layouts.layout import Layout, Own
 from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
 from stoker.job.dataset import Dataset
-from stoker.job.signature import BlanksOutput
+from stoker.job.signature import BlanksOutput, Output
 from stoker.job.task import Kind
 
 
@@ -28,6 +28,12 @@ class Blanks(Layout):
         (text,) = inputs = fitted_inputs(records, roles, settings)
         assert isinstance(text, TextField)
         return cls(inputs, None, BlanksOutput(text.tokenizer.size, text.length))
+
+    @property
+    def output(self) -> Output | None:
+        """Return what is learnt of the text."""
+        assert isinstance(self.own, BlanksOutput)
+        return self.own
 
     def encode(self, records: Records, target: bool) -> Samples:
         """Encode texts; those to predict have the token of a hidden word for each blank.

@@ -13,7 +13,7 @@ from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
 from stoker.datasets.windows.documents import windows
 from stoker.job.dataset import Dataset
-from stoker.job.signature import ContinuationOutput
+from stoker.job.signature import ContinuationOutput, Output
 from stoker.job.task import Kind
 
 
@@ -30,6 +30,12 @@ class Continuation(Layout):
         (text,) = inputs = fitted_inputs(records, roles, settings)
         assert isinstance(text, TextField)
         return cls(inputs, None, ContinuationOutput(text.tokenizer.size, borders=len(records) > 1))
+
+    @property
+    def output(self) -> Output | None:
+        """Return what is learnt of the text."""
+        assert isinstance(self.own, ContinuationOutput)
+        return self.own
 
     def encode(self, records: Records, target: bool) -> Samples:
         """Encode windows to learn from; to predict, each text alone."""

@@ -3,6 +3,7 @@
 from stoker.datasets.layouts.blanks import Blanks
 from stoker.datasets.layouts.columns import Columns
 from stoker.datasets.layouts.continuation import Continuation
+from stoker.datasets.layouts.dialogues import Dialogues
 from stoker.datasets.layouts.layout import Layout, Own
 from stoker.datasets.layouts.pairs import Pairs
 from stoker.datasets.layouts.questions import Questions
@@ -13,6 +14,7 @@ LAYOUTS: dict[Kind, type[Layout]] = {
     "blanks": Blanks,
     "text": Pairs,
     "answer": Questions,
+    "replies": Dialogues,
 }
 BY_OWN: dict[str, type[Layout]] = {each.learns.__name__: each for each in LAYOUTS.values() if each.learns}
 """Layouts that learn of a text itself, by the name of what they learn."""

@@ -19,7 +19,18 @@ from stoker.job.dataset import Dataset
 from stoker.job.signature import BlanksOutput, ContinuationOutput, Output, Signature
 from stoker.job.task import Kind
 
-Own = ContinuationOutput | BlanksOutput
+
+@dataclass(frozen=True)
+class Replies:
+    """The answers in dialogues."""
+
+    reply: str
+    """The column of answers; empty where the dialogues have them."""
+    longest: int
+    """Most tokens of an answer of the training part, its end included."""
+
+
+Own = ContinuationOutput | BlanksOutput | Replies
 """What is learnt of a text itself."""
 
 
@@ -68,7 +79,7 @@ class Layout(ABC):
     @property
     def output(self) -> Output | None:
         """Return the shape of the network's output."""
-        return self.target.output if self.target else self.own
+        return self.target.output if self.target else None
 
     @property
     def signature(self) -> Signature:
@@ -76,8 +87,13 @@ class Layout(ABC):
         shapes = {name: type(fields[0]).shape(fields) for name, fields in self.groups.items()}
         return Signature(shapes, self.output)
 
+    @property
+    def learnt_columns(self) -> tuple[str, ...]:
+        """Return the columns of what is learnt beside those that are read."""
+        return (self.target.name,) if self.target else ()
+
     def encode(self, records: Records, target: bool) -> Samples:
-        """Encode records, with what is learnt of them or without.
+        """Encode records, with what is learnt of them or without; a record of which nothing can be is left out.
 
         Raises:
             JobError: a value does not fit its field.
