@@ -173,9 +173,9 @@ class Columns(Section):
     clean: bool = False
     """Take labels that differ by case or blanks only for one class, by its most frequent spelling."""
 
-    types: dict[str, Literal["number", "time", "category", "text", "image", "words"]] = Field({})
+    types: dict[str, Literal["number", "time", "category", "text", "image", "words", "dialogue"]] = Field({})
     """The type of a column where the inferred one is wrong: number, time (a date or a time), category, text, image
-    (a path to a file), or words (a list of them)."""
+    (a path to a file), words (a list of them), or dialogue (a list of messages)."""
 
 
 def _pair(value: object) -> object:

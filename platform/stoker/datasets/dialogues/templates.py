@@ -120,7 +120,9 @@ class ModelTemplate(ChatTemplate):
         for place, each in enumerate(dialogue):
             if each.role != "assistant":
                 continue
-            before, through = self._text(dialogue[:place], True), self._text(dialogue[: place + 1], False)
+            through = self._text(dialogue[: place + 1], False)
+            begin = through.find(each.content.strip())
+            before = self._text(dialogue[:place], True) if place else through[: max(begin, 0)]
             if not before.startswith(done) or not through.startswith(before):
                 message = "the model's chat template rewrites earlier turns when a dialogue goes on"
                 raise ValueError(f"{message}; write each answer as a dialogue of its own, with the turns before it")

@@ -83,7 +83,7 @@ class AnswerReview(Review):
         axes.bar(range(len(groups)), shares.numpy())
         axes.set_xticks(range(len(groups)), [f"{2**group}-{2 ** (group + 1) - 1}" for group in groups])
         axes.set(xlabel=f"{self._field.tokenizer.unit} of the answer", ylabel="share of exact answers", ylim=(0, 1))
-        axes.set_title(f"Exact answers by their length, {int(self._sums[1].sum())} dialogues")
+        axes.set_title(f"Exact answers by their length, {int(self._sums[1].sum())} samples")
         return {"exact-by-length": figure}
 
     def rows(self) -> Sequence[Mapping[str, Any]]:
