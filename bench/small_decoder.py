@@ -22,7 +22,7 @@ END = "<|endoftext|>"
 DOCUMENTS = 20_000
 LENGTH = 128
 """Most tokens that the decoder reads."""
-STEPS = 1_500
+STEPS = 1_000
 
 
 def documents(count: int) -> list[str]:
@@ -63,7 +63,9 @@ def _kind(dice: random.Random) -> str:
 
 def _letters(dice: random.Random) -> str:
     letters = dice.sample(LETTERS, 3)
-    return f"The letters {' '.join(letters)} are {' '.join(reversed(letters))} backwards, and again {' '.join(letters)}."
+    return (
+        f"The letters {' '.join(letters)} are {' '.join(reversed(letters))} backwards, and again {' '.join(letters)}."
+    )
 
 
 def _count(dice: random.Random) -> str:
@@ -77,7 +79,7 @@ def _story(dice: random.Random) -> str:
 
 
 def write_random_model(folder: Path, texts: list[str], **sizes: Any) -> None:
-    """Write config.json, model.safetensors and tokenizer.json of a Llama with random weights and a vocabulary of texts."""
+    """Write the files of a Llama with random weights, and its vocabulary of some texts."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -114,7 +116,11 @@ def make_decoder(folder: Path, steps: int = STEPS, count: int = DOCUMENTS, **siz
         job = Job.model_validate(
             {
                 "task": "text-generation",
-                "dataset": {"source": str(source), "text": {"length": 64}, "split": {"train": 0.98, "val": 0.02, "test": 0}},
+                "dataset": {
+                    "source": str(source),
+                    "text": {"length": 64},
+                    "split": {"train": 0.98, "val": 0.02, "test": 0},
+                },
                 "architecture": {"family": "pretrained", "model": str(folder)},
                 "training": {
                     "steps": steps,
@@ -131,6 +137,7 @@ def make_decoder(folder: Path, steps: int = STEPS, count: int = DOCUMENTS, **siz
         for event in train("decoder", start(assembly)):
             if isinstance(event, EpochEnd):
                 loss = event.metrics["loss/val"]
+                print(f"epoch {event.epoch + 1}: loss of held-out text {loss:.3f}", file=sys.stderr)
         assembly.objective.network.body.save_pretrained(folder)  # type: ignore[union-attr, operator] # foreign
     return loss
 
@@ -139,4 +146,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
-    print(f"loss of held-out text: {make_decoder(given.folder):.3f}", file=sys.stderr)
+    make_decoder(given.folder)

@@ -1,8 +1,6 @@
 """A model that answers in a conversation: generate, predict, evaluate and the served model."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ NETWORK = {"family": "transformer", "layers": 2, "width": 32, "heads": 2, "dropo
 
 
 def trained(make_job: Any, dataset: Any, start_model: Path | None = None, **training: Any) -> Assembly:
-    settings = {"batch_size": 16, "precision": "fp32", "optimizer": {"type": "adamw", "lr": 1e-2}, **training}
+    settings = {"batch_size": 16, "precision": "fp32", "optimizer": {"type": "adamw", "lr": 4e-3}, **training}
     if start_model:
         settings["start_from"] = str(start_model)
     job = make_job("instruction-tuning", dataset, architecture=NETWORK, training=settings)
@@ -62,7 +60,7 @@ def learnt(make_job, tmp_path_factory: pytest.TempPathFactory) -> tuple[Assembly
         rows.append({"messages": json.loads(as_cell(tuple(talk)))})
     (folder / "talks.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     dataset = {"source": str(folder / "talks.jsonl"), "text": {"tokens": "words", "length": 24}}
-    assembly = trained(make_job, dataset, epochs=10)
+    assembly = trained(make_job, dataset, epochs=20)
     return assembly, saved(assembly, folder / "model"), folder
 
 
@@ -160,7 +158,7 @@ def test_only_the_answers_give_gradients(learnt):
             return logits
 
     class Few:
-        inputs, weight = {field.name: tokens}, None  # noqa: RUF012  # never changed
+        inputs, weight = {field.name: tokens}, None  # never changed
 
     Few.target = target  # type: ignore[attr-defined]
     objective = assembly.task.objective(Fixed(), assembly.job.training)
@@ -172,13 +170,16 @@ def test_only_the_answers_give_gradients(learnt):
 
 
 def test_two_columns_are_dialogues_of_one_exchange(learnt, make_job, tmp_path):
-    frame = pd.DataFrame({"prompt": [f"opposite of {w}" for w in OPPOSITES] * 10, "response": [*OPPOSITES.values()] * 10})
+    frame = pd.DataFrame(
+        {"prompt": [f"opposite of {w}" for w in OPPOSITES] * 10, "response": [*OPPOSITES.values()] * 10}
+    )
     frame.to_csv(tmp_path / "pairs.csv", index=False)
     dataset = {
         "source": str(tmp_path / "pairs.csv"), "columns": {"label": "response"},
         "text": {"tokens": "words", "length": 24},
     }  # fmt: skip
-    assembly = trained(make_job, dataset, learnt[2] / "model", epochs=1)
+    gentle = {"type": "adamw", "lr": 1e-4}
+    assembly = trained(make_job, dataset, learnt[2] / "model", epochs=1, optimizer=gentle)
     model = saved(assembly, tmp_path / "model")
     assert evaluate(model)["exact_match/test"] == 1.0, "it goes on from a model that knows opposites"
     assert evaluate(model, str(tmp_path / "pairs.csv"))["exact_match"] == 1.0

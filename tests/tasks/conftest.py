@@ -39,9 +39,7 @@ ASKED = Fields(
     AnswerField("answer", 4, optional=True),
 )
 QUESTIONS = {"question": "a b", "context": "ab cde fab cd fa", "answer": "cde"}
-TALKED = Fields(
-    (DialogueField("messages", "characters", LETTERS, 24, MarkedTemplate().asset()),), None, Replies("", 4)
-)
+TALKED = Fields((DialogueField("messages", "characters", LETTERS, 24, MarkedTemplate().asset()),), None, Replies("", 4))
 TALK = [
     {"role": "user", "content": "a b"},
     {"role": "assistant", "content": "ab"},

@@ -67,7 +67,7 @@ BAD = [
     ([GOOD[0], {"role": "assistant", "content": ""}], "the content of message 2 (assistant) is empty; write a text"),
     ([{"role": "user", "content": 5}, GOOD[1]], "the content of message 1 (user) is '5', no text; write it in quotes"),
     ([{"role": "user"}, GOOD[1]], "the content of message 1 (user) is 'null', no text; write it in quotes"),
-    ([GOOD[0]], "no message is an answer, which is what is learnt; add one of the role \"assistant\""),
+    ([GOOD[0]], 'no message is an answer, which is what is learnt; add one of the role "assistant"'),
 ]
 
 

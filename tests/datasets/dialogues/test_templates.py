@@ -85,7 +85,7 @@ def test_what_is_left_out_is_counted_in_notes(tmp_path):
         f"column 'messages': 1 of 4 training dialogues are learnt without their oldest turns, to fit {limit}",
         f"column 'messages': 1 of 4 training dialogues are left out: no answer begins within {limit}",
     )
-    with pytest.raises(JobError, match="2 tokens hold no training dialogue up to its answer.* raise it"):
+    with pytest.raises(JobError, match=r"2 tokens hold no training dialogue up to its answer.* raise it"):
         load(tmp_path, [TALK], length=2)
 
 

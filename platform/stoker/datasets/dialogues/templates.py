@@ -53,7 +53,7 @@ class ChatTemplate(ABC):
 class MarkedTemplate(ChatTemplate):
     """For vocabularies of our own: MASK, which no dialogue has, says who speaks, and END ends each message.
 
-    The user's is `MASK content END`, an answer `MASK MASK content END`, the system's `MASK MASK MASK content END`. These
+    A user's message is `MASK content END`, an answer `MASK MASK content END`, the system's has MASK three times. These
     numbers are the same in every vocabulary, so that a model goes on with the one that it started from.
     """
 

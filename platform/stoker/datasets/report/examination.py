@@ -14,8 +14,8 @@ from stoker.datasets.fields.inference import INSPECTED_ROWS, Roles, infer_roles,
 from stoker.datasets.fields.lists import holds_lists, read_lists
 from stoker.datasets.fields.number import as_numbers, number_notes
 from stoker.datasets.inspection import column_problems
-from stoker.datasets.loading import documents, read_source, require_rows
 from stoker.datasets.layouts.dialogues import check_dialogues
+from stoker.datasets.loading import documents, read_source, require_rows
 from stoker.datasets.pictures.decoding import with_one_size
 from stoker.datasets.records import PARTS, Records
 from stoker.datasets.report.label_leaks import label_leaks

@@ -43,7 +43,7 @@ class Exchange:
 
 def instructions() -> Records:
     """Return different dialogues of one to three exchanges, a third of them with a message of the system."""
-    dice = random.Random(0)
+    dice = random.Random(0)  # noqa: S311  # data, no secrets
     found: dict[str, None] = {}
     while len(found) < DIALOGUES:
         found[_dialogue(dice)] = None
@@ -77,7 +77,9 @@ def _remembered(dice: random.Random, form: str) -> list[Exchange]:
         told = Exchange(dice.choice((f"My name is {name}.", f"I am {name}.")), f"Hello {name}!")
         return [told, *between, Exchange("What is my name?", form.format(name))]
     word = dice.choice(WORDS)
-    told = Exchange(dice.choice((f"Remember the word {word}.", f"Keep the word {word} in mind.")), "I will remember it.")
+    told = Exchange(
+        dice.choice((f"Remember the word {word}.", f"Keep the word {word} in mind.")), "I will remember it."
+    )
     return [told, *between, Exchange("Which word was it?", form.format(word))]
 
 
