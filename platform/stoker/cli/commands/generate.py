@@ -30,6 +30,8 @@ OF_IMAGES = ("classes",)
         "stoker generate plays --prompt 'ROMEO:'                  a text, as it is written",
         "stoker generate plays --prompt 'ROMEO:' --length 500 --temperature 0.5 --top-p 0.9 --stop 'JULIET:'",
         "stoker generate plays -i                                 a prompt a line, each with what follows",
+        "stoker generate instructions --prompt 'What is 3 + 4?'   the answer of a model that was tuned to answer",
+        "stoker generate instructions -i                          a conversation, as far back as the context reaches",
     )
 )
 @run_argument
@@ -39,13 +41,13 @@ OF_IMAGES = ("classes",)
     "--output", "target", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False), help="Write files there."
 )
 @click.option("--class", "classes", metavar="NAME", multiple=True, help="Images of this class; may be given again.")
-@click.option("--prompt", metavar="TEXT", help="The beginning of a text, which is continued.")
+@click.option("--prompt", metavar="TEXT", help="The beginning of a text, which is continued, or what is to be answered: a text, or messages as JSON.")
 @click.option("-i", "--interactive", is_flag=True, help="Read prompts from the terminal; each adds to the text.")
 @click.option("--length", type=click.IntRange(1, 1_000_000), help="Most tokens of a text; default: 200.")
 @click.option(
     "--temperature",
     type=click.FloatRange(0, 100),
-    help="Below 1 likely tokens become likelier, 0 always takes the likeliest; default: 0.8.",
+    help="Below 1 likely tokens become likelier, 0 always takes the likeliest; default: 0.8, for answers 0.",
 )
 @click.option("--top-k", type=click.IntRange(1), help="Only so many of the likeliest tokens are written.")
 @click.option(
