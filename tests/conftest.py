@@ -1,5 +1,6 @@
 """What tests of several folders share: jobs from a few words, real public data, and KubeRay's own schemas."""
 
+import json
 import logging
 import os
 import shutil
@@ -69,6 +70,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[
                 "text": _write_pairs,
                 "blanks": _write_unlabelled,
                 "answer": _write_questions,
+                "replies": _write_dialogues,
             }
             written[task] = {**own.get(TASKS[task].target, write)(place), "split": split}
         return written[task]
@@ -263,6 +265,21 @@ def _write_questions(folder: Path) -> dict[str, Any]:
     return {"source": str(folder / "questions.csv"), "columns": columns, "text": {"length": 12}}
 
 
+def _write_dialogues(folder: Path) -> dict[str, Any]:
+    """Dialogues of one to three turns, in which the assistant repeats a word, with a weight for each."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(SAMPLES):
+        words = rng.choice(["film", "plot", "cast", "cat"], rng.integers(1, 4))
+        messages = [{"role": "system", "content": "a thing"}] if number % 5 == 0 else []
+        for word in words:
+            messages += [{"role": "user", "content": f"the {word}"}, {"role": "assistant", "content": str(word)}]
+        rows.append({"messages": messages, "w": round(float(rng.random()), 2)})
+    (folder / "dialogues.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    columns = {"weight": "w"}
+    return {"source": str(folder / "dialogues.jsonl"), "columns": columns, "text": {"tokens": "words", "length": 20}}
+
+
 def _write_texts(folder: Path) -> dict[str, Any]:
     """Sentences of 1 to 12 words, of which one or two tell the label."""
     rng = np.random.default_rng(0)
@@ -290,7 +307,7 @@ def _write_model(folder: Path, kind: str, still: str = "") -> None:
         )
     else:
         end = tokenizer.token_to_id("<|endoftext|>")
-        sizes = {"n_positions": 24, "n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": end, "eos_token_id": end}
+        sizes = {"n_positions": 96, "n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": end, "eos_token_id": end}
         own = {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
         config = transformers.GPT2Config(vocab_size=tokenizer.get_vocab_size(), **sizes, **own)
         made = transformers.GPT2LMHeadModel(config)

@@ -255,15 +255,15 @@ OPEN_TOY = """def _toy(settings: Settings, cluster: ToyClusterSettings) -> "Clus
 NEW_LINES = (
     # the file, a text in it, and what is added before that text
     ("job/dataset.py", '"csv",\n    "jsonl"', '"toy", '),
-    ("job/dataset.py", '    "csv": (', '    "toy": ("hour", "category"),\n'),
+    ("job/dataset.py", '    "csv": TABLE_KINDS', '    "toy": ("hour", "category"),\n'),
     ("job/dataset.py", 'Literal["number", "time", "category"', 'Literal["hour"] | '),
     ("job/task.py", 'Literal[\n    "number"', 'Literal["hour"] | '),
     (
-        "datasets/fields/schema.py",
+        "datasets/fields/kinds.py",
         "from stoker.datasets.fields.image",
         "from stoker.datasets.fields.hour import HourField\n",
     ),
-    ("datasets/fields/schema.py", '    "category": CategoryField', '    "hour": HourField,\n'),
+    ("datasets/fields/kinds.py", '    "category": CategoryField', '    "hour": HourField,\n'),
     ("datasets/sources/schemes.py", "from stoker.jobfile", "from stoker.datasets.sources.toy import ToySource\n"),
     ("datasets/sources/schemes.py", '    "https": HttpsSource,', '    "toy": ToySource,\n'),
     ("datasets/formats/reading.py", "idx, image_folder", "toy, "),

@@ -30,6 +30,7 @@ SOURCES = {
     "summarization": "papers.jsonl",
     "fill-mask": "reviews.csv",
     "question-answering": "questions.csv",
+    "instruction-tuning": "dialogues.jsonl",
 }
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from stoker.datasets.dialogues.templates import MarkedTemplate
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField
@@ -16,10 +17,12 @@ from stoker.datasets.fields.number import ValueField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.tags import TagsField
 from stoker.datasets.fields.texts.answer import AnswerField
+from stoker.datasets.fields.texts.dialogue import DialogueField
 from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.fields.texts.word_tags import WordTagsField
 from stoker.datasets.fields.texts.words import CHARACTERS, WordsField
+from stoker.datasets.layouts.layout import Replies
 from stoker.datasets.records import table
 from stoker.datasets.tokens.tokenizer import END, PADDING
 from stoker.job.signature import BlanksOutput, ContinuationOutput
@@ -36,6 +39,13 @@ ASKED = Fields(
     AnswerField("answer", 4, optional=True),
 )
 QUESTIONS = {"question": "a b", "context": "ab cde fab cd fa", "answer": "cde"}
+TALKED = Fields((DialogueField("messages", "characters", LETTERS, 24, MarkedTemplate().asset()),), None, Replies("", 4))
+TALK = [
+    {"role": "user", "content": "a b"},
+    {"role": "assistant", "content": "ab"},
+    {"role": "user", "content": "cd"},
+    {"role": "assistant", "content": "dc"},
+]
 FIELDS = {
     "tabular-classification": Fields((), ClassField("y", ("a", "b", "c"))),
     "tabular-regression": Fields((), ValueField("price", 100.0, 10.0)),
@@ -54,6 +64,7 @@ FIELDS = {
     "fill-mask": Fields((TextField("text", "characters", json.dumps("\nabc"), 6),), None, BlanksOutput(8, 6)),
     "summarization": WRITTEN,
     "question-answering": ASKED,
+    "instruction-tuning": TALKED,
 }
 
 
@@ -126,6 +137,12 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
                 source = torch.randint(4, 11, (count, 6), generator=rng)
                 source[::4, 3:] = PADDING
                 return torch.cat([losses, written], dim=1), Rows({"text": source}, target)
+            case "replies", _:
+                talked = TALKED.encode(table(pd.DataFrame({"messages": [TALK, TALK[:2]] * count})))
+                taken = torch.arange(count)
+                inputs, target = TALKED.gather(talked, taken), talked.target.take(taken)
+                losses = torch.rand(count, target.shape[1], generator=rng)  # the first one stands for a mean, too
+                return losses, Rows(inputs, target)
             case "answer", _:
                 asked = ASKED.encode(table(pd.DataFrame([QUESTIONS, {**QUESTIONS, "answer": ""}] * count)))
                 taken = torch.arange(count)

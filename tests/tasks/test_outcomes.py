@@ -249,6 +249,7 @@ def test_every_task_draws_its_figure(made, task_of):
         "summarization": "by-source-length",
         "fill-mask": "found-by-frequency",
         "question-answering": "f1-by-question",
+        "instruction-tuning": "exact-by-length",
     }
     assert figures == {name: {others.get(name, "confusion-matrix")} for name in TASKS if name != "image-generation"}
 
@@ -297,6 +298,13 @@ class Translating(nn.Module):
         return self.weight.expand(*inputs["written"].shape, 11)
 
 
+class Answering(Writing):
+    """Expects every token of a dialogue equally."""
+
+    def forward(self, inputs):
+        return self.weight.new_zeros(*inputs["messages"].shape, 11)
+
+
 class Noisy(nn.Module):
     """Makes images that tell their class, in noise."""
 
@@ -316,6 +324,7 @@ def test_the_tasks_that_show_something_are_those_of_the_table(name, made, task_o
         "fill-mask": Guessing(),
         "translation": Translating(),
         "summarization": Translating(),
+        "instruction-tuning": Answering(),
     }
     network = made_up.get(name, lambda _: outputs)
     sheet = task_of(name).show(network, rows(batch.inputs or {"numbers": outputs}, batch.target), 0)

@@ -53,6 +53,8 @@ CASES = [
     if family != "custom"
     for variant in VARIANTS.get(family, (family,))
 ]
+LENGTHS = {"text-generation": 3, "instruction-tuning": 64}
+"""Tokens of a pretrained model, which are longer than characters, and shorter than words."""
 STILL = {"type": "sgd", "lr": 0.05, "momentum": 0.0}
 """Adam turns a rounding difference between two small gradients into a whole step."""
 
@@ -70,13 +72,13 @@ def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
         if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "rnn", "transformer"):
             architecture |= dict.fromkeys({"dropout", "word_dropout"} & {"dropout", *architecture}, 0.0)
         if architecture["family"] == "pretrained":
-            writes = TASKS[task].target == "continuation"  # type: ignore[index]
+            writes = TASKS[task].target in ("continuation", "replies")  # type: ignore[index]
             architecture["model"] = str(tiny_model(("gpt2" if writes else "bert") + ("" if dropout else "-still")))
             if not dropout:
                 architecture |= {"dropout": 0.0, **({"lora": {"rank": 2}} if variant == "lora" else {})}
             if writes:
                 del architecture["dropout"]  # it has no head
-                dataset["text"] = {"length": 3}  # its tokens are longer than characters
+                dataset["text"] = {"length": LENGTHS[task]}
         settings = {"batch_size": 16, "epochs": 2, "precision": "fp32", "schedule": "constant", **training}
         family = architecture["family"]
         if "number" in TASKS[task].inputs and family in FEATURES:  # type: ignore[index]

@@ -69,7 +69,7 @@ def fingerprint(records: Records) -> str:
 
 def example_of(records: Records, fields: Fields) -> pd.DataFrame | np.ndarray:
     """Return a few raw samples without label: rows of a table, beginnings of texts, or images as an array."""
-    if fields.continued:
+    if fields.layout.joins:
         texts = as_text(records.columns[fields.text.name])[:EXAMPLES]
         return pd.DataFrame({fields.text.name: [(text or "")[:BEGINNING] for text in texts]})
     few = [pick(records.columns[name], np.arange(min(EXAMPLES, len(records)))) for name in fields.columns]

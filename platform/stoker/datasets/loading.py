@@ -1,6 +1,6 @@
 """Loads the `dataset` section of a job as encoded parts: read, check, split, fit, encode."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +35,9 @@ from stoker.errors import JobError, Problem
 from stoker.job.dataset import BUILTIN, Dataset, Image, Text
 from stoker.job.task import TaskRow
 from stoker.jobfile.checks import without_effect
+
+TEXTS = frozenset({"text", "words", "dialogue"})
+"""Kinds of column that consist of tokens."""
 
 
 def read_source(dataset: Dataset) -> tuple[Records, str | None]:
@@ -78,7 +81,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     roles = _roles(records, dataset, task)
     if unused := list(_unused(dataset, roles)):
         raise JobError(unused)
-    if not {"text", "words"}.isdisjoint(roles.inputs.values()):
+    if not TEXTS.isdisjoint(roles.inputs.values()):
         dataset = dataset.model_copy(update={"text": completed_text(dataset.text, task)})
     own_parts = records.parts is not None
     if task.target == "continuation":
@@ -97,16 +100,17 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     train = fitted_records(records, np.flatnonzero(parts == "train"), roles, dataset)
     fields = Fields.fit(train, roles, task.target, dataset)
     encoded = _encoded(records, parts, fields, dataset.columns.weight)
-    counts = (
-        _counts(labels, parts) if not fields.continued else {part: {"": len(each)} for part, each in encoded.items()}
-    )
+    if fields.layout.joins:
+        counts = {part: {"": len(each)} for part, each in encoded.items()}
+    else:
+        counts = _counts(labels, _with_samples(parts, encoded))
     spec = _completed(dataset.model_copy(update={"loading": loading}), task, records, format_name, roles, fields)
     return LoadedDataset(
         spec=spec,
         fields=fields,
         parts=encoded,
         counts=counts,
-        names=() if fields.continued else records.names,
+        names=() if fields.layout.joins else records.names,
         fingerprint=fingerprint(records),
         notes=(
             *([f"read as: {dialect}"] if dialect not in ("", Dialect().text) else []),
@@ -114,7 +118,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
             *odd,
             *sized,
             *augmentation_notes(dataset.image, spec.image),
-            *(_document_notes(records, own_parts) if fields.continued else _field_notes(records, parts, fields)),
+            *(_document_notes(records, own_parts) if fields.layout.joins else fields.layout.notes(records, parts)),
             *(_part_notes(records, dataset) if own_parts else ()),
             *(leak_warnings(sample_hashes(records, roles), parts, records) if loading == "resident" else ()),
             *(label_leaks(records, roles, task.target, parts) if records.is_table else ()),
@@ -151,7 +155,7 @@ def _unused(dataset: Dataset, roles: Roles) -> Iterator[Problem]:
     if "words" in kinds and dataset.text.tokens not in (None, "words"):
         message = "does nothing for this data, whose column is a list of words; leave it out"
         yield Problem("dataset.text.tokens", message)
-    elif kinds.isdisjoint({"text", "words"}):
+    elif kinds.isdisjoint(TEXTS):
         untold = Text(tokenizer=dataset.text.tokenizer)  # of a network for texts, which says so itself
         yield from without_effect("dataset.text", dataset.text, untold, "this data, which has no column of texts")
 
@@ -181,7 +185,7 @@ def _encoded(records: Records, parts: np.ndarray, fields: Fields, weight: str | 
         JobError: a weight is invalid, or all weights of a part are 0.
 
     """
-    if fields.continued:  # windows do not reach beyond their part
+    if fields.layout.joins:  # windows do not reach beyond their part
         chosen = {part: records.rows(np.flatnonzero(parts == part)) for part in PARTS}
         encoded = {part: fields.encode(few) for part, few in chosen.items() if len(few)}
         if len(encoded["train"]) == 0:
@@ -198,16 +202,14 @@ def _encoded(records: Records, parts: np.ndarray, fields: Fields, weight: str | 
     return encoded
 
 
+def _with_samples(parts: np.ndarray, encoded: Mapping[str, Samples]) -> np.ndarray:
+    """Return (N,) the part of each record, "" for one of which nothing is learnt."""
+    there = torch.cat([samples.ids for samples in encoded.values()]).numpy()
+    return np.where(np.isin(np.arange(len(parts)), there), parts, "")
+
+
 def _counts(labels: Labels, parts: np.ndarray) -> dict[str, dict[str, int]]:
     return {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}
-
-
-def _field_notes(records: Records, parts: np.ndarray, fields: Fields) -> Iterator[str]:
-    if fields.passages:
-        yield from fields.passages.notes(records, parts)
-        return
-    for each in (*fields.inputs, *([fields.target] if fields.target else [])):
-        yield from each.notes(records.columns[each.name], parts)
 
 
 def _document_notes(records: Records, own_parts: bool) -> Iterator[str]:

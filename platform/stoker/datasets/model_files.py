@@ -10,7 +10,8 @@ from stoker.errors import JobError, Problem, StokerError, Unreachable
 
 CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-DESCRIPTIONS = [CONFIG, TOKENIZER, TOKENIZER_CONFIG]
+CHAT_TEMPLATE = "chat_template.jinja"
+DESCRIPTIONS = [CONFIG, TOKENIZER, TOKENIZER_CONFIG, CHAT_TEMPLATE]
 """Files that a plan needs."""
 SHARDS = "model*.safetensors"
 OFFSET_TYPES = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer", "mpnet")
@@ -76,6 +77,29 @@ def most_tokens(model: str, key: str) -> int | None:
         positions -= (config.get("pad_token_id") or 0) + 1
     limits = [limit for limit in (positions, tokens.get("model_max_length")) if limit and 0 < limit < UNLIMITED]
     return min(map(int, limits), default=None)
+
+
+def chat_template(model: str, key: str) -> tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]] | None:
+    """Return a model's chat template, the special tokens that it may name, and all special tokens; None without one."""
+    folder = model_folder(model, key)
+    settings, file = _read(folder / TOKENIZER_CONFIG), folder / CHAT_TEMPLATE
+    source = file.read_text(encoding="utf-8") if file.is_file() else settings.get("chat_template")
+    if isinstance(source, list):  # several by name
+        source = next((each["template"] for each in source if each.get("name") == "default"), None)
+    if not isinstance(source, str) or not source.strip():
+        return None
+    tokens = _read(folder / TOKENIZER).get("added_tokens", [])
+    special = tuple(str(each["content"]) for each in tokens if each.get("special"))
+    named = {name: settings.get(name) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
+    texts = {name: each.get("content") if isinstance(each, dict) else each for name, each in named.items()}
+    return source, tuple((name, text) for name, text in texts.items() if text), special
+
+
+def end_number(model: str, key: str) -> int | None:
+    """Return the number of the token that ends a text of a model; None if its files do not say."""
+    ends = _read(model_folder(model, key) / CONFIG).get("eos_token_id")
+    first: int | None = ends[0] if isinstance(ends, list) and ends else ends if isinstance(ends, int) else None
+    return first
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -72,14 +72,14 @@ def _labelled(model: Model, source: str, format_name: Format | None) -> Samples:
     if len(records) == 0:
         raise JobError([Problem("", "no rows to evaluate")])
     target = model.fields.target
-    model.fields.check(records, *([target.name] if target else []))
+    model.fields.check(records, *model.fields.layout.learnt_columns)
     if isinstance(target, ClassField):
         check_known(records, target)
     elif isinstance(target, ValueField):
         label_values(records, target.name, target.kind, target.decimal)
     elif isinstance(target, TargetTextField):
         label_values(records, target.name, target.kind)
-    if model.fields.continued:
+    if model.fields.layout.joins:
         return model.fields.encode(as_documents(records, model.fields.text.name, found))
     weight = dataset.columns.weight
     return model.fields.encode(records, weight=weight if weight in records.columns else None)

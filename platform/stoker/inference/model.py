@@ -16,7 +16,6 @@ from torch import nn
 
 from stoker.architectures.network import rebuild_network
 from stoker.datasets.feeding.batches import Batch, batch_limit, ordered_batches, text_limit
-from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.records import Records, table
@@ -147,7 +146,7 @@ class Model:
                 codes.
 
         """
-        if kind == "code" and (self.fields.passages or not can_encode(self.network)):
+        if kind == "code" and (self.fields.layout.divides or not can_encode(self.network)):
             message = "this run's network gives no codes: only a network with a method `encode(inputs)` does"
             raise JobError([Problem("", message)])
         if kind == "prediction" and can_sample(self.network):
@@ -155,7 +154,7 @@ class Model:
         self.fields.check(records)
         if len(records) == 0:
             raise JobError([Problem("", "no samples to predict")])
-        if self.fields.continued:
+        if self.task.writes:
             yield from self._written(records)
             return
         for start in range(0, len(records), ROWS):
@@ -163,8 +162,8 @@ class Model:
             yield from self._batches(few, start, kind)
 
     def _written(self, records: Records) -> Iterator[Answers]:
-        for number, prompt in enumerate(as_text(records.columns[self.fields.text.name])):
-            text = "".join(self.write(prompt or "", Writing(), seed=0, number=number))
+        for number, prompt in enumerate(self.task.prompts(records)):
+            text = "".join(self.write(prompt, self.task.writing, seed=0, number=number))
             yield Answers(pd.DataFrame({"prediction": [text]}))
 
     def write(self, prompt: str, writing: Writing, seed: int, number: int = 0) -> Iterator[str]:
@@ -202,7 +201,7 @@ class Model:
     @torch.inference_mode()
     def _batches(self, records: Records, start: int, kind: OutputKind) -> Iterator[Answers]:
         samples = self.fields.encode(records, target=False)
-        if self.fields.passages:
+        if self.fields.layout.divides:
             yield self._best(records, samples, start)
             return
         for batch in ordered_batches(samples, self.fields, self._batch_size):

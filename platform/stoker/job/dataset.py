@@ -22,10 +22,23 @@ Format = Literal[
     "image-mask",
     "webdataset",
 ]
+TABLE_KINDS: tuple[Kind, ...] = (
+    "number",
+    "time",
+    "category",
+    "text",
+    "image",
+    "mask",
+    "tags",
+    "words",
+    "word-tags",
+    "answer",
+    "dialogue",
+)
 FORMATS: dict[str, tuple[Kind, ...]] = {
-    "csv": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags", "answer"),
-    "jsonl": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags", "answer"),
-    "parquet": ("number", "time", "category", "text", "image", "mask", "tags", "words", "word-tags", "answer"),
+    "csv": TABLE_KINDS,
+    "jsonl": TABLE_KINDS,
+    "parquet": TABLE_KINDS,
     "conll": ("words", "word-tags"),
     "squad": ("text", "answer"),
     "text": ("text",),
@@ -101,6 +114,9 @@ BUILTIN: dict[str, Builtin] = {
     "python-library": Builtin(
         ("text-generation",), "", "the source code of Python's own library, a file each", kinds=("text",)
     ),
+    "instructions": Builtin(
+        ("instruction-tuning",), "", "2,000 dialogues with small tasks and their answers", kinds=("dialogue",)
+    ),
 }
 
 
@@ -157,9 +173,9 @@ class Columns(Section):
     clean: bool = False
     """Take labels that differ by case or blanks only for one class, by its most frequent spelling."""
 
-    types: dict[str, Literal["number", "time", "category", "text", "image", "words"]] = Field({})
+    types: dict[str, Literal["number", "time", "category", "text", "image", "words", "dialogue"]] = Field({})
     """The type of a column where the inferred one is wrong: number, time (a date or a time), category, text, image
-    (a path to a file), or words (a list of them)."""
+    (a path to a file), words (a list of them), or dialogue (a list of messages)."""
 
 
 def _pair(value: object) -> object:

@@ -17,6 +17,7 @@ TaskName = Literal[
     "summarization",
     "fill-mask",
     "question-answering",
+    "instruction-tuning",
 ]
 EngineName = Literal["torch"]
 Direction = Literal["max", "min"]
@@ -33,6 +34,8 @@ Kind = Literal[
     "words",
     "word-tags",
     "answer",
+    "dialogue",
+    "replies",
 ]
 """The kinds of field: what a column of a sample holds."""
 
@@ -57,6 +60,7 @@ SUMMARY: dict[str, Direction] = {
 }
 WRITING: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bits_per_byte": "min"}
 FILLING: dict[str, Direction] = {"loss": "min", "perplexity": "min", "accuracy": "max"}
+REPLIES: dict[str, Direction] = {"loss": "min", "perplexity": "min", "exact_match": "max"}
 ANSWERS: dict[str, Direction] = {"loss": "min", "exact_match": "max", "f1": "max"}
 TAGGING: dict[str, Direction] = {"loss": "min", "accuracy": "max", "precision": "max", "recall": "max", "f1": "max"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
@@ -72,7 +76,7 @@ class TaskRow:
     inputs: tuple[Kind, ...]
     """Kinds of field that a sample may be made of."""
     target: Kind
-    """Kind of the field that is learnt; continuation and blanks are of the text itself."""
+    """Kind of the field that is learnt; continuation, blanks and replies are of the text itself."""
     families: tuple[str, ...]
     """Network families that fit; the first is the default."""
     metrics: dict[str, Direction]
@@ -236,6 +240,20 @@ TASKS: dict[TaskName, TaskRow] = {
         tokens="bpe",
         texts=2,
     ),
+    "instruction-tuning": TaskRow(
+        ("dialogue",),
+        "replies",
+        ("transformer", "rnn", "pretrained", "custom"),
+        REPLIES,
+        "loss",
+        "an answer to what a user says in a dialogue",
+        target_optional=True,
+        expensive=("exact_match",),
+        shows=True,
+        loss_settings=("label_smoothing",),
+        generates=True,
+        tokens="bpe",
+    ),
 }
 
 
@@ -244,4 +262,4 @@ def use_command(task: str, run: str) -> str:
     row = next((row for name, row in TASKS.items() if name == task), None)
     if row is None or not row.generates:
         return f"stoker predict {run} --input DATA"
-    return f"stoker generate {run}" + ("" if row.target == "continuation" else " --output FOLDER")
+    return f"stoker generate {run}" + (" --output FOLDER" if "image" in row.inputs else "")

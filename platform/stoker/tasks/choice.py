@@ -16,6 +16,7 @@ from stoker.tasks.reading.question_answering import QuestionAnswering
 from stoker.tasks.reading.token_classification import TokenClassification
 from stoker.tasks.tabular_regression import TabularRegression
 from stoker.tasks.task import Task
+from stoker.tasks.writing.instruction_tuning import InstructionTuning
 from stoker.tasks.writing.summarization import Summarization
 from stoker.tasks.writing.text_generation import TextGeneration
 from stoker.tasks.writing.translation import Translation
@@ -34,6 +35,7 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "summarization": Summarization,
     "fill-mask": FillMask,
     "question-answering": QuestionAnswering,
+    "instruction-tuning": InstructionTuning,
 }
 
 

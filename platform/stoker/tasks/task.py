@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
+from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.records import Records
 from stoker.errors import JobError, Problem
@@ -68,6 +69,13 @@ class Review(ABC):
 class Task(ABC):
     """One way to learn from samples."""
 
+    writes: ClassVar[bool] = False
+    """Whether its models write texts, each of which follows a prompt."""
+    continues: ClassVar[bool] = False
+    """Whether such a text belongs to its prompt, before which it makes no sense."""
+    writing: ClassVar[Writing] = Writing()
+    """How they write unless told otherwise."""
+
     def __init__(self, fields: Fields) -> None:
         self.fields = fields
         """How samples became numbers."""
@@ -115,6 +123,26 @@ class Task(ABC):
 
         """
         raise JobError([Problem("", "this model writes no texts; use stoker predict")])
+
+    def resumed(self, prompt: str, written: str, line: str) -> str:
+        """Return the prompt for the next turn of a conversation.
+
+        Args:
+            prompt: of the last turn; empty before the first one.
+            written: what followed it.
+            line: what the user says.
+
+        """
+        return line
+
+    def prompts(self, records: Records) -> Sequence[str]:
+        """Return what the model of a task that writes texts is given for each record.
+
+        Raises:
+            JobError: a record is not as it has to be.
+
+        """
+        return [text or "" for text in as_text(records.columns[self.fields.columns[0]])]
 
     def outputs(self, network: nn.Module, inputs: Mapping[str, Tensor], noise: NoiseLike) -> Tensor:
         """Return what `answers` takes: what the network decodes, or its outputs."""

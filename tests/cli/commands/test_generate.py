@@ -85,3 +85,34 @@ def test_a_conversation_goes_on_until_the_input_ends(stoker, capsys, monkeypatch
 def test_options_that_do_not_fit_are_refused(stoker, capsys, arguments, message):
     assert stoker("generate", "plays", *arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def assistant(make_job, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that says what it hears."""
+    folder = tmp_path_factory.mktemp("assistant")
+    said = {
+        word: [{"role": "user", "content": f"say {word}"}, {"role": "assistant", "content": word}]
+        for word in ("cat", "dog")
+    }
+    talks = [said[one] + said[other] for one in said for other in said] * 20
+    (folder / "talks.jsonl").write_text("".join(f"{json.dumps({'messages': talk})}\n" for talk in talks))
+    dataset = {"source": str(folder / "talks.jsonl"), "text": {"tokens": "words", "length": 20}, "split": "none"}
+    network = {"family": "transformer", "width": 16, "heads": 2, "layers": 1, "dropout": 0.0}
+    training = {"epochs": 30, "batch_size": 8, "precision": "fp32", "optimizer": {"type": "adamw", "lr": 1e-2}}
+    assembly = assemble(prepare(make_job("instruction-tuning", dataset, architecture=network, training=training)))
+    for _ in train("r", start(assembly)):
+        pass
+    save_model(folder / "model", assembly.job, assembly.data.fields, assembly.objective, assembly.data.fingerprint)
+    return folder / "model"
+
+
+def test_an_assistant_answers_and_remembers_the_conversation(stoker, make_run, assistant, capsys, monkeypatch):
+    shutil.copytree(assistant, make_run("talks-00000001", status=RunStatus(state=State.SUCCEEDED)).model)
+    assert stoker("generate", "talks", "--prompt", "say cat") == 0
+    assert capsys.readouterr().out == "cat\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO("say dog\nsay cat\nsay dog\n"))
+    assert stoker("generate", "talks", "-i") == 0
+    assert capsys.readouterr().out == "dog\ncat\ndog\n"
+    assert stoker("generate", "talks", "--prompt", "say dog", "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out) == [{"prompt": "say dog", "text": "dog"}]

@@ -16,11 +16,13 @@ from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import Field, InputField
 from stoker.datasets.fields.image import ImageField
+from stoker.datasets.fields.kinds import INPUT_FIELDS, TARGET_FIELDS
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField
-from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields
+from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.tags import TagsField
 from stoker.datasets.fields.texts.answer import AnswerField
+from stoker.datasets.fields.texts.dialogue import DialogueField
 from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.fields.texts.word_tags import WordTagsField
@@ -420,6 +422,28 @@ class TestAnswer(FieldContract):
 
     def dataset(self, folder: Path) -> Dataset:
         return Dataset.model_validate({"source": str(folder / "data.csv"), "columns": {"label": "y"}})
+
+
+class TestDialogue(FieldContract):
+    kind, task = DialogueField, "instruction-tuning"
+
+    def raw(self) -> RawColumn:
+        return pd.Series([talk(f"a {'b ' * (number % 5)} word{number % 4}") for number in range(SAMPLES)])
+
+    def outliers(self, count: int) -> RawColumn:
+        return pd.Series([talk("other words, other words " * 200)] * count)
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        assert isinstance(raw, pd.Series)
+        pd.DataFrame({"c": raw.reset_index(drop=True)}).to_csv(folder / "data.csv", index=False)
+
+    def dataset(self, folder: Path) -> Dataset:
+        return Dataset(source=str(folder / "data.csv"))
+
+
+def talk(text: str) -> str:
+    said = [{"role": "user", "content": text}, {"role": "assistant", "content": f"not {text}"}]
+    return json.dumps(said)
 
 
 def test_every_kind_of_field_keeps_the_contract():

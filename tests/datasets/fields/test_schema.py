@@ -14,11 +14,13 @@ from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import Field
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.inference import Roles
+from stoker.datasets.fields.kinds import INPUT_FIELDS, TARGET_FIELDS
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField, ValueField
-from stoker.datasets.fields.schema import INPUT_FIELDS, TARGET_FIELDS, Fields, as_weights
+from stoker.datasets.fields.schema import Fields, as_weights
 from stoker.datasets.fields.tags import SEPARATORS, TagsField
 from stoker.datasets.fields.texts.answer import AnswerField
+from stoker.datasets.fields.texts.dialogue import DialogueField
 from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.fields.texts.word_tags import WordTagsField
@@ -99,7 +101,7 @@ def test_a_sample_may_hold_every_kind_of_column(mixed: Records, fields: Fields):
 
 
 def test_only_images_are_prepared_per_batch(fields: Fields):
-    assert [name for name, _ in fields.prepared] == ["i", "j"]
+    assert [name for name, _ in fields.layout.prepared] == ["i", "j"]
 
 
 def test_the_memory_of_samples_is_counted(mixed: Records, fields: Fields):
@@ -175,11 +177,13 @@ INPUTS: st.SearchStrategy[Field] = st.one_of(
     st.builds(TextField, TEXT, st.sampled_from(get_args(Tokens)), TEXT, st.integers(1, 99)),
     st.builds(WordsField, TEXT, TEXT, st.integers(1, 99)),
     images(),
+    st.builds(DialogueField, TEXT, st.sampled_from(get_args(Tokens)), TEXT, st.integers(1, 99), TEXT, st.integers(-1)),
 )
 
 
 def test_every_kind_of_field_has_a_strategy():
-    assert {*INPUT_FIELDS.values()} == {NumberField, TimeField, CategoryField, TextField, ImageField, WordsField}
+    texts = {TextField, WordsField, DialogueField}
+    assert {*INPUT_FIELDS.values()} == {NumberField, TimeField, CategoryField, ImageField, *texts}
     own = {TargetTextField, WordTagsField, AnswerField}
     assert {*TARGET_FIELDS.values()} == {ClassField, ValueField, MaskField, TagsField, *own}
 

@@ -57,8 +57,7 @@ def test_a_file_is_one_document_that_is_split_in_itself(tmp_path: Path):
     assert learnt(data, "train") == "ine 00\n" + "".join(f"{line}\n" for line in lines[1:21]) + "|"
     assert learnt(data, "val").startswith("ine 21\n")
     assert learnt(data, "test").endswith("line 39|")
-    assert data.fields.continued is not None
-    assert not data.fields.continued.borders
+    assert not data.fields.own.borders
     assert data.spec.text.tokens == "characters"
     assert data.counts == {part: {"": len(data.parts[part])} for part in ("train", "val", "test")}
     assert data.notes == ("the text is split in itself: its beginning is for training, its end for the test",)
@@ -78,8 +77,7 @@ def test_many_documents_are_split_as_a_whole(tmp_path: Path):
         (tmp_path / f"{number:02}.py").write_text(f"x = {number}\n")
     (tmp_path / ".hidden.py").write_text("secret")
     data = load(tmp_path, format="text", text={"length": 16}, split=SHARES)
-    assert data.fields.continued is not None
-    assert data.fields.continued.borders
+    assert data.fields.own.borders
     found = "x = " + learnt(data, "train").removeprefix(" = ")
     assert found.count("|") == MIN_DOCUMENTS
     together = "".join(learnt(data, part) for part in data.parts)

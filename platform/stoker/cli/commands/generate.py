@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count as counting
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ OF_IMAGES = ("classes",)
         "stoker generate plays --prompt 'ROMEO:'                  a text, as it is written",
         "stoker generate plays --prompt 'ROMEO:' --length 500 --temperature 0.5 --top-p 0.9 --stop 'JULIET:'",
         "stoker generate plays -i                                 a prompt a line, each with what follows",
+        "stoker generate instructions --prompt 'What is 3 + 4?'   the answer of a model that was tuned to answer",
+        "stoker generate instructions -i                          a conversation, as far back as the context reaches",
     )
 )
 @run_argument
@@ -38,13 +41,13 @@ OF_IMAGES = ("classes",)
     "--output", "target", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False), help="Write files there."
 )
 @click.option("--class", "classes", metavar="NAME", multiple=True, help="Images of this class; may be given again.")
-@click.option("--prompt", metavar="TEXT", help="The beginning of a text, which is continued.")
+@click.option("--prompt", metavar="TEXT", help="The beginning of a text, which is continued, or what is to be answered: a text, or messages as JSON.")
 @click.option("-i", "--interactive", is_flag=True, help="Read prompts from the terminal; each adds to the text.")
 @click.option("--length", type=click.IntRange(1, 1_000_000), help="Most tokens of a text; default: 200.")
 @click.option(
     "--temperature",
     type=click.FloatRange(0, 100),
-    help="Below 1 likely tokens become likelier, 0 always takes the likeliest; default: 0.8.",
+    help="Below 1 likely tokens become likelier, 0 always takes the likeliest; default: 0.8, for answers 0.",
 )
 @click.option("--top-k", type=click.IntRange(1), help="Only so many of the likeliest tokens are written.")
 @click.option(
@@ -80,7 +83,7 @@ def generate(
     if interactive and (prompt is not None or target or count):
         raise click.UsageError("-i reads its prompts from the terminal; leave out --prompt, --count and --output")
     model = load_model(session, run)
-    writes = model.fields.continued is not None
+    writes = model.task.writes
     refused = OF_IMAGES if writes else OF_TEXTS
     if wrong := [name for name in refused if context.params[name]]:
         made = "texts" if writes else "images"
@@ -88,10 +91,8 @@ def generate(
     if not writes:
         _images(model, count or IMAGES, seed, classes, target, form)
         return
-    from stoker.tasks.writing.sampling import Writing
-
     given = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "stop": stop or None}
-    writing = Writing(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type] # checked by click
+    writing = replace(model.task.writing, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type] # checked by click
     if interactive:
         _converse(model, writing, seed)
     else:
@@ -122,18 +123,19 @@ def _texts(
     model: "Model", prompt: str, count: int, writing: "Writing", seed: int, target: Path | None, form: str
 ) -> None:
     texts = (model.write(prompt, writing, seed, number) for number in range(count))
+    shown = prompt if model.task.continues else ""
     if target:
         target.mkdir(parents=True, exist_ok=True)
         for number, pieces in enumerate(texts):
             path = target / f"{number:0{len(str(count - 1))}}.txt"
-            path.write_text(prompt + "".join(pieces), encoding="utf-8")
+            path.write_text(shown + "".join(pieces), encoding="utf-8")
         click.echo(f"wrote {count:,} text{'s' if count > 1 else ''} to {target}/", err=True)
     elif form == "json":
         print_json([{"prompt": prompt, "text": "".join(pieces)} for pieces in texts])
     else:
         for number, pieces in enumerate(texts):
             click.echo("" if number == 0 else "-" * 40 + "\n", nl=False)
-            click.echo(prompt, nl=False)
+            click.echo(shown, nl=False)
             _stream(pieces)
 
 
@@ -148,13 +150,13 @@ def _stream(pieces: Iterator[str]) -> str:
 
 
 def _converse(model: "Model", writing: "Writing", seed: int) -> None:
-    """Continue the text so far after each line of the user, to the end of the input."""
+    """Write what follows each line of the user and all before it, to the end of the input."""
     shown = "> " if sys.stdin.isatty() else ""
-    text = ""
+    prompt = written = ""
     for number in counting():
         click.echo(shown, nl=False, err=True)
         line = sys.stdin.readline()
         if not line:
             return
-        text += line
-        text += _stream(model.write(text, writing, seed, number)) + "\n"
+        prompt = model.task.resumed(prompt, written, line)
+        written = _stream(model.write(prompt, writing, seed, number))

@@ -105,7 +105,7 @@ def _samples(shards: Shards, numbers: np.ndarray, fields: Fields) -> Samples:
     """Return the lazy samples of some shards."""
     rows = np.concatenate([np.arange(shards.begins[n], shards.begins[n + 1]) for n in numbers])
     stored = Streamed(shards, rows)
-    inputs = {name: Lazy(stored, partial(_inputs, each)) for name, each in fields.groups.items()}
+    inputs = {name: Lazy(stored, partial(_inputs, each)) for name, each in fields.layout.groups.items()}
     target = Lazy(stored, partial(_target, fields.target)) if fields.target else None
     counts = tuple(shards.counts[number] for number in numbers.tolist())
     return Samples(dict(inputs), target, None, torch.from_numpy(rows), counts)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stoker.datasets.dialogues.messages import EXAMPLE, holds_messages
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.lists import holds_lists, read_lists
 from stoker.datasets.fields.number import as_numbers, check_range
@@ -17,6 +18,8 @@ from stoker.errors import JobError, Problem
 from stoker.job.dataset import IMAGE_SUFFIXES, SQUAD_COLUMNS, Columns, Dataset
 from stoker.job.task import Kind, TaskRow
 
+MESSAGES = "messages"
+"""Usual name of a column of dialogues."""
 MAX_CATEGORIES = 100
 MIN_REPEATS = 2.0
 """Average number of rows per value; text that repeats less does not generalise to new rows."""
@@ -63,7 +66,7 @@ def infer_roles(records: Records, dataset: Dataset, row: TaskRow) -> Roles:
     if row.texts > 1:
         found, more = _question_and_context(records, found, bool(columns.features))
         notes += more
-    elif row.inputs == ("text",) and not columns.features and len(found) > 1:
+    elif row.inputs in (("text",), ("dialogue",)) and not columns.features and len(found) > 1:
         found, more = _longest(records, found)
         notes += more
     if row.inputs == ("words",) and not columns.features and len(found) > 1:
@@ -90,6 +93,9 @@ def _kind(records: Records, name: str, columns: Columns, row: TaskRow) -> tuple[
         return (declared, "") if declared in row.inputs else (None, f"the task does not learn from a {declared}")
     if row.inputs == ("text",):
         return ("text", "") if columns.features or is_text(column) else (None, "it holds no text")
+    if row.inputs == ("dialogue",):
+        fits = columns.features or name == MESSAGES or (records.label and is_text(column)) or holds_messages(column)
+        return ("dialogue", "") if fits else (None, f"it holds no lists of messages such as {EXAMPLE}")
     if row.inputs == ("words",):
         fits = columns.features or holds_lists(column, INSPECTED_ROWS)
         return ("words", "") if fits else (None, "it holds no lists of words")

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stoker.datasets.dialogues.messages import holds_messages
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.inference import INSPECTED_ROWS, Roles, infer_roles, inferred_type, is_text
 from stoker.datasets.fields.lists import holds_lists, read_lists
 from stoker.datasets.fields.number import as_numbers, number_notes
 from stoker.datasets.inspection import column_problems
+from stoker.datasets.layouts.dialogues import check_dialogues
 from stoker.datasets.loading import documents, read_source, require_rows
 from stoker.datasets.pictures.decoding import with_one_size
 from stoker.datasets.records import PARTS, Records
@@ -61,7 +63,7 @@ LABELS = (
 """Common names of the column to predict, the likeliest first."""
 TASKS_OF_FORMATS: dict[str, TaskName] = {"parallel": "translation", "squad": "question-answering"}
 """The tasks that formats are made for."""
-OWN_TEXT = ("continuation", "blanks")
+OWN_TEXT = ("continuation", "blanks", "replies")
 """Targets that are the text itself."""
 WORDS = 3.0
 """Average number of words above which a column holds texts rather than categories."""
@@ -100,16 +102,18 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     require_rows(records, dataset)
     named = records.label or dataset.columns.label
     alone = not named and len(records.columns) == 1 and _has_texts(next(iter(records.columns.values())))
-    unlabelled = alone or (task is not None and TASKS[task].target in OWN_TEXT)
+    talks = _has_dialogues(records)
+    unlabelled = alone or talks or (task is not None and TASKS[task].target in OWN_TEXT)
     label = named or (_likely_label(records) if records.is_table and not unlabelled else "")
     records = replace(records, label=label)
     dataset = dataset.model_copy(update={"columns": dataset.columns.model_copy(update={"label": label or None})})
-    likely: TaskName = "text-generation" if alone else likely_task(records, dataset.source)
+    likely: TaskName = "text-generation" if alone and not talks else likely_task(records, dataset.source)
     chosen = task or TASKS_OF_FORMATS.get(format_name or "") or likely
     row = TASKS[chosen]
     roles = infer_roles(records, dataset, row)
     if row.target == "continuation":
         records = documents(records, roles, dataset, format_name)
+    check_dialogues(records, roles)
     odd = tuple(label_notes(records, roles.target, row.target))
     if dataset.columns.clean and row.target == "category":
         records = with_joined_spellings(records, roles.target)
@@ -147,6 +151,8 @@ def likely_task(records: Records, source: str) -> TaskName:
     if source in BUILTIN:
         first: TaskName = next(name for name in TASKS if name in BUILTIN[source].tasks)
         return first
+    if _has_dialogues(records):
+        return "instruction-tuning"
     if "mask" in records.columns:
         return "segmentation"
     if any(not isinstance(column, pd.Series) for column in records.columns.values()):
@@ -161,6 +167,10 @@ def likely_task(records: Records, source: str) -> TaskName:
     texts = [name for name, column in records.columns.items() if name != records.label and _has_texts(column)]
     others = [name for name in records.columns if name not in (*texts, records.label)]
     return "text-classification" if texts and not others else "tabular-classification"
+
+
+def _has_dialogues(records: Records) -> bool:
+    return any(isinstance(column, pd.Series) and holds_messages(column) for column in records.columns.values())
 
 
 def _likely_label(records: Records) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from stoker.datasets.dialogues.messages import holds_messages, read_dialogues
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.inference import INSPECTED_ROWS, Roles, holds_image_paths, inferred_type
 from stoker.datasets.fields.lists import holds_lists, read_lists
@@ -33,7 +34,7 @@ class ColumnReport:
 
     name: str
     kind: str
-    """number, time, category, text, list, image or mask."""
+    """number, time, category, text, list, dialogue, image or mask."""
     missing: int
     distinct: int | None
     """None where it is meaningless, as for images."""
@@ -76,6 +77,10 @@ def _cells(name: str, column: pd.Series) -> ColumnReport:
     distinct = int(known.nunique())
     if holds_image_paths(column):
         return ColumnReport(name, "image", missing, distinct, "paths of files")
+    if holds_messages(column):
+        lengths = [len(each) for each in read_dialogues(known, name, plain=True)]
+        summary = f"{min(lengths)} to {max(lengths)} messages, median {int(np.median(lengths))}"
+        return ColumnReport(name, "dialogue", missing, distinct, summary)
     if holds_lists(column, INSPECTED_ROWS):
         lists = read_lists(known, str.split)
         lengths, different = [len(each) for each in lists], len({value for each in lists for value in each})

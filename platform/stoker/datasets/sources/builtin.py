@@ -1,4 +1,4 @@
-"""Built-in datasets: scikit-learn's small ones, XOR, and Python's own source code.
+"""Built-in datasets: scikit-learn's small ones, XOR, Python's own source code, and dialogues.
 
 The files are read from scikit-learn's folder, without importing it, which would take seconds.
 """
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stoker.datasets.records import Records, table
+from stoker.datasets.sources.instructions import instructions
 from stoker.errors import ClusterError
 from stoker.job.dataset import BUILTIN
 
@@ -125,4 +126,5 @@ READERS: dict[str, Callable[[], Records]] = {
     "digits": _digits,
     "digit-pairs": _digit_pairs,
     "python-library": _python_library,
+    "instructions": instructions,
 }

@@ -87,8 +87,7 @@ class QuestionAnswering(Task):
 
     def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Return the part of the text, how likely it is, and its place; an empty one at 0 is no answer."""
-        assert self.fields.passages
-        contexts = as_text(records.columns[self.fields.passages.context.name])
+        contexts = as_text(records.columns[self.fields.columns[-1]])
         rows = []
         for text, (odds, begin, end, probability, none) in zip(contexts, outputs.tolist(), strict=True):
             there = odds > 0 or not self.target.optional

@@ -46,7 +46,7 @@ def continued(
 
     """
     device = next(network.parameters()).device
-    reading: CanContinue = network if can_continue(network) else _Rereading(network, name, context)
+    reading = reader(network, name, context)
     tokens = torch.tensor(list(prompt), device=device).expand(rows, -1)
     memory = reading.begin(rows)
     begin = max(len(prompt) - context, 0)
@@ -56,6 +56,11 @@ def continued(
         chosen = drawn(logits[:, -1].float(), writing, noise)
         yield chosen
         tokens = chosen.unsqueeze(1)
+
+
+def reader(network: nn.Module, name: str, context: int) -> CanContinue:
+    """Return what reads a text token by token: the network, or one that reads all again with each new token."""
+    return network if can_continue(network) else _Rereading(network, name, context)
 
 
 def drawn(logits: Tensor, writing: Writing, noise: NoiseLike) -> Tensor:

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from stoker.datasets.records import Records
-from stoker.datasets.tokens.characters import REPLACEMENT
 from stoker.datasets.tokens.tokenizer import END, PADDING
 from stoker.errors import JobError, Problem
+from stoker.job.signature import ContinuationOutput
 from stoker.job.training import Training
 from stoker.randomness import Noise
 from stoker.tasks.abilities import can_carry
@@ -19,7 +19,9 @@ from stoker.tasks.objective import BatchLike, NoiseLike, Objective
 from stoker.tasks.sheet import Page
 from stoker.tasks.task import Answers, Review, Task
 from stoker.tasks.writing.next_token import CarriedNextToken, NextToken
+from stoker.tasks.writing.perplexity import Perplexity
 from stoker.tasks.writing.sampling import Writing, continued, until_end
+from stoker.tasks.writing.streaming import streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +32,9 @@ SHOWN_TEXTS, SHOWN_TOKENS = 3, 160
 
 class TextGeneration(Task):
     """What follows each token of a text."""
+
+    writes: ClassVar[bool] = True
+    continues: ClassVar[bool] = True
 
     def objective(self, network: nn.Module, training: Training) -> Objective:
         """Minimise the cross-entropy; a recurrent network reads on from batch to batch."""
@@ -57,66 +62,24 @@ class TextGeneration(Task):
         """Yield what follows a prompt, piece by piece."""
         text = self.fields.text
         steps = continued(network, text.name, text.length, self.first_tokens(prompt), 1, writing, noise)
-        tokens: list[int] = []
-        held = max((len(each) - 1 for each in writing.stop), default=0)  # may be the beginning of a stop
-        sent, found = 0, ""
-        for step in islice(steps, writing.length):
-            if int(step) == END:
-                break
-            tokens.append(int(step))
-            found = text.tokenizer.decode(tokens)
-            if (end := _first_of(writing.stop, found)) is not None:
-                yield found[sent:end]
-                return
-            whole = len(found.rstrip(REPLACEMENT))  # a character may come in several bytes
-            if whole - held > sent:
-                yield found[sent : whole - held]
-                sent = whole - held
-        yield found[sent:]
+        return streamed(islice(steps, writing.length), text.tokenizer, writing.stop, frozenset({END}))
+
+    def resumed(self, prompt: str, written: str, line: str) -> str:
+        """Return the text so far with another line."""
+        return f"{prompt}{written}\n{line}" if prompt else line
 
     def first_tokens(self, prompt: str) -> list[int]:
         """Return the tokens of a prompt; an empty one is the border of two texts, or a line where there are none."""
-        assert self.fields.continued is not None
         tokenizer = self.fields.text.tokenizer
         tokens: list[int] = tokenizer.encode([prompt])[0].tolist()
-        if self.fields.continued.borders:
+        assert isinstance(self.fields.own, ContinuationOutput)
+        if self.fields.own.borders:
             return [END, *tokens]
         return tokens or tokenizer.encode(["\n"])[0].tolist() or [END]
 
     def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Refuse: a text is continued token by token."""
         raise JobError([Problem("", "text-generation has no answers; use stoker generate")])
-
-
-def _first_of(stops: Sequence[str], text: str) -> int | None:
-    """Return where the first stop begins; None if there is none."""
-    places = [place for place in map(text.find, stops) if place >= 0]
-    return min(places, default=None)
-
-
-class Perplexity(Metrics):
-    """How many equally likely tokens a network chooses from, on average: e to the loss."""
-
-    def __init__(self) -> None:
-        self._total, self._count = 0.0, 0
-
-    def update(self, output: Tensor, batch: BatchLike) -> None:
-        """Take in (B, length) losses."""
-        self._total += float(output.double().sum())
-        self._count += int((batch.target != PADDING).sum())
-
-    def state(self) -> tuple[float, int]:
-        """Return total and count."""
-        return self._total, self._count
-
-    def merge(self, state: tuple[float, int]) -> None:
-        """Add another worker's."""
-        self._total, self._count = self._total + state[0], self._count + state[1]
-
-    def compute(self) -> dict[str, float]:
-        """Return the perplexity; NaN for no tokens."""
-        mean = torch.tensor(self._total / self._count if self._count else float("nan"), dtype=torch.float64)
-        return {"perplexity": float(mean.exp())}
 
 
 class Unexpected(Review):

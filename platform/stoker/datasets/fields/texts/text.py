@@ -132,11 +132,12 @@ class TextField(InputField):
 
 
 def saved_text(model: Path) -> TextField | None:
-    """Return the only text field of a saved model; None if it is none of ours, or reads no text."""
+    """Return the only text field of a saved model, also of dialogues; None if it is none of ours, or reads no text."""
     file = model / FIELDS
     if not file.is_file():
         return None
-    texts = [dict(each) for each in json.loads(file.read_text(encoding="utf-8"))["inputs"] if each["kind"] == "text"]
+    inputs = json.loads(file.read_text(encoding="utf-8"))["inputs"]
+    texts = [dict(each) for each in inputs if each["kind"] in ("text", "dialogue")]
     if len(texts) != 1:
         return None
     assets = {path.name: path.read_text(encoding="utf-8") for path in (model / ASSETS).glob("*")}
