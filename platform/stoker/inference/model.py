@@ -32,7 +32,7 @@ from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
 from stoker.tasks.reading.best_spans import best_of_each
 from stoker.tasks.task import Answers, Task
-from stoker.tasks.writing.sampling import Writing
+from stoker.tasks.writing.settings import Writing
 
 BATCH = 512
 ROWS = 4096
@@ -152,20 +152,30 @@ class Model:
             raise JobError([Problem("", message)])
         if kind == "prediction" and can_sample(self.network):
             raise JobError([Problem("", f"{self.job.task} has nothing to predict; use stoker generate")])
-        self.fields.check(records)
-        if len(records) == 0:
-            raise JobError([Problem("", "no samples to predict")])
         if self.fields.continued:
-            yield from self._written(records)
+            yield from self.continued(records, Writing(), seed=0)
             return
+        self._check(records)
         for start in range(0, len(records), ROWS):
             few = records.rows(np.arange(start, min(start + ROWS, len(records))))
             yield from self._batches(few, start, kind)
 
-    def _written(self, records: Records) -> Iterator[Answers]:
+    def continued(self, records: Records, writing: Writing, seed: int) -> Iterator[Answers]:
+        """Yield what follows the text of each record; that of record n has the number n of its seed.
+
+        Raises:
+            JobError: the column of texts is missing, or the model writes no texts.
+
+        """
+        self._check(records)
         for number, prompt in enumerate(as_text(records.columns[self.fields.text.name])):
-            text = "".join(self.write(prompt or "", Writing(), seed=0, number=number))
+            text = "".join(self.write(prompt or "", writing, seed, number))
             yield Answers(pd.DataFrame({"prediction": [text]}))
+
+    def _check(self, records: Records) -> None:
+        self.fields.check(records)
+        if len(records) == 0:
+            raise JobError([Problem("", "no samples to predict")])
 
     def write(self, prompt: str, writing: Writing, seed: int, number: int = 0) -> Iterator[str]:
         """Yield what follows a prompt, piece by piece.

@@ -17,7 +17,7 @@ from stoker.tasks.abilities import can_decode
 from stoker.tasks.metrics import Metrics, Shown
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
 from stoker.tasks.sheet import Page, Sheet
-from stoker.tasks.writing.sampling import Writing
+from stoker.tasks.writing.settings import Writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

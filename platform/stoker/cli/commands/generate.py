@@ -11,10 +11,10 @@ import click
 from stoker.cli.commands.inference import load_model
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
 from stoker.cli.views.tables import print_json
+from stoker.tasks.writing.settings import HOTTEST, LONGEST, Writing
 
 if TYPE_CHECKING:
     from stoker.inference.model import Model
-    from stoker.tasks.writing.sampling import Writing
 
 IMAGES, TEXTS = 64, 1
 """How many are made by default."""
@@ -40,11 +40,11 @@ OF_IMAGES = ("classes",)
 @click.option("--class", "classes", metavar="NAME", multiple=True, help="Images of this class; may be given again.")
 @click.option("--prompt", metavar="TEXT", help="The beginning of a text, which is continued.")
 @click.option("-i", "--interactive", is_flag=True, help="Read prompts from the terminal; each adds to the text.")
-@click.option("--length", type=click.IntRange(1, 1_000_000), help="Most tokens of a text; default: 200.")
+@click.option("--length", type=click.IntRange(1, LONGEST), help=f"Most tokens of a text; default: {Writing.length}.")
 @click.option(
     "--temperature",
-    type=click.FloatRange(0, 100),
-    help="Below 1 likely tokens become likelier, 0 always takes the likeliest; default: 0.8.",
+    type=click.FloatRange(0, HOTTEST),
+    help=f"Below 1 likely tokens become likelier, 0 always takes the likeliest; default: {Writing.temperature}.",
 )
 @click.option("--top-k", type=click.IntRange(1), help="Only so many of the likeliest tokens are written.")
 @click.option(
@@ -88,8 +88,6 @@ def generate(
     if not writes:
         _images(model, count or IMAGES, seed, classes, target, form)
         return
-    from stoker.tasks.writing.sampling import Writing
-
     given = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "stop": stop or None}
     writing = Writing(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type] # checked by click
     if interactive:
@@ -119,7 +117,7 @@ def _images(model: "Model", count: int, seed: int, classes: tuple[str, ...], tar
 
 
 def _texts(
-    model: "Model", prompt: str, count: int, writing: "Writing", seed: int, target: Path | None, form: str
+    model: "Model", prompt: str, count: int, writing: Writing, seed: int, target: Path | None, form: str
 ) -> None:
     texts = (model.write(prompt, writing, seed, number) for number in range(count))
     if target:
@@ -147,7 +145,7 @@ def _stream(pieces: Iterator[str]) -> str:
     return "".join(written)
 
 
-def _converse(model: "Model", writing: "Writing", seed: int) -> None:
+def _converse(model: "Model", writing: Writing, seed: int) -> None:
     """Continue the text so far after each line of the user, to the end of the input."""
     shown = "> " if sys.stdin.isatty() else ""
     text = ""

@@ -19,7 +19,8 @@ from stoker.tasks.objective import BatchLike, NoiseLike, Objective
 from stoker.tasks.sheet import Page
 from stoker.tasks.task import Answers, Review, Task
 from stoker.tasks.writing.next_token import CarriedNextToken, NextToken
-from stoker.tasks.writing.sampling import Writing, continued, until_end
+from stoker.tasks.writing.sampling import continued, until_end
+from stoker.tasks.writing.settings import Writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
