@@ -17,7 +17,7 @@ from stoker.execution.heartbeat import Heartbeat, Stage
 from stoker.execution.network import network_variables
 from stoker.execution.reporter import NORM_EVERY, Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
-from stoker.execution.results import draw_result, drawn_sheet, evaluate_all, write_model
+from stoker.execution.results import draw_data, draw_result, drawn_sheet, evaluate_all, write_model
 from stoker.execution.run_store import journal_key, run_storage
 from stoker.execution.start_model import start_model
 from stoker.execution.worker_result import WorkerResult
@@ -229,6 +229,7 @@ class TorchEngine:
         if self._reporter:
             self._reporter.final(end.step, end.best_epoch, metrics)
             if self._pictures:
+                draw_data(self._folder, whole.data)
                 draw_result(self._folder, whole)
             self._set_phase("saving the model")
             write_model(self._folder, whole)
