@@ -94,7 +94,8 @@ def _draw(axes: "Axes", lengths: TextLengths) -> None:
     most = max(int(every.max(initial=1)), 1)
     wide = most > WIDE * max(float(np.median(every)) if len(every) else 0.0, 1.0)
     width = -(-(most + 1) // BINS)  # each bar stands for as many lengths
-    edges = np.geomspace(1, most + 1, BINS + 1) if wide else np.arange(0, most + width + 1, width)
+    linear = np.arange(0, most + width + 1, width, dtype=np.float64)
+    edges: list[float] = (np.geomspace(1, most + 1, BINS + 1) if wide else linear).tolist()
     for part, found in lengths.parts.items():
         weights = np.full(len(found), 1 / max(len(found), 1))
         share = f"{lengths.longer(part) / max(len(found), 1):.1%} longer"

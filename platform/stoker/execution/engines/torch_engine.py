@@ -147,12 +147,14 @@ class TorchEngine:
                     case StepEnd():
                         if alone_in_layers:
                             self._heartbeat.step_s = assembly.workers.stopwatch.step_s
+                        self._heartbeat.trained = state.throughput.tokens, state.throughput.seconds
                         self._heartbeat.advance(event.epoch, event.step)
                         if profiler:
                             profiler.step()
                         if self._reporter:
                             self._reporter.step(event, recorded=event.step % every == 0)
                     case EpochEnd():
+                        self._heartbeat.trained = state.throughput.tokens, state.throughput.seconds
                         self._heartbeat.advance(event.epoch, event.step)
                         if self._reporter:
                             self._reporter.epoch(event)
