@@ -13,7 +13,8 @@ from torch import nn
 
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.report.text_lengths import draw_lengths, text_lengths
-from stoker.execution.pictures import draw, draw_page
+from stoker.execution.pages import draw_page
+from stoker.execution.pictures import draw
 from stoker.inference.model import save_model
 from stoker.job.saved_model import EXAMPLE
 from stoker.tasks.abilities import can_sample

@@ -11,6 +11,7 @@ from stoker.datasets.fields.texts.text import TextField
 from stoker.tasks.metrics import Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike
 from stoker.tasks.reading.blanks import NOT_HIDDEN
+from stoker.tasks.sheet import Marked
 from stoker.tasks.task import Review
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class HiddenTokens(Metrics):
 class FilledReview(Review):
     """How often hidden words are found, by the number of the token in the vocabulary, and the least expected texts."""
 
-    def __init__(self, text: TextField, marked: Callable[[Tensor, Tensor], str]) -> None:
+    def __init__(self, text: TextField, marked: Callable[[Tensor, Tensor], Marked]) -> None:
         self._marked = marked
         self._name = text.name
         self._counts = torch.zeros(2, text.tokenizer.size, dtype=torch.int64)  # right ones, and all
@@ -101,5 +102,5 @@ class FilledReview(Review):
         for shown in self._worst.samples:
             assert shown.target is not None
             marked = self._marked(shown.target, shown.output.long())
-            rows.append({"id": shown.id, "text": marked, "loss": round(shown.loss, 4)})
+            rows.append({"id": shown.id, "text": marked.text, "loss": round(shown.loss, 4)})
         return rows

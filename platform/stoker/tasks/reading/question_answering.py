@@ -15,7 +15,7 @@ from stoker.tasks.metrics import KEPT, Metrics
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective, Supervised
 from stoker.tasks.reading.best_spans import best_spans, masked
 from stoker.tasks.reading.found_answers import Found, FoundAnswers, found_spans
-from stoker.tasks.sheet import Page
+from stoker.tasks.sheet import Highlight, Marked, Page
 from stoker.tasks.task import Answers, Review, Task
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ NONE = "(no answer)"
 AROUND = 120
 """Characters of a text that are shown before and behind an answer."""
 DRAWN_WORDS = 15
+NOTE = "The answer of the data in its text, and below it the one that was found: with a red frame where they differ."
 
 
 class SpanEntropy(Supervised):
@@ -69,17 +70,27 @@ class QuestionAnswering(Task):
     def show(self, network: nn.Module, few: BatchLike, seed: int) -> Page:
         """Return questions with the part of the text around the answer, the answer of the data and the found one."""
         texts = []
-        for window, odds, begin, end in found_spans(network(few.inputs).float(), few, self.target):
+        pairs = few.inputs[PAIR].cpu()
+        for pair, (window, odds, begin, end) in zip(
+            pairs, found_spans(network(few.inputs).float(), few, self.target), strict=True
+        ):
             found = Found(odds, begin, window.part(begin, end), window.question, window.answers, -1, 0.0)
             elsewhere = " (not in this window)" if window.answers and not window.begin else ""
-            place = max(begin - window.offset - AROUND, 0)
+            answers, prediction = dict.fromkeys(window.answers), found.prediction(self.target)
+            wrong = found.scores(self.target)[0] < 1
+            known = int(pair[window.begin, 2]) - window.offset, int(pair[window.end, 3]) - window.offset
+            place = known if window.begin else None
+            shown = (begin - window.offset, end - window.offset) if prediction else None
             texts.append(
-                f"question: {window.question}\n"
-                f"text:     {window.text[place : end - window.offset + AROUND]}\n"
-                f"answer:   {' | '.join(dict.fromkeys(window.answers)) or NONE}{elsewhere}\n"
-                f"found:    {found.prediction(self.target) or NONE}"
+                Marked.lines(
+                    ("question: ", Marked(window.question)),
+                    ("answer:   ", Marked((" | ".join(answers) or NONE) + elsewhere)),
+                    ("          ", _around(window.text, place, wrong)),
+                    ("found:    ", Marked(prediction or NONE)),
+                    ("          ", _around(window.text, shown, wrong)),
+                )
             )
-        return Page("answered", tuple(texts))
+        return Page.of("answered", texts, (), NOTE)
 
     def outputs(self, network: nn.Module, inputs: Mapping[str, Tensor], noise: NoiseLike) -> Tensor:
         """Return the best span of each window, as `best_spans` does."""
@@ -102,6 +113,15 @@ class QuestionAnswering(Task):
         """What an answer may be."""
         assert isinstance(self.fields.signature.output, SpanOutput)
         return self.fields.signature.output
+
+
+def _around(text: str, span: tuple[int, int] | None, wrong: bool) -> Marked:
+    """Return a highlighted part of a text with what is around it; nothing without one."""
+    if span is None:
+        return Marked("")
+    begin, end = span
+    before, behind = text[max(begin - AROUND, 0) : begin], text[end : end + AROUND]
+    return Marked.of([(before, None), (text[begin:end], Highlight(0, 0, "", wrong)), (behind, None)], between="")
 
 
 class AnswerMetrics(Metrics):

@@ -13,10 +13,10 @@ from stoker.datasets.tokens.tokenizer import END, PADDING
 from stoker.errors import JobError, Problem
 from stoker.job.training import Training
 from stoker.randomness import Noise
-from stoker.tasks.abilities import can_carry
+from stoker.tasks.abilities import can_attend, can_carry
 from stoker.tasks.metrics import Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
-from stoker.tasks.sheet import Page
+from stoker.tasks.sheet import Alignment, Page, token_names
 from stoker.tasks.task import Answers, Review, Task
 from stoker.tasks.writing.next_token import CarriedNextToken, NextToken
 from stoker.tasks.writing.sampling import continued, until_end
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SHOWN_TEXTS, SHOWN_TOKENS = 3, 160
 """Texts that show the progress of training, and the tokens of each."""
+SHOWN_ATTENTION = 48
+"""Tokens of a text whose attention is drawn."""
 
 
 class TextGeneration(Task):
@@ -52,7 +54,18 @@ class TextGeneration(Task):
         prompt = self.first_tokens("")
         steps = continued(network, text.name, text.length, prompt, SHOWN_TEXTS, Writing(), noise)
         rows = torch.stack(list(islice(steps, SHOWN_TOKENS)), dim=1).tolist()
-        return Page("generated", tuple(text.tokenizer.decode(until_end(row)) for row in rows))
+        texts = tuple(text.tokenizer.decode(until_end(row)) for row in rows)
+        return Page("generated", texts, self._attention(network, [*prompt, *until_end(rows[0])], device))
+
+    def _attention(self, network: nn.Module, tokens: list[int], device: torch.device) -> tuple[Alignment, ...]:
+        """Return how much each token takes of those before it, as a mean over heads, where the network knows it."""
+        if not can_attend(network):
+            return ()
+        text = self.fields.text
+        few = tokens[: min(SHOWN_ATTENTION, text.length)]
+        weights = network.attend({text.name: torch.tensor([few], device=device)})
+        names = token_names(text.tokenizer, few)
+        return (Alignment(names, names, weights[0].mean(dim=0).float().cpu().numpy()),)
 
     def write(self, network: nn.Module, prompt: str, writing: Writing, noise: NoiseLike) -> Iterator[str]:
         """Yield what follows a prompt, piece by piece."""
