@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from stoker.execution.pages import CELL, COLOURS, COLUMNS, LABEL, LINES, draw_page
+from stoker.execution.pages import CELL, COLOURS, COLUMNS, FRAMED_LINE, LABEL, LINES, draw_page
 from stoker.execution.pictures import GAP, LINE, RED
 from stoker.tasks.sheet import Alignment, Highlight, Marked, Page
 
@@ -68,7 +68,7 @@ def test_a_highlighted_part_has_the_colour_of_its_kind_and_its_label():
     background, label = COLOURS[1]
     behind, labelled = of_colour(pixels, background), of_colour(pixels, label)
     assert len(of_colour(without, background)) == 0
-    assert GAP <= behind[:, 0].min() <= behind[:, 0].max() < GAP + LINE
+    assert GAP - 1 <= behind[:, 0].min() <= behind[:, 0].max() < GAP + FRAMED_LINE
     width = 7.22  # of a character
     assert behind[:, 1].min() == pytest.approx(GAP + 5 * width, abs=2)
     assert labelled[:, 1].min() == pytest.approx(GAP + 18 * width, abs=3)
@@ -79,14 +79,14 @@ def test_a_highlighted_part_has_the_colour_of_its_kind_and_its_label():
 
 def test_what_is_wrong_is_framed():
     red = of_colour(pixels_of(entity("Rom", "LOC", wrong=True)), RED)
-    assert red[:, 0].max() - red[:, 0].min() == LINE - 2
+    assert red[:, 0].max() - red[:, 0].min() == LINE + 3
     assert red[:, 1].max() - red[:, 1].min() == pytest.approx(9 * 7.22, abs=2)
 
 
 def test_a_part_that_is_wrapped_is_highlighted_in_both_lines():
     long = Marked.of([("x" * (COLUMNS - 10), None), ("word " * 4 + "PER", Highlight(0, 0, "PER")), ("y", None)])
     rows = of_colour(pixels_of(Page.of("tagged", [long], ("PER",), "")), COLOURS[0][0])[:, 0]
-    assert {(row - GAP) // LINE for row in rows.tolist()} == {0, 1}
+    assert {(row + 1 - GAP) // FRAMED_LINE for row in rows.tolist()} == {0, 1}
 
 
 def test_a_note_stands_below_all_texts():
@@ -96,8 +96,8 @@ def test_a_note_stands_below_all_texts():
 
 
 def test_each_alignment_stands_below_its_own_text():
-    grid = Alignment(("a",), ("b", "c"), np.array([[0.5, 0.25]]))
+    grid = Alignment(("a",), ("b", "c", "d"), np.array([[0.5, 0.2, 0.35]]))
     one, both = (pixels_of(Page("attention", ("one", "two"), (grid,) * count)) for count in (1, 2))
     assert len(both) - len(one) == GAP + LABEL + CELL + GAP
-    cells = one[2 * GAP + LINE + GAP + LABEL + CELL // 2, GAP + LABEL + CELL // 2 :: CELL][:2, 0]
-    assert cells.tolist() == [0, 127]  # the largest weight is black
+    cells = one[2 * GAP + LINE + GAP + LABEL + CELL // 2, GAP + LABEL + CELL // 2 :: CELL][:3, 0]
+    assert cells.tolist() == [0, 255, 127]  # the largest weight is black, the smallest white

@@ -11,6 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 from stoker.execution.pictures import BLACK, GAP, LINE, RED, shortened
 from stoker.tasks.sheet import Alignment, Highlight, Page
 
+FRAMED_LINE = LINE + 5
+"""Pixels of a line of a text with highlighted parts, whose frames are around the letters."""
+BLANK = "\N{NO-BREAK SPACE}"
 COLUMNS, LINES = 96, 60
 """Characters of a line of a page, and most lines of a text."""
 GREY, DARK_GREY = "lightgrey", "dimgrey"
@@ -48,9 +51,14 @@ class _Block:
     """Its alignment."""
 
     @property
+    def line(self) -> int:
+        """Return the pixels of a line."""
+        return FRAMED_LINE if self.highlights else LINE
+
+    @property
     def text_height(self) -> int:
         """Return the pixels of its lines."""
-        return len(self.lines) * LINE + 2 * GAP
+        return len(self.lines) * self.line + 2 * GAP
 
     @property
     def height(self) -> int:
@@ -74,7 +82,7 @@ def draw_page(page: Page) -> bytes:
         if number:
             pen.line((0, top, width, top), GREY)
         for place, line in enumerate(block.lines):
-            _draw_line(pen, line, block.highlights, page.kinds, top + GAP + place * LINE)
+            _draw_line(pen, line, block.highlights, page.kinds, top + GAP + place * block.line)
         if block.grid:
             canvas.paste(block.grid, (0, top + block.text_height))
         top += block.height
@@ -93,18 +101,18 @@ def _blocks(page: Page, font: ImageFont.FreeTypeFont) -> Iterator[_Block]:
 
 
 def _unbracketed(text: str, highlights: Sequence[Highlight]) -> str:
-    """Return a text with blanks for the brackets of highlighted parts; a part has its place in the text as it is."""
+    """Return a text with blanks, where no line ends, for the brackets of highlighted parts; all places stay."""
     if not highlights:
         return text.expandtabs(4)
     letters = list(text.replace("\t", " "))
     for each in highlights:
-        letters[each.begin] = letters[each.end - 1] = " "
+        letters[each.begin] = letters[each.end - 1] = BLANK
     return "".join(letters)
 
 
 def _lines(text: str) -> list[_Line]:
     """Return the lines of a text, at most so many."""
-    plain = "".join(each if each == "\n" or each.isprintable() else " " for each in text)
+    plain = "".join(each if each in ("\n", BLANK) or each.isprintable() else " " for each in text)
     lines: list[_Line] = []
     place = 0
     for line in plain.split("\n"):
@@ -125,7 +133,7 @@ def _draw_line(
     def span(first: int, last: int) -> tuple[float, int, float, int]:
         inside = (min(max(place - line.begin, 0), len(line.text)) for place in (first, last))
         left, right = (GAP + pen.textlength(line.text[:place]) for place in inside)
-        return left, top, right - 1, top + LINE - 2
+        return left, top - 1, right - 1, top + LINE + 2
 
     for each in here:
         pen.rectangle(span(each.begin, each.end), _colours(each, kinds)[0])
@@ -146,8 +154,10 @@ def _colours(highlight: Highlight, kinds: Sequence[str]) -> tuple[str, str]:
 
 
 def _drawn_alignment(alignment: Alignment, font: ImageFont.FreeTypeFont) -> Image.Image:
-    """Draw a grid with the names of rows and columns beside it: the largest weight is black, none is white."""
+    """Draw a grid with the names of rows and columns beside it: the largest weight is black, the smallest white."""
     rows, columns = alignment.weights.shape
+    least, most = float(alignment.weights.min()), float(alignment.weights.max())
+    shares = (alignment.weights - least) / (most - least) if most > least else np.ones((rows, columns))
     corner = GAP + LABEL
     canvas = Image.new("RGB", (corner + columns * CELL + GAP, corner + rows * CELL + GAP), "white")
     pen = ImageDraw.Draw(canvas)
@@ -161,7 +171,7 @@ def _drawn_alignment(alignment: Alignment, font: ImageFont.FreeTypeFont) -> Imag
     for column, token in enumerate(alignment.columns):
         upright.text((GAP, column * CELL + CELL // 2), shortened(token, upright, LABEL - GAP), BLACK, anchor="lm")
     canvas.paste(names.rotate(90, expand=True), (corner, GAP))
-    shades = Image.fromarray((255 * (1 - alignment.weights / max(alignment.weights.max(), 1e-9))).astype(np.uint8))
+    shades = Image.fromarray((255 * (1 - shares)).astype(np.uint8))
     canvas.paste(shades.resize((columns * CELL, rows * CELL), Image.Resampling.NEAREST), (corner, corner))
     return canvas
 

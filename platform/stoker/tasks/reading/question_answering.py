@@ -136,7 +136,7 @@ class AnswerMetrics(Metrics):
 
     def state(self) -> dict[int, Found]:
         """Return the answers by question."""
-        return self._found.by_question
+        return self._found.state()
 
     def merge(self, state: dict[int, Found]) -> None:
         """Add another worker's answers."""
@@ -154,18 +154,11 @@ class AnswerReview(Review):
     def __init__(self, target: SpanOutput) -> None:
         self._target = target
         self._found = FoundAnswers(target)
+        super().__init__(self._found)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch; of a window only the best answer is kept."""
         self._found.update(output, batch, _losses(output, batch), ids)
-
-    def state(self) -> dict[int, Found]:
-        """Return the answers by question."""
-        return self._found.by_question
-
-    def merge(self, state: dict[int, Found]) -> None:
-        """Take in another worker's."""
-        self._found.merge(state)
 
     def figures(self) -> dict[str, "Figure"]:
         """Draw the F1 of questions with the same first word, such as who and when."""

@@ -13,7 +13,7 @@ from stoker.datasets.records import Records
 from stoker.job.signature import WordTagsOutput
 from stoker.job.training import Training
 from stoker.tasks.classification.classification import weight_of_classes
-from stoker.tasks.metrics import Metrics, Shown, Worst
+from stoker.tasks.metrics import Metrics, Worst
 from stoker.tasks.objective import BatchLike, Objective, Supervised
 from stoker.tasks.reading.spans import iob2, marked, spans, with_tags
 from stoker.tasks.reading.tag_counts import TagCounts
@@ -166,26 +166,15 @@ class TagReview(Review):
     def __init__(self, task: TokenClassification) -> None:
         self._task = task
         self._counts = TagCounts(task.target)
-        self._samples = 0
         self._worst = Worst()
+        super().__init__(self._counts, self._worst)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch; of a sentence only tags and words are kept."""
         predicted, (tokens,) = output.argmax(dim=2), batch.inputs.values()
         self._counts.update(predicted, batch.target)
-        self._samples += len(output)
         losses = _losses(output, batch.target).sum(dim=1) / (batch.target > 0).sum(dim=1).clamp(min=1)
         self._worst.update(losses, torch.cat([predicted.unsqueeze(2), tokens], dim=2), batch.target, ids)
-
-    def state(self) -> tuple[int, tuple[int, int, Tensor], list[Shown]]:
-        """Return counts and sentences."""
-        return self._samples, self._counts.state(), self._worst.samples
-
-    def merge(self, state: tuple[int, tuple[int, int, Tensor], list[Shown]]) -> None:
-        """Take in another worker's."""
-        self._samples += state[0]
-        self._counts.merge(state[1])
-        self._worst.merge(state[2])
 
     def figures(self) -> dict[str, "Figure"]:
         """Draw the F1 of the most frequent types of entities, or tags."""
@@ -197,7 +186,7 @@ class TagReview(Review):
         figure = Figure(figsize=(7, 1.5 + 0.25 * len(names)), layout="constrained")
         axes = figure.add_subplot()
         axes.barh(names, counts.scores_by_name()[2][frequent].nan_to_num().tolist())
-        axes.set(xlim=(0, 1), xlabel="F1", title=f"F1 by {what} (times it is there), {self._samples} samples")
+        axes.set(xlim=(0, 1), xlabel="F1", title=f"F1 by {what} (times it is there), {self._worst.seen} samples")
         return {f"f1-by-{what}": figure}
 
     def rows(self) -> Sequence[Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from stoker.errors import JobError, Problem
 from stoker.job.training import Training
 from stoker.randomness import Noise
 from stoker.tasks.abilities import can_attend, can_carry
-from stoker.tasks.metrics import Metrics, Shown, Worst
+from stoker.tasks.metrics import Metrics, Sums, Worst
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
 from stoker.tasks.sheet import Alignment, Page, token_names
 from stoker.tasks.task import Answers, Review, Task
@@ -138,26 +138,15 @@ class Unexpected(Review):
 
     def __init__(self, task: TextGeneration) -> None:
         self._tokenizer = task.fields.text.tokenizer
-        self._sums = torch.zeros(2, task.fields.text.length, dtype=torch.float64)  # of losses, and tokens
-        self._samples = 0
+        self._sums = Sums(2, task.fields.text.length)  # of losses, and tokens
         self._worst = Worst()
+        super().__init__(self._sums, self._worst)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch of (B, length) losses."""
         learnt = batch.target != PADDING
-        self._samples += len(output)
-        self._sums += torch.stack([output.double().sum(dim=0), learnt.double().sum(dim=0)]).cpu()
+        self._sums.add(torch.stack([output.double().sum(dim=0), learnt.double().sum(dim=0)]))
         self._worst.update(output.sum(dim=1) / learnt.sum(dim=1).clamp(min=1), output, batch.target, ids)
-
-    def state(self) -> tuple[int, Tensor, list[Shown]]:
-        """Return sums and pieces."""
-        return self._samples, self._sums, self._worst.samples
-
-    def merge(self, state: tuple[int, Tensor, list[Shown]]) -> None:
-        """Take in another worker's."""
-        self._samples += state[0]
-        self._sums += state[1]
-        self._worst.merge(state[2])
 
     def figures(self) -> dict[str, "Figure"]:
         """Draw how the loss falls with the text that was read before."""
@@ -165,10 +154,11 @@ class Unexpected(Review):
 
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.add_subplot()
-        losses = (self._sums[0] / self._sums[1].clamp(min=1))[self._sums[1] > 0]
+        total, count = self._sums.values
+        losses = (total / count.clamp(min=1))[count > 0]
         axes.plot(range(1, len(losses) + 1), losses.numpy())
         axes.set(xlabel=f"{self._tokenizer.unit} read", ylabel="loss of the next one", ylim=(0, None))
-        axes.set_title(f"Loss by the text read before, {self._samples} samples")
+        axes.set_title(f"Loss by the text read before, {self._worst.seen} samples")
         return {"loss-by-context": figure}
 
     def rows(self) -> Sequence[Mapping[str, Any]]:
