@@ -128,4 +128,4 @@ def _name(tokenizer: Tokenizer, token: int) -> str:
     if token == END:
         return "end"
     text = tokenizer.decode([token])
-    return text.strip() or text.replace("\n", "line end").replace(" ", "blank") or "special"
+    return text.strip() or text.replace("\n", "newline").replace(" ", "blank") or "special"

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.records import Records
+from stoker.datasets.windows.answer_windows import AnswerWindow
 from stoker.job.signature import PAIR, SpanOutput
 from stoker.job.training import Training
 from stoker.tasks.metrics import KEPT, Metrics
@@ -68,29 +69,28 @@ class QuestionAnswering(Task):
         return AnswerReview(self.target)
 
     def show(self, network: nn.Module, few: BatchLike, seed: int) -> Page:
-        """Return questions with the part of the text around the answer, the answer of the data and the found one."""
-        texts = []
-        pairs = few.inputs[PAIR].cpu()
-        for pair, (window, odds, begin, end) in zip(
-            pairs, found_spans(network(few.inputs).float(), few, self.target), strict=True
-        ):
-            found = Found(odds, begin, window.part(begin, end), window.question, window.answers, -1, 0.0)
-            elsewhere = " (not in this window)" if window.answers and not window.begin else ""
-            answers, prediction = dict.fromkeys(window.answers), found.prediction(self.target)
-            wrong = found.scores(self.target)[0] < 1
-            known = int(pair[window.begin, 2]) - window.offset, int(pair[window.end, 3]) - window.offset
-            place = known if window.begin else None
-            shown = (begin - window.offset, end - window.offset) if prediction else None
-            texts.append(
-                Marked.lines(
-                    ("question: ", Marked(window.question)),
-                    ("answer:   ", Marked((" | ".join(answers) or NONE) + elsewhere)),
-                    ("          ", _around(window.text, place, wrong)),
-                    ("found:    ", Marked(prediction or NONE)),
-                    ("          ", _around(window.text, shown, wrong)),
-                )
-            )
+        """Return questions with the answer of the data and the found one, both in what is around them in the text."""
+        found = found_spans(network(few.inputs).float(), few, self.target)
+        texts = [self._shown(pair, *each) for pair, each in zip(few.inputs[PAIR].cpu(), found, strict=True)]
         return Page.of("answered", texts, (), NOTE)
+
+    def _shown(self, pair: Tensor, window: AnswerWindow, odds: float, begin: int, end: int) -> Marked:
+        """Return a question with its answers, and the beginning of the text where there is no answer."""
+        found = Found(odds, begin, window.part(begin, end), window.question, window.answers, -1, 0.0)
+        answers, prediction = dict.fromkeys(window.answers), found.prediction(self.target)
+        wrong = found.scores(self.target)[0] < 1
+        elsewhere = " (not in this window)" if window.answers and not window.begin else ""
+        lines = [("question: ", Marked(window.question))]
+        if not window.begin and not prediction:
+            lines.append(("text:     ", Marked(f"{window.text[: 2 * AROUND]}...")))
+        lines.append(("answer:   ", Marked((" | ".join(answers) or NONE) + elsewhere)))
+        if window.begin:
+            places = (int(pair[window.begin, 2]) - window.offset, int(pair[window.end, 3]) - window.offset)
+            lines.append(("          ", _around(window.text, *places, wrong)))
+        lines.append(("found:    ", Marked(prediction or NONE)))
+        if prediction:
+            lines.append(("          ", _around(window.text, begin - window.offset, end - window.offset, wrong)))
+        return Marked.lines(*lines)
 
     def outputs(self, network: nn.Module, inputs: Mapping[str, Tensor], noise: NoiseLike) -> Tensor:
         """Return the best span of each window, as `best_spans` does."""
@@ -115,12 +115,11 @@ class QuestionAnswering(Task):
         return self.fields.signature.output
 
 
-def _around(text: str, span: tuple[int, int] | None, wrong: bool) -> Marked:
-    """Return a highlighted part of a text with what is around it; nothing without one."""
-    if span is None:
-        return Marked("")
-    begin, end = span
+def _around(text: str, begin: int, end: int, wrong: bool) -> Marked:
+    """Return a highlighted part of a text with what is around it."""
     before, behind = text[max(begin - AROUND, 0) : begin], text[end : end + AROUND]
+    before = f"...{before}" if begin > AROUND else before
+    behind = f"{behind}..." if end + AROUND < len(text) else behind
     return Marked.of([(before, None), (text[begin:end], Highlight(0, 0, "", wrong)), (behind, None)], between="")
 
 
