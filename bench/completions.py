@@ -21,7 +21,7 @@ import torch
 from stoker.datasets.columns import Windows
 from stoker.datasets.tokens.tokenizer import END, PADDING
 from stoker.inference.model import Model
-from stoker.tasks.writing.sampling import Writing
+from stoker.tasks.writing.settings import Writing
 from stoker.training.assembly import prepare
 
 AT_MARGIN = re.compile(r"^(?=[^\s#)\]}])", re.MULTILINE)

@@ -115,7 +115,7 @@ def test_a_source_of_only_padding_has_a_finite_output(name):
     assert torch.isfinite(output).all()
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "vanilla"])
+@every_network
 def test_an_alignment_is_a_share_of_the_source(name):
     network = built(name)
     assert can_align(network)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ def numbered(count: int) -> Lazy:
 COLUMNS: dict[str, Column] = {
     "dense": Dense(torch.arange(8).reshape(4, 2)),
     "ragged": Ragged.of([[3], [], [1, 2], [4]]),
+    "cut": replace(Ragged.of([[3], [], [1, 2], [4]]), whole=torch.tensor([1, 0, 9, 1], dtype=torch.int32)),
     "windows": Windows(torch.arange(14).reshape(7, 2), torch.tensor([1, 4, 2, 0]), torch.tensor([0, 1, 2])),
     "lazy": numbered(4),
 }
@@ -54,6 +56,14 @@ class TestEveryColumn:
         column = COLUMNS[kind]
         if column.tensors:
             assert torch.equal(type(column)(**column.tensors).take(torch.arange(4)), column.take(torch.arange(4)))
+
+    def test_what_was_cut_off_is_counted_for_picked_rows(self, kind: str):
+        column = COLUMNS[kind]
+        if isinstance(column, Ragged) and column.whole is not None:
+            picked = column.rows(torch.tensor([2, 0])).to(CPU)
+            assert isinstance(picked, Ragged)
+            assert picked.whole is not None
+            assert picked.whole.tolist() == [9, 1]
 
     def test_it_is_the_same_on_its_own_device(self, kind: str):
         column = COLUMNS[kind]

@@ -52,3 +52,13 @@ def test_a_beat_has_the_whole_state_and_every_event_is_a_tick():
     assert (after.stage, after.epoch, after.step, after.checkpoint) == (Stage.TRAINING, 1, 7, (1, 5))
     assert after.ticks == before.ticks + 2
     assert after.busy_s >= before.busy_s
+
+
+def test_tokens_per_second_are_those_of_the_steps_since_the_last_sample():
+    heartbeat = Heartbeat()
+    assert heartbeat.tokens_per_s() == 0
+    heartbeat.trained = (300, 2.0)
+    assert heartbeat.tokens_per_s() == 150
+    assert heartbeat.tokens_per_s() == 0  # an evaluation has no steps
+    heartbeat.trained = (400, 2.5)
+    assert heartbeat.tokens_per_s() == 200

@@ -1,14 +1,13 @@
 """Sheets of pictures as image files."""
 
 import io
-import itertools
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from stoker.execution.pictures import CELL, GAP, LABEL, LARGE, LINE, PAGE_LINES, draw, draw_page
-from stoker.tasks.sheet import Alignment, Page, Picture, Sheet
+from stoker.execution.pictures import LARGE, LINE, draw
+from stoker.tasks.sheet import Picture, Sheet
 
 
 def grey(level: int, height: int = 8, width: int = 8, channels: int = 1) -> np.ndarray:
@@ -58,42 +57,6 @@ def test_rows_have_their_names_on_the_left(rows):
     assert (left > 20) == bool(rows)
 
 
-def test_an_alignment_is_drawn_below_the_texts():
-    weights = np.eye(3, 5, dtype=np.float32)
-    aligned = Page("written", ("one\ntwo",), Alignment(("a", "b", "end"), tuple("abcde"), weights))
-    pixels = np.asarray(Image.open(io.BytesIO(draw_page(aligned))))
-    without = np.asarray(Image.open(io.BytesIO(draw_page(Page("written", ("one\ntwo",))))))
-    assert np.array_equal(pixels[: len(without), : without.shape[1]], without)
-    grid = pixels[len(without) + GAP + LABEL :, GAP + LABEL :]
-    centres = grid[CELL // 2 :: CELL, CELL // 2 :: CELL][:3, :5, 0]
-    assert (centres == 255 * (1 - weights)).all()
-
-
 def test_the_same_sheet_is_the_same_file():
     sheet = Sheet("predicted", (Picture((grey(50), grey(60)), "a\nb"),))
     assert draw(sheet) == draw(sheet)
-
-
-def lines_of(page: Page) -> list[int]:
-    """Return the rows of pixels of each text on a page, between its rules."""
-    pixels = np.asarray(Image.open(io.BytesIO(draw_page(page))).convert("L"))
-    rules = [-1, *np.flatnonzero((pixels == 211).all(axis=1)).tolist(), len(pixels)]
-    return [below - above - 1 for above, below in itertools.pairwise(rules)]
-
-
-def test_a_page_has_a_line_between_two_texts():
-    short, long = lines_of(Page("generated", ("one", "one\ntwo\nthree")))
-    assert long - short == pytest.approx(2 * LINE, abs=1)
-
-
-def test_long_lines_of_a_page_are_wrapped_and_long_texts_are_cut():
-    (one,), (wrapped,), (cut,) = (
-        lines_of(Page("generated", (text,))) for text in ("word", "word " * 30, "line\n" * (3 * PAGE_LINES))
-    )
-    assert wrapped - one == LINE
-    assert cut - one == (PAGE_LINES - 1) * LINE
-
-
-@pytest.mark.parametrize("text", ["", "\0\t\x1b[31m", "日本 ☃ \U0001f600", "Größe"])
-def test_a_page_takes_every_character(text: str):
-    assert lines_of(Page("generated", (text,)))[0] > 0

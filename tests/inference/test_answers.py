@@ -118,7 +118,7 @@ def test_the_review_has_each_question_once_with_its_number_in_the_source(answere
 
 
 def test_the_served_signature_names_the_answer_and_its_place(answerer):
-    outputs = json.loads(signature(answerer[0].fields, answerer[0].network)["outputs"] or "")
+    outputs = json.loads(signature(answerer[0].fields, answerer[0].network, type(answerer[0].task))["outputs"] or "")
     assert [(each["name"], each["type"]) for each in outputs] == [
         ("prediction", "string"), ("score", "double"), ("begin", "long"), ("end", "long"),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from stoker.inference.model import Model, save_model
 from stoker.inference.prediction import predict
 from stoker.inference.serving import Answering
 from stoker.job.task import TASKS
-from stoker.tasks.writing.sampling import Writing
+from stoker.tasks.writing.settings import Writing
 from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate as evaluate_in_training
 from stoker.training.loop import start, train

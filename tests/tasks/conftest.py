@@ -52,7 +52,9 @@ FIELDS = {
     "image-classification": Fields((IMAGE,), ClassField("y", ("a", "b", "c"))),
     "segmentation": Fields((IMAGE,), MaskField("mask", (0, 128, 255), 9, 8)),
     "image-generation": Fields((IMAGE,), None),
-    "text-classification": Fields((), ClassField("y", ("a", "b", "c"))),
+    "text-classification": Fields(
+        (TextField("text", "characters", json.dumps("\nabc"), 6),), ClassField("y", ("a", "b", "c"))
+    ),
     "multi-label-classification": Fields((), TagsField("y", ("a", "b", "c"), ";")),
     "text-generation": Fields(
         (TextField("text", "characters", json.dumps("\nabc"), 6),), None, ContinuationOutput(8, borders=False)
@@ -148,6 +150,11 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
                 taken = torch.arange(count)
                 inputs, target = ASKED.gather(asked, taken), asked.target.take(taken)
                 return torch.randn(count, inputs["pair"].shape[1], 2, generator=rng), Rows(inputs, target)
+            case _, "text-classification":
+                tokens = torch.randint(4, 8, (count, 6), generator=rng)
+                tokens[::3, 4:] = 0
+                outputs = torch.randn(count, 3, generator=rng)
+                return outputs, Rows({"text": tokens}, torch.randint(0, 3, (count,), generator=rng))
             case _, "image-generation":
                 return 0.5 * torch.randn(count, 1, 9, 8, generator=rng) + 0.2, Rows({"image": images})
             case _:

@@ -315,11 +315,23 @@ class Noisy(nn.Module):
         return (0 if classes is None else classes.view(-1, 1, 1, 1)) + noise.normal(1, 9, 8)
 
 
+class Looking(nn.Module):
+    """Looks at all tokens of a text evenly, and chooses the first class."""
+
+    def forward(self, inputs):
+        return torch.tensor([1.0, 0.0, 0.0]).expand(len(inputs["text"]), 3)
+
+    def attend(self, inputs):
+        there = (inputs["text"] != 0).float()
+        return (there / there.sum(dim=1, keepdim=True))[:, None, None, :].expand(-1, 2, there.shape[1], -1)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_the_tasks_that_show_something_are_those_of_the_table(name, made, task_of, rows):
     outputs, batch = made(name, 6)
     made_up = {
         "image-generation": Noisy(),
+        "text-classification": Looking(),
         "text-generation": Writing(),
         "fill-mask": Guessing(),
         "translation": Translating(),
@@ -329,6 +341,23 @@ def test_the_tasks_that_show_something_are_those_of_the_table(name, made, task_o
     network = made_up.get(name, lambda _: outputs)
     sheet = task_of(name).show(network, rows(batch.inputs or {"numbers": outputs}, batch.target), 0)
     assert (sheet is not None) == TASKS[name].shows
+
+
+def test_texts_are_shown_with_what_each_head_looks_at(made, task_of):
+    _, batch = made("text-classification", 6)
+    task = task_of("text-classification")
+    page = task.show(Looking(), batch, 0)
+    assert (page.name, len(page.texts), len(page.alignments)) == ("attention", 4, 4)
+    for row, (text, grid) in enumerate(zip(page.texts, page.alignments, strict=True)):
+        tokens = batch.inputs["text"][row]
+        truth = "abc"[int(batch.target[row])]
+        said, _, body = text.partition("\n")
+        assert said == (truth if truth == "a" else f"{truth}, predicted a")
+        assert body == task.fields.text.tokenizer.decode(tokens.tolist())
+        assert grid.rows == ("head 1", "head 2")
+        assert len(grid.columns) == int((tokens != 0).sum())
+        assert np.allclose(grid.weights, 1 / len(grid.columns))
+    assert task.show(lambda _: None, batch, 0) is None  # a network that looks at nothing
 
 
 def test_masks_are_shown_beside_the_image_in_the_order_of_the_samples(made, task_of):

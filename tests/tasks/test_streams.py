@@ -94,7 +94,8 @@ def test_the_worst_are_kept_whatever_the_batches_and_equals_by_their_ids():
         for number, (a, b) in enumerate(pairwise(cuts)):
             for kept in (worst, one if number % 2 else other):
                 kept.update(distinct[a:b], outputs[a:b], target[a:b], ids[a:b])
-        one.merge(other.samples)
+        one.merge(other.state())
+        assert one.seen == worst.seen == 200
         for kept in (worst, one):
             assert [shown.id for shown in kept.samples] == [number for _, number in best]
             assert [-shown.loss for shown in kept.samples] == pytest.approx([loss for loss, _ in best])

@@ -11,7 +11,8 @@ from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, SPECIAL, UNKNOWN
 from stoker.job.signature import ContinuationOutput
 from stoker.randomness import PerSampleNoise
-from stoker.tasks.writing.sampling import Writing, drawn
+from stoker.tasks.writing.sampling import drawn
+from stoker.tasks.writing.settings import Writing
 from stoker.tasks.writing.text_generation import TextGeneration
 
 LETTERS = "\nabcdefgh"

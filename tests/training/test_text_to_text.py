@@ -125,7 +125,6 @@ def test_the_record_shows_texts_and_scores_by_length(family, trained, tmp_path):
     name, png, page = found
     assert (name, png[:4]) == ("written", b"\x89PNG")
     assert page.count("source:    keyword") == page.count("reference: ") == page.count("written:   ") == 4
-    assert (_page(assembly).alignment is not None) == (family == "rnn")
     folder = RunFolder(tmp_path)
     evaluate_all(folder, assembly)
     assert (folder.artifacts / "by-source-length-test.png").is_file()
@@ -143,9 +142,9 @@ def _page(assembly: Assembly) -> Page:
     return page
 
 
-def test_an_alignment_is_drawn_with_the_tokens_of_both_texts(trained):
-    alignment = _page(trained("rnn")[0]).alignment
-    assert alignment is not None
+@every_family
+def test_an_alignment_is_drawn_with_the_tokens_of_both_texts(family, trained):
+    (alignment,) = _page(trained(family)[0]).alignments
     assert alignment.weights.shape == (len(alignment.rows), len(alignment.columns))
     assert alignment.rows[-1] == "end"
     assert alignment.columns[:2] == ("keyword", ":")

@@ -1,5 +1,8 @@
 """Blocks of transformers: attention and feed-forward layers, normalised before (Xiong et al. 2020)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -71,15 +74,31 @@ class Attention(nn.Module):
             (B, length, width)
 
         """
-        mixed = self.mixed(states).unflatten(2, (self.heads + 2 * self.key_heads, -1)).transpose(1, 2)
-        query, key, value = mixed.split((self.heads, self.key_heads, self.key_heads), dim=1)
-        if turns is not None:
-            query, key = turned(query, turns), turned(key, turns)
+        query, key, value = self._projected(states, turns)
         if cache is not None:
             key, value = cache.add(key, value)
         attended = attention(query, key, value, seen, self.dropout if self.training else 0.0, causal)
         result: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return result
+
+    def weights(
+        self,
+        states: Tensor,
+        seen: Tensor | None = None,
+        turns: "Turns | None" = None,
+        causal: bool = False,
+        cache: None = None,
+    ) -> Tensor:
+        """Return (B, heads, length, length) how much each place takes of each; the arguments of `forward`, no cache."""
+        query, key, _value = self._projected(states, turns)
+        return attention_weights(query, key, seen, causal)
+
+    def _projected(self, states: Tensor, turns: "Turns | None") -> tuple[Tensor, Tensor, Tensor]:
+        mixed = self.mixed(states).unflatten(2, (self.heads + 2 * self.key_heads, -1)).transpose(1, 2)
+        query, key, value = mixed.split((self.heads, self.key_heads, self.key_heads), dim=1)
+        if turns is not None:
+            query, key = turned(query, turns), turned(key, turns)
+        return query, key, value
 
 
 def attention(
@@ -104,6 +123,38 @@ def attention(
             is_causal=causal,
             enable_gqa=grouped,
         ).to(query.dtype)
+
+
+def attention_weights(query: Tensor, key: Tensor, seen: Tensor | None, causal: bool = False) -> Tensor:
+    """Return (B, heads, length, key length) float32 weights by which `attention` averages values: to be looked at.
+
+    The kernel of `attention` does not return them, so that they are computed again.
+    """
+    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1).float()
+    with torch.autocast(query.device.type, enabled=False):
+        scores = query.float() @ key.transpose(2, 3) / query.shape[3] ** 0.5
+    if causal:
+        seen = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).tril()
+    if seen is not None:
+        scores = scores.masked_fill(~seen, float("-inf"))
+    weights: Tensor = scores.softmax(dim=3)
+    return weights
+
+
+def looked_at(network: nn.Module, inputs: Mapping[str, Tensor], layer: Tensor | nn.Module) -> Tensor:
+    """Return the weights of an attention layer of a network, with what it is given in a pass over some inputs."""
+    assert isinstance(layer, nn.Module)
+    given: list[tuple[Any, Any]] = []
+    hook = layer.register_forward_pre_hook(
+        lambda _, arguments, named: given.append((arguments, named)), with_kwargs=True
+    )
+    try:
+        network(inputs)
+    finally:
+        hook.remove()
+    arguments, named = given[-1]
+    weights: Tensor = layer.weights(*arguments, **named)  # type: ignore[operator] # attention of either kind
+    return weights
 
 
 class Block(nn.Module):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stoker.architectures.attention import Attention, Cache, Turns, attention
+from stoker.architectures.attention import Attention, Cache, Turns, attention, attention_weights
 
 
 class CrossCache:
@@ -50,13 +50,21 @@ class CrossAttention(nn.Module):
             (B, length, width)
 
         """
-        query = self.query(states).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        query = self._query(states)
         key, value = cache.source if cache is not None and cache.source else self._keys_and_values(source)
         if cache is not None:
             cache.source = key, value
         attended = attention(query, key, value, there)
         result: Tensor = self.output(attended.transpose(1, 2).flatten(2))
         return result
+
+    def weights(self, states: Tensor, source: Tensor, there: Tensor, cache: None = None) -> Tensor:
+        """Return (B, heads, length, source length) how much each place takes of each; as for `forward`, no cache."""
+        return attention_weights(self._query(states), self._keys_and_values(source)[0], there)
+
+    def _query(self, states: Tensor) -> Tensor:
+        query: Tensor = self.query(states).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return query
 
     def _keys_and_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
         mixed = self.mixed(source).unflatten(2, (2 * self.key_heads, -1)).transpose(1, 2)

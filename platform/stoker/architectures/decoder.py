@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stoker.architectures.attention import DEVIATION, Block, Cache, rotary_turns, start_small
+from stoker.architectures.attention import DEVIATION, Block, Cache, looked_at, rotary_turns, start_small
 from stoker.datasets.tokens.tokenizer import END
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
 from stoker.job.signature import ContinuationOutput, Signature
@@ -66,6 +66,10 @@ class Decoder(nn.Module):
         tokens = inputs[self.name]
         seen = _own_text(tokens) if self.borders else None
         return self._logits(tokens, 0, seen, causal=seen is None)
+
+    def attend(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, heads, length, length) how much the last block takes of each token before, for each token."""
+        return looked_at(self, inputs, self.blocks[-1].attention)
 
     def begin(self, rows: int) -> Memory:
         """Return the memory of so many rows that have read nothing."""

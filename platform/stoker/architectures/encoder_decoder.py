@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stoker.architectures.attention import Block, Cache, rotary_turns
+from stoker.architectures.attention import Block, Cache, looked_at, rotary_turns
 from stoker.architectures.cross_attention import CrossBlock, CrossCache, first_place
 from stoker.architectures.decoder import INNER
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
@@ -86,6 +86,10 @@ class EncoderDecoder(nn.Module):
         logits = self._logits(tokens.unsqueeze(1), memory, memory.caches)
         memory.length += 1
         return logits.squeeze(1), memory
+
+    def align(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, n, source length) how much the last block takes of each source token, as a mean over its heads."""
+        return looked_at(self, inputs, self.decoder[-1].source).mean(dim=1)
 
     def _read(self, tokens: Tensor) -> Memory:  # not `begin`: weights that are divided are put away behind a method
         there = first_place(tokens != 0)[:, None, None, :]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from stoker.architectures.attention import Block, rotary_turns, start_small
+from stoker.architectures.attention import Block, looked_at, rotary_turns, start_small
 from stoker.architectures.decoder import INNER, Decoder
 from stoker.architectures.encoder_decoder import EncoderDecoder
 from stoker.architectures.heads import outputs
@@ -78,6 +78,10 @@ class Encoder(nn.Module):
         features = (self.norm(states) * weights).sum(dim=1) / weights.sum(dim=1)
         result: Tensor = self.output(self.dropout(features))
         return result
+
+    def attend(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, heads, length, length) how much the last block takes of each token for each token."""
+        return looked_at(self, inputs, self.blocks[-1].attention)
 
 
 def build(settings: TransformerSettings, signature: Signature) -> nn.Module:

@@ -70,6 +70,8 @@ class Ragged(Column):
     """(total, ...) all sequences."""
     offsets: Tensor
     """(N + 1,) int64: sequence i is values[offsets[i]:offsets[i + 1]]."""
+    whole: Tensor | None = None
+    """(N, ...) int32 length of what each sequence was cut from, on the CPU; None where nothing was cut off."""
 
     @staticmethod
     def of(sequences: Sequence[Sequence[int] | np.ndarray]) -> "Ragged":
@@ -104,16 +106,17 @@ class Ragged(Column):
         offsets[1:] = length.cumsum(0)
         places = torch.arange(int(offsets[-1]), device=index.device)
         places = places + (begin - offsets[:-1]).repeat_interleave(length)
-        return Ragged(self.values[places], offsets)
+        return Ragged(self.values[places], offsets, None if self.whole is None else self.whole[index.cpu()])
 
     def to(self, device: torch.device) -> "Ragged":
         """Move to a device."""
-        return Ragged(self.values.to(device), self.offsets.to(device))
+        return Ragged(self.values.to(device), self.offsets.to(device), self.whole)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """Return values and offsets."""
-        return {"values": self.values, "offsets": self.offsets}
+        """Return values and offsets, and the lengths before anything was cut off."""
+        stored = {"values": self.values, "offsets": self.offsets}
+        return stored if self.whole is None else {**stored, "whole": self.whole}
 
 
 @dataclass(frozen=True)

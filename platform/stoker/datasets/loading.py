@@ -25,6 +25,7 @@ from stoker.datasets.pictures.decoding import choose_loading, fitted_records, re
 from stoker.datasets.records import PARTS, Records
 from stoker.datasets.report.label_leaks import label_leaks
 from stoker.datasets.report.report import class_warnings, leak_warnings, sample_hashes
+from stoker.datasets.report.text_lengths import length_notes
 from stoker.datasets.samples import Samples
 from stoker.datasets.sources.builtin import read_builtin
 from stoker.datasets.sources.schemes import is_remote
@@ -119,6 +120,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
             *sized,
             *augmentation_notes(dataset.image, spec.image),
             *(_document_notes(records, own_parts) if fields.layout.joins else fields.layout.notes(records, parts)),
+            *length_notes(fields, encoded),
             *(_part_notes(records, dataset) if own_parts else ()),
             *(leak_warnings(sample_hashes(records, roles), parts, records) if loading == "resident" else ()),
             *(label_leaks(records, roles, task.target, parts) if records.is_table else ()),

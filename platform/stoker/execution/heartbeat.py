@@ -70,6 +70,9 @@ class Heartbeat:
         self.epoch = self.step = 0
         self.checkpoint = (0, 0)
         self.step_s, self.imbalance = 0.0, 1.0
+        self.trained = (0, 0.0)
+        """Tokens of texts and seconds of the steps so far."""
+        self._sampled = self.trained
         self._stage = Stage.LOADING
         self._ticks = 0
         self._file = None if steps is None else os.open(steps, os.O_RDWR | os.O_CREAT, 0o644)
@@ -92,6 +95,12 @@ class Heartbeat:
         if self._stage is Stage.SAVING:
             self._stage = Stage.TRAINING
         self._write(step)
+
+    def tokens_per_s(self) -> float:
+        """Return the tokens per second of the steps since the last call; 0 for no steps, or no texts."""
+        (tokens, seconds), (tokens_before, seconds_before) = self.trained, self._sampled
+        self._sampled = (tokens, seconds)
+        return (tokens - tokens_before) / (seconds - seconds_before) if seconds > seconds_before else 0.0
 
     def beat(self) -> Beat:
         """Return a sample of the current state."""

@@ -1,13 +1,12 @@
-"""A sheet of pictures, or a page of texts, as one PNG file; drawn in milliseconds, since training waits for it."""
+"""A sheet of pictures as one PNG file; drawn in milliseconds, since training waits for it."""
 
 import io
-import textwrap
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stoker.tasks.sheet import Alignment, Page, Picture, Sheet
+from stoker.tasks.sheet import Picture, Sheet
 
 SMALL, LARGE = 64, 128
 """Images are enlarged by an integer factor up to SMALL pixels, or reduced to LARGE pixels."""
@@ -16,11 +15,6 @@ MAX_CAPTION = 160
 LINE, GAP, SEAM = 14, 6, 2
 """Pixels of a line of text, between two pictures, and between the images of one."""
 BLACK, RED = "black", "firebrick"
-PAGE_COLUMNS, PAGE_LINES = 96, 60
-"""Characters of a line of a page, and most lines of one."""
-GREY = "lightgrey"
-CELL, LABEL = 16, 90
-"""Pixels of a side of a cell of an alignment, and most of a label beside it."""
 
 
 @dataclass(frozen=True)
@@ -71,68 +65,6 @@ def draw(sheet: Sheet) -> bytes:
     return file.getvalue()
 
 
-def draw_page(page: Page) -> bytes:
-    """Draw texts one below the other, with a line between two, and an alignment below them; return a PNG file."""
-    font = ImageFont.truetype(_monospaced(), 12)
-    texts = [_wrapped(text) for text in page.texts]
-    height = sum(len(lines) * LINE + 2 * GAP for lines in texts)
-    width = 2 * GAP + int(font.getlength("m" * PAGE_COLUMNS)) + 1
-    grid = _drawn_alignment(page.alignment, font) if page.alignment else None
-    size = (width, height) if grid is None else (max(width, grid.width), height + grid.height)
-    canvas = Image.new("RGB", size, "white")
-    pen = ImageDraw.Draw(canvas)
-    top = 0
-    for number, lines in enumerate(texts):
-        if number:
-            pen.line((0, top, canvas.width, top), GREY)
-        for place, line in enumerate(lines):
-            pen.text((GAP, top + GAP + place * LINE), line, BLACK, font)
-        top += len(lines) * LINE + 2 * GAP
-    if grid is not None:
-        canvas.paste(grid, (0, top))
-    file = io.BytesIO()
-    canvas.save(file, "PNG")
-    return file.getvalue()
-
-
-def _drawn_alignment(alignment: Alignment, font: ImageFont.FreeTypeFont) -> Image.Image:
-    """Draw a grid with the tokens of both texts beside it: the darker a cell, the more one comes of the other."""
-    rows, columns = alignment.weights.shape
-    corner = GAP + LABEL
-    canvas = Image.new("RGB", (corner + columns * CELL + GAP, corner + rows * CELL + GAP), "white")
-    pen = ImageDraw.Draw(canvas)
-    pen.font = font
-    for row, token in enumerate(alignment.rows):
-        pen.text(
-            (corner - GAP, corner + row * CELL + CELL // 2), _shortened(token, pen, LABEL - GAP), BLACK, anchor="rm"
-        )
-    names = Image.new("RGB", (LABEL, columns * CELL), "white")
-    upright = ImageDraw.Draw(names)
-    upright.font = font
-    for column, token in enumerate(alignment.columns):
-        upright.text((GAP, column * CELL + CELL // 2), _shortened(token, upright, LABEL - GAP), BLACK, anchor="lm")
-    canvas.paste(names.rotate(90, expand=True), (corner, GAP))
-    shades = Image.fromarray((255 * (1 - alignment.weights)).astype(np.uint8))
-    canvas.paste(shades.resize((columns * CELL, rows * CELL), Image.Resampling.NEAREST), (corner, corner))
-    return canvas
-
-
-def _wrapped(text: str) -> list[str]:
-    """Return the lines of a text, at most so many."""
-    plain = "".join(each if each == "\n" or each.isprintable() else " " for each in text.expandtabs(4))
-    lines = [
-        part for line in plain.split("\n") for part in textwrap.wrap(line, PAGE_COLUMNS, drop_whitespace=False) or [""]
-    ]
-    return [*lines[: PAGE_LINES - 1], "..."] if len(lines) > PAGE_LINES else lines
-
-
-def _monospaced() -> str:
-    """Return the path of a font that has most alphabets, which comes with matplotlib."""
-    from matplotlib import get_data_path
-
-    return f"{get_data_path()}/fonts/ttf/DejaVuSansMono.ttf"
-
-
 def _layout(sheet: Sheet, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> _Layout:
     height, width = sheet.pictures[0].images[0].shape[:2]
     side = max(height, width)
@@ -159,14 +91,14 @@ def _draw_cell(
         canvas.paste(_image(pixels).resize(layout.image, resample), (left + layout.offset(number), top))
     for number, line in enumerate(picture.caption.splitlines()):
         place = (left, top + layout.image[1] + number * LINE)
-        pen.text(place, _shortened(line, pen, layout.width), RED if picture.wrong else BLACK)
+        pen.text(place, shortened(line, pen, layout.width), RED if picture.wrong else BLACK)
 
 
 def _image(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _shortened(line: str, pen: ImageDraw.ImageDraw, width: int) -> str:
+def shortened(line: str, pen: ImageDraw.ImageDraw, width: int) -> str:
     """Cut a line that is too long in its middle: names differ at their ends."""
     if pen.textlength(line) <= width:
         return line

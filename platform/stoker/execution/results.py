@@ -11,7 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from stoker.execution.pictures import draw, draw_page
+from stoker.datasets.dataset import LoadedDataset
+from stoker.datasets.report.text_lengths import draw_lengths, text_lengths
+from stoker.execution.pages import draw_page
+from stoker.execution.pictures import draw
 from stoker.inference.model import save_model
 from stoker.job.saved_model import EXAMPLE
 from stoker.tasks.abilities import can_sample
@@ -21,6 +24,7 @@ from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly, Prepared
 from stoker.training.evaluation import evaluate_in_detail, show
 
+LENGTHS = "text-lengths.png"
 RULE = f"\n{'-' * 80}\n"
 """Between the texts of a file."""
 
@@ -43,6 +47,16 @@ def evaluate_all(folder: RunFolder | None, assembly: Assembly) -> dict[str, floa
             _draw(folder.artifacts, assembly, found.review, part)
         metrics |= {f"{quantity}/{part}": value for quantity, value in found.metrics.items()}
     return metrics
+
+
+def draw_data(folder: RunFolder, data: LoadedDataset) -> None:
+    """Draw how long the texts of the data are, if there are any: here, because matplotlib takes seconds to import."""
+    try:
+        if lengths := text_lengths(data.fields, data.parts):
+            folder.artifacts.mkdir(exist_ok=True)
+            draw_lengths(lengths).savefig(folder.artifacts / LENGTHS, dpi=110)
+    except Exception:  # the result does not depend on its figures
+        traceback.print_exc()
 
 
 def draw_result(folder: RunFolder, assembly: Assembly) -> None:

@@ -116,7 +116,7 @@ class Worker:
                 result = with_saved_results(result, RunStore(folder))
             result = replace(result, machine=this_machine())
             if self._sampler is not None and (last := self._sampler.last()) is not None:
-                return replace(result, system=last.with_step_work(self._heartbeat.step_s))
+                return replace(result, system=last.with_work(self._heartbeat.step_s, self._heartbeat.tokens_per_s()))
             return result
         finally:
             self._heartbeat.close()
@@ -163,7 +163,7 @@ class Worker:
         """Return a heartbeat; `position` is the length of the driver's journal, if the worker has its own."""
         beat = replace(self._heartbeat.beat(), leaving=is_leaving(), machine=this_machine())
         if self._sampler is not None and (sample := self._sampler.due()) is not None:
-            beat = replace(beat, system=sample.with_step_work(beat.step_s))
+            beat = replace(beat, system=sample.with_work(beat.step_s, self._heartbeat.tokens_per_s()))
         return beat if self._own is None else replace(beat, update=self.update(position))
 
     def update(self, position: int) -> FolderUpdate:

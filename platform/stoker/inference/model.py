@@ -31,7 +31,7 @@ from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
 from stoker.tasks.reading.best_spans import best_of_each
 from stoker.tasks.task import Answers, Task
-from stoker.tasks.writing.sampling import Writing
+from stoker.tasks.writing.settings import Writing
 
 BATCH = 512
 ROWS = 4096
@@ -70,7 +70,9 @@ def save_model(
     for name, text in fields.assets().items():
         (folder / ASSETS).mkdir(exist_ok=True)
         (folder / ASSETS / name).write_text(text, encoding="utf-8")
-    (folder / SIGNATURE).write_text(json.dumps(signature(fields, objective.network), indent=1), encoding="utf-8")
+    (folder / SIGNATURE).write_text(
+        json.dumps(signature(fields, objective.network, TASK_CLASSES[job.task]), indent=1), encoding="utf-8"
+    )
     (folder / "data.json").write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
     (folder / "job.json").write_text(job.model_dump_json(by_alias=True, exclude_none=True, indent=1), encoding="utf-8")
 
@@ -151,20 +153,30 @@ class Model:
             raise JobError([Problem("", message)])
         if kind == "prediction" and can_sample(self.network):
             raise JobError([Problem("", f"{self.job.task} has nothing to predict; use stoker generate")])
-        self.fields.check(records)
-        if len(records) == 0:
-            raise JobError([Problem("", "no samples to predict")])
         if self.task.writes:
-            yield from self._written(records)
+            yield from self.written(records, self.task.writing, seed=0)
             return
+        self._check(records)
         for start in range(0, len(records), ROWS):
             few = records.rows(np.arange(start, min(start + ROWS, len(records))))
             yield from self._batches(few, start, kind)
 
-    def _written(self, records: Records) -> Iterator[Answers]:
+    def written(self, records: Records, writing: Writing, seed: int) -> Iterator[Answers]:
+        """Yield what follows the text of each record; that of record n has the number n of its seed.
+
+        Raises:
+            JobError: the column of texts is missing, or the model writes no texts.
+
+        """
+        self._check(records)
         for number, prompt in enumerate(self.task.prompts(records)):
-            text = "".join(self.write(prompt, self.task.writing, seed=0, number=number))
+            text = "".join(self.write(prompt, writing, seed, number))
             yield Answers(pd.DataFrame({"prediction": [text]}))
+
+    def _check(self, records: Records) -> None:
+        self.fields.check(records)
+        if len(records) == 0:
+            raise JobError([Problem("", "no samples to predict")])
 
     def write(self, prompt: str, writing: Writing, seed: int, number: int = 0) -> Iterator[str]:
         """Yield what follows a prompt, piece by piece.

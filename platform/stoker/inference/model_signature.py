@@ -20,11 +20,22 @@ from stoker.job.signature import (
     WordTagsOutput,
 )
 from stoker.tasks.abilities import can_encode, can_sample
+from stoker.tasks.task import Task
+from stoker.tasks.writing.settings import parameter_defaults
 
 Schema = list[dict[str, Any]]
+TYPES = {
+    "length": "long",
+    "temperature": "double",
+    "top_k": "long",
+    "top_p": "double",
+    "stop": "string",
+    "seed": "long",
+}
+"""MLflow's types of the parameters of a text."""
 
 
-def signature(fields: Fields, network: nn.Module) -> dict[str, str | None]:
+def signature(fields: Fields, network: nn.Module, task: type[Task]) -> dict[str, str | None]:
     """Return inputs, outputs and parameters of a model, each as JSON.
 
     The columns of a table are no part of it: MLflow would refuse whole numbers for a column of floats, and floats for
@@ -38,8 +49,20 @@ def signature(fields: Fields, network: nn.Module) -> dict[str, str | None]:
         classes = [_column("string", "class")] if shapes.classes else []
         return _json([*classes, _column("long", "seed")], _images(image), None)
     inputs = _images(image) if image and len(shapes.inputs) == 1 else None
-    kind = {"name": "output_kind", "default": "prediction", "type": "string", "shape": None}
-    return _json(inputs, _outputs(shapes.output), [kind] if can_encode(network) else None)
+    parameters = _parameters(network, task)
+    return _json(inputs, _outputs(shapes.output), parameters or None)
+
+
+def _parameters(network: nn.Module, task: type[Task]) -> Schema:
+    """Return the parameters of a request with their defaults, those of a text as of `stoker generate`."""
+    if task.writes:
+        defaults = parameter_defaults(task.writing)
+        return [_parameter(kind, name, defaults[name]) for name, kind in TYPES.items()]
+    return [_parameter("string", "output_kind", "prediction")] if can_encode(network) else []
+
+
+def _parameter(kind: str, name: str, default: Any) -> dict[str, Any]:
+    return {"name": name, "default": default, "type": kind, "shape": [-1] if isinstance(default, list) else None}
 
 
 def _outputs(output: Output | None) -> Schema:

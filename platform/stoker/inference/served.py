@@ -24,7 +24,8 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no types
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame | np.ndarray:
         """Predict a table or an array of images; a generative model returns images of the requested classes.
 
-        The parameter `output_kind` is `prediction`, or `code` where a network that answers has codes.
+        The parameter `output_kind` is `prediction`, or `code` where a network that answers has codes. A model that
+        writes texts has the parameters of `stoker generate`: length, temperature, top_k, top_p, stop and seed.
 
         Arrays of images are taken, too: MLflow reads type hints as a schema, and only this one as none.
         """

@@ -88,8 +88,7 @@ class TaskRow:
     expensive: tuple[str, ...] = ()
     """The metrics that take long: `training.evaluate` says how often they are computed."""
     shows: bool = False
-    """Whether there are pictures of what the network makes of some samples, during training."""
-
+    """Whether there are pictures of what the network makes of some samples, during training, if it can do its part."""
     loss_settings: tuple[str, ...] = ()
     """The keys of `training` that change the loss of this task alone."""
     augments_photos: bool = False
@@ -162,6 +161,7 @@ TASKS: dict[TaskName, TaskRow] = {
         CLASSIFICATION,
         "accuracy",
         "a class for each text",
+        shows=True,
         loss_settings=CLASS_LOSS,
     ),
     "multi-label-classification": TaskRow(

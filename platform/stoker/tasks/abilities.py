@@ -86,6 +86,13 @@ class CanAlign(Protocol):
         """Return (B, n, source length) the weight of each token read for what follows each written one."""
 
 
+class CanAttend(Protocol):
+    """Knows which tokens of a text it looks at while it reads it."""
+
+    def attend(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, heads, length, length) how much each token (row) takes of each: shares, none of padding."""
+
+
 class CanReload(Protocol):
     """Has weights of a pretrained model that training may leave as they are: they are read from there again."""
 
@@ -139,6 +146,11 @@ def can_write(network: object) -> TypeGuard[CanWrite]:
 def can_align(network: object) -> TypeGuard[CanAlign]:
     """Return whether a network knows what it looks at."""
     return _has(network, "align", "inputs")
+
+
+def can_attend(network: object) -> TypeGuard[CanAttend]:
+    """Return whether a network knows which tokens it looks at."""
+    return _has(network, "attend", "inputs")
 
 
 def can_reload(network: object) -> TypeGuard[CanReload]:

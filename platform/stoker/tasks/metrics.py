@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -109,6 +109,41 @@ def _alone() -> bool:
     return False
 
 
+class Gathered(Protocol):
+    """What is gathered of an evaluation, and merges with that of other workers."""
+
+    def state(self) -> Any:
+        """Return all that was taken in, as plain values and CPU tensors that can be pickled."""
+
+    def merge(self, state: Any) -> None:
+        """Take in the state of another worker."""
+
+
+class Sums:
+    """Numbers that are added up over batches and workers.
+
+    Args:
+        shape: of the numbers.
+        dtype: of the numbers.
+
+    """
+
+    def __init__(self, *shape: int, dtype: torch.dtype = torch.float64) -> None:
+        self.values = torch.zeros(shape, dtype=dtype)
+
+    def add(self, values: Tensor) -> None:
+        """Add numbers of a batch."""
+        self.values += values.cpu()
+
+    def state(self) -> Tensor:
+        """Return the sums."""
+        return self.values
+
+    def merge(self, state: Tensor) -> None:
+        """Add another worker's."""
+        self.values += state
+
+
 @dataclass(frozen=True)
 class Shown:
     """A sample that is shown in the record, with what the network made of it."""
@@ -130,11 +165,14 @@ class Worst:
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
+        self.seen = 0
+        """Samples of which these are the worst."""
         self.samples: list[Shown] = []
         """Worst first."""
 
     def update(self, losses: Tensor, outputs: Tensor, target: Tensor | None, ids: Tensor) -> None:
         """Take in a batch: (B,) losses, outputs, targets and ids."""
+        self.seen += len(losses)
         count = min(self._kept, len(losses))
         values, places = torch.topk(losses, count)
         floor = self.samples[-1].loss if len(self.samples) == self._kept else float("-inf")
@@ -144,9 +182,18 @@ class Worst:
             if value > floor
         ]
         if fresh:
-            self.merge(fresh)
+            self._take(fresh)
 
-    def merge(self, samples: list[Shown]) -> None:
+    def state(self) -> tuple[int, list[Shown]]:
+        """Return how many samples there were, and the worst."""
+        return self.seen, self.samples
+
+    def merge(self, state: tuple[int, list[Shown]]) -> None:
+        """Take in another worker's."""
+        self.seen += state[0]
+        self._take(state[1])
+
+    def _take(self, samples: list[Shown]) -> None:
         """Take in samples of another batch or worker; equals are told apart by their ids."""
         together = sorted([*self.samples, *samples], key=lambda shown: (-shown.loss, shown.id))
         self.samples = together[: self._kept]

@@ -91,11 +91,11 @@ class ErrorReview(Review):
             self._pairs += zip(ids[few].tolist(), predicted[few].tolist(), batch.target[few].tolist(), strict=True)
         self._worst.update((predicted - batch.target).abs(), output, batch.target, ids)
 
-    def state(self) -> tuple[list[tuple[int, float, float]], list[Shown]]:
+    def state(self) -> tuple[list[tuple[int, float, float]], tuple[int, list[Shown]]]:
         """Return pairs and samples."""
-        return self._pairs, self._worst.samples
+        return self._pairs, self._worst.state()
 
-    def merge(self, state: tuple[list[tuple[int, float, float]], list[Shown]]) -> None:
+    def merge(self, state: tuple[list[tuple[int, float, float]], tuple[int, list[Shown]]]) -> None:
         """Take in another worker's."""
         self._pairs = (self._pairs + state[0])[:DRAWN_SAMPLES]
         self._worst.merge(state[1])

@@ -15,10 +15,10 @@ from stoker.datasets.records import Records
 from stoker.errors import JobError, Problem
 from stoker.job.training import Training
 from stoker.tasks.abilities import can_decode
-from stoker.tasks.metrics import Metrics, Shown
+from stoker.tasks.metrics import Gathered, Metrics, Shown
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
 from stoker.tasks.sheet import Page, Sheet
-from stoker.tasks.writing.sampling import Writing
+from stoker.tasks.writing.settings import Writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,19 +35,28 @@ class Answers:
 
 
 class Review(ABC):
-    """What is shown of an evaluation, gathered batch after batch: figures and single samples."""
+    """What is shown of an evaluation, gathered batch after batch: figures and single samples.
+
+    Args:
+        gathered: what merges with other workers'; a review that has something else overrides `state` and `merge`.
+
+    """
+
+    def __init__(self, *gathered: Gathered) -> None:
+        self._gathered = gathered
 
     @abstractmethod
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch: float32 outputs of the network, samples, and their (B,) numbers in the source."""
 
-    @abstractmethod
     def state(self) -> Any:
         """Return all that was taken in, as plain values and CPU tensors that can be pickled."""
+        return [each.state() for each in self._gathered]
 
-    @abstractmethod
     def merge(self, state: Any) -> None:
         """Take in the state of another worker."""
+        for mine, theirs in zip(self._gathered, state, strict=True):
+            mine.merge(theirs)
 
     @abstractmethod
     def figures(self) -> dict[str, "Figure"]:

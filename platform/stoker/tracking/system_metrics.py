@@ -10,6 +10,8 @@ PREFIX = "system/"
 """Of the metrics that MLflow shows on the page of system metrics."""
 STEP_WORK = "step_work_milliseconds"
 """Mean time of a worker's own work in a step, without waiting for others: Stoker's own metric among MLflow's."""
+TOKENS = "tokens_per_second"
+"""Tokens of texts that a worker trains on, without padding, in the time of its steps: Stoker's own metric, too."""
 MOST_SAMPLES = 10_000
 """Samples kept while MLflow is down; older ones are dropped."""
 
@@ -22,9 +24,10 @@ class SystemSample:
     metrics: dict[str, float]
     """By MLflow's names, without the prefix."""
 
-    def with_step_work(self, seconds: float) -> "SystemSample":
-        """Return the sample with the time of the worker's own work in a step, if that is known."""
-        return replace(self, metrics=self.metrics | {STEP_WORK: seconds * 1e3}) if seconds else self
+    def with_work(self, step_s: float, tokens_per_s: float) -> "SystemSample":
+        """Return the sample with the time of the worker's own work in a step and its tokens, where they are known."""
+        found = {STEP_WORK: step_s * 1e3, TOKENS: tokens_per_s}
+        return replace(self, metrics=self.metrics | {name: value for name, value in found.items() if value})
 
 
 class SystemMetrics:

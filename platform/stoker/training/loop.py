@@ -23,6 +23,7 @@ from stoker.training.gradients import Sums, accumulate, mean
 from stoker.training.optimization import Schedule, build_optimizers
 from stoker.training.reduction import GradientReducer
 from stoker.training.sharding import ShardedGradients
+from stoker.training.throughput import Throughput
 
 CHECKED_STEPS = 100
 """Losses are read this many steps at a time: reading each one would synchronise with the device."""
@@ -112,6 +113,7 @@ class TrainingState:
     sums: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Total and weight of each term over the epoch."""
     began: float = field(default_factory=time.monotonic)
+    throughput: Throughput = field(default_factory=Throughput)
 
     def weights(self) -> dict[str, Tensor]:
         """Return the state that is the same on every worker: parameters and replicated buffers, by qualified name.
@@ -210,15 +212,19 @@ def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event
         late = False
         watch = state.assembly.workers.stopwatch
         watch.start()
+        state.throughput.start()
         for batch in state.batches.epoch(state.epoch, state.batch):
             if state.step >= steps or (late := _time_is_up(state)):
                 break
             end = _step(run, state, batch, measured=(state.step + 1) % norm_every == 0)
             watch.end_step()
+            state.throughput.stop(batch.tokens)
             yield end
             watch.start()
+            state.throughput.start()
         watch.stop()
         state.read_losses()
+        state.throughput.stop()
         state.epoch, state.batch = state.epoch + 1, 0
         waiting = _data_wait(state)
         running = _running_losses(state)

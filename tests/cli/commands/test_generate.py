@@ -5,9 +5,11 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from stoker.inference.model import save_model
+from stoker.inference.serving import Answering
 from stoker.tracking.run import RunStatus, State
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import start, train
@@ -47,6 +49,14 @@ def test_a_text_follows_its_prompt(stoker, capsys):
     assert capsys.readouterr().out == text
     assert stoker("generate", "plays", "--prompt", "the cat", "--length", 20, "--seed", 1) == 0
     assert capsys.readouterr().out != text
+
+
+def test_the_served_model_writes_the_text_of_a_seed(stoker, capsys, model):
+    options = {"seed": 7, "temperature": 2.0, "length": 40, "top_k": 9, "top_p": 0.9}
+    arguments = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    assert stoker("generate", "plays", "--prompt", "the cat", *arguments) == 0
+    (text,) = Answering(model).answer(pd.DataFrame({"text": ["the cat"]}), options)["prediction"]
+    assert capsys.readouterr().out == f"the cat{text}\n"
 
 
 def test_several_texts_are_told_apart(stoker, capsys, tmp_path):

@@ -146,6 +146,27 @@ def test_the_least_expected_answers_are_shown_with_their_texts(rows):
     assert len(review.rows()) == 3
 
 
+def test_answers_are_highlighted_in_their_texts(rows):
+    _, batch = batch_of(fields(), rows)
+    right, wrong = perfect(batch), perfect(batch)
+    wrong[:, :, 0] = wrong[:, :, 1] = 0.0
+    wrong[:, 6, 0] = wrong[:, 6, 1] = 30.0
+    for logits, framed in ((right, False), (wrong, True)):
+        page = QuestionAnswering(fields()).show(lambda _, logits=logits: logits, batch, 0)
+        marked = 0
+        for text, highlights in zip(page.texts, page.highlights, strict=True):
+            said = {line[:10].strip(): line[10:] for line in text.split("\n")}
+            answer, found = said["answer:"].removesuffix(" (not in this window)"), said["found:"]
+            assert highlights or said["text:"]
+            for each in highlights:
+                part = text[each.begin + 1 : each.end - 1]
+                assert part in (answer, found)
+                assert each.wrong == (answer != found)
+                marked += each.wrong == framed
+        assert marked > 1
+    assert page.note
+
+
 def test_what_is_learnt_of_a_window_survives_its_numbers():
     window = AnswerWindow(3, 5, 70_000, 12, "Größe 🎈 日本", "wie?", ("🎈", "", "日本"))
     packed = window.packed(packed_texts(window.answers))

@@ -76,10 +76,13 @@ class TestSpans:
 
     def test_a_sentence_is_written_for_people(self):
         words = ["Angela", "Merkel", "visited", "Rome", "."]
-        assert marked(words, spans(["B-PER", "I-PER", "O", "B-LOC", "O"])) == "[Angela Merkel PER] visited [Rome LOC] ."
-        assert marked(words, spans(["B", "I", "O", "O", "O"])) == "[Angela Merkel] visited Rome ."
+        assert (
+            marked(words, spans(["B-PER", "I-PER", "O", "B-LOC", "O"])).text
+            == "[Angela Merkel PER] visited [Rome LOC] ."
+        )
+        assert marked(words, spans(["B", "I", "O", "O", "O"])).text == "[Angela Merkel] visited Rome ."
         assert iob2(spans(["B", "I", "O", "O", "O"]), 5) == ["B", "I", "O", "O", "O"]
-        assert with_tags(["dogs", "bark"], ["NOUN", "VERB"]) == "dogs/NOUN bark/VERB"
+        assert with_tags(["dogs", "bark"], ["NOUN", "VERB"]).text == "dogs/NOUN bark/VERB"
 
 
 class TestCounts:
@@ -217,4 +220,21 @@ def test_the_worst_sentences_come_first_with_their_entities_marked(batch):
 def test_sentences_are_shown_as_they_are_tagged(batch):
     outputs, few = batch
     page = task().show(lambda _: outputs, few, 0)
-    assert page.texts == ("[Ann Rose PER] saw [Rome LOC]", "Rome\ntruth: [Rome LOC]")
+    both = "[Ann Rose PER] saw [Rome LOC]"
+    assert page.texts == (f"truth: {both}\nfound: {both}", "truth: [Rome LOC]\nfound: Rome")
+    assert page.kinds == ("LOC", "PER")
+    marked = [
+        [(text[h.begin : h.end], h.kind, h.wrong) for h in of]
+        for text, of in zip(page.texts, page.highlights, strict=True)
+    ]
+    assert marked == [
+        [("[Ann Rose PER]", "PER", False), ("[Rome LOC]", "LOC", False)] * 2,
+        [("[Rome LOC]", "LOC", True)],
+    ]
+
+
+def test_a_tag_that_marks_no_entity_is_framed_where_it_is_wrong():
+    page = with_tags(["dogs", "bark"], ["NOUN", "NOUN"], ["NOUN", "VERB"])
+    (wrong,) = page.highlights
+    assert page.text[wrong.begin : wrong.end] == "[bark/NOUN]"
+    assert wrong.wrong

@@ -12,10 +12,10 @@ import click
 from stoker.cli.commands.inference import load_model
 from stoker.cli.session import Session, examples, format_option, run_argument, session_object
 from stoker.cli.views.tables import print_json
+from stoker.tasks.writing.settings import HOTTEST, LONGEST, Writing
 
 if TYPE_CHECKING:
     from stoker.inference.model import Model
-    from stoker.tasks.writing.sampling import Writing
 
 IMAGES, TEXTS = 64, 1
 """How many are made by default."""
@@ -41,13 +41,17 @@ OF_IMAGES = ("classes",)
     "--output", "target", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False), help="Write files there."
 )
 @click.option("--class", "classes", metavar="NAME", multiple=True, help="Images of this class; may be given again.")
-@click.option("--prompt", metavar="TEXT", help="The beginning of a text, which is continued, or what is to be answered: a text, or messages as JSON.")
+@click.option(
+    "--prompt",
+    metavar="TEXT",
+    help="The beginning of a text, which is continued, or what is to be answered: a text, or messages as JSON.",
+)
 @click.option("-i", "--interactive", is_flag=True, help="Read prompts from the terminal; each adds to the text.")
-@click.option("--length", type=click.IntRange(1, 1_000_000), help="Most tokens of a text; default: 200.")
+@click.option("--length", type=click.IntRange(1, LONGEST), help=f"Most tokens of a text; default: {Writing.length}.")
 @click.option(
     "--temperature",
-    type=click.FloatRange(0, 100),
-    help="Below 1 likely tokens become likelier, 0 always takes the likeliest; default: 0.8, for answers 0.",
+    type=click.FloatRange(0, HOTTEST),
+    help=f"Below 1 likely tokens become likelier, 0 takes the likeliest; default: {Writing.temperature}, answers: 0.",
 )
 @click.option("--top-k", type=click.IntRange(1), help="Only so many of the likeliest tokens are written.")
 @click.option(
@@ -120,7 +124,7 @@ def _images(model: "Model", count: int, seed: int, classes: tuple[str, ...], tar
 
 
 def _texts(
-    model: "Model", prompt: str, count: int, writing: "Writing", seed: int, target: Path | None, form: str
+    model: "Model", prompt: str, count: int, writing: Writing, seed: int, target: Path | None, form: str
 ) -> None:
     texts = (model.write(prompt, writing, seed, number) for number in range(count))
     shown = prompt if model.task.continues else ""
@@ -149,7 +153,7 @@ def _stream(pieces: Iterator[str]) -> str:
     return "".join(written)
 
 
-def _converse(model: "Model", writing: "Writing", seed: int) -> None:
+def _converse(model: "Model", writing: Writing, seed: int) -> None:
     """Write what follows each line of the user and all before it, to the end of the input."""
     shown = "> " if sys.stdin.isatty() else ""
     prompt = written = ""

@@ -8,6 +8,7 @@ import torch
 
 from stoker.datasets.feeding.order import BLOCK_SHARDS, bucketed, shuffled, shuffled_blocks, streams
 from stoker.datasets.feeding.prefetch import Prefetcher, lazy_columns
+from stoker.datasets.feeding.tokens import token_counts, tokens_of_steps
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.pictures.augmentation import augment
@@ -72,6 +73,8 @@ class Step:
     """Of this worker; a single empty one if the global batch has no samples for it."""
     samples: int
     """Of the global batch."""
+    tokens: int = 0
+    """Of this worker's texts, without padding; 0 for other samples."""
     idle_passes: int = 0
     """Further passes, because another worker has more micro-batches and all must make the same number."""
 
@@ -109,6 +112,7 @@ class Batches:
     ) -> None:
         self._samples = samples
         self._lengths = samples.lengths
+        self._tokens = token_counts(samples, fields)
         self._fields = fields
         self._batch_size = batch_size
         self._micro_batch = micro_batch
@@ -127,6 +131,7 @@ class Batches:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Step]:
         """Yield the steps of an epoch, from its step `start` on."""
         order = self._arrange(epoch)
+        tokens = tokens_of_steps(self._tokens, order, self._batch_size, self._share)
         if not self.prefetcher:
             order = order.to(self._samples.ids.device)  # once per epoch, not per step
         globally = [order[n * self._batch_size : (n + 1) * self._batch_size] for n in range(start, len(self))]
@@ -137,7 +142,8 @@ class Batches:
             taken = ((self._samples, rows) for rows in mine)
         for number, (chosen, (samples, rows)) in enumerate(zip(globally, taken, strict=True), start):
             micro_batches = tuple(self._micro_batches(samples, rows, len(chosen), epoch, number))
-            yield Step(micro_batches, len(chosen), self._idle_passes(len(micro_batches), len(chosen)))
+            idle = self._idle_passes(len(micro_batches), len(chosen))
+            yield Step(micro_batches, len(chosen), tokens[number], idle)
 
     def ids(self, epoch: int, number: int) -> list[int]:
         """Return the numbers in the source of the samples of one global batch."""

@@ -1,11 +1,9 @@
 """Questions with the texts that answer them: a sample is a sequence of both, of which a long text has several."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Self
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -70,7 +68,3 @@ class Questions(Layout):
     def gather(self, samples: Samples, index: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return sequences as int64, of which less is stored."""
         return {PAIR: samples.inputs[PAIR].take(index).long()}
-
-    def notes(self, records: Records, parts: np.ndarray) -> Iterator[str]:
-        """Yield notes on long texts and questions."""
-        return self.passages.notes(records, parts)

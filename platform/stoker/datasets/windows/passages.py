@@ -1,7 +1,7 @@
 """Questions with the texts that answer them: a sequence of tokens, or several where a text is long."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,6 +50,11 @@ class Passages:
             raise JobError([Problem(LENGTH, message)])
         return self.context.length - around
 
+    @property
+    def most_asked(self) -> int:
+        """Return the most tokens of a question; longer ones are cut off."""
+        return max(int(self.room * QUESTION_SHARE), 1)
+
     def encode(self, records: Records, answers: AnswerField | None) -> Samples:
         """Encode each question with its text, as one sample or several; `ids` are the places of the records.
 
@@ -73,15 +78,19 @@ class Passages:
         inputs: list[np.ndarray] = []
         targets: list[np.ndarray] = []
         ids: list[int] = []
+        lengths: list[tuple[int, int]] = []
         for row, (question, context) in enumerate(zip(questions, contexts, strict=True)):
             packed = packed_texts([answer.text for answer in known_answers[row]]) if answers else np.zeros(0, np.int32)
             for sequence in self._sequences(numbers[row], *known[context]):
                 inputs.append(sequence)
                 ids.append(row)
+                lengths.append((len(numbers[row]), len(known[context][0])))
                 if answers:
                     targets.append(_target(sequence, spans[row], row, question, context).packed(packed))
         target = _ragged(targets, ()) if answers else None
-        return Samples({PAIR: _ragged(inputs, (4,))}, target, None, torch.tensor(ids, dtype=torch.int64))
+        whole = torch.tensor(lengths, dtype=torch.int32).reshape(-1, 2)  # of the question, and of the text
+        pair = replace(_ragged(inputs, (4,)), whole=whole)
+        return Samples({PAIR: pair}, target, None, torch.tensor(ids, dtype=torch.int64))
 
     def _texts(self, records: Records, field: TextField) -> list[str]:
         column = records.columns[field.name]
@@ -99,7 +108,7 @@ class Passages:
         """Yield (tokens, 4) int32 sequences with overlapping windows of a text, as of a PairInput."""
         before, between, behind = self.context.tokenizer.around_pair
         room = self.room
-        asked = question[: max(int(room * QUESTION_SHARE), 1)]
+        asked = question[: self.most_asked]
         rest = room - len(asked)
         repeated = np.isin(context, asked[asked != UNKNOWN])
         head = np.array([*before, *asked, *between], np.int32)
@@ -114,26 +123,22 @@ class Passages:
             sequence[inside, 2:] = spans[taken]
             yield sequence
 
-    def notes(self, records: Records, parts: np.ndarray) -> Iterator[str]:
-        """Yield notes on texts that are read in several windows, and on questions that are cut off."""
-        train = records.rows(np.flatnonzero(parts == "train"))
-        tokenizer, room = self.context.tokenizer, self.room
-        asked = np.array([len(each) for each in tokenizer.encode(self._texts(train, self.question))], np.int64)
-        most = max(int(room * QUESTION_SHARE), 1)
-        contexts = self._texts(train, self.context)
-        different = list(dict.fromkeys(contexts))
-        lengths = dict(zip(different, map(len, tokenizer.encode(different)), strict=True))
-        long = sum(
-            lengths[context] > room - min(length, most)
-            for context, length in zip(contexts, asked.tolist(), strict=True)
-        )
+    def notes(self, asked: np.ndarray, contexts: np.ndarray) -> Iterator[str]:
+        """Yield notes on texts that are read in several windows, and on questions that are cut off.
+
+        Args:
+            asked: (N,) tokens of each training question.
+            contexts: (N,) tokens of the text that answers each.
+
+        """
+        unit, most = self.context.tokenizer.unit, self.most_asked
         of_all = f"of {len(contexts):,} training texts"
-        if long:
-            how = f"have over {self.context.length} {tokenizer.unit} with their question"
+        if long := int((contexts > self.room - np.minimum(asked, most)).sum()):
+            how = f"have over {self.context.length} {unit} with their question"
             cure = f"they are read in overlapping windows ({LENGTH})"
             yield f"column '{self.context.name}': {long:,} {of_all} {how}; {cure}"
         if cut := int((asked > most).sum()):
-            longer = f"{cut:,} of {len(asked):,} training questions have over {most} {tokenizer.unit}"
+            longer = f"{cut:,} of {len(asked):,} training questions have over {most} {unit}"
             yield f"column '{self.question.name}': {longer} and are cut off there"
 
 

@@ -17,7 +17,7 @@ from stoker.execution.heartbeat import Heartbeat, Stage
 from stoker.execution.network import network_variables
 from stoker.execution.reporter import NORM_EVERY, Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
-from stoker.execution.results import draw_result, drawn_sheet, evaluate_all, write_model
+from stoker.execution.results import draw_data, draw_result, drawn_sheet, evaluate_all, write_model
 from stoker.execution.run_store import journal_key, run_storage
 from stoker.execution.start_model import start_model
 from stoker.execution.worker_result import WorkerResult
@@ -147,12 +147,14 @@ class TorchEngine:
                     case StepEnd():
                         if alone_in_layers:
                             self._heartbeat.step_s = assembly.workers.stopwatch.step_s
+                        self._heartbeat.trained = state.throughput.tokens, state.throughput.seconds
                         self._heartbeat.advance(event.epoch, event.step)
                         if profiler:
                             profiler.step()
                         if self._reporter:
                             self._reporter.step(event, recorded=event.step % every == 0)
                     case EpochEnd():
+                        self._heartbeat.trained = state.throughput.tokens, state.throughput.seconds
                         self._heartbeat.advance(event.epoch, event.step)
                         if self._reporter:
                             self._reporter.epoch(event)
@@ -229,6 +231,7 @@ class TorchEngine:
         if self._reporter:
             self._reporter.final(end.step, end.best_epoch, metrics)
             if self._pictures:
+                draw_data(self._folder, whole.data)
                 draw_result(self._folder, whole)
             self._set_phase("saving the model")
             write_model(self._folder, whole)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from stoker.datasets.records import Records
 from stoker.job.training import Training
-from stoker.tasks.metrics import Collected, Metrics, Shown, Worst
+from stoker.tasks.metrics import Collected, Metrics, Shown, Sums, Worst
 from stoker.tasks.objective import BatchLike, Objective, Supervised
 from stoker.tasks.task import Answers, Review, Task
 
@@ -115,28 +115,20 @@ class ConfusionReview(Review):
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         self._classes = classes
-        self._counts = torch.zeros(len(classes), len(classes), dtype=torch.int64)
+        self._counts = Sums(len(classes), len(classes), dtype=torch.int64)
         self._worst = Worst()
+        super().__init__(self._counts, self._worst)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch."""
         pairs = (batch.target.cpu(), output.argmax(dim=1).cpu())
-        self._counts.index_put_(pairs, torch.ones(len(pairs[0]), dtype=torch.int64), accumulate=True)
+        self._counts.values.index_put_(pairs, torch.ones(len(pairs[0]), dtype=torch.int64), accumulate=True)
         losses = functional.cross_entropy(output, batch.target, reduction="none")
         self._worst.update(losses, output, batch.target, ids)
 
-    def state(self) -> tuple[Tensor, list[Shown]]:
-        """Return counts and samples."""
-        return self._counts, self._worst.samples
-
-    def merge(self, state: tuple[Tensor, list[Shown]]) -> None:
-        """Take in another worker's."""
-        self._counts += state[0]
-        self._worst.merge(state[1])
-
     def figures(self) -> dict[str, "Figure"]:
         """Draw the confusion matrix."""
-        return {"confusion-matrix": confusion_figure(self._counts, self._classes)}
+        return {"confusion-matrix": confusion_figure(self._counts.values, self._classes)}
 
     def rows(self) -> Sequence[Mapping[str, Any]]:
         """Describe the samples whose class was least expected."""

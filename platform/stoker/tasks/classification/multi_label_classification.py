@@ -156,24 +156,13 @@ class TagReview(Review):
     def __init__(self, target: TagsField) -> None:
         self._target = target
         self._counts = TagCounts(len(target.tags))
-        self._samples = 0
         self._worst = Worst()
+        super().__init__(self._counts, self._worst)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch."""
         self._counts.update(_present(output), batch.target)
-        self._samples += len(output)
         self._worst.update(_losses(output, batch.target) / output.shape[1], output, batch.target, ids)
-
-    def state(self) -> tuple[Tensor, int, list[Shown]]:
-        """Return counts and samples."""
-        return self._counts.state(), self._samples, self._worst.samples
-
-    def merge(self, state: tuple[Tensor, int, list[Shown]]) -> None:
-        """Take in another worker's."""
-        self._counts.merge(state[0])
-        self._samples += state[1]
-        self._worst.merge(state[2])
 
     def figures(self) -> dict[str, "Figure"]:
         """Draw the F1 of the most frequent tags."""
@@ -184,7 +173,7 @@ class TagReview(Review):
         figure = Figure(figsize=(7, 1.5 + 0.25 * len(names)), layout="constrained")
         axes = figure.add_subplot()
         axes.barh(names, self._counts.f1()[frequent].nan_to_num().tolist())
-        axes.set(xlim=(0, 1), xlabel="F1", title=f"F1 by tag (times it is there), {self._samples} samples")
+        axes.set(xlim=(0, 1), xlabel="F1", title=f"F1 by tag (times it is there), {self._worst.seen} samples")
         return {"f1-by-tag": figure}
 
     def rows(self) -> Sequence[Mapping[str, Any]]:

@@ -193,6 +193,7 @@ class MaskReview(Review):
         self._mask = mask
         self._pixels = PixelCounts(len(mask.values))
         self._worst = Worst()
+        super().__init__(self._pixels, self._worst)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch; of an image only the predicted classes are kept, not their logits."""
@@ -200,15 +201,6 @@ class MaskReview(Review):
         entropy, dice = pixel_losses(output, batch.target)
         losses = entropy / batch.target[0:1].numel() + dice
         self._worst.update(losses, output.argmax(dim=1).to(torch.uint8), batch.target, ids)
-
-    def state(self) -> tuple[Tensor, list[Shown]]:
-        """Return counts and images."""
-        return self._pixels.counts, self._worst.samples
-
-    def merge(self, state: tuple[Tensor, list[Shown]]) -> None:
-        """Take in another worker's."""
-        self._pixels.merge(state[0])
-        self._worst.merge(state[1])
 
     def figures(self) -> dict[str, Any]:
         """Draw the confusion matrix of the pixels."""

@@ -15,9 +15,10 @@ from stoker.tasks.metrics import Metrics
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
 from stoker.tasks.reading.blank_metrics import FilledReview, HiddenTokens
 from stoker.tasks.reading.blanks import Blanks
-from stoker.tasks.sheet import Page
+from stoker.tasks.sheet import Highlight, Marked, Page
 from stoker.tasks.task import Answers, Review, Task
 
+NOTE = "Hidden words on colour: a guess that is wrong stands behind the word, in a red frame."
 CANDIDATES = 5
 """Words that a prediction names for each blank."""
 
@@ -47,21 +48,25 @@ class FillMask(Task):
         _, output = objective.evaluate(few, noise)
         assert output is not None
         rows = zip(few.inputs[self.fields.text.name].cpu(), output[..., 0].long().cpu(), strict=True)
-        return Page("filled", tuple(self.marked(tokens, guesses) for tokens, guesses in rows))
+        return Page.of("filled", [self.marked(tokens, guesses) for tokens, guesses in rows], (), NOTE)
 
-    def marked(self, tokens: Tensor, guesses: Tensor) -> str:
+    def marked(self, tokens: Tensor, guesses: Tensor) -> Marked:
         """Return a text with `[word]` for each right guess and `[word: guess]` for each wrong one."""
         decode = self.fields.text.tokenizer.decode
-        parts: list[str] = []
+        parts: list[tuple[str, Highlight | None]] = []
         pending: list[int] = []
         for token, guess in zip(tokens.tolist(), guesses.tolist(), strict=True):
             if guess < 0:
                 pending.append(token)
                 continue
             word, other = decode([token]).strip(), decode([guess]).strip()
-            parts += [decode(pending), f" [{word}] " if token == guess else f" [{word}: {other}] "]
+            right = token == guess
+            parts += [
+                (decode(pending).strip(), None),
+                (word if right else f"{word}: {other}", Highlight(0, 0, "", not right)),
+            ]
             pending = []
-        return "".join([*parts, decode(pending)]).strip()
+        return Marked.of(part for part in [*parts, (decode(pending).strip(), None)] if part[0])
 
     def outputs(self, network: nn.Module, inputs: Mapping[str, Tensor], noise: NoiseLike) -> Tensor:
         """Return (B, blanks, CANDIDATES, 2) the likeliest tokens of each blank with their shares, filled up with 0."""

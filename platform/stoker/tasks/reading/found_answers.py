@@ -66,6 +66,10 @@ class FoundAnswers:
             found = Found(odds, begin, text, window.question, window.answers, number, loss)
             self._add(window.question_number, found)
 
+    def state(self) -> dict[int, Found]:
+        """Return the answers by question."""
+        return self.by_question
+
     def merge(self, state: dict[int, Found]) -> None:
         """Take in those of another worker."""
         for number, found in state.items():

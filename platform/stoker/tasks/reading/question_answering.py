@@ -9,13 +9,14 @@ from torch.nn import functional
 
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.records import Records
+from stoker.datasets.windows.answer_windows import AnswerWindow
 from stoker.job.signature import PAIR, SpanOutput
 from stoker.job.training import Training
 from stoker.tasks.metrics import KEPT, Metrics
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective, Supervised
 from stoker.tasks.reading.best_spans import best_spans, masked
 from stoker.tasks.reading.found_answers import Found, FoundAnswers, found_spans
-from stoker.tasks.sheet import Page
+from stoker.tasks.sheet import Highlight, Marked, Page
 from stoker.tasks.task import Answers, Review, Task
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ NONE = "(no answer)"
 AROUND = 120
 """Characters of a text that are shown before and behind an answer."""
 DRAWN_WORDS = 15
+NOTE = "The answer of the data in its text, and below it the one that was found: with a red frame where they differ."
 
 
 class SpanEntropy(Supervised):
@@ -67,19 +69,28 @@ class QuestionAnswering(Task):
         return AnswerReview(self.target)
 
     def show(self, network: nn.Module, few: BatchLike, seed: int) -> Page:
-        """Return questions with the part of the text around the answer, the answer of the data and the found one."""
-        texts = []
-        for window, odds, begin, end in found_spans(network(few.inputs).float(), few, self.target):
-            found = Found(odds, begin, window.part(begin, end), window.question, window.answers, -1, 0.0)
-            elsewhere = " (not in this window)" if window.answers and not window.begin else ""
-            place = max(begin - window.offset - AROUND, 0)
-            texts.append(
-                f"question: {window.question}\n"
-                f"text:     {window.text[place : end - window.offset + AROUND]}\n"
-                f"answer:   {' | '.join(dict.fromkeys(window.answers)) or NONE}{elsewhere}\n"
-                f"found:    {found.prediction(self.target) or NONE}"
-            )
-        return Page("answered", tuple(texts))
+        """Return questions with the answer of the data and the found one, both in what is around them in the text."""
+        found = found_spans(network(few.inputs).float(), few, self.target)
+        texts = [self._shown(pair, *each) for pair, each in zip(few.inputs[PAIR].cpu(), found, strict=True)]
+        return Page.of("answered", texts, (), NOTE)
+
+    def _shown(self, pair: Tensor, window: AnswerWindow, odds: float, begin: int, end: int) -> Marked:
+        """Return a question with its answers, and the beginning of the text where there is no answer."""
+        found = Found(odds, begin, window.part(begin, end), window.question, window.answers, -1, 0.0)
+        answers, prediction = dict.fromkeys(window.answers), found.prediction(self.target)
+        wrong = found.scores(self.target)[0] < 1
+        elsewhere = " (not in this window)" if window.answers and not window.begin else ""
+        lines = [("question: ", Marked(window.question))]
+        if not window.begin and not prediction:
+            lines.append(("text:     ", Marked(f"{window.text[: 2 * AROUND]}...")))
+        lines.append(("answer:   ", Marked((" | ".join(answers) or NONE) + elsewhere)))
+        if window.begin:
+            places = (int(pair[window.begin, 2]) - window.offset, int(pair[window.end, 3]) - window.offset)
+            lines.append(("          ", _around(window.text, *places, wrong)))
+        lines.append(("found:    ", Marked(prediction or NONE)))
+        if prediction:
+            lines.append(("          ", _around(window.text, begin - window.offset, end - window.offset, wrong)))
+        return Marked.lines(*lines)
 
     def outputs(self, network: nn.Module, inputs: Mapping[str, Tensor], noise: NoiseLike) -> Tensor:
         """Return the best span of each window, as `best_spans` does."""
@@ -103,6 +114,14 @@ class QuestionAnswering(Task):
         return self.fields.signature.output
 
 
+def _around(text: str, begin: int, end: int, wrong: bool) -> Marked:
+    """Return a highlighted part of a text with what is around it."""
+    before, behind = text[max(begin - AROUND, 0) : begin], text[end : end + AROUND]
+    before = f"...{before}" if begin > AROUND else before
+    behind = f"{behind}..." if end + AROUND < len(text) else behind
+    return Marked.of([(before, None), (text[begin:end], Highlight(0, 0, "", wrong)), (behind, None)], between="")
+
+
 class AnswerMetrics(Metrics):
     """Exact match and F1 of the best answer to each question, by the normalised words of SQuAD."""
 
@@ -115,7 +134,7 @@ class AnswerMetrics(Metrics):
 
     def state(self) -> dict[int, Found]:
         """Return the answers by question."""
-        return self._found.by_question
+        return self._found.state()
 
     def merge(self, state: dict[int, Found]) -> None:
         """Add another worker's answers."""
@@ -133,18 +152,11 @@ class AnswerReview(Review):
     def __init__(self, target: SpanOutput) -> None:
         self._target = target
         self._found = FoundAnswers(target)
+        super().__init__(self._found)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch; of a window only the best answer is kept."""
         self._found.update(output, batch, _losses(output, batch), ids)
-
-    def state(self) -> dict[int, Found]:
-        """Return the answers by question."""
-        return self._found.by_question
-
-    def merge(self, state: dict[int, Found]) -> None:
-        """Take in another worker's."""
-        self._found.merge(state)
 
     def figures(self) -> dict[str, "Figure"]:
         """Draw the F1 of questions with the same first word, such as who and when."""

@@ -1,11 +1,12 @@
 """Entities marked by the tags of words: IOB as seqeval reads it by default, and how they are written for people."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from stoker.datasets.fields.texts.word_tags import OUTSIDE
+from stoker.tasks.sheet import Highlight, Marked
 
 UNTYPED = "_"
 """The type of tags such as B, which name none."""
@@ -47,17 +48,36 @@ def iob2(entities: Iterable[Span], words: int) -> list[str]:
     return tags
 
 
-def marked(words: Sequence[str], entities: Iterable[Span]) -> str:
-    """Return a sentence in which each entity is in brackets with its type, such as `[Angela Merkel PER] spoke`."""
-    parts: list[str] = []
+def marked(words: Sequence[str], entities: Iterable[Span], right: Container[Span] | None = None) -> Marked:
+    """Return a sentence in which each entity is in brackets with its type, such as `[Angela Merkel PER] spoke`.
+
+    Args:
+        words: of the sentence.
+        entities: of it.
+        right: those that are not wrong; None: all are right.
+
+    """
+    parts: list[tuple[str, Highlight | None]] = []
     place = 0
     for each in sorted(entities):
-        kind = "" if each.type == UNTYPED else f" {each.type}"
-        parts += [*words[place : each.begin], f"[{' '.join(words[each.begin : each.end])}{kind}]"]
+        kind = "" if each.type == UNTYPED else each.type
+        text = " ".join([*words[each.begin : each.end], *([kind] if kind else [])])
+        wrong = right is not None and each not in right
+        parts += [*((word, None) for word in words[place : each.begin]), (text, Highlight(0, 0, kind, wrong))]
         place = each.end
-    return " ".join([*parts, *words[place:]])
+    return Marked.of([*parts, *((word, None) for word in words[place:])])
 
 
-def with_tags(words: Sequence[str], tags: Sequence[str]) -> str:
-    """Return a sentence with the tag behind each word, such as `dogs/NOUN bark/VERB`."""
-    return " ".join(f"{word}/{tag}" for word, tag in zip(words, tags, strict=True))
+def with_tags(words: Sequence[str], tags: Sequence[str], right: Sequence[str] | None = None) -> Marked:
+    """Return a sentence with the tag behind each word, such as `dogs/NOUN bark/VERB`; wrong ones are in brackets.
+
+    Args:
+        words: of the sentence.
+        tags: of its words.
+        right: tags to compare them with; None: all are right.
+
+    """
+    parts: list[tuple[str, Highlight | None]] = []
+    for word, tag, known in zip(words, tags, right or tags, strict=True):
+        parts.append((f"{word}/{tag}", None if tag == known else Highlight(0, 0, tag, wrong=True)))
+    return Marked.of(parts)

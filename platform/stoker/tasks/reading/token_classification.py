@@ -13,17 +13,18 @@ from stoker.datasets.records import Records
 from stoker.job.signature import WordTagsOutput
 from stoker.job.training import Training
 from stoker.tasks.classification.classification import weight_of_classes
-from stoker.tasks.metrics import Metrics, Shown, Worst
+from stoker.tasks.metrics import Metrics, Worst
 from stoker.tasks.objective import BatchLike, Objective, Supervised
 from stoker.tasks.reading.spans import iob2, marked, spans, with_tags
 from stoker.tasks.reading.tag_counts import TagCounts
-from stoker.tasks.sheet import Page
+from stoker.tasks.sheet import Marked, Page
 from stoker.tasks.task import Answers, Review, Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DRAWN_NAMES = 40
+NOTE = "A red frame marks what is in only one of the two: not found, or not true."
 
 
 class WordEntropy(Supervised):
@@ -83,18 +84,16 @@ class TokenClassification(Task):
         return TagReview(self)
 
     def show(self, network: nn.Module, few: BatchLike, seed: int) -> Page:
-        """Return sentences as they are tagged, and below them the truth where it differs."""
+        """Return sentences with their true tags, and below them as they are tagged; differences are framed."""
         (tokens,) = few.inputs.values()
         predicted = network(few.inputs).argmax(dim=2)
         texts = []
         for row, target, sentence in zip(predicted.cpu(), few.target.cpu(), tokens.cpu(), strict=True):
             words = self.fields.words.decode(sentence)
-            found, true = (
-                self.written(words, self.names(row, len(words))),
-                self.written(words, self.names(target - 1, len(words))),
-            )
-            texts.append(found if found == true else f"{found}\ntruth: {true}")
-        return Page("tagged", tuple(texts))
+            found, true = self.names(row, len(words)), self.names(target - 1, len(words))
+            shown = (self.written(words, true, found), self.written(words, found, true))
+            texts.append(Marked.lines(("truth: ", shown[0]), ("found: ", shown[1])))
+        return Page.of("tagged", texts, self.target.types or self.target.tags, NOTE)
 
     def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Return the tags of the words between blanks, in IOB2 where they mark entities, and the entities as JSON."""
@@ -124,9 +123,11 @@ class TokenClassification(Task):
         """Return the tags of the first words of a sentence, from (length,) places among them."""
         return [self.target.tags[place] for place in places[:words].tolist()]
 
-    def written(self, words: Sequence[str], tags: Sequence[str]) -> str:
-        """Return a sentence as people read its tags."""
-        return marked(words, spans(tags)) if self.target.types else with_tags(words, tags)
+    def written(self, words: Sequence[str], tags: Sequence[str], others: Sequence[str] | None = None) -> Marked:
+        """Return a sentence as people read its tags, with those that others differ from."""
+        if self.target.types:
+            return marked(words, spans(tags), None if others is None else set(spans(others)))
+        return with_tags(words, tags, others)
 
     @property
     def target(self) -> WordTagsOutput:
@@ -165,26 +166,15 @@ class TagReview(Review):
     def __init__(self, task: TokenClassification) -> None:
         self._task = task
         self._counts = TagCounts(task.target)
-        self._samples = 0
         self._worst = Worst()
+        super().__init__(self._counts, self._worst)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch; of a sentence only tags and words are kept."""
         predicted, (tokens,) = output.argmax(dim=2), batch.inputs.values()
         self._counts.update(predicted, batch.target)
-        self._samples += len(output)
         losses = _losses(output, batch.target).sum(dim=1) / (batch.target > 0).sum(dim=1).clamp(min=1)
         self._worst.update(losses, torch.cat([predicted.unsqueeze(2), tokens], dim=2), batch.target, ids)
-
-    def state(self) -> tuple[int, tuple[int, int, Tensor], list[Shown]]:
-        """Return counts and sentences."""
-        return self._samples, self._counts.state(), self._worst.samples
-
-    def merge(self, state: tuple[int, tuple[int, int, Tensor], list[Shown]]) -> None:
-        """Take in another worker's."""
-        self._samples += state[0]
-        self._counts.merge(state[1])
-        self._worst.merge(state[2])
 
     def figures(self) -> dict[str, "Figure"]:
         """Draw the F1 of the most frequent types of entities, or tags."""
@@ -196,7 +186,7 @@ class TagReview(Review):
         figure = Figure(figsize=(7, 1.5 + 0.25 * len(names)), layout="constrained")
         axes = figure.add_subplot()
         axes.barh(names, counts.scores_by_name()[2][frequent].nan_to_num().tolist())
-        axes.set(xlim=(0, 1), xlabel="F1", title=f"F1 by {what} (times it is there), {self._samples} samples")
+        axes.set(xlim=(0, 1), xlabel="F1", title=f"F1 by {what} (times it is there), {self._worst.seen} samples")
         return {f"f1-by-{what}": figure}
 
     def rows(self) -> Sequence[Mapping[str, Any]]:
@@ -206,7 +196,7 @@ class TagReview(Review):
             assert shown.target is not None
             words = self._task.fields.words.decode(shown.output[:, 1:])
             target, prediction = (
-                self._task.written(words, self._task.names(places, len(words)))
+                self._task.written(words, self._task.names(places, len(words))).text
                 for places in (shown.target - 1, shown.output[:, 0])
             )
             rows.append({"id": shown.id, "target": target, "prediction": prediction, "loss": round(shown.loss, 4)})

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stoker.datasets.fields.texts.dialogue import DialogueField
-from stoker.tasks.metrics import Metrics, Shown, Worst
+from stoker.tasks.metrics import Metrics, Sums, Worst
 from stoker.tasks.objective import BatchLike
 from stoker.tasks.task import Review
 from stoker.tasks.writing.greedy_answers import last_answers
@@ -48,29 +48,22 @@ class AnswerReview(Review):
 
     def __init__(self, field: DialogueField) -> None:
         self._field = field
-        groups = _group(field.length) + 1
-        self._sums = torch.zeros(2, groups, dtype=torch.int64)  # right answers, and all of them
+        self._sums = Sums(2, _group(field.length) + 1)  # right answers, and all of them
         self._worst = Worst()
+        super().__init__(self._sums, self._worst)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch of (B, 1 + n) losses and written answers."""
         begins, behind = last_answers(batch.target)
         right = exact(self._field, output[:, 1:], batch.target)
+        counted = torch.zeros_like(self._sums.values)
         for length, good in zip((behind - begins).tolist(), right, strict=True):
-            self._sums[:, _group(max(length, 1))] += torch.tensor([int(good), 1])
+            counted[:, _group(max(length, 1))] += torch.tensor([int(good), 1])
+        self._sums.add(counted)
         read, written = batch.inputs[self._field.name], output[:, 1:].long()
         width = max(read.shape[1], written.shape[1])
         both = [functional.pad(each, (0, width - each.shape[1])) for each in (read, written)]
         self._worst.update(output[:, 0], torch.stack(both, dim=1), batch.target, ids)
-
-    def state(self) -> tuple[Tensor, list[Shown]]:
-        """Return counts and dialogues."""
-        return self._sums, self._worst.samples
-
-    def merge(self, state: tuple[Tensor, list[Shown]]) -> None:
-        """Take in another worker's."""
-        self._sums += state[0]
-        self._worst.merge(state[1])
 
     def figures(self) -> dict[str, "Figure"]:
         """Draw how many answers are right by their length."""
@@ -78,12 +71,13 @@ class AnswerReview(Review):
 
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.add_subplot()
-        groups = (self._sums[1] > 0).nonzero().flatten().tolist()
-        shares = (self._sums[0] / self._sums[1].clamp(min=1))[groups]
+        right, answers = self._sums.values
+        groups = (answers > 0).nonzero().flatten().tolist()
+        shares = (right / answers.clamp(min=1))[groups]
         axes.bar(range(len(groups)), shares.numpy())
         axes.set_xticks(range(len(groups)), [f"{2**group}-{2 ** (group + 1) - 1}" for group in groups])
         axes.set(xlabel=f"{self._field.tokenizer.unit} of the answer", ylabel="share of exact answers", ylim=(0, 1))
-        axes.set_title(f"Exact answers by their length, {int(self._sums[1].sum())} samples")
+        axes.set_title(f"Exact answers by their length, {self._worst.seen} samples")
         return {"exact-by-length": figure}
 
     def rows(self) -> Sequence[Mapping[str, Any]]:

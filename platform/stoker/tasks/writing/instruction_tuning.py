@@ -21,7 +21,8 @@ from stoker.tasks.writing.answer_metrics import AnswerReview, ExactAnswers
 from stoker.tasks.writing.greedy_answers import last_answers, likeliest
 from stoker.tasks.writing.next_token import NextToken
 from stoker.tasks.writing.perplexity import Perplexity
-from stoker.tasks.writing.sampling import Writing, continued
+from stoker.tasks.writing.sampling import continued
+from stoker.tasks.writing.settings import Writing
 from stoker.tasks.writing.streaming import streamed
 
 SHOWN_DIALOGUES = 4

@@ -1,7 +1,6 @@
 """Writes texts token by token: each is drawn from what a network expects to follow."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,24 +9,9 @@ from torch import Tensor, nn
 from stoker.datasets.tokens.tokenizer import END, MASK, PADDING, UNKNOWN
 from stoker.tasks.abilities import CanContinue, can_continue
 from stoker.tasks.objective import NoiseLike
+from stoker.tasks.writing.settings import Writing
 
 NEVER_WRITTEN = (PADDING, UNKNOWN, MASK)
-
-
-@dataclass(frozen=True)
-class Writing:
-    """How a text is written."""
-
-    length: int = 200
-    """Most tokens."""
-    temperature: float = 0.8
-    """Logits are divided by it: below 1 the likely tokens become likelier; 0 always takes the likeliest."""
-    top_k: int | None = None
-    """Only so many of the likeliest tokens are drawn."""
-    top_p: float | None = None
-    """Only the likeliest tokens that have this probability together are drawn (Holtzman et al. 2020)."""
-    stop: tuple[str, ...] = ()
-    """A text ends before the first of these."""
 
 
 def continued(

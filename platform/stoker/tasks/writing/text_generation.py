@@ -13,14 +13,15 @@ from stoker.errors import JobError, Problem
 from stoker.job.signature import ContinuationOutput
 from stoker.job.training import Training
 from stoker.randomness import Noise
-from stoker.tasks.abilities import can_carry
-from stoker.tasks.metrics import Metrics, Shown, Worst
+from stoker.tasks.abilities import can_attend, can_carry
+from stoker.tasks.metrics import Metrics, Sums, Worst
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
-from stoker.tasks.sheet import Page
+from stoker.tasks.sheet import Alignment, Page, token_names
 from stoker.tasks.task import Answers, Review, Task
 from stoker.tasks.writing.next_token import CarriedNextToken, NextToken
 from stoker.tasks.writing.perplexity import Perplexity
-from stoker.tasks.writing.sampling import Writing, continued, until_end
+from stoker.tasks.writing.sampling import continued, until_end
+from stoker.tasks.writing.settings import Writing
 from stoker.tasks.writing.streaming import streamed
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 SHOWN_TEXTS, SHOWN_TOKENS = 3, 160
 """Texts that show the progress of training, and the tokens of each."""
+SHOWN_ATTENTION = 48
+"""Tokens of a text whose attention is drawn."""
 
 
 class TextGeneration(Task):
@@ -56,7 +59,18 @@ class TextGeneration(Task):
         prompt = self.first_tokens("")
         steps = continued(network, text.name, text.length, prompt, SHOWN_TEXTS, Writing(), noise)
         rows = torch.stack(list(islice(steps, SHOWN_TOKENS)), dim=1).tolist()
-        return Page("generated", tuple(text.tokenizer.decode(until_end(row)) for row in rows))
+        texts = tuple(text.tokenizer.decode(until_end(row)) for row in rows)
+        return Page("generated", texts, self._attention(network, [*prompt, *until_end(rows[0])], device))
+
+    def _attention(self, network: nn.Module, tokens: list[int], device: torch.device) -> tuple[Alignment, ...]:
+        """Return how much each token takes of those before it, as a mean over heads, where the network knows it."""
+        if not can_attend(network):
+            return ()
+        text = self.fields.text
+        few = tokens[: min(SHOWN_ATTENTION, text.length)]
+        weights = network.attend({text.name: torch.tensor([few], device=device)})
+        names = token_names(text.tokenizer, few)
+        return (Alignment(names, names, weights[0].mean(dim=0).float().cpu().numpy()),)
 
     def write(self, network: nn.Module, prompt: str, writing: Writing, noise: NoiseLike) -> Iterator[str]:
         """Yield what follows a prompt, piece by piece."""
@@ -87,26 +101,15 @@ class Unexpected(Review):
 
     def __init__(self, task: TextGeneration) -> None:
         self._tokenizer = task.fields.text.tokenizer
-        self._sums = torch.zeros(2, task.fields.text.length, dtype=torch.float64)  # of losses, and tokens
-        self._samples = 0
+        self._sums = Sums(2, task.fields.text.length)  # of losses, and tokens
         self._worst = Worst()
+        super().__init__(self._sums, self._worst)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch of (B, length) losses."""
         learnt = batch.target != PADDING
-        self._samples += len(output)
-        self._sums += torch.stack([output.double().sum(dim=0), learnt.double().sum(dim=0)]).cpu()
+        self._sums.add(torch.stack([output.double().sum(dim=0), learnt.double().sum(dim=0)]))
         self._worst.update(output.sum(dim=1) / learnt.sum(dim=1).clamp(min=1), output, batch.target, ids)
-
-    def state(self) -> tuple[int, Tensor, list[Shown]]:
-        """Return sums and pieces."""
-        return self._samples, self._sums, self._worst.samples
-
-    def merge(self, state: tuple[int, Tensor, list[Shown]]) -> None:
-        """Take in another worker's."""
-        self._samples += state[0]
-        self._sums += state[1]
-        self._worst.merge(state[2])
 
     def figures(self) -> dict[str, "Figure"]:
         """Draw how the loss falls with the text that was read before."""
@@ -114,10 +117,11 @@ class Unexpected(Review):
 
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.add_subplot()
-        losses = (self._sums[0] / self._sums[1].clamp(min=1))[self._sums[1] > 0]
+        total, count = self._sums.values
+        losses = (total / count.clamp(min=1))[count > 0]
         axes.plot(range(1, len(losses) + 1), losses.numpy())
         axes.set(xlabel=f"{self._tokenizer.unit} read", ylabel="loss of the next one", ylim=(0, None))
-        axes.set_title(f"Loss by the text read before, {self._samples} samples")
+        axes.set_title(f"Loss by the text read before, {self._worst.seen} samples")
         return {"loss-by-context": figure}
 
     def rows(self) -> Sequence[Mapping[str, Any]]:

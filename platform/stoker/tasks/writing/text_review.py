@@ -53,11 +53,11 @@ class TextReview(Review):
         both = [functional.pad(each.long(), (0, width - each.shape[1])) for each in (read, output[:, 1:])]
         self._worst.update(losses, torch.stack(both, dim=1), batch.target, ids)
 
-    def state(self) -> tuple[Tensor, dict[int, Any], list[Shown]]:
+    def state(self) -> tuple[Tensor, dict[int, Any], tuple[int, list[Shown]]]:
         """Return losses, scores and texts."""
-        return self._losses, {group: each.state() for group, each in self._scored.items()}, self._worst.samples
+        return self._losses, {group: each.state() for group, each in self._scored.items()}, self._worst.state()
 
-    def merge(self, state: tuple[Tensor, dict[int, Any], list[Shown]]) -> None:
+    def merge(self, state: tuple[Tensor, dict[int, Any], tuple[int, list[Shown]]]) -> None:
         """Take in another worker's."""
         self._losses += state[0]
         for group, scored in state[1].items():

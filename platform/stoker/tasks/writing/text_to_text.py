@@ -16,7 +16,7 @@ from stoker.job.training import Training
 from stoker.tasks.abilities import can_align, can_decode
 from stoker.tasks.metrics import Metrics, Together
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
-from stoker.tasks.sheet import Alignment, Page
+from stoker.tasks.sheet import Alignment, Page, token_names
 from stoker.tasks.task import Answers, Task
 from stoker.tasks.writing.beam_search import Search, searched
 from stoker.tasks.writing.teacher_forcing import TeacherForcing, forced
@@ -91,20 +91,21 @@ class TextToText(Task):
             f"written:   {target.text(own)}"
             for read, known, own in rows
         ]
-        return Page("written", tuple(texts), self._alignment(network, inputs, written[0]))
+        return Page("written", tuple(texts), self._alignments(network, inputs, written[0]))
 
-    def _alignment(self, network: nn.Module, inputs: Mapping[str, Tensor], written: list[int]) -> Alignment | None:
+    def _alignments(
+        self, network: nn.Module, inputs: Mapping[str, Tensor], written: list[int]
+    ) -> tuple[Alignment, ...]:
+        """Return what the first text is aligned with, where the network knows it."""
         if not can_align(network):
-            return None
+            return ()
         tokenizer, name = self.target.tokenizer, self.fields.text.name
         tokens = torch.tensor([[number for number in written if number != PADDING]], device=inputs[name].device)
         first = {key: value[:1] for key, value in inputs.items()}
         weights = network.align(forced(first, tokens))[0].float().cpu().numpy()
         read = [number for number in first[name][0].tolist() if number != PADDING]
-        names = [
-            tuple(tokenizer.decode([number]).strip() or "end" for number in row) for row in (tokens[0].tolist(), read)
-        ]
-        return Alignment(names[0], names[1], np.ascontiguousarray(weights[:, : len(read)]))
+        names = [token_names(tokenizer, row) for row in (tokens[0].tolist(), read)]
+        return (Alignment(names[0], names[1], np.ascontiguousarray(weights[:, : len(read)])),)
 
     def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Return the written texts."""

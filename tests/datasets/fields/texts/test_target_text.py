@@ -1,6 +1,5 @@
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -11,6 +10,8 @@ from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.loading import load_dataset
 from stoker.datasets.records import table
+from stoker.datasets.report.text_lengths import length_notes
+from stoker.datasets.samples import Samples
 from stoker.datasets.tokens.tokenizer import END
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset
@@ -103,4 +104,6 @@ def test_a_row_without_a_text_to_learn_is_reported(tmp_path):
 def test_notes_count_the_training_part_alone():
     target = fit(tokens="characters", length=9).target
     assert isinstance(target, TargetTextField)
-    assert list(target.notes(pd.Series(["x" * 10, "x"]), np.array(["val", "train"]))) == []
+    texts = {"val": "x" * 10, "train": "x"}
+    parts = {part: Samples({}, target.encode(pd.Series([text])), None, torch.arange(1)) for part, text in texts.items()}
+    assert list(length_notes(Fields((), target), parts)) == []

@@ -3,9 +3,13 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from stoker.datasets.columns import Ragged
+from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.report.text_lengths import length_notes
+from stoker.datasets.samples import Samples
 from stoker.datasets.tokens.tokenizer import SPECIAL, UNKNOWN
 from stoker.datasets.tokens.words import Words, words_of
 from stoker.errors import JobError
@@ -28,6 +32,16 @@ def numbers(field: TextField, texts: list[object]) -> list[list[int]]:
     assert isinstance(column, Ragged)
     ends = column.offsets.tolist()
     return [column.values[begin:end].tolist() for begin, end in itertools.pairwise(ends)]
+
+
+def notes(field: TextField, texts: pd.Series, parts: np.ndarray) -> list[str]:
+    """Return the notes on the lengths of the texts of each part."""
+    return list(length_notes(Fields((field,), None), parts_of(field, texts, parts)))
+
+
+def parts_of(field: TextField, texts: pd.Series, parts: np.ndarray) -> dict[str, Samples]:
+    columns = {part: field.encode(texts[parts == part].reset_index(drop=True)) for part in dict.fromkeys(parts)}
+    return {part: Samples({"text": each}, None, None, torch.arange(len(each))) for part, each in columns.items()}
 
 
 def test_words_and_punctuation_marks_are_tokens():
@@ -73,7 +87,7 @@ def test_words_beyond_the_length_are_truncated_and_counted():
     field = fit(["a b a b"], length=3)
     assert numbers(field, ["a b a b a", "b"]) == [[4, 5, 4], [5]]
     texts, parts = pd.Series(["a b a b", "a b a", None, "a b a b"]), np.array(["train"] * 3 + ["val"])
-    assert list(field.notes(texts, parts)) == [
+    assert notes(field, texts, parts) == [
         "column 'text': 1 of 3 training texts have more than 3 words and are cut off there (dataset.text.length)"
     ]
 
@@ -117,7 +131,7 @@ def test_a_models_tokenizer_cuts_texts_as_the_model_was_trained(tiny_model):
 def test_texts_beyond_what_a_model_reads_are_counted(tiny_model):
     field = fit([], tokenizer=str(tiny_model("bert")))
     texts = pd.Series(["the " * 10, "the " * 11, None])
-    assert list(field.notes(texts, np.array(["train"] * 3))) == [
+    assert notes(field, texts, np.array(["train"] * 3)) == [
         "column 'text': 1 of 3 training texts have more than 10 tokens and are cut off there "
         "(dataset.text.length, at most what the model reads)"
     ]

@@ -1,6 +1,6 @@
 """Texts to write, such as translations and summaries."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -9,7 +9,7 @@ import numpy as np
 
 from stoker.datasets.columns import Column, Ragged
 from stoker.datasets.fields.field import TargetField
-from stoker.datasets.fields.texts.text import asset_name, cut_note, default_vocabulary
+from stoker.datasets.fields.texts.text import asset_name, default_vocabulary
 from stoker.datasets.fields.texts.text_lists import first_texts
 from stoker.datasets.records import RawColumn
 from stoker.datasets.tokens.kinds import FITTED
@@ -60,10 +60,6 @@ class TargetTextField(TargetField):
     def encode(self, raw: RawColumn) -> Column:
         """Return the numbers of each text as a whole, which answers are compared with, and its end."""
         return Ragged.of([np.append(numbers, END) for numbers in self.tokenizer.encode(first_texts(raw))])
-
-    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
-        """Yield a note on the number of texts that are learnt in part."""
-        yield from cut_note(self.name, self.tokenizer, first_texts(raw), parts, self.length)
 
     def text(self, numbers: Sequence[int]) -> str:
         """Return the text of some tokens, until its end."""

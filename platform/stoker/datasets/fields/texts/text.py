@@ -2,14 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 
 from stoker.datasets.columns import Column, Ragged
 from stoker.datasets.fields.field import InputField
@@ -67,8 +68,11 @@ class TextField(InputField):
         """Return the numbers of each text, truncated; an empty one is a single unknown token."""
         before, behind = self.tokenizer.around
         encoded = self.tokenizer.encode(joined_texts(raw))
-        whole = [np.concatenate([before, numbers[: self.room], behind]).astype(np.int64) for numbers in encoded]
-        return Ragged.of([numbers[: self.length] if len(numbers) else [UNKNOWN] for numbers in whole])
+        cut = [np.concatenate([before, numbers[: self.room], behind]).astype(np.int64) for numbers in encoded]
+        column = Ragged.of([numbers[: self.length] if len(numbers) else [UNKNOWN] for numbers in cut])
+        least = self.room == self.length  # nothing stands around a text: an empty one is an unknown token
+        whole = torch.tensor([max(len(numbers), least) for numbers in encoded], dtype=torch.int32)
+        return replace(column, whole=whole) if (whole > self.room).any() else column
 
     def encode_blanks(self, raw: RawColumn) -> Column:
         """Return the numbers of each text, with the token of a hidden word for each BLANK in it.
@@ -97,11 +101,6 @@ class TextField(InputField):
         """Return the numbers of each text as a whole, with the token of its end."""
         encoded = self.tokenizer.encode(joined_texts(raw))
         return Ragged.of([np.append(numbers, END) for numbers in encoded])
-
-    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
-        """Yield a note on the number of truncated texts."""
-        limit = "dataset.text.length" + (", at most what the model reads" if self.tokens == "pretrained" else "")
-        yield from cut_note(self.name, self.tokenizer, joined_texts(raw), parts, self.room, limit)
 
     @classmethod
     def shape(cls, fields: Sequence[Self]) -> TextInput:
@@ -142,21 +141,6 @@ def saved_text(model: Path) -> TextField | None:
         return None
     assets = {path.name: path.read_text(encoding="utf-8") for path in (model / ASSETS).glob("*")}
     return TextField.from_json(texts[0], assets)
-
-
-def cut_note(
-    column: str,
-    tokenizer: Tokenizer,
-    texts: Sequence[str],
-    parts: np.ndarray,
-    length: int,
-    limit: str = "dataset.text.length",
-) -> Iterator[str]:
-    """Yield a note on how many texts of the training part have more tokens than are read or learnt of them."""
-    train = [text for text, part in zip(texts, parts, strict=True) if part == "train"]
-    if cut := sum(len(numbers) > length for numbers in tokenizer.encode(train)):
-        longer = f"{cut:,} of {len(train):,} training texts have more than {length} {tokenizer.unit}"
-        yield f"column '{column}': {longer} and are cut off there ({limit})"
 
 
 def default_vocabulary(tokens: Tokens) -> int:

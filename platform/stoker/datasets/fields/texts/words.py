@@ -69,7 +69,8 @@ class WordsField(InputField):
 
     def encode(self, raw: RawColumn) -> Column:
         """Return for each word of a sentence its number and those of its characters, (words, 1 + CHARACTERS) int32."""
-        cut = self.read(raw)
+        found = sentences(raw)
+        cut = [sentence[: self.length] for sentence in found]
         offsets = torch.zeros(len(cut) + 1, dtype=torch.int64)
         offsets[1:] = torch.tensor([len(each) for each in cut], dtype=torch.int64).cumsum(0)
         words = [word for sentence in cut for word in sentence]
@@ -79,7 +80,8 @@ class WordsField(InputField):
             row[0] = self._numbers.get(word.lower(), UNKNOWN)
             row[1 : 1 + len(numbers)] = numbers
         chosen = rows[np.array([places[word] for word in words], np.int64)]
-        return Ragged(torch.from_numpy(chosen), offsets)
+        whole = torch.tensor([len(sentence) for sentence in found], dtype=torch.int32)
+        return Ragged(torch.from_numpy(chosen), offsets, whole if (whole > self.length).any() else None)
 
     def prepare(self, taken: Tensor) -> Tensor:
         """Return a batch of numbers as int64."""

@@ -1,0 +1,123 @@
+"""How long texts are before anything is cut off, as a run notes and draws it."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from stoker.datasets.dataset import LoadedDataset
+from stoker.datasets.loading import load_dataset
+from stoker.datasets.report.text_lengths import TextLengths, draw_lengths, text_lengths
+from stoker.job.dataset import Dataset
+from stoker.job.task import TASKS, TaskName
+
+TEXTED = [name for name, row in TASKS.items() if {"text", "words"} & {*row.inputs} and "number" not in row.inputs]
+PARTS = ["train", "train", "val", "test"]
+
+
+def load(task: TaskName, folder: Path, columns: dict[str, list[Any]], length: int, **named: Any) -> LoadedDataset:
+    pd.DataFrame({**columns, "part": PARTS}).to_json(folder / "a.jsonl", orient="records", lines=True)
+    dataset = {"source": str(folder / "a.jsonl"), "columns": named, "split": {"column": "part"}}
+    return load_dataset(Dataset.model_validate({**dataset, "text": {"length": length}}), TASKS[task])
+
+
+def found(data: LoadedDataset) -> dict[str, dict[str, list[int]]]:
+    return {
+        each.column: {part: lengths.tolist() for part, lengths in each.parts.items()}
+        for each in text_lengths(data.fields, data.parts)
+    }
+
+
+def test_a_text_counts_as_a_whole_where_it_is_cut(tmp_path: Path):
+    texts = ["a b a b a", "a", "", "b b b b b b b"]
+    data = load("text-classification", tmp_path, {"text": texts, "y": ["x", "z", "x", "z"]}, 3, label="y")
+    assert found(data) == {"text": {"train": [5, 1], "val": [1], "test": [7]}}
+    (lengths,) = text_lengths(data.fields, data.parts)
+    assert (lengths.unit, lengths.limit, lengths.longer(), lengths.longer("train")) == ("words", 3, 2, 1)
+
+
+def test_both_texts_of_a_translation_are_counted_without_the_end(tmp_path: Path):
+    columns = {"en": ["a b", "a", "b a b a b a", "a b a"], "de": ["x y z x y z", "x", "y", "z z z z z"]}
+    dataset = {"label": "de", "features": ["en"]}
+    pd.DataFrame({**columns, "part": PARTS}).to_csv(tmp_path / "a.csv", index=False)
+    settings = {"source": str(tmp_path / "a.csv"), "columns": dataset, "split": {"column": "part"}}
+    text = {"length": 4, "tokens": "words"}
+    data = load_dataset(Dataset.model_validate({**settings, "text": text}), TASKS["translation"])
+    assert found(data) == {
+        "en": {"train": [2, 1], "val": [6], "test": [3]},
+        "de": {"train": [6, 1], "val": [1], "test": [5]},
+    }
+
+
+def test_sentences_are_counted_in_words(tmp_path: Path):
+    words = [["Ann", "saw", "Bob"], ["Ann"], ["Bob", "left"], ["Ann", "and", "Bob", "left"]]
+    tags = [["X" if word == "Ann" else "O" for word in each] for each in words]
+    columns = {"words": words, "tags": tags}
+    data = load("token-classification", tmp_path, columns, 2, label="tags", features=["words"])
+    assert found(data) == {"words": {"train": [3, 1], "val": [2], "test": [4]}}
+
+
+def test_a_question_of_several_windows_counts_once(tmp_path: Path):
+    columns = {
+        "question": ["who is it", "who", "who is it", "who is"],
+        "context": ["it is ann " * 9, "it is ann", "it is ann", "it is ann"],
+        "answer": ["ann"] * 4,
+    }
+    pd.DataFrame({**columns, "part": PARTS}).to_csv(tmp_path / "a.csv", index=False)
+    named = {"label": "answer", "features": ["question", "context"]}
+    settings = {"source": str(tmp_path / "a.csv"), "columns": named, "split": {"column": "part"}}
+    text = {"length": 9, "tokens": "words"}
+    data = load_dataset(Dataset.model_validate({**settings, "text": text}), TASKS["question-answering"])
+    assert len(data.parts["train"]) > 2
+    assert found(data) == {
+        "question": {"train": [3, 1], "val": [3], "test": [2]},
+        "context": {"train": [27, 3], "val": [3], "test": [3]},
+    }
+
+
+def test_documents_to_continue_are_counted_but_not_a_single_one(tmp_path: Path):
+    texts = [f"{'ab' * number}." for number in range(20)]
+    pd.DataFrame({"text": texts, "part": PARTS * 5}).to_csv(tmp_path / "a.csv", index=False)
+    settings = {"source": str(tmp_path / "a.csv"), "split": {"column": "part"}, "text": {"length": 8}}
+    settings["columns"] = {"features": ["text"]}
+    data = load_dataset(Dataset.model_validate(settings), TASKS["text-generation"])
+    lengths = {part: [len(text) for text, of in zip(texts, PARTS * 5, strict=True) if of == part] for part in PARTS}
+    assert found(data) == {"text": lengths}
+    (tmp_path / "one.txt").write_text("a line\n" * 50)
+    alone = load_dataset(Dataset(source=str(tmp_path / "one.txt")), TASKS["text-generation"])
+    assert found(alone) == {}
+
+
+@pytest.mark.parametrize("task", TEXTED)
+def test_each_task_on_texts_has_a_figure_with_a_limit(task, tiny_data):
+    data = load_dataset(Dataset.model_validate(tiny_data(task)), TASKS[task])
+    lengths = text_lengths(data.fields, data.parts)
+    if data.fields.continued:
+        assert lengths == []
+        return
+    figure = draw_lengths(lengths)
+    assert isinstance(figure, Figure)
+    for axes, each in zip(figure.axes, lengths, strict=True):
+        (limit,) = [line for line in axes.lines if set(line.get_xdata()) == {each.limit}]
+        assert limit.get_linestyle() == "--"
+        longer = each.longer() / sum(map(len, each.parts.values()))
+        assert axes.get_title().startswith(f"{each.column}: {longer:.1%} of ")
+        assert [len(each) for each in each.parts.values()] == [
+            len(set(samples.ids.tolist())) for samples in data.parts.values()
+        ]
+
+
+def test_a_few_very_long_texts_are_drawn_in_powers_of_ten():
+    few, many = ([9] * 50, [9] * 50 + [9000])
+    scales = []
+    for each in (few, many):
+        lengths = TextLengths("text", "words", 256, "are cut off there", {"train": pd.Series(each).to_numpy()})
+        scales.append(draw_lengths([lengths]).axes[0].get_xscale())
+    assert scales == ["linear", "log"]
+
+
+def test_a_table_without_texts_has_none(tiny_data):
+    data = load_dataset(Dataset.model_validate(tiny_data("tabular-classification")), TASKS["tabular-classification"])
+    assert text_lengths(data.fields, data.parts) == []
