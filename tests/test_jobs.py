@@ -98,6 +98,7 @@ def own_data(tmp_path_factory, tiny_model):
         ],
         "answers-minilm": [f"dataset.source={folder / 'squad'}", f"architecture.model={tiny_model('bert')}"],
         "answers-transformer": [f"dataset.source={folder / 'asked.jsonl'}"],
+        "entities-minilm": [f"dataset.source={folder / 'news'}", f"architecture.model={tiny_model('bert')}"],
         "entities-lstm": [f"dataset.source={folder / 'news'}"],
         **{
             key: [f"dataset.source={folder / 'reviews.jsonl'}"]

@@ -31,6 +31,7 @@ Kind = Literal[
     "continuation",
     "blanks",
     "words",
+    "word-pieces",
     "word-tags",
     "answer",
 ]
@@ -184,7 +185,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "token-classification": TaskRow(
         ("words",),
         "word-tags",
-        ("rnn", "transformer", "custom"),
+        ("rnn", "transformer", "pretrained", "custom"),
         TAGGING,
         "f1",
         "a tag for each word of a sentence: named entities, parts of speech",

@@ -21,7 +21,7 @@ class PretrainedNetwork(nn.Module, ABC):
     Args:
         body: the model.
         settings: of the job.
-        signature: of one text, or a question with its text.
+        signature: of one text, one sentence, or a question with its text.
         folder: of the model's files; None where all of its weights are saved with the network.
 
     """
@@ -32,7 +32,7 @@ class PretrainedNetwork(nn.Module, ABC):
         self, body: nn.Module, settings: PretrainedSettings, signature: Signature, folder: Path | None
     ) -> None:
         super().__init__()
-        self.name = next(iter((*signature.texts, *signature.pairs)))
+        self.name = next(iter((*signature.texts, *signature.pairs, *signature.pieces)))
         self.end = end_token(body.config)
         _freeze(body, settings)
         self.body = body

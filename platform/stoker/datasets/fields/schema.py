@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stoker.datasets.columns import joined
+from stoker.datasets.columns import Column, Ragged, joined
 from stoker.datasets.fields.category import CategoryField, ClassField, as_text
 from stoker.datasets.fields.field import InputField, TargetField
 from stoker.datasets.fields.image import ImageField
@@ -21,6 +21,7 @@ from stoker.datasets.fields.texts.answer import AnswerField
 from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.fields.texts.text_lists import joined_texts
+from stoker.datasets.fields.texts.word_pieces import WordPiecesField
 from stoker.datasets.fields.texts.word_tags import WordTagsField, check_lengths
 from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.fields.time import TimeField
@@ -40,7 +41,10 @@ INPUT_FIELDS: dict[Kind, type[InputField]] = {
     "text": TextField,
     "image": ImageField,
     "words": WordsField,
+    "word-pieces": WordPiecesField,
 }
+CUT: dict[Kind, Kind] = {"words": "word-pieces"}
+"""Kinds of columns that become another kind of field where a tokenizer is given."""
 TARGET_FIELDS: dict[Kind, type[TargetField]] = {
     "category": ClassField,
     "number": ValueField,
@@ -81,7 +85,10 @@ class Fields:
         if target == "answer":
             return _with_passages(records, roles, settings)
         inputs = tuple(
-            INPUT_FIELDS[kind].fit(name, records.columns[name], settings) for name, kind in roles.inputs.items()
+            INPUT_FIELDS[CUT.get(kind, kind) if settings.text.tokenizer else kind].fit(
+                name, records.columns[name], settings
+            )
+            for name, kind in roles.inputs.items()
         )
         if target == "continuation":
             (text,) = inputs
@@ -167,8 +174,21 @@ class Fields:
             name: joined([each.encode(records.columns[each.name]) for each in fields])
             for name, fields in self.groups.items()
         }
-        encoded = self.target.encode(records.columns[self.target.name]) if target and self.target else None
+        encoded = self._target(records, inputs) if target else None
         return Samples(inputs, encoded, weights, torch.arange(len(records)))
+
+    def _target(self, records: Records, inputs: Mapping[str, Column]) -> Column | None:
+        """Encode the target; tags of words that are cut into tokens are as many as these."""
+        if not self.target:
+            return None
+        encoded = self.target.encode(records.columns[self.target.name])
+        if isinstance(encoded, Ragged) and self.signature.pieces:
+            (name,) = self.signature.pieces
+            words, sentences = self.words, inputs[name]
+            assert isinstance(words, WordPiecesField)
+            assert isinstance(sentences, Ragged)
+            return words.beside(encoded, sentences)
+        return encoded
 
     @cached_property
     def prepared(self) -> tuple[tuple[str, InputField], ...]:
@@ -214,9 +234,9 @@ class Fields:
         return found
 
     @property
-    def words(self) -> WordsField:
+    def words(self) -> WordsField | WordPiecesField:
         """Return the only field of words."""
-        (found,) = [each for each in self.inputs if isinstance(each, WordsField)]
+        (found,) = [each for each in self.inputs if isinstance(each, WordsField | WordPiecesField)]
         return found
 
     def assets(self) -> dict[str, str]:
