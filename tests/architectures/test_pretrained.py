@@ -19,7 +19,7 @@ from stoker.datasets.model_files import read_tokenizer
 from stoker.datasets.tokens.pretrained import PretrainedTokenizer
 from stoker.datasets.tokens.tokenizer import END, SPECIAL, UNKNOWN
 from stoker.errors import JobError, Problem
-from stoker.job.architecture.pretrained import Pretrained
+from stoker.job.architecture.pretrained import Lora, Pretrained
 from stoker.job.dataset import Dataset, Text
 from stoker.job.signature import (
     ClassOutput,
@@ -179,11 +179,24 @@ def test_weights_are_not_read_to_build_on_the_meta_device(tiny_model, signature,
         build_network(settings, signature)
 
 
-def test_the_layers_for_adapters_follow_from_the_type_of_model(tiny_model, signature):
-    for kind, targets in {"bert": ("query", "value"), "gpt2": ("c_attn",)}.items():
-        settings = with_default_sizes(settings_of(tiny_model(kind), lora={}), signature, 100)
-        assert settings.lora.targets == targets
-        assert misfits(settings, signature) == []
+ALL_LINEAR = {"bert": {"query", "key", "value", "dense"}, "gpt2": {"c_attn", "c_fc", "c_proj"}}
+
+
+@every_kind
+def test_all_linear_layers_of_the_body_get_adapters_unless_some_are_named(kind, made):
+    def adapted(**lora: Any) -> set[str]:
+        names = [name for name, _ in made(kind, lora=lora).named_parameters() if "lora_A" in name]
+        assert len(names) % 2 == 0  # layers
+        return {name.split(".")[-4] for name in names}
+
+    assert adapted() == ALL_LINEAR[kind]
+    one = sorted(ALL_LINEAR[kind])[0]
+    assert adapted(targets=[one]) == {one}
+
+
+def test_the_output_layer_of_a_model_that_writes_gets_no_adapter(writer):
+    names = [name for name, _ in writer(lora=Lora(rank=2)).named_parameters() if "lora_A" in name]
+    assert {name.split(".")[-4] for name in names} == ALL_LINEAR["gpt2"]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_words_beyond_the_length_are_cut_off_with_a_note(tagger, tmp_path: Path)
     (answers,) = predict(tagger[0], str(tmp_path / "a.txt"), tell=notes.append)
     assert [len(tags.split()) for tags in answers.table["prediction"]] == [9, 1]
     assert notes == [
-        "column 'words': 2 of 2 sentences have more than 9 words and are cut off there (dataset.text.length)"
+        "column 'words': 1 of 2 sentences have more than 9 words and are cut off there (dataset.text.length)"
     ]
 
 
@@ -99,7 +99,7 @@ def test_a_pretrained_model_tags_words_and_not_their_tokens(make_job, tiny_data,
     assert [len(tags.split()) for tags in answers.table["prediction"]] == [4, 10]
     # Of the first one only tokens of its last word are cut off.
     assert [note.partition(" (")[0] for note in notes] == [
-        "column 'words': 1 of 2 sentences have more than 10 tokens and are cut off there"
+        "column 'words': 2 of 2 sentences have more than 10 tokens and are cut off there"
     ]
     network = assembly.objective.network.eval()
     samples = assembly.data.fields.encode(table(pd.DataFrame({"words": [SENTENCE]})), target=False)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from stoker.architectures.inputs import only_one
-from stoker.architectures.pretrained.adapters import default_targets, missing_targets
+from stoker.architectures.pretrained.adapters import missing_targets
 from stoker.architectures.pretrained.body import body_layers, empty_body, is_encoder_decoder, loaded_body, read_config
 from stoker.architectures.pretrained.decoder import PretrainedDecoder
 from stoker.architectures.pretrained.encoder import PretrainedEncoder
@@ -83,13 +83,8 @@ def unavailable(settings: PretrainedSettings, dataset: Dataset) -> list[Problem]
 
 
 def with_default_sizes(settings: PretrainedSettings, signature: Signature, samples: int) -> PretrainedSettings:
-    """Pin the model to its folder or commit, and name the layers that get adapters."""
-    folder = model_folder(settings.model, MODEL)
-    update: dict[str, object] = {"model": pinned(settings.model, folder)}
-    if settings.lora != "none" and settings.lora.targets is None:
-        targets = default_targets(read_config(folder).model_type)
-        update["lora"] = settings.lora.model_copy(update={"targets": targets})
-    return settings.model_copy(update=update)
+    """Pin the model to its folder or commit."""
+    return settings.model_copy(update={"model": pinned(settings.model, model_folder(settings.model, MODEL))})
 
 
 def misfits(settings: PretrainedSettings, signature: Signature) -> list[Problem]:
