@@ -102,6 +102,7 @@ def own_data(tmp_path_factory, tiny_model):
             "architecture.lora.targets=[c_attn, c_fc, c_proj]",
         ],
         "answers-transformer": [f"dataset.source={folder / 'asked.jsonl'}"],
+        "entities-minilm": [f"dataset.source={folder / 'news'}", f"architecture.model={tiny_model('bert')}"],
         "entities-lstm": [f"dataset.source={folder / 'news'}"],
         **{
             key: [f"dataset.source={folder / 'reviews.jsonl'}"]

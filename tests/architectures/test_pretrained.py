@@ -8,18 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
+import pandas as pd
 import pytest
 import torch
 
 from stoker.architectures.network import build_network, misfits, unavailable, with_default_sizes
 from stoker.architectures.pretrained.network import PretrainedNetwork as Network
+from stoker.datasets.fields.texts.word_pieces import WordPiecesField
 from stoker.datasets.model_files import read_tokenizer
 from stoker.datasets.tokens.pretrained import PretrainedTokenizer
 from stoker.datasets.tokens.tokenizer import END, SPECIAL, UNKNOWN
 from stoker.errors import JobError, Problem
-from stoker.job.architecture.pretrained import Pretrained
-from stoker.job.dataset import Dataset
-from stoker.job.signature import ClassOutput, ContinuationOutput, NumbersInput, Signature, TextInput
+from stoker.job.architecture.pretrained import Lora, Pretrained
+from stoker.job.dataset import Dataset, Text
+from stoker.job.signature import (
+    ClassOutput,
+    ContinuationOutput,
+    NumbersInput,
+    PiecesInput,
+    Signature,
+    TextInput,
+    WordTagsOutput,
+)
 
 DATA = Dataset(source="reviews.csv")
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -169,11 +179,24 @@ def test_weights_are_not_read_to_build_on_the_meta_device(tiny_model, signature,
         build_network(settings, signature)
 
 
-def test_the_layers_for_adapters_follow_from_the_type_of_model(tiny_model, signature):
-    for kind, targets in {"bert": ("query", "value"), "gpt2": ("c_attn",)}.items():
-        settings = with_default_sizes(settings_of(tiny_model(kind), lora={}), signature, 100)
-        assert settings.lora.targets == targets
-        assert misfits(settings, signature) == []
+ALL_LINEAR = {"bert": {"query", "key", "value", "dense"}, "gpt2": {"c_attn", "c_fc", "c_proj"}}
+
+
+@every_kind
+def test_all_linear_layers_of_the_body_get_adapters_unless_some_are_named(kind, made):
+    def adapted(**lora: Any) -> set[str]:
+        names = [name for name, _ in made(kind, lora=lora).named_parameters() if "lora_A" in name]
+        assert len(names) % 2 == 0  # layers
+        return {name.split(".")[-4] for name in names}
+
+    assert adapted() == ALL_LINEAR[kind]
+    one = sorted(ALL_LINEAR[kind])[0]
+    assert adapted(targets=[one]) == {one}
+
+
+def test_the_output_layer_of_a_model_that_writes_gets_no_adapter(writer):
+    names = [name for name, _ in writer(lora=Lora(rank=2)).named_parameters() if "lora_A" in name]
+    assert {name.split(".")[-4] for name in names} == ALL_LINEAR["gpt2"]
 
 
 @pytest.mark.parametrize(
@@ -307,6 +330,75 @@ def test_other_families_do_not_import_the_libraries():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def tagging(tiny_model, kind: str = "bert", **settings: Any) -> tuple[WordPiecesField, Network]:
+    """Build a network that tags words, with its seed's weights, and the field that cuts them."""
+    text = {"tokenizer": str(tiny_model(kind))}
+    field = WordPiecesField.fit("words", pd.Series([], dtype=object), DATA.model_copy(update={"text": Text(**text)}))
+    shapes = Signature({"words": field.shape([field])}, WordTagsOutput(("O", "B-X", "I-X"), ("X",)))
+    architecture = with_default_sizes(settings_of(tiny_model(kind), **settings), shapes, 100)
+    assert misfits(architecture, shapes) == []
+    torch.manual_seed(0)
+    network = build_network(architecture, shapes)
+    assert isinstance(network, Network)
+    return field, network
+
+
+SENTENCES = [["A", "good", "xfilms", "was"], ["plot"], [], ["the", "bad", "thing"]]
+
+
+def cut(field: WordPiecesField, *sentences: list[str]) -> torch.Tensor:
+    encoded = field.encode(pd.Series([json.dumps(each) for each in sentences], dtype=object))
+    return field.prepare(encoded.take(torch.arange(len(sentences))))
+
+
+@every_kind
+def test_the_tag_of_a_word_is_read_at_its_first_token(kind, tiny_model):
+    import transformers
+
+    field, network = tagging(tiny_model, kind)
+    given = cut(field, SENTENCES[0])
+    assert given.shape[1] > len(SENTENCES[0])
+    body = transformers.AutoModel.from_pretrained(tiny_model(kind)).eval()
+    with torch.no_grad():
+        states = body(input_ids=given[..., 0] - SPECIAL).last_hidden_state[0]
+    words = given[0, :, 1].tolist()
+    expected = network.output(states[[words.index(word) for word in (1, 2, 3, 4)]])
+    torch.testing.assert_close(network.eval()({"words": given})[0, :4], expected, atol=1e-6, rtol=1e-5)
+
+
+@every_kind
+@pytest.mark.parametrize("lora", ["none", {"rank": 2}], ids=["whole", "lora"])
+def test_a_tag_depends_neither_on_padding_nor_on_other_sentences(kind, lora, tiny_model):
+    field, network = tagging(tiny_model, kind, lora=lora)
+    network.eval()
+    given = cut(field, *SENTENCES)
+    alone = [network({"words": cut(field, each)})[0, : len(each)] for each in SENTENCES]
+    for more in (0, 3):
+        together = network({"words": torch.nn.functional.pad(given, (0, 0, 0, more))})
+        assert together.shape == (4, given.shape[1] + more, 3)
+        for each, found in zip(alone, together, strict=True):
+            torch.testing.assert_close(found[: len(each)], each, atol=1e-6, rtol=1e-5)
+
+
+@every_variant
+def test_a_batch_without_sentences_has_gradients_of_zero(settings, tiny_model):
+    if settings.get("pooling"):
+        return  # refused, below
+    _, network = tagging(tiny_model, **settings)
+    output = network({"words": torch.zeros(0, 3, 2, dtype=torch.int64)})
+    assert output.shape == (0, 3, 3)
+    output.sum().backward()
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    assert all(p.grad is not None and not p.grad.any() for p in trained)
+
+
+def test_a_pooling_layer_is_refused_where_words_are_tagged(tiny_model):
+    shapes = Signature({"words": PiecesInput(30, 12)}, WordTagsOutput(("A", "B"), ()))
+    (problem,) = misfits(settings_of(tiny_model("bert"), pooling="pooler"), shapes)
+    assert problem.path == "architecture.pooling"
+    assert problem.message.endswith("this task says something of each word of it; leave it out")
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
+from stoker.datasets.records import table
 from stoker.errors import JobError
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, concatenated, save_model
 from stoker.inference.prediction import predict
+from stoker.tasks.reading.spans import iob2, spans
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import EpochEnd, start, train
 
@@ -75,6 +78,35 @@ def test_words_beyond_the_length_are_cut_off_with_a_note(tagger, tmp_path: Path)
     assert notes == [
         "column 'words': 1 of 2 sentences have more than 9 words and are cut off there (dataset.text.length)"
     ]
+
+
+def test_a_pretrained_model_tags_words_and_not_their_tokens(make_job, tiny_data, tiny_model, tmp_path: Path):
+    architecture = {"family": "pretrained", "model": str(tiny_model("bert"))}
+    job = make_job(
+        "token-classification",
+        tiny_data("token-classification"),
+        architecture=architecture,
+        training={"epochs": 1, "batch_size": 16, "precision": "fp32"},
+    )
+    assembly = assemble(prepare(job))
+    *_, last = (event for event in train("r", start(assembly)) if isinstance(event, EpochEnd))
+    save_model(tmp_path / "saved", assembly.job, assembly.data.fields, assembly.objective, assembly.data.fingerprint)
+    model = Model.load(tmp_path / "saved")
+    rows = [{"words": SENTENCE}, {"words": ["film"] * 12}]
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    notes: list[str] = []
+    (answers,) = predict(model, str(tmp_path / "a.jsonl"), tell=notes.append)
+    assert [len(tags.split()) for tags in answers.table["prediction"]] == [4, 10]
+    # Of the first one only tokens of its last word are cut off.
+    assert [note.partition(" (")[0] for note in notes] == [
+        "column 'words': 2 of 2 sentences have more than 10 tokens and are cut off there"
+    ]
+    network = assembly.objective.network.eval()
+    samples = assembly.data.fields.encode(table(pd.DataFrame({"words": [SENTENCE]})), target=False)
+    places = network(assembly.data.fields.gather(samples, torch.tensor([0])))[0, :4].argmax(dim=1)
+    tags = [assembly.task.fields.target.tags[place] for place in places]
+    assert answers.table["prediction"][0].split() == iob2(spans(tags), 4)
+    assert evaluate(model, part="val")["f1/val"] == pytest.approx(last.metrics["f1/val"], nan_ok=True)
 
 
 def test_new_sentences_are_evaluated_and_unknown_tags_refused(tagger, tmp_path: Path):

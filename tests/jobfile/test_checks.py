@@ -89,7 +89,8 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         ),
         (
             "task: token-classification\ndataset: {source: a.conll, text: {tokenizer: my/model}}",
-            "2:46 dataset.text.tokenizer does nothing for token-classification, which is given words; leave it out",
+            "2:46 dataset.text.tokenizer does nothing for token-classification but with pretrained: "
+            "other networks are given words; leave it out",
         ),
         (
             "task: tabular-classification\ndataset: digits",

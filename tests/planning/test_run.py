@@ -156,7 +156,8 @@ def test_a_plan_counts_what_is_trained_of_a_pretrained_model(make_job, tiny_data
     architecture = {"family": "pretrained", "model": str(tiny_model("bert")), "lora": {"rank": 2}}
     job = make_job("text-classification", tiny_data("text-classification"), architecture=architecture)
     plan = make_plan(job)
-    assert plan.trained == 2 * 2 * (2 * 16 + 2 * 16) + 2 * 16 + 2  # two layers with two adapters each, and the head
+    attention, feedforward = 4 * 2 * (16 + 16), 2 * 2 * (16 + 32)
+    assert plan.trained == 2 * (attention + feedforward) + 2 * 16 + 2  # six adapters in each layer, and the head
     assert plan.parameters == sum(each.numel() for each in assemble(prepare(job)).objective.parameters())
     assert f"{plan.parameters:,}, of which {plan.trained} are trained" in plan_text(plan)
     assert plan_json(plan)["trained"] == plan.trained

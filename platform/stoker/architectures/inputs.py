@@ -16,6 +16,7 @@ from stoker.job.signature import (
     Input,
     NumbersInput,
     PairInput,
+    PiecesInput,
     Signature,
     TextInput,
     TextOutput,
@@ -58,7 +59,7 @@ class Flat(nn.Module):
                 return [embed(code) for embed, code in zip(self.embeddings, given.unbind(1), strict=True)]
             case ImageInput():
                 return [given.flatten(1)]
-            case WordsInput() | PairInput():
+            case WordsInput() | PairInput() | PiecesInput():
                 raise AssertionError(NO_PLACES)
             case TextInput():
                 return [self.texts[self._text_of[name]](given)]
@@ -73,7 +74,7 @@ class Flat(nn.Module):
                 return channels * height * width
             case TextInput():
                 return TEXT_WIDTH
-            case WordsInput() | PairInput():
+            case WordsInput() | PairInput() | PiecesInput():
                 raise AssertionError(NO_PLACES)
 
 
@@ -93,7 +94,8 @@ class MeanOfWords(nn.Module):
 
 def only_one(kind: Literal["text", "image"], family: str, signature: Signature) -> list[Problem]:
     """Return a problem unless a sample is exactly one text or sentence, or one image."""
-    found = (signature.texts or signature.sentences or signature.pairs) if kind == "text" else signature.images
+    texts = signature.texts or signature.sentences or signature.pieces or signature.pairs
+    found = texts if kind == "text" else signature.images
     if len(found) == len(signature.inputs) == 1:
         return []
     return [Problem("architecture.family", f"{family} takes one {kind} per sample and nothing else; use mlp")]
@@ -120,6 +122,11 @@ def example_inputs(signature: Signature, samples: int, device: str) -> dict[str,
             case WordsInput():
                 numbers = 1 + shape.characters
                 made[name] = torch.ones(samples, shape.length, numbers, dtype=torch.int64, device=device)
+            case PiecesInput(_, length):
+                numbers_of_words = torch.arange(1, length + 1, device=device)
+                made[name] = torch.stack([torch.ones_like(numbers_of_words), numbers_of_words], dim=1).repeat(
+                    samples, 1, 1
+                )
             case PairInput(_, length):
                 made[name] = torch.ones(samples, length, 4, dtype=torch.int64, device=device)
     if isinstance(signature.output, TextOutput):

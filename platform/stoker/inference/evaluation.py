@@ -48,8 +48,8 @@ def evaluate(
 
 
 def _own_part(model: Model, part: str) -> Samples:
-    start = model.folder if model.job.training.start_from else None
-    data = load_dataset(with_vocabulary(model.job.dataset_to_load, start), TASKS[model.job.task])
+    start, row = model.folder if model.job.training.start_from else None, TASKS[model.job.task]
+    data = load_dataset(with_vocabulary(model.job.dataset_to_load, row, start), row)
     if data.fingerprint != model.fingerprint:
         message = f"'{model.job.dataset.source}' has changed since the model was trained; name data with --input"
         raise JobError([Problem("", message)])

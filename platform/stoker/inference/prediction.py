@@ -13,6 +13,7 @@ from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.inference import image_files
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.number import NumberField
+from stoker.datasets.fields.texts.word_pieces import WordPiecesField
 from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.folders import image_paths
 from stoker.datasets.formats.format_inference import infer_format
@@ -121,7 +122,7 @@ def unread_notes(model: Model, records: Records) -> Iterator[str]:
     for field in model.fields.inputs:
         if field.name not in records.columns:
             continue
-        if isinstance(field, WordsField):
+        if isinstance(field, WordsField | WordPiecesField):
             yield from field.cut_notes(records.columns[field.name])
         if not isinstance(field, NumberField | CategoryField):
             continue

@@ -225,8 +225,8 @@ class Text(Section):
 
     length: int = Field(256, ge=1, le=65_536)
     """Most tokens of a text, or words of a sentence; what is beyond is cut off, and `plan` says of how many texts. A
-    text to continue is cut into pieces of this length, and a text that answers a question is read in overlapping
-    windows, of this length with the question."""
+    pretrained network counts the tokens of a sentence. A text to continue is cut into pieces of this length, and a text
+    that answers a question is read in overlapping windows, of this length with the question."""
 
 
 class Split(Section):

@@ -72,11 +72,25 @@ class PairInput:
     """Most tokens of a question, a part of a text, and what stands around them."""
 
 
+@dataclass(frozen=True)
+class PiecesInput:
+    """A sentence whose words are cut into tokens: batches hold (B, longest of the batch, 2) int64, padded with 0.
+
+    For each token there are its number and that of its word, counted from 1; the latter is 0 for tokens that stand
+    around a sentence.
+    """
+
+    vocabulary: int
+    """As for TextInput."""
+    length: int
+    """Most tokens of a sentence, with those around it; longer ones are cut off."""
+
+
 PAIR = "pair"
 """Name of a question with its text among the inputs."""
 QUESTION, CONTEXT, REPEATED = 1, 2, 3
 """Segments of a pair: tokens of the question, of the text, and of the text such as the question has, too."""
-Input = NumbersInput | CategoriesInput | ImageInput | TextInput | WordsInput | PairInput
+Input = NumbersInput | CategoriesInput | ImageInput | TextInput | WordsInput | PairInput | PiecesInput
 
 
 @dataclass(frozen=True)
@@ -128,7 +142,8 @@ class ContinuationOutput:
 class WordTagsOutput:
     """One of several tags for each word: networks return (B, length, tags) logits; targets are (B, length) int64.
 
-    Targets count the tags from 1; they are 0 behind the end of a sentence.
+    Targets count the tags from 1; they are 0 behind the end of a sentence. Where words are cut into tokens, the length
+    is that of the tokens, of which a sentence has no less than words.
     """
 
     tags: tuple[str, ...]
@@ -230,9 +245,19 @@ class Signature:
         return _of_kind(self.inputs, WordsInput)
 
     @property
+    def pieces(self) -> dict[str, PiecesInput]:
+        """Return the sentences of a sample whose words are cut into tokens, by name."""
+        return _of_kind(self.inputs, PiecesInput)
+
+    @property
     def pairs(self) -> dict[str, PairInput]:
         """Return the only question with its text, by name; nothing if there is none."""
         return _of_kind(self.inputs, PairInput)
+
+    @property
+    def tokens(self) -> tuple[TextInput | PairInput | PiecesInput, ...]:
+        """Return the shapes of all inputs that are cut into tokens."""
+        return tuple(each for each in self.inputs.values() if isinstance(each, TextInput | PairInput | PiecesInput))
 
     @property
     def image(self) -> ImageInput:

@@ -32,6 +32,7 @@ Kind = Literal[
     "continuation",
     "blanks",
     "words",
+    "word-pieces",
     "word-tags",
     "answer",
     "dialogue",
@@ -188,7 +189,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "token-classification": TaskRow(
         ("words",),
         "word-tags",
-        ("rnn", "transformer", "custom"),
+        ("rnn", "transformer", "pretrained", "custom"),
         TAGGING,
         "f1",
         "a tag for each word of a sentence: named entities, parts of speech",

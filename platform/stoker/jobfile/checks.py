@@ -61,7 +61,7 @@ def check(sections: Sections) -> list[Problem]:
         found.append(family_problems(sections.architecture, sections.task))
     if sections.dataset:
         found.append(column_problems(sections.dataset.columns))
-        found.append(tokenizer_problems(sections.dataset.text, sections.architecture))
+        found.append(tokenizer_problems(sections.dataset.text, sections.architecture, sections.task))
     if sections.dataset and sections.task:
         found.append(data_problems(sections.dataset, sections.task))
     if sections.training:
@@ -90,9 +90,12 @@ def architecture_problems(architecture: Architecture) -> Iterator[Problem]:
         yield Problem("architecture.frozen", message)
 
 
-def tokenizer_problems(text: Text, architecture: Architecture | None) -> Iterator[Problem]:
-    """Check that nothing is set of a fitted tokenizer where there is another one."""
-    if text.tokenizer or isinstance(architecture, Pretrained):
+def tokenizer_problems(text: Text, architecture: Architecture | None, task: TaskName | None) -> Iterator[Problem]:
+    """Check that nothing is set of a fitted tokenizer where there is another one, and that there is a use for it."""
+    if text.tokenizer and task and "words" in TASKS[task].inputs and not isinstance(architecture, Pretrained):
+        message = f"does nothing for {task} but with pretrained: other networks are given words; leave it out"
+        yield Problem("dataset.text.tokenizer", message)
+    elif text.tokenizer or isinstance(architecture, Pretrained):
         reason = "dataset.text.tokenizer" if text.tokenizer else "pretrained, which cuts texts by its model's tokenizer"
         own = Text(tokenizer=text.tokenizer, length=text.length)
         yield from without_effect("dataset.text", text, own, reason)
@@ -180,8 +183,6 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
     if dataset.text.tokenizer and "text" in row.inputs and row.target == "text":
         message = f"{task} fits one vocabulary to both texts; leave it out"
         yield Problem("dataset.text.tokenizer", message)
-    elif dataset.text.tokenizer and "words" in row.inputs:
-        yield Problem("dataset.text.tokenizer", f"does nothing for {task}, which is given words; leave it out")
     texts = {"text", "words"}
     if texts.isdisjoint(row.inputs) or (known is not None and texts.isdisjoint(known)):
         yield from without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")

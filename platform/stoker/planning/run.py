@@ -23,6 +23,7 @@ from stoker.job.signature import (
     Input,
     NumbersInput,
     PairInput,
+    PiecesInput,
     Signature,
     TextInput,
     WordsInput,
@@ -158,6 +159,8 @@ def _input_text(name: str, shape: Input) -> str:
             return f"{name} of {channels}x{height}x{width}"
         case TextInput(vocabulary, length):
             return f"{name} of up to {length:,} tokens out of {vocabulary:,}"
+        case PiecesInput(vocabulary, length):
+            return f"{name} of words with up to {length:,} tokens out of {vocabulary:,}"
         case PairInput(vocabulary, length):
             return f"{name} of a question and a text with up to {length:,} tokens out of {vocabulary:,}"
         case WordsInput(vocabulary, alphabet, length):

@@ -23,8 +23,10 @@ def plan_tokens(prepared: Prepared) -> TokenPlan | None:
     """Return the tokens of a job on texts in memory; None of other jobs."""
     samples = prepared.data.parts["train"]
     signature = prepared.data.fields.signature
-    texts = [samples.inputs[name] for name in (*signature.texts, *signature.pairs)]
-    texts += [samples.target] if isinstance(samples.target, Ragged) and not signature.pairs else []
+    texts = [samples.inputs[name] for name in (*signature.texts, *signature.pairs, *signature.pieces)]
+    texts += (
+        [samples.target] if isinstance(samples.target, Ragged) and not (signature.pairs or signature.pieces) else []
+    )
     counted = [_tokens(prepared, text) for text in texts if isinstance(text, (Ragged, Windows))]
     if not counted:
         return None

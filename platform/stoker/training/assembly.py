@@ -22,7 +22,7 @@ from stoker.job.architecture.custom import Custom
 from stoker.job.concurrency import machine_cpus
 from stoker.job.dataset import Dataset
 from stoker.job.job import Job
-from stoker.job.task import TASKS, Direction, TaskName
+from stoker.job.task import TASKS, Direction, TaskName, TaskRow
 from stoker.job.training import Training
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
@@ -180,7 +180,8 @@ def prepare(job: Job, data: LoadedDataset | None = None, start: Path | None = No
     chosen = job.architecture or default_architecture(job.task)
     if problems := unavailable(chosen, job.dataset):
         raise JobError(problems)
-    data = data or load_dataset(with_vocabulary(job.dataset_to_load, start), TASKS[job.task])
+    row = TASKS[job.task]
+    data = data or load_dataset(with_vocabulary(job.dataset_to_load, row, start), row)
     samples = len(data.parts["train"])
     architecture = with_default_sizes(chosen, data.fields.signature, samples)
     training = _completed(job, data)
@@ -200,9 +201,9 @@ def prepare(job: Job, data: LoadedDataset | None = None, start: Path | None = No
     return Prepared(job.model_copy(update=update), data)
 
 
-def with_vocabulary(dataset: Dataset, model: Path | None) -> Dataset:
-    """Return a dataset whose texts are cut by the vocabulary of a saved model, if that reads texts."""
-    if model is None or dataset.text.tokenizer or not saved_text(model):
+def with_vocabulary(dataset: Dataset, row: TaskRow, model: Path | None) -> Dataset:
+    """Return a dataset whose texts are cut by the vocabulary of a saved model, if both are of texts."""
+    if model is None or "text" not in row.inputs or dataset.text.tokenizer or not saved_text(model):
         return dataset
     return dataset.model_copy(update={"text": dataset.text.model_copy(update={"tokenizer": str(model)})})
 

@@ -25,13 +25,14 @@ from stoker.datasets.fields.texts.answer import AnswerField
 from stoker.datasets.fields.texts.dialogue import DialogueField
 from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.word_pieces import WordPiecesField
 from stoker.datasets.fields.texts.word_tags import WordTagsField
 from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.fields.time import TimeField
 from stoker.datasets.loading import load_dataset
 from stoker.datasets.records import Files, RawColumn, pick
 from stoker.errors import JobError
-from stoker.job.dataset import Dataset
+from stoker.job.dataset import Dataset, Text
 from stoker.job.task import TASKS, TaskName
 
 SAMPLES = 60
@@ -136,6 +137,10 @@ class FieldContract(ABC):
                 int(seen[..., 0].max()) < shape.vocabulary
                 and int(seen[..., 1:].max()) < shape.alphabet
                 and (seen.shape[1] <= shape.length, seen.shape[2]) == (True, 1 + shape.characters)
+            ),
+            "PiecesInput": lambda: (
+                (int(seen[..., 0].max()) < shape.vocabulary, seen.dtype) == (True, torch.int64)
+                and (int(seen[..., 1].max()) <= seen.shape[1] <= shape.length, seen.shape[2]) == (True, 2)
             ),
             "ImageInput": lambda: seen.shape == (SAMPLES, shape.channels, shape.height, shape.width),
         }
@@ -364,6 +369,34 @@ class TestWords(FieldContract):
 
     def dataset(self, folder: Path) -> Dataset:
         return Dataset.model_validate({"source": str(folder / "data.jsonl"), "columns": {"label": "y"}})
+
+
+class TestWordPieces(FieldContract):
+    kind, task = WordPiecesField, "token-classification"
+    model = ""
+
+    @pytest.fixture(autouse=True)
+    def tokenizer(self, tiny_model: Callable[[str], Path]) -> None:
+        self.model = str(tiny_model("bert"))
+
+    def fit(self, raw: RawColumn) -> Field:
+        return self.kind.fit("c", raw, Dataset.model_validate({"source": "data", "text": {"tokenizer": self.model}}))
+
+    def dataset(self, folder: Path) -> Dataset:
+        return TestWords().dataset(folder).model_copy(update={"text": Text(tokenizer=self.model)})
+
+    def raw(self) -> RawColumn:
+        return TestWords().raw()
+
+    def outliers(self, count: int) -> RawColumn:
+        return TestWords().outliers(count)
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        TestWords().write(folder, raw)
+
+    def test_fitted_values_depend_on_the_training_part(self):
+        """All comes with the model."""
+        assert self.fit(self.outliers(20)) == self.fit(self.raw())
 
 
 class TestWordTags(FieldContract):

@@ -23,6 +23,7 @@ from stoker.datasets.fields.texts.answer import AnswerField
 from stoker.datasets.fields.texts.dialogue import DialogueField
 from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.word_pieces import WordPiecesField
 from stoker.datasets.fields.texts.word_tags import WordTagsField
 from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.fields.time import TimeField
@@ -170,11 +171,13 @@ def images(draw: st.DrawFn) -> ImageField:
     return ImageField(draw(TEXT), draw(st.integers(1, 9)), draw(st.integers(1, 9)), len(means), means, scales)
 
 
+TEXTS = st.builds(TextField, TEXT, st.sampled_from(get_args(Tokens)), TEXT, st.integers(1, 99))
 INPUTS: st.SearchStrategy[Field] = st.one_of(
     st.builds(NumberField, TEXT, NUMBERS, NUMBERS, NUMBERS, st.booleans(), st.booleans(), st.sampled_from([".", ","])),
     st.builds(TimeField, TEXT, TEXT, WORDS, PAIR, PAIR, st.booleans()),
     st.builds(CategoryField, TEXT, st.lists(TEXT).map(tuple)),
-    st.builds(TextField, TEXT, st.sampled_from(get_args(Tokens)), TEXT, st.integers(1, 99)),
+    TEXTS,
+    TEXTS.map(lambda text: WordPiecesField(text.name, text)),
     st.builds(WordsField, TEXT, TEXT, st.integers(1, 99)),
     images(),
     st.builds(DialogueField, TEXT, st.sampled_from(get_args(Tokens)), TEXT, st.integers(1, 99), TEXT, st.integers(-1)),
@@ -182,7 +185,7 @@ INPUTS: st.SearchStrategy[Field] = st.one_of(
 
 
 def test_every_kind_of_field_has_a_strategy():
-    texts = {TextField, WordsField, DialogueField}
+    texts = {TextField, WordsField, WordPiecesField, DialogueField}
     assert {*INPUT_FIELDS.values()} == {NumberField, TimeField, CategoryField, ImageField, *texts}
     own = {TargetTextField, WordTagsField, AnswerField}
     assert {*TARGET_FIELDS.values()} == {ClassField, ValueField, MaskField, TagsField, *own}

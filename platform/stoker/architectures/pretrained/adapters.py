@@ -10,24 +10,18 @@ from stoker.job.architecture.pretrained import Lora
 TARGETS = "architecture.lora.targets"
 LINEAR = ("Linear", "Conv1D")
 """Layers that get adapters, by class: torch's, and that of GPT-2."""
-
-
-def default_targets(model_type: str) -> tuple[str, ...] | None:
-    """Return the layers that peft gives adapters for a type of model; None if it knows none."""
-    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
-
-    found = KNOWN.get(model_type)
-    return tuple(found) if isinstance(found, (list, tuple)) else None
+ALL = "all-linear"
+"""The name that peft has for all linear layers but that of the output."""
 
 
 def missing_targets(body: nn.Module, lora: Lora, model_type: str) -> list[Problem]:
-    """Return a problem for layers that are named although the model does not have them, and where none are named."""
+    """Return a problem for layers that are named although the model does not have them."""
     linear = [name for name, layer in body.named_modules() if type(layer).__name__ in LINEAR]
     there = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
-    if lora.targets is None:
-        return [Problem(TARGETS, f"peft names no layers for {model_type}; name some of these: {there}")]
     missing = [
-        target for target in lora.targets if not any(name == target or name.endswith(f".{target}") for name in linear)
+        target
+        for target in lora.targets or ()
+        if not any(name == target or name.endswith(f".{target}") for name in linear)
     ]
     if not missing:
         return []
@@ -39,9 +33,9 @@ def add_adapters(body: nn.Module, lora: Lora) -> None:
     """Put adapters beside the target layers; nothing else of the model keeps gradients."""
     from peft import LoraConfig, inject_adapter_in_model
 
-    assert lora.targets is not None
+    targets = list(lora.targets) if lora.targets else ALL
     config = LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets), bias="none"
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, bias="none"
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="fan_in_fan_out")  # peft sees by itself how GPT-2 lays out weights

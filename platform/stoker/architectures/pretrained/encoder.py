@@ -1,4 +1,4 @@
-"""A pretrained model with a head for a whole text, or for each token of a question with its text."""
+"""A pretrained model with a head for a text, the words of a sentence, or the tokens of a question with its text."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from stoker.architectures.heads import outputs
 from stoker.architectures.pretrained.network import PretrainedNetwork
@@ -26,6 +27,7 @@ class PretrainedEncoder(PretrainedNetwork):
     ) -> None:
         self.pooling = settings.pooling
         self.each_token = says_of_each(signature)
+        self.is_pair, self.is_sentence = bool(signature.pairs), bool(signature.pieces)
         if (self.each_token or settings.pooling == "mean") and hasattr(body, "pooler"):
             body.pooler = cast("nn.Module", None)  # as a model without one
         super().__init__(body, settings, signature, folder)
@@ -34,10 +36,16 @@ class PretrainedEncoder(PretrainedNetwork):
         self.dropout = nn.Dropout(settings.dropout)
         self.output = nn.Linear(body.config.hidden_size, outputs(signature))  # type: ignore[union-attr, arg-type] # foreign
 
+    @property
+    def head(self) -> nn.Linear:
+        """Return the layer above the features."""
+        return self.output
+
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, outputs) from a text (B, length) of token numbers, padded with 0.
 
-        Of a question with its text, (B, length, 4), it returns (B, length, outputs).
+        Of a question with its text, (B, length, 4), or a sentence, (B, length, 2), it returns (B, length, outputs): for
+        each token, or for each word, read at its first token, with anything behind the last word.
         """
         given = inputs[self.name]
         if not len(given):  # the model's own code cannot divide nothing into heads
@@ -48,8 +56,11 @@ class PretrainedEncoder(PretrainedNetwork):
         there = there | (first & ~there.any(dim=1, keepdim=True))  # attention to nothing is not a number
         # The library leaves out a mask that hides nothing: it looks at the values, of which the meta device has none.
         mask = None if tokens.is_meta else there.long()
-        types = {"token_type_ids": (given[..., 1] > QUESTION).long()} if self.each_token and self.has_types else {}
+        types = {"token_type_ids": (given[..., 1] > QUESTION).long()} if self.is_pair and self.has_types else {}
         found = self.body(input_ids=self.numbers(tokens), attention_mask=mask, **types)
+        if self.is_sentence:
+            tagged: Tensor = self.output(self.dropout(of_words(found.last_hidden_state, given[..., 1])))
+            return tagged
         if self.each_token:
             spoken: Tensor = self.output(self.dropout(found.last_hidden_state))
             return spoken
@@ -60,3 +71,17 @@ class PretrainedEncoder(PretrainedNetwork):
             features = (found.last_hidden_state * weights).sum(dim=1) / weights.sum(dim=1)
         result: Tensor = self.output(self.dropout(features))
         return result
+
+
+def of_words(states: Tensor, words: Tensor) -> Tensor:
+    """Return (B, length, width) features of each word's first token, from those of all tokens.
+
+    Args:
+        states: features of tokens.
+        words: (B, length) the word of each token, counted from 1; 0 for tokens that are in none.
+
+    """
+    begins = words * (words != functional.pad(words[:, :-1], (1, 0)))
+    places = torch.arange(words.shape[1], device=words.device).expand(words.shape)
+    first = words.new_zeros(len(words), words.shape[1] + 1).scatter(1, begins, places)[:, 1:]  # 0: all other tokens
+    return states.gather(1, first.unsqueeze(2).expand(-1, -1, states.shape[2]))

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from stoker.architectures.inputs import only_one
-from stoker.architectures.pretrained.adapters import default_targets, missing_targets
+from stoker.architectures.pretrained.adapters import missing_targets
 from stoker.architectures.pretrained.body import body_layers, empty_body, is_encoder_decoder, loaded_body, read_config
 from stoker.architectures.pretrained.decoder import PretrainedDecoder
 from stoker.architectures.pretrained.encoder import PretrainedEncoder
 from stoker.architectures.pretrained.network import PretrainedNetwork, end_token
 from stoker.architectures.pretrained.origin import read_origin
+from stoker.architectures.words import says_of_each
 from stoker.datasets.model_files import CONFIG, TOKENIZER, WEIGHTS, model_folder, pinned, weight_files
 from stoker.datasets.tokens.tokenizer import SPECIAL
 from stoker.errors import JobError, Problem
@@ -82,13 +83,8 @@ def unavailable(settings: PretrainedSettings, dataset: Dataset) -> list[Problem]
 
 
 def with_default_sizes(settings: PretrainedSettings, signature: Signature, samples: int) -> PretrainedSettings:
-    """Pin the model to its folder or commit, and name the layers that get adapters."""
-    folder = model_folder(settings.model, MODEL)
-    update: dict[str, object] = {"model": pinned(settings.model, folder)}
-    if settings.lora != "none" and settings.lora.targets is None:
-        targets = default_targets(read_config(folder).model_type)
-        update["lora"] = settings.lora.model_copy(update={"targets": targets})
-    return settings.model_copy(update=update)
+    """Pin the model to its folder or commit."""
+    return settings.model_copy(update={"model": pinned(settings.model, model_folder(settings.model, MODEL))})
 
 
 def misfits(settings: PretrainedSettings, signature: Signature) -> list[Problem]:
@@ -105,9 +101,7 @@ def misfits(settings: PretrainedSettings, signature: Signature) -> list[Problem]
         body = empty_body(folder, writes)
     problems = []
     known = config.vocab_size
-    sizes = [shape.vocabulary for shape in signature.texts.values()]
-    sizes += [shape.vocabulary for shape in signature.pairs.values()]
-    tokens = sizes[0] - SPECIAL
+    tokens = signature.tokens[0].vocabulary - SPECIAL
     if tokens > known:
         message = f"the tokenizer has {tokens:,} tokens, the model {known:,}; use the model's own"
         problems.append(Problem("dataset.text.tokenizer", message))
@@ -117,11 +111,19 @@ def misfits(settings: PretrainedSettings, signature: Signature) -> list[Problem]
         problems.append(Problem("architecture.frozen", message))
     if settings.lora != "none":
         problems += missing_targets(body, settings.lora, config.model_type)
-    return [*problems, *(_writer_misfits(settings, config) if writes else _reader_misfits(settings, config, body))]
+    return [
+        *problems,
+        *(_writer_misfits(settings, config) if writes else _reader_misfits(settings, config, body, signature)),
+    ]
 
 
-def _reader_misfits(settings: PretrainedSettings, config: Any, body: nn.Module) -> Iterator[Problem]:
-    if settings.pooling == "pooler" and getattr(body, "pooler", None) is None:
+def _reader_misfits(
+    settings: PretrainedSettings, config: Any, body: nn.Module, signature: Signature
+) -> Iterator[Problem]:
+    if settings.pooling != "mean" and says_of_each(signature):
+        message = "stands for a whole text, and this task says something of each word of it; leave it out"
+        yield Problem("architecture.pooling", message)
+    elif settings.pooling == "pooler" and getattr(body, "pooler", None) is None:
         message = f"'{settings.model}' ({config.model_type}) has no pooling layer; use mean"
         yield Problem("architecture.pooling", message)
 

@@ -237,8 +237,9 @@ def batch_limit(signature: Signature) -> int:
         most = min(most, MAX_TOKENS // length)
         if isinstance(signature.output, ContinuationOutput):
             most = min(most, MAX_VALUES // (length * signature.output.vocabulary))
-    if pairs := signature.pairs.values():
-        most = min(most, MAX_TOKENS // max(shape.length for shape in pairs))
+    pairs = [shape.length for shape in signature.pairs.values()]
+    if cut := [*pairs, *(shape.length for shape in signature.pieces.values())]:
+        most = min(most, MAX_TOKENS // max(cut))
     if sentences := signature.sentences.values():
         characters = max(shape.length * (1 + shape.characters) for shape in sentences)
         most = min(most, MAX_VALUES // (CHARACTER_FEATURES * characters))
@@ -261,5 +262,5 @@ def text_limit(signature: Signature, activations: int) -> int:
         activations: numbers that its widest layer puts out for a token.
 
     """
-    tokens = sum(shape.length for shape in signature.texts.values())
+    tokens = sum(shape.length for shape in signature.tokens)
     return max(1, MAX_VALUES // (activations * max(tokens, 1)))

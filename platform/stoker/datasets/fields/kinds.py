@@ -10,6 +10,7 @@ from stoker.datasets.fields.texts.answer import AnswerField
 from stoker.datasets.fields.texts.dialogue import DialogueField
 from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.word_pieces import WordPiecesField
 from stoker.datasets.fields.texts.word_tags import WordTagsField
 from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.fields.time import TimeField
@@ -23,8 +24,11 @@ INPUT_FIELDS: dict[Kind, type[InputField]] = {
     "text": TextField,
     "image": ImageField,
     "words": WordsField,
+    "word-pieces": WordPiecesField,
     "dialogue": DialogueField,
 }
+CUT: dict[Kind, Kind] = {"words": "word-pieces"}
+"""Kinds of columns that become another kind of field where a tokenizer is given."""
 TARGET_FIELDS: dict[Kind, type[TargetField]] = {
     "category": ClassField,
     "number": ValueField,

@@ -13,7 +13,9 @@ from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.inference import Roles
 from stoker.datasets.fields.kinds import INPUT_FIELDS, TARGET_FIELDS
 from stoker.datasets.fields.number import as_numbers
+from stoker.datasets.fields.texts.dialogue import DialogueField
 from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.word_pieces import WordPiecesField
 from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.layouts.columns import Columns
 from stoker.datasets.layouts.dialogues import Dialogues
@@ -21,6 +23,7 @@ from stoker.datasets.layouts.kinds import BY_OWN, LAYOUTS, layout_class
 from stoker.datasets.layouts.layout import Layout, Own
 from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
+from stoker.datasets.tokens.tokenizer import Tokenizer
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 from stoker.job.signature import Signature
@@ -113,9 +116,15 @@ class Fields:
         return self.layout
 
     @property
-    def words(self) -> WordsField:
+    def tokenizer(self) -> Tokenizer:
+        """Return what cuts the only text, sentence, dialogue, or question with its text."""
+        texts = (each.text if isinstance(each, WordPiecesField) else each for each in self.inputs)
+        return next(each.tokenizer for each in texts if isinstance(each, TextField | DialogueField))
+
+    @property
+    def words(self) -> WordsField | WordPiecesField:
         """Return the only field of words."""
-        (found,) = [each for each in self.inputs if isinstance(each, WordsField)]
+        (found,) = [each for each in self.inputs if isinstance(each, WordsField | WordPiecesField)]
         return found
 
     def assets(self) -> dict[str, str]:

@@ -6,13 +6,10 @@ from typing import Self
 from stoker.datasets.fields.field import InputField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.inference import Roles
-from stoker.datasets.fields.kinds import INPUT_FIELDS, TARGET_FIELDS
+from stoker.datasets.fields.kinds import CUT, INPUT_FIELDS, TARGET_FIELDS
 from stoker.datasets.fields.mask import MaskField
-from stoker.datasets.fields.texts.word_tags import WordTagsField, check_lengths
-from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.layouts.layout import Layout
 from stoker.datasets.records import Records
-from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 from stoker.job.task import Kind
@@ -38,22 +35,14 @@ class Columns(Layout):
             _check_sizes(target, inputs)
         return cls(inputs, target)
 
-    def encode(self, records: Records, target: bool) -> Samples:
-        """Encode each column.
-
-        Raises:
-            JobError: a value does not fit its field, or a sentence has not as many tags as words.
-
-        """
-        if target and isinstance(self.target, WordTagsField):
-            (words,) = [each for each in self.inputs if isinstance(each, WordsField)]
-            check_lengths(records.columns[words.name], records.columns[self.target.name], self.target.name)
-        return super().encode(records, target)
-
 
 def fitted_inputs(records: Records, roles: Roles, settings: Dataset) -> tuple[InputField, ...]:
     """Return fields that are fitted to the input columns."""
-    return tuple(INPUT_FIELDS[kind].fit(name, records.columns[name], settings) for name, kind in roles.inputs.items())
+    cut = CUT if settings.text.tokenizer else {}
+    return tuple(
+        INPUT_FIELDS[cut.get(kind, kind)].fit(name, records.columns[name], settings)
+        for name, kind in roles.inputs.items()
+    )
 
 
 def _check_sizes(mask: MaskField, inputs: tuple[InputField, ...]) -> None:

@@ -7,6 +7,7 @@ from stoker.datasets.layouts.dialogues import Dialogues
 from stoker.datasets.layouts.layout import Layout, Own
 from stoker.datasets.layouts.pairs import Pairs
 from stoker.datasets.layouts.questions import Questions
+from stoker.datasets.layouts.tagged_words import TaggedWords
 from stoker.job.task import Kind
 
 LAYOUTS: dict[Kind, type[Layout]] = {
@@ -15,6 +16,7 @@ LAYOUTS: dict[Kind, type[Layout]] = {
     "text": Pairs,
     "answer": Questions,
     "replies": Dialogues,
+    "word-tags": TaggedWords,
 }
 BY_OWN: dict[str, type[Layout]] = {each.learns.__name__: each for each in LAYOUTS.values() if each.learns}
 """Layouts that learn of a text itself, by the name of what they learn."""
