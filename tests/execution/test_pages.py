@@ -18,7 +18,7 @@ def test_an_alignment_is_drawn_below_the_texts():
     pixels = pixels_of(aligned)
     without = np.asarray(Image.open(io.BytesIO(draw_page(Page("written", ("one\ntwo",))))))
     assert np.array_equal(pixels[: len(without), : without.shape[1]], without)
-    grid = pixels[len(without) + GAP + LABEL :, GAP + LABEL :]
+    grid = pixels[len(pixels) - GAP - 3 * CELL :, GAP + LABEL :]
     centres = grid[CELL // 2 :: CELL, CELL // 2 :: CELL][:3, :5, 0]
     assert (centres == 255 * (1 - weights)).all()
 
@@ -97,7 +97,8 @@ def test_a_note_stands_below_all_texts():
 
 def test_each_alignment_stands_below_its_own_text():
     grid = Alignment(("a",), ("b", "c", "d"), np.array([[0.5, 0.2, 0.35]]))
-    one, both = (pixels_of(Page("attention", ("one", "two"), (grid,) * count)) for count in (1, 2))
-    assert len(both) - len(one) == GAP + LABEL + CELL + GAP
-    cells = one[2 * GAP + LINE + GAP + LABEL + CELL // 2, GAP + LABEL + CELL // 2 :: CELL][:3, 0]
+    none, one, both = (pixels_of(Page("attention", ("one", "two"), (grid,) * count)) for count in range(3))
+    height = len(one) - len(none)
+    assert len(both) - len(one) == height > 2 * GAP + CELL
+    cells = one[2 * GAP + LINE + height - GAP - CELL // 2, GAP + LABEL + CELL // 2 :: CELL][:3, 0]
     assert cells.tolist() == [0, 255, 127]  # the largest weight is black, the smallest white

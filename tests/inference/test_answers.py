@@ -101,8 +101,14 @@ def test_the_page_shows_questions_with_both_answers(answerer):
     page = show(answerer[2], "fp32")
     assert page.name == "answered"
     assert len(page.texts) == 8
-    for text in page.texts:
-        assert [line.partition(":")[0] for line in text.splitlines()] == ["question", "text", "answer", "found"]
+    for text, highlights in zip(page.texts, page.highlights, strict=True):
+        names = [line[:10].strip() for line in text.splitlines()]
+        assert [name for name in names if name] in (
+            ["question:", "answer:", "found:"],
+            ["question:", "text:", "answer:", "found:"],
+        )
+        assert len(highlights) == names.count("")  # each below its answer
+    assert any(page.highlights)
 
 
 def test_the_review_has_each_question_once_with_its_number_in_the_source(answerer):

@@ -159,20 +159,21 @@ def _drawn_alignment(alignment: Alignment, font: ImageFont.FreeTypeFont) -> Imag
     least, most = float(alignment.weights.min()), float(alignment.weights.max())
     shares = (alignment.weights - least) / (most - least) if most > least else np.ones((rows, columns))
     corner = GAP + LABEL
-    canvas = Image.new("RGB", (corner + columns * CELL + GAP, corner + rows * CELL + GAP), "white")
+    high = min(LABEL, GAP + int(max(font.getlength(token) for token in alignment.columns)) + 1)
+    canvas = Image.new("RGB", (corner + columns * CELL + GAP, GAP + high + rows * CELL + GAP), "white")
     pen = ImageDraw.Draw(canvas)
     pen.font = font
     for row, token in enumerate(alignment.rows):
-        place = (corner - GAP, corner + row * CELL + CELL // 2)
+        place = (corner - GAP, GAP + high + row * CELL + CELL // 2)
         pen.text(place, shortened(token, pen, LABEL - GAP), BLACK, anchor="rm")
-    names = Image.new("RGB", (LABEL, columns * CELL), "white")
+    names = Image.new("RGB", (high, columns * CELL), "white")
     upright = ImageDraw.Draw(names)
     upright.font = font
     for column, token in enumerate(alignment.columns):
         upright.text((GAP, column * CELL + CELL // 2), shortened(token, upright, LABEL - GAP), BLACK, anchor="lm")
     canvas.paste(names.rotate(90, expand=True), (corner, GAP))
     shades = Image.fromarray((255 * (1 - shares)).astype(np.uint8))
-    canvas.paste(shades.resize((columns * CELL, rows * CELL), Image.Resampling.NEAREST), (corner, corner))
+    canvas.paste(shades.resize((columns * CELL, rows * CELL), Image.Resampling.NEAREST), (corner, GAP + high))
     return canvas
 
 
