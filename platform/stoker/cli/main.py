@@ -58,6 +58,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "evaluate": Entry("inference", "evaluate", "Measure a run's model on a part of its data, or on other data."),
         "predict": Entry("inference", "predict", "Predict with a run's model."),
         "generate": Entry("generate", "generate", "Make new samples with a run's model."),
+        "export": Entry("export", "export", "Write a run's model in a format that other programs load."),
         "ui": Entry("ui", "ui", "Open the runs in MLflow."),
     },
     "About": {

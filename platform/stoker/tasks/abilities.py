@@ -99,6 +99,20 @@ class CanReload(Protocol):
         """Write what the network is rebuilt from, beside the weights of a saved model."""
 
 
+class CanExport(Protocol):
+    """Can be written in a format that other programs load."""
+
+    def export(self, folder: Path, tokenizer: str, merge: bool) -> str:
+        """Write the network and its tokenizer to a folder; return the Python code that loads them.
+
+        Args:
+            folder: to write to.
+            tokenizer: the content of its file.
+            merge: whether to add what adapters add to the weights below them.
+
+        """
+
+
 class IsWide(Protocol):
     """Has layers so wide that fewer samples are computed at once without gradients."""
 
@@ -146,6 +160,11 @@ def can_reload(network: object) -> TypeGuard[CanReload]:
     return (
         _has(network, "unchanged_weights") and _has(network, "origin_digest") and _has(network, "save_origin", "folder")
     )
+
+
+def can_export(network: object) -> TypeGuard[CanExport]:
+    """Return whether a network can be written in a format of others."""
+    return _has(network, "export", "folder", "tokenizer", "merge")
 
 
 def is_wide(network: object) -> TypeGuard[IsWide]:

@@ -25,7 +25,7 @@ def read_config(folder: Path) -> Any:
     """
     import transformers
 
-    with _quiet():
+    with quiet():
         try:
             return transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -37,7 +37,7 @@ def read_config(folder: Path) -> Any:
 def empty_body(folder: Path, writes: bool) -> nn.Module:
     """Build a model from its description, without its weights; one that writes has its output layer."""
     config = read_config(folder)
-    with _quiet():
+    with quiet():
         try:
             body: nn.Module = _kind(writes).from_config(
                 config, trust_remote_code=False, dtype=torch.float32, **ATTENTION[writes]
@@ -58,7 +58,7 @@ def loaded_body(folder: Path, name: str, writes: bool) -> nn.Module:
         cure = "pickles such as pytorch_model.bin are not read; write it by model.save_pretrained(FOLDER)"
         raise JobError([Problem(MODEL, f"'{name}' has no {WEIGHTS}; {cure}")])
     config = read_config(folder)
-    with _quiet():
+    with quiet():
         try:
             body: nn.Module = _kind(writes).from_pretrained(
                 folder,
@@ -104,7 +104,7 @@ def _unusable(folder: Path, config: Any, error: Exception) -> JobError:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the library's progress bars and remarks out of the log."""
     from transformers.utils import logging
 

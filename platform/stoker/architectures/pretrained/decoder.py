@@ -46,6 +46,11 @@ class PretrainedDecoder(PretrainedNetwork):
         named = inspect.signature(body.forward).parameters
         self.cache_name = "cache" if "cache" in named else "past_key_values"  # renamed in transformers 5.24
 
+    @property
+    def head(self) -> None:
+        """Return None: the model has its own output layer."""
+        return
+
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, length, vocabulary) logits of what follows each token, from (B, length) token numbers."""
         tokens = inputs[self.name]

@@ -36,6 +36,11 @@ class PretrainedEncoder(PretrainedNetwork):
         self.dropout = nn.Dropout(settings.dropout)
         self.output = nn.Linear(body.config.hidden_size, outputs(signature))  # type: ignore[union-attr, arg-type] # foreign
 
+    @property
+    def head(self) -> nn.Linear:
+        """Return the layer above the features."""
+        return self.output
+
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, outputs) from a text (B, length) of token numbers, padded with 0.
 

@@ -1,6 +1,6 @@
 """What the networks on a pretrained model share: its weights, those of them that are trained, and token numbers."""
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,16 @@ from torch import Tensor, nn
 
 from stoker.architectures.pretrained.adapters import add_adapters
 from stoker.architectures.pretrained.body import body_layers
+from stoker.architectures.pretrained.export import (
+    adapted_layers,
+    merge_adapters,
+    write_adapters,
+    write_model,
+    write_tokenizer,
+)
 from stoker.architectures.pretrained.origin import Origin
 from stoker.datasets.tokens.tokenizer import PADDING, SPECIAL
+from stoker.errors import JobError, Problem
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
 from stoker.job.signature import Signature
 
@@ -34,6 +42,7 @@ class PretrainedNetwork(nn.Module, ABC):
         super().__init__()
         self.name = next(iter((*signature.texts, *signature.pairs, *signature.pieces)))
         self.end = end_token(body.config)
+        self._settings, self._signature = settings, signature
         _freeze(body, settings)
         self.body = body
         self.activations = max(max(each.shape) for layer in body_layers(body) for each in layer.parameters())
@@ -43,6 +52,11 @@ class PretrainedNetwork(nn.Module, ABC):
         config: Any = body.config
         special[PADDING] = config.pad_token_id or 0
         self.register_buffer("special", torch.tensor(special), persistent=False)
+
+    @property
+    @abstractmethod
+    def head(self) -> nn.Linear | None:
+        """Return the new layer above the model; None where it has its own output layer."""
 
     def numbers(self, tokens: Tensor) -> Tensor:
         """Return the model's own numbers of tokens."""
@@ -64,6 +78,26 @@ class PretrainedNetwork(nn.Module, ABC):
     def save_origin(self, folder: Path) -> None:
         """Write the model's description and, where weights are not saved, the SHA-256 of those that they came from."""
         self._origin.write(folder, self.body.config, self.origin_digest())
+
+    def export(self, folder: Path, tokenizer: str, merge: bool) -> str:
+        """Write the network in the format of transformers, or its adapters in that of peft, and the tokenizer.
+
+        Raises:
+            JobError: there are no adapters to merge, or transformers has no such model.
+
+        """
+        adapted = bool(adapted_layers(self.body))
+        if merge and not adapted:
+            message = "this run has trained no adapters (architecture.lora) to merge; leave out --merge"
+            raise JobError([Problem("", message)])
+        if adapted and not merge:
+            code = write_adapters(self.body, self.head, self._settings.model, folder)
+        else:
+            merge_adapters(self.body)
+            code = write_model(self.body, self.head, self._settings.pooling, self._signature, folder)
+        (shape,) = self._signature.tokens
+        write_tokenizer(tokenizer, self.body.config, shape.length, folder)
+        return code
 
 
 def end_token(config: Any) -> int | None:

@@ -27,6 +27,7 @@ from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.fields.time import TimeField
 from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
+from stoker.datasets.tokens.tokenizer import Tokenizer
 from stoker.datasets.windows.documents import windows
 from stoker.datasets.windows.passages import Passages
 from stoker.errors import JobError, Problem
@@ -232,6 +233,12 @@ class Fields:
         """Return the only text field."""
         (found,) = [each for each in self.inputs if isinstance(each, TextField)]
         return found
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Return what cuts the only text, sentence, or question with its text."""
+        texts = (each.text if isinstance(each, WordPiecesField) else each for each in self.inputs)
+        return next(each.tokenizer for each in texts if isinstance(each, TextField))
 
     @property
     def words(self) -> WordsField | WordPiecesField:

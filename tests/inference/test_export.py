@@ -1,0 +1,175 @@
+"""Exported models answer without Stoker like the runs that they come from."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from stoker.datasets.records import table
+from stoker.errors import JobError
+from stoker.inference.export import export
+from stoker.inference.model import Model, save_model
+from stoker.job.signature import QUESTION
+from stoker.tasks.writing.sampling import Writing
+from stoker.training.assembly import assemble, prepare
+from stoker.training.loop import start, train
+
+TUNED: dict[str, dict[str, Any]] = {"whole": {}, "pooler": {"pooling": "pooler"}, "lora": {"lora": {"rank": 2}}}
+TEXTS = ["a good film", "the bad plot was a bad plot", "was"]
+BODIES = {"text-generation": "gpt2"}
+
+
+@pytest.fixture
+def run(make_job, tiny_data, tiny_model, tmp_path):
+    """Train a model for an epoch, at a high rate, and save it."""
+
+    def train_one(task: str, kind: str, **more: Any) -> Model:
+        model = str(tiny_model(BODIES.get(task, "bert")))
+        architecture = {"family": "pretrained", "model": model, **TUNED[kind]}
+        training = {"epochs": 1, "batch_size": 16, "precision": "fp32", "optimizer": {"type": "adamw", "lr": 0.02}}
+        job = make_job(task, {**tiny_data(task), **more}, architecture=architecture, training=training)
+        assembly = assemble(prepare(job))
+        list(train("r", start(assembly)))
+        save_model(tmp_path / "saved", assembly.job, assembly.data.fields, assembly.objective, "data")
+        return Model.load(tmp_path / "saved")
+
+    return train_one
+
+
+@pytest.fixture
+def in_python(monkeypatch, tmp_path):
+    """Run the code that loads an export, and more; return what `found` is then."""
+    import transformers
+
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+
+    def use(code: str, more: str, **given: Any) -> Any:
+        scope: dict[str, Any] = {"torch": torch, **given}
+        exec(f"{code}\nmodel.eval()\n{more}", scope)  # our own code
+        return scope["found"]
+
+    return use
+
+
+CLASSES = """
+given = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+with torch.no_grad():
+    found = model(**given).logits, model.config.id2label
+"""
+FEATURES = """
+given = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+with torch.no_grad():
+    features, there = model(**given).last_hidden_state, given["attention_mask"].unsqueeze(2)
+    mean = (features * there).sum(dim=1) / there.sum(dim=1)
+    found = mean @ head["weight"].T + head["bias"], None
+"""
+
+
+@pytest.mark.parametrize("task", ["text-classification", "multi-label-classification"])
+@pytest.mark.parametrize(("kind", "merge"), [("whole", False), ("pooler", False), ("lora", True), ("lora", False)])
+def test_an_exported_classifier_answers_like_the_run(task, kind, merge, run, in_python, tmp_path):
+    text = {"columns": {"label": "label", "features": ["text"], "types": {"text": "text"}}}
+    model = run(task, kind, **(text if task.startswith("multi") else {}))
+    answers = model.predict(pd.DataFrame({"text": TEXTS})).table
+    names = model.fields.signature.classes or model.fields.target.output.tags
+    code = export(model, tmp_path / "out", merge)
+    scores, labels = in_python(code, FEATURES if kind == "lora" and not merge else CLASSES, texts=TEXTS)
+    found = scores.sigmoid() if task.startswith("multi") else scores.softmax(dim=1)
+    expected = answers[[f"probability/{name}" for name in names]].to_numpy(dtype=np.float64)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 1e-4  # the texts are told apart
+    if labels:
+        assert list(labels.values()) == list(names)
+
+
+def test_an_exported_model_is_loaded_without_stoker(run, tmp_path):
+    model = run("text-classification", "whole")
+    code = export(model, tmp_path / "out", merge=False)
+    program = f"import sys, json, torch\nsys.modules['stoker'] = None\ntexts = {TEXTS!r}\n{code}\n{CLASSES}"
+    (tmp_path / "use.py").write_text(f"{program}\nprint(json.dumps(found[0].softmax(dim=1).tolist()))\n")
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "use.py")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    expected = model.predict(pd.DataFrame({"text": TEXTS})).table[["probability/blame", "probability/praise"]]
+    np.testing.assert_allclose(json.loads(done.stdout.splitlines()[-1]), expected.to_numpy(np.float64), atol=1e-5)
+
+
+GREEDY = """
+ids = torch.tensor([[model.config.eos_token_id, *tokenizer(prompt)["input_ids"]]])
+with torch.no_grad():
+    written = model.generate(input_ids=ids, do_sample=False, max_new_tokens=8, attention_mask=torch.ones_like(ids))
+    logits = model(input_ids=ids).logits[0, -1]
+found = tokenizer.decode(written[0, ids.shape[1]:], skip_special_tokens=True), logits
+"""
+
+
+@pytest.mark.parametrize(("kind", "merge"), [("whole", False), ("lora", True), ("lora", False)])
+def test_an_exported_writer_writes_like_the_run(kind, merge, run, in_python, tmp_path):
+    lines = [f"{text}\n" for text in TEXTS] * 20
+    (tmp_path / "lines.jsonl").write_text("".join(f"{json.dumps({'text': line})}\n" for line in lines))
+    model = run("text-generation", kind, source=str(tmp_path / "lines.jsonl"), text={"length": 16})
+    prompt = "a good"
+    written = "".join(model.write(prompt, Writing(length=8, temperature=0.0), seed=0))
+    tokens = torch.tensor([model.task.first_tokens(prompt)])
+    with torch.no_grad():
+        expected = model.network({model.fields.text.name: tokens})[0, -1]
+    text, logits = in_python(export(model, tmp_path / "out", merge), GREEDY, prompt=prompt)
+    assert text == written
+    torch.testing.assert_close(model.network._logits(logits), expected, atol=1e-5, rtol=1e-5)
+
+
+TOKENS = """
+with torch.no_grad():
+    output = model(input_ids=ids, token_type_ids=types)
+found = output.logits if "logits" in output else torch.stack([output.start_logits, output.end_logits], dim=2)
+"""
+
+
+@pytest.mark.parametrize("task", ["token-classification", "question-answering"])
+@pytest.mark.parametrize(("kind", "merge"), [("whole", False), ("lora", True)])
+def test_an_exported_model_says_the_same_of_each_token(task, kind, merge, run, in_python, tmp_path):
+    model = run(task, kind)
+    rows = {"words": [["good", "film", "plot"]]}
+    if task == "question-answering":
+        rows = {"question": ["film"], "context": ["film good plot bad"]}
+    samples = model.fields.encode(table(pd.DataFrame(rows)), target=False)
+    inputs = model.fields.gather(samples, torch.tensor([0]))
+    (given,) = inputs.values()
+    with torch.no_grad():
+        expected = model.network(inputs)[0]
+    ids = model.network.numbers(given[..., 0])
+    types = (given[..., 1] > QUESTION).long() if task == "question-answering" else torch.zeros_like(ids)
+    (found,) = in_python(export(model, tmp_path / "out", merge), TOKENS, ids=ids, types=types)
+    if task == "token-classification":
+        words = given[0, :, 1].tolist()
+        places = [words.index(word) for word in range(1, max(words) + 1)]
+        found, expected = found[places], expected[: len(places)]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_folder_with_files_is_not_overwritten(run, tmp_path):
+    model = run("text-classification", "whole")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("")
+    with pytest.raises(JobError, match="is there already; name a new folder, or delete it"):
+        export(model, tmp_path / "out", merge=False)
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    with pytest.raises(JobError, match=r"has trained no adapters .* leave out --merge"):
+        export(model, tmp_path / "new", merge=True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_other_families_are_refused_with_the_place_of_their_weights(make_job, tiny_data, tmp_path):
+    assembly = assemble(prepare(make_job("text-classification", tiny_data("text-classification"))))
+    save_model(tmp_path / "saved", assembly.job, assembly.data.fields, assembly.objective, "data")
+    with pytest.raises(JobError, match=rf"only pretrained networks .* of rnn; it is in {tmp_path}/saved, its weights"):
+        export(Model.load(tmp_path / "saved"), tmp_path / "out", merge=False)
