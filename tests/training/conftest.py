@@ -1,4 +1,4 @@
-"""Workers as processes, and four objectives that test the contract between loop and objective."""
+"""Workers as processes, small jobs of each task, and four objectives that test the contract with the loop."""
 
 import hashlib
 import json
@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from stoker.job.job import Job
+from stoker.job.task import TASKS
 from stoker.jobfile.loading import load_job
 from stoker.training.assembly import prepare
 from stoker.training.loop import TrainingState
@@ -22,6 +23,23 @@ from stoker.training.snapshot import encode, take
 
 PROBES = Path(__file__).parents[1] / "probes"
 TEXT = "the cat sat on the mat and the hat sat on the cat; a man had a hat, the man had a cat. "
+FAMILIES: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden": [8], "dropout": 0.2},
+    "perceptron": {},
+    "cnn": {"channels": [4, 8], "dropout": 0.2},
+    "residual": {"family": "cnn", "channels": [4, 4], "blocks": "residual"},
+    "unet": {"channels": [4, 8, 8], "dropout": 0.2},
+    "rnn": {"embedding": 6, "hidden": 5, "layers": 2, "word_dropout": 0.2},
+    "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False, "word_dropout": 0.2},
+    "transformer": {"width": 8, "heads": 2, "word_dropout": 0.2},
+    "pretrained": {"dropout": 0.2},
+    "lora": {"family": "pretrained", "dropout": 0.2, "lora": {"rank": 2, "dropout": 0.2}},
+    "frozen": {"family": "pretrained", "dropout": 0.2, "frozen": 1},
+    "gan": {"channels": [4, 8], "latent": 5},
+    "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
+}
+FEATURES = {"cnn": ["photo"], "rnn": ["text"], "transformer": ["text"], "pretrained": ["text"]}
+"""The columns that a family for one kind of input takes from a table with all kinds."""
 
 
 def free_port() -> int:
@@ -64,6 +82,34 @@ def in_workers() -> Callable[[int, Callable[[Workers], Any]], list[Any]]:
         return [results[rank] for rank in range(count)]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
+    """Build a small job of a task with a family or a variant of it: three steps per epoch, the last one uneven."""
+
+    def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
+        architecture = {"family": variant, **FAMILIES[variant]}
+        dataset = dict(tiny_data(task))
+        if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "rnn", "transformer"):
+            architecture |= dict.fromkeys({"dropout", "word_dropout"} & {"dropout", *architecture}, 0.0)
+        if architecture["family"] == "pretrained":
+            writes = TASKS[task].target == "continuation"  # type: ignore[index]
+            architecture["model"] = str(tiny_model(("gpt2" if writes else "bert") + ("" if dropout else "-still")))
+            if not dropout:
+                architecture |= {"dropout": 0.0, **({"lora": {"rank": 2}} if variant == "lora" else {})}
+            if writes:
+                del architecture["dropout"]  # it has no head
+                dataset["text"] = {"length": 3}  # its tokens are longer than characters
+        settings = {"batch_size": 16, "epochs": 2, "precision": "fp32", "schedule": "constant", **training}
+        family = architecture["family"]
+        if "number" in TASKS[task].inputs and family in FEATURES:  # type: ignore[index]
+            dataset["columns"] = {**dataset["columns"], "features": FEATURES[family], "types": {"text": "text"}}
+        if variant == "plain-gan":
+            dataset["source"] = dataset["source"].replace("images.npz", "unlabelled.npz")
+        return make_job(task, dataset, architecture=architecture, training=settings)
+
+    return make
 
 
 @pytest.fixture(scope="session")
