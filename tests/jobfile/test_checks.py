@@ -298,6 +298,17 @@ def test_contradictory_settings_are_reported(text: str, expected: str):
     assert mistakes(text) == [expected]
 
 
+def test_long_texts_can_be_refused_where_they_would_be_cut_off():
+    refused = "{source: a.txt, text: {long: refuse}}"
+    assert mistakes(f"task: text-generation\ndataset: {refused}\n") == [
+        "2:39 dataset.text.long does nothing for text-generation, which learns texts of any length in pieces; "
+        "leave it out"
+    ]
+    model = "architecture: {family: pretrained, model: my/model}"
+    for rest in ("task: fill-mask", f"task: question-answering\n{model}"):
+        assert parse_job(f"dataset: {refused}\n{rest}\n", "job.yaml").task_job.dataset.text.long == "refuse"
+
+
 def fitting(key: str) -> str:
     return ", ".join(task for task, row in TASKS.items() if key in row.loss_settings)
 

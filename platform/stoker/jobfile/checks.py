@@ -94,7 +94,7 @@ def tokenizer_problems(text: Text, architecture: Architecture | None) -> Iterato
     """Check that nothing is set of a fitted tokenizer where there is another one."""
     if text.tokenizer or isinstance(architecture, Pretrained):
         reason = "dataset.text.tokenizer" if text.tokenizer else "pretrained, which cuts texts by its model's tokenizer"
-        own = Text(tokenizer=text.tokenizer, length=text.length)
+        own = Text(tokenizer=text.tokenizer, length=text.length, long=text.long)
         yield from without_effect("dataset.text", text, own, reason)
 
 
@@ -182,6 +182,9 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
         yield Problem("dataset.text.tokenizer", message)
     elif dataset.text.tokenizer and "words" in row.inputs:
         yield Problem("dataset.text.tokenizer", f"does nothing for {task}, which is given words; leave it out")
+    if dataset.text.long != "cut" and row.target == "continuation":
+        message = f"does nothing for {task}, which learns texts of any length in pieces; leave it out"
+        yield Problem("dataset.text.long", message)
     texts = {"text", "words"}
     if texts.isdisjoint(row.inputs) or (known is not None and texts.isdisjoint(known)):
         yield from without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")

@@ -21,6 +21,7 @@ from stoker.datasets.fields.texts.answer import AnswerField
 from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.fields.texts.text_lists import joined_texts
+from stoker.datasets.fields.texts.text_sizes import require_texts
 from stoker.datasets.fields.texts.word_tags import WordTagsField, check_lengths
 from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.fields.time import TimeField
@@ -73,9 +74,14 @@ class Fields:
         """Fit all fields to the records of the training part.
 
         Raises:
-            JobError: masks are invalid, or differ in size from their images.
+            JobError: masks are invalid or differ in size from their images, or all texts are empty.
 
         """
+        for name, kind in roles.inputs.items():
+            if kind in ("text", "words"):
+                require_texts("dataset.columns.features", name, records.columns[name])
+        if target == "text":
+            require_texts("dataset.columns.label", roles.target, records.columns[roles.target])
         if target == "text":
             return _with_one_vocabulary(records, roles, settings)
         if target == "answer":
@@ -250,7 +256,7 @@ def _with_one_vocabulary(records: Records, roles: Roles, settings: Dataset) -> F
     """Fit texts and what is written from them with one vocabulary: they have names, numbers and words in common."""
     sources = [text for name in roles.inputs for text in joined_texts(records.columns[name])]
     target = TargetTextField.fit_with(roles.target, records.columns[roles.target], sources, settings)
-    fields = [TextField(name, target.tokens, target.vocabulary, target.length) for name in roles.inputs]
+    fields = [TextField(name, target.tokens, target.vocabulary, target.length, target.long) for name in roles.inputs]
     return Fields(tuple(fields), target)
 
 

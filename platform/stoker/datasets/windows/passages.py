@@ -10,6 +10,7 @@ from stoker.datasets.columns import Ragged
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.texts.answer import START, AnswerField, located, read_answers
 from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.text_sizes import require_whole
 from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
 from stoker.datasets.tokens.tokenizer import UNKNOWN
@@ -50,6 +51,11 @@ class Passages:
             raise JobError([Problem(LENGTH, message)])
         return self.context.length - around
 
+    @property
+    def most_asked(self) -> int:
+        """Return the most tokens of a question; longer ones are truncated, or refused."""
+        return max(int(self.room * QUESTION_SHARE), 1)
+
     def encode(self, records: Records, answers: AnswerField | None) -> Samples:
         """Encode each question with its text, as one sample or several; `ids` are the places of the records.
 
@@ -58,12 +64,14 @@ class Passages:
             answers: the column of answers; None to predict.
 
         Raises:
-            JobError: an answer is no part of its text.
+            JobError: an answer is no part of its text, or the job refuses to truncate a question.
 
         """
         questions, contexts = self._texts(records, self.question), self._texts(records, self.context)
         tokenizer = self.context.tokenizer
         numbers = tokenizer.encode(questions)
+        asked, column = [*map(len, numbers)], records.columns[self.question.name]
+        require_whole(self.question.long, self.question.name, column, asked, self.most_asked, tokenizer.unit)
         different = list(dict.fromkeys(contexts))  # many questions have the same text
         known = dict(
             zip(different, zip(tokenizer.encode(different), tokenizer.spans(different), strict=True), strict=True)
@@ -99,7 +107,7 @@ class Passages:
         """Yield (tokens, 4) int32 sequences with overlapping windows of a text, as of a PairInput."""
         before, between, behind = self.context.tokenizer.around_pair
         room = self.room
-        asked = question[: max(int(room * QUESTION_SHARE), 1)]
+        asked = question[: self.most_asked]
         rest = room - len(asked)
         repeated = np.isin(context, asked[asked != UNKNOWN])
         head = np.array([*before, *asked, *between], np.int32)
@@ -117,9 +125,8 @@ class Passages:
     def notes(self, records: Records, parts: np.ndarray) -> Iterator[str]:
         """Yield notes on texts that are read in several windows, and on questions that are cut off."""
         train = records.rows(np.flatnonzero(parts == "train"))
-        tokenizer, room = self.context.tokenizer, self.room
+        tokenizer, room, most = self.context.tokenizer, self.room, self.most_asked
         asked = np.array([len(each) for each in tokenizer.encode(self._texts(train, self.question))], np.int64)
-        most = max(int(room * QUESTION_SHARE), 1)
         contexts = self._texts(train, self.context)
         different = list(dict.fromkeys(contexts))
         lengths = dict(zip(different, map(len, tokenizer.encode(different)), strict=True))
