@@ -1,10 +1,10 @@
 """Workers as processes, small jobs of each task, and four objectives that test the contract with the loop."""
 
 import hashlib
+import itertools
 import json
 import multiprocessing
 import pickle
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,16 +42,14 @@ FEATURES = {"cnn": ["photo"], "rnn": ["text"], "transformer": ["text"], "pretrai
 """The columns that a family for one kind of input takes from a table with all kinds."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+JOIN_S, ANSWER_S = 200.0, 240.0
+"""On a busy machine the processes may start and meet long after each other."""
 
 
-def _worker(rank: int, count: int, port: int, work: Callable[[Workers], Any], answers: Any) -> None:
+def _worker(rank: int, count: int, address: str, work: Callable[[Workers], Any], answers: Any) -> None:
     torch.set_num_threads(1)
     try:
-        with join(rank, count, torch.device("cpu"), f"127.0.0.1:{port}", 60.0) as workers:
+        with join(rank, count, torch.device("cpu"), address, JOIN_S) as workers:
             answers.put((rank, pickle.dumps(work(workers))))  # as bytes: shared tensors would be lost with the worker
     except BaseException as error:
         answers.put((rank, pickle.dumps(error)))
@@ -59,19 +57,21 @@ def _worker(rank: int, count: int, port: int, work: Callable[[Workers], Any], an
 
 
 @pytest.fixture(scope="session")
-def in_workers() -> Callable[[int, Callable[[Workers], Any]], list[Any]]:
+def in_workers(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Callable[[Workers], Any]], list[Any]]:
     """Run a function in several workers at once; return their results by rank."""
+    folder, numbers = tmp_path_factory.mktemp("meetings"), itertools.count()
 
     def run(count: int, work: Callable[[Workers], Any]) -> list[Any]:
         context = multiprocessing.get_context("fork")  # the parent's imports need not be repeated
         answers = context.Queue()
-        port = free_port()
-        processes = [context.Process(target=_worker, args=(r, count, port, work, answers)) for r in range(count)]
+        # They meet by a file: another test could take a port that is free now.
+        address = f"file://{folder}/{next(numbers)}"
+        processes = [context.Process(target=_worker, args=(r, count, address, work, answers)) for r in range(count)]
         for process in processes:
             process.start()
         results = {}
         for _ in processes:
-            rank, answer = answers.get(timeout=120)
+            rank, answer = answers.get(timeout=ANSWER_S)
             result = pickle.loads(answer)
             if isinstance(result, BaseException):
                 raise result
