@@ -3,6 +3,7 @@
 On a shared machine absolute times are not reliable, but the ratio of two laps that ran one after the other is.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -11,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -107,6 +108,34 @@ def serve(arm: Arm) -> None:
     """Run a lap for every line of standard input: the counterpart of `Process`."""
     for _ in sys.stdin:
         print(json.dumps(asdict(arm())), flush=True)
+
+
+def run_arms(
+    description: str | None,
+    arms: Sequence[str],
+    serve_arm: Callable[[str, int], None],
+    compare: Callable[[int, int], None],
+) -> None:
+    """Read the command line of a benchmark whose arms are processes of the same file: serve one arm, or compare all.
+
+    Args:
+        description: of the benchmark.
+        arms: their names.
+        serve_arm: serves an arm, by its name and the number of threads.
+        compare: starts all arms and compares them, by the numbers of threads and of rounds.
+
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--threads", type=int, default=1, help="more than 1 is measured in wall time: use an idle machine"
+    )
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--arm", choices=arms, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.arm:
+        serve_arm(options.arm, options.threads)
+    else:
+        compare(options.threads, options.rounds)
 
 
 def command(*arguments: str, environment: Mapping[str, str] | None = None, code: int = 0) -> tuple[Lap, str]:

@@ -13,13 +13,12 @@ implementation:
 Each arm is a process of its own, since the allocator's options apply to a whole process.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
 import torch
 
-from pairing import Laps, Machine, Process, Training, alternate, check_equal, curve, report, serve
+from pairing import Laps, Machine, Process, Training, alternate, check_equal, curve, report, run_arms, serve
 from plain_loop import plain_steps
 from stoker.training.parallel import CPU, prepare_process
 from workload import CNN_STEPS, cnn_job, on_cpu, recorded_steps
@@ -59,14 +58,4 @@ def compare(threads: int, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--threads", type=int, default=1, help="more than 1 is measured in wall time: use an idle machine"
-    )
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.arm:
-        serve_arm(options.arm, options.threads)
-    else:
-        compare(options.threads, options.rounds)
+    run_arms(__doc__, ARMS, serve_arm, compare)

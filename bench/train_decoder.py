@@ -11,7 +11,6 @@ learning rates. The losses of all steps must agree before times are reported. Th
 Each arm is a process of its own, since the allocator's options apply to a whole process.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 
 from nano_gpt import nano_steps
-from pairing import Laps, Machine, Process, Training, alternate, check_equal, curve, report, serve
+from pairing import Laps, Machine, Process, Training, alternate, check_equal, curve, report, run_arms, serve
 from stoker.jobfile.loading import parse_job
 from stoker.training.assembly import Prepared, prepare
 from stoker.training.parallel import prepare_process
@@ -77,14 +76,4 @@ def compare(threads: int, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--threads", type=int, default=1, help="more than 1 is measured in wall time: use an idle machine"
-    )
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.arm:
-        serve_arm(options.arm, options.threads)
-    else:
-        compare(options.threads, options.rounds)
+    run_arms(__doc__, ARMS, serve_arm, compare)

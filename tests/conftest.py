@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from hypothesis import HealthCheck, settings
 from jsonschema import Draft4Validator, FormatChecker, ValidationError, validators
 from PIL import Image
 
@@ -95,7 +96,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
 
 def pytest_configure() -> None:
-    """Take Ctrl-C as a terminal sends it, which a shell in the background ignores; compute with one thread."""
+    """Take Ctrl-C as a terminal sends it, which a shell in the background ignores; compute with one thread.
+
+    Examples of hypothesis have no deadline, which one of them misses now and then on a busy machine.
+    """
+    settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy machine")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)  # several processes run tests, and their threads would wait for each other
 

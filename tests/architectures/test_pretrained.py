@@ -294,7 +294,7 @@ def test_an_unknown_name_without_network_is_named_with_the_cure(hub_cache):
     with pytest.raises(JobError) as error:
         unavailable(settings_of("nobody/nothing"), DATA)
     message = (
-        "there is no folder 'nobody/nothing', it is not in the Hub's cache, and the Hub is out of reach; "
+        "there is no folder 'nobody/nothing', it is not in the Hub's cache (HF_HOME), and the Hub is out of reach; "
         "name a folder with its files, or allow the network (HF_HUB_OFFLINE, HF_ENDPOINT)"
     )
     assert problems_of(error) == [("architecture.model", message)]

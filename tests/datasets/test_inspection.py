@@ -20,6 +20,10 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
 
 
+VALUES = "write a value for each column, and quotes around one that holds a line break"
+OBJECT = 'such as {"text": "...", "label": 1}'
+
+
 def found(source: str, task: TaskName = TABLE, **settings: object) -> list[str]:
     dataset = Dataset.model_validate({"source": source, **settings})
     return [f"{problem.path} {problem.message}" for problem in inspect(None, dataset, task)]
@@ -68,11 +72,12 @@ def test_the_label_of_a_table_must_be_given():
         ("a.csv", b"", "'a.csv' is empty"),
         ("a.csv", b"x,y\n", "'a.csv' has a header but no rows"),
         ("a.csv", b"x,y,x\n1,2,3\n", "'a.csv' has more than one column 'x'"),
-        ("a.csv", b"x,y\n1\n", "the first row of 'a.csv' has 1 values, its header 2"),
+        ("a.csv", b"x,y\n1\n", f"the first row of 'a.csv' has 1 values, its header 2; {VALUES}"),
         (
             "a.csv",
             b"x,y\n\x81,2\n",
-            "'a.csv' is not UTF-8 text; name its encoding in dataset.encoding, such as latin-1",
+            "cannot read 'a.csv': it is not UTF-8 text (line 2, byte 0x81); "
+            "name its encoding in dataset.encoding, such as latin-1",
         ),
         ("a.csv.gz", b"x,y\n1,2\n", "'a.csv.gz' holds a broken gzip file; pack it again"),
         (
@@ -81,16 +86,21 @@ def test_the_label_of_a_table_must_be_given():
             "'a.csv.gz' holds a broken gzip file; pack it again",
         ),
         ("a.parquet", b"PAR1", "'a.parquet' is not a parquet file"),
-        ("a.jsonl", b"", "line 1 of 'a.jsonl' is not an object with keys"),
-        ("a.jsonl", b"1\n", "line 1 of 'a.jsonl' is not an object with keys"),
-        ("a.jsonl", b'{"x": 1\n', "line 1 of 'a.jsonl' is not JSON (Expecting ',' delimiter at column 8)"),
+        ("a.jsonl", b"", "'a.jsonl' is empty"),
+        ("a.jsonl", b"\n \n", "'a.jsonl' is empty"),
+        ("a.jsonl", b"1\n", f"line 1 of 'a.jsonl' is not an object with keys, {OBJECT}"),
+        (
+            "a.jsonl",
+            b'\n{"x": 1\n',
+            "line 2 of 'a.jsonl' is not JSON (Expecting ',' delimiter at column 1); correct or remove it",
+        ),
         (
             "a.jsonl",
             b'{"x": "\xff"}\n',
-            "'a.jsonl' is not UTF-8 text; name its encoding in dataset.encoding, such as latin-1",
+            "cannot read 'a.jsonl': it is not UTF-8 text (line 1, byte 0xff); "
+            "name its encoding in dataset.encoding, such as latin-1",
         ),
         ("a.jsonl.gz", b'{"x": 1}\n', "'a.jsonl.gz' holds a broken gzip file; pack it again"),
-        ("a.csv", b'x,y\n"' + b"long " * 40_000, "'a.csv' is not csv: field larger than field limit (131072)"),
         (
             "a.data",
             b"x",
@@ -103,6 +113,11 @@ def test_the_label_of_a_table_must_be_given():
 def test_a_broken_file_is_detected_by_its_first_bytes(name: str, content: bytes, expected: str):
     write(name, content)
     assert found(name, columns={"label": "y"}) == [f"dataset.source {expected}"]
+
+
+def test_a_first_row_with_a_long_text_is_fine_until_all_of_it_is_read():
+    write("a.csv", b"x,y\n" + b"long " * 40_000 + b",2\n")
+    assert found("a.csv", columns={"label": "y"}) == []
 
 
 def test_a_parquet_file_is_checked_by_its_schema():
@@ -194,7 +209,7 @@ def test_columns_of_a_file_without_a_header_are_those_of_the_job():
     write("a.csv", "1,2\n")
     assert found("a.csv", columns={"label": "y", "names": ["x", "y"]}) == []
     assert found("a.csv", columns={"label": "y", "names": ["x", "z", "y"]}) == [
-        "dataset.source the first row of 'a.csv' has 2 values, its header 3"
+        f"dataset.source the first row of 'a.csv' has 2 values, its header 3; {VALUES}"
     ]
 
 

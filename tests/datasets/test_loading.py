@@ -274,7 +274,8 @@ def test_a_class_only_outside_of_training_is_reported(load, tmp_path: Path):
             for number in range(3):
                 Image.new("L", (4, 4), 50 * number).save(folder / f"{number}.png")
     dataset = Dataset.model_validate({"source": str(tmp_path / "images"), "split": {"val": 0}})
-    message = "class 'c' is in test (3 samples) but not in train; a network cannot learn it"
+    message = "class 'c' is in test (3 samples) but not in train; a network cannot learn it; "
+    message += "move some of them to train, or remove them"
     assert problems(load_dataset, dataset, TASKS["image-classification"]) == [("dataset.split", message)]
 
 

@@ -56,6 +56,13 @@ def caught(action, *arguments):
             RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:4"),
             Cause.INFRASTRUCTURE,
         ),
+        (
+            RuntimeError(
+                "Gloo connectFullMesh failed with [../third_party/gloo/gloo/transport/tcp/pair.h:301] Connect"
+            ),
+            Cause.INFRASTRUCTURE,  # the first connection took too long on a busy machine
+        ),
+        (torch.distributed.DistNetworkError("port: 4, EADDRINUSE: address already in use"), Cause.INFRASTRUCTURE),
         (RuntimeError("CUDA error: uncorrectable ECC error encountered"), Cause.INFRASTRUCTURE),
         (RuntimeError("CUDA-capable device(s) is/are busy or unavailable"), Cause.INTERNAL),  # it has been given none
         (torch.distributed.DistBackendError("NCCL error"), Cause.INFRASTRUCTURE),

@@ -300,6 +300,17 @@ def test_contradictory_settings_are_reported(text: str, expected: str):
     assert mistakes(text) == [expected]
 
 
+def test_long_texts_can_be_refused_where_they_would_be_cut_off():
+    refused = "{source: a.txt, text: {long: refuse}}"
+    assert mistakes(f"task: text-generation\ndataset: {refused}\n") == [
+        "2:39 dataset.text.long does nothing for text-generation, which learns texts of any length in pieces; "
+        "leave it out"
+    ]
+    model = "architecture: {family: pretrained, model: my/model}"
+    for rest in ("task: fill-mask", f"task: question-answering\n{model}"):
+        assert parse_job(f"dataset: {refused}\n{rest}\n", "job.yaml").task_job.dataset.text.long == "refuse"
+
+
 def fitting(key: str) -> str:
     return ", ".join(task for task, row in TASKS.items() if key in row.loss_settings)
 
@@ -323,7 +334,8 @@ def test_settings_that_a_tasks_loss_does_not_have_are_reported(task: str, key: s
 @pytest.mark.parametrize("task", [task for task, row in TASKS.items() if "class_weights" in row.loss_settings])
 def test_settings_of_a_tasks_loss_are_accepted_and_written_out_again(task: str):
     for weights in ("balanced", "{a: 2, 0: 0.5}"):
-        training = f"{{class_weights: {weights}, label_smoothing: 0.1}}"
+        smoothed = "label_smoothing" in TASKS[task].loss_settings
+        training = f"{{class_weights: {weights}{', label_smoothing: 0.1' if smoothed else ''}}}"
         job = parse_job(f"task: {task}\ndataset: {SOURCES[task]}\ntraining: {training}", "job.yaml").job
         assert job.training.class_weights == ("balanced" if weights == "balanced" else {"a": 2.0, "0": 0.5})
         assert parse_job(dump_job(job), "job.yaml").job == job

@@ -265,7 +265,7 @@ FOREIGN = ("pydantic", "input should", "valid ", "type=", "function-", "instance
 
 
 @given(st.sampled_from(sorted({path for path, _ in walk()})), values)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_value_of_any_key_is_accepted_or_explained(path: str, value: object):
     lines = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True)
     problems: tuple[Problem, ...] = ()

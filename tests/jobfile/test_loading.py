@@ -5,7 +5,7 @@ from operator import methodcaller
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoker.errors import JobError, Problem
@@ -179,7 +179,7 @@ def jobs(draw: st.DrawFn) -> Job:
 
 
 @given(jobs())
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 def test_a_dumped_job_loads_as_the_same_job(job: Job):
     assert parse_job(dump_job(job), "x.yaml").job == job
 
@@ -221,7 +221,7 @@ fragments = st.lists(
 
 
 @given(st.text(max_size=60) | fragments | fragments.map(lambda text: SMALLEST + text))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_text_raises_anything_but_a_job_error(text: str):
     problems: tuple[Problem, ...] = ()
     try:

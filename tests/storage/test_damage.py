@@ -122,7 +122,7 @@ def test_an_equivalent_manifest_with_other_bytes_is_damaged(folder: Path) -> Non
         load(folder)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 @given(facts=st.dictionaries(st.text(), json_values))
 def test_any_json_facts_are_read_back(tmp_path: Path, facts: dict[str, Any]) -> None:
     storage: Storage = FolderStorage(tmp_path)

@@ -149,15 +149,20 @@ def test_class_predictions_are_for_people(task_of):
     assert answers.images is None
 
 
+@pytest.mark.parametrize("of_tag", [None, [0.5, 2.0, 1.0, 7.0]])
 @pytest.mark.parametrize("weight", [None, [1.0, 0.0, 2.0]])
-def test_the_cross_entropy_of_tags_counts_all_decisions(rows, weight):
+def test_the_cross_entropy_of_tags_counts_all_decisions(rows, weight, of_tag):
     logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     target = torch.tensor([[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]], dtype=torch.uint8)
     each = torch.ones(3) if weight is None else torch.tensor(weight)
     batch = rows({"numbers": logits}, target, None if weight is None else each)
-    objective = BinaryCrossEntropy(Given(), 4)
+    tag_weights = None if of_tag is None else torch.tensor(of_tag)
+    objective = BinaryCrossEntropy(Given(), 4, tag_weights)
     assert float(objective.counts(batch, "network")["loss"]) == 4 * float(each.sum())
-    losses = nn.functional.binary_cross_entropy_with_logits(logits, target.float(), reduction="none")
+    assert objective.state_dict() == {}
+    losses = nn.functional.binary_cross_entropy_with_logits(
+        logits, target.float(), pos_weight=tag_weights, reduction="none"
+    )
     total = (losses.sum(dim=1) * each).sum()
     torch.testing.assert_close(objective(batch, "network", NoNoise())["loss"], total)
     evaluated = objective.evaluate(batch, NoNoise())[0]["loss"]

@@ -1,10 +1,10 @@
-"""Workers as processes, and four objectives that test the contract between loop and objective."""
+"""Workers as processes, small jobs of each task, and four objectives that test the contract with the loop."""
 
 import hashlib
+import itertools
 import json
 import multiprocessing
 import pickle
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from stoker.job.job import Job
+from stoker.job.task import TASKS
 from stoker.jobfile.loading import load_job
 from stoker.training.assembly import prepare
 from stoker.training.loop import TrainingState
@@ -22,18 +23,35 @@ from stoker.training.snapshot import encode, take
 
 PROBES = Path(__file__).parents[1] / "probes"
 TEXT = "the cat sat on the mat and the hat sat on the cat; a man had a hat, the man had a cat. "
+FAMILIES: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden": [8], "dropout": 0.2},
+    "perceptron": {},
+    "cnn": {"channels": [4, 8], "dropout": 0.2},
+    "residual": {"family": "cnn", "channels": [4, 4], "blocks": "residual"},
+    "unet": {"channels": [4, 8, 8], "dropout": 0.2},
+    "rnn": {"embedding": 6, "hidden": 5, "layers": 2, "word_dropout": 0.2},
+    "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False, "word_dropout": 0.2},
+    "transformer": {"width": 8, "heads": 2, "word_dropout": 0.2},
+    "pretrained": {"dropout": 0.2},
+    "lora": {"family": "pretrained", "dropout": 0.2, "lora": {"rank": 2, "dropout": 0.2}},
+    "frozen": {"family": "pretrained", "dropout": 0.2, "frozen": 1},
+    "gan": {"channels": [4, 8], "latent": 5},
+    "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
+}
+LENGTHS = {"text-generation": 3, "instruction-tuning": 64}
+"""Tokens of a pretrained model, which are longer than characters, and shorter than words."""
+FEATURES = {"cnn": ["photo"], "rnn": ["text"], "transformer": ["text"], "pretrained": ["text"]}
+"""The columns that a family for one kind of input takes from a table with all kinds."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+JOIN_S, ANSWER_S = 200.0, 240.0
+"""On a busy machine the processes may start and meet long after each other."""
 
 
-def _worker(rank: int, count: int, port: int, work: Callable[[Workers], Any], answers: Any) -> None:
+def _worker(rank: int, count: int, address: str, work: Callable[[Workers], Any], answers: Any) -> None:
     torch.set_num_threads(1)
     try:
-        with join(rank, count, torch.device("cpu"), f"127.0.0.1:{port}", 60.0) as workers:
+        with join(rank, count, torch.device("cpu"), address, JOIN_S) as workers:
             answers.put((rank, pickle.dumps(work(workers))))  # as bytes: shared tensors would be lost with the worker
     except BaseException as error:
         answers.put((rank, pickle.dumps(error)))
@@ -41,19 +59,21 @@ def _worker(rank: int, count: int, port: int, work: Callable[[Workers], Any], an
 
 
 @pytest.fixture(scope="session")
-def in_workers() -> Callable[[int, Callable[[Workers], Any]], list[Any]]:
+def in_workers(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Callable[[Workers], Any]], list[Any]]:
     """Run a function in several workers at once; return their results by rank."""
+    folder, numbers = tmp_path_factory.mktemp("meetings"), itertools.count()
 
     def run(count: int, work: Callable[[Workers], Any]) -> list[Any]:
         context = multiprocessing.get_context("fork")  # the parent's imports need not be repeated
         answers = context.Queue()
-        port = free_port()
-        processes = [context.Process(target=_worker, args=(r, count, port, work, answers)) for r in range(count)]
+        # They meet by a file: another test could take a port that is free now.
+        address = f"file://{folder}/{next(numbers)}"
+        processes = [context.Process(target=_worker, args=(r, count, address, work, answers)) for r in range(count)]
         for process in processes:
             process.start()
         results = {}
         for _ in processes:
-            rank, answer = answers.get(timeout=120)
+            rank, answer = answers.get(timeout=ANSWER_S)
             result = pickle.loads(answer)
             if isinstance(result, BaseException):
                 raise result
@@ -64,6 +84,34 @@ def in_workers() -> Callable[[int, Callable[[Workers], Any]], list[Any]]:
         return [results[rank] for rank in range(count)]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
+    """Build a small job of a task with a family or a variant of it: three steps per epoch, the last one uneven."""
+
+    def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
+        architecture = {"family": variant, **FAMILIES[variant]}
+        dataset = dict(tiny_data(task))
+        if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "rnn", "transformer"):
+            architecture |= dict.fromkeys({"dropout", "word_dropout"} & {"dropout", *architecture}, 0.0)
+        if architecture["family"] == "pretrained":
+            writes = TASKS[task].target in ("continuation", "replies")  # type: ignore[index]
+            architecture["model"] = str(tiny_model(("gpt2" if writes else "bert") + ("" if dropout else "-still")))
+            if not dropout:
+                architecture |= {"dropout": 0.0, **({"lora": {"rank": 2}} if variant == "lora" else {})}
+            if writes:
+                del architecture["dropout"]  # it has no head
+                dataset["text"] = {"length": LENGTHS[task]}
+        settings = {"batch_size": 16, "epochs": 2, "precision": "fp32", "schedule": "constant", **training}
+        family = architecture["family"]
+        if "number" in TASKS[task].inputs and family in FEATURES:  # type: ignore[index]
+            dataset["columns"] = {**dataset["columns"], "features": FEATURES[family], "types": {"text": "text"}}
+        if variant == "plain-gan":
+            dataset["source"] = dataset["source"].replace("images.npz", "unlabelled.npz")
+        return make_job(task, dataset, architecture=architecture, training=settings)
+
+    return make
 
 
 @pytest.fixture(scope="session")

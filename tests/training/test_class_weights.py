@@ -17,6 +17,7 @@ from stoker.datasets.feeding.batches import ordered_batches
 from stoker.errors import JobError
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
+from stoker.job.dataset import Split
 from stoker.job.job import Job
 from stoker.job.task import TASKS
 from stoker.training.assembly import assemble, prepare
@@ -110,6 +111,85 @@ def test_words_of_a_tag_are_counted_for_its_balance_without_padding(make_job, tm
     assert weights == {"O": pytest.approx(4 / (2 * 3)), "B-PER": pytest.approx(4 / (2 * 1))}
 
 
+@pytest.fixture
+def films(make_job, tmp_path: Path) -> Callable[..., Job]:
+    """Return a function that builds a job on a table of 8 films, of which 6 are a drama, 2 are war and none is long."""
+    tags = ["drama", "drama", "drama", "drama;war", "drama;war", "drama", "", ""]
+    pd.DataFrame({"x": range(8), "y": tags}).to_csv(tmp_path / "films.csv", index=False)
+
+    def make(**training: Any) -> Job:
+        columns = {"label": "y", "features": ["x"], "classes": ["drama", "war", "long"]}
+        dataset = {"source": str(tmp_path / "films.csv"), "columns": columns, "split": "none"}
+        settings = {"optimizer": {"type": "sgd", "lr": 1.0, "momentum": 0.0}, "schedule": "constant", "batch_size": 8}
+        training = {"epochs": 1, "precision": "fp32", **settings, **training}
+        return make_job("multi-label-classification", dataset, architecture="perceptron", training=training)
+
+    return make
+
+
+def test_a_balanced_tag_weighs_the_same_in_samples_with_and_without_it(films):
+    weights = prepare(films(class_weights="balanced")).job.training.class_weights
+    assert weights == {"drama": pytest.approx(2 / 6), "war": pytest.approx(6 / 2), "long": 8}
+    assert prepare(films(class_weights={"war": 5})).job.training.class_weights == {"drama": 1, "war": 5, "long": 1}
+    assert problems(films(class_weights={"wars": 5})) == [
+        ("training.class_weights.wars", "'wars' is not a tag of the data; did you mean 'war'?")
+    ]
+
+
+def test_weighted_tags_have_the_gradient_of_torchs_mean_for_any_micro_batches_and_workers(films, in_workers):
+    settings = {"class_weights": {"war": 5, "drama": 0.5}}
+    assembly = assemble(prepare(films(**settings)))
+    (batch,) = ordered_batches(assembly.parts["train"], assembly.data.fields, 8)
+    network = assembly.objective.network
+    loss = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor([0.5, 5.0, 1.0]))
+    parameters = dict(network.named_parameters())
+    gradients = torch.autograd.grad(loss(network(batch.inputs), batch.target.float()), list(parameters.values()))
+    expected = {name: value - step for (name, value), step in zip(parameters.items(), gradients, strict=True)}
+
+    def trained(workers: Workers | None, **more: Any) -> dict[str, torch.Tensor]:
+        prepared = prepare(films(**settings, **more))
+        assembly = assemble(prepared) if workers is None else assemble(prepared, workers)
+        list(train("r", start(assembly)))
+        return {name: value.detach() for name, value in assembly.objective.network.named_parameters()}
+
+    for weights_after in [trained(None), trained(None, micro_batch=3), *in_workers(2, trained)]:
+        for name, value in expected.items():
+            torch.testing.assert_close(weights_after[name], value.detach(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("task", "family"),
+    [
+        (task, family)
+        for task, row in TASKS.items()
+        if "class_weights" in row.loss_settings
+        for family in row.families
+        if family in ("rnn", "pretrained")
+    ],
+)
+def test_families_of_texts_learn_with_balanced_classes_on_two_workers_as_on_one(task, family, tiny, in_workers):
+    settings = {"optimizer": {"type": "sgd", "lr": 0.5, "momentum": 0.0}, "epochs": None, "steps": 2}
+    job = tiny(task, family, dropout=False, class_weights="balanced", **settings)
+    if isinstance(job.dataset.split, Split):  # its classes are equally frequent otherwise
+        split = job.dataset.split.model_copy(update={"stratify": False})
+        job = job.model_copy(update={"dataset": job.dataset.model_copy(update={"split": split})})
+    unweighed = job.model_copy(update={"training": job.training.model_copy(update={"class_weights": None})})
+    prepared, plain = prepare(job), prepare(unweighed)
+    assert len({*prepared.job.training.class_weights.values()}) > 1
+
+    def trained(workers: Workers | None, what: Any = prepared) -> dict[str, torch.Tensor]:
+        assembly = assemble(what) if workers is None else assemble(what, workers)
+        list(train("r", start(assembly)))
+        return {name: value.detach() for name, value in assembly.objective.network.named_parameters()}
+
+    alone = trained(None)
+    for theirs in in_workers(2, trained):
+        for name, value in alone.items():
+            torch.testing.assert_close(theirs[name], value, atol=2e-5, rtol=1e-4)
+    unweighted = trained(None, plain)
+    assert any(not torch.allclose(unweighted[name], value, atol=1e-4) for name, value in alone.items())
+
+
 def test_streamed_classes_are_counted_in_the_first_shard(make_job, tmp_path: Path):
     for number, classes in enumerate(["aaab", "abbb", "ab"]):
         with tarfile.open(tmp_path / f"{'train' if number < 2 else 'val'}-{number}.tar", "w") as archive:
@@ -157,7 +237,8 @@ def test_nothing_but_the_loss_is_weighted_and_a_saved_model_agrees(task, make_jo
         return assembly, evaluate_in_training(assembly, "val", "fp32")
 
     _, plain = measured()
-    assembly, weighted = measured(class_weights="balanced", label_smoothing=0.3)
+    smoothed = {"label_smoothing": 0.3} if "label_smoothing" in TASKS[task].loss_settings else {}
+    assembly, weighted = measured(class_weights="balanced", **smoothed)
     assert weighted["loss"] != plain["loss"]
     untouched = TASKS[task].metrics.keys() - {"loss"}
     assert {name: weighted[name] for name in untouched} == {name: plain[name] for name in untouched}

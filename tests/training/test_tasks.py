@@ -11,7 +11,6 @@ from stoker.datasets.feeding.batches import ordered_batches
 from stoker.datasets.loading import read_source
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
-from stoker.job.job import Job
 from stoker.job.task import TASKS
 from stoker.randomness import Noise
 from stoker.storage import open_storage
@@ -23,29 +22,13 @@ from stoker.training.evaluation import evaluate as evaluate_in_training
 from stoker.training.loop import EpochEnd, StepEnd, start, train
 from stoker.training.parallel import ALONE, Workers
 
-FAMILIES: dict[str, dict[str, Any]] = {
-    "mlp": {"hidden": [8], "dropout": 0.2},
-    "perceptron": {},
-    "cnn": {"channels": [4, 8], "dropout": 0.2},
-    "residual": {"family": "cnn", "channels": [4, 4], "blocks": "residual"},
-    "unet": {"channels": [4, 8, 8], "dropout": 0.2},
-    "rnn": {"embedding": 6, "hidden": 5, "layers": 2, "word_dropout": 0.2},
-    "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False, "word_dropout": 0.2},
-    "transformer": {"width": 8, "heads": 2, "word_dropout": 0.2},
-    "pretrained": {"dropout": 0.2},
-    "lora": {"family": "pretrained", "dropout": 0.2, "lora": {"rank": 2, "dropout": 0.2}},
-    "frozen": {"family": "pretrained", "dropout": 0.2, "frozen": 1},
-    "gan": {"channels": [4, 8], "latent": 5},
-    "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
-}
-FEATURES = {"cnn": ["photo"], "rnn": ["text"], "transformer": ["text"], "pretrained": ["text"]}
-"""The columns that a family for one kind of input takes from a table with all kinds."""
 VARIANTS = {
     "cnn": ("cnn", "residual"),
     "rnn": ("rnn", "gru"),
     "gan": ("gan", "plain-gan"),
     "pretrained": ("pretrained", "lora", "frozen"),
 }
+FAMILY_OF = {variant: family for family, variants in VARIANTS.items() for variant in variants}
 CASES = [
     (task, variant)
     for task, row in TASKS.items()
@@ -53,41 +36,11 @@ CASES = [
     if family != "custom"
     for variant in VARIANTS.get(family, (family,))
 ]
-LENGTHS = {"text-generation": 3, "instruction-tuning": 64}
-"""Tokens of a pretrained model, which are longer than characters, and shorter than words."""
 STILL = {"type": "sgd", "lr": 0.05, "momentum": 0.0}
 """Adam turns a rounding difference between two small gradients into a whole step."""
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 every_case = pytest.mark.parametrize(("task", "variant"), CASES, ids=lambda name: name)
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
-    """Build a small job: three steps per epoch, the last one uneven."""
-
-    def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
-        architecture = {"family": variant, **FAMILIES[variant]}
-        dataset = dict(tiny_data(task))
-        if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "rnn", "transformer"):
-            architecture |= dict.fromkeys({"dropout", "word_dropout"} & {"dropout", *architecture}, 0.0)
-        if architecture["family"] == "pretrained":
-            writes = TASKS[task].target in ("continuation", "replies")  # type: ignore[index]
-            architecture["model"] = str(tiny_model(("gpt2" if writes else "bert") + ("" if dropout else "-still")))
-            if not dropout:
-                architecture |= {"dropout": 0.0, **({"lora": {"rank": 2}} if variant == "lora" else {})}
-            if writes:
-                del architecture["dropout"]  # it has no head
-                dataset["text"] = {"length": LENGTHS[task]}
-        settings = {"batch_size": 16, "epochs": 2, "precision": "fp32", "schedule": "constant", **training}
-        family = architecture["family"]
-        if "number" in TASKS[task].inputs and family in FEATURES:  # type: ignore[index]
-            dataset["columns"] = {**dataset["columns"], "features": FEATURES[family], "types": {"text": "text"}}
-        if variant == "plain-gan":
-            dataset["source"] = dataset["source"].replace("images.npz", "unlabelled.npz")
-        return make_job(task, dataset, architecture=architecture, training=settings)
-
-    return make
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +64,7 @@ def weights_of(assembly: Assembly) -> dict[str, torch.Tensor]:
 
 def test_every_family_of_every_task_is_a_case():
     for task, row in TASKS.items():
-        tried = {FAMILIES[variant].get("family", variant) for name, variant in CASES if name == task}
+        tried = {FAMILY_OF.get(variant, variant) for name, variant in CASES if name == task}
         assert tried == set(row.families) - {"custom"}
 
 

@@ -1,6 +1,7 @@
 """Blocks of transformers: attention and feed-forward layers, normalised before (Xiong et al. 2020)."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -108,21 +109,15 @@ def attention(
 
     On a CPU it is computed in float32: torch's kernel takes four times as long for bfloat16, backward eight times.
     """
-    grouped = query.shape[1] != key.shape[1]
-    if query.dtype == torch.float32 or query.device.type != "cpu":
-        return functional.scaled_dot_product_attention(
+    grouped, kind = query.shape[1] != key.shape[1], query.dtype
+    widened = kind != torch.float32 and query.device.type == "cpu"
+    if widened:
+        query, key, value = query.float(), key.float(), value.float()
+    with torch.autocast("cpu", enabled=False) if widened else nullcontext():
+        attended = functional.scaled_dot_product_attention(
             query, key, value, attn_mask=seen, dropout_p=dropout, is_causal=causal, enable_gqa=grouped
         )
-    with torch.autocast("cpu", enabled=False):
-        return functional.scaled_dot_product_attention(
-            query.float(),
-            key.float(),
-            value.float(),
-            attn_mask=seen,
-            dropout_p=dropout,
-            is_causal=causal,
-            enable_gqa=grouped,
-        ).to(query.dtype)
+    return attended.to(kind) if widened else attended
 
 
 def attention_weights(query: Tensor, key: Tensor, seen: Tensor | None, causal: bool = False) -> Tensor:

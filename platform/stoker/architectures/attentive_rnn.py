@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from stoker.architectures.cross_attention import first_place
-from stoker.architectures.recurrent import CELLS, zero_with_gradients
+from stoker.architectures.recurrent import recurrent_layers, zero_with_gradients
 from stoker.job.architecture.rnn import Rnn as RnnSettings
 from stoker.job.signature import WRITTEN, Signature, TextOutput
 
@@ -48,10 +48,8 @@ class AttentiveRnn(nn.Module):
         self.embedding = nn.Embedding(shape.vocabulary, settings.embedding)
         nn.init.normal_(self.embedding.weight, std=settings.embedding**-0.5)
         self.dropout = nn.Dropout(settings.dropout)
-        between = settings.dropout if settings.layers > 1 else 0.0
-        cell, sizes = CELLS[settings.cell], (settings.embedding, hidden, settings.layers)
-        self.encoder = cell(*sizes, batch_first=True, bidirectional=directions > 1, dropout=between)
-        self.decoder = cell(*sizes, batch_first=True, dropout=between)
+        self.encoder = recurrent_layers(settings, bool(settings.bidirectional))
+        self.decoder = recurrent_layers(settings, bidirectional=False)
         self.bridge = nn.Linear(directions * hidden, hidden)
         self.key = nn.Linear(directions * hidden, hidden, bias=False)
         self.mixed = nn.Linear((directions + 1) * hidden, settings.embedding)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stoker.architectures.attention import DEVIATION, Block, Cache, looked_at, rotary_turns, start_small
+from stoker.architectures.memory import next_tokens
 from stoker.datasets.tokens.tokenizer import END
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
 from stoker.job.signature import ContinuationOutput, Signature
@@ -80,17 +81,15 @@ class Decoder(nn.Module):
     def read(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Read further tokens of one text, (B, n).
 
-        Where the memory is full, the second half of it is read again as the beginning of a new one.
+        Where the memory is full, a new one begins, as for `next_tokens`.
 
         Returns:
             (B, n or fewer, vocabulary) logits of what follows each token, the last one always; and the memory.
 
         """
+        tokens, again = next_tokens(memory.tokens, tokens, self.length)
+        memory = self.begin(len(tokens)) if again else memory
         together = torch.cat([memory.tokens, tokens], dim=1)
-        if together.shape[1] > self.length:
-            kept = max(self.length // 2, 1)
-            memory, tokens = self.begin(len(tokens)), together[:, -kept:]
-            together = tokens
         begin, count = memory.tokens.shape[1], tokens.shape[1]
         seen = None
         if begin and count > 1:

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from stoker.architectures.attentive_rnn import AttentiveRnn
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
-from stoker.architectures.recurrent import CELLS, zero_with_gradients
+from stoker.architectures.recurrent import recurrent_layers, zero_with_gradients
 from stoker.architectures.search_settings import search_misfits, with_search
 from stoker.architectures.words import default_word_dropout, says_of_each, token_vectors, with_unknown, word_numbers
 from stoker.errors import Problem
@@ -29,14 +29,7 @@ class Reader(nn.Module):
         self.each_word = says_of_each(signature)
         self.word_dropout = settings.word_dropout or 0.0
         self.dropout = nn.Dropout(settings.dropout)
-        self.recurrent = CELLS[settings.cell](
-            settings.embedding,
-            settings.hidden,
-            num_layers=settings.layers,
-            batch_first=True,
-            bidirectional=bool(settings.bidirectional),
-            dropout=settings.dropout if settings.layers > 1 else 0.0,
-        )
+        self.recurrent = recurrent_layers(settings, bool(settings.bidirectional))
         self.output = nn.Linear(settings.hidden * (2 if settings.bidirectional else 1), outputs(signature))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -78,13 +71,7 @@ class Writer(nn.Module):
         self.embedding = nn.Embedding(shape.vocabulary, settings.embedding)
         self.word_dropout = settings.word_dropout or 0.0
         self.dropout = nn.Dropout(settings.dropout)
-        self.recurrent = CELLS[settings.cell](
-            settings.embedding,
-            settings.hidden,
-            num_layers=settings.layers,
-            batch_first=True,
-            dropout=settings.dropout if settings.layers > 1 else 0.0,
-        )
+        self.recurrent = recurrent_layers(settings, bidirectional=False)
         self.output = nn.Linear(settings.hidden, shape.vocabulary)
         self.carried_shape = (2 if settings.cell == "lstm" else 1, settings.layers, settings.hidden)
         """Of what is remembered of a row."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stoker.datasets.folders import archive_paths, image_paths, language_files, part_folders, visible_folders
 from stoker.datasets.formats.csv_dialect import codec_of, csv_dialect
+from stoker.datasets.formats.encodings import undecodable
 from stoker.datasets.formats.format_inference import (
     HEADER_BYTES,
     IDX_NAME,
@@ -21,6 +22,7 @@ from stoker.datasets.formats.format_inference import (
     text_of,
     unknown_format,
 )
+from stoker.datasets.formats.jsonl import not_json
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, remote_problem
 from stoker.errors import Problem
@@ -133,7 +135,10 @@ def _table_problems(format_name: str, check: Check) -> Check:
         if not files:
             yield Problem("dataset.source", f"there are no {format_name} files in the folder '{path}'")
         for file in files[:1]:
-            yield from check(dataset, file, needed)
+            try:
+                yield from check(dataset, file, needed)
+            except UnicodeError:
+                yield Problem("dataset.source", f"cannot read '{file}': {undecodable(file, dataset.encoding)}")
 
     return check_first
 
@@ -141,15 +146,14 @@ def _table_problems(format_name: str, check: Check) -> Check:
 def _csv_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
     dialect = csv_dialect(path, dataset.encoding)
     if path.stat().st_size == 0 or not _first_line(path, dialect.codec).strip():
-        yield Problem("dataset.source", f"'{path}' is empty")
+        yield _empty(path)
         return
     with text_of(path, dialect.codec) as file:
         rows = csv.reader(file, delimiter=dialect.delimiter, quotechar=dialect.quote)
         try:
             header = list(dataset.columns.names) or [name.strip() for name in next(rows)]
             first = next((row for row in rows if row), None)
-        except csv.Error as error:
-            yield Problem("dataset.source", f"'{path}' is not csv: {error}")
+        except csv.Error:  # a long text, or a quote that is never closed: reading all of it tells
             return
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:
@@ -157,7 +161,9 @@ def _csv_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Proble
     if first is None:
         yield Problem("dataset.source", f"'{path}' has a header but no rows")
     elif len(first) != len(header):
-        yield Problem("dataset.source", f"the first row of '{path}' has {len(first)} values, its header {len(header)}")
+        counts = f"the first row of '{path}' has {len(first)} values, its header {len(header)}"
+        cure = "write a value for each column, and quotes around one that holds a line break"
+        yield Problem("dataset.source", f"{counts}; {cure}")
     yield from column_problems(dataset, header, path, needed)
 
 
@@ -165,17 +171,24 @@ def _jsonl_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Prob
     with text_of(path, codec_of(dataset.encoding)) as file:
         if starts_list(file):
             return  # a list, of which the first object cannot be read alone
-    line = _first_line(path, codec_of(dataset.encoding)).strip()
+        number, line = next(((n, line) for n, line in enumerate(file, start=1) if line.strip()), (1, ""))
+    if not line:
+        yield _empty(path)
+        return
     try:
-        first = json.loads(line) if line else {}
+        first = json.loads(line)
     except json.JSONDecodeError as error:
-        message = f"line 1 of '{path}' is not JSON ({error.msg} at column {error.colno})"
-        yield Problem("dataset.source", message)
+        yield Problem("dataset.source", f"line {number} of '{path}' {not_json(error)}")
         return
     if not isinstance(first, dict) or not first:
-        yield Problem("dataset.source", f"line 1 of '{path}' is not an object with keys")
+        form = 'such as {"text": "...", "label": 1}'
+        yield Problem("dataset.source", f"line {number} of '{path}' is not an object with keys, {form}")
         return
     yield from column_problems(dataset, list(first), path, needed)
+
+
+def _empty(path: Path) -> Problem:
+    return Problem("dataset.source", f"'{path}' is empty")
 
 
 def _conll_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:

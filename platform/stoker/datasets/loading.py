@@ -35,7 +35,7 @@ from stoker.datasets.windows.documents import MIN_DOCUMENTS, as_documents, split
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import BUILTIN, Dataset, Image, Text
 from stoker.job.task import TaskRow
-from stoker.jobfile.checks import without_effect
+from stoker.jobfile.dataset_checks import without_effect
 
 TEXTS = frozenset({"text", "words", "dialogue"})
 """Kinds of column that consist of tokens."""

@@ -151,7 +151,8 @@ def _failure(errors: Any, error: Exception, name: str, revision: str | None, key
             message = f"there is no folder '{name}', and no model of this name on the Hub, or it is private; {login}"
         case errors.LocalEntryNotFoundError():
             cure = "name a folder with its files, or allow the network (HF_HUB_OFFLINE, HF_ENDPOINT)"
-            message = f"there is no folder '{name}', it is not in the Hub's cache, and the Hub is out of reach; {cure}"
+            cache = "it is not in the Hub's cache (HF_HOME)"
+            message = f"there is no folder '{name}', {cache}, and the Hub is out of reach; {cure}"
         case errors.HfHubHTTPError():
             return Unreachable(f"{name}: the Hub answers {getattr(error.response, 'status_code', 0)}; try again later")
         case ValueError():

@@ -151,7 +151,8 @@ def _check(parts: np.ndarray, labels: Labels) -> None:
         if labels.classes is not None and count and name not in known
     ]
     if unknown:
-        raise JobError([Problem("dataset.split", f"{message}; a network cannot learn it") for message in unknown])
+        cure = "a network cannot learn it; move some of them to train, or remove them"
+        raise JobError([Problem("dataset.split", f"{message}; {cure}") for message in unknown])
 
 
 def _split_groups(groups: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -203,6 +203,7 @@ class Image(Section):
     images of 32x32 or more, where the task is to recognise them; `[]` for none."""
 
 
+LongTexts = Literal["cut", "refuse"]
 Tokens = Literal["words", "characters", "bytes", "bpe", "wordpiece"]
 
 
@@ -227,6 +228,10 @@ class Text(Section):
     """Most tokens of a text, or words of a sentence; what is beyond is cut off, and `plan` says of how many texts. A
     pretrained network counts the tokens of a sentence. A text to continue is cut into pieces of this length, and a text
     that answers a question is read in overlapping windows, of this length with the question."""
+
+    long: LongTexts = "cut"
+    """What happens to a text of more than `length` tokens, or than a pretrained model reads: `cut` it off, or `refuse`
+    it, in training and by the model; the message then says how many there are, and the row of the first one."""
 
 
 class Split(Section):

@@ -277,6 +277,11 @@ class Signature:
                 return ()
 
     @property
+    def weighted(self) -> tuple[str, ...]:
+        """Return what `training.class_weights` weighs: classes, or tags; none where the output has neither."""
+        return self.output.tags if isinstance(self.output, TagsOutput) else self.classes
+
+    @property
     def first_class(self) -> int:
         """Return the number of the first class in targets; those below it are not learnt."""
         return 1 if isinstance(self.output, WordTagsOutput) else 0

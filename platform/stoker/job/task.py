@@ -65,7 +65,7 @@ REPLIES: dict[str, Direction] = {"loss": "min", "perplexity": "min", "exact_matc
 ANSWERS: dict[str, Direction] = {"loss": "min", "exact_match": "max", "f1": "max"}
 TAGGING: dict[str, Direction] = {"loss": "min", "accuracy": "max", "precision": "max", "recall": "max", "f1": "max"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
-"""Keys of `training` that a cross-entropy of classes has."""
+"""Keys of `training` that a cross-entropy of classes has; that of tags has the first one."""
 TABULAR: tuple[Kind, ...] = ("number", "time", "category", "text", "image")
 TABULAR_FAMILIES = ("mlp", "perceptron", "custom")
 
@@ -172,6 +172,7 @@ TASKS: dict[TaskName, TaskRow] = {
         TAGS,
         "f1_micro",
         "any number of tags for each row of a table, of numbers, categories, texts or images",
+        loss_settings=("class_weights",),
     ),
     "text-generation": TaskRow(
         ("text",),

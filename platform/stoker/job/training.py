@@ -268,7 +268,8 @@ class Training(Section):
     """Weight of each class in the loss, such as `{spam: 5, ham: 1}`; classes that are not named have 1. `balanced`
     makes all classes of the training part weigh the same: samples / (classes * samples of the class), of streamed
     shards by the first one. It multiplies the weight of each sample, or in a segmentation that of each pixel's
-    cross-entropy; other metrics do not change. Default: every class has 1."""
+    cross-entropy; other metrics do not change. Of tags, it multiplies the loss of the samples that have the tag;
+    `balanced` is then the number of samples without the tag for each one with it. Default: every class has 1."""
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of each label that is spread evenly over all classes in the cross-entropy (Szegedy et al. 2016), such as

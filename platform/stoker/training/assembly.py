@@ -188,7 +188,7 @@ def prepare(job: Job, data: LoadedDataset | None = None, start: Path | None = No
     problems = [
         *(misfits(architecture, data.fields.signature) or network_problems(job, architecture, data)),
         *length_problems(job, samples),
-        *loss_problems(job, data.fields.signature.classes),
+        *loss_problems(job, data.fields.signature),
         *metric_problems(job, data),
     ]
     if problems:

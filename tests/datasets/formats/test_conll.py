@@ -13,6 +13,8 @@ from stoker.job.dataset import Dataset
 from stoker.job.task import TASKS
 
 TASK = TASKS["token-classification"]
+LINES = "each word has its tags in its own line, and a blank line ends a sentence"
+ENCODING = "name its encoding in dataset.encoding, such as latin-1"
 
 
 def read(path: Path, content: str | bytes = "", **settings: Any) -> Records:
@@ -86,17 +88,17 @@ def test_files_of_a_folder_are_its_parts(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("one O\ntwo X O\n", "line 2 has 3 columns, line 1 2"),
-        ("one X O\n\n# a\ntwo O\n", "line 4 has 2 columns, line 1 3"),
-        ("one\tO\n\ntwo O\n", "line 3 has 1 column, line 1 2"),
+        ("one O\ntwo X O\n", f"line 2 has 3 columns, line 1 has 2; {LINES}"),
+        ("one X O\n\n# a\ntwo O\n", f"line 4 has 2 columns, line 1 has 3; {LINES}"),
+        ("one\tO\n\ntwo O\n", f"line 3 has 1 column, line 1 has 2; {LINES}"),
         (
             "one\ntwo\n",
             "line 1 has no tag: a word and its tag belong in a line, with a tab or a blank between them; "
             "to predict, write the sentences as text",
         ),
         ("\n# nothing\n", "it holds no words"),
-        ("Zürich O\n".encode("latin-1"), "it is not UTF-8 text (line 1); name its encoding in dataset.encoding"),
-        (b"one O\ntwo O\n\xff O\n", "it is not UTF-8 text (line 3); name its encoding in dataset.encoding"),
+        ("Zürich O\n".encode("latin-1"), f"it is not UTF-8 text (line 1, byte 0xfc); {ENCODING}"),
+        (b"one O\ntwo O\n\xff O\n", f"it is not UTF-8 text (line 3, byte 0xff); {ENCODING}"),
     ],
 )
 def test_a_broken_file_is_reported_by_its_name_and_line(tmp_path: Path, content: str | bytes, expected: str):
@@ -111,7 +113,7 @@ def test_a_broken_file_is_reported_by_its_name_and_line(tmp_path: Path, content:
 
 def test_names_that_do_not_fit_are_reported(tmp_path: Path):
     path = tmp_path / "a.conll"
-    expected = f"cannot read '{path}': line 2 has 3 columns, dataset.columns.names 2"
+    expected = f"cannot read '{path}': line 2 has 3 columns, dataset.columns.names names 2; {LINES}"
     assert problem(path, "# comment\none X O\n", columns={"names": ["word", "tag"]}) == expected
 
 

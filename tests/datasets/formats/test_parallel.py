@@ -52,6 +52,7 @@ def test_a_pair_without_parts_is_split_later(tmp_path: Path):
 def test_files_of_different_length_are_named_with_their_numbers_of_lines(tmp_path: Path):
     write(tmp_path, train_en="one\ntwo\n", train_de="eins\n", val_en="a", val_de="b")
     expected = "files whose lines belong together differ in their number of lines: 'train.de' has 1, 'train.en' has 2"
+    expected += "; write each line beside its counterpart, and an empty one where there is none"
     assert problem(tmp_path) == expected
 
 
@@ -64,8 +65,8 @@ def test_a_file_without_its_counterpart_is_named(tmp_path: Path):
 def test_invalid_utf8_is_reported_with_file_and_line(tmp_path: Path):
     write(tmp_path, train_en="one\ntwo")
     (tmp_path / "train.de").write_bytes("eins\nGrün\n".encode("latin-1"))
-    cure = "name its encoding in dataset.encoding"
-    assert problem(tmp_path) == f"'train.de': it is not UTF-8 text (line 2); {cure}"
+    cure = "name its encoding in dataset.encoding, such as latin-1"
+    assert problem(tmp_path) == f"'train.de': it is not UTF-8 text (line 2, byte 0xfc); {cure}"
     assert read(tmp_path, encoding="latin-1").frame["de"].tolist() == ["eins", "Grün"]
 
 

@@ -145,7 +145,8 @@ class TestCsv:
         path = write("a.csv", "x,y\n1,\u5b57\n2,b\n".encode("shift_jis"))
         assert read(path, encoding="shift_jis")["y"].tolist() == ["\u5b57", "b"]
         path = write("a.csv", b"x,y\n1,\xff\xfe\xfd\n")
-        expected = f"cannot read '{path}': it is not ascii text; name its encoding in dataset.encoding"
+        expected = f"cannot read '{path}': it is not ascii text (line 2, byte 0xff); "
+        expected += "name its encoding in dataset.encoding, such as latin-1"
         assert problem(path, encoding="ascii") == expected
 
     def test_values_that_a_row_lacks_are_missing(self, write):
@@ -221,9 +222,9 @@ class TestJsonLines:
                 "line 2 is not JSON (Expecting property name enclosed in double quotes at column",
             ),
             ('{"x": 1, "y": 2}\n\n[1, 2]\n', 'line 3 is not an object such as {"text": "...", "label": 1}'),
-            ("no json\n", "line 1 is not JSON (Expecting value at column 1)"),
+            ("no json\n", "line 1 is not JSON (Expecting value at column 1); correct or remove it"),
             ('{"x": ' + "[" * 100_000, "line 1 is nested too deeply"),
-            (b'{"x": "\xff", "y": 1}\n', "'utf-8' codec can't decode byte 0xff"),
+            (b'{"x": "\xff", "y": 1}\n', "it is not UTF-8 text (line 1, byte 0xff); name its encoding"),
         ],
     )
     def test_an_invalid_line_is_reported_with_its_number(self, write, content: str | bytes, message: str):

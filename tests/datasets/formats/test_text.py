@@ -38,6 +38,6 @@ def test_invalid_utf8_is_reported(tmp_path: Path):
     with pytest.raises(JobError) as caught:
         read(path)
     (problem,) = caught.value.problems
-    cure = "name its encoding in dataset.encoding"
+    cure = "name its encoding in dataset.encoding, such as latin-1"
     assert problem.path == "dataset.source"
-    assert problem.message == f"cannot read '{path}': it is not UTF-8 text (line 1); {cure}"
+    assert problem.message == f"cannot read '{path}': it is not UTF-8 text (line 1, byte 0xfc); {cure}"

@@ -2,7 +2,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoker.errors import JobError
@@ -217,7 +217,7 @@ entries = st.fixed_dictionaries(
 
 
 @given(entries, st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 def test_every_drawn_point_is_a_valid_job_with_the_same_coordinates(entries: dict[str, Any], seed: int):
     job = Job.model_validate(
         {

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from stoker.datasets.model_files import WEIGHTS, weight_files
@@ -14,6 +15,9 @@ from stoker.errors import JobError, Problem
 MODEL = "architecture.model"
 ATTENTION: dict[bool, dict[str, str]] = {False: {}, True: {"attn_implementation": "sdpa"}}
 """Whether a model writes; if so, it is given which token sees which, as torch's own attention takes it."""
+
+MOST_MISSING = 1 / 2
+"""Share of the weights that a folder may lack, as files for another purpose lack those of a pooling layer."""
 
 
 def read_config(folder: Path) -> Any:
@@ -51,7 +55,7 @@ def loaded_body(folder: Path, name: str, writes: bool) -> nn.Module:
     """Load a model with its weights in float32; one that writes has its output layer.
 
     Raises:
-        JobError: it has no safetensors.
+        JobError: it has no safetensors, broken ones, or those of another model.
 
     """
     if not weight_files(folder):
@@ -60,17 +64,25 @@ def loaded_body(folder: Path, name: str, writes: bool) -> nn.Module:
     config = read_config(folder)
     with quiet():
         try:
-            body: nn.Module = _kind(writes).from_pretrained(
+            body, loading = _kind(writes).from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
+                output_loading_info=True,
                 **ATTENTION[writes],
             )
         except ValueError as error:
             raise _unusable(folder, config, error) from error
+        except SafetensorError as error:
+            cure = "copy or download the folder again"
+            raise JobError([Problem(MODEL, f"the weights in '{name}' are broken: {error}; {cure}")]) from error
+    missing, there = len(loading["missing_keys"]), len(body.state_dict())
+    if missing > MOST_MISSING * there:
+        message = f"the weights in '{name}' lack {missing} of the {there} that its {config.model_type} has"
+        raise JobError([Problem(MODEL, f"{message}; put config.json and weights of one model into the folder")])
     return _prepared(body)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stoker.architectures.memory import next_tokens
 from stoker.architectures.pretrained.network import PretrainedNetwork
 from stoker.datasets.tokens.tokenizer import END, SPECIAL
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
@@ -73,17 +74,15 @@ class PretrainedDecoder(PretrainedNetwork):
     def read(self, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Read further tokens of one text, (B, n).
 
-        Where the memory is full, the second half of it is read again as the beginning of a new one.
+        Where the memory is full, a new one begins, as for `next_tokens`.
 
         Returns:
             (B, n or fewer, vocabulary) logits of what follows each token, the last one always; and the memory.
 
         """
+        tokens, again = next_tokens(memory.tokens, tokens, self.length)
+        memory = self.begin(len(tokens)) if again else memory
         together = torch.cat([memory.tokens, tokens], dim=1)
-        if together.shape[1] > self.length:
-            kept = max(self.length // 2, 1)
-            memory, tokens = self.begin(len(tokens)), together[:, -kept:]
-            together = tokens
         found = self.body(input_ids=self.numbers(tokens), use_cache=True, **{self.cache_name: memory.cache})
         return self._logits(found.logits), Memory(memory.cache, together)
 

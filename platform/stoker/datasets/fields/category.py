@@ -16,6 +16,10 @@ from stoker.job.dataset import Dataset
 from stoker.job.signature import CategoriesInput, ClassOutput
 from stoker.job.task import Kind
 
+MANY, DIFFERENT, WORDS_OF_TEXT = 20, 0.9, 3
+"""Labels of at least so many rows are texts if this share of them differs and most have so many words."""
+SHOWN = 60
+
 
 @dataclass(frozen=True)
 class CategoryField(InputField):
@@ -58,9 +62,16 @@ class ClassField(TargetField):
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Collect the classes of the training rows, unless the job names them."""
+        """Collect the classes of the training rows, unless the job names them.
+
+        Raises:
+            JobError: they are texts, as where the columns of texts and labels were mixed up.
+
+        """
         clean = settings.columns.clean
         labels = joined_spellings(as_text(raw)) if clean else as_text(raw)
+        if not settings.columns.classes:
+            _require_classes(name, labels)
         return cls(name, settings.columns.classes or sorted_classes(labels), clean)
 
     def encode(self, raw: RawColumn) -> Column:
@@ -89,6 +100,23 @@ class ClassField(TargetField):
     def output(self) -> ClassOutput:
         """Return the classes."""
         return ClassOutput(self.classes)
+
+
+def _require_classes(name: str, labels: np.ndarray) -> None:
+    """Check that labels are not texts: almost all different, and mostly of several words.
+
+    Raises:
+        JobError: they are.
+
+    """
+    known = [label for label in labels if label is not None]
+    if len(known) < MANY or len(set(known)) < DIFFERENT * len(known):
+        return
+    if sum(label.count(" ") >= WORDS_OF_TEXT - 1 for label in known) > len(known) / 2:
+        shown = known[0] if len(known[0]) <= SHOWN else f"{known[0][:SHOWN]}..."
+        message = f"column '{name}' has {len(set(known)):,} different values in {len(known):,} training rows, as "
+        cure = "these are texts, not classes; name the column of classes in dataset.columns.label"
+        raise JobError([Problem("dataset.columns.label", f"{message}'{shown}'; {cure}")])
 
 
 def spelling_key(text: str) -> str:

@@ -15,6 +15,7 @@ from stoker.datasets.fields.kinds import INPUT_FIELDS, TARGET_FIELDS
 from stoker.datasets.fields.number import as_numbers
 from stoker.datasets.fields.texts.dialogue import DialogueField
 from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.text_sizes import require_texts
 from stoker.datasets.fields.texts.word_pieces import WordPiecesField
 from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.layouts.columns import Columns
@@ -44,9 +45,15 @@ class Fields:
         """Fit all fields to the records of the training part.
 
         Raises:
-            JobError: the records do not fit each other, such as masks that differ in size from their images.
+            JobError: all texts are empty, or the records do not fit each other, such as masks that differ in size from
+                their images.
 
         """
+        for name, kind in roles.inputs.items():
+            if kind in ("text", "words"):
+                require_texts("dataset.columns.features", name, records.columns[name])
+        if target == "text":
+            require_texts("dataset.columns.label", roles.target, records.columns[roles.target])
         layout = LAYOUTS.get(target, Columns).fit(records, roles, target, settings)
         return Fields(layout.inputs, layout.target, layout.own)
 

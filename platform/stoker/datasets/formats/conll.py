@@ -44,7 +44,7 @@ def label_of(frame: pd.DataFrame) -> str:
 def _sentences(lines: list[str], names: tuple[str, ...]) -> list[list[list[str]]]:
     """Return the columns of each word of each sentence."""
     tabs, width, first = _layout(lines, len(names))
-    expected = "dataset.columns.names" if names else f"line {first}"
+    expected = "dataset.columns.names names" if names else f"line {first} has"
     sentences: list[list[list[str]]] = []
     begins = True
     for number, line in enumerate(lines, start=1):
@@ -55,7 +55,8 @@ def _sentences(lines: list[str], names: tuple[str, ...]) -> list[list[list[str]]
         if _is_comment(line, begins, tabs, len(cells) == width):
             continue
         if len(cells) != width:
-            raise ValueError(f"line {number} has {_columns(len(cells))}, {expected} {width}")
+            cure = "each word has its tags in its own line, and a blank line ends a sentence"
+            raise ValueError(f"line {number} has {_columns(len(cells))}, {expected} {width}; {cure}")
         if begins:
             sentences.append([])
         sentences[-1].append(cells)

@@ -7,15 +7,19 @@ from pathlib import Path
 import pandas as pd
 
 from stoker.datasets.formats.csv_dialect import Dialect, csv_dialect
+from stoker.datasets.formats.encodings import require_no_nul
 from stoker.datasets.formats.format_inference import text_of
 from stoker.job.dataset import Dataset
+
+LONGEST = 1 << 30
+"""Characters of a value; the library takes a long text for an unclosed quote."""
 
 
 def read(path: Path, dataset: Dataset) -> pd.DataFrame:
     """Read all rows of a file; empty fields and NA are missing values.
 
     Raises:
-        ValueError: it is not delimited text, or repeats its header.
+        ValueError: it is not delimited text, holds NUL characters, or repeats its header.
 
     """
     dialect = csv_dialect(path, dataset.encoding)
@@ -38,17 +42,27 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
             raise ValueError(_mistake(path, dialect, names) or "its rows have more values than its header") from error
         except pd.errors.EmptyDataError as error:
             raise ValueError("it is empty") from error
-        except UnicodeError as error:
-            raise ValueError(f"it is not {dialect.encoding} text; name its encoding in dataset.encoding") from error
     frame.columns = frame.columns.astype(str)
+    _require_no_nul(frame, path, dialect)
     if not names and _repeats_header(frame):
         raise ValueError(_repeated_header(path, dialect))
     frame.columns = frame.columns.str.strip()
     return frame
 
 
+def _require_no_nul(frame: pd.DataFrame, path: Path, dialect: Dialect) -> None:
+    """Check that no text has a NUL character; the file is searched for its line only if one has."""
+    texts = [frame[name] for name in frame.columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    if any("\0" in name for name in frame.columns) or any(
+        "\0" in value for column in texts for value in column if isinstance(value, str)
+    ):
+        with text_of(path, dialect.codec) as file:
+            require_no_nul(file.read())
+
+
 def _mistake(path: Path, dialect: Dialect, names: list[str] | None) -> str | None:
     """Return the first row that does not fit the header, with its line, in words."""
+    csv.field_size_limit(LONGEST)
     with text_of(path, dialect.codec) as file:
         rows = csv.reader(
             file, delimiter=dialect.delimiter, quotechar=dialect.quote, skipinitialspace=True, strict=True

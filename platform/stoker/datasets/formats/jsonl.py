@@ -31,7 +31,7 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                raise ValueError(f"line {number} is not JSON ({error.msg} at column {error.colno})") from error
+                raise ValueError(f"line {number} {not_json(error)}") from error
             except RecursionError as error:
                 raise ValueError(f"line {number} is nested too deeply") from error
             if not isinstance(row, dict):
@@ -40,12 +40,17 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def not_json(error: json.JSONDecodeError) -> str:
+    """Return what is wrong with a line, and the cure."""
+    return f"is not JSON ({error.msg.removesuffix(' at')} at column {error.colno}); correct or remove it"
+
+
 def _list(file: TextIO) -> pd.DataFrame:
     """Read a list of objects."""
     try:
         rows = json.load(file)
     except json.JSONDecodeError as error:
-        raise ValueError(f"line {error.lineno} is not JSON ({error.msg} at column {error.colno})") from error
+        raise ValueError(f"line {error.lineno} {not_json(error)}") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if not all(isinstance(row, dict) for row in rows):

@@ -32,7 +32,8 @@ def read(path: Path, dataset: Dataset) -> Records:
         counts = {language: len(each) for language, each in lines.items()}
         if len(set(counts.values())) > 1:
             shown = ", ".join(f"'{found[language].name}' has {count:,}" for language, count in counts.items())
-            raise ValueError(f"files whose lines belong together differ in their number of lines: {shown}")
+            cure = "write each line beside its counterpart, and an empty one where there is none"
+            raise ValueError(f"files whose lines belong together differ in their number of lines: {shown}; {cure}")
         for language, each in lines.items():
             columns[language] += each
         parts += [part_of(found[languages[0]])] * counts[languages[0]]

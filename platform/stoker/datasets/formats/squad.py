@@ -9,6 +9,7 @@ import pandas as pd
 
 from stoker.datasets.formats.csv_dialect import codec_of
 from stoker.datasets.formats.format_inference import text_of
+from stoker.datasets.formats.jsonl import not_json
 from stoker.job.dataset import SQUAD_COLUMNS, Dataset
 
 ANSWER = SQUAD_COLUMNS[-1]
@@ -25,7 +26,7 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
         try:
             content = json.load(file)
         except json.JSONDecodeError as error:
-            raise ValueError(f"line {error.lineno} is not JSON ({error.msg} at column {error.colno})") from error
+            raise ValueError(f"line {error.lineno} {not_json(error)}") from error
         except RecursionError as error:
             raise ValueError("it is nested too deeply") from error
     rows = list(_rows(content))

@@ -12,6 +12,7 @@ from stoker.datasets.folders import part_of
 from stoker.datasets.formats import conll, csv, jsonl, parquet, squad
 from stoker.datasets.formats.broken_files import read_as
 from stoker.datasets.formats.csv_dialect import csv_dialect
+from stoker.datasets.formats.encodings import undecodable
 from stoker.datasets.formats.format_inference import table_files
 from stoker.datasets.records import Records, table
 from stoker.errors import JobError, Problem
@@ -34,7 +35,7 @@ DIALECTS: dict[str, Callable[[Path, Dataset], str]] = {
 
 def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
     """Return the reader of a format whose files are tables."""
-    read = READERS[name]
+    read = partial(_read, READERS[name])
 
     def read_all(path: Path, dataset: Dataset) -> Records:
         """Read a file, or all files of a folder; files named train, val (or dev) and test become these parts.
@@ -62,6 +63,13 @@ def table_reader(name: str) -> Callable[[Path, Dataset], Records]:
         return _with_dialect(records, name, files, dataset)
 
     return read_all
+
+
+def _read(read: Callable[[Path, Dataset], pd.DataFrame], file: Path, dataset: Dataset) -> pd.DataFrame:
+    try:
+        return read(file, dataset)
+    except UnicodeError as error:
+        raise ValueError(undecodable(file, dataset.encoding)) from error
 
 
 def _label(frame: pd.DataFrame, name: str, dataset: Dataset) -> str:

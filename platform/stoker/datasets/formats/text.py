@@ -8,6 +8,7 @@ import pandas as pd
 
 from stoker.datasets.folders import part_of, visible_files
 from stoker.datasets.formats.csv_dialect import codec_of
+from stoker.datasets.formats.encodings import require_no_nul, undecodable_at
 from stoker.datasets.records import Records, table
 from stoker.job.dataset import Dataset
 
@@ -37,22 +38,26 @@ def lines_of(path: Path, encoding: str | None) -> list[str]:
     """Read the lines of a file, plain or gzip; those of str.splitlines would also end within a text.
 
     Raises:
-        ValueError: the file has another encoding.
+        ValueError: the file has another encoding, or is no text.
 
     """
-    lines = _content(path, encoding, "it").split("\n")
+    lines = _content(path, encoding).split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def _content(path: Path, encoding: str | None, name: str) -> str:
+def _content(path: Path, encoding: str | None, name: str = "") -> str:
     raw = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
+    begin = f"{name}: " if name else ""
     try:
         text = raw.decode(codec_of(encoding))
+        require_no_nul(text)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        message = f"{name} is not {encoding or 'UTF-8'} text (line {line}); name its encoding in dataset.encoding"
-        raise ValueError(message) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+        raise ValueError(f"{begin}{undecodable_at(encoding, line, error)}") from error
+    except ValueError as error:
+        raise ValueError(f"{begin}{error}") from error
+    text = text.replace("\r\n", "\n")
+    return text if "\n" in text else text.replace("\r", "\n")  # beside \n, a lone \r is a part of a line
 
 
 def _column(texts: list[str]) -> pd.Series:

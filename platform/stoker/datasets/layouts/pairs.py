@@ -22,6 +22,5 @@ class Pairs(Layout):
         """Build one vocabulary."""
         sources = [text for name in roles.inputs for text in joined_texts(records.columns[name])]
         target = TargetTextField.fit_with(roles.target, records.columns[roles.target], sources, settings)
-        return cls(
-            tuple(TextField(name, target.tokens, target.vocabulary, target.length) for name in roles.inputs), target
-        )
+        sizes = target.length, target.long
+        return cls(tuple(TextField(name, target.tokens, target.vocabulary, *sizes) for name in roles.inputs), target)

@@ -95,8 +95,17 @@ class PretrainedTokenizer(Tokenizer):
 
     @classmethod
     def from_asset(cls, content: str) -> Self:
-        """Read tokenizer.json."""
-        return cls(Library.from_str(content))
+        """Read tokenizer.json.
+
+        Raises:
+            ValueError: it is broken, or not of this library.
+
+        """
+        try:
+            return cls(Library.from_str(content))
+        except Exception as error:  # the library raises no other class
+            cure = "write it again by AutoTokenizer.from_pretrained(...).save_pretrained(FOLDER)"
+            raise ValueError(f"the model's tokenizer.json cannot be read: {error}; {cure}") from error
 
 
 def _names(decoder: dict[str, Any] | None) -> set[str]:

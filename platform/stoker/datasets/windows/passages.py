@@ -10,6 +10,7 @@ from stoker.datasets.columns import Ragged
 from stoker.datasets.fields.category import as_text
 from stoker.datasets.fields.texts.answer import START, AnswerField, located, read_answers
 from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.text_sizes import require_whole
 from stoker.datasets.records import Records
 from stoker.datasets.samples import Samples
 from stoker.datasets.tokens.tokenizer import UNKNOWN
@@ -52,7 +53,7 @@ class Passages:
 
     @property
     def most_asked(self) -> int:
-        """Return the most tokens of a question; longer ones are cut off."""
+        """Return the most tokens of a question; longer ones are truncated, or refused."""
         return max(int(self.room * QUESTION_SHARE), 1)
 
     def encode(self, records: Records, answers: AnswerField | None) -> Samples:
@@ -63,12 +64,14 @@ class Passages:
             answers: the column of answers; None to predict.
 
         Raises:
-            JobError: an answer is no part of its text.
+            JobError: an answer is no part of its text, or the job refuses to truncate a question.
 
         """
         questions, contexts = self._texts(records, self.question), self._texts(records, self.context)
         tokenizer = self.context.tokenizer
         numbers = tokenizer.encode(questions)
+        asked, column = [*map(len, numbers)], records.columns[self.question.name]
+        require_whole(self.question.long, self.question.name, column, asked, self.most_asked, tokenizer.unit)
         different = list(dict.fromkeys(contexts))  # many questions have the same text
         known = dict(
             zip(different, zip(tokenizer.encode(different), tokenizer.spans(different), strict=True), strict=True)

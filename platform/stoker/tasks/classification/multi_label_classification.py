@@ -11,7 +11,7 @@ from torch.nn import functional
 from stoker.datasets.fields.tags import TagsField
 from stoker.datasets.records import Records
 from stoker.job.training import Training
-from stoker.tasks.classification.classification import MOST_SCORES, THRESHOLDS
+from stoker.tasks.classification.classification import MOST_SCORES, THRESHOLDS, weight_of_classes
 from stoker.tasks.metrics import Collected, Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike, Count, Objective, Supervised
 from stoker.tasks.task import Answers, Review, Task
@@ -23,10 +23,20 @@ DRAWN_TAGS = 40
 
 
 class BinaryCrossEntropy(Supervised):
-    """Cross-entropy of the presence of each tag in nats; it counts the tags of every sample, present or not."""
+    """Cross-entropy of the presence of each tag in nats; it counts the tags of every sample, present or not.
 
-    def __init__(self, network: nn.Module, tags: int) -> None:
+    Args:
+        network: returns (B, tags) logits.
+        tags: how many there are.
+        tag_weights: (tags,) weight of the loss where a tag is present; None where all weigh 1.
+
+    """
+
+    tag_weights: Tensor | None
+
+    def __init__(self, network: nn.Module, tags: int, tag_weights: Tensor | None = None) -> None:
         super().__init__(network)
+        self.register_buffer("tag_weights", tag_weights, persistent=False)  # the job has them already
         self._tags = tags
 
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
@@ -35,11 +45,13 @@ class BinaryCrossEntropy(Supervised):
 
     def losses(self, output: Tensor, batch: BatchLike) -> Tensor:
         """Return (B,) losses of (B, tags) logits, sums over the tags."""
-        return _losses(output, batch.target)
+        return _losses(output, batch.target, self.tag_weights)
 
 
-def _losses(output: Tensor, target: Tensor) -> Tensor:
-    each = functional.binary_cross_entropy_with_logits(output, target.to(output.dtype), reduction="none")
+def _losses(output: Tensor, target: Tensor, tag_weights: Tensor | None = None) -> Tensor:
+    each = functional.binary_cross_entropy_with_logits(
+        output, target.to(output.dtype), pos_weight=tag_weights, reduction="none"
+    )
     return each.sum(dim=1)
 
 
@@ -48,7 +60,7 @@ class MultiLabelClassification(Task):
 
     def objective(self, network: nn.Module, training: Training) -> Objective:
         """Minimise the binary cross-entropy."""
-        return BinaryCrossEntropy(network, len(self.target.tags))
+        return BinaryCrossEntropy(network, len(self.target.tags), weight_of_classes(training, self.target.tags))
 
     def metrics(self, samples: int) -> Metrics:
         """F1 over all decisions and as a mean over the tags, samples with all tags right, mean average precision."""

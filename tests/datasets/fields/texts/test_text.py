@@ -35,8 +35,8 @@ def numbers(field: TextField, texts: list[object]) -> list[list[int]]:
 
 
 def notes(field: TextField, texts: pd.Series, parts: np.ndarray) -> list[str]:
-    """Return the notes on the lengths of the texts of each part."""
-    return list(length_notes(Fields((field,), None), parts_of(field, texts, parts)))
+    """Return the notes on empty texts, and on the lengths of those of each part."""
+    return [*field.notes(texts, parts), *length_notes(Fields((field,), None), parts_of(field, texts, parts))]
 
 
 def parts_of(field: TextField, texts: pd.Series, parts: np.ndarray) -> dict[str, Samples]:
@@ -88,7 +88,8 @@ def test_words_beyond_the_length_are_truncated_and_counted():
     assert numbers(field, ["a b a b a", "b"]) == [[4, 5, 4], [5]]
     texts, parts = pd.Series(["a b a b", "a b a", None, "a b a b"]), np.array(["train"] * 3 + ["val"])
     assert notes(field, texts, parts) == [
-        "column 'text': 1 of 3 training texts have more than 3 words and are cut off there (dataset.text.length)"
+        "column 'text': 1 of 3 training texts are empty",
+        "column 'text': 1 of 3 training texts have more than 3 words and are cut off there (dataset.text.length)",
     ]
 
 
@@ -132,8 +133,9 @@ def test_texts_beyond_what_a_model_reads_are_counted(tiny_model):
     field = fit([], tokenizer=str(tiny_model("bert")))
     texts = pd.Series(["the " * 10, "the " * 11, None])
     assert notes(field, texts, np.array(["train"] * 3)) == [
+        "column 'text': 1 of 3 training texts are empty",
         "column 'text': 1 of 3 training texts have more than 10 tokens and are cut off there "
-        "(dataset.text.length, at most what the model reads)"
+        "(dataset.text.length, at most what the model reads)",
     ]
     assert fit([], tokenizer=str(tiny_model("bert")), length=5).length == 5
 

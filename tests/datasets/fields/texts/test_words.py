@@ -162,7 +162,9 @@ class TestWordTags:
 
     def test_data_without_different_tags_are_reported(self, tmp_path: Path):
         nothing = {"words": [], "tags": []}
-        assert "no training row has a tag" in problem(tmp_path, [nothing], columns={"features": ["words"]})
+        untagged = [{"words": ["one"], "tags": []}]
+        assert "all training texts are empty" in problem(tmp_path, [nothing], columns={"features": ["words"]})
+        assert "no training row has a tag" in problem(tmp_path, untagged, columns={"features": ["words"]})
         assert "only one tag, 'O'" in problem(tmp_path, [{"words": ["a", "b"], "tags": ["O", "O"]}])
         many = {"words": ["a"] * 1001, "tags": [str(number) for number in range(1001)]}
         assert "1001 different tags in the training rows, at most 1000 can be learnt" in problem(tmp_path, [many])

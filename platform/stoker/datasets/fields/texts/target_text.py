@@ -1,6 +1,6 @@
 """Texts to write, such as translations and summaries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -9,12 +9,13 @@ import numpy as np
 
 from stoker.datasets.columns import Column, Ragged
 from stoker.datasets.fields.field import TargetField
-from stoker.datasets.fields.texts.text import asset_name, default_vocabulary
+from stoker.datasets.fields.texts.text import asset_name, fitted_tokenizer
 from stoker.datasets.fields.texts.text_lists import first_texts
+from stoker.datasets.fields.texts.text_sizes import empty_note, require_whole
 from stoker.datasets.records import RawColumn
 from stoker.datasets.tokens.kinds import FITTED
 from stoker.datasets.tokens.tokenizer import END, Tokenizer
-from stoker.job.dataset import Dataset, Tokens
+from stoker.job.dataset import Dataset, LongTexts, Tokens
 from stoker.job.signature import TextOutput
 from stoker.job.task import Kind
 
@@ -36,6 +37,8 @@ class TargetTextField(TargetField):
     """Most tokens of a text that is learnt, without its end."""
     longest: int
     """Most tokens of a training text, without its end; at most `length`."""
+    long: LongTexts = "cut"
+    """Whether texts with more than `length` are learnt in part, or refused."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
@@ -44,13 +47,18 @@ class TargetTextField(TargetField):
 
     @classmethod
     def fit_with(cls, name: str, raw: RawColumn, sources: Sequence[str], settings: Dataset) -> Self:
-        """Build one vocabulary of the training rows and of the texts that they are written from."""
+        """Build one vocabulary of the training rows and of the texts that they are written from.
+
+        Raises:
+            JobError: the vocabulary is too small.
+
+        """
         text = settings.text
         tokens = text.tokens or TOKENS
         texts = first_texts(raw)
-        fitted = FITTED[tokens].fit([*sources, *texts], text.vocabulary or default_vocabulary(tokens))
+        fitted = fitted_tokenizer([*sources, *texts], text, tokens)
         longest = max(map(len, fitted.encode(texts)), default=0)
-        return cls(name, tokens, fitted.asset(), text.length, min(longest, text.length))
+        return cls(name, tokens, fitted.asset(), text.length, min(longest, text.length), text.long)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -58,8 +66,19 @@ class TargetTextField(TargetField):
         return FITTED[self.tokens].from_asset(self.vocabulary)
 
     def encode(self, raw: RawColumn) -> Column:
-        """Return the numbers of each text as a whole, which answers are compared with, and its end."""
-        return Ragged.of([np.append(numbers, END) for numbers in self.tokenizer.encode(first_texts(raw))])
+        """Return the numbers of each text as a whole, which answers are compared with, and its end.
+
+        Raises:
+            JobError: the job refuses to learn a text in part.
+
+        """
+        encoded = self.tokenizer.encode(first_texts(raw))
+        require_whole(self.long, self.name, raw, [*map(len, encoded)], self.length, self.tokenizer.unit)
+        return Ragged.of([np.append(numbers, END) for numbers in encoded])
+
+    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
+        """Yield a note on the number of empty texts."""
+        yield from empty_note(self.name, first_texts(raw), parts)
 
     def text(self, numbers: Sequence[int]) -> str:
         """Return the text of some tokens, until its end."""
@@ -77,13 +96,15 @@ class TargetTextField(TargetField):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values without the vocabulary."""
-        return {"name": self.name, "tokens": self.tokens, "length": self.length, "longest": self.longest}
+        sizes = {"length": self.length, "longest": self.longest}
+        return {"name": self.name, "tokens": self.tokens, **sizes, "long": self.long}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], assets: Mapping[str, str]) -> Self:
         """Rebuild the field from plain values and the vocabulary."""
         vocabulary = assets[_asset_name(content["name"])]
-        return cls(content["name"], content["tokens"], vocabulary, content["length"], content["longest"])
+        sizes = content["length"], content["longest"]
+        return cls(content["name"], content["tokens"], vocabulary, *sizes, content.get("long", "cut"))
 
 
 def _asset_name(column: str) -> str:

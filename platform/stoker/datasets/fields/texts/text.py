@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -15,12 +15,13 @@ import torch
 from stoker.datasets.columns import Column, Ragged
 from stoker.datasets.fields.field import InputField
 from stoker.datasets.fields.texts.text_lists import joined_texts
+from stoker.datasets.fields.texts.text_sizes import empty_note, require_whole
 from stoker.datasets.model_files import most_tokens, read_tokenizer
 from stoker.datasets.records import RawColumn
 from stoker.datasets.tokens.kinds import FITTED, TokenizerKind, tokenizer_class
-from stoker.datasets.tokens.tokenizer import END, MASK, UNKNOWN, Tokenizer
+from stoker.datasets.tokens.tokenizer import END, MASK, SPECIAL, UNKNOWN, FittedTokenizer, Tokenizer
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import Dataset, Text, Tokens
+from stoker.job.dataset import Dataset, LongTexts, Text, Tokens
 from stoker.job.saved_model import ASSETS, FIELDS
 from stoker.job.signature import TextInput
 from stoker.job.task import Kind, TaskRow
@@ -45,19 +46,27 @@ class TextField(InputField):
     """The tokenizer, as the content of its file."""
     length: int
     """Most tokens of a text; longer ones are truncated."""
+    long: LongTexts = "cut"
+    """Whether they are refused instead."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Build the vocabulary of the training rows, or take that of a pretrained model."""
+        """Build the vocabulary of the training rows, or take that of a pretrained model.
+
+        Raises:
+            JobError: the model's tokenizer cannot be used, or the vocabulary is too small.
+
+        """
         text = settings.text
         if model := text.tokenizer:
             if saved := saved_text(Path(model)):
-                return cls(name, saved.tokens, saved.vocabulary, text.length)
+                return cls(name, saved.tokens, saved.vocabulary, text.length, text.long)
             length = min(text.length, most_tokens(model, TOKENIZER_KEY) or text.length)
-            return cls(name, "pretrained", read_tokenizer(model, TOKENIZER_KEY), length)
+            field = cls(name, "pretrained", read_tokenizer(model, TOKENIZER_KEY), length, text.long)
+            _require_room(field)
+            return field
         tokens = text.tokens or "words"
-        fitted = FITTED[tokens].fit(joined_texts(raw), text.vocabulary or default_vocabulary(tokens))
-        return cls(name, tokens, fitted.asset(), text.length)
+        return cls(name, tokens, fitted_tokenizer(joined_texts(raw), text, tokens).asset(), text.length, text.long)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -65,9 +74,15 @@ class TextField(InputField):
         return tokenizer_class(self.tokens).from_asset(self.vocabulary)
 
     def encode(self, raw: RawColumn) -> Column:
-        """Return the numbers of each text, truncated; an empty one is a single unknown token."""
+        """Return the numbers of each text, truncated; an empty one is a single unknown token.
+
+        Raises:
+            JobError: the job refuses to truncate a text.
+
+        """
         before, behind = self.tokenizer.around
         encoded = self.tokenizer.encode(joined_texts(raw))
+        require_whole(self.long, self.name, raw, [*map(len, encoded)], self.room, self.tokenizer.unit)
         cut = [np.concatenate([before, numbers[: self.room], behind]).astype(np.int64) for numbers in encoded]
         column = Ragged.of([numbers[: self.length] if len(numbers) else [UNKNOWN] for numbers in cut])
         least = self.room == self.length  # nothing stands around a text: an empty one is an unknown token
@@ -102,6 +117,10 @@ class TextField(InputField):
         encoded = self.tokenizer.encode(joined_texts(raw))
         return Ragged.of([np.append(numbers, END) for numbers in encoded])
 
+    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
+        """Yield a note on the number of empty texts."""
+        yield from empty_note(self.name, joined_texts(raw), parts)
+
     @classmethod
     def shape(cls, fields: Sequence[Self]) -> TextInput:
         """Return the size of the vocabulary and the maximum length."""
@@ -114,7 +133,7 @@ class TextField(InputField):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values without the vocabulary."""
-        return {"name": self.name, "tokens": self.tokens, "length": self.length}
+        return {"name": self.name, "tokens": self.tokens, "length": self.length, "long": self.long}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], assets: Mapping[str, str]) -> Self:
@@ -127,7 +146,8 @@ class TextField(InputField):
         if "tokens" not in content:
             message = "an older version numbered the words of this model; use it with that version"
             raise JobError([Problem("", message)])
-        return cls(content["name"], content["tokens"], assets[asset_name(content["name"])], content["length"])
+        vocabulary = assets[asset_name(content["name"])]
+        return cls(content["name"], content["tokens"], vocabulary, content["length"], content.get("long", "cut"))
 
 
 def saved_text(model: Path) -> TextField | None:
@@ -141,6 +161,38 @@ def saved_text(model: Path) -> TextField | None:
         return None
     assets = {path.name: path.read_text(encoding="utf-8") for path in (model / ASSETS).glob("*")}
     return TextField.from_json(texts[0], assets)
+
+
+def fitted_tokenizer(texts: Sequence[str], text: Text, tokens: Tokens) -> FittedTokenizer:
+    """Fit a tokenizer to texts.
+
+    Raises:
+        JobError: the job asks for fewer tokens than this kind begins with, such as all bytes.
+
+    """
+    vocabulary = text.vocabulary or default_vocabulary(tokens)
+    fitted = FITTED[tokens].fit(texts, vocabulary)
+    needed = fitted.size - SPECIAL
+    if needed > vocabulary != default_vocabulary(tokens):
+        message = f"{vocabulary:,} is less than the {needed:,} tokens that {tokens} begins with for these texts"
+        raise JobError([Problem("dataset.text.vocabulary", f"{message}; use a larger one, or leave it out")])
+    return fitted
+
+
+def _require_room(field: TextField) -> None:
+    """Check that a text has room between what a model was trained with around it.
+
+    Raises:
+        JobError: it has none, or the file of the tokenizer is broken.
+
+    """
+    try:
+        around = sum(map(len, field.tokenizer.around))
+    except ValueError as error:
+        raise JobError([Problem(TOKENIZER_KEY, str(error))]) from error
+    if not field.room:
+        message = f"{field.length} tokens have no room for a text beside the {around} that the model has around it"
+        raise JobError([Problem("dataset.text.length", f"{message}; use at least {around + 1}")])
 
 
 def default_vocabulary(tokens: Tokens) -> int:

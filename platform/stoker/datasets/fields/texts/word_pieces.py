@@ -11,6 +11,7 @@ from torch import Tensor
 from stoker.datasets.columns import Ragged
 from stoker.datasets.fields.field import InputField
 from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.text_sizes import require_whole
 from stoker.datasets.fields.texts.words import sentences
 from stoker.datasets.records import RawColumn
 from stoker.datasets.tokens.tokenizer import UNKNOWN
@@ -49,9 +50,15 @@ class WordPiecesField(InputField):
 
         Tokens without a place in the model are left out, and so is a word whose first token is; a word without tokens
         is an unknown one.
+
+        Raises:
+            JobError: the job refuses to truncate a sentence.
+
         """
+        cut = [pieces for _, pieces in self._cut(raw)]
+        require_whole(self.text.long, self.name, raw, [*map(len, cut)], self.text.room, self.text.tokenizer.unit)
         before, behind = (np.array([[number, 0] for number in each]).reshape(-1, 2) for each in self.around)
-        whole = [np.concatenate([before, pieces[: self.text.room], behind]) for _, pieces in self._cut(raw)]
+        whole = [np.concatenate([before, pieces[: self.text.room], behind]) for pieces in cut]
         offsets = torch.zeros(len(whole) + 1, dtype=torch.int64)
         offsets[1:] = torch.tensor([len(each) for each in whole], dtype=torch.int64).cumsum(0)
         together = np.concatenate([np.zeros((0, 2), np.int32), *whole]).astype(np.int32)

@@ -16,11 +16,12 @@ from stoker.datasets.columns import Column, Ragged
 from stoker.datasets.fields.field import InputField
 from stoker.datasets.fields.lists import read_lists
 from stoker.datasets.fields.texts.text import WORDS, asset_name
+from stoker.datasets.fields.texts.text_sizes import require_whole
 from stoker.datasets.records import RawColumn
 from stoker.datasets.tokens.characters import Characters
 from stoker.datasets.tokens.tokenizer import PADDING, SPECIAL, UNKNOWN
 from stoker.datasets.tokens.words import MIN_OCCURRENCES
-from stoker.job.dataset import Dataset
+from stoker.job.dataset import Dataset, LongTexts
 from stoker.job.signature import WordsInput
 from stoker.job.task import Kind
 
@@ -39,6 +40,8 @@ class WordsField(InputField):
     """Lower-case words, the most frequent first, and the characters of words, as JSON."""
     length: int
     """Most words of a sentence; longer ones are truncated."""
+    long: LongTexts = "cut"
+    """Whether they are refused instead."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
@@ -52,7 +55,7 @@ class WordsField(InputField):
         common = sorted(_repeated(words).items(), key=lambda item: (-item[1], item[0]))
         kept = [word for word, _ in common[: settings.text.vocabulary or WORDS]]
         content = {"words": kept, "characters": "".join(sorted(_repeated(characters)))}
-        return cls(name, json.dumps(content, ensure_ascii=False), settings.text.length)
+        return cls(name, json.dumps(content, ensure_ascii=False), settings.text.length, settings.text.long)
 
     @cached_property
     def characters(self) -> Characters:
@@ -68,8 +71,14 @@ class WordsField(InputField):
         return [sentence[: self.length] for sentence in sentences(raw)]
 
     def encode(self, raw: RawColumn) -> Column:
-        """Return for each word of a sentence its number and those of its characters, (words, 1 + CHARACTERS) int32."""
+        """Return for each word of a sentence its number and those of its characters, (words, 1 + CHARACTERS) int32.
+
+        Raises:
+            JobError: the job refuses to truncate a sentence.
+
+        """
         found = sentences(raw)
+        require_whole(self.long, self.name, raw, [*map(len, found)], self.length, "words")
         cut = [sentence[: self.length] for sentence in found]
         offsets = torch.zeros(len(cut) + 1, dtype=torch.int64)
         offsets[1:] = torch.tensor([len(each) for each in cut], dtype=torch.int64).cumsum(0)
@@ -115,12 +124,13 @@ class WordsField(InputField):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values without the vocabularies."""
-        return {"name": self.name, "length": self.length}
+        return {"name": self.name, "length": self.length, "long": self.long}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], assets: Mapping[str, str]) -> Self:
         """Rebuild the field from plain values and the vocabularies."""
-        return cls(content["name"], assets[asset_name(content["name"])], content["length"])
+        vocabulary = assets[asset_name(content["name"])]
+        return cls(content["name"], vocabulary, content["length"], content.get("long", "cut"))
 
 
 def sentences(raw: RawColumn) -> list[list[str]]:
