@@ -30,6 +30,7 @@ from stoker.job.signature import (
     TextInput,
     WordTagsOutput,
 )
+from stoker.tasks.abilities import can_attend
 
 DATA = Dataset(source="reviews.csv")
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -105,6 +106,22 @@ def test_a_texts_output_depends_neither_on_padding_nor_on_its_neighbours(kind, l
     for width in (7, 12):
         torch.testing.assert_close(network({"text": padded(texts, width)}), alone, atol=1e-6, rtol=1e-5)
     assert alone.std(dim=0).min() > 0
+
+
+@every_kind
+@pytest.mark.parametrize("lora", ["none", {"rank": 2}], ids=["whole", "lora"])
+def test_rows_of_its_attention_sum_to_one_without_padding(kind, lora, made):
+    network = made(kind, lora=lora).eval()
+    assert can_attend(network)
+    texts = [[4, 5, 6, 7, 8], [9], [10, 11]]
+    inputs = {"text": padded(texts, 7)}
+    before = network(inputs)
+    weights = network.attend(inputs)
+    assert weights.shape == (3, 2, 7, 7)
+    torch.testing.assert_close(weights.sum(dim=3), torch.ones(3, 2, 7))
+    for row, text in enumerate(texts):
+        assert not weights[row, :, : len(text), len(text) :].any()
+    assert torch.equal(network(inputs), before)  # by the fast kernel again
 
 
 @every_variant

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,14 +50,7 @@ class PretrainedEncoder(PretrainedNetwork):
         given = inputs[self.name]
         if not len(given):  # the model's own code cannot divide nothing into heads
             return self.forward({self.name: given.new_zeros(1, *given.shape[1:])})[:0]
-        tokens = word_numbers(given)
-        there = tokens != PADDING
-        first = torch.arange(tokens.shape[1], device=tokens.device) == 0
-        there = there | (first & ~there.any(dim=1, keepdim=True))  # attention to nothing is not a number
-        # The library leaves out a mask that hides nothing: it looks at the values, of which the meta device has none.
-        mask = None if tokens.is_meta else there.long()
-        types = {"token_type_ids": (given[..., 1] > QUESTION).long()} if self.is_pair and self.has_types else {}
-        found = self.body(input_ids=self.numbers(tokens), attention_mask=mask, **types)
+        found, there = self._read(given)
         if self.is_sentence:
             tagged: Tensor = self.output(self.dropout(of_words(found.last_hidden_state, given[..., 1])))
             return tagged
@@ -71,6 +64,32 @@ class PretrainedEncoder(PretrainedNetwork):
             features = (found.last_hidden_state * weights).sum(dim=1) / weights.sum(dim=1)
         result: Tensor = self.output(self.dropout(features))
         return result
+
+    def attend(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, heads, length, length) how much the model's last layer takes of each token for each token.
+
+        Its fast kernels do not return this: it is computed without them.
+        """
+        body: Any = self.body
+        kernel = body.config._attn_implementation
+        body.set_attn_implementation("eager")
+        try:
+            found, _ = self._read(inputs[self.name], output_attentions=True)
+        finally:
+            body.set_attn_implementation(kernel)
+        weights: Tensor = found.attentions[-1]
+        return weights
+
+    def _read(self, given: Tensor, **wanted: bool) -> tuple[Any, Tensor]:
+        """Return what the model says, and (B, length) which tokens are there."""
+        tokens = word_numbers(given)
+        there = tokens != PADDING
+        first = torch.arange(tokens.shape[1], device=tokens.device) == 0
+        there = there | (first & ~there.any(dim=1, keepdim=True))  # attention to nothing is not a number
+        # The library leaves out a mask that hides nothing: it looks at the values, of which the meta device has none.
+        mask = None if tokens.is_meta else there.long()
+        types = {"token_type_ids": (given[..., 1] > QUESTION).long()} if self.is_pair and self.has_types else {}
+        return self.body(input_ids=self.numbers(tokens), attention_mask=mask, **types, **wanted), there
 
 
 def of_words(states: Tensor, words: Tensor) -> Tensor:
