@@ -216,3 +216,11 @@ def test_the_column_of_a_split_is_no_input_unless_it_is_named(frame: pd.DataFram
     assert "kind" not in infer_roles(table(frame, "label"), dataset, row).inputs
     named = dataset.model_copy(update={"columns": dataset.columns.model_copy(update={"features": ("kind",)})})
     assert infer_roles(table(frame, "label"), named, row).inputs == {"kind": "number"}
+
+
+def test_a_named_column_of_numbers_is_read_as_texts_with_a_note(frame: pd.DataFrame):
+    roles = infer(frame, "text-classification", features=["height"])
+    note = "column 'height' holds no texts, but numbers or the like, which are read as words"
+    assert (roles.inputs, roles.notes) == ({"height": "text"}, (note,))
+    assert infer(frame, "text-classification", features=["height"], types={"height": "text"}).notes == ()
+    assert infer(frame, "text-classification", features=["name"]).notes == ()

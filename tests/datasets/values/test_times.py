@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stoker.datasets.values.times import read_times
+from stoker.datasets.values.times import read_times, time_format
 from stoker.errors import JobError
 
 
@@ -45,3 +45,8 @@ def test_a_row_without_a_time_is_named(values: object, found: str):
     (problem,) = caught.value.problems
     assert problem.path == "dataset.split.time"
     assert problem.message == f"row 2, column 'date': {found}; correct it or remove the row"
+
+
+@pytest.mark.timeout(60)
+def test_a_text_of_a_million_words_is_soon_known_to_be_no_time():
+    assert time_format(pd.Series(["the film " * 1_000_000])) is None

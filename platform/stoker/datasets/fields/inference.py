@@ -61,6 +61,9 @@ def infer_roles(records: Records, dataset: Dataset, row: TaskRow) -> Roles:
         kind, reason = _kind(records, name, columns, row)
         if kind:
             found[name] = kind
+            column = records.columns[name]
+            if kind == "text" and name not in columns.types and isinstance(column, pd.Series) and not is_text(column):
+                notes.append(f"column '{name}' holds no texts, but numbers or the like, which are read as words")
         else:
             notes.append(f"column '{name}' is left out: {reason}")
     if row.texts > 1:

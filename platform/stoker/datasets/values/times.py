@@ -17,6 +17,8 @@ ISO = "ISO8601"
 """Written as ISO 8601, to the day or any part of a second, with or without a time zone."""
 GUESSES = 20
 """Texts whose formats are tried for the whole column."""
+LONGEST = 100
+"""Characters of a written time; to look for one in a text of a million words takes minutes."""
 
 
 def time_format(column: pd.Series, share: float = ALMOST_ALL) -> str | None:
@@ -54,6 +56,8 @@ def _formats(known: pd.Series) -> list[str]:
     """Return the formats that one of a few texts has, the likeliest first."""
     found: dict[str, None] = {}
     for text in islice(known, 0, None, max(len(known) // GUESSES, 1)):
+        if len(text) > LONGEST:
+            continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that a text is not written day, or month, first
             guesses = [guess_datetime_format(text), guess_datetime_format(text, dayfirst=True)]
