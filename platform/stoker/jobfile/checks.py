@@ -13,7 +13,7 @@ from stoker.job.environment import Environment
 from stoker.job.own_code import AnyJob, CodeJob, Entrypoint
 from stoker.job.resources import Elastic, Resources
 from stoker.job.section import Section
-from stoker.job.task import TASKS, TaskName, TaskRow
+from stoker.job.task import TASKS, TEXTS, TaskName, TaskRow
 from stoker.job.training import Muon, Optimizer, Plateau, Sgd, Training
 from stoker.jobfile.suggestion import did_you_mean
 
@@ -182,8 +182,7 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
         yield Problem("dataset.text.tokenizer", message)
     elif dataset.text.tokenizer and "words" in row.inputs:
         yield Problem("dataset.text.tokenizer", f"does nothing for {task}, which is given words; leave it out")
-    texts = {"text", "words"}
-    if texts.isdisjoint(row.inputs) or (known is not None and texts.isdisjoint(known)):
+    if TEXTS.isdisjoint(row.inputs) or (known is not None and TEXTS.isdisjoint(known)):
         yield from without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")
 
 
@@ -223,7 +222,7 @@ def split_problems(dataset: Dataset, has_columns: bool) -> Iterator[Problem]:
 
 def _has_columns(dataset: Dataset, row: TaskRow) -> bool:
     """Return whether the samples come, or may come, from a table or an archive with named columns."""
-    if not {"number", "text", "words"}.isdisjoint(row.inputs):
+    if not {"number", *TEXTS}.isdisjoint(row.inputs):
         return True
     if dataset.format:
         return dataset.format in {*TABLE_SUFFIXES.values(), "npz", "webdataset"}

@@ -41,7 +41,11 @@ OF_IMAGES = ("classes",)
     "--output", "target", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False), help="Write files there."
 )
 @click.option("--class", "classes", metavar="NAME", multiple=True, help="Images of this class; may be given again.")
-@click.option("--prompt", metavar="TEXT", help="The beginning of a text, which is continued, or what is to be answered: a text, or messages as JSON.")
+@click.option(
+    "--prompt",
+    metavar="TEXT",
+    help="The beginning of a text, which is continued, or what is to be answered: a text, or messages as JSON.",
+)
 @click.option("-i", "--interactive", is_flag=True, help="Read prompts from the terminal; each adds to the text.")
 @click.option("--length", type=click.IntRange(1, 1_000_000), help="Most tokens of a text; default: 200.")
 @click.option(
