@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-
 from bench.small_decoder import make_decoder
+
 from stoker.datasets.sources.instructions import DAYS, OPPOSITES, instructions
 from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate
