@@ -5,6 +5,7 @@ answers. What it knows of words and numbers comes from there; that it answers is
 """
 
 import argparse
+import json
 import random
 import sys
 import tempfile
@@ -22,13 +23,13 @@ END = "<|endoftext|>"
 DOCUMENTS = 20_000
 LENGTH = 128
 """Most tokens that the decoder reads."""
-STEPS = 1_000
+STEPS = 800
 
 
 def documents(count: int) -> list[str]:
     """Return lines of plain text, each about one thing."""
     dice = random.Random(1)
-    makers = (_list, _sequence, _sum, _opposite, _kind, _letters, _count, _story)
+    makers = (_list, _sequence, _sum, _opposite, _kind, _letters, _count, _story, _talk)
     return [dice.choice(makers)(dice) for _ in range(count)]
 
 
@@ -78,6 +79,12 @@ def _story(dice: random.Random) -> str:
     return f"{name} remembers the word {word}. The word of {name} was {word}, and the name was {name}."
 
 
+def _talk(dice: random.Random) -> str:
+    name, word = dice.choice(NAMES), dice.choice(WORDS)
+    said = ("Which answer will I add?", "Hello, say it in a sentence!", "Keep my mind: repeat, count and reverse!")
+    return f"{word}! {dice.choice(said)} So {name} said, and: What is a word, or two? It is {word}."
+
+
 def write_random_model(folder: Path, texts: list[str], **sizes: Any) -> None:
     """Write the files of a Llama with random weights, and its vocabulary of some texts."""
     import torch
@@ -111,8 +118,8 @@ def make_decoder(folder: Path, steps: int = STEPS, count: int = DOCUMENTS, **siz
     texts = documents(count)
     write_random_model(folder, texts, **sizes)
     with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch) / "text.txt"
-        source.write_text("\n".join(texts) + "\n")
+        source = Path(scratch) / "texts.jsonl"  # one a line, so that the decoder learns where a text ends
+        source.write_text("".join(f"{json.dumps({'text': text})}\n" for text in texts))
         job = Job.model_validate(
             {
                 "task": "text-generation",

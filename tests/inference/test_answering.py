@@ -203,3 +203,33 @@ def test_a_run_starts_from_one_that_has_read_texts(make_job, tmp_path):
     prepared = prepare(job, start=tmp_path / "reader")
     assert prepared.data.fields.dialogues.field.vocabulary == reader.data.fields.text.vocabulary
     assert load_weights(assemble(prepared).objective, tmp_path / "reader") == ()
+
+
+OWN = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, signature):
+        super().__init__()
+        (self.name, shape), = signature.texts.items()
+        self.embedding = nn.Embedding(shape.vocabulary, 32)
+        self.recurrent = nn.GRU(32, 32, batch_first=True)
+        self.output = nn.Linear(32, signature.output.vocabulary)
+
+    def forward(self, inputs):
+        return self.output(self.recurrent(self.embedding(inputs[self.name]))[0])
+"""
+
+
+def test_a_users_own_network_without_memory_answers(learnt, make_job, tmp_path, monkeypatch):
+    (tmp_path / "answering_net.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {"epochs": 12, "batch_size": 16, "precision": "fp32", "optimizer": {"type": "adamw", "lr": 1e-2}}
+    network = {"family": "custom", "class": "answering_net:Net"}
+    job = make_job("instruction-tuning", learnt[0].job.dataset, architecture=network, training=settings)
+    assembly = assemble(prepare(job))
+    for _ in train("r", start(assembly)):
+        pass
+    model = saved(assembly, tmp_path / "model")
+    written = ["".join(model.write(f"opposite of {word}", model.task.writing, 0)) for word in OPPOSITES]
+    assert written == [*OPPOSITES.values()]

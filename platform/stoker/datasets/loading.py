@@ -34,11 +34,8 @@ from stoker.datasets.values.labels import Labels, label_notes, read_labels, with
 from stoker.datasets.windows.documents import MIN_DOCUMENTS, as_documents, split_within
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import BUILTIN, Dataset, Image, Text
-from stoker.job.task import TaskRow
+from stoker.job.task import TEXTS, TaskRow
 from stoker.jobfile.dataset_checks import without_effect
-
-TEXTS = frozenset({"text", "words", "dialogue"})
-"""Kinds of column that consist of tokens."""
 
 
 def read_source(dataset: Dataset) -> tuple[Records, str | None]:

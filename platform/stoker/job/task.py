@@ -40,6 +40,9 @@ Kind = Literal[
 ]
 """The kinds of field: what a column of a sample holds."""
 
+TEXTS: frozenset[Kind] = frozenset({"text", "words", "dialogue"})
+"""The kinds of field that consist of tokens."""
+
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
 REGRESSION: dict[str, Direction] = {"loss": "min", "rmse": "min", "mae": "min", "r2": "max"}
 SEGMENTATION: dict[str, Direction] = {"loss": "min", "dice": "max", "iou": "max", "accuracy": "max"}

@@ -7,7 +7,7 @@ from stoker.job.architecture.choice import Architecture
 from stoker.job.architecture.pretrained import Pretrained
 from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Split, Text, fits
 from stoker.job.section import Section
-from stoker.job.task import TASKS, Kind, TaskName, TaskRow
+from stoker.job.task import TASKS, TEXTS, Kind, TaskName, TaskRow
 
 SHARE_KEYS = {"column": ("time", "train", "val", "test", "stratify", "seed"), "time": ("stratify", "seed")}
 """Keys of `dataset.split` that do nothing where a column decides."""
@@ -70,8 +70,7 @@ def text_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
         yield Problem("dataset.text.tokenizer", message)
     if dataset.text.long != "cut" and row.target in LONG:
         yield Problem("dataset.text.long", f"does nothing for {task}, which {LONG[row.target]}; leave it out")
-    texts = {"text", "words"}
-    if texts.isdisjoint(row.inputs) or (known is not None and texts.isdisjoint(known)):
+    if TEXTS.isdisjoint(row.inputs) or (known is not None and TEXTS.isdisjoint(known)):
         yield from without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")
 
 
@@ -111,7 +110,7 @@ def split_problems(dataset: Dataset, has_columns: bool) -> Iterator[Problem]:
 
 def _has_columns(dataset: Dataset, row: TaskRow) -> bool:
     """Return whether the samples come, or may come, from a table or an archive with named columns."""
-    if not {"number", "text", "words"}.isdisjoint(row.inputs):
+    if not {"number", *TEXTS}.isdisjoint(row.inputs):
         return True
     if dataset.format:
         return dataset.format in {*TABLE_SUFFIXES.values(), "npz", "webdataset"}

@@ -132,8 +132,8 @@ def test_the_end_of_a_models_texts_ends_answers_where_it_has_no_template(tiny_mo
     talk = tuple(Message(each["role"], each["content"]) for each in TALK[:2])  # type: ignore[arg-type]
     rendered = field.rendered(talk, False)
     assert rendered.numbers[0] == END
-    assert field.tokenizer.decode(rendered.numbers) == "### User\na b\n### Assistant\nab\n"
-    assert rendered.numbers[rendered.learnt].tolist() == [*field.tokenizer.encode(["ab"])[0], END]
+    assert field.tokenizer.decode(rendered.numbers) == "User: a b\nAssistant: ab\n"
+    assert rendered.numbers[rendered.learnt].tolist() == [*field.tokenizer.encode([" ab"])[0], END]
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,10 @@ class MarkedTemplate(ChatTemplate):
 
 @dataclass(frozen=True)
 class HeadedTemplate(ChatTemplate):
-    r"""For pretrained models without a template of their own: a line such as `### User` before each message.
+    """For pretrained models without a template of their own: `User: ...` and `Assistant: ...`, each on a line.
 
-    An answer ends with END, which is the model's own end of a text; other messages end with their line.
+    An answer ends with END, which is the model's own end of a text; other messages end with their line. A blank stands
+    before each: most vocabularies, and what their models have read, have words with it.
     """
 
     begin: tuple[int, ...]
@@ -87,15 +88,16 @@ class HeadedTemplate(ChatTemplate):
         found = [Piece(self.begin)]
         for each in dialogue:
             if each.role == "assistant":
-                found += [Piece(self.heading(each.role)), Piece(each.content, True), Piece((END,), True), Piece("\n")]
+                answer = Piece(f" {each.content}", True)
+                found += [Piece(self.heading(each.role)), answer, Piece((END,), True), Piece("\n")]
             else:
-                found.append(Piece(f"{self.heading(each.role)}{each.content}\n"))
+                found.append(Piece(f"{self.heading(each.role)} {each.content}\n"))
         return [*found, Piece(self.heading("assistant"))] if answering else found
 
     @staticmethod
     def heading(role: Role) -> str:
-        """Return the line before a message."""
-        return f"### {role.capitalize()}\n"
+        """Return what stands before a message."""
+        return f"{role.capitalize()}:"
 
     def asset(self) -> str:
         """Return its name and the tokens."""

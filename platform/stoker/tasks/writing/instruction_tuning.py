@@ -109,7 +109,12 @@ class InstructionTuning(Task):
             raise JobError([Problem("", str(error))]) from error
         most = min(writing.length, field.length - len(tokens) + 1)
         steps = continued(network, field.name, field.length, tokens, 1, writing, noise)
-        yield from streamed(islice(steps, most), field.tokenizer, writing.stop, field.ends)
+        begun = False
+        for piece in streamed(islice(steps, most), field.tokenizer, writing.stop, field.ends):
+            shown = piece if begun else piece.lstrip()  # a template may have a blank before an answer
+            begun = begun or bool(shown)
+            if shown:
+                yield shown
 
     def resumed(self, prompt: str, written: str, line: str) -> str:
         """Return all messages so far with what the user says."""
