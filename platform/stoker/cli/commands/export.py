@@ -31,8 +31,8 @@ from stoker.cli.views.tables import print_json
 def export(session: Session, run: str, target: Path, merge: bool, form: str) -> None:
     """Write a run's model in a format that other programs load.
 
-    A pretrained model becomes a folder of Hugging Face's transformers, its adapters one of peft. The Python code that
-    loads it is printed.
+    A pretrained model becomes a folder of Hugging Face's transformers, its adapters one of peft, any other network a
+    program of torch.export. The Python code that loads it is printed.
     """
     model = load_model(session, run)
     from stoker.inference.export import export as export_model
