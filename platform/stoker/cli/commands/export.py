@@ -12,6 +12,7 @@ from stoker.cli.views.tables import print_json
 @click.command(
     epilog=examples(
         "stoker export reviews --output my-model/             for transformers, or its adapters for peft",
+        "stoker export digits --output my-model/              any other network, as a program of torch.export",
         "stoker export @last --output my-model/ --merge       with the adapters merged into the weights",
         "stoker export sweep.3 --output my-model/ -o json     of trial 3 of a sweep",
     )
