@@ -168,8 +168,40 @@ def test_a_folder_with_files_is_not_overwritten(run, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_other_families_are_refused_with_the_place_of_their_weights(make_job, tiny_data, tmp_path):
-    assembly = assemble(prepare(make_job("text-classification", tiny_data("text-classification"))))
+PROGRAMS = {
+    "tabular-classification": "mlp",
+    "image-classification": "cnn",
+    "segmentation": "unet",
+    "text-classification": "transformer",
+    "token-classification": "transformer",
+    "text-generation": "transformer",
+}
+
+
+@pytest.mark.parametrize("task", PROGRAMS)
+def test_other_networks_are_exported_as_programs_of_torch(task, make_job, tiny_data, tmp_path):
+    job = make_job(task, tiny_data(task), architecture=PROGRAMS[task])
+    assembly = assemble(prepare(job))
     save_model(tmp_path / "saved", assembly.job, assembly.data.fields, assembly.objective, "data")
-    with pytest.raises(JobError, match=rf"only pretrained networks .* of rnn; it is in {tmp_path}/saved, its weights"):
+    model = Model.load(tmp_path / "saved")
+    code = export(model, tmp_path / "out", merge=False)
+    scope: dict[str, Any] = {}
+    exec(code, scope)  # our own code
+    inputs = model.fields.gather(assembly.parts["train"], torch.arange(4))
+    with torch.no_grad():
+        torch.testing.assert_close(scope["network"](inputs), model.network(inputs), atol=1e-5, rtol=1e-5)
+    assert (tmp_path / "out" / "fields.json").is_file()
+
+
+@pytest.mark.parametrize(("task", "family"), [("text-classification", "rnn"), ("translation", "transformer")])
+def test_a_network_that_torch_cannot_trace_is_refused_with_the_place_of_its_weights(
+    task, family, make_job, tiny_data, tmp_path, capfd
+):
+    assembly = assemble(prepare(make_job(task, tiny_data(task), architecture=family)))
+    save_model(tmp_path / "saved", assembly.job, assembly.data.fields, assembly.objective, "data")
+    with pytest.raises(
+        JobError, match=rf"cannot write this network \({family}\): .*; its weights are in {tmp_path}/saved"
+    ):
         export(Model.load(tmp_path / "saved"), tmp_path / "out", merge=False)
+    assert not (tmp_path / "out").exists()
+    assert "def forward" not in "".join(capfd.readouterr())

@@ -32,7 +32,9 @@ def load(session: Session, job: str, sets: Sequence[str]) -> "LoadedJob":
         JobError: the file must change.
 
     """
+    from stoker.cli.model_paths import with_absolute_models
     from stoker.datasets.inspection import inspect, inspect_elsewhere
+    from stoker.job.job import Job
     from stoker.jobfile.loading import load_job, parse_job
     from stoker.jobfile.yaml_reader import SIZE_LIMIT, decode
 
@@ -46,6 +48,8 @@ def load(session: Session, job: str, sets: Sequence[str]) -> "LoadedJob":
         loaded = load_job(folder.resolved if folder.resolved.exists() else folder.job, sets, look, code)
     else:
         loaded = load_job(_existing(job), sets, look)
+    if isinstance(loaded.job, Job) and not session.remote:
+        loaded = replace(loaded, job=with_absolute_models(loaded.job))
     return _with_resolved_weights(session, loaded)
 
 

@@ -12,6 +12,7 @@ from stoker.cli.views.tables import print_json
 @click.command(
     epilog=examples(
         "stoker export reviews --output my-model/             for transformers, or its adapters for peft",
+        "stoker export digits --output my-model/              any other network, as a program of torch.export",
         "stoker export @last --output my-model/ --merge       with the adapters merged into the weights",
         "stoker export sweep.3 --output my-model/ -o json     of trial 3 of a sweep",
     )
@@ -31,8 +32,8 @@ from stoker.cli.views.tables import print_json
 def export(session: Session, run: str, target: Path, merge: bool, form: str) -> None:
     """Write a run's model in a format that other programs load.
 
-    A pretrained model becomes a folder of Hugging Face's transformers, its adapters one of peft. The Python code that
-    loads it is printed.
+    A pretrained model becomes a folder of Hugging Face's transformers, its adapters one of peft, any other network a
+    program of torch.export. The Python code that loads it is printed.
     """
     model = load_model(session, run)
     from stoker.inference.export import export as export_model
