@@ -220,7 +220,7 @@ def test_a_wrong_value_is_reported_in_plain_words(lines: str, expected: str):
         ("{source: digits, columns: {types: [a]}}", "2:44 dataset.columns.types expected an object, got a list"),
         (
             "{source: digits, columns: {types: {a: mask}}}",
-            "2:48 dataset.columns.types.a 'mask' is not one of number, time, category, text, image, words",
+            "2:48 dataset.columns.types.a 'mask' is not one of number, time, category, text, image, words, dialogue",
         ),
         ("{source: 3}", "2:19 dataset.source expected text, got 3; put it in quotes"),
         ("[digits]", "2:10 dataset expected an object or a word such as 'digits', got a list"),
@@ -232,7 +232,7 @@ def test_a_wrong_dataset_is_reported_in_plain_words(dataset: str, expected: str)
 
 def test_a_missing_key_is_reported_with_an_example():
     assert mistakes("name: a\n") == [
-        "1:1 task required: kind of problem to solve (example: task: question-answering)",
+        "1:1 task required: kind of problem to solve (example: task: instruction-tuning)",
         "1:1 dataset required: samples to learn from (example: dataset: digits)",
     ]
     source = (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stoker.datasets.folders import archive_paths, image_paths, language_files, part_folders, visible_folders
 from stoker.datasets.formats.csv_dialect import codec_of, csv_dialect
-from stoker.datasets.formats.encodings import undecodable
+from stoker.datasets.formats.encodings import not_json, undecodable
 from stoker.datasets.formats.format_inference import (
     HEADER_BYTES,
     IDX_NAME,
@@ -22,7 +22,6 @@ from stoker.datasets.formats.format_inference import (
     text_of,
     unknown_format,
 )
-from stoker.datasets.formats.jsonl import not_json
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, remote_problem
 from stoker.errors import Problem

@@ -203,7 +203,8 @@ def prepare(job: Job, data: LoadedDataset | None = None, start: Path | None = No
 
 def with_vocabulary(dataset: Dataset, row: TaskRow, model: Path | None) -> Dataset:
     """Return a dataset whose texts are cut by the vocabulary of a saved model, if both are of texts."""
-    if model is None or "text" not in row.inputs or dataset.text.tokenizer or not saved_text(model):
+    cut = not {"text", "dialogue"}.isdisjoint(row.inputs)
+    if model is None or not cut or dataset.text.tokenizer or not saved_text(model):
         return dataset
     return dataset.model_copy(update={"text": dataset.text.model_copy(update={"tokenizer": str(model)})})
 

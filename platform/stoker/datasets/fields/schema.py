@@ -49,12 +49,10 @@ class Fields:
                 their images.
 
         """
-        for name, kind in roles.inputs.items():
-            if kind in ("text", "words"):
-                require_texts("dataset.columns.features", name, records.columns[name])
-        if target == "text":
-            require_texts("dataset.columns.label", roles.target, records.columns[roles.target])
-        layout = LAYOUTS.get(target, Columns).fit(records, roles, target, settings)
+        kind = LAYOUTS.get(target, Columns)
+        if not kind.joins:
+            _require_texts(records, roles, target)
+        layout = kind.fit(records, roles, target, settings)
         return Fields(layout.inputs, layout.target, layout.own)
 
     @cached_property
@@ -159,6 +157,20 @@ class Fields:
             return Fields(tuple(inputs), None, learns(**own) if learns else None)
         target = dict(content["target"])
         return Fields(tuple(inputs), TARGET_FIELDS[cast("Kind", target.pop("kind"))].from_json(target, assets))
+
+
+def _require_texts(records: Records, roles: Roles, target: Kind) -> None:
+    """Check that no column of texts is empty.
+
+    Raises:
+        JobError: one is.
+
+    """
+    for name, kind in roles.inputs.items():
+        if kind in ("text", "words"):
+            require_texts("dataset.columns.features", name, records.columns[name])
+    if target == "text":
+        require_texts("dataset.columns.label", roles.target, records.columns[roles.target])
 
 
 def as_weights(records: Records, name: str) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""The first place of a file that is no text in its encoding."""
+"""The first place of a file that is no text in its encoding, or no JSON."""
 
 import codecs
 import gzip
+import json
 from pathlib import Path
 
 from stoker.datasets.formats.csv_dialect import codec_of
@@ -31,6 +32,11 @@ def undecodable(path: Path, encoding: str | None) -> str:
 def undecodable_at(encoding: str | None, line: int, error: UnicodeDecodeError) -> str:
     """Return the message for a byte in a line."""
     return f"it is not {encoding or 'UTF-8'} text (line {line}, byte 0x{error.object[error.start]:02x}); {CURE}"
+
+
+def not_json(error: json.JSONDecodeError) -> str:
+    """Return what is wrong with a line, and the cure."""
+    return f"is not JSON ({error.msg.removesuffix(' at')} at column {error.colno}); correct or remove it"
 
 
 def require_no_nul(text: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 import pandas as pd
 
 from stoker.datasets.formats.csv_dialect import codec_of
+from stoker.datasets.formats.encodings import not_json
 from stoker.datasets.formats.format_inference import starts_list, text_of
 from stoker.job.dataset import Dataset
 
@@ -38,11 +39,6 @@ def read(path: Path, dataset: Dataset) -> pd.DataFrame:
                 raise ValueError(f'line {number} is not an object such as {{"text": "...", "label": 1}}')
             rows.append({key: _plain(value) for key, value in row.items()})
     return pd.DataFrame(rows)
-
-
-def not_json(error: json.JSONDecodeError) -> str:
-    """Return what is wrong with a line, and the cure."""
-    return f"is not JSON ({error.msg.removesuffix(' at')} at column {error.colno}); correct or remove it"
 
 
 def _list(file: TextIO) -> pd.DataFrame:

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from stoker.datasets.formats.csv_dialect import codec_of
+from stoker.datasets.formats.encodings import not_json
 from stoker.datasets.formats.format_inference import text_of
-from stoker.datasets.formats.jsonl import not_json
 from stoker.job.dataset import SQUAD_COLUMNS, Dataset
 
 ANSWER = SQUAD_COLUMNS[-1]

@@ -114,5 +114,5 @@ def test_long_sentences_are_cut_off_and_counted(tmp_path: Path, tiny_model):
 
 
 def test_a_length_without_room_for_a_word_is_refused(make):
-    with pytest.raises(JobError, match="2 tokens do not hold a word; use at least 3"):
+    with pytest.raises(JobError, match="2 tokens have no room for a text beside the 2"):
         make(length=2)

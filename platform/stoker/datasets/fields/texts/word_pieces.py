@@ -15,7 +15,6 @@ from stoker.datasets.fields.texts.text_sizes import require_whole
 from stoker.datasets.fields.texts.words import sentences
 from stoker.datasets.records import RawColumn
 from stoker.datasets.tokens.tokenizer import UNKNOWN
-from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 from stoker.job.signature import PiecesInput
 from stoker.job.task import Kind
@@ -38,12 +37,7 @@ class WordPiecesField(InputField):
             JobError: a sentence has no room for a word.
 
         """
-        text = TextField.fit(name, raw, settings)
-        if not text.room:
-            least = len([number for around in text.tokenizer.around for number in around]) + 1
-            message = f"{text.length} tokens do not hold a word; use at least {least}"
-            raise JobError([Problem("dataset.text.length", message)])
-        return cls(name, text)
+        return cls(name, TextField.fit(name, raw, settings))
 
     def encode(self, raw: RawColumn) -> Ragged:
         """Return for each token of a sentence its number and that of its word, (tokens, 2) int32 as of a PiecesInput.
