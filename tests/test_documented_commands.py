@@ -15,6 +15,7 @@ PAGES = [
     for name in (
         "README.md",
         "docs/kubernetes.md",
+        "docs/language.md",
         "docs/own-code.md",
         "docs/scaling.md",
         "k8s/README.md",
