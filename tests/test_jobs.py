@@ -62,17 +62,11 @@ def own_data(tmp_path_factory, tiny_model):
         (folder / "sentences" / f"{part}.en").write_text("".join(f"{' '.join(line)}\n" for line in lines))
         translated = (" ".join(pairs[word] for word in line) for line in lines)
         (folder / "sentences" / f"{part}.de").write_text("".join(f"{line}\n" for line in translated))
-    papers = [
-        {"source": [f"keyword: {word}.", " ".join(rng.choice([*pairs], 9))], "target": [word, "nothing"]}
-        for word in rng.choice([*pairs], 100)
-    ]
-    (folder / "papers.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in papers))
     sentences = [f"dataset.source={folder / 'sentences'}"]
     asked = [
         {"question": f"who has {thing}?", "context": f"{name} has {thing}", "answer": name}
         for name, thing in zip(rng.choice(["Ann", "Bob", "Cem"], 100), rng.choice(["ink", "tea"], 100), strict=True)
     ]
-    (folder / "asked.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in asked))
     (folder / "squad").mkdir()
     for part in ("train", "dev"):
         paragraphs = [
@@ -90,7 +84,6 @@ def own_data(tmp_path_factory, tiny_model):
         (folder / "news" / f"{part}.conll").write_text("\n".join(lines))
     return {
         **dict.fromkeys(("translation-transformer", "translation-rnn"), sentences),
-        "summarization": [f"dataset.source={folder / 'papers.jsonl'}"],
         "nuclei-unet": [f"dataset.source={folder / 'nuclei'}", "dataset.image.size=32", "training.batch_size=4"],
         "reviews-minilm": [
             f"dataset.source={folder / 'reviews.jsonl'}",
@@ -101,7 +94,6 @@ def own_data(tmp_path_factory, tiny_model):
             f"architecture.model={tiny_model('gpt2')}",
             "architecture.lora.targets=[c_attn, c_fc, c_proj]",
         ],
-        "answers-transformer": [f"dataset.source={folder / 'asked.jsonl'}"],
         "entities-minilm": [f"dataset.source={folder / 'news'}", f"architecture.model={tiny_model('bert')}"],
         "entities-lstm": [f"dataset.source={folder / 'news'}"],
         **{

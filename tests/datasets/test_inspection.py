@@ -141,7 +141,7 @@ def test_a_parquet_file_is_checked_by_its_schema():
             "zzz",
             "'zzz' is neither a built-in dataset nor a path; "
             "built in are xor, iris, wine, breast-cancer, diabetes, digits, digit-pairs, "
-            "python-library, instructions",
+            "python-library, instructions, who-has-what, keyword-documents",
         ),
         ("data/train.csv", "'data/train.csv' does not exist (looked in the current folder)"),
         ("/nowhere/train.csv", "'/nowhere/train.csv' does not exist (looked in /)"),

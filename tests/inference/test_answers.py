@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from stoker.datasets.loading import load_dataset
+from stoker.datasets.sources.questions import question
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
 from stoker.inference.model_signature import signature
@@ -18,27 +19,13 @@ from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate_in_detail, show
 from stoker.training.loop import start, train
 
-NAMES = ["Ann", "Bob", "Cem", "Dora", "Eva", "Finn", "Gus", "Hana"]
-COLOURS, THINGS = ["red", "blue", "green", "black"], ["ball", "book", "lamp", "cup", "hat"]
-
-
-def asked(rng: random.Random, people: int = 3) -> dict[str, str]:
-    """Return a question about who has what, or what somebody has."""
-    names = rng.sample(NAMES, people)
-    owned = rng.sample([f"the {colour} {thing}" for colour in COLOURS for thing in THINGS], people)
-    context = " ".join(f"{name} has {thing}." for name, thing in zip(names, owned, strict=True))
-    which = rng.randrange(people)
-    if rng.random() < 0.5:
-        return {"question": f"Who has {owned[which]}?", "context": context, "answer": names[which]}
-    return {"question": f"What has {names[which]}?", "context": context, "answer": owned[which]}
-
 
 @pytest.fixture(scope="module")
 def answerer(tmp_path_factory, make_job) -> tuple[Model, dict[str, float], Any]:
     """Train on 800 generated questions for a few seconds; return the model, its metrics and the assembly."""
     folder = tmp_path_factory.mktemp("answers")
     rng = random.Random(0)
-    pd.DataFrame([asked(rng) for _ in range(1000)]).to_csv(folder / "a.csv", index=False)
+    pd.DataFrame([question(rng, 3) for _ in range(1000)]).to_csv(folder / "a.csv", index=False)
     dataset = {
         "source": str(folder / "a.csv"), "columns": {"label": "answer", "features": ["question", "context"]},
         "text": {"tokens": "words", "length": 27},
@@ -65,7 +52,7 @@ def test_answers_are_learnt_from_scratch(answerer):
 
 def test_long_texts_are_answered_in_the_words_of_the_text(answerer, tmp_path: Path):
     rng = random.Random(7)
-    rows = [asked(rng, people) for people in (2, 3, 7, 8) for _ in range(15)]
+    rows = [question(rng, people) for people in (2, 3, 7, 8) for _ in range(15)]
     pd.DataFrame(rows).drop(columns="answer").to_json(tmp_path / "a.jsonl", orient="records", lines=True)
     (answers,) = predict(answerer[0], str(tmp_path / "a.jsonl"))
     table = answers.table
@@ -81,7 +68,7 @@ def test_long_texts_are_answered_in_the_words_of_the_text(answerer, tmp_path: Pa
 
 def test_a_question_is_answered_like_among_others(answerer):
     rng = random.Random(9)
-    frame = pd.DataFrame([asked(rng, people) for people in (2, 8, 3)])
+    frame = pd.DataFrame([question(rng, people) for people in (2, 8, 3)])
     together = answerer[0].predict(frame).table
     for row in range(3):
         alone = answerer[0].predict(frame.iloc[row : row + 1]).table

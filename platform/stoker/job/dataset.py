@@ -117,6 +117,12 @@ BUILTIN: dict[str, Builtin] = {
     "instructions": Builtin(
         ("instruction-tuning",), "", "2,000 dialogues with small tasks and their answers", kinds=("dialogue",)
     ),
+    "who-has-what": Builtin(
+        ("question-answering",), "answer", "1,200 questions: who has what, with texts that tell it", kinds=("text",)
+    ),
+    "keyword-documents": Builtin(
+        ("summarization",), "summary", "600 short texts that begin with their keywords", kinds=("text",)
+    ),
 }
 
 

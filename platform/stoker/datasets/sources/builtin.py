@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 from stoker.datasets.records import Records, table
+from stoker.datasets.sources.documents import documents
 from stoker.datasets.sources.instructions import instructions
+from stoker.datasets.sources.questions import questions
 from stoker.errors import ClusterError
 from stoker.job.dataset import BUILTIN
 
@@ -127,4 +129,6 @@ READERS: dict[str, Callable[[], Records]] = {
     "digit-pairs": _digit_pairs,
     "python-library": _python_library,
     "instructions": instructions,
+    "who-has-what": questions,
+    "keyword-documents": documents,
 }
