@@ -90,10 +90,7 @@ def own_data(tmp_path_factory, tiny_model):
             f"architecture.model={tiny_model('bert')}",
         ],
         "answers-minilm": [f"dataset.source={folder / 'squad'}", f"architecture.model={tiny_model('bert')}"],
-        "instructions-lora": [
-            f"architecture.model={tiny_model('gpt2')}",
-            "architecture.lora.targets=[c_attn, c_fc, c_proj]",
-        ],
+        "instructions-lora": [f"architecture.model={tiny_model('gpt2')}"],
         "entities-minilm": [f"dataset.source={folder / 'news'}", f"architecture.model={tiny_model('bert')}"],
         "entities-lstm": [f"dataset.source={folder / 'news'}"],
         **{

@@ -1,16 +1,17 @@
 """Adapters teach a small decoder, which only continued plain text before, to answer."""
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
-from bench.small_decoder import make_decoder
 
 from stoker.datasets.sources.instructions import DAYS, OPPOSITES, instructions
 from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate
 from stoker.training.loop import start, train
 
+ROOT = Path(__file__).parents[2]
 ASKED = ("What is the opposite of {}?", "Name the opposite of {}.", "Which word is the opposite of {}?")
 NEXT = ("Name the day after {}.", "Which day comes after {}?", "After {}, which day comes?")
 
@@ -18,7 +19,8 @@ NEXT = ("Name the day after {}.", "Which day comes after {}?", "After {}, which 
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("decoder")
-    make_decoder(folder, steps=250, count=3_000, hidden_size=64, intermediate_size=128, num_hidden_layers=2)
+    program = runpy.run_path(str(ROOT / "bench" / "small_decoder.py"))
+    program["make_decoder"](folder, steps=250, count=3_000, hidden_size=64, intermediate_size=128, num_hidden_layers=2)
     return folder
 
 
@@ -29,13 +31,10 @@ def test_adapters_on_a_small_decoder_learn_their_answers_by_heart(decoder, make_
     pairs += [(form.format(day), DAYS[(place + 1) % 7]) for form in NEXT for place, day in enumerate(DAYS)]
     talks = [[{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in pairs]
     (tmp_path / "talks.jsonl").write_text("".join(f"{json.dumps({'messages': talk})}\n" for talk in talks))
-    layers = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     job = make_job(
         "instruction-tuning",
         {"source": str(tmp_path / "talks.jsonl"), "text": {"length": 64}},
-        architecture={
-            "family": "pretrained", "model": str(decoder), "lora": {"rank": 32, "alpha": 32, "targets": layers},
-        },
+        architecture={"family": "pretrained", "model": str(decoder), "lora": {"rank": 32, "alpha": 32}},
         training={
             "epochs": 70, "batch_size": 8, "precision": "fp32", "optimizer": {"type": "adamw", "lr": 1.5e-3},
             "schedule": "cosine", "gradient_clip": 1.0, "evaluate": {"every": "70 epochs"},
