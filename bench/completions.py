@@ -1,18 +1,18 @@
 """Source code: the share of a model's completions that Python can parse.
 
 A prompt is the header of a function of the test part of the model's dataset, `def` to `:` with its docstring, if it
-has one, at the margin. What the model writes behind it counts up to the first line at the margin that begins something
-else, or, where no such line comes within so many tokens, up to its last whole line. A completion parses if it has a
-statement, and header and completion together are accepted by `ast.parse`. Headers alone, and headers with what really
-follows them, are counted in the same way beside it.
+has one, behind what stands before it in its file. What the model writes behind it counts up to the first line that is
+indented no further than the header, or, where no such line comes within so many tokens, up to its last whole line. A
+completion parses if it has a statement, and header and completion together are accepted by `ast.parse`. What really
+follows a header is counted in the same way beside it.
 """
 
 import argparse
 import ast
-import re
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,29 @@ from stoker.inference.model import Model
 from stoker.tasks.writing.settings import Writing
 from stoker.training.assembly import prepare
 
-AT_MARGIN = re.compile(r"^(?=[^\s#)\]}])", re.MULTILINE)
-"""The beginning of a line that is not indented; closing brackets still belong to the line above."""
+BEFORE = 400
+"""Characters of the file before a header that the model reads, from the beginning of a line."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function to complete."""
+
+    before: str
+    """What stands before it in the file."""
+    header: str
+    """Without the end of its last line."""
+    body: str
+
+    @property
+    def prompt(self) -> str:
+        """Return what the model continues."""
+        return self.before + self.header
+
+    @property
+    def margin(self) -> int:
+        """Return how far the header is indented."""
+        return len(self.header) - len(self.header.lstrip())
 
 
 def test_texts(model: Model) -> list[str]:
@@ -39,13 +60,10 @@ def test_texts(model: Model) -> list[str]:
     return [decode([int(token) for token in each if token != END]) for each in np.split(tokens, borders)]
 
 
-def functions(source: str) -> Iterator[tuple[str, str]]:
-    """Yield header and body of each function, at the margin; nothing of a source that does not parse."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)
-            tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+def functions(source: str) -> Iterator[Function]:
+    """Yield each function of a source; nothing if it does not parse."""
+    tree = parsed(source)
+    if tree is None:
         return
     lines = source.splitlines(keepends=True)
     for node in ast.walk(tree):
@@ -56,40 +74,49 @@ def functions(source: str) -> Iterator[tuple[str, str]]:
         if not rest or rest[0].lineno == node.lineno:
             continue
         first = (node.body[0].end_lineno or 0) if documented else node.body[0].lineno - 1
-        whole = textwrap.dedent("".join(lines[node.lineno - 1 : node.end_lineno]))
-        header = "".join(whole.splitlines(keepends=True)[: first - node.lineno + 1])
-        yield header, whole[len(header) :]
+        before = "".join(lines[: node.lineno - 1])
+        near = before[-BEFORE:].partition("\n")[2] if len(before) > BEFORE else before
+        header = "".join(lines[node.lineno - 1 : first]).rstrip("\n")
+        yield Function(near, header, "\n" + "".join(lines[first : node.end_lineno]))
 
 
-def completion(written: str, ended: bool) -> str:
-    """Return what counts of a text behind a header."""
-    if found := AT_MARGIN.search(written, pos=1):
-        return written[: found.start()]
-    return written if ended else written[: written.rfind("\n") + 1]
-
-
-def parses(header: str, body: str) -> bool:
-    """Return whether Python accepts a function that has a statement behind its header."""
-    if not any(line.strip() and not line.strip().startswith("#") for line in body.splitlines()):
-        return False
+def parsed(source: str) -> ast.Module | None:
+    """Return the syntax tree of a source; None if Python does not accept it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
-            ast.parse(header + body)
+            return ast.parse(source)
     except (SyntaxError, ValueError):
+        return None
+
+
+def behind(text: str, margin: int) -> int | None:
+    """Return where the first line begins that is indented no further than a header; None if there is none yet."""
+    place = 0
+    for line in text.splitlines(keepends=True):
+        inside = not line.strip() or line.lstrip()[0] in "#)]}" or len(line) - len(line.lstrip()) > margin
+        if place and not inside and line.strip():
+            return place
+        place += len(line)
+    return None
+
+
+def parses(function: Function, body: str) -> bool:
+    """Return whether Python accepts a function that has a statement behind its header."""
+    if not any(line.strip() and not line.strip().startswith("#") for line in body.splitlines()):
         return False
-    return True
+    return parsed(textwrap.dedent(function.header + body)) is not None
 
 
-def write(model: Model, header: str, writing: Writing, number: int) -> tuple[str, bool]:
-    """Return what follows a header, and whether it came to an end, until a line at the margin begins."""
+def completion(model: Model, function: Function, writing: Writing, number: int) -> str:
+    """Return what counts of what a model writes behind a header."""
     written = ""
-    for piece in model.write(header, writing, seed=0, number=number):
+    for piece in model.write(function.prompt, writing, seed=0, number=number):
         written += piece
-        if AT_MARGIN.search(written, pos=1):
-            break
+        if (end := behind(written, function.margin)) is not None:
+            return written[:end]
     tokens = len(model.fields.text.tokenizer.encode([written])[0])
-    return written, tokens < writing.length
+    return written if tokens < writing.length else written[: written.rfind("\n") + 1]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -106,15 +133,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = [each for text in test_texts(model) for each in functions(text)]
     chosen = np.random.default_rng(0).permutation(len(found))[: options.prompts]
     writing = Writing(length=options.tokens, temperature=options.temperature)
-    counts = {"header alone": 0, "what really follows": 0, "completion": 0}
+    counts = {"what really follows": 0, "completion": 0}
     for number, place in enumerate(chosen):
-        header, body = found[place]
-        made = completion(*write(model, header, writing, number))
-        counts["header alone"] += parses(header, "")
-        counts["what really follows"] += parses(header, body)
-        counts["completion"] += parses(header, made)
+        function = found[place]
+        made = completion(model, function, writing, number)
+        counts["what really follows"] += parses(function, function.body)
+        counts["completion"] += parses(function, made)
         if number < options.show:
-            print(f"{'-' * 60} {'parses' if parses(header, made) else 'does not parse'}\n{header}{made}")
+            print(f"{'-' * 60} {'parses' if parses(function, made) else 'does not parse'}\n{function.header}{made}")
     for name, count in counts.items():
         print(f"{name:20} {count:4} of {len(chosen)}  {count / max(len(chosen), 1):.3f}")
 
