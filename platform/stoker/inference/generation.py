@@ -8,9 +8,22 @@ import torch
 from stoker.errors import JobError, Problem
 from stoker.inference.model import Model
 from stoker.randomness import PerSampleNoise
-from stoker.tasks.abilities import can_sample
+from stoker.tasks.abilities import CanSample, can_sample
 
 BATCH = 64
+
+
+def sampler(model: Model) -> CanSample:
+    """Return the network of a model that makes images.
+
+    Raises:
+        JobError: it makes none.
+
+    """
+    if not can_sample(model.network):
+        message = f"a model of {model.job.task} makes no samples; use stoker predict"
+        raise JobError([Problem("", message)])
+    return model.network
 
 
 def generate(model: Model, count: int, seed: int, classes: tuple[str, ...] = ()) -> Iterator[tuple[str, np.ndarray]]:
@@ -29,10 +42,7 @@ def generate(model: Model, count: int, seed: int, classes: tuple[str, ...] = ())
         JobError: the model cannot generate samples, or has no such class.
 
     """
-    network = model.network
-    if not can_sample(network):
-        message = f"a model of {model.job.task} makes no samples; use stoker predict"
-        raise JobError([Problem("", message)])
+    network = sampler(model)
     known = model.fields.signature.classes
     if unknown := [name for name in classes if name not in known]:
         there = f"it knows {', '.join(known)}" if known else "it was trained without classes"

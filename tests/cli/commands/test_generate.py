@@ -97,6 +97,15 @@ def test_options_that_do_not_fit_are_refused(stoker, capsys, arguments, message)
     assert message in capsys.readouterr().err
 
 
+def test_a_model_that_only_answers_is_pointed_to_predict(stoker, make_run, make_job, capsys):
+    job = make_job("tabular-classification", {"source": "xor"}, architecture={"family": "perceptron"})
+    assembly = assemble(prepare(job))
+    folder = make_run("corners-00000001", status=RunStatus(state=State.SUCCEEDED)).model
+    save_model(folder, assembly.job, assembly.data.fields, assembly.objective, assembly.data.fingerprint)
+    assert stoker("generate", "corners", "--prompt", "a") == 2
+    assert "a model of tabular-classification makes no samples; use stoker predict" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def assistant(make_job, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that says what it hears."""

@@ -59,6 +59,22 @@ def test_sentences_are_counted_in_words(tmp_path: Path):
     assert found(data) == {"words": {"train": [3, 1], "val": [2], "test": [4]}}
 
 
+def test_sentences_for_a_pretrained_model_are_counted_in_its_tokens(tmp_path: Path, tiny_model):
+    words = [["the", "cat"], ["the"], ["the", "plot"], ["the", "cat", "was", "good", "the", "plot"]]
+    rows = [
+        {"words": each, "tags": ["X" if word == "cat" else "O" for word in each], "part": part}
+        for each, part in zip(words, PARTS, strict=True)
+    ]
+    pd.DataFrame(rows).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    columns = {"label": "tags", "features": ["words"]}
+    dataset = {"source": str(tmp_path / "a.jsonl"), "columns": columns, "split": {"column": "part"}}
+    text = {"length": 5, "tokenizer": str(tiny_model("bert"))}
+    data = load_dataset(Dataset.model_validate({**dataset, "text": text}), TASKS["token-classification"])
+    assert found(data) == {"words": {"train": [2, 1], "val": [2], "test": [6]}}
+    (lengths,) = text_lengths(data.fields, data.parts)
+    assert (lengths.limit, lengths.longer()) == (3, 1)
+
+
 def test_a_question_of_several_windows_counts_once(tmp_path: Path):
     columns = {
         "question": ["who is it", "who", "who is it", "who is"],

@@ -87,7 +87,11 @@ def generate(
     if interactive and (prompt is not None or target or count):
         raise click.UsageError("-i reads its prompts from the terminal; leave out --prompt, --count and --output")
     model = load_model(session, run)
+    from stoker.inference.generation import sampler
+
     writes = model.task.writes
+    if not writes:
+        sampler(model)
     refused = OF_IMAGES if writes else OF_TEXTS
     if wrong := [name for name in refused if context.params[name]]:
         made = "texts" if writes else "images"

@@ -11,6 +11,7 @@ from stoker.datasets.fields.field import Field
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.fields.texts.word_pieces import WordPiecesField
 from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.layouts.questions import Questions
 from stoker.datasets.samples import Samples
@@ -64,7 +65,7 @@ def text_lengths(fields: Fields, parts: Mapping[str, Samples]) -> list[TextLengt
         columns.append((fields.target, {part: known.target for part, known in parts.items() if known.target}))
     for each, stored in columns:
         ragged = {part: column for part, column in stored.items() if isinstance(column, Ragged)}
-        if isinstance(each, TextField | TargetTextField | WordsField) and len(ragged) == len(parts):
+        if isinstance(each, TextField | TargetTextField | WordsField | WordPiecesField) and len(ragged) == len(parts):
             found.append(_of_column(each, ragged))
     return found
 
@@ -112,7 +113,9 @@ def _draw(axes: "Axes", lengths: TextLengths) -> None:
     axes.legend(fontsize=9)
 
 
-def _of_column(field: TextField | TargetTextField | WordsField, stored: Mapping[str, Ragged]) -> TextLengths:
+def _of_column(
+    field: TextField | TargetTextField | WordsField | WordPiecesField, stored: Mapping[str, Ragged]
+) -> TextLengths:
     """Return the lengths of a column that is cut off at a limit."""
     key = "are cut off there (dataset.text.length)"
     match field:
@@ -123,10 +126,12 @@ def _of_column(field: TextField | TargetTextField | WordsField, stored: Mapping[
             unit, limit = field.tokenizer.unit, field.room
         case TargetTextField():
             unit, limit, around = field.tokenizer.unit, field.length, 1  # the token of its end
+        case WordPiecesField():
+            unit, limit, around = field.text.tokenizer.unit, field.text.room, sum(map(len, field.around))
         case WordsField():
             unit, limit, around = "words", field.length, 0
     parts = {part: _whole(column, around) for part, column in stored.items()}
-    return TextLengths(field.name, unit, limit, key, parts, noted=not isinstance(field, WordsField))
+    return TextLengths(field.name, unit, limit, key, parts, noted=not isinstance(field, WordsField | WordPiecesField))
 
 
 def _whole(column: Ragged, around: int) -> np.ndarray:

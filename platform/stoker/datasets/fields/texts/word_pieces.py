@@ -56,7 +56,8 @@ class WordPiecesField(InputField):
         offsets = torch.zeros(len(whole) + 1, dtype=torch.int64)
         offsets[1:] = torch.tensor([len(each) for each in whole], dtype=torch.int64).cumsum(0)
         together = np.concatenate([np.zeros((0, 2), np.int32), *whole]).astype(np.int32)
-        return Ragged(torch.from_numpy(together), offsets)
+        lengths = torch.tensor([len(pieces) for pieces in cut], dtype=torch.int32)
+        return Ragged(torch.from_numpy(together), offsets, lengths if (lengths > self.text.room).any() else None)
 
     @property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
