@@ -4,13 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from stoker.execution.packaging import packaged
+from stoker.execution.results import write_model
 from stoker.inference.model import Model, save_model
 from stoker.job.job import Job
+from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly, assemble, prepare
 from stoker.training.loop import start, train
 
@@ -30,6 +34,20 @@ def trained(job: Job, folder: Path, source: Path) -> Trained:
         pass
     save_model(folder, assembly.job, assembly.data.fields, assembly.objective, assembly.data.fingerprint)
     return Trained(assembly, Model.load(folder), source)
+
+
+@pytest.fixture(scope="session")
+def store() -> Callable[[Assembly, Path], None]:
+    """Write the model of a run into `run` of a folder, and as MLflow stores it into `stored`."""
+
+    def write(assembly: Assembly, folder: Path) -> None:
+        run = RunFolder(folder / "run")
+        run.path.mkdir()
+        write_model(run, assembly)
+        with packaged(run.model) as arguments:
+            mlflow.pyfunc.save_model(folder / "stored", **arguments)
+
+    return write
 
 
 @pytest.fixture(scope="module")

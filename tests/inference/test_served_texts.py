@@ -11,11 +11,8 @@ from mlflow.pyfunc.scoring_server import init
 from starlette.testclient import TestClient
 
 from stoker.errors import JobError
-from stoker.execution.packaging import packaged
-from stoker.execution.results import write_model
 from stoker.inference.model import Model
 from stoker.tasks.writing.settings import Writing
-from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import start, train
 
@@ -23,7 +20,7 @@ PROMPTS = pd.DataFrame({"text": ["the cat", "on the"]})
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_data, make_job, tmp_path_factory):
+def folder(tiny_data, make_job, tmp_path_factory, store):
     """A model that has seen a few lines once, so that random numbers matter, as MLflow stores it."""
     folder = tmp_path_factory.mktemp("texts")
     network = {"family": "transformer", "width": 8, "heads": 2, "layers": 1}
@@ -32,11 +29,7 @@ def folder(tiny_data, make_job, tmp_path_factory):
     assembly = assemble(prepare(job))
     for _ in train("r", start(assembly)):
         pass
-    run = RunFolder(folder / "run")
-    run.path.mkdir()
-    write_model(run, assembly)
-    with packaged(run.model) as arguments:
-        mlflow.pyfunc.save_model(folder / "stored", **arguments)
+    store(assembly, folder)
     return folder
 
 

@@ -10,10 +10,7 @@ import pytest
 from mlflow.pyfunc.scoring_server import init
 from starlette.testclient import TestClient
 
-from stoker.execution.packaging import packaged
-from stoker.execution.results import write_model
 from stoker.inference.model import Model
-from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import start, train
 
@@ -34,7 +31,7 @@ def written() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def folder(make_job, tmp_path_factory):
+def folder(make_job, tmp_path_factory, store):
     folder = tmp_path_factory.mktemp("types")
     written().to_csv(folder / "rows.csv", index=False)
     dataset = {"source": str(folder / "rows.csv"), "columns": {"label": "y", "types": {"floor": "category"}}}
@@ -42,11 +39,7 @@ def folder(make_job, tmp_path_factory):
     assembly = assemble(prepare(make_job("tabular-classification", dataset, training=training)))
     for _ in train("r", start(assembly)):
         pass
-    run = RunFolder(folder / "run")
-    run.path.mkdir()
-    write_model(run, assembly)
-    with packaged(run.model) as arguments:
-        mlflow.pyfunc.save_model(folder / "stored", **arguments)
+    store(assembly, folder)
     return folder
 
 
