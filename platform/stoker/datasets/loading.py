@@ -116,7 +116,11 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
             *odd,
             *sized,
             *augmentation_notes(dataset.image, spec.image),
-            *(_document_notes(records, own_parts) if fields.layout.joins else fields.layout.notes(records, parts)),
+            *(
+                _document_notes(records, own_parts)
+                if fields.layout.joins
+                else fields.layout.notes(records, parts, encoded)
+            ),
             *length_notes(fields, encoded),
             *(_part_notes(records, dataset) if own_parts else ()),
             *(leak_warnings(sample_hashes(records, roles), parts, records) if loading == "resident" else ()),

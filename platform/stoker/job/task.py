@@ -42,6 +42,8 @@ Kind = Literal[
 
 TEXTS: frozenset[Kind] = frozenset({"text", "words", "dialogue"})
 """The kinds of field that consist of tokens."""
+TOKENIZED: frozenset[Kind] = frozenset({"text", "dialogue"})
+"""Those of them that a tokenizer cuts."""
 
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
 REGRESSION: dict[str, Direction] = {"loss": "min", "rmse": "min", "mae": "min", "r2": "max"}

@@ -22,7 +22,7 @@ from stoker.job.architecture.custom import Custom
 from stoker.job.concurrency import machine_cpus
 from stoker.job.dataset import Dataset
 from stoker.job.job import Job
-from stoker.job.task import TASKS, Direction, TaskName, TaskRow
+from stoker.job.task import TASKS, TOKENIZED, Direction, TaskName, TaskRow
 from stoker.job.training import Training
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
@@ -203,7 +203,7 @@ def prepare(job: Job, data: LoadedDataset | None = None, start: Path | None = No
 
 def with_vocabulary(dataset: Dataset, row: TaskRow, model: Path | None) -> Dataset:
     """Return a dataset whose texts are cut by the vocabulary of a saved model, if both are of texts."""
-    cut = not {"text", "dialogue"}.isdisjoint(row.inputs)
+    cut = not TOKENIZED.isdisjoint(row.inputs)
     if model is None or not cut or dataset.text.tokenizer or not saved_text(model):
         return dataset
     return dataset.model_copy(update={"text": dataset.text.model_copy(update={"tokenizer": str(model)})})

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from stoker.datasets.dataset import LoadedDataset
@@ -49,6 +50,22 @@ def test_both_texts_of_a_translation_are_counted_without_the_end(tmp_path: Path)
         "en": {"train": [2, 1], "val": [6], "test": [3]},
         "de": {"train": [6, 1], "val": [1], "test": [5]},
     }
+
+
+def test_a_dialogue_counts_with_all_its_turns(tmp_path: Path):
+    talks = [
+        [{"role": role, "content": said} for role, said in zip(["user", "assistant"] * 2, talk, strict=False)]
+        for talk in (["ab", "c", "de", "f"], ["ab", "c"], ["ab", "c"], ["ab", "c"])
+    ]
+    pd.DataFrame({"messages": talks, "part": PARTS}).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    dataset = {"source": str(tmp_path / "a.jsonl"), "split": {"column": "part"}}
+    text = {"tokens": "characters", "length": 9}
+    data = load_dataset(Dataset.model_validate({**dataset, "text": text}), TASKS["instruction-tuning"])
+    (lengths,) = text_lengths(data.fields, data.parts)
+    short = lengths.parts["train"][1]
+    assert found(data)["messages"] == {"train": [2 * short + 1, short], "val": [short], "test": [short]}
+    assert data.parts["train"].inputs["messages"].take(torch.tensor([0, 1])).shape == (2, short)
+    assert (lengths.limit, lengths.longer("train")) == (9, 1)
 
 
 def test_sentences_are_counted_in_words(tmp_path: Path):

@@ -7,6 +7,8 @@ from stoker.tracking.parameters import short_names
 from stoker.tracking.run import State
 from stoker.tracking.trials import EpochReport, Trial
 
+CLASSES = "tabular-classification"
+
 
 def trial(number, *scores, state=State.SUCCEEDED, **values):
     reports = tuple(EpochReport(epoch, 10 * epoch, {"accuracy/val": score}) for epoch, score in enumerate(scores, 1))
@@ -74,9 +76,10 @@ def test_paths_are_shortened_to_distinct_suffixes():
 
 
 def test_a_trials_description_has_its_outcome():
-    assert trial_description(Trial(0, {}, {}), "iris-1") == ""
+    assert trial_description(Trial(0, {}, {}), "iris-1", CLASSES) == ""
     failed = Trial(0, {}, {}, State.FAILED, cause="OOM", message="too little memory")
-    assert trial_description(failed, "iris-1") == "OOM: too little memory"
+    assert trial_description(failed, "iris-1", CLASSES) == "OOM: too little memory"
     whole = Trial(3, {}, {}, State.SUCCEEDED, metrics={"accuracy/val": 0.5})
-    assert "| accuracy | 0.5 |" in trial_description(whole, "iris-1")
-    assert "stoker predict iris-1.3" in trial_description(whole, "iris-1")
+    assert "| accuracy | 0.5 |" in trial_description(whole, "iris-1", CLASSES)
+    assert "stoker predict iris-1.3" in trial_description(whole, "iris-1", CLASSES)
+    assert "stoker generate iris-1.3" in trial_description(whole, "iris-1", "text-generation")

@@ -57,12 +57,10 @@ def next_commands(record: RunRecord, settings: Settings) -> list[tuple[str, str]
     if state is State.SUCCEEDED and record.header.own_code:
         return [*page, (f"stoker logs {run}", "what the run printed")]
     if state is State.SUCCEEDED:
-        command = use_command(record.header.task, run)
-        use = (command, "use it on new data" if "predict" in command else "make new samples with it")
         return [
             *page,
             (f"stoker evaluate {run}", "measure it on the test part again"),
-            use,
+            _use(record.header.task, run, "it"),
             (f"stoker extend {run} --epochs N", "train it further"),
             (f"stoker logs {run}", "what the run printed"),
         ]
@@ -77,6 +75,11 @@ def next_commands(record: RunRecord, settings: Settings) -> list[tuple[str, str]
     return resume if saved or (row and row.turn is not Turn.AUTHOR) else []
 
 
+def _use(task: str, run: str, model: str) -> tuple[str, str]:
+    command = use_command(task, run)
+    return command, f"use {model} on new data" if "predict" in command else f"make new samples with {model}"
+
+
 def _next_of_sweep(sweep: Sweep, page: list[tuple[str, str]]) -> list[tuple[str, str]]:
     run, state, best = sweep.record.id, sweep.record.state, sweep.best
     trials = [(f"stoker trials {run}", "all trials, the best first")] if sweep.trials else []
@@ -88,7 +91,7 @@ def _next_of_sweep(sweep: Sweep, page: list[tuple[str, str]]) -> list[tuple[str,
     if best:
         winner, own_code = trial_id(run, best.number), sweep.record.header.own_code
         if not own_code:
-            commands.append((f"stoker predict {winner} --input DATA", "use the best model on new data"))
+            commands.append(_use(sweep.record.header.task, winner, "the best model"))
         if best.state is State.SUCCEEDED and not own_code:
             commands.append((f"stoker extend {winner} --epochs N", "train the best trial further"))
         commands.append((f"stoker submit run:{winner}", "train it again as a run of its own"))

@@ -1,13 +1,13 @@
 """Dialogues, of which the answers are learnt: each is a sample, or its last turns where it is too long."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
 import torch
 
-from stoker.datasets.columns import Ragged
+from stoker.datasets.columns import Column, Ragged
 from stoker.datasets.dialogues.messages import Dialogue, Message, answered, asked, read_dialogues, without_oldest
 from stoker.datasets.fields.inference import Roles
 from stoker.datasets.fields.lists import row_of
@@ -31,10 +31,10 @@ class Fitted:
     """A dialogue that fits the length."""
 
     rendered: Rendered
-    shortened: bool
-    """Whether older turns were left out."""
-    cut: bool
-    """Whether the last turn was cut off."""
+    whole: int
+    """Tokens of all turns."""
+    kept: int
+    """Tokens of the turns that are kept; those beyond the length are cut off."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +93,17 @@ class Dialogues(Layout):
         """
         if not target:
             return super().encode(records, target)
-        inputs, targets, ids = [], [], []
+        inputs, targets, ids, lengths = [], [], [], []
         for row, each in enumerate(self._fitted(records)):
             numbers, learnt = each.rendered.numbers, each.rendered.learnt
             if learnt[1:].any():
                 inputs.append(numbers[:-1])
                 targets.append(np.where(learnt[1:], numbers[1:], PADDING))
                 ids.append(row)
-        return Samples(
-            {self.field.name: Ragged.of(inputs)}, Ragged.of(targets), None, torch.tensor(ids, dtype=torch.int64)
-        )
+                lengths.append((each.whole, each.kept))
+        whole = torch.tensor(lengths, dtype=torch.int32).reshape(-1, 2)
+        read: dict[str, Column] = {self.field.name: replace(Ragged.of(inputs), whole=whole)}
+        return Samples(read, Ragged.of(targets), None, torch.tensor(ids, dtype=torch.int64))
 
     def prompts(self, records: Records) -> list[Dialogue]:
         """Return dialogues to answer: up to the last message that is no answer.
@@ -140,22 +141,24 @@ class Dialogues(Layout):
     def _within(self, dialogue: Dialogue) -> Fitted:
         """Leave out the oldest turns of a dialogue until it fits, then cut off the last one."""
         most = self.field.length + 1  # the last token is only learnt
-        rendered, shortened = self.field.rendered(dialogue, False), False
+        rendered = whole = self.field.rendered(dialogue, False)
         while len(rendered.numbers) > most and (shorter := without_oldest(dialogue)):
-            dialogue, shortened = shorter, True
+            dialogue = shorter
             rendered = self.field.rendered(dialogue, False)
-        return Fitted(rendered.cut(most), shortened, len(rendered.numbers) > most)
+        return Fitted(rendered.cut(most), len(whole.numbers), len(rendered.numbers))
 
-    def notes(self, records: Records, parts: np.ndarray) -> Iterator[str]:
+    def notes(self, records: Records, parts: np.ndarray, encoded: Mapping[str, Samples]) -> Iterator[str]:
         """Yield notes on the training dialogues that are longer than the length."""
-        train = records.rows(np.flatnonzero(parts == "train"))
-        fitted = list(self._fitted(train))
-        of_all = f"of {len(fitted):,} training dialogues"
+        column = encoded["train"].inputs[self.field.name]
+        assert isinstance(column, Ragged)
+        assert column.whole is not None
+        whole, kept = column.whole.unbind(1)
+        count = int((parts == "train").sum())
+        of_all = f"of {count:,} training dialogues"
         about = f"column '{self.field.name}':"
         limit = f"{self.field.length} {self.field.tokenizer.unit} ({LENGTH})"
-        lost = sum(not each.rendered.learnt[1:].any() for each in fitted)
-        shortened = sum(each.shortened and bool(each.rendered.learnt[1:].any()) for each in fitted)
-        cut = sum(each.cut for each in fitted) - lost
+        shortened, cut = int((kept < whole).sum()), int((kept > self.field.length + 1).sum())
+        lost = count - len(column)
         if shortened:
             yield f"{about} {shortened:,} {of_all} are learnt without their oldest turns, to fit {limit}"
         if cut:

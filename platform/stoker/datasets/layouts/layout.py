@@ -1,7 +1,7 @@
 """The contract of a layout: it makes samples of records, for a network to learn from or to answer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Self
@@ -119,7 +119,14 @@ class Layout(ABC):
             taken[name] = each.prepare(taken[name])
         return taken
 
-    def notes(self, records: Records, parts: np.ndarray) -> Iterator[str]:
-        """Yield notes for the user on how the columns were read; `parts` (N,) is the part of each record."""
+    def notes(self, records: Records, parts: np.ndarray, encoded: Mapping[str, Samples]) -> Iterator[str]:
+        """Yield notes for the user on how the columns were read.
+
+        Args:
+            records: of the whole dataset.
+            parts: (N,) part of each record.
+            encoded: samples of each part.
+
+        """
         for each in (*self.inputs, *([self.target] if self.target else [])):
             yield from each.notes(records.columns[each.name], parts)

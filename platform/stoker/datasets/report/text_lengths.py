@@ -13,6 +13,7 @@ from stoker.datasets.fields.texts.target_text import TargetTextField
 from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.fields.texts.word_pieces import WordPiecesField
 from stoker.datasets.fields.texts.words import WordsField
+from stoker.datasets.layouts.dialogues import Dialogues
 from stoker.datasets.layouts.questions import Questions
 from stoker.datasets.samples import Samples
 from stoker.datasets.tokens.tokenizer import END
@@ -56,6 +57,8 @@ def text_lengths(fields: Fields, parts: Mapping[str, Samples]) -> list[TextLengt
         return _of_documents(fields, parts) if fields.own.borders else []
     if isinstance(fields.layout, Questions):
         return _of_passages(fields.layout.passages, parts)
+    if isinstance(fields.layout, Dialogues):
+        return _of_dialogues(fields.layout, parts)
     found = []
     columns: list[tuple[Field, dict[str, Column]]] = [
         (each, {part: samples.inputs[name] for part, samples in parts.items()})
@@ -127,11 +130,12 @@ def _of_column(
         case TargetTextField():
             unit, limit, around = field.tokenizer.unit, field.length, 1  # the token of its end
         case WordPiecesField():
+            key = "are cut off there (dataset.text.length, at most what the model reads)"
             unit, limit, around = field.text.tokenizer.unit, field.text.room, sum(map(len, field.around))
         case WordsField():
             unit, limit, around = "words", field.length, 0
     parts = {part: _whole(column, around) for part, column in stored.items()}
-    return TextLengths(field.name, unit, limit, key, parts, noted=not isinstance(field, WordsField | WordPiecesField))
+    return TextLengths(field.name, unit, limit, key, parts)
 
 
 def _whole(column: Ragged, around: int) -> np.ndarray:
@@ -169,3 +173,15 @@ def _of_passages(passages: Passages, parts: Mapping[str, Samples]) -> list[TextL
         TextLengths(question, unit, passages.most_asked, "are cut off there", asked, noted=False),
         TextLengths(context, unit, passages.room, windows, contexts, noted=False),
     ]
+
+
+def _of_dialogues(layout: Dialogues, parts: Mapping[str, Samples]) -> list[TextLengths]:
+    """Return the lengths of dialogues, with the signs of who speaks."""
+    field, found = layout.field, {}
+    for part, samples in parts.items():
+        column = samples.inputs[field.name]
+        if not isinstance(column, Ragged) or column.whole is None:
+            return []
+        found[part] = column.whole[:, 0].numpy() - 1  # the last token is only learnt
+    beyond = "lose their oldest turns, or the end of the last one (dataset.text.length)"
+    return [TextLengths(field.name, field.tokenizer.unit, field.length, beyond, found, noted=False)]

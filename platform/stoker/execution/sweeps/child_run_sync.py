@@ -39,7 +39,8 @@ class ChildRunSync:
         self._goals = goals
         self._backlog = Backlog(folder.journal, child.last_step)
         self._best: dict[str, float] = {}
-        self._own_code = folder.readable() and folder.header().own_code
+        header = folder.header() if folder.readable() else None
+        self._task, self._own_code = (header.task, header.own_code) if header else ("", False)
         self._reports = 0
         """Number of reports that were processed."""
         self._complete = False
@@ -102,7 +103,7 @@ class ChildRunSync:
         assert sweep is not None
         tags = {
             CAUSE_TAG: trial.cause,
-            "mlflow.note.content": trial_description(trial, sweep.path.name, self._own_code),
+            "mlflow.note.content": trial_description(trial, sweep.path.name, self._task, self._own_code),
         }
         said = {key: text for key, text in tags.items() if text or not first}
         attempts = max(self._folder.status().attempt, 1)

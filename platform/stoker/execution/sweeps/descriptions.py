@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stoker.execution.recording import last_report, results_description
+from stoker.job.task import use_command
 from stoker.tracking.parameters import short_names, to_parameters
 from stoker.tracking.run import State
 from stoker.tracking.trials import Trial, best_of, ranked, trial_id
@@ -23,15 +24,15 @@ WORDS = {
 """In the order of the summary."""
 
 
-def trial_description(trial: Trial, sweep_id: str, own_code: bool = False) -> str:
-    """Describe how a trial ended; empty while it runs."""
+def trial_description(trial: Trial, sweep_id: str, task: str, own_code: bool = False) -> str:
+    """Describe how a trial of a task ended; empty while it runs."""
     if trial.cause or (trial.message and not trial.metrics):
         return ": ".join(filter(None, [trial.cause, trial.message]))
     if not trial.state.final:
         return ""
     if own_code:
         return last_report(trial.metrics)
-    return results_description(trial.metrics, f"stoker predict {trial_id(sweep_id, trial.number)} --input DATA")
+    return results_description(trial.metrics, use_command(task, trial_id(sweep_id, trial.number)))
 
 
 def sweep_description(trials: Sequence[Trial], metric: str, direction: str, sweep_id: str, view: str = "") -> str:

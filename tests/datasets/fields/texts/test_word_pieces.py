@@ -108,7 +108,7 @@ def test_long_sentences_are_cut_off_and_counted(tmp_path: Path, tiny_model):
     text = {"tokenizer": str(tiny_model("bert"))}  # which reads 12 tokens at most
     settings = {"source": str(tmp_path / "a.jsonl"), "split": "none", "columns": {"label": "tags"}, "text": text}
     data = load_dataset(Dataset.model_validate(settings), TASKS["token-classification"])
-    note = "column 'words': 2 of 3 sentences have more than 10 tokens and are cut off there (dataset.text.length, "
+    note = "column 'words': 2 of 3 training texts have more than 10 tokens and are cut off there (dataset.text.length, "
     assert f"{note}at most what the model reads)" in data.notes
     assert (data.parts["train"].target.take(torch.arange(3)) > 0).sum(dim=1).tolist() == [10, 1, 10]
 

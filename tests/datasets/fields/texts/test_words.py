@@ -88,7 +88,9 @@ class TestWords:
     def test_long_sentences_are_cut_off_and_counted(self, tmp_path: Path):
         long = {"words": ["a", "b"] * 4, "tags": ["X", "Y"] * 4}
         data = load(tmp_path, [long, SENTENCE, long], text={"length": 5})
-        assert "column 'words': 2 of 3 sentences have more than 5 words and are cut off there" in " ".join(data.notes)
+        assert "column 'words': 2 of 3 training texts have more than 5 words and are cut off there" in " ".join(
+            data.notes
+        )
         samples = data.parts["train"]
         assert samples.inputs["words"].take(torch.arange(3)).shape == (3, 5, 1 + CHARACTERS)
         assert samples.target is not None

@@ -1,7 +1,7 @@
 """Dialogues, written by a chat template as one sequence of tokens."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,10 +119,6 @@ class DialogueField(InputField):
     def encode(self, raw: RawColumn) -> Column:
         """Return the tokens before the answer to each dialogue."""
         return Ragged.of([self.prompt(asked(each), 0) for each in read_dialogues(raw, self.name, plain=True)])
-
-    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
-        """Yield nothing: the layout knows what is left out of long dialogues."""
-        yield from ()
 
     @classmethod
     def shape(cls, fields: Sequence[Self]) -> TextInput:

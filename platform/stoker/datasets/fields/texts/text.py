@@ -24,7 +24,7 @@ from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset, LongTexts, Text, Tokens
 from stoker.job.saved_model import ASSETS, FIELDS
 from stoker.job.signature import TextInput
-from stoker.job.task import Kind, TaskRow
+from stoker.job.task import TOKENIZED, Kind, TaskRow
 
 WORDS, PARTS_OF_WORDS = 20_000, 8_000
 """Default sizes of a vocabulary."""
@@ -156,7 +156,7 @@ def saved_text(model: Path) -> TextField | None:
     if not file.is_file():
         return None
     inputs = json.loads(file.read_text(encoding="utf-8"))["inputs"]
-    texts = [dict(each) for each in inputs if each["kind"] in ("text", "dialogue")]
+    texts = [dict(each) for each in inputs if each["kind"] in TOKENIZED]
     if len(texts) != 1:
         return None
     assets = {path.name: path.read_text(encoding="utf-8") for path in (model / ASSETS).glob("*")}

@@ -96,10 +96,6 @@ class WordPiecesField(InputField):
         """Return a batch of numbers as int64."""
         return taken.long()
 
-    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
-        """Yield a note on the number of truncated sentences."""
-        yield from self.cut_notes(raw)
-
     def cut_notes(self, raw: RawColumn) -> Iterator[str]:
         """Yield a note on the number of sentences with more tokens than the model reads of them."""
         lengths = [len(pieces) for _, pieces in self._cut(raw)]

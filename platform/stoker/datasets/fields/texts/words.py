@@ -96,10 +96,6 @@ class WordsField(InputField):
         """Return a batch of numbers as int64."""
         return taken.long()
 
-    def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
-        """Yield a note on the number of truncated sentences."""
-        yield from self.cut_notes(raw)
-
     def cut_notes(self, raw: RawColumn) -> Iterator[str]:
         """Yield a note on the number of sentences that are longer than `length`."""
         found = sentences(raw)
