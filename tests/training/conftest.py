@@ -29,6 +29,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "cnn": {"channels": [4, 8], "dropout": 0.2},
     "residual": {"family": "cnn", "channels": [4, 4], "blocks": "residual"},
     "unet": {"channels": [4, 8, 8], "dropout": 0.2},
+    "vit": {"width": 8, "layers": 2, "heads": 2, "dropout": 0.2, "stochastic_depth": 0.2},
     "rnn": {"embedding": 6, "hidden": 5, "layers": 2, "word_dropout": 0.2},
     "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False, "word_dropout": 0.2},
     "transformer": {"width": 8, "heads": 2, "word_dropout": 0.2},
@@ -40,7 +41,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 LENGTHS = {"text-generation": 3, "instruction-tuning": 64}
 """Tokens of a pretrained model, which are longer than characters, and shorter than words."""
-FEATURES = {"cnn": ["photo"], "rnn": ["text"], "transformer": ["text"], "pretrained": ["text"]}
+FEATURES = {"cnn": ["photo"], "vit": ["photo"], "rnn": ["text"], "transformer": ["text"], "pretrained": ["text"]}
 """The columns that a family for one kind of input takes from a table with all kinds."""
 
 
@@ -105,8 +106,10 @@ def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
     def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
         architecture = {"family": variant, **FAMILIES[variant]}
         dataset = dict(tiny_data(task))
-        if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "rnn", "transformer"):
-            architecture |= dict.fromkeys({"dropout", "word_dropout"} & {"dropout", *architecture}, 0.0)
+        if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "vit", "rnn", "transformer"):
+            architecture |= dict.fromkeys(
+                {"dropout", "word_dropout", "stochastic_depth"} & {"dropout", *architecture}, 0.0
+            )
         if architecture["family"] == "pretrained":
             writes = TASKS[task].target in ("continuation", "replies")  # type: ignore[index]
             architecture["model"] = str(tiny_model(("gpt2" if writes else "bert") + ("" if dropout else "-still")))

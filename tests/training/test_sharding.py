@@ -111,10 +111,16 @@ def test_statistics_of_batches_and_inputs_stay_in_float32(probe, in_workers):
         assert statistics == torch.float32
 
 
-@pytest.mark.parametrize("blocks", ["plain", "residual"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"family": "cnn", "channels": [8, 8], "blocks": "plain"},
+        {"family": "cnn", "channels": [8, 8], "blocks": "residual"},
+        {"family": "vit", "width": 8, "layers": 2, "heads": 2, "pool": "token", "positions": "learned"},
+    ],
+)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_cnn_trains_with_divided_weights(make_job, in_workers, blocks, precision):
-    architecture = {"family": "cnn", "channels": [8, 8], "blocks": blocks, "dropout": 0.0}
+def test_a_network_for_images_trains_with_divided_weights(make_job, in_workers, architecture, precision):
     training = {"batch_size": 64, "precision": precision}
     job = make_job("image-classification", "digits", architecture=architecture, training=training)
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stoker.architectures.layers import StochasticDepth
+
 ROTARY_BASE = 10_000.0
 """Longest wave of rotary positions, in words, divided by 2 pi (Su et al. 2021)."""
 DEVIATION = 0.02
@@ -157,17 +159,22 @@ class Block(nn.Module):
 
     Args:
         inner: width inside the feed-forward layer.
+        left_out: share of the samples for which each of both is left out while training.
 
     """
 
-    def __init__(self, width: int, heads: int, key_heads: int, inner: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, heads: int, key_heads: int, inner: int, dropout: float, left_out: float = 0.0
+    ) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(width)
         self.attention = Attention(width, heads, key_heads, dropout)
         self.norm_inner = nn.LayerNorm(width)
         self.widen = nn.Linear(width, inner)
         self.narrow = nn.Linear(inner, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = (
+            nn.Sequential(nn.Dropout(dropout), StochasticDepth(left_out)) if left_out else nn.Dropout(dropout)
+        )
 
     def forward(
         self,

@@ -29,6 +29,21 @@ class Norm(nn.GroupNorm):
             return super().forward(maps.float())
 
 
+class StochasticDepth(nn.Module):
+    """Leaves out what a part of a network adds, for a share of the samples while training (Huang et al. 2016)."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, added: Tensor) -> Tensor:
+        """Return (B, ...) with zeros for some samples, and the others larger by as much."""
+        if not self.training or not self.share:
+            return added
+        kept = torch.rand(len(added), *(1 for _ in added.shape[1:]), device=added.device) >= self.share
+        return added * (kept / (1 - self.share)).to(added.dtype)
+
+
 def word_embedding(vocabulary: int, width: int) -> nn.Embedding:
     """Build an embedding of word numbers; number 0 is padding and its vector stays zero."""
     embedding = nn.Embedding(vocabulary, width, padding_idx=0)

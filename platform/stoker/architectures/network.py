@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from stoker.architectures import cnn, custom, gan, mlp, perceptron, rnn, transformer, unet
+from stoker.architectures import cnn, custom, gan, mlp, perceptron, rnn, transformer, unet, vit
 from stoker.architectures.pretrained import family as pretrained
 from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
@@ -49,6 +49,7 @@ FAMILIES: dict[str, Family] = {
     "mlp": Family(mlp.build, mlp.with_default_sizes),
     "cnn": Family(cnn.build, cnn.with_default_sizes, cnn.misfits),
     "unet": Family(unet.build, unet.with_default_sizes, unet.misfits),
+    "vit": Family(vit.build, vit.with_default_sizes, vit.misfits),
     "rnn": Family(rnn.build, rnn.with_default_sizes, rnn.misfits),
     "transformer": Family(transformer.build, transformer.with_default_sizes, transformer.misfits),
     "pretrained": Family(

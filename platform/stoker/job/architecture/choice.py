@@ -13,10 +13,11 @@ from stoker.job.architecture.pretrained import Pretrained
 from stoker.job.architecture.rnn import Rnn
 from stoker.job.architecture.transformer import Transformer
 from stoker.job.architecture.unet import Unet
+from stoker.job.architecture.vit import Vit
 from stoker.job.section import Section, Shorthand
 
 Architecture = Annotated[
-    Perceptron | Mlp | Cnn | Unet | Rnn | Transformer | Pretrained | Gan | Custom, Field(discriminator="family")
+    Perceptron | Mlp | Cnn | Unet | Vit | Rnn | Transformer | Pretrained | Gan | Custom, Field(discriminator="family")
 ]
 ArchitectureChoice = Annotated[Architecture, Shorthand("family")]
 FAMILIES: dict[str, type[Section]] = {
@@ -24,6 +25,7 @@ FAMILIES: dict[str, type[Section]] = {
     "mlp": Mlp,
     "cnn": Cnn,
     "unet": Unet,
+    "vit": Vit,
     "rnn": Rnn,
     "transformer": Transformer,
     "pretrained": Pretrained,
