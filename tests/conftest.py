@@ -299,27 +299,41 @@ def _write_texts(folder: Path) -> dict[str, Any]:
 
 
 def _write_model(folder: Path, kind: str, still: str = "") -> None:
-    """Write config.json, model.safetensors and tokenizer.json of a BERT or GPT-2 with two layers."""
-    import transformers  # seconds to import, for the tests of pretrained models alone
+    """Write config.json, model.safetensors and tokenizer.json of a model with two layers.
 
-    dropout = 0.0 if still else 0.1
-    tokenizer = _bert_tokenizer() if kind == "bert" else _gpt2_tokenizer()
+    Args:
+        folder: to write to.
+        kind: a BERT (`bert`), the same with its output layers (`mlm`), or a GPT-2 (`gpt2`).
+        still: not empty for a model without dropout.
+
+    """
+    write, tokenizer = {
+        "bert": (_bert, _bert_tokenizer()),
+        "mlm": (_bert, _bert_tokenizer()),
+        "gpt2": (_gpt2, _gpt2_tokenizer()),
+    }[kind]
     torch.manual_seed(0)
-    if kind == "bert":
-        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-        own = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "max_position_embeddings": 12}
-        made: Any = transformers.BertModel(
-            transformers.BertConfig(vocab_size=tokenizer.get_vocab_size(), **sizes, **own)
-        )
-    else:
-        end = tokenizer.token_to_id("<|endoftext|>")
-        sizes = {"n_positions": 96, "n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": end, "eos_token_id": end}
-        own = {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
-        config = transformers.GPT2Config(vocab_size=tokenizer.get_vocab_size(), **sizes, **own)
-        made = transformers.GPT2LMHeadModel(config)
-    made.save_pretrained(folder)
+    write(tokenizer, 0.0 if still else 0.1, kind).save_pretrained(folder)
     tokenizer.enable_truncation(5)  # as of another use; it has no effect
     tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _bert(tokenizer: Any, dropout: float, kind: str) -> Any:
+    import transformers  # seconds to import, for the tests of pretrained models alone
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    own = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "max_position_embeddings": 12}
+    config = transformers.BertConfig(vocab_size=tokenizer.get_vocab_size(), **sizes, **own)
+    return transformers.BertForMaskedLM(config) if kind == "mlm" else transformers.BertModel(config)
+
+
+def _gpt2(tokenizer: Any, dropout: float, kind: str) -> Any:
+    import transformers
+
+    end = tokenizer.token_to_id("<|endoftext|>")
+    sizes = {"n_positions": 96, "n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": end, "eos_token_id": end}
+    own = {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=tokenizer.get_vocab_size(), **sizes, **own))
 
 
 WRITTEN = ["the film plot cast was and a good bad thing simple costly", "the cat sat on the mat and the hat\n"]

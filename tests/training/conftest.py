@@ -38,6 +38,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gan": {"channels": [4, 8], "latent": 5},
     "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
 }
+MODELS = {"continuation": "gpt2", "replies": "gpt2", "blanks": "mlm"}
+"""Pretrained models with an output layer of their own, by the kind of what is learnt; all others are a BERT."""
 LENGTHS = {"text-generation": 3, "instruction-tuning": 64}
 """Tokens of a pretrained model, which are longer than characters, and shorter than words."""
 FEATURES = {"cnn": ["photo"], "rnn": ["text"], "transformer": ["text"], "pretrained": ["text"]}
@@ -108,12 +110,13 @@ def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
         if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "rnn", "transformer"):
             architecture |= dict.fromkeys({"dropout", "word_dropout"} & {"dropout", *architecture}, 0.0)
         if architecture["family"] == "pretrained":
-            writes = TASKS[task].target in ("continuation", "replies")  # type: ignore[index]
-            architecture["model"] = str(tiny_model(("gpt2" if writes else "bert") + ("" if dropout else "-still")))
+            model = MODELS.get(TASKS[task].target, "bert")  # type: ignore[index]
+            architecture["model"] = str(tiny_model(model + ("" if dropout else "-still")))
             if not dropout:
                 architecture |= {"dropout": 0.0, **({"lora": {"rank": 2}} if variant == "lora" else {})}
-            if writes:
+            if model != "bert":
                 del architecture["dropout"]  # it has no head
+            if task in LENGTHS:
                 dataset["text"] = {"length": LENGTHS[task]}
         settings = {"batch_size": 16, "epochs": 2, "precision": "fp32", "schedule": "constant", **training}
         family = architecture["family"]

@@ -227,7 +227,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "fill-mask": TaskRow(
         ("text",),
         "blanks",
-        ("transformer", "rnn", "custom"),
+        ("transformer", "rnn", "pretrained", "custom"),
         FILLING,
         "loss",
         "words that are hidden in a text: what later jobs on few texts start from",

@@ -28,7 +28,10 @@ LoraChoice = Annotated[Annotated[Lora, Tag("section")] | Annotated[Literal["none
 
 
 class Pretrained(Section):
-    """A pretrained text model of Hugging Face's transformers with a new head; it needs stoker[pretrained]."""
+    """A pretrained text model of Hugging Face's transformers; it needs stoker[pretrained].
+
+    It gets a new head, or keeps its own output layers where a task has use for them: to fill in or continue texts.
+    """
 
     family: Literal["pretrained"]
     """The network family."""

@@ -19,7 +19,7 @@ from stoker.datasets.fields.texts.text_sizes import empty_note, require_whole
 from stoker.datasets.model_files import most_tokens, read_tokenizer
 from stoker.datasets.records import RawColumn
 from stoker.datasets.tokens.kinds import FITTED, TokenizerKind, tokenizer_class
-from stoker.datasets.tokens.tokenizer import END, MASK, SPECIAL, UNKNOWN, FittedTokenizer, Tokenizer
+from stoker.datasets.tokens.tokenizer import END, SPECIAL, UNKNOWN, FittedTokenizer, Tokenizer
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset, LongTexts, Text, Tokens
 from stoker.job.saved_model import ASSETS, FIELDS
@@ -59,9 +59,9 @@ class TextField(InputField):
         """
         text = settings.text
         if model := text.tokenizer:
-            if saved := saved_text(Path(model)):
-                return cls(name, saved.tokens, saved.vocabulary, text.length, text.long)
             length = min(text.length, most_tokens(model, TOKENIZER_KEY) or text.length)
+            if saved := saved_text(Path(model)):
+                return cls(name, saved.tokens, saved.vocabulary, length, text.long)
             field = cls(name, "pretrained", read_tokenizer(model, TOKENIZER_KEY), length, text.long)
             _require_room(field)
             return field
@@ -98,12 +98,16 @@ class TextField(InputField):
         """
         found = []
         before, behind = self.tokenizer.around
+        parts_of_words = not self.tokenizer.begins_words().all()
         for row, text in enumerate(joined_texts(raw), start=1):
-            parts = self.tokenizer.encode(text.split(BLANK))
-            if len(parts) == 1:
+            *before_blanks, last = text.split(BLANK)
+            if not before_blanks:
                 message = f"row {row}: the text has no {BLANK} to fill; write it where a word is missing"
                 raise JobError([Problem("", message)])
-            pieces = [piece for part in parts for piece in (np.array([MASK]), part)][1:]
+            if parts_of_words:  # of which the first has the blank before it
+                before_blanks = [each.rstrip() for each in before_blanks]
+            parts = self.tokenizer.encode([*before_blanks, last])
+            pieces = [piece for part in parts for piece in (np.array([self.tokenizer.mask]), part)][1:]
             found.append(np.concatenate([before, np.concatenate(pieces)[: self.room], behind]).astype(np.int64))
         return Ragged.of(found)
 
