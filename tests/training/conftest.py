@@ -38,9 +38,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gan": {"channels": [4, 8], "latent": 5},
     "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
 }
-MODELS = {"continuation": "gpt2", "replies": "gpt2", "blanks": "mlm"}
-"""Pretrained models with an output layer of their own, by the kind of what is learnt; all others are a BERT."""
-LENGTHS = {"text-generation": 3, "instruction-tuning": 64}
+MODELS = {
+    "text-generation": "gpt2",
+    "instruction-tuning": "gpt2",
+    "fill-mask": "mlm",
+    "translation": "t5",
+    "summarization": "bart",
+}
+"""Pretrained models with an output layer of their own; those of all other tasks are a BERT."""
+LENGTHS = {"text-generation": 3, "instruction-tuning": 64, "translation": 8, "summarization": 16}
 """Tokens of a pretrained model, which are longer than characters, and shorter than words."""
 FEATURES = {"cnn": ["photo"], "rnn": ["text"], "transformer": ["text"], "pretrained": ["text"]}
 """The columns that a family for one kind of input takes from a table with all kinds."""
@@ -110,7 +116,7 @@ def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
         if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "rnn", "transformer"):
             architecture |= dict.fromkeys({"dropout", "word_dropout"} & {"dropout", *architecture}, 0.0)
         if architecture["family"] == "pretrained":
-            model = MODELS.get(TASKS[task].target, "bert")  # type: ignore[index]
+            model = MODELS.get(task, "bert")
             architecture["model"] = str(tiny_model(model + ("" if dropout else "-still")))
             if not dropout:
                 architecture |= {"dropout": 0.0, **({"lora": {"rank": 2}} if variant == "lora" else {})}

@@ -203,7 +203,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "translation": TaskRow(
         ("text",),
         "text",
-        ("transformer", "rnn", "custom"),
+        ("transformer", "rnn", "pretrained", "custom"),
         TRANSLATION,
         "loss",
         "each text in another language",
@@ -215,7 +215,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "summarization": TaskRow(
         ("text",),
         "text",
-        ("transformer", "rnn", "custom"),
+        ("transformer", "rnn", "pretrained", "custom"),
         SUMMARY,
         "loss",
         "a short text for each long one",

@@ -125,7 +125,7 @@ def tokenizer_problems(text: Text, architecture: Architecture | None, task: Task
         yield Problem("dataset.text.tokenizer", message)
     elif text.tokenizer or isinstance(architecture, Pretrained):
         reason = "dataset.text.tokenizer" if text.tokenizer else "pretrained, which cuts texts by its model's tokenizer"
-        own = Text(tokenizer=text.tokenizer, length=text.length, long=text.long)
+        own = Text(tokenizer=text.tokenizer, prefix=text.prefix, length=text.length, long=text.long)
         yield from without_effect("dataset.text", text, own, reason)
 
 

@@ -91,7 +91,7 @@ def new_weights(folder: Path, body: nn.Module) -> frozenset[str]:
     saved = saved_names(folder)
     base: Any = body
     prefix = f"{base.base_model_prefix}."
-    own = frozenset(name for name in body.state_dict() if not name.startswith(prefix))
+    own = frozenset(name for name, _ in body.named_parameters() if not name.startswith(prefix))
     return own if saved and own.isdisjoint(saved) else frozenset()
 
 
@@ -101,8 +101,14 @@ def _class(auto_class: str) -> Any:
     return getattr(transformers, auto_class)
 
 
+def stacks(body: nn.Module) -> list[nn.Module]:
+    """Return the encoder and the decoder of a model that has both, or the model itself."""
+    model: Any = body
+    return [model.get_encoder(), model.get_decoder()] if model.config.is_encoder_decoder else [body]
+
+
 def body_layers(body: nn.Module) -> nn.ModuleList:
-    """Return the layers of a model, one above the other: its longest list."""
+    """Return the layers of a model or of one of its stacks, one above the other: its longest list."""
     lists = [each for each in body.modules() if isinstance(each, nn.ModuleList)]
     return max(lists, key=len, default=nn.ModuleList())
 

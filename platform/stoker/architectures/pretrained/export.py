@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from stoker.architectures.pretrained.body import quiet
-from stoker.architectures.pretrained.kinds import CAUSAL, FEATURES, auto_class
+from stoker.architectures.pretrained.kinds import CAUSAL, FEATURES, FROM_TEXTS, auto_class
 from stoker.datasets.tokens.pretrained import MASKS
 from stoker.errors import JobError, Problem
 from stoker.job.signature import Output, Signature, SpanOutput, TagsOutput, WordTagsOutput
@@ -20,7 +20,7 @@ OF_TOKENS: dict[type[Output | None], str] = {
     SpanOutput: "AutoModelForQuestionAnswering",
 }
 """The class of transformers by what is said of each token."""
-PEFT_TASKS = {CAUSAL: "CAUSAL_LM", FEATURES: "FEATURE_EXTRACTION"}
+PEFT_TASKS = {CAUSAL: "CAUSAL_LM", FEATURES: "FEATURE_EXTRACTION", FROM_TEXTS: "SEQ_2_SEQ_LM"}
 """What peft calls the use of a model, by its class; it has no word for other classes."""
 PROBE = 8
 """Tokens by which an exported model is compared with the network."""

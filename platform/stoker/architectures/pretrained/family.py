@@ -9,20 +9,23 @@ from torch import nn
 from stoker.architectures.pretrained.body import empty_body, loaded_body, new_weights
 from stoker.architectures.pretrained.decoder import PretrainedDecoder
 from stoker.architectures.pretrained.encoder import PretrainedEncoder
+from stoker.architectures.pretrained.encoder_decoder import PretrainedEncoderDecoder
 from stoker.architectures.pretrained.kinds import MODEL, WITH_OUTPUT, auto_class
 from stoker.architectures.pretrained.masked import PretrainedMasked
 from stoker.architectures.pretrained.network import PretrainedNetwork
 from stoker.architectures.pretrained.origin import read_origin
+from stoker.architectures.search_settings import with_search
 from stoker.datasets.model_files import CONFIG, TOKENIZER, WEIGHTS, model_folder, pinned, weight_files
 from stoker.errors import JobError, Problem
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
 from stoker.job.dataset import Dataset
-from stoker.job.signature import BlanksOutput, ContinuationOutput, Output, Signature
+from stoker.job.signature import BlanksOutput, ContinuationOutput, Output, Signature, TextOutput
 
 LIBRARIES = ("transformers", "peft")
 NETWORKS: dict[type[Output | None], type[PretrainedNetwork]] = {
     ContinuationOutput: PretrainedDecoder,
     BlanksOutput: PretrainedMasked,
+    TextOutput: PretrainedEncoderDecoder,
 }
 """Networks of the models that keep their own output layer; all others get a new head."""
 
@@ -104,5 +107,6 @@ def unavailable(settings: PretrainedSettings, dataset: Dataset) -> list[Problem]
 
 
 def with_default_sizes(settings: PretrainedSettings, signature: Signature, samples: int) -> PretrainedSettings:
-    """Pin the model to its folder or commit."""
-    return settings.model_copy(update={"model": pinned(settings.model, model_folder(settings.model, MODEL))})
+    """Pin the model to its folder or commit, and fill in how texts are searched for."""
+    name = pinned(settings.model, model_folder(settings.model, MODEL))
+    return with_search(settings, signature).model_copy(update={"model": name})

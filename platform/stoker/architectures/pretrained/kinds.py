@@ -3,16 +3,18 @@
 from typing import Any
 
 from stoker.errors import Problem
-from stoker.job.signature import BlanksOutput, ContinuationOutput, Output, Signature
+from stoker.job.signature import BlanksOutput, ContinuationOutput, Output, Signature, TextOutput
 
 MODEL = "architecture.model"
 FEATURES, CAUSAL, MASKED = "AutoModel", "AutoModelForCausalLM", "AutoModelForMaskedLM"
-WITH_OUTPUT: dict[type[Output | None], str] = {ContinuationOutput: CAUSAL, BlanksOutput: MASKED}
+FROM_TEXTS = "AutoModelForSeq2SeqLM"
+WITH_OUTPUT: dict[type[Output | None], str] = {ContinuationOutput: CAUSAL, BlanksOutput: MASKED, TextOutput: FROM_TEXTS}
 """Classes of models with an output layer of their own, by what a network puts out; all others get a new head."""
 FITTING = {
     FEATURES: "an encoder such as BERT, or a decoder",
     CAUSAL: "a decoder such as GPT-2 or Llama",
     MASKED: "an encoder that fills in words, such as BERT, RoBERTa or ModernBERT",
+    FROM_TEXTS: "an encoder and decoder such as T5 or BART",
 }
 
 
@@ -41,6 +43,9 @@ def _reason(config: Any, kind: str) -> str:
     import transformers
 
     fills = type(config) in transformers.MODEL_FOR_MASKED_LM_MAPPING
+    writes = type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+    if kind == FROM_TEXTS:
+        return "" if writes else "does not write a text from another"
     if getattr(config, "is_encoder_decoder", False):
         return "reads one text and writes another"
     if kind == MASKED and not fills:

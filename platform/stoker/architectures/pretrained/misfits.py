@@ -9,20 +9,22 @@ from torch import nn
 from stoker.architectures.inputs import only_one
 from stoker.architectures.pretrained.adapters import missing_targets
 from stoker.architectures.pretrained.body import body_layers, empty_body, read_config
+from stoker.architectures.pretrained.encoder_decoder import start_token
 from stoker.architectures.pretrained.kinds import FEATURES, MODEL, auto_class, unfit
 from stoker.architectures.pretrained.network import end_token
+from stoker.architectures.search_settings import search_misfits
 from stoker.architectures.words import says_of_each
 from stoker.datasets.model_files import model_folder
 from stoker.datasets.tokens.pretrained import MASKS
 from stoker.datasets.tokens.tokenizer import SPECIAL
 from stoker.errors import Problem
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
-from stoker.job.signature import BlanksOutput, ContinuationOutput, Signature
+from stoker.job.signature import BlanksOutput, ContinuationOutput, Signature, TextOutput
 
 
 def misfits(settings: PretrainedSettings, signature: Signature) -> list[Problem]:
     """Return a problem for other samples than texts, and for settings that do not fit the model."""
-    if problems := only_one("text", settings.family, signature):
+    if problems := [*only_one("text", settings.family, signature), *search_misfits(settings, signature)]:
         return problems
     folder = model_folder(settings.model, MODEL)
     config = read_config(folder)
@@ -42,8 +44,8 @@ def misfits(settings: PretrainedSettings, signature: Signature) -> list[Problem]
         problems.append(Problem("architecture.frozen", message))
     if settings.lora != "none":
         problems += missing_targets(body, settings.lora, config.model_type)
-    if isinstance(signature.output, ContinuationOutput):
-        problems += _end_misfits(settings, config)
+    if isinstance(signature.output, ContinuationOutput | TextOutput):
+        problems += _end_misfits(settings, config, isinstance(signature.output, TextOutput))
     elif isinstance(signature.output, BlanksOutput):
         problems += _mask_misfits(signature.output)
     own_output = auto_class(signature) != FEATURES
@@ -61,11 +63,13 @@ def _head_misfits(
         yield Problem("architecture.pooling", message)
 
 
-def _end_misfits(settings: PretrainedSettings, config: Any) -> Iterator[Problem]:
-    """Check that a model has a token that ends a text."""
-    if end_token(config) is None:
-        message = f"config.json of '{settings.model}' has no eos_token_id, the end of a text; add it"
-        yield Problem(MODEL, message)
+def _end_misfits(settings: PretrainedSettings, config: Any, begins: bool) -> Iterator[Problem]:
+    """Check that a model has a token that ends a text, and one that begins it where `begins`."""
+    missing = {"eos_token_id, the end of a text": end_token(config) is None}
+    if begins:
+        missing["decoder_start_token_id, the beginning of a text that is written"] = start_token(config) is None
+    for name in (name for name, lacks in missing.items() if lacks):
+        yield Problem(MODEL, f"config.json of '{settings.model}' has no {name}; add it")
 
 
 def _mask_misfits(output: BlanksOutput) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stoker.architectures.pretrained.adapters import add_adapters
-from stoker.architectures.pretrained.body import body_layers
+from stoker.architectures.pretrained.body import body_layers, stacks
 from stoker.architectures.pretrained.export import (
     adapted_layers,
     merge_adapters,
@@ -133,14 +133,20 @@ def _freeze(body: nn.Module, settings: PretrainedSettings, new: frozenset[str]) 
     elif settings.frozen == "all":
         body.requires_grad_(False)
     elif settings.frozen:
-        layers = list(body_layers(body))
-        trained = {id(each) for layer in layers[settings.frozen :] for each in layer.parameters()}
-        inside = {id(each) for layer in layers for each in layer.parameters()}
-        before = True  # the embeddings: what comes before the layers
-        for parameter in body.parameters():
-            before = before and id(parameter) not in inside
-            if before or (id(parameter) in inside and id(parameter) not in trained):
-                parameter.requires_grad_(False)
+        for stack in stacks(body):
+            _freeze_first(stack, settings.frozen)
     for name, parameter in body.named_parameters():
         if name in new:
             parameter.requires_grad_(True)
+
+
+def _freeze_first(stack: nn.Module, count: int) -> None:
+    """Take the gradients from the first layers of a stack, and from what comes before them: the embeddings."""
+    layers = list(body_layers(stack))
+    trained = {id(each) for layer in layers[count:] for each in layer.parameters()}
+    inside = {id(each) for layer in layers for each in layer.parameters()}
+    before = True
+    for parameter in stack.parameters():
+        before = before and id(parameter) not in inside
+        if before or (id(parameter) in inside and id(parameter) not in trained):
+            parameter.requires_grad_(False)

@@ -1,7 +1,7 @@
 """Texts, and what is written from them, with one vocabulary: they have names, numbers and words in common."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from stoker.datasets.fields.inference import Roles
 from stoker.datasets.fields.texts.target_text import TargetTextField
@@ -17,10 +17,13 @@ from stoker.job.task import Kind
 class Pairs(Layout):
     """Columns of texts that are read, and one of texts that are written."""
 
+    prefixed: ClassVar[bool] = True
+
     @classmethod
     def fit(cls, records: Records, roles: Roles, kind: Kind, settings: Dataset) -> Self:
-        """Build one vocabulary."""
-        sources = [text for name in roles.inputs for text in joined_texts(records.columns[name])]
+        """Build one vocabulary, or take that of a pretrained model."""
+        prefix = settings.text.prefix
+        sources = [prefix + text for name in roles.inputs for text in joined_texts(records.columns[name])]
         target = TargetTextField.fit_with(roles.target, records.columns[roles.target], sources, settings)
-        sizes = target.length, target.long
-        return cls(tuple(TextField(name, target.tokens, target.vocabulary, *sizes) for name in roles.inputs), target)
+        given = target.tokens, target.vocabulary, target.length, target.long, prefix
+        return cls(tuple(TextField(name, *given) for name in roles.inputs), target)
