@@ -84,8 +84,8 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "2:70 dataset.text.vocabulary does nothing for dataset.text.tokenizer; leave it out",
         ),
         (
-            "task: translation\ndataset: {source: texts, text: {tokenizer: my/model}}",
-            "2:44 dataset.text.tokenizer translation fits one vocabulary to both texts; leave it out",
+            "task: fill-mask\ndataset: {source: texts.csv, text: {prefix: 'a: '}}",
+            "2:45 dataset.text.prefix does nothing for fill-mask, whose texts are read as they stand; leave it out",
         ),
         (
             "task: token-classification\ndataset: {source: a.conll, text: {tokenizer: my/model}}",

@@ -44,6 +44,7 @@ def _loaded() -> None:
     assert all(
         (transformers.BertModel, transformers.BertForMaskedLM, transformers.GPT2LMHeadModel, transformers.DynamicCache)
     )
+    assert all((transformers.T5ForConditionalGeneration, transformers.BartForConditionalGeneration))
 
 
 @pytest.fixture

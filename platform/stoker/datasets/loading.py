@@ -20,8 +20,6 @@ from stoker.datasets.formats.csv_dialect import Dialect
 from stoker.datasets.formats.format_inference import infer_format, unknown_format
 from stoker.datasets.formats.reading import read_path
 from stoker.datasets.inspection import column_problems
-from stoker.datasets.layouts.columns import Columns
-from stoker.datasets.layouts.kinds import LAYOUTS
 from stoker.datasets.pictures.augmentation import augmentation_notes, completed_image
 from stoker.datasets.pictures.decoding import choose_loading, fitted_records, resident, with_files, with_one_size
 from stoker.datasets.records import PARTS, Records
@@ -79,7 +77,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     records, format_name = read_source(dataset)
     dialect = records.dialect
     roles = _roles(records, dataset, task)
-    if unused := list(_unused(dataset, roles, task)):
+    if unused := list(_unused(dataset, roles)):
         raise JobError(unused)
     if not TEXTS.isdisjoint(roles.inputs.values()):
         dataset = dataset.model_copy(update={"text": completed_text(dataset.text, task)})
@@ -148,7 +146,7 @@ def documents(records: Records, roles: Roles, dataset: Dataset, format_name: str
     return records if len(records) >= MIN_DOCUMENTS else split_within(records, name, split)
 
 
-def _unused(dataset: Dataset, roles: Roles, task: TaskRow) -> Iterator[Problem]:
+def _unused(dataset: Dataset, roles: Roles) -> Iterator[Problem]:
     """Name the settings of images and texts in a dataset that has none."""
     kinds = set(roles.inputs.values())
     if "image" not in kinds:
@@ -159,9 +157,6 @@ def _unused(dataset: Dataset, roles: Roles, task: TaskRow) -> Iterator[Problem]:
     elif kinds.isdisjoint(TEXTS):
         untold = Text(tokenizer=dataset.text.tokenizer)  # of a network for texts, which says so itself
         yield from without_effect("dataset.text", dataset.text, untold, "this data, which has no column of texts")
-    elif dataset.text.prefix and not LAYOUTS.get(task.target, Columns).prefixed:
-        message = "does nothing for this task, whose texts have nothing before them; leave it out"
-        yield Problem("dataset.text.prefix", message)
 
 
 def _roles(records: Records, dataset: Dataset, task: TaskRow) -> Roles:

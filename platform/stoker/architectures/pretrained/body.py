@@ -109,13 +109,25 @@ def stacks(body: nn.Module) -> list[nn.Module]:
 
 def body_layers(body: nn.Module) -> nn.ModuleList:
     """Return the layers of a model or of one of its stacks, one above the other: its longest list."""
-    lists = [each for each in body.modules() if isinstance(each, nn.ModuleList)]
-    return max(lists, key=len, default=nn.ModuleList())
+    return max(_outer_lists(body), key=len, default=nn.ModuleList())
+
+
+def _outer_lists(module: nn.Module) -> Iterator[nn.ModuleList]:
+    """Yield lists that are not inside of others: a layer may be a list itself."""
+    for part in module.children():
+        if isinstance(part, nn.ModuleList):
+            yield part
+        else:
+            yield from _outer_lists(part)
 
 
 def _prepared(body: nn.Module) -> nn.Module:
     config: Any = body.config
     config.use_cache = False  # texts are read at once
+    part: Any
+    for part in body.modules():
+        if hasattr(part, "layerdrop"):  # it leaves out whole layers, others on each worker
+            part.layerdrop = 0.0
     return body.train()
 
 

@@ -132,7 +132,11 @@ class PretrainedEncoderDecoder(PretrainedNetwork):
         numbers = self.numbers(written)
         if first:
             numbers[:, 0] = self.start
-        return {"decoder_input_ids": numbers}
+        decoded = {"decoder_input_ids": numbers}
+        if written.is_meta:  # the library would look at the values of a mask
+            seen = torch.ones(written.shape[1], written.shape[1], dtype=torch.bool, device="meta")
+            decoded["decoder_attention_mask"] = seen[None, None]
+        return decoded
 
     def _logits(self, logits: Tensor) -> Tensor:
         """Return logits in the order of our tokens: the model's end of a text is that of all tokenizers."""

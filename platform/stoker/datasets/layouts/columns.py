@@ -1,7 +1,7 @@
 """Columns that are read, and one that is learnt or none: each record is a sample."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 from stoker.datasets.fields.field import InputField
 from stoker.datasets.fields.image import ImageField
@@ -18,8 +18,6 @@ from stoker.job.task import Kind
 @dataclass(frozen=True)
 class Columns(Layout):
     """Fields that are fitted each to its own column."""
-
-    prefixed: ClassVar[bool] = True
 
     @classmethod
     def fit(cls, records: Records, roles: Roles, kind: Kind, settings: Dataset) -> Self:

@@ -42,8 +42,6 @@ class Layout(ABC):
     """Class of `own`; None where a column is learnt."""
     joins: ClassVar[bool] = False
     """Whether records are read on one behind the other, and samples are pieces of them."""
-    prefixed: ClassVar[bool] = False
-    """Whether texts are read as a whole, behind `dataset.text.prefix`."""
     divides: ClassVar[bool] = False
     """Whether a record may become several samples, whose `ids` are then those of the record."""
 

@@ -1,7 +1,7 @@
 """Texts, and what is written from them, with one vocabulary: they have names, numbers and words in common."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 from stoker.datasets.fields.inference import Roles
 from stoker.datasets.fields.texts.target_text import TargetTextField
@@ -16,8 +16,6 @@ from stoker.job.task import Kind
 @dataclass(frozen=True)
 class Pairs(Layout):
     """Columns of texts that are read, and one of texts that are written."""
-
-    prefixed: ClassVar[bool] = True
 
     @classmethod
     def fit(cls, records: Records, roles: Roles, kind: Kind, settings: Dataset) -> Self:

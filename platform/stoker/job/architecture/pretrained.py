@@ -46,7 +46,8 @@ class Pretrained(Section):
     """Train small adapters in place of the model's own weights; only these and the head are saved."""
 
     frozen: Annotated[int, Field(ge=0, le=1024)] | Literal["all"] = 0
-    """Number of first layers, embeddings included, that are not trained and not saved; `all` trains the head alone."""
+    """Number of first layers, embeddings included, that are not trained and not saved; `all` trains the head alone. Of
+    an encoder with a decoder, so many of each."""
 
     pooling: Literal["mean", "pooler"] = "mean"
     """What stands for a text: the mean of its tokens' features, or the output of the model's own pooling layer."""

@@ -77,6 +77,11 @@ class TargetTextField(TargetField):
         """Return the tokens that a text begins with: those that a pretrained model was trained with."""
         return self.tokenizer.around[0]
 
+    @property
+    def room(self) -> int:
+        """Return the most tokens of a text that is learnt, without its beginning and its end."""
+        return self.length - len(self.before)
+
     def encode(self, raw: RawColumn) -> Column:
         """Return the numbers of each text as a whole, which answers are compared with, and its end.
 
@@ -85,8 +90,7 @@ class TargetTextField(TargetField):
 
         """
         encoded = self.tokenizer.encode(first_texts(raw))
-        room = self.length - len(self.before)
-        require_whole(self.long, self.name, raw, [*map(len, encoded)], room, self.tokenizer.unit)
+        require_whole(self.long, self.name, raw, [*map(len, encoded)], self.room, self.tokenizer.unit)
         return Ragged.of([np.concatenate([self.before, numbers, [END]]).astype(np.int64) for numbers in encoded])
 
     def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
