@@ -252,12 +252,14 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         ),
         (
             "task: image-generation\ndataset: digits\ntraining: {parallel: fsdp}\nresources: {workers: 2}",
-            "3:22 training.parallel the weights of gan are not divided, those of mlp, cnn, transformer, custom are; "
+            "3:22 training.parallel the weights of gan are not divided, those of mlp, cnn, transformer, pretrained, "
+            "custom are; "
             "use replicated",
         ),
         (
             "task: text-classification\ndataset: reviews.csv\ntraining: {parallel: fsdp}\nresources: {workers: 2}",
-            "3:22 training.parallel the weights of rnn are not divided, those of mlp, cnn, transformer, custom are; "
+            "3:22 training.parallel the weights of rnn are not divided, those of mlp, cnn, transformer, pretrained, "
+            "custom are; "
             "use replicated",
         ),
         (

@@ -131,7 +131,7 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
         trained=size.trained,
         memory_mib=memory,
         memory_parts=parts,
-        exchange_mib=exchange_mib(prepared, size.trained),
+        exchange_mib=exchange_mib(prepared, size),
         memory_available_mib=available,
         parts=prepared.data.counts,
         steps_per_epoch=prepared.steps_per_epoch,
