@@ -299,27 +299,63 @@ def _write_texts(folder: Path) -> dict[str, Any]:
 
 
 def _write_model(folder: Path, kind: str, still: str = "") -> None:
-    """Write config.json, model.safetensors and tokenizer.json of a BERT or GPT-2 with two layers."""
-    import transformers  # seconds to import, for the tests of pretrained models alone
+    """Write config.json, model.safetensors and tokenizer.json of a model with two layers.
 
-    dropout = 0.0 if still else 0.1
-    tokenizer = _bert_tokenizer() if kind == "bert" else _gpt2_tokenizer()
+    Args:
+        folder: to write to.
+        kind: a BERT (`bert`), the same with its output layers (`mlm`), a GPT-2 (`gpt2`), a T5 (`t5`) or BART (`bart`).
+        still: not empty for a model without dropout.
+
+    """
+    write, tokenizer = {
+        "bert": (_bert, _bert_tokenizer()),
+        "mlm": (_bert, _bert_tokenizer()),
+        "gpt2": (_gpt2, _gpt2_tokenizer()),
+        "t5": (_t5, _t5_tokenizer()),
+        "bart": (_bart, _bart_tokenizer()),
+    }[kind]
     torch.manual_seed(0)
-    if kind == "bert":
-        sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-        own = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "max_position_embeddings": 12}
-        made: Any = transformers.BertModel(
-            transformers.BertConfig(vocab_size=tokenizer.get_vocab_size(), **sizes, **own)
-        )
-    else:
-        end = tokenizer.token_to_id("<|endoftext|>")
-        sizes = {"n_positions": 96, "n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": end, "eos_token_id": end}
-        own = {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
-        config = transformers.GPT2Config(vocab_size=tokenizer.get_vocab_size(), **sizes, **own)
-        made = transformers.GPT2LMHeadModel(config)
-    made.save_pretrained(folder)
+    write(tokenizer, 0.0 if still else 0.1, kind).save_pretrained(folder)
     tokenizer.enable_truncation(5)  # as of another use; it has no effect
     tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _bert(tokenizer: Any, dropout: float, kind: str) -> Any:
+    import transformers  # seconds to import, for the tests of pretrained models alone
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    own = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout, "max_position_embeddings": 12}
+    config = transformers.BertConfig(vocab_size=tokenizer.get_vocab_size(), **sizes, **own)
+    return transformers.BertForMaskedLM(config) if kind == "mlm" else transformers.BertModel(config)
+
+
+def _gpt2(tokenizer: Any, dropout: float, kind: str) -> Any:
+    import transformers
+
+    end = tokenizer.token_to_id("<|endoftext|>")
+    sizes = {"n_positions": 96, "n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": end, "eos_token_id": end}
+    own = {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=tokenizer.get_vocab_size(), **sizes, **own))
+
+
+def _t5(tokenizer: Any, dropout: float, kind: str) -> Any:
+    import transformers
+
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2, "n_positions": 512}
+    config = transformers.T5Config(
+        vocab_size=tokenizer.get_vocab_size(), decoder_start_token_id=0, dropout_rate=dropout, **sizes
+    )
+    return transformers.T5ForConditionalGeneration(config)
+
+
+def _bart(tokenizer: Any, dropout: float, kind: str) -> Any:
+    import transformers
+
+    sizes = {"d_model": 16, "max_position_embeddings": 24}
+    for side in ("encoder", "decoder"):
+        sizes |= {f"{side}_layers": 2, f"{side}_attention_heads": 2, f"{side}_ffn_dim": 32}
+    config = transformers.BartConfig(vocab_size=tokenizer.get_vocab_size(), dropout=dropout, **sizes)
+    return transformers.BartForConditionalGeneration(config)
 
 
 WRITTEN = ["the film plot cast was and a good bad thing simple costly", "the cat sat on the mat and the hat\n"]
@@ -351,6 +387,40 @@ def _gpt2_tokenizer() -> Any:
         vocab_size=300, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
     )
     made.train_from_iterator(WRITTEN, trainer)
+    return made
+
+
+def _t5_tokenizer() -> Any:
+    """Cut texts into words of `_write_pairs` and letters, as SentencePiece."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    words = ["the", "red", "dog", "sees", "no", "cat", "der", "rote", "Hund", "sieht", "kein", "Kater"]
+    parts = ["\u2581", *(f"\u2581{word}" for word in words), *"abcdefghijklmnopqrstuvwxyzHK.,:"]
+    special = ["<pad>", "</s>", "<unk>"]
+    made = Tokenizer(models.Unigram([*((name, 0.0) for name in special), *((part, -2.0) for part in parts)], 2))
+    made.add_special_tokens(special)
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return made
+
+
+def _bart_tokenizer() -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator(["the red dog sees no cat", "der rote Hund sieht kein Kater"], trainer)
+    ends = [("<s>", 0), ("</s>", 2)]
+    made.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=ends)
     return made
 
 

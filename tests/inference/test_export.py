@@ -12,25 +12,26 @@ import pytest
 import torch
 
 from stoker.datasets.records import table
+from stoker.datasets.tokens.tokenizer import END, SPECIAL
 from stoker.errors import JobError
 from stoker.inference.export import export
 from stoker.inference.model import Model, save_model
-from stoker.job.signature import QUESTION
+from stoker.job.signature import QUESTION, WRITTEN
 from stoker.tasks.writing.sampling import Writing
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import start, train
 
 TUNED: dict[str, dict[str, Any]] = {"whole": {}, "pooler": {"pooling": "pooler"}, "lora": {"lora": {"rank": 2}}}
 TEXTS = ["a good film", "the bad plot was a bad plot", "was"]
-BODIES = {"text-generation": "gpt2"}
+BODIES = {"text-generation": "gpt2", "fill-mask": "mlm", "translation": "t5", "summarization": "bart"}
 
 
 @pytest.fixture
 def run(make_job, tiny_data, tiny_model, tmp_path):
     """Train a model for an epoch, at a high rate, and save it."""
 
-    def train_one(task: str, kind: str, **more: Any) -> Model:
-        model = str(tiny_model(BODIES.get(task, "bert")))
+    def train_one(task: str, kind: str, body: str = "", **more: Any) -> Model:
+        model = str(tiny_model(body or BODIES.get(task, "bert")))
         architecture = {"family": "pretrained", "model": model, **TUNED[kind]}
         training = {"epochs": 1, "batch_size": 16, "precision": "fp32", "optimizer": {"type": "adamw", "lr": 0.02}}
         job = make_job(task, {**tiny_data(task), **more}, architecture=architecture, training=training)
@@ -154,6 +155,58 @@ def test_an_exported_model_says_the_same_of_each_token(task, kind, merge, run, i
         places = [words.index(word) for word in range(1, max(words) + 1)]
         found, expected = found[places], expected[: len(places)]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+TRANSLATED = """
+given = tokenizer([prefix + text for text in texts], padding=True, return_tensors="pt")
+with torch.no_grad():
+    only = {"forced_eos_token_id": None, "suppress_tokens": [model.config.pad_token_id]}
+    written = model.generate(**given, do_sample=False, num_beams=1, max_new_tokens=longest, **only)
+    begun = torch.tensor([[model.config.decoder_start_token_id, 5, 9]] * len(texts))
+    logits = model(**given, decoder_input_ids=begun).logits
+found = tokenizer.batch_decode(written, skip_special_tokens=True), logits
+"""
+
+
+@pytest.mark.parametrize(("kind", "merge"), [("whole", False), ("lora", True), ("lora", False)])
+@pytest.mark.parametrize("task", ["translation", "summarization"])
+def test_an_exported_model_writes_other_texts_like_the_run(task, kind, merge, run, in_python, tmp_path):
+    model = run(task, kind, text={"length": 20, "prefix": "red: "})
+    model.network.beam = 1
+    texts = ["the red dog", "no cat sees the dog", ""]
+    frame = pd.DataFrame({"en": texts})
+    expected = model.predict(frame).table["prediction"].tolist()
+    inputs = model.fields.gather(model.fields.encode(table(frame), target=False), torch.arange(3))
+    with torch.no_grad():
+        logits = model.network({**inputs, WRITTEN: torch.tensor([[END, 5 + SPECIAL, 9 + SPECIAL]] * 3)})
+    code, longest = export(model, tmp_path / "out", merge), model.fields.target.output.longest
+    written, theirs = in_python(code, TRANSLATED, texts=texts, prefix="red: ", longest=longest)
+    assert written == expected
+    torch.testing.assert_close(logits[..., SPECIAL + 3 :], theirs[..., 3:], atol=1e-5, rtol=1e-4)
+    assert theirs.std(dim=0).max() > 1e-4  # the texts are told apart
+
+
+FILLED = """
+given = tokenizer(text, return_tensors="pt")
+place = given["input_ids"][0].tolist().index(tokenizer.mask_token_id)
+with torch.no_grad():
+    found = model(**given).logits[0, place].softmax(dim=0)
+"""
+
+
+@pytest.mark.parametrize("body", ["mlm", "bert"], ids=["own-output", "new-output"])
+@pytest.mark.parametrize(("kind", "merge"), [("whole", False), ("lora", True), ("lora", False)])
+def test_an_exported_model_fills_in_like_the_run(kind, merge, body, run, in_python, tmp_path):
+    model = run("fill-mask", kind, body)
+    answers = model.predict(pd.DataFrame({"text": ["the [MASK] was good"]})).table
+    shares = in_python(export(model, tmp_path / "out", merge), FILLED, text="the [MASK] was good")
+    tokenizer = model.fields.text.tokenizer
+    named = [each.rsplit(" ", 1) for each in answers["candidates"][0].split(", ")]
+    words = {tokenizer.decode([number]).strip(): number - SPECIAL for number in range(SPECIAL, tokenizer.size)}
+    assert named[0][0] == answers["prediction"][0]
+    for word, share in named:
+        assert float(share) == pytest.approx(float(shares[words[word]] / shares[5:].sum()), abs=6e-3)
+    assert shares.max() - shares.min() > 1e-3
 
 
 def test_a_folder_with_files_is_not_overwritten(run, tmp_path):

@@ -84,8 +84,8 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "2:70 dataset.text.vocabulary does nothing for dataset.text.tokenizer; leave it out",
         ),
         (
-            "task: translation\ndataset: {source: texts, text: {tokenizer: my/model}}",
-            "2:44 dataset.text.tokenizer translation fits one vocabulary to both texts; leave it out",
+            "task: fill-mask\ndataset: {source: texts.csv, text: {prefix: 'a: '}}",
+            "2:45 dataset.text.prefix does nothing for fill-mask, whose texts are read as they stand; leave it out",
         ),
         (
             "task: token-classification\ndataset: {source: a.conll, text: {tokenizer: my/model}}",
@@ -253,12 +253,12 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         (
             "task: image-generation\ndataset: digits\ntraining: {parallel: fsdp}\nresources: {workers: 2}",
             "3:22 training.parallel the weights of gan are not divided, those of mlp, cnn, vit, transformer, "
-            "custom are; use replicated",
+            "pretrained, custom are; use replicated",
         ),
         (
             "task: text-classification\ndataset: reviews.csv\ntraining: {parallel: fsdp}\nresources: {workers: 2}",
             "3:22 training.parallel the weights of rnn are not divided, those of mlp, cnn, vit, transformer, "
-            "custom are; use replicated",
+            "pretrained, custom are; use replicated",
         ),
         (
             IMAGES + "training: {parallel: fsdp, optimizer: muon}\nresources: {workers: 2}",

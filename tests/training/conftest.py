@@ -39,7 +39,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gan": {"channels": [4, 8], "latent": 5},
     "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
 }
-LENGTHS = {"text-generation": 3, "instruction-tuning": 64}
+MODELS = {
+    "text-generation": "gpt2",
+    "instruction-tuning": "gpt2",
+    "fill-mask": "mlm",
+    "translation": "t5",
+    "summarization": "bart",
+}
+"""Pretrained models with an output layer of their own; those of all other tasks are a BERT."""
+LENGTHS = {"text-generation": 3, "instruction-tuning": 64, "translation": 8, "summarization": 16}
 """Tokens of a pretrained model, which are longer than characters, and shorter than words."""
 FEATURES = {"cnn": ["photo"], "vit": ["photo"], "rnn": ["text"], "transformer": ["text"], "pretrained": ["text"]}
 """The columns that a family for one kind of input takes from a table with all kinds."""
@@ -111,12 +119,13 @@ def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
                 {"dropout", "word_dropout", "stochastic_depth"} & {"dropout", *architecture}, 0.0
             )
         if architecture["family"] == "pretrained":
-            writes = TASKS[task].target in ("continuation", "replies")  # type: ignore[index]
-            architecture["model"] = str(tiny_model(("gpt2" if writes else "bert") + ("" if dropout else "-still")))
+            model = MODELS.get(task, "bert")
+            architecture["model"] = str(tiny_model(model + ("" if dropout else "-still")))
             if not dropout:
                 architecture |= {"dropout": 0.0, **({"lora": {"rank": 2}} if variant == "lora" else {})}
-            if writes:
+            if model != "bert":
                 del architecture["dropout"]  # it has no head
+            if task in LENGTHS:
                 dataset["text"] = {"length": LENGTHS[task]}
         settings = {"batch_size": 16, "epochs": 2, "precision": "fp32", "schedule": "constant", **training}
         family = architecture["family"]

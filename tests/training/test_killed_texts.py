@@ -41,7 +41,10 @@ def _loaded() -> None:
         import_module(name)
     import_module("seqeval.metrics.sequence_labeling")
     transformers = import_module("transformers")  # its classes are loaded when they are asked for
-    assert all((transformers.BertModel, transformers.GPT2LMHeadModel, transformers.DynamicCache))
+    assert all(
+        (transformers.BertModel, transformers.BertForMaskedLM, transformers.GPT2LMHeadModel, transformers.DynamicCache)
+    )
+    assert all((transformers.T5ForConditionalGeneration, transformers.BartForConditionalGeneration))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from stoker.storage import open_storage
 from stoker.training.assembly import assemble, made_whole, prepare
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate
-from stoker.training.loop import StepEnd, TrainingState, start, train
+from stoker.training.loop import EpochEnd, StepEnd, TrainingState, start, train
 from stoker.training.parallel import ALONE, Workers
 from stoker.training.sharding import JoinedParts, layers, local
 
@@ -130,6 +130,82 @@ def test_a_network_for_images_trains_with_divided_weights(make_job, in_workers, 
     alone = work(ALONE)
     for losses in in_workers(2, work):
         assert losses == pytest.approx(alone, abs=1e-5 if precision == "fp32" else 0.05)
+
+
+STILL = {"type": "sgd", "lr": 0.05, "momentum": 0.0}
+PRETRAINED = [
+    ("text-classification", "pretrained"),
+    ("text-classification", "frozen"),
+    ("question-answering", "lora"),
+    ("fill-mask", "pretrained"),
+    ("fill-mask", "lora"),
+    ("text-generation", "lora"),
+    ("instruction-tuning", "pretrained"),
+    ("translation", "pretrained"),
+    ("translation", "frozen"),
+    ("summarization", "lora"),
+]
+
+
+@pytest.mark.parametrize(("task", "variant"), PRETRAINED, ids=lambda name: name)
+def test_a_pretrained_model_trains_with_divided_weights(task, variant, tiny, in_workers):
+    def work(workers: Workers) -> Any:
+        job = divided(tiny(task, variant, dropout=False, optimizer=STILL, micro_batch=5, epochs=1), workers.count)
+        assembly = assemble(prepare(job), workers)
+        events = list(train("r", start(assembly)))
+        losses = [float(event.losses["loss"]) for event in events if isinstance(event, StepEnd)]
+        (metrics,) = [event.metrics for event in events if isinstance(event, EpochEnd)]
+        whole = made_whole(assembly).objective.state_dict()
+        kept = {name: value.clone() for name, value in whole.items()} if workers.rank == 0 else {}
+        return losses, metrics, kept, evaluate(assembly, "test", "fp32")
+
+    losses, metrics, weights, tested = work(ALONE)
+    found = in_workers(2, work)
+    for theirs, their_metrics, _, their_tested in found:
+        assert theirs == pytest.approx(losses, abs=1e-4)
+        assert their_metrics == pytest.approx(metrics, rel=1e-2, abs=1e-3)
+        assert their_tested == pytest.approx(tested, rel=1e-2, abs=1e-3)
+    assert found[0][2].keys() == weights.keys()
+    for name, value in weights.items():
+        torch.testing.assert_close(found[0][2][name], value, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("variant", ["pretrained", "lora", "frozen"])
+def test_a_checkpoint_of_a_divided_pretrained_model_opens_on_any_workers(variant, tiny, in_workers, tmp_path):
+    def job(workers: Workers) -> Any:
+        return divided(tiny("translation", variant, dropout=False), workers.count)
+
+    def save(workers: Workers) -> Any:
+        state = start(assemble(prepare(job(workers)), workers))
+        losses_of(state, 2)
+        checkpoints = Checkpoints(open_storage(str(tmp_path / "saved")), "", 1, 1)
+        checkpoints.save(state)
+        checkpoints.finish()
+        return losses_of(state, 3)
+
+    def go_on(workers: Workers) -> Any:
+        state = start(assemble(prepare(job(workers)), workers))
+        restored = Checkpoints(open_storage(str(tmp_path / "saved")), "", 1, 2).restore(state)
+        assert restored is not None
+        return losses_of(state, 3)
+
+    expected = in_workers(2, save)[0]
+    for losses in [go_on(ALONE), *in_workers(2, go_on)]:
+        assert losses == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("task", ["fill-mask", "text-generation", "translation", "summarization"])
+def test_a_pretrained_model_trains_with_weights_gathered_in_bf16(task, tiny, in_workers):
+    def work(workers: Workers) -> Any:
+        job = divided(tiny(task, "pretrained", dropout=False, optimizer=STILL, precision="bf16"), workers.count)
+        state = start(assemble(prepare(job), workers))
+        losses = losses_of(state, 3)
+        return losses, {local(parameter).dtype for parameter in state.assembly.objective.parameters()}
+
+    alone, _ = work(ALONE)
+    for losses, kept in in_workers(2, work):
+        assert losses == pytest.approx(alone, rel=0.02)
+        assert kept == {torch.float32}
 
 
 def test_metrics_are_those_of_whole_weights_also_for_uneven_parts(tokens, in_workers):

@@ -25,8 +25,9 @@ from stoker.training.sharding import fill
 NETWORKS: dict[str, dict[str, Any]] = {
     "transformer": {"family": "transformer", "width": 32, "heads": 2, "layers": 1, "dropout": 0.0},
     "rnn": {"family": "rnn", "embedding": 32, "hidden": 32, "dropout": 0.0},
+    "pretrained": {"family": "pretrained"},
 }
-RATES = {"transformer": 4e-3, "rnn": 1e-2}
+RATES = {"transformer": 4e-3, "rnn": 1e-2, "pretrained": 4e-3}
 COLOURS, ANIMALS = ["red", "blue", "green", "white", "black"], ["dog", "cat", "cow", "hen", "fox"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,22 +48,51 @@ def keywords(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(keywords: Path, make_job: Callable[..., Job]) -> Callable[[str], tuple[Assembly, list[EpochEnd]]]:
+def bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a random BART with a layer on both sides, and the words of the documents."""
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    special = ["<pad>", "</s>", "<unk>"]
+    words = [*special, "keyword", ":", ".", "the", "it", "was", "seen", *COLOURS, *ANIMALS]
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.add_special_tokens(special)
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    sizes = {"d_model": 32, "max_position_embeddings": 24, "dropout": 0.0, "init_std": 0.1}
+    for side in ("encoder", "decoder"):
+        sizes |= {f"{side}_layers": 1, f"{side}_attention_heads": 2, f"{side}_ffn_dim": 64}
+    config = transformers.BartConfig(
+        vocab_size=len(words), pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, **sizes
+    )
+    folder = tmp_path_factory.mktemp("bart")
+    torch.manual_seed(0)
+    transformers.BartForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(
+    keywords: Path, bart: Path, make_job: Callable[..., Job]
+) -> Callable[[str], tuple[Assembly, list[EpochEnd]]]:
     known: dict[str, tuple[Assembly, list[EpochEnd]]] = {}
 
     def run(family: str) -> tuple[Assembly, list[EpochEnd]]:
         if family not in known:
+            pretrained = family == "pretrained"
             dataset = {
                 "source": str(keywords),
                 "columns": {"label": "target", "features": ["source"]},
-                "text": {"tokens": "words", "length": 16},
+                "text": {"length": 16, **({} if pretrained else {"tokens": "words"})},
             }
+            architecture = {**NETWORKS[family], **({"model": str(bart)} if pretrained else {})}
             training = {
                 "epochs": 12, "batch_size": 32, "precision": "fp32", "evaluate": {"every": "12 epochs"},
                 "optimizer": {"type": "adam", "lr": RATES[family]},
             }  # fmt: skip
             assembly = assemble(
-                prepare(make_job("summarization", dataset, architecture=NETWORKS[family], training=training))
+                prepare(make_job("summarization", dataset, architecture=architecture, training=training))
             )
             ends = [event for event in train("r", start(assembly)) if isinstance(event, EpochEnd)]
             known[family] = assembly, ends

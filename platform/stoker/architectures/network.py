@@ -10,6 +10,7 @@ from torch import nn
 
 from stoker.architectures import cnn, custom, gan, mlp, perceptron, rnn, transformer, unet, vit
 from stoker.architectures.pretrained import family as pretrained
+from stoker.architectures.pretrained import misfits as pretrained_misfits
 from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.dataset import Dataset
@@ -21,6 +22,10 @@ def _unchanged(settings: Any, signature: Signature, samples: int) -> Any:
 
 
 def _no_problems(settings: Any, signature: Signature) -> list[Problem]:
+    return []
+
+
+def _no_notes(settings: Any, signature: Signature) -> list[str]:
     return []
 
 
@@ -42,6 +47,8 @@ class Family:
     """Return what the network needs beside the data and does not find; called before the data is read."""
     rebuild: Callable[[Any, Signature, Path], nn.Module] | None = None
     """Build the network of a saved model, given its folder, where `build` would need more than its settings."""
+    notes: Callable[[Any, Signature], list[str]] = _no_notes
+    """Return what a plan says of the network beside its layers."""
 
 
 FAMILIES: dict[str, Family] = {
@@ -55,9 +62,10 @@ FAMILIES: dict[str, Family] = {
     "pretrained": Family(
         pretrained.build,
         pretrained.with_default_sizes,
-        pretrained.misfits,
+        pretrained_misfits.misfits,
         pretrained.unavailable,
         pretrained.rebuild,
+        pretrained.notes,
     ),
     "gan": Family(gan.build, gan.with_default_sizes, gan.misfits),
     "custom": Family(custom.build),
@@ -89,6 +97,11 @@ def misfits(architecture: Architecture, signature: Signature) -> list[Problem]:
 def unavailable(architecture: Architecture, dataset: Dataset) -> list[Problem]:
     """Return what the network needs beside the data and does not find, such as files of a pretrained model."""
     return FAMILIES[architecture.family].unavailable(architecture, dataset)
+
+
+def network_notes(architecture: Architecture, signature: Signature) -> list[str]:
+    """Return what a plan says of a network beside its layers."""
+    return FAMILIES[architecture.family].notes(architecture, signature)
 
 
 def parameter_count(network: nn.Module) -> int:

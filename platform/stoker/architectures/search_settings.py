@@ -3,12 +3,13 @@
 from typing import TypeVar
 
 from stoker.errors import Problem
+from stoker.job.architecture.pretrained import Pretrained
 from stoker.job.architecture.rnn import Rnn
 from stoker.job.architecture.transformer import Transformer
 from stoker.job.signature import Signature, TextOutput
 
 DEFAULTS = {"beam": 4, "length_penalty": 1.0, "no_repeat": 0}
-Settings = TypeVar("Settings", Rnn, Transformer)
+Settings = TypeVar("Settings", Pretrained, Rnn, Transformer)
 
 
 def with_search(settings: Settings, signature: Signature) -> Settings:
@@ -19,7 +20,7 @@ def with_search(settings: Settings, signature: Signature) -> Settings:
     return settings.model_copy(update=missing)
 
 
-def search_misfits(settings: Rnn | Transformer, signature: Signature) -> list[Problem]:
+def search_misfits(settings: Pretrained | Rnn | Transformer, signature: Signature) -> list[Problem]:
     """Return a problem for each such setting of a network that writes no text."""
     if isinstance(signature.output, TextOutput):
         return []

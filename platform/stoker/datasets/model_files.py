@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from stoker.errors import JobError, Problem, StokerError, Unreachable
 
 CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
@@ -109,6 +111,18 @@ def weight_files(folder: Path) -> list[Path]:
     names = set(_read(folder / INDEX).get("weight_map", {}).values())
     files = [folder / name for name in sorted(names)]
     return files if all(file.is_file() for file in files) else []
+
+
+def saved_names(folder: Path) -> frozenset[str]:
+    """Return the names of the weights in a model's files; none if they are not there, or broken."""
+    names: set[str] = set()
+    for file in weight_files(folder):
+        try:
+            with safe_open(file, "pt") as content:
+                names.update(content.keys())
+        except SafetensorError:
+            return frozenset()
+    return frozenset(names)
 
 
 def weights_digest(folder: Path) -> str:

@@ -226,6 +226,10 @@ class Text(Section):
     """A folder, or a model of the Hugging Face Hub, with the tokenizer.json that cuts texts in place of one that is
     fitted. Default: that of a pretrained network's model."""
 
+    prefix: str = Field("", max_length=1_000)
+    """What is put before each text that is read, such as `translate English to German: `, as a pretrained model was
+    trained with; its tokens count as those of the text."""
+
     vocabulary: int | None = Field(None, ge=2, le=1_000_000)
     """Most different tokens that are kept, those of the training part; others count as unknown. Default: 20,000, for
     parts of words 8,000."""

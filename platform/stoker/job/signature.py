@@ -193,6 +193,8 @@ class BlanksOutput:
     vocabulary: int
     length: int
     """Most tokens of a text."""
+    mask: int = 3
+    """Number of the token that stands for a hidden word: the special one of all tokenizers, or a model's own."""
 
 
 CHOSEN = "chosen"

@@ -205,7 +205,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "translation": TaskRow(
         ("text",),
         "text",
-        ("transformer", "rnn", "custom"),
+        ("transformer", "rnn", "pretrained", "custom"),
         TRANSLATION,
         "loss",
         "each text in another language",
@@ -217,7 +217,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "summarization": TaskRow(
         ("text",),
         "text",
-        ("transformer", "rnn", "custom"),
+        ("transformer", "rnn", "pretrained", "custom"),
         SUMMARY,
         "loss",
         "a short text for each long one",
@@ -229,7 +229,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "fill-mask": TaskRow(
         ("text",),
         "blanks",
-        ("transformer", "rnn", "custom"),
+        ("transformer", "rnn", "pretrained", "custom"),
         FILLING,
         "loss",
         "words that are hidden in a text: what later jobs on few texts start from",

@@ -17,7 +17,7 @@ from stoker.job.training import Muon, Optimizer, Plateau, Sgd, Training
 from stoker.jobfile.dataset_checks import column_problems, data_problems, tokenizer_problems
 from stoker.jobfile.suggestion import did_you_mean
 
-SHARDED_FAMILIES = ("mlp", "cnn", "vit", "transformer", "custom")
+SHARDED_FAMILIES = ("mlp", "cnn", "vit", "transformer", "pretrained", "custom")
 """Families whose weights can be divided among the workers."""
 
 

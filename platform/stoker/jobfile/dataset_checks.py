@@ -21,6 +21,9 @@ LONG: dict[Kind, str] = {
 ENCODED = ("csv", "jsonl", "conll", "squad", "text", "parallel")
 """Formats of text files."""
 
+UNPREFIXED: frozenset[Kind] = frozenset({"continuation", "blanks", "answer", "replies", "word-tags"})
+"""What is learnt of texts that nothing is put before: of the text itself, or of places in it."""
+
 
 def column_problems(columns: Columns) -> Iterator[Problem]:
     """Check that no column has two roles."""
@@ -65,9 +68,9 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
 def text_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
     """Check the settings of texts against the task."""
     row, known = TASKS[task], known_kinds(dataset)
-    if dataset.text.tokenizer and "text" in row.inputs and row.target == "text":
-        message = f"{task} fits one vocabulary to both texts; leave it out"
-        yield Problem("dataset.text.tokenizer", message)
+    if dataset.text.prefix and row.target in UNPREFIXED:
+        message = f"does nothing for {task}, whose texts are read as they stand; leave it out"
+        yield Problem("dataset.text.prefix", message)
     if dataset.text.long != "cut" and row.target in LONG:
         yield Problem("dataset.text.long", f"does nothing for {task}, which {LONG[row.target]}; leave it out")
     if TEXTS.isdisjoint(row.inputs) or (known is not None and TEXTS.isdisjoint(known)):
@@ -125,7 +128,7 @@ def tokenizer_problems(text: Text, architecture: Architecture | None, task: Task
         yield Problem("dataset.text.tokenizer", message)
     elif text.tokenizer or isinstance(architecture, Pretrained):
         reason = "dataset.text.tokenizer" if text.tokenizer else "pretrained, which cuts texts by its model's tokenizer"
-        own = Text(tokenizer=text.tokenizer, length=text.length, long=text.long)
+        own = Text(tokenizer=text.tokenizer, prefix=text.prefix, length=text.length, long=text.long)
         yield from without_effect("dataset.text", text, own, reason)
 
 

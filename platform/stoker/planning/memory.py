@@ -71,17 +71,18 @@ def memory_of(prepared: Prepared, size: Size, outputs: int) -> Memory:
     )
 
 
-def exchange_mib(prepared: Prepared, trained: int) -> float:
+def exchange_mib(prepared: Prepared, size: Size) -> float:
     """Return what a worker sends in a step, in MiB, if the workers form a ring; 0 for one alone.
 
     Gradients are summed and returned: twice. Divided weights are gathered for each forward and each backward pass, and
-    gradients are summed where they stay: three times for each micro-batch, twice if weights are gathered in bf16.
+    gradients are summed where they stay, for each micro-batch. Gathered in bf16, weights take half of that.
     """
     count, share = _workers(prepared), -(-prepared.batch_size // _workers(prepared))
-    times, training = 2, prepared.job.training
+    sent, training = 2 * size.trained, prepared.job.training
     if training.parallel == "fsdp":
-        times = (2 if training.precision == "bf16" else 3) * -(-share // prepared.micro_batch)
-    return times * trained * BYTES / MIB * (count - 1) / count
+        gathered = (1 if training.precision == "bf16" else 2) * size.parameters
+        sent = (gathered + size.trained) * -(-share // prepared.micro_batch)
+    return sent * BYTES / MIB * (count - 1) / count
 
 
 def _workers(prepared: Prepared) -> int:

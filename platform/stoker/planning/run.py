@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stoker.architectures.custom import user_failure
 from stoker.architectures.inputs import example_inputs
-from stoker.architectures.network import build_network, parameter_count
+from stoker.architectures.network import build_network, network_notes, parameter_count
 from stoker.errors import JobError
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
@@ -35,7 +35,7 @@ from stoker.planning.tokens import TokenPlan, plan_tokens
 from stoker.tasks.abilities import can_reload
 from stoker.tasks.objective import Objective
 from stoker.training.assembly import Prepared, prepare
-from stoker.training.transfer import fitting_names, nothing_fits, saved_shapes
+from stoker.training.transfer import fitting_names, nothing_fits, saved_shapes, tuned_weights
 
 SHOWN_NEW = 4
 """Names of weights that a plan shows."""
@@ -112,7 +112,7 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
     if job.sweep:
         sweep = plan_sweep(prepared, memory, _memory_of_point, on_cluster=bool(cluster))
     open_length = not (prepared.job.training.epochs or prepared.job.training.steps)
-    notes = [*prepared.data.notes]
+    notes = [*prepared.data.notes, *network_notes(prepared.architecture, prepared.data.fields.signature)]
     if weights and not isinstance(prepared.architecture, Custom):
         notes.append(_transfer_note(prepared, weights))
     if not cluster:
@@ -131,7 +131,7 @@ def make_plan(job: Job, cluster: str = "", weights: Path | None = None) -> Plan:
         trained=size.trained,
         memory_mib=memory,
         memory_parts=parts,
-        exchange_mib=exchange_mib(prepared, size.trained),
+        exchange_mib=exchange_mib(prepared, size),
         memory_available_mib=available,
         parts=prepared.data.counts,
         steps_per_epoch=prepared.steps_per_epoch,
@@ -188,7 +188,7 @@ def _transfer_note(prepared: Prepared, weights: Path) -> str:
     """Say how many weights come from a saved model.
 
     Raises:
-        JobError: none does.
+        JobError: none does, or the job does not train what is tuned there.
 
     """
     with torch.device("meta"):
@@ -197,6 +197,8 @@ def _transfer_note(prepared: Prepared, weights: Path) -> str:
     if not fitting:
         raise JobError([nothing_fits(weights)])
     unchanged = network.unchanged_weights() if can_reload(network) else frozenset()
+    if not fitting.isdisjoint(unchanged):
+        raise JobError([tuned_weights(weights)])
     new = [name for name in own if name not in fitting and name not in unchanged]
     if not new:
         return f"training.start_from: all {len(own)} weights come from the saved model"

@@ -25,19 +25,20 @@ def load_weights(objective: Objective, model: Path) -> tuple[str, ...]:
         Names that keep their new weights, such as a head for other classes.
 
     Raises:
-        JobError: there is no model, or none of its weights fits.
+        JobError: there is no model, none of its weights fits, or this job leaves weights as they are that it has tuned.
 
     """
     shapes = saved_shapes(model)
+    unchanged = objective.unchanged_weights()
     # A user's objective is saved whole; of any other, only the network is.
-    for module in (objective.network, objective):
+    for module, prefix in ((objective.network, "network."), (objective, "")):
         if fitting := fitting_names(module, shapes):
+            if any(f"{prefix}{name}" in unchanged for name in fitting):
+                raise JobError([tuned_weights(model)])
             found, own = load_file(model / WEIGHTS), module.state_dict()
             with torch.no_grad():
                 for name in fitting:
                     fill(own[name], found[name])
-            unchanged = objective.unchanged_weights()
-            prefix = "" if module is objective else "network."
             return tuple(name for name in own if name not in fitting and f"{prefix}{name}" not in unchanged)
     raise JobError([nothing_fits(model)])
 
@@ -65,3 +66,10 @@ def nothing_fits(model: Path) -> Problem:
     """Return the problem of a model whose weights are those of another network."""
     message = f"no weight of '{model}' fits this network; use the architecture of the run it comes from"
     return Problem("training.start_from", message)
+
+
+def tuned_weights(model: Path) -> Problem:
+    """Return the problem of a model that has tuned weights which this job does not train, and so would not save."""
+    message = f"'{model}' has tuned weights that this job leaves as they are in architecture.model"
+    cure = "export that run (stoker export --merge for adapters) and name the folder as architecture.model"
+    return Problem("training.start_from", f"{message}; {cure}, or train them here as well")

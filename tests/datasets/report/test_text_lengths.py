@@ -154,3 +154,21 @@ def test_a_few_very_long_texts_are_drawn_in_powers_of_ten():
 def test_a_table_without_texts_has_none(tiny_data):
     data = load_dataset(Dataset.model_validate(tiny_data("tabular-classification")), TASKS["tabular-classification"])
     assert text_lengths(data.fields, data.parts) == []
+
+
+def test_texts_for_an_encoder_decoder_are_counted_without_what_it_has_around_them(tmp_path: Path, tiny_model):
+    columns = {"en": ["cat", "dog", "cat", "dog"], "de": ["Kater", "Hund", "rote", "der"], "part": PARTS}
+    pd.DataFrame(columns).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    dataset = {
+        "source": str(tmp_path / "a.jsonl"),
+        "columns": {"label": "de", "features": ["en"]},
+        "split": {"column": "part"},
+        "text": {"length": 5, "tokenizer": str(tiny_model("bart")), "prefix": "no "},
+    }
+    data = load_dataset(Dataset.model_validate(dataset), TASKS["translation"])
+    source, target = text_lengths(data.fields, data.parts)
+    encode = data.fields.tokenizer.encode
+    assert (source.limit, target.limit) == (3, 4)  # of 5, <s> and </s> are around one, <s> before the other
+    assert source.parts["train"].tolist() == [*map(len, encode(["no cat", "no dog"]))]
+    assert target.parts["train"].tolist() == [*map(len, encode(["Kater", "Hund"]))]
+    assert target.beyond == "are cut off there (dataset.text.length, at most what the model reads)"

@@ -146,6 +146,42 @@ def test_a_fitted_tokenizer_has_the_token_of_the_end_around_two_texts(kind):
     assert fitted(kind).around_pair == ([END], [END], ())
 
 
+def named(model: Any, *tokens: str) -> PretrainedTokenizer:
+    library = Library(model)
+    library.add_special_tokens([token for token in tokens if token[0] in "[<"])
+    return PretrainedTokenizer(library)
+
+
+KINDS: dict[str, tuple[Any, str, dict[str, bool]]] = {
+    "wordpiece": (
+        lambda vocabulary: models.WordPiece(vocabulary, unk_token="[UNK]"),
+        "[MASK]",
+        {"[UNK]": True, "cat": True, "##s": False, ".": True},
+    ),
+    "bytes": (
+        lambda vocabulary: models.BPE(vocabulary, []),
+        "<mask>",
+        {"\u0120cat": True, "cat": False, "s": False, "\u0120": True, ".": True},
+    ),
+    "sentencepiece": (
+        lambda vocabulary: models.Unigram([(token, 0.0) for token in vocabulary], 0),
+        "<mask>",
+        {"<unk>": True, "\u2581cat": True, "s": False, "\u2581": True, ",": True},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pretrained_tokenizer_knows_beginnings_of_words_and_the_token_of_a_hidden_one(kind):
+    model, mask, begins = KINDS[kind]
+    vocabulary = {token: number for number, token in enumerate(begins)}
+    tokenizer = named(model(vocabulary), mask)
+    assert tokenizer.begins_words().tolist() == [True] * SPECIAL + [*begins.values(), True]
+    assert tokenizer.mask == tokenizer.size - 1 == SPECIAL + len(begins)
+    assert tokenizer.token_bytes()[tokenizer.mask] == 0
+    assert named(model(vocabulary)).mask == MASK
+
+
 def pretrained(**template: Any) -> PretrainedTokenizer:
     vocabulary = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3}
     library = Library(models.WordPiece(vocabulary, unk_token="[UNK]"))

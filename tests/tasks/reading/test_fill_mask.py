@@ -11,6 +11,7 @@ from stoker.datasets.records import table
 from stoker.datasets.tokens.kinds import FITTED
 from stoker.datasets.tokens.tokenizer import MASK, SPECIAL
 from stoker.errors import JobError
+from stoker.job.dataset import Dataset
 from stoker.job.signature import CHOSEN, BlanksOutput
 from stoker.job.training import Training
 from stoker.randomness import Noise
@@ -124,6 +125,59 @@ def test_a_blank_is_filled_with_the_likeliest_words():
     assert found["candidates"][1].count(",") == 4
     with pytest.raises(JobError, match=r"row 2: the text has no \[MASK\] to fill"):
         given.fields.encode(table(pd.DataFrame({"text": ["a [MASK]", "a"]})), target=False)
+
+
+@pytest.fixture
+def of_a_model(tiny_model) -> FillMask:
+    settings = Dataset.model_validate({"source": "a.csv", "text": {"tokenizer": str(tiny_model("mlm")), "length": 12}})
+    field = TextField.fit("text", pd.Series([], dtype=object), settings)
+    return FillMask(Fields((field,), None, BlanksOutput(field.tokenizer.size, field.length, field.tokenizer.mask)))
+
+
+def test_what_a_model_has_around_a_text_is_never_hidden(of_a_model, rows):
+    texts = ["the film was good", "films", "", "the cast, the [UNK]"]
+    samples = of_a_model.fields.encode(table(pd.DataFrame({"text": texts})), target=True)
+    tokens = samples.inputs["text"].take(torch.arange(4))
+    objective = objective_of(of_a_model)
+    around = torch.isin(tokens, torch.tensor([SPECIAL + 2, SPECIAL + 3]))  # [CLS] and [SEP]
+    assert around.sum(dim=1).tolist() == [2, 2, 2, 2]
+    words = objective._words(tokens)
+    assert (words[around] == -1).all()
+    assert (words.amax(dim=1) + 1).tolist() == [4, 1, 0, 3]  # films are several tokens, unknown ones are no words
+    assert (words[1] == 0).sum() > 1
+    masks = set()
+    for seed in range(20):
+        hidden, chosen = objective.hide(tokens, noise(seed))
+        assert not (chosen & around).any()
+        assert not chosen[2].any()
+        masks |= set(hidden[0][chosen[0]].tolist())
+    assert of_a_model.fields.text.tokenizer.mask in masks
+    assert MASK not in masks
+
+
+def test_a_blank_for_a_model_is_its_own_token(of_a_model):
+    records = table(pd.DataFrame({"text": ["the [MASK] was [MASK]"]}))
+    tokens = of_a_model.fields.encode(records, target=False).inputs["text"].take(torch.arange(1))
+    tokenizer = of_a_model.fields.text.tokenizer
+    assert tokens[0].tolist() == [
+        SPECIAL + 2,
+        *tokenizer.encode(["the"])[0],
+        tokenizer.mask,
+        *tokenizer.encode(["was"])[0],
+        tokenizer.mask,
+        SPECIAL + 3,
+    ]
+    outputs = of_a_model.outputs(Even(tokenizer.size), {"text": tokens}, noise())
+    assert outputs.shape == (1, 2, 5, 2)
+    assert tokenizer.token_bytes()[outputs[..., 0].long()].all()  # nothing but what could be written
+
+
+def test_no_blank_is_left_before_a_hidden_word_where_tokens_begin_with_it():
+    given = task("bpe")
+    records = table(pd.DataFrame({"text": ["the [MASK] sat"]}))
+    tokens = given.fields.encode(records, target=False).inputs["text"].take(torch.arange(1))[0].tolist()
+    encode = given.fields.text.tokenizer.encode
+    assert tokens == [*encode(["the"])[0].tolist(), MASK, *encode([" sat"])[0].tolist()]
 
 
 def test_tokens_that_are_not_hidden_have_no_loss(rows):

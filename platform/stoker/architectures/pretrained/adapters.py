@@ -29,13 +29,18 @@ def missing_targets(body: nn.Module, lora: Lora, model_type: str) -> list[Proble
     return [Problem(TARGETS, f"this model ({model_type}) has no linear layer {named}; it has {there}")]
 
 
-def add_adapters(body: nn.Module, lora: Lora) -> None:
-    """Put adapters beside the target layers; nothing else of the model keeps gradients."""
+def add_adapters(body: nn.Module, lora: Lora, new: frozenset[str]) -> None:
+    """Put adapters beside the target layers but those with `new` weights; nothing else of the model keeps gradients."""
     from peft import LoraConfig, inject_adapter_in_model
 
     targets = list(lora.targets) if lora.targets else ALL
     config = LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, bias="none"
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        exclude_modules=sorted({name.rpartition(".")[0] for name in new}) or None,
+        bias="none",
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="fan_in_fan_out")  # peft sees by itself how GPT-2 lays out weights

@@ -8,16 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from stoker.architectures.memory import next_tokens
-from stoker.architectures.pretrained.network import PretrainedNetwork
+from stoker.architectures.pretrained.network import NEVER, PretrainedNetwork
 from stoker.datasets.tokens.tokenizer import END, SPECIAL
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
 from stoker.job.signature import ContinuationOutput, Signature
-
-NEVER = -1e4
-"""Logit of tokens that no text of the model's has; finite, so that smoothed labels have a loss."""
 
 
 @dataclass
@@ -38,9 +34,14 @@ class PretrainedDecoder(PretrainedNetwork):
     """
 
     def __init__(
-        self, body: nn.Module, settings: PretrainedSettings, signature: Signature, folder: Path | None
+        self,
+        body: nn.Module,
+        settings: PretrainedSettings,
+        signature: Signature,
+        folder: Path | None,
+        new: frozenset[str] = frozenset(),
     ) -> None:
-        super().__init__(body, settings, signature, folder)
+        super().__init__(body, settings, signature, folder, new)
         assert isinstance(signature.output, ContinuationOutput)
         self.borders, self.length = signature.output.borders, signature.texts[self.name].length
         self.vocabulary = signature.output.vocabulary
@@ -89,7 +90,7 @@ class PretrainedDecoder(PretrainedNetwork):
     def _logits(self, logits: Tensor) -> Tensor:
         """Return logits in the order of our tokens: the model's end of a text is that of all tokenizers."""
         assert self.end is not None
-        moved = functional.pad(logits[..., : self.vocabulary - SPECIAL], (SPECIAL, 0), value=NEVER)
+        moved = self.own_logits(logits, self.vocabulary)
         moved[..., END] = logits[..., self.end]
         moved[..., SPECIAL + self.end] = NEVER
         return moved

@@ -23,14 +23,19 @@ class PretrainedEncoder(PretrainedNetwork):
     """
 
     def __init__(
-        self, body: nn.Module, settings: PretrainedSettings, signature: Signature, folder: Path | None
+        self,
+        body: nn.Module,
+        settings: PretrainedSettings,
+        signature: Signature,
+        folder: Path | None,
+        new: frozenset[str] = frozenset(),
     ) -> None:
         self.pooling = settings.pooling
         self.each_token = says_of_each(signature)
         self.is_pair, self.is_sentence = bool(signature.pairs), bool(signature.pieces)
         if (self.each_token or settings.pooling == "mean") and hasattr(body, "pooler"):
             body.pooler = cast("nn.Module", None)  # as a model without one
-        super().__init__(body, settings, signature, folder)
+        super().__init__(body, settings, signature, folder, new)
         self.has_types = (getattr(body.config, "type_vocab_size", None) or 0) > 1
         """Whether the model was trained with embeddings that tell a second text from the first."""
         self.dropout = nn.Dropout(settings.dropout)

@@ -9,15 +9,19 @@ from safetensors.torch import save_file
 from torch import nn
 
 from stoker.architectures.pretrained.body import quiet
+from stoker.architectures.pretrained.kinds import CAUSAL, FEATURES, FROM_TEXTS, auto_class
+from stoker.datasets.tokens.pretrained import MASKS
 from stoker.errors import JobError, Problem
 from stoker.job.signature import Output, Signature, SpanOutput, TagsOutput, WordTagsOutput
 
-ADAPTER, HEAD = "adapter_model.safetensors", "head.safetensors"
+ADAPTER, HEAD, NEW = "adapter_model.safetensors", "head.safetensors", "new_layers.safetensors"
 OF_TOKENS: dict[type[Output | None], str] = {
     WordTagsOutput: "AutoModelForTokenClassification",
     SpanOutput: "AutoModelForQuestionAnswering",
 }
 """The class of transformers by what is said of each token."""
+PEFT_TASKS = {CAUSAL: "CAUSAL_LM", FEATURES: "FEATURE_EXTRACTION", FROM_TEXTS: "SEQ_2_SEQ_LM"}
+"""What peft calls the use of a model, by its class; it has no word for other classes."""
 PROBE = 8
 """Tokens by which an exported model is compared with the network."""
 TOLERANCE = 1e-4
@@ -41,7 +45,7 @@ def write_model(body: Any, head: nn.Linear | None, pooling: str, signature: Sign
     name = OF_TOKENS.get(type(signature.output), "AutoModelForSequenceClassification")
     trust = ""
     if head is None:
-        name, model = "AutoModelForCausalLM", body
+        name, model = auto_class(signature), body
     elif type(signature.output) in OF_TOKENS:
         model = _of_tokens(body, head, name, signature)
     else:
@@ -56,22 +60,23 @@ def write_model(body: Any, head: nn.Linear | None, pooling: str, signature: Sign
     return "\n".join(lines)
 
 
-def write_adapters(body: Any, head: nn.Linear | None, origin: str, folder: Path) -> str:
+def write_adapters(body: Any, head: nn.Linear | None, origin: str, signature: Signature, folder: Path) -> str:
     """Write the adapters in peft's format, and the head; return the Python code that loads them.
 
     Args:
         body: a model with adapters.
         head: the layer above it; None for one with its own output.
         origin: the model below the adapters, as the job names it.
+        signature: of the network.
         folder: to write to.
 
     """
-    name = "AutoModelForCausalLM" if head is None else "AutoModel"
+    name = auto_class(signature)
     folder.mkdir(parents=True, exist_ok=True)
     config = deepcopy(body.peft_config["default"])
     config.target_modules = set(adapted_layers(body))  # by their whole names: the model below may have others
     config.base_model_name_or_path, config.inference_mode = origin, True
-    config.task_type = "CAUSAL_LM" if head is None else "FEATURE_EXTRACTION"
+    config.task_type = PEFT_TASKS.get(name)
     config.save_pretrained(folder)
     weights = {
         f"base_model.model.{key.replace('.default.', '.')}": value.detach().cpu().contiguous()
@@ -85,11 +90,21 @@ def write_adapters(body: Any, head: nn.Linear | None, origin: str, folder: Path)
         f'model = PeftModel.from_pretrained({name}.from_pretrained("{origin}"), "{folder}")',
         f'tokenizer = AutoTokenizer.from_pretrained("{folder}")',
     ]
+    if new := {key: each.detach().cpu() for key, each in body.named_parameters() if _is_new(key, each)}:
+        save_file(new, folder / NEW)
+        lines.append(f'new = safetensors.torch.load_file("{folder / NEW}")  # layers that the model below lacks')
+        lines.append("model.get_base_model().load_state_dict(new, strict=False)")
     if head is not None:
         save_file({key: value.detach().cpu() for key, value in head.state_dict().items()}, folder / HEAD)
         lines.append(f'head = safetensors.torch.load_file("{folder / HEAD}")  # of the linear layer above the features')
+    if new or head is not None:
         lines.insert(0, "import safetensors.torch")
     return "\n".join(lines)
+
+
+def _is_new(name: str, parameter: nn.Parameter) -> bool:
+    """Return whether a weight of a model with adapters is trained itself: it is not in the model's files."""
+    return parameter.requires_grad and ".lora_" not in name
 
 
 def write_tokenizer(content: str, config: Any, length: int, folder: Path) -> None:
@@ -102,6 +117,8 @@ def write_tokenizer(content: str, config: Any, length: int, folder: Path) -> Non
     numbers = {"pad_token": config.pad_token_id, "eos_token": ends[0] if isinstance(ends, list) else ends}
     names = {key: library.id_to_token(number) for key, number in numbers.items() if number is not None}
     names["pad_token"] = names.get("pad_token") or names.get("eos_token")
+    if masks := [name for name in MASKS if library.token_to_id(name) is not None]:
+        names["mask_token"] = masks[0]
     PreTrainedTokenizerFast(tokenizer_object=library, model_max_length=length, **names).save_pretrained(folder)
 
 

@@ -1,39 +1,44 @@
 """Pretrained text models of transformers with a new head: tuned as a whole, in their last layers, or by adapters."""
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from stoker.architectures.inputs import only_one
-from stoker.architectures.pretrained.adapters import missing_targets
-from stoker.architectures.pretrained.body import body_layers, empty_body, is_encoder_decoder, loaded_body, read_config
+from stoker.architectures.pretrained.body import empty_body, loaded_body, new_weights
 from stoker.architectures.pretrained.decoder import PretrainedDecoder
 from stoker.architectures.pretrained.encoder import PretrainedEncoder
-from stoker.architectures.pretrained.network import PretrainedNetwork, end_token
+from stoker.architectures.pretrained.encoder_decoder import PretrainedEncoderDecoder
+from stoker.architectures.pretrained.kinds import MODEL, WITH_OUTPUT, auto_class
+from stoker.architectures.pretrained.masked import PretrainedMasked
+from stoker.architectures.pretrained.network import PretrainedNetwork
 from stoker.architectures.pretrained.origin import read_origin
-from stoker.architectures.words import says_of_each
+from stoker.architectures.search_settings import with_search
 from stoker.datasets.model_files import CONFIG, TOKENIZER, WEIGHTS, model_folder, pinned, weight_files
-from stoker.datasets.tokens.tokenizer import SPECIAL
 from stoker.errors import JobError, Problem
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
 from stoker.job.dataset import Dataset
-from stoker.job.signature import ContinuationOutput, Signature
+from stoker.job.signature import BlanksOutput, ContinuationOutput, Output, Signature, TextOutput
 
 LIBRARIES = ("transformers", "peft")
-MODEL = "architecture.model"
+NETWORKS: dict[type[Output | None], type[PretrainedNetwork]] = {
+    ContinuationOutput: PretrainedDecoder,
+    BlanksOutput: PretrainedMasked,
+    TextOutput: PretrainedEncoderDecoder,
+}
+"""Networks of the models that keep their own output layer; all others get a new head."""
 
 
 def build(settings: PretrainedSettings, signature: Signature) -> nn.Module:
     """Build the network with the model's weights; on the meta device from its description alone."""
     on_meta = torch.get_default_device().type == "meta"
     folder = model_folder(settings.model, MODEL, weights=not on_meta)
-    writes = isinstance(signature.output, ContinuationOutput)
-    body = empty_body(folder, writes) if on_meta else loaded_body(folder, settings.model, writes)
-    return _network(body, settings, signature, folder)
+    if not on_meta:
+        body, new = loaded_body(folder, settings.model, auto_class(signature))
+        return _network(body, settings, signature, folder, new)
+    body = empty_body(folder, auto_class(signature))
+    return _network(body, settings, signature, folder, _new(folder, body, signature))
 
 
 def rebuild(settings: PretrainedSettings, signature: Signature, saved: Path) -> nn.Module:
@@ -44,8 +49,7 @@ def rebuild(settings: PretrainedSettings, signature: Signature, saved: Path) -> 
 
     """
     if not (digest := read_origin(saved)):
-        body = empty_body(saved, isinstance(signature.output, ContinuationOutput))
-        return _network(body, settings, signature, None)
+        return _network(empty_body(saved, auto_class(signature)), settings, signature, None)
     network = build(settings, signature)
     assert isinstance(network, PretrainedNetwork)
     if network.origin_digest() != digest:
@@ -57,10 +61,30 @@ def rebuild(settings: PretrainedSettings, signature: Signature, saved: Path) -> 
 
 
 def _network(
-    body: nn.Module, settings: PretrainedSettings, signature: Signature, folder: Path | None
+    body: nn.Module,
+    settings: PretrainedSettings,
+    signature: Signature,
+    folder: Path | None,
+    new: frozenset[str] = frozenset(),
 ) -> PretrainedNetwork:
-    kind = PretrainedDecoder if isinstance(signature.output, ContinuationOutput) else PretrainedEncoder
-    return kind(body, settings, signature, folder)
+    kind = NETWORKS.get(type(signature.output), PretrainedEncoder)
+    return kind(body, settings, signature, folder, new)
+
+
+def notes(settings: PretrainedSettings, signature: Signature) -> list[str]:
+    """Return a note where the model has no output layers and gets new ones."""
+    folder = model_folder(settings.model, MODEL)
+    with torch.device("meta"):
+        body = empty_body(folder, auto_class(signature))
+    if not (new := _new(folder, body, signature)):
+        return []
+    trained = sum(body.get_parameter(name).numel() for name, _ in body.named_parameters() if name in new)
+    return [f"'{settings.model}' has no output layers for this task: it gets new ones, of {trained:,} weights"]
+
+
+def _new(folder: Path, body: nn.Module, signature: Signature) -> frozenset[str]:
+    """Return the names of the weights that are new in a model with output layers of its own."""
+    return new_weights(folder, body) if type(signature.output) in WITH_OUTPUT else frozenset()
 
 
 def unavailable(settings: PretrainedSettings, dataset: Dataset) -> list[Problem]:
@@ -83,61 +107,6 @@ def unavailable(settings: PretrainedSettings, dataset: Dataset) -> list[Problem]
 
 
 def with_default_sizes(settings: PretrainedSettings, signature: Signature, samples: int) -> PretrainedSettings:
-    """Pin the model to its folder or commit."""
-    return settings.model_copy(update={"model": pinned(settings.model, model_folder(settings.model, MODEL))})
-
-
-def misfits(settings: PretrainedSettings, signature: Signature) -> list[Problem]:
-    """Return a problem for other samples than texts, and for settings that do not fit the model."""
-    if problems := only_one("text", settings.family, signature):
-        return problems
-    folder = model_folder(settings.model, MODEL)
-    config = read_config(folder)
-    if is_encoder_decoder(config):
-        message = f"'{settings.model}' ({config.model_type}) reads one text and writes another"
-        return [Problem(MODEL, f"{message}; use an encoder such as BERT, or a decoder")]
-    writes = isinstance(signature.output, ContinuationOutput)
-    with torch.device("meta"):
-        body = empty_body(folder, writes)
-    problems = []
-    known = config.vocab_size
-    tokens = signature.tokens[0].vocabulary - SPECIAL
-    if tokens > known:
-        message = f"the tokenizer has {tokens:,} tokens, the model {known:,}; use the model's own"
-        problems.append(Problem("dataset.text.tokenizer", message))
-    layers = len(body_layers(body))
-    if settings.frozen != "all" and settings.frozen > layers:
-        message = f"the model has {layers} layers, fewer than {settings.frozen}; use at most {layers}, or all"
-        problems.append(Problem("architecture.frozen", message))
-    if settings.lora != "none":
-        problems += missing_targets(body, settings.lora, config.model_type)
-    return [
-        *problems,
-        *(_writer_misfits(settings, config) if writes else _reader_misfits(settings, config, body, signature)),
-    ]
-
-
-def _reader_misfits(
-    settings: PretrainedSettings, config: Any, body: nn.Module, signature: Signature
-) -> Iterator[Problem]:
-    if settings.pooling != "mean" and says_of_each(signature):
-        message = "stands for a whole text, and this task says something of each word of it; leave it out"
-        yield Problem("architecture.pooling", message)
-    elif settings.pooling == "pooler" and getattr(body, "pooler", None) is None:
-        message = f"'{settings.model}' ({config.model_type}) has no pooling layer; use mean"
-        yield Problem("architecture.pooling", message)
-
-
-def _writer_misfits(settings: PretrainedSettings, config: Any) -> Iterator[Problem]:
-    """Name what a model lacks to continue texts, and settings of the head, which it does not get."""
-    if end_token(config) is None:
-        message = f"config.json of '{settings.model}' has no eos_token_id, the end of a text; add it"
-        yield Problem(MODEL, message)
-    if settings.frozen == "all":
-        message = "all: a model that continues texts has no new head, and nothing would be trained; use lora"
-        yield Problem("architecture.frozen", message)
-    given, usual = settings.model_dump(), type(settings).model_fields
-    for key in ("pooling", "dropout"):
-        if given[key] != usual[key].default:
-            message = "is of a new head, which a model that continues texts does not get; leave it out"
-            yield Problem(f"architecture.{key}", message)
+    """Pin the model to its folder or commit, and fill in how texts are searched for."""
+    name = pinned(settings.model, model_folder(settings.model, MODEL))
+    return with_search(settings, signature).model_copy(update={"model": name})

@@ -27,7 +27,7 @@ class Blanks(Layout):
         """Build the vocabulary."""
         (text,) = inputs = fitted_inputs(records, roles, settings)
         assert isinstance(text, TextField)
-        return cls(inputs, None, BlanksOutput(text.tokenizer.size, text.length))
+        return cls(inputs, None, BlanksOutput(text.tokenizer.size, text.length, text.tokenizer.mask))
 
     @property
     def output(self) -> Output | None:

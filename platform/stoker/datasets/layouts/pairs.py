@@ -19,8 +19,9 @@ class Pairs(Layout):
 
     @classmethod
     def fit(cls, records: Records, roles: Roles, kind: Kind, settings: Dataset) -> Self:
-        """Build one vocabulary."""
-        sources = [text for name in roles.inputs for text in joined_texts(records.columns[name])]
+        """Build one vocabulary, or take that of a pretrained model."""
+        prefix = settings.text.prefix
+        sources = [prefix + text for name in roles.inputs for text in joined_texts(records.columns[name])]
         target = TargetTextField.fit_with(roles.target, records.columns[roles.target], sources, settings)
-        sizes = target.length, target.long
-        return cls(tuple(TextField(name, target.tokens, target.vocabulary, *sizes) for name in roles.inputs), target)
+        given = target.tokens, target.vocabulary, target.length, target.long, prefix
+        return cls(tuple(TextField(name, *given) for name in roles.inputs), target)

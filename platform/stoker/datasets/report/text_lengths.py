@@ -121,14 +121,13 @@ def _of_column(
 ) -> TextLengths:
     """Return the lengths of a column that is cut off at a limit."""
     key = "are cut off there (dataset.text.length)"
+    if isinstance(field, TextField | TargetTextField) and field.tokens == "pretrained":
+        key = "are cut off there (dataset.text.length, at most what the model reads)"
     match field:
         case TextField():
-            around = sum(map(len, field.tokenizer.around))
-            if field.tokens == "pretrained":
-                key = "are cut off there (dataset.text.length, at most what the model reads)"
-            unit, limit = field.tokenizer.unit, field.room
+            unit, limit, around = field.tokenizer.unit, field.room, sum(map(len, field.tokenizer.around))
         case TargetTextField():
-            unit, limit, around = field.tokenizer.unit, field.length, 1  # the token of its end
+            unit, limit, around = field.tokenizer.unit, field.room, len(field.before) + 1  # the token of its end
         case WordPiecesField():
             key = "are cut off there (dataset.text.length, at most what the model reads)"
             unit, limit, around = field.text.tokenizer.unit, field.text.room, sum(map(len, field.around))

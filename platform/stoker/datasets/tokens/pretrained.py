@@ -8,10 +8,14 @@ from typing import Any, Self
 import numpy as np
 from tokenizers import Tokenizer as Library
 
-from stoker.datasets.tokens.tokenizer import END, SPECIAL, Tokenizer, without_blanks
+from stoker.datasets.tokens.tokenizer import END, MASK, SPECIAL, Tokenizer, without_blanks
 
 PROBE = "a"
 """A text, to see what stands around it."""
+MASKS = ("[MASK]", "<mask>")
+"""Names of the token of a hidden word, of BERT and RoBERTa and of the models that follow them."""
+BEFORE_WORDS = ("\u0120", "\u2581")
+"""How a blank before a word is written: over bytes as GPT-2, and as SentencePiece."""
 
 
 class PretrainedTokenizer(Tokenizer):
@@ -65,6 +69,23 @@ class PretrainedTokenizer(Tokenizer):
                 return numbers[: own[0]] or [END], numbers[end_of_first:second], numbers[own[-1] + 1 :]
         before, behind = self.around
         return before or [END], behind or [END], behind
+
+    @cached_property
+    def mask(self) -> int:
+        """Return the number of the model's own token of a hidden word; MASK if it has none."""
+        numbers = (self._library.token_to_id(name) for name in MASKS)
+        return next((number + SPECIAL for number in numbers if number is not None), MASK)
+
+    def begins_words(self) -> np.ndarray:
+        """Return whether each token is written as the beginning of a word, which no letter joins to the one before."""
+        inside = json.loads(self._library.to_str())["model"].get("continuing_subword_prefix")
+        begins = np.ones(self.size, bool)
+        for token, number in self._library.get_vocab().items():
+            if inside:
+                begins[SPECIAL + number] = not token.startswith(inside)
+            else:
+                begins[SPECIAL + number] = token.startswith(BEFORE_WORDS) or not token[:1].isalnum()
+        return begins
 
     def decode(self, numbers: Sequence[int]) -> str:
         """Join the tokens, without the model's special ones."""

@@ -50,6 +50,11 @@ class Tokenizer(ABC):
     def token_bytes(self) -> np.ndarray:
         """Return (size,) how many bytes of UTF-8 each token stands for; 0 for padding and the end."""
 
+    @property
+    def mask(self) -> int:
+        """Return the number of the token that stands for a hidden word; MASK but for a model with its own."""
+        return MASK
+
     def begins_words(self) -> np.ndarray:
         """Return (size,) whether each token begins a word; by default all do."""
         return np.ones(self.size, bool)

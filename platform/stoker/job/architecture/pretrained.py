@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag
 
+from stoker.job.architecture.layers import Beam, LengthPenalty, NoRepeat
 from stoker.job.section import SECTION_OR_NONE, Section
 
 
@@ -28,7 +29,11 @@ LoraChoice = Annotated[Annotated[Lora, Tag("section")] | Annotated[Literal["none
 
 
 class Pretrained(Section):
-    """A pretrained text model of Hugging Face's transformers with a new head; it needs stoker[pretrained]."""
+    """A pretrained text model of Hugging Face's transformers; it needs stoker[pretrained].
+
+    It gets a new head, or keeps its own output layers where a task has use for them: to fill in or continue texts, and
+    to write one from another.
+    """
 
     family: Literal["pretrained"]
     """The network family."""
@@ -41,10 +46,22 @@ class Pretrained(Section):
     """Train small adapters in place of the model's own weights; only these and the head are saved."""
 
     frozen: Annotated[int, Field(ge=0, le=1024)] | Literal["all"] = 0
-    """Number of first layers, embeddings included, that are not trained and not saved; `all` trains the head alone."""
+    """Number of first layers, embeddings included, that are not trained and not saved; `all` trains the head alone. Of
+    an encoder with a decoder, so many of each."""
 
     pooling: Literal["mean", "pooler"] = "mean"
     """What stands for a text: the mean of its tokens' features, or the output of the model's own pooling layer."""
 
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the features that the head does not see at random while training; inside, the model keeps its own."""
+
+    beam: Beam | None = None
+    """Translations or summaries that are tried side by side, the likeliest of which is the answer; 1 takes the
+    likeliest token each time, as metrics do while training. Default: 4."""
+
+    length_penalty: LengthPenalty | None = None
+    """The power of its length that divides the log-probability of a text: with more than 1 longer texts are preferred,
+    with 0 short ones. Default: 1."""
+
+    no_repeat: NoRepeat | None = None
+    """Tokens in a row that must not occur twice in a text, such as 3 for summaries. Default: 0, none."""

@@ -4,14 +4,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stoker.datasets.tokens.tokenizer import MASK, PADDING, SPECIAL
+from stoker.datasets.fields.texts.text import TextField
+from stoker.datasets.tokens.tokenizer import PADDING, SPECIAL, UNKNOWN
 from stoker.job.signature import CHOSEN
 from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Supervised
 
 HIDDEN = 0.15
 """Share of the words of a text that are hidden; at least one."""
 MASKED, REPLACED = 0.8, 0.1
-"""Shares of the hidden words in whose place stand MASK and random tokens; the others are left as they are."""
+"""Shares of the hidden words in whose place stand the token of a hidden word, and random ones; others stay."""
 NOT_HIDDEN = -1.0
 
 
@@ -20,18 +21,19 @@ class Blanks(Supervised):
 
     Args:
         network: returns logits of the chosen places.
-        name: of the text among its inputs.
-        begins: (vocabulary,) whether a token begins a word.
-        length: most tokens of a text.
+        text: the field of the texts.
 
     """
 
     begins: Tensor
+    written: Tensor
 
-    def __init__(self, network: nn.Module, name: str, begins: Tensor, length: int) -> None:
+    def __init__(self, network: nn.Module, text: TextField) -> None:
         super().__init__(network)
-        self.register_buffer("begins", begins, persistent=False)  # the fields have them already
-        self._name, self._length = name, length
+        tokenizer = text.tokenizer
+        self.register_buffer("begins", torch.from_numpy(tokenizer.begins_words()), persistent=False)  # the fields'
+        self.register_buffer("written", written_tokens(text), persistent=False)
+        self._name, self._length, self._mask = text.name, text.length, tokenizer.mask
 
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Count the words that are hidden: from the data alone, whichever they are."""
@@ -73,17 +75,26 @@ class Blanks(Supervised):
         kind = draws[:, 1].gather(1, of_word)
         width = tokens.shape[1]
         random = SPECIAL + (draws[:, 2, :width] * (len(self.begins) - SPECIAL)).long()
-        hidden = torch.where(chosen & (kind < MASKED), MASK, tokens)
+        hidden = torch.where(chosen & (kind < MASKED), self._mask, tokens)
         hidden = torch.where(chosen & (kind >= MASKED) & (kind < MASKED + REPLACED), random, hidden)
         return hidden, chosen
 
     def _words(self, tokens: Tensor) -> Tensor:
-        """Return (B, length) the number of the word that each token belongs to, from 0; -1 for padding."""
-        begins = self.begins[tokens]
-        begins[:, :1] = True
-        return ((begins & (tokens != PADDING)).long().cumsum(dim=1) - 1).masked_fill(tokens == PADDING, -1)
+        """Return (B, length) the number of the word that each token belongs to, from 0; -1 where nothing is written."""
+        there = self.written[tokens]
+        first = there & (there.cumsum(dim=1) == 1)
+        words = ((self.begins[tokens] & there) | first).long().cumsum(dim=1) - 1
+        return words.masked_fill(~there, -1)
 
     def _wanted(self, words: Tensor) -> Tensor:
         """Return (B,) how many words of each text are hidden."""
         count = words.amax(dim=1) + 1 if words.shape[1] else words.new_zeros(len(words))
         return (count * HIDDEN).round().long().clamp(min=1).minimum(count)
+
+
+def written_tokens(text: TextField) -> Tensor:
+    """Return (vocabulary,) whether a token stands for a part of a text: not padding, nor a mark that a model adds."""
+    written = torch.from_numpy(text.tokenizer.token_bytes() > 0)
+    written[UNKNOWN] = True
+    written[PADDING] = False
+    return written

@@ -1,20 +1,21 @@
 """Words that are hidden in a text."""
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from stoker.datasets.records import Records
-from stoker.datasets.tokens.tokenizer import MASK, SPECIAL
+from stoker.datasets.tokens.tokenizer import SPECIAL
 from stoker.job.signature import CHOSEN
 from stoker.job.training import Training
 from stoker.randomness import Noise
 from stoker.tasks.metrics import Metrics
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
 from stoker.tasks.reading.blank_metrics import FilledReview, HiddenTokens
-from stoker.tasks.reading.blanks import Blanks
+from stoker.tasks.reading.blanks import Blanks, written_tokens
 from stoker.tasks.sheet import Highlight, Marked, Page
 from stoker.tasks.task import Answers, Review, Task
 
@@ -28,8 +29,7 @@ class FillMask(Task):
 
     def objective(self, network: nn.Module, training: Training) -> Objective:
         """Minimise the cross-entropy of hidden words."""
-        text = self.fields.text
-        return Blanks(network, text.name, torch.from_numpy(text.tokenizer.begins_words()), text.length)
+        return Blanks(network, self.fields.text)
 
     def metrics(self, samples: int) -> Metrics:
         """Perplexity and share of right ones of the hidden tokens."""
@@ -71,9 +71,9 @@ class FillMask(Task):
     def outputs(self, network: nn.Module, inputs: Mapping[str, Tensor], noise: NoiseLike) -> Tensor:
         """Return (B, blanks, CANDIDATES, 2) the likeliest tokens of each blank with their shares, filled up with 0."""
         (tokens,) = inputs.values()
-        chosen = tokens == MASK
+        chosen = tokens == self.fields.text.tokenizer.mask
         logits = network({self.fields.text.name: tokens, CHOSEN: chosen}).float()
-        logits = logits.index_fill(1, torch.arange(SPECIAL, device=logits.device), float("-inf"))
+        logits = logits.masked_fill(self._no_words.to(logits.device), float("-inf"))
         shares, candidates = logits.softmax(dim=1).topk(min(CANDIDATES, logits.shape[1]), dim=1)
         most = max(1, int(chosen.sum(dim=1).max()))
         found = torch.zeros(len(tokens), most, candidates.shape[1], 2)
@@ -81,6 +81,13 @@ class FillMask(Task):
         place = (chosen.long().cumsum(dim=1) - 1)[chosen]
         found[rows.cpu(), place.cpu()] = torch.stack([candidates.float(), shares], dim=2).cpu()
         return found
+
+    @cached_property
+    def _no_words(self) -> Tensor:
+        """Return (vocabulary,) whether a token stands for nothing that could be written in a blank."""
+        none = ~written_tokens(self.fields.text)
+        none[:SPECIAL] = True
+        return none
 
     def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Return the likeliest word of each blank, and with the others how likely they are."""

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -127,6 +128,17 @@ def test_a_models_tokenizer_cuts_texts_as_the_model_was_trained(tiny_model):
     assert min(map(min, whole)) >= SPECIAL
     assert TextField.shape([field]) == TextInput(field.tokenizer.size, 12)
     assert TextField.from_json(field.to_json(), field.assets()) == field
+
+
+def test_a_prefix_stands_before_each_text_and_counts_as_a_part_of_it(tiny_model):
+    texts = pd.Series(["the film", ""], dtype=object)
+    for more in ({"tokenizer": str(tiny_model("bert"))}, {"tokens": "words"}):
+        field = fit(["the film"] * 2, **more, prefix="was: ")
+        found = field.encode(texts).take(torch.arange(2))
+        assert torch.equal(found, replace(field, prefix="").encode("was: " + texts).take(torch.arange(2)))
+        assert not (found == UNKNOWN).any()  # a vocabulary is fitted to what is read
+        assert TextField.from_json(field.to_json(), field.assets()) == field
+        assert field.prefix == "was: "
 
 
 def test_texts_beyond_what_a_model_reads_are_counted(tiny_model):

@@ -1,7 +1,7 @@
 """Texts to write, such as translations and summaries."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from stoker.datasets.columns import Column, Ragged
 from stoker.datasets.fields.field import TargetField
-from stoker.datasets.fields.texts.text import asset_name, fitted_tokenizer
+from stoker.datasets.fields.texts.text import TextField, asset_name, fitted_tokenizer
 from stoker.datasets.fields.texts.text_lists import first_texts
 from stoker.datasets.fields.texts.text_sizes import empty_note, require_whole
 from stoker.datasets.records import RawColumn
-from stoker.datasets.tokens.kinds import FITTED
+from stoker.datasets.tokens.kinds import TokenizerKind, tokenizer_class
 from stoker.datasets.tokens.tokenizer import END, Tokenizer
 from stoker.job.dataset import Dataset, LongTexts, Tokens
 from stoker.job.signature import TextOutput
@@ -25,14 +25,17 @@ TOKENS: Tokens = "bpe"
 
 @dataclass(frozen=True)
 class TargetTextField(TargetField):
-    """A text to write as token numbers, with the token of its end."""
+    """A text to write as token numbers, with the token of its end.
+
+    It begins with what a pretrained model was trained with before a text.
+    """
 
     kind: ClassVar[Kind] = "text"
 
-    tokens: Tokens
+    tokens: TokenizerKind
     """What a text is cut into."""
     vocabulary: str
-    """The fitted tokenizer, as the content of its file."""
+    """The tokenizer, as the content of its file."""
     length: int
     """Most tokens of a text that is learnt, without its end."""
     longest: int
@@ -47,23 +50,37 @@ class TargetTextField(TargetField):
 
     @classmethod
     def fit_with(cls, name: str, raw: RawColumn, sources: Sequence[str], settings: Dataset) -> Self:
-        """Build one vocabulary of the training rows and of the texts that they are written from.
+        """Build one vocabulary of the training rows and of the texts that they are written from, or take a model's.
 
         Raises:
-            JobError: the vocabulary is too small.
+            JobError: the model's tokenizer cannot be used, or the vocabulary is too small.
 
         """
-        text = settings.text
-        tokens = text.tokens or TOKENS
-        texts = first_texts(raw)
-        fitted = fitted_tokenizer([*sources, *texts], text, tokens)
-        longest = max(map(len, fitted.encode(texts)), default=0)
-        return cls(name, tokens, fitted.asset(), text.length, min(longest, text.length), text.long)
+        text, texts = settings.text, first_texts(raw)
+        if text.tokenizer:
+            source = TextField.fit(name, raw, settings)
+            field = cls(name, source.tokens, source.vocabulary, source.length, 0, text.long)
+        else:
+            tokens = text.tokens or TOKENS
+            fitted = fitted_tokenizer([*sources, *texts], text, tokens)
+            field = cls(name, tokens, fitted.asset(), text.length, 0, text.long)
+        longest = max(map(len, field.tokenizer.encode(texts)), default=0) + len(field.before)
+        return replace(field, longest=min(longest, field.length))
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Return the fitted tokenizer."""
-        return FITTED[self.tokens].from_asset(self.vocabulary)
+        """Return the tokenizer."""
+        return tokenizer_class(self.tokens).from_asset(self.vocabulary)
+
+    @property
+    def before(self) -> Sequence[int]:
+        """Return the tokens that a text begins with: those that a pretrained model was trained with."""
+        return self.tokenizer.around[0]
+
+    @property
+    def room(self) -> int:
+        """Return the most tokens of a text that is learnt, without its beginning and its end."""
+        return self.length - len(self.before)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return the numbers of each text as a whole, which answers are compared with, and its end.
@@ -73,8 +90,8 @@ class TargetTextField(TargetField):
 
         """
         encoded = self.tokenizer.encode(first_texts(raw))
-        require_whole(self.long, self.name, raw, [*map(len, encoded)], self.length, self.tokenizer.unit)
-        return Ragged.of([np.append(numbers, END) for numbers in encoded])
+        require_whole(self.long, self.name, raw, [*map(len, encoded)], self.room, self.tokenizer.unit)
+        return Ragged.of([np.concatenate([self.before, numbers, [END]]).astype(np.int64) for numbers in encoded])
 
     def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
         """Yield a note on the number of empty texts."""

@@ -19,7 +19,7 @@ from stoker.datasets.fields.texts.text_sizes import empty_note, require_whole
 from stoker.datasets.model_files import most_tokens, read_tokenizer
 from stoker.datasets.records import RawColumn
 from stoker.datasets.tokens.kinds import FITTED, TokenizerKind, tokenizer_class
-from stoker.datasets.tokens.tokenizer import END, MASK, SPECIAL, UNKNOWN, FittedTokenizer, Tokenizer
+from stoker.datasets.tokens.tokenizer import END, SPECIAL, UNKNOWN, FittedTokenizer, Tokenizer
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset, LongTexts, Text, Tokens
 from stoker.job.saved_model import ASSETS, FIELDS
@@ -48,6 +48,8 @@ class TextField(InputField):
     """Most tokens of a text; longer ones are truncated."""
     long: LongTexts = "cut"
     """Whether they are refused instead."""
+    prefix: str = ""
+    """What is put before each text."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
@@ -59,14 +61,15 @@ class TextField(InputField):
         """
         text = settings.text
         if model := text.tokenizer:
-            if saved := saved_text(Path(model)):
-                return cls(name, saved.tokens, saved.vocabulary, text.length, text.long)
             length = min(text.length, most_tokens(model, TOKENIZER_KEY) or text.length)
-            field = cls(name, "pretrained", read_tokenizer(model, TOKENIZER_KEY), length, text.long)
+            if saved := saved_text(Path(model)):
+                return cls(name, saved.tokens, saved.vocabulary, length, text.long, text.prefix)
+            field = cls(name, "pretrained", read_tokenizer(model, TOKENIZER_KEY), length, text.long, text.prefix)
             _require_room(field)
             return field
         tokens = text.tokens or "words"
-        return cls(name, tokens, fitted_tokenizer(joined_texts(raw), text, tokens).asset(), text.length, text.long)
+        texts = [text.prefix + each for each in joined_texts(raw)]
+        return cls(name, tokens, fitted_tokenizer(texts, text, tokens).asset(), text.length, text.long, text.prefix)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -81,7 +84,7 @@ class TextField(InputField):
 
         """
         before, behind = self.tokenizer.around
-        encoded = self.tokenizer.encode(joined_texts(raw))
+        encoded = self.tokenizer.encode([self.prefix + text for text in joined_texts(raw)])
         require_whole(self.long, self.name, raw, [*map(len, encoded)], self.room, self.tokenizer.unit)
         cut = [np.concatenate([before, numbers[: self.room], behind]).astype(np.int64) for numbers in encoded]
         column = Ragged.of([numbers[: self.length] if len(numbers) else [UNKNOWN] for numbers in cut])
@@ -98,12 +101,16 @@ class TextField(InputField):
         """
         found = []
         before, behind = self.tokenizer.around
+        parts_of_words = not self.tokenizer.begins_words().all()
         for row, text in enumerate(joined_texts(raw), start=1):
-            parts = self.tokenizer.encode(text.split(BLANK))
-            if len(parts) == 1:
+            *before_blanks, last = text.split(BLANK)
+            if not before_blanks:
                 message = f"row {row}: the text has no {BLANK} to fill; write it where a word is missing"
                 raise JobError([Problem("", message)])
-            pieces = [piece for part in parts for piece in (np.array([MASK]), part)][1:]
+            if parts_of_words:  # of which the first has the blank before it
+                before_blanks = [each.rstrip() for each in before_blanks]
+            parts = self.tokenizer.encode([*before_blanks, last])
+            pieces = [piece for part in parts for piece in (np.array([self.tokenizer.mask]), part)][1:]
             found.append(np.concatenate([before, np.concatenate(pieces)[: self.room], behind]).astype(np.int64))
         return Ragged.of(found)
 
@@ -133,7 +140,8 @@ class TextField(InputField):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values without the vocabulary."""
-        return {"name": self.name, "tokens": self.tokens, "length": self.length, "long": self.long}
+        sizes = {"length": self.length, "long": self.long}
+        return {"name": self.name, "tokens": self.tokens, **sizes, "prefix": self.prefix}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], assets: Mapping[str, str]) -> Self:
@@ -147,7 +155,8 @@ class TextField(InputField):
             message = "an older version numbered the words of this model; use it with that version"
             raise JobError([Problem("", message)])
         vocabulary = assets[asset_name(content["name"])]
-        return cls(content["name"], content["tokens"], vocabulary, content["length"], content.get("long", "cut"))
+        sizes = content["length"], content.get("long", "cut")
+        return cls(content["name"], content["tokens"], vocabulary, *sizes, content.get("prefix", ""))
 
 
 def saved_text(model: Path) -> TextField | None:
