@@ -3,6 +3,7 @@
 import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,13 @@ NEXT = ("Name the day after {}.", "Which day comes after {}?", "After {}, which 
 
 
 @pytest.fixture(scope="module")
-def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def program() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "bench" / "small_decoder.py"))
+
+
+@pytest.fixture(scope="module")
+def decoder(program, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("decoder")
-    program = runpy.run_path(str(ROOT / "bench" / "small_decoder.py"))
     program["make_decoder"](folder, steps=250, count=3_000, hidden_size=64, intermediate_size=128, num_hidden_layers=2)
     return folder
 
@@ -54,3 +59,10 @@ def test_the_built_in_dialogues_are_different_and_always_the_same():
     roles = [tuple(each["role"] for each in json.loads(talk)) for talk in talks]
     assert {("user", "assistant") * count for count in (1, 2, 3)} <= set(roles)
     assert {len(set(each)) for each in roles} == {2, 3}
+
+
+def test_the_text_of_the_small_decoder_has_no_role_and_no_question_of_the_dialogues(program):
+    text = "\n".join(program["documents"](program["DOCUMENTS"]))
+    talks = [json.loads(talk) for talk in instructions().columns["messages"]]
+    asked = {each["content"] for talk in talks for each in talk if each["role"] != "assistant"}
+    assert [each for each in (*asked, "User", "Assistant", "The answer is") if each in text] == []
