@@ -1,6 +1,5 @@
 """A job on few texts starts from a model that has filled blanks in many: with its weights and its vocabulary."""
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,6 @@ import torch
 
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
-from stoker.jobfile.loading import dump_job
-from stoker.training.__main__ import main
 from stoker.training.assembly import assemble, prepare
 from stoker.training.evaluation import evaluate as evaluate_in_training
 from stoker.training.loop import start, train
@@ -37,20 +34,6 @@ def learnt(make_job, tmp_path_factory: pytest.TempPathFactory) -> Any:
     few = pd.DataFrame({"text": ["good film", "bad film", "great plot", "poor actor"] * 10, "y": ["+", "-"] * 20})
     few.to_csv(folder / "few.csv", index=False)
     return folder, assembly
-
-
-def test_training_without_ray_leaves_a_model_to_start_from(learnt, make_job, tmp_path, monkeypatch):
-    folder, blanks = learnt
-    (tmp_path / "job.yaml").write_text(dump_job(blanks.job))
-    monkeypatch.setattr(sys, "argv", ["stoker.training", str(tmp_path / "job.yaml"), "--output", str(tmp_path / "out")])
-    assert main() == 0
-    job = make_job("text-classification", {"source": str(folder / "few.csv"), "columns": {"label": "y"}})
-    prepared = prepare(job.model_copy(update={"architecture": blanks.job.architecture}), start=tmp_path / "out")
-    assert prepared.data.fields.text.vocabulary == blanks.data.fields.text.vocabulary
-    assert load_weights(assemble(prepared).objective, tmp_path / "out") == (
-        "network.output.weight",
-        "network.output.bias",
-    )
 
 
 def test_the_vocabulary_and_all_weights_but_the_head_are_taken(learnt, make_job, tmp_path):
