@@ -33,6 +33,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "rnn": {"embedding": 6, "hidden": 5, "layers": 2, "word_dropout": 0.2},
     "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False, "word_dropout": 0.2},
     "transformer": {"width": 8, "heads": 2, "word_dropout": 0.2},
+    "counted": {"family": "transformer", "width": 8, "heads": 2, "word_vectors": "co-occurrence"},
     "pretrained": {"dropout": 0.2},
     "lora": {"family": "pretrained", "dropout": 0.2, "lora": {"rank": 2, "dropout": 0.2}},
     "frozen": {"family": "pretrained", "dropout": 0.2, "frozen": 1},

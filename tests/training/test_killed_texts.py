@@ -26,7 +26,7 @@ CASES = [
     for family in row.families
     if family in ("rnn", "transformer", "pretrained") or (family == "mlp" and "number" not in row.inputs)
     for variant in VARIANTS.get(family, (family,))
-]
+] + [("fill-mask", "counted")]
 SHORT = {"epochs": 2, "checkpoint": {"every": "2 steps"}}
 STEPS, KILLED_AFTER = 6, 5
 """Of three in an epoch: the newest checkpoint is that of step 2 or 4."""

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from stoker.jobfile.loading import load_job
 from stoker.training.assembly import assemble, prepare
 from stoker.training.loop import StepEnd, start, train
+from stoker.training.transfer import load_weights
 
 SOURCE = Path(__file__).parents[2] / "platform"
 JOB = """
@@ -18,6 +20,13 @@ task: tabular-classification
 architecture: {family: mlp, hidden: [16]}
 dataset: breast-cancer
 training: {epochs: 3, batch_size: 50, optimizer: {type: adamw, lr: 1e-2}, precision: fp32, checkpoint: {every: 4 steps}}
+resources: {cpus: 1}
+"""
+FILLING = """
+task: fill-mask
+architecture: {family: transformer, width: 8, heads: 2, layers: 1}
+dataset: {source: many.csv, split: {val: 0.1}}
+training: {epochs: 1, batch_size: 8, precision: fp32}
 resources: {cpus: 1}
 """
 NO_RAY = """
@@ -65,6 +74,24 @@ def test_two_processes_train_like_one_which_then_resumes(tmp_path):
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "out" / "weights.safetensors").read_bytes() == first
     assert len(losses_of(tmp_path / "out")) == len(alone)
+
+
+def test_another_job_starts_from_its_weights_with_the_same_vocabulary(tmp_path):
+    words = ["film", "plot", "good", "bad"]
+    pd.DataFrame({"text": [" ".join(words[i % 4 :]) for i in range(40)]}).to_csv(tmp_path / "many.csv", index=False)
+    few = pd.DataFrame({"text": ["a good film", "a bad film"] * 20, "label": ["+", "-"] * 20})
+    few.to_csv(tmp_path / "few.csv", index=False)
+    job, filling = tmp_path / "job.yaml", FILLING.replace("many.csv", str(tmp_path / "many.csv"))
+    job.write_text(filling)
+    done = stoker_training(job, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    job.write_text(
+        filling.replace("fill-mask", "text-classification").replace("many.csv, ", "few.csv, columns: {label: label}, ")
+    )
+    prepared = prepare(load_job(job).job, start=tmp_path / "out")
+    assert prepared.data.fields.text.vocabulary == "bad\ngood\nplot\nfilm"
+    new = load_weights(assemble(prepared).objective, tmp_path / "out")
+    assert new == ("network.output.weight", "network.output.bias")
 
 
 @pytest.mark.slow

@@ -66,10 +66,7 @@ def save_model(
     save_file(weights, folder / WEIGHTS)
     if can_reload(module):
         module.save_origin(folder)
-    (folder / FIELDS).write_text(json.dumps(fields.to_json(), indent=1), encoding="utf-8")
-    for name, text in fields.assets().items():
-        (folder / ASSETS).mkdir(exist_ok=True)
-        (folder / ASSETS / name).write_text(text, encoding="utf-8")
+    fields.save(folder)
     (folder / SIGNATURE).write_text(
         json.dumps(signature(fields, objective.network, TASK_CLASSES[job.task]), indent=1), encoding="utf-8"
     )

@@ -23,9 +23,9 @@ from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate
+from stoker.training.initial_weights import set_initial_weights
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, start
 from stoker.training.parallel import Workers, join, prepare_process, set_threads
-from stoker.training.transfer import load_weights
 
 TIMEOUT_S = 300.0
 NORM_NEVER = sys.maxsize
@@ -95,8 +95,8 @@ def _train(prepared: Prepared, output: Path, workers: Workers) -> None:
     restored = checkpoints.restore(state)
     for damage in restored.damaged if restored and workers.rank == 0 else ():
         print(f"skipped a damaged checkpoint: {damage}", file=sys.stderr)
-    if model := _start(prepared.job) if state.step == 0 else None:
-        load_weights(assembly.objective, model)
+    if state.step == 0:
+        set_initial_weights(assembly, _start(prepared.job))
     record = _Record(output / "metrics.jsonl", restored.step if restored else 0, writes=workers.rank == 0)
     for event in attempt(prepared.job.name or "run", state, checkpoints, NORM_NEVER, lambda: ""):
         match event:
@@ -127,6 +127,7 @@ def _finish(assembly: Assembly, record: "_Record", step: int, output: Path) -> N
         weights, unchanged = whole.objective.state_dict(), whole.objective.unchanged_weights()
         kept = {name: value for name, value in weights.items() if name not in unchanged}
         save_file({name: value.cpu().contiguous().clone() for name, value in kept.items()}, output / WEIGHTS)
+        whole.data.fields.save(output)  # another job may start from the weights, with the same vocabulary
 
 
 class _Record:

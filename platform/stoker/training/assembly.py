@@ -33,6 +33,7 @@ from stoker.training.parallel import ALONE, Workers
 from stoker.training.problems import default_batch_size, length_problems, metric_problems, network_problems
 from stoker.training.recomputation import recompute
 from stoker.training.sharding import shard, whole_state
+from stoker.training.word_vectors import word_vector_problems
 
 DEFAULT_STEPS = 1_500
 MIN_EPOCHS, MAX_EPOCHS = 20, 200
@@ -190,6 +191,7 @@ def prepare(job: Job, data: LoadedDataset | None = None, start: Path | None = No
         *length_problems(job, samples),
         *loss_problems(job, data.fields.signature),
         *metric_problems(job, data),
+        *word_vector_problems(job, architecture, data),
     ]
     if problems:
         raise JobError(problems)

@@ -1,8 +1,10 @@
 """All fields of a dataset: fitted on the training part, applied to every part and by the model."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -27,6 +29,7 @@ from stoker.datasets.samples import Samples
 from stoker.datasets.tokens.tokenizer import Tokenizer
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
+from stoker.job.saved_model import ASSETS, FIELDS
 from stoker.job.signature import Signature
 from stoker.job.task import Kind
 
@@ -144,6 +147,13 @@ class Fields:
             "target": {"kind": self.target.kind, **self.target.to_json()} if self.target else None,
             "own": {"kind": type(self.own).__name__, **asdict(self.own)} if self.own else None,
         }
+
+    def save(self, folder: Path) -> None:
+        """Write fields.json and assets/ to the folder of a model."""
+        (folder / FIELDS).write_text(json.dumps(self.to_json(), indent=1), encoding="utf-8")
+        for name, text in self.assets().items():
+            (folder / ASSETS).mkdir(exist_ok=True)
+            (folder / ASSETS / name).write_text(text, encoding="utf-8")
 
     @staticmethod
     def from_json(content: Mapping[str, Any], assets: Mapping[str, str]) -> "Fields":

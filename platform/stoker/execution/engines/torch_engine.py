@@ -29,9 +29,9 @@ from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation_epochs import draws
+from stoker.training.initial_weights import set_initial_weights
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, start
 from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
-from stoker.training.transfer import load_weights
 
 COLLECTIVE_S = 600.0
 """Timeout of collective operations; the driver notices a dead or hanging worker much earlier."""
@@ -215,8 +215,8 @@ class TorchEngine:
             self._heartbeat.checkpoint = (restored.epoch, restored.step)
         elif self._header.extends:
             Checkpoints(self._storage(self._header.extends), "", keep, self._attempt).continue_from(state)
-        elif model := start_model(state.assembly.job):
-            load_weights(state.assembly.objective, model)
+        else:
+            set_initial_weights(state.assembly, start_model(state.assembly.job))
         return checkpoints
 
     def _storage(self, run: str) -> Storage:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stoker.job.architecture.layers import Beam, LengthPenalty, NoRepeat, Width
+from stoker.job.architecture.layers import Beam, LengthPenalty, NoRepeat, Width, WordVectors
 from stoker.job.section import Section
 
 
@@ -22,6 +22,11 @@ class Rnn(Section):
 
     embedding: Width = 128
     """Numbers that stand for a token."""
+
+    word_vectors: WordVectors = "random"
+    """What the vectors of words are before training: random, or computed from how often words occur in the same text of
+    the training part (co-occurrence), so that related words are near each other from the start. For tasks that read a
+    text as a whole, above all for fill-mask on some thousand texts, from which jobs on few labels start."""
 
     hidden: Width = 128
     """Numbers that are remembered, in each direction."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stoker.job.architecture.layers import Beam, LengthPenalty, NoRepeat, Width
+from stoker.job.architecture.layers import Beam, LengthPenalty, NoRepeat, Width, WordVectors
 from stoker.job.section import Section
 
 
@@ -19,6 +19,11 @@ class Transformer(Section):
 
     width: Width = 128
     """Numbers that stand for a word in every layer; a multiple of `heads`."""
+
+    word_vectors: WordVectors = "random"
+    """What the vectors of words are before training: random, or computed from how often words occur in the same text of
+    the training part (co-occurrence), so that related words are near each other from the start. For tasks that read a
+    text as a whole, above all for fill-mask on some thousand texts, from which jobs on few labels start."""
 
     layers: int = Field(2, ge=1, le=96)
     """Blocks of attention and feed-forward layer, one above the other."""
