@@ -14,10 +14,11 @@ import torch
 from pairing import Lap, Machine, alternate, report, timed
 from stoker.jobfile.loading import parse_job
 from stoker.storage import open_storage
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.loop import TrainingState, start, train
 from stoker.training.parallel import prepare_process
+from stoker.training.preparation import prepare
 
 JOB = """
 task: tabular-classification

@@ -22,7 +22,7 @@ from stoker.datasets.columns import Windows
 from stoker.datasets.tokens.tokenizer import END, PADDING
 from stoker.inference.model import Model
 from stoker.tasks.writing.settings import Writing
-from stoker.training.assembly import prepare
+from stoker.training.preparation import prepare
 
 BEFORE = 400
 """Characters of the file before a header that the model reads, from the beginning of a line."""

@@ -69,9 +69,10 @@ def write(folder: Path, count: int) -> None:
 def run(folder: Path) -> dict[str, float]:
     """Evaluate the validation part, as a worker does after an epoch."""
     from stoker.jobfile.loading import parse_job
-    from stoker.training.assembly import assemble, prepare
+    from stoker.training.assembly import assemble
     from stoker.training.evaluation import evaluate
     from stoker.training.parallel import prepare_process
+    from stoker.training.preparation import prepare
 
     prepare_process(1)
     assembly = assemble(prepare(parse_job(JOB.format(data=folder), "job").task_job))

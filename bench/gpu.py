@@ -42,8 +42,9 @@ from pairing import Laps, Machine, Training, alternate, check_equal, report
 from plain_loop import plain_steps
 from stoker.job.concurrency import machine_cpus
 from stoker.jobfile.loading import parse_job
-from stoker.training.assembly import Assembly, Prepared, assemble, prepare
+from stoker.training.assembly import Assembly, assemble
 from stoker.training.parallel import Workers, prepare_process
+from stoker.training.preparation import Prepared, prepare
 from workload import CLASSES, recorded_steps
 
 FP32, BF16, COMPILED, PLAIN = "stoker fp32", "stoker bf16", "stoker bf16, compiled", "plain"

@@ -30,8 +30,9 @@ from torch.optim import AdamW, lr_scheduler
 from pairing import Laps, Machine, Training, alternate, check_equal, report
 from stoker.datasets.columns import Dense
 from stoker.randomness import generator
-from stoker.training.assembly import Assembly, Prepared
+from stoker.training.assembly import Assembly
 from stoker.training.parallel import prepare_process
+from stoker.training.preparation import Prepared
 from workload import CNN_STEPS, MLP_STEPS, cnn_job, mlp_job, on_cpu, recorded_steps
 
 WRITTEN_STEPS = 100

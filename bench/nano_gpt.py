@@ -13,7 +13,7 @@ from stoker.architectures.decoder import Decoder
 from stoker.architectures.network import build_network
 from stoker.datasets.columns import Windows
 from stoker.job.architecture.transformer import Transformer
-from stoker.training.assembly import Prepared
+from stoker.training.preparation import Prepared
 
 BETAS, DECAY, CLIP, WARMUP = (0.9, 0.99), 0.1, 1.0, 0.05
 LOGGED = 10

@@ -22,8 +22,9 @@ from stoker.datasets.feeding.order import shuffled
 from stoker.datasets.samples import Samples
 from stoker.jobfile.loading import parse_job
 from stoker.tasks.objective import Objective
-from stoker.training.assembly import Assembly, assemble, prepare
+from stoker.training.assembly import Assembly, assemble
 from stoker.training.parallel import prepare_process
+from stoker.training.preparation import prepare
 
 TOLERANCE = 1e-3
 BATCH, LAP = 64, 12

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 from stoker.architectures.network import build_network
 from stoker.datasets.columns import Dense
 from stoker.randomness import generator
-from stoker.training.assembly import Prepared
+from stoker.training.preparation import Prepared
 
 
 class SameOrder(Sampler[int]):

@@ -129,9 +129,10 @@ def run(prefix: str) -> dict[str, float]:
     from stoker.datasets.cache import open_cache
     from stoker.datasets.cache.blobs import Blobs
     from stoker.jobfile.loading import parse_job
-    from stoker.training.assembly import assemble, prepare
+    from stoker.training.assembly import assemble
     from stoker.training.loop import StepEnd, start, train
     from stoker.training.parallel import prepare_process
+    from stoker.training.preparation import prepare
 
     prepare_process(1)
     assembly = assemble(prepare(parse_job(JOB.format(prefix=prefix), "job").task_job))

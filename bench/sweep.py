@@ -138,9 +138,10 @@ class Bare(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        from stoker.training.assembly import assemble, prepare
+        from stoker.training.assembly import assemble
         from stoker.training.evaluation import evaluate
         from stoker.training.loop import start, train
+        from stoker.training.preparation import prepare
 
         job = point_job(self._job, {"training.optimizer.lr": self._lr})
         assembly = assemble(prepare(job))

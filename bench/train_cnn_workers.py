@@ -19,9 +19,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from pairing import Laps, Machine, Training, alternate, check_equal, curve, report
 from stoker.architectures.network import build_network
 from stoker.datasets.columns import Dense
-from stoker.training.assembly import Prepared, assemble
+from stoker.training.assembly import assemble
 from stoker.training.loop import StepEnd, start, train
 from stoker.training.parallel import Workers, prepare_process
+from stoker.training.preparation import Prepared
 from two_workers import WORKERS, HalfOfEachBatch, joined, launched, run, serve_together
 from workload import CNN_STEPS, cnn_job
 

@@ -20,8 +20,8 @@ import torch
 from nano_gpt import nano_steps
 from pairing import Laps, Machine, Process, Training, alternate, check_equal, curve, report, run_arms, serve
 from stoker.jobfile.loading import parse_job
-from stoker.training.assembly import Prepared, prepare
 from stoker.training.parallel import prepare_process
+from stoker.training.preparation import Prepared, prepare
 from workload import on_cpu, recorded_steps
 
 ARMS = ("stoker", "nanoGPT", "stoker bf16")

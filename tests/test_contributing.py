@@ -296,7 +296,8 @@ from stoker.inference.model import Model, save_model
 from stoker.inference.prediction import predict
 from stoker.jobfile.loading import load_job
 from stoker.datasets.inspection import inspect
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
+from stoker.training.preparation import prepare
 from stoker.training.loop import EpochEnd, start, train
 assembly = assemble(prepare(load_job(sys.argv[1], inspect=inspect).job))
 last = [event for event in train("toy", start(assembly)) if isinstance(event, EpochEnd)][-1]

@@ -17,8 +17,9 @@ from stoker.job.task import TASKS
 from stoker.jobfile.loading import dump_job, load_job, parse_job
 from stoker.planning.own_code import plan_code
 from stoker.planning.run import make_plan
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import StepEnd, start, train
+from stoker.training.preparation import prepare
 
 JOBS = sorted((Path(__file__).parents[1] / "jobs").rglob("*.yaml"))
 

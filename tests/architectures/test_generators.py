@@ -12,8 +12,9 @@ from stoker.architectures.spectral import SpectralNorm
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.unet import Unet
 from stoker.job.signature import ClassOutput, ImageInput, MaskOutput, Signature
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 LAYERS = [
     (nn.Linear(6, 4), torch.randn(3, 6)),

@@ -20,8 +20,9 @@ from stoker.execution.results import write_model
 from stoker.inference.generation import generate
 from stoker.inference.model import Model
 from stoker.tracking.run_folder import RunFolder
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 
 @pytest.fixture(scope="module")

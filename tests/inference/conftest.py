@@ -15,8 +15,9 @@ from stoker.execution.results import write_model
 from stoker.inference.model import Model, save_model
 from stoker.job.job import Job
 from stoker.tracking.run_folder import RunFolder
-from stoker.training.assembly import Assembly, assemble, prepare
+from stoker.training.assembly import Assembly, assemble
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 
 @dataclass(frozen=True)

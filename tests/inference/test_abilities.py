@@ -17,9 +17,10 @@ from stoker.inference.model import Model, concatenated
 from stoker.inference.prediction import predict
 from stoker.job.job import Job
 from stoker.tracking.run_folder import RunFolder
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate as evaluate_in_training
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 CODE = """
 import torch

@@ -18,10 +18,11 @@ from stoker.inference.serving import Answering
 from stoker.job.task import TASKS
 from stoker.randomness import Noise
 from stoker.tasks.writing.greedy_answers import _in_step, last_answers, likeliest
-from stoker.training.assembly import Assembly, assemble, prepare
+from stoker.training.assembly import Assembly, assemble
 from stoker.training.evaluation import evaluate as evaluate_in_training
 from stoker.training.evaluation import show
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 from stoker.training.transfer import load_weights
 
 OPPOSITES = {"hot": "cold", "big": "small", "old": "new", "wet": "dry"}

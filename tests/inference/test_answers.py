@@ -15,9 +15,10 @@ from stoker.inference.model import Model, save_model
 from stoker.inference.model_signature import signature
 from stoker.inference.prediction import predict
 from stoker.job.task import TASKS
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate_in_detail, show
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ from PIL import Image
 from stoker.errors import JobError, NotFound
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate as evaluate_in_training
+from stoker.training.preparation import prepare
 
 
 @pytest.mark.parametrize("name", ["flowers", "prices", "images", "films"])

@@ -18,8 +18,9 @@ from stoker.inference.export import export
 from stoker.inference.model import Model, save_model
 from stoker.job.signature import QUESTION, WRITTEN
 from stoker.tasks.writing.sampling import Writing
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 TUNED: dict[str, dict[str, Any]] = {"whole": {}, "pooler": {"pooling": "pooler"}, "lora": {"lora": {"rank": 2}}}
 TEXTS = ["a good film", "the bad plot was a bad plot", "was"]

@@ -6,8 +6,9 @@ import pytest
 from stoker.errors import JobError
 from stoker.inference.generation import BATCH, generate
 from stoker.inference.model import Model, save_model
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 
 @pytest.fixture(scope="module", params=["classes", "no classes"])

@@ -20,12 +20,13 @@ from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
 from stoker.job.job import Job
 from stoker.storage import open_storage
-from stoker.training.assembly import Assembly, assemble, prepare
+from stoker.training.assembly import Assembly, assemble
 from stoker.training.attempt import attempt
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import measure
 from stoker.training.loop import start
 from stoker.training.optimization import build_optimizers
+from stoker.training.preparation import prepare
 from stoker.training.transfer import load_weights
 
 TRAINED = {"lora": {"lora": {"rank": 2}}, "head": {"frozen": "all"}, "layer": {"frozen": 1}, "whole": {}}

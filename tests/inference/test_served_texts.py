@@ -13,8 +13,9 @@ from starlette.testclient import TestClient
 from stoker.errors import JobError
 from stoker.inference.model import Model
 from stoker.tasks.writing.settings import Writing
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 PROMPTS = pd.DataFrame({"text": ["the cat", "on the"]})
 

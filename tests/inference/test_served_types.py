@@ -11,8 +11,9 @@ from mlflow.pyfunc.scoring_server import init
 from starlette.testclient import TestClient
 
 from stoker.inference.model import Model
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 ROWS = 80
 

@@ -13,8 +13,9 @@ from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, concatenated, save_model
 from stoker.inference.prediction import predict
 from stoker.tasks.reading.spans import iob2, spans
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import EpochEnd, start, train
+from stoker.training.preparation import prepare
 
 
 @pytest.fixture(scope="module")

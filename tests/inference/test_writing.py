@@ -13,9 +13,10 @@ from stoker.inference.prediction import predict
 from stoker.inference.serving import Answering
 from stoker.job.task import TASKS
 from stoker.tasks.writing.settings import Writing
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate as evaluate_in_training
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 SENTENCE = "the cat sat on the mat and the hat sat on the cat\n"
 ROUND = {

@@ -11,7 +11,8 @@ from stoker.job.concurrency import machine_cpus
 from stoker.job.saved_model import WEIGHTS
 from stoker.job.signature import ClassOutput, ImageInput, Signature
 from stoker.planning.run import SMALL_NETWORK, make_plan, trace
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
+from stoker.training.preparation import prepare
 
 
 def test_a_plan_counts_layers_parameters_and_samples(make_job):

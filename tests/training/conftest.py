@@ -16,9 +16,9 @@ import torch
 from stoker.job.job import Job
 from stoker.job.task import TASKS
 from stoker.jobfile.loading import load_job
-from stoker.training.assembly import prepare
 from stoker.training.loop import TrainingState
 from stoker.training.parallel import Workers, join
+from stoker.training.preparation import prepare
 from stoker.training.snapshot import encode, take
 
 PROBES = Path(__file__).parents[1] / "probes"

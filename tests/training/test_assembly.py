@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from stoker.errors import JobError
 from stoker.job.task import TASKS
 from stoker.jobfile.loading import dump_job, parse_job
-from stoker.training.assembly import assemble, default_architecture, default_epochs, prepare
+from stoker.training.assembly import assemble
 from stoker.training.autotune import choose
 from stoker.training.parallel import ALONE
+from stoker.training.preparation import default_architecture, default_epochs, prepare
 from stoker.training.problems import default_batch_size
 
 CPU = torch.device("cpu")

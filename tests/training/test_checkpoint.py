@@ -9,11 +9,12 @@ import torch
 
 from stoker.errors import Cause, TrainingFailed
 from stoker.storage import MANIFEST, committed, open_storage
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, start, train
 from stoker.training.parallel import ALONE, Workers
+from stoker.training.preparation import prepare
 
 PROBES = ("wgan_gp", "char_rnn", "denoising", "boxes")
 

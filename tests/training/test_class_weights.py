@@ -20,10 +20,11 @@ from stoker.inference.model import Model, save_model
 from stoker.job.dataset import Split
 from stoker.job.job import Job
 from stoker.job.task import TASKS
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate as evaluate_in_training
 from stoker.training.loop import start, train
 from stoker.training.parallel import Workers
+from stoker.training.preparation import prepare
 
 ROWS = 60
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -29,7 +29,8 @@ import json, sys
 import torch
 import torch._inductor.config
 from stoker.jobfile.loading import load_job
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
+from stoker.training.preparation import prepare
 from stoker.training.autotune import choose
 from stoker.training.loop import StepEnd, start, train
 from stoker.training.parallel import ALONE

@@ -7,8 +7,9 @@ import torch
 
 from stoker.datasets.feeding.batches import MAX_BATCH, MAX_IMAGE_BATCH, ordered_batches
 from stoker.tasks.task import Review
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate, evaluate_in_detail
+from stoker.training.preparation import prepare
 
 CPU = torch.device("cpu")
 

@@ -9,13 +9,14 @@ import torch
 
 from stoker.job.training import Evaluate
 from stoker.storage import open_storage
-from stoker.training.assembly import Prepared, assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.attempt import Stopped, attempt
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate, show
 from stoker.training.evaluation_epochs import draws, measures_all, sample_rows
 from stoker.training.loop import EpochEnd, TrainingEnd, start, train
 from stoker.training.parallel import ALONE, Workers
+from stoker.training.preparation import Prepared, prepare
 
 FRECHET = "frechet/val"
 

@@ -6,10 +6,11 @@ import pytest
 
 from stoker.errors import Cause, TrainingFailed
 from stoker.storage import open_storage
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.attempt import attempt
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.loop import EpochEnd, TrainingEnd, TrainingState, start, train
+from stoker.training.preparation import prepare
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
-from stoker.training.assembly import Assembly, assemble, prepare
+from stoker.training.assembly import Assembly, assemble
 from stoker.training.gradients import accumulate
 from stoker.training.loop import StepEnd, start, train
 from stoker.training.parallel import ALONE
+from stoker.training.preparation import prepare
 
 CPU = torch.device("cpu")
 ROWS = 30

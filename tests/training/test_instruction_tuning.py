@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from stoker.datasets.sources.instructions import DAYS, OPPOSITES, instructions
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 ROOT = Path(__file__).parents[2]
 ASKED = ("What is the opposite of {}?", "Name the opposite of {}.", "Which word is the opposite of {}?")

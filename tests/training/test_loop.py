@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from stoker.errors import Cause, TrainingFailed
-from stoker.training.assembly import Assembly, assemble, prepare
+from stoker.training.assembly import Assembly, assemble
 from stoker.training.evaluation import evaluate
 from stoker.training.loop import EpochEnd, Event, StepEnd, TrainingEnd, start, train
+from stoker.training.preparation import prepare
 
 CPU = torch.device("cpu")
 STILL = {"type": "sgd", "lr": 1e-30, "momentum": 0.0}

@@ -8,10 +8,11 @@ from torch import nn
 
 from stoker.errors import JobError
 from stoker.job.training import OptimizersChoice, ScheduleChoice
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import StepEnd, start, train
 from stoker.training.optimization import Schedule, build_optimizers
 from stoker.training.parallel import ALONE
+from stoker.training.preparation import prepare
 from stoker.training.reduction import GradientReducer
 
 STEPS, STEPS_PER_EPOCH = 100, 10

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from stoker.errors import JobError
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import StepEnd, start, train
+from stoker.training.preparation import prepare
 from stoker.training.recomputation import recomputable
 
 pytestmark = pytest.mark.usefixtures("one_thread")

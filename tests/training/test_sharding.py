@@ -9,11 +9,12 @@ from torch import nn
 
 from stoker.job.training import OptimizersChoice
 from stoker.storage import open_storage
-from stoker.training.assembly import assemble, made_whole, prepare
+from stoker.training.assembly import assemble, made_whole
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate
 from stoker.training.loop import EpochEnd, StepEnd, TrainingState, start, train
 from stoker.training.parallel import ALONE, Workers
+from stoker.training.preparation import prepare
 from stoker.training.sharding import JoinedParts, layers, local
 
 pytestmark = pytest.mark.usefixtures("one_thread")

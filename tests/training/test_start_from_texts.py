@@ -11,9 +11,10 @@ from stoker.errors import JobError
 from stoker.inference.evaluation import evaluate
 from stoker.inference.model import Model, save_model
 from stoker.planning.run import make_plan
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate as evaluate_in_training
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 from stoker.training.transfer import load_weights
 
 NETWORK = {"family": "transformer", "width": 16, "heads": 2, "layers": 1}

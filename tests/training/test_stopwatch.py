@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from stoker.training import stopwatch
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import start, train
 from stoker.training.parallel import Workers
+from stoker.training.preparation import prepare
 
 
 @pytest.mark.usefixtures("one_thread")

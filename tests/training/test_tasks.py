@@ -15,12 +15,13 @@ from stoker.job.task import TASKS
 from stoker.randomness import Noise
 from stoker.storage import open_storage
 from stoker.tasks.abilities import can_sample
-from stoker.training.assembly import Assembly, assemble, prepare
+from stoker.training.assembly import Assembly, assemble
 from stoker.training.attempt import Stopped, attempt
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate as evaluate_in_training
 from stoker.training.loop import EpochEnd, StepEnd, start, train
 from stoker.training.parallel import ALONE, Workers
+from stoker.training.preparation import prepare
 
 VARIANTS = {
     "cnn": ("cnn", "residual"),

@@ -16,10 +16,11 @@ from stoker.inference.prediction import predict
 from stoker.job.job import Job
 from stoker.tasks.sheet import Page
 from stoker.tracking.run_folder import RunFolder
-from stoker.training.assembly import Assembly, assemble, prepare
+from stoker.training.assembly import Assembly, assemble
 from stoker.training.evaluation import evaluate
 from stoker.training.loop import EpochEnd, start, train
 from stoker.training.parallel import ALONE, Workers
+from stoker.training.preparation import prepare
 from stoker.training.sharding import fill
 
 NETWORKS: dict[str, dict[str, Any]] = {

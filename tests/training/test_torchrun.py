@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from stoker.jobfile.loading import load_job
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import StepEnd, start, train
+from stoker.training.preparation import prepare
 from stoker.training.transfer import load_weights
 
 SOURCE = Path(__file__).parents[2] / "platform"

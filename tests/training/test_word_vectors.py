@@ -9,11 +9,12 @@ import torch
 
 from stoker.errors import JobError
 from stoker.inference.model import save_model
-from stoker.training.assembly import Assembly, assemble, made_whole, prepare
+from stoker.training.assembly import Assembly, assemble, made_whole
 from stoker.training.evaluation import evaluate
 from stoker.training.initial_weights import set_initial_weights
 from stoker.training.loop import start, train
 from stoker.training.parallel import ALONE, Workers
+from stoker.training.preparation import prepare
 from stoker.training.word_vectors import word_vectors
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from stoker.training import reduction
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate
 from stoker.training.loop import EpochEnd, StepEnd, start, train
 from stoker.training.parallel import ALONE, Workers
+from stoker.training.preparation import prepare
 from stoker.training.reduction import GradientReducer, buckets
 
 PROBES = ("wgan_gp", "char_rnn", "denoising", "boxes")

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from stoker.job.job import Job
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import StepEnd, start, train
 from stoker.training.parallel import ALONE, Workers
+from stoker.training.preparation import prepare
 
 SHAKESPEARE = Path(__file__).parents[3] / "shared" / "data" / "tinyshakespeare" / "input.txt"
 STEPS = 100

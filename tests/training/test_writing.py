@@ -9,11 +9,12 @@ import pytest
 
 from stoker.errors import Cause, StorageError
 from stoker.storage import FolderStorage, committed
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.attempt import attempt
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, start, train
 from stoker.training.parallel import Workers
+from stoker.training.preparation import prepare
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -21,8 +21,9 @@ from stoker.tasks.abilities import can_sample
 from stoker.tasks.sheet import Page, Picture, Sheet
 from stoker.tasks.task import Review
 from stoker.tracking.run_folder import RunFolder
-from stoker.training.assembly import Assembly, Prepared
+from stoker.training.assembly import Assembly
 from stoker.training.evaluation import evaluate_in_detail, show
+from stoker.training.preparation import Prepared
 
 LENGTHS = "text-lengths.png"
 RULE = f"\n{'-' * 80}\n"

@@ -14,8 +14,8 @@ from stoker.inference.prediction import aligned, check_source_exists
 from stoker.job.architecture.custom import Custom
 from stoker.job.dataset import Format
 from stoker.job.task import TASKS
-from stoker.training.assembly import with_vocabulary
 from stoker.training.evaluation import measure
+from stoker.training.preparation import with_vocabulary
 
 
 def evaluate(

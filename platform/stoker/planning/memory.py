@@ -6,7 +6,7 @@ from torch import nn
 
 from stoker.architectures.network import parameter_count, trained_count
 from stoker.job.training import Muon, Optimizer, Sgd
-from stoker.training.assembly import Prepared
+from stoker.training.preparation import Prepared
 
 BYTES = 4
 MIB = 2**20

@@ -34,7 +34,7 @@ from stoker.planning.sweep import SweepPlan, plan_sweep, room_problems
 from stoker.planning.tokens import TokenPlan, plan_tokens
 from stoker.tasks.abilities import can_reload
 from stoker.tasks.objective import Objective
-from stoker.training.assembly import Prepared, prepare
+from stoker.training.preparation import Prepared, prepare
 from stoker.training.transfer import fitting_names, nothing_fits, saved_shapes, tuned_weights
 
 SHOWN_NEW = 4

@@ -16,8 +16,9 @@ from stoker.job.sweep import Asha, MedianStopping
 from stoker.jobfile.space.point import point_job
 from stoker.jobfile.space.reading import read_space
 from stoker.search.search import Search
-from stoker.training.assembly import Prepared, assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.autotune import step_seconds
+from stoker.training.preparation import Prepared, prepare
 
 SHOWN = 3
 """Points that a plan shows."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from stoker.datasets.columns import Column, Ragged, Windows
 from stoker.datasets.feeding.order import bucketed
-from stoker.training.assembly import Prepared
+from stoker.training.preparation import Prepared
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from stoker.job.job import Job
 from stoker.job.saved_model import WEIGHTS
 from stoker.jobfile.loading import dump_job, load_job
 from stoker.storage import open_storage
-from stoker.training.assembly import Assembly, Prepared, assemble, made_whole, prepare
+from stoker.training.assembly import Assembly, assemble, made_whole
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
@@ -26,6 +26,7 @@ from stoker.training.evaluation import evaluate
 from stoker.training.initial_weights import set_initial_weights
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, start
 from stoker.training.parallel import Workers, join, prepare_process, set_threads
+from stoker.training.preparation import Prepared, prepare
 
 TIMEOUT_S = 300.0
 NORM_NEVER = sys.maxsize

@@ -11,9 +11,10 @@ import torch
 
 from stoker.job.concurrency import machine_cpus
 from stoker.job.section import time_seconds
-from stoker.training.assembly import Assembly, Prepared, assemble
+from stoker.training.assembly import Assembly, assemble
 from stoker.training.compilation import compile_layers
 from stoker.training.parallel import Workers, arithmetic, supports_bf16
+from stoker.training.preparation import Prepared
 
 Choice = TypeVar("Choice")
 TIMED_STEPS = 3

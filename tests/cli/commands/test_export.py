@@ -8,7 +8,8 @@ import pytest
 
 from stoker.inference.model import save_model
 from stoker.tracking.run import RunStatus, State
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
+from stoker.training.preparation import prepare
 
 
 @pytest.fixture(autouse=True)

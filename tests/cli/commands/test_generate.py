@@ -11,8 +11,9 @@ import pytest
 from stoker.inference.model import save_model
 from stoker.inference.serving import Answering
 from stoker.tracking.run import RunStatus, State
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 SENTENCE = "the cat sat on the mat and the hat sat on the cat\n"
 

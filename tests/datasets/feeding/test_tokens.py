@@ -9,8 +9,9 @@ from stoker.datasets.fields.texts.text import TextField
 from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.tokens.tokenizer import PADDING
 from stoker.job.task import TASKS
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
 from stoker.training.loop import EpochEnd, start, train
+from stoker.training.preparation import prepare
 
 TEXTED = [name for name, row in TASKS.items() if {"text", "words"} & {*row.inputs} and "number" not in row.inputs]
 SMALL = {"family": "transformer", "width": 8, "heads": 2, "layers": 1}

@@ -33,7 +33,8 @@ from stoker.tracking.run import RunHeader, State, now
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.tags import PARENT_TAG, RUN_TAG
 from stoker.tracking.trials import trial_id
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
+from stoker.training.preparation import prepare
 
 STEPS = 20
 GOALS = {"accuracy/val": "max"}

@@ -24,7 +24,7 @@ from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import machine_cpus
 from stoker.job.job import Job
 from stoker.storage import Storage
-from stoker.training.assembly import Assembly, Prepared, assemble, made_whole, prepare
+from stoker.training.assembly import Assembly, assemble, made_whole
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
@@ -32,6 +32,7 @@ from stoker.training.evaluation_epochs import draws
 from stoker.training.initial_weights import set_initial_weights
 from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, start
 from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
+from stoker.training.preparation import Prepared, prepare
 
 COLLECTIVE_S = 600.0
 """Timeout of collective operations; the driver notices a dead or hanging worker much earlier."""

@@ -57,9 +57,9 @@ def _prepare(job_text: str, code: str, concurrent_workers: int) -> tuple[Prepare
     from stoker.job.concurrency import machine_cpus
     from stoker.job.goals import best_metric
     from stoker.jobfile.loading import dump_job, parse_job
-    from stoker.training.assembly import Prepared, prepare
     from stoker.training.autotune import choose
     from stoker.training.parallel import Workers, choose_device, prepare_process
+    from stoker.training.preparation import Prepared, prepare
 
     load_secret_files()
     job = parse_job(job_text, "job.yaml").task_job

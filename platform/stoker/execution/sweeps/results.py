@@ -62,7 +62,8 @@ def draw_trial_results(folder: RunFolder, job: Job, data: SharedDataset) -> None
     """Draw a trial's results from its model, like those of a single run."""
     from stoker.execution.results import evaluate_all
     from stoker.inference.model import Model
-    from stoker.training.assembly import Prepared, assemble, prepare
+    from stoker.training.assembly import assemble
+    from stoker.training.preparation import Prepared, prepare
 
     if (code := str(folder.code)) not in sys.path and folder.code.is_dir():
         sys.path.insert(0, code)

@@ -12,7 +12,8 @@ from stoker.errors import JobError
 from stoker.inference.model import Model, save_model
 from stoker.job.dataset import Dataset
 from stoker.job.task import TASKS
-from stoker.training.assembly import assemble, prepare
+from stoker.training.assembly import assemble
+from stoker.training.preparation import prepare
 
 LONG = "one two three four five six"
 CASES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
