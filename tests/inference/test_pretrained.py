@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
 import torch
@@ -24,7 +25,7 @@ from stoker.training.assembly import Assembly, assemble
 from stoker.training.attempt import attempt
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import measure
-from stoker.training.loop import start
+from stoker.training.loop import start, train
 from stoker.training.optimization import build_optimizers
 from stoker.training.preparation import prepare
 from stoker.training.transfer import load_weights
@@ -187,3 +188,28 @@ def test_wide_layers_compute_few_samples_at_once_and_measure_the_same(run, tmp_p
     sizes.clear()
     model.predict(pd.DataFrame({"text": TEXTS * 20}))
     assert max(sizes) == 10
+
+
+OWN_OUTPUT = {
+    "fill-mask": ("mlm", pd.DataFrame({"text": ["the [MASK] was good", "[MASK]"]})),
+    "translation": ("t5", pd.DataFrame({"en": ["the red dog", "no cat"]})),
+    "summarization": ("bart", pd.DataFrame({"en": ["the red dog", "no cat"]})),
+}
+
+
+@pytest.mark.parametrize("task", OWN_OUTPUT)
+def test_a_stored_model_with_its_own_output_answers_as_predict_does(
+    task, tiny_data, tiny_model, make_job, store, tmp_path
+):
+    kind, rows = OWN_OUTPUT[task]
+    dataset = {**tiny_data(task), "text": {"length": 12}}
+    architecture = {"family": "pretrained", "model": str(tiny_model(kind)), "lora": {"rank": 2}}
+    training = {"epochs": 1, "batch_size": 16, "precision": "fp32", "optimizer": {"type": "adamw", "lr": 0.02}}
+    assembly = assemble(prepare(make_job(task, dataset, architecture=architecture, training=training)))
+    for _ in train(task, start(assembly)):
+        pass
+    store(assembly, tmp_path)
+    expected = Model.load(tmp_path / "run" / "model").predict(rows).table
+    served = mlflow.pyfunc.load_model(str(tmp_path / "stored"))
+    pd.testing.assert_frame_equal(served.predict(rows), expected)
+    assert (expected["prediction"] != "").any()

@@ -45,6 +45,17 @@ def test_the_losses_are_the_same_bits_and_less_is_kept(probe):
     assert little < much / 2
 
 
+@pytest.mark.parametrize(
+    "task", ["text-classification", "fill-mask", "text-generation", "translation", "summarization"]
+)
+def test_layers_of_a_pretrained_model_are_computed_again(task, tiny):
+    job = tiny(task, "pretrained", epochs=1)
+    plain, much = losses_and_kept(job)
+    again, little = losses_and_kept(changed(job, activation_checkpoints=True))
+    assert again == plain
+    assert little < much
+
+
 def test_layers_with_running_statistics_are_left_as_they_are():
     first, second = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     assert recomputable(nn.Sequential(first, second)) == [first]

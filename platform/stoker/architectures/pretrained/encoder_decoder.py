@@ -80,7 +80,12 @@ class PretrainedEncoderDecoder(PretrainedNetwork):
         if not written.numel():  # the model's own code cannot divide nothing into heads
             one = {name: each.new_zeros(1, max(each.shape[1], 1)) for name, each in inputs.items()}
             return self.forward(one)[: len(written), : written.shape[1]].expand(*written.shape, -1)
-        found = self.body(input_ids=self.numbers(tokens), attention_mask=_mask(tokens), **self._decoded(written, True))
+        found = self.body(
+            input_ids=self.numbers(tokens),
+            attention_mask=_mask(tokens),
+            use_cache=False,
+            **self._decoded(written, True),
+        )
         return self._logits(found.logits)
 
     def begin(self, inputs: Mapping[str, Tensor]) -> Memory:
@@ -119,6 +124,7 @@ class PretrainedEncoderDecoder(PretrainedNetwork):
             found = body(
                 input_ids=self.numbers(tokens),
                 attention_mask=_mask(tokens),
+                use_cache=False,
                 output_attentions=True,
                 **self._decoded(inputs[WRITTEN], True),
             )

@@ -1,4 +1,4 @@
-"""Pretrained text models of transformers with a new head: tuned as a whole, in their last layers, or by adapters."""
+"""Pretrained text models of transformers, with a new head or their own output: tuned whole, in part, or by adapters."""
 
 import importlib.util
 from pathlib import Path
