@@ -80,6 +80,7 @@ def _train(job: Path, output: Path, killed_after: int, made: Any) -> None:
                 time.sleep(0.001)
             os.kill(os.getpid(), signal.SIGKILL)
 
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])  # torch's threads do not survive a fork: it needs none
     register_optimizer_step_post_hook(count)
     sys.argv = ["stoker.training", str(job), "--output", str(output)]
     log = os.open(output.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
