@@ -13,6 +13,7 @@ def test_every_key_has_documentation_and_an_example():
         assert document.documentation, path
         assert document.type, path
         assert document.example.startswith(path.rpartition(".")[2]), path
+        assert document.example.partition(":")[2].strip(), path
 
 
 def test_a_choice_is_documented_with_the_keys_of_each_member():
