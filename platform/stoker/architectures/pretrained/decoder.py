@@ -1,16 +1,14 @@
 """A pretrained model that continues texts, with its own output layer."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stoker.architectures.memory import next_tokens
-from stoker.architectures.pretrained.network import NEVER, PretrainedNetwork
+from stoker.architectures.pretrained.network import NEVER, Loaded, PretrainedNetwork, cache_argument
 from stoker.datasets.tokens.tokenizer import END, SPECIAL
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
 from stoker.job.signature import ContinuationOutput, Signature
@@ -33,25 +31,12 @@ class PretrainedDecoder(PretrainedNetwork):
     as for `PretrainedNetwork`.
     """
 
-    def __init__(
-        self,
-        body: nn.Module,
-        settings: PretrainedSettings,
-        signature: Signature,
-        folder: Path | None,
-        new: frozenset[str] = frozenset(),
-    ) -> None:
-        super().__init__(body, settings, signature, folder, new)
+    def __init__(self, model: Loaded, settings: PretrainedSettings, signature: Signature) -> None:
+        super().__init__(model, settings, signature)
         assert isinstance(signature.output, ContinuationOutput)
         self.borders, self.length = signature.output.borders, signature.texts[self.name].length
         self.vocabulary = signature.output.vocabulary
-        named = inspect.signature(body.forward).parameters
-        self.cache_name = "cache" if "cache" in named else "past_key_values"  # renamed in transformers 5.24
-
-    @property
-    def head(self) -> None:
-        """Return None: the model has its own output layer."""
-        return
+        self.cache_name = cache_argument(model.body)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, length, vocabulary) logits of what follows each token, from (B, length) token numbers."""

@@ -1,7 +1,6 @@
 """A pretrained model with a head for a text, the words of a sentence, or the tokens of a question with its text."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stoker.architectures.heads import outputs
-from stoker.architectures.pretrained.network import PretrainedNetwork
+from stoker.architectures.pretrained.network import Loaded, PretrainedNetwork
 from stoker.architectures.words import says_of_each, word_numbers
 from stoker.datasets.tokens.tokenizer import PADDING
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
@@ -22,20 +21,14 @@ class PretrainedEncoder(PretrainedNetwork):
     Arguments as for `PretrainedNetwork`.
     """
 
-    def __init__(
-        self,
-        body: nn.Module,
-        settings: PretrainedSettings,
-        signature: Signature,
-        folder: Path | None,
-        new: frozenset[str] = frozenset(),
-    ) -> None:
+    def __init__(self, model: Loaded, settings: PretrainedSettings, signature: Signature) -> None:
         self.pooling = settings.pooling
         self.each_token = says_of_each(signature)
         self.is_pair, self.is_sentence = bool(signature.pairs), bool(signature.pieces)
+        body = model.body
         if (self.each_token or settings.pooling == "mean") and hasattr(body, "pooler"):
             body.pooler = cast("nn.Module", None)  # as a model without one
-        super().__init__(body, settings, signature, folder, new)
+        super().__init__(model, settings, signature)
         self.has_types = (getattr(body.config, "type_vocab_size", None) or 0) > 1
         """Whether the model was trained with embeddings that tell a second text from the first."""
         self.dropout = nn.Dropout(settings.dropout)

@@ -1,16 +1,14 @@
 """A pretrained model that reads a text and writes another one, with its own output layer."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stoker.architectures.cross_attention import first_place
-from stoker.architectures.pretrained.network import NEVER, PretrainedNetwork
+from stoker.architectures.pretrained.network import NEVER, Loaded, PretrainedNetwork, cache_argument
 from stoker.datasets.tokens.tokenizer import END, PADDING, SPECIAL
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
 from stoker.job.signature import WRITTEN, Signature, TextOutput
@@ -49,30 +47,17 @@ class PretrainedEncoderDecoder(PretrainedNetwork):
     `PretrainedNetwork`.
     """
 
-    def __init__(
-        self,
-        body: nn.Module,
-        settings: PretrainedSettings,
-        signature: Signature,
-        folder: Path | None,
-        new: frozenset[str] = frozenset(),
-    ) -> None:
-        super().__init__(body, settings, signature, folder, new)
+    def __init__(self, model: Loaded, settings: PretrainedSettings, signature: Signature) -> None:
+        super().__init__(model, settings, signature)
         assert isinstance(signature.output, TextOutput)
         self.vocabulary = signature.output.vocabulary
         self.beam, self.length_penalty, self.no_repeat = settings.beam, settings.length_penalty, settings.no_repeat
-        config: Any = body.config
+        config: Any = model.body.config
         self.start = start_token(config) or 0
         never = {self.end, config.pad_token_id} - {None}
         self.never = [SPECIAL + number for number in sorted(never) if SPECIAL + number < self.vocabulary]
         """The model's own tokens of an end and of padding, which END and PADDING stand for."""
-        named = inspect.signature(body.forward).parameters
-        self.cache_name = "cache" if "cache" in named else "past_key_values"  # renamed in transformers 5.24
-
-    @property
-    def head(self) -> None:
-        """Return None: the model has its own output layer."""
-        return
+        self.cache_name = cache_argument(model.body)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, n, vocabulary) logits of what follows each of the (B, n) tokens that are written."""

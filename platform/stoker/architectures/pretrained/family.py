@@ -12,7 +12,7 @@ from stoker.architectures.pretrained.encoder import PretrainedEncoder
 from stoker.architectures.pretrained.encoder_decoder import PretrainedEncoderDecoder
 from stoker.architectures.pretrained.kinds import MODEL, WITH_OUTPUT, auto_class
 from stoker.architectures.pretrained.masked import PretrainedMasked
-from stoker.architectures.pretrained.network import PretrainedNetwork
+from stoker.architectures.pretrained.network import Loaded, PretrainedNetwork
 from stoker.architectures.pretrained.origin import read_origin
 from stoker.architectures.search_settings import with_search
 from stoker.datasets.model_files import CONFIG, TOKENIZER, WEIGHTS, model_folder, pinned, weight_files
@@ -36,9 +36,9 @@ def build(settings: PretrainedSettings, signature: Signature) -> nn.Module:
     folder = model_folder(settings.model, MODEL, weights=not on_meta)
     if not on_meta:
         body, new = loaded_body(folder, settings.model, auto_class(signature))
-        return _network(body, settings, signature, folder, new)
+        return _network(Loaded(body, folder, new), settings, signature)
     body = empty_body(folder, auto_class(signature))
-    return _network(body, settings, signature, folder, _new(folder, body, signature))
+    return _network(Loaded(body, folder, _new(folder, body, signature)), settings, signature)
 
 
 def rebuild(settings: PretrainedSettings, signature: Signature, saved: Path) -> nn.Module:
@@ -49,7 +49,7 @@ def rebuild(settings: PretrainedSettings, signature: Signature, saved: Path) -> 
 
     """
     if not (digest := read_origin(saved)):
-        return _network(empty_body(saved, auto_class(signature)), settings, signature, None)
+        return _network(Loaded(empty_body(saved, auto_class(signature)), None), settings, signature)
     network = build(settings, signature)
     assert isinstance(network, PretrainedNetwork)
     if network.origin_digest() != digest:
@@ -60,15 +60,9 @@ def rebuild(settings: PretrainedSettings, signature: Signature, saved: Path) -> 
     return network
 
 
-def _network(
-    body: nn.Module,
-    settings: PretrainedSettings,
-    signature: Signature,
-    folder: Path | None,
-    new: frozenset[str] = frozenset(),
-) -> PretrainedNetwork:
+def _network(model: Loaded, settings: PretrainedSettings, signature: Signature) -> PretrainedNetwork:
     kind = NETWORKS.get(type(signature.output), PretrainedEncoder)
-    return kind(body, settings, signature, folder, new)
+    return kind(model, settings, signature)
 
 
 def notes(settings: PretrainedSettings, signature: Signature) -> list[str]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from stoker.architectures.cross_attention import first_place
-from stoker.architectures.pretrained.network import PretrainedNetwork
+from stoker.architectures.pretrained.network import Loaded, PretrainedNetwork
 from stoker.datasets.tokens.tokenizer import PADDING
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
 from stoker.job.signature import CHOSEN, BlanksOutput, Signature
@@ -22,17 +21,11 @@ class PretrainedMasked(PretrainedNetwork):
     therefore start from them. Arguments as for `PretrainedNetwork`.
     """
 
-    def __init__(
-        self,
-        body: nn.Module,
-        settings: PretrainedSettings,
-        signature: Signature,
-        folder: Path | None,
-        new: frozenset[str] = frozenset(),
-    ) -> None:
-        super().__init__(body, settings, signature, folder, new)
+    def __init__(self, model: Loaded, settings: PretrainedSettings, signature: Signature) -> None:
+        super().__init__(model, settings, signature)
         assert isinstance(signature.output, BlanksOutput)
         self.vocabulary = signature.output.vocabulary
+        body = model.body
         self._whole = (body,)  # a tuple hides it from torch, to which each weight has one name
         self.body = below_output(body)
         self.output = nn.ModuleDict({name: part for name, part in body.named_children() if part is not self.body})
@@ -41,11 +34,6 @@ class PretrainedMasked(PretrainedNetwork):
     def model(self) -> nn.Module:
         """Return the model with its output layers."""
         return self._whole[0]
-
-    @property
-    def head(self) -> None:
-        """Return None: the model has its own output layers."""
-        return
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode, also of what calls body and output layers."""

@@ -1,6 +1,7 @@
 """What the networks on a pretrained model share: its weights, those of them that are trained, and token numbers."""
 
-from abc import ABC, abstractmethod
+import inspect
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,37 +28,40 @@ NEVER = -1e4
 """Logit of tokens that no text of the model's has; finite, so that smoothed labels have a loss."""
 
 
-class PretrainedNetwork(nn.Module, ABC):
+@dataclass(frozen=True)
+class Loaded:
+    """A model of transformers."""
+
+    body: nn.Module
+    folder: Path | None
+    """Of its files; None where all of its weights are saved with the network."""
+    new: frozenset[str] = frozenset()
+    """Names of the weights that the files lack, which are trained in any case."""
+
+
+class PretrainedNetwork(nn.Module):
     """A pretrained model as a part of a network.
 
     Args:
-        body: the model.
+        model: of transformers.
         settings: of the job.
         signature: of one text, one sentence, or a question with its text.
-        folder: of the model's files; None where all of its weights are saved with the network.
-        new: names of the weights that the files lack, which are trained in any case.
 
     """
 
     special: Tensor
 
-    def __init__(
-        self,
-        body: nn.Module,
-        settings: PretrainedSettings,
-        signature: Signature,
-        folder: Path | None,
-        new: frozenset[str] = frozenset(),
-    ) -> None:
+    def __init__(self, model: Loaded, settings: PretrainedSettings, signature: Signature) -> None:
         super().__init__()
+        body = model.body
         self.name = next(iter((*signature.texts, *signature.pairs, *signature.pieces)))
         self.end = end_token(body.config)
         self._settings, self._signature = settings, signature
-        _freeze(body, settings, new.intersection(body.state_dict()))
+        _freeze(body, settings, model.new.intersection(body.state_dict()))
         self.body = body
         self.activations = max(max(each.shape) for layer in body_layers(body) for each in layer.parameters())
         """Numbers that its widest layer puts out for a token."""
-        self._origin = Origin(settings.model, folder)
+        self._origin = Origin(settings.model, model.folder)
         special = [self.end or 0] * SPECIAL
         config: Any = body.config
         special[PADDING] = config.pad_token_id or 0
@@ -69,9 +73,9 @@ class PretrainedNetwork(nn.Module, ABC):
         return self.body
 
     @property
-    @abstractmethod
     def head(self) -> nn.Linear | None:
         """Return the new layer above the model; None where it has its own output layer."""
+        return None
 
     def numbers(self, tokens: Tensor) -> Tensor:
         """Return the model's own numbers of tokens."""
@@ -150,3 +154,8 @@ def _freeze_first(stack: nn.Module, count: int) -> None:
         before = before and id(parameter) not in inside
         if before or (id(parameter) in inside and id(parameter) not in trained):
             parameter.requires_grad_(False)
+
+
+def cache_argument(body: nn.Module) -> str:
+    """Return the argument that a model takes its keys and values by, which was renamed in transformers 5.24."""
+    return "cache" if "cache" in inspect.signature(body.forward).parameters else "past_key_values"
