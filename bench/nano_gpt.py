@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plain_loop import SameOrder
-from stoker.architectures.decoder import Decoder
+from stoker.architectures.texts.decoder import Decoder
 from stoker.architectures.network import build_network
 from stoker.datasets.columns import Windows
 from stoker.job.architecture.transformer import Transformer

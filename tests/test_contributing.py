@@ -272,7 +272,7 @@ NEW_LINES = (
     ("job/architecture/choice.py", "from stoker.job.section", "from stoker.job.architecture.toy import Toy\n"),
     ("job/architecture/choice.py", "Perceptron | Mlp", "Toy | "),
     ("job/architecture/choice.py", '    "perceptron": Perceptron', '    "toy": Toy,\n'),
-    ("architectures/network.py", "cnn, custom", "toy, "),
+    ("architectures/network.py", "custom, mlp", "toy, "),
     ("architectures/network.py", '    "perceptron": Family', '    "toy": Family(toy.build),\n'),
     ("job/task.py", '"tabular-classification",', '"toy-classification", '),
     ("job/task.py", '    "tabular-regression": TaskRow', f'    "toy-classification": TaskRow({ROW}),\n'),

@@ -8,9 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from stoker.architectures import cnn, custom, gan, mlp, perceptron, rnn, transformer, unet, vit
+from stoker.architectures import custom, mlp, perceptron
+from stoker.architectures.pictures import cnn, gan, unet, vit
 from stoker.architectures.pretrained import family as pretrained
 from stoker.architectures.pretrained import misfits as pretrained_misfits
+from stoker.architectures.texts import rnn, transformer
 from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.dataset import Dataset

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stoker.architectures.memory import next_tokens
 from stoker.architectures.pretrained.network import NEVER, Loaded, PretrainedNetwork, cache_argument
+from stoker.architectures.texts.memory import next_tokens
 from stoker.datasets.tokens.tokenizer import END, SPECIAL
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
 from stoker.job.signature import ContinuationOutput, Signature

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from stoker.architectures.heads import outputs
 from stoker.architectures.pretrained.network import Loaded, PretrainedNetwork
-from stoker.architectures.words import says_of_each, word_numbers
+from stoker.architectures.texts.words import says_of_each, word_numbers
 from stoker.datasets.tokens.tokenizer import PADDING
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
 from stoker.job.signature import QUESTION, Signature

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stoker.architectures.cross_attention import first_place
 from stoker.architectures.pretrained.network import NEVER, Loaded, PretrainedNetwork, cache_argument
+from stoker.architectures.texts.cross_attention import first_place
 from stoker.datasets.tokens.tokenizer import END, PADDING, SPECIAL
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
 from stoker.job.signature import WRITTEN, Signature, TextOutput

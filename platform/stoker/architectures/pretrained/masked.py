@@ -7,8 +7,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from stoker.architectures.cross_attention import first_place
 from stoker.architectures.pretrained.network import Loaded, PretrainedNetwork
+from stoker.architectures.texts.cross_attention import first_place
 from stoker.datasets.tokens.tokenizer import PADDING
 from stoker.job.architecture.pretrained import Pretrained as PretrainedSettings
 from stoker.job.signature import CHOSEN, BlanksOutput, Signature

@@ -13,7 +13,7 @@ from stoker.architectures.pretrained.encoder_decoder import start_token
 from stoker.architectures.pretrained.kinds import FEATURES, MODEL, auto_class, unfit
 from stoker.architectures.pretrained.network import end_token
 from stoker.architectures.search_settings import search_misfits
-from stoker.architectures.words import says_of_each
+from stoker.architectures.texts.words import says_of_each
 from stoker.datasets.model_files import model_folder
 from stoker.datasets.tokens.pretrained import MASKS
 from stoker.datasets.tokens.tokenizer import SPECIAL

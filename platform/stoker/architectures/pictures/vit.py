@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stoker.architectures.attention import DEVIATION, Block
-from stoker.architectures.decoder import INNER
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
+from stoker.architectures.texts.decoder import INNER
 from stoker.errors import Problem
 from stoker.job.architecture.vit import Vit as VitSettings
 from stoker.job.signature import Signature

@@ -6,12 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from stoker.architectures.attention import Block, looked_at, rotary_turns, start_small
-from stoker.architectures.decoder import INNER, Decoder
-from stoker.architectures.encoder_decoder import EncoderDecoder
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
 from stoker.architectures.search_settings import search_misfits, with_search
-from stoker.architectures.words import default_word_dropout, says_of_each, token_vectors, with_unknown, word_numbers
+from stoker.architectures.texts.decoder import INNER, Decoder
+from stoker.architectures.texts.encoder_decoder import EncoderDecoder
+from stoker.architectures.texts.words import (
+    default_word_dropout,
+    says_of_each,
+    token_vectors,
+    with_unknown,
+    word_numbers,
+)
 from stoker.errors import Problem
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
 from stoker.job.signature import CHOSEN, ContinuationOutput, Signature, TextOutput

@@ -6,12 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from stoker.architectures.attentive_rnn import AttentiveRnn
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
-from stoker.architectures.recurrent import recurrent_layers, zero_with_gradients
 from stoker.architectures.search_settings import search_misfits, with_search
-from stoker.architectures.words import default_word_dropout, says_of_each, token_vectors, with_unknown, word_numbers
+from stoker.architectures.texts.attentive_rnn import AttentiveRnn
+from stoker.architectures.texts.recurrent import recurrent_layers, zero_with_gradients
+from stoker.architectures.texts.words import (
+    default_word_dropout,
+    says_of_each,
+    token_vectors,
+    with_unknown,
+    word_numbers,
+)
 from stoker.errors import Problem
 from stoker.job.architecture.rnn import Rnn as RnnSettings
 from stoker.job.signature import CHOSEN, ContinuationOutput, Signature, TextOutput

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stoker.architectures.layers import Norm
-from stoker.architectures.spectral import SpectralNorm
+from stoker.architectures.pictures.spectral import SpectralNorm
 from stoker.errors import Problem
 from stoker.job.architecture.gan import Gan as GanSettings
 from stoker.job.signature import Signature

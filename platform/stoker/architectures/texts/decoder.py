@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stoker.architectures.attention import DEVIATION, Block, Cache, looked_at, rotary_turns, start_small
-from stoker.architectures.memory import next_tokens
+from stoker.architectures.texts.memory import next_tokens
 from stoker.datasets.tokens.tokenizer import END
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
 from stoker.job.signature import ContinuationOutput, Signature

@@ -8,7 +8,7 @@ from torch import nn
 
 from stoker.architectures.inputs import example_inputs
 from stoker.architectures.network import build_network, misfits, with_default_sizes
-from stoker.architectures.spectral import SpectralNorm
+from stoker.architectures.pictures.spectral import SpectralNorm
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.unet import Unet
 from stoker.job.signature import ClassOutput, ImageInput, MaskOutput, Signature

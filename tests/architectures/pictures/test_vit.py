@@ -5,7 +5,7 @@ import torch
 
 from stoker.architectures.layers import StochasticDepth
 from stoker.architectures.network import build_network, misfits, with_default_sizes
-from stoker.architectures.vit import sines
+from stoker.architectures.pictures.vit import sines
 from stoker.job.architecture.vit import Vit
 from stoker.job.signature import ClassOutput, ImageInput, NumbersInput, Signature
 

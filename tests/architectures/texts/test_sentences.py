@@ -5,7 +5,7 @@ import torch
 
 from stoker.architectures.inputs import example_inputs
 from stoker.architectures.network import build_network, misfits, with_default_sizes
-from stoker.architectures.words import with_unknown
+from stoker.architectures.texts.words import with_unknown
 from stoker.datasets.tokens.tokenizer import UNKNOWN
 from stoker.job.architecture.rnn import Rnn
 from stoker.job.architecture.transformer import Transformer

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from stoker.architectures.cross_attention import first_place
-from stoker.architectures.recurrent import recurrent_layers, zero_with_gradients
+from stoker.architectures.texts.cross_attention import first_place
+from stoker.architectures.texts.recurrent import recurrent_layers, zero_with_gradients
 from stoker.job.architecture.rnn import Rnn as RnnSettings
 from stoker.job.signature import WRITTEN, Signature, TextOutput
 

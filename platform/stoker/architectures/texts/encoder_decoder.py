@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stoker.architectures.attention import Block, Cache, looked_at, rotary_turns
-from stoker.architectures.cross_attention import CrossBlock, CrossCache, first_place
-from stoker.architectures.decoder import INNER
+from stoker.architectures.texts.cross_attention import CrossBlock, CrossCache, first_place
+from stoker.architectures.texts.decoder import INNER
 from stoker.job.architecture.transformer import Transformer as TransformerSettings
 from stoker.job.signature import WRITTEN, Signature, TextOutput
 
