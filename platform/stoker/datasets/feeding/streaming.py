@@ -14,8 +14,8 @@ from stoker.datasets.fields.field import Field, InputField
 from stoker.datasets.fields.inference import infer_roles
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.formats.webdataset import part_of_shard
-from stoker.datasets.pictures.augmentation import augmentation_notes, completed_image
 from stoker.datasets.pictures.decoding import fitted_records
+from stoker.datasets.pictures.picture_kinds import augmentation_notes, completed_image
 from stoker.datasets.records import PARTS
 from stoker.datasets.samples import Samples
 from stoker.datasets.sources.schemes import is_remote
@@ -64,7 +64,7 @@ def load_stream(dataset: Dataset, shards: Shards, note: str, task: TaskRow) -> L
     samples = {part: _samples(shards, np.flatnonzero(parts == part), fields) for part in PARTS if part in parts}
     update: dict[str, object] = {"format": "webdataset", "loading": "streaming"}
     if fields.signature.images:
-        update["image"] = completed_image(dataset.image, next(iter(fields.signature.images.values())), task)
+        update["image"] = completed_image(dataset.image, fields.signature, task)
     if not is_remote(dataset.source):
         update["source"] = str(Path(dataset.source).expanduser().absolute())
     spec = dataset.model_copy(update=update)
@@ -77,7 +77,7 @@ def load_stream(dataset: Dataset, shards: Shards, note: str, task: TaskRow) -> L
         fingerprint=_fingerprint(shards),
         notes=(
             *roles.notes,
-            *augmentation_notes(dataset.image, spec.image),
+            *augmentation_notes(dataset.image, spec.image, fields.signature),
             _note(shards, parts, first),
             *([note] if note else ()),
         ),
