@@ -275,6 +275,15 @@ class Training(Section):
     """Share of each label that is spread evenly over all classes in the cross-entropy (Szegedy et al. 2016), such as
     `0.1`."""
 
+    mixup: float = Field(0.0, ge=0, le=10)
+    """Add each image to another one of its batch, in shares from the beta distribution with this parameter (Zhang et
+    al. 2018), such as `0.2`; the labels count in the same shares. 0: not at all."""
+
+    cutmix: float = Field(0.0, ge=0, le=10)
+    """Put a rectangle of another image of its batch into each image (Yun et al. 2019); its share of the area, by which
+    both labels count, is from the beta distribution with this parameter, such as `1`. With `mixup`, each image has one
+    of both. 0: not at all."""
+
     early_stopping: EarlyStopping | None = None
     """End training when a metric stops improving; default: off."""
 
