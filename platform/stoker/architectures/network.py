@@ -64,7 +64,15 @@ FAMILIES: dict[str, Family] = {
     "perceptron": Family(perceptron.build),
     "mlp": Family(mlp.build, mlp.with_default_sizes),
     "cnn": Family(cnn.build, cnn.with_default_sizes, cnn.misfits),
-    "unet": Family(unet.build, unet.with_default_sizes, unet.misfits),
+    "unet": Family(
+        unet.build,
+        unet.with_default_sizes,
+        unet.misfits,
+        unet.unavailable,
+        unet.rebuild,
+        unet.notes,
+        unet.normalization,
+    ),
     "vit": Family(vit.build, vit.with_default_sizes, vit.misfits),
     "backbone": Family(
         backbone.build,

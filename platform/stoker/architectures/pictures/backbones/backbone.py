@@ -46,7 +46,8 @@ class Backbone(nn.Module):
         if not self._is_pretrained:
             with_group_norm(model)
         _freeze(model, settings, self.stages)
-        self.model = library.maps(model, self.stages) if maps else model
+        self.model = library.with_maps(model, self.stages) if maps else model
+        self._maps_of = library.maps if maps else None
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -60,8 +61,10 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor | list[Tensor]:
         """Return (B, width) features of (B, channels, height, width) pictures, or their maps."""
-        found: Tensor | list[Tensor] = self.model(images)
-        return found
+        if self._maps_of is not None:
+            return self._maps_of(self.model, self.stages, images)
+        features: Tensor = self.model(images)
+        return features
 
     def train(self, mode: bool = True) -> "Backbone":
         """Set the mode; statistics of batches that came with the weights stay as they are."""
@@ -169,6 +172,14 @@ def misfits(settings: BackboneSettings, image: ImageInput) -> list[Problem]:
         message = f"{settings.name} has {len(stages)} stages, fewer than {settings.frozen_stages}; {cure}"
         return [Problem(FROZEN, message)]
     return []
+
+
+def stages(settings: BackboneSettings, image: ImageInput) -> tuple[Stage, ...]:
+    """Return the stages of a backbone, of which each has maps of another size."""
+    library = library_of(settings)
+    with torch.device("meta"):
+        model, _ = _built(library, settings.name, image)
+    return library.stages(settings.name, model, image)
 
 
 def notes(settings: BackboneSettings) -> list[str]:

@@ -63,8 +63,12 @@ class Library(ABC):
         """Return the stages of a network, one for each stride."""
 
     @abstractmethod
-    def maps(self, model: nn.Module, stages: Sequence[Stage]) -> nn.Module:
-        """Return a module with the network's weights that takes pictures to a list of maps, one a stage."""
+    def with_maps(self, model: nn.Module, stages: Sequence[Stage]) -> nn.Module:
+        """Return the network such that `maps` can take its maps; its weights keep their names."""
+
+    @abstractmethod
+    def maps(self, model: nn.Module, stages: Sequence[Stage], images: Tensor) -> list[Tensor]:
+        """Return the maps of (B, channels, height, width) images, one a stage, largest first."""
 
     def adapted(self, weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Return weights that fit pictures of another size, where the library knows how."""

@@ -62,11 +62,17 @@ class Timm(Library):
         infos = found.feature_info
         return of_each_stride([Stage(each["module"], each["num_chs"], each["reduction"]) for each in infos])
 
-    def maps(self, model: nn.Module, stages: Sequence[Stage]) -> nn.Module:
-        """Return the network with its intermediate maps as the output."""
-        found: Any = model
-        places = {each["module"]: number for number, each in enumerate(found.feature_info)}
-        return _Intermediate(model, [places[stage.module] for stage in stages])
+    def with_maps(self, model: nn.Module, stages: Sequence[Stage]) -> nn.Module:
+        """Return the network as it is."""
+        return model
+
+    def maps(self, model: nn.Module, stages: Sequence[Stage], images: Tensor) -> list[Tensor]:
+        """Return the network's intermediate maps."""
+        network: Any = model
+        places = {each["module"]: number for number, each in enumerate(network.feature_info)}
+        chosen = [places[stage.module] for stage in stages]
+        maps: list[Tensor] = network.forward_intermediates(images, indices=chosen, intermediates_only=True)
+        return maps
 
     def adapted(self, weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
         """Interpolate the embedding of places of a vision transformer."""
@@ -79,21 +85,6 @@ class Timm(Library):
         before = 0 if getattr(own, "no_embed_class", False) else getattr(own, "num_prefix_tokens", 1)
         resampled = resample_abs_pos_embed(given, own.patch_embed.grid_size, num_prefix_tokens=before)
         return {**weights, POSITIONS: resampled}
-
-
-class _Intermediate(nn.Module):
-    """A network of timm that returns its maps."""
-
-    def __init__(self, model: nn.Module, places: list[int]) -> None:
-        super().__init__()
-        self.model = model
-        self._places = places
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the maps, largest first."""
-        network: Any = self.model
-        maps: list[Tensor] = network.forward_intermediates(images, indices=self._places, intermediates_only=True)
-        return maps
 
 
 @cache

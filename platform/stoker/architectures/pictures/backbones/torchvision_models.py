@@ -80,29 +80,22 @@ class Torchvision(Library):
         """Return the outer modules that end each stride, found by passing a picture through the network."""
         return _stages(name)
 
-    def maps(self, model: nn.Module, stages: Sequence[Stage]) -> nn.Module:
+    def with_maps(self, model: nn.Module, stages: Sequence[Stage]) -> nn.Module:
         """Return the network cut by torchvision's feature extraction."""
         from torchvision.models.feature_extraction import create_feature_extractor
 
         nodes = {stage.module: str(number) for number, stage in enumerate(stages)}
-        return _Listed(create_feature_extractor(model, nodes, tracer_kwargs={"leaf_modules": [Norm]}))
+        extractor: nn.Module = create_feature_extractor(model, nodes, tracer_kwargs={"leaf_modules": [Norm]})
+        return extractor
+
+    def maps(self, model: nn.Module, stages: Sequence[Stage], images: Tensor) -> list[Tensor]:
+        """Return what the feature extractor returns."""
+        return list(model(images).values())
 
     def _entry(self, model: str, weights: str) -> Any:
         from torchvision.models import get_model_weights
 
         return get_model_weights(model)[weights]
-
-
-class _Listed(nn.Module):
-    """A feature extractor that returns a list in place of a dictionary."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the maps, largest first."""
-        return list(self.model(images).values())
 
 
 @cache
