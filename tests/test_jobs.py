@@ -49,6 +49,11 @@ def own_data(tmp_path_factory, tiny_model):
         Image.fromarray(mask // 2 + rng.integers(0, 60, mask.shape, np.uint8)).save(
             folder / "nuclei" / "images" / f"{number}.png"
         )
+    for digit in range(3):
+        (folder / "signs" / str(digit)).mkdir(parents=True)
+        for number in range(8):
+            hand = rng.integers(0, 60, (40, 40, 3), np.uint8) + np.uint8(60 * digit)
+            Image.fromarray(hand).save(folder / "signs" / str(digit) / f"{number}.png")
     words = {1: ["dull", "poor", "bad", "slow"], 5: ["great", "fine", "good", "fun"]}
     rows = [
         {"text": " ".join(rng.choice([*words[stars], "the", "film", "was"], 8)), "stars": stars}
@@ -90,6 +95,7 @@ def own_data(tmp_path_factory, tiny_model):
     return {
         **dict.fromkeys(("translation-transformer", "translation-rnn"), sentences),
         "nuclei-unet": [f"dataset.source={folder / 'nuclei'}", "dataset.image.size=32", "training.batch_size=4"],
+        "signs-backbone": [f"dataset.source={folder / 'signs'}", "dataset.image.size=32", "training.batch_size=8"],
         "reviews-minilm": [
             f"dataset.source={folder / 'reviews.jsonl'}",
             f"architecture.model={tiny_model('bert')}",
