@@ -35,6 +35,7 @@ SOURCES = {
 
 
 NEEDING = {
+    "backbone": "{family: backbone, backbone: resnet18}",
     "custom": "{family: custom, class: my_model:Net}",
     "pretrained": "{family: pretrained, model: my/model}",
 }

@@ -192,6 +192,26 @@ Pixels = Annotated[int, Field(ge=1, le=4096)]
 Augmentation = Literal["flip", "crop", "zoom", "rotate", "jitter", "erase", "randaugment"]
 
 
+Levels = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, min_length=1, max_length=3)]
+Deviations = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1, max_length=3)]
+
+
+class Normalization(Section):
+    """Mean and deviation by which pixels are standardised: three numbers each make images coloured, one is for all."""
+
+    mean: Levels
+    """Mean of each channel, from 0 (black) to 1, such as `[0.485, 0.456, 0.406]`."""
+
+    std: Deviations
+    """Deviation of each channel, such as `[0.229, 0.224, 0.225]`."""
+
+    @model_validator(mode="after")
+    def _of_grey_or_colour(self) -> "Normalization":
+        if len(self.mean) != len(self.std) or len(self.mean) == 2:
+            raise ValueError("mean and std have one number each, or three: red, green and blue")
+        return self
+
+
 class Image(Section):
     """What happens to images before the network sees them."""
 
@@ -210,6 +230,10 @@ class Image(Section):
     picture is recognised: flip, crop, jitter and erase for photos, which are colour images of 32x32 or more; crop and
     rotate for signs, which are classes named by numbers, letters, left or right, and all other images of 16x16 or more.
     Where each pixel is recognised: flip and crop for photos. `[]` for none."""
+
+    normalization: Normalization | None = None
+    """Mean and deviation by which pixels are standardised. Default: those that the weights of a backbone need, those of
+    the model that training starts from, or those of the training part."""
 
 
 LongTexts = Literal["cut", "refuse"]

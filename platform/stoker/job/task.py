@@ -132,7 +132,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "image-classification": TaskRow(
         ("image",),
         "category",
-        ("cnn", "vit", "mlp", "perceptron", "custom"),
+        ("cnn", "vit", "backbone", "mlp", "perceptron", "custom"),
         CLASSIFICATION,
         "accuracy",
         "a class for each image",
@@ -175,7 +175,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "multi-label-classification": TaskRow(
         TABULAR,
         "tags",
-        ("mlp", "perceptron", "cnn", "vit", "rnn", "transformer", "pretrained", "custom"),
+        ("mlp", "perceptron", "cnn", "vit", "backbone", "rnn", "transformer", "pretrained", "custom"),
         TAGS,
         "f1_micro",
         "any number of tags for each row of a table, of numbers, categories, texts or images",

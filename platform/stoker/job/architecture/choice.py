@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stoker.job.architecture.backbone import BackboneClassifier
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
 from stoker.job.architecture.gan import Gan
@@ -17,7 +18,8 @@ from stoker.job.architecture.vit import Vit
 from stoker.job.section import Section, Shorthand
 
 Architecture = Annotated[
-    Perceptron | Mlp | Cnn | Unet | Vit | Rnn | Transformer | Pretrained | Gan | Custom, Field(discriminator="family")
+    Perceptron | Mlp | Cnn | Unet | Vit | BackboneClassifier | Rnn | Transformer | Pretrained | Gan | Custom,
+    Field(discriminator="family"),
 ]
 ArchitectureChoice = Annotated[Architecture, Shorthand("family")]
 FAMILIES: dict[str, type[Section]] = {
@@ -26,6 +28,7 @@ FAMILIES: dict[str, type[Section]] = {
     "cnn": Cnn,
     "unet": Unet,
     "vit": Vit,
+    "backbone": BackboneClassifier,
     "rnn": Rnn,
     "transformer": Transformer,
     "pretrained": Pretrained,
