@@ -133,7 +133,7 @@ def _decode_image(file: Location, size: Size | None, channels: int | None, bits:
         if size is not None:
             height, width = reversed(size) if lies_sideways(image) else size
             image.draft(None, (FINER * width, FINER * height))
-        converted = _opaque(_eight_bits(ImageOps.exif_transpose(image), bits)).convert("L" if grey else "RGB")
+        converted = _opaque(_eight_bits(_upright(image), bits)).convert("L" if grey else "RGB")
         if size is not None and converted.size != (size[1], size[0]):
             converted = converted.resize((size[1], size[0]))
         array = np.asarray(converted, np.uint8)
@@ -146,7 +146,7 @@ def _decode_mask(file: Location, size: Size | None) -> np.ndarray | str:
     def plain(image: Picture.Image) -> np.ndarray:
         if image.mode not in {"1", "L", "P", "I", "I;16"}:
             raise ValueError(f"a mask holds one class value a pixel, this is {image.mode}")
-        image = ImageOps.exif_transpose(image)
+        image = _upright(image)
         values = np.asarray(image.convert("L") if image.mode == "1" else image)
         if values.max(initial=0) > 255:
             raise ValueError("a mask holds class values up to 255")
@@ -171,6 +171,12 @@ def _opened(file: Location, use: Callable[[Picture.Image], np.ndarray]) -> np.nd
         return f"larger than {Picture.MAX_IMAGE_PIXELS or 0:,} pixels"
     except Exception as error:  # a broken file makes Pillow's decoders raise almost anything
         return str(error) or type(error).__name__
+
+
+def _upright(image: Picture.Image) -> Picture.Image:
+    """Turn an image as its EXIF orientation says; in place, since Pillow copies it otherwise."""
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _eight_bits(image: Picture.Image, bits: int) -> Picture.Image:
