@@ -12,6 +12,7 @@ from stoker.datasets.feeding.tokens import token_counts, tokens_of_steps
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.pictures.augmentation import augment
+from stoker.datasets.pictures.random_tiles import random_tiles
 from stoker.datasets.samples import Samples
 from stoker.job.signature import ContinuationOutput, MaskOutput, Signature, TextOutput
 from stoker.randomness import Noise
@@ -121,6 +122,7 @@ class Batches:
         self._share = share
         self.prefetcher = Prefetcher(samples, processes) if lazy_columns(samples) else None
         """Decodes files ahead of the steps; None if all samples are in memory."""
+        self._tile = next((shape.tile for shape in fields.signature.images.values()), None)
         self._order = order
         self._together = together
 
@@ -178,6 +180,9 @@ class Batches:
             if self._augmentation:
                 noise = Noise((*key, "augmentation"), total, first + begin, first + end, batch.device)
                 batch = augmented(batch, self._fields, self._augmentation, noise)
+            if self._tile:
+                noise = Noise((*key, "tile"), total, first + begin, first + end, batch.device)
+                batch = cut(batch, self._fields, self._tile, noise)
             yield batch, Noise((*key, "objective"), total, first + begin, first + end, batch.device)
 
 
@@ -200,6 +205,19 @@ def augmented(batch: Batch, fields: Fields, names: tuple[str, ...], noise: Noise
     for name in fields.signature.images:
         inputs[name], mask = augment(inputs[name], names, noise, target if masked else None)
         target = mask if masked else target
+    return replace(batch, inputs=inputs, target=target)
+
+
+def cut(batch: Batch, fields: Fields, tile: tuple[int, int], noise: Noise) -> Batch:
+    """Cut a random tile out of each image of a batch, and the same out of its mask."""
+    places = noise.uniform(2)
+    inputs = {
+        name: random_tiles(each, tile, places) if name in fields.signature.images else each
+        for name, each in batch.inputs.items()
+    }
+    target = batch.target
+    if target is not None and isinstance(fields.target, MaskField):
+        target = random_tiles(target, tile, places)
     return replace(batch, inputs=inputs, target=target)
 
 
