@@ -1,6 +1,7 @@
 """Every job file that Stoker ships has an explaining header, makes a plan and trains."""
 
 import json
+import shutil
 from itertools import islice
 from pathlib import Path
 
@@ -68,6 +69,9 @@ def own_data(tmp_path_factory, tiny_model):
         (folder / "sentences" / f"{part}.en").write_text("".join(f"{' '.join(line)}\n" for line in lines))
         translated = (" ".join(pairs[word] for word in line) for line in lines)
         (folder / "sentences" / f"{part}.de").write_text("".join(f"{line}\n" for line in translated))
+    (folder / "code").mkdir()
+    for file in Path(json.__file__).parent.glob("*.py"):
+        shutil.copy(file, folder / "code")
     sentences = [f"dataset.source={folder / 'sentences'}"]
     asked = [
         {"question": f"who has {thing}?", "context": f"{name} has {thing}", "answer": name}
@@ -96,6 +100,7 @@ def own_data(tmp_path_factory, tiny_model):
             f"dataset.source={folder / 'reviews.jsonl'}",
             f"architecture.model={tiny_model('bert')}",
         ],
+        "code-decoder": [f"dataset.source={folder / 'code'}", "dataset.format=text", "dataset.text.vocabulary=512"],
         "answers-minilm": [f"dataset.source={folder / 'squad'}", f"architecture.model={tiny_model('bert')}"],
         "instructions-lora": [f"architecture.model={tiny_model('gpt2')}"],
         "entities-minilm": [f"dataset.source={folder / 'news'}", f"architecture.model={tiny_model('bert')}"],
