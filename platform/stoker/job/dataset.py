@@ -212,16 +212,21 @@ class Normalization(Section):
         return self
 
 
+Sides = Annotated[
+    tuple[Pixels, Pixels], Field(strict=False), BeforeValidator(_pair, json_schema_input_type=int | list[int])
+]
+
+
 class Image(Section):
     """What happens to images before the network sees them."""
 
-    size: (
-        Annotated[
-            tuple[Pixels, Pixels], Field(strict=False), BeforeValidator(_pair, json_schema_input_type=int | list[int])
-        ]
-        | None
-    ) = None
+    size: Sides | None = None
     """Height and width in pixels, one number for both; default: as they are, if all agree."""
+
+    tile: Sides | None = None
+    """Height and width of the part of an image that a step of training sees, drawn anew each time, where each pixel is
+    recognised; one number for both. Metrics and predictions are of whole images, in overlapping tiles of this size.
+    Default: a step sees whole images."""
 
     augment: Annotated[tuple[Augmentation, ...], Field(strict=False)] | None = None
     """Random changes while training, drawn anew for each sample: flip (left-right), crop (shift by up to an eighth),

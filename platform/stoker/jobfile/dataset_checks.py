@@ -62,6 +62,9 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
     known = known_kinds(dataset)
     if "image" not in row.inputs or (known is not None and "image" not in known):
         yield from without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no images")
+    elif dataset.image.tile and row.target != "mask":
+        message = f"does nothing for {task}, which looks at whole images; leave it out"
+        yield Problem("dataset.image.tile", message)
     yield from text_problems(dataset, task)
 
 

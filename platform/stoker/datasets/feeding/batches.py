@@ -13,6 +13,7 @@ from stoker.datasets.feeding.tokens import token_counts, tokens_of_steps
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.pictures.augmentation import augment
+from stoker.datasets.pictures.random_tiles import random_tiles
 from stoker.datasets.samples import Samples
 from stoker.job.signature import ContinuationOutput, MaskOutput, Signature, TextOutput
 from stoker.randomness import Noise
@@ -127,6 +128,7 @@ class Batches:
         self._share = share
         self.prefetcher = Prefetcher(samples, processes) if lazy_columns(samples) else None
         """Decodes files ahead of the steps; None if all samples are in memory."""
+        self._tile = next((shape.tile for shape in fields.signature.images.values()), None)
         self._order = order
         self._together = together
 
@@ -195,6 +197,8 @@ class Batches:
             if self._mixing:
                 other = self._augmented(samples, others, slice(begin, end), Noise((*key, "others"), *place))
                 batch = mixed(batch, other, self._fields, self._mixing, Noise((*key, "mixing"), *place))
+            if self._tile:
+                batch = cut(batch, self._fields, self._tile, Noise((*key, "tile"), *place))
             yield batch, Noise((*key, "objective"), *place)
 
     def _augmented(self, samples: Samples, index: torch.Tensor, rows: slice, noise: Noise) -> Batch:
@@ -232,6 +236,19 @@ def mixed(batch: Batch, other: Batch, fields: Fields, mixing: Mixing, noise: Noi
     own, others = (each if each is not None else torch.ones_like(shares) for each in (batch.weight, other.weight))
     also = replace(other, inputs=inputs, weight=(1 - shares) * others)
     return replace(batch, inputs=inputs, weight=shares * own, also=also)
+
+
+def cut(batch: Batch, fields: Fields, tile: tuple[int, int], noise: Noise) -> Batch:
+    """Cut a random tile out of each image of a batch, and the same out of its mask."""
+    places = noise.uniform(2)
+    inputs = {
+        name: random_tiles(each, tile, places) if name in fields.signature.images else each
+        for name, each in batch.inputs.items()
+    }
+    target = batch.target
+    if target is not None and isinstance(fields.target, MaskField):
+        target = random_tiles(target, tile, places)
+    return replace(batch, inputs=inputs, target=target)
 
 
 def ordered_batches(

@@ -12,7 +12,8 @@ from torch.nn import functional
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.records import Records
 from stoker.job.training import Training
-from stoker.tasks.abilities import decoded
+from stoker.randomness import PerSampleNoise
+from stoker.tasks.abilities import can_decode
 from stoker.tasks.classification.classification import confusion_figure, weight_of_classes
 from stoker.tasks.metrics import Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
@@ -65,11 +66,12 @@ class PixelLosses(Objective):
         return {"network": self.network}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
-        """Return both terms, and the logits or what the network decodes."""
-        output = self.network(batch.inputs)
+        """Return both terms of the logits, or of what the network decodes."""
+        network = self.network
+        output = network.decode(batch.inputs, noise) if can_decode(network) else network(batch.inputs)
         counts = self.counts(batch, "network")
         losses = {term: Loss(total, counts[term]) for term, total in self._sums(output, batch).items()}
-        return losses, decoded(self.network, batch.inputs, noise, output)
+        return losses, output
 
     def _sums(self, output: Tensor, batch: BatchLike) -> dict[str, Tensor]:
         entropy, dice = pixel_losses(output.float(), batch.target, self.class_weights, self._smoothing)
@@ -125,7 +127,8 @@ class Segmentation(Task):
     def show(self, network: nn.Module, few: BatchLike, seed: int) -> Sheet:
         """Return each image beside its mask and the predicted one, as the review draws them."""
         review = self.review()
-        review.update(network(few.inputs).float(), few, torch.arange(len(few)))
+        noise = PerSampleNoise((seed, "shown"), range(len(few)))
+        review.update(self.outputs(network, few.inputs, noise).float(), few, torch.arange(len(few)))
         images = self.fields.image.pixels(next(iter(few.inputs.values()))).cpu().numpy()
         drawn = {
             shown.id: Picture((images[shown.id], *review.drawn(shown)), row["prediction"])
