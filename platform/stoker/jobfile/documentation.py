@@ -24,6 +24,7 @@ KEY_EXAMPLES = {
     "name": "my-job", "dataset.source": "digits", "dataset.columns.label": "species",
     "dataset.columns.types": "{zip: category}", "dataset.image.size": "32", "dataset.image.augment": "[flip, crop]",
     "dataset.split.column": "part", "dataset.split.time": "date",
+    "dataset.columns.normal": "[good]", "training.threshold": "0.95", "architecture.turns": "true",
     "training.class_weights": "balanced", "training.label_smoothing": "0.1",
     "training.time": "10 min", "training.gradient_clip": "1.0", "training.checkpoint.best": "accuracy/val",
     "training.early_stopping.metric": "loss/val", "training.evaluate.every": "5 epochs",

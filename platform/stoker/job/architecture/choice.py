@@ -4,8 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stoker.job.architecture.autoencoder import Autoencoder
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
+from stoker.job.architecture.feature_distance import FeatureDistance
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
@@ -17,7 +19,8 @@ from stoker.job.architecture.vit import Vit
 from stoker.job.section import Section, Shorthand
 
 Architecture = Annotated[
-    Perceptron | Mlp | Cnn | Unet | Vit | Rnn | Transformer | Pretrained | Gan | Custom, Field(discriminator="family")
+    Perceptron | Mlp | Cnn | Unet | Vit | Autoencoder | FeatureDistance | Rnn | Transformer | Pretrained | Gan | Custom,
+    Field(discriminator="family"),
 ]
 ArchitectureChoice = Annotated[Architecture, Shorthand("family")]
 FAMILIES: dict[str, type[Section]] = {
@@ -26,6 +29,8 @@ FAMILIES: dict[str, type[Section]] = {
     "cnn": Cnn,
     "unet": Unet,
     "vit": Vit,
+    "autoencoder": Autoencoder,
+    "feature-distance": FeatureDistance,
     "rnn": Rnn,
     "transformer": Transformer,
     "pretrained": Pretrained,
