@@ -36,6 +36,7 @@ SOURCES = {
 
 
 NEEDING = {
+    "backbone": "{family: backbone, backbone: resnet18}",
     "custom": "{family: custom, class: my_model:Net}",
     "pretrained": "{family: pretrained, model: my/model}",
 }

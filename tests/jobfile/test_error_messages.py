@@ -124,9 +124,8 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
         ("architecture: 3", "3:15 architecture expected an object or a word such as 'perceptron', got 3"),
         (
             "architecture: cnnn",
-            "3:15 architecture 'cnnn' is not one of perceptron, mlp, cnn, unet, vit, autoencoder, "
-            "feature-distance, rnn, transformer, pretrained, "
-            "gan, custom; did you mean 'cnn'?",
+            "3:15 architecture 'cnnn' is not one of perceptron, mlp, cnn, unet, vit, backbone, autoencoder, "
+            "feature-distance, rnn, transformer, pretrained, gan, custom; did you mean 'cnn'?",
         ),
         ("architecture: {family: mlp, hidden: 64}", "3:37 architecture.hidden expected a list, got 64 (example: [64])"),
         ("architecture: {family: mlp, hidden: []}", "3:37 architecture.hidden expected at least 1 entry, got none"),
@@ -216,7 +215,8 @@ def test_a_wrong_value_is_reported_in_plain_words(lines: str, expected: str):
         ),
         (
             "{source: digits, image: {augment: [flp]}}",
-            "2:45 dataset.image.augment.0 'flp' is not one of flip, crop, rotate, jitter; did you mean 'flip'?",
+            "2:45 dataset.image.augment.0 'flp' is not one of flip, crop, zoom, rotate, jitter, erase, randaugment; "
+            "did you mean 'flip'?",
         ),
         ("{source: digits, columns: {types: [a]}}", "2:44 dataset.columns.types expected an object, got a list"),
         (

@@ -202,7 +202,27 @@ def _pair(value: object) -> object:
 
 
 Pixels = Annotated[int, Field(ge=1, le=4096)]
-Augmentation = Literal["flip", "crop", "rotate", "jitter"]
+Augmentation = Literal["flip", "crop", "zoom", "rotate", "jitter", "erase", "randaugment"]
+
+
+Levels = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, min_length=1, max_length=3)]
+Deviations = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1, max_length=3)]
+
+
+class Normalization(Section):
+    """Mean and deviation by which pixels are standardised: three numbers each make images coloured, one is for all."""
+
+    mean: Levels
+    """Mean of each channel, from 0 (black) to 1, such as `[0.485, 0.456, 0.406]`."""
+
+    std: Deviations
+    """Deviation of each channel, such as `[0.229, 0.224, 0.225]`."""
+
+    @model_validator(mode="after")
+    def _of_grey_or_colour(self) -> "Normalization":
+        if len(self.mean) != len(self.std) or len(self.mean) == 2:
+            raise ValueError("mean and std have one number each, or three: red, green and blue")
+        return self
 
 
 class Image(Section):
@@ -218,8 +238,15 @@ class Image(Section):
 
     augment: Annotated[tuple[Augmentation, ...], Field(strict=False)] | None = None
     """Random changes while training, drawn anew for each sample: flip (left-right), crop (shift by up to an eighth),
-    rotate (up to 15 degrees), jitter (brightness and contrast). Default: flip and crop for photos, which are colour
-    images of 32x32 or more, where the task is to recognise them; `[]` for none."""
+    zoom (a part of at least half the area), rotate (up to 15 degrees), jitter (brightness, contrast, saturation), erase
+    (a rectangle of half the images), randaugment (two of ten changes of geometry and colour). Default, where the whole
+    picture is recognised: flip, crop, jitter and erase for photos, which are colour images of 32x32 or more; crop and
+    rotate for signs, which are classes named by numbers, letters, left or right, and all other images of 16x16 or more.
+    Where each pixel is recognised: flip and crop for photos. `[]` for none."""
+
+    normalization: Normalization | None = None
+    """Mean and deviation by which pixels are standardised. Default: those that the weights of a backbone need, those of
+    the model that training starts from, or those of the training part."""
 
 
 LongTexts = Literal["cut", "refuse"]

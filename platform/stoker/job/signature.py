@@ -29,6 +29,8 @@ class ImageInput:
     channels: int
     height: int
     width: int
+    tile: tuple[int, int] | None = None
+    """Height and width of the tiles that a step of training sees of larger images; None where it sees them whole."""
 
 
 @dataclass(frozen=True)

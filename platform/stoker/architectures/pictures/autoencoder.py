@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +14,7 @@ from stoker.architectures.pictures.cnn import GROUPS
 from stoker.errors import Problem
 from stoker.job.architecture.autoencoder import Autoencoder as AutoencoderSettings
 from stoker.job.signature import Signature
-
-if TYPE_CHECKING:
-    from stoker.tasks.objective import NoiseLike
+from stoker.randomness import Noise
 
 FIRST_CHANNELS, MAX_CHANNELS = 16, 128
 MIN_MAP = 4
@@ -58,7 +55,7 @@ class Autoencoder(nn.Module):
         errors = self._errors(inputs[self.name], inputs[self.name]).mean(dim=1).flatten(1)
         return torch.cat([errors.mean(dim=1, keepdim=True), errors], dim=1) / self.threshold
 
-    def losses(self, inputs: Mapping[str, Tensor], classes: Tensor, noise: "NoiseLike") -> Tensor:
+    def losses(self, inputs: Mapping[str, Tensor], classes: Tensor, noise: Noise) -> Tensor:
         """Return (B,) mean squared errors."""
         image = inputs[self.name]
         given = image + self.noise * noise.normal(*image.shape[1:]) if self.noise and self.training else image

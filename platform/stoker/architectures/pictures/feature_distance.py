@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +14,6 @@ from stoker.errors import Problem
 from stoker.job.architecture.cnn import Cnn as CnnSettings
 from stoker.job.architecture.feature_distance import FeatureDistance as FeatureDistanceSettings
 from stoker.job.signature import NormalityOutput, Signature
-
-if TYPE_CHECKING:
-    from stoker.tasks.objective import NoiseLike
 
 TURNS = 4
 """Quarters of a turn."""
@@ -73,7 +69,7 @@ class FeatureDistance(nn.Module):
             pixels = functional.interpolate(parts, self.size, mode="bilinear", align_corners=False)
             return torch.cat([score.unsqueeze(1), pixels.flatten(1)], dim=1) / self.threshold
 
-    def losses(self, inputs: Mapping[str, Tensor], classes: Tensor, noise: "NoiseLike") -> Tensor:
+    def losses(self, inputs: Mapping[str, Tensor], classes: Tensor, noise: Noise) -> Tensor:
         """Return (B,) cross-entropies of the class of each image and, where that is learnt, of its turn."""
         images = inputs[self.name]
         target = classes.clamp(min=0)

@@ -1,7 +1,8 @@
 """Images: stored as bytes, standardised when a batch is made."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Self
@@ -13,11 +14,15 @@ import torch
 from stoker.datasets.columns import Column, Dense, Lazy
 from stoker.datasets.fields.field import InputField
 from stoker.datasets.pictures.images import decode_images, level_counts
-from stoker.datasets.records import Files, RawColumn, in_memory
+from stoker.datasets.records import DEEP_BITS, Files, RawColumn, in_memory
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import Dataset
+from stoker.job.dataset import Dataset, Normalization
+from stoker.job.saved_model import FIELDS
 from stoker.job.signature import ImageInput
 from stoker.job.task import Kind
+
+LEVELS = 255
+"""Of a channel, beside 0."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,20 @@ class ImageField(InputField):
     channels: int
     mean: tuple[float, ...]
     scale: tuple[float, ...]
+    bits: int = DEEP_BITS
+    """Bits that the values of deep grey images use."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Fit to (N, height, width, channels) uint8 training images."""
+        """Fit to (N, height, width, channels) uint8 training images, unless the job sets mean and deviation."""
         pixels = in_memory(raw)
         assert pixels is not None
         _, height, width, channels = pixels.shape
+        if given := settings.image.normalization:
+            channels = max(channels, len(given.mean))
+            repeated = channels // len(given.mean)
+            mean, scale = (tuple(LEVELS * each for each in values) * repeated for values in (given.mean, given.std))
+            return cls(name, height, width, channels, mean, scale)
         counts = level_counts(pixels)
         levels = np.arange(256)
         means = [float((count * levels).sum() / count.sum()) for count in counts]
@@ -45,7 +57,8 @@ class ImageField(InputField):
             float((count * (levels - mean) ** 2).sum() / count.sum()) for count, mean in zip(counts, means, strict=True)
         ]
         scales = tuple(max(variance**0.5, 1.0) for variance in variances)
-        return cls(name, height, width, channels, tuple(means), scales)
+        bits = raw.bits if isinstance(raw, Files) else DEEP_BITS
+        return cls(name, height, width, channels, tuple(means), scales, bits)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, height, width, channels) uint8; files not read yet are decoded on access.
@@ -69,7 +82,7 @@ class ImageField(InputField):
             JobError: a file cannot be decoded; the message names it.
 
         """
-        return torch.from_numpy(decode_images(files, (self.height, self.width), self.channels))
+        return torch.from_numpy(decode_images(replace(files, bits=self.bits), (self.height, self.width), self.channels))
 
     def fitting(self, pixels: np.ndarray) -> np.ndarray:
         """Convert (N, height, width[, channels]) images to the model's channels; grey may become colour.
@@ -109,6 +122,18 @@ class ImageField(InputField):
         """Convert standardised (B, channels, height, width) back to (B, height, width, channels) uint8."""
         mean, scale = _on_device(self.mean, images.device), _on_device(self.scale, images.device)
         return images.permute(0, 2, 3, 1).mul(scale).add(mean).round().clamp(0, 255).to(torch.uint8)
+
+
+def saved_normalization(model: Path) -> Normalization | None:
+    """Return the statistics of the only image field of a saved model; None if it is none of ours, or sees no image."""
+    file = model / FIELDS
+    if not file.is_file():
+        return None
+    images = [each for each in json.loads(file.read_text(encoding="utf-8"))["inputs"] if each["kind"] == "image"]
+    if len(images) != 1:
+        return None
+    mean, std = (tuple(value / LEVELS for value in images[0][key]) for key in ("mean", "scale"))
+    return Normalization(mean=mean, std=std)
 
 
 def _of_cells(cells: pd.Series, name: str) -> Files | np.ndarray:

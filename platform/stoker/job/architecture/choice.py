@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from stoker.job.architecture.autoencoder import Autoencoder
+from stoker.job.architecture.backbone import BackboneClassifier
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
 from stoker.job.architecture.feature_distance import FeatureDistance
@@ -19,7 +20,19 @@ from stoker.job.architecture.vit import Vit
 from stoker.job.section import Section, Shorthand
 
 Architecture = Annotated[
-    Perceptron | Mlp | Cnn | Unet | Vit | Autoencoder | FeatureDistance | Rnn | Transformer | Pretrained | Gan | Custom,
+    Perceptron
+    | Mlp
+    | Cnn
+    | Unet
+    | Vit
+    | BackboneClassifier
+    | Autoencoder
+    | FeatureDistance
+    | Rnn
+    | Transformer
+    | Pretrained
+    | Gan
+    | Custom,
     Field(discriminator="family"),
 ]
 ArchitectureChoice = Annotated[Architecture, Shorthand("family")]
@@ -29,6 +42,7 @@ FAMILIES: dict[str, type[Section]] = {
     "cnn": Cnn,
     "unet": Unet,
     "vit": Vit,
+    "backbone": BackboneClassifier,
     "autoencoder": Autoencoder,
     "feature-distance": FeatureDistance,
     "rnn": Rnn,
