@@ -9,6 +9,7 @@ TaskName = Literal[
     "image-classification",
     "segmentation",
     "image-generation",
+    "anomaly-detection",
     "text-classification",
     "multi-label-classification",
     "text-generation",
@@ -25,6 +26,7 @@ Kind = Literal[
     "number",
     "time",
     "category",
+    "normality",
     "text",
     "image",
     "mask",
@@ -48,6 +50,7 @@ TOKENIZED: frozenset[Kind] = frozenset({"text", "dialogue"})
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
 REGRESSION: dict[str, Direction] = {"loss": "min", "rmse": "min", "mae": "min", "r2": "max"}
 SEGMENTATION: dict[str, Direction] = {"loss": "min", "dice": "max", "iou": "max", "accuracy": "max"}
+ANOMALIES: dict[str, Direction] = {"loss": "min", "auroc": "max", "average_precision": "max", "f1": "max"}
 TAGS: dict[str, Direction] = {
     "loss": "min",
     "f1_micro": "max",
@@ -136,6 +139,7 @@ TASKS: dict[TaskName, TaskRow] = {
         CLASSIFICATION,
         "accuracy",
         "a class for each image",
+        shows=True,
         loss_settings=(*CLASS_LOSS, *MIXED),
         augments=True,
     ),
@@ -161,6 +165,17 @@ TASKS: dict[TaskName, TaskRow] = {
         expensive=("frechet",),
         shows=True,
         generates=True,
+    ),
+    "anomaly-detection": TaskRow(
+        ("image",),
+        "normality",
+        ("feature-distance", "autoencoder", "custom"),
+        ANOMALIES,
+        "loss",
+        "which images are not like the normal ones that it learns from",
+        target_optional=True,
+        shows=True,
+        loss_settings=("threshold",),
     ),
     "text-classification": TaskRow(
         ("text",),
