@@ -22,6 +22,7 @@ SOURCES = {
     "image-classification": "digits",
     "segmentation": "nuclei",
     "image-generation": "digits",
+    "anomaly-detection": "digits",
     "text-classification": "reviews.csv",
     "multi-label-classification": "films.csv",
     "text-generation": "plays.txt",
@@ -96,7 +97,7 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         (
             "task: tabular-classification\ndataset: digits",
             "2:10 dataset.source 'digits' does not fit tabular-classification; "
-            "it is for image-classification or image-generation",
+            "it is for image-classification or image-generation or anomaly-detection",
         ),
         (
             "task: image-classification\ndataset: {source: digits, format: idx}",
@@ -113,6 +114,14 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         (
             "task: tabular-regression\ndataset: {source: x.csv, columns: {label: y, clean: true}}",
             "2:53 dataset.columns.clean does nothing for tabular-regression, which has no classes; leave it out",
+        ),
+        (
+            "task: image-classification\ndataset: {source: digits, columns: {normal: [1]}}",
+            "2:45 dataset.columns.normal does nothing for image-classification, which finds no anomalies; leave it out",
+        ),
+        (
+            "task: image-classification\ndataset: digits\ntraining: {threshold: 0.9}",
+            "3:23 training.threshold does nothing for image-classification; leave it out (it is for anomaly-detection)",
         ),
         (
             "task: image-classification\ndataset: {source: x.txt, format: text}",
@@ -221,8 +230,8 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "6:51 training.optimizer.generator.nesterov needs a momentum above 0 (example: momentum: 0.9)",
         ),
         (
-            IMAGES + "training: {evaluate: {every: 5}}",
-            "3:30 training.evaluate.every does nothing for image-classification: its metrics are computed after each "
+            "task: tabular-classification\ndataset: iris\ntraining: {evaluate: {every: 5}}",
+            "3:30 training.evaluate.every does nothing for tabular-classification: its metrics are computed after each "
             "epoch, and it has no pictures; leave it out",
         ),
         (
@@ -312,18 +321,22 @@ def test_long_texts_can_be_refused_where_they_would_be_cut_off():
         assert parse_job(f"dataset: {refused}\n{rest}\n", "job.yaml").task_job.dataset.text.long == "refuse"
 
 
+LOSS_VALUES = [
+    ("class_weights", "balanced"),
+    ("class_weights", "{a: 2}"),
+    ("label_smoothing", "0.1"),
+    ("mixup", "0.2"),
+    ("cutmix", "1"),
+]
+
+
 def fitting(key: str) -> str:
     return ", ".join(task for task, row in TASKS.items() if key in row.loss_settings)
 
 
 @pytest.mark.parametrize(
     ("task", "key", "value"),
-    [
-        (task, key, value)
-        for task, row in TASKS.items()
-        for key, value in [("class_weights", "balanced"), ("class_weights", "{a: 2}"), ("label_smoothing", "0.1")]
-        if key not in row.loss_settings
-    ],
+    [(task, key, value) for task, row in TASKS.items() for key, value in LOSS_VALUES if key not in row.loss_settings],
 )
 def test_settings_that_a_tasks_loss_does_not_have_are_reported(task: str, key: str, value: str):
     text = f"task: {task}\ndataset: {SOURCES[task]}\ntraining: {{{key}: {value}}}"

@@ -80,6 +80,8 @@ def test_the_schema_is_closed_and_has_descriptions_and_shorthands():
             "unet",
             "vit",
             "backbone",
+            "autoencoder",
+            "feature-distance",
             "rnn",
             "transformer",
             "pretrained",

@@ -5,6 +5,7 @@ from stoker.job.signature import (
     ClassOutput,
     ContinuationOutput,
     MaskOutput,
+    NormalityOutput,
     Signature,
     SpanOutput,
     TagsOutput,
@@ -19,6 +20,8 @@ def outputs(signature: Signature) -> int:
     match signature.output:
         case ClassOutput() | MaskOutput():
             return len(signature.classes)
+        case NormalityOutput(classes):
+            return len(classes)
         case TagsOutput(tags) | WordTagsOutput(tags):
             return len(tags)
         case ContinuationOutput(vocabulary) | TextOutput(vocabulary) | BlanksOutput(vocabulary):

@@ -27,6 +27,7 @@ TABLE_KINDS: tuple[Kind, ...] = (
     "number",
     "time",
     "category",
+    "normality",
     "text",
     "image",
     "mask",
@@ -44,9 +45,9 @@ FORMATS: dict[str, tuple[Kind, ...]] = {
     "squad": ("text", "answer"),
     "text": ("text",),
     "parallel": ("text",),
-    "idx": ("image", "category"),
-    "npz": ("image", "mask", "category", "number"),
-    "image-folder": ("image", "category"),
+    "idx": ("image", "category", "normality"),
+    "npz": ("image", "mask", "category", "normality", "number"),
+    "image-folder": ("image", "category", "normality"),
     "image-mask": ("image", "mask"),
     "webdataset": ("image", "mask", "text", "category", "number"),
 }
@@ -104,7 +105,7 @@ BUILTIN: dict[str, Builtin] = {
     "breast-cancer": Builtin(CLASSIFIED, "diagnosis", "569 biopsies, 30 measures, 2 classes"),
     "diabetes": Builtin(("tabular-regression",), "progression", "442 patients, 10 measures, a number"),
     "digits": Builtin(
-        ("image-classification", "image-generation"),
+        ("image-classification", "image-generation", "anomaly-detection"),
         "digit",
         "1,797 handwritten digits of 8x8 pixels",
         kinds=("image",),
@@ -176,6 +177,18 @@ class Columns(Section):
     ) = None
     """All classes or tags of the label, in order; default: those of the training samples. Needed where shards are
     streamed and the first one lacks some, and to name the tags of words that are written as numbers, from 0 on."""
+
+    normal: (
+        Annotated[
+            tuple[str, ...],
+            Field(strict=False, min_length=1),
+            BeforeValidator(_names, json_schema_input_type=list[str | int]),
+        ]
+        | None
+    ) = None
+    """The classes of the label that are normal, such as `[good]`, to find anomalies: only they are learnt from, and all
+    others are kept for validation and test. Default: the classes of the training part of a source that is split itself,
+    or the only one."""
 
     clean: bool = False
     """Take labels that differ by case or blanks only for one class, by its most frequent spelling."""

@@ -103,6 +103,17 @@ class ClassOutput:
 
 
 @dataclass(frozen=True)
+class NormalityOutput:
+    """How odd an image is: networks return (B, 1 + height * width), its score and that of each pixel, row by row.
+
+    A score above 1 is that of an anomaly. Targets are (B,) int64: the number of the normal class, or -1.
+    """
+
+    classes: tuple[str, ...]
+    """The normal classes; one without a name where the data has no label."""
+
+
+@dataclass(frozen=True)
 class ValueOutput:
     """A number: networks return (B, 1), in units of `scale` around `mean`; targets are (B,) float32."""
 
@@ -207,6 +218,7 @@ CHOSEN = "chosen"
 """Name beside the inputs of the places whose outputs are needed."""
 Output = (
     ClassOutput
+    | NormalityOutput
     | ValueOutput
     | MaskOutput
     | TagsOutput

@@ -9,6 +9,7 @@ TaskName = Literal[
     "image-classification",
     "segmentation",
     "image-generation",
+    "anomaly-detection",
     "text-classification",
     "multi-label-classification",
     "text-generation",
@@ -25,6 +26,7 @@ Kind = Literal[
     "number",
     "time",
     "category",
+    "normality",
     "text",
     "image",
     "mask",
@@ -48,6 +50,7 @@ TOKENIZED: frozenset[Kind] = frozenset({"text", "dialogue"})
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
 REGRESSION: dict[str, Direction] = {"loss": "min", "rmse": "min", "mae": "min", "r2": "max"}
 SEGMENTATION: dict[str, Direction] = {"loss": "min", "dice": "max", "iou": "max", "accuracy": "max"}
+ANOMALIES: dict[str, Direction] = {"loss": "min", "auroc": "max", "average_precision": "max", "f1": "max"}
 TAGS: dict[str, Direction] = {
     "loss": "min",
     "f1_micro": "max",
@@ -71,6 +74,8 @@ ANSWERS: dict[str, Direction] = {"loss": "min", "exact_match": "max", "f1": "max
 TAGGING: dict[str, Direction] = {"loss": "min", "accuracy": "max", "precision": "max", "recall": "max", "f1": "max"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
 """Keys of `training` that a cross-entropy of classes has; that of tags has the first one."""
+MIXED = ("mixup", "cutmix")
+"""Keys of `training` that mix samples, which are images alone, with their labels."""
 TABULAR: tuple[Kind, ...] = ("number", "time", "category", "text", "image")
 TABULAR_FAMILIES = ("mlp", "perceptron", "custom")
 
@@ -134,7 +139,8 @@ TASKS: dict[TaskName, TaskRow] = {
         CLASSIFICATION,
         "accuracy",
         "a class for each image",
-        loss_settings=CLASS_LOSS,
+        shows=True,
+        loss_settings=(*CLASS_LOSS, *MIXED),
         augments=True,
     ),
     "segmentation": TaskRow(
@@ -160,6 +166,17 @@ TASKS: dict[TaskName, TaskRow] = {
         shows=True,
         generates=True,
     ),
+    "anomaly-detection": TaskRow(
+        ("image",),
+        "normality",
+        ("feature-distance", "autoencoder", "custom"),
+        ANOMALIES,
+        "loss",
+        "which images are not like the normal ones that it learns from",
+        target_optional=True,
+        shows=True,
+        loss_settings=("threshold",),
+    ),
     "text-classification": TaskRow(
         ("text",),
         "category",
@@ -177,7 +194,7 @@ TASKS: dict[TaskName, TaskRow] = {
         TAGS,
         "f1_micro",
         "any number of tags for each row of a table, of numbers, categories, texts or images",
-        loss_settings=("class_weights",),
+        loss_settings=("class_weights", *MIXED),
         augments=True,
     ),
     "text-generation": TaskRow(

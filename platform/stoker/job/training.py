@@ -264,6 +264,10 @@ class Training(Section):
     evaluate: Evaluate = Field({}, validate_default=True)
     """How often metrics that take long are computed, and pictures are drawn."""
 
+    threshold: float | None = Field(None, gt=0, lt=1)
+    """Share of the normal validation images that pass for normal, such as 0.95, to find anomalies. Default: the share
+    with the best F1 where there are labelled anomalies in the validation part, otherwise 0.95."""
+
     class_weights: ClassWeights | None = None
     """Weight of each class in the loss, such as `{spam: 5, ham: 1}`; classes that are not named have 1. `balanced`
     makes all classes of the training part weigh the same: samples / (classes * samples of the class), of streamed
@@ -274,6 +278,15 @@ class Training(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of each label that is spread evenly over all classes in the cross-entropy (Szegedy et al. 2016), such as
     `0.1`."""
+
+    mixup: float = Field(0.0, ge=0, le=10)
+    """Add each image to another one of its batch, in shares from the beta distribution with this parameter (Zhang et
+    al. 2018), such as `0.2`; the labels count in the same shares. 0: not at all."""
+
+    cutmix: float = Field(0.0, ge=0, le=10)
+    """Put a rectangle of another image of its batch into each image (Yun et al. 2019); its share of the area, by which
+    both labels count, is from the beta distribution with this parameter, such as `1`. With `mixup`, each image has one
+    of both. 0: not at all."""
 
     early_stopping: EarlyStopping | None = None
     """End training when a metric stops improving; default: off."""

@@ -1,7 +1,7 @@
 """What is minimised: the contract between a task and the training loop."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -27,6 +27,10 @@ class BatchLike(Protocol):
     @property
     def weight(self) -> Tensor | None:
         """(B,) weight of each sample in the loss; None where all weigh 1."""
+
+    @property
+    def also(self) -> "BatchLike | None":
+        """The same inputs with further labels and their weights, of samples that are mixed; None for whole ones."""
 
     @property
     def rows(self) -> slice:
@@ -112,6 +116,14 @@ class Objective(nn.Module, ABC):
     def begin_epoch(self, rows: int) -> None:
         """Forget what was carried over; this worker's share of a batch has so many rows."""
 
+    def before_evaluation(self, part: Callable[[str], Iterable[BatchLike]]) -> None:
+        """Learn what takes a pass over samples, such as a threshold; the first worker's buffers then are all workers'.
+
+        Args:
+            part: returns the batches of `train` or `val`, those of `train` in place of a part that is not there.
+
+        """
+
     def after_step(self) -> None:
         """Follow the weights that this step has changed, such as with a moving average."""
 
@@ -133,8 +145,7 @@ class Supervised(Objective):
 
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Count the samples, or their weights."""
-        weights = self.weights(batch)
-        return {"loss": float(len(batch)) if weights is None else weights.sum()}
+        return {"loss": self._counted(batch)}
 
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return the one term `loss`."""
@@ -158,8 +169,14 @@ class Supervised(Objective):
         """Return the sum of unweighted `losses`; a kernel that sums saves small networks a part of their step."""
         return self.losses(output, batch).sum()
 
+    def _counted(self, batch: BatchLike) -> Count:
+        weights = self.weights(batch)
+        count = float(len(batch)) if weights is None else weights.sum()
+        return count if batch.also is None else count + self._counted(batch.also)
+
     def _summed(self, output: Tensor, batch: BatchLike) -> Tensor:
         weights = self.weights(batch)
         if weights is None:
             return self.total(output.float(), batch)
-        return (self.losses(output.float(), batch) * weights).sum()
+        total = (self.losses(output.float(), batch) * weights).sum()
+        return total if batch.also is None else total + self._summed(output, batch.also)
