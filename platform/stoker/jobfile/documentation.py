@@ -23,7 +23,7 @@ KEY_EXAMPLES = {
     "entrypoint": "finetune:train", "settings": "{lr: 2e-5, epochs: 3}",
     "name": "my-job", "dataset.source": "digits", "dataset.columns.label": "species",
     "dataset.columns.types": "{zip: category}", "dataset.image.size": "32", "dataset.image.augment": "[flip, crop]",
-    "dataset.image.tile": "192",
+    "dataset.image.tile": "192", "dataset.mask.classes": "{soil: 0, crop: 1, weed: 2}", "dataset.mask.ignore": "255",
     "dataset.image.normalization": "{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}",
     "dataset.image.normalization.mean": "[0.5]", "dataset.image.normalization.std": "[0.25]",
     "architecture.backbone": "resnet18", "architecture.backbone.name": "resnet18",
