@@ -113,6 +113,12 @@ BUILTIN: dict[str, Builtin] = {
     "digit-pairs": Builtin(
         ("multi-label-classification",), "digits", "898 images of two handwritten digits, both tags", kinds=("image",)
     ),
+    "shapes": Builtin(
+        ("multi-label-classification",),
+        "shapes",
+        "2,000 pictures of coloured shapes, the kinds of shapes in each as tags",
+        kinds=("image",),
+    ),
     "python-library": Builtin(
         ("text-generation",), "", "the source code of Python's own library, a file each", kinds=("text",)
     ),
