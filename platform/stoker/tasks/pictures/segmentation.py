@@ -171,13 +171,12 @@ class Segmentation(Task):
         shares = {
             f"share/{name}": (places == number).float().mean(dim=(1, 2)).numpy() for number, name in enumerate(classes)
         }
-        return Answers(pd.DataFrame(shares), self.mask.pixels(places))
+        return Answers(pd.DataFrame(shares), self.mask.pixels(places), self.mask.palette)
 
     def annotated(self, picture: np.ndarray, answer: Mapping[str, Any], image: np.ndarray | None) -> np.ndarray:
         """Draw the predicted mask over the picture, a colour for each class but the first one."""
         assert image is not None
-        places = np.searchsorted(self.mask.values, image)
-        return coloured(picture, places)
+        return coloured(picture, self.mask.places(image))
 
     @property
     def mask(self) -> MaskField:
