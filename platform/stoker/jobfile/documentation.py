@@ -30,7 +30,7 @@ KEY_EXAMPLES = {
     "dataset.split.column": "part", "dataset.split.time": "date",
     "dataset.columns.normal": "[good]", "training.threshold": "0.95", "architecture.turns": "true",
     "training.class_weights": "balanced", "training.label_smoothing": "0.1", "training.mixup": "0.2",
-    "training.cutmix": "1",
+    "training.cutmix": "1", "training.ema": "0.999",
     "training.time": "10 min", "training.gradient_clip": "1.0", "training.checkpoint.best": "accuracy/val",
     "training.early_stopping.metric": "loss/val", "training.evaluate.every": "5 epochs",
     "training.evaluate.samples": "500", "architecture.hidden": "[128, 64]",
