@@ -35,6 +35,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "feature-distance": {"channels": [4, 8], "bank": 20, "turns": True},
     "patches": {"family": "feature-distance", "channels": [4, 8], "frozen": True, "level": "patches"},
     "gaussian": {"family": "feature-distance", "channels": [4], "distance": "gaussian"},
+    "captioner": {"channels": [4, 4], "width": 8, "heads": 2, "layers": 1, "dropout": 0.2, "word_dropout": 0.2},
+    "captioner-vit": {"family": "captioner", "encoder": "vit", "width": 8, "heads": 2, "layers": 1, "dropout": 0.2},
     "rnn": {"embedding": 6, "hidden": 5, "layers": 2, "word_dropout": 0.2},
     "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False, "word_dropout": 0.2},
     "transformer": {"width": 8, "heads": 2, "word_dropout": 0.2},
@@ -127,7 +129,16 @@ def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
     def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
         architecture = {"family": variant, **FAMILIES[variant]}
         dataset = dict(tiny_data(task))
-        if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "vit", "backbone", "rnn", "transformer"):
+        if not dropout and architecture["family"] in (
+            "mlp",
+            "cnn",
+            "unet",
+            "vit",
+            "backbone",
+            "captioner",
+            "rnn",
+            "transformer",
+        ):
             architecture |= dict.fromkeys(
                 {"dropout", "word_dropout", "stochastic_depth"} & {"dropout", *architecture}, 0.0
             )

@@ -27,6 +27,7 @@ VARIANTS = {
     "cnn": ("cnn", "residual"),
     "rnn": ("rnn", "gru"),
     "gan": ("gan", "plain-gan"),
+    "captioner": ("captioner", "captioner-vit"),
     "feature-distance": ("feature-distance", "patches", "gaussian"),
     "pretrained": ("pretrained", "lora", "frozen"),
 }

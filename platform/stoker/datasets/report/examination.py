@@ -122,7 +122,7 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     odd = tuple(label_notes(records, roles.target, row.target))
     if dataset.columns.clean and row.target == "category":
         records = with_joined_spellings(records, roles.target)
-    labels = labels_of(records, roles.target, row.target, dataset)
+    labels = labels_of(records, roles, row.target, dataset)
     parts = choose_parts(records, dataset, labels)
     hashes = sample_hashes(records, roles)
     counts = {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}
