@@ -23,6 +23,7 @@ SOURCES = {
     "segmentation": "nuclei",
     "image-generation": "digits",
     "anomaly-detection": "digits",
+    "image-captioning": "shapes-captions",
     "text-classification": "reviews.csv",
     "multi-label-classification": "films.csv",
     "text-generation": "plays.txt",

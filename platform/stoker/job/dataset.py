@@ -21,6 +21,8 @@ Format = Literal[
     "npz",
     "image-folder",
     "image-mask",
+    "image-text",
+    "coco-captions",
     "webdataset",
 ]
 TABLE_KINDS: tuple[Kind, ...] = (
@@ -49,6 +51,8 @@ FORMATS: dict[str, tuple[Kind, ...]] = {
     "npz": ("image", "mask", "category", "normality", "number"),
     "image-folder": ("image", "category", "normality"),
     "image-mask": ("image", "mask"),
+    "image-text": ("image", "text"),
+    "coco-captions": ("image", "text"),
     "webdataset": ("image", "mask", "text", "category", "number"),
 }
 """Kinds of field that the columns of each format can hold; a table holds images as paths."""
@@ -73,6 +77,8 @@ CONTENT_SUFFIXES: dict[str, tuple[str, ...]] = {"squad": (".json", ".json.gz")}
 """Suffixes of table formats whose content tells them from others of the same suffix."""
 SQUAD_COLUMNS = ("question", "context", "answer")
 """Names of the columns of a squad file."""
+CAPTION_COLUMNS = ("image", "caption")
+"""Names of the columns of images with captions."""
 CONLL_COLUMNS = ("words", "tags")
 """Names of the first and the last column of a conll file whose columns the job does not name."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
@@ -127,6 +133,12 @@ BUILTIN: dict[str, Builtin] = {
     ),
     "who-has-what": Builtin(
         ("question-answering",), "answer", "1,200 questions: who has what, with texts that tell it", kinds=("text",)
+    ),
+    "shapes-captions": Builtin(
+        ("image-captioning",),
+        "caption",
+        "6,000 pictures of two coloured shapes, and a sentence on how they stand",
+        kinds=("image",),
     ),
     "keyword-documents": Builtin(
         ("summarization",), "summary", "600 short texts that begin with their keywords", kinds=("text",)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stoker.datasets.records import Records, table
+from stoker.datasets.sources.captions import captions
 from stoker.datasets.sources.documents import documents
 from stoker.datasets.sources.instructions import instructions
 from stoker.datasets.sources.questions import questions
@@ -133,4 +134,5 @@ READERS: dict[str, Callable[[], Records]] = {
     "instructions": instructions,
     "who-has-what": questions,
     "keyword-documents": documents,
+    "shapes-captions": captions,
 }

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from stoker.job.architecture.autoencoder import Autoencoder
 from stoker.job.architecture.backbone import BackboneClassifier
+from stoker.job.architecture.captioner import Captioner
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
 from stoker.job.architecture.feature_distance import FeatureDistance
@@ -28,6 +29,7 @@ Architecture = Annotated[
     | BackboneClassifier
     | Autoencoder
     | FeatureDistance
+    | Captioner
     | Rnn
     | Transformer
     | Pretrained
@@ -45,6 +47,7 @@ FAMILIES: dict[str, type[Section]] = {
     "backbone": BackboneClassifier,
     "autoencoder": Autoencoder,
     "feature-distance": FeatureDistance,
+    "captioner": Captioner,
     "rnn": Rnn,
     "transformer": Transformer,
     "pretrained": Pretrained,
