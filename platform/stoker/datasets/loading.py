@@ -20,8 +20,9 @@ from stoker.datasets.formats.csv_dialect import Dialect
 from stoker.datasets.formats.format_inference import infer_format, unknown_format
 from stoker.datasets.formats.reading import read_path
 from stoker.datasets.inspection import column_problems
-from stoker.datasets.pictures.augmentation import augmentation_notes, completed_image
-from stoker.datasets.pictures.decoding import choose_loading, fitted_records, resident, with_files, with_one_size
+from stoker.datasets.pictures.decoding import choose_loading, fitted_records, resident, with_files
+from stoker.datasets.pictures.picture_kinds import augmentation_notes, completed_image
+from stoker.datasets.pictures.survey import survey
 from stoker.datasets.records import PARTS, Records
 from stoker.datasets.report.label_leaks import label_leaks
 from stoker.datasets.report.report import class_warnings, leak_warnings, sample_hashes
@@ -89,7 +90,8 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     if dataset.columns.clean and task.target == "category":
         records = with_joined_spellings(records, roles.target)
     records = with_files(records, roles, task, dataset)
-    dataset, sized = with_one_size(records, roles, dataset)
+    looked = survey(records, roles, dataset, task)
+    records, dataset = looked.records, looked.dataset
     loading = choose_loading(records, roles, dataset)
     if loading == "resident":
         records = resident(records, roles, dataset)
@@ -114,8 +116,8 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
             *([f"read as: {dialect}"] if dialect not in ("", Dialect().text) else []),
             *roles.notes,
             *odd,
-            *sized,
-            *augmentation_notes(dataset.image, spec.image),
+            *looked.notes,
+            *augmentation_notes(dataset.image, spec.image, fields.signature),
             *(
                 _document_notes(records, own_parts)
                 if fields.layout.joins
@@ -246,7 +248,7 @@ def _completed(
         }
         update["columns"] = dataset.columns.model_copy(update=columns)
     if fields.signature.images:
-        update["image"] = completed_image(dataset.image, next(iter(fields.signature.images.values())), task)
+        update["image"] = completed_image(dataset.image, fields.signature, task)
     if format_name is not None and not is_remote(dataset.source):
         update["source"] = str(Path(dataset.source).expanduser().absolute())
     return dataset.model_copy(update=update)

@@ -9,6 +9,8 @@ import pandas as pd
 from stoker.datasets.members import Location, name_of
 
 PARTS = ("train", "val", "test")
+DEEP_BITS = 16
+"""Bits of deep grey images, if nothing is known of their values."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Files:
     """Folder that the names in messages are relative to."""
     content: np.ndarray | None = None
     """(N, ...) decoded content, if it is in memory."""
+    bits: int = DEEP_BITS
+    """Bits that the values of deep grey images use; of these, the 8 upper ones are kept."""
 
     def __len__(self) -> int:
         return len(self.paths)

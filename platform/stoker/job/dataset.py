@@ -189,7 +189,7 @@ def _pair(value: object) -> object:
 
 
 Pixels = Annotated[int, Field(ge=1, le=4096)]
-Augmentation = Literal["flip", "crop", "rotate", "jitter"]
+Augmentation = Literal["flip", "crop", "zoom", "rotate", "jitter", "erase", "randaugment"]
 
 
 class Image(Section):
@@ -205,8 +205,11 @@ class Image(Section):
 
     augment: Annotated[tuple[Augmentation, ...], Field(strict=False)] | None = None
     """Random changes while training, drawn anew for each sample: flip (left-right), crop (shift by up to an eighth),
-    rotate (up to 15 degrees), jitter (brightness and contrast). Default: flip and crop for photos, which are colour
-    images of 32x32 or more, where the task is to recognise them; `[]` for none."""
+    zoom (a part of at least half the area), rotate (up to 15 degrees), jitter (brightness, contrast, saturation), erase
+    (a rectangle of half the images), randaugment (two of ten changes of geometry and colour). Default, where the whole
+    picture is recognised: flip, crop, jitter and erase for photos, which are colour images of 32x32 or more; crop and
+    rotate for signs, which are classes named by numbers, letters, left or right, and all other images of 16x16 or more.
+    Where each pixel is recognised: flip and crop for photos. `[]` for none."""
 
 
 LongTexts = Literal["cut", "refuse"]

@@ -97,8 +97,8 @@ class TaskRow:
     """Whether there are pictures of what the network makes of some samples, during training, if it can do its part."""
     loss_settings: tuple[str, ...] = ()
     """The keys of `training` that change the loss of this task alone."""
-    augments_photos: bool = False
-    """Whether photos are changed at random while training, unless the job says how."""
+    augments: bool = False
+    """Whether pictures are changed at random while training, as their kind bears it, unless the job says how."""
     generates: bool = False
     """Whether its models make new samples, in place of answers about given ones."""
     tokens: Literal["words", "characters", "bpe"] = "words"
@@ -135,7 +135,7 @@ TASKS: dict[TaskName, TaskRow] = {
         "accuracy",
         "a class for each image",
         loss_settings=CLASS_LOSS,
-        augments_photos=True,
+        augments=True,
     ),
     "segmentation": TaskRow(
         ("image",),
@@ -146,7 +146,7 @@ TASKS: dict[TaskName, TaskRow] = {
         "a class for each pixel of an image",
         shows=True,
         loss_settings=CLASS_LOSS,
-        augments_photos=True,
+        augments=True,
     ),
     "image-generation": TaskRow(
         ("image",),
@@ -178,6 +178,7 @@ TASKS: dict[TaskName, TaskRow] = {
         "f1_micro",
         "any number of tags for each row of a table, of numbers, categories, texts or images",
         loss_settings=("class_weights",),
+        augments=True,
     ),
     "text-generation": TaskRow(
         ("text",),

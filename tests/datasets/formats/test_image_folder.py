@@ -109,26 +109,34 @@ def test_images_of_different_sizes_get_one_size(tmp_path: Path, loading: str):
     assert load(tmp_path, loading=loading, image={"size": [9, 8]}).fields.signature.image == ImageInput(1, 9, 8)
 
 
+PHOTOS, SIGNS = ("flip", "crop", "jitter", "erase"), ("crop", "rotate")
+
+
 @pytest.mark.parametrize(
-    ("mode", "side", "image", "expected"),
+    ("mode", "side", "classes", "image", "expected"),
     [
-        ("RGB", 32, {}, ("flip", "crop")),
-        ("RGB", 32, {"augment": ["jitter"]}, ("jitter",)),
-        ("RGB", 32, {"augment": []}, ()),
-        ("RGB", 31, {}, ()),
-        ("L", 64, {}, ()),
+        ("RGB", 32, ("cat", "dog"), {}, PHOTOS),
+        ("RGB", 32, ("cat", "dog"), {"augment": ["jitter"]}, ("jitter",)),
+        ("RGB", 32, ("cat", "dog"), {"augment": []}, ()),
+        ("RGB", 31, ("cat", "dog"), {}, SIGNS),
+        ("L", 64, ("cat", "dog"), {}, SIGNS),
+        ("RGB", 64, ("0", "1"), {}, SIGNS),
+        ("RGB", 64, ("a", "b"), {}, SIGNS),
+        ("RGB", 64, ("stop", "turn_left"), {}, SIGNS),
+        ("RGB", 64, ("bright", "dark"), {}, PHOTOS),
+        ("RGB", 15, ("0", "1"), {}, ()),
     ],
 )
-def test_photos_are_augmented_by_default(
-    tmp_path: Path, mode: str, side: int, image: dict[str, object], expected: tuple[str, ...]
+def test_images_are_augmented_as_their_kind_bears_it(
+    tmp_path: Path, mode: str, side: int, classes: tuple[str, str], image: dict[str, object], expected: tuple[str, ...]
 ):
     for number in range(20):
         colour = (200, 10, 5 * number) if mode == "RGB" else 5 * number
-        draw(tmp_path / "ab"[number % 2] / f"{number}.png", colour, mode, (side, side))
+        draw(tmp_path / classes[number % 2] / f"{number}.png", colour, mode, (side, side))
     loaded = load(tmp_path, image=image)
     assert loaded.spec.image.augment == expected
-    chosen = "training images are changed at random (flip, crop); dataset.image.augment: [] does not"
-    assert (chosen in loaded.notes) == (not image and bool(expected))
+    chosen = f"training images are changed at random ({', '.join(expected)}), since they are taken for "
+    assert any(note.startswith(chosen) for note in loaded.notes) == (not image and bool(expected))
 
 
 def test_a_folder_without_images_is_reported(tmp_path: Path):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stoker.datasets.pictures.augmentation import CONTRAST, augment
+from stoker.datasets.pictures.augmentation import CONTRAST, STRENGTHS, _random_strengths, augment
 from stoker.randomness import Noise
 
 CPU = torch.device("cpu")
@@ -60,6 +60,7 @@ def test_a_rotation_keeps_distances_in_images_that_are_not_square():
 
 
 def test_jitter_changes_brightness_and_contrast_of_each_image(images: torch.Tensor):
+    images = images[:, :1]  # without colours there is no saturation to change
     changed, _ = augment(images, ("jitter",), noise())
     factors = changed.flatten(1).std(1) / images.flatten(1).std(1)
     assert ((factors - 1).abs() <= CONTRAST + 1e-5).all()
@@ -68,9 +69,50 @@ def test_jitter_changes_brightness_and_contrast_of_each_image(images: torch.Tens
     assert (offsets.std(1) < 1e-5).all()
 
 
-@pytest.mark.parametrize(
-    "names", [("flip",), ("crop",), ("rotate",), ("jitter",), ("flip", "crop", "rotate", "jitter")]
-)
+def test_jitter_changes_how_far_colours_are_from_grey(images: torch.Tensor):
+    changed, _ = augment(images, ("jitter",), noise())
+    colours, before = (each - each.mean(dim=1, keepdim=True) for each in (changed, images))
+    factors = colours.flatten(1).std(1) / before.flatten(1).std(1)
+    assert len({round(float(factor), 3) for factor in factors}) == len(images)
+    torch.testing.assert_close(colours, before * factors.view(-1, 1, 1, 1), atol=1e-4, rtol=0)
+
+
+def test_zoom_shows_an_inner_part_of_the_image_without_borders():
+    ramp = torch.linspace(-1, 1, 64).expand(6, 1, 64, 64).contiguous()
+    zoomed, _ = augment(ramp, ("zoom",), noise())
+    spans = (zoomed.amax(dim=(1, 2, 3)) - zoomed.amin(dim=(1, 2, 3))) / 2
+    assert ((spans > 0.5**0.5 - 0.05) & (spans <= 1.01)).all()
+    steps = zoomed.diff(dim=3)
+    assert ((steps.amax(dim=(1, 2, 3)) - steps.amin(dim=(1, 2, 3))) < 0.005).all(), "a border would repeat a pixel"
+
+
+def test_erase_sets_a_rectangle_of_some_images_to_the_mean():
+    images = torch.ones(200, 3, 32, 24)
+    erased, _ = augment(images, ("erase",), noise(200))
+    gone = erased[:, 0] == 0
+    assert torch.equal(erased == 0, gone.unsqueeze(1).expand_as(erased)), "all channels of a pixel, and nothing else"
+    hit = gone.flatten(1).any(dim=1)
+    assert 60 < hit.sum() < 140
+    areas = gone[hit].float().mean(dim=(1, 2))
+    assert areas.min() > 0.01
+    assert areas.max() < 0.25
+    rows, columns = gone[hit].any(dim=2).sum(dim=1), gone[hit].any(dim=1).sum(dim=1)
+    assert torch.equal(rows * columns, gone[hit].sum(dim=(1, 2))), "each is one rectangle"
+
+
+def test_randaugment_draws_two_of_all_changes_for_each_image():
+    strengths = _random_strengths(noise(500))
+    drawn = torch.stack([each != 0 for each in strengths.values()])
+    assert set(drawn.sum(dim=0).tolist()) == {1, 2}
+    assert (drawn.sum(dim=1) > 50).all(), "each change occurs in about a fifth of the images"
+    for name, each in strengths.items():
+        assert STRENGTHS[name] * 0.8 < each.abs().max() <= STRENGTHS[name]
+
+
+EVERYTHING = ("flip", "crop", "zoom", "rotate", "jitter", "erase", "randaugment")
+
+
+@pytest.mark.parametrize("names", [*((name,) for name in EVERYTHING), EVERYTHING])
 def test_augmentation_does_not_depend_on_micro_batches(images: torch.Tensor, names: tuple[str, ...]):
     whole, _ = augment(images, names, noise())
     cut = torch.cat([augment(images[a:b], names, noise(6, a, b))[0] for a, b in [(0, 1), (1, 4), (4, 6)]])
@@ -78,7 +120,7 @@ def test_augmentation_does_not_depend_on_micro_batches(images: torch.Tensor, nam
     assert not torch.equal(whole, images)
 
 
-MOVEMENTS = [("flip",), ("crop",), ("rotate",), ("flip", "crop", "rotate")]
+MOVEMENTS = [("flip",), ("crop",), ("zoom",), ("rotate",), ("flip", "crop", "zoom", "rotate")]
 
 
 @pytest.mark.parametrize("names", MOVEMENTS)

@@ -1,12 +1,26 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from stoker.datasets.pictures.images import decode_images, decode_masks, image_sizes, resize, resize_masks
+from stoker.datasets.pictures.headers import image_sizes
+from stoker.datasets.pictures.images import decode_images, decode_masks, resize, resize_masks
 from stoker.datasets.records import Files
 from stoker.errors import JobError
+
+TURNS = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""For each EXIF orientation how an upright image is stored."""
 
 
 @pytest.fixture
@@ -61,6 +75,55 @@ def test_every_mode_becomes_grey_or_colour(save, mode: str):
 def test_sixteen_bits_keep_their_shades(save):
     pixels = np.array([[0, 0x1234], [0x8000, 0xFFFF]], np.uint16)
     assert decode_images(save(deep=pixels), None)[0, ..., 0].tolist() == [[0, 0x12], [0x80, 0xFF]]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_deep_values_keep_the_upper_ones_of_the_bits_that_are_used(save, bits: int):
+    most = 2**bits - 1
+    files = replace(save(deep=np.array([[0, most // 2], [most, most]], np.uint16)), bits=bits)
+    assert decode_images(files, None)[0, ..., 0].tolist() == [[0, 127], [255, 255]]
+
+
+@pytest.mark.parametrize("most", [1.0, 255.0])
+def test_real_numbers_up_to_one_or_up_to_a_byte_are_shades(save, most: float):
+    values = np.array([[0.0, 0.2], [0.4, 1.0]], np.float32) * most
+    assert decode_images(save(**{"a.tif": values}), None)[0, ..., 0].tolist() == [[0, 51], [102, 255]]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_are_white(save, mode: str):
+    image = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
+    image.putpixel((1, 1), (90, 90, 90, 255))
+    pixels = decode_images(save(a=image.convert(mode)), None)[0]
+    assert (pixels[0, 0] == 255).all()
+    assert abs(pixels[1, 1].astype(int) - 90).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("size", [None, (6, 4)])
+def test_images_are_turned_upright(tmp_path: Path, suffix: str, size: tuple[int, int] | None):
+    upright = np.zeros((12, 8), np.uint8)
+    upright[:6, :4] = 255  # only the upper left is light
+    for number, back in TURNS.items():
+        image = Image.fromarray(upright)
+        image = image if back is None else image.transpose(back)
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = number
+        image.convert("RGB").save(path := tmp_path / f"{number}.{suffix}", exif=exif)
+        assert image_sizes(Files((path,))) == [(12, 8)]
+        pixels = decode_images(Files((path,)), size)[0, ..., 0]
+        height, width = size or (12, 8)
+        assert pixels.shape == (height, width)
+        light = pixels > 127
+        assert light[: height // 2 - 1, : width // 2 - 1].all()
+        assert not light[height // 2 + 1 :].any()
+        assert not light[:, width // 2 + 1 :].any()
+
+
+def test_a_large_jpeg_shows_the_same_decoded_at_a_smaller_scale(save):
+    soft = Image.fromarray(np.random.default_rng(0).integers(0, 256, (15, 20, 3), np.uint8)).resize((1600, 1200))
+    small, whole = (decode_images(save(**{f"a.{suffix}": soft}), (48, 64)) for suffix in ("jpg", "png"))
+    assert abs(small.astype(int) - whole).mean() < 2
 
 
 def test_images_are_resized_to_height_and_width(save):

@@ -14,8 +14,9 @@ from stoker.datasets.fields.field import Field, InputField
 from stoker.datasets.fields.inference import infer_roles
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.formats.webdataset import part_of_shard
-from stoker.datasets.pictures.augmentation import augmentation_notes, completed_image
 from stoker.datasets.pictures.decoding import fitted_records
+from stoker.datasets.pictures.picture_kinds import augmentation_notes, completed_image
+from stoker.datasets.pictures.survey import survey
 from stoker.datasets.records import PARTS
 from stoker.datasets.samples import Samples
 from stoker.datasets.sources.schemes import is_remote
@@ -59,12 +60,14 @@ def load_stream(dataset: Dataset, shards: Shards, note: str, task: TaskRow) -> L
         read_labels(some, roles.target, task.target)  # only to check them
     elif not task.target_optional:
         raise JobError([Problem("dataset.source", f"the samples of {shards.files[first].name} have no label")])
+    looked = survey(some, roles, dataset, task)
+    some, dataset = looked.records, looked.dataset
     fitted = fitted_records(some, np.arange(len(some)), roles, dataset)
     fields = Fields.fit(fitted, roles, task.target, dataset)
     samples = {part: _samples(shards, np.flatnonzero(parts == part), fields) for part in PARTS if part in parts}
     update: dict[str, object] = {"format": "webdataset", "loading": "streaming"}
     if fields.signature.images:
-        update["image"] = completed_image(dataset.image, next(iter(fields.signature.images.values())), task)
+        update["image"] = completed_image(dataset.image, fields.signature, task)
     if not is_remote(dataset.source):
         update["source"] = str(Path(dataset.source).expanduser().absolute())
     spec = dataset.model_copy(update=update)
@@ -77,7 +80,8 @@ def load_stream(dataset: Dataset, shards: Shards, note: str, task: TaskRow) -> L
         fingerprint=_fingerprint(shards),
         notes=(
             *roles.notes,
-            *augmentation_notes(dataset.image, spec.image),
+            *looked.notes,
+            *augmentation_notes(dataset.image, spec.image, fields.signature),
             _note(shards, parts, first),
             *([note] if note else ()),
         ),

@@ -1,7 +1,7 @@
 """Images: stored as bytes, standardised when a batch is made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Self
@@ -13,7 +13,7 @@ import torch
 from stoker.datasets.columns import Column, Dense, Lazy
 from stoker.datasets.fields.field import InputField
 from stoker.datasets.pictures.images import decode_images, level_counts
-from stoker.datasets.records import Files, RawColumn, in_memory
+from stoker.datasets.records import DEEP_BITS, Files, RawColumn, in_memory
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 from stoker.job.signature import ImageInput
@@ -31,6 +31,8 @@ class ImageField(InputField):
     channels: int
     mean: tuple[float, ...]
     scale: tuple[float, ...]
+    bits: int = DEEP_BITS
+    """Bits that the values of deep grey images use."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
@@ -45,7 +47,8 @@ class ImageField(InputField):
             float((count * (levels - mean) ** 2).sum() / count.sum()) for count, mean in zip(counts, means, strict=True)
         ]
         scales = tuple(max(variance**0.5, 1.0) for variance in variances)
-        return cls(name, height, width, channels, tuple(means), scales)
+        bits = raw.bits if isinstance(raw, Files) else DEEP_BITS
+        return cls(name, height, width, channels, tuple(means), scales, bits)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, height, width, channels) uint8; files not read yet are decoded on access.
@@ -69,7 +72,7 @@ class ImageField(InputField):
             JobError: a file cannot be decoded; the message names it.
 
         """
-        return torch.from_numpy(decode_images(files, (self.height, self.width), self.channels))
+        return torch.from_numpy(decode_images(replace(files, bits=self.bits), (self.height, self.width), self.channels))
 
     def fitting(self, pixels: np.ndarray) -> np.ndarray:
         """Convert (N, height, width[, channels]) images to the model's channels; grey may become colour.

@@ -8,7 +8,8 @@ import torch
 
 from stoker.datasets.columns import Column, Dense, Lazy
 from stoker.datasets.fields.field import TargetField
-from stoker.datasets.pictures.images import Size, decode_masks, level_counts
+from stoker.datasets.pictures.headers import Size
+from stoker.datasets.pictures.images import decode_masks, level_counts
 from stoker.datasets.records import Files, RawColumn, in_memory
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset

@@ -9,7 +9,8 @@ import psutil
 
 from stoker.datasets.cache import local_path
 from stoker.datasets.fields.inference import Roles, image_files
-from stoker.datasets.pictures.images import common_side, decode_images, decode_masks, image_sizes, resize
+from stoker.datasets.pictures.headers import image_sizes
+from stoker.datasets.pictures.images import decode_images, decode_masks, resize
 from stoker.datasets.records import Files, Records
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
@@ -20,8 +21,6 @@ INSPECTED_FILES = 200
 CHANNELS = 3
 RESIDENT_SHARE = 0.25
 """Share of the machine's memory that the decoded images of a dataset may take."""
-SIZED_FILES = 5000
-"""Files whose headers are read to see whether the images differ in size."""
 FITTED_FILES, FITTED_BYTES = 1000, 64 << 20
 """Limits of the images that fields are fitted on, if not all are decoded: their number and decoded size."""
 Loading = Literal["resident", "loaded"]
@@ -42,27 +41,6 @@ def with_files(records: Records, roles: Roles, task: TaskRow, dataset: Dataset) 
         folder = folder if folder.is_dir() else folder.parent
         columns |= {name: image_files(columns[name], name, folder) for name in paths}
     return replace(records, columns=columns)
-
-
-def with_one_size(records: Records, roles: Roles, dataset: Dataset) -> tuple[Dataset, tuple[str, ...]]:
-    """Choose a size for images that differ in theirs, unless the job sets one; return notes on it, too."""
-    files = [records.columns[name] for name, kind in roles.inputs.items() if kind == "image"]
-    if dataset.image.size or not any(isinstance(each, Files) for each in files):
-        return dataset, ()
-    sizes = [size for each in files if isinstance(each, Files) for size in image_sizes(_spread(each, SIZED_FILES))]
-    if len(set(sizes)) < 2:
-        return dataset, ()
-    side = common_side(sizes)
-    (height, width), (other, wide) = min(sizes), max(sizes)
-    found = f"the images differ in size, from {height}x{width} to {other}x{wide} (height x width)"
-    image = dataset.image.model_copy(update={"size": (side, side)})
-    note = f"{found}: resized to {side}x{side}; dataset.image.size sets another size"
-    return dataset.model_copy(update={"image": image}), (note,)
-
-
-def _spread(files: Files, most: int) -> Files:
-    """Return at most so many files from all over a column."""
-    return files.rows(np.unique(np.linspace(0, len(files) - 1, min(most, len(files))).astype(int)))
 
 
 def choose_loading(records: Records, roles: Roles, dataset: Dataset) -> Loading:

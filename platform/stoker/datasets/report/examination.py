@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from stoker.datasets.fields.number import as_numbers, number_notes
 from stoker.datasets.inspection import column_problems
 from stoker.datasets.layouts.dialogues import check_dialogues
 from stoker.datasets.loading import documents, read_source, require_rows
-from stoker.datasets.pictures.decoding import with_one_size
+from stoker.datasets.pictures.decoding import with_files
+from stoker.datasets.pictures.picture_kinds import augmentation_notes, completed_image
+from stoker.datasets.pictures.survey import Survey, survey
 from stoker.datasets.records import PARTS, Records
 from stoker.datasets.report.label_leaks import label_leaks
 from stoker.datasets.report.report import (
@@ -30,10 +33,11 @@ from stoker.datasets.report.report import (
 )
 from stoker.datasets.split import choose_parts
 from stoker.datasets.tokens.words import words_of
-from stoker.datasets.values.labels import FEW_NUMBERS, label_notes, read_labels, with_joined_spellings
+from stoker.datasets.values.labels import FEW_NUMBERS, Labels, label_notes, read_labels, with_joined_spellings
 from stoker.errors import JobError
 from stoker.job.dataset import BUILTIN, SQUAD_COLUMNS, Dataset
-from stoker.job.task import TASKS, TaskName
+from stoker.job.signature import ClassOutput, Signature
+from stoker.job.task import TASKS, TaskName, TaskRow
 
 ANSWERS = ("answer", "answers")
 """Common names of the column of answers, beside those of questions and their texts."""
@@ -123,21 +127,30 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     counts = {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}
     numbers = (name for name, kind in roles.inputs.items() if kind == "number")
     notes = (note for name in numbers for note in number_notes(name, records.columns[name]))
-    resized, sized = with_one_size(records, roles, dataset)
+    looked = survey(with_files(records, roles, row, dataset), roles, dataset, row)
     leaks = label_leaks(records, roles, row.target, parts) if records.is_table else ()
     warnings = (
         *roles.notes,
         *notes,
         *odd,
-        *sized,
+        *looked.notes,
+        *_augmentation(looked, labels, row),
         *leak_warnings(hashes, parts, records),
         *leaks,
         *class_warnings(counts),
     )
     duplicates = duplicate_count(hashes)
     report = DataReport(len(records), tuple(column_reports(records)), counts, duplicates, warnings, records.dialect)
-    side = resized.image.size[0] if sized and resized.image.size else None
+    side = looked.dataset.image.size[0] if looked.dataset.image.size and not dataset.image.size else None
     return Examined(dataset, chosen, report, records, roles, side, guessed=not named and bool(label))
+
+
+def _augmentation(looked: Survey, labels: Labels, row: TaskRow) -> Iterator[str]:
+    """Yield a note on the random changes that a run would choose, if labels have classes."""
+    if looked.shape and labels.classes:
+        signature = Signature({"image": looked.shape}, ClassOutput(labels.classes))
+        image = looked.dataset.image
+        yield from augmentation_notes(image, completed_image(image, signature, row), signature)
 
 
 def describe(dataset: Dataset) -> tuple[tuple[ColumnReport, ...], int]:

@@ -13,7 +13,7 @@ from stoker.datasets.fields.inference import INSPECTED_ROWS, Roles, holds_image_
 from stoker.datasets.fields.lists import holds_lists, read_lists
 from stoker.datasets.fields.number import as_numbers
 from stoker.datasets.members import read_location
-from stoker.datasets.pictures.images import image_sizes
+from stoker.datasets.pictures.headers import image_sizes
 from stoker.datasets.records import Files, RawColumn, Records, in_memory
 from stoker.datasets.tokens.words import words_of
 from stoker.datasets.values.times import as_times, time_format
