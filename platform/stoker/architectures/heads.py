@@ -2,6 +2,7 @@
 
 from stoker.job.signature import (
     BlanksOutput,
+    BoxesOutput,
     ClassOutput,
     ContinuationOutput,
     MaskOutput,
@@ -15,9 +16,9 @@ from stoker.job.signature import (
 
 
 def outputs(signature: Signature) -> int:
-    """Return the number of outputs for a sample, for each pixel of a mask, or for each token or word of a text."""
+    """Return the number of outputs for a sample, for each pixel of a mask, for the class of each box, or for each token or word of a text."""
     match signature.output:
-        case ClassOutput() | MaskOutput():
+        case ClassOutput() | MaskOutput() | BoxesOutput():
             return len(signature.classes)
         case TagsOutput(tags) | WordTagsOutput(tags):
             return len(tags)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from stoker.architectures import custom, mlp, perceptron
-from stoker.architectures.pictures import cnn, gan, unet, vit
+from stoker.architectures.pictures import cnn, detector, gan, unet, vit
 from stoker.architectures.pretrained import family as pretrained
 from stoker.architectures.pretrained import misfits as pretrained_misfits
 from stoker.architectures.texts import rnn, transformer
@@ -58,6 +58,7 @@ FAMILIES: dict[str, Family] = {
     "mlp": Family(mlp.build, mlp.with_default_sizes),
     "cnn": Family(cnn.build, cnn.with_default_sizes, cnn.misfits),
     "unet": Family(unet.build, unet.with_default_sizes, unet.misfits),
+    "detector": Family(detector.build, misfits=detector.misfits),
     "vit": Family(vit.build, vit.with_default_sizes, vit.misfits),
     "rnn": Family(rnn.build, rnn.with_default_sizes, rnn.misfits),
     "transformer": Family(transformer.build, transformer.with_default_sizes, transformer.misfits),

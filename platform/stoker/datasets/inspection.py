@@ -31,6 +31,8 @@ from stoker.job.dataset import (
     FORMATS,
     SQUAD_COLUMNS,
     TABLE_SUFFIXES,
+    VOC_ANNOTATIONS,
+    VOC_IMAGES,
     Dataset,
     fits,
 )
@@ -285,6 +287,7 @@ def _archive_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Pr
 FOLDERS: dict[str, str] = {
     "parallel": "a folder with files such as train.en and train.de",
     "image-folder": "a folder with a folder for each class",
+    "voc": f"a folder with folders {VOC_IMAGES}/ and {VOC_ANNOTATIONS}/",
     "image-mask": f"a folder with folders {IMAGES}/ and {MASKS}/",
 }
 CHECKS: dict[str, Check] = {
@@ -299,5 +302,6 @@ CHECKS: dict[str, Check] = {
     "idx": _idx_problems,
     "image-folder": _folder_problems,
     "image-mask": _pair_problems,
+    "voc": _no_problems,
     "webdataset": _archive_problems,
 }

@@ -20,6 +20,9 @@ Format = Literal[
     "npz",
     "image-folder",
     "image-mask",
+    "voc",
+    "coco",
+    "yolo",
     "webdataset",
 ]
 TABLE_KINDS: tuple[Kind, ...] = (
@@ -47,6 +50,9 @@ FORMATS: dict[str, tuple[Kind, ...]] = {
     "npz": ("image", "mask", "category", "number"),
     "image-folder": ("image", "category"),
     "image-mask": ("image", "mask"),
+    "voc": ("image", "boxes"),
+    "coco": ("image", "boxes"),
+    "yolo": ("image", "boxes"),
     "webdataset": ("image", "mask", "text", "category", "number"),
 }
 """Kinds of field that the columns of each format can hold; a table holds images as paths."""
@@ -73,6 +79,8 @@ SQUAD_COLUMNS = ("question", "context", "answer")
 """Names of the columns of a squad file."""
 CONLL_COLUMNS = ("words", "tags")
 """Names of the first and the last column of a conll file whose columns the job does not name."""
+VOC_IMAGES, VOC_ANNOTATIONS = "JPEGImages", "Annotations"
+"""Folders of a voc dataset."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 

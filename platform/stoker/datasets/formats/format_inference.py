@@ -10,7 +10,7 @@ from typing import TextIO, cast
 from stoker.datasets.folders import archive_paths, image_paths, language_files, part_folders, visible_folders
 from stoker.datasets.formats.csv_dialect import is_table
 from stoker.errors import Problem
-from stoker.job.dataset import CONTENT_SUFFIXES, FORMATS, TABLE_SUFFIXES, Format
+from stoker.job.dataset import CONTENT_SUFFIXES, FORMATS, TABLE_SUFFIXES, VOC_ANNOTATIONS, VOC_IMAGES, Format
 
 HEADER_BYTES = 1 << 20
 """A longer first line is no header."""
@@ -52,6 +52,8 @@ def _folder_format(path: Path) -> Format | None:
     names = [entry.name for entry in itertools.islice(path.iterdir(), 1000)]
     if any(IDX_NAME.match(name) for name in names):
         return "idx"
+    if (path / VOC_IMAGES).is_dir() and (path / VOC_ANNOTATIONS).is_dir():
+        return "voc"
     if pair_folders(path):
         return "image-mask"
     if archive_paths(path):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from stoker.datasets.formats import idx, image_folder, image_mask, npz, parallel, text, webdataset
+from stoker.datasets.formats import idx, image_folder, image_mask, npz, parallel, text, voc, webdataset
 from stoker.datasets.formats.broken_files import read_as
 from stoker.datasets.formats.tables import table_reader
 from stoker.datasets.records import Records
@@ -22,6 +22,7 @@ READERS: dict[str, Callable[[Path, Dataset], Records]] = {
     "npz": npz.read,
     "image-folder": image_folder.read,
     "image-mask": image_mask.read,
+    "voc": voc.read,
     "webdataset": webdataset.read,
 }
 

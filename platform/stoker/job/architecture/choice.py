@@ -6,6 +6,7 @@ from pydantic import Field
 
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
+from stoker.job.architecture.detector import Detector
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
@@ -17,7 +18,7 @@ from stoker.job.architecture.vit import Vit
 from stoker.job.section import Section, Shorthand
 
 Architecture = Annotated[
-    Perceptron | Mlp | Cnn | Unet | Vit | Rnn | Transformer | Pretrained | Gan | Custom, Field(discriminator="family")
+    Perceptron | Mlp | Cnn | Unet | Detector | Vit | Rnn | Transformer | Pretrained | Gan | Custom, Field(discriminator="family")
 ]
 ArchitectureChoice = Annotated[Architecture, Shorthand("family")]
 FAMILIES: dict[str, type[Section]] = {
@@ -25,6 +26,7 @@ FAMILIES: dict[str, type[Section]] = {
     "mlp": Mlp,
     "cnn": Cnn,
     "unet": Unet,
+    "detector": Detector,
     "vit": Vit,
     "rnn": Rnn,
     "transformer": Transformer,
