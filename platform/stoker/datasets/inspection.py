@@ -33,6 +33,8 @@ from stoker.job.dataset import (
     TABLE_SUFFIXES,
     VOC_ANNOTATIONS,
     VOC_IMAGES,
+    YOLO_IMAGES,
+    YOLO_LABELS,
     Dataset,
     fits,
 )
@@ -287,6 +289,7 @@ def _archive_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Pr
 FOLDERS: dict[str, str] = {
     "parallel": "a folder with files such as train.en and train.de",
     "image-folder": "a folder with a folder for each class",
+    "yolo": f"a folder with folders {YOLO_IMAGES}/ and {YOLO_LABELS}/",
     "voc": f"a folder with folders {VOC_IMAGES}/ and {VOC_ANNOTATIONS}/",
     "image-mask": f"a folder with folders {IMAGES}/ and {MASKS}/",
 }
@@ -303,5 +306,7 @@ CHECKS: dict[str, Check] = {
     "image-folder": _folder_problems,
     "image-mask": _pair_problems,
     "voc": _no_problems,
+    "coco": _no_problems,
+    "yolo": _no_problems,
     "webdataset": _archive_problems,
 }

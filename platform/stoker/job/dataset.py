@@ -81,6 +81,8 @@ CONLL_COLUMNS = ("words", "tags")
 """Names of the first and the last column of a conll file whose columns the job does not name."""
 VOC_IMAGES, VOC_ANNOTATIONS = "JPEGImages", "Annotations"
 """Folders of a voc dataset."""
+YOLO_IMAGES, YOLO_LABELS = "images", "labels"
+"""Folders of a yolo dataset, or of each of its parts."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 

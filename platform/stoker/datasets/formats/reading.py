@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from stoker.datasets.formats import idx, image_folder, image_mask, npz, parallel, text, voc, webdataset
+from stoker.datasets.formats import coco, idx, image_folder, image_mask, npz, parallel, text, voc, webdataset, yolo
 from stoker.datasets.formats.broken_files import read_as
 from stoker.datasets.formats.tables import table_reader
 from stoker.datasets.records import Records
@@ -23,6 +23,8 @@ READERS: dict[str, Callable[[Path, Dataset], Records]] = {
     "image-folder": image_folder.read,
     "image-mask": image_mask.read,
     "voc": voc.read,
+    "coco": coco.read,
+    "yolo": yolo.read,
     "webdataset": webdataset.read,
 }
 
