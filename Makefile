@@ -20,8 +20,11 @@ demo: setup
 	@echo
 	@echo "The MLflow page of it:  $(BIN)/stoker ui @last"
 
+# One process more than cores: some tests wait for Ray to start or for a process to end.
+TEST_PROCESSES = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+
 test: setup
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --session-timeout 3600
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --session-timeout 3600
 
 # On the cluster that KUBECONFIG names, with the chart in its namespace `stoker`.
 test-cluster: setup

@@ -9,7 +9,12 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(*options):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "CUDA_VISIBLE_DEVICES": ""}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "platform"),
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-X", "importtime", str(ROOT / "bench" / "gpu.py"), *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
 

@@ -18,6 +18,7 @@ PAGES = [
         "docs/language.md",
         "docs/own-code.md",
         "docs/scaling.md",
+        "docs/vision.md",
         "k8s/README.md",
         "helm/stoker/README.md",
     )

@@ -1,6 +1,7 @@
 """Every job file that Stoker ships has an explaining header, makes a plan and trains."""
 
 import json
+import shutil
 from itertools import islice
 from pathlib import Path
 
@@ -48,6 +49,11 @@ def own_data(tmp_path_factory, tiny_model):
         Image.fromarray(mask // 2 + rng.integers(0, 60, mask.shape, np.uint8)).save(
             folder / "nuclei" / "images" / f"{number}.png"
         )
+    for digit in range(3):
+        (folder / "signs" / str(digit)).mkdir(parents=True)
+        for number in range(8):
+            hand = rng.integers(0, 60, (40, 40, 3), np.uint8) + np.uint8(60 * digit)
+            Image.fromarray(hand).save(folder / "signs" / str(digit) / f"{number}.png")
     words = {1: ["dull", "poor", "bad", "slow"], 5: ["great", "fine", "good", "fun"]}
     rows = [
         {"text": " ".join(rng.choice([*words[stars], "the", "film", "was"], 8)), "stars": stars}
@@ -63,6 +69,9 @@ def own_data(tmp_path_factory, tiny_model):
         (folder / "sentences" / f"{part}.en").write_text("".join(f"{' '.join(line)}\n" for line in lines))
         translated = (" ".join(pairs[word] for word in line) for line in lines)
         (folder / "sentences" / f"{part}.de").write_text("".join(f"{line}\n" for line in translated))
+    (folder / "code").mkdir()
+    for file in Path(json.__file__).parent.glob("*.py"):
+        shutil.copy(file, folder / "code")
     sentences = [f"dataset.source={folder / 'sentences'}"]
     asked = [
         {"question": f"who has {thing}?", "context": f"{name} has {thing}", "answer": name}
@@ -86,10 +95,12 @@ def own_data(tmp_path_factory, tiny_model):
     return {
         **dict.fromkeys(("translation-transformer", "translation-rnn"), sentences),
         "nuclei-unet": [f"dataset.source={folder / 'nuclei'}", "dataset.image.size=32", "training.batch_size=4"],
+        "signs-backbone": [f"dataset.source={folder / 'signs'}", "dataset.image.size=32", "training.batch_size=8"],
         "reviews-minilm": [
             f"dataset.source={folder / 'reviews.jsonl'}",
             f"architecture.model={tiny_model('bert')}",
         ],
+        "code-decoder": [f"dataset.source={folder / 'code'}", "dataset.format=text", "dataset.text.vocabulary=512"],
         "answers-minilm": [f"dataset.source={folder / 'squad'}", f"architecture.model={tiny_model('bert')}"],
         "instructions-lora": [f"architecture.model={tiny_model('gpt2')}"],
         "entities-minilm": [f"dataset.source={folder / 'news'}", f"architecture.model={tiny_model('bert')}"],

@@ -73,7 +73,21 @@ def test_the_schema_is_closed_and_has_descriptions_and_shorthands():
     assert "extends" in schema["properties"]
     assert {
         "type": "string",
-        "enum": ["perceptron", "mlp", "cnn", "unet", "vit", "rnn", "transformer", "pretrained", "gan", "custom"],
+        "enum": [
+            "perceptron",
+            "mlp",
+            "cnn",
+            "unet",
+            "vit",
+            "backbone",
+            "autoencoder",
+            "feature-distance",
+            "rnn",
+            "transformer",
+            "pretrained",
+            "gan",
+            "custom",
+        ],
     } in _strings(schema["properties"]["architecture"])
     sections = [each for each in schema["$defs"].values() if each.get("type") == "object"]
     assert sections

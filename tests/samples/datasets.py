@@ -17,6 +17,7 @@ def write_samples(task: TaskRow, folder: Path) -> dict[str, Any]:
     """Write what fits a task to a folder that has its name; return the `dataset` section that reads it."""
     of_target = {
         "mask": _write_masks,
+        "normality": _write_odd_images,
         "continuation": _write_lines,
         "word-tags": _write_sentences,
         "text": _write_pairs,
@@ -63,6 +64,17 @@ def _write_images(folder: Path) -> dict[str, Any]:
     np.savez(folder / "images.npz", image=images, label=labels)
     np.savez(folder / "unlabelled.npz", image=images)
     return {"source": str(folder / "images.npz")}
+
+
+def _write_odd_images(folder: Path) -> dict[str, Any]:
+    """Images of 8x8 pixels that are bright at the left or at the right, and some that are not bright at all."""
+    rng = np.random.default_rng(0)
+    labels = np.array(["left", "right"] * (SAMPLES // 2) + ["dark"] * (SAMPLES // 6))
+    images = rng.integers(0, 100, (len(labels), 8, 8))
+    images[labels == "left", :, :4] += 120
+    images[labels == "right", :, 4:] += 120
+    np.savez(folder / "images.npz", image=images.astype(np.uint8), label=labels)
+    return {"source": str(folder / "images.npz"), "columns": {"normal": ["left", "right"]}}
 
 
 def _write_masks(folder: Path) -> dict[str, Any]:

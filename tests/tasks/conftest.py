@@ -13,6 +13,7 @@ from stoker.datasets.dialogues.templates import MarkedTemplate
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField
+from stoker.datasets.fields.normality import NormalityField
 from stoker.datasets.fields.number import ValueField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.tags import TagsField
@@ -52,6 +53,7 @@ FIELDS = {
     "image-classification": Fields((IMAGE,), ClassField("y", ("a", "b", "c"))),
     "segmentation": Fields((IMAGE,), MaskField("mask", (0, 128, 255), 9, 8)),
     "image-generation": Fields((IMAGE,), None),
+    "anomaly-detection": Fields((IMAGE,), NormalityField("y", ("a", "b"))),
     "text-classification": Fields(
         (TextField("text", "characters", json.dumps("\nabc"), 6),), ClassField("y", ("a", "b", "c"))
     ),
@@ -108,6 +110,9 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
             case "mask", _:
                 target = torch.randint(0, 3, (count, 9, 8), generator=rng).to(torch.uint8)
                 return torch.randn(count, 3, 9, 8, generator=rng), Rows({"image": images}, target)
+            case "normality", _:
+                scores = 2 * torch.rand(count, 1 + 9 * 8, generator=rng)
+                return scores, Rows({"image": images}, torch.randint(-1, 2, (count,), generator=rng))
             case "tags", _:
                 tags = torch.randint(0, 2, (count, 3), generator=rng).to(torch.uint8)
                 return torch.randn(count, 3, generator=rng), Rows({}, tags)
@@ -155,6 +160,9 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
                 tokens[::3, 4:] = 0
                 outputs = torch.randn(count, 3, generator=rng)
                 return outputs, Rows({"text": tokens}, torch.randint(0, 3, (count,), generator=rng))
+            case _, "image-classification":
+                target = torch.randint(0, 3, (count,), generator=rng)
+                return torch.randn(count, 3, generator=rng), Rows({"image": images}, target)
             case _, "image-generation":
                 return 0.5 * torch.randn(count, 1, 9, 8, generator=rng) + 0.2, Rows({"image": images})
             case _:

@@ -30,6 +30,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "residual": {"family": "cnn", "channels": [4, 4], "blocks": "residual"},
     "unet": {"channels": [4, 8, 8], "dropout": 0.2},
     "vit": {"width": 8, "layers": 2, "heads": 2, "dropout": 0.2, "stochastic_depth": 0.2},
+    "backbone": {"backbone": {"name": "test_resnet", "library": "timm"}, "dropout": 0.2},
+    "autoencoder": {"channels": [4, 4], "code": 3, "noise": 0.2},
+    "feature-distance": {"channels": [4, 8], "bank": 20, "turns": True},
+    "patches": {"family": "feature-distance", "channels": [4, 8], "frozen": True, "level": "patches"},
+    "gaussian": {"family": "feature-distance", "channels": [4], "distance": "gaussian"},
     "rnn": {"embedding": 6, "hidden": 5, "layers": 2, "word_dropout": 0.2},
     "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False, "word_dropout": 0.2},
     "transformer": {"width": 8, "heads": 2, "word_dropout": 0.2},
@@ -50,7 +55,14 @@ MODELS = {
 """Pretrained models with an output layer of their own; those of all other tasks are a BERT."""
 LENGTHS = {"text-generation": 3, "instruction-tuning": 64, "translation": 8, "summarization": 16}
 """Tokens of a pretrained model, which are longer than characters, and shorter than words."""
-FEATURES = {"cnn": ["photo"], "vit": ["photo"], "rnn": ["text"], "transformer": ["text"], "pretrained": ["text"]}
+FEATURES = {
+    "cnn": ["photo"],
+    "vit": ["photo"],
+    "backbone": ["photo"],
+    "rnn": ["text"],
+    "transformer": ["text"],
+    "pretrained": ["text"],
+}
 """The columns that a family for one kind of input takes from a table with all kinds."""
 
 
@@ -115,7 +127,7 @@ def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
     def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
         architecture = {"family": variant, **FAMILIES[variant]}
         dataset = dict(tiny_data(task))
-        if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "vit", "rnn", "transformer"):
+        if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "vit", "backbone", "rnn", "transformer"):
             architecture |= dict.fromkeys(
                 {"dropout", "word_dropout", "stochastic_depth"} & {"dropout", *architecture}, 0.0
             )

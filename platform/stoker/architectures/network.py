@@ -9,13 +9,14 @@ from typing import Any
 from torch import nn
 
 from stoker.architectures import custom, mlp, perceptron
-from stoker.architectures.pictures import cnn, detector, gan, unet, vit
+from stoker.architectures.pictures import autoencoder, cnn, detector, feature_distance, gan, unet, vit
+from stoker.architectures.pictures.backbones import family as backbone
 from stoker.architectures.pretrained import family as pretrained
 from stoker.architectures.pretrained import misfits as pretrained_misfits
 from stoker.architectures.texts import rnn, transformer
 from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
-from stoker.job.dataset import Dataset
+from stoker.job.dataset import Dataset, Normalization
 from stoker.job.signature import Signature
 
 
@@ -29,6 +30,10 @@ def _no_problems(settings: Any, signature: Signature) -> list[Problem]:
 
 def _no_notes(settings: Any, signature: Signature) -> list[str]:
     return []
+
+
+def _as_the_data(settings: Any) -> Normalization | None:
+    return None
 
 
 def _available(settings: Any, dataset: Dataset) -> list[Problem]:
@@ -51,15 +56,44 @@ class Family:
     """Build the network of a saved model, given its folder, where `build` would need more than its settings."""
     notes: Callable[[Any, Signature], list[str]] = _no_notes
     """Return what a plan says of the network beside its layers."""
+    normalization: Callable[[Any], Normalization | None] = _as_the_data
+    """Return how the network's weights need pictures to be standardised; None where the data decides."""
 
 
 FAMILIES: dict[str, Family] = {
     "perceptron": Family(perceptron.build),
     "mlp": Family(mlp.build, mlp.with_default_sizes),
     "cnn": Family(cnn.build, cnn.with_default_sizes, cnn.misfits),
-    "unet": Family(unet.build, unet.with_default_sizes, unet.misfits),
-    "detector": Family(detector.build, misfits=detector.misfits),
+    "unet": Family(
+        unet.build,
+        unet.with_default_sizes,
+        unet.misfits,
+        unet.unavailable,
+        unet.rebuild,
+        unet.notes,
+        unet.normalization,
+    ),
+    "detector": Family(
+        detector.build,
+        detector.with_default_sizes,
+        detector.misfits,
+        detector.unavailable,
+        detector.rebuild,
+        detector.notes,
+        detector.normalization,
+    ),
     "vit": Family(vit.build, vit.with_default_sizes, vit.misfits),
+    "backbone": Family(
+        backbone.build,
+        backbone.with_default_sizes,
+        backbone.misfits,
+        backbone.unavailable,
+        backbone.rebuild,
+        backbone.notes,
+        backbone.normalization,
+    ),
+    "autoencoder": Family(autoencoder.build, autoencoder.with_default_sizes, autoencoder.misfits),
+    "feature-distance": Family(feature_distance.build, feature_distance.with_default_sizes, feature_distance.misfits),
     "rnn": Family(rnn.build, rnn.with_default_sizes, rnn.misfits),
     "transformer": Family(transformer.build, transformer.with_default_sizes, transformer.misfits),
     "pretrained": Family(
@@ -105,6 +139,11 @@ def unavailable(architecture: Architecture, dataset: Dataset) -> list[Problem]:
 def network_notes(architecture: Architecture, signature: Signature) -> list[str]:
     """Return what a plan says of a network beside its layers."""
     return FAMILIES[architecture.family].notes(architecture, signature)
+
+
+def normalization(architecture: Architecture) -> Normalization | None:
+    """Return how a network's weights need pictures to be standardised; None where the data decides."""
+    return FAMILIES[architecture.family].normalization(architecture)
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -31,7 +31,8 @@ from stoker.datasets.samples import Samples
 from stoker.datasets.sources.builtin import read_builtin
 from stoker.datasets.sources.schemes import is_remote
 from stoker.datasets.split import choose_parts
-from stoker.datasets.values.labels import Labels, label_notes, read_labels, with_joined_spellings
+from stoker.datasets.values.labels import Labels, label_notes, with_joined_spellings
+from stoker.datasets.values.normality import labels_of
 from stoker.datasets.windows.documents import MIN_DOCUMENTS, as_documents, split_within
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import BUILTIN, Dataset, Image, Text
@@ -95,7 +96,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     loading = choose_loading(records, roles, dataset)
     if loading == "resident":
         records = resident(records, roles, dataset)
-    labels = read_labels(records, roles.target, task.target)
+    labels = labels_of(records, roles.target, task.target, dataset)
     parts = choose_parts(records, dataset, labels)
     train = fitted_records(records, np.flatnonzero(parts == "train"), roles, dataset)
     fields = Fields.fit(train, roles, task.target, dataset)

@@ -40,7 +40,32 @@ def choose_parts(records: Records, dataset: Dataset, labels: Labels) -> np.ndarr
         parts = split_parts(split, len(records), groups=as_text(records.columns[group]).astype(str))
     else:
         parts = split_parts(split, len(records), strata)
+    if labels.odd is not None:
+        parts = without_odd(parts, labels.odd, split, fixed=bool(split.column or records.parts is not None))
     _check(parts, labels)
+    return parts
+
+
+def without_odd(parts: np.ndarray, odd: np.ndarray, split: Split, fixed: bool) -> np.ndarray:
+    """Return the parts without samples to learn from that are not normal.
+
+    Args:
+        parts: (N,) part of each sample.
+        odd: (N,) whether it is not normal.
+        split: shares and seed.
+        fixed: whether the data itself says which part a sample belongs to; then such a sample is left out, otherwise it
+            is for validation or test.
+
+    """
+    rows = np.flatnonzero(odd & (parts == "train"))
+    parts = parts.copy()
+    parts[rows] = ""
+    others = split.val + split.test
+    if fixed or not others:
+        return parts
+    rng = np.random.default_rng([split.seed, len(parts)])
+    for_val = round(len(rows) * split.val / others)
+    parts[rng.permutation(rows)] = np.repeat(["val", "test"], [for_val, len(rows) - for_val])
     return parts
 
 
@@ -148,7 +173,7 @@ def _check(parts: np.ndarray, labels: Labels) -> None:
         f"class '{name}' is in {part} ({count} sample{'s' if count > 1 else ''}) but not in train"
         for part in ("val", "test")
         for name, count in labels.counts(parts == part).items()
-        if labels.classes is not None and count and name not in known
+        if labels.classes is not None and labels.odd is None and count and name not in known
     ]
     if unknown:
         cure = "a network cannot learn it; move some of them to train, or remove them"

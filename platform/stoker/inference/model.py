@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,7 @@ from stoker.datasets.records import Records, table
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.inference.model_signature import signature
+from stoker.inference.pictures import request_pictures
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.saved_model import ASSETS, FIELDS, SIGNATURE, WEIGHTS
@@ -237,17 +238,25 @@ class Model:
         return Answers(pd.DataFrame(codes.numpy(), columns=[f"code/{place}" for place in range(codes.shape[1])]))
 
     def records_of(self, samples: pd.DataFrame | np.ndarray) -> Records:
-        """Return raw samples as records with named columns.
+        """Return raw samples as records with named columns; the cells of pictures may be whatever holds one.
 
         Raises:
-            JobError: an array does not have one column per feature.
+            JobError: an array does not have one column per feature, or a cell holds no picture.
 
         """
         columns = self.fields.columns
+        only_image = len(columns) == 1 and isinstance(self.fields.inputs[0], ImageField)
         if isinstance(samples, pd.DataFrame):
-            return table(samples)
-        if len(columns) == 1 and isinstance(self.fields.inputs[0], ImageField):
-            return Records({columns[0]: np.asarray(samples)})
+            if only_image and len(samples.columns) == 1:
+                samples = samples.set_axis(list(columns), axis=1)
+            records = table(samples)
+            images = [each.name for each in self.fields.inputs if isinstance(each, ImageField)]
+            found = {name: request_pictures(list(samples[name]), name) for name in images if name in samples}
+            return replace(records, columns=records.columns | found)
+        if only_image and samples.ndim > 1:
+            return Records({columns[0]: samples})
+        if only_image:
+            return Records({columns[0]: request_pictures(list(samples), columns[0])})
         if samples.ndim != 2 or samples.shape[1] != len(columns):
             shape = " x ".join(map(str, samples.shape))
             raise JobError([Problem("", f"an array of {shape}; expected a column for each of {', '.join(columns)}")])

@@ -11,6 +11,7 @@ from stoker.tasks.task import Answers
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 TABLE = "predictions.csv"
+ANNOTATED = "annotated"
 
 
 def write_table(table: pd.DataFrame, target: Path) -> None:
@@ -29,17 +30,25 @@ def write_table(table: pd.DataFrame, target: Path) -> None:
 
 
 def write_folder(answers: Iterable[Answers], folder: Path) -> int:
-    """Write the images of answers as PNG files named like their inputs, and the table; return the number of rows."""
+    """Write the images of answers as PNG files named like their inputs, and the table; return the number of rows.
+
+    Drawn samples have a folder of their own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tables = []
     taken: set[str] = set()
     for each in answers:
         tables.append(each.table)
-        if each.images is None:
+        if each.images is None and not each.drawn:
             continue
-        names = each.table["input"] if "input" in each.table else range(sum(map(len, tables)) - len(each.table), 10**9)
-        for name, pixels in zip(names, each.images, strict=False):
-            write_image(folder / f"{_free(Path(str(name)).stem, taken)}.png", pixels)
+        begin = sum(map(len, tables)) - len(each.table)
+        inputs = each.table["input"] if "input" in each.table else range(begin, begin + len(each.table))
+        names = [_free(Path(str(name)).stem, taken) for name in inputs]
+        for name, pixels in zip(names, () if each.images is None else each.images, strict=False):
+            write_image(folder / f"{name}.png", pixels)
+        for name, pixels in zip(names, each.drawn, strict=False):
+            (folder / ANNOTATED).mkdir(exist_ok=True)
+            write_image(folder / ANNOTATED / f"{name}.png", pixels)
     whole = pd.concat(tables, ignore_index=True)
     write_table(whole, folder / TABLE)
     return len(whole)

@@ -29,6 +29,7 @@ TABLE_KINDS: tuple[Kind, ...] = (
     "number",
     "time",
     "category",
+    "normality",
     "text",
     "image",
     "mask",
@@ -46,9 +47,9 @@ FORMATS: dict[str, tuple[Kind, ...]] = {
     "squad": ("text", "answer"),
     "text": ("text",),
     "parallel": ("text",),
-    "idx": ("image", "category"),
-    "npz": ("image", "mask", "category", "number"),
-    "image-folder": ("image", "category"),
+    "idx": ("image", "category", "normality"),
+    "npz": ("image", "mask", "category", "normality", "number"),
+    "image-folder": ("image", "category", "normality"),
     "image-mask": ("image", "mask"),
     "voc": ("image", "boxes"),
     "coco": ("image", "boxes"),
@@ -113,7 +114,7 @@ BUILTIN: dict[str, Builtin] = {
     "breast-cancer": Builtin(CLASSIFIED, "diagnosis", "569 biopsies, 30 measures, 2 classes"),
     "diabetes": Builtin(("tabular-regression",), "progression", "442 patients, 10 measures, a number"),
     "digits": Builtin(
-        ("image-classification", "image-generation"),
+        ("image-classification", "image-generation", "anomaly-detection"),
         "digit",
         "1,797 handwritten digits of 8x8 pixels",
         kinds=("image",),
@@ -186,6 +187,18 @@ class Columns(Section):
     """All classes or tags of the label, in order; default: those of the training samples. Needed where shards are
     streamed and the first one lacks some, and to name the tags of words that are written as numbers, from 0 on."""
 
+    normal: (
+        Annotated[
+            tuple[str, ...],
+            Field(strict=False, min_length=1),
+            BeforeValidator(_names, json_schema_input_type=list[str | int]),
+        ]
+        | None
+    ) = None
+    """The classes of the label that are normal, such as `[good]`, to find anomalies: only they are learnt from, and all
+    others are kept for validation and test. Default: the classes of the training part of a source that is split itself,
+    or the only one."""
+
     clean: bool = False
     """Take labels that differ by case or blanks only for one class, by its most frequent spelling."""
 
@@ -200,6 +213,26 @@ def _pair(value: object) -> object:
 
 Pixels = Annotated[int, Field(ge=1, le=4096)]
 Augmentation = Literal["flip", "crop", "zoom", "rotate", "jitter", "erase", "randaugment"]
+
+
+Levels = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, min_length=1, max_length=3)]
+Deviations = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False, min_length=1, max_length=3)]
+
+
+class Normalization(Section):
+    """Mean and deviation by which pixels are standardised: three numbers each make images coloured, one is for all."""
+
+    mean: Levels
+    """Mean of each channel, from 0 (black) to 1, such as `[0.485, 0.456, 0.406]`."""
+
+    std: Deviations
+    """Deviation of each channel, such as `[0.229, 0.224, 0.225]`."""
+
+    @model_validator(mode="after")
+    def _of_grey_or_colour(self) -> "Normalization":
+        if len(self.mean) != len(self.std) or len(self.mean) == 2:
+            raise ValueError("mean and std have one number each, or three: red, green and blue")
+        return self
 
 
 class Image(Section):
@@ -220,6 +253,10 @@ class Image(Section):
     picture is recognised: flip, crop, jitter and erase for photos, which are colour images of 32x32 or more; crop and
     rotate for signs, which are classes named by numbers, letters, left or right, and all other images of 16x16 or more.
     Where each pixel is recognised: flip and crop for photos. `[]` for none."""
+
+    normalization: Normalization | None = None
+    """Mean and deviation by which pixels are standardised. Default: those that the weights of a backbone need, those of
+    the model that training starts from, or those of the training part."""
 
 
 LongTexts = Literal["cut", "refuse"]

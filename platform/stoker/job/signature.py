@@ -29,6 +29,8 @@ class ImageInput:
     channels: int
     height: int
     width: int
+    tile: tuple[int, int] | None = None
+    """Height and width of the tiles that a step of training sees of larger images; None where it sees them whole."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,17 @@ class ClassOutput:
     """One of several classes: networks return (B, classes) logits; targets are (B,) int64."""
 
     classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NormalityOutput:
+    """How odd an image is: networks return (B, 1 + height * width), its score and that of each pixel, row by row.
+
+    A score above 1 is that of an anomaly. Targets are (B,) int64: the number of the normal class, or -1.
+    """
+
+    classes: tuple[str, ...]
+    """The normal classes; one without a name where the data has no label."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +226,7 @@ CHOSEN = "chosen"
 """Name beside the inputs of the places whose outputs are needed."""
 Output = (
     ClassOutput
+    | NormalityOutput
     | ValueOutput
     | MaskOutput
     | BoxesOutput

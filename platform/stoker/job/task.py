@@ -10,6 +10,7 @@ TaskName = Literal[
     "segmentation",
     "object-detection",
     "image-generation",
+    "anomaly-detection",
     "text-classification",
     "multi-label-classification",
     "text-generation",
@@ -26,6 +27,7 @@ Kind = Literal[
     "number",
     "time",
     "category",
+    "normality",
     "text",
     "image",
     "mask",
@@ -51,6 +53,7 @@ CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": 
 REGRESSION: dict[str, Direction] = {"loss": "min", "rmse": "min", "mae": "min", "r2": "max"}
 SEGMENTATION: dict[str, Direction] = {"loss": "min", "dice": "max", "iou": "max", "accuracy": "max"}
 DETECTION: dict[str, Direction] = {"loss": "min", "map": "max", "map50": "max", "map75": "max"}
+ANOMALIES: dict[str, Direction] = {"loss": "min", "auroc": "max", "average_precision": "max", "f1": "max"}
 TAGS: dict[str, Direction] = {
     "loss": "min",
     "f1_micro": "max",
@@ -133,10 +136,11 @@ TASKS: dict[TaskName, TaskRow] = {
     "image-classification": TaskRow(
         ("image",),
         "category",
-        ("cnn", "vit", "mlp", "perceptron", "custom"),
+        ("cnn", "vit", "backbone", "mlp", "perceptron", "custom"),
         CLASSIFICATION,
         "accuracy",
         "a class for each image",
+        shows=True,
         loss_settings=CLASS_LOSS,
         augments=True,
     ),
@@ -173,6 +177,17 @@ TASKS: dict[TaskName, TaskRow] = {
         shows=True,
         generates=True,
     ),
+    "anomaly-detection": TaskRow(
+        ("image",),
+        "normality",
+        ("feature-distance", "autoencoder", "custom"),
+        ANOMALIES,
+        "loss",
+        "which images are not like the normal ones that it learns from",
+        target_optional=True,
+        shows=True,
+        loss_settings=("threshold",),
+    ),
     "text-classification": TaskRow(
         ("text",),
         "category",
@@ -186,7 +201,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "multi-label-classification": TaskRow(
         TABULAR,
         "tags",
-        ("mlp", "perceptron", "cnn", "vit", "rnn", "transformer", "pretrained", "custom"),
+        ("mlp", "perceptron", "cnn", "vit", "backbone", "rnn", "transformer", "pretrained", "custom"),
         TAGS,
         "f1_micro",
         "any number of tags for each row of a table, of numbers, categories, texts or images",

@@ -57,8 +57,11 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
         yield Problem("dataset.encoding", f"does nothing for {what}; leave it out")
     if dataset.columns.clean and row.target not in ("category", "tags"):
         yield Problem("dataset.columns.clean", f"does nothing for {task}, which has no classes; leave it out")
+    if dataset.columns.normal and row.target != "normality":
+        yield Problem("dataset.columns.normal", f"does nothing for {task}, which finds no anomalies; leave it out")
     if not _has_columns(dataset, row):
-        yield from without_effect("dataset.columns", dataset.columns, Columns(), f"{task}, which has no columns")
+        own = Columns(normal=dataset.columns.normal)
+        yield from without_effect("dataset.columns", dataset.columns, own, f"{task}, which has no columns")
     known = known_kinds(dataset)
     if "image" not in row.inputs or (known is not None and "image" not in known):
         yield from without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no images")

@@ -9,6 +9,7 @@ from stoker.tasks.classification.multi_label_classification import MultiLabelCla
 from stoker.tasks.classification.tabular_classification import TabularClassification
 from stoker.tasks.classification.text_classification import TextClassification
 from stoker.tasks.objective import Objective
+from stoker.tasks.pictures.anomaly_detection import AnomalyDetection
 from stoker.tasks.pictures.detection import ObjectDetection
 from stoker.tasks.pictures.image_generation import ImageGeneration
 from stoker.tasks.pictures.segmentation import Segmentation
@@ -29,6 +30,7 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "segmentation": Segmentation,
     "object-detection": ObjectDetection,
     "image-generation": ImageGeneration,
+    "anomaly-detection": AnomalyDetection,
     "text-classification": TextClassification,
     "multi-label-classification": MultiLabelClassification,
     "text-generation": TextGeneration,

@@ -17,7 +17,7 @@ from stoker.randomness import seed_process
 from stoker.tasks.objective import Count
 from stoker.training.assembly import Assembly
 from stoker.training.best_metric import BestMetric
-from stoker.training.evaluation import evaluate, with_loss
+from stoker.training.evaluation import evaluate, look_through, with_loss
 from stoker.training.evaluation_epochs import measures_all
 from stoker.training.gradients import Sums, accumulate, mean
 from stoker.training.optimization import Schedule, build_optimizers
@@ -325,6 +325,8 @@ def _epoch_metrics(state: TrainingState, running: dict[str, float], expensive: b
     """Return the running losses with the metrics of the evaluated part, expensive ones only if requested."""
     assembly = state.assembly
     carried, row = assembly.objective.carried, TASKS[assembly.job.task]
+    if assembly.workers.rank == 0:
+        look_through(assembly)
     assembly.workers.broadcast([b for name, b in assembly.objective.named_buffers() if name not in carried])
     named = {state.best.metric, *([state.stopping.metric] if state.stopping else [])}
     watched = {metric for metric in named if expensive or row.measures_always(metric)}

@@ -7,8 +7,9 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from stoker.architectures.custom import is_objective_class, user_class
-from stoker.architectures.network import misfits, unavailable, with_default_sizes
+from stoker.architectures.network import misfits, normalization, unavailable, with_default_sizes
 from stoker.datasets.dataset import LoadedDataset
+from stoker.datasets.fields.image import saved_normalization
 from stoker.datasets.fields.texts.text import saved_text
 from stoker.datasets.loading import load_dataset
 from stoker.errors import JobError
@@ -100,7 +101,8 @@ def prepare(job: Job, data: LoadedDataset | None = None, start: Path | None = No
     if problems := unavailable(chosen, job.dataset):
         raise JobError(problems)
     row = TASKS[job.task]
-    data = data or load_dataset(with_vocabulary(job.dataset_to_load, row, start), row)
+    dataset = with_normalization(with_vocabulary(job.dataset_to_load, row, start), chosen, start)
+    data = data or load_dataset(dataset, row)
     samples = len(data.parts["train"])
     architecture = with_default_sizes(chosen, data.fields.signature, samples)
     training = _completed(job, data)
@@ -127,6 +129,16 @@ def with_vocabulary(dataset: Dataset, row: TaskRow, model: Path | None) -> Datas
     if model is None or not cut or dataset.text.tokenizer or not saved_text(model):
         return dataset
     return dataset.model_copy(update={"text": dataset.text.model_copy(update={"tokenizer": str(model)})})
+
+
+def with_normalization(dataset: Dataset, architecture: Architecture, model: Path | None) -> Dataset:
+    """Return a dataset whose pictures are standardised as the network's weights, or those of a saved model, need it."""
+    if dataset.image.normalization:
+        return dataset
+    found = normalization(architecture) or (saved_normalization(model) if model else None)
+    if found is None:
+        return dataset
+    return dataset.model_copy(update={"image": dataset.image.model_copy(update={"normalization": found})})
 
 
 def _resolved_dataset(job: Job, data: LoadedDataset) -> Dataset:

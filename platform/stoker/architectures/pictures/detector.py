@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,15 @@ from torch.nn import functional
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import ACTIVATIONS, Norm
+from stoker.architectures.pictures.backbones import backbone, sources
+from stoker.architectures.pictures.backbones.backbone import Backbone, OnBackbone, rebuilt
 from stoker.architectures.pictures.feature_maps import FeatureMaps
 from stoker.architectures.pictures.residual_maps import GROUPS, ResidualMaps
 from stoker.errors import Problem
+from stoker.job.architecture.backbone import Backbone as BackboneSettings
 from stoker.job.architecture.detector import Detector as DetectorSettings
-from stoker.job.signature import Signature
+from stoker.job.dataset import Dataset, Normalization
+from stoker.job.signature import ImageInput, Signature
 
 LEVELS = 3
 """Maps of the pyramid."""
@@ -27,25 +32,37 @@ MOST_CELLS = 6.0
 """Logarithm of the largest distance of a side from its cell, in cells."""
 
 
-class Detector(nn.Module):
+class Detector(OnBackbone):
     """A body that makes maps, a feature pyramid, and a head that all its levels share."""
 
-    def __init__(self, settings: DetectorSettings, signature: Signature) -> None:
+    def __init__(self, settings: DetectorSettings, signature: Signature, weighted: bool = True) -> None:
         super().__init__()
         self.name, shape = next(iter(signature.images.items()))
         self.score, self.overlap, self.most = settings.score, settings.overlap, settings.most
-        self.body: FeatureMaps = ResidualMaps(shape.channels, settings.channels, LEVELS, settings.activation)
-        self.pyramid = Pyramid(self.body.channels, settings.width)
-        self.head = Head(settings, len(self.body.strides), outputs(signature))
+        if settings.backbone:
+            self.backbone: Backbone | None = Backbone(settings.backbone, shape, maps=True, weighted=weighted)
+        else:
+            self.backbone = None
+            self.stages = ResidualMaps(shape.channels, settings.channels, settings.activation)
+        self.strides = self._body.strides[-LEVELS:]
+        self.pyramid = Pyramid(self._body.channels[-LEVELS:], settings.width)
+        self.head = Head(settings, len(self.strides), outputs(signature))
+
+    @property
+    def _body(self) -> FeatureMaps:
+        """Return what makes maps of an image."""
+        body: FeatureMaps = self.stages if self.backbone is None else self.backbone
+        return body
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return proposals (B, cells, 6 + classes) for an image, as job.signature says of boxes."""
         image = inputs[self.name]
         height, width = image.shape[2:]
-        last = self.body.strides[-1]
+        last = self.strides[-1]
         padded = functional.pad(image, (0, -width % last, 0, -height % last))  # so that all maps halve evenly
         proposals = []
-        for level, (maps, stride) in enumerate(zip(self.pyramid(self.body(padded)), self.body.strides, strict=True)):
+        pyramid = self.pyramid(self._body(padded)[-LEVELS:])
+        for level, (maps, stride) in enumerate(zip(pyramid, self.strides, strict=True)):
             logits, distances = self.head(maps, level)
             proposals.append(_proposals(logits, distances, stride, height, width))
         return torch.cat(proposals, dim=1)
@@ -123,13 +140,53 @@ def build(settings: DetectorSettings, signature: Signature) -> nn.Module:
     return Detector(settings, signature)
 
 
+def rebuild(settings: DetectorSettings, signature: Signature, saved: Path) -> nn.Module:
+    """Build the network of a saved model."""
+    if settings.backbone is None:
+        return Detector(settings, signature)
+    return rebuilt(lambda weighted: Detector(settings, signature, weighted), settings.backbone, saved)
+
+
+def with_default_sizes(settings: DetectorSettings, signature: Signature, samples: int) -> DetectorSettings:
+    """Pin the library and the weights of a backbone."""
+    if settings.backbone is None:
+        return settings
+    return settings.model_copy(update={"backbone": sources.pinned(settings.backbone)})
+
+
 def misfits(settings: DetectorSettings, signature: Signature) -> list[Problem]:
     """Return the settings that do not fit the size of the images."""
     if problems := only_one("image", settings.family, signature):
         return problems
+    if settings.backbone:
+        return _backbone_misfits(settings.backbone, signature.image)
     side = min(signature.image.height, signature.image.width)
     if 2 ** (len(settings.channels) + 1) > 2 * side:
         most = int(math.log2(side))
         message = f"{len(settings.channels)} stages halve images of {side} pixels to nothing; use at most {most}"
         return [Problem("architecture.channels", message)]
     return []
+
+
+def _backbone_misfits(chosen: BackboneSettings, image: ImageInput) -> list[Problem]:
+    if problems := backbone.misfits(chosen, image):
+        return problems
+    if len(backbone.stages(chosen, image)) < 2:
+        message = f"{chosen.name} of {chosen.library} has no maps of several sizes; use a convolutional network"
+        return [Problem(sources.NAME, f"{message}, or one of timm's such as swin_tiny_patch4_window7_224")]
+    return []
+
+
+def unavailable(settings: DetectorSettings, dataset: Dataset) -> list[Problem]:
+    """Return what keeps the backbone from being built."""
+    return sources.unavailable(settings.backbone) if settings.backbone else []
+
+
+def notes(settings: DetectorSettings, signature: Signature) -> list[str]:
+    """Return where the backbone comes from."""
+    return backbone.notes(settings.backbone) if settings.backbone else []
+
+
+def normalization(settings: DetectorSettings) -> Normalization | None:
+    """Return how the backbone's weights need pictures to be standardised."""
+    return sources.normalization(settings.backbone) if settings.backbone else None

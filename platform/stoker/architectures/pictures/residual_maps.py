@@ -21,12 +21,11 @@ class ResidualMaps(nn.Module):
     Args:
         image_channels: of the image.
         channels: of the stages, at least two.
-        kept: the last so many stages whose maps are returned.
         activation: between the layers.
 
     """
 
-    def __init__(self, image_channels: int, channels: tuple[int, ...], kept: int, activation: str) -> None:
+    def __init__(self, image_channels: int, channels: tuple[int, ...], activation: str) -> None:
         super().__init__()
         first = max(channels[0] // 2, 8)
         self.first = nn.Sequential(
@@ -35,18 +34,16 @@ class ResidualMaps(nn.Module):
             ACTIVATIONS[activation](),
         )
         self.stages = nn.ModuleList(Stage(before, after, activation) for before, after in pairwise((first, *channels)))
-        self._kept = min(kept, len(channels))
-        self.channels = channels[-self._kept :]
-        strides = tuple(FIRST_STRIDE * 2**number for number in range(1, len(channels) + 1))
-        self.strides = strides[-self._kept :]
+        self.channels = channels
+        self.strides = tuple(FIRST_STRIDE * 2**number for number in range(1, len(channels) + 1))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the maps of the last stages, largest first."""
+        """Return the maps of all stages, largest first."""
         maps, found = self.first(images), []
         for stage in self.stages:
             maps = stage(maps)
             found.append(maps)
-        return found[-self._kept :]
+        return found
 
 
 class Stage(nn.Module):

@@ -1,5 +1,6 @@
 """Images: stored as bytes, standardised when a batch is made."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,9 +16,13 @@ from stoker.datasets.fields.field import InputField
 from stoker.datasets.pictures.images import decode_images, level_counts
 from stoker.datasets.records import DEEP_BITS, Files, RawColumn, in_memory
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import Dataset
+from stoker.job.dataset import Dataset, Normalization
+from stoker.job.saved_model import FIELDS
 from stoker.job.signature import ImageInput
 from stoker.job.task import Kind
+
+LEVELS = 255
+"""Of a channel, beside 0."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,15 @@ class ImageField(InputField):
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
-        """Fit to (N, height, width, channels) uint8 training images."""
+        """Fit to (N, height, width, channels) uint8 training images, unless the job sets mean and deviation."""
         pixels = in_memory(raw)
         assert pixels is not None
         _, height, width, channels = pixels.shape
+        if given := settings.image.normalization:
+            channels = max(channels, len(given.mean))
+            repeated = channels // len(given.mean)
+            mean, scale = (tuple(LEVELS * each for each in values) * repeated for values in (given.mean, given.std))
+            return cls(name, height, width, channels, mean, scale)
         counts = level_counts(pixels)
         levels = np.arange(256)
         means = [float((count * levels).sum() / count.sum()) for count in counts]
@@ -112,6 +122,18 @@ class ImageField(InputField):
         """Convert standardised (B, channels, height, width) back to (B, height, width, channels) uint8."""
         mean, scale = _on_device(self.mean, images.device), _on_device(self.scale, images.device)
         return images.permute(0, 2, 3, 1).mul(scale).add(mean).round().clamp(0, 255).to(torch.uint8)
+
+
+def saved_normalization(model: Path) -> Normalization | None:
+    """Return the statistics of the only image field of a saved model; None if it is none of ours, or sees no image."""
+    file = model / FIELDS
+    if not file.is_file():
+        return None
+    images = [each for each in json.loads(file.read_text(encoding="utf-8"))["inputs"] if each["kind"] == "image"]
+    if len(images) != 1:
+        return None
+    mean, std = (tuple(value / LEVELS for value in images[0][key]) for key in ("mean", "scale"))
+    return Normalization(mean=mean, std=std)
 
 
 def _of_cells(cells: pd.Series, name: str) -> Files | np.ndarray:

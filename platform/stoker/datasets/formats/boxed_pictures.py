@@ -1,12 +1,13 @@
 """Makes records of pictures and the boxes in them, whatever format they were read from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from stoker.datasets.members import Location
 from stoker.datasets.pictures.headers import Size, read_headers
 from stoker.datasets.records import Files, RawColumn, Records
 from stoker.datasets.values.boxes import Box, Boxed
@@ -67,7 +68,7 @@ def require(mistakes: Iterator[str]) -> None:
         raise JobError([Problem("dataset.source", each) for each in shown])
 
 
-def _broken(found: Sequence[Annotated], sizes: dict[Path, Size], root: Path) -> Iterator[str]:
+def _broken(found: Sequence[Annotated], sizes: Mapping[Location, Size], root: Path) -> Iterator[str]:
     """Yield the pictures that are annotated twice, and those whose size cannot be read."""
     seen: dict[Path, str] = {}
     for each in found:

@@ -80,7 +80,7 @@ def _unnamed(files: list[Path], parts: list[str], root: Path) -> Iterator[str]:
 
 def _content(file: Path) -> dict[str, list[Any]]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content: dict[str, list[Any]] = json.loads(file.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"line {error.lineno} {not_json(error)}") from error
     for name in LISTS:

@@ -7,11 +7,26 @@ import zlib
 from pathlib import Path
 from typing import TextIO, cast
 
-from stoker.datasets.folders import archive_paths, image_paths, label_folders, language_files, part_folders, visible_folders
+from stoker.datasets.folders import (
+    archive_paths,
+    image_paths,
+    label_folders,
+    language_files,
+    part_folders,
+    visible_folders,
+)
 from stoker.datasets.formats.coco import annotation_files, is_coco
 from stoker.datasets.formats.csv_dialect import is_table
 from stoker.errors import Problem
-from stoker.job.dataset import CONTENT_SUFFIXES, FORMATS, TABLE_SUFFIXES, VOC_ANNOTATIONS, VOC_IMAGES, Format
+from stoker.job.dataset import (
+    CONTENT_SUFFIXES,
+    FORMATS,
+    IMAGE_SUFFIXES,
+    TABLE_SUFFIXES,
+    VOC_ANNOTATIONS,
+    VOC_IMAGES,
+    Format,
+)
 
 HEADER_BYTES = 1 << 20
 """A longer first line is no header."""
@@ -69,6 +84,10 @@ def _folder_format(path: Path) -> Format | None:
         return "image-folder"
     if _is_parallel(path):
         return "parallel"
+    if names and all(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in names if not name.startswith(".")):
+        return "image-folder"
+    if [part for part, root in part_folders(path) if part and image_paths(root)]:
+        return "image-folder"
     if names and all(name.lower().endswith(".txt") for name in names if not name.startswith(".")):
         return "text"
     tables = [name for name in dict.fromkeys(TABLE_SUFFIXES.values()) if table_files(path, name)]

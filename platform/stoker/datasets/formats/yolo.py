@@ -38,7 +38,9 @@ def read(path: Path, dataset: Dataset) -> Records:
                 found.append(Annotated(picture, where, boxes, part, in_shares=True))
         for file in by_name.values():
             there = pictures.relative_to(path)
-            mistakes.append(f"{file.relative_to(path)} has no picture of its name in {there}/; add it, or remove the file")
+            mistakes.append(
+                f"{file.relative_to(path)} has no picture of its name in {there}/; add it, or remove the file"
+            )
     require(iter(mistakes))
     return records_of(path, found)
 

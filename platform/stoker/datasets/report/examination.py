@@ -33,7 +33,8 @@ from stoker.datasets.report.report import (
 )
 from stoker.datasets.split import choose_parts
 from stoker.datasets.tokens.words import words_of
-from stoker.datasets.values.labels import FEW_NUMBERS, Labels, label_notes, read_labels, with_joined_spellings
+from stoker.datasets.values.labels import FEW_NUMBERS, Labels, label_notes, with_joined_spellings
+from stoker.datasets.values.normality import labels_of
 from stoker.errors import JobError
 from stoker.job.dataset import BUILTIN, SQUAD_COLUMNS, Dataset
 from stoker.job.signature import ClassOutput, Signature
@@ -121,7 +122,7 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     odd = tuple(label_notes(records, roles.target, row.target))
     if dataset.columns.clean and row.target == "category":
         records = with_joined_spellings(records, roles.target)
-    labels = read_labels(records, roles.target, row.target)
+    labels = labels_of(records, roles.target, row.target, dataset)
     parts = choose_parts(records, dataset, labels)
     hashes = sample_hashes(records, roles)
     counts = {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}

@@ -34,7 +34,9 @@ class Box:
             what = "inverted" if self.right < self.left or self.bottom < self.top else "empty"
             return f"is {what} (left, top, right, bottom: {sides}); correct or remove it"
         if min(self.left, self.top) < -MARGIN or self.right > width + MARGIN or self.bottom > height + MARGIN:
-            return f"reaches out of its picture of {width}x{height} pixels (left, top, right, bottom: {sides}); cut it off"
+            return (
+                f"reaches out of its picture of {width}x{height} pixels (left, top, right, bottom: {sides}); cut it off"
+            )
         return ""
 
     def within(self, height: int, width: int) -> "Box":

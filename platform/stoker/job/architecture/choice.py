@@ -4,9 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stoker.job.architecture.autoencoder import Autoencoder
+from stoker.job.architecture.backbone import BackboneClassifier
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
 from stoker.job.architecture.detector import Detector
+from stoker.job.architecture.feature_distance import FeatureDistance
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
@@ -18,7 +21,21 @@ from stoker.job.architecture.vit import Vit
 from stoker.job.section import Section, Shorthand
 
 Architecture = Annotated[
-    Perceptron | Mlp | Cnn | Unet | Detector | Vit | Rnn | Transformer | Pretrained | Gan | Custom, Field(discriminator="family")
+    Perceptron
+    | Mlp
+    | Cnn
+    | Unet
+    | Detector
+    | Vit
+    | BackboneClassifier
+    | Autoencoder
+    | FeatureDistance
+    | Rnn
+    | Transformer
+    | Pretrained
+    | Gan
+    | Custom,
+    Field(discriminator="family"),
 ]
 ArchitectureChoice = Annotated[Architecture, Shorthand("family")]
 FAMILIES: dict[str, type[Section]] = {
@@ -28,6 +45,9 @@ FAMILIES: dict[str, type[Section]] = {
     "unet": Unet,
     "detector": Detector,
     "vit": Vit,
+    "backbone": BackboneClassifier,
+    "autoencoder": Autoencoder,
+    "feature-distance": FeatureDistance,
     "rnn": Rnn,
     "transformer": Transformer,
     "pretrained": Pretrained,

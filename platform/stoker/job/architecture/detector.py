@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from stoker.job.architecture.backbone import BackboneChoice
 from stoker.job.architecture.layers import Activation, Width
 from stoker.job.section import Section
 
@@ -21,6 +22,9 @@ class Detector(Section):
     channels: Annotated[tuple[Width, ...], Field(strict=False, min_length=2, max_length=7)] = (32, 64, 128, 256)
     """Channels of the stages, first to last; the maps of the first one have a quarter of the image's side, and each
     further stage halves them. The last three make the pyramid: more stages find larger objects."""
+
+    backbone: BackboneChoice | None = None
+    """A network of torchvision or timm that makes the maps in place of the stages, such as `resnet18`."""
 
     width: int = Field(64, ge=8, le=1024)
     """Channels of the pyramid and of the towers."""

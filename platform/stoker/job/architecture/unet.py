@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from stoker.job.architecture.backbone import BackboneChoice
 from stoker.job.architecture.layers import Activation, Widths
 from stoker.job.section import Section
 
@@ -15,7 +16,14 @@ class Unet(Section):
     """The network family."""
 
     channels: Widths | None = None
-    """Channels of the stages, largest maps first; default: from the size of the images."""
+    """Channels of the stages, largest maps first; default: from the size of the images. With a backbone they are those
+    of the way back up: one for the whole image, and one for each size of the backbone's maps but the last."""
+
+    blocks: Literal["plain", "residual"] = "plain"
+    """What a stage is made of: two convolutions, or two with a shortcut around them (He et al. 2016)."""
+
+    backbone: BackboneChoice | None = None
+    """A network of torchvision or timm that halves the image, such as `resnet18`; default: the stages' own blocks."""
 
     activation: Activation = "relu"
     """What stands between the layers."""

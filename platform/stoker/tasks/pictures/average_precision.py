@@ -69,7 +69,8 @@ class AveragePrecision(Metrics):
     def compute(self) -> dict[str, float]:
         """Return map, map50 and map75; NaN where no picture shows anything."""
         precision = precisions(self._boxes.in_order(), len(self._classes))
-        return {"map": _mean(precision), "map50": _mean(precision[0]), "map75": _mean(precision[5])}
+        means = [mean_precision(each) for each in (precision, precision[0], precision[5])]
+        return dict(zip(("map", "map50", "map75"), means, strict=True))
 
 
 def precisions(pictures: Sequence[Picture], classes: int) -> np.ndarray:
@@ -91,13 +92,14 @@ def precisions(pictures: Sequence[Picture], classes: int) -> np.ndarray:
     return curves
 
 
-def _mean(precision: np.ndarray) -> float:
+def mean_precision(precision: np.ndarray) -> float:
+    """Return the mean of some of the `precisions`, without classes of which there is no box; NaN if there is none."""
     there = precision[precision > -1]
     return float(there.mean()) if there.size else float("nan")
 
 
 def _truth(pictures: Sequence[Picture], classes: int) -> dict[str, Any]:
-    annotations = [
+    annotations: list[dict[str, Any]] = [
         {"image_id": number, "category_id": int(box[0]), "bbox": _bbox(box[1:]), "iscrowd": 0}
         for number, (_, boxes) in enumerate(pictures, 1)
         for box in boxes

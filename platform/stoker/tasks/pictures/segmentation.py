@@ -16,6 +16,7 @@ from stoker.tasks.abilities import decoded
 from stoker.tasks.classification.classification import confusion_figure, weight_of_classes
 from stoker.tasks.metrics import Metrics, Shown, Worst
 from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
+from stoker.tasks.pictures.annotation import coloured
 from stoker.tasks.sheet import Picture, Sheet
 from stoker.tasks.task import Answers, Review, Task
 
@@ -141,6 +142,12 @@ class Segmentation(Task):
             f"share/{name}": (places == number).float().mean(dim=(1, 2)).numpy() for number, name in enumerate(classes)
         }
         return Answers(pd.DataFrame(shares), self.mask.pixels(places))
+
+    def annotated(self, picture: np.ndarray, answer: Mapping[str, Any], image: np.ndarray | None) -> np.ndarray:
+        """Draw the predicted mask over the picture, a colour for each class but the first one."""
+        assert image is not None
+        places = np.searchsorted(self.mask.values, image)
+        return coloured(picture, places)
 
     @property
     def mask(self) -> MaskField:

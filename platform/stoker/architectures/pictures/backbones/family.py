@@ -1,0 +1,68 @@
+"""The family `backbone`: a network of torchvision or timm with a new linear layer."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from stoker.architectures.heads import outputs
+from stoker.architectures.inputs import only_one
+from stoker.architectures.pictures.backbones import backbone, sources
+from stoker.architectures.pictures.backbones.backbone import Backbone, OnBackbone, rebuilt
+from stoker.errors import Problem
+from stoker.job.architecture.backbone import BackboneClassifier
+from stoker.job.dataset import Dataset, Normalization
+from stoker.job.signature import Signature
+
+
+class Classifier(OnBackbone):
+    """The features of a backbone, and a linear layer."""
+
+    backbone: Backbone
+
+    def __init__(self, settings: BackboneClassifier, signature: Signature, weighted: bool = True) -> None:
+        super().__init__()
+        self.name, shape = next(iter(signature.images.items()))
+        self.backbone = Backbone(settings.backbone, shape, maps=False, weighted=weighted)
+        self.dropout = nn.Dropout(settings.dropout) if settings.dropout else nn.Identity()
+        self.output = nn.Linear(self.backbone.width, outputs(signature))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (B, outputs) from an image (B, channels, height, width)."""
+        result: Tensor = self.output(self.dropout(self.backbone(inputs[self.name])))
+        return result
+
+
+def build(settings: BackboneClassifier, signature: Signature) -> nn.Module:
+    """Build the network with the weights that it starts from."""
+    return Classifier(settings, signature)
+
+
+def rebuild(settings: BackboneClassifier, signature: Signature, saved: Path) -> nn.Module:
+    """Build the network of a saved model."""
+    return rebuilt(lambda weighted: Classifier(settings, signature, weighted), settings.backbone, saved)
+
+
+def with_default_sizes(settings: BackboneClassifier, signature: Signature, samples: int) -> BackboneClassifier:
+    """Pin the library and the weights."""
+    return settings.model_copy(update={"backbone": sources.pinned(settings.backbone)})
+
+
+def misfits(settings: BackboneClassifier, signature: Signature) -> list[Problem]:
+    """Return the settings that do not fit the number and size of the images."""
+    return only_one("image", settings.family, signature) or backbone.misfits(settings.backbone, signature.image)
+
+
+def unavailable(settings: BackboneClassifier, dataset: Dataset) -> list[Problem]:
+    """Return what keeps the backbone from being built."""
+    return sources.unavailable(settings.backbone)
+
+
+def notes(settings: BackboneClassifier, signature: Signature) -> list[str]:
+    """Return where the backbone comes from."""
+    return backbone.notes(settings.backbone)
+
+
+def normalization(settings: BackboneClassifier) -> Normalization | None:
+    """Return how the backbone's weights need pictures to be standardised."""
+    return sources.normalization(settings.backbone)

@@ -1,0 +1,122 @@
+"""Where a backbone and its weights come from: the library of its name, and the file of its weights."""
+
+import importlib.util
+from pathlib import Path
+
+from stoker.architectures.pictures.backbones.library import Library
+from stoker.architectures.pictures.backbones.timm_models import Timm
+from stoker.architectures.pictures.backbones.torchvision_models import Torchvision
+from stoker.errors import JobError, Problem, Unreachable
+from stoker.job.architecture.backbone import WEIGHT_SUFFIXES, Backbone
+from stoker.job.dataset import Normalization
+from stoker.jobfile.suggestion import did_you_mean
+
+NAME, LIBRARY = "architecture.backbone.name", "architecture.backbone.library"
+WEIGHTS, FROZEN = "architecture.backbone.weights", "architecture.backbone.frozen_stages"
+SHOWN = 6
+LIBRARIES: dict[str, Library] = {each.name: each for each in (Torchvision(), Timm())}
+"""By name, in the order in which `auto` asks them."""
+CURE = "install it: pip install 'stoker[backbones]'"
+
+
+def library_of(settings: Backbone) -> Library:
+    """Return the library that has a network.
+
+    Raises:
+        JobError: none has it, or timm is not installed.
+
+    """
+    found, problem = _library(settings)
+    if found is None:
+        raise JobError([problem])
+    return found
+
+
+def _library(settings: Backbone) -> tuple[Library | None, Problem]:
+    wanted = [settings.library] if settings.library != "auto" else list(LIBRARIES)
+    has_timm = importlib.util.find_spec("timm") is not None
+    if wanted == ["timm"] and not has_timm:
+        return None, Problem(LIBRARY, f"timm is not installed here; {CURE}")
+    there = [LIBRARIES[name] for name in wanted if name != "timm" or has_timm]
+    for each in there:
+        if settings.name in each.models():
+            return each, Problem(NAME, "")
+    names = [name for each in there for name in each.models()]
+    bare, _, tag = settings.name.partition(".")
+    if tag and bare in names:
+        message = f"'{settings.name}' has its weights in its name; write name: {bare} and weights: {tag}"
+        return None, Problem(NAME, message)
+    libraries = " and ".join(each.name for each in there)
+    more = f"; timm, which is not installed here, has more: {CURE}" if not has_timm and "timm" in wanted else ""
+    guess = did_you_mean(settings.name, names) or "; `stoker schema architecture.backbone.name` tells more"
+    return None, Problem(NAME, f"{libraries} has no network '{settings.name}'{guess}{more}")
+
+
+def pinned(settings: Backbone) -> Backbone:
+    """Return settings with the library and the weights that `auto` and `default` stand for."""
+    library = library_of(settings)
+    weights = settings.weights
+    if weights == "default":
+        weights = library.weights(settings.name)[0]
+    elif is_file(weights):
+        weights = str(Path(weights).expanduser().absolute())
+    return settings.model_copy(update={"library": library.name, "weights": weights})
+
+
+def is_file(weights: str) -> bool:
+    """Return whether weights are named by a file rather than by an id."""
+    return weights.endswith(WEIGHT_SUFFIXES) or "/" in weights
+
+
+def unavailable(settings: Backbone) -> list[Problem]:
+    """Return what keeps a backbone from being built: an unknown name, unknown weights, or weights out of reach."""
+    library, problem = _library(settings)
+    if library is None:
+        return [problem]
+    if settings.weights == "none":
+        return []
+    if is_file(settings.weights):
+        file = Path(settings.weights).expanduser()
+        cure = "correct the path, or write none to start from random weights"
+        return [] if file.is_file() else [Problem(WEIGHTS, f"there is no file '{settings.weights}'; {cure}")]
+    known = library.weights(settings.name)
+    if not known:
+        cure = "name a file with weights, or write none"
+        return [Problem(WEIGHTS, f"{library.name} has no weights for {settings.name}; {cure}")]
+    if settings.weights != "default" and settings.weights not in known:
+        shown = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
+        guess = did_you_mean(settings.weights, known)
+        message = f"{library.name} has no weights '{settings.weights}' of {settings.name}{guess}"
+        return [Problem(WEIGHTS, f"{message}; it has {shown}; a file ends in {', '.join(WEIGHT_SUFFIXES)}")]
+    try:
+        weight_file(settings)
+    except Exception as error:  # each library and its client fail in their own ways
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        message = f"'{settings.weights}' of {settings.name} cannot be downloaded ({reason[:160]})"
+        cure = "allow the network, name a file with the weights in their place, or write none for random ones"
+        return [Problem(WEIGHTS, f"{message}; {cure}")]
+    return []
+
+
+def weight_file(settings: Backbone) -> Path:
+    """Return the file of weights, which is downloaded once.
+
+    Raises:
+        Exception: any, if the address is out of reach.
+
+    """
+    if is_file(settings.weights):
+        return Path(settings.weights).expanduser()
+    fixed = pinned(settings)
+    try:
+        return LIBRARIES[fixed.library].download(fixed.name, fixed.weights)
+    except OSError as error:
+        raise Unreachable(f"{fixed.weights} of {fixed.name}: {error}") from error
+
+
+def normalization(settings: Backbone) -> Normalization | None:
+    """Return how pictures are standardised for a backbone's weights; None for random ones."""
+    if settings.weights == "none":
+        return None
+    fixed = pinned(settings)
+    return LIBRARIES[fixed.library].normalization(fixed.name, fixed.weights)
