@@ -14,6 +14,7 @@ from stoker.errors import Problem
 from stoker.job.architecture.cnn import Cnn as CnnSettings
 from stoker.job.architecture.feature_distance import FeatureDistance as FeatureDistanceSettings
 from stoker.job.signature import NormalityOutput, Signature
+from stoker.randomness import Noise
 
 TURNS = 4
 """Quarters of a turn."""
