@@ -258,7 +258,7 @@ def test_every_task_draws_its_figure(made, task_of):
         "instruction-tuning": "exact-by-length",
         "anomaly-detection": "scores",
     }
-    curves = {name for name in TASKS if name.endswith("classification")} - others.keys()
+    curves = {name for name in TASKS if name.endswith(("classification", "object-detection"))} - others.keys()
     assert figures == {
         name: {others.get(name, "confusion-matrix"), *(["precision-recall"] if name in curves else [])}
         for name in TASKS

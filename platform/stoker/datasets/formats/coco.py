@@ -8,17 +8,13 @@ from typing import Any
 
 from stoker.datasets.folders import PART_NAMES, visible_folders
 from stoker.datasets.formats.boxed_pictures import Annotated, records_of, require
+from stoker.datasets.formats.coco_files import annotation_files
 from stoker.datasets.formats.encodings import not_json
 from stoker.datasets.records import Records
 from stoker.datasets.values.boxes import Box
 from stoker.job.dataset import Dataset
 
 LISTS = ("images", "annotations", "categories")
-_BEGINNING = 1 << 16
-"""Characters of a file that tell COCO from other JSON: behind the licences there are entries."""
-_FIRST_KEY = re.compile(r'\s*\{\s*"(info|licenses|images|annotations|categories|type)"\s*:')
-_KEYS = ('"file_name"', '"category_id"', '"supercategory"')
-"""Of entries."""
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -43,21 +39,6 @@ def read(path: Path, dataset: Dataset) -> Records:
             mistakes.append(f"{file.relative_to(root)}: {error}")
     require(iter(mistakes))
     return records_of(root, found)
-
-
-def annotation_files(path: Path) -> list[Path]:
-    """Return the files in COCO's JSON."""
-    if path.is_file():
-        return [path]
-    files = sorted(file for pattern in ("*.json", "*/*.json") for file in path.glob(pattern) if file.is_file())
-    return [file for file in files if not file.name.startswith(".") and is_coco(file)]
-
-
-def is_coco(file: Path) -> bool:
-    """Return whether a file begins like COCO's JSON."""
-    with file.open(encoding="utf-8", errors="replace") as opened:
-        begins = opened.read(_BEGINNING)
-    return _FIRST_KEY.match(begins) is not None and any(key in begins for key in _KEYS)
 
 
 def _part(file: Path, root: Path) -> str:

@@ -15,7 +15,7 @@ from stoker.datasets.folders import (
     part_folders,
     visible_folders,
 )
-from stoker.datasets.formats.coco import annotation_files, is_coco
+from stoker.datasets.formats.coco_files import annotation_files, is_coco
 from stoker.datasets.formats.csv_dialect import is_table
 from stoker.errors import Problem
 from stoker.job.dataset import (

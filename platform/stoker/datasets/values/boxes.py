@@ -2,8 +2,16 @@
 
 import json
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 
+import pandas as pd
+
+BEGINNING = '{"height":'
+"""Of the JSON."""
+SHOWN = 8
 MARGIN = 1.0
 """Pixels that a box may reach beyond its picture: programs count pixels from 0 or from 1."""
 
@@ -63,3 +71,26 @@ class Boxed:
         content = json.loads(text)
         boxes = tuple(Box(**each) for each in content["boxes"])
         return Boxed(content["height"], content["width"], boxes)
+
+
+def holds_boxes(column: pd.Series) -> bool:
+    """Return whether a column holds what `Boxed.text` returns."""
+    first = next(iter(column), None)
+    return isinstance(first, str) and first.startswith(BEGINNING)
+
+
+def boxes_summary(pictures: Sequence[Boxed]) -> str:
+    """Describe the boxes of some pictures: how many of each class, how many a picture, and their sizes."""
+    boxes = [box for each in pictures for box in each.boxes]
+    if not boxes:
+        return "no boxes"
+    counted = Counter(box.name for box in boxes).most_common()
+    more = f" and {len(counted) - SHOWN} more classes" if len(counted) > SHOWN else ""
+    classes = ", ".join(f"{name} ({count:,})" for name, count in counted[:SHOWN]) + more
+    each = [len(picture.boxes) for picture in pictures]
+    widths, heights = [box.right - box.left for box in boxes], [box.bottom - box.top for box in boxes]
+    sizes = ", ".join(
+        f"{min(sides):g} to {max(sides):g} {name} (median {median(sides):g})"
+        for name, sides in (("wide", widths), ("high", heights))
+    )
+    return f"{classes}; {min(each)} to {max(each)} a picture (median {median(each):g}); {sizes} pixels"

@@ -1,5 +1,6 @@
 """What is shown of the boxes that a network finds: curves, a table of the classes, mix-ups, and the worst pictures."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 NONE = "(none)"
 RECALLS = np.linspace(0, 1, 101)
 MOST_CURVES = 20
-MOST_ROWS = 60
-HEADINGS = ("class", "boxes", "AP", "AP50", "AP75", "precision", "recall")
 
 
 class DetectionReview(Review):
@@ -56,15 +55,18 @@ class DetectionReview(Review):
         self._pixels.keep(kept)
 
     def figures(self) -> dict[str, "Figure"]:
-        """Draw precision against recall, the table of the classes, and which are taken for which."""
+        """Draw precision against recall, and which classes are taken for which."""
         pictures = self._boxes.in_order()
         curves = precisions(pictures, len(self._classes))
-        counts = confusion(pictures, len(self._classes))
         return {
             "precision-recall": self._curves(curves),
-            "classes": self._table(curves, counts),
-            "confusion-matrix": confusion_figure(counts, (*self._classes, NONE)),
+            "confusion-matrix": self._mixed_up(pictures),
         }
+
+    def _mixed_up(self, pictures: Sequence[Picture]) -> "Figure":
+        figure = confusion_figure(confusion(pictures, len(self._classes)), (*self._classes, NONE))
+        figure.axes[0].set_title(f"Boxes with a score of {SCORE:g} or more, {self._worst.seen} samples")
+        return figure
 
     def _curves(self, curves: np.ndarray) -> "Figure":
         from matplotlib.figure import Figure
@@ -74,29 +76,29 @@ class DetectionReview(Review):
         for number, name in list(enumerate(self._classes))[:MOST_CURVES]:
             precision = mean_precision(curves[0, :, number])
             axes.plot(RECALLS, curves[0, :, number].clip(min=0), label=f"{name} ({precision:.3f})")
-        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title="Boxes at an overlap of 0.5")
+        axes.set(
+            xlabel="recall",
+            ylabel="precision",
+            xlim=(0, 1),
+            ylim=(0, 1.02),
+            title=f"Overlaps of 0.5 or more, {self._worst.seen} samples",
+        )
         axes.legend(loc="lower left", fontsize=8)
         return figure
 
-    def _table(self, curves: np.ndarray, counts: Tensor) -> "Figure":
-        from matplotlib.figure import Figure
-
+    def tables(self) -> dict[str, Sequence[Mapping[str, Any]]]:
+        """Return the precisions of each class, and its precision and recall where boxes of a low score do not count."""
+        pictures = self._boxes.in_order()
+        curves, counts = precisions(pictures, len(self._classes)), confusion(pictures, len(self._classes))
         rows = []
-        for number, name in list(enumerate(self._classes))[:MOST_ROWS]:
-            right, true, found = (
-                int(each) for each in (counts[number, number], counts[number].sum(), counts[:, number].sum())
-            )
-            means = [
-                mean_precision(each) for each in (curves[:, :, number], curves[0, :, number], curves[5, :, number])
-            ]
-            shares = [right / found if found else float("nan"), right / true if true else float("nan")]
-            rows.append([name, f"{true:,}", *(f"{value:.3f}" for value in (*means, *shares))])
-        figure = Figure(figsize=(8, 1 + 0.3 * len(rows)), layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_axis_off()
-        axes.set_title(f"Precision and recall of boxes with a score of {SCORE:g}", fontsize=10)
-        axes.table(rows, colLabels=HEADINGS, loc="center")
-        return figure
+        for number, name in enumerate(self._classes):
+            right, true, found = int(counts[number, number]), int(counts[number].sum()), int(counts[:, number].sum())
+            shares = {"precision": right / found if found else math.nan, "recall": right / true if true else math.nan}
+            of_class = {"map": curves[:, :, number], "map50": curves[0, :, number], "map75": curves[5, :, number]}
+            means = {name: mean_precision(each) for name, each in of_class.items()}
+            values = {name: round(value, 4) for name, value in {**means, **shares}.items()}
+            rows.append({"class": name, "boxes": true, **values})
+        return {"classes": rows}
 
     def rows(self) -> Sequence[Mapping[str, Any]]:
         """Describe the pictures by what was found; their loss is one minus the F1 of their boxes."""
