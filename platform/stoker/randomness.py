@@ -42,10 +42,19 @@ class Noise:
         """Draw (rows, *shape) evenly from 0 to 1."""
         return self._draw(torch.rand, shape)
 
+    def beta(self, parameter: float) -> torch.Tensor:
+        """Draw (rows,) from the symmetric beta distribution."""
+        seed = torch.randint(2**62, (), generator=self._source())  # torch's own draws take no generator
+        drawn = np.random.default_rng(int(seed)).beta(parameter, parameter, self._total)
+        return torch.from_numpy(drawn).float()[self._rows].to(self._device)
+
     def _draw(self, draw: Callable[..., torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
+        return draw(self._total, *shape, generator=self._source())[self._rows].to(self._device)
+
+    def _source(self) -> torch.Generator:
         if self._generator is None:
             self._generator = generator(*self._key)
-        return draw(self._total, *shape, generator=self._generator)[self._rows].to(self._device)
+        return self._generator
 
 
 class PerSampleNoise:

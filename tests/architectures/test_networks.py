@@ -6,6 +6,7 @@ from stoker.architectures.network import build_network, misfits, parameter_count
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
+from stoker.job.architecture.vit import Vit
 from stoker.job.signature import CategoriesInput, ClassOutput, ImageInput, NumbersInput, Signature, ValueOutput
 
 CLASSES = ClassOutput(("a", "b", "c"))
@@ -40,6 +41,21 @@ def test_a_samples_output_depends_on_that_sample_alone(blocks):
     together = network({"image": images})
     alone = torch.cat([network({"image": image[None]}) for image in images])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [Cnn(family="cnn", channels=(4, 8)), Vit(family="vit", width=8, heads=2, layers=1, patch=4)],
+)
+def test_a_mirrored_network_answers_alike_for_an_image_and_its_mirror_image(settings):
+    network = build_network(settings.model_copy(update={"mirrored": True}), IMAGE)
+    images = torch.randn(4, 3, 16, 12)
+    training = network({"image": images}), network({"image": images.flip(3)})
+    network.eval()
+    one, other = network({"image": images}), network({"image": images.flip(3)})
+    torch.testing.assert_close(one, other)
+    torch.testing.assert_close(one, (training[0] + training[1]) / 2)
+    assert not torch.allclose(*training, atol=1e-3)
 
 
 def test_a_perceptron_is_linear():

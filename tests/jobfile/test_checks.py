@@ -322,18 +322,22 @@ def test_long_texts_can_be_refused_where_they_would_be_cut_off():
         assert parse_job(f"dataset: {refused}\n{rest}\n", "job.yaml").task_job.dataset.text.long == "refuse"
 
 
+LOSS_VALUES = [
+    ("class_weights", "balanced"),
+    ("class_weights", "{a: 2}"),
+    ("label_smoothing", "0.1"),
+    ("mixup", "0.2"),
+    ("cutmix", "1"),
+]
+
+
 def fitting(key: str) -> str:
     return ", ".join(task for task, row in TASKS.items() if key in row.loss_settings)
 
 
 @pytest.mark.parametrize(
     ("task", "key", "value"),
-    [
-        (task, key, value)
-        for task, row in TASKS.items()
-        for key, value in [("class_weights", "balanced"), ("class_weights", "{a: 2}"), ("label_smoothing", "0.1")]
-        if key not in row.loss_settings
-    ],
+    [(task, key, value) for task, row in TASKS.items() for key, value in LOSS_VALUES if key not in row.loss_settings],
 )
 def test_settings_that_a_tasks_loss_does_not_have_are_reported(task: str, key: str, value: str):
     text = f"task: {task}\ndataset: {SOURCES[task]}\ntraining: {{{key}: {value}}}"

@@ -81,6 +81,7 @@ class Rows:
     inputs: dict[str, torch.Tensor]
     target: Any = None
     weight: torch.Tensor | None = None
+    also: Any = None
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values()))) if self.target is None else len(self.target)

@@ -79,6 +79,17 @@ def test_optimizers_and_schedules_resume_exactly(make_job, whole, cut, tmp_path,
     assert cut(prepared, tmp_path, 3)[0] == whole(prepared)
 
 
+def test_mixed_images_and_averaged_weights_resume_exactly(make_job, whole, cut, tmp_path):
+    training = {"batch_size": 256, "epochs": 3, "precision": "fp32", "mixup": 0.2, "cutmix": 1.0, "ema": 0.9}
+    training |= {"checkpoint": {"every": "2 steps"}}
+    dataset = {"source": "digits", "image": {"augment": ["zoom", "jitter", "erase", "randaugment"]}}
+    network = {"family": "cnn", "channels": [4]}
+    prepared = prepare(make_job("image-classification", dataset, architecture=network, training=training))
+    found, attempts = cut(prepared, tmp_path, 5)
+    assert attempts > 2
+    assert found == whole(prepared)
+
+
 def test_two_workers_end_in_the_same_bytes_and_their_checkpoint_restores_on_one_and_on_four(
     probe, in_workers, whole, cut, tmp_path
 ):

@@ -87,6 +87,19 @@ def test_a_users_own_objective_has_no_class_weights(make_job, probe):
     ]
 
 
+def test_only_samples_that_are_one_image_each_can_be_mixed(make_job, tmp_path: Path):
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    frame = pd.DataFrame({"photo": ["a.png"] * 20, "size": [0.5, 2, 7, 1] * 5, "y": ["a", "b"] * 10})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    dataset = {"source": str(tmp_path / "t.csv"), "columns": {"label": "y"}}
+    training = {"mixup": 0.2, "cutmix": 1.0, "batch_size": 8}
+    message = "mixes images, and a sample of this data is not one image alone; leave it out"
+    job = make_job("multi-label-classification", dataset, architecture="mlp", training=training)
+    assert problems(job) == [("training.mixup", message), ("training.cutmix", message)]
+    images = {**dataset, "columns": {"label": "y", "features": ["photo"]}}
+    prepare(make_job("multi-label-classification", images, architecture="mlp", training=training))
+
+
 def test_pixels_of_a_class_are_counted_for_its_balance(make_job, tmp_path: Path):
     for kind in ("images", "masks"):
         (tmp_path / kind).mkdir()

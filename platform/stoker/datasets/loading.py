@@ -21,6 +21,7 @@ from stoker.datasets.formats.format_inference import infer_format, unknown_forma
 from stoker.datasets.formats.reading import read_path
 from stoker.datasets.inspection import column_problems
 from stoker.datasets.pictures.decoding import choose_loading, fitted_records, resident, with_files
+from stoker.datasets.pictures.masks import with_colours
 from stoker.datasets.pictures.picture_kinds import augmentation_notes, completed_image
 from stoker.datasets.pictures.survey import survey
 from stoker.datasets.records import PARTS, Records
@@ -93,6 +94,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     records = with_files(records, roles, task, dataset)
     looked = survey(records, roles, dataset, task)
     records, dataset = looked.records, looked.dataset
+    records = with_colours(records, roles, dataset, task)
     loading = choose_loading(records, roles, dataset)
     if loading == "resident":
         records = resident(records, roles, dataset)

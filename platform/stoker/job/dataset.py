@@ -1,5 +1,6 @@
 """Where samples come from, how they are read, and how they are split."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -235,16 +236,21 @@ class Normalization(Section):
         return self
 
 
+Sides = Annotated[
+    tuple[Pixels, Pixels], Field(strict=False), BeforeValidator(_pair, json_schema_input_type=int | list[int])
+]
+
+
 class Image(Section):
     """What happens to images before the network sees them."""
 
-    size: (
-        Annotated[
-            tuple[Pixels, Pixels], Field(strict=False), BeforeValidator(_pair, json_schema_input_type=int | list[int])
-        ]
-        | None
-    ) = None
+    size: Sides | None = None
     """Height and width in pixels, one number for both; default: as they are, if all agree."""
+
+    tile: Sides | None = None
+    """Height and width of the part of an image that a step of training sees, drawn anew each time, where each pixel is
+    recognised; one number for both. Metrics and predictions are of whole images, in overlapping tiles of this size.
+    Default: a step sees whole images."""
 
     augment: Annotated[tuple[Augmentation, ...], Field(strict=False)] | None = None
     """Random changes while training, drawn anew for each sample: flip (left-right), crop (shift by up to an eighth),
@@ -257,6 +263,52 @@ class Image(Section):
     normalization: Normalization | None = None
     """Mean and deviation by which pixels are standardised. Default: those that the weights of a backbone need, those of
     the model that training starts from, or those of the training part."""
+
+
+def _as_hex(value: object) -> object:
+    """Return a colour of three numbers as `#rrggbb`; other values as they are."""
+    if not isinstance(value, list):
+        return value
+    if len(value) != 3 or not all(type(each) is int and 0 <= each <= 255 for each in value):
+        raise ValueError("is not a colour: three whole numbers from 0 to 255, red, green and blue")
+    return "#" + "".join(f"{each:02x}" for each in value)
+
+
+def _pixel_value(value: int | str) -> int | str:
+    if isinstance(value, int):
+        if not 0 <= value <= 255:
+            raise ValueError(f"{value} is not a value of a pixel, from 0 to 255")
+        return value
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        raise ValueError(f"'{value}' is not a colour; write it as '#ff8000' or [255, 128, 0]")
+    return value.lower()
+
+
+PixelValue = Annotated[
+    int | str, BeforeValidator(_as_hex, json_schema_input_type=int | str | list[int]), AfterValidator(_pixel_value)
+]
+"""Of a mask: a number from 0 to 255, or a colour."""
+
+
+class Mask(Section):
+    """How the pixels of masks stand for classes."""
+
+    classes: Annotated[dict[str, PixelValue], Field(min_length=2, max_length=64)] | None = None
+    """The classes by name, each with its value in the masks or its colour, the background first, such as
+    `{soil: 0, crop: 1}` or `{road: "#804080", car: [0, 0, 142]}`. A mask with a palette is read by colours where these
+    are colours. Default: the values or colours of the training masks, which `plan` lists."""
+
+    ignore: PixelValue | None = None
+    """The value or colour of pixels that are neither learnt nor measured, such as 255 around objects."""
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> "Mask":
+        values = [*(self.classes or {}).values(), *([] if self.ignore is None else [self.ignore])]
+        if len({type(value) for value in values}) > 1:
+            raise ValueError("names both numbers and colours; masks hold either")
+        if len(set(values)) < len(values):
+            raise ValueError("names a value twice; each class, and what is ignored, has its own")
+        return self
 
 
 LongTexts = Literal["cut", "refuse"]
@@ -361,6 +413,9 @@ class Dataset(Section):
 
     image: Image = Field({}, validate_default=True)
     """How images are prepared."""
+
+    mask: Mask = Field({}, validate_default=True)
+    """How the pixels of masks stand for classes."""
 
     text: Text = Field({}, validate_default=True)
     """How texts are prepared."""

@@ -122,6 +122,10 @@ class ValueOutput:
     scale: float
 
 
+IGNORED = 255
+"""Class number of pixels that are neither learnt nor measured."""
+
+
 @dataclass(frozen=True)
 class MaskOutput:
     """A class for each pixel: networks return (B, classes, height, width) logits; targets are (B, height, width)."""

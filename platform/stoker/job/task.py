@@ -77,6 +77,8 @@ ANSWERS: dict[str, Direction] = {"loss": "min", "exact_match": "max", "f1": "max
 TAGGING: dict[str, Direction] = {"loss": "min", "accuracy": "max", "precision": "max", "recall": "max", "f1": "max"}
 CLASS_LOSS = ("class_weights", "label_smoothing")
 """Keys of `training` that a cross-entropy of classes has; that of tags has the first one."""
+MIXED = ("mixup", "cutmix")
+"""Keys of `training` that mix samples, which are images alone, with their labels."""
 TABULAR: tuple[Kind, ...] = ("number", "time", "category", "text", "image")
 TABULAR_FAMILIES = ("mlp", "perceptron", "custom")
 
@@ -141,7 +143,7 @@ TASKS: dict[TaskName, TaskRow] = {
         "accuracy",
         "a class for each image",
         shows=True,
-        loss_settings=CLASS_LOSS,
+        loss_settings=(*CLASS_LOSS, *MIXED),
         augments=True,
     ),
     "segmentation": TaskRow(
@@ -205,7 +207,7 @@ TASKS: dict[TaskName, TaskRow] = {
         TAGS,
         "f1_micro",
         "any number of tags for each row of a table, of numbers, categories, texts or images",
-        loss_settings=("class_weights",),
+        loss_settings=("class_weights", *MIXED),
         augments=True,
     ),
     "text-generation": TaskRow(

@@ -7,6 +7,7 @@ from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
+from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.pretrained import Pretrained
 from stoker.job.dataset import Dataset
 from stoker.job.environment import Environment
@@ -67,6 +68,8 @@ def check(sections: Sections) -> list[Problem]:
         found.append(worker_problems(sections.training, sections.resources))
     if sections.training and sections.resources and sections.task:
         found.append(sharding_problems(sections))
+    if sections.training and sections.architecture:
+        found.append(average_problems(sections.training, sections.architecture))
     if sections.training and sections.task:
         found.append(loss_problems(sections.training, sections.task))
         found.append(metric_problems(sections.training, sections.task, sections))
@@ -151,6 +154,13 @@ def loss_problems(training: Training, task: TaskName) -> Iterator[Problem]:
             yield Problem(f"training.{key}", f"does nothing for {task}; leave it out (it is for {fitting})")
 
 
+def average_problems(training: Training, architecture: Architecture) -> Iterator[Problem]:
+    """Check that weights are averaged in one way only."""
+    if training.ema and isinstance(architecture, Gan):
+        message = "does nothing for gan, which averages the weights of its generator itself; set architecture.ema"
+        yield Problem("training.ema", message)
+
+
 def worker_problems(training: Training, resources: Resources) -> Iterator[Problem]:
     """Check that every worker gets samples in each step."""
     batch, workers = training.batch_size, resources.most_workers
@@ -179,6 +189,8 @@ def sharding_problems(sections: Sections) -> Iterator[Problem]:
     for path, optimizer in _optimizers(training).items():
         if isinstance(optimizer, Muon):
             yield Problem(path, "muon computes with whole matrices, which fsdp divides; use adamw")
+    if training.ema:
+        yield Problem("training.ema", "averages whole weights, which fsdp divides; leave it out, or use replicated")
     if training.time and not (training.epochs or training.steps):
         cure = "set training.epochs or steps, too"
         yield Problem("training.time", f"its steps are found out by timing whole weights, which fsdp has not; {cure}")

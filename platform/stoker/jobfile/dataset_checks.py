@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.architecture.pretrained import Pretrained
-from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Split, Text, fits
+from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Mask, Split, Text, fits
 from stoker.job.section import Section
 from stoker.job.task import TASKS, TEXTS, Kind, TaskName, TaskRow
 
@@ -65,6 +65,11 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
     known = known_kinds(dataset)
     if "image" not in row.inputs or (known is not None and "image" not in known):
         yield from without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no images")
+    elif dataset.image.tile and row.target != "mask":
+        message = f"does nothing for {task}, which looks at whole images; leave it out"
+        yield Problem("dataset.image.tile", message)
+    if row.target != "mask":
+        yield from without_effect("dataset.mask", dataset.mask, Mask(), f"{task}, which has no masks")
     yield from text_problems(dataset, task)
 
 

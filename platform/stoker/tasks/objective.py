@@ -29,6 +29,10 @@ class BatchLike(Protocol):
         """(B,) weight of each sample in the loss; None where all weigh 1."""
 
     @property
+    def also(self) -> "BatchLike | None":
+        """The same inputs with further labels and their weights, of samples that are mixed; None for whole ones."""
+
+    @property
     def rows(self) -> slice:
         """Which rows of this worker's share of the global batch these are: the place of carried state."""
 
@@ -141,8 +145,7 @@ class Supervised(Objective):
 
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Count the samples, or their weights."""
-        weights = self.weights(batch)
-        return {"loss": float(len(batch)) if weights is None else weights.sum()}
+        return {"loss": self._counted(batch)}
 
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return the one term `loss`."""
@@ -166,8 +169,14 @@ class Supervised(Objective):
         """Return the sum of unweighted `losses`; a kernel that sums saves small networks a part of their step."""
         return self.losses(output, batch).sum()
 
+    def _counted(self, batch: BatchLike) -> Count:
+        weights = self.weights(batch)
+        count = float(len(batch)) if weights is None else weights.sum()
+        return count if batch.also is None else count + self._counted(batch.also)
+
     def _summed(self, output: Tensor, batch: BatchLike) -> Tensor:
         weights = self.weights(batch)
         if weights is None:
             return self.total(output.float(), batch)
-        return (self.losses(output.float(), batch) * weights).sum()
+        total = (self.losses(output.float(), batch) * weights).sum()
+        return total if batch.also is None else total + self._summed(output, batch.also)

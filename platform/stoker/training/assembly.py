@@ -8,6 +8,7 @@ import torch
 from stoker.architectures.network import build_network
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.feeding.batches import Batches, gathered
+from stoker.datasets.feeding.mixing import Mixing
 from stoker.datasets.feeding.prefetch import MAX_PROCESSES
 from stoker.datasets.samples import Samples
 from stoker.job.concurrency import machine_cpus
@@ -88,6 +89,7 @@ class Assembly:
             self.objective.order,
             max(1, min(MAX_PROCESSES, machine_cpus() // self.workers.count)) if ahead else 0,
             self.workers.shares(self.prepared.batch_size) if self.sharded else (),
+            Mixing(self.job.training.mixup, self.job.training.cutmix),
         )
 
 

@@ -12,7 +12,7 @@ from stoker.errors import Problem
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
 from stoker.job.signature import Signature, TagsOutput
-from stoker.job.task import CLASS_LOSS
+from stoker.job.task import CLASS_LOSS, MIXED
 from stoker.job.training import Training
 from stoker.jobfile.suggestion import did_you_mean
 
@@ -23,7 +23,7 @@ VALUES_PER_CHUNK = 1 << 20
 def loss_problems(job: Job, signature: Signature) -> Iterator[Problem]:
     """Check that the settings of the loss have an effect, and that their classes or tags are in the data."""
     training = job.training
-    set_keys = [key for key in CLASS_LOSS if getattr(training, key)]
+    set_keys = [key for key in (*CLASS_LOSS, *MIXED) if getattr(training, key)]
     if (
         set_keys
         and isinstance(job.architecture, Custom)
@@ -33,6 +33,11 @@ def loss_problems(job: Job, signature: Signature) -> Iterator[Problem]:
             message = f"does nothing: '{job.architecture.class_name}' computes the loss itself; leave it out"
             yield Problem(f"training.{key}", message)
         return
+    if set(signature.inputs) != set(signature.images) or len(signature.images) > 1:
+        for key in MIXED:
+            if getattr(training, key):
+                message = "mixes images, and a sample of this data is not one image alone; leave it out"
+                yield Problem(f"training.{key}", message)
     for name in training.class_weights if isinstance(training.class_weights, dict) else ():
         if name not in signature.weighted:
             what, known = "tag" if isinstance(signature.output, TagsOutput) else "class", signature.weighted
@@ -86,13 +91,13 @@ def class_counts(samples: Samples, classes: int, first: int) -> torch.Tensor:
         first: number of the first class in targets; those below it are left out.
 
     Returns:
-        (classes,) float64, each at least 1.
+        (classes,) float64, each at least 1; pixels that are ignored are in none.
 
     """
     counts = torch.zeros(classes, dtype=torch.float64)
     for chunk in _targets(samples):
         target = chunk.flatten().long() - first
-        counts += torch.bincount(target[target >= 0], minlength=classes).cpu()
+        counts += torch.bincount(target[(target >= 0) & (target < classes)], minlength=classes).cpu()
     return counts.clamp(min=1)
 
 

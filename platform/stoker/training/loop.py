@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +17,7 @@ from stoker.job.task import TASKS
 from stoker.randomness import seed_process
 from stoker.tasks.objective import Count
 from stoker.training.assembly import Assembly
+from stoker.training.averaging import WeightAverage
 from stoker.training.best_metric import BestMetric
 from stoker.training.evaluation import evaluate, look_through, with_loss
 from stoker.training.evaluation_epochs import measures_all
@@ -108,6 +110,8 @@ class TrainingState:
     reason: str = ""
     """Why training ended; empty until then."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    average: WeightAverage | None = None
+    """Moving average of the weights, if the job has one."""
     unread: list[Sums] = field(default_factory=list)
     """Losses of steps not read yet."""
     sums: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -123,6 +127,10 @@ class TrainingState:
         objective = self.assembly.objective
         others = {*objective.carried, *objective.unchanged_weights()}
         return {name: value for name, value in objective.state_dict().items() if name not in others}
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Exchange the weights for their averages meanwhile, if the job has them: evaluation uses these."""
+        return self.average.in_place() if self.average else nullcontext()
 
     def trained_s(self) -> float:
         """Seconds trained so far, over all attempts."""
@@ -179,7 +187,7 @@ def start(assembly: Assembly) -> TrainingState:
         quantities = TASKS[assembly.job.task].metrics
         stopping = BestMetric(watched, quantities.get(watched.split("/")[0], "min"))
     seed_process(training.seed + assembly.workers.rank)
-    return TrainingState(
+    state = TrainingState(
         assembly,
         assembly.batches(),
         reducers,
@@ -189,6 +197,8 @@ def start(assembly: Assembly) -> TrainingState:
         stopping,
         patience,
     )
+    state.average = WeightAverage(state.weights(), training.ema) if training.ema else None
+    return state
 
 
 def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event]:
@@ -229,14 +239,19 @@ def train(run: str, state: TrainingState, norm_every: int = 1) -> Iterator[Event
         waiting = _data_wait(state)
         running = _running_losses(state)
         all_metrics = late or state.step >= steps or measures_all(evaluated, state.epoch)
-        metrics = _epoch_metrics(state, running, all_metrics)
-        state.reason = _reason(state, metrics, late)
-        if state.reason and not all_metrics:  # it turned out to be the last epoch
-            metrics = _epoch_metrics(state, running, expensive=True)
-        improved = _record_metrics(state, metrics)
+        if state.average:
+            _share_buffers(state)  # below, those of the average are shared
+        with state.averaged():
+            metrics = _epoch_metrics(state, running, all_metrics)
+            state.reason = _reason(state, metrics, late)
+            if state.reason and not all_metrics:  # it turned out to be the last epoch
+                metrics = _epoch_metrics(state, running, expensive=True)
+            improved = _record_metrics(state, metrics)
         yield EpochEnd(run, state.epoch, state.step, metrics | waiting, improved, last=bool(state.reason))
     if state.best_weights:
         objective.load_state_dict(state.best_weights, strict=False)  # without carried buffers
+    elif state.average:
+        state.average.install()
     kept = state.best if state.best_weights else state
     yield TrainingEnd(run, state.step, kept.epoch, kept.step, state.reason)
 
@@ -292,6 +307,8 @@ def _step(run: str, state: TrainingState, batch: Step, measured: bool) -> StepEn
     objective.after_step()
     state.step += 1
     state.batch += 1
+    if state.average:
+        state.average.follow(state.step)
     for schedule in state.schedules.values():
         schedule.go_to(state.step)
     state.unread.append(sums)
@@ -323,11 +340,10 @@ def _running_losses(state: TrainingState) -> dict[str, float]:
 
 def _epoch_metrics(state: TrainingState, running: dict[str, float], expensive: bool) -> dict[str, float]:
     """Return the running losses with the metrics of the evaluated part, expensive ones only if requested."""
-    assembly = state.assembly
-    carried, row = assembly.objective.carried, TASKS[assembly.job.task]
+    assembly, row = state.assembly, TASKS[state.assembly.job.task]
     if assembly.workers.rank == 0:
         look_through(assembly)
-    assembly.workers.broadcast([b for name, b in assembly.objective.named_buffers() if name not in carried])
+    _share_buffers(state)
     named = {state.best.metric, *([state.stopping.metric] if state.stopping else [])}
     watched = {metric for metric in named if expensive or row.measures_always(metric)}
     parts = {assembly.prepared.evaluated_part, *(metric.split("/")[1] for metric in watched - running.keys())}
@@ -343,6 +359,13 @@ def _epoch_metrics(state: TrainingState, running: dict[str, float], expensive: b
         there = ", ".join(sorted(metrics))
         raise TrainingFailed(Cause.BAD_DATA, f"the objective does not measure {', '.join(missing)} (it has: {there})")
     return metrics
+
+
+def _share_buffers(state: TrainingState) -> None:
+    """Give all workers the running statistics of the first one."""
+    objective = state.assembly.objective
+    shared = [buffer for name, buffer in objective.named_buffers() if name not in objective.carried]
+    state.assembly.workers.broadcast(shared)
 
 
 def _record_metrics(state: TrainingState, metrics: dict[str, float]) -> bool:

@@ -112,6 +112,9 @@ def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: 
         }
         for name, value in state.best_weights.items():
             fill(value, shared[f"best.{name}"])
+        if state.average:
+            names = {name.removeprefix("average."): name for name in shared if name.startswith("average.")}
+            state.average.restore({short: shared[name] for short, name in names.items()})
         kinds = _optimizer_types(state)
         if first.get("optimizers", kinds) == kinds:  # the state of one type means nothing to another
             _restore_optimizers(state, shared)
@@ -168,6 +171,8 @@ def _shared_tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
         yield f"objective.{name}", value
     for name, value in state.best_weights.items():
         yield f"best.{name}", value
+    for name, value in state.average.weights.items() if state.average else ():
+        yield f"average.{name}", value
     for prefix, parameter, optimizer in _optimized(state):
         for key, value in optimizer.state.get(parameter, {}).items():
             yield f"{prefix}.{key}", value if isinstance(value, Tensor) else torch.tensor(value)

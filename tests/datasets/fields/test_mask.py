@@ -7,7 +7,7 @@ from PIL import Image
 
 from stoker.datasets.columns import Dense, Lazy
 from stoker.datasets.fields.mask import MAX_CLASSES, MaskField
-from stoker.datasets.pictures.images import decode_masks
+from stoker.datasets.pictures.masks import decode_masks
 from stoker.datasets.records import Files
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import ACTIVATIONS, Norm
+from stoker.architectures.pictures.mirroring import answer
 from stoker.errors import Problem
 from stoker.job.architecture.cnn import Cnn as CnnSettings
 from stoker.job.signature import Signature
@@ -27,6 +28,7 @@ class Cnn(nn.Module):
         super().__init__()
         assert settings.channels is not None
         self.name, shape = next(iter(signature.images.items()))
+        self.mirrored = settings.mirrored
         stage = Residual if settings.blocks == "residual" else Plain
         widths = [shape.channels, *settings.channels]
         self.stages = nn.Sequential(
@@ -38,7 +40,10 @@ class Cnn(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, outputs) from an image (B, channels, height, width)."""
-        features = self.mean(self.stages(inputs[self.name])).flatten(1)
+        return answer(self, self._outputs, inputs[self.name], self.mirrored)
+
+    def _outputs(self, image: Tensor) -> Tensor:
+        features = self.mean(self.stages(image)).flatten(1)
         result: Tensor = self.output(self.dropout(features))
         return result
 

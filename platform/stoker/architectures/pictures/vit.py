@@ -9,6 +9,7 @@ from torch.nn import functional
 from stoker.architectures.attention import DEVIATION, Block
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
+from stoker.architectures.pictures.mirroring import answer
 from stoker.architectures.texts.decoder import INNER
 from stoker.errors import Problem
 from stoker.job.architecture.vit import Vit as VitSettings
@@ -28,7 +29,7 @@ class Vit(nn.Module):
         super().__init__()
         assert settings.patch is not None
         self.name, shape = next(iter(signature.images.items()))
-        self.patch, width = settings.patch, settings.width
+        self.patch, width, self.mirrored = settings.patch, settings.width, settings.mirrored
         down, right = (-(-side // self.patch) for side in (shape.height, shape.width))
         self.cut = nn.Conv2d(shape.channels, width, self.patch, self.patch)
         self.places: Tensor
@@ -56,7 +57,9 @@ class Vit(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, outputs) from an image (B, channels, height, width)."""
-        image = inputs[self.name]
+        return answer(self, self._outputs, inputs[self.name], self.mirrored)
+
+    def _outputs(self, image: Tensor) -> Tensor:
         below, beside = (-side % self.patch for side in image.shape[2:])
         if below or beside:
             image = functional.pad(image, (0, beside, 0, below))

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from stoker.datasets.feeding.mixing import UNMIXED, Mixing, partners
 from stoker.datasets.feeding.order import BLOCK_SHARDS, bucketed, shuffled, shuffled_blocks, streams
 from stoker.datasets.feeding.prefetch import Prefetcher, lazy_columns
 from stoker.datasets.feeding.tokens import token_counts, tokens_of_steps
@@ -13,6 +14,7 @@ from stoker.datasets.fields.boxes import BoxesField
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.pictures.augmentation import augment
+from stoker.datasets.pictures.random_tiles import random_tiles
 from stoker.datasets.samples import Samples
 from stoker.job.signature import ContinuationOutput, MaskOutput, Signature, TextOutput
 from stoker.randomness import Noise
@@ -42,6 +44,8 @@ class Batch:
     """(B,) places of the samples in the part."""
     rows: slice
     """Rows of these samples in the worker's share of the global batch."""
+    also: "Batch | None" = None
+    """The same inputs with further labels, and their weights, where samples are mixed."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -95,6 +99,7 @@ class Batches:
             others of about the same), or `streams`: row r of a batch continues row r of the batch before.
         processes: that prefetch columns to decode, if there are any.
         together: each worker's rows of a whole batch, if all workers must make the same number of passes.
+        mixing: of the images of a batch with each other.
 
     """
 
@@ -110,6 +115,7 @@ class Batches:
         order: Literal["shuffled", "streams"] = "shuffled",
         processes: int = 0,
         together: Sequence[range] = (),
+        mixing: Mixing = UNMIXED,
     ) -> None:
         self._samples = samples
         self._lengths = samples.lengths
@@ -118,10 +124,12 @@ class Batches:
         self._batch_size = batch_size
         self._micro_batch = micro_batch
         self._augmentation = augmentation
+        self._mixing = mixing
         self._seed = seed
         self._share = share
         self.prefetcher = Prefetcher(samples, processes) if lazy_columns(samples) else None
         """Decodes files ahead of the steps; None if all samples are in memory."""
+        self._tile = next((shape.tile for shape in fields.signature.images.values()), None)
         self._order = order
         self._together = together
 
@@ -136,7 +144,7 @@ class Batches:
         if not self.prefetcher:
             order = order.to(self._samples.ids.device)  # once per epoch, not per step
         globally = [order[n * self._batch_size : (n + 1) * self._batch_size] for n in range(start, len(self))]
-        mine = [chosen[self._share.start : self._share.stop] for chosen in globally]
+        mine = [self._own_rows(chosen, epoch, number) for number, chosen in enumerate(globally, start)]
         if self.prefetcher:
             taken = ((samples, torch.arange(len(samples))) for samples in self.prefetcher.steps(mine))
         else:
@@ -145,6 +153,14 @@ class Batches:
             micro_batches = tuple(self._micro_batches(samples, rows, len(chosen), epoch, number))
             idle = self._idle_passes(len(micro_batches), len(chosen))
             yield Step(micro_batches, len(chosen), tokens[number], idle)
+
+    def _own_rows(self, chosen: torch.Tensor, epoch: int, number: int) -> torch.Tensor:
+        """Return this worker's rows of a global batch, behind them those that they are mixed with."""
+        own = chosen[self._share.start : self._share.stop]
+        if not self._mixing:
+            return own
+        others = chosen[partners(len(chosen), self._seed, epoch, number).to(chosen.device)]
+        return torch.cat([own, others[self._share.start : self._share.stop]])
 
     def ids(self, epoch: int, number: int) -> list[int]:
         """Return the numbers in the source of the samples of one global batch."""
@@ -172,14 +188,23 @@ class Batches:
     ) -> Iterator[tuple[Batch, Noise]]:
         """Yield this worker's micro-batches of a global batch; a single empty one if it has no rows."""
         first = min(self._share.start, total)
+        own = len(rows) // 2 if self._mixing else len(rows)
+        rows, others = rows[:own], rows[own:]
+        key = (self._seed, epoch, number)
         for begin in range(0, max(len(rows), 1), self._micro_batch):
             end = min(begin + self._micro_batch, len(rows))
-            key = (self._seed, epoch, number)
-            batch = gathered(samples, self._fields, rows[begin:end], slice(begin, end))
-            if self._augmentation:
-                noise = Noise((*key, "augmentation"), total, first + begin, first + end, batch.device)
-                batch = augmented(batch, self._fields, self._augmentation, noise)
-            yield batch, Noise((*key, "objective"), total, first + begin, first + end, batch.device)
+            place = (total, first + begin, first + end, rows.device)
+            batch = self._augmented(samples, rows, slice(begin, end), Noise((*key, "augmentation"), *place))
+            if self._mixing:
+                other = self._augmented(samples, others, slice(begin, end), Noise((*key, "others"), *place))
+                batch = mixed(batch, other, self._fields, self._mixing, Noise((*key, "mixing"), *place))
+            if self._tile:
+                batch = cut(batch, self._fields, self._tile, Noise((*key, "tile"), *place))
+            yield batch, Noise((*key, "objective"), *place)
+
+    def _augmented(self, samples: Samples, index: torch.Tensor, rows: slice, noise: Noise) -> Batch:
+        batch = gathered(samples, self._fields, index[rows], rows)
+        return augmented(batch, self._fields, self._augmentation, noise) if self._augmentation else batch
 
 
 def gathered(samples: Samples, fields: Fields, index: torch.Tensor, rows: slice) -> Batch:
@@ -202,6 +227,29 @@ def augmented(batch: Batch, fields: Fields, names: tuple[str, ...], noise: Noise
     for name in fields.signature.images:
         inputs[name], moved = augment(inputs[name], names, noise, layer, boxes)
         target = target if moved is None else moved
+    return replace(batch, inputs=inputs, target=target)
+
+
+def mixed(batch: Batch, other: Batch, fields: Fields, mixing: Mixing, noise: Noise) -> Batch:
+    """Mix the only image of each sample with that of another batch; labels weigh as much as the image has of theirs."""
+    (name,) = fields.signature.images
+    images, shares = mixing.mixed(batch.inputs[name], other.inputs[name], noise)
+    inputs = {**batch.inputs, name: images}
+    own, others = (each if each is not None else torch.ones_like(shares) for each in (batch.weight, other.weight))
+    also = replace(other, inputs=inputs, weight=(1 - shares) * others)
+    return replace(batch, inputs=inputs, weight=shares * own, also=also)
+
+
+def cut(batch: Batch, fields: Fields, tile: tuple[int, int], noise: Noise) -> Batch:
+    """Cut a random tile out of each image of a batch, and the same out of its mask."""
+    places = noise.uniform(2)
+    inputs = {
+        name: random_tiles(each, tile, places) if name in fields.signature.images else each
+        for name, each in batch.inputs.items()
+    }
+    target = batch.target
+    if target is not None and isinstance(fields.target, MaskField):
+        target = random_tiles(target, tile, places)
     return replace(batch, inputs=inputs, target=target)
 
 

@@ -18,6 +18,7 @@ from stoker.datasets.inspection import column_problems
 from stoker.datasets.layouts.dialogues import check_dialogues
 from stoker.datasets.loading import documents, read_source, require_rows
 from stoker.datasets.pictures.decoding import with_files
+from stoker.datasets.pictures.masks import with_colours
 from stoker.datasets.pictures.picture_kinds import augmentation_notes, completed_image
 from stoker.datasets.pictures.survey import Survey, survey
 from stoker.datasets.records import PARTS, Records
@@ -125,6 +126,7 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
         records = with_joined_spellings(records, roles.target)
     labels = labels_of(records, roles.target, row.target, dataset)
     parts = choose_parts(records, dataset, labels)
+    records = with_colours(records, roles, dataset, row)
     hashes = sample_hashes(records, roles)
     counts = {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}
     numbers = (name for name, kind in roles.inputs.items() if kind == "number")

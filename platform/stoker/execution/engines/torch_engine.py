@@ -191,7 +191,11 @@ class TorchEngine:
     def _draw(self, assembly: Assembly, event: EpochEnd) -> None:
         """Record the task's pictures of the weights, if they are due; the other workers do not wait."""
         due = event.last or draws(assembly.job.training.evaluate, event.epoch)
-        if self._reporter and self._pictures and due and (drawn := drawn_sheet(assembly)):
+        if not (self._reporter and self._pictures and due and self._state):
+            return
+        with self._state.averaged():
+            drawn = drawn_sheet(assembly)
+        if drawn:
             name, png, _ = drawn
             self._reporter.picture(event, name, png)
 

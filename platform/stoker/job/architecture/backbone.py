@@ -45,3 +45,7 @@ class BackboneClassifier(Section):
 
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the features that are switched off at random before the last layer while training."""
+
+    mirrored: bool = False
+    """Whether evaluation and the model answer by the mean of an image and of its mirror image, which takes twice as
+    long; for photos, not for signs."""

@@ -28,3 +28,7 @@ class Cnn(Section):
 
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the last features that are switched off at random while training."""
+
+    mirrored: bool = False
+    """Whether evaluation and the model answer by the mean of an image and of its mirror image, which takes twice as
+    long; for photos, not for signs."""

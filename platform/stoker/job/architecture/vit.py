@@ -43,3 +43,7 @@ class Vit(Section):
     stochastic_depth: float = Field(0.0, ge=0, lt=1)
     """Share of the images that pass the last block by while training (Huang et al. 2016); less in those before it, none
     in the first. Deep networks and small datasets need 0.1 to 0.3."""
+
+    mirrored: bool = False
+    """Whether evaluation and the model answer by the mean of an image and of its mirror image, which takes twice as
+    long; for photos, not for signs."""

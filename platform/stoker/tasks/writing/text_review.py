@@ -109,6 +109,7 @@ class _Targets:
         self.inputs: Mapping[str, Tensor] = {}
         self.target = target
         self.weight = None
+        self.also = None
         self.rows = slice(0, len(target))
 
     def __len__(self) -> int:

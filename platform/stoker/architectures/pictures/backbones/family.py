@@ -9,6 +9,7 @@ from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
 from stoker.architectures.pictures.backbones import backbone, sources
 from stoker.architectures.pictures.backbones.backbone import Backbone, OnBackbone, rebuilt
+from stoker.architectures.pictures.mirroring import answer
 from stoker.errors import Problem
 from stoker.job.architecture.backbone import BackboneClassifier
 from stoker.job.dataset import Dataset, Normalization
@@ -23,13 +24,17 @@ class Classifier(OnBackbone):
     def __init__(self, settings: BackboneClassifier, signature: Signature, weighted: bool = True) -> None:
         super().__init__()
         self.name, shape = next(iter(signature.images.items()))
+        self.mirrored = settings.mirrored
         self.backbone = Backbone(settings.backbone, shape, maps=False, weighted=weighted)
         self.dropout = nn.Dropout(settings.dropout) if settings.dropout else nn.Identity()
         self.output = nn.Linear(self.backbone.width, outputs(signature))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, outputs) from an image (B, channels, height, width)."""
-        result: Tensor = self.output(self.dropout(self.backbone(inputs[self.name])))
+        return answer(self, self._outputs, inputs[self.name], self.mirrored)
+
+    def _outputs(self, image: Tensor) -> Tensor:
+        result: Tensor = self.output(self.dropout(self.backbone(image)))
         return result
 
 
