@@ -123,6 +123,12 @@ BUILTIN: dict[str, Builtin] = {
     "digit-pairs": Builtin(
         ("multi-label-classification",), "digits", "898 images of two handwritten digits, both tags", kinds=("image",)
     ),
+    "shape-boxes": Builtin(
+        ("object-detection",),
+        "boxes",
+        "400 pictures of coloured shapes with a box around each, 5 classes",
+        kinds=("image",),
+    ),
     "python-library": Builtin(
         ("text-generation",), "", "the source code of Python's own library, a file each", kinds=("text",)
     ),

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
 from torch import Tensor
 
 from stoker.tasks.metrics import Metrics
@@ -78,6 +77,8 @@ def precisions(pictures: Sequence[Picture], classes: int) -> np.ndarray:
 
     Reference: Lin et al. 2014; the detection evaluation of cocodataset.org, of all sizes and at most 100 boxes.
     """
+    from faster_coco_eval import COCO, COCOeval_faster  # here, since a served model does without
+
     true = COCO(_truth(pictures, classes))
     found = _results(pictures)
     if not true.anns or not found:

@@ -16,12 +16,15 @@ from stoker.tasks.metrics import Metrics
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
 from stoker.tasks.pictures.annotation import boxed
 from stoker.tasks.pictures.average_precision import AveragePrecision
+from stoker.tasks.pictures.coco_json import coco_json
 from stoker.tasks.pictures.detection_loss import BoxLosses
 from stoker.tasks.pictures.detection_review import DetectionReview
 from stoker.tasks.pictures.detections import EVALUATED, detections
 from stoker.tasks.sheet import Picture, Sheet
 from stoker.tasks.task import Answers, Review, Task
 
+ANSWER = ("prediction", "boxes", "height", "width")
+"""Columns of the table of answers."""
 SIDES = ("left", "top", "right", "bottom")
 """Of a box, in pixels of the picture."""
 
@@ -70,7 +73,22 @@ class ObjectDetection(Task):
                 for box in boxes[boxes[:, 1] > 0]
             ]
             rows.append({"prediction": json.dumps(found), "boxes": len(found), "height": height, "width": width})
-        return Answers(pd.DataFrame(rows, columns=["prediction", "boxes", "height", "width"]))
+        return Answers(pd.DataFrame(rows, columns=list(ANSWER)))
+
+    def listed(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a row for each box; a picture in which none is found has none."""
+        others = [name for name in table.columns if name not in ANSWER]
+        names = [*others, "class", "score", *SIDES]
+        rows = [
+            {**{name: row[name] for name in others}, **box}
+            for row in table.to_dict("records")
+            for box in json.loads(row["prediction"])
+        ]
+        return pd.DataFrame(rows, columns=names)
+
+    def interchange(self, table: pd.DataFrame) -> dict[str, Any]:
+        """Return pictures and boxes in the JSON of COCO, which programs for labels read."""
+        return coco_json(table, self.fields.signature.classes)
 
     def annotated(self, picture: np.ndarray, answer: Mapping[str, Any], image: np.ndarray | None) -> np.ndarray:
         """Draw the boxes with their classes and scores."""

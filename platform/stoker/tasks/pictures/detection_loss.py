@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import complete_box_iou_loss
 
 from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
 from stoker.tasks.pictures.assignment import assign
@@ -73,6 +72,8 @@ def box_losses(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         target: (B, most, 5) true boxes: class, counted from 1, and left, upper, right and lower side; padded with 0.
 
     """
+    from torchvision.ops import complete_box_iou_loss  # here, since served models of other tasks do without
+
     found = assign(output.detach(), target)
     true = target.gather(1, found.box.unsqueeze(2).expand(-1, -1, target.shape[2]))
     logits = output[..., 6:]

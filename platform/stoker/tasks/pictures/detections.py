@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
 PROPOSED = 1000
 """Most proposals of an image that compete, those with the highest scores."""
@@ -30,6 +29,8 @@ def detections(network: nn.Module, output: Tensor, score: float | None = None) -
         score: the lowest one, in place of the network's.
 
     """
+    from torchvision.ops import batched_nms  # here, since served models of other tasks do without
+
     usual = Limits()
     least = float(getattr(network, "score", usual.score)) if score is None else score
     overlap, most = float(getattr(network, "overlap", usual.overlap)), int(getattr(network, "most", usual.most))
