@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plain_loop import SameOrder
-from stoker.architectures.texts.decoder import Decoder
 from stoker.architectures.network import build_network
+from stoker.architectures.texts.decoder import Decoder
 from stoker.datasets.columns import Windows
 from stoker.job.architecture.transformer import Transformer
 from stoker.training.preparation import Prepared

@@ -270,7 +270,7 @@ NEW_LINES = (
     ("datasets/formats/reading.py", '    "csv": table_reader', '    "toy": toy.read,\n'),
     ("datasets/inspection.py", '    "text": _no_problems,', '    "toy": _no_problems,\n'),
     ("job/architecture/choice.py", "from stoker.job.section", "from stoker.job.architecture.toy import Toy\n"),
-    ("job/architecture/choice.py", "Perceptron | Mlp", "Toy | "),
+    ("job/architecture/choice.py", "Perceptron\n    | Mlp", "Toy | "),
     ("job/architecture/choice.py", '    "perceptron": Perceptron', '    "toy": Toy,\n'),
     ("architectures/network.py", "custom, mlp", "toy, "),
     ("architectures/network.py", '    "perceptron": Family', '    "toy": Family(toy.build),\n'),

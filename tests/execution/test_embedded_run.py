@@ -96,13 +96,21 @@ def test_the_mlflow_run_has_job_environment_and_pictures(digits, page):
     assert {
         "resolved.yaml",
         "environment.json",
+        "first-batch.png",
+        "predicted.png",
         "confusion-matrix-test.png",
+        "precision-recall-test.png",
+        "classes-test.csv",
         "worst-test.csv",
         "worst-test.png",
     } <= files
     _, run = digits
     with Image.open(run.artifacts / "worst-test.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 10  # it shows something
+    with Image.open(run.artifacts / "first-batch.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 10
+    classes = pd.read_csv(run.artifacts / "classes-test.csv")
+    assert (classes["class"].tolist(), classes["samples"].sum()) == ([*range(10)], 359)
     worst = pd.read_csv(run.artifacts / "worst-test.csv")
     assert worst["loss"].is_monotonic_decreasing
     assert worst["sample"].str.startswith("digits[").all()

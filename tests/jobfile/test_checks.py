@@ -21,7 +21,10 @@ SOURCES = {
     "tabular-regression": "diabetes",
     "image-classification": "digits",
     "segmentation": "nuclei",
+    "object-detection": "blood-cells",
     "image-generation": "digits",
+    "anomaly-detection": "digits",
+    "image-captioning": "shapes-captions",
     "text-classification": "reviews.csv",
     "multi-label-classification": "films.csv",
     "text-generation": "plays.txt",
@@ -96,7 +99,7 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         (
             "task: tabular-classification\ndataset: digits",
             "2:10 dataset.source 'digits' does not fit tabular-classification; "
-            "it is for image-classification or image-generation",
+            "it is for image-classification or image-generation or anomaly-detection",
         ),
         (
             "task: image-classification\ndataset: {source: digits, format: idx}",
@@ -113,6 +116,14 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         (
             "task: tabular-regression\ndataset: {source: x.csv, columns: {label: y, clean: true}}",
             "2:53 dataset.columns.clean does nothing for tabular-regression, which has no classes; leave it out",
+        ),
+        (
+            "task: image-classification\ndataset: {source: digits, columns: {normal: [1]}}",
+            "2:45 dataset.columns.normal does nothing for image-classification, which finds no anomalies; leave it out",
+        ),
+        (
+            "task: image-classification\ndataset: digits\ntraining: {threshold: 0.9}",
+            "3:23 training.threshold does nothing for image-classification; leave it out (it is for anomaly-detection)",
         ),
         (
             "task: image-classification\ndataset: {source: x.txt, format: text}",
@@ -221,8 +232,8 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "6:51 training.optimizer.generator.nesterov needs a momentum above 0 (example: momentum: 0.9)",
         ),
         (
-            IMAGES + "training: {evaluate: {every: 5}}",
-            "3:30 training.evaluate.every does nothing for image-classification: its metrics are computed after each "
+            "task: tabular-classification\ndataset: iris\ntraining: {evaluate: {every: 5}}",
+            "3:30 training.evaluate.every does nothing for tabular-classification: its metrics are computed after each "
             "epoch, and it has no pictures; leave it out",
         ),
         (

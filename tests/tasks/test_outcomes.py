@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 from torch import nn
 
 from stoker.datasets.fields.category import ClassField
@@ -255,8 +256,33 @@ def test_every_task_draws_its_figure(made, task_of):
         "fill-mask": "found-by-frequency",
         "question-answering": "f1-by-question",
         "instruction-tuning": "exact-by-length",
+        "anomaly-detection": "scores",
+        "image-captioning": "loss-by-length",
     }
-    assert figures == {name: {others.get(name, "confusion-matrix")} for name in TASKS if name != "image-generation"}
+    curves = {name for name in TASKS if name.endswith(("classification", "object-detection"))} - others.keys()
+    assert figures == {
+        name: {others.get(name, "confusion-matrix"), *(["precision-recall"] if name in curves else [])}
+        for name in TASKS
+        if name != "image-generation"
+    }
+
+
+def test_precision_and_recall_of_each_class_are_those_of_scikit_learn(made, task_of):
+    outputs, batch = made("tabular-classification", 200)
+    review = task_of("tabular-classification").review()
+    halves = [(outputs[:90], batch.target[:90]), (outputs[90:], batch.target[90:])]
+    others = task_of("tabular-classification").review()
+    for each, (scores, target) in zip((review, others), halves, strict=True):
+        each.update(scores, type(batch)({}, target), torch.arange(len(target)))
+    review.merge(others.state())
+    rows = review.tables()["classes"]
+    predicted = outputs.argmax(dim=1)
+    precision, recall, f1, count = precision_recall_fscore_support(batch.target, predicted)
+    for number, row in enumerate(rows):
+        found = (row["precision"], row["recall"], row["f1"], row["samples"])
+        assert found == pytest.approx((precision[number], recall[number], f1[number], count[number]), abs=1e-4)
+        area = average_precision_score(batch.target == number, outputs.softmax(dim=1)[:, number])
+        assert row["average_precision"] == pytest.approx(area, abs=0.02)  # probabilities are counted in 200 steps
 
 
 TERMS = {"text-generation": ("bits_per_byte",)}
@@ -341,6 +367,7 @@ def test_the_tasks_that_show_something_are_those_of_the_table(name, made, task_o
         "fill-mask": Guessing(),
         "translation": Translating(),
         "summarization": Translating(),
+        "image-captioning": Translating(),
         "instruction-tuning": Answering(),
     }
     network = made_up.get(name, lambda _: outputs)

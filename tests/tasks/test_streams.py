@@ -62,9 +62,12 @@ def test_many_batches_and_two_workers_show_what_one_batch_does(name, made, task_
     one.merge(sent(other.state()))
     assert one.rows() == whole.rows()
     assert len(one.rows()) == KEPT
-    (mine,), (theirs,) = one.figures().values(), whole.figures().values()
-    assert mine.axes[0].get_title() == theirs.axes[0].get_title()
-    assert f"{COUNT if name != 'segmentation' else COUNT * 72} samples" in mine.axes[0].get_title()
+    mine, theirs = one.figures(), whole.figures()
+    assert mine.keys() == theirs.keys()
+    for figure, known in mine.items():
+        assert known.axes[0].get_title() == theirs[figure].axes[0].get_title()
+        assert f"{COUNT if name != 'segmentation' else COUNT * 72} samples" in known.axes[0].get_title()
+    assert one.tables() == whole.tables()
 
 
 def test_the_auroc_of_very_many_samples_is_read_off_its_curve(made, task_of):

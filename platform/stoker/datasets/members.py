@@ -1,4 +1,4 @@
-"""Locations of file content: a file, or a member of a tar archive, read without unpacking."""
+"""Locations of file content: a file, a member of a tar archive, read without unpacking, or bytes in memory."""
 
 import io
 from dataclasses import dataclass
@@ -19,7 +19,15 @@ class Member:
     """Bytes."""
 
 
-Location = Path | Member
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file in memory, such as one of a request."""
+
+    name: str
+    content: bytes
+
+
+Location = Path | Member | Content
 
 
 def open_location(place: Location) -> BinaryIO:
@@ -43,6 +51,8 @@ def read_location(place: Location) -> bytes:
     """
     if isinstance(place, Path):
         return place.read_bytes()
+    if isinstance(place, Content):
+        return place.content
     with place.archive.open("rb", buffering=0) as archive:
         archive.seek(place.begin)
         content = archive.read(place.size)
@@ -53,11 +63,13 @@ def read_location(place: Location) -> bytes:
 
 def size_of(place: Location) -> int:
     """Return the bytes of a file."""
+    if isinstance(place, Content):
+        return len(place.content)
     return place.stat().st_size if isinstance(place, Path) else place.size
 
 
 def name_of(place: Location, root: Path | None) -> str:
     """Return the name of a file for messages, relative to the folder `root`."""
-    if isinstance(place, Member):
+    if isinstance(place, Member | Content):
         return place.name
     return str(place.relative_to(root)) if root else str(place)

@@ -24,6 +24,8 @@ class Files:
     """(N, ...) decoded content, if it is in memory."""
     bits: int = DEEP_BITS
     """Bits that the values of deep grey images use; of these, the 8 upper ones are kept."""
+    colours: tuple[int, ...] = ()
+    """Of the classes of colour-coded masks, as 0xRRGGBB; empty for masks that hold numbers."""
 
     def __len__(self) -> int:
         return len(self.paths)

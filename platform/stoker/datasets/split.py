@@ -25,7 +25,7 @@ def choose_parts(records: Records, dataset: Dataset, labels: Labels) -> np.ndarr
         JobError: there are no training samples, they lack a class, or a row has no part or time.
 
     """
-    split, group = dataset.split, dataset.columns.group
+    split, group, groups = dataset.split, dataset.columns.group, labels.groups
     if split == "none":
         return np.full(len(records), "train")
     strata = labels.values if split.stratify and labels.classes is not None else None
@@ -33,14 +33,40 @@ def choose_parts(records: Records, dataset: Dataset, labels: Labels) -> np.ndarr
     if split.column:
         parts = read_parts(records.columns[split.column], split.column)
     elif records.parts is not None:
-        parts = complete_parts(records.parts, split, strata, times)
+        parts = complete_parts(records.parts, split, strata, times, groups)
     elif times is not None:
         parts = split_parts(split, len(records), times=times)
-    elif group:
-        parts = split_parts(split, len(records), groups=as_text(records.columns[group]).astype(str))
+    elif group or groups is not None:
+        groups = as_text(records.columns[group]).astype(str) if group else groups
+        parts = split_parts(split, len(records), groups=groups)
     else:
         parts = split_parts(split, len(records), strata)
+    if labels.odd is not None:
+        parts = without_odd(parts, labels.odd, split, fixed=bool(split.column or records.parts is not None))
     _check(parts, labels)
+    return parts
+
+
+def without_odd(parts: np.ndarray, odd: np.ndarray, split: Split, fixed: bool) -> np.ndarray:
+    """Return the parts without samples to learn from that are not normal.
+
+    Args:
+        parts: (N,) part of each sample.
+        odd: (N,) whether it is not normal.
+        split: shares and seed.
+        fixed: whether the data itself says which part a sample belongs to; then such a sample is left out, otherwise it
+            is for validation or test.
+
+    """
+    rows = np.flatnonzero(odd & (parts == "train"))
+    parts = parts.copy()
+    parts[rows] = ""
+    others = split.val + split.test
+    if fixed or not others:
+        return parts
+    rng = np.random.default_rng([split.seed, len(parts)])
+    for_val = round(len(rows) * split.val / others)
+    parts[rng.permutation(rows)] = np.repeat(["val", "test"], [for_val, len(rows) - for_val])
     return parts
 
 
@@ -109,15 +135,21 @@ def part_sizes(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def complete_parts(
-    given: np.ndarray, split: Split, classes: np.ndarray | None, times: np.ndarray | None = None
+    given: np.ndarray,
+    split: Split,
+    classes: np.ndarray | None,
+    times: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the parts of a source, with missing ones taken from its training samples."""
     parts = given.astype("<U5")
     missing = {part: getattr(split, part) for part in ("val", "test") if part not in parts}
     train = np.flatnonzero(parts == "train")
     inner = split.model_copy(update={"train": 1 - sum(missing.values()), "val": 0.0, "test": 0.0, **missing})
-    inner_times = None if times is None else times[train]
-    parts[train] = split_parts(inner, len(train), None if classes is None else classes[train], times=inner_times)
+    inner_classes, inner_groups, inner_times = (
+        None if each is None else each[train] for each in (classes, groups, times)
+    )
+    parts[train] = split_parts(inner, len(train), inner_classes, inner_groups, inner_times)
     return parts
 
 
@@ -148,7 +180,7 @@ def _check(parts: np.ndarray, labels: Labels) -> None:
         f"class '{name}' is in {part} ({count} sample{'s' if count > 1 else ''}) but not in train"
         for part in ("val", "test")
         for name, count in labels.counts(parts == part).items()
-        if labels.classes is not None and count and name not in known
+        if labels.classes is not None and labels.odd is None and count and name not in known
     ]
     if unknown:
         cure = "a network cannot learn it; move some of them to train, or remove them"

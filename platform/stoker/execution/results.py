@@ -26,6 +26,7 @@ from stoker.training.evaluation import evaluate_in_detail, show
 from stoker.training.preparation import Prepared
 
 LENGTHS = "text-lengths.png"
+BATCH, BATCH_SHOWN = "first-batch.png", 32
 RULE = f"\n{'-' * 80}\n"
 """Between the texts of a file."""
 
@@ -57,6 +58,23 @@ def draw_data(folder: RunFolder, data: LoadedDataset) -> None:
             folder.artifacts.mkdir(exist_ok=True)
             draw_lengths(lengths).savefig(folder.artifacts / LENGTHS, dpi=110)
     except Exception:  # the result does not depend on its figures
+        traceback.print_exc()
+
+
+def draw_batch(folder: RunFolder, assembly: Assembly) -> None:
+    """Draw the first pictures that the network learns from, changed as they are while training."""
+    try:
+        fields = assembly.data.fields
+        if len(fields.signature.images) != 1:
+            return
+        name = fields.image.name
+        step = next(iter(assembly.batches(ahead=False).epoch(0, 0)))
+        images = step.micro_batches[0][0].inputs[name][:BATCH_SHOWN]
+        pixels = fields.image.pixels(images.float()).cpu().numpy()
+        folder.artifacts.mkdir(exist_ok=True)
+        sheet = Sheet("batch", tuple(Picture((each,)) for each in pixels))
+        (folder.artifacts / BATCH).write_bytes(draw(sheet))
+    except Exception:  # training does not depend on its figures
         traceback.print_exc()
 
 
@@ -102,16 +120,22 @@ def _draw(artifacts: Path, assembly: Assembly, review: Review, part: str) -> Non
     try:
         for name, figure in review.figures().items():
             figure.savefig(artifacts / f"{name}-{part}.png", dpi=110)
+        for name, table in review.tables().items():
+            _write_rows(artifacts / f"{name}-{part}.csv", table)
         rows = [{**row, "sample": assembly.data.name_of(row["id"])} for row in review.rows()]
         if not rows:
             return
-        with (artifacts / f"worst-{part}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        _write_rows(artifacts / f"worst-{part}.csv", rows)
         _draw_worst(artifacts / f"worst-{part}.png", assembly, review, part, rows)
     except Exception:  # the result does not depend on its figures
         traceback.print_exc()
+
+
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _draw_worst(path: Path, assembly: Assembly, review: Review, part: str, rows: Sequence[Mapping[str, Any]]) -> None:

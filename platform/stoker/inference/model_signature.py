@@ -9,10 +9,12 @@ from torch import nn
 from stoker.datasets.fields.schema import Fields
 from stoker.job.signature import (
     BlanksOutput,
+    BoxesOutput,
     ClassOutput,
     ContinuationOutput,
     ImageInput,
     MaskOutput,
+    NormalityOutput,
     Output,
     SpanOutput,
     TagsOutput,
@@ -39,7 +41,7 @@ def signature(fields: Fields, network: nn.Module, task: type[Task]) -> dict[str,
     """Return inputs, outputs and parameters of a model, each as JSON.
 
     The columns of a table are no part of it: MLflow would refuse whole numbers for a column of floats, and floats for
-    one of whole numbers. Fields read both.
+    one of whole numbers. Fields read both. Neither are images, of which there are arrays, files and addresses.
 
     Reference: MLflow's documentation, "Model Signatures and Input Examples".
     """
@@ -48,9 +50,8 @@ def signature(fields: Fields, network: nn.Module, task: type[Task]) -> dict[str,
     if can_sample(network) and image:
         classes = [_column("string", "class")] if shapes.classes else []
         return _json([*classes, _column("long", "seed")], _images(image), None)
-    inputs = _images(image) if image and len(shapes.inputs) == 1 else None
     parameters = _parameters(network, task)
-    return _json(inputs, _outputs(shapes.output), parameters or None)
+    return _json(None, _outputs(shapes.output), parameters or None)
 
 
 def _parameters(network: nn.Module, task: type[Task]) -> Schema:
@@ -69,8 +70,13 @@ def _outputs(output: Output | None) -> Schema:
     match output:
         case MaskOutput():
             return _pixels((output.height, output.width))
+        case BoxesOutput():
+            sizes = [_column("long", name) for name in ("boxes", "height", "width")]
+            return [_column("string", "prediction"), *sizes]
         case ClassOutput(names) | TagsOutput(names):
             return [_column("string", "prediction"), *(_column("float", f"probability/{name}") for name in names)]
+        case NormalityOutput():
+            return [_column("string", "prediction"), _column("float", "score")]
         case BlanksOutput() | ContinuationOutput() | TextOutput():
             return [_column("string", "prediction")]
         case SpanOutput():

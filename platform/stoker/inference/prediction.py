@@ -1,10 +1,11 @@
 """Predictions for any `dataset.source` without labels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from stoker.datasets.cache import local_path
@@ -18,10 +19,15 @@ from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.folders import image_paths
 from stoker.datasets.formats.format_inference import infer_format
 from stoker.datasets.loading import read_source
-from stoker.datasets.records import Files, Records
+from stoker.datasets.members import Location
+from stoker.datasets.pictures.headers import read_headers
+from stoker.datasets.pictures.images import decode_images
+from stoker.datasets.pictures.masks import nearest
+from stoker.datasets.records import Files, Records, in_memory, pick
 from stoker.datasets.sources.schemes import is_remote
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model, OutputKind
+from stoker.inference.pictures import frames
 from stoker.job.dataset import BUILTIN, IMAGE_SUFFIXES, Columns, Format
 from stoker.tasks.task import Answers
 
@@ -38,6 +44,7 @@ def predict(
     format_name: Format | None = None,
     kind: OutputKind = "prediction",
     tell: Callable[[str], None] = lambda _: None,
+    draw: bool = False,
 ) -> Iterator[Answers]:
     """Predict a file, a folder or glob of images, or a built-in dataset, some samples at a time.
 
@@ -47,6 +54,7 @@ def predict(
         format_name: of the source; default: by its name.
         kind: of the answers.
         tell: called with notes about values that count as missing.
+        draw: whether pictures are drawn with what is said to them.
 
     Returns:
         The task's answers, or the network's codes; before them a column `input` that names the image, or behind them
@@ -65,8 +73,41 @@ def predict(
     begin = 0
     for answers in model.answers(records, kind):
         count = len(answers.table)
-        yield Answers(_named(answers.table, records, frame, begin), answers.images)
+        few = records.rows(np.arange(begin, begin + count))
+        drawn = tuple(_annotated(model, answers, few)) if draw and kind == "prediction" else ()
+        images = _in_own_size(model, answers.images, few) if answers.images is not None else None
+        yield Answers(_named(answers.table, records, frame, begin), images, answers.palette, drawn)
         begin += count
+
+
+def _in_own_size(
+    model: Model, images: np.ndarray | Sequence[np.ndarray], records: Records
+) -> np.ndarray | Sequence[np.ndarray]:
+    """Return predicted masks in the size of their pictures; other images as they are."""
+    files = records.columns.get(model.fields.columns[0])
+    if not isinstance(model.fields.target, MaskField) or not isinstance(files, Files):
+        return images
+    sizes = {header.file: header.size for header in read_headers(files)}
+    return [
+        nearest(mask, sizes[file]) if file in sizes else mask for mask, file in zip(images, files.paths, strict=True)
+    ]
+
+
+def _annotated(model: Model, answers: Answers, records: Records) -> Iterator[np.ndarray]:
+    """Draw the answers into the pictures of records, each in its own size; nothing where a sample is no picture."""
+    inputs = model.fields.inputs
+    if len(inputs) != 1 or not isinstance(inputs[0], ImageField):
+        return
+    column = records.columns[inputs[0].name]
+    rows = answers.table.to_dict("records")
+    for number, row in enumerate({str(name): value for name, value in each.items()} for each in rows):
+        one = pick(column, np.arange(number, number + 1))
+        pixels = in_memory(one)
+        if pixels is None:
+            assert isinstance(one, Files)
+            pixels = decode_images(one, None)
+        picture = pixels[0] if pixels.ndim == 4 else pixels[0][..., None]
+        yield model.task.annotated(picture, row, None if answers.images is None else answers.images[number])
 
 
 def _named(predictions: pd.DataFrame, records: Records, frame: pd.DataFrame | None, begin: int) -> pd.DataFrame:
@@ -152,8 +193,8 @@ def check_source_exists(source: str) -> None:
         raise NotFound(f"no file matches '{source}'")
 
 
-def _images(source: str, path: Path) -> list[Path]:
-    """List the images of a path or glob."""
+def _images(source: str, path: Path) -> list[Location]:
+    """List the images of a path or glob; each frame of an animation is one."""
     if path.is_dir():
         files = image_paths(path)
     else:
@@ -161,4 +202,4 @@ def _images(source: str, path: Path) -> list[Path]:
         files = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         raise JobError([Problem("", f"no images in '{source}'")])
-    return files
+    return [frame for file in files for frame in frames(file)]

@@ -22,12 +22,15 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow has no types
         self._answering = Answering(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame | np.ndarray:
-        """Predict a table or an array of images; a generative model returns images of the requested classes.
+        """Predict a table or pictures; a generative model returns images of the requested classes.
+
+        Pictures are an array of pixels (N, height, width[, channels]), or a list or a column of a table with paths,
+        http(s) addresses, the bytes of files or base64 text of them.
 
         The parameter `output_kind` is `prediction`, or `code` where a network that answers has codes. A model that
         writes texts has the parameters of `stoker generate`: length, temperature, top_k, top_p, stop and seed.
 
-        Arrays of images are taken, too: MLflow reads type hints as a schema, and only this one as none.
+        The type hint is no limit: MLflow reads type hints as a schema, and only this one as none.
         """
         return self._answering.answer(model_input, params or {})
 

@@ -15,15 +15,16 @@ from stoker.tasks.writing.settings import writing_of
 
 
 class Answering:
-    """A saved model that answers tables and arrays of images."""
+    """A saved model that answers tables and pictures."""
 
     def __init__(self, folder: Path) -> None:
         self._model = Model.load(folder)
 
     def answer(self, request: Any, parameters: Mapping[str, Any]) -> pd.DataFrame | np.ndarray:
-        """Predict a table or an array of images; a generative model returns images of the requested classes.
+        """Predict a table, or pictures as arrays, paths, addresses, bytes of files or base64 text of them.
 
-        A model that writes continues or answers the text of each row; its parameters are those of `stoker generate`.
+        A generative model returns images of the requested classes. A model that writes continues or answers the text of
+        each row; its parameters are those of `stoker generate`.
 
         Raises:
             JobError: the request does not fit the model, the parameter `output_kind` is not one of `OutputKind`, or one
@@ -37,8 +38,10 @@ class Answering:
             raise JobError([Problem("", f"output_kind '{kind}' is none of {', '.join(get_args(OutputKind))}")])
         if can_sample(self._model.network):
             return np.stack([pixels for _, pixels in self._generated(request)])
-        answers = self._model.predict(request, kind)
-        return answers.table if answers.images is None else answers.images
+        answers = self._model.predict(_samples(request), kind)
+        if answers.images is None or "prediction" in answers.table:  # such as a class with its heat map
+            return answers.table
+        return np.stack(list(answers.images))
 
     def _written(self, prompts: pd.DataFrame, parameters: Mapping[str, Any]) -> pd.DataFrame:
         seed = parameters.get("seed") or 0
@@ -54,3 +57,18 @@ class Answering:
         for _, row in wanted.iterrows():
             classes = (str(row["class"]),) if "class" in wanted else ()
             yield from generate(self._model, 1, int(row["seed"]), classes)
+
+
+def _samples(request: Any) -> pd.DataFrame | np.ndarray:
+    """Return a request as a table or an array: one of pictures may be a list of them, or a single one."""
+    if isinstance(request, pd.DataFrame | np.ndarray):
+        return request
+    if isinstance(request, Mapping):
+        return pd.DataFrame({name: list(values) for name, values in request.items()})
+    cells = list(request) if isinstance(request, list | tuple | pd.Series) else [request]
+    if all(isinstance(cell, str | bytes | Path) for cell in cells):
+        return np.array(cells, object)
+    try:
+        return np.array(cells)
+    except ValueError as error:
+        raise JobError([Problem("", "the pictures of a request differ in size; send each as a file")]) from error

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stoker.datasets.pictures.images import decode_images, decode_masks
+from stoker.datasets.pictures.images import decode_images
+from stoker.datasets.pictures.masks import decode_masks
 from stoker.datasets.records import Files, RawColumn, pick
 from stoker.datasets.report.examination import Examined
 from stoker.errors import JobError, Problem

@@ -1,5 +1,6 @@
 """Where samples come from, how they are read, and how they are split."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -20,12 +21,18 @@ Format = Literal[
     "npz",
     "image-folder",
     "image-mask",
+    "image-text",
+    "coco-captions",
+    "voc",
+    "coco",
+    "yolo",
     "webdataset",
 ]
 TABLE_KINDS: tuple[Kind, ...] = (
     "number",
     "time",
     "category",
+    "normality",
     "text",
     "image",
     "mask",
@@ -43,10 +50,15 @@ FORMATS: dict[str, tuple[Kind, ...]] = {
     "squad": ("text", "answer"),
     "text": ("text",),
     "parallel": ("text",),
-    "idx": ("image", "category"),
-    "npz": ("image", "mask", "category", "number"),
-    "image-folder": ("image", "category"),
+    "idx": ("image", "category", "normality"),
+    "npz": ("image", "mask", "category", "normality", "number"),
+    "image-folder": ("image", "category", "normality"),
     "image-mask": ("image", "mask"),
+    "image-text": ("image", "text"),
+    "coco-captions": ("image", "text"),
+    "voc": ("image", "boxes"),
+    "coco": ("image", "boxes"),
+    "yolo": ("image", "boxes"),
     "webdataset": ("image", "mask", "text", "category", "number"),
 }
 """Kinds of field that the columns of each format can hold; a table holds images as paths."""
@@ -71,8 +83,14 @@ CONTENT_SUFFIXES: dict[str, tuple[str, ...]] = {"squad": (".json", ".json.gz")}
 """Suffixes of table formats whose content tells them from others of the same suffix."""
 SQUAD_COLUMNS = ("question", "context", "answer")
 """Names of the columns of a squad file."""
+CAPTION_COLUMNS = ("image", "caption")
+"""Names of the columns of images with captions."""
 CONLL_COLUMNS = ("words", "tags")
 """Names of the first and the last column of a conll file whose columns the job does not name."""
+VOC_IMAGES, VOC_ANNOTATIONS = "JPEGImages", "Annotations"
+"""Folders of a voc dataset."""
+YOLO_IMAGES, YOLO_LABELS = "images", "labels"
+"""Folders of a yolo dataset, or of each of its parts."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 
@@ -103,7 +121,7 @@ BUILTIN: dict[str, Builtin] = {
     "breast-cancer": Builtin(CLASSIFIED, "diagnosis", "569 biopsies, 30 measures, 2 classes"),
     "diabetes": Builtin(("tabular-regression",), "progression", "442 patients, 10 measures, a number"),
     "digits": Builtin(
-        ("image-classification", "image-generation"),
+        ("image-classification", "image-generation", "anomaly-detection"),
         "digit",
         "1,797 handwritten digits of 8x8 pixels",
         kinds=("image",),
@@ -117,6 +135,12 @@ BUILTIN: dict[str, Builtin] = {
         "2,000 pictures of coloured shapes, the kinds of shapes in each as tags",
         kinds=("image",),
     ),
+    "shape-boxes": Builtin(
+        ("object-detection",),
+        "boxes",
+        "400 pictures of coloured shapes with a box around each, 5 classes",
+        kinds=("image",),
+    ),
     "python-library": Builtin(
         ("text-generation",), "", "the source code of Python's own library, a file each", kinds=("text",)
     ),
@@ -125,6 +149,12 @@ BUILTIN: dict[str, Builtin] = {
     ),
     "who-has-what": Builtin(
         ("question-answering",), "answer", "1,200 questions: who has what, with texts that tell it", kinds=("text",)
+    ),
+    "shapes-captions": Builtin(
+        ("image-captioning",),
+        "caption",
+        "6,000 pictures of two coloured shapes, and a sentence on how they stand",
+        kinds=("image",),
     ),
     "keyword-documents": Builtin(
         ("summarization",), "summary", "600 short texts that begin with their keywords", kinds=("text",)
@@ -182,6 +212,18 @@ class Columns(Section):
     """All classes or tags of the label, in order; default: those of the training samples. Needed where shards are
     streamed and the first one lacks some, and to name the tags of words that are written as numbers, from 0 on."""
 
+    normal: (
+        Annotated[
+            tuple[str, ...],
+            Field(strict=False, min_length=1),
+            BeforeValidator(_names, json_schema_input_type=list[str | int]),
+        ]
+        | None
+    ) = None
+    """The classes of the label that are normal, such as `[good]`, to find anomalies: only they are learnt from, and all
+    others are kept for validation and test. Default: the classes of the training part of a source that is split itself,
+    or the only one."""
+
     clean: bool = False
     """Take labels that differ by case or blanks only for one class, by its most frequent spelling."""
 
@@ -218,16 +260,21 @@ class Normalization(Section):
         return self
 
 
+Sides = Annotated[
+    tuple[Pixels, Pixels], Field(strict=False), BeforeValidator(_pair, json_schema_input_type=int | list[int])
+]
+
+
 class Image(Section):
     """What happens to images before the network sees them."""
 
-    size: (
-        Annotated[
-            tuple[Pixels, Pixels], Field(strict=False), BeforeValidator(_pair, json_schema_input_type=int | list[int])
-        ]
-        | None
-    ) = None
+    size: Sides | None = None
     """Height and width in pixels, one number for both; default: as they are, if all agree."""
+
+    tile: Sides | None = None
+    """Height and width of the part of an image that a step of training sees, drawn anew each time, where each pixel is
+    recognised; one number for both. Metrics and predictions are of whole images, in overlapping tiles of this size.
+    Default: a step sees whole images."""
 
     augment: Annotated[tuple[Augmentation, ...], Field(strict=False)] | None = None
     """Random changes while training, drawn anew for each sample: flip (left-right), crop (shift by up to an eighth),
@@ -240,6 +287,52 @@ class Image(Section):
     normalization: Normalization | None = None
     """Mean and deviation by which pixels are standardised. Default: those that the weights of a backbone need, those of
     the model that training starts from, or those of the training part."""
+
+
+def _as_hex(value: object) -> object:
+    """Return a colour of three numbers as `#rrggbb`; other values as they are."""
+    if not isinstance(value, list):
+        return value
+    if len(value) != 3 or not all(type(each) is int and 0 <= each <= 255 for each in value):
+        raise ValueError("is not a colour: three whole numbers from 0 to 255, red, green and blue")
+    return "#" + "".join(f"{each:02x}" for each in value)
+
+
+def _pixel_value(value: int | str) -> int | str:
+    if isinstance(value, int):
+        if not 0 <= value <= 255:
+            raise ValueError(f"{value} is not a value of a pixel, from 0 to 255")
+        return value
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        raise ValueError(f"'{value}' is not a colour; write it as '#ff8000' or [255, 128, 0]")
+    return value.lower()
+
+
+PixelValue = Annotated[
+    int | str, BeforeValidator(_as_hex, json_schema_input_type=int | str | list[int]), AfterValidator(_pixel_value)
+]
+"""Of a mask: a number from 0 to 255, or a colour."""
+
+
+class Mask(Section):
+    """How the pixels of masks stand for classes."""
+
+    classes: Annotated[dict[str, PixelValue], Field(min_length=2, max_length=64)] | None = None
+    """The classes by name, each with its value in the masks or its colour, the background first, such as
+    `{soil: 0, crop: 1}` or `{road: "#804080", car: [0, 0, 142]}`. A mask with a palette is read by colours where these
+    are colours. Default: the values or colours of the training masks, which `plan` lists."""
+
+    ignore: PixelValue | None = None
+    """The value or colour of pixels that are neither learnt nor measured, such as 255 around objects."""
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> "Mask":
+        values = [*(self.classes or {}).values(), *([] if self.ignore is None else [self.ignore])]
+        if len({type(value) for value in values}) > 1:
+            raise ValueError("names both numbers and colours; masks hold either")
+        if len(set(values)) < len(values):
+            raise ValueError("names a value twice; each class, and what is ignored, has its own")
+        return self
 
 
 LongTexts = Literal["cut", "refuse"]
@@ -344,6 +437,9 @@ class Dataset(Section):
 
     image: Image = Field({}, validate_default=True)
     """How images are prepared."""
+
+    mask: Mask = Field({}, validate_default=True)
+    """How the pixels of masks stand for classes."""
 
     text: Text = Field({}, validate_default=True)
     """How texts are prepared."""

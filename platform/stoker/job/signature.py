@@ -103,12 +103,27 @@ class ClassOutput:
 
 
 @dataclass(frozen=True)
+class NormalityOutput:
+    """How odd an image is: networks return (B, 1 + height * width), its score and that of each pixel, row by row.
+
+    A score above 1 is that of an anomaly. Targets are (B,) int64: the number of the normal class, or -1.
+    """
+
+    classes: tuple[str, ...]
+    """The normal classes; one without a name where the data has no label."""
+
+
+@dataclass(frozen=True)
 class ValueOutput:
     """A number: networks return (B, 1), in units of `scale` around `mean`; targets are (B,) float32."""
 
     name: str
     mean: float
     scale: float
+
+
+IGNORED = 255
+"""Class number of pixels that are neither learnt nor measured."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,18 @@ class MaskOutput:
     """The names of the classes: the pixel values of the mask files."""
     height: int
     width: int
+
+
+@dataclass(frozen=True)
+class BoxesOutput:
+    """Any number of boxes, each with a class: networks return (B, cells, 6 + classes) proposals.
+
+    A proposal is the place of its cell (x, y), the left, upper, right and lower side of a box, and a logit for each
+    class; places are shares of the image's width and height. Targets are (B, most boxes of the batch, 5) float32: the
+    class, counted from 1, and the four sides, padded with 0.
+    """
+
+    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -203,8 +230,10 @@ CHOSEN = "chosen"
 """Name beside the inputs of the places whose outputs are needed."""
 Output = (
     ClassOutput
+    | NormalityOutput
     | ValueOutput
     | MaskOutput
+    | BoxesOutput
     | TagsOutput
     | ContinuationOutput
     | WordTagsOutput
@@ -273,7 +302,7 @@ class Signature:
     def classes(self) -> tuple[str, ...]:
         """Return the classes to tell apart; none where the output has no classes."""
         match self.output:
-            case ClassOutput() | MaskOutput():
+            case ClassOutput() | MaskOutput() | BoxesOutput():
                 return self.output.classes
             case WordTagsOutput(tags):
                 return tags

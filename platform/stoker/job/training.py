@@ -269,6 +269,10 @@ class Training(Section):
     evaluate: Evaluate = Field({}, validate_default=True)
     """How often metrics that take long are computed, and pictures are drawn."""
 
+    threshold: float | None = Field(None, gt=0, lt=1)
+    """Share of the normal validation images that pass for normal, such as 0.95, to find anomalies. Default: the share
+    with the best F1 where there are labelled anomalies in the validation part, otherwise 0.95."""
+
     class_weights: ClassWeights | None = None
     """Weight of each class in the loss, such as `{spam: 5, ham: 1}`; classes that are not named have 1. `balanced`
     makes all classes of the training part weigh the same: samples / (classes * samples of the class), of streamed

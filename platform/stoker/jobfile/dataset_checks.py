@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.architecture.pretrained import Pretrained
-from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Split, Text, fits
+from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Mask, Split, Text, fits
 from stoker.job.section import Section
 from stoker.job.task import TASKS, TEXTS, Kind, TaskName, TaskRow
 
@@ -57,11 +57,19 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
         yield Problem("dataset.encoding", f"does nothing for {what}; leave it out")
     if dataset.columns.clean and row.target not in ("category", "tags"):
         yield Problem("dataset.columns.clean", f"does nothing for {task}, which has no classes; leave it out")
+    if dataset.columns.normal and row.target != "normality":
+        yield Problem("dataset.columns.normal", f"does nothing for {task}, which finds no anomalies; leave it out")
     if not _has_columns(dataset, row):
-        yield from without_effect("dataset.columns", dataset.columns, Columns(), f"{task}, which has no columns")
+        own = Columns(normal=dataset.columns.normal)
+        yield from without_effect("dataset.columns", dataset.columns, own, f"{task}, which has no columns")
     known = known_kinds(dataset)
     if "image" not in row.inputs or (known is not None and "image" not in known):
         yield from without_effect("dataset.image", dataset.image, Image(), f"{task}, which has no images")
+    elif dataset.image.tile and row.target != "mask":
+        message = f"does nothing for {task}, which looks at whole images; leave it out"
+        yield Problem("dataset.image.tile", message)
+    if row.target != "mask":
+        yield from without_effect("dataset.mask", dataset.mask, Mask(), f"{task}, which has no masks")
     yield from text_problems(dataset, task)
 
 
@@ -73,7 +81,7 @@ def text_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
         yield Problem("dataset.text.prefix", message)
     if dataset.text.long != "cut" and row.target in LONG:
         yield Problem("dataset.text.long", f"does nothing for {task}, which {LONG[row.target]}; leave it out")
-    if TEXTS.isdisjoint(row.inputs) or (known is not None and TEXTS.isdisjoint(known)):
+    if not row.of_texts or (known is not None and row.target not in TEXTS and TEXTS.isdisjoint(known)):
         yield from without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")
 
 

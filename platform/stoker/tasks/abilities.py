@@ -5,7 +5,7 @@ A network has an ability if it has a method with the name and the parameter name
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
@@ -120,6 +120,23 @@ class CanExport(Protocol):
         """
 
 
+class CanJudge(Protocol):
+    """Says how odd samples are, which it learns from normal ones alone."""
+
+    threshold: Tensor
+    """A buffer of one number, 1 at first: what its `forward` divides scores by, so that those of anomalies exceed 1."""
+
+    def losses(self, inputs: Mapping[str, Tensor], classes: Tensor, noise: "NoiseLike") -> Tensor:
+        """Return (B,) losses of samples, by the (B,) numbers of their normal classes."""
+
+
+class CanMemorise(Protocol):
+    """Compares samples with those of the training part."""
+
+    def memorise(self, batches: Iterable[Mapping[str, Tensor]]) -> None:
+        """Replace what it knows of the training samples by these."""
+
+
 class IsWide(Protocol):
     """Has layers so wide that fewer samples are computed at once without gradients."""
 
@@ -177,6 +194,18 @@ def can_reload(network: object) -> TypeGuard[CanReload]:
 def can_export(network: object) -> TypeGuard[CanExport]:
     """Return whether a network can be written in a format of others."""
     return _has(network, "export", "folder", "tokenizer", "merge")
+
+
+def can_judge(network: object) -> TypeGuard[CanJudge]:
+    """Return whether a network says how odd samples are."""
+    return _has(network, "losses", "inputs", "classes", "noise") and isinstance(
+        getattr(network, "threshold", None), Tensor
+    )
+
+
+def can_memorise(network: object) -> TypeGuard[CanMemorise]:
+    """Return whether a network compares samples with those of the training part."""
+    return _has(network, "memorise", "batches")
 
 
 def is_wide(network: object) -> TypeGuard[IsWide]:

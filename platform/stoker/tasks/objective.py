@@ -1,7 +1,7 @@
 """What is minimised: the contract between a task and the training loop."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -115,6 +115,14 @@ class Objective(nn.Module, ABC):
 
     def begin_epoch(self, rows: int) -> None:
         """Forget what was carried over; this worker's share of a batch has so many rows."""
+
+    def before_evaluation(self, part: Callable[[str], Iterable[BatchLike]]) -> None:
+        """Learn what takes a pass over samples, such as a threshold; the first worker's buffers then are all workers'.
+
+        Args:
+            part: returns the batches of `train` or `val`, those of `train` in place of a part that is not there.
+
+        """
 
     def after_step(self) -> None:
         """Follow the weights that this step has changed, such as with a moving average."""

@@ -17,6 +17,7 @@ from stoker.job.training import Training
 from stoker.tasks.abilities import can_decode
 from stoker.tasks.metrics import Gathered, Metrics, Shown
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
+from stoker.tasks.pictures.annotation import captioned
 from stoker.tasks.sheet import Page, Sheet
 from stoker.tasks.writing.settings import Writing
 
@@ -30,8 +31,13 @@ class Answers:
 
     table: pd.DataFrame
     """One row a sample."""
-    images: np.ndarray | None = None
-    """(N, height, width[, channels]) uint8; None where the table says it all."""
+    images: np.ndarray | Sequence[np.ndarray] | None = None
+    """(height, width[, channels]) uint8, one a row, together where they have one size; None where the table says it
+    all."""
+    palette: tuple[int, ...] = ()
+    """Red, green and blue of each value of the images; empty for grey or coloured ones."""
+    drawn: tuple[np.ndarray, ...] = ()
+    """Pictures of the samples with the answers drawn into them, (height, width, 3) uint8; empty unless asked for."""
 
 
 class Review(ABC):
@@ -61,6 +67,10 @@ class Review(ABC):
     @abstractmethod
     def figures(self) -> dict[str, "Figure"]:
         """Draw how good the predictions are, by file name without ending."""
+
+    def tables(self) -> dict[str, Sequence[Mapping[str, Any]]]:
+        """Return the rows of tables, by file name without ending."""
+        return {}
 
     @abstractmethod
     def rows(self) -> Sequence[Mapping[str, Any]]:
@@ -185,3 +195,27 @@ class Task(ABC):
             JobError: the task answers no questions, as one that makes new samples.
 
         """
+
+    def listed(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the table of answers as people read it in a file: by default as it is, one row a sample."""
+        return table
+
+    def interchange(self, table: pd.DataFrame) -> dict[str, Any] | None:
+        """Return the table of answers as the JSON that other programs of the field read; None where there is none."""
+        return None
+
+    def annotated(self, picture: np.ndarray, answer: Mapping[str, Any], image: np.ndarray | None) -> np.ndarray:
+        """Draw an answer into the picture that it is of: by default, the prediction stands below it.
+
+        Args:
+            picture: (height, width, channels) uint8, in the size of its file.
+            answer: the row of the table.
+            image: that of the answer.
+
+        Returns:
+            (height, width, 3) uint8.
+
+        """
+        chosen = answer.get("prediction")
+        probability = answer.get(f"probability/{chosen}")
+        return captioned(picture, f"{chosen}" if probability is None else f"{chosen} {probability:.0%}")

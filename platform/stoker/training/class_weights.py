@@ -91,13 +91,13 @@ def class_counts(samples: Samples, classes: int, first: int) -> torch.Tensor:
         first: number of the first class in targets; those below it are left out.
 
     Returns:
-        (classes,) float64, each at least 1.
+        (classes,) float64, each at least 1; pixels that are ignored are in none.
 
     """
     counts = torch.zeros(classes, dtype=torch.float64)
     for chunk in _targets(samples):
         target = chunk.flatten().long() - first
-        counts += torch.bincount(target[target >= 0], minlength=classes).cpu()
+        counts += torch.bincount(target[(target >= 0) & (target < classes)], minlength=classes).cpu()
     return counts.clamp(min=1)
 
 

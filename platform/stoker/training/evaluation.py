@@ -1,6 +1,7 @@
 """Exact metrics of a set of samples: each is counted once over all workers, and none is kept beyond its batch."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -78,6 +79,21 @@ def evaluate_in_detail(
         (training.evaluate.samples or len(samples)) if expensive else 0,
         quick,
     )
+
+
+def look_through(assembly: Assembly) -> None:
+    """Let the objective look at the samples before an evaluation, in full precision."""
+    objective, parts = assembly.objective, assembly.parts
+
+    def part(name: str) -> Iterator[Batch]:
+        samples = parts.get(name, parts["train"])
+        return ordered_batches(samples, assembly.data.fields, batch_limit(assembly.data.fields.signature))
+
+    was_training = objective.training
+    objective.eval()
+    with torch.no_grad(), uncompiled(objective):
+        objective.before_evaluation(part)
+    objective.train(was_training)
 
 
 def show(assembly: Assembly, precision: str) -> Sheet | Page | None:

@@ -19,7 +19,7 @@ from stoker.tasks.objective import Count
 from stoker.training.assembly import Assembly
 from stoker.training.averaging import WeightAverage
 from stoker.training.best_metric import BestMetric
-from stoker.training.evaluation import evaluate, with_loss
+from stoker.training.evaluation import evaluate, look_through, with_loss
 from stoker.training.evaluation_epochs import measures_all
 from stoker.training.gradients import Sums, accumulate, mean
 from stoker.training.optimization import Schedule, build_optimizers
@@ -341,6 +341,8 @@ def _running_losses(state: TrainingState) -> dict[str, float]:
 def _epoch_metrics(state: TrainingState, running: dict[str, float], expensive: bool) -> dict[str, float]:
     """Return the running losses with the metrics of the evaluated part, expensive ones only if requested."""
     assembly, row = state.assembly, TASKS[state.assembly.job.task]
+    if assembly.workers.rank == 0:
+        look_through(assembly)
     _share_buffers(state)
     named = {state.best.metric, *([state.stopping.metric] if state.stopping else [])}
     watched = {metric for metric in named if expensive or row.measures_always(metric)}

@@ -18,6 +18,7 @@ from stoker.datasets.fields.field import Field, InputField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.kinds import INPUT_FIELDS, TARGET_FIELDS
 from stoker.datasets.fields.mask import MaskField
+from stoker.datasets.fields.normality import NormalityField
 from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.tags import TagsField
@@ -282,6 +283,28 @@ class TestClass(FieldContract):
         for part in ("dev", "test"):
             frame.head(10).assign(y="c", x=1e9).to_csv(tmp_path / f"{part}.csv", index=False)
         assert load_dataset(dataset, TASKS[self.task]).fields == before.fields
+
+
+class TestNormality(FieldContract):
+    """Classes that only held-out parts have are anomalies."""
+
+    kind, task = NormalityField, "anomaly-detection"
+
+    def raw(self) -> RawColumn:
+        return pd.Series(["a", "b", "c"] * (SAMPLES // 3))
+
+    def outliers(self, count: int) -> RawColumn:
+        return pd.Series([0] * count)
+
+    def test_fields_are_fitted_on_the_training_part_alone(self, tmp_path: Path):
+        labels = np.array([*"ab" * 20, *"ac" * 10])
+        for part, rows in {"train": slice(40), "test": slice(40, None)}.items():
+            for number, label in enumerate(labels[rows]):
+                (tmp_path / part / label).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(IMAGES[number]).save(tmp_path / part / label / f"{number}.png")
+        data = load_dataset(Dataset(source=str(tmp_path)), TASKS[self.task])
+        assert data.fields.target == NormalityField("label", ("a", "b"))
+        assert sorted(data.parts["test"].target.take(torch.arange(20)).tolist()) == [-1] * 10 + [0] * 10
 
 
 class TestValue(FieldContract):

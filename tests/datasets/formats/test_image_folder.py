@@ -141,5 +141,21 @@ def test_images_are_augmented_as_their_kind_bears_it(
 
 def test_a_folder_without_images_is_reported(tmp_path: Path):
     (tmp_path / "a").mkdir()
-    expected = f"no images in the class folders of '{tmp_path}'"
+    expected = f"no images in '{tmp_path}', nor in folders for classes there"
     assert problem(tmp_path, format="image-folder") == ("dataset.source", expected)
+
+
+def test_images_without_classes_are_found_in_the_folder_itself_or_in_its_parts(tmp_path: Path):
+    for number in range(10):
+        draw(tmp_path / "all" / f"{number}.png", 10 * number)
+        draw(tmp_path / "parts" / ("train" if number < 8 else "test") / f"{number}.png", 10 * number)
+    records = read(tmp_path / "all")
+    assert (records.label, list(records.columns), records.parts) == ("", ["image"], None)
+    assert read(tmp_path / "parts").parts.tolist() == ["test"] * 2 + ["train"] * 8
+    dataset = Dataset(source=str(tmp_path / "all"))
+    data = load_dataset(dataset, TASKS["anomaly-detection"])
+    assert (data.fields.target, {name: len(part) for name, part in data.parts.items()}) == (
+        None,
+        {"train": 8, "val": 1, "test": 1},
+    )
+    assert problem(tmp_path / "all")[0] == "dataset.columns.label"

@@ -6,7 +6,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from stoker.datasets.pictures.headers import image_sizes
-from stoker.datasets.pictures.images import decode_images, decode_masks, resize, resize_masks
+from stoker.datasets.pictures.images import decode_images, resize, resize_masks
+from stoker.datasets.pictures.masks import decode_masks
 from stoker.datasets.records import Files
 from stoker.errors import JobError
 

@@ -7,8 +7,6 @@ from torch import Tensor
 
 OVERLAP = 1 / 4
 """Least share of a tile's side that the next one sees, too."""
-AT_ONCE = 8
-"""Tiles of each picture that are computed together."""
 
 
 def in_tiles(compute: Callable[[Tensor], Tensor], images: Tensor, tile: tuple[int, int]) -> Tensor:
@@ -20,18 +18,15 @@ def in_tiles(compute: Callable[[Tensor], Tensor], images: Tensor, tile: tuple[in
     sides = min(tile[0], height), min(tile[1], width)
     if sides == (height, width):
         return compute(images)
-    places = [(y, x) for y in starts(height, sides[0]) for x in starts(width, sides[1])]
     weight = (ramp(sides[0], images)[:, None] * ramp(sides[1], images)[None, :]).to(torch.float32)
     total: Tensor | None = None
     weights = torch.zeros(height, width, device=images.device)
-    for begin in range(0, len(places), AT_ONCE):
-        few = places[begin : begin + AT_ONCE]
-        cut = torch.cat([images[:, :, y : y + sides[0], x : x + sides[1]] for y, x in few])
-        for (y, x), outputs in zip(few, compute(cut).float().chunk(len(few)), strict=True):
-            if total is None:
-                total = torch.zeros(len(images), outputs.shape[1], height, width, device=images.device)
-            total[:, :, y : y + sides[0], x : x + sides[1]] += outputs * weight
-            weights[y : y + sides[0], x : x + sides[1]] += weight
+    for y, x in ((y, x) for y in starts(height, sides[0]) for x in starts(width, sides[1])):
+        outputs = compute(images[:, :, y : y + sides[0], x : x + sides[1]]).float() * weight
+        if total is None:
+            total = outputs.new_zeros(len(images), outputs.shape[1], height, width)
+        total[:, :, y : y + sides[0], x : x + sides[1]] += outputs
+        weights[y : y + sides[0], x : x + sides[1]] += weight
     assert total is not None
     return total / weights
 

@@ -3,7 +3,8 @@
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -17,12 +18,12 @@ from stoker.tracking.run_lookup import run_with_model
 if TYPE_CHECKING:
     from stoker.inference.model import Model, OutputKind
     from stoker.job.dataset import Format
-    from stoker.tasks.task import Answers
+    from stoker.tasks.task import Answers, Task
 
 input_format_option = click.option(
     "--input-format", metavar="FORMAT", help="How to read the input; default: from its name."
 )
-SUFFIXES = (".csv", ".parquet", ".jsonl")
+SUFFIXES = (".csv", ".parquet", ".jsonl", ".json")
 
 
 def check_output(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Path | None:
@@ -77,6 +78,8 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
         "stoker predict @last --input new.csv",
         "stoker predict digits --input images/ --output labels.csv",
         "stoker predict nuclei --input images/ --output masks/",
+        "stoker predict cells --input images/ --output boxes.json    in the JSON of COCO",
+        "stoker predict digits --input one.png --input clip.gif --output seen/",
         "stoker predict iris-1a2b3c4d --input new.parquet -o json",
         "stoker predict @last --input new.csv --output-kind code --output codes.parquet",
         "stoker predict sweep --input new.csv          with the best trial of a sweep; sweep.3 is its trial 3",
@@ -86,10 +89,12 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
 @run_argument
 @click.option(
     "--input",
-    "source",
+    "sources",
     metavar="PATH",
     required=True,
-    help="A file, a folder or a pattern; no label needed. - reads texts from the standard input, one a line.",
+    multiple=True,
+    help="A file, a folder or a pattern, or several of them; no label needed. Of an animated picture, each frame is "
+    "predicted. - reads texts from the standard input, one a line.",
 )
 @input_format_option
 @click.option(
@@ -97,7 +102,7 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
     "target",
     metavar="PATH",
     callback=check_output,
-    help=f"Write here instead: {', '.join(SUFFIXES)}, or a folder.",
+    help=f"Write here instead: {', '.join(SUFFIXES)}, or a folder; .json is for boxes, as COCO writes them.",
 )
 @click.option(
     "--output-kind",
@@ -111,7 +116,7 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
 def predict(
     session: Session,
     run: str,
-    source: str,
+    sources: tuple[str, ...],
     input_format: str | None,
     target: Path | None,
     output_kind: "OutputKind",
@@ -119,36 +124,46 @@ def predict(
 ) -> None:
     """Predict with a run's model.
 
-    The result is a table, one row for each row or image of the input; in a folder, where the answers are images.
+    The result is a table, one row for each row or image of the input, or for each box that is found. In a folder, there
+    are also the images of the answers, such as masks, and in its folder `annotated` the pictures with the answers drawn
+    into them.
     """
     input_kind = check_format(input_format)
     model = load_model(session, run)
+    from stoker.inference.prediction import check_source_exists
     from stoker.inference.prediction import predict as predict_with
 
-    with input_file(source, input_format) as path:
-        answers = predict_with(model, path, input_kind, output_kind, lambda note: click.echo(f"note: {note}", err=True))
-        _show_answers(answers, target, form)
+    def tell(note: str) -> None:
+        click.echo(f"note: {note}", err=True)
+
+    draw = target is not None and target.suffix not in SUFFIXES
+    with ExitStack() as inputs:
+        paths = [inputs.enter_context(input_file(source, input_format)) for source in sources]
+        for path in paths:
+            check_source_exists(path)
+        answers = (predict_with(model, path, input_kind, output_kind, tell, draw) for path in paths)
+        _show_answers(chain.from_iterable(answers), model.task, target, form)
 
 
-def _show_answers(answers: "Iterator[Answers]", target: Path | None, form: str) -> None:
+def _show_answers(answers: "Iterator[Answers]", task: "Task", target: Path | None, form: str) -> None:
     """Print answers, or write them to a file or a folder."""
     from stoker.inference.model import concatenated
-    from stoker.inference.output import write_folder, write_table
+    from stoker.inference.output import write_answers, write_folder
 
     if target and target.suffix not in SUFFIXES:
-        count = write_folder(answers, target)
+        count = write_folder(answers, target, task)
         click.echo(f"wrote {count:,} answers to {target}/", err=True)
         return
     together = concatenated(list(answers))
-    if together.images is not None:
+    if together.images is not None and "prediction" not in together.table:
         click.echo("the answers are images: name a folder with --output to have them written", err=True)
     if target:
-        write_table(together.table, target)
-        click.echo(f"wrote {len(together.table):,} rows to {target}", err=True)
+        count = write_answers(together.table, task, target)
+        click.echo(f"wrote {count:,} rows to {target}", err=True)
     elif form == "json":
-        click.echo(together.table.to_json(orient="records", indent=2))
+        click.echo(task.listed(together.table).to_json(orient="records", indent=2))
     else:
-        click.echo(together.table.to_string(index=False))
+        click.echo(task.listed(together.table).to_string(index=False))
 
 
 @contextmanager

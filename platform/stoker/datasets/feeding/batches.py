@@ -10,9 +10,11 @@ from stoker.datasets.feeding.mixing import UNMIXED, Mixing, partners
 from stoker.datasets.feeding.order import BLOCK_SHARDS, bucketed, shuffled, shuffled_blocks, streams
 from stoker.datasets.feeding.prefetch import Prefetcher, lazy_columns
 from stoker.datasets.feeding.tokens import token_counts, tokens_of_steps
+from stoker.datasets.fields.boxes import BoxesField
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.pictures.augmentation import augment
+from stoker.datasets.pictures.random_tiles import random_tiles
 from stoker.datasets.samples import Samples
 from stoker.job.signature import ContinuationOutput, MaskOutput, Signature, TextOutput
 from stoker.randomness import Noise
@@ -127,6 +129,7 @@ class Batches:
         self._share = share
         self.prefetcher = Prefetcher(samples, processes) if lazy_columns(samples) else None
         """Decodes files ahead of the steps; None if all samples are in memory."""
+        self._tile = next((shape.tile for shape in fields.signature.images.values()), None)
         self._order = order
         self._together = together
 
@@ -195,6 +198,8 @@ class Batches:
             if self._mixing:
                 other = self._augmented(samples, others, slice(begin, end), Noise((*key, "others"), *place))
                 batch = mixed(batch, other, self._fields, self._mixing, Noise((*key, "mixing"), *place))
+            if self._tile:
+                batch = cut(batch, self._fields, self._tile, Noise((*key, "tile"), *place))
             yield batch, Noise((*key, "objective"), *place)
 
     def _augmented(self, samples: Samples, index: torch.Tensor, rows: slice, noise: Noise) -> Batch:
@@ -215,12 +220,13 @@ def gathered(samples: Samples, fields: Fields, index: torch.Tensor, rows: slice)
 
 
 def augmented(batch: Batch, fields: Fields, names: tuple[str, ...], noise: Noise) -> Batch:
-    """Augment the images of a batch, and their masks in the same way."""
+    """Augment the images of a batch, and their masks or boxes in the same way."""
     inputs, target = dict(batch.inputs), batch.target
-    masked = isinstance(fields.target, MaskField)
+    layer = target if isinstance(fields.target, MaskField) else None
+    boxes = target if isinstance(fields.target, BoxesField) else None
     for name in fields.signature.images:
-        inputs[name], mask = augment(inputs[name], names, noise, target if masked else None)
-        target = mask if masked else target
+        inputs[name], moved = augment(inputs[name], names, noise, layer, boxes)
+        target = target if moved is None else moved
     return replace(batch, inputs=inputs, target=target)
 
 
@@ -232,6 +238,19 @@ def mixed(batch: Batch, other: Batch, fields: Fields, mixing: Mixing, noise: Noi
     own, others = (each if each is not None else torch.ones_like(shares) for each in (batch.weight, other.weight))
     also = replace(other, inputs=inputs, weight=(1 - shares) * others)
     return replace(batch, inputs=inputs, weight=shares * own, also=also)
+
+
+def cut(batch: Batch, fields: Fields, tile: tuple[int, int], noise: Noise) -> Batch:
+    """Cut a random tile out of each image of a batch, and the same out of its mask."""
+    places = noise.uniform(2)
+    inputs = {
+        name: random_tiles(each, tile, places) if name in fields.signature.images else each
+        for name, each in batch.inputs.items()
+    }
+    target = batch.target
+    if target is not None and isinstance(fields.target, MaskField):
+        target = random_tiles(target, tile, places)
+    return replace(batch, inputs=inputs, target=target)
 
 
 def ordered_batches(

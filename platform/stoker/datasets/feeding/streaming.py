@@ -15,6 +15,7 @@ from stoker.datasets.fields.inference import infer_roles
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.formats.webdataset import part_of_shard
 from stoker.datasets.pictures.decoding import fitted_records
+from stoker.datasets.pictures.masks import with_colours
 from stoker.datasets.pictures.picture_kinds import augmentation_notes, completed_image
 from stoker.datasets.pictures.survey import survey
 from stoker.datasets.records import PARTS
@@ -61,7 +62,7 @@ def load_stream(dataset: Dataset, shards: Shards, note: str, task: TaskRow) -> L
     elif not task.target_optional:
         raise JobError([Problem("dataset.source", f"the samples of {shards.files[first].name} have no label")])
     looked = survey(some, roles, dataset, task)
-    some, dataset = looked.records, looked.dataset
+    some, dataset = with_colours(looked.records, roles, looked.dataset, task), looked.dataset
     fitted = fitted_records(some, np.arange(len(some)), roles, dataset)
     fields = Fields.fit(fitted, roles, task.target, dataset)
     samples = {part: _samples(shards, np.flatnonzero(parts == part), fields) for part in PARTS if part in parts}

@@ -13,6 +13,7 @@ import torch
 
 from stoker.datasets.columns import Column, Dense, Lazy
 from stoker.datasets.fields.field import InputField
+from stoker.datasets.pictures.headers import image_sizes
 from stoker.datasets.pictures.images import decode_images, level_counts
 from stoker.datasets.records import DEEP_BITS, Files, RawColumn, in_memory
 from stoker.errors import JobError, Problem
@@ -38,6 +39,10 @@ class ImageField(InputField):
     scale: tuple[float, ...]
     bits: int = DEEP_BITS
     """Bits that the values of deep grey images use."""
+    tile: tuple[int, int] | None = None
+    """Height and width of the part that a step of training sees; None where it sees whole images."""
+    scaled: bool = False
+    """Whether the files of the training part are of another size."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
@@ -45,11 +50,14 @@ class ImageField(InputField):
         pixels = in_memory(raw)
         assert pixels is not None
         _, height, width, channels = pixels.shape
+        bits = raw.bits if isinstance(raw, Files) else DEEP_BITS
+        tile = _within(settings.image.tile, (height, width))
+        scaled = isinstance(raw, Files) and image_sizes(raw.rows(np.arange(min(1, len(raw))))) != [(height, width)]
         if given := settings.image.normalization:
             channels = max(channels, len(given.mean))
             repeated = channels // len(given.mean)
             mean, scale = (tuple(LEVELS * each for each in values) * repeated for values in (given.mean, given.std))
-            return cls(name, height, width, channels, mean, scale)
+            return cls(name, height, width, channels, mean, scale, bits, tile, scaled)
         counts = level_counts(pixels)
         levels = np.arange(256)
         means = [float((count * levels).sum() / count.sum()) for count in counts]
@@ -57,8 +65,7 @@ class ImageField(InputField):
             float((count * (levels - mean) ** 2).sum() / count.sum()) for count, mean in zip(counts, means, strict=True)
         ]
         scales = tuple(max(variance**0.5, 1.0) for variance in variances)
-        bits = raw.bits if isinstance(raw, Files) else DEEP_BITS
-        return cls(name, height, width, channels, tuple(means), scales, bits)
+        return cls(name, height, width, channels, tuple(means), scales, bits, tile, scaled)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, height, width, channels) uint8; files not read yet are decoded on access.
@@ -107,7 +114,7 @@ class ImageField(InputField):
     def shape(cls, fields: Sequence[Self]) -> ImageInput:
         """Return channels, height and width."""
         (field,) = fields
-        return ImageInput(field.channels, field.height, field.width)
+        return ImageInput(field.channels, field.height, field.width, field.tile)
 
     def prepare(self, taken: torch.Tensor) -> torch.Tensor:
         """Standardise (B, height, width, channels) uint8 to (B, channels, height, width) float32, channels last."""
@@ -134,6 +141,13 @@ def saved_normalization(model: Path) -> Normalization | None:
         return None
     mean, std = (tuple(value / LEVELS for value in images[0][key]) for key in ("mean", "scale"))
     return Normalization(mean=mean, std=std)
+
+
+def _within(tile: tuple[int, int] | None, size: tuple[int, int]) -> tuple[int, int] | None:
+    """Return a tile that is no larger than the images; None if it would be all of them."""
+    if tile is None or (tile[0] >= size[0] and tile[1] >= size[1]):
+        return None
+    return min(tile[0], size[0]), min(tile[1], size[1])
 
 
 def _of_cells(cells: pd.Series, name: str) -> Files | np.ndarray:

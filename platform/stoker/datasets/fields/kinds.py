@@ -1,9 +1,11 @@
 """Fields by their kind: those that a network reads, and those that it learns."""
 
+from stoker.datasets.fields.boxes import BoxesField
 from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import InputField, TargetField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField
+from stoker.datasets.fields.normality import NormalityField
 from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.tags import TagsField
 from stoker.datasets.fields.texts.answer import AnswerField
@@ -31,8 +33,10 @@ CUT: dict[Kind, Kind] = {"words": "word-pieces"}
 """Kinds of columns that become another kind of field where a tokenizer is given."""
 TARGET_FIELDS: dict[Kind, type[TargetField]] = {
     "category": ClassField,
+    "normality": NormalityField,
     "number": ValueField,
     "mask": MaskField,
+    "boxes": BoxesField,
     "tags": TagsField,
     "word-tags": WordTagsField,
     "text": TargetTextField,

@@ -1,4 +1,4 @@
-"""A folder of class folders of images, optionally below train/, val/ and test/."""
+"""A folder of class folders of images, or of images without classes, optionally below train/, val/ and test/."""
 
 from pathlib import Path
 
@@ -25,11 +25,26 @@ def read(path: Path, dataset: Dataset) -> Records:
             files += found
             parts += [part] * len(found)
     if not files:
-        raise JobError([Problem("dataset.source", f"no images in the class folders of '{path}'")])
+        return _unlabelled(path)
     images = Files(tuple(files), path)
     labels = [_class_of(file, path, part) for file, part in zip(files, parts, strict=True)]
     columns: dict[str, RawColumn] = {"image": images, "label": pd.Series(labels, dtype=object)}
     return Records(columns, "label", np.array(parts) if parts[0] else None, images.names())
+
+
+def _unlabelled(path: Path) -> Records:
+    """List the images of a folder, or of its folders train, val and test, that have no classes.
+
+    Raises:
+        JobError: there are no images.
+
+    """
+    found = [(part, file) for part, folder in part_folders(path) for file in image_paths(folder)]
+    if not found:
+        raise JobError([Problem("dataset.source", f"no images in '{path}', nor in folders for classes there")])
+    files = Files(tuple(file for _, file in found), path)
+    parts = np.array([part for part, _ in found])
+    return Records({"image": files}, "", parts if parts[0] else None, files.names())
 
 
 def _class_of(file: Path, root: Path, part: str) -> str:

@@ -10,7 +10,8 @@ import psutil
 from stoker.datasets.cache import local_path
 from stoker.datasets.fields.inference import Roles, image_files
 from stoker.datasets.pictures.headers import image_sizes
-from stoker.datasets.pictures.images import decode_images, decode_masks, resize
+from stoker.datasets.pictures.images import decode_images, resize
+from stoker.datasets.pictures.masks import decode_masks
 from stoker.datasets.records import Files, Records
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset

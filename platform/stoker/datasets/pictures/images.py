@@ -39,9 +39,9 @@ def decode_images(files: Files, size: Size | None, channels: int | None = None) 
     """
     if len(files) == 0:
         return np.zeros((0, *(size or (0, 0)), channels or 1), np.uint8)
-    arrays = _decoded(files, lambda path: _decode_image(path, size, channels, files.bits))
+    arrays = decoded(files, lambda path: _decode_image(path, size, channels, files.bits))
     channels = channels or max(array.shape[2] for array in arrays)
-    _check_sizes(files, arrays)
+    check_sizes(files, arrays)
     return np.stack([np.broadcast_to(array, (*array.shape[:2], channels)) for array in arrays])
 
 
@@ -52,20 +52,6 @@ def decode_in_turn() -> None:
     """Decode one file after another in this process, which is one of several that decode: threads would not help."""
     global _in_turn
     _in_turn = True
-
-
-def decode_masks(files: Files, size: Size | None) -> np.ndarray:
-    """Decode mask files, whose pixels are class values, to one array (N, height, width) uint8.
-
-    Raises:
-        JobError: a file does not decode or has colours, or sizes differ and `size` is None.
-
-    """
-    if len(files) == 0:
-        return np.zeros((0, *(size or (0, 0))), np.uint8)
-    arrays = _decoded(files, lambda path: _decode_mask(path, size))
-    _check_sizes(files, arrays)
-    return np.stack(arrays)
 
 
 def level_counts(pixels: np.ndarray) -> np.ndarray:
@@ -100,22 +86,38 @@ def _resized(layers: np.ndarray, size: Size, resampling: Picture.Resampling | No
     return made
 
 
-def _decoded(files: Files, decode: Callable[[Location], np.ndarray | str]) -> list[np.ndarray]:
+def decoded(files: Files, decode: Callable[[Location], np.ndarray | str]) -> list[np.ndarray]:
+    """Return the content of each file.
+
+    Args:
+        files: to decode.
+        decode: returns the content of one, or the reason why it cannot be read.
+
+    Raises:
+        JobError: some cannot be read; the message names them.
+
+    """
     if _in_turn:
-        decoded = [decode(path) for path in files.paths]
+        results = [decode(path) for path in files.paths]
     else:
         with ThreadPoolExecutor(THREADS) as pool:
-            decoded = list(pool.map(decode, files.paths))
+            results = list(pool.map(decode, files.paths))
     names = files.names()
-    broken = [f"{name} ({result})" for name, result in zip(names, decoded, strict=True) if isinstance(result, str)]
+    broken = [f"{name} ({result})" for name, result in zip(names, results, strict=True) if isinstance(result, str)]
     if broken:
         more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
         cure = "repair or remove them" if len(broken) > 1 else "repair or remove it"
         raise JobError([Problem("dataset.source", f"cannot read {', '.join(broken[:SHOWN])}{more}; {cure}")])
-    return [result for result in decoded if not isinstance(result, str)]
+    return [result for result in results if not isinstance(result, str)]
 
 
-def _check_sizes(files: Files, arrays: list[np.ndarray]) -> None:
+def check_sizes(files: Files, arrays: list[np.ndarray]) -> None:
+    """Check that all have one size.
+
+    Raises:
+        JobError: they differ.
+
+    """
     sizes = Counter(array.shape[:2] for array in arrays)
     if len(sizes) > 1:
         (common, _), (other, _) = sizes.most_common(2)
@@ -139,26 +141,10 @@ def _decode_image(file: Location, size: Size | None, channels: int | None, bits:
         array = np.asarray(converted, np.uint8)
         return array[..., None] if array.ndim == 2 else array
 
-    return _opened(file, plain)
+    return opened(file, plain)
 
 
-def _decode_mask(file: Location, size: Size | None) -> np.ndarray | str:
-    def plain(image: Picture.Image) -> np.ndarray:
-        if image.mode not in {"1", "L", "P", "I", "I;16"}:
-            raise ValueError(f"a mask holds one class value a pixel, this is {image.mode}")
-        image = _upright(image)
-        values = np.asarray(image.convert("L") if image.mode == "1" else image)
-        if values.max(initial=0) > 255:
-            raise ValueError("a mask holds class values up to 255")
-        single = Picture.fromarray(values.astype(np.uint8))
-        if size is not None and single.size != (size[1], size[0]):
-            single = single.resize((size[1], size[0]), Picture.Resampling.NEAREST)
-        return np.asarray(single, np.uint8)
-
-    return _opened(file, plain)
-
-
-def _opened(file: Location, use: Callable[[Picture.Image], np.ndarray]) -> np.ndarray | str:
+def opened(file: Location, use: Callable[[Picture.Image], np.ndarray]) -> np.ndarray | str:
     """Return the decoded file, or the reason why it cannot be decoded."""
     try:
         if size_of(file) == 0:

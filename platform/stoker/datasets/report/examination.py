@@ -18,6 +18,7 @@ from stoker.datasets.inspection import column_problems
 from stoker.datasets.layouts.dialogues import check_dialogues
 from stoker.datasets.loading import documents, read_source, require_rows
 from stoker.datasets.pictures.decoding import with_files
+from stoker.datasets.pictures.masks import with_colours
 from stoker.datasets.pictures.picture_kinds import augmentation_notes, completed_image
 from stoker.datasets.pictures.survey import Survey, survey
 from stoker.datasets.records import PARTS, Records
@@ -33,7 +34,9 @@ from stoker.datasets.report.report import (
 )
 from stoker.datasets.split import choose_parts
 from stoker.datasets.tokens.words import words_of
-from stoker.datasets.values.labels import FEW_NUMBERS, Labels, label_notes, read_labels, with_joined_spellings
+from stoker.datasets.values.boxes import holds_boxes
+from stoker.datasets.values.labels import FEW_NUMBERS, Labels, label_notes, with_joined_spellings
+from stoker.datasets.values.normality import labels_of
 from stoker.errors import JobError
 from stoker.job.dataset import BUILTIN, SQUAD_COLUMNS, Dataset
 from stoker.job.signature import ClassOutput, Signature
@@ -121,8 +124,9 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     odd = tuple(label_notes(records, roles.target, row.target))
     if dataset.columns.clean and row.target == "category":
         records = with_joined_spellings(records, roles.target)
-    labels = read_labels(records, roles.target, row.target)
+    labels = labels_of(records, roles, row.target, dataset)
     parts = choose_parts(records, dataset, labels)
+    records = with_colours(records, roles, dataset, row)
     hashes = sample_hashes(records, roles)
     counts = {part: labels.counts(parts == part) for part in PARTS if (parts == part).any()}
     numbers = (name for name, kind in roles.inputs.items() if kind == "number")
@@ -166,6 +170,8 @@ def likely_task(records: Records, source: str) -> TaskName:
         return first
     if _has_dialogues(records):
         return "instruction-tuning"
+    if any(isinstance(column, pd.Series) and holds_boxes(column) for column in records.columns.values()):
+        return "object-detection"
     if "mask" in records.columns:
         return "segmentation"
     if any(not isinstance(column, pd.Series) for column in records.columns.values()):

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from stoker.datasets.records import Records, table
+from stoker.datasets.sources.boxed_shapes import boxed_shapes
+from stoker.datasets.sources.captions import captions
 from stoker.datasets.sources.documents import documents
 from stoker.datasets.sources.instructions import instructions
 from stoker.datasets.sources.questions import questions
@@ -129,8 +131,10 @@ READERS: dict[str, Callable[[], Records]] = {
     "digits": _digits,
     "digit-pairs": _digit_pairs,
     "shapes": shapes,
+    "shape-boxes": boxed_shapes,
     "python-library": _python_library,
     "instructions": instructions,
     "who-has-what": questions,
     "keyword-documents": documents,
+    "shapes-captions": captions,
 }

@@ -17,7 +17,7 @@ from stoker.execution.heartbeat import Heartbeat, Stage
 from stoker.execution.network import network_variables
 from stoker.execution.reporter import NORM_EVERY, Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
-from stoker.execution.results import draw_data, draw_result, drawn_sheet, evaluate_all, write_model
+from stoker.execution.results import draw_batch, draw_data, draw_result, drawn_sheet, evaluate_all, write_model
 from stoker.execution.run_store import journal_key, run_storage
 from stoker.execution.start_model import start_model
 from stoker.execution.worker_result import WorkerResult
@@ -140,6 +140,8 @@ class TorchEngine:
         self._heartbeat.enter(Stage.TRAINING)
         if self._reporter:
             self._reporter.start(assembly.prepared.epochs, assembly.prepared.steps, state.step)
+            if self._pictures:
+                draw_batch(self._folder, assembly)
         try:
             for event in attempt(
                 self._header.id, state, checkpoints, every * NORM_EVERY, lambda: self._heartbeat.request

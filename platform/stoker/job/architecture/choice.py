@@ -4,9 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stoker.job.architecture.autoencoder import Autoencoder
 from stoker.job.architecture.backbone import BackboneClassifier
+from stoker.job.architecture.captioner import Captioner
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
+from stoker.job.architecture.detector import Detector
+from stoker.job.architecture.feature_distance import FeatureDistance
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
@@ -18,7 +22,21 @@ from stoker.job.architecture.vit import Vit
 from stoker.job.section import Section, Shorthand
 
 Architecture = Annotated[
-    Perceptron | Mlp | Cnn | Unet | Vit | BackboneClassifier | Rnn | Transformer | Pretrained | Gan | Custom,
+    Perceptron
+    | Mlp
+    | Cnn
+    | Unet
+    | Detector
+    | Vit
+    | BackboneClassifier
+    | Autoencoder
+    | FeatureDistance
+    | Captioner
+    | Rnn
+    | Transformer
+    | Pretrained
+    | Gan
+    | Custom,
     Field(discriminator="family"),
 ]
 ArchitectureChoice = Annotated[Architecture, Shorthand("family")]
@@ -27,8 +45,12 @@ FAMILIES: dict[str, type[Section]] = {
     "mlp": Mlp,
     "cnn": Cnn,
     "unet": Unet,
+    "detector": Detector,
     "vit": Vit,
     "backbone": BackboneClassifier,
+    "autoencoder": Autoencoder,
+    "feature-distance": FeatureDistance,
+    "captioner": Captioner,
     "rnn": Rnn,
     "transformer": Transformer,
     "pretrained": Pretrained,

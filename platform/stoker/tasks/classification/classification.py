@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from stoker.datasets.records import Records
 from stoker.job.training import Training
+from stoker.tasks.classification.class_scores import ClassRanks, class_rows
 from stoker.tasks.metrics import Collected, Metrics, Shown, Sums, Worst
 from stoker.tasks.objective import BatchLike, Objective, Supervised
 from stoker.tasks.task import Answers, Review, Task
@@ -111,24 +112,31 @@ def _probabilities(outputs: Tensor) -> Tensor:
 
 
 class ConfusionReview(Review):
-    """How often each class was taken for each, and the samples with the largest losses."""
+    """How often each class was taken for each, how well each is found, and the samples with the largest losses."""
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         self._classes = classes
         self._counts = Sums(len(classes), len(classes), dtype=torch.int64)
+        self._ranks = ClassRanks(classes)
         self._worst = Worst()
-        super().__init__(self._counts, self._worst)
+        super().__init__(self._counts, self._ranks, self._worst)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch."""
         pairs = (batch.target.cpu(), output.argmax(dim=1).cpu())
         self._counts.values.index_put_(pairs, torch.ones(len(pairs[0]), dtype=torch.int64), accumulate=True)
         losses = functional.cross_entropy(output, batch.target, reduction="none")
+        self._ranks.update(output.softmax(dim=1), batch.target)
         self._worst.update(losses, output, batch.target, ids)
 
     def figures(self) -> dict[str, "Figure"]:
-        """Draw the confusion matrix."""
-        return {"confusion-matrix": confusion_figure(self._counts.values, self._classes)}
+        """Draw the confusion matrix, and precision and recall of each class."""
+        confusion = confusion_figure(self._counts.values, self._classes)
+        return {"confusion-matrix": confusion, "precision-recall": self._ranks.figure()}
+
+    def tables(self) -> dict[str, Sequence[Mapping[str, Any]]]:
+        """Return precision, recall and F1 of each class."""
+        return {"classes": class_rows(self._counts.values, self._classes, self._ranks.average_precision())}
 
     def rows(self) -> Sequence[Mapping[str, Any]]:
         """Describe the samples whose class was least expected."""

@@ -37,6 +37,10 @@ class Backbone(nn.Module):
         model, self.width = _built(library, settings.name, image)
         """Features of a picture."""
         self.stages = library.stages(settings.name, model, image)
+        self.channels = tuple(stage.channels for stage in self.stages)
+        """Of each map, largest maps first."""
+        self.strides = tuple(stage.stride for stage in self.stages)
+        """Pixels of the picture in each direction that a place of each map stands for."""
         self._file = weight_file(settings) if weighted and settings.weights != "none" else None
         self._is_pretrained = settings.weights != "none"
         on_meta = torch.get_default_device().type == "meta"
@@ -48,16 +52,6 @@ class Backbone(nn.Module):
         _freeze(model, settings, self.stages)
         self.model = library.with_maps(model, self.stages) if maps else model
         self._maps_of = library.maps if maps else None
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Return the channels of each map, largest maps first."""
-        return tuple(stage.channels for stage in self.stages)
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Return how many pixels in each direction a place of each map stands for."""
-        return tuple(stage.stride for stage in self.stages)
 
     def forward(self, images: Tensor) -> Tensor | list[Tensor]:
         """Return (B, width) features of (B, channels, height, width) pictures, or their maps."""

@@ -1,0 +1,29 @@
+"""Settings of `autoencoder`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from stoker.job.architecture.layers import Activation, Width, Widths
+from stoker.job.section import Section
+
+
+class Autoencoder(Section):
+    """A convolutional autoencoder: it presses an image through a short code, and what it cannot draw again is odd."""
+
+    family: Literal["autoencoder"]
+    """The network family."""
+
+    channels: Widths | None = None
+    """Channels of the stages, each of which halves the image, largest maps first; default: from the size of the images.
+    """
+
+    code: Width = 16
+    """Numbers that an image is pressed into; with many of them odd images are drawn again, too."""
+
+    noise: float = Field(0.0, ge=0, le=10)
+    """Standard deviation of the noise that is added to an image while training, and has to be left out of the drawn
+    one, in units of the standardised image (Vincent et al. 2008)."""
+
+    activation: Activation = "relu"
+    """What stands between the layers."""
