@@ -17,7 +17,7 @@ SIDES = (128, 96, 64, 48, 32)
 """Sides of squares to choose from."""
 LARGEST_SIDE = 256
 """Images with a longer side are made smaller, if they are recognised as a whole."""
-WHOLE = frozenset({"category", "tags"})
+WHOLE = frozenset({"category", "tags", "normality", "text"})
 """Kinds of target for which a smaller image will do."""
 
 
