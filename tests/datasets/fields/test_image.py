@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from stoker.datasets.columns import Dense, Lazy
 from stoker.datasets.fields.image import ImageField
+from stoker.datasets.pictures.images import decode_images
 from stoker.datasets.records import Files
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset
@@ -95,3 +97,13 @@ def test_a_column_of_paths_is_a_column_of_files(files: Files):
     field = ImageField("image", 4, 6, 1, (0.0,), (1.0,))
     column = field.encode(pd.Series([str(path) for path in files.paths]))
     assert torch.equal(column.take(torch.arange(3)), field.decode(files))
+
+
+def test_a_model_reads_deep_grey_by_the_bits_of_its_training_files(tmp_path: Path):
+    for number, level in enumerate((1000, 4000, 500)):
+        Image.fromarray(np.full((4, 6), level, np.uint16)).save(tmp_path / f"{number}.png")
+    train, new = (Files(tuple(tmp_path / f"{number}.png" for number in numbers)) for numbers in ((0, 1), (2,)))
+    train = replace(train, bits=12)
+    field = ImageField.fit("image", replace(train, content=decode_images(train, None)), SETTINGS)
+    assert field.bits == 12
+    assert field.decode(new)[0, 0, 0].tolist() == [500 >> 4]
