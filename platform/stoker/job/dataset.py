@@ -269,7 +269,8 @@ class Image(Section):
     """What happens to images before the network sees them."""
 
     size: Sides | None = None
-    """Height and width in pixels, one number for both; default: as they are, if all agree."""
+    """Height and width in pixels, one number for both. Default: as they are; where they differ, or have a side of more
+    than 256 and are recognised as a whole, a common square of at most 128."""
 
     tile: Sides | None = None
     """Height and width of the part of an image that a step of training sees, drawn anew each time, where each pixel is
