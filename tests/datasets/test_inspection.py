@@ -140,7 +140,7 @@ def test_a_parquet_file_is_checked_by_its_schema():
         (
             "zzz",
             "'zzz' is neither a built-in dataset nor a path; "
-            "built in are xor, iris, wine, breast-cancer, diabetes, digits, digit-pairs, "
+            "built in are xor, iris, wine, breast-cancer, diabetes, digits, digit-pairs, shapes, "
             "python-library, instructions, who-has-what, keyword-documents",
         ),
         ("data/train.csv", "'data/train.csv' does not exist (looked in the current folder)"),

@@ -17,10 +17,11 @@ def write_samples(task: TaskRow, folder: Path) -> dict[str, Any]:
     """Write what fits a task to a folder that has its name; return the `dataset` section that reads it."""
     of_target = {
         "mask": _write_masks,
+        "boxes": _write_boxes,
         "normality": _write_odd_images,
         "continuation": _write_lines,
         "word-tags": _write_sentences,
-        "text": _write_pairs,
+        "text": _write_captions if task.inputs == ("image",) else _write_pairs,
         "blanks": _write_unlabelled,
         "answer": _write_questions,
         "replies": _write_dialogues,
@@ -77,6 +78,25 @@ def _write_odd_images(folder: Path) -> dict[str, Any]:
     return {"source": str(folder / "images.npz"), "columns": {"normal": ["left", "right"]}}
 
 
+def _write_boxes(folder: Path) -> dict[str, Any]:
+    """Grey images of 32x24 pixels with dark and bright fields, and the labels of YOLO; each tenth shows none."""
+    rng = np.random.default_rng(0)
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    for number in range(SAMPLES):
+        pixels, lines = rng.integers(100, 140, (24, 32)).astype(np.uint8), []
+        for kind in range(0 if number % 10 == 9 else 1 + number % 2):
+            top, left = int(rng.integers(0, 14)), int(rng.integers(0, 7)) + 16 * kind
+            height, width = (int(side) for side in rng.integers(6, 10, 2))
+            pixels[top : top + height, left : left + width] = (20, 230)[kind]
+            middle = (left + width / 2) / 32, (top + height / 2) / 24
+            lines.append(f"{kind} {middle[0]} {middle[1]} {width / 32} {height / 24}")
+        Image.fromarray(pixels).save(folder / "images" / f"{number:02}.png")
+        (folder / "labels" / f"{number:02}.txt").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "data.yaml").write_text("names: [dark, bright]\n", encoding="utf-8")
+    return {"source": str(folder)}
+
+
 def _write_masks(folder: Path) -> dict[str, Any]:
     """Images of 10x9 pixels with a bright field, and their masks."""
     rng = np.random.default_rng(0)
@@ -124,6 +144,22 @@ def _write_pairs(folder: Path) -> dict[str, Any]:
     pd.DataFrame(rows).to_csv(folder / "pairs.csv", index=False)
     columns = {"label": "de", "features": ["en"], "weight": "w"}
     return {"source": str(folder / "pairs.csv"), "columns": columns, "text": {"tokens": "words", "length": 8}}
+
+
+def _write_captions(folder: Path) -> dict[str, Any]:
+    """Images of 8x8 pixels that are bright at one side, with one or two captions and a weight for each."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(SAMPLES * 3 // 4):
+        side, pixels = number % 2, rng.integers(0, 100, (8, 8))
+        pixels[:, 4 * side : 4 * side + 4] += 120
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number:02}.png")
+        said = f"the {['left', 'right'][side]} side"
+        for caption in (said, f"{said} shines")[: 1 + number % 3 // 2]:
+            rows.append({"image": f"{number:02}.png", "caption": caption, "w": round(float(rng.random()), 2)})
+    pd.DataFrame(rows).to_csv(folder / "captions.csv", index=False)
+    columns = {"label": "caption", "weight": "w"}
+    return {"source": str(folder / "captions.csv"), "columns": columns, "text": {"tokens": "words", "length": 8}}
 
 
 def _write_unlabelled(folder: Path) -> dict[str, Any]:

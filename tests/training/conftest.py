@@ -31,6 +31,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "cnn": {"channels": [4, 8], "dropout": 0.2},
     "residual": {"family": "cnn", "channels": [4, 4], "blocks": "residual"},
     "unet": {"channels": [4, 8, 8], "dropout": 0.2},
+    "detector": {"channels": [8, 8], "width": 8, "depth": 1},
     "vit": {"width": 8, "layers": 2, "heads": 2, "dropout": 0.2, "stochastic_depth": 0.2},
     "backbone": {"backbone": {"name": "test_resnet", "library": "timm"}, "dropout": 0.2},
     "autoencoder": {"channels": [4, 4], "code": 3, "noise": 0.2},
@@ -39,6 +40,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gaussian": {"family": "feature-distance", "channels": [4], "distance": "gaussian"},
     "tiles": {"family": "unet", "channels": [4, 8], "blocks": "residual"},
     "weighted": {"family": "backbone", "backbone": {"name": "test_resnet", "library": "timm", "frozen_stages": 2}},
+    "captioner": {"channels": [4, 4], "width": 8, "heads": 2, "layers": 1, "dropout": 0.2, "word_dropout": 0.2},
+    "captioner-vit": {"family": "captioner", "encoder": "vit", "width": 8, "heads": 2, "layers": 1, "dropout": 0.2},
     "rnn": {"embedding": 6, "hidden": 5, "layers": 2, "word_dropout": 0.2},
     "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False, "word_dropout": 0.2},
     "transformer": {"width": 8, "heads": 2, "word_dropout": 0.2},
@@ -141,7 +144,16 @@ def tiny(tiny_data, tiny_model, backbone_weights, make_job) -> Callable[..., Job
     def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
         architecture = {"family": variant, **FAMILIES[variant]}
         dataset = dict(tiny_data(task))
-        if not dropout and architecture["family"] in ("mlp", "cnn", "unet", "vit", "backbone", "rnn", "transformer"):
+        if not dropout and architecture["family"] in (
+            "mlp",
+            "cnn",
+            "unet",
+            "vit",
+            "backbone",
+            "captioner",
+            "rnn",
+            "transformer",
+        ):
             architecture |= dict.fromkeys(
                 {"dropout", "word_dropout", "stochastic_depth"} & {"dropout", *architecture}, 0.0
             )

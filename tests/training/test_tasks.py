@@ -29,6 +29,7 @@ VARIANTS = {
     "backbone": ("backbone", "weighted"),
     "rnn": ("rnn", "gru"),
     "gan": ("gan", "plain-gan"),
+    "captioner": ("captioner", "captioner-vit"),
     "feature-distance": ("feature-distance", "patches", "gaussian"),
     "pretrained": ("pretrained", "lora", "frozen"),
 }

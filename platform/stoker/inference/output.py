@@ -1,5 +1,6 @@
 """Writes predictions: a table to a file, or images to a folder."""
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -7,11 +8,33 @@ import numpy as np
 import pandas as pd
 from PIL import Image as Picture
 
-from stoker.tasks.task import Answers
+from stoker.atomic_files import replace_file
+from stoker.errors import JobError, Problem
+from stoker.tasks.task import Answers, Task
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
+INTERCHANGE = ".json"
 TABLE = "predictions.csv"
 ANNOTATED = "annotated"
+
+
+def write_answers(table: pd.DataFrame, task: Task, target: Path) -> int:
+    """Write a table of answers, or the JSON that other programs read; return the number of rows.
+
+    Raises:
+        JobError: the task has no such JSON.
+
+    """
+    if target.suffix != INTERCHANGE:
+        listed = task.listed(table)
+        write_table(listed, target)
+        return len(listed)
+    content = task.interchange(table)
+    if content is None:
+        message = f"{INTERCHANGE} is for boxes, as COCO writes them; name a file with {', '.join(SUFFIXES)}"
+        raise JobError([Problem("--output", message)])
+    replace_file(target, json.dumps(content).encode())
+    return len(table)
 
 
 def write_table(table: pd.DataFrame, target: Path) -> None:
@@ -29,7 +52,7 @@ def write_table(table: pd.DataFrame, target: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def write_folder(answers: Iterable[Answers], folder: Path) -> int:
+def write_folder(answers: Iterable[Answers], folder: Path, task: Task) -> int:
     """Write the images of answers as PNG files named like their inputs, and the table; return the number of rows.
 
     Drawn samples have a folder of their own.
@@ -50,7 +73,9 @@ def write_folder(answers: Iterable[Answers], folder: Path) -> int:
             (folder / ANNOTATED).mkdir(exist_ok=True)
             write_image(folder / ANNOTATED / f"{name}.png", pixels)
     whole = pd.concat(tables, ignore_index=True)
-    write_table(whole, folder / TABLE)
+    write_table(task.listed(whole), folder / TABLE)
+    if (content := task.interchange(whole)) is not None:
+        replace_file((folder / TABLE).with_suffix(INTERCHANGE), json.dumps(content).encode())
     return len(whole)
 
 

@@ -8,8 +8,10 @@ TaskName = Literal[
     "tabular-regression",
     "image-classification",
     "segmentation",
+    "object-detection",
     "image-generation",
     "anomaly-detection",
+    "image-captioning",
     "text-classification",
     "multi-label-classification",
     "text-generation",
@@ -30,6 +32,7 @@ Kind = Literal[
     "text",
     "image",
     "mask",
+    "boxes",
     "tags",
     "continuation",
     "blanks",
@@ -50,6 +53,7 @@ TOKENIZED: frozenset[Kind] = frozenset({"text", "dialogue"})
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
 REGRESSION: dict[str, Direction] = {"loss": "min", "rmse": "min", "mae": "min", "r2": "max"}
 SEGMENTATION: dict[str, Direction] = {"loss": "min", "dice": "max", "iou": "max", "accuracy": "max"}
+DETECTION: dict[str, Direction] = {"loss": "min", "map": "max", "map50": "max", "map75": "max"}
 ANOMALIES: dict[str, Direction] = {"loss": "min", "auroc": "max", "average_precision": "max", "f1": "max"}
 TAGS: dict[str, Direction] = {
     "loss": "min",
@@ -60,6 +64,7 @@ TAGS: dict[str, Direction] = {
 }
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
 TRANSLATION: dict[str, Direction] = {"loss": "min", "bleu": "max", "exact_match": "max"}
+CAPTION: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bleu": "max", "exact_match": "max"}
 SUMMARY: dict[str, Direction] = {
     "loss": "min",
     "rouge1": "max",
@@ -114,6 +119,11 @@ class TaskRow:
     texts: int = 1
     """How many texts a sample has: a question, and the text that answers it, are two."""
 
+    @property
+    def of_texts(self) -> bool:
+        """Return whether texts are read, or written."""
+        return not TEXTS.isdisjoint((*self.inputs, self.target))
+
     def measures_always(self, metric: str) -> bool:
         """Return whether a metric such as loss/val is computed after each epoch."""
         return metric.partition("/")[0] not in self.expensive
@@ -154,6 +164,16 @@ TASKS: dict[TaskName, TaskRow] = {
         loss_settings=CLASS_LOSS,
         augments=True,
     ),
+    "object-detection": TaskRow(
+        ("image",),
+        "boxes",
+        ("detector", "custom"),
+        DETECTION,
+        "map",
+        "the objects of an image, each with a class and a box around it",
+        shows=True,
+        augments=True,
+    ),
     "image-generation": TaskRow(
         ("image",),
         "category",
@@ -176,6 +196,18 @@ TASKS: dict[TaskName, TaskRow] = {
         target_optional=True,
         shows=True,
         loss_settings=("threshold",),
+    ),
+    "image-captioning": TaskRow(
+        ("image",),
+        "text",
+        ("captioner", "custom"),
+        CAPTION,
+        "loss",
+        "a text that says what is in an image",
+        expensive=("bleu", "exact_match"),
+        shows=True,
+        loss_settings=("label_smoothing",),
+        tokens="words",
     ),
     "text-classification": TaskRow(
         ("text",),

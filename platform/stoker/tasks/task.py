@@ -196,6 +196,14 @@ class Task(ABC):
 
         """
 
+    def listed(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the table of answers as people read it in a file: by default as it is, one row a sample."""
+        return table
+
+    def interchange(self, table: pd.DataFrame) -> dict[str, Any] | None:
+        """Return the table of answers as the JSON that other programs of the field read; None where there is none."""
+        return None
+
     def annotated(self, picture: np.ndarray, answer: Mapping[str, Any], image: np.ndarray | None) -> np.ndarray:
         """Draw an answer into the picture that it is of: by default, the prediction stands below it.
 

@@ -279,6 +279,31 @@ class TestImageMask(FormatContract):
         return folder
 
 
+class TestImageText(FormatContract):
+    name, task, binary = "image-text", "image-captioning", False
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        for number, pixels in enumerate(noise(seed)):
+            Image.fromarray(pixels).save(folder / f"number-{number}.png")
+            (folder / f"number-{number}.txt").write_text(f"picture {number}\n")
+        return folder
+
+
+class TestCocoCaptions(FormatContract):
+    name, task = "coco-captions", "image-captioning"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        (folder / "images").mkdir(exist_ok=True)
+        for number, pixels in enumerate(noise(seed)):
+            Image.fromarray(pixels).save(folder / "images" / f"number-{number}.png")
+        content = {
+            "images": [{"id": number, "file_name": f"number-{number}.png"} for number in range(SAMPLES)],
+            "annotations": [{"image_id": number, "caption": f"picture {number}"} for number in range(SAMPLES)],
+        }
+        (folder / "captions_all.json").write_text(json.dumps(content))
+        return folder
+
+
 class TestWebDataset(FormatContract):
     name, task = "webdataset", "image-classification"
 

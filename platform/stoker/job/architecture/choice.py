@@ -6,8 +6,10 @@ from pydantic import Field
 
 from stoker.job.architecture.autoencoder import Autoencoder
 from stoker.job.architecture.backbone import BackboneClassifier
+from stoker.job.architecture.captioner import Captioner
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
+from stoker.job.architecture.detector import Detector
 from stoker.job.architecture.feature_distance import FeatureDistance
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.mlp import Mlp
@@ -24,10 +26,12 @@ Architecture = Annotated[
     | Mlp
     | Cnn
     | Unet
+    | Detector
     | Vit
     | BackboneClassifier
     | Autoencoder
     | FeatureDistance
+    | Captioner
     | Rnn
     | Transformer
     | Pretrained
@@ -41,10 +45,12 @@ FAMILIES: dict[str, type[Section]] = {
     "mlp": Mlp,
     "cnn": Cnn,
     "unet": Unet,
+    "detector": Detector,
     "vit": Vit,
     "backbone": BackboneClassifier,
     "autoencoder": Autoencoder,
     "feature-distance": FeatureDistance,
+    "captioner": Captioner,
     "rnn": Rnn,
     "transformer": Transformer,
     "pretrained": Pretrained,
