@@ -25,6 +25,7 @@ Format = Literal[
     "coco-captions",
     "voc",
     "coco",
+    "coco-masks",
     "yolo",
     "webdataset",
 ]
@@ -58,6 +59,7 @@ FORMATS: dict[str, tuple[Kind, ...]] = {
     "coco-captions": ("image", "text"),
     "voc": ("image", "boxes"),
     "coco": ("image", "boxes"),
+    "coco-masks": ("image", "mask"),
     "yolo": ("image", "boxes"),
     "webdataset": ("image", "mask", "text", "category", "number"),
 }
