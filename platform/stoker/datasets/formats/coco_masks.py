@@ -18,6 +18,8 @@ from stoker.job.dataset import Dataset
 
 BACKGROUND = "background"
 MOST = 255
+LEAST = 6
+"""Numbers of a polygon: two for each corner."""
 IMAGE, MASK = IMAGES.removesuffix("s"), MASKS.removesuffix("s")
 Outline = tuple[str, Any, str]
 """Category, outline as COCO has it, and place for messages."""
@@ -79,17 +81,31 @@ def _drawn(picture: Listed[Outline], size: Size, names: tuple[str, ...]) -> byte
 
 def _inside(outline: Any, size: Size, where: str) -> np.ndarray:
     """Return (height, width) whether a pixel is inside."""
-    from faster_coco_eval.core import mask as coco
+    from faster_coco_eval.core import mask as coco  # half a second, which other formats do not pay for
 
     if isinstance(outline, dict) and list(outline.get("size", ())) != list(size):
         raise ValueError(f"{where} is of a picture of {outline.get('size')}, this one is {size[0]}x{size[1]}")
     try:
-        if isinstance(outline, dict) and isinstance(outline["counts"], str | bytes):
-            runs = [outline]
-        else:
-            runs = coco.frPyObjects(outline if isinstance(outline, list) else [outline], *size)
-        inside: np.ndarray = coco.decode(coco.merge(runs)).astype(bool)
+        inside: np.ndarray = coco.decode(coco.merge(_runs(outline, size))).astype(bool)
     except Exception as error:  # the library fails in whatever way its parts do
         cure = "write polygons [[x1, y1, x2, y2, x3, y3, ...]], or run lengths"
         raise ValueError(f"{where} has no 'segmentation' that can be drawn; {cure}") from error
     return inside
+
+
+def _runs(outline: Any, size: Size) -> Any:
+    """Return run lengths as the library has them.
+
+    Raises:
+        ValueError: the outline is of neither kind.
+
+    """
+    from faster_coco_eval.core import mask as coco
+
+    if isinstance(outline, dict):
+        packed = isinstance(outline["counts"], str | bytes)
+        return [outline] if packed else coco.frPyObjects([outline], *size)
+    corners = [list(map(float, polygon)) for polygon in outline]
+    if not corners or any(len(polygon) < LEAST or len(polygon) % 2 for polygon in corners):
+        raise ValueError("no polygon")
+    return coco.frPyObjects(corners, *size)
