@@ -239,7 +239,7 @@ def _pair(value: object) -> object:
 
 
 Pixels = Annotated[int, Field(ge=1, le=4096)]
-Augmentation = Literal["flip", "crop", "zoom", "rotate", "jitter", "erase", "randaugment"]
+Augmentation = Literal["flip", "turn", "crop", "zoom", "rotate", "jitter", "erase", "randaugment"]
 
 
 Levels = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, min_length=1, max_length=3)]
@@ -279,7 +279,8 @@ class Image(Section):
     Default: a step sees whole images."""
 
     augment: Annotated[tuple[Augmentation, ...], Field(strict=False)] | None = None
-    """Random changes while training, drawn anew for each sample: flip (left-right), crop (shift by up to an eighth),
+    """Random changes while training, drawn anew for each sample: flip (left-right), turn (by quarters, or by half a
+    turn where the sides differ: for pictures that may be seen from any side), crop (shift by up to an eighth),
     zoom (a part of at least half the area), rotate (up to 15 degrees), jitter (brightness, contrast, saturation), erase
     (a rectangle of half the images), randaugment (two of ten changes of geometry and colour). Default, where the whole
     picture is recognised: flip, crop, jitter and erase for photos, which are colour images of 32x32 or more; crop and
