@@ -169,6 +169,7 @@ def test_a_built_in_dataset_is_complete(name: str):
         "instructions": 2000,
         "who-has-what": 1200,
         "keyword-documents": 600,
+        "shapes-captions": 6000,
     }
     found = sum(map(len, data.parts.values()))
     assert found == samples[name] if name in samples else found > 10_000  # each Python has another library
