@@ -91,7 +91,9 @@ def _pictures(content: dict[str, list[Any]], file: Path, root: Path, part: str) 
             raise ValueError(f"{where} is of image {image}, which 'images' does not have; add or remove it")
         if category not in names:
             known = ", ".join(map(str, names))
-            raise ValueError(f"{where} is of category {category}, which 'categories' does not have ({known})")
+            raise ValueError(
+                f"{where} is of category {category}, which 'categories' does not have ({known}); add or remove it"
+            )
         if not each.get("iscrowd"):
             boxes[image].append(_box(names[category], each, where))
     folders = _folders(file, root)
