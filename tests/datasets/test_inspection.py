@@ -106,7 +106,7 @@ def test_the_label_of_a_table_must_be_given():
             b"x",
             "the name 'a.data' does not identify the format; "
             "set dataset.format to one of csv, jsonl, parquet, conll, squad, text, parallel, idx, npz, "
-            "image-folder, image-mask, voc, coco, yolo, webdataset",
+            "image-folder, image-mask, image-text, coco-captions, voc, coco, yolo, webdataset",
         ),
     ],
 )
@@ -140,8 +140,8 @@ def test_a_parquet_file_is_checked_by_its_schema():
         (
             "zzz",
             "'zzz' is neither a built-in dataset nor a path; "
-            "built in are xor, iris, wine, breast-cancer, diabetes, digits, digit-pairs, "
-            "shape-boxes, python-library, instructions, who-has-what, keyword-documents",
+            "built in are xor, iris, wine, breast-cancer, diabetes, digits, digit-pairs, shapes, "
+            "shape-boxes, python-library, instructions, who-has-what, shapes-captions, keyword-documents",
         ),
         ("data/train.csv", "'data/train.csv' does not exist (looked in the current folder)"),
         ("/nowhere/train.csv", "'/nowhere/train.csv' does not exist (looked in /)"),
@@ -242,6 +242,7 @@ def test_boxes_are_in_the_folders_of_voc_or_yolo_or_beside_a_json_of_coco():
     write("voc/Annotations/1.xml")
     write("yolo/images/train/1.jpg")
     write("yolo/labels/train/1.txt")
+    write("coco/captions_train.json", "{}")
     write("coco/train.json", '{"images": [], "annotations": [], "categories": [{"id": 1, "supercategory": "a"}]}')
     for name in ("voc", "yolo", "coco", "coco/train.json"):
         assert found(name, boxes) == []

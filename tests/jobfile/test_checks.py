@@ -24,6 +24,7 @@ SOURCES = {
     "object-detection": "blood-cells",
     "image-generation": "digits",
     "anomaly-detection": "digits",
+    "image-captioning": "shapes-captions",
     "text-classification": "reviews.csv",
     "multi-label-classification": "films.csv",
     "text-generation": "plays.txt",

@@ -83,6 +83,7 @@ def test_the_schema_is_closed_and_has_descriptions_and_shorthands():
             "backbone",
             "autoencoder",
             "feature-distance",
+            "captioner",
             "rnn",
             "transformer",
             "pretrained",

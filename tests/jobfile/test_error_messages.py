@@ -125,7 +125,7 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
         (
             "architecture: cnnn",
             "3:15 architecture 'cnnn' is not one of perceptron, mlp, cnn, unet, detector, vit, backbone, autoencoder, "
-            "feature-distance, rnn, transformer, pretrained, gan, custom; did you mean 'cnn'?",
+            "feature-distance, captioner, rnn, transformer, pretrained, gan, custom; did you mean 'cnn'?",
         ),
         ("architecture: {family: mlp, hidden: 64}", "3:37 architecture.hidden expected a list, got 64 (example: [64])"),
         ("architecture: {family: mlp, hidden: []}", "3:37 architecture.hidden expected at least 1 entry, got none"),

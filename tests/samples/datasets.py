@@ -21,7 +21,7 @@ def write_samples(task: TaskRow, folder: Path) -> dict[str, Any]:
         "normality": _write_odd_images,
         "continuation": _write_lines,
         "word-tags": _write_sentences,
-        "text": _write_pairs,
+        "text": _write_captions if task.inputs == ("image",) else _write_pairs,
         "blanks": _write_unlabelled,
         "answer": _write_questions,
         "replies": _write_dialogues,
@@ -144,6 +144,22 @@ def _write_pairs(folder: Path) -> dict[str, Any]:
     pd.DataFrame(rows).to_csv(folder / "pairs.csv", index=False)
     columns = {"label": "de", "features": ["en"], "weight": "w"}
     return {"source": str(folder / "pairs.csv"), "columns": columns, "text": {"tokens": "words", "length": 8}}
+
+
+def _write_captions(folder: Path) -> dict[str, Any]:
+    """Images of 8x8 pixels that are bright at one side, with one or two captions and a weight for each."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(SAMPLES * 3 // 4):
+        side, pixels = number % 2, rng.integers(0, 100, (8, 8))
+        pixels[:, 4 * side : 4 * side + 4] += 120
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number:02}.png")
+        said = f"the {['left', 'right'][side]} side"
+        for caption in (said, f"{said} shines")[: 1 + number % 3 // 2]:
+            rows.append({"image": f"{number:02}.png", "caption": caption, "w": round(float(rng.random()), 2)})
+    pd.DataFrame(rows).to_csv(folder / "captions.csv", index=False)
+    columns = {"label": "caption", "weight": "w"}
+    return {"source": str(folder / "captions.csv"), "columns": columns, "text": {"tokens": "words", "length": 8}}
 
 
 def _write_unlabelled(folder: Path) -> dict[str, Any]:

@@ -55,6 +55,7 @@ FIELDS = {
     "segmentation": Fields((IMAGE,), MaskField("mask", (0, 128, 255), 9, 8)),
     "object-detection": Fields((IMAGE,), BoxesField("boxes", ("a", "b"))),
     "image-generation": Fields((IMAGE,), None),
+    "image-captioning": Fields((IMAGE,), TargetTextField("y", "characters", LETTERS, 8, 8)),
     "anomaly-detection": Fields((IMAGE,), NormalityField("y", ("a", "b"))),
     "text-classification": Fields(
         (TextField("text", "characters", json.dumps("\nabc"), 6),), ClassField("y", ("a", "b", "c"))
@@ -159,7 +160,8 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
                 losses = torch.rand(count, 1, generator=rng)
                 source = torch.randint(4, 11, (count, 6), generator=rng)
                 source[::4, 3:] = PADDING
-                return torch.cat([losses, written], dim=1), Rows({"text": source}, target)
+                inputs = {"image": images} if name == "image-captioning" else {"text": source}
+                return torch.cat([losses, written], dim=1), Rows(inputs, target)
             case "replies", _:
                 talked = TALKED.encode(table(pd.DataFrame({"messages": [TALK, TALK[:2]] * count})))
                 taken = torch.arange(count)

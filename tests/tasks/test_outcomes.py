@@ -257,6 +257,7 @@ def test_every_task_draws_its_figure(made, task_of):
         "question-answering": "f1-by-question",
         "instruction-tuning": "exact-by-length",
         "anomaly-detection": "scores",
+        "image-captioning": "loss-by-length",
     }
     curves = {name for name in TASKS if name.endswith(("classification", "object-detection"))} - others.keys()
     assert figures == {
@@ -366,6 +367,7 @@ def test_the_tasks_that_show_something_are_those_of_the_table(name, made, task_o
         "fill-mask": Guessing(),
         "translation": Translating(),
         "summarization": Translating(),
+        "image-captioning": Translating(),
         "instruction-tuning": Answering(),
     }
     network = made_up.get(name, lambda _: outputs)

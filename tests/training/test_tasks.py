@@ -25,8 +25,11 @@ from stoker.training.preparation import prepare
 
 VARIANTS = {
     "cnn": ("cnn", "residual"),
+    "unet": ("unet", "tiles"),
+    "backbone": ("backbone", "weighted"),
     "rnn": ("rnn", "gru"),
     "gan": ("gan", "plain-gan"),
+    "captioner": ("captioner", "captioner-vit"),
     "feature-distance": ("feature-distance", "patches", "gaussian"),
     "pretrained": ("pretrained", "lora", "frozen"),
 }

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from stoker.architectures import custom, mlp, perceptron
-from stoker.architectures.pictures import autoencoder, cnn, detector, feature_distance, gan, unet, vit
+from stoker.architectures.pictures import autoencoder, captioner, cnn, detector, feature_distance, gan, unet, vit
 from stoker.architectures.pictures.backbones import family as backbone
 from stoker.architectures.pretrained import family as pretrained
 from stoker.architectures.pretrained import misfits as pretrained_misfits
@@ -94,6 +94,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "autoencoder": Family(autoencoder.build, autoencoder.with_default_sizes, autoencoder.misfits),
     "feature-distance": Family(feature_distance.build, feature_distance.with_default_sizes, feature_distance.misfits),
+    "captioner": Family(captioner.build, captioner.with_default_sizes, captioner.misfits),
     "rnn": Family(rnn.build, rnn.with_default_sizes, rnn.misfits),
     "transformer": Family(transformer.build, transformer.with_default_sizes, transformer.misfits),
     "pretrained": Family(

@@ -257,7 +257,7 @@ def _idx_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Proble
 def _folder_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Problem]:
     for part, root in part_folders(path):
         classes = [folder.name for folder in visible_folders(root) if image_paths(folder)]
-        if not classes:
+        if not classes and (needed or not image_paths(root)):
             yield Problem("dataset.source", f"no folder of images in '{root}'; each class has its own folder")
         elif needed and len(classes) == 1 and part in ("", "train"):
             yield Problem("dataset.source", f"only one class, '{classes[0]}', in '{root}'; a classification needs two")
@@ -289,6 +289,7 @@ def _archive_problems(dataset: Dataset, path: Path, needed: bool) -> Iterator[Pr
 FOLDERS: dict[str, str] = {
     "parallel": "a folder with files such as train.en and train.de",
     "image-folder": "a folder with a folder for each class",
+    "image-text": "a folder of images with text files beside them",
     "yolo": f"a folder with folders {YOLO_IMAGES}/ and {YOLO_LABELS}/",
     "voc": f"a folder with folders {VOC_IMAGES}/ and {VOC_ANNOTATIONS}/",
     "image-mask": f"a folder with folders {IMAGES}/ and {MASKS}/",
@@ -305,6 +306,8 @@ CHECKS: dict[str, Check] = {
     "idx": _idx_problems,
     "image-folder": _folder_problems,
     "image-mask": _pair_problems,
+    "image-text": _no_problems,
+    "coco-captions": _no_problems,
     "voc": _no_problems,
     "coco": _no_problems,
     "yolo": _no_problems,

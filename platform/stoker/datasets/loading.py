@@ -80,9 +80,9 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     records, format_name = read_source(dataset)
     dialect = records.dialect
     roles = _roles(records, dataset, task)
-    if unused := list(_unused(dataset, roles)):
+    if unused := list(_unused(dataset, roles, task)):
         raise JobError(unused)
-    if not TEXTS.isdisjoint(roles.inputs.values()):
+    if task.of_texts and not TEXTS.isdisjoint((*roles.inputs.values(), task.target)):
         dataset = dataset.model_copy(update={"text": completed_text(dataset.text, task)})
     own_parts = records.parts is not None
     if task.target == "continuation":
@@ -98,7 +98,7 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
     loading = choose_loading(records, roles, dataset)
     if loading == "resident":
         records = resident(records, roles, dataset)
-    labels = labels_of(records, roles.target, task.target, dataset)
+    labels = labels_of(records, roles, task.target, dataset)
     parts = choose_parts(records, dataset, labels)
     train = fitted_records(records, np.flatnonzero(parts == "train"), roles, dataset)
     fields = Fields.fit(train, roles, task.target, dataset)
@@ -155,7 +155,7 @@ def documents(records: Records, roles: Roles, dataset: Dataset, format_name: str
     return records if len(records) >= MIN_DOCUMENTS else split_within(records, name, split)
 
 
-def _unused(dataset: Dataset, roles: Roles) -> Iterator[Problem]:
+def _unused(dataset: Dataset, roles: Roles, task: TaskRow) -> Iterator[Problem]:
     """Name the settings of images and texts in a dataset that has none."""
     kinds = set(roles.inputs.values())
     if "image" not in kinds:
@@ -163,7 +163,7 @@ def _unused(dataset: Dataset, roles: Roles) -> Iterator[Problem]:
     if "words" in kinds and dataset.text.tokens not in (None, "words"):
         message = "does nothing for this data, whose column is a list of words; leave it out"
         yield Problem("dataset.text.tokens", message)
-    elif kinds.isdisjoint(TEXTS):
+    elif kinds.isdisjoint(TEXTS) and task.target not in TEXTS:
         untold = Text(tokenizer=dataset.text.tokenizer)  # of a network for texts, which says so itself
         yield from without_effect("dataset.text", dataset.text, untold, "this data, which has no column of texts")
 

@@ -25,7 +25,7 @@ def choose_parts(records: Records, dataset: Dataset, labels: Labels) -> np.ndarr
         JobError: there are no training samples, they lack a class, or a row has no part or time.
 
     """
-    split, group = dataset.split, dataset.columns.group
+    split, group, groups = dataset.split, dataset.columns.group, labels.groups
     if split == "none":
         return np.full(len(records), "train")
     strata = labels.values if split.stratify and labels.classes is not None else None
@@ -33,11 +33,12 @@ def choose_parts(records: Records, dataset: Dataset, labels: Labels) -> np.ndarr
     if split.column:
         parts = read_parts(records.columns[split.column], split.column)
     elif records.parts is not None:
-        parts = complete_parts(records.parts, split, strata, times)
+        parts = complete_parts(records.parts, split, strata, times, groups)
     elif times is not None:
         parts = split_parts(split, len(records), times=times)
-    elif group:
-        parts = split_parts(split, len(records), groups=as_text(records.columns[group]).astype(str))
+    elif group or groups is not None:
+        groups = as_text(records.columns[group]).astype(str) if group else groups
+        parts = split_parts(split, len(records), groups=groups)
     else:
         parts = split_parts(split, len(records), strata)
     if labels.odd is not None:
@@ -134,15 +135,21 @@ def part_sizes(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def complete_parts(
-    given: np.ndarray, split: Split, classes: np.ndarray | None, times: np.ndarray | None = None
+    given: np.ndarray,
+    split: Split,
+    classes: np.ndarray | None,
+    times: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the parts of a source, with missing ones taken from its training samples."""
     parts = given.astype("<U5")
     missing = {part: getattr(split, part) for part in ("val", "test") if part not in parts}
     train = np.flatnonzero(parts == "train")
     inner = split.model_copy(update={"train": 1 - sum(missing.values()), "val": 0.0, "test": 0.0, **missing})
-    inner_times = None if times is None else times[train]
-    parts[train] = split_parts(inner, len(train), None if classes is None else classes[train], times=inner_times)
+    inner_classes, inner_groups, inner_times = (
+        None if each is None else each[train] for each in (classes, groups, times)
+    )
+    parts[train] = split_parts(inner, len(train), inner_classes, inner_groups, inner_times)
     return parts
 
 

@@ -1,7 +1,7 @@
 """Writes predictions: a table to a file, or images to a folder."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +68,7 @@ def write_folder(answers: Iterable[Answers], folder: Path, task: Task) -> int:
         inputs = each.table["input"] if "input" in each.table else range(begin, begin + len(each.table))
         names = [_free(Path(str(name)).stem, taken) for name in inputs]
         for name, pixels in zip(names, () if each.images is None else each.images, strict=False):
-            write_image(folder / f"{name}.png", pixels)
+            write_image(folder / f"{name}.png", pixels, each.palette)
         for name, pixels in zip(names, each.drawn, strict=False):
             (folder / ANNOTATED).mkdir(exist_ok=True)
             write_image(folder / ANNOTATED / f"{name}.png", pixels)
@@ -79,10 +79,13 @@ def write_folder(answers: Iterable[Answers], folder: Path, task: Task) -> int:
     return len(whole)
 
 
-def write_image(path: Path, pixels: np.ndarray) -> None:
-    """Write (height, width[, channels]) uint8 as a PNG file."""
+def write_image(path: Path, pixels: np.ndarray, palette: Sequence[int] = ()) -> None:
+    """Write (height, width[, channels]) uint8 as a PNG file, whose values may be those of a palette."""
     grey = pixels.ndim == 3 and pixels.shape[2] == 1
-    Picture.fromarray(pixels[..., 0] if grey else pixels).save(path)
+    image = Picture.fromarray(pixels[..., 0] if grey else pixels)
+    if palette:
+        image.putpalette(palette)
+    image.save(path)
 
 
 def _free(stem: str, taken: set[str]) -> str:

@@ -21,6 +21,8 @@ Format = Literal[
     "npz",
     "image-folder",
     "image-mask",
+    "image-text",
+    "coco-captions",
     "voc",
     "coco",
     "yolo",
@@ -52,6 +54,8 @@ FORMATS: dict[str, tuple[Kind, ...]] = {
     "npz": ("image", "mask", "category", "normality", "number"),
     "image-folder": ("image", "category", "normality"),
     "image-mask": ("image", "mask"),
+    "image-text": ("image", "text"),
+    "coco-captions": ("image", "text"),
     "voc": ("image", "boxes"),
     "coco": ("image", "boxes"),
     "yolo": ("image", "boxes"),
@@ -79,6 +83,8 @@ CONTENT_SUFFIXES: dict[str, tuple[str, ...]] = {"squad": (".json", ".json.gz")}
 """Suffixes of table formats whose content tells them from others of the same suffix."""
 SQUAD_COLUMNS = ("question", "context", "answer")
 """Names of the columns of a squad file."""
+CAPTION_COLUMNS = ("image", "caption")
+"""Names of the columns of images with captions."""
 CONLL_COLUMNS = ("words", "tags")
 """Names of the first and the last column of a conll file whose columns the job does not name."""
 VOC_IMAGES, VOC_ANNOTATIONS = "JPEGImages", "Annotations"
@@ -123,6 +129,12 @@ BUILTIN: dict[str, Builtin] = {
     "digit-pairs": Builtin(
         ("multi-label-classification",), "digits", "898 images of two handwritten digits, both tags", kinds=("image",)
     ),
+    "shapes": Builtin(
+        ("multi-label-classification",),
+        "shapes",
+        "2,000 pictures of coloured shapes, the kinds of shapes in each as tags",
+        kinds=("image",),
+    ),
     "shape-boxes": Builtin(
         ("object-detection",),
         "boxes",
@@ -137,6 +149,12 @@ BUILTIN: dict[str, Builtin] = {
     ),
     "who-has-what": Builtin(
         ("question-answering",), "answer", "1,200 questions: who has what, with texts that tell it", kinds=("text",)
+    ),
+    "shapes-captions": Builtin(
+        ("image-captioning",),
+        "caption",
+        "6,000 pictures of two coloured shapes, and a sentence on how they stand",
+        kinds=("image",),
     ),
     "keyword-documents": Builtin(
         ("summarization",), "summary", "600 short texts that begin with their keywords", kinds=("text",)

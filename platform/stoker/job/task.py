@@ -11,6 +11,7 @@ TaskName = Literal[
     "object-detection",
     "image-generation",
     "anomaly-detection",
+    "image-captioning",
     "text-classification",
     "multi-label-classification",
     "text-generation",
@@ -63,6 +64,7 @@ TAGS: dict[str, Direction] = {
 }
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
 TRANSLATION: dict[str, Direction] = {"loss": "min", "bleu": "max", "exact_match": "max"}
+CAPTION: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bleu": "max", "exact_match": "max"}
 SUMMARY: dict[str, Direction] = {
     "loss": "min",
     "rouge1": "max",
@@ -116,6 +118,11 @@ class TaskRow:
 
     texts: int = 1
     """How many texts a sample has: a question, and the text that answers it, are two."""
+
+    @property
+    def of_texts(self) -> bool:
+        """Return whether texts are read, or written."""
+        return not TEXTS.isdisjoint((*self.inputs, self.target))
 
     def measures_always(self, metric: str) -> bool:
         """Return whether a metric such as loss/val is computed after each epoch."""
@@ -189,6 +196,18 @@ TASKS: dict[TaskName, TaskRow] = {
         target_optional=True,
         shows=True,
         loss_settings=("threshold",),
+    ),
+    "image-captioning": TaskRow(
+        ("image",),
+        "text",
+        ("captioner", "custom"),
+        CAPTION,
+        "loss",
+        "a text that says what is in an image",
+        expensive=("bleu", "exact_match"),
+        shows=True,
+        loss_settings=("label_smoothing",),
+        tokens="words",
     ),
     "text-classification": TaskRow(
         ("text",),

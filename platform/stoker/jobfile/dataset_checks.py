@@ -81,7 +81,7 @@ def text_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
         yield Problem("dataset.text.prefix", message)
     if dataset.text.long != "cut" and row.target in LONG:
         yield Problem("dataset.text.long", f"does nothing for {task}, which {LONG[row.target]}; leave it out")
-    if TEXTS.isdisjoint(row.inputs) or (known is not None and TEXTS.isdisjoint(known)):
+    if not row.of_texts or (known is not None and row.target not in TEXTS and TEXTS.isdisjoint(known)):
         yield from without_effect("dataset.text", dataset.text, Text(), f"{task}, which has no texts")
 
 

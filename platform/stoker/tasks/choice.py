@@ -11,6 +11,7 @@ from stoker.tasks.classification.text_classification import TextClassification
 from stoker.tasks.objective import Objective
 from stoker.tasks.pictures.anomaly_detection import AnomalyDetection
 from stoker.tasks.pictures.detection import ObjectDetection
+from stoker.tasks.pictures.image_captioning import ImageCaptioning
 from stoker.tasks.pictures.image_generation import ImageGeneration
 from stoker.tasks.pictures.segmentation import Segmentation
 from stoker.tasks.reading.fill_mask import FillMask
@@ -31,6 +32,7 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "object-detection": ObjectDetection,
     "image-generation": ImageGeneration,
     "anomaly-detection": AnomalyDetection,
+    "image-captioning": ImageCaptioning,
     "text-classification": TextClassification,
     "multi-label-classification": MultiLabelClassification,
     "text-generation": TextGeneration,

@@ -31,8 +31,11 @@ class Answers:
 
     table: pd.DataFrame
     """One row a sample."""
-    images: np.ndarray | None = None
-    """(N, height, width[, channels]) uint8; None where the table says it all."""
+    images: np.ndarray | Sequence[np.ndarray] | None = None
+    """(height, width[, channels]) uint8, one a row, together where they have one size; None where the table says it
+    all."""
+    palette: tuple[int, ...] = ()
+    """Red, green and blue of each value of the images; empty for grey or coloured ones."""
     drawn: tuple[np.ndarray, ...] = ()
     """Pictures of the samples with the answers drawn into them, (height, width, 3) uint8; empty unless asked for."""
 

@@ -279,6 +279,31 @@ class TestImageMask(FormatContract):
         return folder
 
 
+class TestImageText(FormatContract):
+    name, task, binary = "image-text", "image-captioning", False
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        for number, pixels in enumerate(noise(seed)):
+            Image.fromarray(pixels).save(folder / f"number-{number}.png")
+            (folder / f"number-{number}.txt").write_text(f"picture {number}\n")
+        return folder
+
+
+class TestCocoCaptions(FormatContract):
+    name, task = "coco-captions", "image-captioning"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        (folder / "images").mkdir(exist_ok=True)
+        for number, pixels in enumerate(noise(seed)):
+            Image.fromarray(pixels).save(folder / "images" / f"number-{number}.png")
+        content = {
+            "images": [{"id": number, "file_name": f"number-{number}.png"} for number in range(SAMPLES)],
+            "annotations": [{"image_id": number, "caption": f"picture {number}"} for number in range(SAMPLES)],
+        }
+        (folder / "captions_all.json").write_text(json.dumps(content))
+        return folder
+
+
 class TestWebDataset(FormatContract):
     name, task = "webdataset", "image-classification"
 
@@ -298,6 +323,56 @@ class TestPathsInATable(FormatContract):
         paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("number-*"))
         pd.DataFrame({"path": paths, "y": [path[0] for path in paths]}).to_csv(folder / "a.csv", index=False)
         return folder / "a.csv"
+
+
+class TestVoc(FormatContract):
+    name, task = "voc", "object-detection"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        for name in ("JPEGImages", "Annotations"):
+            (folder / name).mkdir(exist_ok=True)
+        for number, pixels in enumerate(noise(seed)):
+            Image.fromarray(pixels).save(folder / "JPEGImages" / f"{number}.png")
+            sides = f"<xmin>1</xmin><ymin>2</ymin><xmax>{number % 9 + 3}</xmax><ymax>9</ymax>"
+            text = f"<annotation><object><name>a</name><bndbox>{sides}</bndbox></object></annotation>"
+            (folder / "Annotations" / f"{number}.xml").write_text(text)
+        return folder
+
+
+class TestCoco(FormatContract):
+    name, task = "coco", "object-detection"
+
+    def dataset(self, source: Path) -> Dataset:
+        return Dataset(source=str(source), format="coco")  # a damaged file is not known as such
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        (folder / "images").mkdir(exist_ok=True)
+        for number, pixels in enumerate(noise(seed)):
+            Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        content = {
+            "images": [{"id": number, "file_name": f"{number}.png"} for number in range(SAMPLES)],
+            "annotations": [
+                {"image_id": number, "category_id": 1, "bbox": [1, 1, 3 + number % 9, 5]} for number in range(SAMPLES)
+            ],
+            "categories": [{"id": 1, "name": "a"}],
+        }
+        (folder / "boxes.json").write_text(json.dumps(content))
+        return folder
+
+
+class TestYolo(FormatContract):
+    """An empty file of labels is one of a picture without objects, and half a file has fewer."""
+
+    name, task, binary = "yolo", "object-detection", False
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        for name in ("images", "labels"):
+            (folder / name).mkdir(exist_ok=True)
+        for number, pixels in enumerate(noise(seed)):
+            Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+            (folder / "labels" / f"{number}.txt").write_text(f"0 0.5 0.5 {0.1 + number / 40} 0.4\n")
+        (folder / "classes.txt").write_text("a\n")
+        return folder
 
 
 def test_every_format_keeps_the_contract():

@@ -18,6 +18,8 @@ from stoker.errors import JobError, Problem
 from stoker.job.dataset import IMAGE_SUFFIXES, SQUAD_COLUMNS, Columns, Dataset
 from stoker.job.task import Kind, TaskRow
 
+IMAGES = "images"
+"""Usual name of a folder of images."""
 MESSAGES = "messages"
 """Usual name of a column of dialogues."""
 MAX_CATEGORIES = 100
@@ -133,7 +135,7 @@ def holds_image_paths(column: pd.Series) -> bool:
 
 
 def image_files(column: RawColumn, name: str, folder: Path) -> RawColumn:
-    """Return a column of paths as files, relative to the folder of the table.
+    """Return a column of paths as files, relative to the folder of the table or to its folder `images`.
 
     Raises:
         JobError: a path is missing, lies outside of the folder, or names no file.
@@ -151,6 +153,8 @@ def image_files(column: RawColumn, name: str, folder: Path) -> RawColumn:
         try:
             inside = not Path(value).is_absolute() and path.resolve().is_relative_to(root)
             there = path.is_file()
+            if not there and (folder / IMAGES / value).is_file():
+                path, there = folder / IMAGES / value, True
         except (OSError, ValueError, RuntimeError):  # a name that is too long or has a NUL, or cyclic links
             inside, there = True, False
         if not inside:

@@ -15,6 +15,7 @@ from stoker.datasets.values.boxes import Box
 from stoker.job.dataset import Dataset
 
 LISTS = ("images", "annotations", "categories")
+SHOWN = 3
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -26,7 +27,10 @@ def read(path: Path, dataset: Dataset) -> Records:
 
     """
     files = annotation_files(path)
-    require(iter([] if files else [f"no JSON with {', '.join(LISTS)} in '{path}'"]))
+    if not files:
+        there = ", ".join(sorted(file.name for file in path.glob("*.json"))[:SHOWN])
+        instead = f"; {there} begins otherwise" if there else ""
+        require(iter([f"no JSON with {', '.join(LISTS)} in '{path}'{instead}"]))
     parts = [_part(file, path) for file in files]
     if not all(parts):
         require(iter(_unnamed(files, parts, path)))

@@ -31,6 +31,8 @@ from stoker.job.dataset import (
 HEADER_BYTES = 1 << 20
 """A longer first line is no header."""
 _SQUAD = re.compile(r'\s*\{\s*("version"\s*:\s*"[^"]*"\s*,\s*)?"data"\s*:\s*\[')
+_CAPTIONS = re.compile(r"captions.*\.json")
+INSPECTED_IMAGES = 20
 IDX_NAME = re.compile(r".*idx[1-4]-ubyte(\.gz)?\Z")
 _SUFFIXES: dict[str, Format] = {
     **TABLE_SUFFIXES,
@@ -59,6 +61,8 @@ def infer_format(path: str | Path) -> Format | None:
         return "idx"
     if path.suffix.lower() == ".txt" and path.is_file() and is_table(path):
         return "csv"
+    if _CAPTIONS.fullmatch(path.name):
+        return "coco-captions"
     if _is_squad(path):
         return "squad"
     if path.suffix.lower() == ".json" and path.is_file() and is_coco(path):
@@ -80,6 +84,10 @@ def _folder_format(path: Path) -> Format | None:
         return "image-mask"
     if archive_paths(path):
         return "webdataset"
+    if caption_files(path):
+        return "coco-captions"
+    if _has_texts_beside(path):
+        return "image-text"
     if any(image_paths(folder) for _, root in part_folders(path) for folder in visible_folders(root)):
         return "image-folder"
     if _is_parallel(path):
@@ -94,6 +102,19 @@ def _folder_format(path: Path) -> Format | None:
     if tables == ["jsonl"] and all(map(_is_squad, table_files(path, "jsonl"))):
         return "squad"
     return tables[0] if len(tables) == 1 else None
+
+
+def caption_files(path: Path) -> list[Path]:
+    """Return a file of captions itself, or those of a folder."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if _CAPTIONS.fullmatch(file.name))
+
+
+def _has_texts_beside(path: Path) -> bool:
+    """Return whether the first images of a folder have files of texts beside them."""
+    few = [file for _, root in part_folders(path) for file in image_paths(root)[:INSPECTED_IMAGES]]
+    return bool(few) and all(file.with_suffix(".txt").is_file() for file in few)
 
 
 def _is_squad(path: Path) -> bool:

@@ -3,7 +3,20 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from stoker.datasets.formats import coco, idx, image_folder, image_mask, npz, parallel, text, voc, webdataset, yolo
+from stoker.datasets.formats import (
+    coco,
+    coco_captions,
+    idx,
+    image_folder,
+    image_mask,
+    image_text,
+    npz,
+    parallel,
+    text,
+    voc,
+    webdataset,
+    yolo,
+)
 from stoker.datasets.formats.broken_files import read_as
 from stoker.datasets.formats.tables import table_reader
 from stoker.datasets.records import Records
@@ -22,6 +35,8 @@ READERS: dict[str, Callable[[Path, Dataset], Records]] = {
     "npz": npz.read,
     "image-folder": image_folder.read,
     "image-mask": image_mask.read,
+    "image-text": image_text.read,
+    "coco-captions": coco_captions.read,
     "voc": voc.read,
     "coco": coco.read,
     "yolo": yolo.read,

@@ -124,7 +124,7 @@ def examine(dataset: Dataset, task: TaskName | None = None) -> Examined:
     odd = tuple(label_notes(records, roles.target, row.target))
     if dataset.columns.clean and row.target == "category":
         records = with_joined_spellings(records, roles.target)
-    labels = labels_of(records, roles.target, row.target, dataset)
+    labels = labels_of(records, roles, row.target, dataset)
     parts = choose_parts(records, dataset, labels)
     records = with_colours(records, roles, dataset, row)
     hashes = sample_hashes(records, roles)

@@ -32,6 +32,8 @@ class Labels:
     """All class names in order; None if there are none."""
     odd: np.ndarray | None = None
     """(N,) which samples are not learnt from but found; None where all are alike."""
+    groups: np.ndarray | None = None
+    """(N,) samples of one value stay in one part of the split, such as captions of an image; None for no groups."""
 
     def counts(self, rows: np.ndarray) -> dict[str, int]:
         """Count the samples of each class among some rows; under "" if there are no classes."""

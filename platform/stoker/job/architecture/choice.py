@@ -6,6 +6,7 @@ from pydantic import Field
 
 from stoker.job.architecture.autoencoder import Autoencoder
 from stoker.job.architecture.backbone import BackboneClassifier
+from stoker.job.architecture.captioner import Captioner
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
 from stoker.job.architecture.detector import Detector
@@ -30,6 +31,7 @@ Architecture = Annotated[
     | BackboneClassifier
     | Autoencoder
     | FeatureDistance
+    | Captioner
     | Rnn
     | Transformer
     | Pretrained
@@ -48,6 +50,7 @@ FAMILIES: dict[str, type[Section]] = {
     "backbone": BackboneClassifier,
     "autoencoder": Autoencoder,
     "feature-distance": FeatureDistance,
+    "captioner": Captioner,
     "rnn": Rnn,
     "transformer": Transformer,
     "pretrained": Pretrained,

@@ -17,7 +17,7 @@ class Perplexity(Metrics):
     def update(self, output: Tensor, batch: BatchLike) -> None:
         """Take in (B, length) losses."""
         self._total += float(output.double().sum())
-        self._count += int((batch.target != PADDING).sum())
+        self._count += int((batch.target[:, : output.shape[1]] != PADDING).sum())
 
     def state(self) -> tuple[float, int]:
         """Return total and count."""

@@ -16,7 +16,7 @@ from stoker.job.training import Training
 from stoker.tasks.abilities import can_align, can_decode
 from stoker.tasks.metrics import Metrics, Together
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
-from stoker.tasks.sheet import Alignment, Page, token_names
+from stoker.tasks.sheet import Alignment, Page, Sheet, token_names
 from stoker.tasks.task import Answers, Task
 from stoker.tasks.writing.beam_search import Search, searched
 from stoker.tasks.writing.teacher_forcing import TeacherForcing, forced
@@ -79,7 +79,7 @@ class TextToText(Task):
         divided = any(hasattr(parameter, "to_local") for parameter in network.parameters())  # among workers, by FSDP
         return searched(network, inputs, self.target.output.longest, search, in_step=divided)
 
-    def show(self, network: nn.Module, few: BatchLike, seed: int) -> Page | None:
+    def show(self, network: nn.Module, few: BatchLike, seed: int) -> Sheet | Page | None:
         """Return sources with the texts of the data and the written ones; how one is aligned with its source, too."""
         source, target = self.fields.text, self.target
         inputs = {name: value[:SHOWN_TEXTS] for name, value in few.inputs.items()}
