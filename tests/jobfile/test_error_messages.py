@@ -35,7 +35,7 @@ def mistakes(text: str, *sets: str) -> list[str]:
         (
             "architecture: {family: mlp, channels: [64]}",
             "3:29 architecture.channels unknown key for mlp; 'channels' belongs to cnn and unet and detector and "
-            "autoencoder and feature-distance and gan",
+            "autoencoder and feature-distance and captioner and gan",
         ),
         (
             "training: {optimizer: {type: adamw, adamw: 1}}",
@@ -215,7 +215,8 @@ def test_a_wrong_value_is_reported_in_plain_words(lines: str, expected: str):
         ),
         (
             "{source: digits, image: {augment: [flp]}}",
-            "2:45 dataset.image.augment.0 'flp' is not one of flip, crop, zoom, rotate, jitter, erase, randaugment; "
+            "2:45 dataset.image.augment.0 'flp' is not one of flip, turn, crop, zoom, rotate, jitter, erase, "
+            "randaugment; "
             "did you mean 'flip'?",
         ),
         ("{source: digits, columns: {types: [a]}}", "2:44 dataset.columns.types expected an object, got a list"),

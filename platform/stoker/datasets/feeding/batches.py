@@ -186,12 +186,12 @@ class Batches:
             if self._mixing:
                 other = self._augmented(samples, others, slice(begin, end), Noise((*key, "others"), *place))
                 batch = mixed(batch, other, self._fields, self._mixing, Noise((*key, "mixing"), *place))
-            if self._tile:
-                batch = cut(batch, self._fields, self._tile, Noise((*key, "tile"), *place))
             yield batch, Noise((*key, "objective"), *place)
 
     def _augmented(self, samples: Samples, index: torch.Tensor, rows: slice, noise: Noise) -> Batch:
         batch = gathered(samples, self._fields, index[rows], rows)
+        if self._tile:
+            batch = cut(batch, self._fields, self._tile, noise)
         return augmented(batch, self._fields, self._augmentation, noise) if self._augmentation else batch
 
 
