@@ -266,7 +266,7 @@ NEW_LINES = (
     ("datasets/fields/kinds.py", '    "category": CategoryField', '    "hour": HourField,\n'),
     ("datasets/sources/schemes.py", "from stoker.jobfile", "from stoker.datasets.sources.toy import ToySource\n"),
     ("datasets/sources/schemes.py", '    "https": HttpsSource,', '    "toy": ToySource,\n'),
-    ("datasets/formats/reading.py", "idx, image_folder", "toy, "),
+    ("datasets/formats/reading.py", "    idx,\n", "    toy,\n"),
     ("datasets/formats/reading.py", '    "csv": table_reader', '    "toy": toy.read,\n'),
     ("datasets/inspection.py", '    "text": _no_problems,', '    "toy": _no_problems,\n'),
     ("job/architecture/choice.py", "from stoker.job.section", "from stoker.job.architecture.toy import Toy\n"),

@@ -165,10 +165,12 @@ def test_a_built_in_dataset_is_complete(name: str):
         "diabetes": 442,
         "digits": 1797,
         "digit-pairs": 898,
+        "shape-boxes": 400,
         "shapes": 2000,
         "instructions": 2000,
         "who-has-what": 1200,
         "keyword-documents": 600,
+        "shapes-captions": 6000,
     }
     found = sum(map(len, data.parts.values()))
     assert found == samples[name] if name in samples else found > 10_000  # each Python has another library

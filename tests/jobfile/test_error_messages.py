@@ -35,7 +35,7 @@ def mistakes(text: str, *sets: str) -> list[str]:
         (
             "architecture: {family: mlp, channels: [64]}",
             "3:29 architecture.channels unknown key for mlp; 'channels' belongs to cnn and unet and detector and "
-            "autoencoder and feature-distance and gan",
+            "autoencoder and feature-distance and captioner and gan",
         ),
         (
             "training: {optimizer: {type: adamw, adamw: 1}}",

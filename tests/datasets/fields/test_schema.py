@@ -16,6 +16,7 @@ from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.inference import Roles
 from stoker.datasets.fields.kinds import INPUT_FIELDS, TARGET_FIELDS
 from stoker.datasets.fields.mask import MaskField
+from stoker.datasets.fields.normality import NormalityField
 from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import Fields, as_weights
 from stoker.datasets.fields.tags import SEPARATORS, TagsField
@@ -153,6 +154,7 @@ def test_a_negative_or_missing_weight_is_reported_with_its_row(bad: float, shown
 
 
 TARGETS: st.SearchStrategy[Field] = st.one_of(
+    st.builds(NormalityField, TEXT, st.lists(TEXT, min_size=1, unique=True).map(tuple)),
     st.builds(ClassField, TEXT, st.lists(TEXT, min_size=2, unique=True).map(tuple)),
     st.builds(ValueField, TEXT, NUMBERS, NUMBERS),
     st.builds(MaskField, TEXT, st.lists(st.integers(0, 255), min_size=2).map(tuple), st.just(4), st.just(5)),
@@ -188,7 +190,7 @@ def test_every_kind_of_field_has_a_strategy():
     texts = {TextField, WordsField, WordPiecesField, DialogueField}
     assert {*INPUT_FIELDS.values()} == {NumberField, TimeField, CategoryField, ImageField, *texts}
     own = {TargetTextField, WordTagsField, AnswerField}
-    assert {*TARGET_FIELDS.values()} == {ClassField, ValueField, MaskField, TagsField, *own}
+    assert {*TARGET_FIELDS.values()} == {ClassField, NormalityField, ValueField, MaskField, TagsField, *own}
 
 
 @given(st.lists(INPUTS, unique_by=lambda each: each.name).map(tuple), st.one_of(st.none(), TARGETS))

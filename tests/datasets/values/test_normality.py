@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stoker.datasets.fields.inference import Roles
 from stoker.datasets.records import Records
 from stoker.datasets.split import choose_parts
 from stoker.datasets.values.normality import labels_of
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset
 
+ROLES = Roles({"image": "image"}, "label", ())
 VALUES = ["good"] * 40 + ["crack", "dent"] * 10
 
 
@@ -23,7 +25,7 @@ def dataset(normal: list[str] | None = None, **split: float) -> Dataset:
 
 
 def parts_of(of: Records, settings: Dataset) -> pd.DataFrame:
-    labels = labels_of(of, "label", "normality", settings)
+    labels = labels_of(of, ROLES, "normality", settings)
     frame = pd.DataFrame({"part": choose_parts(of, settings, labels), "odd": labels.odd})
     return frame.groupby("part")["odd"].agg(["size", "sum"])
 
@@ -53,7 +55,7 @@ def test_anomalies_in_a_given_training_part_are_left_out():
 
 
 def test_one_class_alone_is_normal():
-    labels = labels_of(records(["good"] * 5), "label", "normality", dataset())
+    labels = labels_of(records(["good"] * 5), ROLES, "normality", dataset())
     assert not labels.odd.any()
 
 
@@ -66,5 +68,5 @@ def test_one_class_alone_is_normal():
 )
 def test_what_is_normal_must_be_known(normal, message):
     with pytest.raises(JobError) as caught:
-        labels_of(records(VALUES), "label", "normality", dataset(normal))
+        labels_of(records(VALUES), ROLES, "normality", dataset(normal))
     assert [(each.path, each.message) for each in caught.value.problems] == [("dataset.columns.normal", message)]

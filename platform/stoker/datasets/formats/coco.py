@@ -17,6 +17,7 @@ from stoker.job.dataset import Dataset
 
 LISTS = ("images", "annotations", "categories")
 Made = TypeVar("Made")
+SHOWN = 3
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -56,7 +57,10 @@ def listed(path: Path, make: Callable[[str, dict[str, Any], str], Made | None]) 
 
     """
     files = annotation_files(path)
-    require(iter([] if files else [f"no JSON with {', '.join(LISTS)} in '{path}'"]))
+    if not files:
+        there = ", ".join(sorted(file.name for file in path.glob("*.json"))[:SHOWN])
+        instead = f"; {there} begins otherwise" if there else ""
+        require(iter([f"no JSON with {', '.join(LISTS)} in '{path}'{instead}"]))
     parts = [_part(file, path) for file in files]
     if not all(parts):
         require(iter(_unnamed(files, parts, path)))
@@ -127,7 +131,9 @@ def _pictures(
             raise ValueError(f"{where} is of image {image}, which 'images' does not have; add or remove it")
         if category not in names:
             known = ", ".join(map(str, names))
-            raise ValueError(f"{where} is of category {category}, which 'categories' does not have ({known})")
+            raise ValueError(
+                f"{where} is of category {category}, which 'categories' does not have ({known}); add or remove it"
+            )
         made = make(names[category], each, where)
         if made is not None:
             objects[image].append(made)
