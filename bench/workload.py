@@ -72,7 +72,7 @@ def recorded_steps(assembly: Assembly, folder: Path, norm_every: int = NORM_EVER
         match event:
             case StepEnd():
                 reporter.step(event, recorded=True)
-                yield event.losses["loss"]
+                yield event.losses["loss"] if "loss" in event.losses else torch.stack([*event.losses.values()]).sum()
             case EpochEnd():
                 reporter.epoch(event)
                 yield None

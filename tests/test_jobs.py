@@ -49,6 +49,12 @@ def own_data(tmp_path_factory, tiny_model):
         Image.fromarray(mask // 2 + rng.integers(0, 60, mask.shape, np.uint8)).save(
             folder / "nuclei" / "images" / f"{number}.png"
         )
+    for number in range(12):
+        for kind in ("images", "masks"):
+            (folder / "field" / kind).mkdir(parents=True, exist_ok=True)
+        plants = rng.integers(0, 3, (40, 56), np.uint8)
+        Image.fromarray(plants).save(folder / "field" / "masks" / f"{number}.png")
+        Image.fromarray(np.stack([plants * 80] * 3, axis=2)).save(folder / "field" / "images" / f"{number}.png")
     for digit in range(3):
         (folder / "signs" / str(digit)).mkdir(parents=True)
         for number in range(8):
@@ -103,6 +109,7 @@ def own_data(tmp_path_factory, tiny_model):
     return {
         **dict.fromkeys(("translation-transformer", "translation-rnn"), sentences),
         "nuclei-unet": [f"dataset.source={folder / 'nuclei'}", "dataset.image.size=32", "training.batch_size=4"],
+        "crop-weed-unet": [f"dataset.source={folder / 'field'}", "training.batch_size=4"],
         "blood-cells-detection": [f"dataset.source={folder / 'blood-cells'}", "dataset.image.size=[48, 64]"],
         "signs-backbone": [f"dataset.source={folder / 'signs'}", "dataset.image.size=32", "training.batch_size=8"],
         "reviews-minilm": [

@@ -1,5 +1,6 @@
 """Backbones of torchvision and timm: names, weights, frozen stages, maps."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,17 @@ def test_a_backbone_that_is_not_there_is_an_error_with_the_cure(given, path, par
     found, message = problem_of(**given)
     assert found == f"architecture.backbone.{path}"
     assert all(part in message for part in parts)
+
+
+def test_without_timm_its_networks_are_an_error_with_the_cure(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "timm" else find(name))
+    cure = "install it: pip install 'stoker[backbones]'"
+    assert problem_of(library="timm") == ("architecture.backbone.library", f"timm is not installed here; {cure}")
+    path, message = problem_of(name="vit_tiny_patch16_224")
+    assert path == "architecture.backbone.name"
+    assert message.endswith(f"timm, which is not installed here, has more: {cure}")
+    assert unavailable(settings("resnet18"), Dataset(source="digits")) == []
 
 
 def test_weights_out_of_reach_are_an_error_with_the_cure(monkeypatch, tmp_path):
