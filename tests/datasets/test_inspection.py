@@ -106,7 +106,7 @@ def test_the_label_of_a_table_must_be_given():
             b"x",
             "the name 'a.data' does not identify the format; "
             "set dataset.format to one of csv, jsonl, parquet, conll, squad, text, parallel, idx, npz, "
-            "image-folder, image-mask, image-text, coco-captions, webdataset",
+            "image-folder, image-mask, image-text, coco-captions, voc, coco, yolo, webdataset",
         ),
     ],
 )
@@ -140,8 +140,8 @@ def test_a_parquet_file_is_checked_by_its_schema():
         (
             "zzz",
             "'zzz' is neither a built-in dataset nor a path; "
-            "built in are xor, iris, wine, breast-cancer, diabetes, digits, digit-pairs, "
-            "python-library, instructions, who-has-what, shapes-captions, keyword-documents",
+            "built in are xor, iris, wine, breast-cancer, diabetes, digits, digit-pairs, shapes, "
+            "shape-boxes, python-library, instructions, who-has-what, shapes-captions, keyword-documents",
         ),
         ("data/train.csv", "'data/train.csv' does not exist (looked in the current folder)"),
         ("/nowhere/train.csv", "'/nowhere/train.csv' does not exist (looked in /)"),

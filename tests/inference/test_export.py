@@ -226,6 +226,7 @@ PROGRAMS = {
     "tabular-classification": "mlp",
     "image-classification": "cnn",
     "segmentation": "unet",
+    "object-detection": "detector",
     "text-classification": "transformer",
     "token-classification": "transformer",
     "text-generation": "transformer",

@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from stoker.datasets.fields.schema import Fields
 from stoker.inference.output import SUFFIXES, write_folder, write_table
+from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.task import Answers
 
+TASK = TASK_CLASSES["segmentation"](Fields((), None))
 READ = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": lambda path: pd.read_json(path, lines=True)}
 
 
@@ -39,7 +42,7 @@ def test_images_are_named_like_their_inputs_and_none_hides_another(tmp_path: Pat
         Answers(pd.DataFrame({"input": names[:2], "share/0": [0.5, 1.0]}), pixels[:2]),
         Answers(pd.DataFrame({"input": names[2:], "share/0": [0.25]}), pixels[2:]),
     ]
-    assert write_folder(answers, tmp_path / "out") == 3
+    assert write_folder(answers, tmp_path / "out", TASK) == 3
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["1-2.png", "1.png", "2.png", "predictions.csv"]
     for name, image in zip(["1.png", "1-2.png", "2.png"], pixels, strict=True):
@@ -51,10 +54,10 @@ def test_images_are_named_like_their_inputs_and_none_hides_another(tmp_path: Pat
 
 def test_images_without_names_are_numbered_over_all_answers(tmp_path: Path):
     answers = [Answers(pd.DataFrame({"x": range(2)}), np.zeros((2, 3, 3, 1), np.uint8)) for _ in range(2)]
-    assert write_folder(answers, tmp_path) == 4
+    assert write_folder(answers, tmp_path, TASK) == 4
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["0.png", "1.png", "2.png", "3.png"]
 
 
 def test_answers_without_images_are_a_table_alone(tmp_path: Path):
-    assert write_folder([Answers(pd.DataFrame({"prediction": ["a"]}))], tmp_path) == 1
+    assert write_folder([Answers(pd.DataFrame({"prediction": ["a"]}))], tmp_path, TASK) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.csv"]

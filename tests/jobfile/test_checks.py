@@ -21,6 +21,7 @@ SOURCES = {
     "tabular-regression": "diabetes",
     "image-classification": "digits",
     "segmentation": "nuclei",
+    "object-detection": "blood-cells",
     "image-generation": "digits",
     "anomaly-detection": "digits",
     "image-captioning": "shapes-captions",

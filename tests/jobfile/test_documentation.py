@@ -78,6 +78,7 @@ def test_the_schema_is_closed_and_has_descriptions_and_shorthands():
             "mlp",
             "cnn",
             "unet",
+            "detector",
             "vit",
             "backbone",
             "autoencoder",

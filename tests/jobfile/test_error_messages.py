@@ -34,8 +34,8 @@ def mistakes(text: str, *sets: str) -> list[str]:
         ),
         (
             "architecture: {family: mlp, channels: [64]}",
-            "3:29 architecture.channels unknown key for mlp; 'channels' belongs to cnn and unet and autoencoder and "
-            "feature-distance and captioner and gan",
+            "3:29 architecture.channels unknown key for mlp; 'channels' belongs to cnn and unet and detector and "
+            "autoencoder and feature-distance and captioner and gan",
         ),
         (
             "training: {optimizer: {type: adamw, adamw: 1}}",
@@ -124,7 +124,7 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
         ("architecture: 3", "3:15 architecture expected an object or a word such as 'perceptron', got 3"),
         (
             "architecture: cnnn",
-            "3:15 architecture 'cnnn' is not one of perceptron, mlp, cnn, unet, vit, backbone, autoencoder, "
+            "3:15 architecture 'cnnn' is not one of perceptron, mlp, cnn, unet, detector, vit, backbone, autoencoder, "
             "feature-distance, captioner, rnn, transformer, pretrained, gan, custom; did you mean 'cnn'?",
         ),
         ("architecture: {family: mlp, hidden: 64}", "3:37 architecture.hidden expected a list, got 64 (example: [64])"),

@@ -17,6 +17,7 @@ def write_samples(task: TaskRow, folder: Path) -> dict[str, Any]:
     """Write what fits a task to a folder that has its name; return the `dataset` section that reads it."""
     of_target = {
         "mask": _write_masks,
+        "boxes": _write_boxes,
         "normality": _write_odd_images,
         "continuation": _write_lines,
         "word-tags": _write_sentences,
@@ -75,6 +76,25 @@ def _write_odd_images(folder: Path) -> dict[str, Any]:
     images[labels == "right", :, 4:] += 120
     np.savez(folder / "images.npz", image=images.astype(np.uint8), label=labels)
     return {"source": str(folder / "images.npz"), "columns": {"normal": ["left", "right"]}}
+
+
+def _write_boxes(folder: Path) -> dict[str, Any]:
+    """Grey images of 32x24 pixels with dark and bright fields, and the labels of YOLO; each tenth shows none."""
+    rng = np.random.default_rng(0)
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    for number in range(SAMPLES):
+        pixels, lines = rng.integers(100, 140, (24, 32)).astype(np.uint8), []
+        for kind in range(0 if number % 10 == 9 else 1 + number % 2):
+            top, left = int(rng.integers(0, 14)), int(rng.integers(0, 7)) + 16 * kind
+            height, width = (int(side) for side in rng.integers(6, 10, 2))
+            pixels[top : top + height, left : left + width] = (20, 230)[kind]
+            middle = (left + width / 2) / 32, (top + height / 2) / 24
+            lines.append(f"{kind} {middle[0]} {middle[1]} {width / 32} {height / 24}")
+        Image.fromarray(pixels).save(folder / "images" / f"{number:02}.png")
+        (folder / "labels" / f"{number:02}.txt").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "data.yaml").write_text("names: [dark, bright]\n", encoding="utf-8")
+    return {"source": str(folder)}
 
 
 def _write_masks(folder: Path) -> dict[str, Any]:

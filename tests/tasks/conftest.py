@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from stoker.datasets.dialogues.templates import MarkedTemplate
+from stoker.datasets.fields.boxes import BoxesField
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField
@@ -52,6 +53,7 @@ FIELDS = {
     "tabular-regression": Fields((), ValueField("price", 100.0, 10.0)),
     "image-classification": Fields((IMAGE,), ClassField("y", ("a", "b", "c"))),
     "segmentation": Fields((IMAGE,), MaskField("mask", (0, 128, 255), 9, 8)),
+    "object-detection": Fields((IMAGE,), BoxesField("boxes", ("a", "b"))),
     "image-generation": Fields((IMAGE,), None),
     "image-captioning": Fields((IMAGE,), TargetTextField("y", "characters", LETTERS, 8, 8)),
     "anomaly-detection": Fields((IMAGE,), NormalityField("y", ("a", "b"))),
@@ -115,6 +117,19 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
             case "normality", _:
                 scores = 2 * torch.rand(count, 1 + 9 * 8, generator=rng)
                 return scores, Rows({"image": images}, torch.randint(-1, 2, (count,), generator=rng))
+            case "boxes", _:
+                true = torch.zeros(count, 3, 5)
+                true[..., 0] = torch.randint(0, 3, (count, 3), generator=rng)
+                true[..., 1:3] = torch.rand(count, 3, 2, generator=rng) * 0.6
+                true[..., 3:] = true[..., 1:3] + 0.1 + 0.3 * torch.rand(count, 3, 2, generator=rng)
+                true *= true[..., :1] > 0
+                found = torch.zeros(count, 4, 6)
+                found[:, :3, 0] = (true[..., 0] - 1).clamp(min=0)
+                found[:, :3, 2:] = true[..., 1:] + 0.05 * torch.rand(count, 3, 4, generator=rng) * (true[..., :1] > 0)
+                found[:, 3, 2:] = torch.tensor([0.1, 0.1, 0.5, 0.4])
+                found[..., 1] = torch.rand(count, 4, generator=rng)
+                found[:, :3] *= true[..., :1] > 0
+                return found, Rows({"image": images}, true)
             case "tags", _:
                 tags = torch.randint(0, 2, (count, 3), generator=rng).to(torch.uint8)
                 return torch.randn(count, 3, generator=rng), Rows({}, tags)

@@ -259,7 +259,7 @@ def test_every_task_draws_its_figure(made, task_of):
         "anomaly-detection": "scores",
         "image-captioning": "loss-by-length",
     }
-    curves = {name for name in TASKS if name.endswith("classification")} - others.keys()
+    curves = {name for name in TASKS if name.endswith(("classification", "object-detection"))} - others.keys()
     assert figures == {
         name: {others.get(name, "confusion-matrix"), *(["precision-recall"] if name in curves else [])}
         for name in TASKS

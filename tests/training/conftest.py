@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from stoker.job.job import Job
 from stoker.job.task import TASKS
@@ -29,12 +31,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "cnn": {"channels": [4, 8], "dropout": 0.2},
     "residual": {"family": "cnn", "channels": [4, 4], "blocks": "residual"},
     "unet": {"channels": [4, 8, 8], "dropout": 0.2},
+    "detector": {"channels": [8, 8], "width": 8, "depth": 1},
     "vit": {"width": 8, "layers": 2, "heads": 2, "dropout": 0.2, "stochastic_depth": 0.2},
     "backbone": {"backbone": {"name": "test_resnet", "library": "timm"}, "dropout": 0.2},
     "autoencoder": {"channels": [4, 4], "code": 3, "noise": 0.2},
     "feature-distance": {"channels": [4, 8], "bank": 20, "turns": True},
     "patches": {"family": "feature-distance", "channels": [4, 8], "frozen": True, "level": "patches"},
     "gaussian": {"family": "feature-distance", "channels": [4], "distance": "gaussian"},
+    "tiles": {"family": "unet", "channels": [4, 8], "blocks": "residual"},
+    "weighted": {"family": "backbone", "backbone": {"name": "test_resnet", "library": "timm", "frozen_stages": 2}},
     "captioner": {"channels": [4, 4], "width": 8, "heads": 2, "layers": 1, "dropout": 0.2, "word_dropout": 0.2},
     "captioner-vit": {"family": "captioner", "encoder": "vit", "width": 8, "heads": 2, "layers": 1, "dropout": 0.2},
     "rnn": {"embedding": 6, "hidden": 5, "layers": 2, "word_dropout": 0.2},
@@ -123,7 +128,17 @@ def in_workers(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Calla
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
+def backbone_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a file with the weights of a backbone."""
+    file = tmp_path_factory.mktemp("backbone") / "weights.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_file(timm.create_model("test_resnet", num_classes=7).state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_data, tiny_model, backbone_weights, make_job) -> Callable[..., Job]:
     """Build a small job of a task with a family or a variant of it: three steps per epoch, the last one uneven."""
 
     def make(task: str, variant: str, dropout: bool = True, **training: Any) -> Job:
@@ -142,6 +157,10 @@ def tiny(tiny_data, tiny_model, make_job) -> Callable[..., Job]:
             architecture |= dict.fromkeys(
                 {"dropout", "word_dropout", "stochastic_depth"} & {"dropout", *architecture}, 0.0
             )
+        if variant == "weighted":
+            architecture["backbone"] = {**architecture["backbone"], "weights": str(backbone_weights)}
+        if variant == "tiles":
+            dataset["image"] = {"tile": [8, 6], "augment": ["flip"]}
         if architecture["family"] == "pretrained":
             model = MODELS.get(task, "bert")
             architecture["model"] = str(tiny_model(model + ("" if dropout else "-still")))

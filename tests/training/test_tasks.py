@@ -25,6 +25,8 @@ from stoker.training.preparation import prepare
 
 VARIANTS = {
     "cnn": ("cnn", "residual"),
+    "unet": ("unet", "tiles"),
+    "backbone": ("backbone", "weighted"),
     "rnn": ("rnn", "gru"),
     "gan": ("gan", "plain-gan"),
     "captioner": ("captioner", "captioner-vit"),

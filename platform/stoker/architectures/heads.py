@@ -2,6 +2,7 @@
 
 from stoker.job.signature import (
     BlanksOutput,
+    BoxesOutput,
     ClassOutput,
     ContinuationOutput,
     MaskOutput,
@@ -16,9 +17,9 @@ from stoker.job.signature import (
 
 
 def outputs(signature: Signature) -> int:
-    """Return the number of outputs for a sample, for each pixel of a mask, or for each token or word of a text."""
+    """Return the number of outputs for a sample, or for each pixel, box, token or word of it."""
     match signature.output:
-        case ClassOutput() | MaskOutput():
+        case ClassOutput() | MaskOutput() | BoxesOutput():
             return len(signature.classes)
         case NormalityOutput(classes):
             return len(classes)

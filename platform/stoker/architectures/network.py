@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from stoker.architectures import custom, mlp, perceptron
-from stoker.architectures.pictures import autoencoder, captioner, cnn, feature_distance, gan, unet, vit
+from stoker.architectures.pictures import autoencoder, captioner, cnn, detector, feature_distance, gan, unet, vit
 from stoker.architectures.pictures.backbones import family as backbone
 from stoker.architectures.pretrained import family as pretrained
 from stoker.architectures.pretrained import misfits as pretrained_misfits
@@ -72,6 +72,15 @@ FAMILIES: dict[str, Family] = {
         unet.rebuild,
         unet.notes,
         unet.normalization,
+    ),
+    "detector": Family(
+        detector.build,
+        detector.with_default_sizes,
+        detector.misfits,
+        detector.unavailable,
+        detector.rebuild,
+        detector.notes,
+        detector.normalization,
     ),
     "vit": Family(vit.build, vit.with_default_sizes, vit.misfits),
     "backbone": Family(

@@ -84,6 +84,11 @@ class Ragged(Column):
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    @property
+    def has_tokens(self) -> bool:
+        """Return whether its values are tokens, by whose number samples are sorted; numbers, as of boxes, are none."""
+        return not self.values.is_floating_point()
+
     def lengths(self) -> Tensor:
         """Return (N,) the length of each sequence."""
         return self.offsets.diff()

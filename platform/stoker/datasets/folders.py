@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from stoker.job.dataset import IMAGE_SUFFIXES, TABLE_SUFFIXES
+from stoker.job.dataset import IMAGE_SUFFIXES, TABLE_SUFFIXES, YOLO_IMAGES, YOLO_LABELS
 
 PART_NAMES = {
     "train": "train",
@@ -28,6 +28,19 @@ def part_folders(path: Path) -> list[tuple[str, Path]]:
     if children and all(child.name.lower() in PART_NAMES for child in children):
         return [(PART_NAMES[child.name.lower()], child) for child in children]
     return [("", path)]
+
+
+def label_folders(path: Path) -> list[tuple[str, Path, Path]]:
+    """Return the part, the folder of pictures and that of labels: PART/images, images/PART, or images alone."""
+    images, labels = path / YOLO_IMAGES, path / YOLO_LABELS
+    if images.is_dir() and labels.is_dir():
+        below = [folder.name for folder in visible_folders(images)]
+        if below and all(name.lower() in PART_NAMES for name in below):
+            return [(PART_NAMES[name.lower()], images / name, labels / name) for name in below]
+        return [("", images, labels)]
+    parts = [folder for folder in visible_folders(path) if folder.name.lower() in PART_NAMES]
+    each = [(PART_NAMES[folder.name.lower()], folder / YOLO_IMAGES, folder / YOLO_LABELS) for folder in parts]
+    return [(part, pictures, label) for part, pictures, label in each if pictures.is_dir() and label.is_dir()]
 
 
 def visible_folders(path: Path) -> list[Path]:

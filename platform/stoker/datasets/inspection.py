@@ -31,6 +31,10 @@ from stoker.job.dataset import (
     FORMATS,
     SQUAD_COLUMNS,
     TABLE_SUFFIXES,
+    VOC_ANNOTATIONS,
+    VOC_IMAGES,
+    YOLO_IMAGES,
+    YOLO_LABELS,
     Dataset,
     fits,
 )
@@ -286,6 +290,8 @@ FOLDERS: dict[str, str] = {
     "parallel": "a folder with files such as train.en and train.de",
     "image-folder": "a folder with a folder for each class",
     "image-text": "a folder of images with text files beside them",
+    "yolo": f"a folder with folders {YOLO_IMAGES}/ and {YOLO_LABELS}/",
+    "voc": f"a folder with folders {VOC_IMAGES}/ and {VOC_ANNOTATIONS}/",
     "image-mask": f"a folder with folders {IMAGES}/ and {MASKS}/",
 }
 CHECKS: dict[str, Check] = {
@@ -302,5 +308,8 @@ CHECKS: dict[str, Check] = {
     "image-mask": _pair_problems,
     "image-text": _no_problems,
     "coco-captions": _no_problems,
+    "voc": _no_problems,
+    "coco": _no_problems,
+    "yolo": _no_problems,
     "webdataset": _archive_problems,
 }

@@ -34,7 +34,7 @@ class Samples:
     @property
     def lengths(self) -> torch.Tensor | None:
         """Return (N,) how many tokens each sample has, on the CPU; None if all have the same shape."""
-        ragged = [each for each in (*self.inputs.values(), self.target) if isinstance(each, Ragged)]
+        ragged = [each for each in (*self.inputs.values(), self.target) if isinstance(each, Ragged) and each.has_tokens]
         return torch.stack([each.lengths() for each in ragged]).sum(dim=0).cpu() if ragged else None
 
     def rows(self, index: torch.Tensor) -> "Samples":

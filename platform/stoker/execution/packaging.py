@@ -21,7 +21,7 @@ from stoker.job.saved_model import EXAMPLE, FIELDS, ORIGIN, SIGNATURE
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "pydantic", "safetensors", "pillow", "pyarrow", "tokenizers")
 """Dependencies of the packages below for prediction."""
-REQUIRED_BY = {"word-tags": ("seqeval",)}
+REQUIRED_BY = {"word-tags": ("seqeval",), "boxes": ("torchvision",)}
 """Further ones, by the kind of the target."""
 PRETRAINED_REQUIREMENTS = ("transformers", "peft")
 """What a network on a pretrained model needs beside them."""

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,8 @@ from stoker.architectures.network import rebuild_network
 from stoker.datasets.feeding.batches import Batch, batch_limit, ordered_batches, text_limit
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
-from stoker.datasets.records import Records, table
+from stoker.datasets.pictures.headers import read_headers
+from stoker.datasets.records import Files, Records, table
 from stoker.datasets.samples import Samples
 from stoker.errors import JobError, Problem
 from stoker.inference.model_signature import signature
@@ -210,17 +212,18 @@ class Model:
 
     @torch.inference_mode()
     def _batches(self, records: Records, start: int, kind: OutputKind) -> Iterator[Answers]:
-        samples = self.fields.encode(records, target=False)
         if self.fields.layout.divides:
-            yield self._best(records, samples, start)
+            yield self._best(records, self.fields.encode(records, target=False), start)
             return
-        for batch in ordered_batches(samples, self.fields, self._batch_size):
-            if kind == "code":
-                yield self._codes(batch)
-            else:
-                outputs = self._outputs(batch, start).float()
-                yield self.task.answers(outputs, records.rows(batch.index.numpy()))
-            start += len(batch)
+        for fields, few in of_own_size(self.fields, records):
+            samples = fields.encode(few, target=False)
+            for batch in ordered_batches(samples, fields, min(self._batch_size, batch_limit(fields.signature))):
+                if kind == "code":
+                    yield self._codes(batch)
+                else:
+                    outputs = self._outputs(batch, start).float()
+                    yield self.task.answers(outputs, few.rows(batch.index.numpy()))
+                start += len(batch)
 
     def _best(self, records: Records, samples: Samples, start: int) -> Answers:
         """Answer each record by the best of its samples."""
@@ -263,8 +266,30 @@ class Model:
         return table(pd.DataFrame(samples, columns=list(columns)))
 
 
+def of_own_size(fields: Fields, records: Records) -> Iterator[tuple[Fields, Records]]:
+    """Yield records in their order with the fields that encode them.
+
+    A network that learnt from tiles of images in their own size is given files in theirs, those of one size together.
+    """
+    images = [each for each in fields.inputs if isinstance(each, ImageField)]
+    files = records.columns.get(images[0].name) if images and images[0].tile and not images[0].scaled else None
+    if not isinstance(files, Files) or len(fields.inputs) != 1:
+        yield fields, records
+        return
+    (image,) = images
+    known = {header.file: header.size for header in read_headers(files)}
+    sizes = [known.get(file, (image.height, image.width)) for file in files.paths]
+    begin = 0
+    for (height, width), run in groupby(sizes):
+        end = begin + len(list(run))
+        sized = replace(image, height=height, width=width)
+        yield replace(fields, inputs=(sized,)), records.rows(np.arange(begin, end))
+        begin = end
+
+
 def concatenated(answers: list[Answers]) -> Answers:
     """Concatenate answers."""
-    images = [each.images for each in answers if each.images is not None]
+    images = [image for each in answers if each.images is not None for image in each.images]
     everything = pd.concat([each.table for each in answers], ignore_index=True)
-    return Answers(everything, np.concatenate(images) if images else None)
+    one_size = len({image.shape for image in images}) == 1
+    return Answers(everything, np.stack(images) if one_size else images or None)

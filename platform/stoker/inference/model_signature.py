@@ -9,6 +9,7 @@ from torch import nn
 from stoker.datasets.fields.schema import Fields
 from stoker.job.signature import (
     BlanksOutput,
+    BoxesOutput,
     ClassOutput,
     ContinuationOutput,
     ImageInput,
@@ -69,6 +70,9 @@ def _outputs(output: Output | None) -> Schema:
     match output:
         case MaskOutput():
             return _pixels((output.height, output.width))
+        case BoxesOutput():
+            sizes = [_column("long", name) for name in ("boxes", "height", "width")]
+            return [_column("string", "prediction"), *sizes]
         case ClassOutput(names) | TagsOutput(names):
             return [_column("string", "prediction"), *(_column("float", f"probability/{name}") for name in names)]
         case NormalityOutput():

@@ -1,17 +1,40 @@
 """Writes predictions: a table to a file, or images to a folder."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image as Picture
 
-from stoker.tasks.task import Answers
+from stoker.atomic_files import replace_file
+from stoker.errors import JobError, Problem
+from stoker.tasks.task import Answers, Task
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
+INTERCHANGE = ".json"
 TABLE = "predictions.csv"
 ANNOTATED = "annotated"
+
+
+def write_answers(table: pd.DataFrame, task: Task, target: Path) -> int:
+    """Write a table of answers, or the JSON that other programs read; return the number of rows.
+
+    Raises:
+        JobError: the task has no such JSON.
+
+    """
+    if target.suffix != INTERCHANGE:
+        listed = task.listed(table)
+        write_table(listed, target)
+        return len(listed)
+    content = task.interchange(table)
+    if content is None:
+        message = f"{INTERCHANGE} is for boxes, as COCO writes them; name a file with {', '.join(SUFFIXES)}"
+        raise JobError([Problem("--output", message)])
+    replace_file(target, json.dumps(content).encode())
+    return len(table)
 
 
 def write_table(table: pd.DataFrame, target: Path) -> None:
@@ -29,7 +52,7 @@ def write_table(table: pd.DataFrame, target: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def write_folder(answers: Iterable[Answers], folder: Path) -> int:
+def write_folder(answers: Iterable[Answers], folder: Path, task: Task) -> int:
     """Write the images of answers as PNG files named like their inputs, and the table; return the number of rows.
 
     Drawn samples have a folder of their own.
@@ -45,19 +68,24 @@ def write_folder(answers: Iterable[Answers], folder: Path) -> int:
         inputs = each.table["input"] if "input" in each.table else range(begin, begin + len(each.table))
         names = [_free(Path(str(name)).stem, taken) for name in inputs]
         for name, pixels in zip(names, () if each.images is None else each.images, strict=False):
-            write_image(folder / f"{name}.png", pixels)
+            write_image(folder / f"{name}.png", pixels, each.palette)
         for name, pixels in zip(names, each.drawn, strict=False):
             (folder / ANNOTATED).mkdir(exist_ok=True)
             write_image(folder / ANNOTATED / f"{name}.png", pixels)
     whole = pd.concat(tables, ignore_index=True)
-    write_table(whole, folder / TABLE)
+    write_table(task.listed(whole), folder / TABLE)
+    if (content := task.interchange(whole)) is not None:
+        replace_file((folder / TABLE).with_suffix(INTERCHANGE), json.dumps(content).encode())
     return len(whole)
 
 
-def write_image(path: Path, pixels: np.ndarray) -> None:
-    """Write (height, width[, channels]) uint8 as a PNG file."""
+def write_image(path: Path, pixels: np.ndarray, palette: Sequence[int] = ()) -> None:
+    """Write (height, width[, channels]) uint8 as a PNG file, whose values may be those of a palette."""
     grey = pixels.ndim == 3 and pixels.shape[2] == 1
-    Picture.fromarray(pixels[..., 0] if grey else pixels).save(path)
+    image = Picture.fromarray(pixels[..., 0] if grey else pixels)
+    if palette:
+        image.putpalette(palette)
+    image.save(path)
 
 
 def _free(stem: str, taken: set[str]) -> str:

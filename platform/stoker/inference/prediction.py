@@ -1,6 +1,6 @@
 """Predictions for any `dataset.source` without labels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
@@ -20,7 +20,9 @@ from stoker.datasets.folders import image_paths
 from stoker.datasets.formats.format_inference import infer_format
 from stoker.datasets.loading import read_source
 from stoker.datasets.members import Location
+from stoker.datasets.pictures.headers import read_headers
 from stoker.datasets.pictures.images import decode_images
+from stoker.datasets.pictures.masks import nearest
 from stoker.datasets.records import Files, Records, in_memory, pick
 from stoker.datasets.sources.schemes import is_remote
 from stoker.errors import JobError, NotFound, Problem
@@ -73,8 +75,22 @@ def predict(
         count = len(answers.table)
         few = records.rows(np.arange(begin, begin + count))
         drawn = tuple(_annotated(model, answers, few)) if draw and kind == "prediction" else ()
-        yield Answers(_named(answers.table, records, frame, begin), answers.images, drawn)
+        images = _in_own_size(model, answers.images, few) if answers.images is not None else None
+        yield Answers(_named(answers.table, records, frame, begin), images, answers.palette, drawn)
         begin += count
+
+
+def _in_own_size(
+    model: Model, images: np.ndarray | Sequence[np.ndarray], records: Records
+) -> np.ndarray | Sequence[np.ndarray]:
+    """Return predicted masks in the size of their pictures; other images as they are."""
+    files = records.columns.get(model.fields.columns[0])
+    if not isinstance(model.fields.target, MaskField) or not isinstance(files, Files):
+        return images
+    sizes = {header.file: header.size for header in read_headers(files)}
+    return [
+        nearest(mask, sizes[file]) if file in sizes else mask for mask, file in zip(images, files.paths, strict=True)
+    ]
 
 
 def _annotated(model: Model, answers: Answers, records: Records) -> Iterator[np.ndarray]:

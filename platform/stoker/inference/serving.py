@@ -41,7 +41,7 @@ class Answering:
         answers = self._model.predict(_samples(request), kind)
         if answers.images is None or "prediction" in answers.table:  # such as a class with its heat map
             return answers.table
-        return answers.images
+        return np.stack(list(answers.images))
 
     def _written(self, prompts: pd.DataFrame, parameters: Mapping[str, Any]) -> pd.DataFrame:
         seed = parameters.get("seed") or 0

@@ -23,6 +23,9 @@ Format = Literal[
     "image-mask",
     "image-text",
     "coco-captions",
+    "voc",
+    "coco",
+    "yolo",
     "webdataset",
 ]
 TABLE_KINDS: tuple[Kind, ...] = (
@@ -53,6 +56,9 @@ FORMATS: dict[str, tuple[Kind, ...]] = {
     "image-mask": ("image", "mask"),
     "image-text": ("image", "text"),
     "coco-captions": ("image", "text"),
+    "voc": ("image", "boxes"),
+    "coco": ("image", "boxes"),
+    "yolo": ("image", "boxes"),
     "webdataset": ("image", "mask", "text", "category", "number"),
 }
 """Kinds of field that the columns of each format can hold; a table holds images as paths."""
@@ -81,6 +87,10 @@ CAPTION_COLUMNS = ("image", "caption")
 """Names of the columns of images with captions."""
 CONLL_COLUMNS = ("words", "tags")
 """Names of the first and the last column of a conll file whose columns the job does not name."""
+VOC_IMAGES, VOC_ANNOTATIONS = "JPEGImages", "Annotations"
+"""Folders of a voc dataset."""
+YOLO_IMAGES, YOLO_LABELS = "images", "labels"
+"""Folders of a yolo dataset, or of each of its parts."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 
 
@@ -118,6 +128,18 @@ BUILTIN: dict[str, Builtin] = {
     ),
     "digit-pairs": Builtin(
         ("multi-label-classification",), "digits", "898 images of two handwritten digits, both tags", kinds=("image",)
+    ),
+    "shapes": Builtin(
+        ("multi-label-classification",),
+        "shapes",
+        "2,000 pictures of coloured shapes, the kinds of shapes in each as tags",
+        kinds=("image",),
+    ),
+    "shape-boxes": Builtin(
+        ("object-detection",),
+        "boxes",
+        "400 pictures of coloured shapes with a box around each, 5 classes",
+        kinds=("image",),
     ),
     "python-library": Builtin(
         ("text-generation",), "", "the source code of Python's own library, a file each", kinds=("text",)

@@ -137,6 +137,18 @@ class MaskOutput:
 
 
 @dataclass(frozen=True)
+class BoxesOutput:
+    """Any number of boxes, each with a class: networks return (B, cells, 6 + classes) proposals.
+
+    A proposal is the place of its cell (x, y), the left, upper, right and lower side of a box, and a logit for each
+    class; places are shares of the image's width and height. Targets are (B, most boxes of the batch, 5) float32: the
+    class, counted from 1, and the four sides, padded with 0.
+    """
+
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TagsOutput:
     """Any number of tags: networks return (B, tags) logits; targets are (B, tags) uint8, 1 where a sample has a tag."""
 
@@ -221,6 +233,7 @@ Output = (
     | NormalityOutput
     | ValueOutput
     | MaskOutput
+    | BoxesOutput
     | TagsOutput
     | ContinuationOutput
     | WordTagsOutput
@@ -289,7 +302,7 @@ class Signature:
     def classes(self) -> tuple[str, ...]:
         """Return the classes to tell apart; none where the output has no classes."""
         match self.output:
-            case ClassOutput() | MaskOutput():
+            case ClassOutput() | MaskOutput() | BoxesOutput():
                 return self.output.classes
             case WordTagsOutput(tags):
                 return tags

@@ -8,6 +8,7 @@ TaskName = Literal[
     "tabular-regression",
     "image-classification",
     "segmentation",
+    "object-detection",
     "image-generation",
     "anomaly-detection",
     "image-captioning",
@@ -31,6 +32,7 @@ Kind = Literal[
     "text",
     "image",
     "mask",
+    "boxes",
     "tags",
     "continuation",
     "blanks",
@@ -51,6 +53,7 @@ TOKENIZED: frozenset[Kind] = frozenset({"text", "dialogue"})
 CLASSIFICATION: dict[str, Direction] = {"loss": "min", "accuracy": "max", "f1": "max", "auroc": "max"}
 REGRESSION: dict[str, Direction] = {"loss": "min", "rmse": "min", "mae": "min", "r2": "max"}
 SEGMENTATION: dict[str, Direction] = {"loss": "min", "dice": "max", "iou": "max", "accuracy": "max"}
+DETECTION: dict[str, Direction] = {"loss": "min", "map": "max", "map50": "max", "map75": "max"}
 ANOMALIES: dict[str, Direction] = {"loss": "min", "auroc": "max", "average_precision": "max", "f1": "max"}
 TAGS: dict[str, Direction] = {
     "loss": "min",
@@ -159,6 +162,16 @@ TASKS: dict[TaskName, TaskRow] = {
         "a class for each pixel of an image",
         shows=True,
         loss_settings=CLASS_LOSS,
+        augments=True,
+    ),
+    "object-detection": TaskRow(
+        ("image",),
+        "boxes",
+        ("detector", "custom"),
+        DETECTION,
+        "map",
+        "the objects of an image, each with a class and a box around it",
+        shows=True,
         augments=True,
     ),
     "image-generation": TaskRow(

@@ -121,6 +121,8 @@ def _union(members: list[KeyType]) -> KeyType:
     if len(sections) == 1:
         scalar = "".join(member.scalar for member in members)
         return KeyType(section=sections[0], words=words, scalar=scalar)
+    if not sections and not words and not free:
+        return KeyType(scalar=" or ".join(member.scalar for member in members))
     return KeyType(choices=tuple((tag_value(section), section) for section in sections), words=words)
 
 

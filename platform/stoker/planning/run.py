@@ -35,7 +35,14 @@ from stoker.planning.tokens import TokenPlan, plan_tokens
 from stoker.tasks.abilities import can_reload
 from stoker.tasks.objective import Objective
 from stoker.training.preparation import Prepared, prepare
-from stoker.training.transfer import fitting_names, nothing_fits, saved_shapes, tuned_weights
+from stoker.training.transfer import (
+    fitting_names,
+    nothing_fits,
+    other_normalisation,
+    otherwise_normalised,
+    saved_shapes,
+    tuned_weights,
+)
 
 SHOWN_NEW = 4
 """Names of weights that a plan shows."""
@@ -194,6 +201,8 @@ def _transfer_note(prepared: Prepared, weights: Path) -> str:
     with torch.device("meta"):
         network = build_network(prepared.architecture, prepared.data.fields.signature)
     fitting, own = set(fitting_names(network, saved_shapes(weights))), [*network.state_dict()]
+    if layer := otherwise_normalised(network, saved_shapes(weights)):
+        raise JobError([other_normalisation(weights, layer)])
     if not fitting:
         raise JobError([nothing_fits(weights)])
     unchanged = network.unchanged_weights() if can_reload(network) else frozenset()

@@ -10,6 +10,7 @@ from stoker.tasks.classification.tabular_classification import TabularClassifica
 from stoker.tasks.classification.text_classification import TextClassification
 from stoker.tasks.objective import Objective
 from stoker.tasks.pictures.anomaly_detection import AnomalyDetection
+from stoker.tasks.pictures.detection import ObjectDetection
 from stoker.tasks.pictures.image_captioning import ImageCaptioning
 from stoker.tasks.pictures.image_generation import ImageGeneration
 from stoker.tasks.pictures.segmentation import Segmentation
@@ -28,6 +29,7 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "tabular-regression": TabularRegression,
     "image-classification": ImageClassification,
     "segmentation": Segmentation,
+    "object-detection": ObjectDetection,
     "image-generation": ImageGeneration,
     "anomaly-detection": AnomalyDetection,
     "image-captioning": ImageCaptioning,

@@ -1,5 +1,6 @@
 """Metrics that stream: they take batch after batch, and merge with those of other workers by their states."""
 
+import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -173,13 +174,13 @@ class Worst:
     def update(self, losses: Tensor, outputs: Tensor, target: Tensor | None, ids: Tensor) -> None:
         """Take in a batch: (B,) losses, outputs, targets and ids."""
         self.seen += len(losses)
-        count = min(self._kept, len(losses))
-        values, places = torch.topk(losses, count)
+        values, numbers = losses.tolist(), ids.tolist()
+        places = heapq.nsmallest(self._kept, range(len(values)), key=lambda place: (-values[place], numbers[place]))
         floor = self.samples[-1].loss if len(self.samples) == self._kept else float("-inf")
         fresh = [
-            Shown(int(ids[i]), value, outputs[i].cpu(), None if target is None else target[i].cpu())
-            for value, i in zip(values.tolist(), places.tolist(), strict=True)
-            if value > floor
+            Shown(numbers[i], values[i], outputs[i].cpu(), None if target is None else target[i].cpu())
+            for i in places
+            if values[i] >= floor
         ]
         if fresh:
             self._take(fresh)

@@ -31,8 +31,11 @@ class Answers:
 
     table: pd.DataFrame
     """One row a sample."""
-    images: np.ndarray | None = None
-    """(N, height, width[, channels]) uint8; None where the table says it all."""
+    images: np.ndarray | Sequence[np.ndarray] | None = None
+    """(height, width[, channels]) uint8, one a row, together where they have one size; None where the table says it
+    all."""
+    palette: tuple[int, ...] = ()
+    """Red, green and blue of each value of the images; empty for grey or coloured ones."""
     drawn: tuple[np.ndarray, ...] = ()
     """Pictures of the samples with the answers drawn into them, (height, width, 3) uint8; empty unless asked for."""
 
@@ -192,6 +195,14 @@ class Task(ABC):
             JobError: the task answers no questions, as one that makes new samples.
 
         """
+
+    def listed(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the table of answers as people read it in a file: by default as it is, one row a sample."""
+        return table
+
+    def interchange(self, table: pd.DataFrame) -> dict[str, Any] | None:
+        """Return the table of answers as the JSON that other programs of the field read; None where there is none."""
+        return None
 
     def annotated(self, picture: np.ndarray, answer: Mapping[str, Any], image: np.ndarray | None) -> np.ndarray:
         """Draw an answer into the picture that it is of: by default, the prediction stands below it.

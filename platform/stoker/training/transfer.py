@@ -13,6 +13,9 @@ from stoker.job.saved_model import WEIGHTS
 from stoker.tasks.objective import Objective
 from stoker.training.sharding import fill
 
+STATISTICS = ".running_mean"
+"""What batch normalisation has beside the weights of any normalisation."""
+
 
 def load_weights(objective: Objective, model: Path) -> tuple[str, ...]:
     """Copy the weights of a saved model into an objective, where name and shape agree.
@@ -32,6 +35,8 @@ def load_weights(objective: Objective, model: Path) -> tuple[str, ...]:
     unchanged = objective.unchanged_weights()
     # A user's objective is saved whole; of any other, only the network is.
     for module, prefix in ((objective.network, "network."), (objective, "")):
+        if name := otherwise_normalised(module, shapes):
+            raise JobError([other_normalisation(model, name)])
         if fitting := fitting_names(module, shapes):
             if any(f"{prefix}{name}" in unchanged for name in fitting):
                 raise JobError([tuned_weights(model)])
@@ -60,6 +65,25 @@ def saved_shapes(model: Path) -> dict[str, tuple[int, ...]]:
 def fitting_names(module: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Return the names of a module's weights that are saved in the same shape."""
     return [name for name, value in module.state_dict().items() if shapes.get(name) == tuple(value.shape)]
+
+
+def otherwise_normalised(module: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Return the name of a layer that normalises by statistics in only one of a network and a saved model.
+
+    The weights of both kinds of layer have the same names and shapes, and mean something else. Empty if there is none.
+    """
+    own = module.state_dict()
+    for layer in (name.removesuffix(".weight") for name in own if name.endswith(".weight") and name in shapes):
+        if (f"{layer}{STATISTICS}" in own) != (f"{layer}{STATISTICS}" in shapes):
+            return layer
+    return ""
+
+
+def other_normalisation(model: Path, layer: str) -> Problem:
+    """Return the problem of a model of the same network with another kind of normalisation."""
+    message = f"'{model}' normalises otherwise than this network ({layer}): one of them has a backbone with weights of"
+    cure = "write the same architecture.backbone.weights as there"
+    return Problem("training.start_from", f"{message} a file or a library, by fixed statistics; {cure}")
 
 
 def nothing_fits(model: Path) -> Problem:

@@ -1,9 +1,12 @@
 """Mixed images: shares of pixels are those of the labels, however a batch is divided."""
 
 import itertools
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from stoker.datasets.columns import Dense
@@ -12,7 +15,10 @@ from stoker.datasets.feeding.mixing import Mixing
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields
+from stoker.datasets.loading import load_dataset
 from stoker.datasets.samples import Samples
+from stoker.job.dataset import Dataset
+from stoker.job.task import TASKS
 from stoker.tasks.classification.classification import CrossEntropy
 
 SAMPLES, CLASSES, SIDE = 50, 10, 20
@@ -115,3 +121,23 @@ def test_a_worker_without_rows_has_an_empty_batch(samples: Samples):
     *_, last = batches_of(samples, MIXINGS[2], share=range(8, 16)).epoch(0)
     ((batch, _),) = last.micro_batches
     assert [len(each) for each in parts(batch)] == [0, 0]
+
+
+def test_files_that_are_decoded_per_step_are_mixed_like_those_in_memory(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        file = tmp_path / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(file)
+    found = []
+    for loading in ("resident", "loaded"):
+        dataset = Dataset.model_validate({"source": str(tmp_path), "loading": loading, "split": "none"})
+        data = load_dataset(dataset, TASKS["image-classification"])
+        made = Batches(data.parts["train"], data.fields, 5, 2, (), 0, range(1, 4), mixing=MIXINGS[2])
+        found.append([batch for step in made.epoch(0) for batch, _ in step.micro_batches])
+    for one, other in zip(*found, strict=True):
+        for here, there in zip(parts(one), parts(other), strict=True):
+            assert torch.equal(here.inputs["image"], there.inputs["image"])
+            assert here.target is not None
+            assert there.target is not None
+            assert torch.equal(here.target, there.target)

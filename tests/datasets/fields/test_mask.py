@@ -13,6 +13,8 @@ from stoker.errors import JobError
 from stoker.job.dataset import Dataset
 from stoker.job.signature import MaskOutput
 
+CURE = "; correct it, move it to the training part, or set dataset.mask.ignore"
+
 
 def fit(masks: np.ndarray | Files) -> MaskField:
     return MaskField.fit("mask", masks, Dataset(source="masks"))
@@ -54,7 +56,7 @@ def test_indices_are_decoded_to_the_values_of_the_files():
 
 def test_a_value_that_training_lacks_is_named_with_its_file(tmp_path: Path):
     files = write(tmp_path, good=MASKS[0], odd=np.full((2, 3), 7))
-    message = "odd.png has pixels of value 7, which no training mask has (known: 0, 128, 255)"
+    message = "odd.png has pixels of value 7, which no training mask has (known: 0, 128, 255)" + CURE
     assert problem(fit(MASKS).encode, Files(files.paths, tmp_path, decode_masks(files, None))) == message
     column = fit(MASKS).encode(files)
     assert isinstance(column, Lazy)
@@ -64,7 +66,7 @@ def test_a_value_that_training_lacks_is_named_with_its_file(tmp_path: Path):
 
 def test_a_value_that_training_lacks_is_named_with_its_number():
     odd = np.concatenate([MASKS, np.full((1, 2, 3), 255, np.uint8), np.full((1, 2, 3), 1, np.uint8)])
-    message = "mask 4 has pixels of value 1, which no training mask has (known: 0, 128, 255)"
+    message = "mask 4 has pixels of value 1, which no training mask has (known: 0, 128, 255)" + CURE
     assert problem(fit(MASKS).encode, odd) == message
 
 

@@ -13,6 +13,8 @@ from stoker.job.dataset import Dataset
 from stoker.job.signature import MaskOutput
 from stoker.job.task import TASKS
 
+CURE = "; correct it, move it to the training part, or set dataset.mask.ignore"
+
 
 def draw(path: Path, mask: np.ndarray | None = None, size: tuple[int, int] = (4, 5)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +139,7 @@ def test_a_class_only_outside_of_training_is_named_with_its_file(folder: Path, l
     data = load(folder)
     odd = int(data.parts["test"].ids[0])
     draw(folder / "masks" / f"{odd}.png", corner(7))
-    expected = f"masks/{odd}.png has pixels of value 7, which no training mask has (known: 0, 255)"
+    expected = f"masks/{odd}.png has pixels of value 7, which no training mask has (known: 0, 255)" + CURE
     if loading == "resident":
         assert problem(folder) == ("dataset.source", expected)
         return

@@ -18,12 +18,12 @@ from stoker.tracking.run_lookup import run_with_model
 if TYPE_CHECKING:
     from stoker.inference.model import Model, OutputKind
     from stoker.job.dataset import Format
-    from stoker.tasks.task import Answers
+    from stoker.tasks.task import Answers, Task
 
 input_format_option = click.option(
     "--input-format", metavar="FORMAT", help="How to read the input; default: from its name."
 )
-SUFFIXES = (".csv", ".parquet", ".jsonl")
+SUFFIXES = (".csv", ".parquet", ".jsonl", ".json")
 
 
 def check_output(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Path | None:
@@ -78,6 +78,7 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
         "stoker predict @last --input new.csv",
         "stoker predict digits --input images/ --output labels.csv",
         "stoker predict nuclei --input images/ --output masks/",
+        "stoker predict cells --input images/ --output boxes.json    in the JSON of COCO",
         "stoker predict digits --input one.png --input clip.gif --output seen/",
         "stoker predict iris-1a2b3c4d --input new.parquet -o json",
         "stoker predict @last --input new.csv --output-kind code --output codes.parquet",
@@ -101,7 +102,7 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
     "target",
     metavar="PATH",
     callback=check_output,
-    help=f"Write here instead: {', '.join(SUFFIXES)}, or a folder.",
+    help=f"Write here instead: {', '.join(SUFFIXES)}, or a folder; .json is for boxes, as COCO writes them.",
 )
 @click.option(
     "--output-kind",
@@ -123,8 +124,9 @@ def predict(
 ) -> None:
     """Predict with a run's model.
 
-    The result is a table, one row for each row or image of the input. In a folder, there are also the images of the
-    answers, such as masks, and in its folder `annotated` the pictures with the answers drawn into them.
+    The result is a table, one row for each row or image of the input, or for each box that is found. In a folder, there
+    are also the images of the answers, such as masks, and in its folder `annotated` the pictures with the answers drawn
+    into them.
     """
     input_kind = check_format(input_format)
     model = load_model(session, run)
@@ -140,28 +142,28 @@ def predict(
         for path in paths:
             check_source_exists(path)
         answers = (predict_with(model, path, input_kind, output_kind, tell, draw) for path in paths)
-        _show_answers(chain.from_iterable(answers), target, form)
+        _show_answers(chain.from_iterable(answers), model.task, target, form)
 
 
-def _show_answers(answers: "Iterator[Answers]", target: Path | None, form: str) -> None:
+def _show_answers(answers: "Iterator[Answers]", task: "Task", target: Path | None, form: str) -> None:
     """Print answers, or write them to a file or a folder."""
     from stoker.inference.model import concatenated
-    from stoker.inference.output import write_folder, write_table
+    from stoker.inference.output import write_answers, write_folder
 
     if target and target.suffix not in SUFFIXES:
-        count = write_folder(answers, target)
+        count = write_folder(answers, target, task)
         click.echo(f"wrote {count:,} answers to {target}/", err=True)
         return
     together = concatenated(list(answers))
     if together.images is not None and "prediction" not in together.table:
         click.echo("the answers are images: name a folder with --output to have them written", err=True)
     if target:
-        write_table(together.table, target)
-        click.echo(f"wrote {len(together.table):,} rows to {target}", err=True)
+        count = write_answers(together.table, task, target)
+        click.echo(f"wrote {count:,} rows to {target}", err=True)
     elif form == "json":
-        click.echo(together.table.to_json(orient="records", indent=2))
+        click.echo(task.listed(together.table).to_json(orient="records", indent=2))
     else:
-        click.echo(together.table.to_string(index=False))
+        click.echo(task.listed(together.table).to_string(index=False))
 
 
 @contextmanager

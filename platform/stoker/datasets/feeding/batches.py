@@ -10,6 +10,7 @@ from stoker.datasets.feeding.mixing import UNMIXED, Mixing, partners
 from stoker.datasets.feeding.order import BLOCK_SHARDS, bucketed, shuffled, shuffled_blocks, streams
 from stoker.datasets.feeding.prefetch import Prefetcher, lazy_columns
 from stoker.datasets.feeding.tokens import token_counts, tokens_of_steps
+from stoker.datasets.fields.boxes import BoxesField
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.pictures.augmentation import augment
@@ -219,12 +220,13 @@ def gathered(samples: Samples, fields: Fields, index: torch.Tensor, rows: slice)
 
 
 def augmented(batch: Batch, fields: Fields, names: tuple[str, ...], noise: Noise) -> Batch:
-    """Augment the images of a batch, and their masks in the same way."""
+    """Augment the images of a batch, and their masks or boxes in the same way."""
     inputs, target = dict(batch.inputs), batch.target
-    masked = isinstance(fields.target, MaskField)
+    layer = target if isinstance(fields.target, MaskField) else None
+    boxes = target if isinstance(fields.target, BoxesField) else None
     for name in fields.signature.images:
-        inputs[name], mask = augment(inputs[name], names, noise, target if masked else None)
-        target = mask if masked else target
+        inputs[name], moved = augment(inputs[name], names, noise, layer, boxes)
+        target = target if moved is None else moved
     return replace(batch, inputs=inputs, target=target)
 
 

@@ -13,6 +13,7 @@ import torch
 
 from stoker.datasets.columns import Column, Dense, Lazy
 from stoker.datasets.fields.field import InputField
+from stoker.datasets.pictures.headers import image_sizes
 from stoker.datasets.pictures.images import decode_images, level_counts
 from stoker.datasets.records import DEEP_BITS, Files, RawColumn, in_memory
 from stoker.errors import JobError, Problem
@@ -40,6 +41,8 @@ class ImageField(InputField):
     """Bits that the values of deep grey images use."""
     tile: tuple[int, int] | None = None
     """Height and width of the part that a step of training sees; None where it sees whole images."""
+    scaled: bool = False
+    """Whether the files of the training part are of another size."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
@@ -49,11 +52,12 @@ class ImageField(InputField):
         _, height, width, channels = pixels.shape
         bits = raw.bits if isinstance(raw, Files) else DEEP_BITS
         tile = _within(settings.image.tile, (height, width))
+        scaled = isinstance(raw, Files) and image_sizes(raw.rows(np.arange(min(1, len(raw))))) != [(height, width)]
         if given := settings.image.normalization:
             channels = max(channels, len(given.mean))
             repeated = channels // len(given.mean)
             mean, scale = (tuple(LEVELS * each for each in values) * repeated for values in (given.mean, given.std))
-            return cls(name, height, width, channels, mean, scale, bits, tile)
+            return cls(name, height, width, channels, mean, scale, bits, tile, scaled)
         counts = level_counts(pixels)
         levels = np.arange(256)
         means = [float((count * levels).sum() / count.sum()) for count in counts]
@@ -61,7 +65,7 @@ class ImageField(InputField):
             float((count * (levels - mean) ** 2).sum() / count.sum()) for count, mean in zip(counts, means, strict=True)
         ]
         scales = tuple(max(variance**0.5, 1.0) for variance in variances)
-        return cls(name, height, width, channels, tuple(means), scales, bits, tile)
+        return cls(name, height, width, channels, tuple(means), scales, bits, tile, scaled)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, height, width, channels) uint8; files not read yet are decoded on access.

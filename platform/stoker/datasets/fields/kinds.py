@@ -1,5 +1,6 @@
 """Fields by their kind: those that a network reads, and those that it learns."""
 
+from stoker.datasets.fields.boxes import BoxesField
 from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import InputField, TargetField
 from stoker.datasets.fields.image import ImageField
@@ -35,6 +36,7 @@ TARGET_FIELDS: dict[Kind, type[TargetField]] = {
     "normality": NormalityField,
     "number": ValueField,
     "mask": MaskField,
+    "boxes": BoxesField,
     "tags": TagsField,
     "word-tags": WordTagsField,
     "text": TargetTextField,

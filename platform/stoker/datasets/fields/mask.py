@@ -98,14 +98,15 @@ class MaskField(TargetField):
         return torch.from_numpy(encoded.astype(np.uint8))
 
     def _unknown(self, name: str, value: int) -> str:
-        known = ", ".join(self._written(each) for each in self.values)
+        known = ", ".join(map(self._written, self.values))
+        what = f"{name} has pixels of value {self._written(value)}"
         if self.names:
-            return f"{name} has pixels of {self._written(value)}, which {CLASSES} does not name (named: {known})"
-        message = f"{name} has pixels of {self._written(value)}, which no training mask has (known: {known})"
+            return f"{what}, which {CLASSES} does not name (named: {known}); name it, or set dataset.mask.ignore"
+        message = f"{what}, which no training mask has (known: {known})"
         return f"{message}; correct it, move it to the training part, or set dataset.mask.ignore"
 
     def _written(self, value: int) -> str:
-        return hex_of(self.colours[value]) if self.colours else f"value {value}"
+        return hex_of(self.colours[value]) if self.colours else str(value)
 
     def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
         """Yield the colours that were taken for classes."""
@@ -116,8 +117,7 @@ class MaskField(TargetField):
     @property
     def output(self) -> MaskOutput:
         """Return the classes of pixels."""
-        written = (hex_of(self.colours[value]) if self.colours else str(value) for value in self.values)
-        return MaskOutput(self.names or tuple(written), self.height, self.width)
+        return MaskOutput(self.names or tuple(map(self._written, self.values)), self.height, self.width)
 
     def pixels(self, places: torch.Tensor) -> np.ndarray:
         """Convert (B, height, width) indices back to the files' values or colours, uint8."""
@@ -126,6 +126,17 @@ class MaskField(TargetField):
             packed = np.array(self.colours)[values]
             values = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1).astype(np.uint8)
         found: np.ndarray = values[places.cpu().numpy()]
+        return found
+
+    def places(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the class number (height, width) of each pixel of a mask that `pixels` made."""
+        if self.colours:
+            red, green, blue = np.moveaxis(pixels.astype(np.int64), 2, 0)
+            written, given = np.array(self.colours)[list(self.values)], red << 16 | green << 8 | blue
+        else:
+            written, given = np.array(self.values), pixels
+        order = np.argsort(written)
+        found: np.ndarray = order[np.searchsorted(written, given, sorter=order)]
         return found
 
 

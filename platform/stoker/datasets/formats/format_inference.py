@@ -7,10 +7,26 @@ import zlib
 from pathlib import Path
 from typing import TextIO, cast
 
-from stoker.datasets.folders import archive_paths, image_paths, language_files, part_folders, visible_folders
+from stoker.datasets.folders import (
+    archive_paths,
+    image_paths,
+    label_folders,
+    language_files,
+    part_folders,
+    visible_folders,
+)
+from stoker.datasets.formats.coco_files import annotation_files, is_coco
 from stoker.datasets.formats.csv_dialect import is_table
 from stoker.errors import Problem
-from stoker.job.dataset import CONTENT_SUFFIXES, FORMATS, IMAGE_SUFFIXES, TABLE_SUFFIXES, Format
+from stoker.job.dataset import (
+    CONTENT_SUFFIXES,
+    FORMATS,
+    IMAGE_SUFFIXES,
+    TABLE_SUFFIXES,
+    VOC_ANNOTATIONS,
+    VOC_IMAGES,
+    Format,
+)
 
 HEADER_BYTES = 1 << 20
 """A longer first line is no header."""
@@ -49,6 +65,8 @@ def infer_format(path: str | Path) -> Format | None:
         return "coco-captions"
     if _is_squad(path):
         return "squad"
+    if path.suffix.lower() == ".json" and path.is_file() and is_coco(path):
+        return "coco"
     return next((found for suffix, found in _SUFFIXES.items() if path.name.lower().endswith(suffix)), None)
 
 
@@ -56,6 +74,12 @@ def _folder_format(path: Path) -> Format | None:
     names = [entry.name for entry in itertools.islice(path.iterdir(), 1000)]
     if any(IDX_NAME.match(name) for name in names):
         return "idx"
+    if (path / VOC_IMAGES).is_dir() and (path / VOC_ANNOTATIONS).is_dir():
+        return "voc"
+    if label_folders(path):
+        return "yolo"
+    if annotation_files(path):
+        return "coco"
     if pair_folders(path):
         return "image-mask"
     if archive_paths(path):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stoker.datasets.formats import (
+    coco,
     coco_captions,
     idx,
     image_folder,
@@ -12,7 +13,9 @@ from stoker.datasets.formats import (
     npz,
     parallel,
     text,
+    voc,
     webdataset,
+    yolo,
 )
 from stoker.datasets.formats.broken_files import read_as
 from stoker.datasets.formats.tables import table_reader
@@ -34,6 +37,9 @@ READERS: dict[str, Callable[[Path, Dataset], Records]] = {
     "image-mask": image_mask.read,
     "image-text": image_text.read,
     "coco-captions": coco_captions.read,
+    "voc": voc.read,
+    "coco": coco.read,
+    "yolo": yolo.read,
     "webdataset": webdataset.read,
 }
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from stoker.datasets.pictures.moved_boxes import moved_boxes
 from stoker.datasets.pictures.rectangles import inside_rectangles
 from stoker.randomness import Noise
 
@@ -45,9 +46,13 @@ COLOURS = frozenset({"jitter", "randaugment"})
 
 
 def augment(
-    images: torch.Tensor, names: tuple[str, ...], noise: Noise, masks: torch.Tensor | None = None
+    images: torch.Tensor,
+    names: tuple[str, ...],
+    noise: Noise,
+    masks: torch.Tensor | None = None,
+    boxes: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Augment each image independently, and transform its mask with it.
+    """Augment each image independently, and transform its mask or its boxes with it.
 
     All geometric changes are one affine sampling with border padding.
 
@@ -56,27 +61,31 @@ def augment(
         names: the changes of dataset.image.augment.
         noise: random numbers for each row.
         masks: (B, height, width) class numbers.
+        boxes: (B, n, 5) class and sides, in place of masks.
 
     Returns:
-        Images and masks of the same shapes.
+        Images, and masks or boxes, of the same shapes.
 
     """
     if not names or len(images) == 0:
-        return images, masks
+        return images, masks if boxes is None else boxes
     changes = _drawn(images, frozenset(names), noise)
     if GEOMETRIC & set(names):
-        grid = functional.affine_grid(changes.matrix(images), list(images.shape), align_corners=False)
+        matrix = changes.matrix(images)
+        grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
         moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
         images = moved.contiguous(memory_format=torch.channels_last)
         if masks is not None:
             layer = masks.unsqueeze(1).float()
             turned = functional.grid_sample(layer, grid, "nearest", padding_mode="border", align_corners=False)
             masks = turned.squeeze(1).to(masks.dtype)
+        if boxes is not None:
+            boxes = moved_boxes(boxes, matrix)
     if COLOURS & set(names):
         images = changes.recoloured(images)
     if "erase" in names:
         images = _erased(images, noise)
-    return images, masks
+    return images, masks if boxes is None else boxes
 
 
 @dataclass

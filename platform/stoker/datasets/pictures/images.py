@@ -135,7 +135,7 @@ def _decode_image(file: Location, size: Size | None, channels: int | None, bits:
         if size is not None:
             height, width = reversed(size) if lies_sideways(image) else size
             image.draft(None, (FINER * width, FINER * height))
-        converted = _opaque(_eight_bits(ImageOps.exif_transpose(image), bits)).convert("L" if grey else "RGB")
+        converted = _opaque(_eight_bits(_upright(image), bits)).convert("L" if grey else "RGB")
         if size is not None and converted.size != (size[1], size[0]):
             converted = converted.resize((size[1], size[0]))
         array = np.asarray(converted, np.uint8)
@@ -157,6 +157,12 @@ def opened(file: Location, use: Callable[[Picture.Image], np.ndarray]) -> np.nda
         return f"larger than {Picture.MAX_IMAGE_PIXELS or 0:,} pixels"
     except Exception as error:  # a broken file makes Pillow's decoders raise almost anything
         return str(error) or type(error).__name__
+
+
+def _upright(image: Picture.Image) -> Picture.Image:
+    """Turn an image as its EXIF orientation says; in place, since Pillow copies it otherwise."""
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _eight_bits(image: Picture.Image, bits: int) -> Picture.Image:

@@ -71,6 +71,13 @@ def with_colours(records: Records, roles: Roles, dataset: Dataset, task: TaskRow
     return replace(records, columns={**records.columns, roles.target: replace(masks, colours=colours)})
 
 
+def nearest(mask: np.ndarray, size: Size) -> np.ndarray:
+    """Return a mask (height, width[, 3]) uint8 in another size, without new values."""
+    if mask.shape[:2] == size:
+        return mask
+    return np.asarray(Picture.fromarray(mask).resize((size[1], size[0]), Picture.Resampling.NEAREST))
+
+
 def hex_of(colour: int) -> str:
     """Return a colour as `#rrggbb`."""
     return f"#{colour:06x}"

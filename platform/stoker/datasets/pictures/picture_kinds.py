@@ -26,6 +26,11 @@ AUGMENTATION: dict[PictureKind, tuple[Augmentation, ...]] = {
 """What is changed at random in pictures that are recognised as a whole."""
 WITH_MASKS: dict[PictureKind, tuple[Augmentation, ...]] = {"photos": ("flip", "crop")}
 """The same where each pixel is recognised."""
+WITH_BOXES: dict[PictureKind, tuple[Augmentation, ...]] = {
+    "photos": ("flip", "crop", "zoom", "jitter"),
+    "grey": ("crop", "zoom", "jitter"),
+}
+"""The same where objects are found: most of them do not fill their box, whose turned one would not fit."""
 DESCRIPTIONS: dict[PictureKind, str] = {
     "photos": "photos",
     "signs": "signs, of which a mirror image means something else",
@@ -51,7 +56,7 @@ def completed_image(image: Image, signature: Signature, task: TaskRow) -> Image:
     shape = next(iter(signature.images.values()))
     names = image.augment
     if names is None:
-        kinds = WITH_MASKS if task.target == "mask" else AUGMENTATION
+        kinds = {"mask": WITH_MASKS, "boxes": WITH_BOXES}.get(task.target, AUGMENTATION)
         alone = len(signature.inputs) == 1
         names = kinds.get(picture_kind(signature), ()) if task.augments and alone else ()
     return image.model_copy(update={"size": (shape.height, shape.width), "augment": names})

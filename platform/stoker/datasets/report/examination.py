@@ -34,6 +34,7 @@ from stoker.datasets.report.report import (
 )
 from stoker.datasets.split import choose_parts
 from stoker.datasets.tokens.words import words_of
+from stoker.datasets.values.boxes import holds_boxes
 from stoker.datasets.values.labels import FEW_NUMBERS, Labels, label_notes, with_joined_spellings
 from stoker.datasets.values.normality import labels_of
 from stoker.errors import JobError
@@ -169,6 +170,8 @@ def likely_task(records: Records, source: str) -> TaskName:
         return first
     if _has_dialogues(records):
         return "instruction-tuning"
+    if any(isinstance(column, pd.Series) and holds_boxes(column) for column in records.columns.values()):
+        return "object-detection"
     if "mask" in records.columns:
         return "segmentation"
     if any(not isinstance(column, pd.Series) for column in records.columns.values()):

@@ -16,6 +16,7 @@ from stoker.datasets.members import read_location
 from stoker.datasets.pictures.headers import image_sizes
 from stoker.datasets.records import Files, RawColumn, Records, in_memory
 from stoker.datasets.tokens.words import words_of
+from stoker.datasets.values.boxes import Boxed, boxes_summary, holds_boxes
 from stoker.datasets.values.times import as_times, time_format
 
 COMMON = 0.5
@@ -34,7 +35,7 @@ class ColumnReport:
 
     name: str
     kind: str
-    """number, time, category, text, list, dialogue, image or mask."""
+    """number, time, category, text, list, dialogue, image, mask or boxes."""
     missing: int
     distinct: int | None
     """None where it is meaningless, as for images."""
@@ -75,6 +76,8 @@ def _cells(name: str, column: pd.Series) -> ColumnReport:
     missing = int(column.isna().sum())
     known = column.dropna()
     distinct = int(known.nunique())
+    if holds_boxes(column):
+        return ColumnReport(name, "boxes", missing, None, boxes_summary([Boxed.read(text) for text in known]))
     if holds_image_paths(column):
         return ColumnReport(name, "image", missing, distinct, "paths of files")
     if holds_messages(column):

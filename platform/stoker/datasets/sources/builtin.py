@@ -1,4 +1,4 @@
-"""Built-in datasets: scikit-learn's small ones, XOR, Python's own source code, and dialogues.
+"""Built-in datasets: scikit-learn's small ones, XOR, shapes, Python's own source code, and dialogues.
 
 The files are read from scikit-learn's folder, without importing it, which would take seconds.
 """
@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 
 from stoker.datasets.records import Records, table
+from stoker.datasets.sources.boxed_shapes import boxed_shapes
 from stoker.datasets.sources.captions import captions
 from stoker.datasets.sources.documents import documents
 from stoker.datasets.sources.instructions import instructions
 from stoker.datasets.sources.questions import questions
+from stoker.datasets.sources.shapes import shapes
 from stoker.errors import ClusterError
 from stoker.job.dataset import BUILTIN
 
@@ -128,6 +130,8 @@ READERS: dict[str, Callable[[], Records]] = {
     "diabetes": _diabetes,
     "digits": _digits,
     "digit-pairs": _digit_pairs,
+    "shapes": shapes,
+    "shape-boxes": boxed_shapes,
     "python-library": _python_library,
     "instructions": instructions,
     "who-has-what": questions,

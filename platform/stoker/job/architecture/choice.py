@@ -9,6 +9,7 @@ from stoker.job.architecture.backbone import BackboneClassifier
 from stoker.job.architecture.captioner import Captioner
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
+from stoker.job.architecture.detector import Detector
 from stoker.job.architecture.feature_distance import FeatureDistance
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.mlp import Mlp
@@ -25,6 +26,7 @@ Architecture = Annotated[
     | Mlp
     | Cnn
     | Unet
+    | Detector
     | Vit
     | BackboneClassifier
     | Autoencoder
@@ -43,6 +45,7 @@ FAMILIES: dict[str, type[Section]] = {
     "mlp": Mlp,
     "cnn": Cnn,
     "unet": Unet,
+    "detector": Detector,
     "vit": Vit,
     "backbone": BackboneClassifier,
     "autoencoder": Autoencoder,

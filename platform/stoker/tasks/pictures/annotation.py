@@ -1,5 +1,7 @@
 """Answers drawn into the picture that they are of."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -16,6 +18,8 @@ COLOURS = (
     (240, 50, 230),
 )  # fmt: skip
 """Of classes; with more classes they come again."""
+Box = tuple[str, int, float, float, float, float]
+"""A text, the number of a class from 0, and left, top, right and bottom as shares of the picture's sides."""
 
 
 def captioned(picture: np.ndarray, text: str) -> np.ndarray:
@@ -82,3 +86,25 @@ def _wrapped(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
         else:
             lines[-1] = longer
     return lines
+
+
+def boxed(picture: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
+    """Return a picture with boxes, each in the colour of its class and with its text above it.
+
+    Args:
+        picture: (height, width, channels) uint8.
+        boxes: to draw, the first one on top.
+
+    """
+    image = Image.fromarray(enlarged(in_colour(picture)))
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=11)
+    thick = max(1, min(image.size) // 200)
+    for text, number, left, top, right, bottom in reversed(boxes):
+        colour = COLOURS[number % len(COLOURS)]
+        x, y = left * image.width, top * image.height
+        pen.rectangle((x, y, max(right * image.width - 1, x), max(bottom * image.height - 1, y)), None, colour, thick)
+        if text:
+            above = max(y - LINE, 0)
+            pen.rectangle((x, above, x + font.getlength(text) + GAP, above + LINE), colour)
+            pen.text((x + GAP / 2, above), text, "black", font)
+    return np.asarray(image)

@@ -1,7 +1,7 @@
 """A class for each pixel of an image."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
 from stoker.tasks.pictures.annotation import coloured
 from stoker.tasks.sheet import Picture, Sheet
 from stoker.tasks.task import Answers, Review, Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SMOOTH = 1.0
 """Pixels added to both sides of the Dice fraction, so that it is defined where a class is absent."""
@@ -171,13 +174,12 @@ class Segmentation(Task):
         shares = {
             f"share/{name}": (places == number).float().mean(dim=(1, 2)).numpy() for number, name in enumerate(classes)
         }
-        return Answers(pd.DataFrame(shares), self.mask.pixels(places))
+        return Answers(pd.DataFrame(shares), self.mask.pixels(places), self.mask.palette)
 
     def annotated(self, picture: np.ndarray, answer: Mapping[str, Any], image: np.ndarray | None) -> np.ndarray:
         """Draw the predicted mask over the picture, a colour for each class but the first one."""
         assert image is not None
-        places = np.searchsorted(self.mask.values, image)
-        return coloured(picture, places)
+        return coloured(picture, self.mask.places(image))
 
     @property
     def mask(self) -> MaskField:
@@ -213,15 +215,33 @@ class PixelCounts(Metrics):
 
     def compute(self) -> dict[str, float]:
         """Return dice, iou and accuracy; a class that is nowhere counts for none of them."""
-        counts = self.counts.double()
-        right, true, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
-        dice = 2 * right / (true + predicted)
-        iou = right / (true + predicted - right)
+        dice, iou = self.by_class()
         return {
             "dice": float(dice[1:].nanmean()),
             "iou": float(iou.nanmean()),
-            "accuracy": float(right.sum() / counts.sum()),
+            "accuracy": float(self.counts.diagonal().sum() / self.counts.sum().double()),
         }
+
+    def by_class(self) -> tuple[Tensor, Tensor]:
+        """Return (classes,) Dice and IoU, not a number for a class that is nowhere."""
+        counts = self.counts.double()
+        right, true, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
+        return 2 * right / (true + predicted), right / (true + predicted - right)
+
+
+def class_figure(pixels: PixelCounts, names: Sequence[str]) -> "Figure":
+    """Draw a table of each class: its share of the pixels, Dice and IoU."""
+    from matplotlib.figure import Figure
+
+    dice, iou = pixels.by_class()
+    shares = pixels.counts.sum(dim=1).double() / pixels.counts.sum()
+    figure = Figure(figsize=(6, 1 + 0.3 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_axis_off()
+    rows = [[f"{float(value):.3f}" for value in each] for each in zip(shares, dice, iou, strict=True)]
+    axes.table(rows, rowLabels=list(names), colLabels=["share of pixels", "Dice", "IoU"], loc="center")
+    axes.set_title(f"Classes, mean IoU {float(iou.nanmean()):.3f}")
+    return figure
 
 
 class MaskReview(Review):
@@ -241,8 +261,12 @@ class MaskReview(Review):
         self._worst.update(losses, output.argmax(dim=1).to(torch.uint8), batch.target, ids)
 
     def figures(self) -> dict[str, Any]:
-        """Draw the confusion matrix of the pixels."""
-        return {"confusion-matrix": confusion_figure(self._pixels.counts, self._mask.output.classes)}
+        """Draw the confusion matrix of the pixels, and how well each class is found."""
+        names = self._mask.output.classes
+        return {
+            "confusion-matrix": confusion_figure(self._pixels.counts, names),
+            "iou-by-class": class_figure(self._pixels, names),
+        }
 
     def rows(self) -> Sequence[Mapping[str, Any]]:
         """Describe the images by the Dice of their mask."""

@@ -1,0 +1,87 @@
+"""What a network that finds objects minimises."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
+from stoker.tasks.pictures.assignment import assign
+from stoker.tasks.pictures.detections import EVALUATED, detections
+
+NEGATIVE_WEIGHT, FOCUS = 0.75, 2.0
+"""Weight of cells that see nothing, and how much more those with a high score count (alpha and gamma of Zhang et al.
+2021, VarifocalNet)."""
+BOX_WEIGHT = 2.0
+UNIT = 1000.0
+"""Sides are compared in thousandths of the image's: torchvision adds a constant to areas, which must be small."""
+
+
+class BoxLosses(Objective):
+    """The varifocal loss of the classes, and one minus the complete overlap of the boxes (Zheng et al. 2020).
+
+    Both are divided by the number of true boxes; an image without any counts as one.
+
+    Args:
+        network: returns proposals (B, cells, 6 + classes).
+
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
+        """Count true boxes; an image's weight goes for all of its own."""
+        boxes = (batch.target[..., 0] > 0).sum(dim=1).clamp(min=1).float()
+        count = boxes.sum() if batch.weight is None else (boxes * batch.weight).sum()
+        return {"class": count, "box": count}
+
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
+        """Return both terms."""
+        return self._sums(self.network(batch.inputs), batch)
+
+    def turns(self, step: int) -> Sequence[str]:
+        """Step the network."""
+        return ("network",)
+
+    def groups(self) -> dict[str, nn.Module]:
+        """Return one group: all of the network."""
+        return {"network": self.network}
+
+    def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
+        """Return both terms, and the boxes that are found, also those with a low score."""
+        output = self.network(batch.inputs)
+        counts = self.counts(batch, "network")
+        losses = {term: Loss(total, counts[term]) for term, total in self._sums(output, batch).items()}
+        return losses, detections(self.network, output.float(), EVALUATED)
+
+    def _sums(self, output: Tensor, batch: BatchLike) -> dict[str, Tensor]:
+        classes, boxes = box_losses(output.float(), batch.target)
+        if batch.weight is not None:
+            classes, boxes = classes * batch.weight, boxes * batch.weight
+        return {"class": classes.sum(), "box": boxes.sum()}
+
+
+def box_losses(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the loss of the classes and that of the boxes, both (B,) sums.
+
+    Args:
+        output: (B, cells, 6 + classes) proposals.
+        target: (B, most, 5) true boxes: class, counted from 1, and left, upper, right and lower side; padded with 0.
+
+    """
+    from torchvision.ops import complete_box_iou_loss  # here, since served models of other tasks do without
+
+    found = assign(output.detach(), target)
+    true = target.gather(1, found.box.unsqueeze(2).expand(-1, -1, target.shape[2]))
+    logits = output[..., 6:]
+    classes = torch.arange(1, logits.shape[2] + 1, device=target.device)
+    wanted = found.quality.unsqueeze(2) * (true[..., :1] == classes)
+    weights = torch.where(wanted > 0, wanted, NEGATIVE_WEIGHT * logits.detach().sigmoid() ** FOCUS)
+    entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    rows, cells = torch.nonzero(found.quality, as_tuple=True)
+    apart = complete_box_iou_loss(output[rows, cells, 2:6] * UNIT, true[rows, cells, 1:] * UNIT)
+    boxes = torch.zeros(len(output), device=output.device).index_add(0, rows, apart * found.quality[rows, cells])
+    return (entropy * weights).sum(dim=(1, 2)), BOX_WEIGHT * boxes
