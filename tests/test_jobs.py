@@ -54,6 +54,14 @@ def own_data(tmp_path_factory, tiny_model):
         for number in range(8):
             hand = rng.integers(0, 60, (40, 40, 3), np.uint8) + np.uint8(60 * digit)
             Image.fromarray(hand).save(folder / "signs" / str(digit) / f"{number}.png")
+    for name in ("JPEGImages", "Annotations"):
+        (folder / "blood-cells" / name).mkdir(parents=True)
+    for number in range(20):
+        cell = rng.integers(0, 200, (48, 64, 3), np.uint8)
+        Image.fromarray(cell).save(folder / "blood-cells" / "JPEGImages" / f"{number}.png")
+        box = f"<xmin>{number + 1}</xmin><ymin>5</ymin><xmax>{number + 30}</xmax><ymax>40</ymax>"
+        text = f"<annotation><object><name>RBC</name><bndbox>{box}</bndbox></object></annotation>"
+        (folder / "blood-cells" / "Annotations" / f"{number}.xml").write_text(text)
     words = {1: ["dull", "poor", "bad", "slow"], 5: ["great", "fine", "good", "fun"]}
     rows = [
         {"text": " ".join(rng.choice([*words[stars], "the", "film", "was"], 8)), "stars": stars}
@@ -95,6 +103,7 @@ def own_data(tmp_path_factory, tiny_model):
     return {
         **dict.fromkeys(("translation-transformer", "translation-rnn"), sentences),
         "nuclei-unet": [f"dataset.source={folder / 'nuclei'}", "dataset.image.size=32", "training.batch_size=4"],
+        "blood-cells-detection": [f"dataset.source={folder / 'blood-cells'}", "dataset.image.size=[48, 64]"],
         "signs-backbone": [f"dataset.source={folder / 'signs'}", "dataset.image.size=32", "training.batch_size=8"],
         "reviews-minilm": [
             f"dataset.source={folder / 'reviews.jsonl'}",

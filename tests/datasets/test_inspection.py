@@ -106,7 +106,7 @@ def test_the_label_of_a_table_must_be_given():
             b"x",
             "the name 'a.data' does not identify the format; "
             "set dataset.format to one of csv, jsonl, parquet, conll, squad, text, parallel, idx, npz, "
-            "image-folder, image-mask, image-text, coco-captions, voc, coco, yolo, webdataset",
+            "image-folder, image-mask, image-text, coco-captions, voc, coco, coco-masks, yolo, webdataset",
         ),
     ],
 )
@@ -140,8 +140,8 @@ def test_a_parquet_file_is_checked_by_its_schema():
         (
             "zzz",
             "'zzz' is neither a built-in dataset nor a path; "
-            "built in are xor, iris, wine, breast-cancer, diabetes, digits, digit-pairs, shapes, "
-            "shape-boxes, python-library, instructions, who-has-what, shapes-captions, keyword-documents",
+            "built in are xor, iris, wine, breast-cancer, diabetes, digits, digit-pairs, shapes, shape-boxes, "
+            "python-library, instructions, who-has-what, shapes-captions, keyword-documents",
         ),
         ("data/train.csv", "'data/train.csv' does not exist (looked in the current folder)"),
         ("/nowhere/train.csv", "'/nowhere/train.csv' does not exist (looked in /)"),
@@ -168,7 +168,8 @@ def test_file_and_folder_are_not_mixed_up():
         "dataset.source 'a.csv' is a file; image-mask is a folder with folders images/ and masks/"
     ]
     assert found("b", IMAGES) == [
-        "dataset.source 'b' holds neither idx files, nor a folder of images for each class, nor images/ and masks/"
+        "dataset.source 'b' holds neither idx files, nor a folder of images for each class, nor images/ and masks/, "
+        "nor boxes as VOC, COCO or YOLO have them"
     ]
     Path("c").mkdir()
     assert found("c", IMAGES) == ["dataset.source the folder 'c' is empty"]
@@ -232,6 +233,23 @@ def test_masks_are_in_a_folder_beside_their_images():
     write("alone/images/1.png")
     assert found("alone", MASKS, format="image-mask") == [
         "dataset.source 'alone' has no folders images/ and masks/, nor have its parts"
+    ]
+
+
+def test_boxes_are_in_the_folders_of_voc_or_yolo_or_beside_a_json_of_coco():
+    boxes: TaskName = "object-detection"
+    write("voc/JPEGImages/1.jpg")
+    write("voc/Annotations/1.xml")
+    write("yolo/images/train/1.jpg")
+    write("yolo/labels/train/1.txt")
+    write("coco/captions_train.json", "{}")
+    write("coco/train.json", '{"images": [], "annotations": [], "categories": [{"id": 1, "supercategory": "a"}]}')
+    for name in ("voc", "yolo", "coco", "coco/train.json"):
+        assert found(name, boxes) == []
+        assert "which does not fit segmentation; use csv or" in found(name, MASKS)[0]
+        assert infer_format(name) == name.partition("/")[0]
+    assert found("coco/train.json", boxes, format="yolo") == [
+        "dataset.source 'coco/train.json' is a file; yolo is a folder with folders images/ and labels/"
     ]
 
 

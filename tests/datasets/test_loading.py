@@ -165,6 +165,7 @@ def test_a_built_in_dataset_is_complete(name: str):
         "diabetes": 442,
         "digits": 1797,
         "digit-pairs": 898,
+        "shape-boxes": 400,
         "shapes": 2000,
         "instructions": 2000,
         "who-has-what": 1200,

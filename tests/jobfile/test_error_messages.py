@@ -215,7 +215,8 @@ def test_a_wrong_value_is_reported_in_plain_words(lines: str, expected: str):
         ),
         (
             "{source: digits, image: {augment: [flp]}}",
-            "2:45 dataset.image.augment.0 'flp' is not one of flip, crop, zoom, rotate, jitter, erase, randaugment; "
+            "2:45 dataset.image.augment.0 'flp' is not one of flip, turn, crop, zoom, rotate, jitter, erase, "
+            "randaugment; "
             "did you mean 'flip'?",
         ),
         ("{source: digits, columns: {types: [a]}}", "2:44 dataset.columns.types expected an object, got a list"),

@@ -80,6 +80,7 @@ def test_memory_grows_with_batch_optimizer_and_micro_batch(make_job):
     assert memory(batch_size=256) > small
     assert memory(batch_size=256, micro_batch=16) == small
     assert memory(batch_size=16, optimizer={"type": "sgd", "momentum": 0.0}) < small
+    assert memory(batch_size=16, ema=0.99) > small
 
 
 def test_a_run_by_the_clock_has_no_number_of_steps(make_job):

@@ -22,7 +22,7 @@ from stoker.job.job import Job
 from stoker.job.task import TASKS
 from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate as evaluate_in_training
-from stoker.training.loop import start, train
+from stoker.training.loop import StepEnd, start, train
 from stoker.training.parallel import Workers
 from stoker.training.preparation import prepare
 
@@ -98,6 +98,22 @@ def test_only_samples_that_are_one_image_each_can_be_mixed(make_job, tmp_path: P
     assert problems(job) == [("training.mixup", message), ("training.cutmix", message)]
     images = {**dataset, "columns": {"label": "y", "features": ["photo"]}}
     prepare(make_job("multi-label-classification", images, architecture="mlp", training=training))
+
+
+def test_tags_of_images_are_weighed_and_mixed(make_job):
+    training = {"class_weights": "balanced", "mixup": 0.2, "cutmix": 1.0, "precision": "fp32", "batch_size": 64}
+    network = {"family": "cnn", "channels": [4]}
+    found = []
+    for micro_batch in (64, 9):
+        settings = {**training, "steps": 2, "micro_batch": micro_batch}
+        job = make_job("multi-label-classification", "digit-pairs", architecture=network, training=settings)
+        prepared = prepare(job)
+        weights = prepared.job.training.class_weights
+        assert isinstance(weights, dict)
+        assert all(2 < weight < 10 for weight in weights.values())  # a digit is in about a fifth of the pairs
+        events = list(train("r", start(assemble(prepared))))
+        found.append([float(event.losses["loss"]) for event in events if isinstance(event, StepEnd)])
+    assert found[1] == pytest.approx(found[0], abs=1e-5)
 
 
 def test_pixels_of_a_class_are_counted_for_its_balance(make_job, tmp_path: Path):

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from stoker.datasets.feeding.batches import MAX_BATCH, MAX_IMAGE_BATCH, ordered_batches
+from stoker.datasets.feeding.batches import ordered_batches
+from stoker.datasets.feeding.limits import MAX_BATCH, MAX_IMAGE_BATCH
 from stoker.tasks.task import Review
 from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate, evaluate_in_detail

@@ -310,6 +310,7 @@ CHECKS: dict[str, Check] = {
     "coco-captions": _no_problems,
     "voc": _no_problems,
     "coco": _no_problems,
+    "coco-masks": _no_problems,
     "yolo": _no_problems,
     "webdataset": _archive_problems,
 }

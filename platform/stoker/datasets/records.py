@@ -26,6 +26,8 @@ class Files:
     """Bits that the values of deep grey images use; of these, the 8 upper ones are kept."""
     colours: tuple[int, ...] = ()
     """Of the classes of colour-coded masks, as 0xRRGGBB; empty for masks that hold numbers."""
+    classes: tuple[str, ...] = ()
+    """The names of values 0, 1 and so on of masks, if the source knows them."""
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -25,6 +25,7 @@ Format = Literal[
     "coco-captions",
     "voc",
     "coco",
+    "coco-masks",
     "yolo",
     "webdataset",
 ]
@@ -58,6 +59,7 @@ FORMATS: dict[str, tuple[Kind, ...]] = {
     "coco-captions": ("image", "text"),
     "voc": ("image", "boxes"),
     "coco": ("image", "boxes"),
+    "coco-masks": ("image", "mask"),
     "yolo": ("image", "boxes"),
     "webdataset": ("image", "mask", "text", "category", "number"),
 }
@@ -237,7 +239,7 @@ def _pair(value: object) -> object:
 
 
 Pixels = Annotated[int, Field(ge=1, le=4096)]
-Augmentation = Literal["flip", "crop", "zoom", "rotate", "jitter", "erase", "randaugment"]
+Augmentation = Literal["flip", "turn", "crop", "zoom", "rotate", "jitter", "erase", "randaugment"]
 
 
 Levels = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(strict=False, min_length=1, max_length=3)]
@@ -277,7 +279,8 @@ class Image(Section):
     Default: a step sees whole images."""
 
     augment: Annotated[tuple[Augmentation, ...], Field(strict=False)] | None = None
-    """Random changes while training, drawn anew for each sample: flip (left-right), crop (shift by up to an eighth),
+    """Random changes while training, drawn anew for each sample: flip (left-right), turn (by quarters, or by half a
+    turn where the sides differ: for pictures that may be seen from any side), crop (shift by up to an eighth),
     zoom (a part of at least half the area), rotate (up to 15 degrees), jitter (brightness, contrast, saturation), erase
     (a rectangle of half the images), randaugment (two of ten changes of geometry and colour). Default, where the whole
     picture is recognised: flip, crop, jitter and erase for photos, which are colour images of 32x32 or more; crop and
@@ -418,7 +421,8 @@ class Dataset(Section):
     format: Format | None = None
     """How to read it; default: from the file's name. `parallel` is a folder with a file for each language, such as
     train.en and train.de, whose lines belong together; its columns are named by the languages. `squad` is the JSON of
-    SQuAD 1.1 or 2.0, or a folder with several such as train.json and dev.json. Delimiter, encoding
+    SQuAD 1.1 or 2.0, or a folder with several such as train.json and dev.json. `coco-masks` draws masks from the
+    outlines in COCO's JSON, which is read for boxes otherwise. Delimiter, encoding
     (UTF-8, UTF-16 or cp1252) and quote of a csv file are detected; `stoker data` shows them, and `plan` those other
     than `,`, UTF-8 and `"`."""
 

@@ -21,7 +21,7 @@ class Memory:
     process: float
     data: float
     weights: float
-    """With the best ones so far."""
+    """With the best ones so far, and with a moving average if there is one."""
     gradients: float
     optimizer: float
     activations: float
@@ -64,7 +64,7 @@ def memory_of(prepared: Prepared, size: Size, outputs: int) -> Memory:
     return Memory(
         process=PROCESS_MIB,
         data=sum(part.nbytes for part in prepared.data.parts.values()) / MIB,
-        weights=held + trained,
+        weights=held + trained + (trained if prepared.job.training.ema else 0),
         gradients=trained,
         optimizer=states * trained,
         activations=2 * outputs * BYTES * prepared.micro_batch / MIB,

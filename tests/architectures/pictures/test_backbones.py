@@ -90,7 +90,7 @@ def test_a_file_of_another_network_is_an_error_that_names_weights(weight_file):
 
 def test_frozen_stages_have_no_gradient_and_keep_their_statistics(weight_file):
     frozen = settings(weights=str(weight_file), frozen_stages=2)
-    network = build_network(frozen, signature()).train()
+    network = build_network(frozen, signature())
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network({"image": torch.randn(4, 3, 32, 32)}).sum().backward()
     trained = {name for name, each in network.named_parameters() if each.grad is not None}

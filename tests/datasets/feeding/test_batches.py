@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from stoker.datasets.columns import Dense, Ragged
-from stoker.datasets.feeding.batches import MAX_BATCH, MAX_IMAGE_BATCH, Batches, batch_limit, ordered_batches
+from stoker.datasets.feeding.batches import Batches, ordered_batches
+from stoker.datasets.feeding.limits import MAX_BATCH, MAX_IMAGE_BATCH, batch_limit
 from stoker.datasets.feeding.order import bucketed
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField

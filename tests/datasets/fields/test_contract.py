@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from stoker.datasets.dataset import LoadedDataset
+from stoker.datasets.fields.boxes import BoxesField
 from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import Field, InputField
 from stoker.datasets.fields.image import ImageField
@@ -32,6 +33,7 @@ from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.fields.time import TimeField
 from stoker.datasets.loading import load_dataset
 from stoker.datasets.records import Files, RawColumn, pick
+from stoker.datasets.values.boxes import Box, Boxed
 from stoker.errors import JobError
 from stoker.job.dataset import Dataset, Text
 from stoker.job.task import TASKS, TaskName
@@ -354,6 +356,56 @@ class TestMask(FieldContract):
 
     def test_fitted_values_depend_on_the_training_part(self):
         assert self.fit(np.minimum(MASKS, 1)) != self.fit(MASKS)
+
+
+class TestBoxes(FieldContract):
+    """Boxes of a class that only a held-out part has are left out, with a note."""
+
+    kind, task = BoxesField, "object-detection"
+
+    def raw(self) -> RawColumn:
+        kinds = ((), ("a",), ("b", "a"))
+        return pd.Series([boxed(number, kinds[number % 3]) for number in range(SAMPLES)])
+
+    def outliers(self, count: int) -> RawColumn:
+        return pd.Series([boxed(number, ("c",)) for number in range(count)])
+
+    def write(self, folder: Path, raw: RawColumn) -> None:
+        images, annotations = [], []
+        for number, boxes in enumerate(Boxed.read(text).boxes for text in raw):
+            Image.fromarray(IMAGES[number]).save(folder / f"{number:02}.png")
+            images.append({"id": number, "file_name": f"{number:02}.png"})
+            for box in boxes:
+                sides = [box.left, box.top, box.right - box.left, box.bottom - box.top]
+                annotations.append({"image_id": number, "category_id": box.name, "bbox": sides})
+        categories = [{"id": name, "name": name} for name in "abc"]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (folder / "boxes.json").write_text(json.dumps(content))
+
+    def dataset(self, folder: Path) -> Dataset:
+        return Dataset(source=str(folder), format="coco")
+
+    def test_the_sides_are_shares_of_the_picture_and_unknown_classes_are_left_out(self):
+        column = self.fit(self.raw()).encode(pd.Series([boxed(0, ("c", "b")), boxed(1, ())]))
+        assert column.take(torch.arange(2)).tolist() == [
+            [pytest.approx([2, 1 / 5, 1 / 4, 3 / 5, 3 / 4])],
+            [[0.0] * 5],
+        ]
+        notes = list(
+            self.fit(self.raw()).notes(pd.Series([boxed(0, ("c",)), boxed(0, ())]), np.array(["val", "train"]))
+        )
+        assert notes == [
+            "1 of 2 pictures show no object",
+            "no training picture shows c; boxes of these classes are left out",
+        ]
+        with pytest.raises(JobError, match="no picture of the training part has a box: there is nothing to learn"):
+            self.fit(pd.Series([boxed(0, ())]))
+
+
+def boxed(number: int, names: tuple[str, ...]) -> str:
+    """Return a picture of 4x5 pixels with a box of each of some classes."""
+    boxes = tuple(Box(name, kind, 1.0, 2.0 + number % 2 + kind, 3.0) for kind, name in enumerate(names))
+    return Boxed(4, 5, boxes).text()
 
 
 class TestTags(FieldContract):

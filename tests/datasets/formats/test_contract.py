@@ -325,9 +325,60 @@ class TestPathsInATable(FormatContract):
         return folder / "a.csv"
 
 
+class TestVoc(FormatContract):
+    name, task = "voc", "object-detection"
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        for name in ("JPEGImages", "Annotations"):
+            (folder / name).mkdir(exist_ok=True)
+        for number, pixels in enumerate(noise(seed)):
+            Image.fromarray(pixels).save(folder / "JPEGImages" / f"{number}.png")
+            sides = f"<xmin>1</xmin><ymin>2</ymin><xmax>{number % 9 + 3}</xmax><ymax>9</ymax>"
+            text = f"<annotation><object><name>a</name><bndbox>{sides}</bndbox></object></annotation>"
+            (folder / "Annotations" / f"{number}.xml").write_text(text)
+        return folder
+
+
+class TestCoco(FormatContract):
+    name, task = "coco", "object-detection"
+
+    def dataset(self, source: Path) -> Dataset:
+        return Dataset(source=str(source), format="coco")  # a damaged file is not known as such
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        (folder / "images").mkdir(exist_ok=True)
+        for number, pixels in enumerate(noise(seed)):
+            Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        content = {
+            "images": [{"id": number, "file_name": f"{number}.png"} for number in range(SAMPLES)],
+            "annotations": [
+                {"image_id": number, "category_id": 1, "bbox": [1, 1, 3 + number % 9, 5]} for number in range(SAMPLES)
+            ],
+            "categories": [{"id": 1, "name": "a"}],
+        }
+        (folder / "boxes.json").write_text(json.dumps(content))
+        return folder
+
+
+class TestYolo(FormatContract):
+    """An empty file of labels is one of a picture without objects, and half a file has fewer."""
+
+    name, task, binary = "yolo", "object-detection", False
+
+    def write(self, folder: Path, seed: int = 0) -> Path:
+        for name in ("images", "labels"):
+            (folder / name).mkdir(exist_ok=True)
+        for number, pixels in enumerate(noise(seed)):
+            Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+            (folder / "labels" / f"{number}.txt").write_text(f"0 0.5 0.5 {0.1 + number / 40} 0.4\n")
+        (folder / "classes.txt").write_text("a\n")
+        return folder
+
+
 def test_every_format_keeps_the_contract():
     kept = {each.name for each in FormatContract.__subclasses__()}
-    assert kept == {*READERS} - {"text"}, "plain text has no label; it is read by itself"
+    named = {"text", "coco-masks"}
+    assert kept == {*READERS} - named, "plain text has no label, and masks from COCO are read where a job says so"
 
 
 def huge_png(width: int, height: int) -> bytes:

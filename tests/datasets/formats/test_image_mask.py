@@ -13,6 +13,7 @@ from stoker.job.dataset import Dataset
 from stoker.job.signature import MaskOutput
 from stoker.job.task import TASKS
 
+REMAKE = "; make the mask again, in the size of its image"
 CURE = "; correct it, move it to the training part, or set dataset.mask.ignore"
 
 
@@ -65,7 +66,6 @@ def test_a_mask_belongs_to_the_image_of_its_name(tmp_path: Path):
     for name, suffix in (("b", "png"), ("a.1", "jpg")):
         draw(tmp_path / "images" / f"{name}.{suffix}")
         draw(tmp_path / "masks" / f"{name}.png", corner())
-    draw(tmp_path / "masks" / "alone.png", corner())
     records = read(tmp_path)
     assert names(records, "image") == records.names == ("images/a.1.jpg", "images/b.png")
     assert names(records, "mask") == ("masks/a.1.png", "masks/b.png")
@@ -129,7 +129,7 @@ def test_an_image_without_a_mask_is_reported(folder: Path):
 
 def test_a_mask_of_another_size_is_reported(folder: Path):
     draw(folder / "masks" / "3.png", corner(size=(5, 4)))
-    expected = ("dataset.source", "masks/3.png is 5x4, its image images/3.png is 4x5")
+    expected = ("dataset.source", "masks/3.png is 5x4, its image images/3.png is 4x5" + REMAKE)
     assert problem(folder) == expected
     assert problem(folder, image={"size": 8}) == expected
 
@@ -166,3 +166,10 @@ def test_a_folder_without_images_is_reported(tmp_path: Path):
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     assert problem(tmp_path) == ("dataset.source", f"no images in '{tmp_path / 'images'}'")
+
+
+def test_a_mask_without_an_image_is_named(folder: Path):
+    draw(folder / "masks" / "alone.png", corner())
+    path, message = problem(folder)
+    assert path == "dataset.source"
+    assert message == f"no image in '{folder / 'images'}' for masks/alone.png; add it, or remove the mask"

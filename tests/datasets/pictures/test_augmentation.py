@@ -33,6 +33,20 @@ def test_flip_mirrors_some_images_and_leaves_the_others(images: torch.Tensor):
         torch.testing.assert_close(after, before if kind == "same" else before.flip(2), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("width", "quarters"), [(16, {0, 1, 2, 3}), (24, {0, 2})])
+def test_turn_turns_by_quarters_and_masks_alike(width: int, quarters: set[int]):
+    images = torch.randn(40, 3, 16, width, generator=torch.Generator().manual_seed(0))
+    masks = (images[:, 0] > 0).to(torch.uint8)
+    turned, layers = augment(images, ("turn",), noise(40), masks)
+    assert layers is not None
+    found = set()
+    for image, mask, after, layer in zip(images, masks, turned, layers, strict=True):
+        (number,) = [n for n in quarters if torch.allclose(torch.rot90(image, n, (1, 2)), after, atol=1e-4)]
+        assert torch.equal(torch.rot90(mask, number, (0, 1)), layer)
+        found.add(number)
+    assert found == quarters
+
+
 def test_crop_moves_whole_pixels_by_at_most_an_eighth(images: torch.Tensor):
     cropped, _ = augment(images, ("crop",), noise())
     moves = set()

@@ -7,7 +7,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from stoker.datasets.fields.inference import Roles
-from stoker.datasets.pictures.survey import Survey, survey
+from stoker.datasets.pictures.survey import Survey, proportional_size, survey
 from stoker.datasets.records import Files, Records
 from stoker.job.dataset import Dataset
 from stoker.job.task import TASKS, TaskName
@@ -94,3 +94,12 @@ def test_large_images_are_made_smaller_where_they_are_recognised_as_a_whole(tmp_
 def test_images_of_one_moderate_size_stay_as_they_are(tmp_path: Path):
     draw(tmp_path, suffix="jpg", count=2, size=(256, 200))
     assert look(tmp_path).dataset.image.size is None
+
+
+def test_images_to_find_objects_in_keep_their_proportions(tmp_path: Path):
+    draw(tmp_path, suffix="jpg", count=3, size=(640, 480))
+    assert look(tmp_path, "object-detection").dataset.image.size is None
+    draw(tmp_path, "L", suffix="jpg", count=2, size=(400, 300))
+    assert look(tmp_path, "object-detection").dataset.image.size == (480, 640)
+    assert proportional_size([(3000, 4000)] * 3) == (480, 640)
+    assert proportional_size([(20, 90), (30, 100), (20, 80)]) == (32, 96)

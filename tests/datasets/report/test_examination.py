@@ -1,10 +1,14 @@
-"""What `stoker data` finds in sentences with a tag for each word."""
+"""What `stoker data` finds in tables, sentences and images."""
 
 import json
 from pathlib import Path
 
+from PIL import ExifTags, Image
+
+from stoker.datasets.loading import load_dataset
 from stoker.datasets.report.examination import examine, proposed_job
 from stoker.job.dataset import Dataset
+from stoker.job.task import TASKS
 from stoker.jobfile.loading import parse_job
 
 
@@ -38,3 +42,27 @@ def test_a_table_of_questions_texts_and_answers_is_known_by_its_names(tmp_path: 
     found = examine(Dataset(source=str(tmp_path / "a.jsonl")))
     assert (found.task, found.roles.target) == ("question-answering", "answers")
     assert list(found.roles.inputs) == ["question", "context"]
+
+
+def test_what_is_unusual_of_images_is_said_as_by_a_plan(tmp_path: Path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for number in range(20):
+        folder = tmp_path / ("cat", "dog")[number % 2]
+        folder.mkdir(exist_ok=True)
+        picture = Image.new("RGB", (320, 300), (200, number * 9, 0))
+        if number == 5:
+            picture.convert("RGBA").save(folder / "5.png")
+        else:
+            picture.save(folder / f"{number}.jpg", exif=exif if number == 3 else Image.Exif())
+    dataset = Dataset(source=str(tmp_path))
+    changes = "training images are changed at random (flip, crop, jitter, erase), since they are taken for photos"
+    expected = [
+        "modes of 20 image files: 19 RGB, 1 RGBA (laid on white)",
+        "1 of 20 image files are turned upright, as their EXIF orientation says",
+        "the images differ in size, from 300x320 to 320x300 (height x width): resized to 128x128; "
+        "dataset.image.size sets another size",
+        f"{changes}; dataset.image.augment sets other changes, [] none",
+    ]
+    assert [note for note in examine(dataset).report.warnings if note in expected] == expected
+    assert [note for note in load_dataset(dataset, TASKS["image-classification"]).notes if note in expected] == expected

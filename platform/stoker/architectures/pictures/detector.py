@@ -131,7 +131,7 @@ def _proposals(logits: Tensor, distances: Tensor, stride: int, height: int, widt
     places = torch.stack([x.expand(rows, columns), y.unsqueeze(1).expand(rows, columns)])
     cell = distances.new_tensor([stride / width, stride / height]).view(2, 1, 1)
     begin, end = places - distances[:, :2] * cell, places + distances[:, 2:] * cell
-    joined = torch.cat([places.expand(len(logits), -1, -1, -1), begin, end, logits], dim=1)
+    joined = torch.cat([places.expand(logits.shape[0], -1, -1, -1), begin, end, logits], dim=1)
     return joined.flatten(2).transpose(1, 2)
 
 

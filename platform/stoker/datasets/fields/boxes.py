@@ -13,7 +13,7 @@ from stoker.datasets.columns import Column, Ragged
 from stoker.datasets.fields.category import sorted_classes
 from stoker.datasets.fields.field import TargetField
 from stoker.datasets.records import RawColumn
-from stoker.datasets.values.boxes import Boxed
+from stoker.datasets.values.boxes import Boxed, holds_boxes
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 from stoker.job.signature import BoxesOutput
@@ -83,8 +83,16 @@ class BoxesField(TargetField):
 
 
 def read_boxes(raw: RawColumn) -> list[Boxed]:
-    """Read the values of a column."""
+    """Read the values of a column.
+
+    Raises:
+        JobError: they are no boxes.
+
+    """
     assert isinstance(raw, pd.Series)
+    if len(raw) and not holds_boxes(raw):
+        message = f"'{str(raw.iloc[0])[:40]}' is no box: they are read from the formats voc, coco and yolo"
+        raise JobError([Problem("dataset.format", message)])
     return [Boxed.read(text) for text in raw]
 
 

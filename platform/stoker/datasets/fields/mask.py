@@ -59,7 +59,10 @@ class MaskField(TargetField):
         ignored = _value_of(settings.mask.ignore, colours)
         found = tuple(value for value in np.flatnonzero(counts).tolist() if value != ignored)
         values = _values(found, settings.mask, colours)
-        return cls(name, values, height, width, tuple(settings.mask.classes or ()), colours, palette, ignored)
+        names = tuple(settings.mask.classes or ())
+        if not names and isinstance(raw, Files) and raw.classes:
+            names = tuple(raw.classes[value] for value in values)
+        return cls(name, values, height, width, names, colours, palette, ignored)
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N, height, width) uint8 indices into `values`.

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from stoker.datasets.folders import PART_NAMES, visible_folders
 from stoker.datasets.formats.boxed_pictures import Annotated, records_of, require
@@ -15,6 +16,8 @@ from stoker.datasets.values.boxes import Box
 from stoker.job.dataset import Dataset
 
 LISTS = ("images", "annotations", "categories")
+Made = TypeVar("Made")
+SHOWN = 3
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -25,20 +28,51 @@ def read(path: Path, dataset: Dataset) -> Records:
         JobError: a picture is missing, or a file is broken.
 
     """
+    root, found = listed(path, _box)
+    return records_of(root, [Annotated(each.picture, each.annotation, each.objects, each.part) for each in found])
+
+
+@dataclass(frozen=True)
+class Listed(Generic[Made]):
+    """A picture with its objects."""
+
+    picture: Path
+    annotation: str
+    """Where it is written, for messages."""
+    objects: tuple[Made, ...]
+    part: str
+    categories: tuple[str, ...]
+    """Of the whole file, in order."""
+
+
+def listed(path: Path, make: Callable[[str, dict[str, Any], str], Made | None]) -> tuple[Path, list[Listed[Made]]]:
+    """Read the pictures of all files; return them with the folder that names are relative to.
+
+    Args:
+        path: a file, or a folder with files.
+        make: returns an object of its category, its entry and its place for messages; None leaves it out.
+
+    Raises:
+        JobError: a picture is missing, or a file is broken.
+
+    """
     files = annotation_files(path)
-    require(iter([] if files else [f"no JSON with {', '.join(LISTS)} in '{path}'"]))
+    if not files:
+        there = ", ".join(sorted(file.name for file in path.glob("*.json"))[:SHOWN])
+        instead = f"; {there} begins otherwise" if there else ""
+        require(iter([f"no JSON with {', '.join(LISTS)} in '{path}'{instead}"]))
     parts = [_part(file, path) for file in files]
     if not all(parts):
         require(iter(_unnamed(files, parts, path)))
     root = path if path.is_dir() else path.parent
-    found, mistakes = [], []
+    found, mistakes = list[Listed[Made]](), []
     for file, part in zip(files, parts, strict=True):
         try:
-            found += list(_pictures(_content(file), file, root, part))
+            found += list(_pictures(_content(file), file, root, part, make))
         except ValueError as error:
             mistakes.append(f"{file.relative_to(root)}: {error}")
     require(iter(mistakes))
-    return records_of(root, found)
+    return root, found
 
 
 def _part(file: Path, root: Path) -> str:
@@ -70,7 +104,13 @@ def _content(file: Path) -> dict[str, list[Any]]:
     return content
 
 
-def _pictures(content: dict[str, list[Any]], file: Path, root: Path, part: str) -> Iterator[Annotated]:
+def _pictures(
+    content: dict[str, list[Any]],
+    file: Path,
+    root: Path,
+    part: str,
+    make: Callable[[str, dict[str, Any], str], Made | None],
+) -> Iterator[Listed[Made]]:
     """Yield the pictures of a file.
 
     Raises:
@@ -78,22 +118,25 @@ def _pictures(content: dict[str, list[Any]], file: Path, root: Path, part: str) 
 
     """
     names = {_value(each, "id", "category"): str(_value(each, "name", "category")) for each in content["categories"]}
-    boxes: dict[Any, list[Box]] = {}
+    objects: dict[Any, list[Made]] = {}
     for each in content["images"]:
         number = _value(each, "id", "image")
-        if number in boxes:
+        if number in objects:
             raise ValueError(f"two images have the id {number}; give each its own")
-        boxes[number] = []
+        objects[number] = []
     for each in content["annotations"]:
         image, category = _value(each, "image_id", "annotation"), _value(each, "category_id", "annotation")
         where = f"annotation {each.get('id', '')}"
-        if image not in boxes:
+        if image not in objects:
             raise ValueError(f"{where} is of image {image}, which 'images' does not have; add or remove it")
         if category not in names:
             known = ", ".join(map(str, names))
-            raise ValueError(f"{where} is of category {category}, which 'categories' does not have ({known})")
-        if not each.get("iscrowd"):
-            boxes[image].append(_box(names[category], each, where))
+            raise ValueError(
+                f"{where} is of category {category}, which 'categories' does not have ({known}); add or remove it"
+            )
+        made = make(names[category], each, where)
+        if made is not None:
+            objects[image].append(made)
     folders = _folders(file, root)
     for each in content["images"]:
         name = str(_value(each, "file_name", "image"))
@@ -101,7 +144,8 @@ def _pictures(content: dict[str, list[Any]], file: Path, root: Path, part: str) 
         if picture is None:
             searched = ", ".join(str(folder.relative_to(root)) for folder in folders[:3])
             raise ValueError(f"there is no picture '{name}' (looked in {searched}, ...); add it, or remove its entry")
-        yield Annotated(picture, f"{file.relative_to(root)}, image {each['id']}", tuple(boxes[each["id"]]), part)
+        where = f"{file.relative_to(root)}, image {each['id']}"
+        yield Listed(picture, where, tuple(objects[each["id"]]), part, tuple(names.values()))
 
 
 def _value(entry: Any, key: str, what: str) -> Any:
@@ -110,8 +154,10 @@ def _value(entry: Any, key: str, what: str) -> Any:
     return entry[key]
 
 
-def _box(name: str, entry: dict[str, Any], where: str) -> Box:
-    """Read [left, top, width, height]."""
+def _box(name: str, entry: dict[str, Any], where: str) -> Box | None:
+    """Read [left, top, width, height]; None for a crowd."""
+    if entry.get("iscrowd"):
+        return None
     try:
         left, top, width, height = map(float, entry["bbox"])
     except (KeyError, TypeError, ValueError):

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+INSTANCES, CAPTIONS = "instances_", "captions_"
+"""Beginnings of the names that COCO itself gives files with boxes and with captions of the same pictures."""
 _BEGINNING = 1 << 16
 """Characters of a file that tell COCO from other JSON: behind the licences there are entries."""
 _FIRST_KEY = re.compile(r'\s*\{\s*"(info|licenses|images|annotations|categories|type)"\s*:')
@@ -15,7 +17,8 @@ def annotation_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     files = sorted(file for pattern in ("*.json", "*/*.json") for file in path.glob(pattern) if file.is_file())
-    return [file for file in files if not file.name.startswith(".") and is_coco(file)]
+    found = [file for file in files if not file.name.startswith((".", CAPTIONS)) and is_coco(file)]
+    return [file for file in found if file.name.startswith(INSTANCES)] or found
 
 
 def is_coco(file: Path) -> bool:

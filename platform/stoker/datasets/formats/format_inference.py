@@ -76,7 +76,7 @@ def _folder_format(path: Path) -> Format | None:
         return "idx"
     if (path / VOC_IMAGES).is_dir() and (path / VOC_ANNOTATIONS).is_dir():
         return "voc"
-    if label_folders(path):
+    if any(next(labels.rglob("*.txt"), None) for _, _, labels in label_folders(path)):
         return "yolo"
     if annotation_files(path):
         return "coco"
@@ -158,6 +158,7 @@ def unknown_format(path: Path) -> Problem:
         if not any(path.iterdir()):
             return Problem("dataset.source", f"the folder '{path}' is empty")
         message = f"'{path}' holds neither idx files, nor a folder of images for each class, nor images/ and masks/"
+        message += ", nor boxes as VOC, COCO or YOLO have them"
         return Problem("dataset.source", message)
     if cure := CURES.get(path.suffix.lower()):
         return Problem("dataset.source", f"'{path.name}' cannot be read: {cure}")

@@ -18,7 +18,7 @@ def read(path: Path, dataset: Dataset) -> Records:
     """List every image with its mask.
 
     Raises:
-        JobError: there are no images, a mask is missing, or its size differs from its image.
+        JobError: there are no images, an image or a mask is missing, or their sizes differ.
 
     """
     images, masks, parts = [], [], []
@@ -26,9 +26,11 @@ def read(path: Path, dataset: Dataset) -> Records:
         by_name = {_name_in(folder / MASKS, file): file for file in image_paths(folder / MASKS)}
         found = image_paths(folder / IMAGES)
         if missing := [file for file in found if _name_in(folder / IMAGES, file) not in by_name]:
-            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-            names = ", ".join(str(file.relative_to(path)) for file in missing[:SHOWN])
-            raise _problem(f"no mask in '{folder / MASKS}' for {names}{more}; a mask has the name of its image")
+            found_none = f"no mask in '{folder / MASKS}' for {_shown(missing, path)}"
+            raise _problem(f"{found_none}; a mask has the name of its image")
+        known = {_name_in(folder / IMAGES, file) for file in found}
+        if alone := [file for name, file in by_name.items() if name not in known]:
+            raise _problem(f"no image in '{folder / IMAGES}' for {_shown(alone, path)}; add it, or remove the mask")
         images += found
         masks += [by_name[_name_in(folder / IMAGES, file)] for file in found]
         parts += [part] * len(found)
@@ -39,6 +41,11 @@ def read(path: Path, dataset: Dataset) -> Records:
     files = Files(tuple(images), path)
     columns: dict[str, RawColumn] = {"image": files, "mask": Files(tuple(masks), path)}
     return Records(columns, "mask", np.array(parts) if parts[0] else None, files.names())
+
+
+def _shown(files: list[Path], root: Path) -> str:
+    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    return ", ".join(str(file.relative_to(root)) for file in files[:SHOWN]) + more
 
 
 def _name_in(folder: Path, file: Path) -> Path:
@@ -61,7 +68,8 @@ def _check_size(image: Path, mask: Path, root: Path) -> None:
     if sizes[0] != sizes[1]:
         (width, height), (mask_width, mask_height) = sizes
         name, other = image.relative_to(root), mask.relative_to(root)
-        raise _problem(f"{other} is {mask_height}x{mask_width}, its image {name} is {height}x{width}")
+        sizes_of = f"{other} is {mask_height}x{mask_width}, its image {name} is {height}x{width}"
+        raise _problem(f"{sizes_of}; make the mask again, in the size of its image")
 
 
 def _problem(message: str) -> JobError:

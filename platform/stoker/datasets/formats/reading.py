@@ -6,6 +6,7 @@ from pathlib import Path
 from stoker.datasets.formats import (
     coco,
     coco_captions,
+    coco_masks,
     idx,
     image_folder,
     image_mask,
@@ -39,6 +40,7 @@ READERS: dict[str, Callable[[Path, Dataset], Records]] = {
     "coco-captions": coco_captions.read,
     "voc": voc.read,
     "coco": coco.read,
+    "coco-masks": coco_masks.read,
     "yolo": yolo.read,
     "webdataset": webdataset.read,
 }

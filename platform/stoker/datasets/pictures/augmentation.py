@@ -41,7 +41,7 @@ STRENGTHS = {
 DRAWN = 2
 """Changes that `randaugment` draws for an image; torchvision's draws from the process's one generator, image by image,
 so that the result would depend on how a batch is divided."""
-GEOMETRIC = frozenset({"flip", "crop", "zoom", "rotate", "randaugment"})
+GEOMETRIC = frozenset({"flip", "turn", "crop", "zoom", "rotate", "randaugment"})
 COLOURS = frozenset({"jitter", "randaugment"})
 
 
@@ -148,6 +148,9 @@ def _drawn(images: torch.Tensor, names: frozenset[str], noise: Noise) -> Changes
         changes.contrast, changes.brightness = _either_side(contrast) * CONTRAST, _either_side(bright) * BRIGHTNESS
         if images.shape[1] > 1:
             changes.saturation = _either_side(noise.uniform()) * SATURATION
+    if "turn" in names:
+        quarters = (noise.uniform() * 4).floor()
+        changes.turn = changes.turn + (quarters if height == width else quarters // 2 * 2) * (math.pi / 2)
     if "zoom" in names:
         area, left, top = noise.uniform(3).unbind(1)
         scale = (ZOOM + area * (1 - ZOOM)).sqrt()

@@ -17,8 +17,10 @@ SIDES = (128, 96, 64, 48, 32)
 """Sides of squares to choose from."""
 LARGEST_SIDE = 256
 """Images with a longer side are made smaller, if they are recognised as a whole."""
-WHOLE = frozenset({"category", "tags"})
+SMALLER = frozenset({"category", "tags", "normality", "text", "boxes"})
 """Kinds of target for which a smaller image will do."""
+LONGEST_SIDE, MULTIPLE = 640, 32
+"""Longest side of images in which objects are found, and what both sides are multiples of: that of coarse maps."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,21 @@ def _size(sizes: list[Size], dataset: Dataset, task: TaskRow) -> tuple[Size | No
     (height, width), (other, wide) = min(sizes), max(sizes)
     if len(set(sizes)) > 1:
         found = f"the images differ in size, from {height}x{width} to {other}x{wide} (height x width)"
-    elif max(height, width) > LARGEST_SIDE and task.target in WHOLE:
+    elif max(height, width) > (LONGEST_SIDE if task.target == "boxes" else LARGEST_SIDE) and task.target in SMALLER:
         found = f"the images are large, {height}x{width} (height x width)"
     else:
         return None, []
-    side = common_side(sizes)
-    return (side, side), [f"{found}: resized to {side}x{side}; dataset.image.size sets another size"]
+    chosen = proportional_size(sizes) if task.target == "boxes" else (common_side(sizes),) * 2
+    return chosen, [f"{found}: resized to {chosen[0]}x{chosen[1]}; dataset.image.size sets another size"]
+
+
+def proportional_size(sizes: list[Size]) -> Size:
+    """Return a size with the proportions of most images, which leaves small objects as large as it can."""
+    heights, widths = zip(*sizes, strict=True)
+    height, width = float(np.median(heights)), float(np.median(widths))
+    scale = min(1.0, LONGEST_SIDE / max(height, width))
+    rows, columns = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in (height, width))
+    return rows, columns
 
 
 def common_side(sizes: list[Size]) -> int:

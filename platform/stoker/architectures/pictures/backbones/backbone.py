@@ -52,6 +52,7 @@ class Backbone(nn.Module):
         _freeze(model, settings, self.stages)
         self.model = library.with_maps(model, self.stages) if maps else model
         self._maps_of = library.maps if maps else None
+        self.train()
 
     def forward(self, images: Tensor) -> Tensor | list[Tensor]:
         """Return (B, width) features of (B, channels, height, width) pictures, or their maps."""
