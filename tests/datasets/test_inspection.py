@@ -106,7 +106,7 @@ def test_the_label_of_a_table_must_be_given():
             b"x",
             "the name 'a.data' does not identify the format; "
             "set dataset.format to one of csv, jsonl, parquet, conll, squad, text, parallel, idx, npz, "
-            "image-folder, image-mask, image-text, coco-captions, voc, coco, yolo, webdataset",
+            "image-folder, image-mask, image-text, coco-captions, voc, coco, coco-masks, yolo, webdataset",
         ),
     ],
 )

@@ -177,6 +177,22 @@ def test_predict_needs_only_the_run_and_a_folder_of_images(digits, tmp_path):
     assert (table["prediction"].astype(str) == [data.columns["digit"][name] for name in names]).mean() >= 0.9
 
 
+def test_several_pictures_and_the_frames_of_an_animation_are_predicted_and_drawn(digits, tmp_path):
+    home, _ = digits
+    from stoker.datasets.sources.builtin import read_builtin
+
+    pixels = read_builtin("digits").columns["image"][:3, ..., 0]
+    first, *others = [Image.fromarray(each) for each in pixels]
+    first.save(tmp_path / "one.png")
+    first.save(tmp_path / "clip.gif", save_all=True, append_images=others)
+    given = ("--input", tmp_path / "one.png", "--input", tmp_path / "clip.gif")
+    home.stoker("predict", "digits", *given, "--output", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert table["prediction"].tolist() == [0, 0, 1, 2]
+    drawn = sorted(path.name for path in (tmp_path / "out" / "annotated").iterdir())
+    assert drawn == ["clip-0000.png", "clip-0001.png", "clip-0002.png", "one.png"]
+
+
 def test_the_embedded_store_is_created_once_in_the_home(digits):
     home, _ = digits
     with sqlite3.connect(home.path / "mlflow.db") as store:

@@ -159,7 +159,7 @@ def test_each_frame_of_an_animation_is_predicted_and_drawn(images, folder, tmp_p
     table = concatenated(answers).table
     assert table["input"].tolist() == [str(tmp_path / f"clip-{n:04d}.gif") for n in range(3)]
     assert table["prediction"][0] == table["prediction"][2]
-    write_folder(answers, tmp_path / "out")
+    write_folder(answers, tmp_path / "out", images.model.task)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["annotated", "predictions.csv"]
     drawn = sorted((tmp_path / "out" / "annotated").iterdir())
     assert [path.name for path in drawn] == [f"clip-{n:04d}.png" for n in range(3)]

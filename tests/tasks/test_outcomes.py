@@ -260,8 +260,9 @@ def test_every_task_draws_its_figure(made, task_of):
         "image-captioning": "loss-by-length",
     }
     curves = {name for name in TASKS if name.endswith(("classification", "object-detection"))} - others.keys()
+    more = dict.fromkeys(curves, "precision-recall") | {"segmentation": "iou-by-class"}
     assert figures == {
-        name: {others.get(name, "confusion-matrix"), *(["precision-recall"] if name in curves else [])}
+        name: {others.get(name, "confusion-matrix"), *([more[name]] if name in more else [])}
         for name in TASKS
         if name != "image-generation"
     }

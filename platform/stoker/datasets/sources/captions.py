@@ -1,5 +1,6 @@
 """Scenes of two coloured shapes with a sentence that says which they are, and how they stand."""
 
+from functools import lru_cache
 from itertools import count, islice
 
 import numpy as np
@@ -14,15 +15,16 @@ CLEARLY = 1.25
 """How many times farther apart two shapes are in one direction than in the other: nobody has to guess."""
 
 
-def captions() -> Records:
-    """Return scenes with captions such as `a red circle left of a blue square`."""
+@lru_cache(maxsize=1)  # drawing takes seconds, and a process may read the data several times
+def captions(scenes: int = SCENES) -> Records:
+    """Return so many scenes with captions such as `a red circle left of a blue square`."""
     dice = np.random.default_rng(SEED)
-    scenes = list(islice(filter(is_clear, (draw_scene(dice, SIDE, 2) for _ in count())), SCENES))
+    drawn = list(islice(filter(is_clear, (draw_scene(dice, SIDE, 2) for _ in count())), scenes))
     image, caption = CAPTION_COLUMNS
     assert caption == BUILTIN["shapes-captions"].label
-    texts = pd.Series([sentence(scene) for scene in scenes], dtype=object)
-    names = tuple(f"shapes-captions[{number}]" for number in range(SCENES))
-    return Records({image: np.stack([scene.pixels for scene in scenes]), caption: texts}, caption, None, names)
+    texts = pd.Series([sentence(scene) for scene in drawn], dtype=object)
+    names = tuple(f"shapes-captions[{number}]" for number in range(scenes))
+    return Records({image: np.stack([scene.pixels for scene in drawn]), caption: texts}, caption, None, names)
 
 
 def is_clear(scene: Scene) -> bool:
