@@ -422,8 +422,9 @@ class Dataset(Section):
     format: Format | None = None
     """How to read it; default: from the file's name. `parallel` is a folder with a file for each language, such as
     train.en and train.de, whose lines belong together; its columns are named by the languages. `squad` is the JSON of
-    SQuAD 1.1 or 2.0, or a folder with several such as train.json and dev.json. `coco-masks` draws masks from the
-    outlines in COCO's JSON, which is read for boxes otherwise. Delimiter, encoding
+    SQuAD 1.1 or 2.0, or a folder with several such as train.json and dev.json. Boxes are in folders
+    as Pascal VOC (`voc`: JPEGImages/, Annotations/) or YOLO (`yolo`: images/, labels/) have them, or in COCO's JSON
+    (`coco`), from whose outlines `coco-masks` draws masks. Delimiter, encoding
     (UTF-8, UTF-16 or cp1252) and quote of a csv file are detected; `stoker data` shows them, and `plan` those other
     than `,`, UTF-8 and `"`."""
 

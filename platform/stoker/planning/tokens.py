@@ -24,9 +24,9 @@ def plan_tokens(prepared: Prepared) -> TokenPlan | None:
     samples = prepared.data.parts["train"]
     signature = prepared.data.fields.signature
     texts = [samples.inputs[name] for name in (*signature.texts, *signature.pairs, *signature.pieces)]
-    texts += (
-        [samples.target] if isinstance(samples.target, Ragged) and not (signature.pairs or signature.pieces) else []
-    )
+    target = samples.target
+    if isinstance(target, Ragged) and target.has_tokens and not (signature.pairs or signature.pieces):
+        texts.append(target)
     counted = [_tokens(prepared, text) for text in texts if isinstance(text, (Ragged, Windows))]
     if not counted:
         return None
