@@ -12,7 +12,7 @@ def run(make_run):
 
 def test_an_unknown_kind_of_output_is_bad_input(stoker, capsys):
     assert stoker("predict", "digits", "--input", "new.csv", "--output", "result.xlsx") == 2
-    assert "should end in .csv, .parquet or .jsonl" in capsys.readouterr().err
+    assert "should end in .csv, .parquet, .jsonl or .json" in capsys.readouterr().err
 
 
 def test_an_output_without_a_folder_is_bad_input(stoker, tmp_path, capsys):
