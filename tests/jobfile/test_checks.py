@@ -137,7 +137,7 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         (
             "task: segmentation\ndataset: {source: x, format: idx}",
             "2:30 dataset.format idx does not fit segmentation; "
-            "use csv or jsonl or parquet or npz or coco-masks or image-mask or webdataset",
+            "use csv or jsonl or parquet or npz or image-mask or coco-masks or webdataset",
         ),
         (
             "task: text-classification\ndataset: {source: x.csv, image: {size: 8}}",
