@@ -16,9 +16,10 @@ from stoker.jobfile.loading import parse_job
 from stoker.storage import open_storage
 from stoker.training.assembly import assemble
 from stoker.training.checkpoint import Checkpoints
-from stoker.training.loop import TrainingState, start, train
+from stoker.training.loop import start, train
 from stoker.training.parallel import prepare_process
 from stoker.training.preparation import prepare
+from stoker.training.state import TrainingState
 
 JOB = """
 task: tabular-classification

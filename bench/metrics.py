@@ -36,7 +36,8 @@ from stoker.tracking.mlflow_run import MlflowRun
 from stoker.tracking.run import RunHeader, now
 from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly
-from stoker.training.loop import StepEnd, start, train
+from stoker.training.events import StepEnd
+from stoker.training.loop import start, train
 from stoker.training.parallel import prepare_process
 from workload import MLP_STEPS, mlp_job, on_cpu, recorded_steps
 

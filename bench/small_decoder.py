@@ -18,7 +18,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from stoker.datasets.sources.instructions import DAYS, KINDS, LETTERS, MONTHS, NAMES, OPPOSITES, PLACES, WORDS
 from stoker.job.job import Job
 from stoker.training.assembly import assemble
-from stoker.training.loop import EpochEnd, start, train
+from stoker.training.events import EpochEnd
+from stoker.training.loop import start, train
 from stoker.training.preparation import prepare
 
 END = "<|endoftext|>"

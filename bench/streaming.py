@@ -130,7 +130,8 @@ def run(prefix: str) -> dict[str, float]:
     from stoker.datasets.cache.blobs import Blobs
     from stoker.jobfile.loading import parse_job
     from stoker.training.assembly import assemble
-    from stoker.training.loop import StepEnd, start, train
+    from stoker.training.events import StepEnd
+    from stoker.training.loop import start, train
     from stoker.training.parallel import prepare_process
     from stoker.training.preparation import prepare
 

@@ -20,7 +20,8 @@ from pairing import Laps, Machine, Training, alternate, check_equal, curve, repo
 from stoker.architectures.network import build_network
 from stoker.datasets.columns import Dense
 from stoker.training.assembly import assemble
-from stoker.training.loop import StepEnd, start, train
+from stoker.training.events import StepEnd
+from stoker.training.loop import start, train
 from stoker.training.parallel import Workers, prepare_process
 from stoker.training.preparation import Prepared
 from two_workers import WORKERS, HalfOfEachBatch, joined, launched, run, serve_together

@@ -14,7 +14,8 @@ from stoker.execution.reporter import NORM_EVERY, Reporter
 from stoker.jobfile.loading import parse_job
 from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly, assemble
-from stoker.training.loop import EpochEnd, StepEnd, start, train
+from stoker.training.events import EpochEnd, StepEnd
+from stoker.training.loop import start, train
 from stoker.training.preparation import Prepared, prepare
 
 CNN_JOB = """

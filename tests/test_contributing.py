@@ -119,7 +119,7 @@ from stoker.execution.resolved_job import write_resolved
 from stoker.execution.run_store import run_storage
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.task import TASKS
-from stoker.training.loop import EpochEnd
+from stoker.training.events import EpochEnd
 
 class ToyEngine:
     costs = {"seconds": 0.0, "parameters": 1.0}
@@ -254,8 +254,8 @@ OPEN_TOY = """def _toy(settings: Settings, cluster: ToyClusterSettings) -> "Clus
 """
 NEW_LINES = (
     # the file, a text in it, and what is added before that text
-    ("job/dataset.py", '"csv",\n    "jsonl"', '"toy", '),
-    ("job/dataset.py", '    "csv": TABLE_KINDS', '    "toy": ("hour", "category"),\n'),
+    ("job/formats.py", '"csv",\n    "jsonl"', '"toy", '),
+    ("job/formats.py", '    "csv": TABLE_KINDS', '    "toy": ("hour", "category"),\n'),
     ("job/dataset.py", 'Literal["number", "time", "category"', 'Literal["hour"] | '),
     ("job/task.py", 'Literal[\n    "number"', 'Literal["hour"] | '),
     (
@@ -298,7 +298,8 @@ from stoker.jobfile.loading import load_job
 from stoker.datasets.inspection import inspect
 from stoker.training.assembly import assemble
 from stoker.training.preparation import prepare
-from stoker.training.loop import EpochEnd, start, train
+from stoker.training.loop import start, train
+from stoker.training.events import EpochEnd
 assembly = assemble(prepare(load_job(sys.argv[1], inspect=inspect).job))
 last = [event for event in train("toy", start(assembly)) if isinstance(event, EpochEnd)][-1]
 folder = Path(sys.argv[1]).parent / "model"
@@ -320,7 +321,7 @@ def test_task_names_appear_only_in_the_modules_listed_in_contributing(task):
     """Two modules are exempt: shipped datasets name their task, and `stoker data` proposes one."""
     source = ROOT / "platform" / "stoker"
     naming = {str(file.relative_to(source)) for file in source.rglob("*.py") if f'"{task}"' in file.read_text()}
-    assert naming - {"job/dataset.py", "datasets/report/examination.py"} == {"job/task.py", "tasks/choice.py"}
+    assert naming - {"job/builtin.py", "datasets/report/examination.py"} == {"job/task.py", "tasks/choice.py"}
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,15 @@ from PIL import Image
 
 from stoker.datasets.inspection import inspect
 from stoker.job.architecture.choice import FAMILIES
-from stoker.job.dataset import BUILTIN
+from stoker.job.builtin import BUILTIN
 from stoker.job.own_code import CodeJob
 from stoker.job.task import TASKS
 from stoker.jobfile.loading import dump_job, load_job, parse_job
 from stoker.planning.own_code import plan_code
 from stoker.planning.run import make_plan
 from stoker.training.assembly import assemble
-from stoker.training.loop import StepEnd, start, train
+from stoker.training.events import StepEnd
+from stoker.training.loop import start, train
 from stoker.training.preparation import prepare
 
 JOBS = sorted((Path(__file__).parents[1] / "jobs").rglob("*.yaml"))

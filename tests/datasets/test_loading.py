@@ -14,7 +14,9 @@ from stoker.datasets.fields.schema import Fields
 from stoker.datasets.loading import load_dataset, read_source
 from stoker.datasets.records import table
 from stoker.errors import JobError
-from stoker.job.dataset import BUILTIN, FORMATS, Dataset
+from stoker.job.builtin import BUILTIN
+from stoker.job.dataset import Dataset
+from stoker.job.formats import FORMATS
 from stoker.job.signature import ValueOutput
 from stoker.job.task import TASKS, TaskName
 

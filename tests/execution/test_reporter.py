@@ -7,7 +7,7 @@ from stoker.execution.reporter import Reporter
 from stoker.tracking.journal import read_journal
 from stoker.tracking.run import RunHeader
 from stoker.tracking.run_folder import RunFolder
-from stoker.training.loop import EpochEnd, StepEnd
+from stoker.training.events import EpochEnd, StepEnd
 
 EPOCHS, STEPS = 2, 20
 

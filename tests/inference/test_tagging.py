@@ -14,7 +14,8 @@ from stoker.inference.model import Model, concatenated, save_model
 from stoker.inference.prediction import predict
 from stoker.tasks.reading.spans import iob2, spans
 from stoker.training.assembly import assemble
-from stoker.training.loop import EpochEnd, start, train
+from stoker.training.events import EpochEnd
+from stoker.training.loop import start, train
 from stoker.training.preparation import prepare
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import BUILTIN, Dataset
+from stoker.job.builtin import BUILTIN
+from stoker.job.dataset import Dataset
 from stoker.job.environment import NAME
 from stoker.job.job import Job
 from stoker.job.task import TaskName

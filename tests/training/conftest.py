@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from stoker.job.job import Job
 from stoker.job.task import TASKS
 from stoker.jobfile.loading import load_job
-from stoker.training.loop import TrainingState
 from stoker.training.parallel import Workers, join
 from stoker.training.preparation import prepare
 from stoker.training.snapshot import encode, take
+from stoker.training.state import TrainingState
 
 PROBES = Path(__file__).parents[1] / "probes"
 TEXT = "the cat sat on the mat and the hat sat on the cat; a man had a hat, the man had a cat. "

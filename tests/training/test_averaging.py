@@ -10,9 +10,11 @@ from stoker.errors import JobError
 from stoker.jobfile.loading import parse_job
 from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate
-from stoker.training.loop import EpochEnd, StepEnd, TrainingState, start, train
+from stoker.training.events import EpochEnd, StepEnd
+from stoker.training.loop import start, train
 from stoker.training.parallel import ALONE, Workers
 from stoker.training.preparation import Prepared, prepare
+from stoker.training.state import TrainingState
 
 EMA = 0.9
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,7 +12,8 @@ from stoker.storage import MANIFEST, committed, open_storage
 from stoker.training.assembly import assemble
 from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.checkpoint import Checkpoints
-from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, start, train
+from stoker.training.events import EpochEnd, StepEnd, TrainingEnd
+from stoker.training.loop import start, train
 from stoker.training.parallel import ALONE, Workers
 from stoker.training.preparation import prepare
 

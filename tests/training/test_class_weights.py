@@ -22,7 +22,8 @@ from stoker.job.job import Job
 from stoker.job.task import TASKS
 from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate as evaluate_in_training
-from stoker.training.loop import StepEnd, start, train
+from stoker.training.events import StepEnd
+from stoker.training.loop import start, train
 from stoker.training.parallel import Workers
 from stoker.training.preparation import prepare
 

@@ -32,7 +32,8 @@ from stoker.jobfile.loading import load_job
 from stoker.training.assembly import assemble
 from stoker.training.preparation import prepare
 from stoker.training.autotune import choose
-from stoker.training.loop import StepEnd, start, train
+from stoker.training.loop import start, train
+from stoker.training.events import StepEnd
 from stoker.training.parallel import ALONE
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])

@@ -14,7 +14,8 @@ from stoker.training.attempt import Stopped, attempt
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate, show
 from stoker.training.evaluation_epochs import draws, measures_all, sample_rows
-from stoker.training.loop import EpochEnd, TrainingEnd, start, train
+from stoker.training.events import EpochEnd, TrainingEnd
+from stoker.training.loop import start, train
 from stoker.training.parallel import ALONE, Workers
 from stoker.training.preparation import Prepared, prepare
 

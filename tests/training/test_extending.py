@@ -9,8 +9,10 @@ from stoker.storage import open_storage
 from stoker.training.assembly import assemble
 from stoker.training.attempt import attempt
 from stoker.training.checkpoint import Checkpoints
-from stoker.training.loop import EpochEnd, TrainingEnd, TrainingState, start, train
+from stoker.training.events import EpochEnd, TrainingEnd
+from stoker.training.loop import start, train
 from stoker.training.preparation import prepare
+from stoker.training.state import TrainingState
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
 from stoker.training.assembly import Assembly, assemble
+from stoker.training.events import StepEnd
 from stoker.training.gradients import accumulate
-from stoker.training.loop import StepEnd, start, train
+from stoker.training.loop import start, train
 from stoker.training.parallel import ALONE
 from stoker.training.preparation import prepare
 

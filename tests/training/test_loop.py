@@ -11,7 +11,8 @@ import torch
 from stoker.errors import Cause, TrainingFailed
 from stoker.training.assembly import Assembly, assemble
 from stoker.training.evaluation import evaluate
-from stoker.training.loop import EpochEnd, Event, StepEnd, TrainingEnd, start, train
+from stoker.training.events import EpochEnd, Event, StepEnd, TrainingEnd
+from stoker.training.loop import start, train
 from stoker.training.preparation import prepare
 
 CPU = torch.device("cpu")

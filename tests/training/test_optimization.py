@@ -9,7 +9,8 @@ from torch import nn
 from stoker.errors import JobError
 from stoker.job.training import OptimizersChoice, ScheduleChoice
 from stoker.training.assembly import assemble
-from stoker.training.loop import StepEnd, start, train
+from stoker.training.events import StepEnd
+from stoker.training.loop import start, train
 from stoker.training.optimization import Schedule, build_optimizers
 from stoker.training.parallel import ALONE
 from stoker.training.preparation import prepare

@@ -8,7 +8,8 @@ from torch import nn
 
 from stoker.errors import JobError
 from stoker.training.assembly import assemble
-from stoker.training.loop import StepEnd, start, train
+from stoker.training.events import StepEnd
+from stoker.training.loop import start, train
 from stoker.training.preparation import prepare
 from stoker.training.recomputation import recomputable
 

@@ -12,10 +12,12 @@ from stoker.storage import open_storage
 from stoker.training.assembly import assemble, made_whole
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate
-from stoker.training.loop import EpochEnd, StepEnd, TrainingState, start, train
+from stoker.training.events import EpochEnd, StepEnd
+from stoker.training.loop import start, train
 from stoker.training.parallel import ALONE, Workers
 from stoker.training.preparation import prepare
 from stoker.training.sharding import JoinedParts, layers, local
+from stoker.training.state import TrainingState
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -19,7 +19,8 @@ from stoker.training.assembly import Assembly, assemble
 from stoker.training.attempt import Stopped, attempt
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate as evaluate_in_training
-from stoker.training.loop import EpochEnd, StepEnd, start, train
+from stoker.training.events import EpochEnd, StepEnd
+from stoker.training.loop import start, train
 from stoker.training.parallel import ALONE, Workers
 from stoker.training.preparation import prepare
 

@@ -18,7 +18,8 @@ from stoker.tasks.sheet import Page
 from stoker.tracking.run_folder import RunFolder
 from stoker.training.assembly import Assembly, assemble
 from stoker.training.evaluation import evaluate
-from stoker.training.loop import EpochEnd, start, train
+from stoker.training.events import EpochEnd
+from stoker.training.loop import start, train
 from stoker.training.parallel import ALONE, Workers
 from stoker.training.preparation import prepare
 from stoker.training.sharding import fill

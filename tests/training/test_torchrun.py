@@ -11,7 +11,8 @@ import pytest
 
 from stoker.jobfile.loading import load_job
 from stoker.training.assembly import assemble
-from stoker.training.loop import StepEnd, start, train
+from stoker.training.events import StepEnd
+from stoker.training.loop import start, train
 from stoker.training.preparation import prepare
 from stoker.training.transfer import load_weights
 

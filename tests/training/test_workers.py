@@ -9,7 +9,8 @@ import torch
 from stoker.training import reduction
 from stoker.training.assembly import assemble
 from stoker.training.evaluation import evaluate
-from stoker.training.loop import EpochEnd, StepEnd, start, train
+from stoker.training.events import EpochEnd, StepEnd
+from stoker.training.loop import start, train
 from stoker.training.parallel import ALONE, Workers
 from stoker.training.preparation import prepare
 from stoker.training.reduction import GradientReducer, buckets

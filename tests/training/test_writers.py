@@ -9,7 +9,8 @@ import pytest
 
 from stoker.job.job import Job
 from stoker.training.assembly import assemble
-from stoker.training.loop import StepEnd, start, train
+from stoker.training.events import StepEnd
+from stoker.training.loop import start, train
 from stoker.training.parallel import ALONE, Workers
 from stoker.training.preparation import prepare
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from stoker.job.dataset import IMAGE_SUFFIXES, TABLE_SUFFIXES, YOLO_IMAGES, YOLO_LABELS
+from stoker.job.formats import IMAGE_SUFFIXES, TABLE_SUFFIXES, YOLO_IMAGES, YOLO_LABELS
 
 PART_NAMES = {
     "train": "train",

@@ -25,8 +25,9 @@ from stoker.datasets.formats.format_inference import (
 from stoker.datasets.sources.path import PathSource, is_pattern
 from stoker.datasets.sources.schemes import is_remote, remote_problem
 from stoker.errors import Problem
-from stoker.job.dataset import (
-    BUILTIN,
+from stoker.job.builtin import BUILTIN
+from stoker.job.dataset import Dataset
+from stoker.job.formats import (
     CONLL_COLUMNS,
     FORMATS,
     SQUAD_COLUMNS,
@@ -35,7 +36,6 @@ from stoker.job.dataset import (
     VOC_IMAGES,
     YOLO_IMAGES,
     YOLO_LABELS,
-    Dataset,
     fits,
 )
 from stoker.job.job import Job

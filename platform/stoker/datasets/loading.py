@@ -36,7 +36,8 @@ from stoker.datasets.values.labels import Labels, label_notes, with_joined_spell
 from stoker.datasets.values.normality import labels_of
 from stoker.datasets.windows.documents import MIN_DOCUMENTS, as_documents, split_within
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import BUILTIN, Dataset, Image, Text
+from stoker.job.builtin import BUILTIN
+from stoker.job.dataset import Dataset, Image, Text
 from stoker.job.task import TEXTS, TaskRow
 from stoker.jobfile.dataset_checks import without_effect
 

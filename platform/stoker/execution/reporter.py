@@ -13,7 +13,7 @@ from stoker.atomic_files import replace_file
 from stoker.tracking.journal import Journal
 from stoker.tracking.run import Progress
 from stoker.tracking.run_folder import RunFolder
-from stoker.training.loop import EpochEnd, StepEnd
+from stoker.training.events import EpochEnd, StepEnd
 
 PROGRESS_EVERY_S = 0.2
 NORM_EVERY = 10

@@ -12,7 +12,7 @@ from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model
 from stoker.inference.prediction import aligned, check_source_exists
 from stoker.job.architecture.custom import Custom
-from stoker.job.dataset import Format
+from stoker.job.formats import Format
 from stoker.job.task import TASKS
 from stoker.training.evaluation import measure
 from stoker.training.preparation import with_vocabulary

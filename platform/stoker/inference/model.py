@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from stoker.architectures.network import rebuild_network
-from stoker.datasets.feeding.batches import Batch, ordered_batches
+from stoker.datasets.feeding.batch import Batch
+from stoker.datasets.feeding.batches import ordered_batches
 from stoker.datasets.feeding.limits import batch_limit, text_limit
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.schema import Fields

@@ -29,7 +29,7 @@ from PIL import Image
 from stoker.datasets.members import Content, Location
 from stoker.datasets.records import Files, RawColumn
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import IMAGE_SUFFIXES
+from stoker.job.formats import IMAGE_SUFFIXES
 
 MOST_BYTES = 50_000_000
 """Of a picture at an address."""

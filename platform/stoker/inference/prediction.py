@@ -28,7 +28,9 @@ from stoker.datasets.sources.schemes import is_remote
 from stoker.errors import JobError, NotFound, Problem
 from stoker.inference.model import Model, OutputKind
 from stoker.inference.pictures import frames
-from stoker.job.dataset import BUILTIN, IMAGE_SUFFIXES, Columns, Format
+from stoker.job.builtin import BUILTIN
+from stoker.job.dataset import Columns
+from stoker.job.formats import IMAGE_SUFFIXES, Format
 from stoker.tasks.task import Answers
 
 SHOWN = 3

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.architecture.pretrained import Pretrained
-from stoker.job.dataset import BUILTIN, FORMATS, TABLE_SUFFIXES, Columns, Dataset, Image, Mask, Split, Text, fits
+from stoker.job.builtin import BUILTIN
+from stoker.job.dataset import Columns, Dataset, Image, Mask, Split, Text
+from stoker.job.formats import FORMATS, TABLE_SUFFIXES, fits
 from stoker.job.section import Section
 from stoker.job.task import TASKS, TEXTS, Kind, TaskName, TaskRow
 

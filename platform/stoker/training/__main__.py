@@ -23,8 +23,9 @@ from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate
+from stoker.training.events import EpochEnd, StepEnd, TrainingEnd
 from stoker.training.initial_weights import set_initial_weights
-from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, start
+from stoker.training.loop import start
 from stoker.training.parallel import Workers, join, prepare_process, set_threads
 from stoker.training.preparation import Prepared, prepare
 

@@ -7,7 +7,8 @@ import torch
 
 from stoker.architectures.network import build_network
 from stoker.datasets.dataset import LoadedDataset
-from stoker.datasets.feeding.batches import Batches, gathered
+from stoker.datasets.feeding.batch import gathered
+from stoker.datasets.feeding.batches import Batches
 from stoker.datasets.feeding.mixing import Mixing
 from stoker.datasets.feeding.prefetch import MAX_PROCESSES
 from stoker.datasets.samples import Samples

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from stoker.job.section import is_time, span_epochs, span_steps, time_seconds
 from stoker.training.checkpoint import Checkpoints
-from stoker.training.loop import EpochEnd, Event, StepEnd, TrainingEnd, TrainingState, train
+from stoker.training.events import EpochEnd, Event, StepEnd, TrainingEnd
+from stoker.training.loop import train
 from stoker.training.parallel import Workers
+from stoker.training.state import TrainingState
 
 POLL_S = 0.25
 """Workers agree on requests about this often; a single worker polls after every step and every epoch."""

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from stoker.errors import Cause, Damaged, NotFound, StokerError, StorageError, TrainingFailed
 from stoker.storage import Digest, Manifest, Storage, commit, committed, copy, read_file, read_manifest, remove
-from stoker.training.loop import TrainingState
 from stoker.training.snapshot import Snapshot, encode, reset_progress, restore, take
+from stoker.training.state import TrainingState
 
 FORMAT = 2
 PARTS_TIMEOUT_S = 240.0

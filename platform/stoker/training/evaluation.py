@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stoker.datasets.feeding.batches import Batch, gathered, ordered_batches
+from stoker.datasets.feeding.batch import Batch, gathered
+from stoker.datasets.feeding.batches import ordered_batches
 from stoker.datasets.feeding.limits import batch_limit, text_limit
 from stoker.datasets.samples import Samples
 from stoker.job.task import TASKS

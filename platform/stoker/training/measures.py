@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stoker.datasets.feeding.batches import Batch
+from stoker.datasets.feeding.batch import Batch
 from stoker.tasks.metrics import Metrics
 from stoker.tasks.task import Review
 

@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 from stoker.errors import Cause, TrainingFailed
 from stoker.randomness import seed_process
 from stoker.training.best_metric import BestMetric
-from stoker.training.loop import TrainingState
 from stoker.training.sharding import JoinedParts, fill, is_sharded, local
+from stoker.training.state import TrainingState
 
 DTYPES = {
     torch.float64: "F64",

@@ -10,7 +10,8 @@ from PIL import Image
 from torch.nn import functional
 
 from stoker.datasets.columns import Dense
-from stoker.datasets.feeding.batches import Batch, Batches
+from stoker.datasets.feeding.batch import Batch
+from stoker.datasets.feeding.batches import Batches
 from stoker.datasets.feeding.mixing import Mixing
 from stoker.datasets.fields.category import ClassField
 from stoker.datasets.fields.image import ImageField

@@ -10,7 +10,8 @@ from stoker.datasets.fields.texts.words import WordsField
 from stoker.datasets.tokens.tokenizer import PADDING
 from stoker.job.task import TASKS
 from stoker.training.assembly import assemble
-from stoker.training.loop import EpochEnd, start, train
+from stoker.training.events import EpochEnd
+from stoker.training.loop import start, train
 from stoker.training.preparation import prepare
 
 TEXTED = [name for name, row in TASKS.items() if {"text", "words"} & {*row.inputs} and "number" not in row.inputs]

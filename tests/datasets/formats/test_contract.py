@@ -22,7 +22,8 @@ from stoker.datasets.formats.reading import READERS
 from stoker.datasets.inspection import inspect
 from stoker.datasets.loading import load_dataset, read_source
 from stoker.errors import JobError
-from stoker.job.dataset import Dataset, Format
+from stoker.job.dataset import Dataset
+from stoker.job.formats import Format
 from stoker.job.task import TASKS, TaskName
 
 SAMPLES = 20

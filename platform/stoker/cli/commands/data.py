@@ -120,7 +120,8 @@ def _examined(source: str, label: str | None, task: str | None, data_format: str
 
     """
     from stoker.datasets.report.examination import examine
-    from stoker.job.dataset import FORMATS, Columns, Dataset
+    from stoker.job.dataset import Columns, Dataset
+    from stoker.job.formats import FORMATS
     from stoker.job.task import TASKS
 
     if task is not None and task not in TASKS:

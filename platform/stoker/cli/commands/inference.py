@@ -17,7 +17,7 @@ from stoker.tracking.run_lookup import run_with_model
 
 if TYPE_CHECKING:
     from stoker.inference.model import Model, OutputKind
-    from stoker.job.dataset import Format
+    from stoker.job.formats import Format
     from stoker.tasks.task import Answers, Task
 
 input_format_option = click.option(
@@ -185,7 +185,7 @@ def check_format(name: str | None) -> "Format | None":
         BadParameter: there is no such format.
 
     """
-    from stoker.job.dataset import FORMATS
+    from stoker.job.formats import FORMATS
 
     if name is not None and name not in FORMATS:
         raise click.BadParameter(f"'{name}' is none of {', '.join(FORMATS)}", param_hint="'--input-format'")

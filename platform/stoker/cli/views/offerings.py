@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from stoker.job.architecture.choice import FAMILIES
-from stoker.job.dataset import BUILTIN, FORMATS
+from stoker.job.builtin import BUILTIN
+from stoker.job.formats import FORMATS
 from stoker.job.section import Section
 from stoker.job.task import TASKS
 from stoker.job.training import Optimizer, Schedule

@@ -27,7 +27,8 @@ from stoker.datasets.sources.path import PathSource
 from stoker.datasets.sources.schemes import is_remote, open_source
 from stoker.datasets.sources.source import RemoteFile, Source
 from stoker.errors import JobError, Problem, StokerError
-from stoker.job.dataset import BUILTIN, Dataset
+from stoker.job.builtin import BUILTIN
+from stoker.job.dataset import Dataset
 
 OPEN_SHARDS = 2 * BLOCK_SHARDS
 """Shards that a process keeps open: those of the current block and the next one."""

@@ -20,7 +20,9 @@ from stoker.datasets.model_files import read_tokenizer
 from stoker.datasets.samples import Samples
 from stoker.datasets.sources.path import PathSource
 from stoker.errors import JobError, StokerError
-from stoker.job.dataset import BUILTIN, TABLE_SUFFIXES, Dataset
+from stoker.job.builtin import BUILTIN
+from stoker.job.dataset import Dataset
+from stoker.job.formats import TABLE_SUFFIXES
 from stoker.job.task import TaskRow
 
 MIN_BYTES = 16 << 20

@@ -15,7 +15,8 @@ from stoker.datasets.records import Files, RawColumn, Records
 from stoker.datasets.values.numerals import notation
 from stoker.datasets.values.times import time_format
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import IMAGE_SUFFIXES, SQUAD_COLUMNS, Columns, Dataset
+from stoker.job.dataset import Columns, Dataset
+from stoker.job.formats import IMAGE_SUFFIXES, SQUAD_COLUMNS
 from stoker.job.task import Kind, TaskRow
 
 IMAGES = "images"

@@ -10,7 +10,8 @@ from stoker.datasets.folders import part_of
 from stoker.datasets.formats.format_inference import caption_files
 from stoker.datasets.records import Files, RawColumn, Records
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import CAPTION_COLUMNS, Dataset
+from stoker.job.dataset import Dataset
+from stoker.job.formats import CAPTION_COLUMNS
 
 PREFIX = "captions_"
 SHAPE = '{"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [{"image_id": 1, "caption": "a dog"}]}'

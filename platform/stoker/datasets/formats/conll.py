@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from stoker.datasets.formats.text import lines_of
-from stoker.job.dataset import CONLL_COLUMNS, Dataset
+from stoker.job.dataset import Dataset
+from stoker.job.formats import CONLL_COLUMNS
 
 DOCUMENT = "-DOCSTART-"
 """Begins a document in the files of CoNLL 2003; it is no word."""

@@ -18,7 +18,7 @@ from stoker.datasets.folders import (
 from stoker.datasets.formats.coco_files import annotation_files, is_coco
 from stoker.datasets.formats.csv_dialect import is_table
 from stoker.errors import Problem
-from stoker.job.dataset import (
+from stoker.job.formats import (
     CONTENT_SUFFIXES,
     FORMATS,
     IMAGE_SUFFIXES,

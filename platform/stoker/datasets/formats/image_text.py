@@ -9,7 +9,8 @@ from stoker.datasets.folders import image_paths, part_folders
 from stoker.datasets.formats.encodings import undecodable
 from stoker.datasets.records import Files, RawColumn, Records
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import CAPTION_COLUMNS, Dataset
+from stoker.job.dataset import Dataset
+from stoker.job.formats import CAPTION_COLUMNS
 
 SHOWN = 3
 

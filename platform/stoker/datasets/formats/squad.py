@@ -10,7 +10,8 @@ import pandas as pd
 from stoker.datasets.formats.csv_dialect import codec_of
 from stoker.datasets.formats.encodings import not_json
 from stoker.datasets.formats.format_inference import text_of
-from stoker.job.dataset import SQUAD_COLUMNS, Dataset
+from stoker.job.dataset import Dataset
+from stoker.job.formats import SQUAD_COLUMNS
 
 ANSWER = SQUAD_COLUMNS[-1]
 

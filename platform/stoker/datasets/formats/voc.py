@@ -8,7 +8,8 @@ from stoker.datasets.folders import PART_NAMES, image_paths
 from stoker.datasets.formats.boxed_pictures import Annotated, records_of, require
 from stoker.datasets.records import Records
 from stoker.datasets.values.boxes import Box
-from stoker.job.dataset import VOC_ANNOTATIONS, VOC_IMAGES, Dataset
+from stoker.job.dataset import Dataset
+from stoker.job.formats import VOC_ANNOTATIONS, VOC_IMAGES
 
 SETS = Path("ImageSets") / "Main"
 SIDES = ("xmin", "ymin", "xmax", "ymax")

@@ -19,7 +19,8 @@ from stoker.datasets.formats.broken_files import read_as
 from stoker.datasets.members import Member, read_location
 from stoker.datasets.records import Files, RawColumn, Records
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import IMAGE_SUFFIXES, Dataset
+from stoker.job.dataset import Dataset
+from stoker.job.formats import IMAGE_SUFFIXES
 
 MASKS = frozenset({"mask", "seg", "segmentation"})
 """Words before an image's suffix that mark a mask: `mask.png`."""

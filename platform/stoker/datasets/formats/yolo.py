@@ -10,7 +10,8 @@ from stoker.datasets.formats.boxed_pictures import Annotated, records_of, requir
 from stoker.datasets.records import Records
 from stoker.datasets.values.boxes import Box
 from stoker.errors import JobError, Problem
-from stoker.job.dataset import YOLO_LABELS, Dataset
+from stoker.job.dataset import Dataset
+from stoker.job.formats import YOLO_LABELS
 
 NAMES = "classes.txt"
 

@@ -38,7 +38,9 @@ from stoker.datasets.values.boxes import holds_boxes
 from stoker.datasets.values.labels import FEW_NUMBERS, Labels, label_notes, with_joined_spellings
 from stoker.datasets.values.normality import labels_of
 from stoker.errors import JobError
-from stoker.job.dataset import BUILTIN, SQUAD_COLUMNS, Dataset
+from stoker.job.builtin import BUILTIN
+from stoker.job.dataset import Dataset
+from stoker.job.formats import SQUAD_COLUMNS
 from stoker.job.signature import ClassOutput, Signature
 from stoker.job.task import TASKS, TaskName, TaskRow
 

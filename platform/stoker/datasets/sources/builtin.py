@@ -20,7 +20,7 @@ from stoker.datasets.sources.instructions import instructions
 from stoker.datasets.sources.questions import questions
 from stoker.datasets.sources.shapes import shapes
 from stoker.errors import ClusterError
-from stoker.job.dataset import BUILTIN
+from stoker.job.builtin import BUILTIN
 
 IRIS = ["sepal_length_cm", "sepal_width_cm", "petal_length_cm", "petal_width_cm"]
 WINE = [

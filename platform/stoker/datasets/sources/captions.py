@@ -8,7 +8,8 @@ import pandas as pd
 
 from stoker.datasets.records import Records
 from stoker.datasets.sources.scenes import Scene, draw_scene
-from stoker.job.dataset import BUILTIN, CAPTION_COLUMNS
+from stoker.job.builtin import BUILTIN
+from stoker.job.formats import CAPTION_COLUMNS
 
 SCENES, SIDE, SEED = 6000, 48, 11
 CLEARLY = 1.25

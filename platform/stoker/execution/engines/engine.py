@@ -8,7 +8,7 @@ from stoker.execution.worker_result import WorkerResult
 from stoker.tracking.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from stoker.training.loop import EpochEnd  # no import: a script needs no torch here
+    from stoker.training.events import EpochEnd  # no import: a script needs no torch here
 
 RECORDED_STEPS = 2_000
 """A run records the losses of about this many steps at most."""

@@ -29,7 +29,7 @@ from stoker.job.own_code import CodeJob
 from stoker.tracking.trials import trial_number
 
 if TYPE_CHECKING:
-    from stoker.training.loop import EpochEnd
+    from stoker.training.events import EpochEnd
 
 POLL_S = 0.1
 STOP_GRACE_S = 25.0

@@ -29,10 +29,12 @@ from stoker.training.attempt import Saved, Saving, Stopped, attempt
 from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation_epochs import draws
+from stoker.training.events import EpochEnd, StepEnd, TrainingEnd
 from stoker.training.initial_weights import set_initial_weights
-from stoker.training.loop import EpochEnd, StepEnd, TrainingEnd, TrainingState, start
+from stoker.training.loop import start
 from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
 from stoker.training.preparation import Prepared, prepare
+from stoker.training.state import TrainingState
 
 COLLECTIVE_S = 600.0
 """Timeout of collective operations; the driver notices a dead or hanging worker much earlier."""
