@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.datasets.columns import Dense, Ragged
+from stoker.datasets.fields.boxes import BoxesField
 from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.field import Field
 from stoker.datasets.fields.image import ImageField
@@ -163,6 +164,7 @@ TARGETS: st.SearchStrategy[Field] = st.one_of(
     ),
     st.builds(TagsField, TEXT, st.lists(TEXT, min_size=1, unique=True).map(tuple), st.sampled_from(SEPARATORS)),
     st.builds(AnswerField, TEXT, st.integers(1, 99), st.booleans()),
+    st.builds(BoxesField, TEXT, st.lists(TEXT, min_size=1, unique=True).map(tuple)),
     st.builds(TargetTextField, TEXT, st.sampled_from(get_args(Tokens)), TEXT, st.integers(1, 99), st.integers(0, 99)),
 )
 
@@ -189,7 +191,7 @@ INPUTS: st.SearchStrategy[Field] = st.one_of(
 def test_every_kind_of_field_has_a_strategy():
     texts = {TextField, WordsField, WordPiecesField, DialogueField}
     assert {*INPUT_FIELDS.values()} == {NumberField, TimeField, CategoryField, ImageField, *texts}
-    own = {TargetTextField, WordTagsField, AnswerField}
+    own = {TargetTextField, WordTagsField, AnswerField, BoxesField}
     assert {*TARGET_FIELDS.values()} == {ClassField, NormalityField, ValueField, MaskField, TagsField, *own}
 
 
