@@ -128,12 +128,24 @@ class Objective(nn.Module, ABC):
         """Follow the weights that this step has changed, such as with a moving average."""
 
 
-class Supervised(Objective):
-    """One network, one loss of its output against the target."""
+class OneNetwork(Objective):
+    """One network, all of which is stepped at once."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+
+    def turns(self, step: int) -> Sequence[str]:
+        """Step the network."""
+        return ("network",)
+
+    def groups(self) -> dict[str, nn.Module]:
+        """Return one group: all of the network."""
+        return {"network": self.network}
+
+
+class Supervised(OneNetwork):
+    """One network, one loss of its output against the target."""
 
     @abstractmethod
     def losses(self, output: Tensor, batch: BatchLike) -> Tensor:
@@ -150,14 +162,6 @@ class Supervised(Objective):
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return the one term `loss`."""
         return {"loss": self._summed(self.network(batch.inputs), batch)}
-
-    def turns(self, step: int) -> Sequence[str]:
-        """Step the network."""
-        return ("network",)
-
-    def groups(self) -> dict[str, nn.Module]:
-        """Return one group: all of the network."""
-        return {"network": self.network}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         """Return the loss, and the network's output or what it decodes."""

@@ -1,12 +1,10 @@
 """What a network that finds objects minimises."""
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork
 from stoker.tasks.pictures.assignment import assign
 from stoker.tasks.pictures.detections import EVALUATED, detections
 
@@ -18,7 +16,7 @@ UNIT = 1000.0
 """Sides are compared in thousandths of the image's: torchvision adds a constant to areas, which must be small."""
 
 
-class BoxLosses(Objective):
+class BoxLosses(OneNetwork):
     """The varifocal loss of the classes, and one minus the complete overlap of the boxes (Zheng et al. 2020).
 
     Both are divided by the number of true boxes; an image without any counts as one.
@@ -27,10 +25,6 @@ class BoxLosses(Objective):
         network: returns proposals (B, cells, 6 + classes).
 
     """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
 
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Count true boxes; an image's weight goes for all of its own."""
@@ -41,14 +35,6 @@ class BoxLosses(Objective):
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return both terms."""
         return self._sums(self.network(batch.inputs), batch)
-
-    def turns(self, step: int) -> Sequence[str]:
-        """Step the network."""
-        return ("network",)
-
-    def groups(self) -> dict[str, nn.Module]:
-        """Return one group: all of the network."""
-        return {"network": self.network}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         """Return both terms, and the boxes that are found, also those with a low score."""

@@ -1,6 +1,6 @@
 """Learning what is normal from normal samples alone, and from where on a score is that of an anomaly."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import torch
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from stoker.datasets.fields.normality import ODD
 from stoker.errors import JobError, Problem
 from stoker.tasks.abilities import CanJudge, can_judge, can_memorise
-from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork
 
 PASSING = 0.95
 """Share of the normal samples that pass for normal, where no labelled anomalies say a better one."""
 LEAST_THRESHOLD = 1e-9
 
 
-class OneClass(Objective):
+class OneClass(OneNetwork):
     """The network's own loss of normal samples; after each epoch it memorises them, and the threshold is set.
 
     Args:
@@ -26,8 +26,7 @@ class OneClass(Objective):
     """
 
     def __init__(self, network: nn.Module, passing: float | None) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         if not can_judge(network):
             message = (
                 "the network finds no anomalies: it needs `losses(inputs, classes, noise)` and a buffer `threshold`"
@@ -47,14 +46,6 @@ class OneClass(Objective):
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return the sum over the normal samples."""
         return {"loss": self._sum(batch, noise)}
-
-    def turns(self, step: int) -> Sequence[str]:
-        """Step the network."""
-        return ("network",)
-
-    def groups(self) -> dict[str, nn.Module]:
-        """Return one group: all of the network."""
-        return {"network": self.network}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         """Return the loss of the normal samples, and the scores of all."""

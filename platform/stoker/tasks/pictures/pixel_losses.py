@@ -1,20 +1,18 @@
 """What is minimised where each pixel has a class: cross-entropy and Dice."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stoker.job.signature import IGNORED
 from stoker.tasks.abilities import can_decode
-from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork
 
 SMOOTH = 1.0
 """Pixels added to both sides of the Dice fraction, so that it is defined where a class is absent."""
 
 
-class PixelLosses(Objective):
+class PixelLosses(OneNetwork):
     """Cross-entropy of the pixels, and the soft Dice loss of each image (Milletari 2016); both count the same.
 
     Weights of classes and label smoothing are for the cross-entropy alone: Dice is a mean over the classes already.
@@ -36,9 +34,8 @@ class PixelLosses(Objective):
         smoothing: float = 0.0,
         ignores: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(network)
         self._ignores = ignores
-        self.network = network
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._smoothing = smoothing
 
@@ -54,14 +51,6 @@ class PixelLosses(Objective):
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return both terms."""
         return self._sums(self.network(batch.inputs), batch)
-
-    def turns(self, step: int) -> Sequence[str]:
-        """Step the network."""
-        return ("network",)
-
-    def groups(self) -> dict[str, nn.Module]:
-        """Return one group: all of the network."""
-        return {"network": self.network}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         """Return both terms of the logits, or of what the network decodes."""
