@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from stoker.datasets.feeding import batches
+from stoker.datasets.feeding import limits
 from stoker.datasets.records import table
 from stoker.errors import JobError, TrainingFailed
 from stoker.execution.packaging import packaged
@@ -182,7 +182,7 @@ def test_wide_layers_compute_few_samples_at_once_and_measure_the_same(run, tmp_p
     assert sizes == [len(samples)]
     sizes.clear()
     widest = max(max(each.shape) for each in model.network.body.encoder.layer.parameters())
-    monkeypatch.setattr(batches, "MAX_VALUES", 10 * 12 * widest)  # ten texts of 12 tokens
+    monkeypatch.setattr(limits, "MAX_VALUES", 10 * 12 * widest)  # ten texts of 12 tokens
     assert measure(model.objective, model.task, samples, "fp32", 0).metrics == pytest.approx(at_once, rel=1e-5)
     assert sizes[:-1] == [10] * (len(samples) // 10)
     sizes.clear()
