@@ -34,6 +34,20 @@ LONG = {"epochs": 60, "checkpoint": {"every": "2 steps"}}
 every_case = pytest.mark.parametrize(("task", "variant"), CASES, ids=lambda name: name)
 
 
+def _some() -> list[Any]:
+    """Return the cases with all but one family of each task, another one each time, marked as slow."""
+    tasks = list(dict.fromkeys(task for task, _ in CASES))
+    cases = []
+    for number, task in enumerate(tasks):
+        own = [case for case in CASES if case[0] == task]
+        chosen = own[number % len(own)]
+        cases += [pytest.param(*case, marks=() if case == chosen else pytest.mark.slow) for case in own]
+    return cases
+
+
+some_cases = pytest.mark.parametrize(("task", "variant"), _some(), ids=lambda name: name)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _loaded() -> None:
     """Load here, once, what each process would load for itself in seconds."""
@@ -101,7 +115,7 @@ def train(job: Path, output: Path, killed_after: int = 0) -> tuple[int, int]:
 
 
 @pytest.mark.usefixtures("one_thread")
-@every_case
+@some_cases
 def test_a_killed_training_resumes_to_the_same_bytes(task, variant, write_job, tmp_path):
     job = write_job(task, variant, **SHORT)
     calm, killed = tmp_path / "calm", tmp_path / "killed"

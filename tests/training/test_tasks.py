@@ -48,7 +48,17 @@ STILL = {"type": "sgd", "lr": 0.05, "momentum": 0.0}
 """Adam turns a rounding difference between two small gradients into a whole step."""
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-every_case = pytest.mark.parametrize(("task", "variant"), CASES, ids=lambda name: name)
+REPEATED = {
+    (task, variant)
+    for variant in ("residual", "weighted", "gru", "frozen")
+    for task in [task for task, each in CASES if each == variant][1:]
+}
+"""Variants whose task says nothing new of them."""
+every_case = pytest.mark.parametrize(
+    ("task", "variant"),
+    [pytest.param(*case, marks=pytest.mark.slow if case in REPEATED else ()) for case in CASES],
+    ids=lambda name: name,
+)
 
 
 @pytest.fixture(scope="module")
