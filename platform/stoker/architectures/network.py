@@ -11,6 +11,7 @@ from torch import nn
 from stoker.architectures import custom, mlp, perceptron
 from stoker.architectures.pictures import autoencoder, captioner, cnn, detector, feature_distance, gan, unet, vit
 from stoker.architectures.pictures.backbones import family as backbone
+from stoker.architectures.pictures.backbones import hosts
 from stoker.architectures.pretrained import family as pretrained
 from stoker.architectures.pretrained import misfits as pretrained_misfits
 from stoker.architectures.texts import rnn, transformer
@@ -60,38 +61,27 @@ class Family:
     """Return how the network's weights need pictures to be standardised; None where the data decides."""
 
 
+def _on_backbone(module: Any) -> Family:
+    """Return the family of a module whose settings have a `backbone`."""
+    return Family(
+        module.build,
+        module.with_default_sizes,
+        module.misfits,
+        hosts.unavailable,
+        module.rebuild,
+        hosts.notes,
+        hosts.normalization,
+    )
+
+
 FAMILIES: dict[str, Family] = {
     "perceptron": Family(perceptron.build),
     "mlp": Family(mlp.build, mlp.with_default_sizes),
     "cnn": Family(cnn.build, cnn.with_default_sizes, cnn.misfits),
-    "unet": Family(
-        unet.build,
-        unet.with_default_sizes,
-        unet.misfits,
-        unet.unavailable,
-        unet.rebuild,
-        unet.notes,
-        unet.normalization,
-    ),
-    "detector": Family(
-        detector.build,
-        detector.with_default_sizes,
-        detector.misfits,
-        detector.unavailable,
-        detector.rebuild,
-        detector.notes,
-        detector.normalization,
-    ),
+    "unet": _on_backbone(unet),
+    "detector": _on_backbone(detector),
     "vit": Family(vit.build, vit.with_default_sizes, vit.misfits),
-    "backbone": Family(
-        backbone.build,
-        backbone.with_default_sizes,
-        backbone.misfits,
-        backbone.unavailable,
-        backbone.rebuild,
-        backbone.notes,
-        backbone.normalization,
-    ),
+    "backbone": _on_backbone(backbone),
     "autoencoder": Family(autoencoder.build, autoencoder.with_default_sizes, autoencoder.misfits),
     "feature-distance": Family(feature_distance.build, feature_distance.with_default_sizes, feature_distance.misfits),
     "captioner": Family(captioner.build, captioner.with_default_sizes, captioner.misfits),

@@ -136,6 +136,13 @@ def test_writing_token_by_token_expects_the_same_as_writing_at_once(kind, made):
     torch.testing.assert_close(logits, expected[[0, 2], 3], atol=1e-5, rtol=1e-4)
 
 
+def generated(body: Any, source: list[int], **how: Any) -> torch.Tensor:
+    """Return the tokens that transformers writes for a text, without the one that it begins with."""
+    tokens = torch.tensor([source]) - SPECIAL
+    written: torch.Tensor = body.generate(tokens, do_sample=False, max_new_tokens=9, forced_eos_token_id=None, **how)
+    return written[0, 1:]
+
+
 @every_family
 def test_the_likeliest_tokens_are_those_that_transformers_generates(kind, folder, made):
     import transformers
@@ -143,14 +150,7 @@ def test_the_likeliest_tokens_are_those_that_transformers_generates(kind, folder
     body = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder(kind)).eval()
     network = made(kind).eval()
     for source in SOURCES:
-        theirs = body.generate(
-            torch.tensor([source]) - SPECIAL,
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=9,
-            forced_eos_token_id=None,
-            suppress_tokens=[body.config.pad_token_id],
-        )[0, 1:]
+        theirs = generated(body, source, num_beams=1, suppress_tokens=[body.config.pad_token_id])
         with torch.inference_mode():
             own = searched(network, {"en": torch.tensor([source])}, 9, Search())[0]
         own = own[own != 0]
@@ -167,15 +167,7 @@ def test_a_beam_finds_the_texts_that_transformers_finds(kind, length_penalty, fo
     body = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder(kind)).eval()
     network = made(kind).eval()
     for source in SOURCES:
-        theirs = body.generate(
-            torch.tensor([source]) - SPECIAL,
-            do_sample=False,
-            num_beams=3,
-            max_new_tokens=9,
-            forced_eos_token_id=None,
-            length_penalty=length_penalty,
-            early_stopping=True,
-        )[0, 1:]
+        theirs = generated(body, source, num_beams=3, length_penalty=length_penalty, early_stopping=True)
         with torch.inference_mode():
             own = searched(network, {"en": torch.tensor([source])}, 9, Search(3, length_penalty))[0]
         own, theirs = own[own != 0], theirs[theirs != body.config.pad_token_id]

@@ -11,6 +11,7 @@ from torch.nn import functional
 from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import ACTIVATIONS, Norm
 from stoker.architectures.pictures.cnn import GROUPS
+from stoker.architectures.pictures.widths import doubling
 from stoker.errors import Problem
 from stoker.job.architecture.autoencoder import Autoencoder as AutoencoderSettings
 from stoker.job.signature import Signature
@@ -105,8 +106,7 @@ def with_default_sizes(settings: AutoencoderSettings, signature: Signature, samp
     if settings.channels is not None or len(signature.images) != 1:
         return settings
     stages = max(1, int(math.log2(max(min(signature.image.height, signature.image.width) / MIN_MAP, 1))))
-    channels = tuple(min(FIRST_CHANNELS * 2**stage, MAX_CHANNELS) for stage in range(stages))
-    return settings.model_copy(update={"channels": channels})
+    return settings.model_copy(update={"channels": doubling(stages, FIRST_CHANNELS, MAX_CHANNELS)})
 
 
 def misfits(settings: AutoencoderSettings, signature: Signature) -> list[Problem]:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from stoker.architectures.attention import Block
 from stoker.architectures.inputs import only_one
 from stoker.architectures.pictures import cnn, vit
+from stoker.architectures.pictures.widths import doubling
 from stoker.architectures.texts.decoder import INNER
 from stoker.architectures.texts.writer import Memory, Writer, start_blocks
 from stoker.errors import Problem
@@ -92,7 +93,7 @@ def with_default_sizes(settings: CaptionerSettings, signature: Signature, sample
     if settings.encoder == "cnn" and settings.channels is None:
         side = min(signature.image.height, signature.image.width)
         stages = max(1, int(math.log2(max(side / MIN_MAP, 2))))
-        update["channels"] = tuple(min(FIRST_CHANNELS * 2**stage, MAX_CHANNELS) for stage in range(stages))
+        update["channels"] = doubling(stages, FIRST_CHANNELS, MAX_CHANNELS)
     if settings.encoder == "vit" and settings.patch is None:
         update["patch"] = vit.with_default_sizes(VitSettings(family="vit"), signature, samples).patch
     if settings.encoder_layers is None:

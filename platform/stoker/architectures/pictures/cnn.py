@@ -10,6 +10,7 @@ from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import ACTIVATIONS, Norm
 from stoker.architectures.pictures.mirroring import answer
+from stoker.architectures.pictures.widths import doubling
 from stoker.errors import Problem
 from stoker.job.architecture.cnn import Cnn as CnnSettings
 from stoker.job.signature import Signature
@@ -101,8 +102,7 @@ def with_default_sizes(settings: CnnSettings, signature: Signature, samples: int
     if settings.channels is not None or len(signature.images) != 1:
         return settings
     stages = max(1, int(math.log2(min(signature.image.height, signature.image.width) / MIN_MAP)))
-    channels = tuple(min(FIRST_CHANNELS * 2**stage, MAX_CHANNELS) for stage in range(stages))
-    return settings.model_copy(update={"channels": channels})
+    return settings.model_copy(update={"channels": doubling(stages, FIRST_CHANNELS, MAX_CHANNELS)})
 
 
 def misfits(settings: CnnSettings, signature: Signature) -> list[Problem]:

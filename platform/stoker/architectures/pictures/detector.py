@@ -12,15 +12,13 @@ from torch.nn import functional
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import ACTIVATIONS, Norm
-from stoker.architectures.pictures.backbones import backbone, sources
+from stoker.architectures.pictures.backbones import hosts
 from stoker.architectures.pictures.backbones.backbone import Backbone, OnBackbone, rebuilt
 from stoker.architectures.pictures.feature_maps import FeatureMaps
 from stoker.architectures.pictures.residual_maps import GROUPS, ResidualMaps
 from stoker.errors import Problem
-from stoker.job.architecture.backbone import Backbone as BackboneSettings
 from stoker.job.architecture.detector import Detector as DetectorSettings
-from stoker.job.dataset import Dataset, Normalization
-from stoker.job.signature import ImageInput, Signature
+from stoker.job.signature import Signature
 
 LEVELS = 3
 """Maps of the pyramid."""
@@ -142,16 +140,13 @@ def build(settings: DetectorSettings, signature: Signature) -> nn.Module:
 
 def rebuild(settings: DetectorSettings, signature: Signature, saved: Path) -> nn.Module:
     """Build the network of a saved model."""
-    if settings.backbone is None:
-        return Detector(settings, signature)
     return rebuilt(lambda weighted: Detector(settings, signature, weighted), settings.backbone, saved)
 
 
 def with_default_sizes(settings: DetectorSettings, signature: Signature, samples: int) -> DetectorSettings:
     """Pin the library and the weights of a backbone."""
-    if settings.backbone is None:
-        return settings
-    return settings.model_copy(update={"backbone": sources.pinned(settings.backbone)})
+    pinned: DetectorSettings = hosts.pinned(settings)
+    return pinned
 
 
 def misfits(settings: DetectorSettings, signature: Signature) -> list[Problem]:
@@ -159,34 +154,10 @@ def misfits(settings: DetectorSettings, signature: Signature) -> list[Problem]:
     if problems := only_one("image", settings.family, signature):
         return problems
     if settings.backbone:
-        return _backbone_misfits(settings.backbone, signature.image)
+        return hosts.map_misfits(settings.backbone, signature.image)
     side = min(signature.image.height, signature.image.width)
     if 2 ** (len(settings.channels) + 1) > 2 * side:
         most = int(math.log2(side))
         message = f"{len(settings.channels)} stages halve images of {side} pixels to nothing; use at most {most}"
         return [Problem("architecture.channels", message)]
     return []
-
-
-def _backbone_misfits(chosen: BackboneSettings, image: ImageInput) -> list[Problem]:
-    if problems := backbone.misfits(chosen, image):
-        return problems
-    if len(backbone.stages(chosen, image)) < 2:
-        message = f"{chosen.name} of {chosen.library} has no maps of several sizes; use a convolutional network"
-        return [Problem(sources.NAME, f"{message}, or one of timm's such as swin_tiny_patch4_window7_224")]
-    return []
-
-
-def unavailable(settings: DetectorSettings, dataset: Dataset) -> list[Problem]:
-    """Return what keeps the backbone from being built."""
-    return sources.unavailable(settings.backbone) if settings.backbone else []
-
-
-def notes(settings: DetectorSettings, signature: Signature) -> list[str]:
-    """Return where the backbone comes from."""
-    return backbone.notes(settings.backbone) if settings.backbone else []
-
-
-def normalization(settings: DetectorSettings) -> Normalization | None:
-    """Return how the backbone's weights need pictures to be standardised."""
-    return sources.normalization(settings.backbone) if settings.backbone else None

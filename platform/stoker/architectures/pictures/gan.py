@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from stoker.architectures.layers import Norm
 from stoker.architectures.pictures.spectral import SpectralNorm
+from stoker.architectures.pictures.widths import doubling
 from stoker.errors import Problem
 from stoker.job.architecture.gan import Gan as GanSettings
 from stoker.job.signature import Signature
@@ -133,7 +134,7 @@ def with_default_sizes(settings: GanSettings, signature: Signature, samples: int
         return settings
     side = min(signature.image.height, signature.image.width)
     stages = max(1, int(math.log2(max(side / MIN_MAP, 2))))
-    channels = tuple(min(FIRST_CHANNELS * 2**stage, MAX_CHANNELS) for stage in range(1, stages + 1))
+    channels = doubling(stages, 2 * FIRST_CHANNELS, MAX_CHANNELS)
     return settings.model_copy(update={"channels": channels})
 
 

@@ -11,13 +11,13 @@ from torch.nn import functional
 
 from stoker.architectures.heads import outputs
 from stoker.architectures.layers import ACTIVATIONS, Norm
-from stoker.architectures.pictures.backbones import backbone, sources
+from stoker.architectures.pictures.backbones import backbone, hosts
 from stoker.architectures.pictures.backbones.backbone import Backbone, OnBackbone, rebuilt
 from stoker.architectures.pictures.tiles import in_tiles
+from stoker.architectures.pictures.widths import doubling
 from stoker.errors import Problem
 from stoker.job.architecture.backbone import Backbone as BackboneSettings
 from stoker.job.architecture.unet import Unet as UnetSettings
-from stoker.job.dataset import Dataset, Normalization
 from stoker.job.signature import ImageInput, Signature
 
 GROUPS = 8
@@ -122,23 +122,19 @@ def build(settings: UnetSettings, signature: Signature) -> nn.Module:
 
 def rebuild(settings: UnetSettings, signature: Signature, saved: Path) -> nn.Module:
     """Build the network of a saved model."""
-    if settings.backbone is None:
-        return Unet(settings, signature)
     return rebuilt(lambda weighted: Unet(settings, signature, weighted), settings.backbone, saved)
 
 
 def with_default_sizes(settings: UnetSettings, signature: Signature, samples: int) -> UnetSettings:
     """Choose stages that halve the image to about 8 pixels, at most four times, unless the job sets them."""
-    if settings.backbone:
-        settings = settings.model_copy(update={"backbone": sources.pinned(settings.backbone)})
+    settings = hosts.pinned(settings)
     if settings.channels is not None:
         return settings
     height, width = seen(signature.image)
     stages = 1 + max(1, min(MAX_STAGES - 1, int(math.log2(max(min(height, width) / MIN_MAP, 1)))))
     if settings.backbone:
         stages = len(backbone.stages(settings.backbone, signature.image))
-    channels = tuple(min(FIRST_CHANNELS * 2**stage, MAX_CHANNELS) for stage in range(stages))
-    return settings.model_copy(update={"channels": channels})
+    return settings.model_copy(update={"channels": doubling(stages, FIRST_CHANNELS, MAX_CHANNELS)})
 
 
 def seen(image: ImageInput) -> tuple[int, int]:
@@ -159,28 +155,10 @@ def misfits(settings: UnetSettings, signature: Signature) -> list[Problem]:
 
 
 def _backbone_misfits(settings: UnetSettings, chosen: BackboneSettings, image: ImageInput) -> list[Problem]:
-    if problems := backbone.misfits(chosen, image):
+    if problems := hosts.map_misfits(chosen, image):
         return problems
     count = len(backbone.stages(chosen, image))
-    if count < 2:
-        message = f"{chosen.name} of {chosen.library} has no maps of several sizes; use a convolutional network"
-        return [Problem(sources.NAME, f"{message}, or one of timm's such as swin_tiny_patch4_window7_224")]
     if settings.channels and len(settings.channels) != count:
         message = f"{len(settings.channels)} numbers for {count} sizes of maps on the way up; give {count}"
         return [Problem("architecture.channels", message)]
     return []
-
-
-def unavailable(settings: UnetSettings, dataset: Dataset) -> list[Problem]:
-    """Return what keeps the backbone from being built."""
-    return sources.unavailable(settings.backbone) if settings.backbone else []
-
-
-def notes(settings: UnetSettings, signature: Signature) -> list[str]:
-    """Return where the backbone comes from."""
-    return backbone.notes(settings.backbone) if settings.backbone else []
-
-
-def normalization(settings: UnetSettings) -> Normalization | None:
-    """Return how the backbone's weights need pictures to be standardised."""
-    return sources.normalization(settings.backbone) if settings.backbone else None

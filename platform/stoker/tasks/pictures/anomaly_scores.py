@@ -33,7 +33,7 @@ class Scores:
     def update(self, output: Tensor, batch: BatchLike) -> None:
         """Take in (B, 1 + pixels) scores."""
         self._scores.append(output[:, 0].float().cpu())
-        self._odd.append(is_odd(batch))
+        self._odd.append(is_odd(batch).cpu())
 
     def state(self) -> tuple[Tensor, Tensor]:
         """Return (N,) scores, and which are those of anomalies."""
@@ -99,7 +99,7 @@ class AnomalyReview(Review):
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch."""
         self._scores.update(output, batch)
-        odd = is_odd(batch).to(output.device)
+        odd = is_odd(batch)
         level = output[:, 0].clamp(min=1e-6).log()
         self._worst.update(torch.where(odd, -level, level), output, odd, ids)
 

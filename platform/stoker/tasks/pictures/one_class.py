@@ -61,7 +61,7 @@ class OneClass(OneNetwork):
         scores, odd = [], []
         for batch in part("val"):
             scores.append(self.network(batch.inputs)[:, 0].float().cpu())
-            odd.append(is_odd(batch))
+            odd.append(is_odd(batch).cpu())
         chosen = chosen_threshold(torch.cat(scores), torch.cat(odd), self._passing)
         threshold.fill_(max(chosen, LEAST_THRESHOLD))
 
@@ -72,15 +72,14 @@ class OneClass(OneNetwork):
 
     def _weights(self, batch: BatchLike) -> Tensor:
         """Return (B,) weights; anomalies have none."""
-        device = next(iter(batch.inputs.values())).device
-        normal = (~is_odd(batch)).float().to(device)
+        normal = (~is_odd(batch)).float()
         return normal if batch.weight is None else normal * batch.weight
 
 
 def is_odd(batch: BatchLike) -> Tensor:
-    """Return (B,) which samples are anomalies, on the CPU; without labels, none is."""
+    """Return (B,) which samples are anomalies; without labels, none is."""
     classes = batch.target if batch.target is not None else _no_classes(batch)
-    odd: Tensor = (classes == ODD).cpu()
+    odd: Tensor = classes == ODD
     return odd
 
 

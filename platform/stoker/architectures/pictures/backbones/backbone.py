@@ -104,19 +104,19 @@ class OnBackbone(nn.Module):
             (folder / ORIGIN).write_text(json.dumps({"sha256": digest}), encoding="utf-8")
 
 
-def rebuilt(build: Callable[[bool], OnBackbone], settings: BackboneSettings, saved: Path) -> OnBackbone:
+def rebuilt(build: Callable[[bool], OnBackbone], settings: BackboneSettings | None, saved: Path) -> OnBackbone:
     """Build the network of a saved model, whose own weights are still to be loaded.
 
     Args:
         build: takes whether to load the backbone's weights.
-        settings: of the backbone.
+        settings: of the backbone; None without one.
         saved: the folder of the model.
 
     Raises:
         JobError: the weights that are not saved with it are gone, or are others than at its training.
 
     """
-    if not (saved / ORIGIN).is_file():
+    if settings is None or not (saved / ORIGIN).is_file():
         return build(False)
     digest = str(json.loads((saved / ORIGIN).read_text(encoding="utf-8"))["sha256"])
     network = build(True)

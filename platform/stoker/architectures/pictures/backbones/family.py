@@ -7,12 +7,11 @@ from torch import Tensor, nn
 
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
-from stoker.architectures.pictures.backbones import backbone, sources
+from stoker.architectures.pictures.backbones import backbone, hosts
 from stoker.architectures.pictures.backbones.backbone import Backbone, OnBackbone, rebuilt
 from stoker.architectures.pictures.mirroring import answer
 from stoker.errors import Problem
 from stoker.job.architecture.backbone import BackboneClassifier
-from stoker.job.dataset import Dataset, Normalization
 from stoker.job.signature import Signature
 
 
@@ -50,24 +49,10 @@ def rebuild(settings: BackboneClassifier, signature: Signature, saved: Path) -> 
 
 def with_default_sizes(settings: BackboneClassifier, signature: Signature, samples: int) -> BackboneClassifier:
     """Pin the library and the weights."""
-    return settings.model_copy(update={"backbone": sources.pinned(settings.backbone)})
+    pinned: BackboneClassifier = hosts.pinned(settings)
+    return pinned
 
 
 def misfits(settings: BackboneClassifier, signature: Signature) -> list[Problem]:
     """Return the settings that do not fit the number and size of the images."""
     return only_one("image", settings.family, signature) or backbone.misfits(settings.backbone, signature.image)
-
-
-def unavailable(settings: BackboneClassifier, dataset: Dataset) -> list[Problem]:
-    """Return what keeps the backbone from being built."""
-    return sources.unavailable(settings.backbone)
-
-
-def notes(settings: BackboneClassifier, signature: Signature) -> list[str]:
-    """Return where the backbone comes from."""
-    return backbone.notes(settings.backbone)
-
-
-def normalization(settings: BackboneClassifier) -> Normalization | None:
-    """Return how the backbone's weights need pictures to be standardised."""
-    return sources.normalization(settings.backbone)

@@ -1,0 +1,41 @@
+"""What the families have in common whose settings have a `backbone`, perhaps none."""
+
+from typing import Any
+
+from stoker.architectures.pictures.backbones import backbone, sources
+from stoker.errors import Problem
+from stoker.job.architecture.backbone import Backbone as BackboneSettings
+from stoker.job.dataset import Dataset, Normalization
+from stoker.job.signature import ImageInput, Signature
+
+
+def pinned(settings: Any) -> Any:
+    """Return settings with the library and the weights of the backbone that the job leaves open."""
+    if settings.backbone is None:
+        return settings
+    return settings.model_copy(update={"backbone": sources.pinned(settings.backbone)})
+
+
+def unavailable(settings: Any, dataset: Dataset) -> list[Problem]:
+    """Return what keeps the backbone from being built."""
+    return sources.unavailable(settings.backbone) if settings.backbone else []
+
+
+def notes(settings: Any, signature: Signature) -> list[str]:
+    """Return where the backbone comes from."""
+    return backbone.notes(settings.backbone) if settings.backbone else []
+
+
+def normalization(settings: Any) -> Normalization | None:
+    """Return how the backbone's weights need pictures to be standardised."""
+    return sources.normalization(settings.backbone) if settings.backbone else None
+
+
+def map_misfits(chosen: BackboneSettings, image: ImageInput) -> list[Problem]:
+    """Return what keeps a backbone from making maps of several sizes."""
+    if problems := backbone.misfits(chosen, image):
+        return problems
+    if len(backbone.stages(chosen, image)) < 2:
+        message = f"{chosen.name} of {chosen.library} has no maps of several sizes; use a convolutional network"
+        return [Problem(sources.NAME, f"{message}, or one of timm's such as swin_tiny_patch4_window7_224")]
+    return []
