@@ -16,7 +16,7 @@ def run(*options):
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-X", "importtime", str(ROOT / "bench" / "gpu.py"), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
 
 
 def test_the_gpu_benchmark_measures_every_arm_with_neither_ray_nor_mlflow():

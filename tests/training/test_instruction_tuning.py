@@ -30,6 +30,7 @@ def decoder(program, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_adapters_on_a_small_decoder_learn_their_answers_by_heart(decoder, make_job, tmp_path):
     known = {one: other for pair in OPPOSITES for one, other in (pair, pair[::-1])}

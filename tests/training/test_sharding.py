@@ -69,7 +69,9 @@ def test_a_hundred_steps_agree_for_1_2_and_4_workers_and_each_holds_its_part(tok
             assert held_bytes <= share * all_bytes
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", pytest.param("adamw", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "optimizer", ["sgd", *(pytest.param(name, marks=pytest.mark.slow) for name in ("adam", "adamw"))]
+)
 def test_a_clipped_gradient_agrees_with_each_optimizer(tokens, in_workers, optimizer):
     chosen = TypeAdapter(OptimizersChoice).validate_python({"type": optimizer, "lr": 1e-4})
 
@@ -122,7 +124,7 @@ def test_statistics_of_batches_and_inputs_stay_in_float32(probe, in_workers):
         {"family": "vit", "width": 8, "layers": 2, "heads": 2, "pool": "token", "positions": "learned"},
     ],
 )
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_a_network_for_images_trains_with_divided_weights(make_job, in_workers, architecture, precision):
     training = {"batch_size": 64, "precision": precision}
     job = make_job("image-classification", "digits", architecture=architecture, training=training)
@@ -136,21 +138,24 @@ def test_a_network_for_images_trains_with_divided_weights(make_job, in_workers, 
 
 
 STILL = {"type": "sgd", "lr": 0.05, "momentum": 0.0}
-PRETRAINED = [
+PRETRAINED = [("fill-mask", "pretrained"), ("text-generation", "lora"), ("translation", "frozen")]
+REPEATED = [
     ("text-classification", "pretrained"),
     ("text-classification", "frozen"),
     ("question-answering", "lora"),
-    ("fill-mask", "pretrained"),
     ("fill-mask", "lora"),
-    ("text-generation", "lora"),
     ("instruction-tuning", "pretrained"),
     ("translation", "pretrained"),
-    ("translation", "frozen"),
     ("summarization", "lora"),
 ]
+"""The same kinds of model and of tuning with other tasks."""
 
 
-@pytest.mark.parametrize(("task", "variant"), PRETRAINED, ids=lambda name: name)
+@pytest.mark.parametrize(
+    ("task", "variant"),
+    [*PRETRAINED, *(pytest.param(*case, marks=pytest.mark.slow) for case in REPEATED)],
+    ids=lambda name: name,
+)
 def test_a_pretrained_model_trains_with_divided_weights(task, variant, tiny, in_workers):
     def work(workers: Workers) -> Any:
         job = divided(tiny(task, variant, dropout=False, optimizer=STILL, micro_batch=5, epochs=1), workers.count)
@@ -173,7 +178,9 @@ def test_a_pretrained_model_trains_with_divided_weights(task, variant, tiny, in_
         torch.testing.assert_close(found[0][2][name], value, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("variant", ["pretrained", "lora", "frozen"])
+@pytest.mark.parametrize(
+    "variant", ["lora", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pretrained", "frozen"))]
+)
 def test_a_checkpoint_of_a_divided_pretrained_model_opens_on_any_workers(variant, tiny, in_workers, tmp_path):
     def job(workers: Workers) -> Any:
         return divided(tiny("translation", variant, dropout=False), workers.count)

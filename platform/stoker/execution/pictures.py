@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stoker.tasks.sheet import Picture, Sheet
 
-SMALL, LARGE = 64, 128
+SMALL, LARGE = 128, 192
 """Images are enlarged by an integer factor up to SMALL pixels, or reduced to LARGE pixels."""
 MAX_CAPTION = 160
 """Pixels of a line of a caption, unless its picture is wider."""

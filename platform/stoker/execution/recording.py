@@ -226,7 +226,7 @@ def results_description(metrics: Mapping[str, float], command: str) -> str:
     """Format the results of the best weights, and how to use them, in Markdown; empty without results."""
     if not metrics:
         return ""
-    quantities = sorted({key.split("/")[0] for key in metrics})
+    quantities = dict.fromkeys(key.split("/")[0] for key in metrics)
     parts = [part for part in ("train", "val", "test") if any(key.endswith(f"/{part}") for key in metrics)]
     lines = [f"| best weights | {' | '.join(parts)} |", "|---" * (len(parts) + 1) + "|"]
     for quantity in quantities:
