@@ -14,7 +14,7 @@ from stoker.job.architecture.detector import Detector
 from stoker.job.signature import BoxesOutput, ImageInput, Signature
 from stoker.tasks.pictures.assignment import assign
 from stoker.tasks.pictures.average_precision import AveragePrecision, FoundBoxes, precisions
-from stoker.tasks.pictures.box_matches import confusion, described, error
+from stoker.tasks.pictures.box_matches import best_score, confusion, described, error, pairs
 from stoker.tasks.pictures.detection_loss import BoxLosses, box_losses
 from stoker.tasks.pictures.detections import detections
 
@@ -75,6 +75,22 @@ def test_the_average_precision_is_cocos():
             expected = precision_by_hand(pictures, number, least - 1e-9)
             assert curves[place, :, number].mean() == pytest.approx(expected, abs=1e-6)
     assert 0.2 < curves[0].mean() < 0.95
+
+
+def test_the_score_with_the_best_f1_is_found():
+    pictures = random_pictures()
+    total = sum(len(true) for _, true in pictures)
+
+    def f1(least: float) -> float:
+        kept = [(found[found[:, 1].argsort()[::-1]], true) for found, true in pictures]
+        matched = [pair for each in kept for pair in pairs(each, least)]
+        right = sum(true == found for true, found in matched)
+        return 2 * right / (sum(found >= 0 for _, found in matched) + total)
+
+    best = best_score([(found[found[:, 1].argsort()[::-1]], true) for found, true in pictures])
+    assert f1(best) >= max(f1(least) for least in np.linspace(0, 1, 1001))
+    assert 0.05 < best < 0.6
+    assert np.isnan(best_score([(found[:0], true) for found, true in pictures]))
 
 
 def boxes(*rows: list[float]) -> torch.Tensor:
@@ -230,6 +246,10 @@ def test_the_best_boxes_that_do_not_repeat_each_other_are_found():
     assert there[:, 0].tolist() == [0, 1, 0]
     torch.testing.assert_close(there[:, 1], torch.tensor([2.0, 1.5, 0.5]).sigmoid())
     torch.testing.assert_close(there[2, 2:], torch.tensor([0.6, 0.0, 1.0, 0.4]))
+    network = nn.Identity()
+    network.register_buffer("threshold", torch.tensor(1.8))
+    (above,) = detections(network, output)
+    torch.testing.assert_close(above[above[:, 1] > 0][:, 1], torch.tensor([0.2]).sigmoid())  # of 2.0 alone
     network = nn.Identity()
     network.score, network.most, network.overlap = 0.01, 2, 1.0
     assert detections(network, output).shape == (1, 2, 6)

@@ -33,6 +33,9 @@ MOST_CELLS = 6.0
 class Detector(OnBackbone):
     """A body that makes maps, a feature pyramid, and a head that all its levels share."""
 
+    threshold: Tensor
+    """Logit from where on a box is believed: chosen after training, by the validation part."""
+
     def __init__(self, settings: DetectorSettings, signature: Signature, weighted: bool = True) -> None:
         super().__init__()
         self.name, shape = next(iter(signature.images.items()))
@@ -45,6 +48,7 @@ class Detector(OnBackbone):
         self.strides = self._body.strides[-LEVELS:]
         self.pyramid = Pyramid(self._body.channels[-LEVELS:], settings.width)
         self.head = Head(settings, len(self.strides), outputs(signature))
+        self.register_buffer("threshold", torch.zeros(()))
 
     @property
     def _body(self) -> FeatureMaps:

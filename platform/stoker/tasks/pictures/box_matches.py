@@ -1,5 +1,6 @@
 """Pairs of boxes that are found and true ones, at one score and one overlap: what is right, missed and invented."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,13 +15,14 @@ SCORE = Limits().score
 """Lowest score of a box that takes part."""
 
 
-def pairs(picture: Picture) -> list[tuple[int, int]]:
+def pairs(picture: Picture, least: float = SCORE) -> list[tuple[int, int]]:
     """Return the classes of true and found boxes that lie on each other, counted from 0; -1 where one is alone.
 
-    The found box with the highest score chooses first: the true one that it overlaps most, whatever its class.
+    The found box with the highest score chooses first: the true one that it overlaps most, whatever its class. Found
+    boxes come first, in their own order.
     """
     found, true = picture
-    found = found[found[:, 1] >= SCORE]
+    found = found[found[:, 1] >= least]
     overlap = overlaps(found[:, 2:], true[:, 1:])
     free = np.ones(len(true), bool)
     matched = []
@@ -33,6 +35,22 @@ def pairs(picture: Picture) -> list[tuple[int, int]]:
         else:
             matched.append((-1, int(box[0])))
     return matched + [(int(box[0]) - 1, -1) for box in true[free]]
+
+
+def best_score(pictures: Sequence[Picture]) -> float:
+    """Return the lowest score of a box with which the F1 of all boxes together is best; NaN if none is right."""
+    ranked = []
+    for picture in pictures:
+        scores = picture[0][:, 1].tolist()
+        ranked += [(score, true == found) for score, (true, found) in zip(scores, pairs(picture, 0.0), strict=False)]
+    ranked.sort(key=lambda each: -each[0])
+    right = np.cumsum([hit for _, hit in ranked])
+    if not len(right) or not right[-1]:
+        return math.nan
+    f1 = 2 * right / (np.arange(1, len(right) + 1) + sum(len(true) for _, true in pictures))
+    best = int(f1.argmax())
+    following = ranked[best + 1][0] if best + 1 < len(ranked) else ranked[best][0]
+    return float((ranked[best][0] + following) / 2)
 
 
 def error(picture: Picture) -> float:

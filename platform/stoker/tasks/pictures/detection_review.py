@@ -37,6 +37,7 @@ class DetectionReview(Review):
     def __init__(self, image: ImageField, classes: tuple[str, ...]) -> None:
         self._image, self._classes = image, classes
         self._boxes, self._worst, self._pixels = FoundBoxes(), Worst(), Pixels()
+        self._precisions: tuple[int, np.ndarray] | None = None
         super().__init__(self._boxes, self._worst, self._pixels)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
@@ -56,12 +57,17 @@ class DetectionReview(Review):
 
     def figures(self) -> dict[str, "Figure"]:
         """Draw precision against recall, and which classes are taken for which."""
-        pictures = self._boxes.in_order()
-        curves = precisions(pictures, len(self._classes))
         return {
-            "precision-recall": self._curves(curves),
-            "confusion-matrix": self._mixed_up(pictures),
+            "precision-recall": self._curves(self._measured()),
+            "confusion-matrix": self._mixed_up(self._boxes.in_order()),
         }
+
+    def _measured(self) -> np.ndarray:
+        """Return the precisions of all boxes, which take long: figures and tables share them."""
+        count = len(self._boxes.pictures)
+        if self._precisions is None or self._precisions[0] != count:
+            self._precisions = count, precisions(self._boxes.in_order(), len(self._classes))
+        return self._precisions[1]
 
     def _mixed_up(self, pictures: Sequence[Picture]) -> "Figure":
         figure = confusion_figure(confusion(pictures, len(self._classes)), (*self._classes, NONE))
@@ -88,8 +94,7 @@ class DetectionReview(Review):
 
     def tables(self) -> dict[str, Sequence[Mapping[str, Any]]]:
         """Return the precisions of each class, and its precision and recall where boxes of a low score do not count."""
-        pictures = self._boxes.in_order()
-        curves, counts = precisions(pictures, len(self._classes)), confusion(pictures, len(self._classes))
+        curves, counts = self._measured(), confusion(self._boxes.in_order(), len(self._classes))
         rows = []
         for number, name in enumerate(self._classes):
             right, true, found = int(counts[number, number]), int(counts[number].sum()), int(counts[:, number].sum())

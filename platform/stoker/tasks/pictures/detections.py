@@ -15,7 +15,7 @@ EVALUATED = 0.01
 class Limits:
     """Which of the proposed boxes are kept, for a network that does not say so itself."""
 
-    score: float = 0.3
+    score: float = 0.5
     overlap: float = 0.6
     most: int = 100
 
@@ -24,7 +24,8 @@ def detections(network: nn.Module, output: Tensor, score: float | None = None) -
     """Return (B, most, 6) the boxes of each image, best first: class from 0, score, and four sides; padded with 0.
 
     Args:
-        network: that made the proposals; its attributes score, overlap and most limit the boxes, where it has them.
+        network: that made the proposals; its attributes score, overlap and most limit the boxes, where it has them, and
+            its buffer threshold is the logit that becomes a score of 0.5.
         output: (B, cells, 6 + classes) float32 proposals.
         score: the lowest one, in place of the network's.
 
@@ -35,7 +36,8 @@ def detections(network: nn.Module, output: Tensor, score: float | None = None) -
     least = float(getattr(network, "score", usual.score)) if score is None else score
     overlap, most = float(getattr(network, "overlap", usual.overlap)), int(getattr(network, "most", usual.most))
     found = output.new_zeros(len(output), most, 6)
-    for row, (boxes, logits) in enumerate(zip(output[..., 2:6].clamp(0, 1), output[..., 6:], strict=True)):
+    above = output[..., 6:] - getattr(network, "threshold", 0.0)
+    for row, (boxes, logits) in enumerate(zip(output[..., 2:6].clamp(0, 1), above, strict=True)):
         best = logits.sigmoid().flatten().topk(min(PROPOSED, logits.numel()))
         taken = best.values >= least
         scores, places = best.values[taken], best.indices[taken]
