@@ -79,6 +79,7 @@ def test_the_schema_is_closed_and_has_descriptions_and_shorthands():
             "cnn",
             "unet",
             "detector",
+            "torchvision-detector",
             "vit",
             "backbone",
             "autoencoder",

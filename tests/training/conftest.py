@@ -32,6 +32,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "residual": {"family": "cnn", "channels": [4, 4], "blocks": "residual"},
     "unet": {"channels": [4, 8, 8], "dropout": 0.2},
     "detector": {"channels": [8, 8], "width": 8, "depth": 1},
+    "torchvision-detector": {"resnet": "resnet18", "width": 64},
     "vit": {"width": 8, "layers": 2, "heads": 2, "dropout": 0.2, "stochastic_depth": 0.2},
     "backbone": {"backbone": {"name": "test_resnet", "library": "timm"}, "dropout": 0.2},
     "autoencoder": {"channels": [4, 4], "code": 3, "noise": 0.2},

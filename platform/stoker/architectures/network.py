@@ -9,7 +9,17 @@ from typing import Any
 from torch import nn
 
 from stoker.architectures import custom, mlp, perceptron
-from stoker.architectures.pictures import autoencoder, captioner, cnn, detector, feature_distance, gan, unet, vit
+from stoker.architectures.pictures import (
+    autoencoder,
+    captioner,
+    cnn,
+    detector,
+    feature_distance,
+    gan,
+    torchvision_detector,
+    unet,
+    vit,
+)
 from stoker.architectures.pictures.backbones import family as backbone
 from stoker.architectures.pictures.backbones import hosts
 from stoker.architectures.pretrained import family as pretrained
@@ -80,6 +90,15 @@ FAMILIES: dict[str, Family] = {
     "cnn": Family(cnn.build, cnn.with_default_sizes, cnn.misfits),
     "unet": _on_backbone(unet),
     "detector": _on_backbone(detector),
+    "torchvision-detector": Family(
+        torchvision_detector.build,
+        torchvision_detector.with_default_sizes,
+        torchvision_detector.misfits,
+        torchvision_detector.unavailable,
+        torchvision_detector.rebuild,
+        torchvision_detector.notes,
+        torchvision_detector.normalization,
+    ),
     "vit": Family(vit.build, vit.with_default_sizes, vit.misfits),
     "backbone": _on_backbone(backbone),
     "autoencoder": Family(autoencoder.build, autoencoder.with_default_sizes, autoencoder.misfits),

@@ -167,7 +167,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "object-detection": TaskRow(
         ("image",),
         "boxes",
-        ("detector", "custom"),
+        ("detector", "torchvision-detector", "custom"),
         DETECTION,
         "map",
         "the objects of an image, each with a class and a box around it",

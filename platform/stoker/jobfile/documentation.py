@@ -99,11 +99,12 @@ class KeyDocument:
 
 @cache
 def field_documents(section: type[Section]) -> dict[str, str]:
-    """Return the documentation under each field of a section, by key."""
+    """Return the documentation under each field of a section, by key, also of those that it has from another one."""
     names = {name: info.alias or name for name, info in section.model_fields.items()}
+    above = [each for each in section.__bases__ if issubclass(each, Section) and each is not Section]
+    found = {name: text for each in above for name, text in field_documents(each).items()}
     tree = ast.parse(inspect.getsource(sys.modules[section.__module__]))
     [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == section.__name__]
-    found = {}
     for field, text in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
             found[names[field.target.id]] = " ".join(str(ast.literal_eval(text.value)).split())

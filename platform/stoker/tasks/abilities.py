@@ -130,6 +130,13 @@ class CanJudge(Protocol):
         """Return (B,) losses of samples, by the (B,) numbers of their normal classes."""
 
 
+class CanFind(Protocol):
+    """Finds objects, with losses of its own."""
+
+    def box_losses(self, inputs: Mapping[str, Tensor], target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return its output, and (B,) losses of the classes and of the boxes, of which each depends on one image."""
+
+
 class CanMemorise(Protocol):
     """Compares samples with those of the training part."""
 
@@ -201,6 +208,11 @@ def can_judge(network: object) -> TypeGuard[CanJudge]:
     return _has(network, "losses", "inputs", "classes", "noise") and isinstance(
         getattr(network, "threshold", None), Tensor
     )
+
+
+def can_find(network: object) -> TypeGuard[CanFind]:
+    """Return whether a network finds objects with losses of its own."""
+    return _has(network, "box_losses", "inputs", "target")
 
 
 def can_memorise(network: object) -> TypeGuard[CanMemorise]:

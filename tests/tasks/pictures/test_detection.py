@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from torch import nn
 
-from stoker.architectures.pictures import detector
+from stoker.architectures.pictures import detector, torchvision_detector
 from stoker.datasets.records import Records
+from stoker.errors import JobError
 from stoker.job.architecture.detector import Detector
+from stoker.job.architecture.torchvision_detector import TorchvisionDetector
 from stoker.job.signature import BoxesOutput, ImageInput, Signature
 from stoker.tasks.pictures.assignment import assign
 from stoker.tasks.pictures.average_precision import AveragePrecision, FoundBoxes, precisions
@@ -325,3 +328,80 @@ def test_a_detector_stands_on_a_backbone():
     flat = Detector(family="detector", backbone={"name": "vit_tiny_patch16_224", "library": "timm"})
     image = Signature({"image": ImageInput(3, 224, 224)}, BoxesOutput(("a",)))
     assert "has no maps of several sizes" in detector.misfits(flat, image)[0].message
+
+
+@pytest.mark.parametrize("model", ["fcos", "retinanet", "retinanet-v2"])
+def test_a_detector_of_torchvision_finds_and_loses_what_torchvision_says(model, tmp_path):
+    names = {"fcos": "fcos_resnet50_fpn", "retinanet": "retinanet_resnet50_fpn"}
+    torch.manual_seed(1)
+    theirs = torchvision.models.detection.__dict__[names.get(model, "retinanet_resnet50_fpn_v2")](
+        weights=None,
+        weights_backbone=None,
+        num_classes=3,
+        min_size=64,
+        image_mean=[0.0] * 3,
+        image_std=[1.0] * 3,
+        score_thresh=0.0,
+        nms_thresh=0.6,
+        topk_candidates=10**6,
+    )
+    for name, weight in theirs.named_parameters():
+        if "cls_logits" in name or "bbox" in name:
+            torch.nn.init.normal_(weight, std=0.05)
+    torch.save(theirs.state_dict(), tmp_path / "coco.pt")
+    signature = Signature({"image": ImageInput(3, 64, 64)}, BoxesOutput(("a", "b", "c")))
+    settings = TorchvisionDetector(
+        family="torchvision-detector", model=model, weights=str(tmp_path / "coco.pt"), most=20, score=0.0
+    )
+    network = torchvision_detector.build(settings, signature).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = theirs.eval()(list(images))
+        found = detections(network, network({"image": images}))
+    for ours, each in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours[:, 1], each["scores"][:20], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(ours[:10, 2:] * 64, each["boxes"][:10], atol=1e-2, rtol=1e-3)
+    target = torch.zeros(2, 4, 5)
+    target[0, 0] = torch.tensor([2, 0.1, 0.2, 0.7, 0.9])
+    target[0, 1] = torch.tensor([3, 0.5, 0.1, 0.9, 0.4])
+    theirs.train()
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    proposals, classes, boxes = network.train().box_losses({"image": images}, target)
+    for row in range(2):
+        there = target[row][target[row, :, 0] > 0]
+        alone = theirs([images[row]], [{"labels": there[:, 0].long() - 1, "boxes": there[:, 1:] * 64}])
+        torch.testing.assert_close(classes[row], alone.pop("classification"))
+        torch.testing.assert_close(boxes[row], sum(alone.values()), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(proposals, network({"image": images}))
+
+
+def test_a_detector_of_torchvision_takes_other_classes_and_refuses_weights_that_are_not_there(tmp_path):
+    def settings(**given):
+        return TorchvisionDetector(family="torchvision-detector", resnet="resnet18", width=64, **given)
+
+    def signature(channels, *classes):
+        return Signature({"image": ImageInput(channels, 64, 64)}, BoxesOutput(classes))
+
+    first = torchvision_detector.build(settings(), signature(3, "a", "b"))
+    assert not any(isinstance(each, nn.BatchNorm2d) for each in first.modules())
+    torch.save(torchvision.models.get_model("resnet18").state_dict(), tmp_path / "body.pt")
+    with pytest.raises(JobError, match=r"architecture.weights.*lacks .* weights of fcos on resnet18"):
+        torchvision_detector.build(settings(weights=str(tmp_path / "body.pt")), signature(3, "a"))
+    whole = torchvision_detector.TorchvisionDetector(
+        settings(weights=str(tmp_path / "body.pt")), signature(3, "a", "b"), weighted=False
+    )
+    torch.save(whole.model.state_dict(), tmp_path / "whole.pt")
+    tuned = settings(weights=str(tmp_path / "whole.pt"), frozen_stages=2)
+    network = torchvision_detector.build(tuned, signature(3, "a", "b", "c"))
+    for name, weight in whole.model.state_dict().items():
+        same = torch.equal(weight, network.model.state_dict()[name]) if "cls_logits" not in name else None
+        assert same is not False
+    frozen = {name.split(".")[3] for name, each in network.named_parameters() if not each.requires_grad}
+    assert frozen == {"conv1", "bn1", "layer1"}
+    assert torchvision_detector.misfits(tuned, signature(1, "a"))[0].path == "dataset.image.normalization"
+    (problem,) = torchvision_detector.unavailable(settings(weights="default"), None)
+    assert "no weights of fcos on resnet18; use resnet50, name a file" in problem.message
+    (problem,) = torchvision_detector.unavailable(settings(weights="none.pt"), None)
+    assert (problem.path, "there is no file 'none.pt'" in problem.message) == ("architecture.weights", True)

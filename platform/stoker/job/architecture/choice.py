@@ -16,6 +16,7 @@ from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
 from stoker.job.architecture.pretrained import Pretrained
 from stoker.job.architecture.rnn import Rnn
+from stoker.job.architecture.torchvision_detector import TorchvisionDetector
 from stoker.job.architecture.transformer import Transformer
 from stoker.job.architecture.unet import Unet
 from stoker.job.architecture.vit import Vit
@@ -27,6 +28,7 @@ Architecture = Annotated[
     | Cnn
     | Unet
     | Detector
+    | TorchvisionDetector
     | Vit
     | BackboneClassifier
     | Autoencoder
@@ -46,6 +48,7 @@ FAMILIES: dict[str, type[Section]] = {
     "cnn": Cnn,
     "unet": Unet,
     "detector": Detector,
+    "torchvision-detector": TorchvisionDetector,
     "vit": Vit,
     "backbone": BackboneClassifier,
     "autoencoder": Autoencoder,

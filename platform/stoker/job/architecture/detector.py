@@ -9,7 +9,25 @@ from stoker.job.architecture.layers import Activation, Width
 from stoker.job.section import Section
 
 
-class Detector(Section):
+class Limited(Section):
+    """Which of the proposed boxes a model answers with."""
+
+    family: str
+    """The network family."""
+
+    score: float = Field(0.5, ge=0, lt=1)
+    """Lowest score of a box that the model answers with; 0.5 is where F1 on the validation part is best, a lower one
+    finds more, also wrong ones. Metrics count all boxes, as COCO does."""
+
+    overlap: float = Field(0.6, gt=0, le=1)
+    """Of two boxes of a class that share more than this part of their joint area, only the one with the higher score is
+    kept."""
+
+    most: int = Field(100, ge=1, le=1000)
+    """Most boxes of an image, those with the highest scores."""
+
+
+class Detector(Limited):
     """A detector in one pass (Tian et al. 2019; Feng et al. 2021): each cell of three maps proposes a box.
 
     Residual stages make maps of the image, a feature pyramid (Lin et al. 2017) mixes fine and coarse ones, and two
@@ -34,14 +52,3 @@ class Detector(Section):
 
     activation: Activation = "silu"
     """What stands between the layers."""
-
-    score: float = Field(0.5, ge=0, lt=1)
-    """Lowest score of a box that the model answers with; 0.5 is where F1 on the validation part is best, a lower one
-    finds more, also wrong ones. Metrics count all boxes, as COCO does."""
-
-    overlap: float = Field(0.6, gt=0, le=1)
-    """Of two boxes of a class that share more than this part of their joint area, only the one with the higher score is
-    kept."""
-
-    most: int = Field(100, ge=1, le=1000)
-    """Most boxes of an image, those with the highest scores."""

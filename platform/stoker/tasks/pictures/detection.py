@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from stoker.datasets.pictures.headers import Size, image_sizes
 from stoker.datasets.records import Files, RawColumn, Records, in_memory
 from stoker.job.training import Training
+from stoker.tasks.abilities import can_find
 from stoker.tasks.metrics import Metrics
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
 from stoker.tasks.pictures.annotation import boxed
 from stoker.tasks.pictures.average_precision import AveragePrecision
 from stoker.tasks.pictures.coco_json import coco_json
-from stoker.tasks.pictures.detection_loss import BoxLosses
+from stoker.tasks.pictures.detection_loss import BoxLosses, OwnBoxLosses
 from stoker.tasks.pictures.detection_review import DetectionReview
 from stoker.tasks.pictures.detections import EVALUATED, detections
 from stoker.tasks.sheet import Picture, Sheet
@@ -33,8 +34,9 @@ class ObjectDetection(Task):
     """Boxes with classes."""
 
     def objective(self, network: nn.Module, training: Training) -> Objective:
-        """Minimise the losses of classes and boxes."""
-        return BoxLosses(network)
+        """Minimise the losses of classes and boxes, those of the network itself where it has some."""
+        chosen = OwnBoxLosses if can_find(network) else BoxLosses
+        return chosen(network)
 
     def metrics(self, samples: int) -> Metrics:
         """Return the mean average precisions of COCO."""

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from stoker.tasks.abilities import CanFind
 from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork
 from stoker.tasks.pictures.assignment import assign
 from stoker.tasks.pictures.average_precision import FoundBoxes
@@ -41,13 +43,13 @@ class BoxLosses(OneNetwork):
 
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return both terms."""
-        return self._sums(self.network(batch.inputs), batch)
+        return self._sums(batch)[1]
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         """Return both terms, and the boxes that are found, also those with a low score."""
-        output = self.network(batch.inputs)
+        output, sums = self._sums(batch)
         counts = self.counts(batch, "network")
-        losses = {term: Loss(total, counts[term]) for term, total in self._sums(output, batch).items()}
+        losses = {term: Loss(total, counts[term]) for term, total in sums.items()}
         return losses, detections(self.network, output.float(), EVALUATED)
 
     def before_evaluation(self, part: Callable[[str], Iterable[BatchLike]]) -> None:
@@ -65,11 +67,29 @@ class BoxLosses(OneNetwork):
         if not math.isnan(score):
             threshold.fill_(math.log(score / (1 - score)))
 
-    def _sums(self, output: Tensor, batch: BatchLike) -> dict[str, Tensor]:
-        classes, boxes = box_losses(output.float(), batch.target)
+    def _sums(self, batch: BatchLike) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the network's output, and both terms."""
+        output, classes, boxes = self._losses(batch)
         if batch.weight is not None:
             classes, boxes = classes * batch.weight, boxes * batch.weight
-        return {"class": classes.sum(), "box": boxes.sum()}
+        return output, {"class": classes.sum(), "box": boxes.sum()}
+
+    def _losses(self, batch: BatchLike) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the network's output, and (B,) losses of the classes and of the boxes."""
+        output: Tensor = self.network(batch.inputs)
+        return output, *box_losses(output.float(), batch.target)
+
+
+class OwnBoxLosses(BoxLosses):
+    """The losses that a network has of its own, each of one image; they are divided by the number of images."""
+
+    def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
+        """Count images, or their weights."""
+        count = float(len(batch)) if batch.weight is None else batch.weight.sum()
+        return {"class": count, "box": count}
+
+    def _losses(self, batch: BatchLike) -> tuple[Tensor, Tensor, Tensor]:
+        return cast("CanFind", self.network).box_losses(batch.inputs, batch.target)
 
 
 def box_losses(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,12 +55,15 @@ def _library(settings: Backbone) -> tuple[Library | None, Problem]:
 def pinned(settings: Backbone) -> Backbone:
     """Return settings with the library and the weights that `auto` and `default` stand for."""
     library = library_of(settings)
-    weights = settings.weights
-    if weights == "default":
-        weights = library.weights(settings.name)[0]
-    elif is_file(weights):
-        weights = str(Path(weights).expanduser().absolute())
+    weights = pinned_weights(library, settings.name, settings.weights)
     return settings.model_copy(update={"library": library.name, "weights": weights})
+
+
+def pinned_weights(library: Library, name: str, weights: str) -> str:
+    """Return the id that `default` stands for, or the whole path of a file."""
+    if weights == "default":
+        return library.weights(name)[0]
+    return str(Path(weights).expanduser().absolute()) if is_file(weights) else weights
 
 
 def is_file(weights: str) -> bool:
@@ -73,45 +76,60 @@ def unavailable(settings: Backbone) -> list[Problem]:
     library, problem = _library(settings)
     if library is None:
         return [problem]
-    if settings.weights == "none":
+    return unavailable_weights(library, settings.name, settings.weights, WEIGHTS)
+
+
+def unavailable_weights(library: Library, name: str, weights: str, key: str) -> list[Problem]:
+    """Return what keeps the weights of a network from being read; `key` is that of the job which names them."""
+    if weights == "none":
         return []
-    if is_file(settings.weights):
-        file = Path(settings.weights).expanduser()
+    if is_file(weights):
         cure = "correct the path, or write none to start from random weights"
-        return [] if file.is_file() else [Problem(WEIGHTS, f"there is no file '{settings.weights}'; {cure}")]
-    known = library.weights(settings.name)
+        is_there = Path(weights).expanduser().is_file()
+        return [] if is_there else [Problem(key, f"there is no file '{weights}'; {cure}")]
+    known = library.weights(name)
     if not known:
         cure = "name a file with weights, or write none"
-        return [Problem(WEIGHTS, f"{library.name} has no weights for {settings.name}; {cure}")]
-    if settings.weights != "default" and settings.weights not in known:
+        return [Problem(key, f"{library.name} has no weights for {name}; {cure}")]
+    if weights != "default" and weights not in known:
         shown = ", ".join(known[:SHOWN]) + (", ..." if len(known) > SHOWN else "")
-        guess = did_you_mean(settings.weights, known)
-        message = f"{library.name} has no weights '{settings.weights}' of {settings.name}{guess}"
-        return [Problem(WEIGHTS, f"{message}; it has {shown}; a file ends in {', '.join(WEIGHT_SUFFIXES)}")]
+        message = f"{library.name} has no weights '{weights}' of {name}{did_you_mean(weights, known)}"
+        return [Problem(key, f"{message}; it has {shown}; a file ends in {', '.join(WEIGHT_SUFFIXES)}")]
     try:
-        weight_file(settings)
+        downloaded(library, name, weights)
     except Exception as error:  # each library and its client fail in their own ways
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        message = f"'{settings.weights}' of {settings.name} cannot be downloaded ({reason[:160]})"
+        message = f"'{weights}' of {name} cannot be downloaded ({reason[:160]})"
         cure = "allow the network, name a file with the weights in their place, or write none for random ones"
-        return [Problem(WEIGHTS, f"{message}; {cure}")]
+        return [Problem(key, f"{message}; {cure}")]
     return []
 
 
 def weight_file(settings: Backbone) -> Path:
-    """Return the file of weights, which is downloaded once.
+    """Return the file of a backbone's weights, which is downloaded once.
 
     Raises:
         Exception: any, if the address is out of reach.
 
     """
-    if is_file(settings.weights):
-        return Path(settings.weights).expanduser()
     fixed = pinned(settings)
+    return downloaded(LIBRARIES[fixed.library], fixed.name, fixed.weights)
+
+
+def downloaded(library: Library, name: str, weights: str) -> Path:
+    """Return the file of a network's weights.
+
+    Raises:
+        Exception: any, if the address is out of reach.
+
+    """
+    fixed = pinned_weights(library, name, weights)
+    if is_file(fixed):
+        return Path(fixed)
     try:
-        return LIBRARIES[fixed.library].download(fixed.name, fixed.weights)
+        return library.download(name, fixed)
     except OSError as error:
-        raise Unreachable(f"{fixed.weights} of {fixed.name}: {error}") from error
+        raise Unreachable(f"{fixed} of {name}: {error}") from error
 
 
 def normalization(settings: Backbone) -> Normalization | None:

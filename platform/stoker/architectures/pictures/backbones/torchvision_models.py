@@ -73,7 +73,7 @@ class Torchvision(Library):
         _replace(built, name, nn.Identity())
         if image.channels != 3:
             name, first = next(each for each in built.named_modules() if isinstance(each[1], nn.Conv2d))
-            _replace(built, name, _with_inputs(first, image.channels))
+            _replace(built, name, with_channels(first, image.channels))
         return built, last.in_features
 
     def stages(self, name: str, model: nn.Module, image: ImageInput) -> tuple[Stage, ...]:
@@ -138,7 +138,7 @@ def _replace(model: nn.Module, name: str, new: nn.Module) -> None:
     setattr(model.get_submodule(parent), last, new)
 
 
-def _with_inputs(layer: nn.Module, channels: int) -> nn.Conv2d:
+def with_channels(layer: nn.Module, channels: int) -> nn.Conv2d:
     """Return a new convolution like another one, for so many channels."""
     assert isinstance(layer, nn.Conv2d)
     assert isinstance(layer.padding, tuple)
