@@ -124,7 +124,8 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
         ("architecture: 3", "3:15 architecture expected an object or a word such as 'perceptron', got 3"),
         (
             "architecture: cnnn",
-            "3:15 architecture 'cnnn' is not one of perceptron, mlp, cnn, unet, detector, torchvision-detector, vit, backbone, autoencoder, "
+            "3:15 architecture 'cnnn' is not one of perceptron, mlp, cnn, unet, detector, torchvision-detector, vit, "
+            "backbone, autoencoder, "
             "feature-distance, captioner, rnn, transformer, pretrained, gan, custom; did you mean 'cnn'?",
         ),
         ("architecture: {family: mlp, hidden: 64}", "3:37 architecture.hidden expected a list, got 64 (example: [64])"),

@@ -39,10 +39,24 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "feature-distance": {"channels": [4, 8], "bank": 20, "turns": True},
     "patches": {"family": "feature-distance", "channels": [4, 8], "frozen": True, "level": "patches"},
     "gaussian": {"family": "feature-distance", "channels": [4], "distance": "gaussian"},
+    "patch-core": {
+        "family": "feature-distance",
+        "backbone": {"name": "test_resnet", "library": "timm"},
+        "frozen": True,
+        "level": "patches",
+        "bank": 30,
+    },
     "tiles": {"family": "unet", "channels": [4, 8], "blocks": "residual"},
     "weighted": {"family": "backbone", "backbone": {"name": "test_resnet", "library": "timm", "frozen_stages": 2}},
     "captioner": {"channels": [4, 4], "width": 8, "heads": 2, "layers": 1, "dropout": 0.2, "word_dropout": 0.2},
     "captioner-vit": {"family": "captioner", "encoder": "vit", "width": 8, "heads": 2, "layers": 1, "dropout": 0.2},
+    "captioner-backbone": {
+        "family": "captioner",
+        "backbone": {"name": "test_resnet", "library": "timm"},
+        "width": 8,
+        "heads": 2,
+        "layers": 1,
+    },
     "rnn": {"embedding": 6, "hidden": 5, "layers": 2, "word_dropout": 0.2},
     "gru": {"family": "rnn", "cell": "gru", "embedding": 6, "hidden": 5, "bidirectional": False, "word_dropout": 0.2},
     "transformer": {"width": 8, "heads": 2, "word_dropout": 0.2},
@@ -158,7 +172,7 @@ def tiny(tiny_data, tiny_model, backbone_weights, make_job) -> Callable[..., Job
             architecture |= dict.fromkeys(
                 {"dropout", "word_dropout", "stochastic_depth"} & {"dropout", *architecture}, 0.0
             )
-        if variant == "weighted":
+        if variant in ("weighted", "patch-core"):
             architecture["backbone"] = {**architecture["backbone"], "weights": str(backbone_weights)}
         if variant == "tiles":
             dataset["image"] = {"tile": [8, 6], "augment": ["flip"]}

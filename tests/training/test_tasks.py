@@ -30,8 +30,8 @@ VARIANTS = {
     "backbone": ("backbone", "weighted"),
     "rnn": ("rnn", "gru"),
     "gan": ("gan", "plain-gan"),
-    "captioner": ("captioner", "captioner-vit"),
-    "feature-distance": ("feature-distance", "patches", "gaussian"),
+    "captioner": ("captioner", "captioner-vit", "captioner-backbone"),
+    "feature-distance": ("feature-distance", "patches", "patch-core", "gaussian"),
     "pretrained": ("pretrained", "lora", "frozen"),
 }
 FAMILY_OF = {variant: family for family, variants in VARIANTS.items() for variant in variants}

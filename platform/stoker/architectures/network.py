@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +102,8 @@ FAMILIES: dict[str, Family] = {
     "vit": Family(vit.build, vit.with_default_sizes, vit.misfits),
     "backbone": _on_backbone(backbone),
     "autoencoder": Family(autoencoder.build, autoencoder.with_default_sizes, autoencoder.misfits),
-    "feature-distance": Family(feature_distance.build, feature_distance.with_default_sizes, feature_distance.misfits),
-    "captioner": Family(captioner.build, captioner.with_default_sizes, captioner.misfits),
+    "feature-distance": replace(_on_backbone(feature_distance), notes=feature_distance.notes),
+    "captioner": _on_backbone(captioner),
     "rnn": Family(rnn.build, rnn.with_default_sizes, rnn.misfits),
     "transformer": Family(transformer.build, transformer.with_default_sizes, transformer.misfits),
     "pretrained": Family(

@@ -129,7 +129,7 @@ def test_the_library_and_the_recommended_weights_are_written_out():
             "weights",
             ["did you mean 'a1_in1k'?", "it has a1_in1k, "],
         ),
-        ({"name": "resnet20", "library": "torchvision"}, "name", ["torchvision has no network 'resnet20'"]),
+        ({"name": "resnet20", "library": "torchvision"}, "name", ["no network 'resnet20' in torchvision"]),
     ],
 )
 def test_a_backbone_that_is_not_there_is_an_error_with_the_cure(given, path, parts):

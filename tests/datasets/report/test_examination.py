@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pandas as pd
+import pytest
 from PIL import ExifTags, Image
 
 from stoker.datasets.loading import load_dataset
@@ -66,3 +68,21 @@ def test_what_is_unusual_of_images_is_said_as_by_a_plan(tmp_path: Path):
     ]
     assert [note for note in examine(dataset).report.warnings if note in expected] == expected
     assert [note for note in load_dataset(dataset, TASKS["image-classification"]).notes if note in expected] == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [
+        (["a dog leaps over a log", "two cats sleep on a mat"], "image-captioning"),
+        (["dog", "cat"], "image-classification"),
+    ],
+)
+def test_a_table_beside_its_images_tells_what_it_is_for(labels: list[str], task: str, tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    rows = []
+    for number in range(12):
+        Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(tmp_path / "images" / f"{number}.png")
+        rows.append({"image": f"{number}.png", "said": labels[number % 2]})
+    pd.DataFrame(rows).to_csv(tmp_path / "train.csv", index=False)
+    found = examine(Dataset(source=str(tmp_path)))
+    assert (found.task, found.records.label, found.report.samples) == (task, "said", 12)

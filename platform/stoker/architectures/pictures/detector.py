@@ -60,10 +60,8 @@ class Detector(OnBackbone):
         """Return proposals (B, cells, 6 + classes) for an image, as job.signature says of boxes."""
         image = inputs[self.name]
         height, width = image.shape[2:]
-        last = self.strides[-1]
-        padded = functional.pad(image, (0, -width % last, 0, -height % last))  # so that all maps halve evenly
         proposals = []
-        pyramid = self.pyramid(self._body(padded)[-LEVELS:])
+        pyramid = self.pyramid(self._body(hosts.padded(image, self.strides[-1]))[-LEVELS:])
         for level, (maps, stride) in enumerate(zip(pyramid, self.strides, strict=True)):
             logits, distances = self.head(maps, level)
             proposals.append(_proposals(logits, distances, stride, height, width))
@@ -158,7 +156,7 @@ def misfits(settings: DetectorSettings, signature: Signature) -> list[Problem]:
     if problems := only_one("image", settings.family, signature):
         return problems
     if settings.backbone:
-        return hosts.map_misfits(settings.backbone, signature.image)
+        return hosts.unused(settings, "channels") or hosts.map_misfits(settings.backbone, signature.image)
     side = min(signature.image.height, signature.image.width)
     if 2 ** (len(settings.channels) + 1) > 2 * side:
         most = int(math.log2(side))

@@ -1,7 +1,9 @@
 """How far the features of an image are from those of normal ones: what is far from all of them is odd."""
 
+import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,8 @@ from torch.nn import functional
 
 from stoker.architectures.inputs import only_one
 from stoker.architectures.pictures import cnn
+from stoker.architectures.pictures.backbones import hosts
+from stoker.architectures.pictures.backbones.backbone import Backbone, OnBackbone, rebuilt
 from stoker.architectures.pictures.normal_features import Bank, Gaussian
 from stoker.errors import Problem
 from stoker.job.architecture.cnn import Cnn as CnnSettings
@@ -21,14 +25,13 @@ TURNS = 4
 TINY = 1e-12
 
 
-class FeatureDistance(nn.Module):
-    """The stages of a `cnn`, what is known of the features of normal images, and a layer that the features learn by."""
+class FeatureDistance(OnBackbone):
+    """The stages of a `cnn` or a backbone, what is known of the features of normal images, and a layer to learn by."""
 
     threshold: Tensor
 
-    def __init__(self, settings: FeatureDistanceSettings, signature: Signature) -> None:
+    def __init__(self, settings: FeatureDistanceSettings, signature: Signature, weighted: bool = True) -> None:
         super().__init__()
-        assert settings.channels is not None
         self.name, shape = next(iter(signature.images.items()))
         self.size = (shape.height, shape.width)
         self.patches, self.frozen = settings.level == "patches", settings.frozen
@@ -36,18 +39,25 @@ class FeatureDistance(nn.Module):
         alone = classes == 1 if settings.turns is None else settings.turns
         self.turns = TURNS if alone and not self.frozen else 1
         self.register_buffer("threshold", torch.ones(()))
-        stage = cnn.Residual if settings.blocks == "residual" else cnn.Plain
-        widths = [shape.channels, *settings.channels]
-        self.stages = nn.Sequential(
-            *(stage(before, after, settings.kernel, settings.activation) for before, after in pairwise(widths))
-        ).requires_grad_(not self.frozen)
-        self.output = nn.Linear(widths[-1], classes * self.turns)
-        # Patches are compared by the maps of the last two stages, of which the smaller one is enlarged.
-        width, places = widths[-1], 1
+        if settings.backbone:
+            self.backbone: Backbone | None = Backbone(settings.backbone, shape, maps=True, weighted=weighted)
+            channels, strides = self.backbone.channels, self.backbone.strides
+            if self.frozen:
+                self.backbone.requires_grad_(False)
+        else:
+            assert settings.channels is not None
+            self.backbone = None
+            self.stages = _stages(settings, shape.channels)
+            channels = settings.channels
+            strides = tuple(2 ** (number + 1) for number in range(len(channels)))
+        self.output = nn.Linear(channels[-1], classes * self.turns)
+        self.compared = _compared(strides, self.patches, is_deep=self.backbone is not None)
+        """Which maps patches are compared by, of which the smaller ones are enlarged."""
+        self.multiple = strides[-1] if self.backbone is not None else 1
+        width, places = sum(channels[level] for level in self.compared), 1
         if self.patches:
-            width = sum(widths[-2:]) if len(settings.channels) > 1 else widths[-1]
-            scale = 2 ** max(1, len(settings.channels) - 1)
-            places = (shape.height // scale) * (shape.width // scale)
+            sides = (-(-side // self.multiple) * self.multiple for side in self.size)
+            places = math.prod(side // strides[self.compared[0]] for side in sides)
         if settings.distance == "gaussian":
             self.known: Gaussian | Bank = Gaussian(places, width)
         else:
@@ -99,12 +109,16 @@ class FeatureDistance(nn.Module):
     def _maps(self, images: Tensor) -> Tensor:
         """Return (B, width, down, right) what is compared of the places of images."""
         maps = self._maps_of_stages(images)
-        if not self.patches or len(maps) == 1:
-            return maps[-1]
-        larger, smaller = maps[-2:]
-        return torch.cat([larger, functional.interpolate(smaller, larger.shape[2:])], dim=1)
+        larger, *smaller = [maps[level] for level in self.compared]
+        together = torch.cat([larger, *(functional.interpolate(each, larger.shape[2:]) for each in smaller)], dim=1)
+        if self.patches and self.backbone is not None:
+            return functional.avg_pool2d(together, 3, 1, 1)  # a patch with those around it, as PatchCore has it
+        return together
 
     def _maps_of_stages(self, images: Tensor) -> list[Tensor]:
+        if self.backbone is not None:
+            found: list[Tensor] = self.backbone(hosts.padded(images, self.multiple))
+            return found
         maps = []
         for stage in self.stages:
             images = stage(images)
@@ -118,6 +132,26 @@ class FeatureDistance(nn.Module):
         difference = self.known.difference(_unit(mean))  # to what is nearest: where a place points there, it is odd
         along = (places * difference.unsqueeze(1)).sum(dim=2).clamp(min=0)
         return score, along / along.amax(dim=1, keepdim=True).clamp(min=TINY) * score.unsqueeze(1)
+
+
+def _stages(settings: FeatureDistanceSettings, colours: int) -> nn.Sequential:
+    assert settings.channels is not None
+    stage = cnn.Residual if settings.blocks == "residual" else cnn.Plain
+    widths = [colours, *settings.channels]
+    return nn.Sequential(
+        *(stage(before, after, settings.kernel, settings.activation) for before, after in pairwise(widths))
+    ).requires_grad_(not settings.frozen)
+
+
+def _compared(strides: tuple[int, ...], patches: bool, is_deep: bool) -> list[int]:
+    """Return which maps are compared: the last one for whole images, for patches the last two.
+
+    Of a deep network the very last one is left out: it knows the classes that it was trained for, and little of places.
+    """
+    levels = list(range(len(strides)))
+    if not patches:
+        return levels[-1:]
+    return levels[-3:-1] if is_deep and len(levels) > 2 else levels[-2:]
 
 
 def _unit(features: Tensor) -> Tensor:
@@ -142,20 +176,39 @@ def build(settings: FeatureDistanceSettings, signature: Signature) -> nn.Module:
     return FeatureDistance(settings, signature)
 
 
+def rebuild(settings: FeatureDistanceSettings, signature: Signature, saved: Path) -> nn.Module:
+    """Build the network of a saved model."""
+    return rebuilt(lambda weighted: FeatureDistance(settings, signature, weighted), settings.backbone, saved)
+
+
 def with_default_sizes(
     settings: FeatureDistanceSettings, signature: Signature, samples: int
 ) -> FeatureDistanceSettings:
     """Choose the stages of a `cnn`, and no larger a bank than there are features."""
-    channels = cnn.with_default_sizes(_as_cnn(settings), signature, samples).channels
     bank = settings.bank if settings.level == "patches" else min(settings.bank, samples)
+    if settings.backbone:
+        return hosts.pinned(settings).model_copy(update={"bank": bank})  # type: ignore[no-any-return] # the same class
+    channels = cnn.with_default_sizes(_as_cnn(settings), signature, samples).channels
     return settings.model_copy(update={"channels": channels, "bank": bank})
+
+
+def notes(settings: FeatureDistanceSettings, signature: Signature) -> list[str]:
+    """Return where a backbone comes from, and that random features are of little use."""
+    found = hosts.notes(settings, signature)
+    if settings.backbone and settings.backbone.weights == "none" and settings.frozen:
+        found.append("random features that are frozen tell little; name weights, or leave frozen out")
+    return found
 
 
 def misfits(settings: FeatureDistanceSettings, signature: Signature) -> list[Problem]:
     """Return the settings that do not fit the number and size of the images."""
     if problems := only_one("image", settings.family, signature):
         return problems
-    problems = cnn.misfits(_as_cnn(settings), signature)
+    if settings.backbone:
+        problems = hosts.unused(settings, "channels", "blocks", "kernel", "activation")
+        problems = problems or hosts.map_misfits(settings.backbone, signature.image, least=1)
+    else:
+        problems = cnn.misfits(_as_cnn(settings), signature)
     if settings.turns and settings.frozen:
         message = "does nothing with frozen features, which learn nothing; leave one of them out"
         problems.append(Problem("architecture.turns", message))

@@ -88,6 +88,9 @@ def _folder_format(path: Path) -> Format | None:
         return "coco-captions"
     if _has_texts_beside(path):
         return "image-text"
+    tables = [name for name in dict.fromkeys(TABLE_SUFFIXES.values()) if table_files(path, name)]
+    if len(tables) == 1 and _has_images_beside(path):
+        return tables[0]
     if any(image_paths(folder) for _, root in part_folders(path) for folder in visible_folders(root)):
         return "image-folder"
     if _is_parallel(path):
@@ -98,7 +101,6 @@ def _folder_format(path: Path) -> Format | None:
         return "image-folder"
     if names and all(name.lower().endswith(".txt") for name in names if not name.startswith(".")):
         return "text"
-    tables = [name for name in dict.fromkeys(TABLE_SUFFIXES.values()) if table_files(path, name)]
     if tables == ["jsonl"] and all(map(_is_squad, table_files(path, "jsonl"))):
         return "squad"
     return tables[0] if len(tables) == 1 else None
@@ -115,6 +117,12 @@ def _has_texts_beside(path: Path) -> bool:
     """Return whether the first images of a folder have files of texts beside them."""
     few = [file for _, root in part_folders(path) for file in image_paths(root)[:INSPECTED_IMAGES]]
     return bool(few) and all(file.with_suffix(".txt").is_file() for file in few)
+
+
+def _has_images_beside(path: Path) -> bool:
+    """Return whether all images of a folder with tables are in one folder beside these: no folder for each class."""
+    folders = visible_folders(path)
+    return len(folders) == 1 and bool(image_paths(folders[0])) and not visible_folders(folders[0])
 
 
 def _is_squad(path: Path) -> bool:

@@ -11,7 +11,14 @@ import pandas as pd
 
 from stoker.datasets.dialogues.messages import holds_messages
 from stoker.datasets.fields.category import as_text
-from stoker.datasets.fields.inference import INSPECTED_ROWS, Roles, infer_roles, inferred_type, is_text
+from stoker.datasets.fields.inference import (
+    INSPECTED_ROWS,
+    Roles,
+    holds_image_paths,
+    infer_roles,
+    inferred_type,
+    is_text,
+)
 from stoker.datasets.fields.lists import holds_lists, read_lists
 from stoker.datasets.fields.number import as_numbers, number_notes
 from stoker.datasets.inspection import column_problems
@@ -185,9 +192,12 @@ def likely_task(records: Records, source: str) -> TaskName:
         return "token-classification"
     if isinstance(label, pd.Series) and _is_value(label):
         return "tabular-regression"
+    others = [column for name, column in records.columns.items() if name != records.label]
+    if len(others) == 1 and isinstance(others[0], pd.Series) and holds_image_paths(others[0]):
+        return "image-captioning" if _has_texts(label) else "image-classification"
     texts = [name for name, column in records.columns.items() if name != records.label and _has_texts(column)]
-    others = [name for name in records.columns if name not in (*texts, records.label)]
-    return "text-classification" if texts and not others else "tabular-classification"
+    more = [name for name in records.columns if name not in (*texts, records.label)]
+    return "text-classification" if texts and not more else "tabular-classification"
 
 
 def _has_dialogues(records: Records) -> bool:

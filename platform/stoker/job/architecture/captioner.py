@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from stoker.job.architecture.backbone import BackboneChoice
 from stoker.job.architecture.layers import Beam, LengthPenalty, NoRepeat, Width, Widths
 from stoker.job.section import Section
 
@@ -24,8 +25,11 @@ class Captioner(Section):
     patch: int | None = Field(None, ge=1, le=512)
     """Side of a patch of a vit in pixels. Default: an eighth of the shorter side, at most 16."""
 
+    backbone: BackboneChoice | None = None
+    """A network of torchvision or timm that reads the image in place of the encoder, such as `resnet18`."""
+
     encoder_layers: int | None = Field(None, ge=0, le=96)
-    """Blocks in which the places of the image attend to each other. Default: 1 behind a cnn, `layers` in a vit."""
+    """Blocks in which the places of the image attend to each other. Default: `layers` in a vit, else 1."""
 
     width: Width = 128
     """Numbers that stand for a place and for a word in every layer; a multiple of `heads`, and of 4."""

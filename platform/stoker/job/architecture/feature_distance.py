@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from stoker.job.architecture.backbone import BackboneChoice
 from stoker.job.architecture.layers import Activation, Widths
 from stoker.job.section import Section
 
@@ -30,13 +31,17 @@ class FeatureDistance(Section):
     activation: Activation = "relu"
     """What stands between the layers."""
 
+    backbone: BackboneChoice | None = None
+    """A network of torchvision or timm that makes the features in place of the stages, such as `resnet18`. With weights
+    and `frozen` nothing is trained: PatchCore with `level: patches` and `neighbours`, PaDiM with `gaussian`."""
+
     turns: bool | None = None
     """Whether the features learn to tell by how many quarters of a turn an image is rotated (Golan and El-Yaniv 2018),
     beside its class; default: if there is only one normal class."""
 
     frozen: bool = False
-    """Leave the features as they are: random, or those of a `cnn` of the same channels and blocks that
-    `training.start_from` names."""
+    """Leave the features as they are: those of a backbone, of a `cnn` of the same channels and blocks that
+    `training.start_from` names, or random ones."""
 
     distance: Literal["neighbours", "gaussian"] = "neighbours"
     """Distance to the nearest normal images (PatchCore), or to all of them as a normal distribution (PaDiM)."""

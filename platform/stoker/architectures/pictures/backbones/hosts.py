@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from torch import Tensor
+from torch.nn import functional
+
 from stoker.architectures.pictures.backbones import backbone, sources
 from stoker.errors import Problem
 from stoker.job.architecture.backbone import Backbone as BackboneSettings
@@ -31,11 +34,28 @@ def normalization(settings: Any) -> Normalization | None:
     return sources.normalization(settings.backbone) if settings.backbone else None
 
 
-def map_misfits(chosen: BackboneSettings, image: ImageInput) -> list[Problem]:
-    """Return what keeps a backbone from making maps of several sizes."""
+def unused(settings: Any, *keys: str) -> list[Problem]:
+    """Return the keys that are for a body without a backbone, and say something beside one."""
+    fields = type(settings).model_fields
+    return [
+        Problem(f"architecture.{key}", "does nothing beside a backbone; leave one of them out")
+        for key in keys
+        if settings.backbone and getattr(settings, key) != fields[key].default
+    ]
+
+
+def padded(images: Tensor, multiple: int) -> Tensor:
+    """Return images (B, channels, height, width) with zeros below and beside, so that all maps halve evenly."""
+    height, width = images.shape[2:]
+    return functional.pad(images, (0, -width % multiple, 0, -height % multiple))
+
+
+def map_misfits(chosen: BackboneSettings, image: ImageInput, least: int = 2) -> list[Problem]:
+    """Return what keeps a backbone from making maps, of at least so many sizes."""
     if problems := backbone.misfits(chosen, image):
         return problems
-    if len(backbone.stages(chosen, image)) < 2:
-        message = f"{chosen.name} of {chosen.library} has no maps of several sizes; use a convolutional network"
+    if len(backbone.stages(chosen, image)) < least:
+        several = "maps of several sizes" if least > 1 else "maps"
+        message = f"{chosen.name} of {chosen.library} has no {several}; use a convolutional network"
         return [Problem(sources.NAME, f"{message}, or one of timm's such as swin_tiny_patch4_window7_224")]
     return []

@@ -49,7 +49,7 @@ def _library(settings: Backbone) -> tuple[Library | None, Problem]:
     libraries = " and ".join(each.name for each in there)
     more = f"; timm, which is not installed here, has more: {CURE}" if not has_timm and "timm" in wanted else ""
     guess = did_you_mean(settings.name, names) or "; `stoker schema architecture.backbone.name` tells more"
-    return None, Problem(NAME, f"{libraries} has no network '{settings.name}'{guess}{more}")
+    return None, Problem(NAME, f"no network '{settings.name}' in {libraries}{guess}{more}")
 
 
 def pinned(settings: Backbone) -> Backbone:
