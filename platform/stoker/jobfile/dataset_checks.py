@@ -1,6 +1,7 @@
 """Checks of a dataset's settings against each other and against the task, as far as they need no data."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
@@ -128,7 +129,15 @@ def _has_columns(dataset: Dataset, row: TaskRow) -> bool:
     if dataset.format:
         return dataset.format in {*TABLE_SUFFIXES.values(), "npz", "webdataset"}
     source = dataset.source.lower()
-    return source.endswith((*TABLE_SUFFIXES, ".npz", ".tar")) or "://" in source
+    return source.endswith((*TABLE_SUFFIXES, ".npz", ".tar")) or "://" in source or _holds_tables(Path(dataset.source))
+
+
+def _holds_tables(folder: Path) -> bool:
+    """Return whether tables are in a folder, such as beside the images whose names they have."""
+    try:
+        return any(entry.name.lower().endswith(tuple(TABLE_SUFFIXES)) for entry in folder.iterdir())
+    except OSError:  # it is no folder, or not on this machine
+        return False
 
 
 def tokenizer_problems(text: Text, architecture: Architecture | None, task: TaskName | None) -> Iterator[Problem]:

@@ -86,3 +86,5 @@ def test_a_table_beside_its_images_tells_what_it_is_for(labels: list[str], task:
     pd.DataFrame(rows).to_csv(tmp_path / "train.csv", index=False)
     found = examine(Dataset(source=str(tmp_path)))
     assert (found.task, found.records.label, found.report.samples) == (task, "said", 12)
+    job = parse_job(proposed_job(found, str(tmp_path), "job.yaml"), "job.yaml").job
+    assert (job.task, job.dataset.columns.label) == (task, "said")
