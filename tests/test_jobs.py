@@ -69,6 +69,13 @@ def own_data(tmp_path_factory, tiny_model):
         box = f"<xmin>{number + 1}</xmin><ymin>5</ymin><xmax>{number + 30}</xmax><ymax>40</ymax>"
         text = f"<annotation><object><name>RBC</name><bndbox>{box}</bndbox></object></annotation>"
         (folder / "blood-cells" / "Annotations" / f"{number}.xml").write_text(text)
+    (folder / "photos" / "images").mkdir(parents=True)
+    for number in range(40):
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)).save(
+            folder / "photos" / "images" / f"{number}.jpg"
+        )
+    captions = [f"{number}.jpg,a photo of number {number % 7}\n" for number in range(40) for _ in range(2)]
+    (folder / "photos" / "train.csv").write_text("image,caption\n" + "".join(captions))
     words = {1: ["dull", "poor", "bad", "slow"], 5: ["great", "fine", "good", "fun"]}
     rows = [
         {"text": " ".join(rng.choice([*words[stars], "the", "film", "was"], 8)), "stars": stars}
@@ -113,6 +120,7 @@ def own_data(tmp_path_factory, tiny_model):
         "crop-weed-unet": [f"dataset.source={folder / 'field'}", "training.batch_size=4"],
         "blood-cells-detection": [f"dataset.source={folder / 'blood-cells'}", "dataset.image.size=[48, 64]"],
         "signs-backbone": [f"dataset.source={folder / 'signs'}", "dataset.image.size=32", "training.batch_size=8"],
+        "photos-captions": [f"dataset.source={folder / 'photos'}", "training.batch_size=8"],
         "reviews-minilm": [
             f"dataset.source={folder / 'reviews.jsonl'}",
             f"architecture.model={tiny_model('bert')}",
