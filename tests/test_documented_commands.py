@@ -19,6 +19,7 @@ PAGES = [
         "docs/own-code.md",
         "docs/scaling.md",
         "docs/vision.md",
+        "docs/generation.md",
         "k8s/README.md",
         "helm/stoker/README.md",
     )

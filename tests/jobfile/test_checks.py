@@ -24,6 +24,7 @@ SOURCES = {
     "object-detection": "blood-cells",
     "image-generation": "digits",
     "anomaly-detection": "digits",
+    "reconstruction": "digits",
     "image-captioning": "shapes-captions",
     "text-classification": "reviews.csv",
     "multi-label-classification": "films.csv",
@@ -99,7 +100,7 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         (
             "task: tabular-classification\ndataset: digits",
             "2:10 dataset.source 'digits' does not fit tabular-classification; "
-            "it is for image-classification or image-generation or anomaly-detection",
+            "it is for image-classification or image-generation or anomaly-detection or reconstruction",
         ),
         (
             "task: image-classification\ndataset: {source: digits, format: idx}",

@@ -47,7 +47,8 @@ def test_all_mistakes_are_reported_at_once_sorted_by_line():
     assert [mistake.partition(" ")[2] for mistake in mistakes(text)] == [
         "trainig unknown key; did you mean 'training'?",
         "task 'tabular-clasification' is not one of tabular-classification, tabular-regression, image-classification, "
-        "segmentation, object-detection, image-generation, anomaly-detection, image-captioning, text-classification, "
+        "segmentation, object-detection, image-generation, anomaly-detection, "
+        "reconstruction, image-captioning, text-classification, "
         "multi-label-classification, text-generation, token-classification, translation, summarization, fill-mask, "
         "question-answering, instruction-tuning; did you mean 'tabular-classification'?",
         "architecture.kernel 4 is even; a kernel size must be odd: use 3 or 5",

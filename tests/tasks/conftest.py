@@ -55,6 +55,7 @@ FIELDS = {
     "segmentation": Fields((IMAGE,), MaskField("mask", (0, 128, 255), 9, 8)),
     "object-detection": Fields((IMAGE,), BoxesField("boxes", ("a", "b"))),
     "image-generation": Fields((IMAGE,), None),
+    "reconstruction": Fields((IMAGE,), ClassField("y", ("a", "b", "c"))),
     "image-captioning": Fields((IMAGE,), TargetTextField("y", "characters", LETTERS, 8, 8)),
     "anomaly-detection": Fields((IMAGE,), NormalityField("y", ("a", "b"))),
     "text-classification": Fields(
@@ -181,6 +182,11 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
             case _, "image-classification":
                 target = torch.randint(0, 3, (count,), generator=rng)
                 return torch.randn(count, 3, generator=rng), Rows({"image": images}, target)
+            case _, "reconstruction":
+                target = torch.randint(0, 3, (count,), generator=rng)
+                drawn = images + 0.1 * torch.randn(count, 1, 9, 8, generator=rng)
+                parts = [images, drawn, torch.randn(count, 1, 1, 3, generator=rng)]
+                return torch.cat([each.flatten(1) for each in parts], dim=1), Rows({"image": images}, target)
             case _, "image-generation":
                 return 0.5 * torch.randn(count, 1, 9, 8, generator=rng) + 0.2, Rows({"image": images})
             case _:

@@ -257,6 +257,7 @@ def test_every_task_draws_its_figure(made, task_of):
         "question-answering": "f1-by-question",
         "instruction-tuning": "exact-by-length",
         "anomaly-detection": "scores",
+        "reconstruction": "codes",
         "image-captioning": "loss-by-length",
     }
     curves = {name for name in TASKS if name.endswith(("classification", "object-detection"))} - others.keys()
@@ -347,6 +348,14 @@ class Noisy(nn.Module):
         return (0 if classes is None else classes.view(-1, 1, 1, 1)) + noise.normal(1, 9, 8)
 
 
+class Redrawing(nn.Module):
+    """Draws images without the noise that it is given them with."""
+
+    def redraw(self, inputs, noise):
+        image = inputs["image"]
+        return image + noise.normal(*image.shape[1:]), image, torch.zeros(len(image))
+
+
 class Looking(nn.Module):
     """Looks at all tokens of a text evenly, and chooses the first class."""
 
@@ -363,6 +372,7 @@ def test_the_tasks_that_show_something_are_those_of_the_table(name, made, task_o
     outputs, batch = made(name, 6)
     made_up = {
         "image-generation": Noisy(),
+        "reconstruction": Redrawing(),
         "text-classification": Looking(),
         "text-generation": Writing(),
         "fill-mask": Guessing(),

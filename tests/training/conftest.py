@@ -36,6 +36,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "vit": {"width": 8, "layers": 2, "heads": 2, "dropout": 0.2, "stochastic_depth": 0.2},
     "backbone": {"backbone": {"name": "test_resnet", "library": "timm"}, "dropout": 0.2},
     "autoencoder": {"channels": [4, 4], "code": 3, "noise": 0.2},
+    "spoilt": {"family": "autoencoder", "channels": [4], "code": 3, "noise": 0.2, "mask": 0.2, "sparse": 0.01},
     "feature-distance": {"channels": [4, 8], "bank": 20, "turns": True},
     "patches": {"family": "feature-distance", "channels": [4, 8], "frozen": True, "level": "patches"},
     "gaussian": {"family": "feature-distance", "channels": [4], "distance": "gaussian"},

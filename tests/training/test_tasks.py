@@ -32,6 +32,7 @@ VARIANTS = {
     "rnn": ("rnn", "gru"),
     "gan": ("gan", "plain-gan"),
     "vae": ("vae", "discrete-vae"),
+    "autoencoder": ("autoencoder", "spoilt"),
     "captioner": ("captioner", "captioner-vit", "captioner-backbone"),
     "feature-distance": ("feature-distance", "patches", "patch-core", "gaussian"),
     "pretrained": ("pretrained", "lora", "frozen"),
@@ -44,7 +45,7 @@ CASES = [
     if family != "custom"
     for variant in VARIANTS.get(family, (family,))
 ]
-DRAWN = ("segmentation", "anomaly-detection")
+DRAWN = ("segmentation", "anomaly-detection", "reconstruction")
 """Tasks whose answers have images."""
 
 

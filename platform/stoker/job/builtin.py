@@ -24,7 +24,7 @@ BUILTIN: dict[str, Builtin] = {
     "breast-cancer": Builtin(CLASSIFIED, "diagnosis", "569 biopsies, 30 measures, 2 classes"),
     "diabetes": Builtin(("tabular-regression",), "progression", "442 patients, 10 measures, a number"),
     "digits": Builtin(
-        ("image-classification", "image-generation", "anomaly-detection"),
+        ("image-classification", "image-generation", "anomaly-detection", "reconstruction"),
         "digit",
         "1,797 handwritten digits of 8x8 pixels",
         kinds=("image",),

@@ -11,6 +11,7 @@ TaskName = Literal[
     "object-detection",
     "image-generation",
     "anomaly-detection",
+    "reconstruction",
     "image-captioning",
     "text-classification",
     "multi-label-classification",
@@ -62,6 +63,7 @@ TAGS: dict[str, Direction] = {
     "exact_match": "max",
     "average_precision": "max",
 }
+REDRAWING: dict[str, Direction] = {"loss": "min", "mse": "min", "psnr": "max"}
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
 TRANSLATION: dict[str, Direction] = {"loss": "min", "bleu": "max", "exact_match": "max"}
 CAPTION: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bleu": "max", "exact_match": "max"}
@@ -196,6 +198,16 @@ TASKS: dict[TaskName, TaskRow] = {
         target_optional=True,
         shows=True,
         loss_settings=("threshold",),
+    ),
+    "reconstruction": TaskRow(
+        ("image",),
+        "category",
+        ("autoencoder", "custom"),
+        REDRAWING,
+        "mse",
+        "images that are drawn again from a short code, or without what spoils them",
+        target_optional=True,
+        shows=True,
     ),
     "image-captioning": TaskRow(
         ("image",),

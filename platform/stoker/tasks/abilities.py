@@ -137,6 +137,13 @@ class CanFind(Protocol):
         """Return its output, and (B,) losses of the classes and of the boxes, of which each depends on one image."""
 
 
+class CanRedraw(Protocol):
+    """Draws images again, from what it keeps of them."""
+
+    def redraw(self, inputs: Mapping[str, Tensor], noise: "NoiseLike") -> tuple[Tensor, Tensor, Tensor]:
+        """Return what it is given of standardised images, what it draws, both in their shape, and (B,) losses."""
+
+
 class CanMemorise(Protocol):
     """Compares samples with those of the training part."""
 
@@ -213,6 +220,11 @@ def can_judge(network: object) -> TypeGuard[CanJudge]:
 def can_find(network: object) -> TypeGuard[CanFind]:
     """Return whether a network finds objects with losses of its own."""
     return _has(network, "box_losses", "inputs", "target")
+
+
+def can_redraw(network: object) -> TypeGuard[CanRedraw]:
+    """Return whether a network draws images again."""
+    return _has(network, "redraw", "inputs", "noise")
 
 
 def can_memorise(network: object) -> TypeGuard[CanMemorise]:

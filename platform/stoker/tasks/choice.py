@@ -13,6 +13,7 @@ from stoker.tasks.objective import Objective
 from stoker.tasks.pictures.anomaly_detection import AnomalyDetection
 from stoker.tasks.pictures.detection import ObjectDetection
 from stoker.tasks.pictures.image_captioning import ImageCaptioning
+from stoker.tasks.pictures.reconstruction import Reconstruction
 from stoker.tasks.pictures.segmentation import Segmentation
 from stoker.tasks.reading.fill_mask import FillMask
 from stoker.tasks.reading.question_answering import QuestionAnswering
@@ -32,6 +33,7 @@ TASK_CLASSES: dict[TaskName, type[Task]] = {
     "object-detection": ObjectDetection,
     "image-generation": ImageGeneration,
     "anomaly-detection": AnomalyDetection,
+    "reconstruction": Reconstruction,
     "image-captioning": ImageCaptioning,
     "text-classification": TextClassification,
     "multi-label-classification": MultiLabelClassification,

@@ -14,7 +14,7 @@ from stoker.architectures.pictures.cnn import GROUPS
 from stoker.architectures.pictures.widths import doubling
 from stoker.errors import Problem
 from stoker.job.architecture.autoencoder import Autoencoder as AutoencoderSettings
-from stoker.job.signature import ImageInput, Signature
+from stoker.job.signature import ImageInput, NormalityOutput, Signature
 from stoker.randomness import Noise
 
 FIRST_CHANNELS, MAX_CHANNELS = 16, 128
@@ -31,7 +31,8 @@ class Autoencoder(nn.Module):
         super().__init__()
         assert settings.channels is not None
         self.name, shape = next(iter(signature.images.items()))
-        self.noise = settings.noise
+        self.noise, self.mask, self.sparse = settings.noise, settings.mask, settings.sparse
+        self.judges = isinstance(signature.output, NormalityOutput)
         self.register_buffer("threshold", torch.ones(()))
         widths = [shape.channels, *settings.channels]
         self.sides = sides_of_stages((shape.height, shape.width), len(settings.channels))
@@ -49,18 +50,26 @@ class Autoencoder(nn.Module):
         self.output = nn.Conv2d(backwards[-1], shape.channels, 3, padding=1)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (B, 1 + height * width) the mean squared error of the drawn image and that of each pixel.
+        """Return the images that are drawn; or, to find anomalies, how odd images are.
 
-        Both are in units of the threshold.
+        That is (B, 1 + height * width) the mean squared error of the drawn image and that of each pixel, both in units
+        of the threshold.
         """
+        if not self.judges:
+            return self.drawn(inputs)
         errors = self._errors(inputs[self.name], inputs[self.name]).mean(dim=1).flatten(1)
         return torch.cat([errors.mean(dim=1, keepdim=True), errors], dim=1) / self.threshold
 
     def losses(self, inputs: Mapping[str, Tensor], classes: Tensor, noise: Noise) -> Tensor:
-        """Return (B,) mean squared errors."""
+        """Return (B,) mean squared errors; only training spoils what the network sees."""
         image = inputs[self.name]
-        given = image + self.noise * noise.normal(*image.shape[1:]) if self.noise and self.training else image
-        return self._errors(given, image).flatten(1).mean(dim=1)
+        return self._redrawn(self._spoilt(image, noise) if self.training else image, image)[1]
+
+    def redraw(self, inputs: Mapping[str, Tensor], noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
+        """Return images (B, channels, height, width) as they are given, as they are drawn again, and (B,) losses."""
+        image = inputs[self.name]
+        given = self._spoilt(image, noise)
+        return given, *self._redrawn(given, image)
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, code) codes."""
@@ -69,7 +78,25 @@ class Autoencoder(nn.Module):
 
     def drawn(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the images (B, channels, height, width) that are drawn of their codes."""
-        maps = self.from_code(self.encode(inputs)).unflatten(1, (-1, *self.sides[-1]))
+        return self._of_code(self.encode(inputs))
+
+    def _spoilt(self, image: Tensor, noise: Noise) -> Tensor:
+        """Return images with noise, and with hidden pixels."""
+        if self.noise:
+            image = image + self.noise * noise.normal(*image.shape[1:])
+        if self.mask:
+            image = image * (noise.uniform(1, *image.shape[2:]) >= self.mask)
+        return image
+
+    def _redrawn(self, given: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is drawn of images, and (B,) losses."""
+        code = self.encode({self.name: given})
+        drawn = self._of_code(code).float()
+        losses = (drawn - image.float()).square().flatten(1).mean(dim=1)
+        return drawn, losses + self.sparse * code.float().abs().mean(dim=1) if self.sparse else losses
+
+    def _of_code(self, code: Tensor) -> Tensor:
+        maps = self.from_code(code).unflatten(1, (-1, *self.sides[-1]))
         for stage, side in zip(self.decoder, self.sides[-2::-1], strict=True):
             maps = stage(functional.interpolate(maps, size=side))
         result: Tensor = self.output(maps)
@@ -119,6 +146,10 @@ def misfits(settings: AutoencoderSettings, signature: Signature) -> list[Problem
     if problems := only_one("image", settings.family, signature):
         return problems
     image = signature.image
+    numbers = image.channels * image.height * image.width
+    if settings.code >= numbers and not (settings.noise or settings.mask or settings.sparse):
+        message = f"a code of {settings.code} numbers holds all of an image of {numbers}, which is then only copied"
+        return [Problem("architecture.code", f"{message}; shorten it, or set noise, mask or sparse")]
     most = max(1, math.ceil(math.log2(min(image.height, image.width))))
     if settings.channels and len(settings.channels) > most:
         message = f"{len(settings.channels)} stages halve {image.height}x{image.width} images to less than a pixel"

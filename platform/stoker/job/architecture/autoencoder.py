@@ -9,7 +9,11 @@ from stoker.job.section import Section
 
 
 class Autoencoder(Section):
-    """A convolutional autoencoder: it presses an image through a short code, and what it cannot draw again is odd."""
+    """A convolutional autoencoder: it presses an image through a short code, and draws it again.
+
+    What it cannot draw again is odd: `anomaly-detection` goes by that. For `reconstruction`, evaluation has noise and
+    mask, too: the image is to be drawn without them.
+    """
 
     family: Literal["autoencoder"]
     """The network family."""
@@ -24,6 +28,12 @@ class Autoencoder(Section):
     noise: float = Field(0.0, ge=0, le=10)
     """Standard deviation of the noise that is added to an image while training, and has to be left out of the drawn
     one, in units of the standardised image (Vincent et al. 2008)."""
+
+    mask: float = Field(0.0, ge=0, lt=1)
+    """Share of the pixels that are hidden while training, and have to be drawn from those around them."""
+
+    sparse: float = Field(0.0, ge=0, le=100)
+    """Weight in the loss of the mean size of the numbers of the code: most of them stay near 0 (Ng 2011)."""
 
     activation: Activation = "relu"
     """What stands between the layers."""

@@ -1,0 +1,86 @@
+"""Images that are drawn again from what a network has kept of them."""
+
+from typing import cast
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from stoker.datasets.records import Records
+from stoker.errors import JobError, Problem
+from stoker.job.training import Training
+from stoker.randomness import PerSampleNoise
+from stoker.tasks.abilities import CanRedraw, can_encode, can_redraw
+from stoker.tasks.metrics import Metrics
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective, OneNetwork
+from stoker.tasks.pictures.drawn_again import DrawnReview, ImageErrors, psnr, squared_errors
+from stoker.tasks.sheet import Picture, Sheet
+from stoker.tasks.task import Answers, Review, Task
+
+GIVEN, DRAWN = "given", "drawn"
+
+
+class Redrawing(OneNetwork):
+    """The squared errors of images that are drawn again, of what the network was given of them."""
+
+    def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
+        """Count the images, or their weights."""
+        return {"loss": float(len(batch)) if batch.weight is None else batch.weight.sum()}
+
+    def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
+        """Return the sum of the network's losses."""
+        losses, _ = self._drawn(batch, noise)
+        return {"loss": losses}
+
+    def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
+        """Return the losses, and of each image what was given, what is drawn, and the code, all as (B, numbers)."""
+        losses, images = self._drawn(batch, noise)
+        parts = [images, self.network.encode(batch.inputs)] if can_encode(self.network) else [images]
+        return {"loss": Loss(losses, self.counts(batch, "network")["loss"])}, torch.cat(parts, dim=1)
+
+    def _drawn(self, batch: BatchLike, noise: NoiseLike) -> tuple[Tensor, Tensor]:
+        given, drawn, losses = cast("CanRedraw", self.network).redraw(batch.inputs, noise)
+        weighted = losses.float() if batch.weight is None else losses.float() * batch.weight
+        return weighted.sum(), torch.cat([given.flatten(1), drawn.flatten(1)], dim=1)
+
+
+class Reconstruction(Task):
+    """An image again, by way of a code."""
+
+    def objective(self, network: nn.Module, training: Training) -> Objective:
+        """Minimise the network's own loss of images that it draws again."""
+        objective = Redrawing(network)
+        if can_redraw(network):
+            return objective
+        message = "the network draws no image again: it needs `redraw(inputs, noise)`"
+        raise JobError([Problem("architecture", message)])
+
+    def metrics(self, samples: int) -> Metrics:
+        """Return squared error and PSNR of what is drawn, and of what was given."""
+        return ImageErrors(self.fields.image)
+
+    def review(self) -> Review:
+        """Gather the images with the largest errors, and a map of the codes."""
+        return DrawnReview(self.fields.image)
+
+    def show(self, network: nn.Module, few: BatchLike, seed: int) -> Sheet | None:
+        """Return each image, what the network was given of it, and what it draws."""
+        if not can_redraw(network):
+            return None
+        given, drawn, _ = network.redraw(few.inputs, PerSampleNoise((seed, "shown"), range(len(few))))
+        (images,) = few.inputs.values()
+        field = self.fields.image
+        shown = [field.pixels(each.float()).cpu().numpy() for each in (images, given, drawn)]
+        quality = psnr(squared_errors(field, drawn, images))
+        pictures = [
+            Picture(tuple(each), f"{float(value):.1f} dB") for *each, value in zip(*shown, quality, strict=True)
+        ]
+        return Sheet("drawn", tuple(pictures), images=("image", GIVEN, DRAWN))
+
+    def answers(self, outputs: Tensor, records: Records) -> Answers:
+        """Return the images that are drawn again, and how well."""
+        field = self.fields.image
+        given = field.encode(records.columns[field.name]).take(torch.arange(len(outputs)))
+        quality = psnr(squared_errors(field, outputs.float(), field.prepare(given)))
+        table = pd.DataFrame({"prediction": [f"{value:.1f} dB" for value in quality.tolist()], "psnr": quality.numpy()})
+        return Answers(table, field.pixels(outputs.float()).cpu().numpy())
