@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
 
 from stoker.architectures.network import build_network, misfits, unavailable, with_default_sizes
@@ -15,6 +16,7 @@ from stoker.job.architecture.backbone import Backbone as Settings
 from stoker.job.architecture.backbone import BackboneClassifier
 from stoker.job.dataset import Dataset
 from stoker.job.signature import ClassOutput, ImageInput, Signature
+from stoker.jobfile.backbone_names import UNFIT, networks
 
 TINY = "test_resnet"
 """A network of timm with half a million weights."""
@@ -39,6 +41,12 @@ def weight_file(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("weights") / "resnet.safetensors"
     save_file(timm.create_model(TINY, num_classes=7).state_dict(), file)
     return file
+
+
+def test_the_names_are_those_that_the_libraries_list():
+    listed = torchvision.models.list_models(module=torchvision.models)
+    assert [*networks("torchvision")] == [name for name in listed if not name.startswith(UNFIT)]
+    assert [*networks("timm")] == sorted(timm.list_models())
 
 
 @pytest.mark.parametrize(
