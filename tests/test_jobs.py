@@ -56,6 +56,12 @@ def own_data(tmp_path_factory, tiny_model):
         plants = rng.integers(0, 3, (40, 56), np.uint8)
         Image.fromarray(plants).save(folder / "field" / "masks" / f"{number}.png")
         Image.fromarray(np.stack([plants * 80] * 3, axis=2)).save(folder / "field" / "images" / f"{number}.png")
+    (folder / "photos" / "images").mkdir(parents=True)
+    for number in range(30):
+        photo = rng.integers(0, 255, (48, 48, 3), np.uint8)
+        Image.fromarray(photo).save(folder / "photos" / "images" / f"{number}.png")
+    rows = [f"{number}.png,a dog runs over the {rng.choice(['red', 'dry'])} grass" for number in range(30)]
+    (folder / "photos" / "train.csv").write_text("\n".join(["image,caption", *rows]))
     for digit in range(3):
         (folder / "signs" / str(digit)).mkdir(parents=True)
         for number in range(8):
@@ -112,6 +118,7 @@ def own_data(tmp_path_factory, tiny_model):
         "nuclei-unet": [f"dataset.source={folder / 'nuclei'}", "dataset.image.size=32", "training.batch_size=4"],
         "crop-weed-unet": [f"dataset.source={folder / 'field'}", "training.batch_size=4"],
         "blood-cells-detection": [f"dataset.source={folder / 'blood-cells'}", "dataset.image.size=[48, 64]"],
+        "photos-captions": [f"dataset.source={folder / 'photos'}", "dataset.text.vocabulary=64"],
         "signs-backbone": [f"dataset.source={folder / 'signs'}", "dataset.image.size=32", "training.batch_size=8"],
         "reviews-minilm": [
             f"dataset.source={folder / 'reviews.jsonl'}",

@@ -117,7 +117,12 @@ def _pictures(
         ValueError: an entry lacks something, or two have the same id.
 
     """
-    names = {_value(each, "id", "category"): str(_value(each, "name", "category")) for each in content["categories"]}
+    names: dict[Any, str] = {}
+    for each in content["categories"]:
+        number = _value(each, "id", "category")
+        if number in names:
+            raise ValueError(f"two categories have the id {number}; give each its own")
+        names[number] = str(_value(each, "name", "category"))
     objects: dict[Any, list[Made]] = {}
     for each in content["images"]:
         number = _value(each, "id", "image")
