@@ -4,15 +4,17 @@ Both arms train the same network with the same batches' size, crops and mirror i
 implementation, and in the order of the pictures, so that losses are not compared:
 
 - stoker: the code path of a worker: pictures and masks in memory, crops and mirror images of whole batches, channels
-  last, cross-entropy and Dice; loss, gradient norm and learning rate of every step recorded.
+  last, cross-entropy and Dice; loss, gradient norm and learning rate of every step recorded. Its precision is what a
+  job gets that names none: `auto` times fp32 and bf16 on this machine. The choice is printed.
 - torchvision: the loop, the transforms and the collation of references/segmentation: each file is opened by Pillow in
   the DataLoader, cropped, mirrored, made a tensor and standardised; SGD, a polynomial schedule, cross-entropy only.
-- stoker bf16: as stoker, with `precision: bf16`, as `auto` mostly chooses; for information.
+- stoker fp32: as stoker, with `precision: fp32`, the arithmetic of the reference.
 
 Reference: https://github.com/pytorch/vision/tree/main/references/segmentation (train.py, presets.py, transforms.py).
 """
 
 import random
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,11 +31,12 @@ from torchvision.transforms import functional as pictures
 from pairing import Laps, Machine, Process, Training, alternate, report, run_arms, serve
 from stoker.architectures.network import build_network
 from stoker.jobfile.loading import parse_job
-from stoker.training.parallel import prepare_process
+from stoker.training.autotune import choose
+from stoker.training.parallel import ALONE, prepare_process
 from stoker.training.preparation import Prepared, prepare
 from workload import on_cpu, recorded_steps
 
-ARMS = ("stoker", "torchvision", "stoker bf16")
+ARMS = ("stoker", "torchvision", "stoker fp32")
 PICTURES, SIDE, CROP, BATCH = 80, 256, 128, 8
 STEPS, LAP = PICTURES // BATCH, 5
 JOB = """
@@ -41,6 +44,7 @@ task: segmentation
 architecture: {{family: unet, channels: [16, 32, 64, 128]}}
 dataset: {{source: {data}, format: image-mask, split: none, image: {{tile: {crop}, augment: [flip]}}}}
 training: {{epochs: 50, batch_size: {batch}, precision: {precision}}}
+resources: {{cpus: {threads}}}
 """
 
 
@@ -104,11 +108,11 @@ def serve_arm(name: str, threads: int) -> None:
         data = Path(folder) / "data"
         data.mkdir()
         write_pictures(data)
-        precision = "bf16" if name.endswith("bf16") else "fp32"
+        precision = "auto" if name == "stoker" else "fp32"
         prepare_process(threads)
-        prepared = prepare(
-            parse_job(JOB.format(data=data, crop=CROP, batch=BATCH, precision=precision), "unet").task_job
-        )
+        job = JOB.format(data=data, crop=CROP, batch=BATCH, precision=precision, threads=threads)
+        prepared = choose(prepare(parse_job(job, "unet").task_job), ALONE)
+        print(f"{name}: {prepared.job.training.precision}", file=sys.stderr)
         if name == "torchvision":
             steps = reference_steps(prepared, data)
         else:

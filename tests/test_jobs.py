@@ -56,12 +56,6 @@ def own_data(tmp_path_factory, tiny_model):
         plants = rng.integers(0, 3, (40, 56), np.uint8)
         Image.fromarray(plants).save(folder / "field" / "masks" / f"{number}.png")
         Image.fromarray(np.stack([plants * 80] * 3, axis=2)).save(folder / "field" / "images" / f"{number}.png")
-    (folder / "photos" / "images").mkdir(parents=True)
-    for number in range(30):
-        photo = rng.integers(0, 255, (48, 48, 3), np.uint8)
-        Image.fromarray(photo).save(folder / "photos" / "images" / f"{number}.png")
-    rows = [f"{number}.png,a dog runs over the {rng.choice(['red', 'dry'])} grass" for number in range(30)]
-    (folder / "photos" / "train.csv").write_text("\n".join(["image,caption", *rows]))
     for digit in range(3):
         (folder / "signs" / str(digit)).mkdir(parents=True)
         for number in range(8):
@@ -75,6 +69,13 @@ def own_data(tmp_path_factory, tiny_model):
         box = f"<xmin>{number + 1}</xmin><ymin>5</ymin><xmax>{number + 30}</xmax><ymax>40</ymax>"
         text = f"<annotation><object><name>RBC</name><bndbox>{box}</bndbox></object></annotation>"
         (folder / "blood-cells" / "Annotations" / f"{number}.xml").write_text(text)
+    (folder / "photos" / "images").mkdir(parents=True)
+    for number in range(40):
+        Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)).save(
+            folder / "photos" / "images" / f"{number}.jpg"
+        )
+    captions = [f"{number}.jpg,a photo of number {number % 7}\n" for number in range(40) for _ in range(2)]
+    (folder / "photos" / "train.csv").write_text("image,caption\n" + "".join(captions))
     words = {1: ["dull", "poor", "bad", "slow"], 5: ["great", "fine", "good", "fun"]}
     rows = [
         {"text": " ".join(rng.choice([*words[stars], "the", "film", "was"], 8)), "stars": stars}
@@ -118,8 +119,8 @@ def own_data(tmp_path_factory, tiny_model):
         "nuclei-unet": [f"dataset.source={folder / 'nuclei'}", "dataset.image.size=32", "training.batch_size=4"],
         "crop-weed-unet": [f"dataset.source={folder / 'field'}", "training.batch_size=4"],
         "blood-cells-detection": [f"dataset.source={folder / 'blood-cells'}", "dataset.image.size=[48, 64]"],
-        "photos-captions": [f"dataset.source={folder / 'photos'}", "dataset.text.vocabulary=64"],
         "signs-backbone": [f"dataset.source={folder / 'signs'}", "dataset.image.size=32", "training.batch_size=8"],
+        "photos-captions": [f"dataset.source={folder / 'photos'}", "training.batch_size=8"],
         "reviews-minilm": [
             f"dataset.source={folder / 'reviews.jsonl'}",
             f"architecture.model={tiny_model('bert')}",

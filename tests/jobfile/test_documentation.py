@@ -89,6 +89,7 @@ def test_the_schema_is_closed_and_has_descriptions_and_shorthands():
             "transformer",
             "pretrained",
             "gan",
+            "vae",
             "custom",
         ],
     } in _strings(schema["properties"]["architecture"])

@@ -17,7 +17,7 @@ from stoker.job.task import TASKS
 from stoker.tasks.choice import TASK_CLASSES
 from stoker.tasks.classification.classification import CrossEntropy
 from stoker.tasks.classification.multi_label_classification import BinaryCrossEntropy
-from stoker.tasks.pictures.image_generation import ImageGeneration
+from stoker.tasks.generation.image_generation import ImageGeneration
 from stoker.tasks.pictures.pixel_losses import PixelLosses
 from stoker.tasks.tabular_regression import SquaredError
 

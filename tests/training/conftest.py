@@ -65,6 +65,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "lora": {"family": "pretrained", "dropout": 0.2, "lora": {"rank": 2, "dropout": 0.2}},
     "frozen": {"family": "pretrained", "dropout": 0.2, "frozen": 1},
     "gan": {"channels": [4, 8], "latent": 5},
+    "vae": {"channels": [4, 8], "latent": 5},
+    "discrete-vae": {
+        "family": "vae",
+        "channels": [4],
+        "latent": 3,
+        "likelihood": "discretised-logistic",
+        "beta": 2.0,
+        "free_bits": 0.1,
+    },
     "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
 }
 MODELS = {

@@ -9,13 +9,13 @@ from typing import Any
 from torch import nn
 
 from stoker.architectures import custom, mlp, perceptron
+from stoker.architectures.generative import gan, vae
 from stoker.architectures.pictures import (
     autoencoder,
     captioner,
     cnn,
     detector,
     feature_distance,
-    gan,
     torchvision_detector,
     unet,
     vit,
@@ -115,6 +115,7 @@ FAMILIES: dict[str, Family] = {
         pretrained.notes,
     ),
     "gan": Family(gan.build, gan.with_default_sizes, gan.misfits),
+    "vae": Family(vae.build, vae.with_default_sizes, vae.misfits, normalization=vae.normalization),
     "custom": Family(custom.build),
 }
 

@@ -177,7 +177,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "image-generation": TaskRow(
         ("image",),
         "category",
-        ("gan", "custom"),
+        ("gan", "vae", "custom"),
         GENERATION,
         "",
         "new images like those of the data",

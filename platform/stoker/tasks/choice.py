@@ -8,11 +8,11 @@ from stoker.tasks.classification.image_classification import ImageClassification
 from stoker.tasks.classification.multi_label_classification import MultiLabelClassification
 from stoker.tasks.classification.tabular_classification import TabularClassification
 from stoker.tasks.classification.text_classification import TextClassification
+from stoker.tasks.generation.image_generation import ImageGeneration
 from stoker.tasks.objective import Objective
 from stoker.tasks.pictures.anomaly_detection import AnomalyDetection
 from stoker.tasks.pictures.detection import ObjectDetection
 from stoker.tasks.pictures.image_captioning import ImageCaptioning
-from stoker.tasks.pictures.image_generation import ImageGeneration
 from stoker.tasks.pictures.segmentation import Segmentation
 from stoker.tasks.reading.fill_mask import FillMask
 from stoker.tasks.reading.question_answering import QuestionAnswering

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch.nn import functional
 
 from stoker.architectures.network import build_network, misfits, with_default_sizes
 from stoker.architectures.pictures.tiles import in_tiles, starts
@@ -24,10 +25,11 @@ def signature(height: int, width: int, tile: tuple[int, int] | None = None, chan
     [
         {"blocks": "plain", "channels": (4, 8, 8)},
         {"blocks": "residual", "channels": (4, 8, 8)},
-        {"backbone": Backbone(name="test_resnet", library="timm")},
+        {"coordinates": True, "channels": (4, 8, 8)},
+        {"backbone": Backbone(name="test_resnet", library="timm"), "coordinates": True},
         {"backbone": Backbone(name="test_convnext", library="timm")},
     ],
-    ids=["plain", "residual", "resnet", "convnext"],
+    ids=["plain", "residual", "coordinates", "resnet with coordinates", "convnext"],
 )
 def test_each_pixel_of_an_image_of_any_size_has_an_output_of_its_own(given, channels, size):
     shape = signature(*size, channels=channels)
@@ -51,6 +53,28 @@ def test_the_numbers_of_channels_are_those_of_the_way_up():
     settings = Unet(family="unet", channels=(4, 8), backbone=Backbone(name="test_resnet", library="timm"))
     (problem,) = misfits(settings, signature(32, 32))
     assert problem.message == "2 numbers for 5 sizes of maps on the way up; give 5"
+
+
+@pytest.mark.parametrize("coordinates", [True, False])
+def test_with_coordinates_a_network_can_learn_where_a_pixel_lies(coordinates):
+    torch.manual_seed(0)
+    shape = signature(32, 32)
+    network = build_network(Unet(family="unet", channels=(8, 8), coordinates=coordinates), shape)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    truth = (torch.arange(32) >= 16).long().expand(2, 32, 32)  # left or right of the middle
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(network({"image": torch.ones(2, 3, 32, 32)}), truth)
+        loss.backward()
+        optimizer.step()
+    assert (float(loss.detach()) < 0.3) is coordinates
+
+
+def test_a_tile_has_no_coordinates():
+    settings = Unet(family="unet", channels=(4, 8), coordinates=True)
+    (problem,) = misfits(settings, signature(32, 32, tile=(16, 16)))
+    assert problem.path == "architecture.coordinates"
+    assert "leave out dataset.image.tile" in problem.message
 
 
 @pytest.mark.parametrize(("side", "tile"), [(5, 8), (8, 8), (9, 8), (30, 8), (286, 256)])

@@ -176,6 +176,8 @@ TRAIN = "annotations/instances_train2017.json"
          "remove it"),
         ("coco", with_lists(images=[{"id": 1, "file_name": "a.jpg"}] * 2), f"{TRAIN}: two images have the id 1; give "
          "each its own"),
+        ("coco", with_lists(annotations=[{"id": 5, "image_id": 1, "category_id": 3, "bbox": [1, 2, 1, 1]}] * 2),
+         f"{TRAIN}: two annotations have the id 5; give each its own, or remove one that is there twice"),
         ("coco", with_lists(images=[{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "x.jpg"}]),
          f"{TRAIN}: there is no picture 'x.jpg' (looked in annotations, train2017, ., ...); add it, or remove "
          f"its entry"),

@@ -14,7 +14,7 @@ from stoker.architectures.pictures.cnn import GROUPS
 from stoker.architectures.pictures.widths import doubling
 from stoker.errors import Problem
 from stoker.job.architecture.autoencoder import Autoencoder as AutoencoderSettings
-from stoker.job.signature import Signature
+from stoker.job.signature import ImageInput, Signature
 from stoker.randomness import Noise
 
 FIRST_CHANNELS, MAX_CHANNELS = 16, 128
@@ -34,7 +34,7 @@ class Autoencoder(nn.Module):
         self.noise = settings.noise
         self.register_buffer("threshold", torch.ones(()))
         widths = [shape.channels, *settings.channels]
-        self.sides = _sides((shape.height, shape.width), len(settings.channels))
+        self.sides = sides_of_stages((shape.height, shape.width), len(settings.channels))
         down, right = self.sides[-1]
         made = ACTIVATIONS[settings.activation]
         self.encoder = nn.Sequential(
@@ -87,7 +87,12 @@ def _stage(before: int, after: int, activation: type[nn.Module], stride: int = 1
     )
 
 
-def _sides(side: tuple[int, int], stages: int) -> list[tuple[int, int]]:
+def stages_down_to(image: ImageInput, side: int = MIN_MAP) -> int:
+    """Return how many stages halve an image to about so many pixels, at least one."""
+    return max(1, int(math.log2(max(min(image.height, image.width) / side, 1))))
+
+
+def sides_of_stages(side: tuple[int, int], stages: int) -> list[tuple[int, int]]:
     """Return height and width of the image and of the map behind each stage."""
     sides = [side]
     for _ in range(stages):
@@ -105,7 +110,7 @@ def with_default_sizes(settings: AutoencoderSettings, signature: Signature, samp
     """Choose stages that halve the image to about 4 pixels and double the channels, unless the job sets them."""
     if settings.channels is not None or len(signature.images) != 1:
         return settings
-    stages = max(1, int(math.log2(max(min(signature.image.height, signature.image.width) / MIN_MAP, 1))))
+    stages = stages_down_to(signature.image)
     return settings.model_copy(update={"channels": doubling(stages, FIRST_CHANNELS, MAX_CHANNELS)})
 
 

@@ -38,7 +38,7 @@ class Unet(OnBackbone):
         super().__init__()
         assert settings.channels is not None
         self.name, shape = next(iter(signature.images.items()))
-        self.tile = shape.tile
+        self.tile, self.coordinates = shape.tile, settings.coordinates
         widths, skips = settings.channels, [*settings.channels]
         stage = Residual if settings.blocks == "residual" else plain
         if settings.backbone:
@@ -49,7 +49,7 @@ class Unet(OnBackbone):
             self.backbone = None
             self.multiple = 2 ** (len(widths) - 1)
             self.down = nn.ModuleList(stage(before, after, settings.activation) for before, after in pairwise(widths))
-        self.first = stage(shape.channels, widths[0], settings.activation)
+        self.first = stage(shape.channels + 2 * self.coordinates, widths[0], settings.activation)
         self.dropout = nn.Dropout2d(settings.dropout) if settings.dropout else nn.Identity()
         deep = [*widths[1 : len(skips) - 1], skips[-1]]
         """Channels of the maps below each stage on the way up."""
@@ -81,12 +81,19 @@ class Unet(OnBackbone):
 
     def _halved(self, image: Tensor) -> list[Tensor]:
         """Return the maps of all sizes, that of the image first."""
-        maps = [self.first(image)]
+        maps = [self.first(torch.cat([image, places(image)], dim=1) if self.coordinates else image)]
         if self.backbone is not None:
             return maps + list(self.backbone(image))
         for stage in self.down:
             maps.append(stage(functional.max_pool2d(maps[-1], 2)))
         return maps
+
+
+def places(images: Tensor) -> Tensor:
+    """Return (B, 2, height, width) from -1 to 1: how far right, and how far down each pixel lies."""
+    count, _, height, width = images.shape
+    right, down = (torch.linspace(-1, 1, side, dtype=images.dtype, device=images.device) for side in (width, height))
+    return torch.stack([right.expand(height, width), down[:, None].expand(height, width)]).expand(count, -1, -1, -1)
 
 
 def plain(before: int, after: int, activation: str) -> nn.Sequential:
@@ -143,7 +150,10 @@ def seen(image: ImageInput) -> tuple[int, int]:
 
 
 def misfits(settings: UnetSettings, signature: Signature) -> list[Problem]:
-    """Return the settings that do not fit the size of the images."""
+    """Return the settings that do not fit the images."""
+    if settings.coordinates and signature.image.tile:
+        message = "a tile does not say where it lies in its image; leave out dataset.image.tile, or this"
+        return [Problem("architecture.coordinates", message)]
     if settings.backbone:
         return _backbone_misfits(settings, settings.backbone, signature.image)
     side = min(seen(signature.image))

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -117,18 +118,11 @@ def _pictures(
         ValueError: an entry lacks something, or two have the same id.
 
     """
-    names: dict[Any, str] = {}
-    for each in content["categories"]:
-        number = _value(each, "id", "category")
-        if number in names:
-            raise ValueError(f"two categories have the id {number}; give each its own")
-        names[number] = str(_value(each, "name", "category"))
-    objects: dict[Any, list[Made]] = {}
-    for each in content["images"]:
-        number = _value(each, "id", "image")
-        if number in objects:
-            raise ValueError(f"two images have the id {number}; give each its own")
-        objects[number] = []
+    _check_ids("categories", [_value(each, "id", "category") for each in content["categories"]])
+    names = {_value(each, "id", "category"): str(_value(each, "name", "category")) for each in content["categories"]}
+    _check_ids("images", [_value(each, "id", "image") for each in content["images"]])
+    _check_ids("annotations", [each["id"] for each in content["annotations"] if "id" in each])
+    objects: dict[Any, list[Made]] = {each["id"]: [] for each in content["images"]}
     for each in content["annotations"]:
         image, category = _value(each, "image_id", "annotation"), _value(each, "category_id", "annotation")
         where = f"annotation {each.get('id', '')}"
@@ -151,6 +145,11 @@ def _pictures(
             raise ValueError(f"there is no picture '{name}' (looked in {searched}, ...); add it, or remove its entry")
         where = f"{file.relative_to(root)}, image {each['id']}"
         yield Listed(picture, where, tuple(objects[each["id"]]), part, tuple(names.values()))
+
+
+def _check_ids(what: str, ids: Sequence[Any]) -> None:
+    if twice := [number for number, count in Counter(ids).items() if count > 1]:
+        raise ValueError(f"two {what} have the id {twice[0]}; give each its own, or remove one that is there twice")
 
 
 def _value(entry: Any, key: str, what: str) -> Any:

@@ -19,6 +19,7 @@ from stoker.job.architecture.rnn import Rnn
 from stoker.job.architecture.torchvision_detector import TorchvisionDetector
 from stoker.job.architecture.transformer import Transformer
 from stoker.job.architecture.unet import Unet
+from stoker.job.architecture.vae import Vae
 from stoker.job.architecture.vit import Vit
 from stoker.job.section import Section, Shorthand
 
@@ -38,6 +39,7 @@ Architecture = Annotated[
     | Transformer
     | Pretrained
     | Gan
+    | Vae
     | Custom,
     Field(discriminator="family"),
 ]
@@ -58,5 +60,6 @@ FAMILIES: dict[str, type[Section]] = {
     "transformer": Transformer,
     "pretrained": Pretrained,
     "gan": Gan,
+    "vae": Vae,
     "custom": Custom,
 }

@@ -28,5 +28,10 @@ class Unet(Section):
     activation: Activation = "relu"
     """What stands between the layers."""
 
+    coordinates: bool = False
+    """Add two channels to the image: how far right and how far down each pixel lies (Liu et al. 2018). For images in
+    which a place says much of its class, such as a row of plants that a camera follows. Not with `dataset.image.tile`:
+    a tile may come from anywhere."""
+
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the smallest maps that are switched off at random while training."""

@@ -26,8 +26,21 @@ def unavailable(settings: Any, dataset: Dataset) -> list[Problem]:
 
 
 def notes(settings: Any, signature: Signature) -> list[str]:
-    """Return where the backbone comes from."""
-    return backbone.notes(settings.backbone) if settings.backbone else []
+    """Return where the backbone comes from, and that its last maps have a single place where pictures are small."""
+    if not settings.backbone:
+        return []
+    found = backbone.notes(settings.backbone)
+    image = signature.image
+    stages = backbone.stages(settings.backbone, image)
+    if stages and 2 * stages[-1].stride > min(image.height, image.width):
+        stride = stages[-1].stride
+        message = (
+            f"pictures of {image.height}x{image.width} are small for {settings.backbone.name}, which makes one place"
+        )
+        found.append(
+            f"{message} of {stride}x{stride} pixels; dataset.image.size: {4 * stride} or more keeps more of them"
+        )
+    return found
 
 
 def normalization(settings: Any) -> Normalization | None:

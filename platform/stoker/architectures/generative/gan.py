@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stoker.architectures.generative.spectral import SpectralNorm
 from stoker.architectures.layers import Norm
-from stoker.architectures.pictures.spectral import SpectralNorm
 from stoker.architectures.pictures.widths import doubling
 from stoker.errors import Problem
 from stoker.job.architecture.gan import Gan as GanSettings

@@ -11,9 +11,10 @@ from stoker.errors import JobError, Problem
 from stoker.job.training import Training
 from stoker.randomness import Noise
 from stoker.tasks.abilities import can_sample
+from stoker.tasks.generation.adversarial import Adversarial, Gan
+from stoker.tasks.generation.variational import Bounded, Variational
 from stoker.tasks.metrics import Metrics, Together
 from stoker.tasks.objective import BatchLike, Objective
-from stoker.tasks.pictures.adversarial import Adversarial, Gan
 from stoker.tasks.sheet import IMAGES_A_ROW, Picture, Sheet
 from stoker.tasks.task import Answers, Review, Task
 
@@ -21,7 +22,7 @@ POOLED = 8
 """Images are compared by their means over so many fields a side."""
 SHOWN_CLASSES = 12
 
-OBJECTIVES: tuple[tuple[type, Callable[[Any], Objective]], ...] = ((Gan, Adversarial),)
+OBJECTIVES: tuple[tuple[type, Callable[[Any], Objective]], ...] = ((Gan, Adversarial), (Bounded, Variational))
 """Which objective trains a network, by what it can do."""
 
 
@@ -33,7 +34,9 @@ class ImageGeneration(Task):
         for ability, made in OBJECTIVES:
             if isinstance(network, ability):
                 return made(network)
-        raise JobError([Problem("architecture", "the network makes no images: it is neither an objective nor a gan")])
+        raise JobError(
+            [Problem("architecture", "the network makes no images: it is neither an objective, nor a gan or a vae")]
+        )
 
     def metrics(self, samples: int) -> Metrics:
         """Return none: all that is cheap to measure is the loss."""

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from stoker.architectures.generative.spectral import SpectralNorm
 from stoker.architectures.inputs import example_inputs
 from stoker.architectures.network import build_network, misfits, with_default_sizes
-from stoker.architectures.pictures.spectral import SpectralNorm
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.unet import Unet
 from stoker.job.signature import ClassOutput, ImageInput, MaskOutput, Signature
