@@ -122,7 +122,7 @@ def test_weights_that_nothing_else_holds_are_saved_although_they_are_frozen():
 
 def test_a_plan_says_what_frozen_features_are_worth():
     random = FeatureDistance(family="feature-distance", backbone=Settings(name=TINY), frozen=True)
-    _, worth, passes = network_notes(random, signature())
+    *_, worth, passes = network_notes(random, signature())
     assert worth == "random features that are frozen tell little; name weights, or leave frozen out"
     assert passes.endswith("training.epochs: 1")
 
