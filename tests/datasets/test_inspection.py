@@ -386,7 +386,12 @@ def test_a_text_file_with_equal_rows_is_a_table(tmp_path: Path, content: str, ex
 
 @pytest.mark.parametrize(
     ("name", "cure"),
-    [("a.xlsx", "save the sheet as csv"), ("a.pkl", "save it as parquet"), ("a.zip", "unpack it, and name the folder")],
+    [
+        ("a.xlsx", "save the sheet as csv"),
+        ("a.pkl", "save it as parquet"),
+        ("a.zip", "unpack it, and name the folder"),
+        ("job.yaml", "it is no data; of a job, name what its dataset.source"),
+    ],
 )
 def test_a_file_of_another_program_is_reported_with_the_cure(tmp_path: Path, name: str, cure: str):
     path = tmp_path / name

@@ -62,3 +62,11 @@ def test_tokens_per_second_are_those_of_the_steps_since_the_last_sample():
     assert heartbeat.tokens_per_s() == 0  # an evaluation has no steps
     heartbeat.trained = (400, 2.5)
     assert heartbeat.tokens_per_s() == 200
+
+
+def test_what_is_known_of_a_workers_steps_goes_into_its_samples():
+    heartbeat = Heartbeat()
+    assert heartbeat.work() == {}
+    heartbeat.step_s, heartbeat.trained = 0.002, (900, 1.0)
+    assert heartbeat.work() == {"step_work_milliseconds": 2.0, "tokens_per_second": 900.0}
+    assert heartbeat.work() == {"step_work_milliseconds": 2.0}

@@ -122,6 +122,20 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "task: image-classification\ndataset: {source: digits, columns: {normal: [1]}}",
             "2:45 dataset.columns.normal does nothing for image-classification, which finds no anomalies; leave it out",
         ),
+        *(
+            (
+                f"task: {task}\ndataset: {SOURCES[task]}\narchitecture: {{family: {family}, backbone: resnet81}}",
+                f"3:{len(family) + 36} architecture.backbone.name no network 'resnet81' in torchvision and timm; "
+                "did you mean 'resnet18'?",
+            )
+            for task, family in {
+                "image-classification": "backbone",
+                "segmentation": "unet",
+                "object-detection": "detector",
+                "anomaly-detection": "feature-distance",
+                "image-captioning": "captioner",
+            }.items()
+        ),
         (
             "task: image-classification\ndataset: digits\ntraining: {threshold: 0.9}",
             "3:23 training.threshold does nothing for image-classification; leave it out (it is for anomaly-detection)",

@@ -62,10 +62,3 @@ def test_they_are_shipped_with_the_journal(tmp_path):
     shipper.start()
     assert shipper.close(10) == 0
     assert store.points == [Point("loss/step", 0.5, 9, 1), Point("system/a", 1.0, 10, 0)]
-
-
-def test_what_is_known_of_a_workers_steps_is_added():
-    sample = SystemSample(5, {"a": 1.0})
-    assert sample.with_work(0.0, 0.0) == sample
-    assert sample.with_work(0.002, 0.0).metrics == {"a": 1.0, "step_work_milliseconds": 2.0}
-    assert sample.with_work(0.0, 900.0).metrics == {"a": 1.0, "tokens_per_second": 900.0}

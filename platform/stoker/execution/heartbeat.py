@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stoker.execution.machine import Machine
 from stoker.execution.worker_folder import FolderUpdate
-from stoker.tracking.system_metrics import SystemSample
+from stoker.tracking.system_metrics import STEP_WORK, TOKENS, SystemSample
 
 NOT_STARTED = -1
 STEP_FILE = ".step"
@@ -45,7 +45,7 @@ class Beat:
     update: FolderUpdate | None = None
     """Changes of the worker's folder; None where driver and worker share a disk."""
     system: SystemSample | None = None
-    """System metrics, every few seconds; None in between."""
+    """The newest system metrics, the same ones until others are due."""
     leaving: bool = False
     """Whether its machine is about to be taken away."""
     step_s: float = 0.0
@@ -101,6 +101,11 @@ class Heartbeat:
         (tokens, seconds), (tokens_before, seconds_before) = self.trained, self._sampled
         self._sampled = (tokens, seconds)
         return (tokens - tokens_before) / (seconds - seconds_before) if seconds > seconds_before else 0.0
+
+    def work(self) -> dict[str, float]:
+        """Return the time of the worker's own work in a step and its tokens per second, where they are known."""
+        found = {STEP_WORK: self.step_s * 1e3, TOKENS: self.tokens_per_s()}
+        return {name: value for name, value in found.items() if value}
 
     def beat(self) -> Beat:
         """Return a sample of the current state."""

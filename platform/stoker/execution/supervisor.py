@@ -107,6 +107,8 @@ class Supervisor:
         self._named: set[int] = set()
         """Stragglers that the log has."""
         self._results: dict[int, WorkerResult] = {}
+        self._sampled: dict[int, int] = {}
+        """Time of the last system metrics, by rank."""
         self._timeouts = timeouts
         self._health = [WorkerHealth(timeouts) for _ in range(group.count)]
         self._stop_requested_at = self._survivors_end = self._training_since = math.inf
@@ -122,7 +124,7 @@ class Supervisor:
         while running := self._running():
             results = self._group.poll(self._timeouts.poll_s)
             self._results |= results
-            self._report_system(results)
+            self._report_system({rank: result.system for rank, result in results.items()})
             now = time.monotonic()
             for rank in running:  # the sleep of a suspended machine does not count
                 self._health[rank].wait(min(now - last_poll, self._timeouts.heartbeat_s))
@@ -187,7 +189,7 @@ class Supervisor:
             self._health[rank].take(beat)
             if beat.leaving and beat.machine is not None:
                 self.leaving[rank] = beat.machine.ray_node
-        self._report_system(beats)
+        self._report_system({rank: (beat.system,) if beat.system else () for rank, beat in beats.items()})
         self._report_slow()
         if (first := beats.get(0)) is not None:
             self._on_beat(first)
@@ -205,10 +207,13 @@ class Supervisor:
             machine = self._health[silent[0]].machine if silent else None
             self._kill(WorkerResult("failed", Cause.HANG, f"{who}; the log has all stack traces", machine=machine))
 
-    def _report_system(self, received: Mapping[int, Beat | WorkerResult]) -> None:
-        for rank, each in received.items():
-            if each.system is not None:
-                self._on_system(rank, each.system)
+    def _report_system(self, received: Mapping[int, tuple[SystemSample, ...]]) -> None:
+        """Report the samples that are newer than those before."""
+        for rank, samples in received.items():
+            for sample in samples:
+                if sample.time_ms > self._sampled.get(rank, 0):
+                    self._sampled[rank] = sample.time_ms
+                    self._on_system(rank, sample)
 
     def _report_slow(self) -> None:
         """Report the stragglers, if they are others than before."""

@@ -106,7 +106,7 @@ class Worker:
         for stream in (sys.stdout, sys.stderr):
             print(f"{LOG_PREFIX_ACTOR_NAME}{worker_name(rank, folder.header().id)}", file=stream, flush=True)
         self._heartbeat = Heartbeat(folder.path / STEP_FILE if rank == 0 else None)
-        self._sampler = system_sampler(own_container=self._own is not None)
+        self._sampler = system_sampler(own_container=self._own is not None, work=self._heartbeat.work)
         try:
             assignment = Assignment(folder, rank, count, attempt)
             with busy():
@@ -115,9 +115,7 @@ class Worker:
                 self._heartbeat.enter(Stage.SAVING)
                 result = with_saved_results(result, RunStore(folder))
             result = replace(result, machine=this_machine())
-            if self._sampler is not None and (last := self._sampler.last()) is not None:
-                return replace(result, system=last.with_work(self._heartbeat.step_s, self._heartbeat.tokens_per_s()))
-            return result
+            return replace(result, system=self._sampler.rest()) if self._sampler is not None else result
         finally:
             self._heartbeat.close()
 
@@ -162,8 +160,8 @@ class Worker:
     def beat(self, position: int = 0) -> Beat:
         """Return a heartbeat; `position` is the length of the driver's journal, if the worker has its own."""
         beat = replace(self._heartbeat.beat(), leaving=is_leaving(), machine=this_machine())
-        if self._sampler is not None and (sample := self._sampler.due()) is not None:
-            beat = replace(beat, system=sample.with_work(beat.step_s, self._heartbeat.tokens_per_s()))
+        if self._sampler is not None:
+            beat = replace(beat, system=self._sampler.newest())
         return beat if self._own is None else replace(beat, update=self.update(position))
 
     def update(self, position: int) -> FolderUpdate:

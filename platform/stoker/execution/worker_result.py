@@ -43,8 +43,8 @@ class WorkerResult:
     """Where it ran, if it is known."""
     note: str = ""
     """Description of the MLflow run, in Markdown; default: a table of the results."""
-    system: SystemSample | None = None
-    """System metrics since the last heartbeat that had some."""
+    system: tuple[SystemSample, ...] = ()
+    """The newest system metrics of a heartbeat, which may not have been read, and those since."""
 
     def failed(self, cause: str, message: str) -> "WorkerResult":
         """Return this result as a failure that happened after the training."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stoker.errors import Problem
+from stoker.job.architecture.backbone import Backbone
 from stoker.job.architecture.choice import Architecture
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
@@ -15,6 +16,7 @@ from stoker.job.own_code import AnyJob, CodeJob, Entrypoint
 from stoker.job.resources import Elastic, Resources
 from stoker.job.task import TASKS, TaskName
 from stoker.job.training import Muon, Optimizer, Plateau, Sgd, Training
+from stoker.jobfile.backbone_names import library_name
 from stoker.jobfile.dataset_checks import column_problems, data_problems, tokenizer_problems
 from stoker.jobfile.suggestion import did_you_mean
 
@@ -85,6 +87,9 @@ def architecture_problems(architecture: Architecture) -> Iterator[Problem]:
     if isinstance(architecture, Pretrained) and architecture.lora != "none" and architecture.frozen:
         message = "does nothing with lora, which trains none of the model's own weights; leave it out"
         yield Problem("architecture.frozen", message)
+    backbone = getattr(architecture, "backbone", None)
+    if isinstance(backbone, Backbone) and isinstance(problem := library_name(backbone), Problem):
+        yield problem
 
 
 def node_problems(resources: Resources, own_code: bool) -> Iterator[Problem]:

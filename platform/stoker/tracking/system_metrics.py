@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stoker.tracking.journal import Point
 
@@ -23,11 +23,6 @@ class SystemSample:
     time_ms: int
     metrics: dict[str, float]
     """By MLflow's names, without the prefix."""
-
-    def with_work(self, step_s: float, tokens_per_s: float) -> "SystemSample":
-        """Return the sample with the time of the worker's own work in a step and its tokens, where they are known."""
-        found = {STEP_WORK: step_s * 1e3, TOKENS: tokens_per_s}
-        return replace(self, metrics=self.metrics | {name: value for name, value in found.items() if value})
 
 
 class SystemMetrics:

@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
 
-from stoker.architectures.network import build_network, misfits, unavailable, with_default_sizes
+from stoker.architectures.network import build_network, misfits, network_notes, unavailable, with_default_sizes
 from stoker.architectures.pictures.backbones.backbone import Backbone
 from stoker.errors import JobError
 from stoker.job.architecture.backbone import Backbone as Settings
 from stoker.job.architecture.backbone import BackboneClassifier
+from stoker.job.architecture.feature_distance import FeatureDistance
 from stoker.job.dataset import Dataset
 from stoker.job.signature import ClassOutput, ImageInput, Signature
+from stoker.jobfile.backbone_names import UNFIT, networks
 
 TINY = "test_resnet"
 """A network of timm with half a million weights."""
@@ -39,6 +42,12 @@ def weight_file(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("weights") / "resnet.safetensors"
     save_file(timm.create_model(TINY, num_classes=7).state_dict(), file)
     return file
+
+
+def test_the_names_are_those_that_the_libraries_list():
+    listed = torchvision.models.list_models(module=torchvision.models)
+    assert [*networks("torchvision")] == [name for name in listed if not name.startswith(UNFIT)]
+    assert [*networks("timm")] == sorted(timm.list_models())
 
 
 @pytest.mark.parametrize(
@@ -109,6 +118,13 @@ def test_weights_that_nothing_else_holds_are_saved_although_they_are_frozen():
     assert [name for name, each in network.named_parameters() if each.requires_grad] == ["output.weight", "output.bias"]
     assert network.unchanged_weights() == frozenset()
     assert network.origin_digest() == ""
+
+
+def test_a_plan_says_what_frozen_features_are_worth():
+    random = FeatureDistance(family="feature-distance", backbone=Settings(name=TINY), frozen=True)
+    *_, worth, passes = network_notes(random, signature())
+    assert worth == "random features that are frozen tell little; name weights, or leave frozen out"
+    assert passes.endswith("training.epochs: 1")
 
 
 def test_the_library_and_the_recommended_weights_are_written_out():

@@ -163,13 +163,15 @@ TRAIN = "annotations/instances_train2017.json"
          "ImageSets/Main/val.txt names x, "
          "of which there is no picture in JPEGImages/; remove the line"),
         ("voc", lambda folder: write(folder / "Annotations" / "b.xml", "<annotation>"),
-         "Annotations/b.xml: no element found: line 1, column 12"),
+         "Annotations/b.xml: no element found: line 1, column 12; repair it, or remove it with its picture"),
         ("voc", lambda folder: write(folder / "Annotations" / "b.xml", "<a><object><name>cat</name></object></a>"),
          "Annotations/b.xml: object 1 (cat) has no box of four numbers; write <bndbox> with xmin, ymin, xmax and ymax"),
         ("voc", lambda folder: write(folder / "JPEGImages" / "b.jpg", "no"), "cannot read JPEGImages/b.jpg; repair or "
          "remove it, and its annotation"),
         ("coco", with_lists(categories=[{"id": 3, "name": "cat"}]), f"{TRAIN}: annotation 1 is of category 7, which "
          "'categories' does not have (3); add or remove it"),
+        ("coco", with_lists(categories=[{"id": 3, "name": "cat"}, {"id": 3, "name": "dog"}]), f"{TRAIN}: two "
+         "categories have the id 3; give each its own"),
         ("coco", with_lists(images=[]), f"{TRAIN}: annotation 0 is of image 1, which 'images' does not have; add or "
          "remove it"),
         ("coco", with_lists(images=[{"id": 1, "file_name": "a.jpg"}] * 2), f"{TRAIN}: two images have the id 1; give "
@@ -188,7 +190,10 @@ TRAIN = "annotations/instances_train2017.json"
         ("yolo", lambda folder: write(folder / "labels" / "train" / "b.txt", "2 0.5 0.5 0.1 0.1"),
          "labels/train/b.txt, line 1: there is no class 2 (named are 0 to 1); correct it, or name it"),
         ("yolo", lambda folder: write(folder / "labels" / "train" / "b.txt", "1 0.5 0.5 0.1"),
-         "labels/train/b.txt, line 1: '1 0.5 0.5 0.1' is not a class, x, y, width and height"),
+         "labels/train/b.txt, line 1: '1 0.5 0.5 0.1' is not a class, x, y, width and height; correct or remove it"),
+        ("yolo", lambda folder: write(folder / "labels" / "train" / "b.txt", "1 10 5 4 2"),
+         "labels/train/b.txt, line 1: '1 10 5 4 2' has numbers in pixels, not in shares of width and height; divide "
+         "them by these"),
         ("yolo", lambda folder: write(folder / "labels" / "train" / "x.txt", "1 0.5 0.5 0.1 0.1"),
          "labels/train/x.txt has no picture of its name in images/train/; add it, or remove the file"),
         ("yolo", lambda folder: write(folder / "labels" / "train" / "b.txt", "1 0.9 0.5 0.4 0.1"),
@@ -218,7 +223,9 @@ def test_a_training_part_without_boxes_is_refused(tmp_path: Path):
     write_voc(tmp_path)
     for name in PARTS["train"]:
         write(tmp_path / "Annotations" / f"{name}.xml", "<annotation></annotation>")
-    with pytest.raises(JobError, match="no picture of the training part has a box: there is nothing to learn"):
+    with pytest.raises(
+        JobError, match="no picture of the training part has a box: there is nothing to learn; draw some"
+    ):
         load_dataset(Dataset(source=str(tmp_path)), TASKS["object-detection"])
 
 

@@ -9,6 +9,7 @@ from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
 from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
 from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
+from stoker.execution.heartbeat import Heartbeat
 from stoker.execution.system_metrics.sampler import ENABLED, INTERVAL, system_sampler
 
 
@@ -49,6 +50,22 @@ def test_samples_keep_their_interval_and_the_last_one_does_not():
     busy(0.15)
     assert sampler.due() is not None
     assert sampler.due() is None
+
+
+def test_a_sample_that_nobody_has_read_comes_again_with_the_end():
+    heartbeat = Heartbeat()
+    heartbeat.trained = (300, 2.0)
+    sampler = system_sampler(False, {INTERVAL: "0.1"}, work=heartbeat.work)
+    assert sampler.newest() is None
+    busy(0.15)
+    sample = sampler.newest()
+    assert sample.metrics["tokens_per_second"] == 150
+    assert sampler.newest() == sample
+    assert sampler.rest() == (sample,)  # at once: too early for another one
+    busy(0.15)
+    first, last = sampler.rest()
+    assert first == sample
+    assert last.time_ms > sample.time_ms
 
 
 @pytest.mark.parametrize("word", ["false", "False", "0"])

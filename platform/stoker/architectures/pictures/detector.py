@@ -160,6 +160,7 @@ def misfits(settings: DetectorSettings, signature: Signature) -> list[Problem]:
     side = min(signature.image.height, signature.image.width)
     if 2 ** (len(settings.channels) + 1) > 2 * side:
         most = int(math.log2(side))
-        message = f"{len(settings.channels)} stages halve images of {side} pixels to nothing; use at most {most}"
+        cure = f"use at most {most}, or set dataset.image.size"
+        message = f"{len(settings.channels)} stages halve images of {side} pixels to nothing; {cure}"
         return [Problem("architecture.channels", message)]
     return []

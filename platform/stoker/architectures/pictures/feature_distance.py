@@ -193,10 +193,12 @@ def with_default_sizes(
 
 
 def notes(settings: FeatureDistanceSettings, signature: Signature) -> list[str]:
-    """Return where a backbone comes from, and that random features are of little use."""
+    """Return where a backbone comes from, and what frozen features are worth."""
     found = hosts.notes(settings, signature)
     if settings.backbone and settings.backbone.weights == "none" and settings.frozen:
         found.append("random features that are frozen tell little; name weights, or leave frozen out")
+    if settings.frozen:
+        found.append("frozen features learn nothing, so that a pass over the pictures is enough: training.epochs: 1")
     return found
 
 

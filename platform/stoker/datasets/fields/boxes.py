@@ -42,7 +42,9 @@ class BoxesField(TargetField):
         """
         names = {box.name for boxed in read_boxes(raw) for box in boxed.boxes}
         if not names:
-            message = "no picture of the training part has a box: there is nothing to learn"
+            message = (
+                "no picture of the training part has a box: there is nothing to learn; draw some, or set dataset.split"
+            )
             raise JobError([Problem("dataset.source", message)])
         return cls(name, settings.columns.classes or sorted_classes(np.array(list(names), object)))
 

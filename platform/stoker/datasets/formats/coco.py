@@ -118,6 +118,7 @@ def _pictures(
         ValueError: an entry lacks something, or two have the same id.
 
     """
+    _check_ids("categories", [_value(each, "id", "category") for each in content["categories"]])
     names = {_value(each, "id", "category"): str(_value(each, "name", "category")) for each in content["categories"]}
     _check_ids("images", [_value(each, "id", "image") for each in content["images"]])
     _check_ids("annotations", [each["id"] for each in content["annotations"] if "id" in each])

@@ -47,6 +47,7 @@ CURES = {
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), _SPREADSHEET),
     **dict.fromkeys((".feather", ".arrow", ".pkl", ".pickle", ".h5", ".hdf5", ".sav", ".dta"), _PANDAS),
     **dict.fromkeys((".zip", ".7z", ".rar", ".tgz"), "unpack it, and name the folder"),
+    **dict.fromkeys((".yaml", ".yml"), "it is no data; of a job, name what its dataset.source says"),
     ".mat": "save its arrays as npz, by numpy.savez",
 }
 """What to do about files that are not read, by their suffix."""

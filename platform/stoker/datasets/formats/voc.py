@@ -34,7 +34,9 @@ def read(path: Path, dataset: Dataset) -> Records:
         where = str(annotations[name].relative_to(path))
         try:
             found.append(Annotated(pictures[name], where, tuple(_boxes(annotations[name])), chosen[name]))
-        except (ElementTree.ParseError, ValueError) as error:
+        except ElementTree.ParseError as error:
+            mistakes.append(f"{where}: {error}; repair it, or remove it with its picture")
+        except ValueError as error:
             mistakes.append(f"{where}: {error}")
     require(iter(mistakes))
     return records_of(path, found)

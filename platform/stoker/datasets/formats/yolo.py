@@ -14,6 +14,8 @@ from stoker.job.dataset import Dataset
 from stoker.job.formats import YOLO_LABELS
 
 NAMES = "classes.txt"
+MOST_SHARE = 2.0
+"""Numbers above it are pixels, not shares of the picture a little out of it."""
 
 
 def read(path: Path, dataset: Dataset) -> Records:
@@ -93,10 +95,13 @@ def _boxes(file: Path, names: dict[int, str]) -> Iterator[Box]:
         if label not in names:
             known = f"{min(names)} to {max(names)}" if names else "none"
             raise ValueError(f"line {number}: there is no class {label} (named are {known}); correct it, or name it")
+        if any(abs(place) > MOST_SHARE for place in places):
+            message = "has numbers in pixels, not in shares of width and height; divide them by these"
+            raise ValueError(f"line {number}: '{line}' {message}")
         if len(places) == 4:
             x, y, width, height = places
             yield Box(names[label], x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         elif len(places) >= 6 and len(places) % 2 == 0:
             yield Box(names[label], min(places[::2]), min(places[1::2]), max(places[::2]), max(places[1::2]))
         else:
-            raise ValueError(f"line {number}: '{line}' is not a class, x, y, width and height")
+            raise ValueError(f"line {number}: '{line}' is not a class, x, y, width and height; correct or remove it")

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import psutil
@@ -30,15 +30,18 @@ class SystemSampler:
         usage: source of CPU time and memory.
         gpus: that the process sees.
         every_s: interval of samples.
+        work: returns what else is known since the sample before, by name.
 
     """
 
-    def __init__(self, usage: Usage, gpus: Gpus, every_s: float) -> None:
+    def __init__(self, usage: Usage, gpus: Gpus, every_s: float, work: Callable[[], dict[str, float]] = dict) -> None:
         self._usage = usage
         self._gpus = gpus
         self._every_s = every_s
-        self._lock = threading.Lock()
+        self._work = work
+        self._lock = threading.RLock()
         """The last sample is taken by another thread."""
+        self._newest: SystemSample | None = None
         self._network = psutil.net_io_counters()
         self._time, self._cpu_s = time.monotonic(), usage.cpu_s()
 
@@ -50,6 +53,17 @@ class SystemSampler:
         """Return a sample at the end of the work, however short that was."""
         return self._sample(SHORTEST_S)
 
+    def newest(self) -> SystemSample | None:
+        """Return the newest sample, taken now if it is due: again and again, since an answer may stay unread."""
+        with self._lock:
+            self.due()
+            return self._newest
+
+    def rest(self) -> tuple[SystemSample, ...]:
+        """Return, at the end of the work, the newest sample and the last one."""
+        with self._lock:
+            return tuple(sample for sample in (self._newest, self.last()) if sample is not None)
+
     def _sample(self, after_s: float) -> SystemSample | None:
         with self._lock:
             passed_s = time.monotonic() - self._time
@@ -57,10 +71,19 @@ class SystemSampler:
                 return None
             self._time += passed_s
             metrics: dict[str, float] = {}
-            for read in (self._memory, lambda: self._cpu(passed_s), _disk, self._traffic, self._gpus.metrics):
+            for read in (
+                self._memory,
+                lambda: self._cpu(passed_s),
+                _disk,
+                self._traffic,
+                self._gpus.metrics,
+                self._work,
+            ):
                 with suppress(Exception):  # no figure is worth a failed worker
                     metrics |= read()
-            return SystemSample(time.time_ns() // 1_000_000, metrics) if metrics else None
+            sample = SystemSample(time.time_ns() // 1_000_000, metrics) if metrics else None
+            self._newest = sample or self._newest
+            return sample
 
     def _cpu(self, passed_s: float) -> dict[str, float]:
         before, self._cpu_s = self._cpu_s, self._usage.cpu_s()
@@ -77,12 +100,17 @@ class SystemSampler:
         return {"network_receive_megabytes": received / 1e6, "network_transmit_megabytes": sent / 1e6}
 
 
-def system_sampler(own_container: bool, environment: Mapping[str, str] = os.environ) -> SystemSampler | None:
+def system_sampler(
+    own_container: bool,
+    environment: Mapping[str, str] = os.environ,
+    work: Callable[[], dict[str, float]] = dict,
+) -> SystemSampler | None:
     """Return the sampler of this process; None if the user, or the machine, permits none.
 
     Args:
         own_container: whether this process has its container for itself.
         environment: with MLflow's variables and the visible GPUs.
+        work: returns what else is known since the sample before, by name.
 
     """
     if environment.get(ENABLED, "").lower() in ("false", "0"):
@@ -92,7 +120,7 @@ def system_sampler(own_container: bool, environment: Mapping[str, str] = os.envi
         every_s = float(environment.get(INTERVAL) or EVERY_S)
     gpus = Gpus(environment.get("CUDA_VISIBLE_DEVICES"))
     try:
-        return SystemSampler(worker_usage(own_container, Cgroups()), gpus, every_s)
+        return SystemSampler(worker_usage(own_container, Cgroups()), gpus, every_s, work)
     except Exception:  # a machine that hides its use from processes
         return None
 

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from stoker.architectures.pictures.backbones.library import Library, Stage
 from stoker.architectures.pictures.backbones.normalisation import keep_statistics, with_group_norm
-from stoker.architectures.pictures.backbones.sources import FROZEN, NAME, WEIGHTS, library_of, weight_file
+from stoker.architectures.pictures.backbones.sources import FROZEN, WEIGHTS, library_of, weight_file
 from stoker.architectures.pictures.backbones.weight_files import digest_of, fill, read_weights, without_prefix
 from stoker.errors import JobError, Problem
 from stoker.job.architecture.backbone import Backbone as BackboneSettings
 from stoker.job.saved_model import ORIGIN
 from stoker.job.signature import ImageInput
+from stoker.jobfile.backbone_names import NAME
 
 COLOURS = 3
 

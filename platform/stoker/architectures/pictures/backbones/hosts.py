@@ -10,6 +10,7 @@ from stoker.errors import Problem
 from stoker.job.architecture.backbone import Backbone as BackboneSettings
 from stoker.job.dataset import Dataset, Normalization
 from stoker.job.signature import ImageInput, Signature
+from stoker.jobfile.backbone_names import NAME
 
 
 def pinned(settings: Any) -> Any:
@@ -70,5 +71,5 @@ def map_misfits(chosen: BackboneSettings, image: ImageInput, least: int = 2) -> 
     if len(backbone.stages(chosen, image)) < least:
         several = "maps of several sizes" if least > 1 else "maps"
         message = f"{chosen.name} of {chosen.library} has no {several}; use a convolutional network"
-        return [Problem(sources.NAME, f"{message}, or one of timm's such as swin_tiny_patch4_window7_224")]
+        return [Problem(NAME, f"{message}, or one of timm's such as swin_tiny_patch4_window7_224")]
     return []

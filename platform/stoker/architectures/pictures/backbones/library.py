@@ -29,10 +29,6 @@ class Library(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def models(self) -> Sequence[str]:
-        """Return the names of all networks."""
-
-    @abstractmethod
     def weights(self, model: str) -> Sequence[str]:
         """Return the ids of a network's weights, the recommended ones first; none where there are none."""
 

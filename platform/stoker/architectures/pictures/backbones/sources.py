@@ -1,6 +1,5 @@
 """Where a backbone and its weights come from: the library of its name, and the file of its weights."""
 
-import importlib.util
 from pathlib import Path
 
 from stoker.architectures.pictures.backbones.library import Library
@@ -9,14 +8,13 @@ from stoker.architectures.pictures.backbones.torchvision_models import Torchvisi
 from stoker.errors import JobError, Problem, Unreachable
 from stoker.job.architecture.backbone import WEIGHT_SUFFIXES, Backbone
 from stoker.job.dataset import Normalization
+from stoker.jobfile.backbone_names import library_name
 from stoker.jobfile.suggestion import did_you_mean
 
-NAME, LIBRARY = "architecture.backbone.name", "architecture.backbone.library"
 WEIGHTS, FROZEN = "architecture.backbone.weights", "architecture.backbone.frozen_stages"
 SHOWN = 6
 LIBRARIES: dict[str, Library] = {each.name: each for each in (Torchvision(), Timm())}
-"""By name, in the order in which `auto` asks them."""
-CURE = "install it: pip install 'stoker[backbones]'"
+"""By name."""
 
 
 def library_of(settings: Backbone) -> Library:
@@ -26,30 +24,10 @@ def library_of(settings: Backbone) -> Library:
         JobError: none has it, or timm is not installed.
 
     """
-    found, problem = _library(settings)
-    if found is None:
-        raise JobError([problem])
-    return found
-
-
-def _library(settings: Backbone) -> tuple[Library | None, Problem]:
-    wanted = [settings.library] if settings.library != "auto" else list(LIBRARIES)
-    has_timm = importlib.util.find_spec("timm") is not None
-    if wanted == ["timm"] and not has_timm:
-        return None, Problem(LIBRARY, f"timm is not installed here; {CURE}")
-    there = [LIBRARIES[name] for name in wanted if name != "timm" or has_timm]
-    for each in there:
-        if settings.name in each.models():
-            return each, Problem(NAME, "")
-    names = [name for each in there for name in each.models()]
-    bare, _, tag = settings.name.partition(".")
-    if tag and bare in names:
-        message = f"'{settings.name}' has its weights in its name; write name: {bare} and weights: {tag}"
-        return None, Problem(NAME, message)
-    libraries = " and ".join(each.name for each in there)
-    more = f"; timm, which is not installed here, has more: {CURE}" if not has_timm and "timm" in wanted else ""
-    guess = did_you_mean(settings.name, names) or "; `stoker schema architecture.backbone.name` tells more"
-    return None, Problem(NAME, f"no network '{settings.name}' in {libraries}{guess}{more}")
+    found = library_name(settings)
+    if isinstance(found, Problem):
+        raise JobError([found])
+    return LIBRARIES[found]
 
 
 def pinned(settings: Backbone) -> Backbone:
@@ -73,10 +51,10 @@ def is_file(weights: str) -> bool:
 
 def unavailable(settings: Backbone) -> list[Problem]:
     """Return what keeps a backbone from being built: an unknown name, unknown weights, or weights out of reach."""
-    library, problem = _library(settings)
-    if library is None:
-        return [problem]
-    return unavailable_weights(library, settings.name, settings.weights, WEIGHTS)
+    found = library_name(settings)
+    if isinstance(found, Problem):
+        return [found]
+    return unavailable_weights(LIBRARIES[found], settings.name, settings.weights, WEIGHTS)
 
 
 def unavailable_weights(library: Library, name: str, weights: str, key: str) -> list[Problem]:

@@ -1,7 +1,6 @@
 """Networks of timm."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,6 @@ class Timm(Library):
     """Networks of timm (Wightman 2019)."""
 
     name = "timm"
-
-    def models(self) -> Sequence[str]:
-        """Return the names of all networks, without their weights."""
-        return _models()
 
     def weights(self, model: str) -> Sequence[str]:
         """Return the tags of a network's weights, the recommended one first."""
@@ -85,10 +80,3 @@ class Timm(Library):
         before = 0 if getattr(own, "no_embed_class", False) else getattr(own, "num_prefix_tokens", 1)
         resampled = resample_abs_pos_embed(given, own.patch_embed.grid_size, num_prefix_tokens=before)
         return {**weights, POSITIONS: resampled}
-
-
-@cache
-def _models() -> tuple[str, ...]:
-    import timm
-
-    return tuple(timm.list_models())

@@ -13,8 +13,6 @@ from stoker.architectures.pictures.backbones.library import Library, Stage, of_e
 from stoker.job.dataset import Normalization
 from stoker.job.signature import ImageInput
 
-UNFIT = ("googlenet", "inception", "squeezenet")
-"""Networks with several outputs, or without a last linear layer."""
 WITHOUT_MAPS = ("vit_", "swin_", "maxvit_")
 """Networks whose states are no maps of channels, height and width."""
 STRIDES = (2, 4, 8, 16, 32)
@@ -28,10 +26,6 @@ class Torchvision(Library):
     """Networks of torchvision.models."""
 
     name = "torchvision"
-
-    def models(self) -> Sequence[str]:
-        """Return the names of the classifiers."""
-        return _models()
 
     def weights(self, model: str) -> Sequence[str]:
         """Return the names of the enumeration."""
@@ -96,14 +90,6 @@ class Torchvision(Library):
         from torchvision.models import get_model_weights
 
         return get_model_weights(model)[weights]
-
-
-@cache
-def _models() -> tuple[str, ...]:
-    import torchvision
-
-    names = torchvision.models.list_models(module=torchvision.models)
-    return tuple(name for name in names if not name.startswith(UNFIT))
 
 
 @cache
