@@ -49,6 +49,10 @@ class Vae(nn.Module):
         self.decoder = nn.ModuleList(
             _Stage(before, after, made, dropout=settings.dropout) for before, after in pairwise((*backwards, widths[0]))
         )
+        self.by_class = nn.ModuleList(
+            nn.Linear(CLASS_WIDTH, 2 * width) for width in (*backwards[1:], widths[0]) if self.classes
+        )
+        """What a class changes of the maps of each stage of the decoder: their scale and their level."""
         self.output = nn.Conv2d(widths[0], self.likelihood.outputs, 3, padding=1)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -84,8 +88,12 @@ class Vae(nn.Module):
 
     def _draw(self, latent: Tensor, classes: Tensor | None) -> Tensor:
         maps = self.from_latent(self._with_class(latent, classes)).unflatten(1, (-1, *self.sides[-1]))
-        for stage, side in zip(self.decoder, self.sides[-2::-1], strict=True):
+        for number, (stage, side) in enumerate(zip(self.decoder, self.sides[-2::-1], strict=True)):
             maps = stage(functional.interpolate(maps, size=side))
+            if self.embedding is not None and classes is not None:
+                changes = self.by_class[number](self.embedding(classes).to(maps.dtype))
+                scale, level = changes[..., None, None].chunk(2, dim=1)
+                maps = maps * (1 + scale) + level
         result: Tensor = self.output(maps)
         return result
 

@@ -21,8 +21,9 @@ class Vae(Section):
     """Channels of the encoder's stages, each of which halves the image; the decoder has the same the other way round.
     Default: from the size of the images."""
 
-    latent: Width = 32
-    """Numbers that an image is made of."""
+    latent: Width = 16
+    """Numbers that an image is made of; with more of them images are drawn again more exactly, and new ones are made of
+    numbers that no image had."""
 
     likelihood: Literal["gaussian", "bernoulli", "discretised-logistic"] = "gaussian"
     """How pixels vary around what is drawn: evenly; as black or white, above or below half of the brightness; or in 256
