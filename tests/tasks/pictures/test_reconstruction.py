@@ -77,3 +77,11 @@ def test_answers_are_images_with_their_quality(task_of, made):
     answers = task.answers(standard, Records({field.name: pixels}))
     assert np.array_equal(np.asarray(answers.images), pixels)
     assert answers.table["psnr"].tolist() == [100.0] * 3
+
+
+def test_a_network_without_codes_has_an_empty_map(task_of, made):
+    outputs, batch = made("reconstruction", 6)
+    review = task_of("reconstruction").review()
+    review.update(outputs[:, :-3], batch, torch.arange(6))
+    assert review.figures()["codes"].axes[0].get_title() == "Codes of 0 samples"
+    assert len(review.rows()) == 6

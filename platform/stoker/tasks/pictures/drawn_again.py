@@ -108,8 +108,10 @@ class DrawnReview(Review):
             places = PCA(2).fit_transform(codes)
         elif len(codes):
             places[:, 0] = codes[:, 0]
-        drawn = axes.scatter(places[:, 0], places[:, 1], s=6, c=classes, cmap="tab10")
-        if classes is not None:
+        if classes is None:
+            axes.scatter(places[:, 0], places[:, 1], s=6)
+        else:
+            drawn = axes.scatter(places[:, 0], places[:, 1], s=6, c=classes, cmap="tab10")
             figure.colorbar(drawn, ax=axes, label="class")
         axes.set(title=f"Codes of {len(codes)} samples", xlabel="first component", ylabel="second component")
         return {"codes": figure}
@@ -160,8 +162,9 @@ class Codes:
 
     def some(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Return (N, code) codes and (N,) classes, in an order that does not depend on who computed them."""
-        if not self._codes:
+        codes = torch.cat(self._codes).numpy() if self._codes else np.zeros((0, 0))
+        if not codes.size:  # of a network without codes
             return np.zeros((0, 2)), None
-        codes = torch.cat(self._codes).numpy()
-        order = np.lexsort(codes.T)[:MOST_CODES]
+        order = np.lexsort(codes.T)
+        order = order[np.linspace(0, len(order) - 1, min(len(order), MOST_CODES)).round().astype(int)]
         return codes[order], torch.cat(self._classes).numpy()[order] if self._classes else None
