@@ -23,7 +23,7 @@ def test_small_images_are_enlarged_by_an_integer_in_rows_of_eight():
     sheet = Sheet("generated", tuple(Picture((grey(level),)) for level in levels))
     pixels = drawn(sheet)
     assert sheet.columns == 8
-    assert [int((pixels[..., 0] == level).sum()) for level in levels] == [64 * 64] * 10
+    assert [int((pixels[..., 0] == level).sum()) for level in levels] == [128 * 128] * 10
     rows = [np.flatnonzero((pixels[..., 0] == level).any(axis=1)) for level in levels]
     assert rows[0][0] == rows[7][0] < rows[0][-1] < rows[8][0] == rows[9][0]
 
@@ -36,7 +36,7 @@ def test_images_of_a_picture_are_side_by_side_in_colour_below_their_names():
     pixels = drawn(sheet)
     assert sheet.columns == 2
     columns = [np.flatnonzero((pixels[70] == colour).all(axis=1)) for colour in ([200, 0, 0], [90] * 3, [120] * 3)]
-    assert [len(each) for each in columns] == [128, 128, 128]
+    assert [len(each) for each in columns] == [256, 256, 256]
     assert columns[0][0] < columns[1][0] < columns[2][0]
     assert (pixels[: LINE + 6, 6:] < 100).any()  # the names
     assert drawn(Sheet("predicted", triples)).shape[0] == pixels.shape[0] - LINE
