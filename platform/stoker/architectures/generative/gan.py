@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from stoker.architectures.generative.spectral import SpectralNorm
 from stoker.architectures.layers import Norm
-from stoker.architectures.pictures.widths import doubling
+from stoker.architectures.pictures.widths import doubling, stages_down_to
 from stoker.errors import Problem
 from stoker.job.architecture.gan import Gan as GanSettings
 from stoker.job.signature import Signature
@@ -132,8 +132,7 @@ def with_default_sizes(settings: GanSettings, signature: Signature, samples: int
     """Choose stages that halve the image to about 4 pixels and double the channels, unless the job sets them."""
     if settings.channels is not None:
         return settings
-    side = min(signature.image.height, signature.image.width)
-    stages = max(1, int(math.log2(max(side / MIN_MAP, 2))))
+    stages = stages_down_to(MIN_MAP, signature.image)
     channels = doubling(stages, 2 * FIRST_CHANNELS, MAX_CHANNELS)
     return settings.model_copy(update={"channels": channels})
 

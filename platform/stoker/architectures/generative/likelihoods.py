@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,13 @@ class Likelihood(nn.Module, ABC):
 
     """
 
-    outputs: int
-    """Channels that the network draws."""
+    per_channel: ClassVar[int] = 1
+    """Numbers that a network draws for a channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.outputs = self.per_channel * channels
+        """Channels that the network draws."""
 
     def seen(self, images: Tensor) -> Tensor:
         """Return what the encoder sees of images: by default all."""
@@ -37,10 +43,6 @@ class Likelihood(nn.Module, ABC):
 
 class Bernoulli(Likelihood):
     """Pixels are black or white: those above half of the brightness are white."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.outputs = channels
 
     def seen(self, images: Tensor) -> Tensor:
         """Return -1 for black and 1 for white."""
@@ -60,8 +62,7 @@ class Gaussian(Likelihood):
     """Pixels vary evenly, each channel by a deviation of its own, which is learnt."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.outputs = channels
+        super().__init__(channels)
         self.log_deviation = nn.Parameter(torch.full((channels, 1, 1), math.log(0.2)))
 
     def nats(self, drawn: Tensor, images: Tensor) -> Tensor:
@@ -78,9 +79,7 @@ class Gaussian(Likelihood):
 class DiscretisedLogistic(Likelihood):
     """Pixels have one of 256 levels, by a logistic distribution of which mean and scale are drawn."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.outputs = 2 * channels
+    per_channel = 2
 
     def nats(self, drawn: Tensor, images: Tensor) -> Tensor:
         """Return the negative logarithms of the probability of the level."""
@@ -97,7 +96,7 @@ class DiscretisedLogistic(Likelihood):
         return drawn.chunk(2, dim=1)[0].clamp(-1, 1)
 
 
-LIKELIHOODS: dict[str, type[Bernoulli | Gaussian | DiscretisedLogistic]] = {
+LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,
     "gaussian": Gaussian,
     "discretised-logistic": DiscretisedLogistic,

@@ -10,8 +10,7 @@ from torch.nn import functional
 
 from stoker.architectures.generative.likelihoods import LIKELIHOODS
 from stoker.architectures.layers import ACTIVATIONS, Norm
-from stoker.architectures.pictures.autoencoder import sides_of_stages, stages_down_to
-from stoker.architectures.pictures.widths import doubling
+from stoker.architectures.pictures.widths import beyond_a_pixel, doubling, sides_of_stages, stages_down_to
 from stoker.errors import Problem
 from stoker.job.architecture.vae import Vae as VaeSettings
 from stoker.job.dataset import Normalization
@@ -21,6 +20,8 @@ from stoker.randomness import Noise
 GROUPS = 8
 FIRST_CHANNELS, MAX_CHANNELS = 32, 256
 CLASS_WIDTH = 32
+MIN_MAP = 4
+"""Default stages halve the image down to this size."""
 
 
 class Vae(nn.Module):
@@ -37,7 +38,7 @@ class Vae(nn.Module):
         self.likelihood = LIKELIHOODS[settings.likelihood](shape.channels)
         made = ACTIVATIONS[settings.activation]
         widths = settings.channels
-        self.sides = sides_of_stages((shape.height, shape.width), len(widths))
+        self.sides = sides_of_stages(shape, len(widths))
         down, right = self.sides[-1]
         self.first = nn.Conv2d(shape.channels, widths[0], 3, padding=1)
         self.encoder = nn.Sequential(
@@ -57,16 +58,12 @@ class Vae(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the drawn images (B, channels, height, width) of the means of images, of the first class."""
-        images = inputs[self.name]
-        classes = torch.zeros(len(images), dtype=torch.int64, device=images.device) if self.classes else None
-        mean, _ = self._posterior(self.likelihood.seen(images), classes)
-        return self.likelihood.drawn(self._draw(mean, classes))
+        return self.likelihood.drawn(self._draw(self.encode(inputs), self._first_class(inputs[self.name])))
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, latent) means of the latent numbers; where there are classes, of the first one."""
         images = inputs[self.name]
-        classes = torch.zeros(len(images), dtype=torch.int64, device=images.device) if self.classes else None
-        return self._posterior(self.likelihood.seen(images), classes)[0]
+        return self._posterior(self.likelihood.seen(images), self._first_class(images))[0]
 
     def bounds(self, inputs: Mapping[str, Tensor], classes: Tensor | None, noise: Noise) -> tuple[Tensor, Tensor]:
         """Return (B,) nats that the images take given their latent numbers, and (B, latent) nats that these take."""
@@ -80,6 +77,9 @@ class Vae(nn.Module):
     def sample(self, classes: Tensor | None, noise: Noise) -> Tensor:
         """Return one standardised image for each row of the noise."""
         return self.likelihood.drawn(self._draw(noise.normal(self.latent), classes).float())
+
+    def _first_class(self, images: Tensor) -> Tensor | None:
+        return torch.zeros(len(images), dtype=torch.int64, device=images.device) if self.classes else None
 
     def _posterior(self, images: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
         features = self.encoder(self.first(images)).flatten(1)
@@ -130,7 +130,7 @@ def with_default_sizes(settings: VaeSettings, signature: Signature, samples: int
     """Choose stages that halve the image to about 4 pixels and double the channels, unless the job sets them."""
     if settings.channels is not None or len(signature.images) != 1:
         return settings
-    stages = stages_down_to(signature.image)
+    stages = stages_down_to(MIN_MAP, signature.image)
     return settings.model_copy(update={"channels": doubling(stages, FIRST_CHANNELS, MAX_CHANNELS)})
 
 
@@ -141,9 +141,4 @@ def normalization(settings: VaeSettings) -> Normalization:
 
 def misfits(settings: VaeSettings, signature: Signature) -> list[Problem]:
     """Return the settings that do not fit the size of the images."""
-    side = min(signature.image.height, signature.image.width)
-    if settings.channels and 2 ** (len(settings.channels) - 1) >= side:
-        most = max(1, math.ceil(math.log2(side)))
-        message = f"{len(settings.channels)} stages halve images of {side} pixels to less than one; use at most {most}"
-        return [Problem("architecture.channels", message)]
-    return []
+    return beyond_a_pixel(settings.channels, signature.image)

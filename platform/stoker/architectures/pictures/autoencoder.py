@@ -11,10 +11,10 @@ from torch.nn import functional
 from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import ACTIVATIONS, Norm
 from stoker.architectures.pictures.cnn import GROUPS
-from stoker.architectures.pictures.widths import doubling
+from stoker.architectures.pictures.widths import beyond_a_pixel, doubling, sides_of_stages, stages_down_to
 from stoker.errors import Problem
 from stoker.job.architecture.autoencoder import Autoencoder as AutoencoderSettings
-from stoker.job.signature import ImageInput, NormalityOutput, Signature
+from stoker.job.signature import NormalityOutput, Signature
 from stoker.randomness import Noise
 
 FIRST_CHANNELS, MAX_CHANNELS = 16, 128
@@ -35,7 +35,7 @@ class Autoencoder(nn.Module):
         self.judges = isinstance(signature.output, NormalityOutput)
         self.register_buffer("threshold", torch.ones(()))
         widths = [shape.channels, *settings.channels]
-        self.sides = sides_of_stages((shape.height, shape.width), len(settings.channels))
+        self.sides = sides_of_stages(shape, len(settings.channels))
         down, right = self.sides[-1]
         made = ACTIVATIONS[settings.activation]
         self.encoder = nn.Sequential(
@@ -57,7 +57,7 @@ class Autoencoder(nn.Module):
         """
         if not self.judges:
             return self.drawn(inputs)
-        errors = self._errors(inputs[self.name], inputs[self.name]).mean(dim=1).flatten(1)
+        errors = (self.drawn(inputs).float() - inputs[self.name].float()).square().mean(dim=1).flatten(1)
         return torch.cat([errors.mean(dim=1, keepdim=True), errors], dim=1) / self.threshold
 
     def losses(self, inputs: Mapping[str, Tensor], classes: Tensor, noise: Noise) -> Tensor:
@@ -102,9 +102,6 @@ class Autoencoder(nn.Module):
         result: Tensor = self.output(maps)
         return result
 
-    def _errors(self, given: Tensor, image: Tensor) -> Tensor:
-        return (self.drawn({self.name: given}).float() - image.float()).square()
-
 
 def _stage(before: int, after: int, activation: type[nn.Module], stride: int = 1) -> Sequence[nn.Module]:
     return (
@@ -112,20 +109,6 @@ def _stage(before: int, after: int, activation: type[nn.Module], stride: int = 1
         Norm(math.gcd(GROUPS, after), after),
         activation(),
     )
-
-
-def stages_down_to(image: ImageInput, side: int = MIN_MAP) -> int:
-    """Return how many stages halve an image to about so many pixels, at least one."""
-    return max(1, int(math.log2(max(min(image.height, image.width) / side, 1))))
-
-
-def sides_of_stages(side: tuple[int, int], stages: int) -> list[tuple[int, int]]:
-    """Return height and width of the image and of the map behind each stage."""
-    sides = [side]
-    for _ in range(stages):
-        height, width = sides[-1]
-        sides.append((-(-height // 2), -(-width // 2)))
-    return sides
 
 
 def build(settings: AutoencoderSettings, signature: Signature) -> nn.Module:
@@ -137,7 +120,7 @@ def with_default_sizes(settings: AutoencoderSettings, signature: Signature, samp
     """Choose stages that halve the image to about 4 pixels and double the channels, unless the job sets them."""
     if settings.channels is not None or len(signature.images) != 1:
         return settings
-    stages = stages_down_to(signature.image)
+    stages = stages_down_to(MIN_MAP, signature.image)
     return settings.model_copy(update={"channels": doubling(stages, FIRST_CHANNELS, MAX_CHANNELS)})
 
 
@@ -150,8 +133,4 @@ def misfits(settings: AutoencoderSettings, signature: Signature) -> list[Problem
     if settings.code >= numbers and not (settings.noise or settings.mask or settings.sparse):
         message = f"a code of {settings.code} numbers holds all of an image of {numbers}, which is then only copied"
         return [Problem("architecture.code", f"{message}; shorten it, or set noise, mask or sparse")]
-    most = max(1, math.ceil(math.log2(min(image.height, image.width))))
-    if settings.channels and len(settings.channels) > most:
-        message = f"{len(settings.channels)} stages halve {image.height}x{image.width} images to less than a pixel"
-        return [Problem("architecture.channels", f"{message}; use at most {most}")]
-    return []
+    return beyond_a_pixel(settings.channels, image)

@@ -13,7 +13,7 @@ from stoker.architectures.inputs import only_one
 from stoker.architectures.pictures import cnn, vit
 from stoker.architectures.pictures.backbones import hosts
 from stoker.architectures.pictures.backbones.backbone import Backbone, OnBackbone, rebuilt
-from stoker.architectures.pictures.widths import doubling
+from stoker.architectures.pictures.widths import doubling, stages_down_to
 from stoker.architectures.texts.decoder import INNER
 from stoker.architectures.texts.writer import Memory, Writer, start_blocks
 from stoker.errors import Problem
@@ -116,8 +116,7 @@ def with_default_sizes(settings: CaptionerSettings, signature: Signature, sample
     settings = hosts.pinned(settings)
     update: dict[str, object] = {}
     if settings.encoder == "cnn" and settings.channels is None and not settings.backbone:
-        side = min(signature.image.height, signature.image.width)
-        stages = max(1, int(math.log2(max(side / MIN_MAP, 2))))
+        stages = stages_down_to(MIN_MAP, signature.image)
         update["channels"] = doubling(stages, FIRST_CHANNELS, MAX_CHANNELS)
     if settings.encoder == "vit" and settings.patch is None:
         update["patch"] = vit.with_default_sizes(VitSettings(family="vit"), signature, samples).patch

@@ -10,7 +10,7 @@ from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import ACTIVATIONS, Norm
 from stoker.architectures.pictures.mirroring import answer
-from stoker.architectures.pictures.widths import doubling
+from stoker.architectures.pictures.widths import doubling, stages_down_to
 from stoker.errors import Problem
 from stoker.job.architecture.cnn import Cnn as CnnSettings
 from stoker.job.signature import Signature
@@ -101,7 +101,7 @@ def with_default_sizes(settings: CnnSettings, signature: Signature, samples: int
     """Choose stages that halve the image to 2 or 3 pixels and double the channels, unless the job sets them."""
     if settings.channels is not None or len(signature.images) != 1:
         return settings
-    stages = max(1, int(math.log2(min(signature.image.height, signature.image.width) / MIN_MAP)))
+    stages = stages_down_to(MIN_MAP, signature.image)
     return settings.model_copy(update={"channels": doubling(stages, FIRST_CHANNELS, MAX_CHANNELS)})
 
 

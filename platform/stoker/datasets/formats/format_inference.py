@@ -89,8 +89,7 @@ def _folder_format(path: Path) -> Format | None:
         return "coco-captions"
     if _has_texts_beside(path):
         return "image-text"
-    tables = [name for name in dict.fromkeys(TABLE_SUFFIXES.values()) if table_files(path, name)]
-    if len(tables) == 1 and _has_images_beside(path):
+    if _has_images_beside(path) and len(tables := _tables(path)) == 1:
         return tables[0]
     if any(image_paths(folder) for _, root in part_folders(path) for folder in visible_folders(root)):
         return "image-folder"
@@ -102,9 +101,15 @@ def _folder_format(path: Path) -> Format | None:
         return "image-folder"
     if names and all(name.lower().endswith(".txt") for name in names if not name.startswith(".")):
         return "text"
+    tables = _tables(path)
     if tables == ["jsonl"] and all(map(_is_squad, table_files(path, "jsonl"))):
         return "squad"
     return tables[0] if len(tables) == 1 else None
+
+
+def _tables(path: Path) -> list[Format]:
+    """Return the formats of the tables in a folder and below it."""
+    return [name for name in dict.fromkeys(TABLE_SUFFIXES.values()) if table_files(path, name)]
 
 
 def caption_files(path: Path) -> list[Path]:

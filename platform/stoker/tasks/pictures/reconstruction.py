@@ -29,19 +29,19 @@ class Redrawing(OneNetwork):
 
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return the sum of the network's losses."""
-        losses, _ = self._drawn(batch, noise)
-        return {"loss": losses}
+        return {"loss": self._sum(self._redrawn(batch, noise)[2], batch)}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
-        """Return the losses, and of each image what was given, what is drawn, and the code, all as (B, numbers)."""
-        losses, images = self._drawn(batch, noise)
-        parts = [images, self.network.encode(batch.inputs)] if can_encode(self.network) else [images]
-        return {"loss": Loss(losses, self.counts(batch, "network")["loss"])}, torch.cat(parts, dim=1)
+        """Return the losses, and of each image what was given and what is drawn, as (B, numbers)."""
+        given, drawn, losses = self._redrawn(batch, noise)
+        loss = Loss(self._sum(losses, batch), self.counts(batch, "network")["loss"])
+        return {"loss": loss}, torch.cat([given.flatten(1), drawn.flatten(1)], dim=1)
 
-    def _drawn(self, batch: BatchLike, noise: NoiseLike) -> tuple[Tensor, Tensor]:
-        given, drawn, losses = cast("CanRedraw", self.network).redraw(batch.inputs, noise)
-        weighted = losses.float() if batch.weight is None else losses.float() * batch.weight
-        return weighted.sum(), torch.cat([given.flatten(1), drawn.flatten(1)], dim=1)
+    def _redrawn(self, batch: BatchLike, noise: NoiseLike) -> tuple[Tensor, Tensor, Tensor]:
+        return cast("CanRedraw", self.network).redraw(batch.inputs, noise)
+
+    def _sum(self, losses: Tensor, batch: BatchLike) -> Tensor:
+        return (losses.float() if batch.weight is None else losses.float() * batch.weight).sum()
 
 
 class Reconstruction(Task):
@@ -76,6 +76,10 @@ class Reconstruction(Task):
             Picture(tuple(each), f"{float(value):.1f} dB") for *each, value in zip(*shown, quality, strict=True)
         ]
         return Sheet("drawn", tuple(pictures), images=("image", GIVEN, DRAWN))
+
+    def outcome(self, network: nn.Module, batch: BatchLike, noise: NoiseLike, output: Tensor, quick: bool) -> Tensor:
+        """Return what was given and drawn with the codes behind it, where the network has some."""
+        return torch.cat([output, network.encode(batch.inputs)], dim=1) if can_encode(network) else output
 
     def answers(self, outputs: Tensor, records: Records) -> Answers:
         """Return the images that are drawn again, and how well."""
