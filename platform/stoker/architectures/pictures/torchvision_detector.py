@@ -12,7 +12,14 @@ from torch.nn import functional
 from stoker.architectures.heads import outputs
 from stoker.architectures.inputs import only_one
 from stoker.architectures.pictures.backbones.normalisation import keep_statistics, with_group_norm
-from stoker.architectures.pictures.backbones.sources import downloaded, is_file, pinned_weights, unavailable_weights
+from stoker.architectures.pictures.backbones.sources import (
+    COLOURS,
+    colour_misfits,
+    downloaded,
+    is_file,
+    pinned_weights,
+    unavailable_weights,
+)
 from stoker.architectures.pictures.backbones.torchvision_models import USUAL, Torchvision, with_channels
 from stoker.architectures.pictures.backbones.weight_files import fill, read_weights, without_prefix
 from stoker.errors import Problem
@@ -32,7 +39,6 @@ NAMES = {
 OF_COCO = "resnet50"
 OF_CLASSES = "head.classification_head.cls_logits."
 LIBRARY = Torchvision()
-COLOURS = 3
 
 
 class TorchvisionDetector(nn.Module):
@@ -92,8 +98,10 @@ class TorchvisionDetector(nn.Module):
             classes.append(losses.pop("classification"))
             boxes.append(sum(losses.values()))
         nothing = found["cls_logits"].flatten(1).sum(dim=1)
+        with torch.no_grad():  # the losses are not those of the proposals
+            proposals = self._proposals(image, found, anchors)
         return (
-            self._proposals(image, found, anchors),
+            proposals,
             torch.stack(classes) if classes else nothing,
             torch.stack(boxes) if boxes else nothing,
         )
@@ -200,8 +208,4 @@ def misfits(settings: DetectorSettings, signature: Signature) -> list[Problem]:
     """Return the settings that do not fit the images."""
     if problems := only_one("image", settings.family, signature):
         return problems
-    channels = signature.image.channels
-    if settings.weights != "none" and channels != COLOURS:
-        message = f"the weights of {settings.model} are of three colours, the pictures have {channels} channel"
-        return [Problem("dataset.image.normalization", f"{message}; leave it out")]
-    return []
+    return colour_misfits(settings.model, settings.weights, signature.image)

@@ -10,15 +10,13 @@ from torch import Tensor, nn
 
 from stoker.architectures.pictures.backbones.library import Library, Stage
 from stoker.architectures.pictures.backbones.normalisation import keep_statistics, with_group_norm
-from stoker.architectures.pictures.backbones.sources import FROZEN, WEIGHTS, library_of, weight_file
+from stoker.architectures.pictures.backbones.sources import FROZEN, WEIGHTS, colour_misfits, library_of, weight_file
 from stoker.architectures.pictures.backbones.weight_files import digest_of, fill, read_weights, without_prefix
 from stoker.errors import JobError, Problem
 from stoker.job.architecture.backbone import Backbone as BackboneSettings
 from stoker.job.saved_model import ORIGIN
 from stoker.job.signature import ImageInput
 from stoker.jobfile.backbone_names import NAME
-
-COLOURS = 3
 
 
 class Backbone(nn.Module):
@@ -160,9 +158,8 @@ def misfits(settings: BackboneSettings, image: ImageInput) -> list[Problem]:
     except JobError as error:
         return list(error.problems)
     stages = library.stages(settings.name, model, image)
-    if settings.weights != "none" and image.channels != COLOURS:
-        message = f"the weights of {settings.name} are of three colours, the pictures have {image.channels} channel"
-        return [Problem("dataset.image.normalization", f"{message}; leave it out")]
+    if problems := colour_misfits(settings.name, settings.weights, image):
+        return problems
     if settings.frozen_stages != "all" and settings.frozen_stages > len(stages):
         cure = f"use at most {len(stages)}, or all" if stages else "use 0 or all"
         message = f"{settings.name} has {len(stages)} stages, fewer than {settings.frozen_stages}; {cure}"

@@ -8,11 +8,13 @@ from stoker.architectures.pictures.backbones.torchvision_models import Torchvisi
 from stoker.errors import JobError, Problem, Unreachable
 from stoker.job.architecture.backbone import WEIGHT_SUFFIXES, Backbone
 from stoker.job.dataset import Normalization
+from stoker.job.signature import ImageInput
 from stoker.jobfile.backbone_names import library_name
 from stoker.jobfile.suggestion import did_you_mean
 
 WEIGHTS, FROZEN = "architecture.backbone.weights", "architecture.backbone.frozen_stages"
 SHOWN = 6
+COLOURS = 3
 LIBRARIES: dict[str, Library] = {each.name: each for each in (Torchvision(), Timm())}
 """By name."""
 
@@ -116,3 +118,11 @@ def normalization(settings: Backbone) -> Normalization | None:
         return None
     fixed = pinned(settings)
     return LIBRARIES[fixed.library].normalization(fixed.name, fixed.weights)
+
+
+def colour_misfits(name: str, weights: str, image: ImageInput) -> list[Problem]:
+    """Return the problem of weights of a network for coloured pictures where the pictures have none."""
+    if weights == "none" or image.channels == COLOURS:
+        return []
+    message = f"the weights of {name} are of three colours, the pictures have {image.channels} channel"
+    return [Problem("dataset.image.normalization", f"{message}; leave it out")]
