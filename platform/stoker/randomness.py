@@ -1,7 +1,8 @@
 """Randomness that belongs to the run, not to the rank."""
 
+import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 import numpy as np
@@ -60,7 +61,7 @@ class Noise:
 class PerSampleNoise:
     """Random numbers for each sample by key and number, so that no sample depends on the others of its batch."""
 
-    def __init__(self, key: tuple[int | str, ...], numbers: range) -> None:
+    def __init__(self, key: tuple[int | str, ...], numbers: Iterable[int]) -> None:
         self._generators = [generator(*key, number) for number in numbers]
 
     def normal(self, *shape: int) -> torch.Tensor:
@@ -70,3 +71,29 @@ class PerSampleNoise:
     def uniform(self, *shape: int) -> torch.Tensor:
         """Draw (B, *shape) uniformly from 0 to 1."""
         return torch.stack([torch.rand(shape, generator=each) for each in self._generators])
+
+
+class WalkNoise:
+    """Random numbers on the way from each sample to the next one, in even steps (Shoemake 1985).
+
+    Args:
+        key: of the samples.
+        numbers: of the images, of which each `length`-th is a sample.
+        length: images from one sample to the next one.
+
+    """
+
+    def __init__(self, key: tuple[int | str, ...], numbers: range, length: int) -> None:
+        self._before = PerSampleNoise(key, [number // length for number in numbers])
+        self._after = PerSampleNoise(key, [number // length + 1 for number in numbers])
+        self._shares = torch.tensor([number % length / length for number in numbers])
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Draw (B, *shape), each number of which has a standard normal distribution."""
+        angles = (self._shares * math.pi / 2).view(-1, *(1 for _ in shape))
+        return self._before.normal(*shape) * angles.cos() + self._after.normal(*shape) * angles.sin()
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """Draw (B, *shape) uniformly from 0 to 1, those of the nearer sample."""
+        before, after = self._before.uniform(*shape), self._after.uniform(*shape)
+        return torch.where((self._shares < 0.5).view(-1, *(1 for _ in shape)), before, after)

@@ -34,7 +34,7 @@ MISTAKES: list[tuple[str, list[str]]] = [
      ["5:48 training.batchsize is not a key of a job; did you mean 'training.batch_size'?"]),
     ("space: {architecture.channels: [[1], [2]]}",
      ["5:51 architecture.channels belongs to cnn and unet and detector and autoencoder and feature-distance and "
-      "captioner and gan and vae; here architecture is mlp"]),
+      "captioner and gan and vae and diffusion; here architecture is mlp"]),
     ("space: {training.optimizer.momentum: [0.8, 0.9]}",
      ["5:57 training.optimizer.momentum belongs to sgd and muon; here training.optimizer is adamw"]),
     ("space: {resources.workers: [1, 2]}",

@@ -67,6 +67,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "frozen": {"family": "pretrained", "dropout": 0.2, "frozen": 1},
     "gan": {"channels": [4, 8], "latent": 5},
     "vae": {"channels": [4, 8], "latent": 5},
+    "diffusion": {"channels": [4, 8], "blocks": 1, "attention": 4, "sampling_steps": 2, "guidance": 2.0},
+    "flow": {"family": "diffusion", "channels": [4], "blocks": 1, "predicts": "flow", "patch": 2, "sampling_steps": 2},
     "discrete-vae": {
         "family": "vae",
         "channels": [4],

@@ -32,6 +32,7 @@ VARIANTS = {
     "rnn": ("rnn", "gru"),
     "gan": ("gan", "plain-gan"),
     "vae": ("vae", "discrete-vae"),
+    "diffusion": ("diffusion", "flow"),
     "autoencoder": ("autoencoder", "spoilt"),
     "captioner": ("captioner", "captioner-vit", "captioner-backbone"),
     "feature-distance": ("feature-distance", "patches", "patch-core", "gaussian"),

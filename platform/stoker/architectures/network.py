@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from stoker.architectures import custom, mlp, perceptron
-from stoker.architectures.generative import gan, vae
+from stoker.architectures.generative import diffusion, gan, vae
 from stoker.architectures.pictures import (
     autoencoder,
     captioner,
@@ -32,6 +32,10 @@ from stoker.job.signature import Signature
 
 
 def _unchanged(settings: Any, signature: Signature, samples: int) -> Any:
+    return settings
+
+
+def _as_it_is(settings: Any, start: Path) -> Any:
     return settings
 
 
@@ -69,6 +73,8 @@ class Family:
     """Return what a plan says of the network beside its layers."""
     normalization: Callable[[Any], Normalization | None] = _as_the_data
     """Return how the network's weights need pictures to be standardised; None where the data decides."""
+    with_start: Callable[[Any, Path], Any] = _as_it_is
+    """Fill in what follows from the saved model that training starts from, given its folder."""
 
 
 def _on_backbone(module: Any) -> Family:
@@ -116,6 +122,13 @@ FAMILIES: dict[str, Family] = {
     ),
     "gan": Family(gan.build, gan.with_default_sizes, gan.misfits),
     "vae": Family(vae.build, vae.with_default_sizes, vae.misfits, normalization=vae.normalization),
+    "diffusion": Family(
+        diffusion.build,
+        diffusion.with_default_sizes,
+        diffusion.misfits,
+        with_start=diffusion.with_start,
+        normalization=diffusion.normalization,
+    ),
     "custom": Family(custom.build),
 }
 
@@ -134,6 +147,14 @@ def rebuild_network(architecture: Architecture, signature: Signature, saved: Pat
 def with_default_sizes(architecture: Architecture, signature: Signature, samples: int) -> Architecture:
     """Fill in the sizes that the job leaves open."""
     completed: Architecture = FAMILIES[architecture.family].with_default_sizes(architecture, signature, samples)
+    return completed
+
+
+def with_start(architecture: Architecture, start: Path | None) -> Architecture:
+    """Fill in what follows from the saved model that training starts from, if there is one."""
+    if start is None:
+        return architecture
+    completed: Architecture = FAMILIES[architecture.family].with_start(architecture, start)
     return completed
 
 

@@ -29,7 +29,7 @@ from stoker.inference.model_signature import signature
 from stoker.inference.pictures import request_pictures
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
-from stoker.job.saved_model import ASSETS, FIELDS, SIGNATURE, WEIGHTS
+from stoker.job.saved_model import ASSETS, FIELDS, JOB, SIGNATURE, WEIGHTS
 from stoker.randomness import PerSampleNoise
 from stoker.tasks.abilities import can_encode, can_reload, can_sample, is_wide
 from stoker.tasks.choice import TASK_CLASSES, objective_of
@@ -76,7 +76,7 @@ def save_model(
         json.dumps(signature(fields, objective.network, TASK_CLASSES[job.task]), indent=1), encoding="utf-8"
     )
     (folder / "data.json").write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
-    (folder / "job.json").write_text(job.model_dump_json(by_alias=True, exclude_none=True, indent=1), encoding="utf-8")
+    (folder / JOB).write_text(job.model_dump_json(by_alias=True, exclude_none=True, indent=1), encoding="utf-8")
 
 
 def _unchanged(module: nn.Module) -> frozenset[str]:
@@ -115,7 +115,7 @@ class Model:
     def load(folder: Path) -> "Model":
         """Rebuild a model from the files of `save_model`."""
         fields = load_fields(folder)
-        job = Job.model_validate_json((folder / "job.json").read_text(encoding="utf-8"))
+        job = Job.model_validate_json((folder / JOB).read_text(encoding="utf-8"))
         assert job.architecture is not None
         custom = isinstance(job.architecture, Custom)
         if custom and (folder / "code").is_dir():

@@ -1,6 +1,7 @@
 """Writes predictions: a table to a file, or images to a folder."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,10 @@ SUFFIXES = (".csv", ".parquet", ".jsonl")
 INTERCHANGE = ".json"
 TABLE = "predictions.csv"
 ANNOTATED = "annotated"
+SEAM = 2
+"""Pixels between the images of a grid."""
+FRAME_MS = 120
+"""How long a film shows an image."""
 
 
 def write_answers(table: pd.DataFrame, task: Task, target: Path) -> int:
@@ -86,6 +91,31 @@ def write_image(path: Path, pixels: np.ndarray, palette: Sequence[int] = ()) -> 
     if palette:
         image.putpalette(palette)
     image.save(path)
+
+
+def write_grid(path: Path, images: Sequence[np.ndarray], columns: int | None = None) -> None:
+    """Write images of one size, (height, width, channels) uint8, side by side and below each other as a PNG file.
+
+    Args:
+        path: of the file.
+        images: at least one.
+        columns: images of a row; default: about as many as there are rows.
+
+    """
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    height, width, channels = images[0].shape
+    rows = -(-len(images) // columns)
+    grid = np.full((rows * (height + SEAM) - SEAM, columns * (width + SEAM) - SEAM, channels), 255, np.uint8)
+    for number, image in enumerate(images):
+        top, left = (number // columns) * (height + SEAM), (number % columns) * (width + SEAM)
+        grid[top : top + height, left : left + width] = image
+    write_image(path, grid)
+
+
+def write_film(path: Path, images: Sequence[np.ndarray]) -> None:
+    """Write images of one size, (height, width, channels) uint8, one after the other as a GIF file that goes round."""
+    first, *more = (Picture.fromarray(each[..., 0] if each.shape[2] == 1 else each) for each in images)
+    first.save(path, save_all=True, append_images=more, duration=FRAME_MS, loop=0)
 
 
 def _free(stem: str, taken: set[str]) -> str:

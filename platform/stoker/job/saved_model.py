@@ -2,6 +2,8 @@
 
 WEIGHTS = "weights.safetensors"
 """Its largest file, by which the folder is known."""
+JOB = "job.json"
+"""The job, with all defaults filled in."""
 FIELDS = "fields.json"
 """The fitted fields of inputs and target."""
 ASSETS = "assets"

@@ -179,7 +179,7 @@ TASKS: dict[TaskName, TaskRow] = {
     "image-generation": TaskRow(
         ("image",),
         "category",
-        ("gan", "vae", "custom"),
+        ("gan", "vae", "diffusion", "custom"),
         GENERATION,
         "",
         "new images like those of the data",

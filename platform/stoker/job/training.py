@@ -261,10 +261,10 @@ class Training(Section):
     gradient_clip: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Maximum norm of the gradient, such as `1.0`; a larger gradient is scaled down to it. Default: no clipping."""
 
-    ema: float | None = Field(None, gt=0, lt=1)
+    ema: float | None = Field(None, ge=0, lt=1)
     """Average the weights over the steps, each of which keeps this share of the average, such as `0.999`; evaluation,
     the best weights and the model are those of the average. It costs memory for one more copy of the weights. Default:
-    no average."""
+    0.999 for `diffusion`, whose images are poor without; of other networks, and with 0, no average."""
 
     evaluate: Evaluate = Field({}, validate_default=True)
     """How often metrics that take long are computed, and pictures are drawn."""

@@ -36,6 +36,7 @@ from stoker.tasks.abilities import can_reload
 from stoker.tasks.objective import Objective
 from stoker.training.preparation import Prepared, prepare
 from stoker.training.transfer import (
+    INNER,
     fitting_names,
     nothing_fits,
     other_normalisation,
@@ -200,7 +201,10 @@ def _transfer_note(prepared: Prepared, weights: Path) -> str:
     """
     with torch.device("meta"):
         network = build_network(prepared.architecture, prepared.data.fields.signature)
+    inner = getattr(network, INNER, None)
     fitting, own = set(fitting_names(network, saved_shapes(weights))), [*network.state_dict()]
+    if isinstance(inner, nn.Module):
+        fitting |= {f"{INNER}.{name}" for name in fitting_names(inner, saved_shapes(weights))}
     if layer := otherwise_normalised(network, saved_shapes(weights)):
         raise JobError([other_normalisation(weights, layer)])
     if not fitting:

@@ -28,6 +28,18 @@ class CanSample(Protocol):
         """
 
 
+class CanUnfold(CanSample, Protocol):
+    """Makes new samples step by step."""
+
+    sampling_steps: int
+    """Number of steps."""
+    guidance: float
+    """How much more of its class a sample has than the data; 1: as much."""
+
+    def unfold(self, classes: Tensor | None, noise: "NoiseLike") -> Tensor:
+        """Return (steps + 1, B, ...) what `sample` would return after each step, from noise alone to the last one."""
+
+
 class CanDecode(Protocol):
     """Answers otherwise than by one forward pass, such as step by step or as the mean of many passes."""
 
@@ -161,6 +173,11 @@ class IsWide(Protocol):
 def can_sample(network: object) -> TypeGuard[CanSample]:
     """Return whether a network makes new samples."""
     return _has(network, "sample", "classes", "noise")
+
+
+def can_unfold(network: object) -> TypeGuard[CanUnfold]:
+    """Return whether a network makes new samples step by step."""
+    return can_sample(network) and _has(network, "unfold", "classes", "noise")
 
 
 def can_decode(network: object) -> TypeGuard[CanDecode]:

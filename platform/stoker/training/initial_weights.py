@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from stoker.architectures.generative.diffusion import LatentDiffusion
+from stoker.datasets.feeding.batches import ordered_batches
+from stoker.datasets.feeding.limits import batch_limit
 from stoker.errors import JobError, Problem
 from stoker.training.assembly import Assembly
 from stoker.training.sharding import fill, is_sharded
@@ -29,10 +32,21 @@ def set_initial_weights(assembly: Assembly, model: Path | None) -> None:
     """
     if model:
         load_weights(assembly.objective, model)
+        if isinstance(network := assembly.objective.network, LatentDiffusion):
+            _measure_codes(network, assembly)
     elif counts_words(assembly.prepared.architecture):
         embedding = assembly.objective.network.embedding
         assert isinstance(embedding, nn.Embedding)
         _set_word_vectors(embedding, assembly)
+
+
+def _measure_codes(network: LatentDiffusion, assembly: Assembly) -> None:
+    """Standardise the codes of images by those of the training part; the first worker computes it."""
+    fields = assembly.data.fields
+    if assembly.workers.rank == 0:
+        batches = ordered_batches(assembly.parts["train"], fields, batch_limit(fields.signature))
+        network.memorise(batch.inputs for batch in batches)
+    assembly.workers.broadcast([network.mean, network.deviation])
 
 
 def _set_word_vectors(embedding: nn.Embedding, assembly: Assembly) -> None:

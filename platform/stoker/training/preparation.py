@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from stoker.architectures.custom import is_objective_class, user_class
-from stoker.architectures.network import misfits, normalization, unavailable, with_default_sizes
+from stoker.architectures.network import misfits, normalization, unavailable, with_default_sizes, with_start
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.fields.image import saved_normalization
 from stoker.datasets.fields.texts.text import saved_text
@@ -15,6 +15,7 @@ from stoker.datasets.loading import load_dataset
 from stoker.errors import JobError
 from stoker.job.architecture.choice import Architecture, ArchitectureChoice
 from stoker.job.architecture.custom import Custom
+from stoker.job.architecture.diffusion import Diffusion
 from stoker.job.dataset import Dataset
 from stoker.job.job import Job
 from stoker.job.task import TASKS, TOKENIZED, Direction, TaskName, TaskRow
@@ -24,6 +25,8 @@ from stoker.training.problems import default_batch_size, length_problems, metric
 from stoker.training.word_vectors import word_vector_problems
 
 DEFAULT_STEPS = 1_500
+AVERAGED = 0.999
+"""Share of the average of a diffusion network's weights that each step keeps."""
 MIN_EPOCHS, MAX_EPOCHS = 20, 200
 
 
@@ -97,7 +100,7 @@ def prepare(job: Job, data: LoadedDataset | None = None, start: Path | None = No
         JobError: data and job do not fit.
 
     """
-    chosen = job.architecture or default_architecture(job.task)
+    chosen = with_start(job.architecture or default_architecture(job.task), start)
     if problems := unavailable(chosen, job.dataset):
         raise JobError(problems)
     row = TASKS[job.task]
@@ -172,6 +175,7 @@ def _completed(job: Job, data: LoadedDataset) -> Training:
         "micro_batch": training.micro_batch and min(training.micro_batch, batch_size),
         "checkpoint": training.checkpoint.model_copy(update={"best": best}),
         "class_weights": completed_weights(training, data),
+        "ema": AVERAGED if training.ema is None and isinstance(job.architecture, Diffusion) else training.ema,
     }
     return training.model_copy(update=update)
 

@@ -1,6 +1,6 @@
 """Initial weights from a saved model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -13,6 +13,8 @@ from stoker.job.saved_model import WEIGHTS
 from stoker.tasks.objective import Objective
 from stoker.training.sharding import fill
 
+INNER = "autoencoder"
+"""The network within a network, which another run has trained."""
 STATISTICS = ".running_mean"
 """What batch normalisation has beside the weights of any normalisation."""
 
@@ -34,7 +36,7 @@ def load_weights(objective: Objective, model: Path) -> tuple[str, ...]:
     shapes = saved_shapes(model)
     unchanged = objective.unchanged_weights()
     # A user's objective is saved whole; of any other, only the network is.
-    for module, prefix in ((objective.network, "network."), (objective, "")):
+    for module, prefix in weighted_modules(objective):
         if name := otherwise_normalised(module, shapes):
             raise JobError([other_normalisation(model, name)])
         if fitting := fitting_names(module, shapes):
@@ -46,6 +48,14 @@ def load_weights(objective: Objective, model: Path) -> tuple[str, ...]:
                     fill(own[name], found[name])
             return tuple(name for name in own if name not in fitting and f"{prefix}{name}" not in unchanged)
     raise JobError([nothing_fits(model)])
+
+
+def weighted_modules(objective: Objective) -> Iterator[tuple[nn.Module, str]]:
+    """Yield the modules whose weights a saved model may have, each with its prefix in the objective."""
+    yield objective.network, "network."
+    yield objective, ""
+    if isinstance(inner := getattr(objective.network, INNER, None), nn.Module):
+        yield inner, f"network.{INNER}."
 
 
 def saved_shapes(model: Path) -> dict[str, tuple[int, ...]]:

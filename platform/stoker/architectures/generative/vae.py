@@ -20,6 +20,8 @@ from stoker.randomness import Noise
 GROUPS = 8
 FIRST_CHANNELS, MAX_CHANNELS = 32, 256
 CLASS_WIDTH = 32
+PIXELS = Normalization(mean=(0.5,), std=(0.5,))
+"""From -1 to 1."""
 MIN_MAP = 4
 """Default stages halve the image down to this size."""
 
@@ -63,7 +65,7 @@ class Vae(nn.Module):
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, latent) means of the latent numbers; where there are classes, of the first one."""
         images = inputs[self.name]
-        return self._posterior(self.likelihood.seen(images), self._first_class(images))[0]
+        return self.code_of(images, self._first_class(images))
 
     def bounds(self, inputs: Mapping[str, Tensor], classes: Tensor | None, noise: Noise) -> tuple[Tensor, Tensor]:
         """Return (B,) nats that the images take given their latent numbers, and (B, latent) nats that these take."""
@@ -76,7 +78,15 @@ class Vae(nn.Module):
 
     def sample(self, classes: Tensor | None, noise: Noise) -> Tensor:
         """Return one standardised image for each row of the noise."""
-        return self.likelihood.drawn(self._draw(noise.normal(self.latent), classes).float())
+        return self.drawn_of(noise.normal(self.latent), classes)
+
+    def code_of(self, images: Tensor, classes: Tensor | None) -> Tensor:
+        """Return (B, latent) means of the latent numbers of images (B, channels, height, width)."""
+        return self._posterior(self.likelihood.seen(images), classes)[0]
+
+    def drawn_of(self, codes: Tensor, classes: Tensor | None) -> Tensor:
+        """Return the mean images (B, channels, height, width) of latent numbers (B, latent)."""
+        return self.likelihood.drawn(self._draw(codes, classes).float())
 
     def _first_class(self, images: Tensor) -> Tensor | None:
         return torch.zeros(len(images), dtype=torch.int64, device=images.device) if self.classes else None
@@ -136,7 +146,7 @@ def with_default_sizes(settings: VaeSettings, signature: Signature, samples: int
 
 def normalization(settings: VaeSettings) -> Normalization:
     """Return pixels from -1 to 1, of which the likelihoods know black and white."""
-    return Normalization(mean=(0.5,), std=(0.5,))
+    return PIXELS
 
 
 def misfits(settings: VaeSettings, signature: Signature) -> list[Problem]:

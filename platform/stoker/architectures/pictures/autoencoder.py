@@ -73,12 +73,16 @@ class Autoencoder(nn.Module):
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, code) codes."""
-        code: Tensor = self.to_code(self.encoder(inputs[self.name]).flatten(1))
+        return self.code_of(inputs[self.name])
+
+    def code_of(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Return (B, code) codes of images (B, channels, height, width), whatever their classes."""
+        code: Tensor = self.to_code(self.encoder(images).flatten(1))
         return code
 
     def drawn(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the images (B, channels, height, width) that are drawn of their codes."""
-        return self._of_code(self.encode(inputs))
+        return self.drawn_of(self.encode(inputs))
 
     def _spoilt(self, image: Tensor, noise: Noise) -> Tensor:
         """Return images with noise, and with hidden pixels."""
@@ -91,11 +95,12 @@ class Autoencoder(nn.Module):
     def _redrawn(self, given: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is drawn of images, and (B,) losses."""
         code = self.encode({self.name: given})
-        drawn = self._of_code(code).float()
+        drawn = self.drawn_of(code).float()
         losses = (drawn - image.float()).square().flatten(1).mean(dim=1)
         return drawn, losses + self.sparse * code.float().abs().mean(dim=1) if self.sparse else losses
 
-    def _of_code(self, code: Tensor) -> Tensor:
+    def drawn_of(self, code: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Return the images (B, channels, height, width) of (B, code) codes, whatever their classes."""
         maps = self.from_code(code).unflatten(1, (-1, *self.sides[-1]))
         for stage, side in zip(self.decoder, self.sides[-2::-1], strict=True):
             maps = stage(functional.interpolate(maps, size=side))

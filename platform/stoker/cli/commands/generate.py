@@ -15,18 +15,25 @@ from stoker.cli.views.tables import print_json
 from stoker.tasks.writing.settings import HOTTEST, LONGEST, Writing
 
 if TYPE_CHECKING:
+    from stoker.inference.generation import Sampling
     from stoker.inference.model import Model
 
 IMAGES, TEXTS = 64, 1
 """How many are made by default."""
 OF_TEXTS = ("prompt", "interactive", "length", "temperature", "top_k", "top_p", "stop")
-OF_IMAGES = ("classes",)
+OF_IMAGES = ("classes", "steps", "guidance", "walk", "strip")
+GRID, FILM = ".png", ".gif"
+"""Endings of one file for all images."""
 
 
 @click.command(
     epilog=examples(
         "stoker generate @last --output samples/                  images, into a folder",
         "stoker generate digits-gan --count 64 --class 3 --seed 1 --output samples/",
+        "stoker generate digits-gan --count 64 --output samples.png       a grid of them, as one image",
+        "stoker generate digits-gan --count 5 --walk 12 --output walk.gif a film from one to the next",
+        "stoker generate digits-diffusion --steps 50 --guidance 2 --output samples/",
+        "stoker generate digits-diffusion --count 8 --strip --output strips.png   how they come out of noise",
         "stoker generate plays --prompt 'ROMEO:'                  a text, as it is written",
         "stoker generate plays --prompt 'ROMEO:' --length 500 --temperature 0.5 --top-p 0.9 --stop 'JULIET:'",
         "stoker generate plays -i                                 a prompt a line, each with what follows",
@@ -38,9 +45,21 @@ OF_IMAGES = ("classes",)
 @click.option("--count", type=click.IntRange(1, 1_000_000), help=f"How many; default: {IMAGES} images, {TEXTS} text.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same samples.")
 @click.option(
-    "--output", "target", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False), help="Write files there."
+    "--output",
+    "target",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Write files to this folder; or all images to one .png, or as a film to one .gif.",
 )
 @click.option("--class", "classes", metavar="NAME", multiple=True, help="Images of this class; may be given again.")
+@click.option("--steps", type=click.IntRange(1, 10_000), help="Steps from noise to an image, of a diffusion.")
+@click.option(
+    "--guidance",
+    type=click.FloatRange(0, 100),
+    help="Above 1 images are more typical of their class, and vary less; of a diffusion.",
+)
+@click.option("--walk", type=click.IntRange(2, 1000), help="So many images from each one to the next.")
+@click.option("--strip", is_flag=True, help="Show how each image comes out of noise, of a diffusion.")
 @click.option(
     "--prompt",
     metavar="TEXT",
@@ -71,6 +90,10 @@ def generate(
     seed: int,
     target: Path | None,
     classes: tuple[str, ...],
+    steps: int | None,
+    guidance: float | None,
+    walk: int | None,
+    strip: bool,
     prompt: str | None,
     interactive: bool,
     length: int | None,
@@ -82,7 +105,7 @@ def generate(
 ) -> None:
     """Make new samples with a run's model.
 
-    They are images in a folder, or texts, which appear while they are written.
+    They are images in a folder or in one file, or texts, which appear while they are written.
     """
     if interactive and (prompt is not None or target or count):
         raise click.UsageError("-i reads its prompts from the terminal; leave out --prompt, --count and --output")
@@ -97,8 +120,14 @@ def generate(
         made = "texts" if writes else "images"
         raise click.UsageError(f"--{wrong[0].replace('_', '-').replace('classes', 'class')} does nothing for {made}")
     if not writes:
-        _images(model, count or IMAGES, seed, classes, target, form)
+        from stoker.inference.generation import Sampling
+
+        if walk and strip:
+            raise click.UsageError("--walk and --strip are two ways to see images; leave out one")
+        _images(model, count or IMAGES, seed, classes, Sampling(steps, guidance, walk or 0, strip), target, form)
         return
+    if target and target.suffix in (GRID, FILM):
+        raise click.UsageError("texts are written to a folder, not to an image")
     given = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "stop": stop or None}
     writing = replace(model.task.writing, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type] # checked by click
     if interactive:
@@ -107,13 +136,33 @@ def generate(
         _texts(model, prompt or "", count or TEXTS, writing, seed, target, form)
 
 
-def _images(model: "Model", count: int, seed: int, classes: tuple[str, ...], target: Path | None, form: str) -> None:
+def _images(
+    model: "Model",
+    count: int,
+    seed: int,
+    classes: tuple[str, ...],
+    sampling: "Sampling",
+    target: Path | None,
+    form: str,
+) -> None:
     from stoker.inference.generation import generate as generate_with
-    from stoker.inference.output import write_image
+    from stoker.inference.output import write_film, write_grid, write_image
 
-    made = generate_with(model, count, seed, classes)
+    made = generate_with(model, count, seed, classes, sampling)
     if target is None:
-        raise click.UsageError("images need a folder: name it with --output")
+        raise click.UsageError("images need a folder, or a .png or .gif file: name it with --output")
+    count *= sampling.images
+    if target.suffix in (GRID, FILM):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        images = [each for _, each in made]
+        if target.suffix == GRID:
+            write_grid(target, images, sampling.images if sampling.images > 1 else None)
+        else:
+            write_film(target, images)
+        _written([{"file": str(target), "class": None}], f"wrote {count:,} images to {target}", form)
+        return
+    if target.is_file():
+        raise click.UsageError(f"'{target}' is a file; name a folder, or a .png or .gif file")
     target.mkdir(parents=True, exist_ok=True)
     width = len(str(count - 1))
     written = []
@@ -121,10 +170,14 @@ def _images(model: "Model", count: int, seed: int, classes: tuple[str, ...], tar
         stem = f"{number:0{width}}" if not name else f"{name}-{number:0{width}}"
         write_image(target / f"{stem}.png", pixels)
         written.append({"file": str(target / f"{stem}.png"), "class": name or None})
+    _written(written, f"wrote {count:,} images to {target}/", form)
+
+
+def _written(files: list[dict[str, str | None]], message: str, form: str) -> None:
     if form == "json":
-        print_json(written)
+        print_json(files)
     else:
-        click.echo(f"wrote {count:,} images to {target}/", err=True)
+        click.echo(message, err=True)
 
 
 def _texts(

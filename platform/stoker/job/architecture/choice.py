@@ -10,6 +10,7 @@ from stoker.job.architecture.captioner import Captioner
 from stoker.job.architecture.cnn import Cnn
 from stoker.job.architecture.custom import Custom
 from stoker.job.architecture.detector import Detector
+from stoker.job.architecture.diffusion import Diffusion
 from stoker.job.architecture.feature_distance import FeatureDistance
 from stoker.job.architecture.gan import Gan
 from stoker.job.architecture.mlp import Mlp
@@ -40,6 +41,7 @@ Architecture = Annotated[
     | Pretrained
     | Gan
     | Vae
+    | Diffusion
     | Custom,
     Field(discriminator="family"),
 ]
@@ -61,5 +63,6 @@ FAMILIES: dict[str, type[Section]] = {
     "pretrained": Pretrained,
     "gan": Gan,
     "vae": Vae,
+    "diffusion": Diffusion,
     "custom": Custom,
 }

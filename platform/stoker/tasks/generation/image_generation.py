@@ -12,9 +12,10 @@ from stoker.job.training import Training
 from stoker.randomness import Noise
 from stoker.tasks.abilities import can_sample
 from stoker.tasks.generation.adversarial import Adversarial, Gan
+from stoker.tasks.generation.denoising import Denoiser, Denoising
 from stoker.tasks.generation.variational import Bounded, Variational
 from stoker.tasks.metrics import Metrics, Together
-from stoker.tasks.objective import BatchLike, Objective
+from stoker.tasks.objective import BatchLike, NoiseLike, Objective
 from stoker.tasks.sheet import IMAGES_A_ROW, Picture, Sheet
 from stoker.tasks.task import Answers, Review, Task
 
@@ -22,7 +23,11 @@ POOLED = 8
 """Images are compared by their means over so many fields a side."""
 SHOWN_CLASSES = 12
 
-OBJECTIVES: tuple[tuple[type, Callable[[Any], Objective]], ...] = ((Gan, Adversarial), (Bounded, Variational))
+OBJECTIVES: tuple[tuple[type, Callable[[Any], Objective]], ...] = (
+    (Gan, Adversarial),
+    (Bounded, Variational),
+    (Denoiser, Denoising),
+)
 """Which objective trains a network, by what it can do."""
 
 
@@ -35,7 +40,12 @@ class ImageGeneration(Task):
             if isinstance(network, ability):
                 return made(network)
         raise JobError(
-            [Problem("architecture", "the network makes no images: it is neither an objective, nor a gan or a vae")]
+            [
+                Problem(
+                    "architecture",
+                    "the network makes no images: it is neither an objective, nor a gan, a vae or a diffusion",
+                )
+            ]
         )
 
     def metrics(self, samples: int) -> Metrics:
@@ -45,6 +55,10 @@ class ImageGeneration(Task):
     def expensive_metrics(self, samples: int) -> Metrics:
         """Return the Frechet distance between the images and those that the network makes."""
         return Frechet(self)
+
+    def outcome(self, network: nn.Module, batch: BatchLike, noise: NoiseLike, output: Tensor, quick: bool) -> Tensor:
+        """Return an image for each one of the batch, of the same class."""
+        return network.sample(batch.target, noise) if can_sample(network) else output
 
     def review(self) -> Review | None:
         """Return nothing: there are no predictions to compare; the record shows generated images by class."""
