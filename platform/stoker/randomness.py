@@ -1,7 +1,8 @@
 """Randomness that belongs to the run, not to the rank."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 
 import numpy as np
@@ -70,3 +71,15 @@ class PerSampleNoise:
     def uniform(self, *shape: int) -> torch.Tensor:
         """Draw (B, *shape) uniformly from 0 to 1."""
         return torch.stack([torch.rand(shape, generator=each) for each in self._generators])
+
+
+@contextmanager
+def kept_randomness(device: torch.device) -> Iterator[None]:
+    """Restore the generators of this process after a block that seeds them and draws from them."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -24,6 +24,14 @@ class Bounded(Protocol):
         """Return one standardised image for each row of the noise."""
 
 
+@runtime_checkable
+class KnowsMeans(Protocol):
+    """A network that describes an image by latent numbers, each with a mean."""
+
+    def means(self, inputs: Mapping[str, Tensor], classes: Tensor | None) -> Tensor:
+        """Return (B, latent) means of the latent numbers of images of some classes."""
+
+
 class Variational(OneNetwork):
     """The negative evidence lower bound of the images; while training with the weights that the network asks for."""
 
