@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from stoker.errors import JobError
-from stoker.inference.model import save_model
+from stoker.inference.evaluation import evaluate as evaluate_model
+from stoker.inference.model import Model, save_model
 from stoker.job.saved_model import WEIGHTS
 from stoker.job.task import TASKS
 from stoker.storage import open_storage
@@ -156,3 +157,23 @@ def test_what_is_no_classifier_is_refused(vae, assembled, tmp_path):
     save_model(tmp_path, assembled.job, data.fields, assembled.objective, data.fingerprint)
     with pytest.raises(JobError, match="is a model of image-generation; name a run of image-classification"):
         set_features(assembly, tmp_path)
+
+
+def test_a_model_is_measured_again_by_the_same_features(assembled, tmp_path, tiny_data):
+    data = assembled.data
+    save_model(tmp_path, assembled.job, data.fields, assembled.objective, data.fingerprint)
+    reported = evaluate(assembled, "test", "fp32")
+    found = evaluate_model(Model.load(tmp_path), part="test")
+    assert found == {f"{name}/test": pytest.approx(value, rel=1e-5, abs=1e-6) for name, value in reported.items()}
+    more = evaluate_model(Model.load(tmp_path), tiny_data("image-generation")["source"])
+    assert more.keys() >= TASKS["image-generation"].metrics.keys() - {"loss"}
+
+
+def test_new_data_is_measured_without_features_if_that_of_the_training_is_gone(assembled, tmp_path, tiny_data):
+    data = assembled.data
+    save_model(tmp_path, assembled.job, data.fields, assembled.objective, "another")
+    notes: list[str] = []
+    found = evaluate_model(Model.load(tmp_path), tiny_data("image-generation")["source"], tell=notes.append)
+    assert found.keys() >= {"frechet", "active_units"}
+    assert not found.keys() & set(TASKS["image-generation"].by_features)
+    assert "which need the data of the training" in notes[0]
