@@ -114,6 +114,10 @@ def test_a_resumed_run_has_the_same_classifier(vae, tmp_path, digest):
     rest = [event for event in train("r", again) if isinstance(event, EpochEnd)]
     assert [event.metrics for event in rest] == [event.metrics for event in ends[1:]]
     assert digest(again) == digest(whole)
+    other = start(assemble(vae(None)))
+    assert Checkpoints(open_storage(str(tmp_path)), "", 2, 3).restore(other)
+    set_features(other.assembly, None)
+    assert other.assembly.task.features is None, "the job no longer asks for it"
 
 
 def test_the_saved_model_is_that_of_the_network_alone(assembled, tmp_path):

@@ -29,7 +29,7 @@ MOST_KNOWN = 50_000
 
 
 def set_features(assembly: Assembly, model: Path | None) -> None:
-    """Train or load the network of `training.evaluate.features`, unless a checkpoint had it; all workers call it.
+    """Train or load the network of `training.evaluate.features`, unless a checkpoint has it; all workers call it.
 
     Args:
         assembly: of the job.
@@ -40,10 +40,11 @@ def set_features(assembly: Assembly, model: Path | None) -> None:
 
     """
     name = assembly.job.training.evaluate.features
-    if name is None:
-        return
     workers, task = assembly.workers, assembly.task
-    if task.features is None:
+    if name is None:
+        task.features = None
+        return
+    if task.features is None or task.features.facts["name"] != name:
         content: FeatureContent | None = None
         if workers.rank == 0:
             content = saved_content(name, model) if model else trained_content(assembly.prepared, assembly.device)
