@@ -23,7 +23,7 @@ def weakness_notes(metrics: Mapping[str, float]) -> dict[str, str]:
         cure = (
             "a lower learning rate of the generator, spectral_norm or loss: hinge of a gan, a longer training of a vae"
         )
-        what = f"the samples of a class differ {found[1]:.4g} times as much as its real images"
+        what = "the samples of a class are much more alike than its real images"
         notes["mode collapse"] = f"diversity is {found[1]:.4g} on {found[0]}: {what}; what may help: {cure}"
     if (found := _held_out(metrics, "active_units")) and found[1] == 0:
         what = "no latent number depends on the image, so all samples of a class come from one"
