@@ -2,7 +2,8 @@
 
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 
 import numpy as np
@@ -97,3 +98,15 @@ class WalkNoise:
         """Draw (B, *shape) uniformly from 0 to 1, those of the nearer sample."""
         before, after = self._before.uniform(*shape), self._after.uniform(*shape)
         return torch.where((self._shares < 0.5).view(-1, *(1 for _ in shape)), before, after)
+
+
+@contextmanager
+def kept_randomness(device: torch.device) -> Iterator[None]:
+    """Restore the generators of this process after a block that seeds them and draws from them."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

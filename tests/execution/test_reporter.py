@@ -117,3 +117,13 @@ def test_a_picture_is_written_before_its_entry_and_listed_until_it_is_stored(fol
     again.picture(EpochEnd("a-1", 2, 20, {}, True), "seen", b"two")
     assert again.pictures_since(0) == {names[1]: b"two"}  # only those of this attempt
     assert [entry.picture for entry, _ in read_journal(folder.journal)] == names
+
+
+def test_a_weakness_is_told_once_and_stays_in_the_progress_until_it_is_over(folder, reporter, capsys):
+    for number, metrics in enumerate(({"diversity/val": 0.3}, {"loss/val": 1.0}, {"diversity/val": 0.2}), start=1):
+        reporter.epoch(EpochEnd("a-1", number, number, metrics, True))
+        assert list(folder.progress().notes) == ["mode collapse"]
+    assert capsys.readouterr().err.count("note: diversity is") == 1
+    assert "0.2 on val" in folder.progress().notes["mode collapse"]
+    reporter.epoch(EpochEnd("a-1", 4, 4, {"diversity/val": 0.8}, True))
+    assert folder.progress().notes == {}

@@ -257,6 +257,16 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
             "samples; leave it out",
         ),
         (
+            "task: segmentation\ndataset: nuclei\ntraining: {evaluate: {features: trained}}",
+            "3:33 training.evaluate.features does nothing for segmentation, which compares no images by features; "
+            "leave it out (it is for image-generation)",
+        ),
+        (
+            "task: image-generation\ndataset: digits\ntraining: {checkpoint: {best: fid/val}}",
+            "3:31 training.checkpoint.best 'fid/val' is measured by features; set training.evaluate.features, such as "
+            "trained",
+        ),
+        (
             "task: image-generation\ndataset: digits\ntraining: {evaluate: {every: 50%}}",
             "3:30 training.evaluate.every '50%' is not a whole number of epochs above 0 (examples: 1 epoch, 5 epochs)",
         ),

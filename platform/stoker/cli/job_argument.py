@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from stoker.tracking.run import RunHeader
 
 STANDARD_INPUT = "<stdin>"
+START, FEATURES = "training.start_from", "training.evaluate.features"
+"""The keys that name the weights of a run."""
 EARLIER = ("run:", "@")
 """Beginnings of the name of an earlier run, whose file is used."""
 
@@ -71,26 +73,32 @@ def extended_by(session: Session, job: str) -> "RunHeader | None":
 
 
 def _with_resolved_weights(session: Session, loaded: "LoadedJob") -> "LoadedJob":
-    """Replace the name of a run in `training.start_from` by its id: the newest run of a name changes later.
+    """Replace the names of runs whose weights a job uses by their ids: the newest run of a name changes later.
 
     Raises:
         JobError: the weights do not exist.
 
     """
     from stoker.job.job import Job
-
-    job = loaded.job
-    if not isinstance(job, Job) or (start := job.training.start_from) is None:
-        return loaded
     from stoker.jobfile.loading import locate
 
-    try:
-        resolved = _resolved_weights(session, start)
-    except NotFound as error:
-        problem = Problem("training.start_from", str(error))
-        raise JobError(locate([problem], loaded.marks), loaded.origin) from error
-    training = job.training.model_copy(update={"start_from": resolved})
-    return replace(loaded, job=job.model_copy(update={"training": training}))
+    job = loaded.job
+    if not isinstance(job, Job):
+        return loaded
+    training, evaluated = job.training, job.training.evaluate
+    found: dict[str, str] = {}
+    problems = []
+    for key, name in {START: training.start_from, FEATURES: evaluated.classifier}.items():
+        try:
+            found |= {key: _resolved_weights(session, name)} if name else {}
+        except NotFound as error:
+            problems.append(Problem(key, str(error)))
+    if problems:
+        raise JobError(locate(problems, loaded.marks), loaded.origin)
+    if FEATURES in found:
+        evaluated = evaluated.model_copy(update={"features": found[FEATURES]})
+    update = {"start_from": found.get(START), "evaluate": evaluated}
+    return replace(loaded, job=job.model_copy(update={"training": training.model_copy(update=update)}))
 
 
 def _resolved_weights(session: Session, start: str) -> str:

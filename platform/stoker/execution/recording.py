@@ -30,6 +30,7 @@ from stoker.tracking.run import RunHeader, State
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.system_metrics import SystemMetrics, SystemSample
 from stoker.tracking.tags import ATTEMPTS_TAG, CAUSE_TAG, RESULT_TAG
+from stoker.tracking.weaknesses import weakness_notes
 
 if TYPE_CHECKING:
     from stoker.tracking.mlflow_run import MlflowRun
@@ -223,7 +224,7 @@ def last_report(metrics: Mapping[str, float]) -> str:
 
 
 def results_description(metrics: Mapping[str, float], command: str) -> str:
-    """Format the results of the best weights, and how to use them, in Markdown; empty without results."""
+    """Format the results of the best weights, notes on them, and their use, in Markdown; empty without results."""
     if not metrics:
         return ""
     quantities = dict.fromkeys(key.split("/")[0] for key in metrics)
@@ -233,7 +234,8 @@ def results_description(metrics: Mapping[str, float], command: str) -> str:
         values = [metrics.get(f"{quantity}/{part}") for part in parts]
         cells = ["" if value is None else f"{value:.4g}" for value in values]
         lines.append(f"| {quantity} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"`{command}`"])
+    notes = [f"- {note}" for note in weakness_notes(metrics).values()]
+    return "\n".join([*lines, *([""] if notes else []), *notes, "", f"`{command}`"])
 
 
 def run_tags(header: RunHeader) -> dict[str, str]:

@@ -13,6 +13,7 @@ from stoker.atomic_files import replace_file
 from stoker.tracking.journal import Journal
 from stoker.tracking.run import Progress
 from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.weaknesses import weakness_notes
 from stoker.training.events import EpochEnd, StepEnd
 
 PROGRESS_EVERY_S = 0.2
@@ -33,6 +34,8 @@ class Reporter:
         self._began = 0.0
         self._first = 0
         """The first step of this attempt."""
+        self._newest: dict[str, float] = {}
+        """Of each metric of this attempt, some of which not every epoch has."""
         self._pictures: dict[str, int] = {}
         """Steps of this attempt's pictures, by path relative to the folder."""
 
@@ -64,15 +67,17 @@ class Reporter:
             self.flush()
 
     def epoch(self, event: EpochEnd) -> None:
-        """Write the epoch's metrics, also as a line of the run's log."""
+        """Write the epoch's metrics, also as a line of the run's log, with what they show for the first time."""
         self.flush()
+        self._newest |= event.metrics
+        notes, known = weakness_notes(self._newest), self._progress.notes
         self._journal.append(event.step, event.epoch, event.metrics)
         self._journal.flush()
         left = self._seconds_left(event.step)
-        self._write(
-            replace(self._progress, epoch=event.epoch, step=event.step, seconds_left=left, metrics=event.metrics)
-        )
-        print(_line(self._progress), file=sys.stderr)  # noqa: T201 - the run's log
+        place = replace(self._progress, epoch=event.epoch, step=event.step, seconds_left=left)
+        self._write(replace(place, metrics=event.metrics, notes=notes))
+        lines = [_line(self._progress), *(f"note: {text}" for name, text in notes.items() if name not in known)]
+        print("\n".join(lines), file=sys.stderr)  # noqa: T201 - the run's log
 
     def picture(self, event: EpochEnd, name: str, png: bytes) -> None:
         """Write a picture of an epoch; an attempt that repeats the epoch draws the same one, which has one entry."""

@@ -1,4 +1,4 @@
-"""The model that a job starts from."""
+"""The models of earlier runs that a job uses."""
 
 from pathlib import Path
 
@@ -10,7 +10,16 @@ from stoker.tracking.run_lookup import find_run
 
 def start_model(job: Job) -> Path | None:
     """Return the folder of the model of `training.start_from`: a run's, fetched if need be, or a folder; or None."""
-    model = job.training.start_from
+    return model_folder(job.training.start_from)
+
+
+def classifier_model(job: Job) -> Path | None:
+    """Return the folder of the classifier that `training.evaluate.features` names, fetched if need be; or None."""
+    return model_folder(job.training.evaluate.classifier)
+
+
+def model_folder(model: str | None) -> Path | None:
+    """Return the folder of a model that is named by its run or its folder, fetched if need be; or None."""
     if model is None:
         return None
     if model.startswith("run:"):

@@ -64,7 +64,16 @@ TAGS: dict[str, Direction] = {
     "average_precision": "max",
 }
 REDRAWING: dict[str, Direction] = {"loss": "min", "mse": "min", "psnr": "max"}
-GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min"}
+BY_FEATURES: dict[str, Direction] = {
+    "fid": "min",
+    "kid": "min",
+    "precision": "max",
+    "recall": "max",
+    "agreement": "max",
+    "diversity": "max",
+    "memorised": "min",
+}
+GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min", "active_units": "max", **BY_FEATURES}
 TRANSLATION: dict[str, Direction] = {"loss": "min", "bleu": "max", "exact_match": "max"}
 CAPTION: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bleu": "max", "exact_match": "max"}
 SUMMARY: dict[str, Direction] = {
@@ -105,6 +114,10 @@ class TaskRow:
     """Whether data without the target will do."""
     expensive: tuple[str, ...] = ()
     """The metrics that take long: `training.evaluate` says how often they are computed."""
+    by_features: tuple[str, ...] = ()
+    """Those of them that need the network of `training.evaluate.features`."""
+    by_latent: tuple[str, ...] = ()
+    """Those of them that need a network with latent numbers."""
     shows: bool = False
     """Whether there are pictures of what the network makes of some samples, during training, if it can do its part."""
     loss_settings: tuple[str, ...] = ()
@@ -184,7 +197,9 @@ TASKS: dict[TaskName, TaskRow] = {
         "",
         "new images like those of the data",
         target_optional=True,
-        expensive=("frechet",),
+        expensive=("frechet", "active_units", *BY_FEATURES),
+        by_features=tuple(BY_FEATURES),
+        by_latent=("active_units",),
         shows=True,
         generates=True,
     ),

@@ -176,6 +176,16 @@ class EarlyStopping(Section):
     """Epochs without improvement before training ends."""
 
 
+TRAINED = "trained"
+"""In the place of a run: a classifier that is trained with the job."""
+
+
+def _check_start(start: str) -> str:
+    if not start.removeprefix("run:"):
+        raise ValueError("must name a run (example: run:digits-cnn-7f3a9c21)")
+    return start
+
+
 class Evaluate(Section):
     """How often metrics that take long are computed, and pictures are drawn of what the network makes of some samples.
 
@@ -189,6 +199,16 @@ class Evaluate(Section):
 
     samples: int | None = Field(None, ge=2)
     """Number of samples of a part on which metrics that take long are computed, always the same ones; default: all."""
+
+    features: Annotated[str, AfterValidator(_check_start)] | None = Field(None, min_length=1)
+    """Compare new images with real ones by the features of a classifier: `trained` for a small one that is trained on
+    the classes of the training part before the first step, `run:ID` for the model of an image-classification run, or
+    the folder of one. Default: by the brightness of their parts alone."""
+
+    @property
+    def classifier(self) -> str | None:
+        """The run or the folder of the classifier that `features` names; None where there is none to load."""
+        return None if self.features == TRAINED else self.features
 
 
 class Checkpoint(Section):
@@ -204,12 +224,6 @@ class Checkpoint(Section):
     best: str | None = None
     """Metric that selects the model: the weights of the epoch with its best value, such as the highest accuracy/val;
     the lower loss decides between equal values. Default: the task's metric."""
-
-
-def _check_start(start: str) -> str:
-    if not start.removeprefix("run:"):
-        raise ValueError("must name a run (example: run:digits-cnn-7f3a9c21)")
-    return start
 
 
 class Training(Section):

@@ -210,8 +210,10 @@ def metric_problems(training: Training, task: TaskName, sections: Sections) -> I
     stopping = training.early_stopping
     if best is not None:
         yield from metric_name_problems("training.checkpoint.best", best, task, held_out, is_custom)
+        yield from feature_problems("training.checkpoint.best", best, task, training)
     if stopping and stopping.metric is not None:
         yield from metric_name_problems("training.early_stopping.metric", stopping.metric, task, held_out, is_custom)
+        yield from feature_problems("training.early_stopping.metric", stopping.metric, task, training)
     if held_out or best is not None:
         return
     cure = "; give dataset.split.val a share, or set training.checkpoint.best to a metric such as loss/train"
@@ -230,6 +232,16 @@ def evaluation_problems(training: Training, task: TaskName) -> Iterator[Problem]
     if settings.samples and not row.expensive:
         message = f"does nothing for {task}, whose metrics are all computed on all samples; leave it out"
         yield Problem("training.evaluate.samples", message)
+    if settings.features and not row.by_features:
+        fitting = ", ".join(name for name, each in TASKS.items() if each.by_features)
+        message = f"does nothing for {task}, which compares no images by features; leave it out (it is for {fitting})"
+        yield Problem("training.evaluate.features", message)
+
+
+def feature_problems(path: str, metric: str, task: TaskName, training: Training) -> Iterator[Problem]:
+    """Check that a metric by features has a network whose features they are."""
+    if metric.partition("/")[0] in TASKS[task].by_features and not training.evaluate.features:
+        yield Problem(path, f"'{metric}' is measured by features; set training.evaluate.features, such as trained")
 
 
 def metric_name_problems(path: str, metric: str, task: TaskName, held_out: bool, is_custom: bool) -> Iterator[Problem]:

@@ -35,7 +35,7 @@ KEY_EXAMPLES = {
     "training.cutmix": "1", "training.ema": "0.999",
     "training.time": "10 min", "training.gradient_clip": "1.0", "training.checkpoint.best": "accuracy/val",
     "training.early_stopping.metric": "loss/val", "training.evaluate.every": "5 epochs",
-    "training.evaluate.samples": "500", "architecture.hidden": "[128, 64]",
+    "training.evaluate.samples": "500", "training.evaluate.features": "trained", "architecture.hidden": "[128, 64]",
     "architecture.channels": "[64, 128]", "architecture.patch": "4", "architecture.feedforward": "512",
     "architecture.bidirectional": "false", "architecture.word_dropout": "0.2", "architecture.beam": "4",
     "architecture.length_penalty": "1.0", "architecture.no_repeat": "3", "architecture.key_heads": "2",

@@ -11,7 +11,7 @@ from stoker.job.resources import Elastic
 from stoker.job.section import span_epochs
 from stoker.job.sweep import Asha, CmaesSearch, GridSearch, Hyperband, MedianStopping, NoScheduler, Pb2, Pbt, Sweep
 from stoker.job.task import TASKS
-from stoker.jobfile.checks import metric_name_problems
+from stoker.jobfile.checks import feature_problems, metric_name_problems
 from stoker.jobfile.code_sweep_checks import code_metric_problems, code_scheduler_problems
 from stoker.jobfile.goal_checks import goal_problems, placed
 from stoker.jobfile.overlay import SPACE
@@ -68,6 +68,7 @@ def metric_problems(job: Job) -> Iterator[Problem]:
             guess = did_you_mean(goal.name, COSTS) if len(goals) > 1 and "/" not in goal.name else ""
             found = list(metric_name_problems(place, goal.name, job.task, held_out, is_custom))
             yield from [Problem(place, f"'{goal.name}' is not a metric{guess}")] if found and guess else found
+            yield from feature_problems(place, goal.name, job.task, job.training)
             if not found and known is None and goal.direction is None:
                 cure = f"set its direction: metric: {{name: {goal.name}, direction: min}}"
                 yield Problem(place, f"'{goal.name}' is a term of your own loss; {cure}")

@@ -128,6 +128,16 @@ class Objective(nn.Module, ABC):
         """Follow the weights that this step has changed, such as with a moving average."""
 
 
+def weighted_sum(each: Tensor, batch: BatchLike) -> Tensor:
+    """Return the sum of (B,) numbers of a batch, each times the weight of its sample."""
+    return (each if batch.weight is None else each * batch.weight).sum()
+
+
+def weighted_count(batch: BatchLike) -> Count:
+    """Return the number of samples of a batch, or the sum of their weights."""
+    return float(len(batch)) if batch.weight is None else batch.weight.sum()
+
+
 class OneNetwork(Objective):
     """One network, all of which is stepped at once."""
 

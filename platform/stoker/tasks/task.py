@@ -15,6 +15,7 @@ from stoker.datasets.records import Records
 from stoker.errors import JobError, Problem
 from stoker.job.training import Training
 from stoker.tasks.abilities import can_decode
+from stoker.tasks.generation.feature_network import FeatureNetwork
 from stoker.tasks.metrics import Gathered, Metrics, Shown
 from stoker.tasks.objective import BatchLike, NoiseLike, Objective
 from stoker.tasks.pictures.annotation import captioned
@@ -98,6 +99,8 @@ class Task(ABC):
     def __init__(self, fields: Fields) -> None:
         self.fields = fields
         """How samples became numbers."""
+        self.features: FeatureNetwork | None = None
+        """What made images are compared by, if `training.evaluate.features` asks for it."""
 
     @abstractmethod
     def objective(self, network: nn.Module, training: Training) -> Objective:

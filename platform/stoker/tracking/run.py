@@ -154,6 +154,8 @@ class Progress:
     steps: int = 0
     seconds_left: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    """Weaknesses that the newest value of each metric shows, by name."""
 
 
 @dataclass(frozen=True)

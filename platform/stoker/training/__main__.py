@@ -24,6 +24,8 @@ from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation import evaluate
 from stoker.training.events import EpochEnd, StepEnd, TrainingEnd
+from stoker.training.feature_training import set_features
+from stoker.training.features import KEY
 from stoker.training.initial_weights import set_initial_weights
 from stoker.training.loop import start
 from stoker.training.parallel import Workers, join, prepare_process, set_threads
@@ -78,10 +80,13 @@ def _start(job: Job) -> Path | None:
         JobError: it is named by its run.
 
     """
-    model = job.training.start_from
+    return _folder("training.start_from", job.training.start_from)
+
+
+def _folder(key: str, model: str | None) -> Path | None:
     if model and model.startswith("run:"):
         message = f"'{model}': only `stoker submit` knows runs; name the folder of a saved model"
-        raise JobError([Problem("training.start_from", message)])
+        raise JobError([Problem(key, message)])
     return Path(model) if model else None
 
 
@@ -99,6 +104,7 @@ def _train(prepared: Prepared, output: Path, workers: Workers) -> None:
         print(f"skipped a damaged checkpoint: {damage}", file=sys.stderr)
     if state.step == 0:
         set_initial_weights(assembly, _start(prepared.job))
+    set_features(assembly, _folder(KEY, prepared.job.training.evaluate.classifier))
     record = _Record(output / "metrics.jsonl", restored.step if restored else 0, writes=workers.rank == 0)
     for event in attempt(prepared.job.name or "run", state, checkpoints, NORM_NEVER, lambda: ""):
         match event:

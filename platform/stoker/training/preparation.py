@@ -21,7 +21,13 @@ from stoker.job.job import Job
 from stoker.job.task import TASKS, TOKENIZED, Direction, TaskName, TaskRow
 from stoker.job.training import Training
 from stoker.training.class_weights import completed_weights, loss_problems
-from stoker.training.problems import default_batch_size, length_problems, metric_problems, network_problems
+from stoker.training.problems import (
+    default_batch_size,
+    feature_problems,
+    length_problems,
+    metric_problems,
+    network_problems,
+)
 from stoker.training.word_vectors import word_vector_problems
 
 DEFAULT_STEPS = 1_500
@@ -114,6 +120,7 @@ def prepare(job: Job, data: LoadedDataset | None = None, start: Path | None = No
         *length_problems(job, samples),
         *loss_problems(job, data.fields.signature),
         *metric_problems(job, data),
+        *feature_problems(job, data),
         *word_vector_problems(job, architecture, data),
     ]
     if problems:

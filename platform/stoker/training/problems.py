@@ -13,8 +13,10 @@ from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.architecture.custom import Custom
 from stoker.job.job import Job
+from stoker.job.training import TRAINED
 from stoker.tasks.choice import TASK_CLASSES, objective_of
 from stoker.tasks.objective import Objective
+from stoker.training.features import KEY
 from stoker.training.optimization import group_problems
 from stoker.training.recomputation import recomputable
 
@@ -58,6 +60,14 @@ def metric_problems(job: Job, data: LoadedDataset) -> Iterator[Problem]:
         if metric and metric.endswith("/val") and "val" not in data.parts:
             cure = f"use {metric.removesuffix('val')}train, or {more}"
             yield Problem(path, f"'{metric}' cannot be measured: the validation part is empty; {cure}")
+
+
+def feature_problems(job: Job, data: LoadedDataset) -> Iterator[Problem]:
+    """Check that there are classes to train a feature network on."""
+    classes = data.fields.signature.classes
+    if job.training.evaluate.features == TRAINED and len(classes) < 2:
+        message = f"the data has {'one class' if classes else 'no classes'} for a network to tell apart"
+        yield Problem(KEY, f"{message}; name a run of image-classification (run:ID), or leave it out")
 
 
 def network_problems(job: Job, architecture: Architecture, data: LoadedDataset) -> list[Problem]:

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from stoker.errors import Cause, TrainingFailed
 from stoker.randomness import seed_process
 from stoker.training.best_metric import BestMetric
+from stoker.training.features import FeatureContent, built
 from stoker.training.sharding import JoinedParts, fill, is_sharded, local
 from stoker.training.state import TrainingState
 
@@ -31,6 +32,8 @@ DTYPES = {
     torch.bool: "BOOL",
 }
 """torch's types by their names in the safetensors format."""
+FEATURES = "features."
+"""Prefix of the weights of the feature network."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ def restore(state: TrainingState, parts: Sequence[Mapping[str, Tensor]], facts: 
         if state.average:
             names = {name.removeprefix("average."): name for name in shared if name.startswith("average.")}
             state.average.restore({short: shared[name] for short, name in names.items()})
+        if first.get("features"):
+            _restore_features(state, shared, first["features"])
         kinds = _optimizer_types(state)
         if first.get("optimizers", kinds) == kinds:  # the state of one type means nothing to another
             _restore_optimizers(state, shared)
@@ -173,6 +178,9 @@ def _shared_tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
         yield f"best.{name}", value
     for name, value in state.average.weights.items() if state.average else ():
         yield f"average.{name}", value
+    if features := state.assembly.task.features:
+        for name, value in features.classifier.state_dict().items():
+            yield f"{FEATURES}{name}", value
     for prefix, parameter, optimizer in _optimized(state):
         for key, value in optimizer.state.get(parameter, {}).items():
             yield f"{prefix}.{key}", value if isinstance(value, Tensor) else torch.tensor(value)
@@ -212,6 +220,7 @@ def _facts(state: TrainingState) -> dict[str, Any]:
         "schedules": {turn: schedule.facts() for turn, schedule in state.schedules.items()},
         "optimizers": _optimizer_types(state),
         "data": state.assembly.data.fingerprint,
+        "features": state.assembly.task.features.facts if state.assembly.task.features else None,
         "origins": state.assembly.objective.origin_digests(),
         "random.python": random.getstate(),
         "random.numpy": {**numpy_state, "state": {k: _plain(v) for k, v in numpy_state["state"].items()}},
@@ -237,6 +246,13 @@ def _restore_rows(state: TrainingState, parts: Sequence[Mapping[str, Tensor]]) -
         rows = torch.cat([part[f"rows.{name}"] for part in parts])
         if len(rows):
             buffers[name].copy_(rows[share.start : share.stop])
+
+
+def _restore_features(state: TrainingState, shared: Mapping[str, Tensor], facts: dict[str, Any]) -> None:
+    """Rebuild the network by whose features made images have been compared so far."""
+    weights = {name.removeprefix(FEATURES): shared[name] for name in shared if name.startswith(FEATURES)}
+    assembly = state.assembly
+    assembly.task.features = built(FeatureContent(facts, weights), assembly.task, assembly.device)
 
 
 def _restore_optimizers(state: TrainingState, shared: Mapping[str, Tensor]) -> None:

@@ -234,3 +234,14 @@ def test_no_color_reaches_a_pipe(stoker, make_run, capsys):
     make_run(status=SUCCEEDED)
     assert stoker("ls") == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_status_tells_the_weaknesses_that_the_newest_metrics_show(make_run):
+    run = make_run(status=replace(SUCCEEDED, metrics={}))
+    run.write_progress(Progress(notes={"mode collapse": "diversity is 0.3 on val"}))
+    assert "diversity is 0.3 on val" in status_text(run, run.record(), load_settings())
+    ended = run.record()
+    ended = replace(ended, status=replace(ended.status, metrics={"active_units/test": 0.0}))
+    text = status_text(run, ended, load_settings())
+    assert "active_units is 0 on test" in text
+    assert "diversity" not in text

@@ -75,6 +75,17 @@ def test_weights_are_those_of_the_run_that_a_name_means_now(home, job, make_run)
     assert loaded.job.training.start_from == "run:digits-00000001"
 
 
+def test_a_classifier_is_a_run_by_its_id_or_trained_with_the_job(home, stoker, job, make_run, capsys):
+    make_run().model.mkdir()
+    text = "task: image-generation\ndataset: digits\ntraining: {{evaluate: {{features: '{}'}}}}\n"
+    for given, found in (("run:digits", "run:digits-00000001"), ("trained", "trained")):
+        job.write_text(text.format(given))
+        assert load(Session(str(home)), str(job), ()).job.training.evaluate.features == found
+    job.write_text(text.format("run:nobody"))
+    assert stoker("validate", job) == 2
+    assert "3:33  training.evaluate.features" in capsys.readouterr().err
+
+
 def test_mistakes_as_json_have_their_places(stoker, job, capsys):
     job.write_text(WRONG)
     assert stoker("validate", job, "-o", "json") == 2

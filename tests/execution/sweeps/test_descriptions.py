@@ -2,6 +2,7 @@
 
 import math
 
+from stoker.execution.recording import results_description
 from stoker.execution.sweeps.descriptions import sweep_description, trial_description
 from stoker.tracking.parameters import short_names
 from stoker.tracking.run import State
@@ -83,3 +84,11 @@ def test_a_trials_description_has_its_outcome():
     assert "| accuracy | 0.5 |" in trial_description(whole, "iris-1", CLASSES)
     assert "stoker predict iris-1.3" in trial_description(whole, "iris-1", CLASSES)
     assert "stoker generate iris-1.3" in trial_description(whole, "iris-1", "text-generation")
+
+
+def test_a_description_tells_the_weaknesses_that_the_results_show():
+    note = results_description({"active_units/test": 0.0, "loss/test": 2.0}, "stoker generate a")
+    before, _, after = note.partition("- active_units is 0 on test: ")
+    assert before.endswith("|\n\n")
+    assert after.endswith("\n\n`stoker generate a`")
+    assert "\n- " not in results_description({"active_units/test": 3.0}, "stoker generate a")

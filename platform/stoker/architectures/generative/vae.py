@@ -64,8 +64,11 @@ class Vae(nn.Module):
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (B, latent) means of the latent numbers; where there are classes, of the first one."""
-        images = inputs[self.name]
-        return self.code_of(images, self._first_class(images))
+        return self.means(inputs, self._first_class(inputs[self.name]))
+
+    def means(self, inputs: Mapping[str, Tensor], classes: Tensor | None) -> Tensor:
+        """Return (B, latent) means of the latent numbers of images of some classes."""
+        return self.code_of(inputs[self.name], classes)
 
     def bounds(self, inputs: Mapping[str, Tensor], classes: Tensor | None, noise: Noise) -> tuple[Tensor, Tensor]:
         """Return (B,) nats that the images take given their latent numbers, and (B, latent) nats that these take."""

@@ -64,9 +64,10 @@ def evaluate(session: Session, run: str, source: str | None, input_format: str |
     """Measure a run's model on a part of its data, or on other data."""
     kind = check_format(input_format)
     model = load_model(session, run)
+    from stoker.execution.start_model import classifier_model
     from stoker.inference.evaluation import evaluate as evaluate_model
 
-    metrics = evaluate_model(model, source, part, kind)
+    metrics = evaluate_model(model, source, part, kind, classifier_model(model.job), tell)
     if form == "json":
         print_json(metrics)
     else:
@@ -133,9 +134,6 @@ def predict(
     from stoker.inference.prediction import check_source_exists
     from stoker.inference.prediction import predict as predict_with
 
-    def tell(note: str) -> None:
-        click.echo(f"note: {note}", err=True)
-
     draw = target is not None and target.suffix not in SUFFIXES
     with ExitStack() as inputs:
         paths = [inputs.enter_context(input_file(source, input_format)) for source in sources]
@@ -143,6 +141,11 @@ def predict(
             check_source_exists(path)
         answers = (predict_with(model, path, input_kind, output_kind, tell, draw) for path in paths)
         _show_answers(chain.from_iterable(answers), model.task, target, form)
+
+
+def tell(note: str) -> None:
+    """Print a note beside the result."""
+    click.echo(f"note: {note}", err=True)
 
 
 def _show_answers(answers: "Iterator[Answers]", task: "Task", target: Path | None, form: str) -> None:

@@ -15,6 +15,7 @@ from stoker.tracking.parameters import flatten
 from stoker.tracking.run import RunRecord, State
 from stoker.tracking.run_folder import RunFolder
 from stoker.tracking.trials import Trial, pareto_front, trial_id
+from stoker.tracking.weaknesses import weakness_notes
 
 MAX_FRONT = 10
 VALUE_WIDTH = 24
@@ -124,7 +125,9 @@ def _show_best(sweep: Sweep) -> None:
 def _show_success(folder: RunFolder, record: RunRecord, settings: Settings) -> None:
     if record.status.metrics:
         click.echo(f"\n{metric_table(record.status.metrics)}")
-        notes = [_end_note(folder, record), overfitting_note(record.header.task, record.status.metrics)]
+        metrics = record.status.metrics
+        drift = overfitting_note(record.header.task, metrics)
+        notes = [_end_note(folder, record), drift, *weakness_notes(metrics).values()]
         if any(notes):
             click.echo("\n" + "\n".join(f"- {note}" for note in notes if note))
     click.echo()

@@ -27,12 +27,14 @@ from stoker.cli.views.tables import fields_text, labelled_once, state_text
 from stoker.settings import Settings
 from stoker.tracking.run import Progress, RunRecord, State, now
 from stoker.tracking.run_folder import RunFolder
+from stoker.tracking.weaknesses import weakness_notes
 
 
 def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str:
     """Return the state and the results of a run."""
     header, progress, seconds = record.header, folder.progress(), duration_s(record)
     row = cause_row(record)
+    results = record.status.metrics
     metrics, sweep = metrics_of(record, progress), read_sweep(record)
     if sweep and sweep.best and not metrics:
         metrics = sweep.best.metrics or sweep.best.last
@@ -57,6 +59,7 @@ def status_text(folder: RunFolder, record: RunRecord, settings: Settings) -> str
         ("attempts", str(record.status.attempt or "")),
         *labelled_once("failures", record.status.failures),
         ("progress", _sweep_progress(progress) if sweep else progress_text(progress)),
+        *labelled_once("notes", [*(weakness_notes(results) if results else progress.notes).values()]),
         ("checkpoint", checkpoint_text(record.status)),
         ("extends", header.extends),
         ("key", header.key),

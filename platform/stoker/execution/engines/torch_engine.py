@@ -19,7 +19,7 @@ from stoker.execution.reporter import NORM_EVERY, Reporter
 from stoker.execution.resolved_job import smaller_micro_batch, write_resolved
 from stoker.execution.results import draw_batch, draw_data, draw_result, drawn_sheet, evaluate_all, write_model
 from stoker.execution.run_store import journal_key, run_storage
-from stoker.execution.start_model import start_model
+from stoker.execution.start_model import classifier_model, start_model
 from stoker.execution.worker_result import WorkerResult
 from stoker.job.concurrency import machine_cpus
 from stoker.job.job import Job
@@ -30,6 +30,8 @@ from stoker.training.autotune import choose
 from stoker.training.checkpoint import Checkpoints
 from stoker.training.evaluation_epochs import draws
 from stoker.training.events import EpochEnd, StepEnd, TrainingEnd
+from stoker.training.feature_training import set_features
+from stoker.training.features import kept_content
 from stoker.training.initial_weights import set_initial_weights
 from stoker.training.loop import start
 from stoker.training.parallel import Workers, choose_device, join, prepare_process, set_threads
@@ -134,6 +136,9 @@ class TorchEngine:
     def _train(self, assembly: Assembly) -> Generator[EpochEnd, None, TrainingEnd | Stopped]:
         state = self._state = start(assembly)
         checkpoints = self._restored(state)
+        if assembly.job.training.evaluate.features:
+            self._set_phase("training or loading the feature network")
+            set_features(assembly, classifier_model(assembly.job) if self._rank == 0 else None)
         every = -(-assembly.prepared.steps // self._recorded_steps)
         profiler = self._profiler()
         alone_in_layers = not assembly.sharded  # otherwise workers wait for each other in every layer
@@ -245,6 +250,8 @@ class TorchEngine:
             self._set_phase("saving the model")
             write_model(self._folder, whole)
         facts = {"data": assembly.data.fingerprint, "end": end.reason, "best_epoch": str(end.best_epoch)}
+        if assembly.task.features:
+            facts["features"] = kept_content(assembly.task.features).description
         return self._result("succeeded", metrics, end.best_step, facts)
 
     def _result(

@@ -5,7 +5,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
-from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork, weighted_count, weighted_sum
 
 
 @runtime_checkable
@@ -21,23 +21,19 @@ class Denoising(OneNetwork):
 
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Count the images, or their weights."""
-        return {"loss": float(len(batch)) if batch.weight is None else batch.weight.sum()}
+        return {"loss": weighted_count(batch)}
 
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return the one term `loss`."""
         errors, weights = self._network.errors(batch.inputs, batch.target, noise)
-        return {"loss": _sum(errors * weights, batch)}
+        return {"loss": weighted_sum(errors * weights, batch)}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         """Return the loss in which all levels weigh the same, and the images."""
         errors, _ = self._network.errors(batch.inputs, batch.target, noise)
         (images,) = batch.inputs.values()
-        return {"loss": Loss(_sum(errors, batch), self.counts(batch, "network")["loss"])}, images
+        return {"loss": Loss(weighted_sum(errors, batch), self.counts(batch, "network")["loss"])}, images
 
     @property
     def _network(self) -> Denoiser:
         return cast("Denoiser", self.network)
-
-
-def _sum(each: Tensor, batch: BatchLike) -> Tensor:
-    return (each if batch.weight is None else each * batch.weight).sum()

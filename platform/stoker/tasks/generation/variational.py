@@ -5,7 +5,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
-from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork, weighted_count, weighted_sum
 
 
 @runtime_checkable
@@ -24,12 +24,20 @@ class Bounded(Protocol):
         """Return one standardised image for each row of the noise."""
 
 
+@runtime_checkable
+class KnowsMeans(Protocol):
+    """A network that describes an image by latent numbers, each with a mean."""
+
+    def means(self, inputs: Mapping[str, Tensor], classes: Tensor | None) -> Tensor:
+        """Return (B, latent) means of the latent numbers of images of some classes."""
+
+
 class Variational(OneNetwork):
     """The negative evidence lower bound of the images; while training with the weights that the network asks for."""
 
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Count the images, or their weights."""
-        count = float(len(batch)) if batch.weight is None else batch.weight.sum()
+        count = weighted_count(batch)
         return {"reconstruction": count, "divergence": count}
 
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
@@ -37,12 +45,12 @@ class Variational(OneNetwork):
         network = self._network
         drawn, taken = network.bounds(batch.inputs, batch.target, noise)
         paid = network.beta * taken.clamp(min=network.free_bits).sum(dim=1)
-        return {"reconstruction": _sum(drawn, batch), "divergence": _sum(paid, batch)}
+        return {"reconstruction": weighted_sum(drawn, batch), "divergence": weighted_sum(paid, batch)}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
         """Return both terms without the weights of training, so that they are a bound, and the images."""
         drawn, taken = self._network.bounds(batch.inputs, batch.target, noise)
-        sums = {"reconstruction": _sum(drawn, batch), "divergence": _sum(taken.sum(dim=1), batch)}
+        sums = {"reconstruction": weighted_sum(drawn, batch), "divergence": weighted_sum(taken.sum(dim=1), batch)}
         counts = self.counts(batch, "network")
         (images,) = batch.inputs.values()
         return {term: Loss(total, counts[term]) for term, total in sums.items()}, images
@@ -50,7 +58,3 @@ class Variational(OneNetwork):
     @property
     def _network(self) -> Bounded:
         return cast("Bounded", self.network)
-
-
-def _sum(each: Tensor, batch: BatchLike) -> Tensor:
-    return (each if batch.weight is None else each * batch.weight).sum()
