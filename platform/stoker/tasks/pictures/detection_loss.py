@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stoker.tasks.abilities import CanFind
-from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork, weighted_count
 from stoker.tasks.pictures.assignment import assign
 from stoker.tasks.pictures.average_precision import FoundBoxes
 from stoker.tasks.pictures.box_matches import best_score
@@ -85,7 +85,7 @@ class OwnBoxLosses(BoxLosses):
 
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Count images, or their weights."""
-        count = float(len(batch)) if batch.weight is None else batch.weight.sum()
+        count = weighted_count(batch)
         return {"class": count, "box": count}
 
     def _losses(self, batch: BatchLike) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from stoker.job.signature import IGNORED
 from stoker.tasks.abilities import can_decode
-from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork, weighted_count
 
 SMOOTH = 1.0
 """Pixels added to both sides of the Dice fraction, so that it is defined where a class is absent."""
@@ -41,7 +41,7 @@ class PixelLosses(OneNetwork):
 
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Count pixels for the cross-entropy, images for Dice; an image's weight goes for all its pixels."""
-        images: Count = float(len(batch)) if batch.weight is None else batch.weight.sum()
+        images: Count = weighted_count(batch)
         pixels = images * batch.target[0:1].numel() if len(batch) else images
         if self._ignores or self.class_weights is not None:
             weights = weight_of_pixels(batch.target, self.class_weights).sum(dim=(1, 2))

@@ -12,7 +12,7 @@ from stoker.job.training import Training
 from stoker.randomness import PerSampleNoise
 from stoker.tasks.abilities import CanRedraw, can_encode, can_redraw
 from stoker.tasks.metrics import Metrics
-from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective, OneNetwork
+from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective, OneNetwork, weighted_count
 from stoker.tasks.pictures.drawn_again import DrawnReview, ImageErrors, psnr, squared_errors
 from stoker.tasks.sheet import Picture, Sheet
 from stoker.tasks.task import Answers, Review, Task
@@ -25,7 +25,7 @@ class Redrawing(OneNetwork):
 
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Count the images, or their weights."""
-        return {"loss": float(len(batch)) if batch.weight is None else batch.weight.sum()}
+        return {"loss": weighted_count(batch)}
 
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
         """Return the sum of the network's losses."""
