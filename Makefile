@@ -38,7 +38,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	for benchmark in cli train_cnn train_unet train_decoder padding train_cnn_workers overlap loop_overhead metrics checkpoint start recovery own_code sweep data photos table streaming evaluation gpu; do $(BIN)/python bench/$$benchmark.py || exit 1; done
+	for benchmark in cli train_cnn train_unet train_diffusion train_decoder padding train_cnn_workers overlap loop_overhead metrics checkpoint start recovery own_code sweep data photos table streaming evaluation gpu; do $(BIN)/python bench/$$benchmark.py || exit 1; done
 
 # The examples of other libraries need these libraries.
 soak: setup
