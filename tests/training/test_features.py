@@ -128,7 +128,7 @@ def test_the_saved_model_is_that_of_the_network_alone(assembled, tmp_path):
     assert without < size < without + 10_000
 
 
-def test_a_classifier_of_an_earlier_run_sees_images_of_another_size_and_standardisation(
+def test_a_classifier_of_an_earlier_run_sees_images_by_its_own_standardisation(
     vae, tiny_data, make_job, tmp_path, assembled
 ):
     data = {**tiny_data("image-classification"), "image": {"normalization": {"mean": [0.1], "std": [0.7]}}}
@@ -146,6 +146,8 @@ def test_a_classifier_of_an_earlier_run_sees_images_of_another_size_and_standard
     features, classes = assembly.task.features(own)
     assert features.shape == (9, 6)
     assert torch.equal(classes, expected)
+    right = (expected == assembly.parts["val"].target.take(torch.arange(9))).float().mean()
+    assert assembly.task.features.facts["accuracy"] == pytest.approx(float(right))
     found = evaluate(assembly, "val", "fp32")
     assert found["fid"] != evaluate(assembled, "val", "fp32")["fid"]
     assert math.isnan(evaluate(assembly, "train", "fp32")["memorised"])

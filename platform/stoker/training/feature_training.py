@@ -1,5 +1,6 @@
 """Provides a job with its feature network before the first step, the same on all workers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from stoker.training.loop import start, train
 from stoker.training.parallel import Workers
 from stoker.training.preparation import Prepared
 
-EPOCHS, STEPS, BATCH = 30, 1_000, 64
+EPOCHS, STEPS, BATCH = 30, 700, 64
 """Length of its training, whichever ends first, and samples of a step."""
 MOST_KNOWN = 50_000
 """Training images among which the nearest one of each sample is searched."""
@@ -47,7 +48,10 @@ def set_features(assembly: Assembly, model: Path | None) -> None:
     if task.features is None or task.features.facts["name"] != name:
         content: FeatureContent | None = None
         if workers.rank == 0:
-            content = saved_content(name, model) if model else trained_content(assembly.prepared, assembly.device)
+            if model:
+                content = _measured(saved_content(name, model), assembly)
+            else:
+                content = trained_content(assembly.prepared, assembly.device)
             announce(content)
         task.features = built(workers.broadcast_object(content), task, assembly.device)
     if workers.rank == 0:
@@ -76,6 +80,18 @@ def trained_content(prepared: Prepared, device: torch.device) -> FeatureContent:
     part = assembly.prepared.evaluated_part
     known = {"part": part, "accuracy": metrics[f"accuracy/{part}"]}
     return content_of(TRAINED, architecture, data.fields, assembly.objective.network, known)
+
+
+def _measured(content: FeatureContent, assembly: Assembly) -> FeatureContent:
+    """Return a classifier of another run with its accuracy on the job's own images, if it knows their classes."""
+    network, part = built(content, assembly.task, assembly.device), assembly.prepared.evaluated_part
+    if not network.names_classes:
+        return content
+    fields, right = assembly.data.fields, 0
+    (name,) = fields.signature.images
+    for batch in ordered_batches(assembly.parts[part], fields, batch_limit(fields.signature)):
+        right += int((network(batch.inputs[name])[1] == batch.target).sum())
+    return replace(content, facts={**content.facts, "part": part, "accuracy": right / len(assembly.parts[part])})
 
 
 def training_features(assembly: Assembly, network: FeatureNetwork) -> Tensor:
