@@ -90,6 +90,7 @@ def test_the_schema_is_closed_and_has_descriptions_and_shorthands():
             "pretrained",
             "gan",
             "vae",
+            "tabular-diffusion",
             "custom",
         ],
     } in _strings(schema["properties"]["architecture"])

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from stoker.architectures import custom, mlp, perceptron
-from stoker.architectures.generative import gan, vae
+from stoker.architectures.generative import gan, tabular_diffusion, vae
 from stoker.architectures.pictures import (
     autoencoder,
     captioner,
@@ -116,6 +116,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "gan": Family(gan.build, gan.with_default_sizes, gan.misfits),
     "vae": Family(vae.build, vae.with_default_sizes, vae.misfits, normalization=vae.normalization),
+    "tabular-diffusion": Family(tabular_diffusion.build, tabular_diffusion.with_default_sizes),
     "custom": Family(custom.build),
 }
 

@@ -17,7 +17,7 @@ from stoker.tasks.writing.settings import HOTTEST, LONGEST, Writing
 if TYPE_CHECKING:
     from stoker.inference.model import Model
 
-IMAGES, TEXTS = 64, 1
+IMAGES, TEXTS, ROWS = 64, 1, 100
 """How many are made by default."""
 OF_TEXTS = ("prompt", "interactive", "length", "temperature", "top_k", "top_p", "stop")
 OF_IMAGES = ("classes",)
@@ -27,6 +27,7 @@ OF_IMAGES = ("classes",)
     epilog=examples(
         "stoker generate @last --output samples/                  images, into a folder",
         "stoker generate digits-gan --count 64 --class 3 --seed 1 --output samples/",
+        "stoker generate penguins-rows --count 1000 --class Gentoo --output rows.csv",
         "stoker generate plays --prompt 'ROMEO:'                  a text, as it is written",
         "stoker generate plays --prompt 'ROMEO:' --length 500 --temperature 0.5 --top-p 0.9 --stop 'JULIET:'",
         "stoker generate plays -i                                 a prompt a line, each with what follows",
@@ -35,12 +36,18 @@ OF_IMAGES = ("classes",)
     )
 )
 @run_argument
-@click.option("--count", type=click.IntRange(1, 1_000_000), help=f"How many; default: {IMAGES} images, {TEXTS} text.")
+@click.option(
+    "--count", type=click.IntRange(1, 1_000_000), help=f"How many; default: {IMAGES} images, {ROWS} rows, {TEXTS} text."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same samples.")
 @click.option(
-    "--output", "target", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False), help="Write files there."
+    "--output",
+    "target",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Write files to this folder; rows of a table to this file.",
 )
-@click.option("--class", "classes", metavar="NAME", multiple=True, help="Images of this class; may be given again.")
+@click.option("--class", "classes", metavar="NAME", multiple=True, help="Samples of this class; may be given again.")
 @click.option(
     "--prompt",
     metavar="TEXT",
@@ -82,20 +89,25 @@ def generate(
 ) -> None:
     """Make new samples with a run's model.
 
-    They are images in a folder, or texts, which appear while they are written.
+    They are images in a folder, rows of a table, or texts, which appear while they are written.
     """
     if interactive and (prompt is not None or target or count):
         raise click.UsageError("-i reads its prompts from the terminal; leave out --prompt, --count and --output")
     model = load_model(session, run)
     from stoker.inference.generation import sampler
 
-    writes = model.task.writes
+    writes, images = model.task.writes, bool(model.fields.signature.images)
     if not writes:
         sampler(model)
     refused = OF_IMAGES if writes else OF_TEXTS
     if wrong := [name for name in refused if context.params[name]]:
-        made = "texts" if writes else "images"
+        made = "texts" if writes else "images" if images else "rows"
         raise click.UsageError(f"--{wrong[0].replace('_', '-').replace('classes', 'class')} does nothing for {made}")
+    if not writes and not images:
+        _rows(model, count or ROWS, seed, classes, target, form)
+        return
+    if target and target.exists() and not target.is_dir():
+        raise click.UsageError(f"--output: '{target}' is a file; name a folder")
     if not writes:
         _images(model, count or IMAGES, seed, classes, target, form)
         return
@@ -125,6 +137,22 @@ def _images(model: "Model", count: int, seed: int, classes: tuple[str, ...], tar
         print_json(written)
     else:
         click.echo(f"wrote {count:,} images to {target}/", err=True)
+
+
+def _rows(model: "Model", count: int, seed: int, classes: tuple[str, ...], target: Path | None, form: str) -> None:
+    from stoker.inference.generation import generate_rows
+    from stoker.inference.output import SUFFIXES, write_table
+
+    if target and target.suffix not in SUFFIXES:
+        raise click.UsageError(f"--output: name a file with {', '.join(SUFFIXES)}")
+    table = generate_rows(model, count, seed, classes)
+    if target:
+        write_table(table, target)
+        click.echo(f"wrote {count:,} rows to {target}", err=True)
+    elif form == "json":
+        click.echo(table.to_json(orient="records", indent=1))
+    else:
+        click.echo(table.to_csv(index=False), nl=False)
 
 
 def _texts(

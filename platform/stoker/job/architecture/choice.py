@@ -16,6 +16,7 @@ from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
 from stoker.job.architecture.pretrained import Pretrained
 from stoker.job.architecture.rnn import Rnn
+from stoker.job.architecture.tabular_diffusion import TabularDiffusion
 from stoker.job.architecture.torchvision_detector import TorchvisionDetector
 from stoker.job.architecture.transformer import Transformer
 from stoker.job.architecture.unet import Unet
@@ -40,6 +41,7 @@ Architecture = Annotated[
     | Pretrained
     | Gan
     | Vae
+    | TabularDiffusion
     | Custom,
     Field(discriminator="family"),
 ]
@@ -61,5 +63,6 @@ FAMILIES: dict[str, type[Section]] = {
     "pretrained": Pretrained,
     "gan": Gan,
     "vae": Vae,
+    "tabular-diffusion": TabularDiffusion,
     "custom": Custom,
 }
