@@ -19,6 +19,7 @@ def mistakes(text: str) -> list[str]:
 SOURCES = {
     "tabular-classification": "iris",
     "tabular-regression": "diabetes",
+    "table-generation": "wine",
     "image-classification": "digits",
     "segmentation": "nuclei",
     "object-detection": "blood-cells",
@@ -117,6 +118,10 @@ def test_each_task_accepts_its_families_and_its_best_metric(task: str, source: s
         (
             "task: tabular-regression\ndataset: {source: x.csv, columns: {label: y, clean: true}}",
             "2:53 dataset.columns.clean does nothing for tabular-regression, which has no classes; leave it out",
+        ),
+        (
+            "task: text-classification\ndataset: {source: x.csv, columns: {label: y, scaling: quantile}}",
+            "2:55 dataset.columns.scaling does nothing for text-classification, which reads no numbers; leave it out",
         ),
         (
             "task: image-classification\ndataset: {source: digits, columns: {normal: [1]}}",

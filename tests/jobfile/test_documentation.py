@@ -91,6 +91,7 @@ def test_the_schema_is_closed_and_has_descriptions_and_shorthands():
             "gan",
             "vae",
             "diffusion",
+            "tabular-diffusion",
             "custom",
         ],
     } in _strings(schema["properties"]["architecture"])

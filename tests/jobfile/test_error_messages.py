@@ -126,7 +126,8 @@ def test_an_unknown_key_is_an_error_at_every_level(lines: str, expected: str):
             "architecture: cnnn",
             "3:15 architecture 'cnnn' is not one of perceptron, mlp, cnn, unet, detector, torchvision-detector, vit, "
             "backbone, autoencoder, "
-            "feature-distance, captioner, rnn, transformer, pretrained, gan, vae, diffusion, custom; "
+            "feature-distance, captioner, rnn, transformer, pretrained, gan, vae, diffusion, tabular-diffusion, "
+            "custom; "
             "did you mean 'cnn'?",
         ),
         ("architecture: {family: mlp, hidden: 64}", "3:37 architecture.hidden expected a list, got 64 (example: [64])"),

@@ -46,7 +46,8 @@ def test_all_mistakes_are_reported_at_once_sorted_by_line():
     text += "architecture: {family: cnn, kernel: 4}\nname: 3\nname: b\n"
     assert [mistake.partition(" ")[2] for mistake in mistakes(text)] == [
         "trainig unknown key; did you mean 'training'?",
-        "task 'tabular-clasification' is not one of tabular-classification, tabular-regression, image-classification, "
+        "task 'tabular-clasification' is not one of tabular-classification, tabular-regression, table-generation, "
+        "image-classification, "
         "segmentation, object-detection, image-generation, anomaly-detection, "
         "reconstruction, image-captioning, text-classification, "
         "multi-label-classification, text-generation, token-classification, translation, summarization, fill-mask, "

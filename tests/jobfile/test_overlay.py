@@ -119,7 +119,7 @@ def test_set_overrides_the_file_and_follows_its_rules():
             "architecture.family=mlpp",
             "0:0 architecture 'mlpp' is not one of perceptron, mlp, cnn, unet, detector, torchvision-detector, vit, "
             "backbone, autoencoder, "
-            "feature-distance, captioner, rnn, transformer, pretrained, gan, vae, diffusion, "
+            "feature-distance, captioner, rnn, transformer, pretrained, gan, vae, diffusion, tabular-diffusion, "
             "custom; did you mean 'mlp'? (from --set)",
         ),
         ("extends=a.yaml", "0:0 extends can be set in a file only (from --set)"),

@@ -11,11 +11,11 @@ import torch
 
 from stoker.datasets.dialogues.templates import MarkedTemplate
 from stoker.datasets.fields.boxes import BoxesField
-from stoker.datasets.fields.category import ClassField
+from stoker.datasets.fields.category import CategoryField, ClassField
 from stoker.datasets.fields.image import ImageField
 from stoker.datasets.fields.mask import MaskField
 from stoker.datasets.fields.normality import NormalityField
-from stoker.datasets.fields.number import ValueField
+from stoker.datasets.fields.number import NumberField, ValueField
 from stoker.datasets.fields.schema import Fields
 from stoker.datasets.fields.tags import TagsField
 from stoker.datasets.fields.texts.answer import AnswerField
@@ -48,9 +48,14 @@ TALK = [
     {"role": "user", "content": "cd"},
     {"role": "assistant", "content": "dc"},
 ]
+TABLE = (
+    NumberField("length", 0.0, 0.0, 1.0, logarithm=False, flag=True),
+    CategoryField("colour", ("blue", "red")),
+)
 FIELDS = {
     "tabular-classification": Fields((), ClassField("y", ("a", "b", "c"))),
     "tabular-regression": Fields((), ValueField("price", 100.0, 10.0)),
+    "table-generation": Fields(TABLE, ClassField("y", ("a", "b"))),
     "image-classification": Fields((IMAGE,), ClassField("y", ("a", "b", "c"))),
     "segmentation": Fields((IMAGE,), MaskField("mask", (0, 128, 255), 9, 8)),
     "object-detection": Fields((IMAGE,), BoxesField("boxes", ("a", "b"))),
@@ -187,6 +192,11 @@ def made() -> Callable[[TaskName, int], tuple[torch.Tensor, Rows]]:
                 drawn = images + 0.1 * torch.randn(count, 1, 9, 8, generator=rng)
                 parts = [images, drawn, torch.randn(count, 1, 1, 3, generator=rng)]
                 return torch.cat([each.flatten(1) for each in parts], dim=1), Rows({"image": images}, target)
+            case _, "table-generation":
+                numbers, real = torch.randn(count, 2, 2, generator=rng).unbind(1)
+                colours = torch.randint(0, 3, (count, 2), generator=rng)
+                outputs = torch.cat([numbers, colours[:, :1].float()], dim=1)
+                return outputs, Rows({"numbers": real, "categories": colours[:, 1:]})
             case _, "image-generation":
                 return 0.5 * torch.randn(count, 1, 9, 8, generator=rng) + 0.2, Rows({"image": images})
             case _:

@@ -258,10 +258,11 @@ def test_every_task_draws_its_figure(made, task_of):
         "instruction-tuning": "exact-by-length",
         "anomaly-detection": "scores",
         "reconstruction": "codes",
+        "table-generation": "correlations",
         "image-captioning": "loss-by-length",
     }
     curves = {name for name in TASKS if name.endswith(("classification", "object-detection"))} - others.keys()
-    more = dict.fromkeys(curves, "precision-recall") | {"segmentation": "iou-by-class"}
+    more = dict.fromkeys(curves, "precision-recall") | {"segmentation": "iou-by-class", "table-generation": "marginals"}
     assert figures == {
         name: {others.get(name, "confusion-matrix"), *([more[name]] if name in more else [])}
         for name in TASKS

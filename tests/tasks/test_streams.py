@@ -61,7 +61,7 @@ def test_many_batches_and_two_workers_show_what_one_batch_does(name, made, task_
         (one if number % 2 else other).update(outputs[a:b], piece(batch, slice(a, b)), ids[a:b])
     one.merge(sent(other.state()))
     assert one.rows() == whole.rows()
-    assert len(one.rows()) == KEPT
+    assert len(one.rows()) == (0 if name == "table-generation" else KEPT)
     mine, theirs = one.figures(), whole.figures()
     assert mine.keys() == theirs.keys()
     titles = [figure.axes[0].get_title() for figure in mine.values()]

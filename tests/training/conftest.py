@@ -77,6 +77,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "beta": 2.0,
         "free_bits": 0.1,
     },
+    "tabular-diffusion": {"width": 8, "layers": 1, "steps": 3},
     "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
 }
 MODELS = {

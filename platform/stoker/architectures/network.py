@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from stoker.architectures import custom, mlp, perceptron
-from stoker.architectures.generative import diffusion, gan, vae
+from stoker.architectures.generative import diffusion, gan, tabular_diffusion, vae
 from stoker.architectures.pictures import (
     autoencoder,
     captioner,
@@ -129,6 +129,7 @@ FAMILIES: dict[str, Family] = {
         with_start=diffusion.with_start,
         normalization=diffusion.normalization,
     ),
+    "tabular-diffusion": Family(tabular_diffusion.build, tabular_diffusion.with_default_sizes),
     "custom": Family(custom.build),
 }
 

@@ -32,7 +32,7 @@ from stoker.datasets.samples import Samples
 from stoker.datasets.sources.builtin import read_builtin
 from stoker.datasets.sources.schemes import is_remote
 from stoker.datasets.split import choose_parts
-from stoker.datasets.values.labels import Labels, label_notes, with_joined_spellings
+from stoker.datasets.values.labels import Labels, is_quantity, label_notes, with_joined_spellings
 from stoker.datasets.values.normality import labels_of
 from stoker.datasets.windows.documents import MIN_DOCUMENTS, as_documents, split_within
 from stoker.errors import JobError, Problem
@@ -66,6 +66,9 @@ def load_dataset(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         JobError: the data does not fit the task; the message names rows, columns or files.
 
     """
+    if task.generates and "number" in task.inputs and dataset.columns.scaling is None:
+        columns = dataset.columns.model_copy(update={"scaling": "quantile"})
+        dataset = dataset.model_copy(update={"columns": columns})
     if found := find_shards(dataset):
         return load_stream(dataset, *found, task)
     return load_shared(dataset, task, lambda: _load(dataset, task))
@@ -85,6 +88,11 @@ def _load(dataset: Dataset, task: TaskRow) -> LoadedDataset:
         raise JobError(unused)
     if task.of_texts and not TEXTS.isdisjoint((*roles.inputs.values(), task.target)):
         dataset = dataset.model_copy(update={"text": completed_text(dataset.text, task)})
+    label = records.columns.get(roles.target)
+    if task.generates and records.is_table and isinstance(label, pd.Series) and is_quantity(label):
+        cure = "leave out dataset.columns.label, and it is made like the other columns"
+        message = f"'{roles.target}' holds numbers, and new samples are of a class; {cure}"
+        raise JobError([Problem("dataset.columns.label", message)])
     own_parts = records.parts is not None
     if task.target == "continuation":
         records = documents(records, roles, dataset, format_name)

@@ -47,9 +47,9 @@ def signature(fields: Fields, network: nn.Module, task: type[Task]) -> dict[str,
     """
     shapes = fields.signature
     image = next(iter(shapes.images.values()), None)
-    if can_sample(network) and image:
+    if can_sample(network):
         classes = [_column("string", "class")] if shapes.classes else []
-        return _json([*classes, _column("long", "seed")], _images(image), None)
+        return _json([*classes, _column("long", "seed")], _images(image) if image else None, None)
     parameters = _parameters(network, task)
     return _json(None, _outputs(shapes.output), parameters or None)
 
@@ -100,6 +100,6 @@ def _pixels(shape: Sequence[int]) -> Schema:
     return [{"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *shape]}}]
 
 
-def _json(inputs: Schema | None, outputs: Schema, parameters: Schema | None) -> dict[str, str | None]:
+def _json(inputs: Schema | None, outputs: Schema | None, parameters: Schema | None) -> dict[str, str | None]:
     parts = {"inputs": inputs, "outputs": outputs, "params": parameters}
     return {name: None if schema is None else json.dumps(schema) for name, schema in parts.items()}

@@ -1,6 +1,6 @@
 """Answers the requests of a served model."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stoker.errors import JobError, Problem
-from stoker.inference.generation import generate
+from stoker.inference.generation import generate, generate_rows
 from stoker.inference.model import Model, OutputKind, concatenated
 from stoker.tasks.abilities import can_sample
 from stoker.tasks.writing.settings import writing_of
@@ -23,8 +23,8 @@ class Answering:
     def answer(self, request: Any, parameters: Mapping[str, Any]) -> pd.DataFrame | np.ndarray:
         """Predict a table, or pictures as arrays, paths, addresses, bytes of files or base64 text of them.
 
-        A generative model returns images of the requested classes. A model that writes continues or answers the text of
-        each row; its parameters are those of `stoker generate`.
+        A generative model returns images or rows of the requested classes. A model that writes continues or answers the
+        text of each row; its parameters are those of `stoker generate`.
 
         Raises:
             JobError: the request does not fit the model, the parameter `output_kind` is not one of `OutputKind`, or one
@@ -37,7 +37,7 @@ class Answering:
         if kind not in get_args(OutputKind):
             raise JobError([Problem("", f"output_kind '{kind}' is none of {', '.join(get_args(OutputKind))}")])
         if can_sample(self._model.network):
-            return np.stack([pixels for _, pixels in self._generated(request)])
+            return self._generated(request)
         answers = self._model.predict(_samples(request), kind)
         if answers.images is None or "prediction" in answers.table:  # such as a class with its heat map
             return answers.table
@@ -52,11 +52,12 @@ class Answering:
             list(self._model.written(records, writing_of(parameters, self._model.task.writing), seed))
         ).table
 
-    def _generated(self, wanted: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-        """Generate an image for each row of a table with the columns `seed` and, for a model with classes, `class`."""
-        for _, row in wanted.iterrows():
-            classes = (str(row["class"]),) if "class" in wanted else ()
-            yield from generate(self._model, 1, int(row["seed"]), classes)
+    def _generated(self, wanted: pd.DataFrame) -> pd.DataFrame | np.ndarray:
+        """Make a sample for each row of a table with the columns `seed` and, for a model with classes, `class`."""
+        asked = [(int(row["seed"]), (str(row["class"]),) if "class" in wanted else ()) for _, row in wanted.iterrows()]
+        if not self._model.fields.signature.images:
+            return pd.concat([generate_rows(self._model, 1, *each) for each in asked], ignore_index=True)
+        return np.stack([pixels for each in asked for _, pixels in generate(self._model, 1, *each)])
 
 
 def _samples(request: Any) -> pd.DataFrame | np.ndarray:

@@ -16,7 +16,7 @@ class Builtin:
     """Of its inputs."""
 
 
-CLASSIFIED = ("tabular-classification",)
+CLASSIFIED = ("tabular-classification", "table-generation")
 BUILTIN: dict[str, Builtin] = {
     "xor": Builtin(CLASSIFIED, "y", "the four corners that no plane separates"),
     "iris": Builtin(CLASSIFIED, "species", "150 flowers, 4 measures, 3 species"),

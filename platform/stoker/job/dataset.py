@@ -74,6 +74,11 @@ class Columns(Section):
     clean: bool = False
     """Take labels that differ by case or blanks only for one class, by its most frequent spelling."""
 
+    scaling: Literal["standard", "quantile"] | None = None
+    """How numbers are scaled: `standard` by their mean and deviation, those with a long tail by their logarithm;
+    `quantile` by their rank, as if they had a normal distribution. Default: quantile to make new rows, otherwise
+    standard."""
+
     types: dict[str, Literal["number", "time", "category", "text", "image", "words", "dialogue"]] = Field({})
     """The type of a column where the inferred one is wrong: number, time (a date or a time), category, text, image
     (a path to a file), words (a list of them), or dialogue (a list of messages)."""

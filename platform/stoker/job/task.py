@@ -6,6 +6,7 @@ from typing import Literal
 TaskName = Literal[
     "tabular-classification",
     "tabular-regression",
+    "table-generation",
     "image-classification",
     "segmentation",
     "object-detection",
@@ -74,6 +75,7 @@ BY_FEATURES: dict[str, Direction] = {
     "memorised": "min",
 }
 GENERATION: dict[str, Direction] = {"loss": "min", "frechet": "min", "active_units": "max", **BY_FEATURES}
+ROWS: dict[str, Direction] = {"loss": "min", "marginals": "min", "correlations": "min"}
 TRANSLATION: dict[str, Direction] = {"loss": "min", "bleu": "max", "exact_match": "max"}
 CAPTION: dict[str, Direction] = {"loss": "min", "perplexity": "min", "bleu": "max", "exact_match": "max"}
 SUMMARY: dict[str, Direction] = {
@@ -156,6 +158,17 @@ TASKS: dict[TaskName, TaskRow] = {
     ),
     "tabular-regression": TaskRow(
         TABULAR, "number", TABULAR_FAMILIES, REGRESSION, "rmse", "a number for each row of a table"
+    ),
+    "table-generation": TaskRow(
+        ("number", "category"),
+        "category",
+        ("tabular-diffusion", "custom"),
+        ROWS,
+        "loss",
+        "new rows like those of a table",
+        target_optional=True,
+        expensive=("marginals", "correlations"),
+        generates=True,
     ),
     "image-classification": TaskRow(
         ("image",),
@@ -346,4 +359,5 @@ def use_command(task: str, run: str) -> str:
     row = next((row for name, row in TASKS.items() if name == task), None)
     if row is None or not row.generates:
         return f"stoker predict {run} --input DATA"
-    return f"stoker generate {run}" + (" --output FOLDER" if "image" in row.inputs else "")
+    target = {"image": " --output FOLDER", "number": " --output rows.csv"}
+    return f"stoker generate {run}" + target.get(row.inputs[0], "")

@@ -62,8 +62,10 @@ def data_problems(dataset: Dataset, task: TaskName) -> Iterator[Problem]:
         yield Problem("dataset.columns.clean", f"does nothing for {task}, which has no classes; leave it out")
     if dataset.columns.normal and row.target != "normality":
         yield Problem("dataset.columns.normal", f"does nothing for {task}, which finds no anomalies; leave it out")
+    if dataset.columns.scaling and "number" not in row.inputs:
+        yield Problem("dataset.columns.scaling", f"does nothing for {task}, which reads no numbers; leave it out")
     if not _has_columns(dataset, row):
-        own = Columns(normal=dataset.columns.normal)
+        own = Columns(normal=dataset.columns.normal, scaling=dataset.columns.scaling)
         yield from without_effect("dataset.columns", dataset.columns, own, f"{task}, which has no columns")
     known = known_kinds(dataset)
     if "image" not in row.inputs or (known is not None and "image" not in known):

@@ -19,7 +19,9 @@ class CanSample(Protocol):
     """Makes new samples."""
 
     def sample(self, classes: Tensor | None, noise: "NoiseLike") -> Tensor:
-        """Return (B, channels, height, width) standardised images, one a row of the noise.
+        """Return (B, channels, height, width) standardised images, or rows of a table, one a row of the noise.
+
+        Rows are (B, numbers + categories): `numbers` and `categories` as batches hold them.
 
         Args:
             classes: (B,) class numbers to make samples of; None where the data has no classes.

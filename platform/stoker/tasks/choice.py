@@ -9,6 +9,7 @@ from stoker.tasks.classification.multi_label_classification import MultiLabelCla
 from stoker.tasks.classification.tabular_classification import TabularClassification
 from stoker.tasks.classification.text_classification import TextClassification
 from stoker.tasks.generation.image_generation import ImageGeneration
+from stoker.tasks.generation.table_generation import TableGeneration
 from stoker.tasks.objective import Objective
 from stoker.tasks.pictures.anomaly_detection import AnomalyDetection
 from stoker.tasks.pictures.detection import ObjectDetection
@@ -28,6 +29,7 @@ from stoker.tasks.writing.translation import Translation
 TASK_CLASSES: dict[TaskName, type[Task]] = {
     "tabular-classification": TabularClassification,
     "tabular-regression": TabularRegression,
+    "table-generation": TableGeneration,
     "image-classification": ImageClassification,
     "segmentation": Segmentation,
     "object-detection": ObjectDetection,

@@ -1,4 +1,4 @@
-"""`generate` of texts and images: what the options do, and which of them do nothing."""
+"""`generate` of texts, images and rows: what the options do, and which of them do nothing."""
 
 import io
 import json
@@ -88,6 +88,8 @@ def test_a_conversation_goes_on_until_the_input_ends(stoker, capsys, monkeypatch
     ("arguments", "message"),
     [
         (["--class", "a"], "--class does nothing for texts"),
+        (["--guidance", "2"], "--guidance does nothing for texts"),
+        (["--output", "texts.png"], "texts are written to a folder, not to an image"),
         (["-i", "--prompt", "a"], "-i reads its prompts from the terminal"),
         (["--top-p", "0"], "0 is not in the range"),
         (["--temperature", "-1"], "-1.0 is not in the range"),
@@ -105,6 +107,29 @@ def test_a_model_that_only_answers_is_pointed_to_predict(stoker, make_run, make_
     save_model(folder, assembly.job, assembly.data.fields, assembly.objective, assembly.data.fingerprint)
     assert stoker("generate", "corners", "--prompt", "a") == 2
     assert "a model of tabular-classification makes no samples; use stoker predict" in capsys.readouterr().err
+
+
+def test_rows_are_written_as_a_table(stoker, make_run, make_job, capsys, tmp_path):
+    network = {"family": "tabular-diffusion", "width": 4, "layers": 1, "steps": 2}
+    assembly = assemble(prepare(make_job("table-generation", "wine", architecture=network)))
+    folder = make_run("wines-00000001", status=RunStatus(state=State.SUCCEEDED)).model
+    save_model(folder, assembly.job, assembly.data.fields, assembly.objective, assembly.data.fingerprint)
+    assert stoker("generate", "wines", "--count", 5, "--class", "2") == 0
+    printed = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert (len(printed), set(printed["cultivar"])) == (5, {2})
+    assert stoker("generate", "wines", "--count", 5, "--class", "2", "--output", tmp_path / "rows.csv") == 0
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "rows.csv"), printed)
+    assert stoker("generate", "wines", "--count", 2, "-o", "json") == 0
+    assert [len(row) for row in json.loads(capsys.readouterr().out)] == [14, 14]
+    for arguments, message in (
+        (["--output", tmp_path / "rows"], "name a file with .csv"),
+        (["--top-k", 3], "for rows"),
+    ):
+        assert stoker("generate", "wines", *arguments) == 2
+        assert message in capsys.readouterr().err
+    asked = pd.DataFrame({"class": ["1", "3"], "seed": [0, 0]})
+    answered = Answering(folder).answer(asked, {})
+    assert answered["cultivar"].tolist() == ["1", "3"]
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from stoker.inference.generation import Sampling
     from stoker.inference.model import Model
 
-IMAGES, TEXTS = 64, 1
+IMAGES, TEXTS, ROWS = 64, 1, 100
 """How many are made by default."""
 OF_TEXTS = ("prompt", "interactive", "length", "temperature", "top_k", "top_p", "stop")
-OF_IMAGES = ("classes", "steps", "guidance", "walk", "strip")
+IN_STEPS = ("steps", "guidance", "walk", "strip")
+OF_IMAGES = ("classes", *IN_STEPS)
 GRID, FILM = ".png", ".gif"
 """Endings of one file for all images."""
 
@@ -34,6 +35,7 @@ GRID, FILM = ".png", ".gif"
         "stoker generate digits-gan --count 5 --walk 12 --output walk.gif a film from one to the next",
         "stoker generate digits-diffusion --steps 50 --guidance 2 --output samples/",
         "stoker generate digits-diffusion --count 8 --strip --output strips.png   how they come out of noise",
+        "stoker generate penguins-rows --count 1000 --class Gentoo --output rows.csv",
         "stoker generate plays --prompt 'ROMEO:'                  a text, as it is written",
         "stoker generate plays --prompt 'ROMEO:' --length 500 --temperature 0.5 --top-p 0.9 --stop 'JULIET:'",
         "stoker generate plays -i                                 a prompt a line, each with what follows",
@@ -42,16 +44,18 @@ GRID, FILM = ".png", ".gif"
     )
 )
 @run_argument
-@click.option("--count", type=click.IntRange(1, 1_000_000), help=f"How many; default: {IMAGES} images, {TEXTS} text.")
+@click.option(
+    "--count", type=click.IntRange(1, 1_000_000), help=f"How many; default: {IMAGES} images, {ROWS} rows, {TEXTS} text."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed, the same samples.")
 @click.option(
     "--output",
     "target",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Write files to this folder; or all images to one .png, or as a film to one .gif.",
+    help="Write files to this folder; all images to one .png, or as a film to one .gif; rows of a table to this file.",
 )
-@click.option("--class", "classes", metavar="NAME", multiple=True, help="Images of this class; may be given again.")
+@click.option("--class", "classes", metavar="NAME", multiple=True, help="Samples of this class; may be given again.")
 @click.option("--steps", type=click.IntRange(1, 10_000), help="Steps from noise to an image, of a diffusion.")
 @click.option(
     "--guidance",
@@ -105,20 +109,26 @@ def generate(
 ) -> None:
     """Make new samples with a run's model.
 
-    They are images in a folder or in one file, or texts, which appear while they are written.
+    They are images in a folder or in one file, rows of a table, or texts, which appear while they are written.
     """
     if interactive and (prompt is not None or target or count):
         raise click.UsageError("-i reads its prompts from the terminal; leave out --prompt, --count and --output")
     model = load_model(session, run)
     from stoker.inference.generation import sampler
 
-    writes = model.task.writes
+    writes, images = model.task.writes, bool(model.fields.signature.images)
     if not writes:
         sampler(model)
-    refused = OF_IMAGES if writes else OF_TEXTS
+    refused = OF_IMAGES if writes else OF_TEXTS if images else (*OF_TEXTS, *IN_STEPS)
     if wrong := [name for name in refused if context.params[name]]:
-        made = "texts" if writes else "images"
+        made = "texts" if writes else "images" if images else "rows"
         raise click.UsageError(f"--{wrong[0].replace('_', '-').replace('classes', 'class')} does nothing for {made}")
+    if not writes and not images:
+        _rows(model, count or ROWS, seed, classes, target, form)
+        return
+    one_file = images and target is not None and target.suffix in (GRID, FILM)
+    if target and target.exists() and not target.is_dir() and not one_file:
+        raise click.UsageError(f"--output: '{target}' is a file; name a folder")
     if not writes:
         from stoker.inference.generation import Sampling
 
@@ -161,8 +171,6 @@ def _images(
             write_film(target, images)
         _written([{"file": str(target), "class": None}], f"wrote {count:,} images to {target}", form)
         return
-    if target.is_file():
-        raise click.UsageError(f"'{target}' is a file; name a folder, or a .png or .gif file")
     target.mkdir(parents=True, exist_ok=True)
     width = len(str(count - 1))
     written = []
@@ -178,6 +186,22 @@ def _written(files: list[dict[str, str | None]], message: str, form: str) -> Non
         print_json(files)
     else:
         click.echo(message, err=True)
+
+
+def _rows(model: "Model", count: int, seed: int, classes: tuple[str, ...], target: Path | None, form: str) -> None:
+    from stoker.inference.generation import generate_rows
+    from stoker.inference.output import SUFFIXES, write_table
+
+    if target and target.suffix not in SUFFIXES:
+        raise click.UsageError(f"--output: name a file with {', '.join(SUFFIXES)}")
+    table = generate_rows(model, count, seed, classes)
+    if target:
+        write_table(table, target)
+        click.echo(f"wrote {count:,} rows to {target}", err=True)
+    elif form == "json":
+        click.echo(table.to_json(orient="records", indent=1))
+    else:
+        click.echo(table.to_csv(index=False), nl=False)
 
 
 def _texts(

@@ -1,7 +1,7 @@
 """Categories as inputs and as the class to predict."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import numpy as np
@@ -44,6 +44,10 @@ class CategoryField(InputField):
         """Return (N, 1) int64 numbers."""
         return Dense(torch.from_numpy(_places(as_text(raw), self.values)[:, None] + 1))
 
+    def decode(self, numbers: np.ndarray) -> pd.Series:
+        """Return the (N,) values of (N,) numbers; missing ones are missing."""
+        return pd.Series(np.array([None, *self.values], object)[numbers.astype(np.int64)], dtype=object)
+
     @classmethod
     def shape(cls, fields: Sequence[Self]) -> CategoriesInput:
         """Return the size of each vocabulary."""
@@ -59,6 +63,8 @@ class ClassField(TargetField):
     classes: tuple[str, ...]
     clean: bool = False
     """Whether labels that differ from a class by case or blanks only are taken for it."""
+    shares: tuple[float, ...] = field(default=(), compare=False)
+    """Of each class in the training rows."""
 
     @classmethod
     def fit(cls, name: str, raw: RawColumn, settings: Dataset) -> Self:
@@ -72,7 +78,9 @@ class ClassField(TargetField):
         labels = joined_spellings(as_text(raw)) if clean else as_text(raw)
         if not settings.columns.classes:
             _require_classes(name, labels)
-        return cls(name, settings.columns.classes or sorted_classes(labels), clean)
+        classes = settings.columns.classes or sorted_classes(labels)
+        counts = np.bincount(_places(labels, classes) + 1, minlength=len(classes) + 1)[1:]  # without unknown ones
+        return cls(name, classes, clean, tuple((counts / max(int(counts.sum()), 1)).tolist()))
 
     def encode(self, raw: RawColumn) -> Column:
         """Return (N,) int64 indices into `classes`.

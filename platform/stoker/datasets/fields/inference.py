@@ -110,7 +110,10 @@ def _kind(records: Records, name: str, columns: Columns, row: TaskRow) -> tuple[
     if "number" not in row.inputs:
         return None, "it holds no paths of images"
     reason = None if columns.features else _reason_to_skip(column, name)
-    return (None, reason) if reason else (inferred_type(column), "")
+    kind = inferred_type(column)
+    if not reason and kind not in row.inputs:
+        reason = f"{kind}s do not fit the task"
+    return (None, reason) if reason else (kind, "")
 
 
 def inferred_type(column: pd.Series) -> Kind:

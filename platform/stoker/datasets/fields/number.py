@@ -15,6 +15,7 @@ from stoker.datasets.fields.field import InputField, TargetField
 from stoker.datasets.fields.written import require_notation
 from stoker.datasets.records import Files, RawColumn
 from stoker.datasets.values.numerals import DecimalMark, is_missing, notation, read_number, read_numbers
+from stoker.datasets.values.quantiles import decimals_of, from_normal_scores, normal_scores, quantiles_of
 from stoker.errors import JobError, Problem
 from stoker.job.dataset import Dataset
 from stoker.job.signature import NumbersInput, ValueOutput
@@ -61,6 +62,10 @@ class NumberField(NumbersField):
     """Whether a second value flags missing numbers."""
     decimal: DecimalMark = "."
     """Of numbers that are written as text."""
+    quantiles: tuple[float, ...] = ()
+    """Of the known values, where they are scaled to their normal scores."""
+    decimals: int | None = None
+    """Of the known values; None for more than are written by hand."""
 
     @property
     def width(self) -> int:
@@ -75,10 +80,14 @@ class NumberField(NumbersField):
         known = values[~np.isnan(values)]
         if len(known) == 0:
             return cls(name, 0.0, 0.0, 1.0, False, True)
+        flag, middle, decimals = len(known) < len(values), float(np.median(known)), decimals_of(known)
+        if settings.columns.scaling == "quantile":
+            quantiles = quantiles_of(known)
+            scores = mean_and_scale(normal_scores(known, quantiles))
+            return cls(name, middle, *scores, False, flag, decimal, quantiles, decimals)
         logarithm = bool(known.min() >= 0 and _skewness(known) > SKEWED)
         scaled = np.log1p(known) if logarithm else known
-        flag = len(known) < len(values)
-        return cls(name, float(np.median(known)), *mean_and_scale(scaled), logarithm, flag, decimal)
+        return cls(name, middle, *mean_and_scale(scaled), logarithm, flag, decimal, (), decimals)
 
     def unread(self, raw: RawColumn) -> list[str | None]:
         """Return the cells that are neither numbers nor marks of missing ones, as text; None for the others."""
@@ -92,11 +101,25 @@ class NumberField(NumbersField):
         values = _read(self.name, raw, self.decimal)
         missing = np.isnan(values)
         filled = np.where(missing, self.median, values)
-        if self.logarithm:
+        if self.quantiles:
+            filled = normal_scores(filled, self.quantiles)
+        elif self.logarithm:
             filled = np.log1p(np.clip(filled, 0, None))
         scaled = np.clip((filled - self.mean) / self.scale, -CLIP, CLIP)
         columns = [scaled, missing.astype(np.float64)] if self.flag else [scaled]
         return Dense(torch.from_numpy(np.stack(columns, 1)).float())
+
+    def decode(self, encoded: np.ndarray) -> pd.Series:
+        """Return the (N,) numbers of (N, width) values, with the decimals of the data; missing ones are missing."""
+        values = encoded[:, 0].astype(np.float64) * self.scale + self.mean
+        if self.quantiles:
+            values = from_normal_scores(values, self.quantiles)
+        elif self.logarithm:
+            values = np.expm1(values)
+        if self.decimals is not None:
+            values = np.round(values, self.decimals) + 0.0  # without a minus before zero
+        numbers = pd.Series(values).mask(pd.Series(encoded[:, -1] > 1 / 2 if self.flag else False, range(len(values))))
+        return numbers.astype("Int64") if self.decimals == 0 else numbers
 
     def notes(self, raw: RawColumn, parts: np.ndarray) -> Iterator[str]:
         """Yield how numbers that are written as text were read."""

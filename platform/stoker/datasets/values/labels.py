@@ -62,11 +62,17 @@ def label_notes(records: Records, name: str, kind: Kind) -> Iterator[str]:
         more = f" and {len(several) - SHOWN} more" if len(several) > SHOWN else ""
         cure = "dataset.columns.clean: true makes them one class"
         yield f"labels differ by case or blanks only ({'; '.join(several[:SHOWN])}{more}); {cure}"
-    if records.is_table and pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        values = pd.unique(as_numbers(column.dropna()))
-        if len(values) > FEW_NUMBERS or (values % 1 != 0).any():
-            found = f"the label '{name}' has {len(values)} different numbers as classes"
-            yield f"{found}; if it is a quantity, use task: tabular-regression"
+    if records.is_table and is_quantity(column):
+        found = f"the label '{name}' has {column.nunique()} different numbers as classes"
+        yield f"{found}; if it is a quantity, use task: tabular-regression"
+
+
+def is_quantity(column: pd.Series) -> bool:
+    """Return whether a column seems to hold a quantity: numbers that are not whole, or many different ones."""
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return False
+    values = pd.unique(as_numbers(column.dropna()))
+    return len(values) > FEW_NUMBERS or bool((values % 1 != 0).any())
 
 
 def read_labels(records: Records, name: str, kind: Kind) -> Labels:

@@ -17,6 +17,7 @@ from stoker.job.architecture.mlp import Mlp
 from stoker.job.architecture.perceptron import Perceptron
 from stoker.job.architecture.pretrained import Pretrained
 from stoker.job.architecture.rnn import Rnn
+from stoker.job.architecture.tabular_diffusion import TabularDiffusion
 from stoker.job.architecture.torchvision_detector import TorchvisionDetector
 from stoker.job.architecture.transformer import Transformer
 from stoker.job.architecture.unet import Unet
@@ -42,6 +43,7 @@ Architecture = Annotated[
     | Gan
     | Vae
     | Diffusion
+    | TabularDiffusion
     | Custom,
     Field(discriminator="family"),
 ]
@@ -64,5 +66,6 @@ FAMILIES: dict[str, type[Section]] = {
     "gan": Gan,
     "vae": Vae,
     "diffusion": Diffusion,
+    "tabular-diffusion": TabularDiffusion,
     "custom": Custom,
 }

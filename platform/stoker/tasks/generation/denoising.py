@@ -1,4 +1,4 @@
-"""Learning to take noise out of images (Ho et al. 2020)."""
+"""Denoising (Ho et al. 2020): a network learns to take noise out of samples, and makes new ones of noise alone."""
 
 from collections.abc import Mapping
 from typing import Protocol, cast, runtime_checkable
@@ -10,17 +10,20 @@ from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, OneNetwork
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """A network that tells noise from image."""
+    """A network that tells noise from sample."""
 
     def errors(self, inputs: Mapping[str, Tensor], classes: Tensor | None, noise: NoiseLike) -> tuple[Tensor, Tensor]:
-        """Return (B,) mean squared errors of images on a level of noise each, and their (B,) weights while training."""
+        """Return (B,) mean squared errors of samples with noise of random levels, and (B,) weights while training."""
+
+    def sample(self, classes: Tensor | None, noise: NoiseLike) -> Tensor:
+        """Return one sample for each row of the noise."""
 
 
 class Denoising(OneNetwork):
-    """The mean squared error of what a network makes of noised images, weighted by their level of noise in training."""
+    """The mean squared error of what a network makes of noised samples; training weighs their levels of noise."""
 
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
-        """Count the images, or their weights."""
+        """Count the samples, or their weights."""
         return {"loss": weighted_count(batch)}
 
     def forward(self, batch: BatchLike, turn: str, noise: NoiseLike) -> dict[str, Tensor]:
@@ -29,10 +32,9 @@ class Denoising(OneNetwork):
         return {"loss": weighted_sum(errors * weights, batch)}
 
     def evaluate(self, batch: BatchLike, noise: NoiseLike) -> tuple[dict[str, Loss], Tensor | None]:
-        """Return the loss in which all levels weigh the same, and the images."""
+        """Return the loss in which all levels weigh the same, and that of each sample; new ones are the outcome."""
         errors, _ = self._network.errors(batch.inputs, batch.target, noise)
-        (images,) = batch.inputs.values()
-        return {"loss": Loss(weighted_sum(errors, batch), self.counts(batch, "network")["loss"])}, images
+        return {"loss": Loss(weighted_sum(errors, batch), self.counts(batch, "network")["loss"])}, errors
 
     @property
     def _network(self) -> Denoiser:
