@@ -42,7 +42,7 @@ def test_the_same_rows_have_no_distance_and_others_the_share_that_differs(rows, 
 
 
 def test_a_network_without_its_losses_is_refused(task_of):
-    with pytest.raises(JobError, match="the network makes no rows: it needs `denoising_losses"):
+    with pytest.raises(JobError, match="the network makes no rows: it needs `errors"):
         task_of("table-generation").objective(nn.Identity(), Training())
 
 
