@@ -154,7 +154,8 @@ class Adversarial(Objective):
 
     def _discriminator_losses(self, real: Tensor, made: Tensor, classes: Tensor | None) -> Tensor:
         twice = None if classes is None else torch.cat([classes, classes])
-        true, false = self.discriminator(torch.cat([real, made]), twice).float().chunk(2)
+        scores: Tensor = self.discriminator(torch.cat([real, made]), twice)
+        true, false = scores.float().chunk(2)
         if self.loss == "wgan-gp":
             return false - true
         if self.loss == "hinge":
