@@ -78,6 +78,16 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "free_bits": 0.1,
     },
     "tabular-diffusion": {"width": 8, "layers": 1, "steps": 3},
+    "wgan-gp": {"family": "gan", "channels": [4, 8], "latent": 5, "loss": "wgan-gp", "critic_steps": 2},
+    "residual-gan": {
+        "family": "gan",
+        "channels": [4],
+        "latent": 5,
+        "blocks": "residual",
+        "r1": 0.1,
+        "r1_every": 2,
+        "augment": "differentiable",
+    },
     "plain-gan": {"family": "gan", "channels": [4], "latent": 5, "loss": "non-saturating", "spectral_norm": False},
 }
 MODELS = {

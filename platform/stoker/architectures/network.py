@@ -29,6 +29,7 @@ from stoker.errors import Problem
 from stoker.job.architecture.choice import Architecture
 from stoker.job.dataset import Dataset, Normalization
 from stoker.job.signature import Signature
+from stoker.job.training import Optimizer
 
 
 def _unchanged(settings: Any, signature: Signature, samples: int) -> Any:
@@ -48,6 +49,10 @@ def _no_notes(settings: Any, signature: Signature) -> list[str]:
 
 
 def _as_the_data(settings: Any) -> Normalization | None:
+    return None
+
+
+def _as_the_job(settings: Any) -> dict[str, Optimizer] | None:
     return None
 
 
@@ -75,6 +80,8 @@ class Family:
     """Return how the network's weights need pictures to be standardised; None where the data decides."""
     with_start: Callable[[Any, Path], Any] = _as_it_is
     """Fill in what follows from the saved model that training starts from, given its folder."""
+    optimizers: Callable[[Any], dict[str, Optimizer] | None] = _as_the_job
+    """Return the optimizers of the network's groups for a job that sets none; None where one fits all."""
 
 
 def _on_backbone(module: Any) -> Family:
@@ -120,7 +127,7 @@ FAMILIES: dict[str, Family] = {
         pretrained.rebuild,
         pretrained.notes,
     ),
-    "gan": Family(gan.build, gan.with_default_sizes, gan.misfits),
+    "gan": Family(gan.build, gan.with_default_sizes, gan.misfits, optimizers=gan.optimizers),
     "vae": Family(vae.build, vae.with_default_sizes, vae.misfits, normalization=vae.normalization),
     "diffusion": Family(
         diffusion.build,
@@ -177,6 +184,11 @@ def network_notes(architecture: Architecture, signature: Signature) -> list[str]
 def normalization(architecture: Architecture) -> Normalization | None:
     """Return how a network's weights need pictures to be standardised; None where the data decides."""
     return FAMILIES[architecture.family].normalization(architecture)
+
+
+def default_optimizers(architecture: Architecture) -> dict[str, Optimizer] | None:
+    """Return the optimizers of the network's groups for a job that sets none; None where one fits all."""
+    return FAMILIES[architecture.family].optimizers(architecture)
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -7,7 +7,14 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from stoker.architectures.custom import is_objective_class, user_class
-from stoker.architectures.network import misfits, normalization, unavailable, with_default_sizes, with_start
+from stoker.architectures.network import (
+    default_optimizers,
+    misfits,
+    normalization,
+    unavailable,
+    with_default_sizes,
+    with_start,
+)
 from stoker.datasets.dataset import LoadedDataset
 from stoker.datasets.fields.image import saved_normalization
 from stoker.datasets.fields.texts.text import saved_text
@@ -114,7 +121,7 @@ def prepare(job: Job, data: LoadedDataset | None = None, start: Path | None = No
     data = data or load_dataset(dataset, row)
     samples = len(data.parts["train"])
     architecture = with_default_sizes(chosen, data.fields.signature, samples)
-    training = _completed(job, data)
+    training = _completed(job, architecture, data)
     problems = [
         *(misfits(architecture, data.fields.signature) or network_problems(job, architecture, data)),
         *length_problems(job, samples),
@@ -168,7 +175,7 @@ def default_epochs(steps_per_epoch: int) -> int:
     return min(max(round(DEFAULT_STEPS / steps_per_epoch), MIN_EPOCHS), MAX_EPOCHS)
 
 
-def _completed(job: Job, data: LoadedDataset) -> Training:
+def _completed(job: Job, architecture: Architecture, data: LoadedDataset) -> Training:
     training, samples = job.training, len(data.parts["train"])
     batch_size = training.batch_size or default_batch_size(samples)
     epochs = training.epochs
@@ -176,6 +183,7 @@ def _completed(job: Job, data: LoadedDataset) -> Training:
         epochs = default_epochs(-(-samples // batch_size))
     quantity = _best_quantity(job)
     best = training.checkpoint.best or (f"{quantity}/val" if quantity and "val" in data.parts else None)
+    chosen = None if "optimizer" in training.model_fields_set else default_optimizers(architecture)
     update = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -183,6 +191,7 @@ def _completed(job: Job, data: LoadedDataset) -> Training:
         "checkpoint": training.checkpoint.model_copy(update={"best": best}),
         "class_weights": completed_weights(training, data),
         "ema": AVERAGED if training.ema is None and isinstance(job.architecture, Diffusion) else training.ema,
+        "optimizer": chosen or training.optimizer,
     }
     return training.model_copy(update=update)
 

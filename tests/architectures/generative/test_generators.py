@@ -50,6 +50,14 @@ def test_the_largest_singular_value_becomes_one(layer, given):
     torch.testing.assert_close(norm(given), exact(given), atol=1e-5, rtol=1e-4)
 
 
+@each_layer
+def test_a_normed_layer_computes_in_bfloat16(layer, given):
+    norm = SpectralNorm(copy.deepcopy(layer))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = norm(given)
+    torch.testing.assert_close(rounded.float(), norm(given), atol=0.05, rtol=0.05)
+
+
 def test_the_estimates_of_a_run_do_not_depend_on_micro_batches(make_job):
     found = []
     for micro_batch in (60, 60, 11):
@@ -79,11 +87,12 @@ def test_the_estimates_of_a_run_do_not_depend_on_micro_batches(make_job):
         assert not torch.equal(begun[name], cut[name]) or begun[name].numel() == 1
 
 
+@pytest.mark.parametrize("blocks", ["plain", "residual"])
 @pytest.mark.parametrize("classes", [(), ("a", "b")])
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (28, 28)])
-def test_a_gan_generates_images_of_the_datas_size_and_scores_them(classes, size):
+def test_a_gan_generates_images_of_the_datas_size_and_scores_them(blocks, classes, size):
     signature = Signature({"image": ImageInput(3, *size)}, ClassOutput(classes) if classes else None)
-    settings = with_default_sizes(Gan(family="gan", latent=5), signature, 100)
+    settings = with_default_sizes(Gan(family="gan", latent=5, blocks=blocks), signature, 100)
     assert misfits(settings, signature) == []
     gan = build_network(settings, signature).eval()
     places = torch.tensor([0, 1, 0, 1]) if classes else None
@@ -98,6 +107,14 @@ def test_a_gan_generates_images_of_the_datas_size_and_scores_them(classes, size)
     torch.testing.assert_close(images, alone, atol=1e-5, rtol=1e-4)
     if classes:
         assert not torch.equal(gan.generator(noise, 1 - places), images)
+
+
+def test_r1_beside_a_gradient_penalty_is_reported():
+    signature = Signature({"image": ImageInput(1, 8, 8)})
+    settings = with_default_sizes(Gan(family="gan", loss="wgan-gp", r1=1.0), signature, 100)
+    assert [(each.path, each.message) for each in misfits(settings, signature)] == [
+        ("architecture.r1", "does nothing for wgan-gp, which has gradient_penalty; leave it out")
+    ]
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 13), (33, 20)])

@@ -36,7 +36,8 @@ class SpectralNorm(nn.Module):
     def forward(self, given: Tensor) -> Tensor:
         """Return the layer's output with the normalised weight."""
         weight = self.layer.weight
-        scaled = weight / torch.dot(self.u, weight.flatten(1) @ self.v)
+        with torch.autocast(weight.device.type, enabled=False):  # else the product is in bfloat16, and u is not
+            scaled = weight / torch.dot(self.u, weight.flatten(1) @ self.v)
         match self.layer:
             case nn.Conv2d() as layer:
                 return functional.conv2d(given, scaled, layer.bias, layer.stride, layer.padding)
