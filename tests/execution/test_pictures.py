@@ -7,7 +7,12 @@ import pytest
 from PIL import Image
 
 from stoker.execution.pictures import LARGE, LINE, draw
+from stoker.execution.results import draw_result, drawn_sheet
 from stoker.tasks.sheet import Picture, Sheet
+from stoker.tracking.run_folder import RunFolder
+from stoker.training.assembly import assemble
+from stoker.training.loop import start, train
+from stoker.training.preparation import prepare
 
 
 def grey(level: int, height: int = 8, width: int = 8, channels: int = 1) -> np.ndarray:
@@ -60,3 +65,22 @@ def test_rows_have_their_names_on_the_left(rows):
 def test_the_same_sheet_is_the_same_file():
     sheet = Sheet("predicted", (Picture((grey(50), grey(60)), "a\nb"),))
     assert draw(sheet) == draw(sheet)
+
+
+def test_a_film_shows_what_was_made_of_the_same_noise_over_the_epochs(tiny_data, make_job, tmp_path):
+    network = {"family": "gan", "channels": [4], "latent": 5}
+    training = {"epochs": 1, "batch_size": 20, "precision": "fp32"}
+    job = make_job("image-generation", tiny_data("image-generation"), architecture=network, training=training)
+    assembly, folder = assemble(prepare(job)), RunFolder(tmp_path)
+    folder.pictures.mkdir()
+    name, first, _ = drawn_sheet(assembly) or ("", b"", "")
+    draw_result(folder, assembly)
+    assert not (folder.artifacts / f"{name}.gif").exists()  # nothing moves yet
+    (folder.pictures / f"{name}-000000000001.png").write_bytes(first)
+    for _ in train("r", start(assembly)):
+        pass
+    draw_result(folder, assembly)
+    film = Image.open(folder.artifacts / f"{name}.gif")
+    assert film.n_frames == 2
+    frame = np.asarray(film.convert("RGB"))
+    assert frame.shape == np.asarray(Image.open(io.BytesIO(first)).convert("RGB")).shape

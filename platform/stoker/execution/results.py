@@ -1,6 +1,7 @@
 """Writes the results of a finished run to its folder: metrics and pictures of the best weights, and the model."""
 
 import csv
+import io
 import json
 import shutil
 import traceback
@@ -8,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from stoker.datasets.dataset import LoadedDataset
@@ -16,7 +19,9 @@ from stoker.datasets.report.text_lengths import draw_lengths, text_lengths
 from stoker.execution.pages import draw_page
 from stoker.execution.pictures import draw
 from stoker.inference.model import save_model
+from stoker.inference.output import write_film
 from stoker.job.saved_model import EXAMPLE
+from stoker.job.task import TASKS
 from stoker.tasks.abilities import can_sample
 from stoker.tasks.sheet import Page, Picture, Sheet
 from stoker.tasks.task import Review
@@ -26,6 +31,8 @@ from stoker.training.evaluation import evaluate_in_detail, show
 from stoker.training.preparation import Prepared
 
 LENGTHS = "text-lengths.png"
+EPOCH_MS = 700
+"""How long a film of the epochs shows each."""
 BATCH, BATCH_SHOWN = "first-batch.png", 32
 RULE = f"\n{'-' * 80}\n"
 """Between the texts of a file."""
@@ -85,8 +92,19 @@ def draw_result(folder: RunFolder, assembly: Assembly) -> None:
     name, png, page = found
     folder.artifacts.mkdir(exist_ok=True)
     (folder.artifacts / f"{name}.png").write_bytes(png)
+    if TASKS[assembly.job.task].generates and not page:
+        _film(folder, name, png)
     if page:
         (folder.artifacts / f"{name}.txt").write_text(page, encoding="utf-8")
+
+
+def _film(folder: RunFolder, name: str, last: bytes) -> None:
+    """Write the pictures of the epochs, which are made of the same noise, one after the other; at least two."""
+    files = [path.read_bytes() for path in sorted(folder.pictures.glob(f"{name}-*.png"))]
+    files = [*files, last] if files and files[-1] != last else files
+    frames = [np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in files]
+    if len(frames) > 1 and len({frame.shape for frame in frames}) == 1:
+        write_film(folder.artifacts / f"{name}.gif", frames, EPOCH_MS)
 
 
 def write_model(folder: RunFolder, assembly: Assembly) -> None:

@@ -112,10 +112,10 @@ def write_grid(path: Path, images: Sequence[np.ndarray], columns: int | None = N
     write_image(path, grid)
 
 
-def write_film(path: Path, images: Sequence[np.ndarray]) -> None:
+def write_film(path: Path, images: Sequence[np.ndarray], shown_ms: int = FRAME_MS) -> None:
     """Write images of one size, (height, width, channels) uint8, one after the other as a GIF file that goes round."""
     first, *more = (Picture.fromarray(each[..., 0] if each.shape[2] == 1 else each) for each in images)
-    first.save(path, save_all=True, append_images=more, duration=FRAME_MS, loop=0)
+    first.save(path, save_all=True, append_images=more, duration=shown_ms, loop=0)
 
 
 def _free(stem: str, taken: set[str]) -> str:
