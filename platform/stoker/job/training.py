@@ -250,7 +250,8 @@ class Training(Section):
 
     optimizer: OptimizersChoice = Field("adamw", validate_default=True)
     """Optimizer: sgd, adam, adamw or muon; or one for each parameter group of the network, such as
-    `{generator: {type: adam, lr: 2e-4}, discriminator: {type: adam, lr: 4e-4}}` for a gan."""
+    `{generator: {type: adam, lr: 2e-4}, discriminator: {type: adam, lr: 4e-4}}` for a gan, which is
+    like its default."""
 
     schedule: ScheduleChoice = Field("cosine", validate_default=True)
     """Learning rate schedule: constant, cosine, linear, one-cycle, step or plateau."""

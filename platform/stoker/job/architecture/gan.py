@@ -39,8 +39,8 @@ class Gan(Section):
     """Steps from one penalty of `r1` to the next, which weighs as many times more: 16 takes little time."""
 
     critic_steps: int | None = Field(None, ge=1, le=100)
-    """Turns of the discriminator in a step, each with noise of its own, before one of the generator. Default: 5 with
-    `wgan-gp`, else 1."""
+    """Turns of the discriminator in a step, such as `5`, each with new noise, before one of the generator; default: 5
+    with `wgan-gp`, else 1."""
 
     spectral_norm: bool | None = None
     """Keep the discriminator's layers from stretching more than once (Miyato et al. 2018); default: yes, but not with
