@@ -140,7 +140,7 @@ def test_a_parquet_file_is_checked_by_its_schema():
         (
             "zzz",
             "'zzz' is neither a built-in dataset nor a path; "
-            "built in are xor, iris, wine, breast-cancer, diabetes, digits, digit-pairs, shapes, shape-boxes, "
+            "built in are xor, iris, wine, breast-cancer, diabetes, sensors, digits, digit-pairs, shapes, shape-boxes, "
             "python-library, instructions, who-has-what, shapes-captions, keyword-documents",
         ),
         ("data/train.csv", "'data/train.csv' does not exist (looked in the current folder)"),

@@ -165,6 +165,7 @@ def test_a_built_in_dataset_is_complete(name: str):
         "wine": 178,
         "breast-cancer": 569,
         "diabetes": 442,
+        "sensors": 2000,
         "digits": 1797,
         "digit-pairs": 898,
         "shape-boxes": 400,

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import timm
 import torch
@@ -36,6 +38,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "vit": {"width": 8, "layers": 2, "heads": 2, "dropout": 0.2, "stochastic_depth": 0.2},
     "backbone": {"backbone": {"name": "test_resnet", "library": "timm"}, "dropout": 0.2},
     "autoencoder": {"channels": [4, 4], "code": 3, "noise": 0.2},
+    "rows": {"family": "autoencoder", "hidden": [6], "code": 2, "noise": 0.2, "mask": 0.2, "sparse": 0.01},
     "spoilt": {"family": "autoencoder", "channels": [4], "code": 3, "noise": 0.2, "mask": 0.2, "sparse": 0.01},
     "feature-distance": {"channels": [4, 8], "bank": 20, "turns": True},
     "patches": {"family": "feature-distance", "channels": [4, 8], "frozen": True, "level": "patches"},
@@ -212,6 +215,11 @@ def tiny(tiny_data, tiny_model, backbone_weights, make_job) -> Callable[..., Job
         family = architecture["family"]
         if "number" in TASKS[task].inputs and family in FEATURES:  # type: ignore[index]
             dataset["columns"] = {**dataset["columns"], "features": FEATURES[family], "types": {"text": "text"}}
+        if variant == "rows":
+            dataset = dict(tiny_data("tabular-classification"))
+            if task == "anomaly-detection":
+                dataset["source"] = str(write_odd_rows(Path(dataset["source"])))
+                dataset["columns"] = {**dataset["columns"], "normal": ["cheap"]}
         if variant == "plain-gan":
             dataset["source"] = dataset["source"].replace("images.npz", "unlabelled.npz")
         return make_job(task, dataset, architecture=architecture, training=settings)
@@ -235,6 +243,14 @@ def probe(tmp_path_factory) -> Iterator[Callable[[str], Job]]:
 
     yield load
     sys.path.remove(str(PROBES))
+
+
+def write_odd_rows(path: Path) -> Path:
+    """Write a table again, with the ten longest things as the only dear ones."""
+    frame = pd.read_csv(path)
+    frame["label"] = np.where(frame["length"].rank(ascending=False) <= 10, "dear", "cheap")
+    frame.to_csv(path.with_name("odd.csv"), index=False)
+    return path.with_name("odd.csv")
 
 
 def write_text_table(path: Path, window: int = 6, rows: int = 100) -> None:

@@ -14,6 +14,7 @@ from stoker.job.signature import (
     CategoriesInput,
     ImageInput,
     Input,
+    NormalityOutput,
     NumbersInput,
     PairInput,
     PiecesInput,
@@ -98,7 +99,8 @@ def only_one(kind: Literal["text", "image"], family: str, signature: Signature) 
     found = texts if kind == "text" else signature.images
     if len(found) == len(signature.inputs) == 1:
         return []
-    return [Problem("architecture.family", f"{family} takes one {kind} per sample and nothing else; use mlp")]
+    other = "autoencoder" if isinstance(signature.output, NormalityOutput) else "mlp"
+    return [Problem("architecture.family", f"{family} takes one {kind} per sample and nothing else; use {other}")]
 
 
 def embedding_width(values: int) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stoker.job.signature import Signature
+from stoker.job.signature import CategoriesInput, NumbersInput, Signature
 
 
 class OneHotRows:
@@ -33,3 +33,8 @@ class OneHotRows:
         """Return (B, numbers + categories) of (B, width): the numbers, and the likeliest value of each category."""
         numbers, *categories = torch.split(vectors.float(), [self.numbers, *self.sizes], dim=1)
         return torch.cat([numbers, *(each.argmax(dim=1, keepdim=True).float() for each in categories)], dim=1)
+
+
+def holds_rows(signature: Signature) -> bool:
+    """Return whether a sample consists of numbers and categories alone."""
+    return all(isinstance(shape, NumbersInput | CategoriesInput) for shape in signature.inputs.values())

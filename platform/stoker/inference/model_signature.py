@@ -51,7 +51,8 @@ def signature(fields: Fields, network: nn.Module, task: type[Task]) -> dict[str,
         classes = [_column("string", "class")] if shapes.classes else []
         return _json([*classes, _column("long", "seed")], _images(image) if image else None, None)
     parameters = _parameters(network, task)
-    return _json(None, _outputs(shapes.output), parameters or None)
+    column = [_column("string", "column")] if isinstance(shapes.output, NormalityOutput) and image is None else []
+    return _json(None, [*_outputs(shapes.output), *column], parameters or None)
 
 
 def _parameters(network: nn.Module, task: type[Task]) -> Schema:

@@ -23,6 +23,11 @@ BUILTIN: dict[str, Builtin] = {
     "wine": Builtin(CLASSIFIED, "cultivar", "178 wines, 13 measures, 3 cultivars"),
     "breast-cancer": Builtin(CLASSIFIED, "diagnosis", "569 biopsies, 30 measures, 2 classes"),
     "diabetes": Builtin(("tabular-regression",), "progression", "442 patients, 10 measures, a number"),
+    "sensors": Builtin(
+        ("tabular-classification", "anomaly-detection", "reconstruction"),
+        "state",
+        "2,000 readings of 8 sensors in 3 modes, 10 % of them faulty",
+    ),
     "digits": Builtin(
         ("image-classification", "image-generation", "anomaly-detection", "reconstruction"),
         "digit",

@@ -106,6 +106,8 @@ class ClassOutput:
 class NormalityOutput:
     """How odd an image is: networks return (B, 1 + height * width), its score and that of each pixel, row by row.
 
+    For a row of a table it is (B, 1 + numbers + categories), its score and that of each column.
+
     A score above 1 is that of an anomaly. Targets are (B,) int64: the number of the normal class, or -1.
     """
 

@@ -95,6 +95,8 @@ CLASS_LOSS = ("class_weights", "label_smoothing")
 MIXED = ("mixup", "cutmix")
 """Keys of `training` that mix samples, which are images alone, with their labels."""
 TABULAR: tuple[Kind, ...] = ("number", "time", "category", "text", "image")
+IMAGES_OR_ROWS: tuple[Kind, ...] = ("image", "number", "category")
+"""A sample is an image, or else a row of numbers and categories."""
 TABULAR_FAMILIES = ("mlp", "perceptron", "custom")
 
 
@@ -132,6 +134,11 @@ class TaskRow:
     """What texts are cut into unless the job says otherwise."""
     engine: EngineName = "torch"
     """The engine that trains it in the workers."""
+
+    @property
+    def alone(self) -> bool:
+        """Return whether an image is a whole sample: other columns beside it are left out."""
+        return self.inputs == IMAGES_OR_ROWS
 
     texts: int = 1
     """How many texts a sample has: a question, and the text that answers it, are two."""
@@ -217,23 +224,23 @@ TASKS: dict[TaskName, TaskRow] = {
         generates=True,
     ),
     "anomaly-detection": TaskRow(
-        ("image",),
+        IMAGES_OR_ROWS,
         "normality",
         ("feature-distance", "autoencoder", "custom"),
         ANOMALIES,
         "loss",
-        "which images are not like the normal ones that it learns from",
+        "which images, or rows of a table, are not like the normal ones that it learns from",
         target_optional=True,
         shows=True,
         loss_settings=("threshold",),
     ),
     "reconstruction": TaskRow(
-        ("image",),
+        IMAGES_OR_ROWS,
         "category",
         ("autoencoder", "custom"),
         REDRAWING,
         "mse",
-        "images that are drawn again from a short code, or without what spoils them",
+        "images, or rows of a table, that are made again from a short code, or without what spoils them",
         target_optional=True,
         shows=True,
     ),

@@ -10,14 +10,18 @@ from torch.nn import functional
 
 from stoker.architectures.inputs import only_one
 from stoker.architectures.layers import ACTIVATIONS, Norm
+from stoker.architectures.one_hot import OneHotRows, holds_rows
 from stoker.architectures.pictures.cnn import GROUPS
 from stoker.architectures.pictures.widths import beyond_a_pixel, doubling, sides_of_stages, stages_down_to
+from stoker.architectures.row_autoencoder import RowAutoencoder
 from stoker.errors import Problem
 from stoker.job.architecture.autoencoder import Autoencoder as AutoencoderSettings
 from stoker.job.signature import NormalityOutput, Signature
 from stoker.randomness import Noise
 
 FIRST_CHANNELS, MAX_CHANNELS = 16, 128
+ROW_WIDTH = 128
+"""Default width of the first layer of a row."""
 MIN_MAP = 4
 """Default stages halve the image down to this size."""
 
@@ -117,12 +121,14 @@ def _stage(before: int, after: int, activation: type[nn.Module], stride: int = 1
 
 
 def build(settings: AutoencoderSettings, signature: Signature) -> nn.Module:
-    """Build the network."""
-    return Autoencoder(settings, signature)
+    """Build the network of images, or that of rows."""
+    return Autoencoder(settings, signature) if signature.images else RowAutoencoder(settings, signature)
 
 
 def with_default_sizes(settings: AutoencoderSettings, signature: Signature, samples: int) -> AutoencoderSettings:
     """Choose stages that halve the image to about 4 pixels and double the channels, unless the job sets them."""
+    if holds_rows(signature) and settings.hidden is None:
+        return settings.model_copy(update={"hidden": (ROW_WIDTH, ROW_WIDTH // 2)})
     if settings.channels is not None or len(signature.images) != 1:
         return settings
     stages = stages_down_to(MIN_MAP, signature.image)
@@ -131,11 +137,19 @@ def with_default_sizes(settings: AutoencoderSettings, signature: Signature, samp
 
 def misfits(settings: AutoencoderSettings, signature: Signature) -> list[Problem]:
     """Return the settings that do not fit the number and size of the images."""
-    if problems := only_one("image", settings.family, signature):
+    rows = holds_rows(signature)
+    if problems := [] if rows else only_one("image", settings.family, signature):
         return problems
-    image = signature.image
-    numbers = image.channels * image.height * image.width
+    what, unused = ("a row", "channels") if rows else ("an image", "hidden")
+    if getattr(settings, unused) is not None:
+        other = "images" if rows else "rows of a table"
+        return [Problem(f"architecture.{unused}", f"does nothing for this data, it is for {other}; leave it out")]
+    shape = next(iter(signature.images.values()), None)
+    numbers = shape.channels * shape.height * shape.width if shape else OneHotRows(signature).width
     if settings.code >= numbers and not (settings.noise or settings.mask or settings.sparse):
-        message = f"a code of {settings.code} numbers holds all of an image of {numbers}, which is then only copied"
+        message = f"a code of {settings.code} numbers holds all of {what} of {numbers}, which is then only copied"
         return [Problem("architecture.code", f"{message}; shorten it, or set noise, mask or sparse")]
+    if rows:
+        return []
+    image = signature.image
     return beyond_a_pixel(settings.channels, image)

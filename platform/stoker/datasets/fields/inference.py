@@ -69,6 +69,10 @@ def infer_roles(records: Records, dataset: Dataset, row: TaskRow) -> Roles:
                 notes.append(f"column '{name}' holds no texts, but numbers or the like, which are read as words")
         else:
             notes.append(f"column '{name}' is left out: {reason}")
+    if row.alone and "image" in found.values() and not columns.features:
+        aside_of = [name for name, kind in found.items() if kind != "image"]
+        notes += [f"column '{name}' is left out: the image is the sample" for name in aside_of]
+        found = {name: kind for name, kind in found.items() if kind == "image"}
     if row.texts > 1:
         found, more = _question_and_context(records, found, bool(columns.features))
         notes += more

@@ -1,4 +1,4 @@
-"""Built-in datasets: scikit-learn's small ones, XOR, shapes, Python's own source code, and dialogues.
+"""Built-in datasets: scikit-learn's small ones, XOR, sensors, shapes, Python's own source code, and dialogues.
 
 The files are read from scikit-learn's folder, without importing it, which would take seconds.
 """
@@ -18,6 +18,7 @@ from stoker.datasets.sources.captions import captions
 from stoker.datasets.sources.documents import documents
 from stoker.datasets.sources.instructions import instructions
 from stoker.datasets.sources.questions import questions
+from stoker.datasets.sources.sensors import sensors
 from stoker.datasets.sources.shapes import shapes
 from stoker.errors import ClusterError
 from stoker.job.builtin import BUILTIN
@@ -128,6 +129,7 @@ READERS: dict[str, Callable[[], Records]] = {
     "wine": _wine,
     "breast-cancer": _breast_cancer,
     "diabetes": _diabetes,
+    "sensors": sensors,
     "digits": _digits,
     "digit-pairs": _digit_pairs,
     "shapes": shapes,

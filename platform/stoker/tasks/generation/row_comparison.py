@@ -35,7 +35,7 @@ class RealAndMade:
 
     def update(self, output: Tensor, batch: BatchLike) -> None:
         """Take in (B, numbers + categories) new rows with the batch."""
-        self._real.append(encoded_rows(dict(batch.inputs)).cpu())
+        self._real.append(encoded_rows(batch.inputs).cpu())
         self._made.append(output.cpu())
 
     def state(self) -> tuple[list[Tensor], list[Tensor]]:

@@ -31,7 +31,7 @@ class Scores:
         self._odd: list[Tensor] = []
 
     def update(self, output: Tensor, batch: BatchLike) -> None:
-        """Take in (B, 1 + pixels) scores."""
+        """Take in (B, 1 + pixels or columns) scores."""
         self._scores.append(output[:, 0].float().cpu())
         self._odd.append(is_odd(batch).cpu())
 
@@ -86,11 +86,11 @@ class AnomalyReview(Review):
     """How the scores of normal samples and of anomalies are spread, and the samples that are least where they belong.
 
     Args:
-        field: of the images.
+        field: of the images; None for rows of a table.
 
     """
 
-    def __init__(self, field: ImageField) -> None:
+    def __init__(self, field: ImageField | None) -> None:
         self._field = field
         self._scores = Scores()
         self._worst = Worst()
@@ -136,7 +136,8 @@ class AnomalyReview(Review):
         return self._worst.samples
 
     def drawn(self, shown: Shown) -> Sequence[np.ndarray]:
-        """Return the heat map."""
+        """Return the heat map of an image."""
+        assert self._field is not None
         return list(heat(shown.output.unsqueeze(0), self._field))
 
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from stoker.datasets.fields.image import LEVELS, ImageField
-from stoker.tasks.metrics import Metrics, Shown, Worst
+from stoker.datasets.fields.schema import Fields
+from stoker.datasets.rows import encoded_rows
+from stoker.tasks.metrics import Metrics, Shown, Sums, Worst
 from stoker.tasks.objective import BatchLike
 from stoker.tasks.task import Review
 
@@ -30,6 +32,12 @@ def squared_errors(field: ImageField, drawn: Tensor, images: Tensor) -> Tensor:
     mean = torch.tensor(field.mean, device=images.device).view(-1, 1, 1) / LEVELS
     shown = [(each.float() * scale + mean).clamp(0, 1) for each in (drawn, images)]
     return (shown[0] - shown[1]).square().flatten(1).mean(dim=1)
+
+
+def row_errors(numbers: int, made: Tensor, rows: Tensor) -> Tensor:
+    """Return the (B,) mean errors of (B, numbers + categories): squared ones of numbers, 1 for a wrong category."""
+    errors = torch.cat([(made - rows)[:, :numbers].square(), (made != rows)[:, numbers:].to(rows.dtype)], dim=1)
+    return errors.mean(dim=1)
 
 
 def parted(output: Tensor, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,24 +83,61 @@ class ImageErrors(Metrics):
         return found if given / count > SPOILT else {**found, "psnr_given": given / count}
 
 
-class DrawnReview(Review):
-    """The images with the largest errors, and the codes of all.
+class RowErrors(Metrics):
+    """Mean squared error of rows that are made again; there is no PSNR without black and white.
 
     Args:
-        field: of the images.
+        numbers: of a row; its other columns are categories.
 
     """
 
-    def __init__(self, field: ImageField) -> None:
-        self._field = field
+    def __init__(self, numbers: int) -> None:
+        self._numbers, self._sums = numbers, Sums(2)
+
+    def update(self, output: Tensor, batch: BatchLike) -> None:
+        """Take in what was given, what is made, and perhaps codes, (B, numbers)."""
+        rows = encoded_rows(batch.inputs)
+        errors = row_errors(self._numbers, parted(output, rows)[1], rows).double()
+        self._sums.add(torch.stack([errors.sum(), errors.new_tensor(float(len(errors)))]))
+
+    def state(self) -> Tensor:
+        """Return sum and count."""
+        return self._sums.state()
+
+    def merge(self, state: Tensor) -> None:
+        """Add another worker's."""
+        self._sums.merge(state)
+
+    def compute(self) -> dict[str, float]:
+        """Return the mean."""
+        total, count = self._sums.values.tolist()
+        return {"mse": total / count}
+
+
+class DrawnReview(Review):
+    """The images or rows with the largest errors, and the codes of all.
+
+    Args:
+        fields: of the samples.
+
+    """
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
         self._worst, self._codes = Worst(), Codes()
         super().__init__(self._worst, self._codes)
 
     def update(self, output: Tensor, batch: BatchLike, ids: Tensor) -> None:
         """Take in a batch, as the metrics do."""
-        (images,) = batch.inputs.values()
-        _, drawn, codes = parted(output, images)
-        self._worst.update(squared_errors(self._field, drawn, images), drawn, batch.target, ids)
+        shown = self._fields.signature
+        samples = next(iter(batch.inputs.values())) if shown.images else encoded_rows(batch.inputs)
+        _, drawn, codes = parted(output, samples)
+        losses = (
+            squared_errors(self._fields.image, drawn, samples)
+            if shown.images
+            else row_errors(shown.numbers, drawn, samples)
+        )
+        self._worst.update(losses, drawn, batch.target, ids)
         self._codes.add(codes, batch.target)
 
     def figures(self) -> dict[str, "Figure"]:
@@ -117,12 +162,13 @@ class DrawnReview(Review):
         return {"codes": figure}
 
     def rows(self) -> Sequence[Mapping[str, Any]]:
-        """Describe the images by their PSNR."""
+        """Describe images by their PSNR, and rows by their error."""
+        images = bool(self._fields.signature.images)
         return [
             {
                 "id": shown.id,
                 "target": "" if shown.target is None else int(shown.target),
-                "prediction": f"{float(psnr(torch.tensor(shown.loss))):.1f} dB",
+                "prediction": f"{float(psnr(torch.tensor(shown.loss))):.1f} dB" if images else f"{shown.loss:.3g}",
                 "loss": round(shown.loss, 6),
             }
             for shown in self._worst.samples
@@ -134,7 +180,7 @@ class DrawnReview(Review):
 
     def drawn(self, shown: Shown) -> Sequence[np.ndarray]:
         """Return what was drawn of the image."""
-        return list(self._field.pixels(shown.output.unsqueeze(0).float()).cpu().numpy())
+        return list(self._fields.image.pixels(shown.output.unsqueeze(0).float()).cpu().numpy())
 
 
 class Codes:

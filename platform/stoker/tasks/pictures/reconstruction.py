@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from stoker.datasets.records import Records
+from stoker.datasets.rows import decoded_rows, encoded_rows
 from stoker.errors import JobError, Problem
 from stoker.job.training import Training
 from stoker.randomness import PerSampleNoise
 from stoker.tasks.abilities import CanRedraw, can_encode, can_redraw
 from stoker.tasks.metrics import Metrics
 from stoker.tasks.objective import BatchLike, Count, Loss, NoiseLike, Objective, OneNetwork, weighted_count
-from stoker.tasks.pictures.drawn_again import DrawnReview, ImageErrors, psnr, squared_errors
+from stoker.tasks.pictures.drawn_again import DrawnReview, ImageErrors, RowErrors, psnr, row_errors, squared_errors
 from stoker.tasks.sheet import Picture, Sheet
 from stoker.tasks.task import Answers, Review, Task
 
@@ -45,7 +46,7 @@ class Redrawing(OneNetwork):
 
 
 class Reconstruction(Task):
-    """An image again, by way of a code."""
+    """An image, or a row, again, by way of a code."""
 
     def objective(self, network: nn.Module, training: Training) -> Objective:
         """Minimise the network's own loss of images that it draws again."""
@@ -57,15 +58,16 @@ class Reconstruction(Task):
 
     def metrics(self, samples: int) -> Metrics:
         """Return squared error and PSNR of what is drawn, and of what was given."""
-        return ImageErrors(self.fields.image)
+        shown = self.fields.signature
+        return ImageErrors(self.fields.image) if shown.images else RowErrors(shown.numbers)
 
     def review(self) -> Review:
         """Gather the images with the largest errors, and a map of the codes."""
-        return DrawnReview(self.fields.image)
+        return DrawnReview(self.fields)
 
     def show(self, network: nn.Module, few: BatchLike, seed: int) -> Sheet | None:
-        """Return each image, what the network was given of it, and what it draws."""
-        if not can_redraw(network):
+        """Return each image, what the network was given of it, and what it draws; nothing of rows."""
+        if not can_redraw(network) or not self.fields.signature.images:
             return None
         given, drawn, _ = network.redraw(few.inputs, PerSampleNoise((seed, "shown"), range(len(few))))
         (images,) = few.inputs.values()
@@ -82,7 +84,14 @@ class Reconstruction(Task):
         return torch.cat([output, network.encode(batch.inputs)], dim=1) if can_encode(network) else output
 
     def answers(self, outputs: Tensor, records: Records) -> Answers:
-        """Return the images that are drawn again, and how well."""
+        """Return the images that are drawn again, and how well; or the rows that are made again, and their errors."""
+        if not self.fields.signature.images:
+            samples = self.fields.encode(records, target=False)
+            rows = encoded_rows(self.fields.gather(samples, torch.arange(len(outputs))))
+            errors = row_errors(self.fields.signature.numbers, outputs.float(), rows)
+            made = decoded_rows(self.fields, outputs.float().numpy()).add_prefix("made/")
+            table = pd.DataFrame({"prediction": errors.numpy()})
+            return Answers(pd.concat([table, made], axis=1))
         field = self.fields.image
         given = field.encode(records.columns[field.name]).take(torch.arange(len(outputs)))
         quality = psnr(squared_errors(field, outputs.float(), field.prepare(given)))
