@@ -82,6 +82,8 @@ class Family:
     """Fill in what follows from the saved model that training starts from, given its folder."""
     optimizers: Callable[[Any], dict[str, Optimizer] | None] = _as_the_job
     """Return the optimizers of the network's groups for a job that sets none; None where one fits all."""
+    average: float | None = None
+    """Share of the average of the weights that each step keeps, for a job that sets none; None where none is taken."""
 
 
 def _on_backbone(module: Any) -> Family:
@@ -134,6 +136,7 @@ FAMILIES: dict[str, Family] = {
         diffusion.with_default_sizes,
         diffusion.misfits,
         with_start=diffusion.with_start,
+        average=diffusion.AVERAGE,
         normalization=diffusion.normalization,
     ),
     "tabular-diffusion": Family(tabular_diffusion.build, tabular_diffusion.with_default_sizes),
@@ -189,6 +192,11 @@ def normalization(architecture: Architecture) -> Normalization | None:
 def default_optimizers(architecture: Architecture) -> dict[str, Optimizer] | None:
     """Return the optimizers of the network's groups for a job that sets none; None where one fits all."""
     return FAMILIES[architecture.family].optimizers(architecture)
+
+
+def default_average(architecture: Architecture) -> float | None:
+    """Return the share of the average of the weights that each step keeps for a job that sets none; or None."""
+    return FAMILIES[architecture.family].average
 
 
 def parameter_count(network: nn.Module) -> int:

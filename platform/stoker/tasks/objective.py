@@ -81,7 +81,7 @@ class Objective(nn.Module, ABC):
     def counts(self, batch: BatchLike, turn: str) -> dict[str, Count]:
         """Return what each term of a turn's loss counts in a batch: from the data alone, before anything is computed.
 
-        Always the same terms, also for a batch without samples.
+        All batches of a step have the same terms, also those without samples.
         """
 
     @abstractmethod

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from stoker.architectures.custom import is_objective_class, user_class
 from stoker.architectures.network import (
+    default_average,
     default_optimizers,
     misfits,
     normalization,
@@ -22,7 +23,6 @@ from stoker.datasets.loading import load_dataset
 from stoker.errors import JobError
 from stoker.job.architecture.choice import Architecture, ArchitectureChoice
 from stoker.job.architecture.custom import Custom
-from stoker.job.architecture.diffusion import Diffusion
 from stoker.job.dataset import Dataset
 from stoker.job.job import Job
 from stoker.job.task import TASKS, TOKENIZED, Direction, TaskName, TaskRow
@@ -38,8 +38,6 @@ from stoker.training.problems import (
 from stoker.training.word_vectors import word_vector_problems
 
 DEFAULT_STEPS = 1_500
-AVERAGED = 0.999
-"""Share of the average of a diffusion network's weights that each step keeps."""
 MIN_EPOCHS, MAX_EPOCHS = 20, 200
 
 
@@ -190,7 +188,7 @@ def _completed(job: Job, architecture: Architecture, data: LoadedDataset) -> Tra
         "micro_batch": training.micro_batch and min(training.micro_batch, batch_size),
         "checkpoint": training.checkpoint.model_copy(update={"best": best}),
         "class_weights": completed_weights(training, data),
-        "ema": AVERAGED if training.ema is None and isinstance(job.architecture, Diffusion) else training.ema,
+        "ema": default_average(architecture) if training.ema is None else training.ema,
         "optimizer": chosen or training.optimizer,
     }
     return training.model_copy(update=update)

@@ -35,6 +35,8 @@ CODES: dict[str, type[AutoencoderSettings | VaeSettings]] = {"autoencoder": Auto
 NO_START = (
     "codes of which network? name the run of an autoencoder or vae as training.start_from (example: run:digits-vae)"
 )
+AVERAGE = 0.999
+"""Share of the average of the weights that each step keeps: without one images are poor."""
 MIN_MAP = 7
 """Default stages halve the image down to about this size."""
 
