@@ -32,10 +32,11 @@ from stoker.tasks.choice import TASK_CLASSES, objective_of
 def plain(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of float64 and object columns, as scikit-learn takes them."""
     numbers = table.select_dtypes("number").columns
-    rest = {
-        name: table[name].astype(object).where(table[name].notna(), "missing") for name in table if name not in numbers
+    columns = {
+        name: values.astype("float64") if name in numbers else values.astype(object).where(values.notna(), "missing")
+        for name, values in table.items()
     }
-    return table.assign(**{name: table[name].astype("float64") for name in numbers}, **rest)
+    return pd.DataFrame(columns)
 
 
 def models(classes: bool) -> dict[str, object]:
