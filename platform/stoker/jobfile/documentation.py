@@ -31,6 +31,7 @@ KEY_EXAMPLES = {
     "dataset.columns.normal": "[good]", "training.threshold": "0.95", "architecture.turns": "true",
     "architecture.encoder_layers": "2", "architecture.min_snr": "5", "architecture.sampler": "ddim",
     "architecture.autoencoder": "{family: vae}", "architecture.autoencoder.channels": "[32, 64]",
+    "architecture.autoencoder.hidden": "[64, 32]",
     "architecture.critic_steps": "5", "architecture.spectral_norm": "true",
     "training.class_weights": "balanced", "training.label_smoothing": "0.1", "training.mixup": "0.2",
     "training.cutmix": "1", "training.ema": "0.999",
